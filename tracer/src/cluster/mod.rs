@@ -1,0 +1,1 @@
+//! Edge: inventory file, pod processes and network namespaces, turned into identity changes.

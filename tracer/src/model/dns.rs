@@ -1,0 +1,111 @@
+//! DNS in the words of RFC 1035 and RFC 8499: names, messages, outcomes. Wire decoding is `decode::dns`.
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use hickory_proto::op::{OpCode, ResponseCode};
+pub use hickory_proto::rr::RecordType;
+
+/// An absolute domain name in presentation format: lower case, trailing dot, anything but printable ASCII escaped
+/// (`\DDD`, RFC 1035 section 5.1), so that it is safe on a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsName(Arc<str>);
+
+impl DnsName {
+    /// From presentation format; lower-cases it and makes it absolute. The caller has escaped it.
+    pub fn new(presentation: &str) -> DnsName {
+        let mut name = presentation.to_ascii_lowercase();
+        if !name.ends_with('.') {
+            name.push('.');
+        }
+        DnsName(name.into())
+    }
+
+    /// With the trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the trailing dot; the root stays ".".
+    pub fn relative(&self) -> &str {
+        if &*self.0 == "." { "." } else { &self.0[..self.0.len() - 1] }
+    }
+
+    /// What stands before `.suffix.`, or `None` if this name does not end so. The name itself is not below itself.
+    pub fn below(&self, suffix: &DnsName) -> Option<&str> {
+        let head = self.0.strip_suffix(&*suffix.0)?;
+        head.strip_suffix('.').filter(|head| !head.is_empty())
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A question (RFC 1035 section 4.1.2). The class is IN unless the message says otherwise, and then the type tells.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// The name asked for.
+    pub name: DnsName,
+    /// The type asked for.
+    pub qtype: RecordType,
+}
+
+/// One resource record of the answer, authority or additional section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceRecord {
+    /// Owner name.
+    pub name: DnsName,
+    /// Type.
+    pub rtype: RecordType,
+    /// Time to live, seconds.
+    pub ttl: u32,
+    /// The record's data in presentation format, safe to print.
+    pub data: String,
+}
+
+/// A message, as far as it could be understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The message's identifier.
+    pub id: u16,
+    /// Response rather than query (QR).
+    pub response: bool,
+    /// Kind of query.
+    pub opcode: OpCode,
+    /// Response code, with the extended bits of EDNS where there are any.
+    pub rcode: ResponseCode,
+    /// Authoritative answer (AA).
+    pub authoritative: bool,
+    /// Truncated (TC).
+    pub truncated: bool,
+    /// Recursion desired (RD).
+    pub recursion_desired: bool,
+    /// Recursion available (RA).
+    pub recursion_available: bool,
+    /// The first question; nearly always the only one.
+    pub question: Option<Question>,
+    /// Answer section.
+    pub answers: Vec<ResourceRecord>,
+    /// Authority section.
+    pub authorities: Vec<ResourceRecord>,
+    /// How many answer records the header announced.
+    pub answer_count: u16,
+    /// What was wrong with it; what stands above was understood all the same.
+    pub fault: Option<DnsFault>,
+}
+
+/// What was wrong with a message that was understood in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsFault {
+    /// The capture ended before the message did.
+    CutShort,
+    /// The question section is malformed.
+    Question(String),
+    /// A record is malformed; those before it were read.
+    Record(String),
+    /// More records than are read of one message.
+    TooMany,
+}

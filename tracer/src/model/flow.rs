@@ -1,0 +1,122 @@
+//! What names a flow, and what is counted of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// An interface index: the host end of a pod's veth. In replay, the capture file's interface number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ifindex(pub u32);
+
+/// Which way a packet went over the host end of a pod's veth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// The pod sent it (tc ingress of the host end).
+    FromPod,
+    /// It goes to the pod (tc egress of the host end).
+    ToPod,
+}
+
+/// What the pod is in an exchange, a connection or an echo run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The pod asked, connected or pinged.
+    Client,
+    /// The pod was asked.
+    Server,
+}
+
+/// The transport of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// ICMP for IPv4 (RFC 792).
+    Icmp,
+    /// TCP (RFC 9293).
+    Tcp,
+    /// UDP (RFC 768).
+    Udp,
+    /// ICMPv6 (RFC 4443).
+    Icmpv6,
+    /// Any other IP protocol number.
+    Other(u8),
+}
+
+impl Protocol {
+    /// From the IP protocol number.
+    pub fn from_number(number: u8) -> Protocol {
+        match number {
+            1 => Protocol::Icmp,
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            58 => Protocol::Icmpv6,
+            other => Protocol::Other(other),
+        }
+    }
+
+    /// The IP protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Icmp => 1,
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Icmpv6 => 58,
+            Protocol::Other(number) => number,
+        }
+    }
+}
+
+/// A flow, seen from the pod. For ICMP echo the pod's port is the identifier and the peer's is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Where it was seen. The same flow of two pods on one node is two flows.
+    pub ifindex: Ifindex,
+    /// Transport.
+    pub protocol: Protocol,
+    /// The pod's end.
+    pub pod: SocketAddr,
+    /// The other end, as it stands on the wire at the pod's veth: a ClusterIP is still the ClusterIP.
+    pub peer: SocketAddr,
+}
+
+/// Packets and bytes (from the network header on) in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets; a GSO segment counts as the one packet that crossed the veth.
+    pub packets: u64,
+    /// Bytes from the network header on.
+    pub bytes: u64,
+}
+
+/// Both directions, seen from the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowTotals {
+    /// Sent by the pod.
+    pub tx: Traffic,
+    /// Sent to the pod.
+    pub rx: Traffic,
+}
+
+/// A flow's counters at one moment, from a sweep of the kernel's flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowSnapshot {
+    /// Which flow.
+    pub flow: Flow,
+    /// Totals since the entry was made.
+    pub totals: FlowTotals,
+    /// Its latest packet.
+    pub last: super::time::Timestamp,
+}
+
+/// A packet's flow as an ICMP error quotes it: from the sender of the packet that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QuotedFlow {
+    /// Transport of the quoted packet.
+    pub protocol: Protocol,
+    /// Source of the quoted packet; for ICMP echo the port is the identifier.
+    pub src: SocketAddr,
+    /// Destination of the quoted packet.
+    pub dst: SocketAddr,
+}
+
+/// Without the port.
+pub fn host(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, 0)
+}

@@ -1,0 +1,52 @@
+//! A lookup: what one resolver call of an application did, search path and record types folded into one.
+
+use std::time::Duration;
+
+use super::dns::{DnsName, RecordType};
+use super::exchange::Outcome;
+use super::time::Timestamp;
+
+/// One query of a lookup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The candidate.
+    pub name: DnsName,
+    /// The type asked for.
+    pub qtype: RecordType,
+    /// How it ended; `None` while it is open.
+    pub outcome: Option<Outcome>,
+    /// First query to answer.
+    pub latency: Option<Duration>,
+    /// The data of its answers of the type asked for (addresses, mostly).
+    pub data: Vec<String>,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+/// What one resolver call did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lookup {
+    /// What the application asked for, as it wrote it, if the wire tells; `None` while several are possible.
+    pub asked: Option<String>,
+    /// The types asked for, in order of first appearance.
+    pub qtypes: Vec<RecordType>,
+    /// The outcome as the application saw it.
+    pub outcome: Outcome,
+    /// Queries sent, retransmissions included.
+    pub queries: u32,
+    /// First query to last answer.
+    pub duration: Duration,
+    /// Each query.
+    pub steps: Vec<Step>,
+}
+
+/// Where an exchange stands in its lookup ("lookup" of the JSON contract).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What the application asked for; `None` while the wire cannot tell.
+    pub asked: Option<String>,
+    /// Which candidate this is, from 1.
+    pub candidate: u32,
+    /// How many candidates there can be; `None` while the wire cannot tell.
+    pub of: Option<u32>,
+}

@@ -1,0 +1,88 @@
+//! One decoded packet.
+
+use std::net::SocketAddr;
+
+use super::dns::Message;
+use super::flow::{Flow, FlowTotals, QuotedFlow, Way};
+use super::time::Timestamp;
+
+/// One packet, decoded as far as it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it was seen.
+    pub time: Timestamp,
+    /// Its flow, from the pod's side.
+    pub flow: Flow,
+    /// Which way it went.
+    pub way: Way,
+    /// The flow's counters including this packet, where known.
+    pub totals: Option<FlowTotals>,
+    /// What it was.
+    pub what: What,
+}
+
+/// What a packet was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A DNS message over UDP.
+    Dns(Box<Message>),
+    /// A TCP segment.
+    Tcp(TcpSegment),
+    /// An ICMP echo request or reply.
+    Echo(EchoMessage),
+    /// An ICMP error.
+    IcmpError(IcmpError),
+    /// Any other packet: UDP that is not DNS, or another protocol.
+    Other,
+}
+
+/// A TCP segment's control information and, on a DNS port, its payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcpSegment {
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgment number; meaningful with `ack`.
+    pub acknowledgment: u32,
+    /// SYN flag.
+    pub syn: bool,
+    /// ACK flag.
+    pub ack: bool,
+    /// FIN flag.
+    pub fin: bool,
+    /// RST flag.
+    pub rst: bool,
+    /// On a DNS port: the payload from `payload_offset` on.
+    pub payload: Vec<u8>,
+    /// Where `payload` starts within the segment's payload (later chunks of a GSO segment).
+    pub payload_offset: u32,
+}
+
+/// An ICMP or ICMPv6 echo request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoMessage {
+    /// Reply rather than request.
+    pub reply: bool,
+    /// Identifier.
+    pub id: u16,
+    /// Sequence number.
+    pub sequence: u16,
+}
+
+/// An ICMP or ICMPv6 error with the packet that it quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// Who sent it: often neither end of the quoted flow but a node or a router.
+    pub from: SocketAddr,
+    /// For ICMPv6 rather than ICMP: the numbers mean other things.
+    pub v6: bool,
+    /// ICMP type.
+    pub icmp_type: u8,
+    /// ICMP code.
+    pub icmp_code: u8,
+    /// The next hop's MTU of "fragmentation needed" and "packet too big".
+    pub mtu: Option<u32>,
+    /// The packet that failed.
+    pub about: QuotedFlow,
+    /// For a quoted echo request, its sequence number.
+    pub echo_sequence: Option<u16>,
+}

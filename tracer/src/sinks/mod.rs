@@ -1,0 +1,1 @@
+//! Edge: events as text and as JSON lines. Encoding is apart from writing.
