@@ -17,4 +17,5 @@ pub mod diagnose;
 pub mod identity;
 pub mod lookup;
 pub mod model;
+pub mod pipeline;
 pub mod sinks;

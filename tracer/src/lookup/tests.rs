@@ -1,0 +1,404 @@
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::*;
+use crate::model::dns::RecordType;
+use crate::model::exchange::{Outcome, Transport};
+use crate::model::flow::{Ifindex, Protocol, Role};
+use crate::model::identity::{PeerEnd, PodEnd, UnknownReason};
+
+/// A pod in namespace default and its resolver, played against a [`Folder`] in milliseconds of virtual time.
+struct Pod {
+    folder: Folder,
+    resolver: Option<ResolverConfig>,
+    now_ms: u64,
+    decided: Vec<Decided>,
+}
+
+const SEARCH: [&str; 3] = [
+    "default.svc.cluster.local",
+    "svc.cluster.local",
+    "cluster.local",
+];
+
+impl Pod {
+    fn new() -> Pod {
+        let resolver = ResolverConfig {
+            search: SEARCH.map(DnsName::new).to_vec(),
+            ndots: 5,
+        };
+        Pod {
+            folder: Folder::new(&Thresholds::default(), &Limits::default()),
+            resolver: Some(resolver),
+            now_ms: 0,
+            decided: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms * 1_000_000)
+    }
+
+    fn flow(port: u16) -> Flow {
+        Flow {
+            ifindex: Ifindex(7),
+            protocol: Protocol::Udp,
+            pod: SocketAddr::new(IpAddr::from([10, 1, 39, 193]), port),
+            peer: SocketAddr::new(IpAddr::from([10, 152, 183, 10]), 53),
+        }
+    }
+
+    fn ends() -> Ends {
+        let flow = Pod::flow(1);
+        Ends {
+            ifindex: flow.ifindex,
+            role: Role::Client,
+            pod: PodEnd {
+                ip: flow.pod.ip(),
+                port: None,
+                who: Err(UnknownReason::NoInventory),
+            },
+            peer: PeerEnd {
+                ip: flow.peer.ip(),
+                port: None,
+                pod: None,
+                service: None,
+                node: None,
+                names: Vec::new(),
+            },
+            peer_traced_here: false,
+        }
+    }
+
+    fn ask(&mut self, port: u16, name: &str, qtype: RecordType) {
+        let question = Question {
+            name: DnsName::new(name),
+            qtype,
+        };
+        let asked = Asked {
+            id: port,
+            question,
+            attempt: 1,
+        };
+        let resolver = self.resolver.clone();
+        self.folder.asked(
+            self.now(),
+            &Pod::flow(port),
+            &Pod::ends(),
+            &asked,
+            resolver.as_ref(),
+            &mut self.decided,
+        );
+    }
+
+    fn end(&mut self, port: u16, name: &str, qtype: RecordType, outcome: Outcome) -> Option<Place> {
+        let exchange = Exchange {
+            flow: Pod::flow(port),
+            role: Role::Client,
+            transport: Transport::Udp,
+            id: port,
+            question: Some(Question {
+                name: DnsName::new(name),
+                qtype,
+            }),
+            asked: Timestamp(0),
+            attempts: 1,
+            outcome,
+            rcode: None,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            latency: Some(Duration::from_millis(1)),
+            late: false,
+            icmp: None,
+            fault: None,
+        };
+        self.now_ms += 1;
+        let now = self.now();
+        self.folder.exchange(now, &exchange, &mut self.decided)
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        let now = self.now();
+        self.folder.advance(now, &mut self.decided);
+    }
+
+    /// Asked, types, outcome, queries of what was decided so far.
+    fn told(&self) -> Vec<(Option<&str>, String, Outcome, u32)> {
+        self.decided
+            .iter()
+            .map(|decided| {
+                let types: Vec<String> = decided
+                    .lookup
+                    .qtypes
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                let lookup = &decided.lookup;
+                (
+                    lookup.asked.as_deref(),
+                    types.join("+"),
+                    lookup.outcome,
+                    lookup.queries,
+                )
+            })
+            .collect()
+    }
+}
+
+use Outcome::{Answered, Nodata, Nxdomain, Servfail, Timeout};
+use RecordType::{A, AAAA};
+
+#[test]
+fn nslookup_of_an_unknown_short_name_is_one_lookup_of_four_queries() {
+    let mut pod = Pod::new();
+    let names = [
+        "web.default.svc.cluster.local",
+        "web.svc.cluster.local",
+        "web.cluster.local",
+        "web",
+    ];
+    let mut places = Vec::new();
+    for (port, name) in (1..).zip(names) {
+        pod.ask(port, name, A);
+        places.push(pod.end(port, name, A, Nxdomain).unwrap());
+    }
+    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Nxdomain, 4)]);
+    let asked: Vec<_> = places
+        .iter()
+        .map(|place| (place.asked.as_deref(), place.candidate, place.of))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            (None, 1, None),
+            (Some("web"), 2, Some(4)),
+            (Some("web"), 3, Some(4)),
+            (Some("web"), 4, Some(4))
+        ]
+    );
+    let steps: Vec<&str> = pod.decided[0]
+        .lookup
+        .steps
+        .iter()
+        .map(|step| step.name.relative())
+        .collect();
+    assert_eq!(steps, names);
+}
+
+#[test]
+fn nslookup_that_finds_a_name_folds_the_aaaa_that_follows_its_a() {
+    let mut pod = Pod::new();
+    let (miss, hit) = (
+        "web.myns.default.svc.cluster.local",
+        "web.myns.svc.cluster.local",
+    );
+    pod.ask(1, miss, A);
+    pod.end(1, miss, A, Nxdomain);
+    pod.ask(2, hit, A);
+    pod.end(2, hit, A, Answered);
+    assert!(pod.told().is_empty(), "AAAA may follow");
+    pod.ask(3, hit, AAAA);
+    pod.end(3, hit, AAAA, Nodata);
+    assert_eq!(
+        pod.told(),
+        [(Some("web.myns"), "A+AAAA".to_owned(), Answered, 3)]
+    );
+}
+
+#[test]
+fn glibc_asks_a_and_aaaa_at_once_and_is_one_lookup() {
+    let mut pod = Pod::new();
+    let names = [
+        "web.default.svc.cluster.local",
+        "web.svc.cluster.local",
+        "web.cluster.local",
+        "web",
+    ];
+    for (port, name) in (1..).step_by(2).zip(names) {
+        pod.ask(port, name, A);
+        pod.ask(port + 1, name, AAAA);
+        pod.end(port + 1, name, AAAA, Nxdomain);
+        pod.end(port, name, A, Nxdomain);
+    }
+    assert_eq!(
+        pod.told(),
+        [(Some("web"), "A+AAAA".to_owned(), Nxdomain, 8)]
+    );
+}
+
+#[test]
+fn single_request_asks_the_types_of_each_candidate_in_turn() {
+    let mut pod = Pod::new();
+    let names = [
+        "web.default.svc.cluster.local",
+        "web.svc.cluster.local",
+        "web.cluster.local",
+        "web",
+    ];
+    for (port, name) in (1..).step_by(2).zip(names) {
+        for (port, qtype) in [(port, A), (port + 1, AAAA)] {
+            pod.ask(port, name, qtype);
+            pod.end(port, name, qtype, Nxdomain);
+        }
+    }
+    assert_eq!(
+        pod.told(),
+        [(Some("web"), "A+AAAA".to_owned(), Nxdomain, 8)]
+    );
+}
+
+#[test]
+fn a_first_candidate_that_is_found_leaves_open_what_was_asked() {
+    let mut pod = Pod::new();
+    let name = "web.default.svc.cluster.local";
+    pod.ask(1, name, A);
+    assert_eq!(
+        pod.end(1, name, A, Answered),
+        Some(Place {
+            asked: None,
+            candidate: 1,
+            of: None
+        })
+    );
+    pod.wait(25);
+    assert_eq!(pod.told(), [(None, "A".to_owned(), Answered, 1)]);
+}
+
+#[test]
+fn a_found_name_waits_for_its_second_type_no_longer_than_the_grace() {
+    let mut pod = Pod::new();
+    pod.ask(1, "example.com", A);
+    pod.end(1, "example.com", A, Answered);
+    pod.wait(19);
+    assert!(pod.told().is_empty());
+    pod.wait(1);
+    assert_eq!(
+        pod.told(),
+        [(Some("example.com."), "A".to_owned(), Answered, 1)]
+    );
+}
+
+#[test]
+fn an_absolute_name_that_does_not_exist_is_decided_at_once() {
+    let mut pod = Pod::new();
+    pod.ask(1, "no.example.com", A);
+    pod.end(1, "no.example.com", A, Nxdomain);
+    assert_eq!(
+        pod.told(),
+        [(Some("no.example.com."), "A".to_owned(), Nxdomain, 1)]
+    );
+}
+
+#[test]
+fn a_full_name_that_does_not_exist_waits_for_the_next_candidate() {
+    let mut pod = Pod::new();
+    let name = "web.default.svc.cluster.local";
+    pod.ask(1, name, A);
+    pod.end(1, name, A, Nxdomain);
+    pod.wait(5_999);
+    assert!(pod.told().is_empty());
+    pod.wait(1);
+    assert_eq!(pod.told(), [(None, "A".to_owned(), Nxdomain, 1)]);
+}
+
+#[test]
+fn two_processes_that_ask_the_same_at_once_are_two_lookups() {
+    let mut pod = Pod::new();
+    let name = "web.default.svc.cluster.local";
+    pod.ask(1, name, A);
+    pod.ask(2, name, A);
+    pod.end(1, name, A, Answered);
+    pod.end(2, name, A, Answered);
+    pod.wait(25);
+    assert_eq!(pod.told().len(), 2);
+}
+
+#[test]
+fn different_names_at_once_do_not_mix() {
+    let mut pod = Pod::new();
+    let pairs = [
+        ("a.default.svc.cluster.local", "a.svc.cluster.local"),
+        ("b.default.svc.cluster.local", "b.svc.cluster.local"),
+    ];
+    for (port, (first, _)) in (1..).zip(pairs) {
+        pod.ask(port, first, A);
+    }
+    for (port, (first, second)) in (1..).zip(pairs) {
+        pod.end(port, first, A, Nxdomain);
+        pod.ask(port + 10, second, A);
+    }
+    for (port, (_, second)) in (11..).zip(pairs) {
+        pod.end(port, second, A, Answered);
+    }
+    pod.wait(25);
+    assert_eq!(
+        pod.told(),
+        [
+            (Some("a"), "A".to_owned(), Answered, 2),
+            (Some("b"), "A".to_owned(), Answered, 2)
+        ]
+    );
+}
+
+#[test]
+fn silence_ends_a_lookup_and_servfail_does_not() {
+    let mut pod = Pod::new();
+    pod.ask(1, "web.default.svc.cluster.local", A);
+    pod.end(1, "web.default.svc.cluster.local", A, Servfail);
+    pod.ask(2, "web.svc.cluster.local", A);
+    pod.end(2, "web.svc.cluster.local", A, Timeout);
+    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Servfail, 2)]);
+}
+
+#[test]
+fn an_unknown_pod_gets_lookups_that_claim_nothing_about_what_was_asked() {
+    let mut pod = Pod::new();
+    pod.resolver = None;
+    pod.ask(1, "web.default.svc.cluster.local", A);
+    pod.end(1, "web.default.svc.cluster.local", A, Nxdomain);
+    pod.ask(2, "web.svc.cluster.local", A);
+    pod.end(2, "web.svc.cluster.local", A, Nxdomain);
+    pod.wait(6_000);
+    assert_eq!(
+        pod.told(),
+        [
+            (None, "A".to_owned(), Nxdomain, 1),
+            (None, "A".to_owned(), Nxdomain, 1)
+        ]
+    );
+}
+
+#[test]
+fn the_end_of_the_input_tells_what_is_known_and_leaves_nothing_behind() {
+    let mut pod = Pod::new();
+    pod.ask(1, "web.default.svc.cluster.local", A);
+    pod.end(1, "web.default.svc.cluster.local", A, Nxdomain);
+    pod.ask(2, "web.svc.cluster.local", A);
+    pod.folder.end(&mut pod.decided);
+    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Nxdomain, 2)]);
+    let folder = &pod.folder;
+    assert!(
+        folder.open.is_empty()
+            && folder.expected.is_empty()
+            && folder.queries.is_empty()
+            && folder.deadlines.is_empty()
+    );
+}
+
+#[test]
+fn a_full_table_tells_its_oldest_lookup_and_counts_it() {
+    let mut pod = Pod::new();
+    pod.folder = Folder::new(
+        &Thresholds::default(),
+        &Limits {
+            lookups: 1,
+            ..Limits::default()
+        },
+    );
+    pod.ask(1, "a.example.com", A);
+    pod.ask(2, "b.example.com", A);
+    assert_eq!(pod.told().len(), 1);
+    assert_eq!(pod.folder.losses().total(), 1);
+    assert_eq!(pod.folder.queries.len(), 1);
+}

@@ -1,0 +1,260 @@
+//! The pure composition: one closed enum of inputs drives every stage, events come out.
+//!
+//! No sockets, no clock, no tokio. One task owns a [`Pipeline`] and calls [`Pipeline::step`]; time comes with the input.
+//! Start reading here, then follow a record through [`decode`](crate::decode), [`correlate`](crate::correlate),
+//! [`identity`](crate::identity) and [`lookup`](crate::lookup).
+
+use crate::correlate::Correlator;
+use crate::decode::Decoder;
+use crate::identity::{Index, IndexSettings};
+use crate::lookup::{Decided, Folder};
+use crate::model::cluster::Change;
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::event::{Body, Ends, Event};
+use crate::model::flow::{FlowSnapshot, Role};
+use crate::model::loss::{Losses, Stage};
+use crate::model::record::Record;
+use crate::model::settings::{Limits, Thresholds};
+use crate::model::time::Timestamp;
+
+mod waiting;
+
+use self::waiting::Waiting;
+
+/// Everything that can happen to a pipeline. Recording these gives replay.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A packet.
+    Record(Record),
+    /// A sweep of the kernel's flow counters.
+    Counters(Timestamp, Vec<FlowSnapshot>),
+    /// The cluster, or this node's interfaces, changed.
+    Change(Timestamp, Change),
+    /// Time passed: everything before it has been put in.
+    Tick(Timestamp),
+    /// No more input.
+    End(Timestamp),
+}
+
+/// What a pipeline is built from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// DNS is what has one of these ports on either side.
+    pub dns_ports: Vec<u16>,
+    /// How long it waits.
+    pub thresholds: Thresholds,
+    /// How much it keeps.
+    pub limits: Limits,
+    /// What no object of the cluster says.
+    pub index: IndexSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            dns_ports: vec![53],
+            thresholds: Thresholds::default(),
+            limits: Limits::default(),
+            index: IndexSettings::default(),
+        }
+    }
+}
+
+/// All stages and their state.
+#[derive(Debug)]
+pub struct Pipeline {
+    decoder: Decoder,
+    correlator: Correlator,
+    index: Index,
+    waiting: Waiting,
+    folder: Folder,
+    records: u64,
+    losses: Losses,
+}
+
+impl Pipeline {
+    /// With nothing seen yet.
+    pub fn new(settings: Settings) -> Pipeline {
+        let Settings {
+            dns_ports,
+            thresholds,
+            limits,
+            index,
+        } = settings;
+        Pipeline {
+            decoder: Decoder::new(dns_ports),
+            index: Index::new(index),
+            waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
+            folder: Folder::new(&thresholds, &limits),
+            correlator: Correlator::new(thresholds, &limits),
+            records: 0,
+            losses: Losses::default(),
+        }
+    }
+
+    /// Takes one input in and appends what it leads to.
+    pub fn step(&mut self, input: Input, out: &mut Vec<Event>) {
+        let mut correlated = Vec::new();
+        match input {
+            Input::Record(record) => {
+                self.records += 1;
+                let now = record.time;
+                // What time alone decided must be told before what this packet says: so replay equals live.
+                self.correlator.advance(now, &mut correlated);
+                match self.decoder.decode(&record) {
+                    Ok(observation) => self.correlator.observe(observation, &mut correlated),
+                    Err(fault) => self.losses.add(Stage::Decode, fault.as_str(), 1),
+                }
+                self.identify(now, correlated, out);
+            }
+            Input::Counters(now, snapshots) => {
+                self.correlator.counters(now, &snapshots, &mut correlated);
+                self.identify(now, correlated, out);
+            }
+            Input::Change(now, change) => {
+                self.index.apply(now, change);
+                self.release(now, out);
+            }
+            Input::Tick(now) => {
+                self.correlator.advance(now, &mut correlated);
+                self.identify(now, correlated, out);
+            }
+            Input::End(now) => {
+                self.correlator.advance(now, &mut correlated);
+                self.correlator.end(now, &mut correlated);
+                self.identify(now, correlated, out);
+                for held in self.waiting.all() {
+                    self.name(held, out);
+                }
+                self.lookups(out, |folder, decided| folder.end(decided));
+            }
+        }
+    }
+
+    /// Who is who, for those who need to ask (filters that name somebody).
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// How many records came in.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// What was lost or left undecided so far, at all stages.
+    pub fn losses(&self) -> Losses {
+        let mut losses = self.losses.clone();
+        for stage in [
+            self.correlator.losses(),
+            self.folder.losses(),
+            self.waiting.losses(),
+        ] {
+            losses.merge(stage);
+        }
+        losses
+    }
+
+    /// Names what was correlated, unless its pod's name may still come; then it waits, and what follows it with it.
+    fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Event>) {
+        for item in correlated {
+            let ifindex = item.flow.ifindex;
+            let held = if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
+                self.waiting.hold(now, item)
+            } else {
+                Some(item)
+            };
+            if let Some(item) = held {
+                self.name(item, out);
+            }
+        }
+        self.release(now, out);
+    }
+
+    /// Lets go what need not wait any longer, and decides lookups by time.
+    fn release(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        let index = &self.index;
+        for item in self
+            .waiting
+            .ready(now, |item| !index.pending(item.time, item.flow.ifindex))
+        {
+            self.name(item, out);
+        }
+        self.lookups(out, |folder, decided| folder.advance(now, decided));
+    }
+
+    fn name(&mut self, item: Correlated, out: &mut Vec<Event>) {
+        let Correlated {
+            time,
+            flow,
+            role,
+            what,
+        } = item;
+        let ends = self.index.ends(time, &flow, role);
+        let body = match what {
+            Happening::Asked(asked) => {
+                if role == Role::Client {
+                    let resolver = ends
+                        .pod
+                        .who
+                        .as_ref()
+                        .ok()
+                        .and_then(|pod| self.index.resolver(pod));
+                    self.lookups(out, |folder, decided| {
+                        folder.asked(time, &flow, &ends, &asked, resolver.as_ref(), decided);
+                    });
+                }
+                return;
+            }
+            Happening::Exchange(exchange) => return self.exchange(time, ends, exchange, out),
+            Happening::Tcp(connection) => Body::Tcp(connection),
+            Happening::Udp(flow) => Body::Udp(flow),
+            Happening::Echo(echo) => Body::Echo(echo),
+            Happening::IcmpError(error) => Body::IcmpError(error),
+        };
+        out.push(Event {
+            time,
+            ends: Some(ends),
+            body,
+        });
+    }
+
+    /// Tells an exchange, and after it the lookup that it decided.
+    fn exchange(
+        &mut self,
+        time: Timestamp,
+        ends: Ends,
+        exchange: Box<crate::model::exchange::Exchange>,
+        out: &mut Vec<Event>,
+    ) {
+        let mut decided = Vec::new();
+        let place = match ends.role {
+            Role::Client => {
+                let ended = exchange
+                    .latency
+                    .map_or(exchange.asked, |latency| exchange.asked.after(latency));
+                self.folder.exchange(ended, &exchange, &mut decided)
+            }
+            Role::Server => None,
+        };
+        out.push(Event {
+            time,
+            ends: Some(ends),
+            body: Body::Dns(exchange, place),
+        });
+        out.extend(decided.into_iter().map(lookup_event));
+    }
+
+    fn lookups(&mut self, out: &mut Vec<Event>, act: impl FnOnce(&mut Folder, &mut Vec<Decided>)) {
+        let mut decided = Vec::new();
+        act(&mut self.folder, &mut decided);
+        out.extend(decided.into_iter().map(lookup_event));
+    }
+}
+
+fn lookup_event(decided: Decided) -> Event {
+    Event {
+        time: decided.time,
+        ends: Some(decided.ends),
+        body: Body::Lookup(Box::new(decided.lookup)),
+    }
+}
