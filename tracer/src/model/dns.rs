@@ -1,5 +1,6 @@
 //! DNS in the words of RFC 1035 and RFC 8499: names, messages, outcomes. Wire decoding is `decode::dns`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,7 +29,11 @@ impl DnsName {
 
     /// Without the trailing dot; the root stays ".".
     pub fn relative(&self) -> &str {
-        if &*self.0 == "." { "." } else { &self.0[..self.0.len() - 1] }
+        if &*self.0 == "." {
+            "."
+        } else {
+            &self.0[..self.0.len() - 1]
+        }
     }
 
     /// What stands before `.suffix.`, or `None` if this name does not end so. The name itself is not below itself.
@@ -108,4 +113,80 @@ pub enum DnsFault {
     Record(String),
     /// More records than are read of one message.
     TooMany,
+}
+
+/// Response codes and their mnemonics (IANA "DNS RCODEs"). 16 on the wire is BADVERS: BADSIG, its other reading, stands in
+/// a TSIG record and never in a header; hickory-proto reads it as BADSIG, so numbers are compared.
+const RCODES: [(ResponseCode, &str); 19] = [
+    (ResponseCode::NoError, "NOERROR"),
+    (ResponseCode::FormErr, "FORMERR"),
+    (ResponseCode::ServFail, "SERVFAIL"),
+    (ResponseCode::NXDomain, "NXDOMAIN"),
+    (ResponseCode::NotImp, "NOTIMP"),
+    (ResponseCode::Refused, "REFUSED"),
+    (ResponseCode::YXDomain, "YXDOMAIN"),
+    (ResponseCode::YXRRSet, "YXRRSET"),
+    (ResponseCode::NXRRSet, "NXRRSET"),
+    (ResponseCode::NotAuth, "NOTAUTH"),
+    (ResponseCode::NotZone, "NOTZONE"),
+    (ResponseCode::BADVERS, "BADVERS"),
+    (ResponseCode::BADKEY, "BADKEY"),
+    (ResponseCode::BADTIME, "BADTIME"),
+    (ResponseCode::BADMODE, "BADMODE"),
+    (ResponseCode::BADNAME, "BADNAME"),
+    (ResponseCode::BADALG, "BADALG"),
+    (ResponseCode::BADTRUNC, "BADTRUNC"),
+    (ResponseCode::BADCOOKIE, "BADCOOKIE"),
+];
+
+/// The code as dig prints it; `RCODE<n>` for one without a mnemonic.
+pub fn rcode_mnemonic(rcode: ResponseCode) -> Cow<'static, str> {
+    let number = u16::from(rcode);
+    match RCODES.iter().find(|(code, _)| u16::from(*code) == number) {
+        Some((_, mnemonic)) => Cow::Borrowed(mnemonic),
+        None => Cow::Owned(format!("RCODE{number}")),
+    }
+}
+
+/// The code of a mnemonic in any case, of `RCODE<n>` or of a plain number.
+pub fn rcode_from_mnemonic(written: &str) -> Option<ResponseCode> {
+    let upper = written.to_ascii_uppercase();
+    match RCODES.iter().find(|(_, mnemonic)| *mnemonic == upper) {
+        Some((code, _)) => Some(*code),
+        None => upper
+            .strip_prefix("RCODE")
+            .unwrap_or(&upper)
+            .parse::<u16>()
+            .ok()
+            .map(Into::into),
+    }
+}
+
+/// The type as dig prints it; `TYPE<n>` (RFC 3597 section 5) for one without a mnemonic.
+pub fn type_mnemonic(rtype: RecordType) -> Cow<'static, str> {
+    match rtype {
+        RecordType::Unknown(number) => Cow::Owned(format!("TYPE{number}")),
+        known => Cow::Borrowed(known.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RecordType, ResponseCode, rcode_from_mnemonic, rcode_mnemonic, type_mnemonic};
+
+    #[test]
+    fn codes_and_types_without_a_mnemonic_keep_their_number() {
+        assert_eq!(rcode_mnemonic(ResponseCode::NXDomain), "NXDOMAIN");
+        assert_eq!(rcode_mnemonic(3000_u16.into()), "RCODE3000");
+        assert_eq!(rcode_mnemonic(16_u16.into()), "BADVERS");
+        assert_eq!(
+            rcode_from_mnemonic("nxdomain"),
+            Some(ResponseCode::NXDomain)
+        );
+        assert_eq!(rcode_from_mnemonic("3"), Some(ResponseCode::NXDomain));
+        assert_eq!(rcode_from_mnemonic("RCODE3000"), Some(3000_u16.into()));
+        assert_eq!(rcode_from_mnemonic("no such code"), None);
+        assert_eq!(type_mnemonic(RecordType::AAAA), "AAAA");
+        assert_eq!(type_mnemonic(RecordType::from(65_280_u16)), "TYPE65280");
+    }
 }

@@ -11,6 +11,7 @@ pub mod event;
 pub mod exchange;
 pub mod finding;
 pub mod flow;
+pub mod glob;
 pub mod identity;
 pub mod lookup;
 pub mod loss;
