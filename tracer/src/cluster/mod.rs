@@ -1,1 +1,4 @@
 //! Edge: inventory file, pod processes and network namespaces, turned into identity changes.
+
+pub mod inventory;
+pub mod objects;

@@ -5,12 +5,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::dns::DnsName;
 use super::flow::Ifindex;
 use super::identity::Workload;
 
 /// A Pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -18,6 +20,9 @@ pub struct Pod {
     pub name: Arc<str>,
     /// UID.
     pub uid: Arc<str>,
+    /// Of a static pod, the UID that the kubelet uses for its cgroup: the object in the API is only its mirror and has
+    /// another one (annotation kubernetes.io/config.mirror).
+    pub static_uid: Option<Arc<str>>,
     /// The node it is scheduled to.
     pub node: Option<Arc<str>>,
     /// Addresses (`status.podIPs`); of a hostNetwork pod the node's.
@@ -35,7 +40,7 @@ pub struct Pod {
 }
 
 /// What the pod's resolv.conf holds, as far as its spec tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodDns {
     /// dnsPolicy.
     pub policy: DnsPolicy,
@@ -62,7 +67,7 @@ pub enum DnsPolicy {
 }
 
 /// A Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -81,9 +86,10 @@ pub struct Service {
 }
 
 /// `spec.type`, with headless told apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServiceKind {
     /// Has a virtual address (ClusterIP, NodePort and LoadBalancer).
+    #[default]
     ClusterIp,
     /// `clusterIP: None`: DNS gives the endpoints' addresses.
     Headless,
@@ -105,7 +111,7 @@ pub struct ServicePort {
 }
 
 /// An EndpointSlice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointSlice {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -120,7 +126,7 @@ pub struct EndpointSlice {
 }
 
 /// An endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// Its addresses.
     pub ips: Vec<IpAddr>,
@@ -128,6 +134,8 @@ pub struct SliceEndpoint {
     pub ready: bool,
     /// `targetRef` to a Pod: its name (in the slice's namespace).
     pub pod: Option<Arc<str>>,
+    /// That Pod's UID, as `targetRef` names it.
+    pub pod_uid: Option<Arc<str>>,
     /// The node it is on.
     pub node: Option<Arc<str>>,
     /// Its own DNS name below a headless Service.
@@ -143,12 +151,39 @@ pub struct Node {
     pub ips: Vec<IpAddr>,
 }
 
+/// A NetworkPolicy: that it exists, and which pods and directions it governs. What it allows is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkPolicy {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Labels that its pods have; empty: all pods of the namespace.
+    pub selector: Vec<(Arc<str>, Arc<str>)>,
+    /// It selects by expressions too, which are not kept: it may govern fewer pods than `selector` says.
+    pub expressions: bool,
+    /// It governs what its pods are sent.
+    pub ingress: bool,
+    /// It governs what its pods send.
+    pub egress: bool,
+}
+
+/// A ServiceCIDR: where ClusterIPs come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCidr {
+    /// Name.
+    pub name: Arc<str>,
+    /// Address ranges.
+    pub cidrs: Vec<IpNet>,
+}
+
 /// What happened to the cluster, or to this node's interfaces, at a time that comes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Everything of an inventory at once: what is not in it is gone.
     Replace(Box<Inventory>),
-    /// The pod behind an interface, found through its network namespace; `None` when that is not known any more.
+    /// An interface is traced, and the pod behind it where that is known, found through its network namespace. Told with
+    /// `None` as soon as the interface is attached, and when the pod is not known any more.
     Interface {
         /// The host end of the pod's veth.
         ifindex: Ifindex,
@@ -172,4 +207,8 @@ pub struct Inventory {
     pub nodes: Vec<Node>,
     /// Names of namespaces.
     pub namespaces: Vec<Arc<str>>,
+    /// NetworkPolicies.
+    pub policies: Vec<NetworkPolicy>,
+    /// ServiceCIDRs.
+    pub service_cidrs: Vec<ServiceCidr>,
 }

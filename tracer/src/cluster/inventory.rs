@@ -1,0 +1,366 @@
+//! The inventory file: Kubernetes objects as `kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A
+//! -o yaml` (or `-o json`) prints them.
+//!
+//! Owns reading it and saying what is wrong with it, at which object. Any kind may be missing; kinds that the tracer has no
+//! use for are skipped and counted. Never decides what the objects mean: that is `identity`.
+
+mod document;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use self::document::Document;
+use super::objects::{ObjectError, Trimmer};
+use crate::model::cluster::Inventory;
+
+/// A file beyond this is not read: 10,000 pods with all their fields are about a quarter of it.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+/// So many problems are told one by one.
+const MAX_PROBLEMS: usize = 10;
+
+/// What an inventory file held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The objects.
+    pub inventory: Inventory,
+    /// How many objects were skipped, by kind.
+    pub skipped: BTreeMap<String, usize>,
+    /// How many objects were listed again; the last one counts.
+    pub duplicates: usize,
+}
+
+/// Why there is no inventory.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The file could not be read.
+    #[error("cannot read inventory {path}: {source}", path = path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is larger than an inventory can be.
+    #[error("inventory {path} is larger than {limit} MiB", path = path.display(), limit = MAX_FILE_BYTES >> 20)]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is neither YAML nor JSON.
+    #[error("not YAML or JSON: {}{message}", position(.line, .column))]
+    Syntax {
+        /// Where, as far as the parser says.
+        line: Option<u64>,
+        /// Where in that line.
+        column: Option<u64>,
+        /// The parser's words.
+        message: String,
+    },
+    /// There is no object in it, not even an empty List: most likely it is being written just now.
+    #[error("no Kubernetes object in it")]
+    Empty,
+    /// Some of its objects are wrong.
+    #[error("{}", listed(.problems, .more))]
+    Objects {
+        /// What is wrong with which object; the first ones.
+        problems: Vec<Problem>,
+        /// How many more there are.
+        more: usize,
+    },
+}
+
+/// What is wrong with one object of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which object of the file, counted from 1 over all documents and lists.
+    pub item: usize,
+    /// The line where it starts, where the parser gives it.
+    pub line: Option<u64>,
+    /// Kind, namespace and name, as far as they are there.
+    pub object: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "object {} ({}", self.item, self.object)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, "): {}", self.what)
+    }
+}
+
+fn position(line: &Option<u64>, column: &Option<u64>) -> String {
+    match (line, column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}: "),
+        _ => String::new(),
+    }
+}
+
+fn listed(problems: &[Problem], more: &usize) -> String {
+    let mut lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    if *more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
+}
+
+/// Reads and parses a file.
+pub fn load(path: &Path) -> Result<Loaded, InventoryError> {
+    let unreadable = |source| InventoryError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    // Limited while reading too: the size that stat tells is nothing to rely on (a pipe, a file that grows).
+    let read = file
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    if read as u64 > MAX_FILE_BYTES {
+        return Err(InventoryError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    parse(&text)
+}
+
+/// Parses a file's text.
+pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
+    // The defaults guard against hostile files by budgets that a large cluster's inventory exceeds. The file's size is
+    // bounded, and aliases, which could multiply it, keep the parser's limits.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+        },
+        with_snippet: false,
+    };
+    let documents: Vec<Spanned<Document>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| {
+            let location = error.location();
+            InventoryError::Syntax {
+                line: location.map(|location| location.line()),
+                column: location.map(|location| location.column()),
+                message: bare_message(&error),
+            }
+        })?;
+    if documents.is_empty() {
+        return Err(InventoryError::Empty);
+    }
+    let mut reading = Reading::default();
+    for document in documents {
+        let line = line_of(&document);
+        let Document {
+            kind,
+            fields,
+            items,
+        } = document.value;
+        match items {
+            Some(items) => {
+                // Items of a typed list (PodList, as the API gives it) do not repeat their kind.
+                let kind = kind
+                    .as_deref()
+                    .and_then(|kind| kind.strip_suffix("List"))
+                    .filter(|kind| !kind.is_empty());
+                for item in items {
+                    reading.object(line_of(&item), kind, item.value);
+                }
+            }
+            // An empty List may come without items.
+            None if kind.as_deref().is_some_and(|kind| kind.ends_with("List")) => {}
+            None => reading.object(line, None, Value::Object(fields)),
+        }
+    }
+    reading.finish()
+}
+
+/// The parser's words without the position, which it puts at their end and which is told before them.
+fn bare_message(error: &serde_saphyr::Error) -> String {
+    let message = error.without_snippet().to_string();
+    match error.location() {
+        Some(at) => {
+            let position = format!(" at line {}, column {}", at.line(), at.column());
+            message.replace(&position, "")
+        }
+        None => message,
+    }
+}
+
+fn line_of<T>(spanned: &Spanned<T>) -> Option<u64> {
+    Some(spanned.referenced.line()).filter(|line| *line > 0)
+}
+
+/// Kind, namespace and name of an object, as its key and as people read it.
+type Key = (&'static str, Arc<str>, Arc<str>);
+
+#[derive(Default)]
+struct Reading {
+    trimmer: Trimmer,
+    loaded: Loaded,
+    /// Where in its list of the inventory an object is.
+    places: HashMap<Key, usize>,
+    problems: Vec<Problem>,
+    more: usize,
+    items: usize,
+}
+
+impl Reading {
+    fn object(&mut self, line: Option<u64>, list_kind: Option<&str>, mut value: Value) {
+        self.items += 1;
+        let title = title(&value, list_kind);
+        let Some(fields) = value.as_object_mut() else {
+            return self.problem(line, title, "not an object".to_owned());
+        };
+        let kind = match fields.remove("kind") {
+            Some(Value::String(kind)) => kind,
+            _ => match list_kind {
+                Some(kind) => kind.to_owned(),
+                None => return self.problem(line, title, "kind is missing".to_owned()),
+            },
+        };
+        // Other API groups have kinds of these names too (Knative's Service, Calico's NetworkPolicy), and newer versions of
+        // a group read the same as far as the fields that are kept.
+        let group = match fields.remove("apiVersion") {
+            Some(Value::String(version)) => version
+                .split_once('/')
+                .map(|(group, _)| group.to_owned())
+                .or(Some("".to_owned())),
+            _ => None,
+        };
+        let of = |expected: &str| group.as_deref().is_none_or(|group| group == expected);
+        let result = match kind.as_str() {
+            "Pod" if of("") => self.keep(
+                value,
+                |trimmer, pod| trimmer.pod(pod),
+                |pod| ("Pod", pod.namespace.clone(), pod.name.clone()),
+                |all| &mut all.pods,
+            ),
+            "Service" if of("") => self.keep(
+                value,
+                |trimmer, service| trimmer.service(service),
+                |service| ("Service", service.namespace.clone(), service.name.clone()),
+                |all| &mut all.services,
+            ),
+            "EndpointSlice" if of("discovery.k8s.io") => self.keep(
+                value,
+                |trimmer, slice| trimmer.slice(slice),
+                |slice| ("EndpointSlice", slice.namespace.clone(), slice.name.clone()),
+                |all| &mut all.slices,
+            ),
+            "Node" if of("") => self.keep(
+                value,
+                |trimmer, node| trimmer.node(node),
+                |node| ("Node", "".into(), node.name.clone()),
+                |all| &mut all.nodes,
+            ),
+            "Namespace" if of("") => self.keep(
+                value,
+                |trimmer, namespace| trimmer.namespace(&namespace),
+                |namespace| ("Namespace", "".into(), namespace.clone()),
+                |all| &mut all.namespaces,
+            ),
+            "NetworkPolicy" if of("networking.k8s.io") => self.keep(
+                value,
+                |trimmer, policy| trimmer.policy(policy),
+                |policy| {
+                    (
+                        "NetworkPolicy",
+                        policy.namespace.clone(),
+                        policy.name.clone(),
+                    )
+                },
+                |all| &mut all.policies,
+            ),
+            "ServiceCIDR" if of("networking.k8s.io") => self.keep(
+                value,
+                |trimmer, range| trimmer.service_cidr(range),
+                |range| ("ServiceCIDR", "".into(), range.name.clone()),
+                |all| &mut all.service_cidrs,
+            ),
+            _ => {
+                *self.loaded.skipped.entry(kind).or_default() += 1;
+                Ok(())
+            }
+        };
+        if let Err(what) = result {
+            self.problem(line, title, what);
+        }
+    }
+
+    fn keep<O: DeserializeOwned, M>(
+        &mut self,
+        value: Value,
+        trim: impl Fn(&mut Trimmer, O) -> Result<M, ObjectError>,
+        key: impl Fn(&M) -> Key,
+        list: impl Fn(&mut Inventory) -> &mut Vec<M>,
+    ) -> Result<(), String> {
+        let object: O =
+            serde_path_to_error::deserialize(value).map_err(|error| error.to_string())?;
+        let trimmed = trim(&mut self.trimmer, object).map_err(|error| error.to_string())?;
+        let list = list(&mut self.loaded.inventory);
+        match self.places.entry(key(&trimmed)) {
+            Entry::Occupied(place) => {
+                self.loaded.duplicates += 1;
+                list[*place.get()] = trimmed;
+            }
+            Entry::Vacant(place) => {
+                place.insert(list.len());
+                list.push(trimmed);
+            }
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, line: Option<u64>, object: String, what: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem {
+                item: self.items,
+                line,
+                object,
+                what,
+            });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(self) -> Result<Loaded, InventoryError> {
+        if self.problems.is_empty() {
+            Ok(self.loaded)
+        } else {
+            Err(InventoryError::Objects {
+                problems: self.problems,
+                more: self.more,
+            })
+        }
+    }
+}
+
+/// Kind, namespace and name of an object that may turn out to have none, safe to print.
+fn title(value: &Value, list_kind: Option<&str>) -> String {
+    let text = |path: &str| value.pointer(path).and_then(Value::as_str);
+    let mut title = text("/kind").or(list_kind).unwrap_or("no kind").to_owned();
+    if let Some(name) = text("/metadata/name") {
+        title.push(' ');
+        if let Some(namespace) = text("/metadata/namespace") {
+            title.push_str(namespace);
+            title.push('/');
+        }
+        title.push_str(name);
+    }
+    title.escape_debug().take(128).collect()
+}
