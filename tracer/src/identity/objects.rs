@@ -1,0 +1,198 @@
+//! What rules and filters ask of the index: what exists, under which name, with which endpoints.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::services::Endpoint;
+use super::{Holder, Index};
+use crate::model::cluster::{EndpointSlice, NetworkPolicy, Pod, Service, ServiceCidr};
+use crate::model::identity::PodIdentity;
+use crate::model::time::Timestamp;
+
+/// Whether an object exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// The inventory holds no object of that kind: it was not asked for them.
+    CannotTell,
+}
+
+impl Presence {
+    fn of(exists: bool, kind_is_known: bool) -> Presence {
+        match (exists, kind_is_known) {
+            (true, _) => Presence::Yes,
+            (false, true) => Presence::No,
+            (false, false) => Presence::CannotTell,
+        }
+    }
+}
+
+/// Lookups by name, as things are now.
+impl Index {
+    /// Whether there is a namespace of this name.
+    pub fn has_namespace(&self, namespace: &str) -> Presence {
+        let used = self.namespaces().any(|known| &**known == namespace);
+        Presence::of(used, !self.namespaces.is_empty())
+    }
+
+    /// Whether there is a pod of this name.
+    pub fn has_pod(&self, namespace: &str, name: &str) -> Presence {
+        Presence::of(
+            self.pods.by_name(namespace, name).is_some(),
+            self.pods.iter().next().is_some(),
+        )
+    }
+
+    /// Whether there is a Service of this name.
+    pub fn has_service(&self, namespace: &str, name: &str) -> Presence {
+        Presence::of(
+            self.service(namespace, name).is_some(),
+            self.services.iter().next().is_some(),
+        )
+    }
+
+    /// The names of namespaces, of those too that are known by their pods and Services alone. Some come more than once.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        let by_pods = self.pods.in_namespaces().map(|(namespace, _)| namespace);
+        self.namespaces
+            .iter()
+            .chain(by_pods)
+            .chain(self.services.namespaces())
+    }
+
+    /// The pods of this name, in any namespace.
+    pub fn pods_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<PodIdentity>> {
+        let uids = self
+            .pods
+            .in_namespaces()
+            .filter_map(move |(_, names)| names.get(name));
+        uids.filter_map(|uid| self.pods.by_uid(uid))
+            .map(|known| &known.identity)
+    }
+
+    /// The pod object behind an identity, also for a while after it is gone.
+    pub fn pod_object(&self, pod: &PodIdentity) -> Option<&Pod> {
+        self.pods.by_uid(&pod.uid).map(|known| &known.pod)
+    }
+
+    /// All pods.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().map(|known| &known.pod)
+    }
+
+    /// The Service of this name.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.get(namespace, name)
+    }
+
+    /// The Services of this name, in any namespace, by namespace.
+    pub fn services_named<'a>(&'a self, name: &'a str) -> Vec<&'a Service> {
+        let mut services: Vec<&Service> = self.services.named(name).collect();
+        services.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+        services
+    }
+
+    /// All Services.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().map(|(service, _)| service)
+    }
+
+    /// Whether the inventory has EndpointSlices: without them an empty list of endpoints means nothing.
+    pub fn knows_endpoints(&self) -> bool {
+        self.services.all_slices().next().is_some()
+    }
+
+    /// The endpoints of a Service, by address. One that several slices list (dual stack apart) comes once.
+    pub fn endpoints(&self, namespace: &str, service: &str) -> Vec<Endpoint> {
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for slice in self.services.slices(namespace, service) {
+            for listed in &slice.endpoints {
+                let Some(ip) = listed.ips.first() else {
+                    continue;
+                };
+                let pod =
+                    listed
+                        .pod
+                        .as_ref()
+                        .map(|name| match self.pods.by_name(namespace, name) {
+                            Some(known) => known.identity.clone(),
+                            None => {
+                                target(slice, name, listed.pod_uid.clone(), listed.node.clone())
+                            }
+                        });
+                match endpoints
+                    .iter_mut()
+                    .find(|known| known.ip == *ip && known.pod == pod)
+                {
+                    Some(known) => {
+                        known.ready |= listed.ready;
+                        known.ports.extend(slice.ports.iter().cloned());
+                    }
+                    None => endpoints.push(Endpoint {
+                        ip: *ip,
+                        ports: slice.ports.clone(),
+                        ready: listed.ready,
+                        node: listed
+                            .node
+                            .clone()
+                            .or_else(|| pod.as_ref().and_then(|pod| pod.node.clone())),
+                        pod,
+                        hostname: listed.hostname.clone(),
+                    }),
+                }
+            }
+        }
+        endpoints.sort_by_key(|endpoint| endpoint.ip);
+        endpoints
+    }
+
+    /// The pod that had this address last before `at` and has it no more, and until when.
+    pub fn past_owner(&self, ip: IpAddr, at: Timestamp) -> Option<(&Arc<PodIdentity>, Timestamp)> {
+        if !matches!(self.pod_at(ip, at), Holder::Nobody) {
+            return None;
+        }
+        let (uid, until) = self.running.last(ip, at)?;
+        self.pods.by_uid(uid).map(|known| (&known.identity, until))
+    }
+
+    /// NetworkPolicies.
+    pub fn policies(&self) -> &[NetworkPolicy] {
+        &self.policies
+    }
+
+    /// Where ClusterIPs come from; empty where that is not known.
+    pub fn service_cidrs(&self) -> &[ServiceCidr] {
+        &self.service_cidrs
+    }
+}
+
+/// The pods that a slice's endpoints are, by address.
+pub(super) fn endpoint_pods(
+    slice: &EndpointSlice,
+) -> impl Iterator<Item = (IpAddr, Arc<PodIdentity>)> {
+    slice.endpoints.iter().flat_map(move |endpoint| {
+        let pod = endpoint.pod.as_ref();
+        let pod =
+            pod.map(|name| target(slice, name, endpoint.pod_uid.clone(), endpoint.node.clone()));
+        pod.into_iter()
+            .flat_map(|pod| endpoint.ips.iter().map(move |ip| (*ip, pod.clone())))
+    })
+}
+
+fn target(
+    slice: &EndpointSlice,
+    name: &Arc<str>,
+    uid: Option<Arc<str>>,
+    node: Option<Arc<str>>,
+) -> Arc<PodIdentity> {
+    Arc::new(PodIdentity {
+        namespace: slice.namespace.clone(),
+        name: name.clone(),
+        uid: uid.unwrap_or_default(),
+        workload: None,
+        node,
+    })
+}

@@ -1,0 +1,643 @@
+//! The index in virtual time: seconds of `t` are the pipeline's clock.
+
+use super::*;
+use crate::model::cluster::{
+    DnsPolicy, EndpointSlice, Node, Pod, PodDns, Service, ServiceKind, ServicePort, SliceEndpoint,
+};
+
+fn t(seconds: f64) -> Timestamp {
+    Timestamp((seconds * 1e9) as u64)
+}
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+/// A running pod `namespace/name` whose UID is `uid-name`.
+fn pod(name: &str, address: &str) -> Pod {
+    let (namespace, name) = name.split_once('/').unwrap();
+    Pod {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: format!("uid-{name}").into(),
+        node: Some("here".into()),
+        ips: if address.is_empty() {
+            Vec::new()
+        } else {
+            vec![ip(address)]
+        },
+        ..Pod::default()
+    }
+}
+
+fn service(name: &str, cluster_ip: &str, port: u16) -> Service {
+    let (namespace, name) = name.split_once('/').unwrap();
+    Service {
+        namespace: namespace.into(),
+        name: name.into(),
+        cluster_ips: if cluster_ip.is_empty() {
+            Vec::new()
+        } else {
+            vec![ip(cluster_ip)]
+        },
+        ports: vec![ServicePort {
+            name: None,
+            protocol: "TCP".into(),
+            port,
+            target: None,
+        }],
+        ..Service::default()
+    }
+}
+
+fn pods(pods: Vec<Pod>) -> Inventory {
+    Inventory {
+        pods,
+        ..Inventory::default()
+    }
+}
+
+fn index(inventory: Inventory) -> Index {
+    let mut index = Index::new(IndexSettings::default());
+    index.replace_at(t(0.0), inventory);
+    index
+}
+
+impl Index {
+    fn replace_at(&mut self, at: Timestamp, inventory: Inventory) {
+        self.apply(at, Change::Replace(Box::new(inventory)));
+    }
+
+    fn interface(&mut self, at: Timestamp, ifindex: u32, uid: Option<&str>) {
+        self.apply(
+            at,
+            Change::Interface {
+                ifindex: Ifindex(ifindex),
+                uid: uid.map(Arc::from),
+            },
+        );
+    }
+
+    /// A TCP flow over interface 7, as the client.
+    fn between(&self, at: Timestamp, from: &str, to: &str) -> Ends {
+        let flow = Flow {
+            ifindex: Ifindex(7),
+            protocol: Protocol::Tcp,
+            pod: format!("{from}:40000").parse().unwrap(),
+            peer: to.parse().unwrap(),
+        };
+        self.ends(at, &flow, Role::Client)
+    }
+
+    fn own(&self, at: Timestamp, address: &str) -> Result<String, UnknownReason> {
+        self.between(at, address, "192.0.2.9:80")
+            .pod
+            .who
+            .map(|pod| pod.name.to_string())
+    }
+
+    /// The other end in one line: pod, service and node, `-` for what it is not.
+    fn peer_at(&self, at: Timestamp, to: &str) -> String {
+        let peer = self.between(at, "10.1.0.99", to).peer;
+        let pod = peer.pod.map_or("-".to_owned(), |pod| {
+            format!("{}/{}", pod.namespace, pod.name)
+        });
+        let service = peer.service.map_or("-".to_owned(), |svc| {
+            format!("{}/{}", svc.namespace, svc.name)
+        });
+        format!("{pod} {service} {}", peer.node.as_deref().unwrap_or("-"))
+    }
+}
+
+#[test]
+fn a_pod_is_known_by_its_interface_whatever_its_address() {
+    let mut index = index(pods(vec![
+        pod("default/a", "10.1.0.1"),
+        pod("default/b", "10.1.0.2"),
+    ]));
+    index.interface(t(1.0), 7, Some("uid-a"));
+    assert_eq!(index.own(t(2.0), "10.1.0.1"), Ok("a".into()));
+    assert_eq!(
+        index.own(t(2.0), "10.1.0.77"),
+        Ok("a".into()),
+        "an address that the API does not list yet"
+    );
+    assert_eq!(
+        index.own(t(2.0), "10.1.0.2"),
+        Ok("a".into()),
+        "an address that the API lists as another's"
+    );
+}
+
+#[test]
+fn without_news_of_interfaces_the_address_decides() {
+    let index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    assert_eq!(index.own(t(2.0), "10.1.0.1"), Ok("a".into()));
+    assert_eq!(
+        index.own(t(2.0), "10.1.0.2"),
+        Err(UnknownReason::NotInInventory)
+    );
+    assert!(!index.pending(t(2.0), Ifindex(7)), "nothing will come");
+}
+
+#[test]
+fn without_an_inventory_nobody_is_known_and_nobody_waited_for() {
+    let mut index = Index::new(IndexSettings::default());
+    index.interface(t(1.0), 7, Some("uid-a"));
+    assert_eq!(
+        index.own(t(1.0), "10.1.0.1"),
+        Err(UnknownReason::NoInventory)
+    );
+    assert!(!index.pending(t(1.0), Ifindex(7)));
+}
+
+#[test]
+fn a_pod_that_comes_late_is_waited_for_and_then_named_from_the_start() {
+    let mut index = index(pods(vec![]));
+    index.interface(t(10.0), 7, None);
+    assert!(
+        index.pending(t(10.1), Ifindex(7)),
+        "its process may still start"
+    );
+    assert_eq!(
+        index.own(t(10.1), "10.1.0.1"),
+        Err(UnknownReason::NoPodProcess)
+    );
+    index.interface(t(10.3), 7, Some("uid-a"));
+    assert!(
+        index.pending(t(10.1), Ifindex(7)),
+        "the API may still tell of it"
+    );
+    assert_eq!(
+        index.own(t(10.1), "10.1.0.1"),
+        Err(UnknownReason::NotInInventory)
+    );
+    index.replace_at(t(10.8), pods(vec![pod("default/a", "")]));
+    assert!(!index.pending(t(10.1), Ifindex(7)));
+    assert_eq!(index.own(t(10.1), "10.1.0.1"), Ok("a".into()));
+    assert_eq!(
+        index.own(t(9.9), "10.1.0.1"),
+        Ok("a".into()),
+        "its first packet, before the news of the interface"
+    );
+}
+
+#[test]
+fn a_name_is_not_waited_for_for_ever() {
+    let mut index = index(pods(vec![]));
+    index.interface(t(10.0), 7, None);
+    assert!(!index.pending(t(12.1), Ifindex(7)));
+    index.interface(t(20.0), 7, Some("uid-x"));
+    assert!(index.pending(t(21.9), Ifindex(7)));
+    assert!(!index.pending(t(22.1), Ifindex(7)));
+}
+
+#[test]
+fn packets_that_overtake_the_news_of_their_interface_wait_where_there_is_such_news() {
+    let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    index.interface(t(1.0), 6, Some("uid-a"));
+    assert!(index.pending(t(1.0), Ifindex(7)));
+}
+
+#[test]
+fn an_address_used_again_within_a_second_names_each_pod_in_its_time() {
+    let mut index = index(pods(vec![pod("default/old", "10.1.0.1")]));
+    index.replace_at(t(10.0), pods(vec![]));
+    index.replace_at(t(10.8), pods(vec![pod("default/new", "10.1.0.1")]));
+    assert_eq!(index.peer_at(t(9.9), "10.1.0.1:80"), "default/old - here");
+    assert_eq!(
+        index.peer_at(t(10.5), "10.1.0.1:80"),
+        "default/new - here",
+        "the API tells late"
+    );
+    assert_eq!(index.peer_at(t(11.0), "10.1.0.1:80"), "default/new - here");
+}
+
+#[test]
+fn an_interface_index_used_again_names_each_pod_in_its_time() {
+    let mut index = index(pods(vec![
+        pod("default/old", "10.1.0.1"),
+        pod("default/new", "10.1.0.2"),
+    ]));
+    index.interface(t(1.0), 7, Some("uid-old"));
+    index.apply(t(10.0), Change::InterfaceGone(Ifindex(7)));
+    assert_eq!(
+        index.own(t(10.1), "10.1.0.1"),
+        Ok("old".into()),
+        "a last packet"
+    );
+    index.interface(t(10.2), 7, None);
+    index.interface(t(10.4), 7, Some("uid-new"));
+    assert_eq!(index.own(t(9.0), "10.1.0.1"), Ok("old".into()));
+    assert_eq!(index.own(t(10.3), "10.1.0.1"), Ok("new".into()));
+}
+
+#[test]
+fn an_interface_whose_pod_is_not_known_any_more_falls_back_to_the_address() {
+    let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    index.interface(t(1.0), 7, Some("uid-a"));
+    index.interface(t(5.0), 7, None);
+    assert_eq!(index.own(t(4.0), "10.1.0.3"), Ok("a".into()));
+    assert_eq!(
+        index.own(t(6.0), "10.1.0.3"),
+        Err(UnknownReason::NoPodProcess)
+    );
+}
+
+#[test]
+fn a_pod_that_is_gone_stays_known_for_a_while_and_not_longer() {
+    let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    index.interface(t(1.0), 7, Some("uid-a"));
+    index.replace_at(t(10.0), pods(vec![]));
+    assert_eq!(
+        index.own(t(12.0), "10.1.0.1"),
+        Ok("a".into()),
+        "its interface outlives its object"
+    );
+    assert_eq!(index.peer_at(t(9.0), "10.1.0.1:80"), "default/a - here");
+    assert_eq!(
+        index.peer_at(t(12.0), "10.1.0.1:80"),
+        "- - -",
+        "nobody has the address now"
+    );
+    let (past, until) = index.past_owner(ip("10.1.0.1"), t(12.0)).unwrap();
+    assert_eq!((&*past.name, until), ("a", t(10.0)));
+    assert_eq!(
+        index.past_owner(ip("10.1.0.1"), t(9.0)),
+        None,
+        "it had it then"
+    );
+    index.replace_at(t(400.0), pods(vec![]));
+    assert_eq!(
+        index.own(t(400.0), "10.1.0.1"),
+        Err(UnknownReason::NotInInventory)
+    );
+    assert_eq!(index.peer_at(t(9.0), "10.1.0.1:80"), "- - -");
+    assert_eq!(index.past_owner(ip("10.1.0.1"), t(400.0)), None);
+}
+
+#[test]
+fn two_running_pods_with_one_address_are_ambiguous() {
+    let index = index(pods(vec![
+        pod("default/a", "10.1.0.1"),
+        pod("default/b", "10.1.0.1"),
+    ]));
+    assert_eq!(index.own(t(1.0), "10.1.0.1"), Err(UnknownReason::Ambiguous));
+    assert_eq!(index.peer_at(t(1.0), "10.1.0.1:80"), "- - -");
+}
+
+#[test]
+fn the_address_of_a_pod_that_is_known_to_be_behind_another_interface_is_ambiguous() {
+    let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    index.interface(t(1.0), 6, Some("uid-a"));
+    index.interface(t(1.0), 7, None);
+    assert_eq!(index.own(t(2.0), "10.1.0.1"), Err(UnknownReason::Ambiguous));
+}
+
+#[test]
+fn a_running_pod_has_the_address_rather_than_one_that_ended() {
+    let ended = Pod {
+        terminated: true,
+        ..pod("default/job", "10.1.0.1")
+    };
+    let both = index(pods(vec![ended.clone(), pod("default/a", "10.1.0.1")]));
+    assert_eq!(both.own(t(1.0), "10.1.0.1"), Ok("a".into()));
+    let alone = index(pods(vec![ended.clone()]));
+    assert_eq!(alone.own(t(1.0), "10.1.0.1"), Ok("job".into()));
+    let another = Pod {
+        terminated: true,
+        ..pod("default/job2", "10.1.0.1")
+    };
+    assert_eq!(
+        index(pods(vec![ended, another])).own(t(1.0), "10.1.0.1"),
+        Err(UnknownReason::Ambiguous)
+    );
+}
+
+#[test]
+fn a_pod_that_ends_keeps_the_address_for_what_it_did_before() {
+    let mut index = index(pods(vec![pod("default/job", "10.1.0.1")]));
+    let ended = Pod {
+        terminated: true,
+        ..pod("default/job", "10.1.0.1")
+    };
+    index.replace_at(t(10.0), pods(vec![ended, pod("default/next", "10.1.0.1")]));
+    assert_eq!(index.own(t(9.0), "10.1.0.1"), Ok("job".into()));
+    assert_eq!(index.own(t(11.0), "10.1.0.1"), Ok("next".into()));
+}
+
+#[test]
+fn host_network_pods_are_never_claimed_by_the_nodes_address() {
+    let host = Pod {
+        host_network: true,
+        ..pod("kube-system/proxy", "192.168.2.30")
+    };
+    let index = index(pods(vec![host]));
+    assert_eq!(
+        index.own(t(1.0), "192.168.2.30"),
+        Err(UnknownReason::NotInInventory)
+    );
+    assert_eq!(
+        index.peer_at(t(1.0), "192.168.2.30:10250"),
+        "- - here",
+        "but the node is"
+    );
+}
+
+#[test]
+fn a_static_pod_is_known_by_the_uid_of_its_cgroup() {
+    let mirror = Pod {
+        static_uid: Some("5f3c".into()),
+        ..pod("kube-system/static", "10.1.0.1")
+    };
+    let mut index = index(pods(vec![mirror]));
+    index.interface(t(1.0), 7, Some("5f3c"));
+    assert_eq!(index.own(t(2.0), "10.1.0.9"), Ok("static".into()));
+    assert!(
+        index
+            .between(t(2.0), "10.1.0.2", "10.1.0.1:80")
+            .peer_traced_here
+    );
+}
+
+#[test]
+fn the_other_end_is_told_from_there_where_its_interface_is_traced() {
+    let mut index = index(pods(vec![
+        pod("default/a", "10.1.0.1"),
+        pod("default/b", "10.1.0.2"),
+    ]));
+    assert!(
+        !index
+            .between(t(1.0), "10.1.0.1", "10.1.0.2:80")
+            .peer_traced_here
+    );
+    index.interface(t(2.0), 8, Some("uid-b"));
+    assert!(
+        index
+            .between(t(3.0), "10.1.0.1", "10.1.0.2:80")
+            .peer_traced_here
+    );
+    index.apply(t(4.0), Change::InterfaceGone(Ifindex(8)));
+    assert!(
+        index
+            .between(t(3.0), "10.1.0.1", "10.1.0.2:80")
+            .peer_traced_here,
+        "it was then"
+    );
+    assert!(
+        !index
+            .between(t(5.0), "10.1.0.1", "10.1.0.2:80")
+            .peer_traced_here
+    );
+}
+
+#[test]
+fn a_service_is_known_by_its_addresses_before_any_pod() {
+    let lb = Service {
+        external_ips: vec![ip("203.0.113.5")],
+        ..service("default/web", "10.152.183.7", 80)
+    };
+    let inventory = Inventory {
+        pods: vec![pod("default/a", "10.152.183.7")],
+        services: vec![lb],
+        ..Inventory::default()
+    };
+    let index = index(inventory);
+    assert_eq!(index.peer_at(t(1.0), "10.152.183.7:80"), "- default/web -");
+    assert_eq!(
+        index.peer_at(t(1.0), "10.152.183.7:81"),
+        "- default/web -",
+        "a port that it does not list"
+    );
+    assert_eq!(index.peer_at(t(1.0), "203.0.113.5:81"), "- default/web -");
+}
+
+#[test]
+fn an_external_address_that_is_a_nodes_too_is_the_services_only_at_its_ports() {
+    let shared = |name, port| Service {
+        external_ips: vec![ip("192.168.2.30")],
+        ..service(name, "", port)
+    };
+    let inventory = Inventory {
+        services: vec![shared("default/web", 80), shared("default/db", 5432)],
+        nodes: vec![Node {
+            name: "here".into(),
+            ips: vec![ip("192.168.2.30")],
+        }],
+        ..Inventory::default()
+    };
+    let index = index(inventory);
+    assert_eq!(index.peer_at(t(1.0), "192.168.2.30:80"), "- default/web -");
+    assert_eq!(index.peer_at(t(1.0), "192.168.2.30:5432"), "- default/db -");
+    assert_eq!(index.peer_at(t(1.0), "192.168.2.30:10250"), "- - here");
+}
+
+#[test]
+fn a_service_made_anew_elsewhere_is_known_by_each_address_in_its_time() {
+    let with = |service| Inventory {
+        services: vec![service],
+        ..Inventory::default()
+    };
+    let mut index = index(with(service("default/web", "10.152.183.7", 80)));
+    index.replace_at(t(10.0), with(service("default/web", "10.152.183.8", 80)));
+    assert_eq!(index.peer_at(t(9.0), "10.152.183.7:80"), "- default/web -");
+    assert_eq!(index.peer_at(t(11.0), "10.152.183.7:80"), "- - -");
+    assert_eq!(index.peer_at(t(11.0), "10.152.183.8:80"), "- default/web -");
+}
+
+fn slice(address: &str, pod: &str) -> EndpointSlice {
+    EndpointSlice {
+        namespace: "default".into(),
+        name: format!("web-{pod}").into(),
+        service: Some("web".into()),
+        endpoints: vec![SliceEndpoint {
+            ips: vec![ip(address)],
+            ready: true,
+            pod: Some(pod.into()),
+            pod_uid: Some("uid-remote".into()),
+            node: Some("there".into()),
+            hostname: None,
+        }],
+        ports: vec![(None, "TCP".into(), Some(8080))],
+    }
+}
+
+#[test]
+fn a_pod_that_only_a_slice_tells_of_is_known_by_it() {
+    let inventory = Inventory {
+        services: vec![service("default/web", "10.152.183.7", 80)],
+        slices: vec![slice("10.1.9.1", "remote")],
+        ..Inventory::default()
+    };
+    let index = index(inventory);
+    assert_eq!(
+        index.peer_at(t(1.0), "10.1.9.1:8080"),
+        "default/remote - there"
+    );
+    let endpoints = index.endpoints("default", "web");
+    assert_eq!(endpoints.len(), 1);
+    assert_eq!(endpoints[0].ip, ip("10.1.9.1"));
+    assert_eq!(endpoints[0].node.as_deref(), Some("there"));
+    assert_eq!(endpoints[0].pod.as_ref().unwrap().uid, "uid-remote".into());
+    assert_eq!(endpoints[0].ports, [(None, "TCP".into(), Some(8080))]);
+}
+
+#[test]
+fn a_host_network_endpoint_stays_its_node() {
+    let host = Pod {
+        host_network: true,
+        node: Some("there".into()),
+        ..pod("default/remote", "192.168.2.31")
+    };
+    let inventory = Inventory {
+        pods: vec![host],
+        slices: vec![slice("192.168.2.31", "remote")],
+        ..Inventory::default()
+    };
+    assert_eq!(
+        index(inventory).peer_at(t(1.0), "192.168.2.31:8080"),
+        "- - there"
+    );
+}
+
+#[test]
+fn ports_are_told_only_where_the_protocol_has_them() {
+    let index = index(pods(vec![]));
+    let echo = Flow {
+        ifindex: Ifindex(7),
+        protocol: Protocol::Icmp,
+        pod: "10.1.0.1:4711".parse().unwrap(),
+        peer: "10.1.0.2:0".parse().unwrap(),
+    };
+    let ends = index.ends(t(1.0), &echo, Role::Client);
+    assert_eq!((ends.pod.port, ends.peer.port), (None, None));
+    let ends = index.between(t(1.0), "10.1.0.1", "10.1.0.2:80");
+    assert_eq!((ends.pod.port, ends.peer.port), (Some(40000), Some(80)));
+}
+
+fn resolver_of(pod: Pod) -> Option<(Vec<String>, u8)> {
+    let index = index(pods(vec![pod.clone()]));
+    let who = index
+        .own(t(1.0), "10.1.0.1")
+        .map(|_| index.between(t(1.0), "10.1.0.1", "10.1.0.2:53").pod.who);
+    let identity = who.unwrap().unwrap();
+    let config = index.resolver(&identity)?;
+    Some((
+        config.search.iter().map(ToString::to_string).collect(),
+        config.ndots,
+    ))
+}
+
+fn with_dns(policy: DnsPolicy, searches: &[&str], ndots: Option<u8>) -> Pod {
+    let searches = searches.iter().map(|domain| DnsName::new(domain)).collect();
+    Pod {
+        dns: PodDns {
+            policy,
+            nameservers: vec![],
+            searches,
+            ndots,
+        },
+        ..pod("shop/a", "10.1.0.1")
+    }
+}
+
+#[test]
+fn the_search_list_follows_the_dns_policy() {
+    let cluster = [
+        "shop.svc.cluster.local.",
+        "svc.cluster.local.",
+        "cluster.local.",
+    ];
+    let with = |extra: &[&str]| {
+        cluster
+            .iter()
+            .chain(extra)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        resolver_of(with_dns(DnsPolicy::ClusterFirst, &[], None)),
+        Some((with(&[]), 5))
+    );
+    assert_eq!(
+        resolver_of(with_dns(
+            DnsPolicy::ClusterFirst,
+            &["example.com", "svc.cluster.local"],
+            Some(2)
+        )),
+        Some((with(&["example.com."]), 2))
+    );
+    assert_eq!(
+        resolver_of(with_dns(DnsPolicy::None, &["example.com"], None)),
+        Some((vec!["example.com.".to_owned()], 1))
+    );
+    assert_eq!(resolver_of(with_dns(DnsPolicy::Default, &[], None)), None);
+}
+
+#[test]
+fn a_host_network_pod_uses_the_nodes_resolver_unless_told_otherwise() {
+    let of = |policy| {
+        let pod = Pod {
+            host_network: true,
+            ..with_dns(policy, &[], None)
+        };
+        resolver::of_pod(&pod, &DnsName::new("cluster.local"))
+    };
+    assert_eq!(of(DnsPolicy::ClusterFirst), None);
+    assert_eq!(of(DnsPolicy::ClusterFirstWithHostNet).unwrap().ndots, 5);
+}
+
+#[test]
+fn what_exists_is_told_from_what_is_not_known() {
+    let inventory = Inventory {
+        services: vec![service("default/web", "", 80), service("shop/web", "", 80)],
+        namespaces: vec!["default".into(), "empty".into()],
+        ..Inventory::default()
+    };
+    let index = index(inventory);
+    assert_eq!(index.has_namespace("empty"), Presence::Yes);
+    assert_eq!(
+        index.has_namespace("shop"),
+        Presence::Yes,
+        "it has a Service"
+    );
+    assert_eq!(index.has_namespace("nowhere"), Presence::No);
+    assert_eq!(index.has_service("default", "web"), Presence::Yes);
+    assert_eq!(index.has_service("empty", "web"), Presence::No);
+    assert_eq!(index.has_pod("default", "a"), Presence::CannotTell);
+    let namespaces: Vec<_> = index
+        .services_named("web")
+        .into_iter()
+        .map(|svc| &*svc.namespace)
+        .collect();
+    assert_eq!(namespaces, ["default", "shop"]);
+}
+
+#[test]
+fn headless_services_have_no_address_to_be_known_by() {
+    let headless = Service {
+        kind: ServiceKind::Headless,
+        ..service("default/web", "", 80)
+    };
+    let inventory = Inventory {
+        services: vec![headless],
+        slices: vec![slice("10.1.9.1", "remote")],
+        ..Inventory::default()
+    };
+    assert_eq!(
+        index(inventory).peer_at(t(1.0), "10.1.9.1:8080"),
+        "default/remote - there"
+    );
+}
+
+#[test]
+fn the_memory_of_what_is_gone_is_bounded_and_its_limit_counted() {
+    let many = || {
+        (0..MAX_PAST + 5)
+            .map(|n| pod(&format!("default/p{n}"), ""))
+            .collect()
+    };
+    let mut index = index(pods(many()));
+    index.replace_at(t(1.0), pods(vec![]));
+    assert_eq!(index.losses().total(), 5);
+}
