@@ -1,14 +1,45 @@
-//! Bytes to observation. Pure; bad input is data: what was understood plus the fault.
+//! Bytes to observation.
+//!
+//! Owns what is known about wire formats: [`packet`] reads the network and transport headers, [`icmp`] ICMP messages and
+//! the packets that they quote, [`dns`] DNS messages. Never looks at a clock, keeps nothing between two records and never
+//! panics: bad input is data, so the result is what was understood plus the fault, or a [`Fault`] where nothing was.
+//! Input is the record, from the ring buffer or a capture file.
+
+mod dns;
+mod icmp;
+mod packet;
+#[cfg(test)]
+mod robustness;
+#[cfg(test)]
+mod testing;
 
 use crate::model::observation::Observation;
 use crate::model::record::Record;
 
 /// Why a record could not be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
     /// Neither IPv4 nor IPv6.
     #[error("not an IP packet")]
     NotIp,
+    /// The IP header or an extension header makes no sense.
+    #[error("the IP header is malformed")]
+    IpHeader,
+    /// The captured bytes or the packet end within the headers.
+    #[error("the packet ends within its headers")]
+    CutShort,
+    /// A fragment other than the first: the ports are in the first.
+    #[error("a fragment without the transport header")]
+    LaterFragment,
+    /// The TCP header makes no sense.
+    #[error("the TCP header is malformed")]
+    TcpHeader,
+    /// An ICMP error that does not quote a packet one can recognise.
+    #[error("an ICMP error without the packet it is about")]
+    IcmpQuote,
+    /// A later chunk of a long TCP segment: the headers are in the first. Joining them is TCP reassembly's task.
+    #[error("a chunk without its headers")]
+    LaterChunk,
 }
 
 impl Fault {
@@ -16,6 +47,12 @@ impl Fault {
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::NotIp => "not ip",
+            Fault::IpHeader => "ip header malformed",
+            Fault::CutShort => "headers cut short",
+            Fault::LaterFragment => "later fragment",
+            Fault::TcpHeader => "tcp header malformed",
+            Fault::IcmpQuote => "icmp quote unreadable",
+            Fault::LaterChunk => "later chunk",
         }
     }
 }
@@ -34,7 +71,6 @@ impl Decoder {
 
     /// Decodes one record.
     pub fn decode(&self, record: &Record) -> Result<Observation, Fault> {
-        let _ = (&self.dns_ports, record);
-        Err(Fault::NotIp)
+        packet::observe(record, &self.dns_ports)
     }
 }

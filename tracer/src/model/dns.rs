@@ -50,7 +50,7 @@ impl fmt::Display for DnsName {
 }
 
 /// A question (RFC 1035 section 4.1.2). The class is IN unless the message says otherwise, and then the type tells.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Question {
     /// The name asked for.
     pub name: DnsName,
@@ -109,7 +109,8 @@ pub enum DnsFault {
     CutShort,
     /// The question section is malformed.
     Question(String),
-    /// A record is malformed; those before it were read.
+    /// A record is malformed. Where its data is, they are kept in the form of RFC 3597 and what follows was read; where its
+    /// own header is, nothing after it could be.
     Record(String),
     /// More records than are read of one message.
     TooMany,

@@ -16,7 +16,7 @@ pub enum Way {
 }
 
 /// What the pod is in an exchange, a connection or an echo run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The pod asked, connected or pinged.
     Client,
@@ -64,7 +64,7 @@ impl Protocol {
 }
 
 /// A flow, seen from the pod. For ICMP echo the pod's port is the identifier and the peer's is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// Where it was seen. The same flow of two pods on one node is two flows.
     pub ifindex: Ifindex,

@@ -15,6 +15,8 @@ pub struct Observation {
     pub flow: Flow,
     /// Which way it went.
     pub way: Way,
+    /// The packet's length from the network header on.
+    pub wire_len: u32,
     /// The flow's counters including this packet, where known.
     pub totals: Option<FlowTotals>,
     /// What it was.

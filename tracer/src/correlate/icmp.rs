@@ -1,0 +1,88 @@
+//! What an ICMP error is about: the exchange, the connection, the UDP flow or the echo run whose packet it quotes.
+
+use super::connection::Connections;
+use super::echo::Echoes;
+use super::exchange::Exchanges;
+use super::udp::UdpFlows;
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::observation::{IcmpError, Observation};
+
+/// Tells an ICMP error as the end of what it is about. One that ends nothing is told for itself: with the flow it quotes
+/// where that is known, else with whoever sent it.
+pub(super) fn bind(
+    observation: &Observation,
+    error: &IcmpError,
+    exchanges: &mut Exchanges,
+    connections: &mut Connections,
+    udp: &mut UdpFlows,
+    echoes: &mut Echoes,
+    out: &mut Vec<Correlated>,
+) {
+    let now = observation.time;
+    let flow = quoted_flow(observation, error);
+    // The pod's role if the quoted packet was a question (query, request) rather than an answer.
+    let role = match observation.way {
+        Way::ToPod => Role::Client,
+        Way::FromPod => Role::Server,
+    };
+    let echo = matches!(error.about.protocol, Protocol::Icmp | Protocol::Icmpv6);
+    // A packet that was too big for some link is sent again smaller: nothing ended. ping does not do so, and counts it.
+    let bound = if echo {
+        echoes.icmp(&flow, role, error)
+    } else if too_big(error) {
+        false
+    } else {
+        match error.about.protocol {
+            Protocol::Udp => {
+                exchanges.icmp(now, &flow, role, error, out) || udp.icmp(&flow, error, out)
+            }
+            Protocol::Tcp => connections.icmp(now, &flow, error, out),
+            _ => false,
+        }
+    };
+    if bound {
+        return;
+    }
+    let (flow, role) = match connections.role(&flow).or_else(|| udp.role(&flow)) {
+        Some(known) => (flow, known),
+        None => (observation.flow, role),
+    };
+    out.push(Correlated {
+        time: now,
+        flow,
+        role,
+        what: Happening::IcmpError(Box::new(*error)),
+    });
+}
+
+/// The flow of the quoted packet: an error that goes to the pod quotes what the pod sent, and the other way round.
+fn quoted_flow(observation: &Observation, error: &IcmpError) -> Flow {
+    let about = &error.about;
+    let (mut pod, mut peer) = match observation.way {
+        Way::ToPod => (about.src, about.dst),
+        Way::FromPod => (about.dst, about.src),
+    };
+    if matches!(about.protocol, Protocol::Icmp | Protocol::Icmpv6) {
+        // Of an echo the pod's port is the identifier, whoever sent the request.
+        pod.set_port(about.src.port());
+        peer.set_port(0);
+    }
+    Flow {
+        ifindex: observation.flow.ifindex,
+        protocol: about.protocol,
+        pod,
+        peer,
+    }
+}
+
+/// "Fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443).
+fn too_big(error: &IcmpError) -> bool {
+    matches!(
+        (error.v6, error.icmp_type, error.icmp_code),
+        (false, 3, 4) | (true, 2, _)
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! How much a connection or UDP flow carried, from the kernel's flow counters where they are known.
+//!
+//! The kernel counts a flow (addresses and ports), whose entry outlives one connection and may itself be dropped and made
+//! anew; without counters (a capture file, a full flow table) the packets that were observed are counted instead.
+
+use std::time::Duration;
+
+use crate::model::flow::{FlowTotals, Traffic, Way};
+use crate::model::observation::Observation;
+use crate::model::time::Timestamp;
+
+/// Counters that go back within so short a time are two CPUs' records that overtook each other; after a longer silence
+/// the flow's entry was dropped and made anew.
+const REORDERING: Duration = Duration::from_secs(1);
+
+/// Counts one connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter {
+    /// The kernel's counters before the first packet.
+    base: FlowTotals,
+    /// From entries of the kernel's table that are gone.
+    carried: FlowTotals,
+    /// The kernel's counters, the latest.
+    kernel: Option<FlowTotals>,
+    /// What was observed.
+    own: FlowTotals,
+    last: Timestamp,
+}
+
+impl Meter {
+    /// The connection starts with this packet: what the kernel counted before it was another connection's.
+    pub(super) fn starting(first: &Observation) -> Meter {
+        let mut meter = Meter::default();
+        if let Some(totals) = first.totals {
+            meter.base = minus(totals, packet(first));
+        }
+        meter.observe(first);
+        meter
+    }
+
+    /// The connection had started before: all that the kernel counted is its own.
+    pub(super) fn picked_up(first: &Observation) -> Meter {
+        let mut meter = Meter::default();
+        meter.observe(first);
+        meter
+    }
+
+    /// Counts a packet.
+    pub(super) fn observe(&mut self, observation: &Observation) {
+        self.own = plus(self.own, packet(observation));
+        if let Some(totals) = observation.totals {
+            self.count(observation.time, totals);
+        }
+    }
+
+    /// Takes the kernel's counters in, as they were at `at`.
+    pub(super) fn count(&mut self, at: Timestamp, totals: FlowTotals) {
+        let before = self.kernel.unwrap_or_default();
+        let backwards =
+            totals.tx.packets < before.tx.packets || totals.rx.packets < before.rx.packets;
+        if backwards && at.since(self.last) > REORDERING {
+            self.carried = plus(self.carried, minus(before, self.base));
+            self.base = FlowTotals::default();
+            self.kernel = Some(totals);
+        } else {
+            self.kernel = Some(FlowTotals {
+                tx: most(before.tx, totals.tx),
+                rx: most(before.rx, totals.rx),
+            });
+        }
+        self.last = self.last.max(at);
+    }
+
+    /// Both directions so far.
+    pub(super) fn totals(&self) -> FlowTotals {
+        match self.kernel {
+            Some(kernel) => plus(self.carried, minus(kernel, self.base)),
+            None => self.own,
+        }
+    }
+
+    /// Whether the kernel counts it, so that packets pass that are never observed.
+    pub(super) fn counted_by_kernel(&self) -> bool {
+        self.kernel.is_some()
+    }
+}
+
+fn packet(observation: &Observation) -> FlowTotals {
+    let packet = Traffic {
+        packets: 1,
+        bytes: u64::from(observation.wire_len),
+    };
+    match observation.way {
+        Way::FromPod => FlowTotals {
+            tx: packet,
+            rx: Traffic::default(),
+        },
+        Way::ToPod => FlowTotals {
+            tx: Traffic::default(),
+            rx: packet,
+        },
+    }
+}
+
+fn plus(a: FlowTotals, b: FlowTotals) -> FlowTotals {
+    combine(a, b, u64::saturating_add)
+}
+
+fn minus(a: FlowTotals, b: FlowTotals) -> FlowTotals {
+    combine(a, b, u64::saturating_sub)
+}
+
+fn combine(a: FlowTotals, b: FlowTotals, with: impl Fn(u64, u64) -> u64) -> FlowTotals {
+    let traffic = |a: Traffic, b: Traffic| Traffic {
+        packets: with(a.packets, b.packets),
+        bytes: with(a.bytes, b.bytes),
+    };
+    FlowTotals {
+        tx: traffic(a.tx, b.tx),
+        rx: traffic(a.rx, b.rx),
+    }
+}
+
+fn most(a: Traffic, b: Traffic) -> Traffic {
+    Traffic {
+        packets: a.packets.max(b.packets),
+        bytes: a.bytes.max(b.bytes),
+    }
+}

@@ -1,0 +1,195 @@
+//! UDP flows other than DNS: first packet, silence, ICMP error, end.
+//!
+//! Live, only the first packet of a flow arrives here; that it was answered is known from sweeps of the kernel's flow
+//! counters. From a capture file every packet arrives.
+
+use std::time::Duration;
+
+use super::meter::Meter;
+use super::table::Table;
+use crate::model::connection::{UdpFlow, UdpState};
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::observation::{IcmpError, Observation};
+use crate::model::settings::{Limits, Thresholds};
+use crate::model::time::Timestamp;
+
+#[derive(Clone, Debug)]
+struct Conversation {
+    role: Role,
+    started: Timestamp,
+    last: Timestamp,
+    /// The latest sweep of the kernel's counters that held it.
+    swept: Timestamp,
+    /// Time enough has passed to say whether something came back.
+    decided: bool,
+    state: UdpState,
+    meter: Meter,
+}
+
+impl Conversation {
+    fn told(&self, flow: Flow, state: UdpState, icmp: Option<IcmpError>) -> Correlated {
+        let udp = UdpFlow {
+            flow,
+            role: self.role,
+            state,
+            totals: self.meter.totals(),
+            icmp,
+        };
+        Correlated {
+            time: self.started,
+            flow,
+            role: self.role,
+            what: Happening::Udp(Box::new(udp)),
+        }
+    }
+
+    fn answered(&self) -> bool {
+        let totals = self.meter.totals();
+        match self.role {
+            Role::Client => totals.rx.packets > 0,
+            Role::Server => totals.tx.packets > 0,
+        }
+    }
+}
+
+/// All UDP flows other than DNS.
+#[derive(Debug)]
+pub(super) struct UdpFlows {
+    open: Table<Flow, Conversation>,
+    timeout: Duration,
+    idle: Duration,
+}
+
+impl UdpFlows {
+    pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> UdpFlows {
+        UdpFlows {
+            open: Table::new(limits.udp_flows),
+            timeout: thresholds.udp_timeout,
+            idle: thresholds.flow_idle,
+        }
+    }
+
+    /// Takes a packet in.
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let flow = observation.flow;
+        if let Some(conversation) = self.open.get_mut(&flow) {
+            conversation.meter.observe(observation);
+            conversation.last = conversation.last.max(observation.time);
+            self.reschedule(&flow);
+            return;
+        }
+        let conversation = Conversation {
+            role: match observation.way {
+                Way::FromPod => Role::Client,
+                Way::ToPod => Role::Server,
+            },
+            started: observation.time,
+            last: observation.time,
+            swept: Timestamp(0),
+            decided: false,
+            state: UdpState::Open,
+            meter: Meter::starting(observation),
+        };
+        out.push(conversation.told(flow, UdpState::Open, None));
+        let deadline = self.due(&conversation);
+        if self.open.insert(flow, conversation, deadline).is_some() {
+            losses.add(Stage::Table, "udp flow table full", 1);
+        }
+    }
+
+    /// Takes a flow's counters in, as a sweep at `now` found them.
+    pub(super) fn count(&mut self, now: Timestamp, snapshot: &FlowSnapshot) {
+        let Some(conversation) = self.open.get_mut(&snapshot.flow) else {
+            return;
+        };
+        conversation.meter.count(snapshot.last, snapshot.totals);
+        conversation.last = conversation.last.max(snapshot.last);
+        conversation.swept = now;
+        self.reschedule(&snapshot.flow);
+    }
+
+    /// An ICMP error quotes a packet of `flow`. Whether the flow is known; it is told once, however many errors come.
+    pub(super) fn icmp(
+        &mut self,
+        flow: &Flow,
+        error: &IcmpError,
+        out: &mut Vec<Correlated>,
+    ) -> bool {
+        let Some(conversation) = self.open.get_mut(flow) else {
+            return false;
+        };
+        if conversation.state != UdpState::IcmpError {
+            conversation.state = UdpState::IcmpError;
+            conversation.decided = true;
+            out.push(conversation.told(*flow, UdpState::IcmpError, Some(*error)));
+        }
+        self.reschedule(flow);
+        true
+    }
+
+    /// The pod's role in a flow that is open.
+    pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
+        self.open.get(flow).map(|conversation| conversation.role)
+    }
+
+    pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+        while let Some((flow, mut conversation)) = self.open.pop_due(now) {
+            if conversation.decided {
+                out.push(conversation.told(flow, UdpState::Closed, None));
+                continue;
+            }
+            conversation.decided = true;
+            if !conversation.answered() {
+                conversation.state = UdpState::Unanswered;
+                out.push(conversation.told(flow, UdpState::Unanswered, None));
+            }
+            let deadline = self.due(&conversation);
+            self.open.insert(flow, conversation, deadline);
+        }
+    }
+
+    /// Totals so far and the state as it is.
+    pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
+        while let Some((flow, conversation)) = self.open.pop_oldest() {
+            let state = match conversation.state {
+                UdpState::Unanswered if conversation.answered() => UdpState::Open,
+                state => state,
+            };
+            out.push(conversation.told(flow, state, None));
+        }
+    }
+
+    fn reschedule(&mut self, flow: &Flow) {
+        if let Some(deadline) = self
+            .open
+            .get(flow)
+            .map(|conversation| self.due(conversation))
+        {
+            self.open.touch(flow, deadline);
+        }
+    }
+
+    /// When something happens to a flow by the passing of time alone.
+    fn due(&self, conversation: &Conversation) -> Timestamp {
+        if conversation.decided {
+            return conversation.last.after(self.idle);
+        }
+        let silent = conversation.started.after(self.timeout);
+        // Where the kernel counts, only a sweep that is recent enough can say that nothing came back; without one it is
+        // said twice as late.
+        if conversation.meter.counted_by_kernel() && conversation.swept < silent {
+            return silent.after(self.timeout);
+        }
+        silent
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! A record's data in presentation format.
+//!
+//! Types that hold names or free text are written here, because hickory prints neither of them safely; the others are
+//! hickory's own text. Types that nobody here knows are written as RFC 3597 section 5 has it.
+
+use std::fmt::{Display, Write};
+
+use hickory_proto::dnssec::rdata::{DNSSECRData, SIG};
+use hickory_proto::rr::rdata::svcb::SvcParamValue;
+use hickory_proto::rr::rdata::{NAPTR, SVCB};
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, DecodeError, Restrict};
+
+use super::name::{printable, quoted, text as name};
+use super::section::decoder_at;
+
+/// DNAME (RFC 6672): hickory knows the type's number and not its data.
+const DNAME: RecordType = RecordType::DNAME;
+
+/// The data at `start..end` of the message, which is of type `rtype`.
+pub(super) fn text(
+    message: &[u8],
+    rtype: RecordType,
+    start: usize,
+    end: usize,
+) -> Result<String, DecodeError> {
+    let data = message
+        .get(start..end)
+        .ok_or(DecodeError::InsufficientBytes)?;
+    let Ok(length) = u16::try_from(data.len()) else {
+        return Ok(generic(data));
+    };
+    if data.is_empty() {
+        return Ok(generic(data));
+    }
+    // The decoder must not read beyond the data, but names point back to what is before.
+    let mut decoder = decoder_at(
+        message.get(..end).ok_or(DecodeError::InsufficientBytes)?,
+        start,
+    )?;
+    if rtype == DNAME {
+        return Ok(name(&Name::read(&mut decoder)?));
+    }
+    Ok(
+        match RData::read(&mut decoder, rtype, Restrict::new(length))? {
+            RData::Unknown { .. } | RData::NULL(_) | RData::Update0(_) => generic(data),
+            known => present(&known, data),
+        },
+    )
+}
+
+/// Data of a type that is not known, or that is malformed: `\# length hexadecimal` (RFC 3597 section 5).
+pub(super) fn generic(data: &[u8]) -> String {
+    let mut out = format!("\\# {}", data.len());
+    for (index, byte) in data.iter().enumerate() {
+        if index == 0 {
+            out.push(' ');
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+fn present(data: &RData, bytes: &[u8]) -> String {
+    match data {
+        RData::CNAME(target) => name(target),
+        RData::NS(target) => name(target),
+        RData::PTR(target) => name(target),
+        RData::ANAME(target) => name(target),
+        RData::MX(mx) => format!("{} {}", mx.preference, name(&mx.exchange)),
+        RData::SRV(srv) => format!(
+            "{} {} {} {}",
+            srv.priority,
+            srv.weight,
+            srv.port,
+            name(&srv.target)
+        ),
+        RData::SOA(soa) => format!(
+            "{} {} {} {} {} {} {}",
+            name(&soa.mname),
+            name(&soa.rname),
+            soa.serial,
+            soa.refresh,
+            soa.retry,
+            soa.expire,
+            soa.minimum
+        ),
+        RData::TXT(txt) => joined(txt.txt_data.iter().map(|part| quoted(part))),
+        RData::HINFO(hinfo) => joined([quoted(&hinfo.cpu), quoted(&hinfo.os)]),
+        RData::CAA(caa) => format!(
+            "{} {} {}",
+            caa.flags(),
+            printable(&caa.tag),
+            quoted(&caa.value)
+        ),
+        RData::NAPTR(naptr) => present_naptr(naptr),
+        RData::SVCB(svcb) => present_svcb(svcb),
+        RData::HTTPS(https) => present_svcb(&https.0),
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => present_signature(signature),
+        RData::DNSSEC(DNSSECRData::SIG(signature)) => present_signature(signature),
+        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => joined(
+            [name(nsec.next_domain_name())]
+                .into_iter()
+                .chain(nsec.type_bit_maps().map(|rtype| rtype.to_string())),
+        ),
+        RData::DNSSEC(DNSSECRData::Unknown { .. }) => generic(bytes),
+        other => printable(&other.to_string()),
+    }
+}
+
+fn present_naptr(naptr: &NAPTR) -> String {
+    format!(
+        "{} {} {} {} {} {}",
+        naptr.order,
+        naptr.preference,
+        quoted(&naptr.flags),
+        quoted(&naptr.services),
+        quoted(&naptr.regexp),
+        name(&naptr.replacement)
+    )
+}
+
+/// RFC 9460 section 2.1.
+fn present_svcb(svcb: &SVCB) -> String {
+    let mut out = format!("{} {}", svcb.svc_priority, name(&svcb.target_name));
+    for (key, value) in &svcb.svc_params {
+        let value = match value {
+            SvcParamValue::Mandatory(keys) => Some(comma_separated(&keys.0)),
+            SvcParamValue::Alpn(protocols) => {
+                Some(quoted(comma_separated(&protocols.0).as_bytes()))
+            }
+            SvcParamValue::NoDefaultAlpn => None,
+            SvcParamValue::Port(port) => Some(port.to_string()),
+            SvcParamValue::Ipv4Hint(hint) => Some(comma_separated(&hint.0)),
+            SvcParamValue::Ipv6Hint(hint) => Some(comma_separated(&hint.0)),
+            SvcParamValue::EchConfigList(config) => Some(config.to_string()),
+            SvcParamValue::Unknown(unknown) => Some(quoted(&unknown.0)),
+        };
+        match value {
+            Some(value) => out.push_str(&printable(&format!(" {key}={value}"))),
+            None => out.push_str(&printable(&format!(" {key}"))),
+        }
+    }
+    out
+}
+
+/// RFC 4034 section 3.2, with the times as numbers, which it allows.
+fn present_signature(signature: &SIG) -> String {
+    let input = signature.input();
+    // hickory has the only Base64 encoder within reach: the signature is the last word of its text.
+    let printed = signature.to_string();
+    let base64 = printed.rsplit(' ').next().unwrap_or_default();
+    format!(
+        "{} {} {} {} {} {} {} {} {}",
+        input.type_covered,
+        u8::from(input.algorithm),
+        input.num_labels,
+        input.original_ttl,
+        input.sig_expiration.get(),
+        input.sig_inception.get(),
+        input.key_tag,
+        name(&input.signer_name),
+        printable(base64)
+    )
+}
+
+fn comma_separated(items: &[impl Display]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn joined(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,154 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, and errors with the packet that they quote.
+//!
+//! Everything else (neighbour discovery, redirects, timestamps) is [`What::Other`]: it says nothing about a pod's traffic.
+
+use std::net::IpAddr;
+
+use etherparse::{Icmpv4Slice, Icmpv6Slice, icmpv4, icmpv6};
+
+use super::{Fault, packet};
+use crate::model::flow::{Protocol, QuotedFlow, host};
+use crate::model::observation::{EchoMessage, IcmpError, What};
+
+/// The parts that ICMP and ICMPv6 have in common.
+struct Message<'a> {
+    v6: bool,
+    icmp_type: u8,
+    icmp_code: u8,
+    /// Bytes 5 to 8, whose meaning depends on the type.
+    rest: [u8; 4],
+    payload: &'a [u8],
+}
+
+/// Reads a message that `from` sent.
+pub(super) fn read(protocol: Protocol, from: IpAddr, bytes: &[u8]) -> Result<What, Fault> {
+    if bytes.len() < 8 {
+        return Err(Fault::CutShort);
+    }
+    let message = match protocol {
+        Protocol::Icmpv6 => Icmpv6Slice::from_slice(bytes).ok().map(|icmp| Message {
+            v6: true,
+            icmp_type: icmp.type_u8(),
+            icmp_code: icmp.code_u8(),
+            rest: icmp.bytes5to8(),
+            payload: icmp.payload(),
+        }),
+        _ => Icmpv4Slice::from_slice(bytes).ok().map(|icmp| Message {
+            v6: false,
+            icmp_type: icmp.type_u8(),
+            icmp_code: icmp.code_u8(),
+            rest: icmp.bytes5to8(),
+            payload: icmp.payload(),
+        }),
+    };
+    // Long enough and still refused: a timestamp message of the wrong length.
+    let Some(message) = message else {
+        return Ok(What::Other);
+    };
+    if let Some(reply) = echo_kind(&message) {
+        let [id_high, id_low, sequence_high, sequence_low] = message.rest;
+        return Ok(What::Echo(EchoMessage {
+            reply,
+            id: u16::from_be_bytes([id_high, id_low]),
+            sequence: u16::from_be_bytes([sequence_high, sequence_low]),
+        }));
+    }
+    if is_error(&message) {
+        error(&message, from).map(What::IcmpError)
+    } else {
+        Ok(What::Other)
+    }
+}
+
+/// `Some(true)` for an echo reply, `Some(false)` for a request.
+fn echo_kind(message: &Message<'_>) -> Option<bool> {
+    match (message.v6, message.icmp_type) {
+        (false, icmpv4::TYPE_ECHO_REQUEST) | (true, icmpv6::TYPE_ECHO_REQUEST) => Some(false),
+        (false, icmpv4::TYPE_ECHO_REPLY) | (true, icmpv6::TYPE_ECHO_REPLY) => Some(true),
+        _ => None,
+    }
+}
+
+fn is_error(message: &Message<'_>) -> bool {
+    match message.v6 {
+        // Source quench and redirect quote a packet too, but the packet did not fail.
+        false => matches!(
+            message.icmp_type,
+            icmpv4::TYPE_DEST_UNREACH | icmpv4::TYPE_TIME_EXCEEDED | icmpv4::TYPE_PARAMETER_PROBLEM
+        ),
+        true => matches!(
+            message.icmp_type,
+            icmpv6::TYPE_DST_UNREACH
+                | icmpv6::TYPE_PACKET_TOO_BIG
+                | icmpv6::TYPE_TIME_EXCEEDED
+                | icmpv6::TYPE_PARAMETER_PROBLEM
+        ),
+    }
+}
+
+fn error(message: &Message<'_>, from: IpAddr) -> Result<IcmpError, Fault> {
+    let (about, echo_sequence) = quoted(message.payload).ok_or(Fault::IcmpQuote)?;
+    Ok(IcmpError {
+        from: host(from),
+        v6: message.v6,
+        icmp_type: message.icmp_type,
+        icmp_code: message.icmp_code,
+        mtu: mtu(message),
+        about,
+        echo_sequence,
+    })
+}
+
+fn mtu(message: &Message<'_>) -> Option<u32> {
+    let [_, _, high, low] = message.rest;
+    let mtu = match (message.v6, message.icmp_type, message.icmp_code) {
+        (false, icmpv4::TYPE_DEST_UNREACH, icmpv4::CODE_DST_UNREACH_NEED_FRAG) => {
+            u32::from(u16::from_be_bytes([high, low]))
+        }
+        (true, icmpv6::TYPE_PACKET_TOO_BIG, _) => u32::from_be_bytes(message.rest),
+        _ => return None,
+    };
+    // Routers older than RFC 1191 leave it zero.
+    Some(mtu).filter(|&mtu| mtu != 0)
+}
+
+/// The quoted packet's flow and, for an echo request, its sequence number. At least the IP header and 8 bytes are quoted.
+fn quoted(bytes: &[u8]) -> Option<(QuotedFlow, Option<u16>)> {
+    let quote = packet::read(bytes).ok()?;
+    let protocol = quote.protocol;
+    let (mut src, mut dst) = packet::hosts(&quote);
+    let mut sequence = None;
+    match protocol {
+        Protocol::Tcp | Protocol::Udp if quote.fragment_offset == 0 => {
+            (src, dst) = packet::ports(&quote)?;
+        }
+        Protocol::Icmp | Protocol::Icmpv6 if quote.fragment_offset == 0 => {
+            let [
+                icmp_type,
+                _,
+                _,
+                _,
+                id_high,
+                id_low,
+                sequence_high,
+                sequence_low,
+                ..,
+            ] = *quote.payload
+            else {
+                return Some((QuotedFlow { protocol, src, dst }, None));
+            };
+            let (request, reply) = match protocol {
+                Protocol::Icmp => (icmpv4::TYPE_ECHO_REQUEST, icmpv4::TYPE_ECHO_REPLY),
+                _ => (icmpv6::TYPE_ECHO_REQUEST, icmpv6::TYPE_ECHO_REPLY),
+            };
+            if icmp_type == request || icmp_type == reply {
+                src.set_port(u16::from_be_bytes([id_high, id_low]));
+            }
+            if icmp_type == request {
+                sequence = Some(u16::from_be_bytes([sequence_high, sequence_low]));
+            }
+        }
+        _ => {}
+    }
+    Some((QuotedFlow { protocol, src, dst }, sequence))
+}

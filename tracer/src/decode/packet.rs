@@ -1,0 +1,186 @@
+//! Network and transport headers, by etherparse: which flow a packet is of and what kind it is.
+//!
+//! IPv4 with options, IPv6 with extension headers, first fragments; a packet whose payload was cut off by the capture is
+//! still a packet. Never interprets payload except through [`super::dns`] and [`super::icmp`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::err::ip::LaxHeaderSliceError;
+use etherparse::err::tcp::HeaderSliceError;
+use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, UdpSlice, ether_type};
+
+use super::{Fault, dns, icmp};
+use crate::model::flow::{Flow, Protocol, Way, host};
+use crate::model::observation::{Observation, TcpSegment, What};
+use crate::model::record::Record;
+
+/// An IP packet's addresses, protocol and what follows the headers, as far as it was captured.
+pub(super) struct Packet<'a> {
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) payload: &'a [u8],
+    /// In units of 8 bytes; 0 for the first fragment and for what is not fragmented.
+    pub(super) fragment_offset: u16,
+}
+
+/// What the transport header told: both ports and what the packet was.
+struct Transport {
+    src_port: u16,
+    dst_port: u16,
+    what: What,
+}
+
+/// Decodes a record.
+pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation, Fault> {
+    if record.ethertype != ether_type::IPV4.0 && record.ethertype != ether_type::IPV6.0 {
+        return Err(Fault::NotIp);
+    }
+    if record.chunk_offset != 0 {
+        return Err(Fault::LaterChunk);
+    }
+    let packet = read(&record.bytes)?;
+    if packet.fragment_offset != 0 {
+        return Err(Fault::LaterFragment);
+    }
+    let transport = match packet.protocol {
+        Protocol::Udp => udp(packet.payload, dns_ports)?,
+        Protocol::Tcp => tcp(packet.payload, dns_ports)?,
+        Protocol::Icmp | Protocol::Icmpv6 => {
+            let what = icmp::read(packet.protocol, packet.src, packet.payload)?;
+            let (src_port, dst_port) = match (&what, record.way) {
+                // Whoever pings whom, the identifier stands at the pod.
+                (What::Echo(echo), Way::FromPod) => (echo.id, 0),
+                (What::Echo(echo), Way::ToPod) => (0, echo.id),
+                _ => (0, 0),
+            };
+            Transport {
+                src_port,
+                dst_port,
+                what,
+            }
+        }
+        Protocol::Other(_) => Transport {
+            src_port: 0,
+            dst_port: 0,
+            what: What::Other,
+        },
+    };
+    let src = SocketAddr::new(packet.src, transport.src_port);
+    let dst = SocketAddr::new(packet.dst, transport.dst_port);
+    let (pod, peer) = match record.way {
+        Way::FromPod => (src, dst),
+        Way::ToPod => (dst, src),
+    };
+    Ok(Observation {
+        time: record.time,
+        flow: Flow {
+            ifindex: record.ifindex,
+            protocol: packet.protocol,
+            pod,
+            peer,
+        },
+        way: record.way,
+        wire_len: record.wire_len,
+        totals: record.totals,
+        what: transport.what,
+    })
+}
+
+/// Reads IP headers. The bytes may end early: a quoted packet and a short capture do.
+pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
+    let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|error| match error {
+        LaxHeaderSliceError::Len(_) => Fault::CutShort,
+        LaxHeaderSliceError::Content(_) => Fault::IpHeader,
+    })?;
+    if let Some((error, _)) = stopped {
+        use etherparse::err::ipv6_exts::HeaderSliceError;
+        return Err(match error {
+            HeaderSliceError::Len(_) => Fault::CutShort,
+            HeaderSliceError::Content(_) => Fault::IpHeader,
+        });
+    }
+    let fragment_offset = match &ip {
+        LaxIpSlice::Ipv4(ip) => ip.header().fragments_offset().value(),
+        LaxIpSlice::Ipv6(ip) => ip
+            .extensions()
+            .clone()
+            .into_iter()
+            .find_map(|extension| match extension {
+                Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment.fragment_offset().value()),
+                _ => None,
+            })
+            .unwrap_or(0),
+    };
+    let payload = match &ip {
+        LaxIpSlice::Ipv4(ip) => ip.payload(),
+        LaxIpSlice::Ipv6(ip) => ip.payload(),
+    };
+    Ok(Packet {
+        src: ip.source_addr(),
+        dst: ip.destination_addr(),
+        protocol: Protocol::from_number(payload.ip_number.0),
+        payload: payload.payload,
+        fragment_offset,
+    })
+}
+
+fn udp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
+    let udp = UdpSlice::from_slice_lax(payload).map_err(|_| Fault::CutShort)?;
+    let (src_port, dst_port) = (udp.source_port(), udp.destination_port());
+    let what = if dns_ports.contains(&src_port) || dns_ports.contains(&dst_port) {
+        let announced = usize::from(udp.length()).saturating_sub(udp.header_len());
+        dns::read(udp.payload(), announced)?
+    } else {
+        What::Other
+    };
+    Ok(Transport {
+        src_port,
+        dst_port,
+        what,
+    })
+}
+
+fn tcp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
+    let tcp = TcpSlice::from_slice(payload).map_err(|error| match error {
+        HeaderSliceError::Len(_) => Fault::CutShort,
+        HeaderSliceError::Content(_) => Fault::TcpHeader,
+    })?;
+    let (src_port, dst_port) = (tcp.source_port(), tcp.destination_port());
+    let dns = dns_ports.contains(&src_port) || dns_ports.contains(&dst_port);
+    let what = What::Tcp(TcpSegment {
+        sequence: tcp.sequence_number(),
+        acknowledgment: tcp.acknowledgment_number(),
+        syn: tcp.syn(),
+        ack: tcp.ack(),
+        fin: tcp.fin(),
+        rst: tcp.rst(),
+        payload: if dns {
+            tcp.payload().to_vec()
+        } else {
+            Vec::new()
+        },
+        payload_offset: 0,
+    });
+    Ok(Transport {
+        src_port,
+        dst_port,
+        what,
+    })
+}
+
+/// Both ports from the first four bytes of a UDP or TCP header; an ICMP error quotes hardly more.
+pub(super) fn ports(packet: &Packet<'_>) -> Option<(SocketAddr, SocketAddr)> {
+    let [a, b, c, d, ..] = *packet.payload else {
+        return None;
+    };
+    Some((
+        SocketAddr::new(packet.src, u16::from_be_bytes([a, b])),
+        SocketAddr::new(packet.dst, u16::from_be_bytes([c, d])),
+    ))
+}
+
+/// Both addresses, where there are no ports.
+pub(super) fn hosts(packet: &Packet<'_>) -> (SocketAddr, SocketAddr) {
+    (host(packet.src), host(packet.dst))
+}
