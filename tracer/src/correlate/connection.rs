@@ -171,7 +171,7 @@ impl Connections {
         let flow = observation.flow;
         let first_syn = segment.syn && !segment.ack && !segment.rst;
         let Some(mut connection) = self.open.remove(&flow) else {
-            self.unknown(observation, segment, first_syn, losses, out);
+            self.unknown(observation, segment, first_syn, losses);
             return;
         };
         if first_syn && is_new(&connection, observation, segment) {
@@ -192,12 +192,13 @@ impl Connections {
         }
         if first_syn {
             self.retransmitted(&mut connection, observation, out);
-        } else if connection.unanswered() && segment.syn {
-            if connection.answered_by(observation, segment) {
-                connection.handshake = Some(observation.time.since(connection.started));
-                connection.phase = Phase::Established;
-                out.push(connection.told(flow, TcpState::Established, None));
-            }
+        } else if connection.unanswered()
+            && segment.syn
+            && connection.answered_by(observation, segment)
+        {
+            connection.handshake = Some(observation.time.since(connection.started));
+            connection.phase = Phase::Established;
+            out.push(connection.told(flow, TcpState::Established, None));
         }
         if segment.fin {
             match observation.way {
@@ -220,7 +221,6 @@ impl Connections {
         segment: &TcpSegment,
         first_syn: bool,
         losses: &mut Losses,
-        _out: &mut Vec<Correlated>,
     ) {
         let flow = observation.flow;
         if first_syn {
@@ -346,8 +346,7 @@ impl Connections {
     }
 
     /// Totals so far and the state as it is.
-    pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
-        let _ = losses;
+    pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((flow, connection)) = self.open.pop_oldest() {
             let state = match connection.phase {
                 Phase::Opening if connection.syn_retransmits >= 2 => TcpState::Timeout,

@@ -233,9 +233,9 @@ impl Echoes {
             let round_trip = now.since(request.sent);
             run.round_trips.add(round_trip);
             if again {
-                run.duplicates += 1
+                run.duplicates += 1;
             } else {
-                run.received += 1
+                run.received += 1;
             }
         } else if number < oldest && run.forgotten > 0 {
             run.forgotten -= 1;

@@ -147,7 +147,7 @@ impl Exchanges {
         let same = match self.open.get(&key) {
             Some(query) if !query.timed_out => Some(key.clone()),
             Some(_) => None,
-            None => self.from_another_port(&key, now),
+            None => self.repeated_from_another_port(&key, now),
         };
         let mut query = same
             .and_then(|same| {
@@ -188,7 +188,7 @@ impl Exchanges {
     }
 
     /// The open query that this one repeats from another port.
-    fn from_another_port(&self, key: &Key, now: Timestamp) -> Option<Key> {
+    fn repeated_from_another_port(&self, key: &Key, now: Timestamp) -> Option<Key> {
         let first = Key {
             port: 0,
             ..key.clone()

@@ -107,7 +107,7 @@ impl Correlator {
     pub fn end(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         self.advance(now, out);
         self.exchanges.end(&mut self.losses);
-        self.connections.end(&mut self.losses, out);
+        self.connections.end(out);
         self.udp.end(out);
         self.echoes.end(out);
     }

@@ -1,8 +1,8 @@
 //! A DNS message (RFC 1035) to [`Message`]: header, question and records are read one by one with hickory-proto's
 //! decoder, so that a record that is wrong does not cost the others.
 //!
-//! What has a DNS port but no header of a DNS message (shorter than one, or with an opcode nobody assigned) is not DNS:
-//! it becomes [`What::Other`], is told as the UDP flow it is, and so is not lost.
+//! What has a DNS port but is shorter than a header, or has both an opcode that nobody assigned and something malformed,
+//! is not DNS: it becomes [`What::Other`], is told as the UDP flow it is, and so is not lost.
 
 mod name;
 mod rdata;
@@ -37,9 +37,6 @@ pub(super) fn read(bytes: &[u8], announced: usize) -> Result<What, Fault> {
 pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
-    if matches!(header.op_code, OpCode::Unknown(code) if !OTHER_OPCODES.contains(&code)) {
-        return None;
-    }
     let mut message = Message {
         id: header.id,
         response: header.message_type == MessageType::Response,
@@ -55,18 +52,26 @@ pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
         answer_count: header.counts.answers,
         fault: None,
     };
-    for number in 0..header.counts.queries {
-        match question(&mut decoder) {
-            Ok(question) if number == 0 => message.question = Some(question),
-            Ok(_) => {}
-            Err(error) => {
-                message.fault = Some(fault(&error, cut, DnsFault::Question));
-                return Some(message);
-            }
-        }
+    match questions(&mut decoder, header.counts.queries, &mut message) {
+        Ok(()) => section::read_all(bytes, decoder.index(), &header.counts, cut, &mut message),
+        Err(error) => message.fault = Some(fault(&error, cut, DnsFault::Question)),
     }
-    section::read_all(bytes, decoder.index(), &header.counts, cut, &mut message);
-    Some(message)
+    let assigned =
+        !matches!(header.op_code, OpCode::Unknown(code) if !OTHER_OPCODES.contains(&code));
+    (assigned || message.fault.is_none()).then_some(message)
+}
+
+/// Reads the question section; the first question is kept.
+fn questions(
+    decoder: &mut BinDecoder<'_>,
+    count: u16,
+    message: &mut Message,
+) -> Result<(), DecodeError> {
+    for _ in 0..count {
+        let question = question(decoder)?;
+        message.question.get_or_insert(question);
+    }
+    Ok(())
 }
 
 fn question(decoder: &mut BinDecoder<'_>) -> Result<Question, DecodeError> {

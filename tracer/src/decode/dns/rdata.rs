@@ -13,6 +13,7 @@ use hickory_proto::serialize::binary::{BinDecodable, DecodeError, Restrict};
 
 use super::name::{printable, quoted, text as name};
 use super::section::decoder_at;
+use crate::model::dns::type_mnemonic;
 
 /// DNAME (RFC 6672): hickory knows the type's number and not its data.
 const DNAME: RecordType = RecordType::DNAME;
@@ -94,15 +95,24 @@ fn present(data: &RData, bytes: &[u8]) -> String {
             printable(&caa.tag),
             quoted(&caa.value)
         ),
+        // hickory spells the algorithm out, which is no presentation format.
+        RData::CERT(cert) => printable(&format!(
+            "{} {} {} {}",
+            cert.cert_type,
+            cert.key_tag,
+            u8::from(cert.algorithm),
+            last_word(&cert.to_string())
+        )),
         RData::NAPTR(naptr) => present_naptr(naptr),
         RData::SVCB(svcb) => present_svcb(svcb),
         RData::HTTPS(https) => present_svcb(&https.0),
         RData::DNSSEC(DNSSECRData::RRSIG(signature)) => present_signature(signature),
         RData::DNSSEC(DNSSECRData::SIG(signature)) => present_signature(signature),
         RData::DNSSEC(DNSSECRData::NSEC(nsec)) => joined(
-            [name(nsec.next_domain_name())]
-                .into_iter()
-                .chain(nsec.type_bit_maps().map(|rtype| rtype.to_string())),
+            [name(nsec.next_domain_name())].into_iter().chain(
+                nsec.type_bit_maps()
+                    .map(|rtype| type_mnemonic(rtype).into_owned()),
+            ),
         ),
         RData::DNSSEC(DNSSECRData::Unknown { .. }) => generic(bytes),
         other => printable(&other.to_string()),
@@ -145,24 +155,35 @@ fn present_svcb(svcb: &SVCB) -> String {
     out
 }
 
-/// RFC 4034 section 3.2, with the times as numbers, which it allows.
+/// RFC 4034 section 3.2.
 fn present_signature(signature: &SIG) -> String {
     let input = signature.input();
-    // hickory has the only Base64 encoder within reach: the signature is the last word of its text.
-    let printed = signature.to_string();
-    let base64 = printed.rsplit(' ').next().unwrap_or_default();
     format!(
         "{} {} {} {} {} {} {} {} {}",
-        input.type_covered,
+        type_mnemonic(input.type_covered),
         u8::from(input.algorithm),
         input.num_labels,
         input.original_ttl,
-        input.sig_expiration.get(),
-        input.sig_inception.get(),
+        date(input.sig_expiration.get()),
+        date(input.sig_inception.get()),
         input.key_tag,
         name(&input.signer_name),
-        printable(base64)
+        last_word(&signature.to_string())
     )
+}
+
+/// What is Base64 in hickory's text of a record: there is no other encoder within reach.
+fn last_word(text: &str) -> String {
+    printable(text.rsplit(' ').next().unwrap_or_default())
+}
+
+/// Seconds since 1970 as `YYYYMMDDHHmmSS`.
+fn date(seconds: u32) -> String {
+    match jiff::Timestamp::from_second(i64::from(seconds)) {
+        Ok(time) => time.strftime("%Y%m%d%H%M%S").to_string(),
+        // The form as a number is allowed too.
+        Err(_) => seconds.to_string(),
+    }
 }
 
 fn comma_separated(items: &[impl Display]) -> String {
