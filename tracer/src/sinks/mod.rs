@@ -1,1 +1,134 @@
-//! Edge: events as text and as JSON lines. Encoding is apart from writing.
+//! Edge: events as text and as JSON lines, to standard output.
+//!
+//! Owns what people and programs read: the JSON contract, the text form, which events are shown. Encoding ([`json`],
+//! [`text`]) is apart from writing ([`writer`]), and choosing ([`filter`]) from both; [`Sink`] puts them together. It never
+//! changes an event and never waits for anything but the writer. Input: the pipeline's events and a [`WallClock`].
+
+use std::io;
+
+use crate::model::event::{Body, Event};
+use crate::model::time::Timestamp;
+
+pub mod filter;
+pub mod json;
+pub mod losses;
+pub mod summary;
+pub mod text;
+pub mod words;
+pub mod writer;
+
+#[cfg(test)]
+mod gallery;
+
+use self::filter::Filter;
+use self::writer::{LineWriter, WriteError};
+
+/// How the pipeline's clock maps to wall time. The edge that owns the clock answers.
+pub trait WallClock {
+    /// The wall time of a moment on the pipeline's clock.
+    fn wall(&self, at: Timestamp) -> jiff::Timestamp;
+}
+
+impl<F: Fn(Timestamp) -> jiff::Timestamp> WallClock for F {
+    fn wall(&self, at: Timestamp) -> jiff::Timestamp {
+        self(at)
+    }
+}
+
+/// Turns an event into lines.
+pub trait Encode {
+    /// Appends the event's lines to `out`, each with its newline.
+    fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String);
+}
+
+/// What the one who feeds a sink should do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Continue,
+    /// As many events as were asked for (`--count`) have been shown: end.
+    Enough,
+    /// Whoever read the output is gone: end, quietly.
+    Closed,
+}
+
+/// Filter, encoder and writer in a row.
+pub struct Sink<W: io::Write> {
+    filter: Filter,
+    encoder: Box<dyn Encode + Send>,
+    clock: Box<dyn WallClock + Send>,
+    writer: LineWriter<W>,
+    limit: Option<u64>,
+    shown: u64,
+    line: String,
+}
+
+impl<W: io::Write> Sink<W> {
+    /// Shows what `filter` lets through, at most `limit` events.
+    pub fn new(
+        filter: Filter,
+        encoder: Box<dyn Encode + Send>,
+        clock: Box<dyn WallClock + Send>,
+        writer: LineWriter<W>,
+        limit: Option<u64>,
+    ) -> Sink<W> {
+        Sink {
+            filter,
+            encoder,
+            clock,
+            writer,
+            limit,
+            shown: 0,
+            line: String::new(),
+        }
+    }
+
+    /// Shows one event, if the filter lets it through. It may stay in the buffer until [`Sink::idle`].
+    pub fn take(&mut self, event: &Event) -> io::Result<Next> {
+        if self.limit.is_some_and(|limit| self.shown >= limit) {
+            return Ok(Next::Enough);
+        }
+        if !self.filter.matches(event) {
+            return Ok(Next::Continue);
+        }
+        self.line.clear();
+        self.encoder
+            .encode(event, self.clock.as_ref(), &mut self.line);
+        if self.line.is_empty() {
+            return Ok(Next::Continue);
+        }
+        let written = self.writer.write(&self.line);
+        // A loss is about the tracer: it does not use up what was asked for.
+        if !matches!(event.body, Body::Lost(_)) {
+            self.shown += 1;
+        }
+        match next(written)? {
+            Next::Continue if self.limit.is_some_and(|limit| self.shown >= limit) => {
+                match self.idle()? {
+                    Next::Continue => Ok(Next::Enough),
+                    end => Ok(end),
+                }
+            }
+            next => Ok(next),
+        }
+    }
+
+    /// Nothing more is at hand just now: what was shown so far goes out.
+    pub fn idle(&mut self) -> io::Result<Next> {
+        next(self.writer.flush())
+    }
+
+    /// How many events were shown.
+    pub fn shown(&self) -> u64 {
+        self.shown
+    }
+}
+
+/// A closed pipe is an end, not a failure.
+fn next(written: Result<(), WriteError>) -> io::Result<Next> {
+    match written {
+        Ok(()) => Ok(Next::Continue),
+        Err(WriteError::Closed) => Ok(Next::Closed),
+        Err(WriteError::Failed(error)) => Err(error),
+    }
+}

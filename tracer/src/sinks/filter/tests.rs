@@ -1,0 +1,411 @@
+//! Each flag against the gallery: the table says which events pass, by what they show.
+
+use super::*;
+use crate::sinks::gallery;
+
+/// What of the gallery passes.
+fn passes(asked: &FilterConfig) -> Vec<&'static str> {
+    let filter = Filter::from(asked.clone());
+    gallery::all()
+        .into_iter()
+        .filter(|(_, event)| filter.matches(event))
+        // A loss passes always; see `a_loss_passes_whatever_is_asked_for`.
+        .filter(|(what, _)| *what != "lost" && !what.starts_with("hostile"))
+        .map(|(what, _)| what)
+        .collect()
+}
+
+fn all_but(missing: &[&str]) -> Vec<&'static str> {
+    let all = passes(&FilterConfig::default());
+    for missing in missing {
+        assert!(all.contains(missing), "{missing} is not in the gallery");
+    }
+    all.into_iter()
+        .filter(|what| !missing.contains(what))
+        .collect()
+}
+
+fn glob(written: &str) -> Glob {
+    written.parse().expect("a pattern")
+}
+
+fn pods(written: &[&str]) -> FilterConfig {
+    FilterConfig {
+        pods: written
+            .iter()
+            .map(|pod| pod.parse().expect("a pattern"))
+            .collect(),
+        ..FilterConfig::default()
+    }
+}
+
+fn names(written: &str) -> FilterConfig {
+    FilterConfig {
+        names: vec![written.parse().expect("a pattern")],
+        ..FilterConfig::default()
+    }
+}
+
+fn rcodes(rcode: ResponseCode) -> FilterConfig {
+    FilterConfig {
+        rcodes: vec![rcode],
+        ..FilterConfig::default()
+    }
+}
+
+fn outcomes(words: &[&str]) -> FilterConfig {
+    FilterConfig {
+        outcomes: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..FilterConfig::default()
+    }
+}
+
+fn kinds(kinds: &[Kind]) -> FilterConfig {
+    FilterConfig {
+        kinds: kinds.to_vec(),
+        ..FilterConfig::default()
+    }
+}
+
+#[test]
+fn without_a_filter_all_passes_but_what_the_client_tells_too() {
+    let told_twice = "tcp at the server, told by the client too";
+    assert!(!passes(&FilterConfig::default()).contains(&told_twice));
+    let of_servers = FilterConfig {
+        direction: Some(Role::Server),
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&of_servers),
+        ["dns at the server", told_twice, "ping at the server"]
+    );
+    let of_clients = FilterConfig {
+        direction: Some(Role::Client),
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&of_clients),
+        all_but(&["dns at the server", "ping at the server"])
+    );
+}
+
+#[test]
+fn a_loss_passes_whatever_is_asked_for() {
+    let filter = Filter::from(FilterConfig {
+        kinds: vec![Kind::Dns],
+        namespaces: vec![glob("nowhere")],
+        failed: true,
+        ..FilterConfig::default()
+    });
+    let passed: Vec<_> = gallery::all()
+        .into_iter()
+        .filter(|(_, event)| filter.matches(event))
+        .map(|(what, _)| what)
+        .collect();
+    assert_eq!(passed, ["lost"]);
+}
+
+#[test]
+fn a_namespace_is_that_of_the_pod_the_peer_pod_or_the_peer_service() {
+    let namespaces = |written: &str| FilterConfig {
+        namespaces: vec![glob(written)],
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&namespaces("myns")),
+        [
+            "tcp refused by a reset",
+            "ping answered",
+            "ping unanswered",
+            "ping running with loss, duplicates and a late reply",
+            "ping with errors"
+        ]
+    );
+    assert!(passes(&namespaces("kube-*")).contains(&"lookup found nowhere, by glibc"));
+    assert_eq!(
+        passes(&namespaces("default")),
+        all_but(&[
+            "tcp timeout, ipv6, pod not in the inventory",
+            "tcp reset, no inventory"
+        ])
+    );
+    assert!(passes(&namespaces("nowhere")).is_empty());
+}
+
+#[test]
+fn a_pod_is_named_or_given_by_address() {
+    for asked in [
+        "kube-system/coredns-6f5f9b5d74-pf4ld",
+        "coredns-*",
+        "10.1.235.206",
+    ] {
+        assert_eq!(passes(&pods(&[asked])), ["dns at the server"], "{asked}");
+    }
+    assert_eq!(passes(&pods(&["10.1.39.200"])), ["tcp reset, no inventory"]);
+    assert_eq!(
+        passes(&pods(&["myns/apache-*", "coredns-*"])),
+        [
+            "dns at the server",
+            "tcp refused by a reset",
+            "ping answered",
+            "ping running with loss, duplicates and a late reply"
+        ]
+    );
+    assert!(passes(&pods(&["myns/deb-ubuntu"])).is_empty());
+}
+
+#[test]
+fn between_two_traced_pods_the_named_one_tells() {
+    let mut client = gallery::client("10.1.39.194", 80);
+    client.peer_traced_here = true;
+    let nginx = gallery::identity("default", "nginx-ds-v2qf5", None, "k8s-worker03");
+    client.peer.pod = Some(nginx.clone());
+    let mut server = gallery::server(nginx, "10.1.39.194", 80);
+    server.peer_traced_here = true;
+    let told = |asked: &FilterConfig| {
+        let filter = Filter::from(asked.clone());
+        [&client, &server]
+            .map(|ends| filter.matches(&gallery::tcp(ends.clone(), TcpState::Established, |_| {})))
+    };
+    for (asked, by_client, by_server) in [
+        (FilterConfig::default(), true, false),
+        (pods(&["deb-ubuntu"]), true, false),
+        (pods(&["nginx-ds-v2qf5"]), false, true),
+        (pods(&["nginx-ds-v2qf5", "deb-ubuntu"]), true, false),
+        (pods(&["somebody-else"]), false, false),
+    ] {
+        assert_eq!(told(&asked), [by_client, by_server], "{asked:?}");
+    }
+    let both = FilterConfig {
+        direction: Some(Role::Server),
+        ..pods(&["deb-ubuntu"])
+    };
+    assert_eq!(told(&both), [false, true]);
+}
+
+#[test]
+fn a_type_passes_with_all_its_states() {
+    for (kind, count) in [
+        (Kind::Dns, 13),
+        (Kind::Lookup, 7),
+        (Kind::Tcp, 9),
+        (Kind::Udp, 4),
+        (Kind::Icmp, 7),
+        (Kind::Finding, 2),
+    ] {
+        for detail in [Detail::All, Detail::Digest] {
+            let asked = FilterConfig {
+                detail,
+                ..kinds(&[kind])
+            };
+            let passed = passes(&asked);
+            let prefix = match kind {
+                Kind::Icmp => "",
+                kind => kind.as_str(),
+            };
+            assert!(passed.iter().all(|what| what.starts_with(prefix)));
+            assert_eq!(passed.len(), count, "{kind:?} {detail:?} {passed:?}");
+        }
+    }
+    assert_eq!(passes(&kinds(&[Kind::Tcp, Kind::Udp])).len(), 13);
+}
+
+#[test]
+fn a_name_is_one_that_was_asked_for_or_that_the_peer_was_resolved_from() {
+    for (pattern, expected) in [
+        (
+            "www.example.com",
+            vec![
+                "dns over tcp with a chain",
+                "lookup of an absolute name with many addresses",
+                "tcp established after retransmissions, peer by name",
+            ],
+        ),
+        (
+            "CLUSTERIP-nginx-ds",
+            vec![
+                "dns answered",
+                "dns nodata",
+                "dns late",
+                "lookup found at the first candidate",
+            ],
+        ),
+        (
+            "*.myns.svc.cluster.local.",
+            vec!["lookup with a wasted candidate"],
+        ),
+        ("example.com", vec![]),
+    ] {
+        assert_eq!(passes(&names(pattern)), expected, "{pattern}");
+    }
+}
+
+#[test]
+fn a_response_code_is_that_of_a_query_and_fits_dns_and_lookups_only() {
+    assert_eq!(
+        passes(&rcodes(ResponseCode::NXDomain)),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns late",
+            "dns at the server",
+            "lookup found nowhere, by nslookup",
+            "lookup found nowhere, by glibc",
+            // It succeeded in the end, but that code was in it.
+            "lookup with a wasted candidate",
+        ]
+    );
+    assert_eq!(
+        passes(&rcodes(ResponseCode::NotImp)),
+        ["dns other rcode, unknown type, fault"]
+    );
+}
+
+#[test]
+fn an_outcome_is_the_events_own() {
+    assert_eq!(
+        passes(&outcomes(&["nxdomain"])),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns late",
+            "dns at the server",
+            "lookup found nowhere, by nslookup",
+            "lookup found nowhere, by glibc",
+        ]
+    );
+    assert_eq!(
+        passes(&outcomes(&["refused"])),
+        [
+            "dns refused",
+            "tcp refused by a reset",
+            "tcp refused by icmp"
+        ]
+    );
+    assert_eq!(
+        passes(&outcomes(&["closed", "running"])),
+        [
+            "tcp closed",
+            "tcp closed in silence",
+            "udp closed",
+            "ping running with loss, duplicates and a late reply"
+        ]
+    );
+}
+
+#[test]
+fn every_outcome_of_the_gallery_can_be_asked_for() {
+    for (what, event) in gallery::all() {
+        if let Some(word) = words::outcome(&event.body) {
+            assert!(words::OUTCOMES.contains(&word), "{what}: {word}");
+        }
+    }
+}
+
+#[test]
+fn failed_is_what_did_not_work() {
+    let asked = FilterConfig {
+        failed: true,
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&asked),
+        all_but(&[
+            "dns answered",
+            "dns nodata",
+            "dns over tcp with a chain",
+            "dns truncated and cut short",
+            "lookup found at the first candidate",
+            "lookup with a wasted candidate",
+            "lookup of an absolute name with many addresses",
+            "tcp established",
+            "tcp established after retransmissions, peer by name",
+            "tcp closed",
+            "tcp closed in silence",
+            "udp open",
+            "udp closed",
+            "ping answered",
+            "ping at the server",
+            "finding resolved",
+        ])
+    );
+}
+
+#[test]
+fn the_digest_leaves_out_routine_unless_it_is_asked_for() {
+    let digest = FilterConfig {
+        detail: Detail::Digest,
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&digest),
+        all_but(&[
+            // Their lookup tells them again.
+            "dns answered",
+            "dns nxdomain, asked not known yet",
+            "dns nodata",
+            "tcp closed",
+            "udp open",
+            "udp closed",
+        ])
+    );
+    let closed = FilterConfig {
+        detail: Detail::Digest,
+        ..outcomes(&["closed", "nodata"])
+    };
+    assert_eq!(
+        passes(&closed),
+        ["tcp closed", "tcp closed in silence", "udp closed"]
+    );
+}
+
+#[test]
+fn options_combine_with_and() {
+    let asked = FilterConfig {
+        kinds: vec![Kind::Dns],
+        failed: true,
+        ..names("no-such-service.*")
+    };
+    assert_eq!(
+        passes(&asked),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns timeout",
+            "dns late",
+            "dns icmp error",
+            "dns at the server"
+        ]
+    );
+}
+
+#[test]
+fn names_that_nobody_knows_are_told() {
+    struct Cluster;
+    impl Directory for Cluster {
+        fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool {
+            ["default", "myns"].iter().any(|name| fits(name))
+        }
+        fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+            [("default", "deb-ubuntu"), ("myns", "apache-1")]
+                .iter()
+                .any(|(namespace, name)| fits(namespace, name))
+        }
+    }
+    let mut asked = pods(&[
+        "deb-ubuntu",
+        "myns/deb-ubuntu",
+        "apache",
+        "no-*",
+        "10.9.9.9",
+    ]);
+    asked.namespaces = vec![glob("myns"), glob("mynz"), glob("my*")];
+    assert_eq!(
+        Filter::from(asked).warnings(&Cluster),
+        [
+            "no namespace mynz is known: nothing matches -n until there is one",
+            "no pod myns/deb-ubuntu is known: nothing matches -p until there is one; \
+             a pod of that name is in another namespace",
+            "no pod apache is known: nothing matches -p until there is one; \
+             pods whose names start so are: try 'apache*'",
+            "no pod like no-* is known: nothing matches -p until there is one",
+        ]
+    );
+}

@@ -1,0 +1,93 @@
+//! Events as JSON lines: the contract that programs read. One object a line; changes are additive.
+//!
+//! Owns the field names and the null rules: a field that the contract lists is always there, null where nothing is known;
+//! a field that it marks optional is left out instead. Durations are integer nanoseconds, times RFC 3339 in UTC with nine
+//! digits. Control characters never leave as they are, not even those that JSON allows.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Encode, WallClock, words};
+use crate::model::event::Event;
+
+mod body;
+mod ends;
+#[cfg(test)]
+mod tests;
+
+/// The JSON encoder of one node's events.
+#[derive(Clone, Debug)]
+pub struct Json {
+    node: Arc<str>,
+}
+
+impl Json {
+    /// For events of this node.
+    pub fn new(node: Arc<str>) -> Json {
+        Json { node }
+    }
+}
+
+/// One line.
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    time: String,
+    node: &'a str,
+    pod: Option<ends::Pod<'a>>,
+    peer: Option<ends::Peer<'a>>,
+    direction: Option<&'static str>,
+    #[serde(flatten)]
+    body: body::Fields<'a>,
+}
+
+impl Encode for Json {
+    fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String) {
+        let ports = body::has_ports(&event.body);
+        let ends = event.ends.as_ref();
+        let line = Line {
+            r#type: words::kind(&event.body),
+            time: rfc3339(clock.wall(event.time)),
+            node: &self.node,
+            pod: ends.map(|ends| ends::Pod::new(&ends.pod, ports)),
+            peer: ends.map(|ends| ends::Peer::new(&ends.peer, ports)),
+            direction: ends.map(|ends| words::direction(ends.role)),
+            body: body::Fields::new(&event.body, clock),
+        };
+        match serde_json::to_string(&line) {
+            Ok(encoded) => append_safe(&encoded, out),
+            // Only maps with keys that are no strings fail, and there are none; were there one, the line is missing, not
+            // the program.
+            Err(error) => tracing::error!(%error, "an event could not be written as JSON"),
+        }
+    }
+}
+
+/// RFC 3339, UTC, nine digits.
+fn rfc3339(time: jiff::Timestamp) -> String {
+    format!("{time:.9}")
+}
+
+/// Integer nanoseconds.
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// JSON escapes U+0000 to U+001F only. DEL and the C1 controls (U+009B starts an escape sequence on many terminals), and
+/// marks that reorder text, occur in no syntax of JSON, so wherever they are it is inside a string and can be escaped.
+fn append_safe(encoded: &str, out: &mut String) {
+    for character in encoded.chars() {
+        if super::text::unsafe_to_print(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                // Writing to a String does not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    out.push('\n');
+}

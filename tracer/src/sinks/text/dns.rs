@@ -1,0 +1,243 @@
+//! DNS exchanges and lookups as lines.
+
+use super::line::{Row, Verdict};
+use super::units::{count, duration};
+use super::{icmp, names};
+use crate::model::dns::{
+    DnsFault, DnsName, RecordType, ResourceRecord, rcode_mnemonic, type_mnemonic,
+};
+use crate::model::event::Ends;
+use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::flow::Role;
+use crate::model::lookup::{Lookup, Step};
+
+/// How many answers a line shows unless it is wide.
+const ANSWERS: usize = 3;
+
+/// One exchange; in the wide form with its answers below.
+pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
+    let (name, kind) = match &exchange.question {
+        Some(question) => (
+            question.name.as_str().to_owned(),
+            type_mnemonic(question.qtype).into_owned(),
+        ),
+        None => ("(question not readable)".to_owned(), String::new()),
+    };
+    let mut word = word(exchange.outcome).to_owned();
+    if let (Outcome::Other, Some(rcode)) = (exchange.outcome, exchange.rcode) {
+        word = rcode_mnemonic(rcode).into_owned();
+    }
+    let mut detail = Vec::new();
+    if let Some(latency) = exchange.latency {
+        detail.push(duration(latency));
+    }
+    match exchange.attempts {
+        0 => detail.push("query not seen".to_owned()),
+        1 => {}
+        attempts => detail.push(count(u64::from(attempts), "attempt")),
+    }
+    if exchange.late {
+        detail.push("late".to_owned());
+    }
+    if exchange.transport == Transport::Tcp {
+        detail.push("over TCP".to_owned());
+    }
+    if let Some(error) = &exchange.icmp {
+        detail.push(icmp::sentence(error));
+    }
+    match &exchange.fault {
+        Some(DnsFault::CutShort) => detail.push("capture cut short".to_owned()),
+        Some(_) => detail.push("malformed answer".to_owned()),
+        None => {}
+    }
+    let client = ends.is_none_or(|ends| ends.role == Role::Client);
+    let data: Vec<&str> = match &exchange.question {
+        Some(question) => of_type(&exchange.answers, question.qtype),
+        None => Vec::new(),
+    };
+    let mut tail = server(ends);
+    if !wide && !data.is_empty() {
+        tail = format!("{tail}  {}", some(&data));
+    }
+    let mut rows = vec![Row {
+        mark: if client { "?" } else { "←" },
+        subject: name,
+        kind,
+        verdict: Some((verdict(exchange.outcome), word)),
+        detail: detail.join(", "),
+        tail,
+        ..Row::default()
+    }];
+    if wide {
+        let last = exchange.answers.len().saturating_sub(1);
+        for (index, answer) in exchange.answers.iter().enumerate() {
+            rows.push(Row {
+                branch: branch(index == last),
+                subject: format!(
+                    "{} {} {} {}",
+                    answer.name,
+                    answer.ttl,
+                    type_mnemonic(answer.rtype),
+                    answer.data
+                ),
+                ..Row::default()
+            });
+        }
+    }
+    rows
+}
+
+/// A lookup as one block: what was asked, then each candidate.
+pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
+    let candidates = grouped(&lookup.steps);
+    let asked = match (&lookup.asked, candidates.first()) {
+        (Some(asked), _) => asked.clone(),
+        // The wire cannot tell what was asked for, but what was asked of the server it can.
+        (None, Some(first)) => first.name.as_str().to_owned(),
+        (None, None) => "(no query kept)".to_owned(),
+    };
+    let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
+    let mut head = Row {
+        mark: "?",
+        subject: asked.clone(),
+        kind: types.join("+"),
+        verdict: Some((verdict(lookup.outcome), word(lookup.outcome).to_owned())),
+        detail: format!(
+            "{}, {}",
+            count(u64::from(lookup.queries), "query"),
+            duration(lookup.duration)
+        ),
+        tail: server(ends),
+        ..Row::default()
+    };
+    // One query for the very name that was asked for: the block's head says it all.
+    if let [only] = candidates.as_slice()
+        && *only.name == DnsName::new(&asked)
+    {
+        if !only.data.is_empty() {
+            head.tail = format!("{}  {}", head.tail, shown(&only.data, wide));
+        }
+        return vec![head];
+    }
+    let mut rows = vec![head];
+    let last = candidates.len().saturating_sub(1);
+    for (index, candidate) in candidates.iter().enumerate() {
+        rows.push(Row {
+            branch: branch(index == last),
+            subject: abbreviated(&candidate.name, &asked, wide),
+            kind: candidate.types.join("+"),
+            verdict: Some(match candidate.outcome {
+                Some(outcome) => (verdict(outcome), word(outcome).to_owned()),
+                None => (Verdict::Neutral, "open".to_owned()),
+            }),
+            detail: candidate.latency.map(duration).unwrap_or_default(),
+            tail: shown(&candidate.data, wide),
+            ..Row::default()
+        });
+    }
+    rows
+}
+
+/// Steps of one name that ended the same way, told on one line.
+struct Candidate<'a> {
+    name: &'a DnsName,
+    types: Vec<std::borrow::Cow<'static, str>>,
+    outcome: Option<Outcome>,
+    latency: Option<std::time::Duration>,
+    data: Vec<&'a str>,
+}
+
+fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    for step in steps {
+        let mnemonic = type_mnemonic(step.qtype);
+        match candidates.last_mut() {
+            Some(last)
+                if *last.name == step.name
+                    && last.outcome == step.outcome
+                    && !last.types.contains(&mnemonic) =>
+            {
+                last.types.push(mnemonic);
+                // Both were asked at once: the slower one is what the application waited for.
+                last.latency = last.latency.max(step.latency);
+                last.data.extend(step.data.iter().map(String::as_str));
+            }
+            _ => candidates.push(Candidate {
+                name: &step.name,
+                types: vec![mnemonic],
+                outcome: step.outcome,
+                latency: step.latency,
+                data: step.data.iter().map(String::as_str).collect(),
+            }),
+        }
+    }
+    candidates
+}
+
+/// `….default.svc.cluster.local.` for what was asked for with a search domain behind it.
+fn abbreviated(candidate: &DnsName, asked: &str, wide: bool) -> String {
+    if !wide
+        && let Some(suffix) = candidate
+            .as_str()
+            .strip_prefix(asked.to_ascii_lowercase().as_str())
+            .filter(|rest| rest.starts_with('.') && *rest != ".")
+    {
+        return format!("…{suffix}");
+    }
+    candidate.as_str().to_owned()
+}
+
+fn of_type(answers: &[ResourceRecord], qtype: RecordType) -> Vec<&str> {
+    answers
+        .iter()
+        .filter(|answer| answer.rtype == qtype)
+        .map(|answer| answer.data.as_str())
+        .collect()
+}
+
+fn shown(data: &[&str], wide: bool) -> String {
+    if wide { data.join(", ") } else { some(data) }
+}
+
+fn some(data: &[&str]) -> String {
+    match data.len().saturating_sub(ANSWERS) {
+        0 => data.join(", "),
+        more => format!("{} and {more} more", data[..ANSWERS].join(", ")),
+    }
+}
+
+fn server(ends: Option<&Ends>) -> String {
+    match ends {
+        Some(ends) if ends.role == Role::Server => format!("from {}", names::peer(&ends.peer)),
+        Some(ends) => names::peer(&ends.peer),
+        None => String::new(),
+    }
+}
+
+fn branch(last: bool) -> &'static str {
+    if last { "└ " } else { "├ " }
+}
+
+fn verdict(outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Answered => Verdict::Good,
+        Outcome::Nodata | Outcome::Truncated => Verdict::Neutral,
+        _ => Verdict::Bad,
+    }
+}
+
+/// As dig says it, where dig says it.
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered => "answered",
+        Outcome::Nodata => "no data",
+        Outcome::Nxdomain => "NXDOMAIN",
+        Outcome::Servfail => "SERVFAIL",
+        Outcome::Refused => "REFUSED",
+        Outcome::Formerr => "FORMERR",
+        Outcome::Truncated => "truncated",
+        Outcome::Timeout => "timeout",
+        Outcome::IcmpError => "ICMP error",
+        Outcome::Other => "other rcode",
+    }
+}

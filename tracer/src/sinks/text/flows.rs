@@ -1,0 +1,164 @@
+//! TCP connections, UDP flows and pings as lines.
+
+use super::line::{Row, Verdict};
+use super::units::{bytes, count, duration, ping_milliseconds};
+use super::{icmp, names};
+use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow, UdpState};
+use crate::model::echo::{Echo, EchoState};
+use crate::model::event::Ends;
+use crate::model::flow::{FlowTotals, Role};
+
+pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
+    let retransmits = u64::from(connection.syn_retransmits);
+    let (verdict, word, detail) = match connection.state {
+        TcpState::Opening => (
+            Verdict::Warn,
+            "opening",
+            format!("no answer to {} yet", count(retransmits + 1, "SYN")),
+        ),
+        TcpState::Established => {
+            let mut detail = match connection.handshake {
+                Some(handshake) => format!("in {}", duration(handshake)),
+                None => String::new(),
+            };
+            if retransmits > 0 {
+                detail.push_str(&format!(", {}", count(retransmits, "SYN retransmission")));
+            }
+            let slow = if retransmits > 0 {
+                Verdict::Warn
+            } else {
+                Verdict::Good
+            };
+            (slow, "established", detail)
+        }
+        TcpState::Refused(by) => {
+            let detail = match (by, &connection.icmp) {
+                (RefusedBy::Rst, _) => "by a reset".to_owned(),
+                (RefusedBy::Icmp, Some(error)) => icmp::sentence(error),
+                (RefusedBy::Icmp, None) => "by an ICMP error".to_owned(),
+            };
+            (Verdict::Bad, "refused", detail)
+        }
+        TcpState::Timeout => (
+            Verdict::Bad,
+            "timeout",
+            format!("no answer to {}", count(retransmits + 1, "SYN")),
+        ),
+        TcpState::Reset => (Verdict::Bad, "reset", exchanged(connection.totals)),
+        TcpState::Closed => {
+            let totals = connection.totals;
+            let silent = totals.tx.packets == 0 || totals.rx.packets == 0;
+            let verdict = if silent {
+                Verdict::Warn
+            } else {
+                Verdict::Neutral
+            };
+            (verdict, "closed", exchanged(totals))
+        }
+    };
+    row(ends, "tcp", verdict, word, detail)
+}
+
+pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
+    let (verdict, word, detail) = match flow.state {
+        UdpState::Open => (Verdict::Neutral, "open", String::new()),
+        UdpState::Unanswered => {
+            // Seen from the pod: a client's packets are those that it sent.
+            let packets = match ends.map(|ends| ends.role) {
+                Some(Role::Server) => flow.totals.rx.packets,
+                _ => flow.totals.tx.packets,
+            };
+            let detail = format!("no answer to {}", count(packets, "packet"));
+            (Verdict::Bad, "unanswered", detail)
+        }
+        UdpState::IcmpError => {
+            let detail = match &flow.icmp {
+                Some(error) => icmp::sentence(error),
+                None => String::new(),
+            };
+            (Verdict::Bad, "ICMP error", detail)
+        }
+        UdpState::Closed => (Verdict::Neutral, "closed", exchanged(flow.totals)),
+    };
+    row(ends, "udp", verdict, word, detail)
+}
+
+pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
+    let (verdict, word) = if echo.received == 0 && echo.sent > 0 {
+        (Verdict::Bad, "no answer")
+    } else if echo.received < echo.sent || echo.errors > 0 {
+        (Verdict::Warn, "some lost")
+    } else {
+        (Verdict::Good, "answered")
+    };
+    let mut detail = format!("{} sent, {} received", echo.sent, echo.received);
+    if echo.duplicates > 0 {
+        detail.push_str(&format!(", {}", count(echo.duplicates, "duplicate")));
+    }
+    let loss = echo.loss() * 100.0;
+    // A loss must not round to none, nor an answer to nothing.
+    let digits = if loss > 0.0 && loss < 1.0 || loss > 99.0 && loss < 100.0 {
+        2
+    } else {
+        0
+    };
+    detail.push_str(&format!(", {loss:.digits$} % loss"));
+    if echo.state == EchoState::Running {
+        detail.push_str(" so far");
+    }
+    let mut tail = Vec::new();
+    if let Some(rtt) = echo.rtt {
+        tail.push(format!(
+            "rtt min/avg/max/mdev {}/{}/{}/{} ms",
+            ping_milliseconds(rtt.min),
+            ping_milliseconds(rtt.avg),
+            ping_milliseconds(rtt.max),
+            ping_milliseconds(rtt.mdev)
+        ));
+        // ping says the same of its own figures when it cannot keep all; here late replies have none.
+        if echo.samples != echo.received {
+            tail.push(format!("of {}", count(echo.samples, "reply")));
+        }
+    }
+    if let Some(error) = &echo.last_error {
+        tail.push(format!(
+            "{}: {}",
+            count(echo.errors, "error"),
+            icmp::sentence(error)
+        ));
+    }
+    let mut row = row(ends, "ping", verdict, word, detail);
+    if let Some(ends) = ends {
+        row.subject = names::peer(&ends.peer);
+    }
+    row.tail = tail.join(" ");
+    row
+}
+
+fn row(ends: Option<&Ends>, kind: &str, verdict: Verdict, word: &str, detail: String) -> Row {
+    let subject = match ends {
+        Some(ends) if ends.role == Role::Client => names::peer_with_port(&ends.peer),
+        // The client's port says nothing; the pod's own says which of its doors it is.
+        Some(ends) => match ends.pod.port {
+            Some(port) => format!("{} on :{port}", names::peer(&ends.peer)),
+            None => names::peer(&ends.peer),
+        },
+        None => String::new(),
+    };
+    Row {
+        mark: names::arrow(ends),
+        subject,
+        kind: kind.to_owned(),
+        verdict: Some((verdict, word.to_owned())),
+        detail,
+        ..Row::default()
+    }
+}
+
+fn exchanged(totals: FlowTotals) -> String {
+    format!(
+        "sent {}, received {}",
+        bytes(totals.tx.bytes),
+        bytes(totals.rx.bytes)
+    )
+}

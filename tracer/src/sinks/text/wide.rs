@@ -1,0 +1,71 @@
+//! What the wide form adds to an event's first line, as `key=value`.
+
+use std::net::IpAddr;
+
+use super::line::Row;
+use super::names::bracketed;
+use crate::model::dns::DnsFault;
+use crate::model::event::{Body, Ends, Event};
+use crate::model::flow::{FlowTotals, Traffic};
+
+/// Adds node, workload, addresses with ports, identifiers and totals.
+pub(super) fn add(row: &mut Row, event: &Event) {
+    let mut pairs = Vec::new();
+    let ports = !matches!(event.body, Body::Echo(_) | Body::IcmpError(_));
+    if let Some(ends) = &event.ends {
+        add_ends(ends, ports, &mut pairs);
+    }
+    match &event.body {
+        Body::Dns(exchange, place) => {
+            pairs.push(format!("id={}", exchange.id));
+            if let Some(place) = place {
+                let of = place.of.map_or("?".to_owned(), |of| of.to_string());
+                pairs.push(format!("candidate={}/{of}", place.candidate));
+            }
+            if let Some(fault) = &exchange.fault {
+                pairs.push(format!("fault={}", fault_word(fault)));
+            }
+        }
+        Body::Tcp(connection) => add_totals(connection.totals, &mut pairs),
+        Body::Udp(flow) => add_totals(flow.totals, &mut pairs),
+        Body::Echo(echo) => pairs.push(format!("id={}", echo.id)),
+        Body::Finding(finding) => pairs.push(format!("id={}", finding.id)),
+        Body::Lookup(_) | Body::IcmpError(_) | Body::Lost(_) => {}
+    }
+    row.extra = pairs.join(" ");
+}
+
+fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
+    if let Ok(pod) = &ends.pod.who {
+        if let Some(node) = &pod.node {
+            pairs.push(format!("node={node}"));
+        }
+        if let Some(workload) = &pod.workload {
+            pairs.push(format!("workload={}/{}", workload.kind, workload.name));
+        }
+    }
+    let address = |ip: IpAddr, port: Option<u16>| match port.filter(|_| ports) {
+        Some(port) => format!("{}:{port}", bracketed(ip, true)),
+        None => ip.to_string(),
+    };
+    pairs.push(format!("pod={}", address(ends.pod.ip, ends.pod.port)));
+    pairs.push(format!("peer={}", address(ends.peer.ip, ends.peer.port)));
+    if let (Some(node), Some(_)) = (&ends.peer.node, &ends.peer.pod) {
+        pairs.push(format!("peer-node={node}"));
+    }
+}
+
+fn add_totals(totals: FlowTotals, pairs: &mut Vec<String>) {
+    let show = |traffic: Traffic| format!("{}/{}B", traffic.packets, traffic.bytes);
+    pairs.push(format!("tx={}", show(totals.tx)));
+    pairs.push(format!("rx={}", show(totals.rx)));
+}
+
+fn fault_word(fault: &DnsFault) -> &'static str {
+    match fault {
+        DnsFault::CutShort => "cut-short",
+        DnsFault::Question(_) => "question",
+        DnsFault::Record(_) => "record",
+        DnsFault::TooMany => "too-many",
+    }
+}
