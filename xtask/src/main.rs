@@ -1,2 +1,33 @@
-//! Project tasks.
-fn main() {}
+//! `cargo xtask`: parses, dispatches, turns an error into an exit code. Owns nothing else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Project tasks",
+    version
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// The scenario's cluster on this machine: namespaces, routes, DNS, Services
+    Lab(xtask::lab::cli::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Task::Lab(arguments) => xtask::lab::cli::run(arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,478 @@
+//! Raising a lab, changing it while it runs, and taking it down without a trace.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::inventory::{Inventory, Node, Pod, Program};
+use super::paths::{Paths, host_interface, netns_file};
+use super::process::Place;
+use super::proxy::{self, ProxyMode};
+use super::state::{State, replace};
+use super::{cgroup, dns, network, pod, shell, upstream};
+
+/// Which lab to raise.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name. Labs with different names do not meet.
+    pub name: String,
+    /// As which of kube-proxy's modes its nodes behave.
+    pub proxy_mode: ProxyMode,
+    /// The cluster that it rebuilds.
+    pub inventory: Inventory,
+}
+
+/// A pod that no inventory file knows.
+#[derive(Clone, Debug)]
+pub struct NewPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// Its address, of the node's pod range.
+    pub ipv4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// A lab that runs.
+#[derive(Debug)]
+pub struct Lab {
+    paths: Paths,
+    inventory: Inventory,
+    state: State,
+}
+
+/// A lab that is taken down when it is dropped: for tests.
+#[derive(Debug)]
+pub struct TemporaryLab(Lab);
+
+impl Lab {
+    /// Raises the lab. One that runs already as wished is left alone; leftovers of an interrupted run are cleared first; a
+    /// failure leaves nothing behind.
+    pub fn up(options: Options) -> Result<Lab> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "the lab needs root, for network namespaces and cgroups"
+        );
+        let paths = Paths::new(&options.name)?;
+        let _lock = lock(&paths)?;
+        if let Ok(running) = Lab::load(&options.name)
+            && running.state.proxy_mode == options.proxy_mode
+            && running.inventory.objects() == options.inventory.objects()
+            && running
+                .state
+                .processes
+                .iter()
+                .all(super::process::Process::alive)
+        {
+            return Ok(running);
+        }
+        clear(&paths)?;
+        let state = State {
+            proxy_mode: options.proxy_mode,
+            complete: false,
+            netns: network::namespaces(&paths, &options.inventory),
+            cgroup: cgroup::root(paths.name())?,
+            processes: Vec::new(),
+            serial: unix_time(),
+        };
+        let mut lab = Lab {
+            paths,
+            inventory: options.inventory,
+            state,
+        };
+        match lab.build() {
+            Ok(()) => Ok(lab),
+            Err(error) => match clear(&lab.paths) {
+                Ok(_) => Err(error),
+                Err(also) => {
+                    Err(error.context(format!("and what was made cannot be removed: {also:#}")))
+                }
+            },
+        }
+    }
+
+    /// The lab of that name, which must be up.
+    pub fn attach(name: &str) -> Result<Lab> {
+        Lab::load(name).with_context(|| format!("no lab {name} is up (`cargo xtask lab up`)"))
+    }
+
+    /// Takes the lab of that name down. Says whether there was anything.
+    pub fn down(name: &str) -> Result<bool> {
+        let paths = Paths::new(name)?;
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "the lab needs root, for network namespaces and cgroups"
+        );
+        let _lock = lock(&paths)?;
+        clear(&paths)
+    }
+
+    /// From now on it is taken down when it is dropped.
+    pub fn temporary(self) -> TemporaryLab {
+        TemporaryLab(self)
+    }
+
+    fn load(name: &str) -> Result<Lab> {
+        let paths = Paths::new(name)?;
+        let state = State::load(&paths)?.context("it has no state")?;
+        ensure!(state.complete, "it is not complete");
+        let objects: Vec<Value> =
+            serde_json::from_str(&fs::read_to_string(own_inventory(&paths))?)?;
+        Ok(Lab {
+            inventory: Inventory::from_objects(objects)?,
+            paths,
+            state,
+        })
+    }
+
+    fn build(&mut self) -> Result<()> {
+        let Lab {
+            paths,
+            inventory,
+            state,
+        } = self;
+        // First of all, what is about to be made: an interrupted run is cleared by it.
+        state.save(paths)?;
+        for netns in &state.netns {
+            network::create(netns)?;
+        }
+        network::lay_out(paths, inventory)?;
+        cgroup::create(&state.cgroup)?;
+        state
+            .processes
+            .extend(upstream::start(paths, &state.cgroup)?);
+        for node in &inventory.nodes {
+            translate(paths, state.proxy_mode, inventory, node)?;
+        }
+        for pod in &inventory.pods {
+            let pause = pod::start(paths, inventory, state, pod)?;
+            state.processes.push(pause);
+        }
+        for pod in &inventory.pods {
+            let served = pod::serve(paths, inventory, state, pod)?;
+            state.processes.extend(served);
+        }
+        self.write_inventory()?;
+        self.publish(&self.inventory)?;
+        self.state.complete = true;
+        self.state.save(&self.paths)
+    }
+
+    /// The cluster as the lab has it.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// As which of kube-proxy's modes the nodes behave.
+    pub fn proxy_mode(&self) -> ProxyMode {
+        self.state.proxy_mode
+    }
+
+    /// The file for `tracer --inventory`: the cluster as its API would tell it.
+    pub fn inventory_file(&self) -> PathBuf {
+        self.paths.inventory()
+    }
+
+    /// The network namespace of a node. Enter it with `nsenter --net=`, which leaves /sys as it is.
+    pub fn node_netns(&self, node: &str) -> Result<PathBuf> {
+        Ok(netns_file(
+            &self.paths.netns(&self.inventory.node(node)?.name),
+        ))
+    }
+
+    /// The network namespace of a pod.
+    pub fn pod_netns(&self, pod: &str) -> Result<PathBuf> {
+        Ok(netns_file(&self.paths.pod_netns(self.inventory.pod(pod)?)))
+    }
+
+    /// The host end of a pod's veth, in its node's namespace.
+    pub fn host_interface(&self, pod: &str) -> Result<String> {
+        Ok(host_interface(self.inventory.pod(pod)?))
+    }
+
+    /// A command that runs in a pod: its network, its files in /etc, its cgroup.
+    pub fn exec(&self, pod: &str, argv: &[&str]) -> Result<Command> {
+        ensure!(!argv.is_empty(), "nothing to run");
+        let pod = self.inventory.pod(pod)?;
+        let name = pod.full_name();
+        let pause = self.state.pause(&name).filter(|pause| pause.alive());
+        let pause = pause
+            .with_context(|| format!("the pod {name} does not run (`cargo xtask lab up` again)"))?;
+        let (netns, group) = (
+            netns_file(&self.paths.pod_netns(pod)),
+            pod::cgroup_of(&self.state, pod),
+        );
+        Ok(Place {
+            netns: &netns,
+            cgroup: &group,
+            mounts_of: Some(pause.pid),
+        }
+        .command(argv))
+    }
+
+    /// A command that runs in a node's network and sees the machine's own /sys, /proc and files.
+    pub fn exec_node(&self, node: &str, argv: &[&str]) -> Result<Command> {
+        ensure!(!argv.is_empty(), "nothing to run");
+        let mut command = shell::command("nsenter");
+        command
+            .arg(format!("--net={}", self.node_netns(node)?.display()))
+            .arg("--")
+            .args(argv);
+        Ok(command)
+    }
+
+    /// A command that runs in the upstream stand-in's network.
+    pub fn exec_upstream(&self, argv: &[&str]) -> Command {
+        let mut command = shell::command("nsenter");
+        command
+            .arg(format!(
+                "--net={}",
+                netns_file(&self.paths.netns("upstream")).display()
+            ))
+            .arg("--")
+            .args(argv);
+        command
+    }
+
+    /// Replaces Services and endpoints, as kube-proxy and CoreDNS follow the API. Nodes and pods stay what they are.
+    pub fn apply(&mut self, inventory: Inventory) -> Result<()> {
+        let _lock = lock(&self.paths)?;
+        let names = |inventory: &Inventory| {
+            inventory
+                .pods
+                .iter()
+                .map(Pod::full_name)
+                .collect::<Vec<_>>()
+        };
+        ensure!(
+            names(&inventory) == names(&self.inventory)
+                && inventory.nodes.len() == self.inventory.nodes.len(),
+            "only Services and endpoints can change in a running lab"
+        );
+        for node in &inventory.nodes {
+            translate(&self.paths, self.state.proxy_mode, &inventory, node)?;
+        }
+        self.state.serial = unix_time().max(self.state.serial + 1);
+        for server in inventory
+            .pods
+            .iter()
+            .filter(|pod| pod.program == Program::Dns)
+        {
+            dns::reload(
+                &inventory,
+                self.state.serial,
+                &self.paths.pod_directory(server),
+            )?;
+        }
+        self.inventory = inventory;
+        self.write_inventory()?;
+        self.publish(&self.inventory)?;
+        self.state.save(&self.paths)
+    }
+
+    /// Adds a pod that sleeps. `published` says whether the inventory file shall know it: the API often lags.
+    pub fn add_pod(&mut self, new: &NewPod, published: bool) -> Result<()> {
+        let _lock = lock(&self.paths)?;
+        let mut objects = self.inventory.objects().to_vec();
+        objects.push(object(new, self.inventory.node(&new.node)?));
+        let inventory = Inventory::from_objects(objects)?;
+        let full_name = format!("{}/{}", new.namespace, new.name);
+        ensure!(
+            self.inventory.pod(&full_name).is_err(),
+            "there is a pod {full_name} already"
+        );
+        let pod = inventory.pod(&full_name)?.clone();
+        let netns = self.paths.pod_netns(&pod);
+        self.state.netns.push(netns.clone());
+        self.state.save(&self.paths)?;
+        network::create(&netns)?;
+        let made = pod::start(&self.paths, &inventory, &self.state, &pod);
+        match made {
+            Ok(pause) => self.state.processes.push(pause),
+            Err(error) => {
+                pod::remove(&self.paths, &self.state, &pod)?;
+                return Err(error);
+            }
+        }
+        self.inventory = inventory;
+        self.state.save(&self.paths)?;
+        self.write_inventory()?;
+        if published {
+            self.publish(&self.inventory)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Deletes a pod: its processes, its link, its place in the inventory.
+    pub fn remove_pod(&mut self, name: &str) -> Result<()> {
+        let _lock = lock(&self.paths)?;
+        let pod = self.inventory.pod(name)?.clone();
+        pod::remove(&self.paths, &self.state, &pod)?;
+        let full_name = pod.full_name();
+        let others = self
+            .inventory
+            .objects()
+            .iter()
+            .filter(|object| object["metadata"]["uid"] != pod.uid.as_str());
+        self.inventory = Inventory::from_objects(others.cloned().collect())?;
+        self.state
+            .netns
+            .retain(|netns| *netns != self.paths.pod_netns(&pod));
+        self.state
+            .processes
+            .retain(|process| process.pod.as_deref() != Some(&full_name));
+        self.state.save(&self.paths)?;
+        self.write_inventory()?;
+        self.publish(&self.inventory)
+    }
+
+    /// Stops the DNS server without closing its sockets (queries are taken and never answered), or lets it go on.
+    pub fn silence_dns(&self, silent: bool) -> Result<()> {
+        let server = self
+            .state
+            .processes
+            .iter()
+            .find(|process| process.what == "knotd" && process.alive());
+        let server = server.context("the DNS server does not run")?;
+        let pid =
+            rustix::process::Pid::from_raw(i32::try_from(server.pid)?).context("no process id")?;
+        let signal = if silent {
+            rustix::process::Signal::STOP
+        } else {
+            rustix::process::Signal::CONT
+        };
+        rustix::process::kill_process(pid, signal).context("cannot signal the DNS server")
+    }
+
+    /// Writes what the tracer is told. `inventory` may differ from what the lab is.
+    pub fn publish(&self, inventory: &Inventory) -> Result<()> {
+        replace(&self.paths.inventory(), &inventory.to_yaml()?)
+    }
+
+    fn write_inventory(&self) -> Result<()> {
+        replace(
+            &own_inventory(&self.paths),
+            &serde_json::to_string(self.inventory.objects())?,
+        )
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+}
+
+impl Deref for TemporaryLab {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.0
+    }
+}
+
+impl DerefMut for TemporaryLab {
+    fn deref_mut(&mut self) -> &mut Lab {
+        &mut self.0
+    }
+}
+
+impl Drop for TemporaryLab {
+    fn drop(&mut self) {
+        if let Err(error) = Lab::down(self.0.paths.name()) {
+            eprintln!("the lab {} is not all gone: {error:#}", self.0.paths.name());
+        }
+    }
+}
+
+/// What the lab itself is built from, which the tracer need not be told.
+fn own_inventory(paths: &Paths) -> PathBuf {
+    paths.directory().join("objects.json")
+}
+
+/// Held while a lab is made, changed or removed.
+fn lock(paths: &Paths) -> Result<File> {
+    let path = paths.lock();
+    loop {
+        let file =
+            File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        file.lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+        // The one before may have removed the file that we waited for: then others lock another one.
+        let current = fs::metadata(&path).map(|metadata| metadata.ino());
+        if current.is_ok_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode)) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes whatever there is of a lab: processes, then namespaces (their links go with them), cgroups, files. Needs no more than
+/// the state that a run writes before it makes anything.
+fn clear(paths: &Paths) -> Result<bool> {
+    let directory = paths.directory();
+    let Some(state) = State::load(paths)? else {
+        if directory.exists() && fs::read_dir(&directory)?.next().is_some() {
+            bail!("{} is not a lab's directory", directory.display());
+        }
+        return Ok(false);
+    };
+    cgroup::kill(&state.cgroup)?;
+    for netns in &state.netns {
+        network::delete(netns)?;
+    }
+    cgroup::remove(&state.cgroup)?;
+    fs::remove_dir_all(&directory)
+        .with_context(|| format!("cannot remove {}", directory.display()))?;
+    let _ = fs::remove_file(paths.lock());
+    Ok(true)
+}
+
+fn translate(paths: &Paths, mode: ProxyMode, inventory: &Inventory, node: &Node) -> Result<()> {
+    let rules = proxy::rules(mode, inventory);
+    let file = paths.directory().join("kube-proxy.nft");
+    replace(&file, &rules)?;
+    shell::script_in(
+        &netns_file(&paths.netns(&node.name)),
+        &format!("nft -f {}\n", file.display()),
+    )
+}
+
+fn unix_time() -> u32 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The pod as the API would show it.
+fn object(new: &NewPod, node: &Node) -> Value {
+    let mut ips = vec![json!({ "ip": new.ipv4 })];
+    ips.extend(new.ipv6.map(|ip| json!({ "ip": ip })));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "namespace": new.namespace, "name": new.name, "uid": new.uid, "labels": { "run": new.name } },
+        "spec": {
+            "containers": [{ "name": new.name, "image": "docker.io/library/ubuntu:22.04" }],
+            "dnsPolicy": "ClusterFirst",
+            "nodeName": new.node,
+        },
+        "status": { "phase": "Running", "hostIP": node.ipv4, "podIP": new.ipv4, "podIPs": ips, "qosClass": "BestEffort" },
+    })
+}

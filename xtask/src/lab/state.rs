@@ -1,0 +1,64 @@
+//! What a lab is made of, on disk: written before anything is made, so that an interrupted run can be cleared away.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::paths::Paths;
+use super::process::Process;
+use super::proxy::ProxyMode;
+
+/// The state of a lab.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) proxy_mode: ProxyMode,
+    /// Whether everything of it was made.
+    pub(super) complete: bool,
+    /// Every network namespace, made or about to be.
+    pub(super) netns: Vec<String>,
+    /// The root of its cgroups.
+    pub(super) cgroup: PathBuf,
+    pub(super) processes: Vec<Process>,
+    /// The DNS zone's serial, which grows with every change.
+    pub(super) serial: u32,
+}
+
+impl State {
+    /// Reads it; `None` where no lab of that name is.
+    pub(super) fn load(paths: &Paths) -> Result<Option<State>> {
+        let path = paths.state();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("cannot use {}", path.display()))
+    }
+
+    /// Writes it in one step.
+    pub(super) fn save(&self, paths: &Paths) -> Result<()> {
+        fs::create_dir_all(paths.directory())?;
+        replace(&paths.state(), &serde_json::to_string_pretty(self)?)
+    }
+
+    /// The process that holds a pod's mount namespace.
+    pub(super) fn pause(&self, pod: &str) -> Option<&Process> {
+        self.processes.iter().find(|process| {
+            process.pod.as_deref() == Some(pod) && process.what == super::pod::PAUSE
+        })
+    }
+}
+
+/// Writes a file such that a reader sees the old or the new one, never half of it.
+pub(super) fn replace(path: &std::path::Path, text: &str) -> Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text)
+        .and_then(|()| fs::rename(&beside, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,5 @@
+//! Project tasks: what a contributor runs, and what tests build on.
+//!
+//! One module per command. [`lab`] is also a library: the demo and the privileged tests raise a lab of their own with it.
+
+pub mod lab;
