@@ -5,6 +5,8 @@
 //! use for are skipped and counted. Never decides what the objects mean: that is `identity`.
 
 mod document;
+#[cfg(test)]
+mod tests;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

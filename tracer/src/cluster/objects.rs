@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::model::cluster::{
-    DnsPolicy, EndpointSlice, NetworkPolicy, Node, Pod, PodDns, Service, ServiceCidr, ServiceKind,
-    ServicePort, SliceEndpoint,
+    DnsPolicy, EndpointPort, EndpointSlice, NetworkPolicy, Node, Pod, PodDns, Service, ServiceCidr,
+    ServiceKind, ServicePort, SliceEndpoint,
 };
 use crate::model::dns::DnsName;
 use crate::model::identity::Workload;
@@ -170,10 +170,7 @@ impl Trimmer {
         let mut ports = Vec::new();
         for port in spec.ports.into_iter().flatten() {
             ports.push(ServicePort {
-                name: port
-                    .name
-                    .filter(|name| !name.is_empty())
-                    .map(|name| self.intern(&name)),
+                name: self.port_name(port.name),
                 protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
                 port: port_number("spec.ports.port", port.port)?,
                 target: match port.target_port {
@@ -245,15 +242,14 @@ impl Trimmer {
         }
         let mut ports = Vec::new();
         for port in slice.ports.into_iter().flatten() {
-            ports.push((
-                port.name
-                    .filter(|name| !name.is_empty())
-                    .map(|name| self.intern(&name)),
-                self.intern(port.protocol.as_deref().unwrap_or("TCP")),
-                port.port
+            ports.push(EndpointPort {
+                name: self.port_name(port.name),
+                protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
+                port: port
+                    .port
                     .map(|number| port_number("ports.port", number))
                     .transpose()?,
-            ));
+            });
         }
         Ok(EndpointSlice {
             namespace,
@@ -329,6 +325,12 @@ impl Trimmer {
             );
         }
         Ok(ServiceCidr { name, cidrs })
+    }
+
+    /// The API has an empty name for that of an only port.
+    fn port_name(&mut self, name: Option<String>) -> Option<Arc<str>> {
+        name.filter(|name| !name.is_empty())
+            .map(|name| self.intern(&name))
     }
 
     fn name(&mut self, metadata: &ObjectMeta) -> Result<Arc<str>, ObjectError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::cluster::{EndpointSlice, Service};
+use crate::model::cluster::{EndpointPort, EndpointSlice, Service};
 use crate::model::identity::{PodIdentity, ServiceIdentity};
 
 /// An endpoint of a Service.
@@ -12,8 +12,8 @@ use crate::model::identity::{PodIdentity, ServiceIdentity};
 pub struct Endpoint {
     /// Its address; one of them where it has several.
     pub ip: IpAddr,
-    /// The port that it serves for each port of the Service: the Service port's name, protocol, number.
-    pub ports: Vec<(Option<Arc<str>>, Arc<str>, Option<u16>)>,
+    /// The ports that it serves.
+    pub ports: Vec<EndpointPort>,
     /// Ready to serve.
     pub ready: bool,
     /// The pod, where the endpoint is one.

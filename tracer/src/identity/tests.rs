@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::cluster::{
-    DnsPolicy, EndpointSlice, Node, Pod, PodDns, Service, ServiceKind, ServicePort, SliceEndpoint,
+    DnsPolicy, EndpointPort, EndpointSlice, Node, Pod, PodDns, Service, ServiceKind, ServicePort,
+    SliceEndpoint,
 };
 
 fn t(seconds: f64) -> Timestamp {
@@ -445,6 +446,14 @@ fn a_service_made_anew_elsewhere_is_known_by_each_address_in_its_time() {
     assert_eq!(index.peer_at(t(11.0), "10.152.183.8:80"), "- default/web -");
 }
 
+fn tcp(port: u16) -> EndpointPort {
+    EndpointPort {
+        name: None,
+        protocol: "TCP".into(),
+        port: Some(port),
+    }
+}
+
 fn slice(address: &str, pod: &str) -> EndpointSlice {
     EndpointSlice {
         namespace: "default".into(),
@@ -458,7 +467,7 @@ fn slice(address: &str, pod: &str) -> EndpointSlice {
             node: Some("there".into()),
             hostname: None,
         }],
-        ports: vec![(None, "TCP".into(), Some(8080))],
+        ports: vec![tcp(8080)],
     }
 }
 
@@ -479,7 +488,7 @@ fn a_pod_that_only_a_slice_tells_of_is_known_by_it() {
     assert_eq!(endpoints[0].ip, ip("10.1.9.1"));
     assert_eq!(endpoints[0].node.as_deref(), Some("there"));
     assert_eq!(endpoints[0].pod.as_ref().unwrap().uid, "uid-remote".into());
-    assert_eq!(endpoints[0].ports, [(None, "TCP".into(), Some(8080))]);
+    assert_eq!(endpoints[0].ports, [tcp(8080)]);
 }
 
 #[test]

@@ -121,8 +121,19 @@ pub struct EndpointSlice {
     pub service: Option<Arc<str>>,
     /// Endpoints.
     pub endpoints: Vec<SliceEndpoint>,
-    /// Ports: name, protocol, number.
-    pub ports: Vec<(Option<Arc<str>>, Arc<str>, Option<u16>)>,
+    /// Ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// A port that the endpoints of a slice serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Name of the Service's port that it serves.
+    pub name: Option<Arc<str>>,
+    /// TCP, UDP or SCTP.
+    pub protocol: Arc<str>,
+    /// Number; missing: all ports.
+    pub port: Option<u16>,
 }
 
 /// An endpoint of a slice.

@@ -1,0 +1,227 @@
+//! The inventory file read again when it changes.
+//!
+//! Owns noticing the change: by polling, because a file that comes as a ConfigMap, over NFS or by rename changes in ways
+//! that inotify does not tell alike. Never replaces an inventory by a bad one; says what is wrong instead.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::inventory::{self, InventoryError, Loaded};
+
+/// A change is seen at the latest after two of these.
+pub const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// An inventory file and the state in which it was read last.
+#[derive(Debug)]
+pub struct InventoryFile {
+    path: PathBuf,
+    /// The state that was read, good or bad; `None` where there was no file.
+    read: Option<Stamp>,
+    /// The state that the latest poll found.
+    seen: Option<Stamp>,
+}
+
+impl InventoryFile {
+    /// Reads the file for the first time.
+    pub fn open(path: &Path) -> Result<(InventoryFile, Loaded), InventoryError> {
+        // The stamp first: what changes meanwhile is read again.
+        let stamp = Stamp::of(path);
+        let loaded = inventory::load(path)?;
+        Ok((
+            InventoryFile {
+                path: path.to_owned(),
+                read: stamp,
+                seen: stamp,
+            },
+            loaded,
+        ))
+    }
+
+    /// Looks whether the file changed, and reads it if so. A file that was replaced by rename is read at once; one that is
+    /// written in place once it stays the same from one poll to the next. One that is gone is an error, told once.
+    pub fn poll(&mut self) -> Option<Result<Loaded, InventoryError>> {
+        let now = Stamp::of(&self.path);
+        let before = std::mem::replace(&mut self.seen, now);
+        if now == self.read {
+            return None;
+        }
+        let replaced = match (now, self.read) {
+            (Some(now), Some(read)) => (now.device, now.inode) != (read.device, read.inode),
+            _ => false,
+        };
+        if !replaced && now != before {
+            return None;
+        }
+        self.read = now;
+        Some(inventory::load(&self.path))
+    }
+
+    /// Polls until nobody listens any more.
+    pub async fn watch(
+        mut self,
+        every: Duration,
+        news: mpsc::Sender<Result<Loaded, InventoryError>>,
+    ) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = news.closed() => return,
+            }
+            // Reading and parsing a large file takes long enough to hold others up.
+            let polled = tokio::task::spawn_blocking(move || {
+                let read = self.poll();
+                (self, read)
+            });
+            let Ok((file, read)) = polled.await else {
+                return;
+            };
+            self = file;
+            if let Some(read) = read
+                && news.send(read).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ONE: &str = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: one}}\n";
+    const MORE: &str = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: another}}\n";
+
+    fn names(read: Option<Result<Loaded, InventoryError>>) -> Option<Result<Vec<String>, String>> {
+        read.map(|read| match read {
+            Ok(loaded) => Ok(loaded
+                .inventory
+                .namespaces
+                .iter()
+                .map(ToString::to_string)
+                .collect()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    #[test]
+    fn a_file_that_stays_the_same_is_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (mut file, loaded) = InventoryFile::open(&path).unwrap();
+        assert_eq!(loaded.inventory.namespaces, ["one".into()]);
+        assert_eq!((names(file.poll()), names(file.poll())), (None, None));
+    }
+
+    #[test]
+    fn a_file_written_in_place_is_read_once_it_rests() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (mut file, _) = InventoryFile::open(&path).unwrap();
+        fs::write(&path, &MORE[..20]).unwrap();
+        assert_eq!(names(file.poll()), None, "it may still be written");
+        fs::write(&path, MORE).unwrap();
+        assert_eq!(names(file.poll()), None);
+        assert_eq!(names(file.poll()), Some(Ok(vec!["another".into()])));
+        assert_eq!(names(file.poll()), None);
+    }
+
+    #[test]
+    fn a_file_replaced_by_rename_is_read_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (mut file, _) = InventoryFile::open(&path).unwrap();
+        let new = directory.path().join("new.yaml");
+        fs::write(&new, MORE).unwrap();
+        fs::rename(&new, &path).unwrap();
+        assert_eq!(names(file.poll()), Some(Ok(vec!["another".into()])));
+    }
+
+    #[test]
+    fn a_bad_file_is_told_once_and_its_correction_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (mut file, _) = InventoryFile::open(&path).unwrap();
+        let replace = |text: &str| {
+            let new = directory.path().join("new.yaml");
+            fs::write(&new, text).unwrap();
+            fs::rename(&new, &path).unwrap();
+        };
+        replace("kind: List\nitems:\n- {kind: Pod}\n");
+        let told = "object 1 (Pod, line 3): metadata.name is missing";
+        assert_eq!(names(file.poll()), Some(Err(told.to_owned())));
+        assert_eq!(names(file.poll()), None);
+        replace(MORE);
+        assert_eq!(names(file.poll()), Some(Ok(vec!["another".into()])));
+    }
+
+    #[test]
+    fn a_file_that_goes_and_comes_back_is_told_and_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (mut file, _) = InventoryFile::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(names(file.poll()), None, "it may be on its way back");
+        let told = names(file.poll()).unwrap().unwrap_err();
+        assert!(
+            told.ends_with("No such file or directory (os error 2)"),
+            "{told}"
+        );
+        assert_eq!(names(file.poll()), None);
+        fs::write(&path, ONE).unwrap();
+        assert_eq!(names(file.poll()), None);
+        assert_eq!(names(file.poll()), Some(Ok(vec!["one".into()])));
+    }
+
+    #[tokio::test]
+    async fn a_watch_tells_of_each_change_and_ends_with_its_listener() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        fs::write(&path, ONE).unwrap();
+        let (file, _) = InventoryFile::open(&path).unwrap();
+        let (sender, mut news) = mpsc::channel(1);
+        let watch = tokio::spawn(file.watch(Duration::from_millis(1), sender));
+        for text in [MORE, ONE] {
+            let new = directory.path().join("new.yaml");
+            fs::write(&new, text).unwrap();
+            fs::rename(&new, &path).unwrap();
+            let read = news.recv().await.unwrap().unwrap();
+            assert_eq!(read, inventory::parse(text).unwrap());
+        }
+        drop(news);
+        watch.await.unwrap();
+    }
+}
