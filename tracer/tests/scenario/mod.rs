@@ -1,0 +1,170 @@
+//! Reads a scenario file, plays it, compares (see `tests/scenarios/README.md`).
+
+mod packet;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tracer::cluster::inventory;
+use tracer::model::cluster::Change;
+use tracer::model::event::Event;
+use tracer::model::flow::{Ifindex, Way};
+use tracer::model::loss::{Losses, Stage};
+use tracer::model::record::Record;
+use tracer::model::time::Timestamp;
+use tracer::pipeline::{Input, Pipeline, Settings};
+use tracer::sinks::json;
+
+/// Plays one scenario; the error says what differs, and shows all events.
+pub fn run(text: &str) -> Result<(), String> {
+    let mut story = Story::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.split(" #").next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.is_empty() || words[0].starts_with('#') {
+            continue;
+        }
+        story.statement(&words).map_err(|error| format!("line {number}: {error}"))?;
+    }
+    story.compare()
+}
+
+struct Expectation {
+    kind: String,
+    fields: Vec<(String, Value)>,
+}
+
+struct Story {
+    pipeline: Pipeline,
+    inventory: inventory::Loaded,
+    events: Vec<Event>,
+    expected: Vec<Expectation>,
+    lost: Losses,
+}
+
+impl Story {
+    fn new() -> Story {
+        Story {
+            pipeline: Pipeline::new(Settings::default()),
+            inventory: inventory::Loaded::default(),
+            events: Vec::new(),
+            expected: Vec::new(),
+            lost: Losses::default(),
+        }
+    }
+
+    fn statement(&mut self, words: &[&str]) -> Result<(), String> {
+        match words {
+            ["inventory", file] => {
+                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+                self.inventory = inventory::load(&path).map_err(|error| error.to_string())?;
+                let change = Change::Replace(Box::new(self.inventory.inventory.clone()));
+                self.step(Input::Change(Timestamp(0), change));
+            }
+            ["pod", ifindex, name] => {
+                let pods = &self.inventory.inventory.pods;
+                let pod = pods.iter().find(|pod| format!("{}/{}", pod.namespace, pod.name) == *name);
+                let uid = Some(Arc::clone(&pod.ok_or_else(|| format!("no pod {name} in the inventory"))?.uid));
+                let change = Change::Interface { ifindex: Ifindex(number(ifindex)?), uid };
+                self.step(Input::Change(Timestamp(0), change));
+            }
+            ["at", at, ifindex, way, packet @ ..] => {
+                let packet = packet::build(packet)?;
+                self.step(Input::Record(Record {
+                    time: time(at)?,
+                    ifindex: Ifindex(number(ifindex)?),
+                    way: match *way {
+                        "out" => Way::FromPod,
+                        "in" => Way::ToPod,
+                        other => return Err(format!("{other:?} is neither out nor in")),
+                    },
+                    ethertype: packet.ethertype,
+                    wire_len: u32::try_from(packet.bytes.len()).map_err(|error| error.to_string())?,
+                    chunk_offset: 0,
+                    totals: None,
+                    bytes: packet.bytes,
+                }));
+            }
+            ["tick", at] => self.step(Input::Tick(time(at)?)),
+            ["end", at] => self.step(Input::End(time(at)?)),
+            ["expect", kind, fields @ ..] => {
+                let fields = fields.iter().map(|field| {
+                    let (key, value) = field.split_once('=').ok_or_else(|| format!("{field:?} is not KEY=VALUE"))?;
+                    let value = match value {
+                        "" => Value::Null,
+                        value => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
+                    };
+                    Ok((key.to_owned(), value))
+                });
+                let fields = fields.collect::<Result<_, String>>()?;
+                self.expected.push(Expectation { kind: (*kind).to_owned(), fields });
+            }
+            ["lost", stage, count, reason @ ..] => {
+                const STAGES: [Stage; 3] = [Stage::Decode, Stage::Table, Stage::Queue];
+                let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
+                let stage = stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
+                // Reasons are literals in the program; a test may leak a few.
+                self.lost.add(stage, reason.join(" ").leak(), number(count)?);
+            }
+            other => return Err(format!("unknown statement {:?}", other.join(" "))),
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: Input) {
+        self.pipeline.step(input, &mut self.events);
+    }
+
+    fn compare(&self) -> Result<(), String> {
+        let lines: Vec<Value> = self.events.iter().map(encode).collect::<Result<_, _>>()?;
+        let told = || lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        if lines.len() != self.expected.len() {
+            return Err(format!("expected {} events, got {}:\n{}", self.expected.len(), lines.len(), told()));
+        }
+        for (number, (line, expected)) in (1..).zip(lines.iter().zip(&self.expected)) {
+            check(line, expected).map_err(|error| format!("event {number}: {error}; the events:\n{}", told()))?;
+        }
+        let losses = self.pipeline.losses();
+        if losses != self.lost {
+            return Err(format!("lost {losses:?}, expected {:?}", self.lost));
+        }
+        Ok(())
+    }
+}
+
+fn encode(event: &Event) -> Result<Value, String> {
+    let line = json::encode(event, "a-node", &|time: Timestamp| {
+        jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default()
+    });
+    serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
+}
+
+fn check(line: &Value, expected: &Expectation) -> Result<(), String> {
+    if line["type"] != Value::from(expected.kind.as_str()) {
+        return Err(format!("expected {}, got {}", expected.kind, line["type"]));
+    }
+    for (key, wanted) in &expected.fields {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let found = line.pointer(&pointer).unwrap_or(&Value::Null);
+        if found != wanted {
+            return Err(format!("{key} is {found}, expected {wanted}"));
+        }
+    }
+    Ok(())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1e6),
+        (None, Some(digits)) => (digits, 1e9),
+        (None, None) => return Err(format!("{text:?} is not a time like 0.8ms or 6s")),
+    };
+    let value: f64 = digits.parse().map_err(|_| format!("{text:?} is not a time like 0.8ms or 6s"))?;
+    // Scenario times are a few seconds with a few decimals: exact enough as f64, then rounded to a nanosecond.
+    Ok(Timestamp((value * unit).round() as u64))
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number here"))
+}
