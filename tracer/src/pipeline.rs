@@ -146,8 +146,9 @@ impl Pipeline {
         let mut losses = self.losses.clone();
         for stage in [
             self.correlator.losses(),
-            self.folder.losses(),
+            self.index.losses(),
             self.waiting.losses(),
+            self.folder.losses(),
         ] {
             losses.merge(stage);
         }

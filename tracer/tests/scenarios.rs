@@ -24,10 +24,18 @@ fn every_scenario_file_gives_the_events_that_it_expects() {
         .filter_map(|path| {
             let text = fs::read_to_string(path).expect("a readable scenario");
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            scenario::run(&text).err().map(|failure| format!("{name}: {failure}"))
+            scenario::run(&text)
+                .err()
+                .map(|failure| format!("{name}: {failure}"))
         })
         .collect();
-    assert!(failures.is_empty(), "{} of {} scenarios failed\n\n{}", failures.len(), files.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} scenarios failed\n\n{}",
+        failures.len(),
+        files.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
@@ -35,7 +43,11 @@ fn a_scenario_fails_on_an_unknown_word_and_on_a_wrong_expectation() {
     let unknown = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 question 1 A a.\n";
     assert!(scenario::run(unknown).unwrap_err().contains("question"));
     let query = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 query 1 A a.\nend 7s\n";
-    assert!(scenario::run(query).unwrap_err().contains("expected 0 events"));
+    assert!(
+        scenario::run(query)
+            .unwrap_err()
+            .contains("expected 0 events")
+    );
     let wrong = format!("{query}expect dns outcome=answered\nexpect lookup\n");
     assert!(scenario::run(&wrong).unwrap_err().contains("outcome"));
     let no_such_key = format!("{query}expect dns outcom=timeout\nexpect lookup\n");

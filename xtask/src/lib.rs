@@ -2,4 +2,7 @@
 //!
 //! One module per command. [`lab`] is also a library: the demo and the privileged tests raise a lab of their own with it.
 
+pub mod build;
 pub mod lab;
+pub mod scenario;
+pub mod watch;

@@ -60,7 +60,10 @@ impl Outcome {
 
     /// Whether the asker got nothing to work with. NODATA is not a failure: the name exists, the type does not.
     pub fn failed(self) -> bool {
-        !matches!(self, Outcome::Answered | Outcome::Nodata | Outcome::Truncated)
+        !matches!(
+            self,
+            Outcome::Answered | Outcome::Nodata | Outcome::Truncated
+        )
     }
 }
 

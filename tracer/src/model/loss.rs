@@ -52,9 +52,17 @@ impl Losses {
         if count == 0 {
             return;
         }
-        match self.0.iter_mut().find(|loss| loss.stage == stage && loss.reason == reason) {
+        match self
+            .0
+            .iter_mut()
+            .find(|loss| loss.stage == stage && loss.reason == reason)
+        {
             Some(loss) => loss.count += count,
-            None => self.0.push(Loss { stage, reason, count }),
+            None => self.0.push(Loss {
+                stage,
+                reason,
+                count,
+            }),
         }
     }
 

@@ -16,6 +16,9 @@ impl Timestamp {
     /// This much later.
     #[must_use]
     pub fn after(self, delay: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }

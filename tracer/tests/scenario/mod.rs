@@ -14,7 +14,8 @@ use tracer::model::loss::{Losses, Stage};
 use tracer::model::record::Record;
 use tracer::model::time::Timestamp;
 use tracer::pipeline::{Input, Pipeline, Settings};
-use tracer::sinks::json;
+use tracer::sinks::Encode as _;
+use tracer::sinks::json::Json;
 
 /// Plays one scenario; the error says what differs, and shows all events.
 pub fn run(text: &str) -> Result<(), String> {
@@ -25,7 +26,9 @@ pub fn run(text: &str) -> Result<(), String> {
         if words.is_empty() || words[0].starts_with('#') {
             continue;
         }
-        story.statement(&words).map_err(|error| format!("line {number}: {error}"))?;
+        story
+            .statement(&words)
+            .map_err(|error| format!("line {number}: {error}"))?;
     }
     story.compare()
 }
@@ -57,16 +60,26 @@ impl Story {
     fn statement(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
             ["inventory", file] => {
-                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                    .join("..")
+                    .join(file);
                 self.inventory = inventory::load(&path).map_err(|error| error.to_string())?;
                 let change = Change::Replace(Box::new(self.inventory.inventory.clone()));
                 self.step(Input::Change(Timestamp(0), change));
             }
             ["pod", ifindex, name] => {
                 let pods = &self.inventory.inventory.pods;
-                let pod = pods.iter().find(|pod| format!("{}/{}", pod.namespace, pod.name) == *name);
-                let uid = Some(Arc::clone(&pod.ok_or_else(|| format!("no pod {name} in the inventory"))?.uid));
-                let change = Change::Interface { ifindex: Ifindex(number(ifindex)?), uid };
+                let pod = pods
+                    .iter()
+                    .find(|pod| format!("{}/{}", pod.namespace, pod.name) == *name);
+                let uid = Some(Arc::clone(
+                    &pod.ok_or_else(|| format!("no pod {name} in the inventory"))?
+                        .uid,
+                ));
+                let change = Change::Interface {
+                    ifindex: Ifindex(number(ifindex)?),
+                    uid,
+                };
                 self.step(Input::Change(Timestamp(0), change));
             }
             ["at", at, ifindex, way, packet @ ..] => {
@@ -80,7 +93,8 @@ impl Story {
                         other => return Err(format!("{other:?} is neither out nor in")),
                     },
                     ethertype: packet.ethertype,
-                    wire_len: u32::try_from(packet.bytes.len()).map_err(|error| error.to_string())?,
+                    wire_len: u32::try_from(packet.bytes.len())
+                        .map_err(|error| error.to_string())?,
                     chunk_offset: 0,
                     totals: None,
                     bytes: packet.bytes,
@@ -90,7 +104,9 @@ impl Story {
             ["end", at] => self.step(Input::End(time(at)?)),
             ["expect", kind, fields @ ..] => {
                 let fields = fields.iter().map(|field| {
-                    let (key, value) = field.split_once('=').ok_or_else(|| format!("{field:?} is not KEY=VALUE"))?;
+                    let (key, value) = field
+                        .split_once('=')
+                        .ok_or_else(|| format!("{field:?} is not KEY=VALUE"))?;
                     let value = match value {
                         "" => Value::Null,
                         value => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
@@ -98,14 +114,19 @@ impl Story {
                     Ok((key.to_owned(), value))
                 });
                 let fields = fields.collect::<Result<_, String>>()?;
-                self.expected.push(Expectation { kind: (*kind).to_owned(), fields });
+                self.expected.push(Expectation {
+                    kind: (*kind).to_owned(),
+                    fields,
+                });
             }
             ["lost", stage, count, reason @ ..] => {
                 const STAGES: [Stage; 3] = [Stage::Decode, Stage::Table, Stage::Queue];
                 let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
-                let stage = stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
+                let stage =
+                    stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
                 // Reasons are literals in the program; a test may leak a few.
-                self.lost.add(stage, reason.join(" ").leak(), number(count)?);
+                self.lost
+                    .add(stage, reason.join(" ").leak(), number(count)?);
             }
             other => return Err(format!("unknown statement {:?}", other.join(" "))),
         }
@@ -118,12 +139,23 @@ impl Story {
 
     fn compare(&self) -> Result<(), String> {
         let lines: Vec<Value> = self.events.iter().map(encode).collect::<Result<_, _>>()?;
-        let told = || lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        let told = || {
+            lines
+                .iter()
+                .map(|line| format!("  {line}\n"))
+                .collect::<String>()
+        };
         if lines.len() != self.expected.len() {
-            return Err(format!("expected {} events, got {}:\n{}", self.expected.len(), lines.len(), told()));
+            return Err(format!(
+                "expected {} events, got {}:\n{}",
+                self.expected.len(),
+                lines.len(),
+                told()
+            ));
         }
         for (number, (line, expected)) in (1..).zip(lines.iter().zip(&self.expected)) {
-            check(line, expected).map_err(|error| format!("event {number}: {error}; the events:\n{}", told()))?;
+            check(line, expected)
+                .map_err(|error| format!("event {number}: {error}; the events:\n{}", told()))?;
         }
         let losses = self.pipeline.losses();
         if losses != self.lost {
@@ -134,9 +166,10 @@ impl Story {
 }
 
 fn encode(event: &Event) -> Result<Value, String> {
-    let line = json::encode(event, "a-node", &|time: Timestamp| {
-        jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default()
-    });
+    let wall =
+        |time: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
+    let mut line = String::new();
+    Json::new("a-node".into()).encode(event, &wall, &mut line);
     serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
 }
 
@@ -160,11 +193,14 @@ fn time(text: &str) -> Result<Timestamp, String> {
         (None, Some(digits)) => (digits, 1e9),
         (None, None) => return Err(format!("{text:?} is not a time like 0.8ms or 6s")),
     };
-    let value: f64 = digits.parse().map_err(|_| format!("{text:?} is not a time like 0.8ms or 6s"))?;
+    let value: f64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is not a time like 0.8ms or 6s"))?;
     // Scenario times are a few seconds with a few decimals: exact enough as f64, then rounded to a nanosecond.
     Ok(Timestamp((value * unit).round() as u64))
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a number here"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a number here"))
 }

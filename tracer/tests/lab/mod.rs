@@ -1,0 +1,112 @@
+//! What the privileged tests share: a lab of their own, one at a time, and the program under test in it.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use xtask::lab::{Inventory, Lab, Options, ProxyMode, TemporaryLab};
+use xtask::watch::{Events, Watch};
+
+/// The node of the pod in which everything is done.
+pub const NODE: &str = "k8s-worker03";
+/// That pod.
+pub const CLIENT: &str = "default/deb-ubuntu";
+
+static SERIAL: Mutex<()> = Mutex::new(());
+
+/// A lab of its own for one test, taken down when it is dropped. Tests that measure time do not run side by side.
+pub struct Stage {
+    pub lab: TemporaryLab,
+    _serial: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// The scenario's cluster.
+    pub fn new(proxy_mode: ProxyMode) -> Stage {
+        Stage::of(
+            proxy_mode,
+            Inventory::scenario().expect("the scenario's inventory"),
+        )
+    }
+
+    /// The scenario's cluster and Services that go wrong.
+    pub fn with_near_misses(proxy_mode: ProxyMode) -> Stage {
+        Stage::of(
+            proxy_mode,
+            Inventory::scenario_with_near_misses().expect("the near misses' inventory"),
+        )
+    }
+
+    fn of(proxy_mode: ProxyMode, inventory: Inventory) -> Stage {
+        // A test that failed poisons the lock, and its lab is gone all the same.
+        let serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("tracer-test-{}", std::process::id());
+        let lab = Lab::up(Options {
+            name,
+            proxy_mode,
+            inventory,
+        })
+        .expect("the lab comes up (as root)");
+        Stage {
+            lab: lab.temporary(),
+            _serial: serial,
+        }
+    }
+
+    /// Starts the tracer on a node, with JSON lines.
+    pub fn trace(&self, node: &str, arguments: &[&str]) -> Watch {
+        let arguments = [&["-o", "json"], arguments].concat();
+        Watch::start(&self.lab, program(), node, &arguments).expect("the tracer starts")
+    }
+
+    /// Starts the tracer on the client's node and follows its events.
+    pub fn events(&self, arguments: &[&str]) -> Events {
+        Events::new(vec![self.trace(NODE, arguments)])
+    }
+
+    /// Runs a command in the client pod to its end.
+    pub fn run(&self, argv: &[&str]) -> Output {
+        self.run_in(CLIENT, argv)
+    }
+
+    /// Runs a command in a pod to its end.
+    pub fn run_in(&self, pod: &str, argv: &[&str]) -> Output {
+        self.lab
+            .exec(pod, argv)
+            .expect("a pod of the lab")
+            .output()
+            .expect("the command runs")
+    }
+
+    /// A command in the network of a node.
+    pub fn on_node(&self, node: &str, argv: &[&str]) -> Command {
+        self.lab.exec_node(node, argv).expect("a node of the lab")
+    }
+}
+
+/// The program under test.
+pub fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tracer"))
+}
+
+/// Standard output as text.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// `namespace/name` of a pod or Service in an event.
+pub fn name(object: &Value) -> String {
+    format!(
+        "{}/{}",
+        object["namespace"].as_str().unwrap_or("?"),
+        object["name"].as_str().unwrap_or("?")
+    )
+}
+
+/// A DNS exchange of the client for a name.
+pub fn asked<'a>(name: &'a str, qtype: &'a str) -> impl Fn(&Value) -> bool + 'a {
+    move |event| event["type"] == "dns" && event["name"] == name && event["qtype"] == qtype
+}

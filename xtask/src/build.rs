@@ -1,0 +1,34 @@
+//! Builds the programs that other tasks run.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// cargo, in the repository's root.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds the tracer with its probes and gives its path. Cargo shows its progress.
+pub fn tracer() -> Result<PathBuf> {
+    let status = cargo()
+        .args(["build", "--package", "tracer"])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the tracer does not build");
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let program = target.join("debug/tracer");
+    program
+        .canonicalize()
+        .with_context(|| format!("no program {}", program.display()))
+}

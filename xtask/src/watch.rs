@@ -1,0 +1,205 @@
+//! The tracer as a user starts it, in a node of the lab, and what it says while it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::lab::Lab;
+
+/// A running tracer.
+#[derive(Debug)]
+pub struct Watch {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    log: Vec<String>,
+}
+
+/// What a tracer said at its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// Lines of standard output that nobody had taken yet.
+    pub lines: Vec<String>,
+    /// All of standard error: progress, warnings, the closing summary.
+    pub log: Vec<String>,
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl Watch {
+    /// Starts `tracer observe --local` on a node and returns when it says that it traces.
+    pub fn start(lab: &Lab, program: &Path, node: &str, arguments: &[&str]) -> Result<Watch> {
+        let program = program.to_str().context("a program path that is UTF-8")?;
+        let inventory = lab.inventory_file();
+        let mut child = lab
+            .exec_node(node, &[program, "observe", "--local", "--node-name", node])?
+            .arg("--inventory")
+            .arg(inventory)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            bail!("a child without pipes");
+        };
+        let mut watch = Watch {
+            child,
+            stdout: lines(stdout),
+            stderr: lines(stderr),
+            log: Vec::new(),
+        };
+        watch.wait_for_log("tracing ")?;
+        Ok(watch)
+    }
+
+    /// Waits until a line of standard error begins so.
+    pub fn wait_for_log(&mut self, start: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log.iter().any(|line| line.starts_with(start)) {
+            match self
+                .stderr
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.log.push(line),
+                Err(_) => bail!(
+                    "tracer never said {start:?}; it said:\n{}",
+                    self.log.join("\n")
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line of standard output; `None` if there is none for so long.
+    pub fn line(&self, patience: Duration) -> Option<String> {
+        match self.stdout.recv_timeout(patience) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Ctrl-C, and what it says after that.
+    pub fn stop(mut self) -> Result<Ended> {
+        kill_process(self.pid(), Signal::INT).context("tracer does not run any more")?;
+        let code = self.child.wait()?.code();
+        let mut log = std::mem::take(&mut self.log);
+        log.extend(self.stderr.iter());
+        Ok(Ended {
+            lines: self.stdout.iter().collect(),
+            log,
+            code,
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // After `stop` both fail and nothing is left to end. After an error Ctrl-C lets it detach its probes.
+        let _ = kill_process(self.pid(), Signal::INT);
+        drop(self.child.wait());
+    }
+}
+
+/// One or several tracers with `-o json`, their events in one list.
+#[derive(Debug)]
+pub struct Events {
+    watches: Vec<Watch>,
+    events: Vec<Value>,
+    /// Where the present step begins.
+    mark: usize,
+}
+
+impl Events {
+    /// From tracers that were started with `-o json`.
+    pub fn new(watches: Vec<Watch>) -> Events {
+        Events {
+            watches,
+            events: Vec::new(),
+            mark: 0,
+        }
+    }
+
+    /// Takes in what was said meanwhile; waits a little if there is nothing. Returns what is new.
+    pub fn poll(&mut self) -> Result<&[Value]> {
+        let before = self.events.len();
+        for watch in &self.watches {
+            let mut patience = Duration::from_millis(20);
+            while let Some(line) = watch.line(patience) {
+                self.events.push(
+                    serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?,
+                );
+                patience = Duration::ZERO;
+            }
+        }
+        Ok(&self.events[before..])
+    }
+
+    /// What was told since the last [`Events::next_step`].
+    pub fn of_step(&self) -> &[Value] {
+        &self.events[self.mark..]
+    }
+
+    /// From here on begins another step.
+    pub fn next_step(&mut self) {
+        self.mark = self.events.len();
+    }
+
+    /// Waits until an event of this step fits.
+    pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(event) = self.of_step().iter().find(|event| fits(event)) {
+                return Ok(event.clone());
+            }
+            if Instant::now() > deadline {
+                bail!("no event: {what}; there were{}", listed(self.of_step()));
+            }
+            self.poll()?;
+        }
+    }
+
+    /// Ctrl-C for all; the events stay. Returns each tracer's end.
+    pub fn stop(&mut self) -> Result<Vec<Ended>> {
+        let ended: Vec<Ended> = self
+            .watches
+            .drain(..)
+            .map(Watch::stop)
+            .collect::<Result<_>>()?;
+        for line in ended.iter().flat_map(|ended| &ended.lines) {
+            self.events
+                .push(serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?);
+        }
+        Ok(ended)
+    }
+}
+
+/// Events, a line each, for messages.
+pub fn listed(events: &[Value]) -> String {
+    events.iter().map(|event| format!("\n  {event}")).collect()
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
