@@ -1,17 +1,29 @@
 //! The lab's DNS server against answers captured from a real CoreDNS: the same queries, asked by dig in a pod, must give the
-//! same status, flags and records. Times to live and the zone's serial are left out.
+//! same status, flags and records. Left out are times to live, the zone's serial, the case of names, and how often a record is
+//! repeated in the additional section.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Lab, shell};
+use super::{Inventory, Lab, Options, ProxyMode, TemporaryLab, shell};
 
 /// Captured answers; its header says how.
 const FIXTURE: &str = include_str!("../../lab/coredns-answers.txt");
 
 /// The pod that asks.
 const CLIENT: &str = "default/deb-ubuntu";
+
+/// Raises the lab that the fixture was captured in: its name is `NAME-check`, and it goes when it is dropped.
+pub fn raise(name: &str) -> Result<TemporaryLab> {
+    let inventory = Inventory::scenario_with_near_misses()?;
+    Ok(Lab::up(Options {
+        name: format!("{name}-check"),
+        proxy_mode: ProxyMode::default(),
+        inventory,
+    })?
+    .temporary())
+}
 
 /// Asks every query of the fixture and returns the answers in the fixture's form.
 pub fn answers(lab: &Lab) -> Result<String> {
@@ -95,7 +107,14 @@ fn normalise(output: &str) -> Option<String> {
                     fields[5] = "SERIAL";
                 }
             }
-            records.push(format!("{section} {}", fields.join(" ")));
+            let [name, rest @ ..] = fields.as_slice() else {
+                continue;
+            };
+            records.push(format!(
+                "{section} {} {}",
+                name.to_ascii_lowercase(),
+                rest.join(" ")
+            ));
         }
     }
     // Servers rotate records of one kind; sections stay apart, in dig's order.
@@ -105,6 +124,7 @@ fn normalise(output: &str) -> Option<String> {
             .position(|s| record.starts_with(s))
     };
     records.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.cmp(b)));
+    records.dedup();
     for record in records {
         let _ = writeln!(out, "{record}");
     }

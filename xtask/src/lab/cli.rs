@@ -76,9 +76,12 @@ enum Command {
         /// The inventory file; nodes and pods must be the same
         file: PathBuf,
     },
-    /// Compare the DNS server's answers with those captured from a real CoreDNS
+    /// Compare the DNS server's answers with those captured from a real CoreDNS, in a lab raised for it
     Check {
-        /// Print the answers in the fixture's form instead
+        /// Ask in the lab that is up instead
+        #[arg(long)]
+        running: bool,
+        /// Print the answers in the fixture's form instead of comparing them
         #[arg(long)]
         print: bool,
     },
@@ -180,21 +183,29 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             ensure!(file.exists(), "there is no {}", file.display());
             Lab::attach(&name)?.apply(Inventory::read(&file)?)?;
         }
-        Command::Check { print } => {
-            let lab = Lab::attach(&name)?;
-            if print {
-                print!("{}", check::answers(&lab)?);
+        Command::Check { running, print } => {
+            return if running {
+                compare(&Lab::attach(&name)?, print)
             } else {
-                let differences = check::differences(&lab)?;
-                for difference in &differences {
-                    println!("{difference}");
-                }
-                if !differences.is_empty() {
-                    return Ok(ExitCode::FAILURE);
-                }
-                eprintln!("every answer equals the real CoreDNS's");
-            }
+                compare(&*check::raise(&name)?, print)
+            };
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn compare(lab: &Lab, print: bool) -> Result<ExitCode> {
+    if print {
+        print!("{}", check::answers(lab)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let differences = check::differences(lab)?;
+    for difference in &differences {
+        println!("{difference}");
+    }
+    if differences.is_empty() {
+        eprintln!("every answer equals the real CoreDNS's");
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
 }

@@ -187,6 +187,16 @@ fn records(inventory: &Inventory) -> (BTreeSet<Record>, BTreeSet<Record>) {
         forward.insert(Record { owner, data });
     };
     add("dns-version.cluster.local.".into(), "TXT 1.1.0".into());
+    if let Some(ip) = inventory.cluster_dns() {
+        add("ns.dns.cluster.local.".into(), address(ip));
+    }
+    // A namespace is a name without records, even if nothing is in it: a record of a private type makes the name exist.
+    for namespace in &inventory.namespaces {
+        add(
+            format!("{namespace}.svc.cluster.local."),
+            "TYPE65280 \\# 0".into(),
+        );
+    }
     for service in &inventory.services {
         let name = format!("{}.{}.svc.cluster.local.", service.name, service.namespace);
         // CoreDNS also resolves the target and answers with its addresses, which a zone cannot.
@@ -226,6 +236,29 @@ fn records(inventory: &Inventory) -> (BTreeSet<Record>, BTreeSet<Record>) {
         }
         for record in srv(service, &name, &targets) {
             add(record.owner, record.data);
+        }
+        // Asked for its addresses, a port's name has those that its SRV records lead to.
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| !port.name.is_empty() && !targets.is_empty())
+        {
+            let addresses = service.cluster_ips.iter().copied();
+            let addresses: Vec<IpAddr> = if headless {
+                service
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| endpoint.ip)
+                    .collect()
+            } else {
+                addresses.collect()
+            };
+            for ip in addresses {
+                add(
+                    format!("_{}._{}.{name}", port.name, port.protocol),
+                    address(ip),
+                );
+            }
         }
     }
     // `pods insecure`: CoreDNS says yes to any address; the zone can only list those that there are.
