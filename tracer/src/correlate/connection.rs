@@ -27,6 +27,9 @@ enum Phase {
     Opening,
     /// As `Opening`, and told as a timeout.
     TimedOut,
+    /// As `Opening`, and told as refused by an ICMP error. The opener may try on: Linux does where the error comes back
+    /// before connect(2) has left the socket.
+    Rejected,
     /// Established, or seen only from the middle on.
     Established,
 }
@@ -106,7 +109,10 @@ impl Connection {
     }
 
     fn unanswered(&self) -> bool {
-        matches!(self.phase, Phase::Opening | Phase::TimedOut)
+        matches!(
+            self.phase,
+            Phase::Opening | Phase::TimedOut | Phase::Rejected
+        )
     }
 
     /// Whether a SYN-ACK or RST answers the SYN that was seen.
@@ -179,7 +185,7 @@ impl Connections {
             match connection.phase {
                 Phase::Established => out.push(connection.told(flow, TcpState::Closed, None)),
                 Phase::Opening => losses.add(Stage::Table, "tcp connection given up undecided", 1),
-                Phase::TimedOut => {}
+                Phase::TimedOut | Phase::Rejected => {}
             }
             self.keep(flow, Connection::opened(observation, segment), losses);
             return;
@@ -282,29 +288,33 @@ impl Connections {
         } else {
             TcpState::Reset
         };
-        out.push(connection.told(flow, state, None));
+        // Refused twice is refused.
+        if connection.phase != Phase::Rejected {
+            out.push(connection.told(flow, state, None));
+        }
         self.finish(flow, &connection, observation.time);
     }
 
-    /// An ICMP error quotes a packet of `flow`. Whether that ends a connection attempt, and so is told.
+    /// An ICMP error quotes a packet of `flow`. Whether it is about a connection attempt, and so told: once.
     pub(super) fn icmp(
         &mut self,
-        now: Timestamp,
         flow: &Flow,
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
         let Some(connection) = self
             .open
-            .get(flow)
+            .get_mut(flow)
             .filter(|connection| connection.unanswered())
         else {
             return false;
         };
-        out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
-        if let Some(connection) = self.open.remove(flow) {
-            self.finish(*flow, &connection, now);
+        if connection.phase != Phase::Rejected {
+            connection.phase = Phase::Rejected;
+            out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
         }
+        let deadline = due(connection, self.timeout, self.idle);
+        self.open.touch(flow, deadline);
         true
     }
 
@@ -321,7 +331,7 @@ impl Connections {
         connection.meter.count(snapshot.last, snapshot.totals);
         if snapshot.last > connection.last {
             connection.last = snapshot.last;
-            let deadline = self.deadline(&snapshot.flow);
+            let deadline = due(connection, self.timeout, self.idle);
             self.open.touch(&snapshot.flow, deadline);
         }
     }
@@ -336,7 +346,7 @@ impl Connections {
                     let deadline = due(&connection, self.timeout, self.idle);
                     self.open.insert(flow, connection, deadline);
                 }
-                Phase::TimedOut => {}
+                Phase::TimedOut | Phase::Rejected => {}
                 Phase::Established => {
                     out.push(connection.told(flow, TcpState::Closed, None));
                 }
@@ -351,7 +361,7 @@ impl Connections {
             let state = match connection.phase {
                 Phase::Opening if connection.syn_retransmits >= 2 => TcpState::Timeout,
                 Phase::Opening => TcpState::Opening,
-                Phase::TimedOut => continue,
+                Phase::TimedOut | Phase::Rejected => continue,
                 Phase::Established => TcpState::Established,
             };
             out.push(connection.told(flow, state, None));
@@ -361,7 +371,7 @@ impl Connections {
     fn keep(&mut self, flow: Flow, connection: Connection, losses: &mut Losses) {
         let deadline = due(&connection, self.timeout, self.idle);
         if let Some((_, evicted)) = self.open.insert(flow, connection, deadline)
-            && evicted.phase != Phase::TimedOut
+            && matches!(evicted.phase, Phase::Opening | Phase::Established)
         {
             losses.add(Stage::Table, "tcp connection table full", 1);
         }
@@ -370,18 +380,13 @@ impl Connections {
     fn finish(&mut self, flow: Flow, connection: &Connection, now: Timestamp) {
         self.ended.insert(flow, connection.isn, now.after(LINGER));
     }
-
-    fn deadline(&self, flow: &Flow) -> Timestamp {
-        self.open.get(flow).map_or(Timestamp(0), |connection| {
-            due(connection, self.timeout, self.idle)
-        })
-    }
 }
 
 /// When something happens to a connection by the passing of time alone.
 fn due(connection: &Connection, timeout: Duration, idle: Duration) -> Timestamp {
     match connection.phase {
         Phase::Opening => connection.started.after(timeout),
+        Phase::Rejected => connection.last.after(LINGER),
         Phase::TimedOut | Phase::Established => connection.last.after(idle),
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn bind(
             Protocol::Udp => {
                 exchanges.icmp(now, &flow, role, error, out) || udp.icmp(&flow, error, out)
             }
-            Protocol::Tcp => connections.icmp(now, &flow, error, out),
+            Protocol::Tcp => connections.icmp(&flow, error, out),
             _ => false,
         }
     };

@@ -9,9 +9,9 @@ mod dns;
 mod icmp;
 mod packet;
 #[cfg(test)]
-mod robustness;
+pub(crate) mod robustness;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::model::observation::Observation;
 use crate::model::record::Record;

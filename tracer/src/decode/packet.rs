@@ -184,3 +184,6 @@ pub(super) fn ports(packet: &Packet<'_>) -> Option<(SocketAddr, SocketAddr)> {
 pub(super) fn hosts(packet: &Packet<'_>) -> (SocketAddr, SocketAddr) {
     (host(packet.src), host(packet.dst))
 }
+
+#[cfg(test)]
+mod tests;

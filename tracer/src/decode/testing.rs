@@ -1,11 +1,11 @@
-//! What the tests of this stage share: records from bytes that others made.
+//! What the tests of this stage and the next share: records from bytes that others made.
 
 use crate::model::flow::{Ifindex, Way};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 /// A record of a packet that the pod sent.
-pub(super) fn from_pod(bytes: &[u8]) -> Record {
+pub(crate) fn from_pod(bytes: &[u8]) -> Record {
     let version = bytes.first().map_or(4, |byte| byte >> 4);
     Record {
         time: Timestamp(1),
@@ -20,7 +20,7 @@ pub(super) fn from_pod(bytes: &[u8]) -> Record {
 }
 
 /// A record of a packet that was sent to the pod.
-pub(super) fn to_pod(bytes: &[u8]) -> Record {
+pub(crate) fn to_pod(bytes: &[u8]) -> Record {
     Record {
         way: Way::ToPod,
         ..from_pod(bytes)
@@ -28,7 +28,7 @@ pub(super) fn to_pod(bytes: &[u8]) -> Record {
 }
 
 /// Bytes from hexadecimal.
-pub(super) fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()
         .filter_map(|digit| digit.to_digit(16))
@@ -42,18 +42,18 @@ pub(super) fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// One exchange of `vectors/dns.txt`.
-pub(super) struct Vector {
-    pub(super) case: &'static str,
-    pub(super) query: Vec<u8>,
-    pub(super) response: Vec<u8>,
-    pub(super) status: &'static str,
-    pub(super) flags: Vec<&'static str>,
-    pub(super) answers: Vec<&'static str>,
-    pub(super) authorities: Vec<&'static str>,
+pub(crate) struct Vector {
+    pub(crate) case: &'static str,
+    pub(crate) query: Vec<u8>,
+    pub(crate) response: Vec<u8>,
+    pub(crate) status: &'static str,
+    pub(crate) flags: Vec<&'static str>,
+    pub(crate) answers: Vec<&'static str>,
+    pub(crate) authorities: Vec<&'static str>,
 }
 
 /// What dig and named exchanged, and what dig printed.
-pub(super) fn vectors() -> Vec<Vector> {
+pub(crate) fn vectors() -> Vec<Vector> {
     include_str!("vectors/dns.txt")
         .split("\n\n")
         .filter(|block| !block.starts_with('#'))
@@ -83,4 +83,73 @@ pub(super) fn vectors() -> Vec<Vector> {
             vector
         })
         .collect()
+}
+
+/// One captured packet of `vectors/flows.txt`, and what tshark read in it.
+pub(crate) struct Captured {
+    pub(crate) record: Record,
+    pub(crate) tshark: &'static str,
+}
+
+/// One run of a program: its packets and what it reported.
+pub(crate) struct Capture {
+    pub(crate) case: &'static str,
+    pub(crate) packets: Vec<Captured>,
+    pub(crate) said: Vec<&'static str>,
+}
+
+/// What common programs sent and got.
+pub(crate) fn captures() -> Vec<Capture> {
+    include_str!("vectors/flows.txt")
+        .split("\n\n")
+        .filter(|block| !block.starts_with('#'))
+        .map(|block| {
+            let mut capture = Capture {
+                case: "",
+                packets: Vec::new(),
+                said: Vec::new(),
+            };
+            for line in block.lines() {
+                let (key, value) = line.split_once(' ').expect("a key and a value");
+                match key {
+                    "case" => capture.case = value,
+                    "command" => {}
+                    "packet" => capture.packets.push(Captured {
+                        record: captured(value),
+                        tshark: "",
+                    }),
+                    "tshark" => capture.packets.last_mut().expect("a packet before").tshark = value,
+                    "said" => capture.said.push(value),
+                    other => panic!("unknown key {other}"),
+                }
+            }
+            capture
+        })
+        .collect()
+}
+
+/// The capture of this name.
+pub(crate) fn capture(case: &str) -> Capture {
+    captures()
+        .into_iter()
+        .find(|capture| capture.case == case)
+        .expect("in the file")
+}
+
+/// From time, way, length and bytes.
+fn captured(packet: &str) -> Record {
+    let fields: Vec<&str> = packet.split(' ').collect();
+    let [time, way, wire_len, bytes] = fields[..] else {
+        panic!("four fields in {packet}")
+    };
+    Record {
+        time: Timestamp(time.parse().expect("nanoseconds")),
+        way: if way == "from" {
+            Way::FromPod
+        } else {
+            Way::ToPod
+        },
+        wire_len: wire_len.parse().expect("a length"),
+        ..from_pod(&unhex(bytes))
+    }
 }

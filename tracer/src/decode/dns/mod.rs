@@ -92,7 +92,7 @@ fn fault(error: &DecodeError, cut: bool, blame: impl FnOnce(String) -> DnsFault)
             DnsFault::CutShort
         }
         // Some of these errors quote names out of the message.
-        error => blame(name::printable(&error.to_string())),
+        error => blame(name::error(error)),
     }
 }
 

@@ -3,9 +3,10 @@
 //!
 //! hickory's own way of printing names is not used: it writes `\DDD` in octal and turns A-labels into Unicode.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::DecodeError;
 
 use crate::model::dns::DnsName;
 
@@ -64,6 +65,15 @@ pub(super) fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// What hickory says is wrong. Its errors quote names, which can fail to print, and `to_string` would panic.
+pub(super) fn error(error: &DecodeError) -> String {
+    let mut text = String::new();
+    match write!(text, "{error}") {
+        Ok(()) => printable(&text),
+        Err(fmt::Error) => "malformed".to_owned(),
+    }
 }
 
 fn decimal(out: &mut String, byte: u8) {

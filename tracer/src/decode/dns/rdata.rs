@@ -3,7 +3,7 @@
 //! Types that hold names or free text are written here, because hickory prints neither of them safely; the others are
 //! hickory's own text. Types that nobody here knows are written as RFC 3597 section 5 has it.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 
 use hickory_proto::dnssec::rdata::{DNSSECRData, SIG};
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
@@ -45,7 +45,8 @@ pub(super) fn text(
     Ok(
         match RData::read(&mut decoder, rtype, Restrict::new(length))? {
             RData::Unknown { .. } | RData::NULL(_) | RData::Update0(_) => generic(data),
-            known => present(&known, data),
+            // Where hickory read it but cannot print it.
+            known => present(&known, data).unwrap_or_else(|_| generic(data)),
         },
     )
 }
@@ -63,8 +64,8 @@ pub(super) fn generic(data: &[u8]) -> String {
     out
 }
 
-fn present(data: &RData, bytes: &[u8]) -> String {
-    match data {
+fn present(data: &RData, bytes: &[u8]) -> Result<String, fmt::Error> {
+    Ok(match data {
         RData::CNAME(target) => name(target),
         RData::NS(target) => name(target),
         RData::PTR(target) => name(target),
@@ -96,18 +97,18 @@ fn present(data: &RData, bytes: &[u8]) -> String {
             quoted(&caa.value)
         ),
         // hickory spells the algorithm out, which is no presentation format.
-        RData::CERT(cert) => printable(&format!(
+        RData::CERT(cert) => format!(
             "{} {} {} {}",
-            cert.cert_type,
+            printed(&cert.cert_type)?,
             cert.key_tag,
             u8::from(cert.algorithm),
-            last_word(&cert.to_string())
-        )),
+            last_word(&printed(cert)?)
+        ),
         RData::NAPTR(naptr) => present_naptr(naptr),
-        RData::SVCB(svcb) => present_svcb(svcb),
-        RData::HTTPS(https) => present_svcb(&https.0),
-        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => present_signature(signature),
-        RData::DNSSEC(DNSSECRData::SIG(signature)) => present_signature(signature),
+        RData::SVCB(svcb) => present_svcb(svcb)?,
+        RData::HTTPS(https) => present_svcb(&https.0)?,
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => present_signature(signature)?,
+        RData::DNSSEC(DNSSECRData::SIG(signature)) => present_signature(signature)?,
         RData::DNSSEC(DNSSECRData::NSEC(nsec)) => joined(
             [name(nsec.next_domain_name())].into_iter().chain(
                 nsec.type_bit_maps()
@@ -115,8 +116,15 @@ fn present(data: &RData, bytes: &[u8]) -> String {
             ),
         ),
         RData::DNSSEC(DNSSECRData::Unknown { .. }) => generic(bytes),
-        other => printable(&other.to_string()),
-    }
+        other => printed(other)?,
+    })
+}
+
+/// hickory's text, made safe. Its types can fail to print, and `to_string` would panic.
+fn printed(hickory: &impl Display) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    write!(text, "{hickory}")?;
+    Ok(printable(&text))
 }
 
 fn present_naptr(naptr: &NAPTR) -> String {
@@ -132,33 +140,34 @@ fn present_naptr(naptr: &NAPTR) -> String {
 }
 
 /// RFC 9460 section 2.1.
-fn present_svcb(svcb: &SVCB) -> String {
+fn present_svcb(svcb: &SVCB) -> Result<String, fmt::Error> {
     let mut out = format!("{} {}", svcb.svc_priority, name(&svcb.target_name));
     for (key, value) in &svcb.svc_params {
         let value = match value {
-            SvcParamValue::Mandatory(keys) => Some(comma_separated(&keys.0)),
+            SvcParamValue::Mandatory(keys) => Some(comma_separated(&keys.0)?),
             SvcParamValue::Alpn(protocols) => {
-                Some(quoted(comma_separated(&protocols.0).as_bytes()))
+                Some(quoted(comma_separated(&protocols.0)?.as_bytes()))
             }
             SvcParamValue::NoDefaultAlpn => None,
             SvcParamValue::Port(port) => Some(port.to_string()),
-            SvcParamValue::Ipv4Hint(hint) => Some(comma_separated(&hint.0)),
-            SvcParamValue::Ipv6Hint(hint) => Some(comma_separated(&hint.0)),
-            SvcParamValue::EchConfigList(config) => Some(config.to_string()),
+            SvcParamValue::Ipv4Hint(hint) => Some(comma_separated(&hint.0)?),
+            SvcParamValue::Ipv6Hint(hint) => Some(comma_separated(&hint.0)?),
+            SvcParamValue::EchConfigList(config) => Some(printed(config)?),
             SvcParamValue::Unknown(unknown) => Some(quoted(&unknown.0)),
         };
+        let key = printed(key)?;
         match value {
-            Some(value) => out.push_str(&printable(&format!(" {key}={value}"))),
-            None => out.push_str(&printable(&format!(" {key}"))),
+            Some(value) => write!(out, " {key}={value}")?,
+            None => write!(out, " {key}")?,
         }
     }
-    out
+    Ok(out)
 }
 
 /// RFC 4034 section 3.2.
-fn present_signature(signature: &SIG) -> String {
+fn present_signature(signature: &SIG) -> Result<String, fmt::Error> {
     let input = signature.input();
-    format!(
+    Ok(format!(
         "{} {} {} {} {} {} {} {} {}",
         type_mnemonic(input.type_covered),
         u8::from(input.algorithm),
@@ -168,13 +177,13 @@ fn present_signature(signature: &SIG) -> String {
         date(input.sig_inception.get()),
         input.key_tag,
         name(&input.signer_name),
-        last_word(&signature.to_string())
-    )
+        last_word(&printed(signature)?)
+    ))
 }
 
 /// What is Base64 in hickory's text of a record: there is no other encoder within reach.
-fn last_word(text: &str) -> String {
-    printable(text.rsplit(' ').next().unwrap_or_default())
+fn last_word(text: &str) -> &str {
+    text.rsplit(' ').next().unwrap_or_default()
 }
 
 /// Seconds since 1970 as `YYYYMMDDHHmmSS`.
@@ -186,12 +195,9 @@ fn date(seconds: u32) -> String {
     }
 }
 
-fn comma_separated(items: &[impl Display]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+fn comma_separated(items: &[impl Display]) -> Result<String, fmt::Error> {
+    let printed: Result<Vec<_>, _> = items.iter().map(printed).collect();
+    Ok(printed?.join(","))
 }
 
 fn joined(parts: impl IntoIterator<Item = String>) -> String {

@@ -93,8 +93,7 @@ fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> Re
     let data = match rdata::text(bytes, head.rtype, head.data_start, head.data_end) {
         Ok(data) => data,
         Err(error) => {
-            message_fault
-                .get_or_insert_with(|| DnsFault::Record(name::printable(&error.to_string())));
+            message_fault.get_or_insert_with(|| DnsFault::Record(name::error(&error)));
             rdata::generic(&bytes[head.data_start..head.data_end])
         }
     };
