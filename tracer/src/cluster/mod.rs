@@ -1,5 +1,9 @@
 //! Edge: inventory file, pod processes and network namespaces, turned into identity changes.
 
 pub mod inventory;
+pub mod netns_id;
 pub mod objects;
+pub mod pod_cgroup;
+pub mod pod_interfaces;
+pub mod pod_processes;
 pub mod reload;

@@ -1,0 +1,120 @@
+//! Which pod a process belongs to, by what `/proc/PID/cgroup` says. Pure.
+//!
+//! The kubelet names a pod's cgroup after its UID: `pod<UID>` with the cgroupfs driver, `kubepods[-<class>]-pod<UID with _
+//! for ->.slice` with systemd's. Runtimes put their containers below it. From a private cgroup namespace the path starts
+//! with `/..` and the upper part is missing; below kind or another kubelet in a container there is more in front.
+
+/// The UID of the pod that owns the process, with dashes as the API has it; `None` for a process of no pod, and for a
+/// runtime's own helper inside a pod's cgroup, which is not in the pod's network namespace.
+pub fn pod_uid(cgroup_file: &str) -> Option<String> {
+    // Hierarchy, controllers, path. On version 1 and hybrid systems each hierarchy has a line, and not all may be the
+    // pod's: the kubelet does not manage every controller.
+    cgroup_file
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2))
+        .find_map(pod_uid_of_path)
+}
+
+fn pod_uid_of_path(path: &str) -> Option<String> {
+    // CRI-O with `conmon_cgroup = "pod"`.
+    if path.contains("/crio-conmon-") {
+        return None;
+    }
+    // The innermost: a kubelet inside a pod has pods of its own.
+    path.rsplit('/').find_map(pod_uid_of_component)
+}
+
+fn pod_uid_of_component(component: &str) -> Option<String> {
+    // A runtime that is not told of systemd's driver takes systemd's `slice:prefix:name` for a name.
+    let component = component.split(':').next()?;
+    let uid = match component.strip_suffix(".slice") {
+        Some(slice) => slice
+            .rsplit('-')
+            .next()?
+            .strip_prefix("pod")?
+            .replace('_', "-"),
+        None => component.strip_prefix("pod")?.to_owned(),
+    };
+    is_uid(&uid).then_some(uid)
+}
+
+/// A UUID, or the hash of its manifest that a static pod has.
+fn is_uid(uid: &str) -> bool {
+    let hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match uid.len() {
+        32 => hex(uid),
+        36 => uid.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && uid.split('-').all(hex),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "6757d342-97d3-489b-951d-1f66d36173ae";
+    const STATIC: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn every_form_of_a_pods_cgroup_is_understood() {
+        let files = [
+            // cgroupfs, version 2: guaranteed, burstable, best effort.
+            "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            // The pod's own cgroup, and one that was removed under its last process.
+            "0::/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae\n",
+            "0::/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c (deleted)\n",
+            // systemd: containerd, docker, CRI-O.
+            "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
+            "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n",
+            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope/container\n",
+            // The runtime takes the driver for cgroupfs.
+            "0::/system.slice/containerd.service/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice:cri-containerd:9f3c\n",
+            // kind.
+            "0::/docker/77aa/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
+            // From a private cgroup namespace: another class, the same class, systemd.
+            "0::/../../pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/../../../burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/../../kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
+            // Version 1, and hybrid where only some hierarchies are the kubelet's.
+            "9:name=systemd:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n8:pids:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "4:memory:/\n3:cpu,cpuacct:/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n0::/\n",
+            // A kubelet inside a pod.
+            "0::/kubepods/poda0000000-0000-4000-8000-000000000000/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+        ];
+        for file in files {
+            assert_eq!(pod_uid(file).as_deref(), Some(UID), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_static_pods_hash_is_a_uid() {
+        for file in [
+            "0::/kubepods/burstable/pod0123456789abcdef0123456789abcdef/9f3c\n",
+            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0123456789abcdef0123456789abcdef.slice/crio-9f3c.scope\n",
+        ] {
+            assert_eq!(pod_uid(file).as_deref(), Some(STATIC), "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_pods_is_not_taken_for_one() {
+        for file in [
+            "",
+            "0::/\n",
+            "0::/init.scope\n",
+            "0::/user.slice/user-0.slice/session-1.scope\n",
+            "0::/system.slice/podman.service\n",
+            "0::/machine.slice/libpod-9f3c.scope\n",
+            "0::/kubepods.slice/kubepods-besteffort.slice\n",
+            "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173/9f3c\n",
+            "0::/kubepods/podzzzzzzzz-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-conmon-9f3c.scope\n",
+            "no colon at all",
+            "1:2",
+        ] {
+            assert_eq!(pod_uid(file), None, "{file}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The first process of every pod on this node, from /proc.
+//!
+//! Owns the scan; asks nothing of the processes but what everybody may read (`cgroup` and `stat`), so it needs the host's
+//! process namespace and no capability. Processes come and go while it looks: what vanishes is left out.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::pod_cgroup::pod_uid;
+
+/// A process, told from another one that got its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, clock ticks after boot.
+    pub started_ticks: u64,
+}
+
+/// The process of each pod that started first, by the pod's UID. It is the one that holds the pod's namespaces; a later
+/// one may have entered another's, as a network plugin's do.
+pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<String, Process>> {
+    let mut first: HashMap<String, Process> = HashMap::new();
+    for entry in fs::read_dir(proc)? {
+        let Ok(entry) = entry else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let directory = entry.path();
+        let Some(uid) = fs::read_to_string(directory.join("cgroup"))
+            .ok()
+            .and_then(|file| pod_uid(&file))
+        else {
+            continue;
+        };
+        let stat = fs::read(directory.join("stat")).ok();
+        let Some(started_ticks) = stat.and_then(|stat| started_ticks(&stat)) else {
+            continue;
+        };
+        let found = Process { pid, started_ticks };
+        let known = first.entry(uid).or_insert(found);
+        if (found.started_ticks, found.pid) < (known.started_ticks, known.pid) {
+            *known = found;
+        }
+    }
+    Ok(first)
+}
+
+/// The start time out of `/proc/PID/stat`; `None` for a zombie, which has left its namespaces.
+fn started_ticks(stat: &[u8]) -> Option<u64> {
+    // The second field is the program's name in parentheses, which may itself hold any character.
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    // Field 22 of proc(5); the state is field 3.
+    let started = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n";
+    const B: &str = "0::/kubepods/besteffort/poda0000000-0000-4000-8000-000000000000/77aa\n";
+
+    fn stat(name: &str, state: char, started: u64) -> String {
+        format!("1 ({name}) {state} 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {started} 1 1 1\n")
+    }
+
+    #[test]
+    fn the_process_that_started_first_stands_for_its_pod() {
+        let proc = tempfile::tempdir().unwrap();
+        let add = |pid: &str, cgroup: Option<&str>, stat: &str| {
+            let directory = proc.path().join(pid);
+            fs::create_dir(&directory).unwrap();
+            if let Some(cgroup) = cgroup {
+                fs::write(directory.join("cgroup"), cgroup).unwrap();
+            }
+            fs::write(directory.join("stat"), stat).unwrap();
+        };
+        add("1", Some("0::/init.scope\n"), &stat("systemd", 'S', 1));
+        add("90", Some(A), &stat("late", 'S', 900));
+        add("700", Some(A), &stat("pause) S 1 (", 'S', 500));
+        add("50", Some(A), &stat("dead", 'Z', 10));
+        add("800", Some(B), &stat("other", 'R', 600));
+        add("801", None, &stat("hidden", 'S', 600));
+        add("802", Some(B), "nonsense");
+        add("sys", Some(B), &stat("no process", 'S', 1));
+        let mut found: Vec<_> = first_of_each_pod(proc.path())
+            .unwrap()
+            .into_iter()
+            .collect();
+        found.sort_by_key(|(_, process)| process.pid);
+        let process = |pid, started_ticks| Process { pid, started_ticks };
+        assert_eq!(
+            found,
+            [
+                (
+                    "6757d342-97d3-489b-951d-1f66d36173ae".to_owned(),
+                    process(700, 500)
+                ),
+                (
+                    "a0000000-0000-4000-8000-000000000000".to_owned(),
+                    process(800, 600)
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn this_process_is_read_as_the_kernel_writes_it() {
+        let stat = fs::read("/proc/self/stat").unwrap();
+        let ticks = started_ticks(&stat).unwrap();
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        // USER_HZ is 100 on every architecture that eBPF runs on.
+        assert!(ticks as f64 / 100.0 <= seconds);
+    }
+}
