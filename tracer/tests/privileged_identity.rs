@@ -17,9 +17,6 @@ use tracer::cluster::pod_interfaces::InterfaceResolver;
 use tracer::model::cluster::Change;
 use tracer::model::flow::Ifindex;
 
-const A: &str = "6757d342-97d3-489b-951d-1f66d36173ae";
-const B: &str = "a0000000-0000-4000-8000-000000000000";
-
 /// A node: a network namespace and a cgroup, both gone with it.
 struct Node {
     cgroup: PathBuf,
@@ -27,12 +24,9 @@ struct Node {
 
 impl Node {
     fn new(name: &str) -> Node {
-        // SAFETY: plain system call; it concerns the calling thread alone.
-        assert_eq!(
-            unsafe { libc::unshare(libc::CLONE_NEWNET) },
-            0,
-            "needs root"
-        );
+        // SAFETY: a plain system call that concerns the calling thread alone.
+        let left = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        assert_eq!(left, 0, "needs root");
         let cgroup = hierarchy().join(format!("tracer-id-{name}-{}", std::process::id()));
         fs::create_dir(&cgroup).unwrap();
         Node { cgroup }
@@ -142,6 +136,14 @@ fn ip(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A UID of a pod. All tests see all processes, so each has pods of its own.
+fn pod(number: u8) -> String {
+    format!(
+        "{:08x}-97d3-489b-951d-0000000000{number:02x}",
+        std::process::id()
+    )
+}
+
 fn uid(uid: &str) -> Option<Arc<str>> {
     Some(uid.into())
 }
@@ -149,6 +151,8 @@ fn uid(uid: &str) -> Option<Arc<str>> {
 #[test]
 fn each_interface_leads_to_the_pod_at_its_other_end() {
     let node = Node::new("each");
+    let pod_a = pod(1);
+    let pod_b = pod(2);
     let (a, b) = (node.process(false), node.process(false));
     let (to_a, to_b) = (node.veth("a", &a), node.veth("b", &b));
     let mut resolver = InterfaceResolver::new().unwrap();
@@ -158,38 +162,42 @@ fn each_interface_leads_to_the_pod_at_its_other_end() {
         [(to_a.0, None), (to_b.0, None)],
         "no process is in a pod's cgroup yet"
     );
-    node.put(&a, &format!("kubepods/besteffort/pod{A}/9f3c"));
+    node.put(&a, &format!("kubepods/besteffort/pod{pod_a}/9f3c"));
     let slice = format!(
         "kubepods.slice/kubepods-pod{}.slice/cri-containerd-77aa.scope",
-        B.replace('-', "_")
+        pod_b.replace('-', "_")
     );
     node.put(&b, &slice);
     let found = resolver.resolve(&[to_a, to_b]).unwrap();
-    assert_eq!(found, [(to_a.0, uid(A)), (to_b.0, uid(B))]);
+    assert_eq!(found, [(to_a.0, uid(&pod_a)), (to_b.0, uid(&pod_b))]);
 }
 
 #[test]
 fn a_host_network_pod_and_a_visitor_are_not_taken_for_the_pod() {
     let node = Node::new("host");
+    let pod_a = pod(3);
+    let pod_b = pod(4);
     let host = node.process(true);
-    node.put(&host, &format!("kubepods/besteffort/pod{B}/9f3c"));
+    node.put(&host, &format!("kubepods/besteffort/pod{pod_b}/9f3c"));
     let a = node.process(false);
-    node.put(&a, &format!("kubepods/besteffort/pod{A}/9f3c"));
+    node.put(&a, &format!("kubepods/besteffort/pod{pod_a}/9f3c"));
     let to_a = node.veth("a", &a);
     // A process of the hostNetwork pod that entered the other pod's namespace, as a network plugin's does.
     let netns = format!("--net=/proc/{}/ns/net", a.id());
     let visitor = Process::start(Command::new("nsenter").args([&netns, "sleep", "300"]));
-    node.put(&visitor, &format!("kubepods/besteffort/pod{B}/77aa"));
+    node.put(&visitor, &format!("kubepods/besteffort/pod{pod_b}/77aa"));
     let mut resolver = InterfaceResolver::new().unwrap();
-    assert_eq!(resolver.resolve(&[to_a]).unwrap(), [(to_a.0, uid(A))]);
+    assert_eq!(resolver.resolve(&[to_a]).unwrap(), [(to_a.0, uid(&pod_a))]);
 }
 
 #[test]
 fn a_namespace_id_used_again_leads_to_the_new_pod() {
     let node = Node::new("again");
+    let pod_a = pod(5);
+    let pod_b = pod(6);
     let mut resolver = InterfaceResolver::new().unwrap();
     let mut ids = Vec::new();
-    for (name, pod) in [("a", A), ("b", B)] {
+    for (name, pod) in [("a", &pod_a), ("b", &pod_b)] {
         let process = node.process(false);
         node.put(&process, &format!("kubepods/pod{pod}/9f3c"));
         let to_pod = node.veth(name, &process);
@@ -217,6 +225,7 @@ fn a_namespace_id_used_again_leads_to_the_new_pod() {
 #[test]
 fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
     let node = Node::new("late");
+    let pod_a = pod(7);
     let a = node.process(false);
     let to_a = node.veth("a", &a);
     let (news, received) = mpsc::channel();
@@ -240,12 +249,12 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
         told.recv_timeout(Duration::from_millis(100)),
         Err(mpsc::RecvTimeoutError::Timeout)
     );
-    node.put(&a, &format!("kubepods/burstable/pod{A}/9f3c"));
+    node.put(&a, &format!("kubepods/burstable/pod{pod_a}/9f3c"));
     assert_eq!(
         next(),
         Change::Interface {
             ifindex: to_a.0,
-            uid: uid(A)
+            uid: uid(&pod_a)
         }
     );
     news.send(News::Gone(to_a.0)).unwrap();
