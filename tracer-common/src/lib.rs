@@ -34,7 +34,7 @@ pub mod reason {
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flag {
-    /// Fewer bytes were captured than the packet has beyond what the decoder needs.
+    /// A DNS packet with more payload than was captured.
     pub const TRUNCATED: u16 = 1 << 0;
     /// A chunk of a TCP segment: `chunk_offset` says where it starts; the headers are in chunk 0 only.
     pub const CHUNK: u16 = 1 << 1;
@@ -133,8 +133,8 @@ pub struct InterfaceState {
     pub suppressed: u64,
     /// Token bucket: when it was last filled. Not atomic: the bound is approximate under contention.
     pub bucket_ktime_ns: u64,
-    /// Token bucket: what is left in it.
-    pub bucket_tokens: u64,
+    /// Token bucket: what is left in it, as time; a record costs some nanoseconds of it.
+    pub bucket_credit_ns: u64,
 }
 
 /// Indices of the per-CPU statistics. Each is a sum over CPUs; none is ever reset.
@@ -163,7 +163,7 @@ pub mod stat {
     pub const FRAGMENT: u32 = 10;
     /// Headers read through `bpf_skb_load_bytes` because they were outside the linear part.
     pub const SLOW_LOAD: u32 = 11;
-    /// Bytes of DNS payload beyond what is captured: the record is flagged truncated.
+    /// DNS packets with more payload than is captured: their records are flagged truncated.
     pub const TRUNCATED: u32 = 12;
     /// How many there are.
     pub const COUNT: u32 = 13;

@@ -1,0 +1,82 @@
+//! Counts packets and bytes: per interface exactly, per flow as long as the table has room.
+
+use tracer_common::{FROM_POD, FlowState, FlowTotals, InterfaceState, flag};
+
+use crate::maps::FLOWS;
+use crate::packet::Packet;
+use crate::scratch::Scratch;
+use crate::stats::add_shared;
+
+const BPF_NOEXIST: u64 = 1;
+
+/// Counts a packet of the interface.
+#[inline(always)]
+pub fn count_interface<const WAY: u8>(interface: *mut InterfaceState, bytes: u32) {
+    // SAFETY: a live map value; taking a field's address reads nothing.
+    add::<WAY>(unsafe { &raw mut (*interface).totals }, bytes);
+}
+
+/// Counts a packet of its flow; the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] go into the record's header.
+#[inline(always)]
+pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
+    let Scratch { packet, key, fresh, header, .. } = scratch;
+    header.flags = 0;
+    if let Some(state) = FLOWS.get_ptr_mut(&*key) {
+        header.flow = add_to::<WAY>(state, packet, now_ns);
+        return;
+    }
+    *fresh = FlowState { first_ktime_ns: now_ns, last_ktime_ns: now_ns, ..FlowState::default() };
+    if WAY == FROM_POD {
+        fresh.totals.tx_packets = 1;
+        fresh.totals.tx_bytes = u64::from(packet.len);
+        fresh.tx_tcp_flags = u32::from(packet.tcp_flags);
+    } else {
+        fresh.totals.rx_packets = 1;
+        fresh.totals.rx_bytes = u64::from(packet.len);
+        fresh.rx_tcp_flags = u32::from(packet.tcp_flags);
+    }
+    if FLOWS.insert(&*key, &*fresh, BPF_NOEXIST).is_ok() {
+        header.flow = fresh.totals;
+        header.flags = flag::NEW_FLOW;
+        return;
+    }
+    // Full, or another CPU was faster.
+    match FLOWS.get_ptr_mut(&*key) {
+        Some(state) => header.flow = add_to::<WAY>(state, packet, now_ns),
+        None => {
+            header.flow = FlowTotals::default();
+            header.flags = flag::NO_FLOW;
+        }
+    }
+}
+
+#[inline(always)]
+fn add_to<const WAY: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) -> FlowTotals {
+    // SAFETY: a live map value; the verifier checks the accesses.
+    unsafe {
+        add::<WAY>(&raw mut (*state).totals, packet.len);
+        (*state).last_ktime_ns = now_ns;
+        let flags = if WAY == FROM_POD { &raw mut (*state).tx_tcp_flags } else { &raw mut (*state).rx_tcp_flags };
+        // Not atomic (an atomic OR needs 5.12): two CPUs at the same moment can lose a bit. User space uses the flags
+        // only to drop a closed flow sooner.
+        let seen = *flags | u32::from(packet.tcp_flags);
+        if seen != *flags {
+            *flags = seen;
+        }
+        (*state).totals
+    }
+}
+
+#[inline(always)]
+fn add<const WAY: u8>(totals: *mut FlowTotals, bytes: u32) {
+    // SAFETY: inside a live map value; taking a field's address reads nothing.
+    let (packet_count, byte_count) = unsafe {
+        if WAY == FROM_POD {
+            (&raw mut (*totals).tx_packets, &raw mut (*totals).tx_bytes)
+        } else {
+            (&raw mut (*totals).rx_packets, &raw mut (*totals).rx_bytes)
+        }
+    };
+    add_shared(packet_count, 1);
+    add_shared(byte_count, u64::from(bytes));
+}

@@ -1,0 +1,20 @@
+//! One line per packet for whoever debugs the probes (`--probe-log`). Called behind a global that is off by default.
+
+use aya_ebpf::programs::TcContext;
+use aya_log_ebpf::info;
+use tracer_common::FlowKey;
+
+/// Logs a packet.
+#[inline(never)]
+pub fn packet(ctx: &TcContext, key: &FlowKey, way: u8, len: u32) {
+    info!(
+        ctx,
+        "interface {} way {} protocol {} port {} peer port {} length {}",
+        key.ifindex,
+        way,
+        key.protocol,
+        key.pod_port,
+        key.peer_port,
+        len
+    );
+}
