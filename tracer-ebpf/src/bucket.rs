@@ -16,7 +16,11 @@ pub fn take(interface: *mut InterfaceState, now_ns: u64) -> bool {
     unsafe {
         let last_ns = (*interface).bucket_ktime_ns;
         // Another CPU's clock can be a little ahead of ours.
-        let elapsed_ns = if now_ns > last_ns { now_ns - last_ns } else { 0 };
+        let elapsed_ns = if now_ns > last_ns {
+            now_ns - last_ns
+        } else {
+            0
+        };
         let mut credit_ns = (*interface).bucket_credit_ns.wrapping_add(elapsed_ns);
         let burst_ns = settings::bucket_burst_ns();
         if credit_ns > burst_ns {

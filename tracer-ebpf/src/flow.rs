@@ -19,13 +19,23 @@ pub fn count_interface<const WAY: u8>(interface: *mut InterfaceState, bytes: u32
 /// Counts a packet of its flow; the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] go into the record's header.
 #[inline(always)]
 pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
-    let Scratch { packet, key, fresh, header, .. } = scratch;
+    let Scratch {
+        packet,
+        key,
+        fresh,
+        header,
+        ..
+    } = scratch;
     header.flags = 0;
     if let Some(state) = FLOWS.get_ptr_mut(&*key) {
         header.flow = add_to::<WAY>(state, packet, now_ns);
         return;
     }
-    *fresh = FlowState { first_ktime_ns: now_ns, last_ktime_ns: now_ns, ..FlowState::default() };
+    *fresh = FlowState {
+        first_ktime_ns: now_ns,
+        last_ktime_ns: now_ns,
+        ..FlowState::default()
+    };
     if WAY == FROM_POD {
         fresh.totals.tx_packets = 1;
         fresh.totals.tx_bytes = u64::from(packet.len);
@@ -56,7 +66,11 @@ fn add_to<const WAY: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) ->
     unsafe {
         add::<WAY>(&raw mut (*state).totals, packet.len);
         (*state).last_ktime_ns = now_ns;
-        let flags = if WAY == FROM_POD { &raw mut (*state).tx_tcp_flags } else { &raw mut (*state).rx_tcp_flags };
+        let flags = if WAY == FROM_POD {
+            &raw mut (*state).tx_tcp_flags
+        } else {
+            &raw mut (*state).rx_tcp_flags
+        };
         // Not atomic (an atomic OR needs 5.12): two CPUs at the same moment can lose a bit. User space uses the flags
         // only to drop a closed flow sooner.
         let seen = *flags | u32::from(packet.tcp_flags);

@@ -7,7 +7,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(unstable_features, reason = "inline assembly for BPF: atomics, and pointers the verifier can follow")]
+#![expect(
+    unstable_features,
+    reason = "inline assembly for BPF: atomics, and pointers the verifier can follow"
+)]
 
 mod bucket;
 mod flow;
@@ -59,7 +62,10 @@ fn observe<const WAY: u8>(ctx: &TcContext) {
     stats.count(stat::SEEN);
 
     scratch.packet = Packet::default();
-    scratch.key = FlowKey { ifindex, ..FlowKey::default() };
+    scratch.key = FlowKey {
+        ifindex,
+        ..FlowKey::default()
+    };
     let mut scratch = scratch.settle();
     let parsed = packet::parse_network::<WAY>(ctx, &stats, scratch);
     scratch = scratch.settle();

@@ -14,11 +14,13 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// Counters per flow. User space removes what is over. Not preallocated: a deleted entry is then freed after a grace
 /// period instead of being used for another flow at once, so a probe that still holds it cannot write into another's.
 #[map]
-pub static FLOWS: HashMap<FlowKey, FlowState> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+pub static FLOWS: HashMap<FlowKey, FlowState> =
+    HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
 /// Totals and token bucket per attached interface. User space makes the entry before it attaches.
 #[map]
-pub static INTERFACES: HashMap<u32, InterfaceState> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+pub static INTERFACES: HashMap<u32, InterfaceState> =
+    HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
 
 /// The statistics of [`tracer_common::stat`]. One entry that holds them all: one look-up per packet.
 #[map]

@@ -149,7 +149,11 @@ fn load<T: Copy>(ctx: &TcContext, stats: &Stats, offset: u32) -> Option<T> {
 /// Finds the network header and what it says: `packet` as far as it can be read (`len` always), the addresses and the
 /// protocol of `key`.
 #[inline(always)]
-pub fn parse_network<const WAY: u8>(ctx: &TcContext, stats: &Stats, scratch: &mut Scratch) -> Parsed {
+pub fn parse_network<const WAY: u8>(
+    ctx: &TcContext,
+    stats: &Stats,
+    scratch: &mut Scratch,
+) -> Parsed {
     let Scratch { packet, key, .. } = scratch;
     let mut network = ETHERNET_LEN;
     packet.len = ctx.len().saturating_sub(network);
@@ -185,7 +189,12 @@ pub fn parse_network<const WAY: u8>(ctx: &TcContext, stats: &Stats, scratch: &mu
 }
 
 #[inline(always)]
-fn ipv4<const WAY: u8>(ctx: &TcContext, stats: &Stats, packet: &mut Packet, key: &mut FlowKey) -> Option<()> {
+fn ipv4<const WAY: u8>(
+    ctx: &TcContext,
+    stats: &Stats,
+    packet: &mut Packet,
+    key: &mut FlowKey,
+) -> Option<()> {
     let header = load::<Ipv4>(ctx, stats, packet.network)?;
     let header_len = u32::from(header.version_ihl & 0xf) * 4;
     if header.version_ihl >> 4 != 4 || header_len < 20 {
@@ -195,7 +204,11 @@ fn ipv4<const WAY: u8>(ctx: &TcContext, stats: &Stats, packet: &mut Packet, key:
     packet.protocol = header.protocol;
     // The low 13 bits are the offset (RFC 791).
     packet.later_fragment = u16::from_be(header.fragment_be) & 0x1fff != 0;
-    let (pod, peer) = if WAY == FROM_POD { (header.src, header.dst) } else { (header.dst, header.src) };
+    let (pod, peer) = if WAY == FROM_POD {
+        (header.src, header.dst)
+    } else {
+        (header.dst, header.src)
+    };
     put_mapped(&mut key.pod_addr_be, pod);
     put_mapped(&mut key.peer_addr_be, peer);
     Some(())
@@ -213,12 +226,21 @@ fn put_mapped(to: &mut [u8; 16], address: [u8; 4]) {
 }
 
 #[inline(always)]
-fn ipv6<const WAY: u8>(ctx: &TcContext, stats: &Stats, packet: &mut Packet, key: &mut FlowKey) -> Option<()> {
+fn ipv6<const WAY: u8>(
+    ctx: &TcContext,
+    stats: &Stats,
+    packet: &mut Packet,
+    key: &mut FlowKey,
+) -> Option<()> {
     let header = load::<Ipv6>(ctx, stats, packet.network)?;
     if header.version_class_flow.to_be() >> 28 != 6 {
         return None;
     }
-    let (pod, peer) = if WAY == FROM_POD { (header.src, header.dst) } else { (header.dst, header.src) };
+    let (pod, peer) = if WAY == FROM_POD {
+        (header.src, header.dst)
+    } else {
+        (header.dst, header.src)
+    };
     key.pod_addr_be = address_bytes(pod);
     key.peer_addr_be = address_bytes(peer);
 
@@ -226,9 +248,8 @@ fn ipv6<const WAY: u8>(ctx: &TcContext, stats: &Stats, packet: &mut Packet, key:
     let mut next = header.next_header;
     for _ in 0..IPV6_EXTENSIONS {
         let fixed = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 | AUTHENTICATION | FRAGMENT => {
-                load::<Extension>(ctx, stats, offset)?
-            }
+            HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 | AUTHENTICATION
+            | FRAGMENT => load::<Extension>(ctx, stats, offset)?,
             _ => break,
         };
         if next == FRAGMENT {
@@ -261,7 +282,11 @@ fn address_bytes(words: [u32; 4]) -> [u8; 16] {
 
 /// Reads the transport header: the rest of `packet` and the ports of `key`.
 #[inline(always)]
-pub fn parse_transport<const WAY: u8>(ctx: &TcContext, stats: &Stats, scratch: &mut Scratch) -> Parsed {
+pub fn parse_transport<const WAY: u8>(
+    ctx: &TcContext,
+    stats: &Stats,
+    scratch: &mut Scratch,
+) -> Parsed {
     let Scratch { packet, key, .. } = scratch;
     if packet.later_fragment {
         return Parsed::Ip;
@@ -308,7 +333,11 @@ fn transport<const WAY: u8>(
         }
         _ => return Some(()),
     };
-    let (pod, peer) = if WAY == FROM_POD { (src, dst) } else { (dst, src) };
+    let (pod, peer) = if WAY == FROM_POD {
+        (src, dst)
+    } else {
+        (dst, src)
+    };
     key.pod_port = pod;
     key.peer_port = peer;
     Some(())

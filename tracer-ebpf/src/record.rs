@@ -52,7 +52,12 @@ pub fn emit<const WAY: u8>(
     let Some(wanted) = want(stats, scratch) else {
         return;
     };
-    let Scratch { packet, key, header, .. } = scratch;
+    let Scratch {
+        packet,
+        key,
+        header,
+        ..
+    } = scratch;
     header.ktime_ns = now_ns;
     header.ifindex = key.ifindex;
     header.wire_len_bytes = packet.len;
@@ -64,7 +69,11 @@ pub fn emit<const WAY: u8>(
     let mut offset = 0;
     for _ in 0..MAX_CHUNKS {
         let left = scratch.packet.wanted.wrapping_sub(offset);
-        let here = if left > LARGE as u32 { LARGE as u32 } else { left };
+        let here = if left > LARGE as u32 {
+            LARGE as u32
+        } else {
+            left
+        };
         scratch.header.chunk_offset_bytes = offset;
         scratch.header.captured_len_bytes = here as u16;
         stats.count(stat::DUE);
@@ -90,7 +99,12 @@ pub fn emit<const WAY: u8>(
 /// How many bytes of the packet are wanted, if any. Says why in the record's header.
 #[inline(always)]
 fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
-    let Scratch { packet, key, header, .. } = scratch;
+    let Scratch {
+        packet,
+        key,
+        header,
+        ..
+    } = scratch;
     let headers = packet.transport - packet.network + packet.transport_len;
     if is_dns(packet, key) && (packet.protocol == UDP || packet.len > headers) {
         header.reason = reason::DNS;
@@ -109,7 +123,8 @@ fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
         }
         return Some(packet.len);
     }
-    let wanted = if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
+    let wanted = if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0
+    {
         header.reason = reason::TCP_CONTROL;
         headers
     } else if is_icmp(packet) && packet::is_echo(packet.protocol, packet.icmp_type) {
@@ -124,7 +139,11 @@ fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
     } else {
         return None;
     };
-    Some(if wanted < packet.len { wanted } else { packet.len })
+    Some(if wanted < packet.len {
+        wanted
+    } else {
+        packet.len
+    })
 }
 
 #[inline(always)]
@@ -180,7 +199,12 @@ fn write_large(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> 
 }
 
 #[inline(always)]
-fn write_class<const N: usize>(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
+fn write_class<const N: usize>(
+    ctx: &TcContext,
+    header: &RecordHeader,
+    start: u32,
+    len: u32,
+) -> u32 {
     let Some(mut entry) = RECORDS.reserve::<Slot<N>>(0) else {
         return 1;
     };
@@ -189,7 +213,13 @@ fn write_class<const N: usize>(ctx: &TcContext, header: &RecordHeader, start: u3
     // is and is not read: `captured_len_bytes` says how much counts.
     let copied = unsafe {
         (&raw mut (*slot).header).write(*header);
-        len == 0 || bpf_skb_load_bytes(ctx.as_ptr(), start, (&raw mut (*slot).bytes).cast(), clamp::<N>(len)) == 0
+        len == 0
+            || bpf_skb_load_bytes(
+                ctx.as_ptr(),
+                start,
+                (&raw mut (*slot).bytes).cast(),
+                clamp::<N>(len),
+            ) == 0
     };
     if !copied {
         entry.discard(BPF_RB_NO_WAKEUP);
@@ -206,7 +236,11 @@ fn wake_up(record_bytes: u64) -> u64 {
     let waiting = RECORDS.query(BPF_RB_AVAIL_DATA);
     let watermark = settings::ring_watermark_bytes();
     let before = waiting.wrapping_sub(record_bytes + RING_HEADER_BYTES);
-    if waiting >= watermark && before < watermark { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
+    if waiting >= watermark && before < watermark {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    }
 }
 
 /// `len` (not 0) limited to N, a power of two, in a form whose bound every verifier from 5.10 on sees.

@@ -1,0 +1,378 @@
+//! Attaches to every pod interface there is and to every one that comes, on a thread of its own with its own runtime:
+//! a pod's first query follows its interface within milliseconds, and nothing else may come in between.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{StreamExt as _, TryStreamExt as _};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::RouteMessage;
+use rtnetlink::MulticastGroup;
+use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::attach::{Attached, Attacher, Hook};
+use super::counters::totals;
+use super::error::{AttachError, CaptureError};
+use super::interfaces::{Changed, PodLink, Table};
+use crate::model::flow::{FlowTotals, Ifindex};
+
+/// What happened to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InterfaceEvent {
+    /// It is traced from now on; or it was already, and its name or its namespace's number changed.
+    Attached(PodLink),
+    /// It is gone, or is no pod's any more.
+    Gone {
+        /// Which.
+        ifindex: Ifindex,
+        /// The name that it had.
+        name: String,
+        /// All that was counted of it.
+        totals: FlowTotals,
+    },
+    /// It cannot be traced.
+    Failed {
+        /// Which.
+        link: PodLink,
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// A traced interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Traced {
+    pub link: PodLink,
+    pub hook: Hook,
+}
+
+/// What is attached now, for whoever asks.
+pub(super) type SharedTraced = Arc<Mutex<BTreeMap<Ifindex, Traced>>>;
+
+/// Events are rare and small, and must not wait: the queue has no bound but the number of interfaces.
+type Events = mpsc::UnboundedSender<InterfaceEvent>;
+type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+/// What the kernel tells may get lost without a trace in theory; looking again costs little.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Pods come in bursts, each with a dozen messages.
+const RECEIVE_BUFFER_BYTES: u32 = 4 << 20;
+
+/// Follows the kernel's messages and attaches.
+pub(super) struct Manager {
+    attacher: Attacher,
+    netlink: rtnetlink::Handle,
+    messages: Messages,
+    table: Table,
+    attached: HashMap<Ifindex, Attached>,
+    /// Why an interface could not be attached, so that it is told once.
+    failed: HashMap<Ifindex, String>,
+    traced: SharedTraced,
+    events: Events,
+}
+
+/// The two netlink connections: one that listens, one that asks. A burst of messages then never costs an answer.
+pub(super) fn connect() -> Result<(rtnetlink::Handle, Messages), CaptureError> {
+    let failed = |source| CaptureError::System {
+        operation: "open a netlink socket",
+        source,
+    };
+    let (mut listening, _, messages) = rtnetlink::new_multicast_connection(&[
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Route,
+    ])
+    .map_err(failed)?;
+    if let Err(error) = listening
+        .socket_mut()
+        .socket_mut()
+        .set_rx_buf_sz(RECEIVE_BUFFER_BYTES)
+    {
+        debug!(%error, "the netlink socket keeps its small buffer");
+    }
+    let (asking, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+    tokio::spawn(listening);
+    tokio::spawn(asking);
+    Ok((handle, messages))
+}
+
+impl Manager {
+    pub fn new(
+        attacher: Attacher,
+        netlink: rtnetlink::Handle,
+        messages: Messages,
+        table: Table,
+        traced: SharedTraced,
+        events: Events,
+    ) -> Manager {
+        Manager {
+            attacher,
+            netlink,
+            messages,
+            table,
+            attached: HashMap::new(),
+            failed: HashMap::new(),
+            traced,
+            events,
+        }
+    }
+
+    /// Attaches to every pod interface that there is.
+    pub async fn start(&mut self) -> Result<(), CaptureError> {
+        self.list().await
+    }
+
+    /// Follows the kernel's messages until told to stop, then detaches everything.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut look_again =
+            tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // A dropped sender means that the owner is gone: stop as well.
+            tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                message = self.messages.next() => match message {
+                    Some((message, _)) => self.message(message).await,
+                    None => {
+                        // The connection is broken beyond repair; what is attached stays so until the end.
+                        warn!("the kernel's link messages ended: new interfaces will not be traced");
+                        let _ = (&mut stop).await;
+                        break;
+                    }
+                },
+                _ = look_again.tick() => self.list_or_warn().await,
+            }
+        }
+        let attached: Vec<Ifindex> = self.attached.keys().copied().collect();
+        for ifindex in attached {
+            self.detach(ifindex).await;
+        }
+    }
+
+    async fn message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {
+        let changed = match message.payload {
+            NetlinkPayload::InnerMessage(inner) => match inner {
+                RouteNetlinkMessage::NewLink(link) => self.table.link(&link),
+                RouteNetlinkMessage::DelLink(link) => self.table.link_gone(&link),
+                RouteNetlinkMessage::NewAddress(address) => self.table.address(&address, false),
+                RouteNetlinkMessage::DelAddress(address) => self.table.address(&address, true),
+                RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+                    Table::route_event(&route)
+                }
+                _ => Changed::Nothing,
+            },
+            // Messages were lost.
+            NetlinkPayload::Overrun(_) => {
+                debug!("the kernel had more link messages than fit: listing again");
+                self.list_or_warn().await;
+                return;
+            }
+            _ => Changed::Nothing,
+        };
+        match changed {
+            Changed::Nothing => {}
+            Changed::One(ifindex) => self.settle(ifindex).await,
+            Changed::Routes => match self.list_routes().await {
+                Ok(()) => self.settle_all().await,
+                Err(error) => {
+                    warn!(error = %error_chain(&error), "the default routes may have changed");
+                }
+            },
+        }
+    }
+
+    async fn list_or_warn(&mut self) {
+        if let Err(error) = self.list().await {
+            warn!(error = %error_chain(&error), "a change of the interfaces may have been missed");
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), CaptureError> {
+        let failed = |operation| move |source| CaptureError::Netlink { operation, source };
+        let links: Vec<_> = self
+            .netlink
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("list the interfaces"))?;
+        let addresses: Vec<_> = self
+            .netlink
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("list the addresses"))?;
+        self.table.clear();
+        for link in &links {
+            self.table.link(link);
+        }
+        for address in &addresses {
+            self.table.address(address, false);
+        }
+        self.list_routes().await?;
+        self.settle_all().await;
+        Ok(())
+    }
+
+    async fn list_routes(&mut self) -> Result<(), CaptureError> {
+        let mut routes = Vec::new();
+        for family in [
+            netlink_packet_route::AddressFamily::Inet,
+            netlink_packet_route::AddressFamily::Inet6,
+        ] {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            let listed: Vec<RouteMessage> = self
+                .netlink
+                .route()
+                .get(request)
+                .execute()
+                .try_collect()
+                .await
+                .map_err(|source| CaptureError::Netlink {
+                    operation: "list the routes",
+                    source,
+                })?;
+            routes.extend(listed);
+        }
+        self.table.clear_routes();
+        for route in &routes {
+            self.table.route(route);
+        }
+        Ok(())
+    }
+
+    /// Brings every interface to what the table says.
+    async fn settle_all(&mut self) {
+        let gone: Vec<Ifindex> = self
+            .attached
+            .keys()
+            .copied()
+            .filter(|ifindex| self.table.pod_link(*ifindex).is_none())
+            .collect();
+        for ifindex in gone {
+            self.settle(ifindex).await;
+        }
+        for link in self.table.pod_links() {
+            self.settle(link.ifindex).await;
+        }
+    }
+
+    /// Brings one interface to what the table says.
+    async fn settle(&mut self, ifindex: Ifindex) {
+        match (
+            self.table.pod_link(ifindex),
+            self.attached.contains_key(&ifindex),
+        ) {
+            (Some(link), false) => self.attach(link),
+            (Some(link), true) => self.rename(link),
+            (None, true) => {
+                if let Some((name, totals)) = self.detach(ifindex).await {
+                    self.tell(InterfaceEvent::Gone {
+                        ifindex,
+                        name,
+                        totals,
+                    });
+                }
+            }
+            (None, false) => {
+                self.failed.remove(&ifindex);
+            }
+        }
+    }
+
+    fn attach(&mut self, link: PodLink) {
+        let ifindex = link.ifindex;
+        match self.attacher.attach(ifindex) {
+            Ok(attached) => {
+                let hook = attached.hook;
+                debug!(
+                    interface = link.name,
+                    ifindex = ifindex.0,
+                    hook = hook.as_str(),
+                    "attached"
+                );
+                self.failed.remove(&ifindex);
+                self.attached.insert(ifindex, attached);
+                self.traced().insert(
+                    ifindex,
+                    Traced {
+                        link: link.clone(),
+                        hook,
+                    },
+                );
+                self.tell(InterfaceEvent::Attached(link));
+            }
+            // A message that says so follows.
+            Err(AttachError::Vanished) => {}
+            Err(error) => {
+                let why = error_chain(&error);
+                if self.failed.insert(ifindex, why.clone()).as_ref() != Some(&why) {
+                    self.tell(InterfaceEvent::Failed { link, why });
+                }
+            }
+        }
+    }
+
+    fn rename(&mut self, link: PodLink) {
+        let changed = match self.traced().get_mut(&link.ifindex) {
+            Some(traced) if traced.link != link => {
+                traced.link = link.clone();
+                true
+            }
+            _ => false,
+        };
+        if changed {
+            self.tell(InterfaceEvent::Attached(link));
+        }
+    }
+
+    /// The name and the last totals of what was attached.
+    async fn detach(&mut self, ifindex: Ifindex) -> Option<(String, FlowTotals)> {
+        let attached = self.attached.remove(&ifindex)?;
+        let last = self.attacher.detach(ifindex, attached).await;
+        let traced = self.traced().remove(&ifindex)?;
+        debug!(
+            interface = traced.link.name,
+            ifindex = ifindex.0,
+            "detached"
+        );
+        Some((traced.link.name, totals(&last.totals)))
+    }
+
+    fn traced(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ifindex, Traced>> {
+        self.traced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, event: InterfaceEvent) {
+        // Nobody listens any more when the capture ends: nothing to tell then.
+        let _ = self.events.send(event);
+    }
+}
+
+/// An error with its causes, for one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let more = current.to_string();
+        // Many errors repeat their cause in their own words.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = current.source();
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! What a capture can be told. Plain values: the command line fills them in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracer_common::{CAPTURE_CLASSES, MAX_DNS_PORTS};
+
+use super::error::CaptureError;
+use crate::model::glob::Glob;
+
+/// How to capture. [`Options::default`] is right for a node; tests and the command line change single fields.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names this capture among others in the same network namespace. Two with one name cannot run at once.
+    pub instance: String,
+    /// Only interfaces whose name fits one of these; empty: every pod interface.
+    pub interfaces: Vec<Glob>,
+    /// The node's own addresses as far as they are known: an interface that holds one is no pod's.
+    pub node_addresses: Vec<IpAddr>,
+    /// Ports that carry DNS, 1 to [`MAX_DNS_PORTS`] of them.
+    pub dns_ports: Vec<u16>,
+    /// How many bytes of a DNS message over UDP are captured.
+    pub payload_cap_bytes: u32,
+    /// The ring buffer; aya rounds it up to a power of two of pages.
+    pub ring_bytes: u32,
+    /// Entries of the kernel's flow table.
+    pub flow_entries: u32,
+    /// Records a second that one interface may cause in the long run; 0: no limit.
+    pub records_per_second: u32,
+    /// Records that one interface may cause at once on top of that.
+    pub record_burst: u32,
+    /// An entry of the flow table without a packet for so long is removed.
+    pub flow_idle: Duration,
+    /// A closed TCP connection's entry is removed after so long, a DNS exchange's likewise: there are many of them.
+    pub flow_linger: Duration,
+    /// The probes log every packet (through the `log` crate).
+    pub probe_log: bool,
+    /// Where the probes are hooked in.
+    pub hook: HookChoice,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            instance: "default".to_owned(),
+            interfaces: Vec::new(),
+            node_addresses: Vec::new(),
+            dns_ports: vec![53],
+            payload_cap_bytes: 1_232,
+            ring_bytes: 8 << 20,
+            flow_entries: 65_536,
+            records_per_second: 10_000,
+            record_burst: 20_000,
+            flow_idle: Duration::from_secs(300),
+            flow_linger: Duration::from_secs(10),
+            probe_log: false,
+            hook: HookChoice::Auto,
+        }
+    }
+}
+
+/// Which kind of hook to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// TCX where the kernel has it (6.6), else clsact.
+    #[default]
+    Auto,
+    /// TCX or nothing.
+    Tcx,
+    /// clsact, also where the kernel has TCX.
+    Clsact,
+}
+
+/// The read-only globals of the probes, as the options say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Globals {
+    pub dns_ports: [u16; MAX_DNS_PORTS],
+    pub payload_cap_bytes: u32,
+    pub bucket_cost_ns: u64,
+    pub bucket_burst_ns: u64,
+    pub ring_watermark_bytes: u64,
+    pub probe_log: u32,
+}
+
+impl Globals {
+    pub fn new(options: &Options) -> Result<Globals, CaptureError> {
+        let given = &options.dns_ports;
+        let (Some(&first), true) = (given.first(), given.len() <= MAX_DNS_PORTS) else {
+            return Err(CaptureError::DnsPorts { given: given.len() });
+        };
+        // An unused place repeats a used one: 0 could be a packet's port.
+        let mut dns_ports = [first; MAX_DNS_PORTS];
+        dns_ports[..given.len()].copy_from_slice(given);
+        let bucket_cost_ns = match options.records_per_second {
+            0 => 0,
+            rate => (1_000_000_000 / u64::from(rate)).max(1),
+        };
+        Ok(Globals {
+            dns_ports,
+            payload_cap_bytes: options.payload_cap_bytes.min(CAPTURE_CLASSES[2] as u32),
+            bucket_cost_ns,
+            // One record must always fit, or nothing would ever come.
+            bucket_burst_ns: bucket_cost_ns * u64::from(options.record_burst.max(1)),
+            // Early enough to leave room for what comes until the consumer runs.
+            ring_watermark_bytes: (u64::from(options.ring_bytes) / 8).max(1),
+            probe_log: u32::from(options.probe_log),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_dns_ports_repeat_a_used_one() {
+        let options = Options {
+            dns_ports: vec![53, 5353],
+            ..Options::default()
+        };
+        let globals = Globals::new(&options).expect("two ports fit");
+        assert_eq!(globals.dns_ports, [53, 5353, 53, 53, 53, 53, 53, 53]);
+    }
+
+    #[test]
+    fn no_dns_port_and_too_many_are_refused() {
+        for dns_ports in [vec![], vec![53; MAX_DNS_PORTS + 1]] {
+            let given = dns_ports.len();
+            let error = Globals::new(&Options {
+                dns_ports,
+                ..Options::default()
+            })
+            .expect_err("refused");
+            assert!(
+                error.to_string().contains(&format!("{given} were given")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_costs_its_share_of_a_second() {
+        let options = Options {
+            records_per_second: 1_000,
+            record_burst: 5,
+            ..Options::default()
+        };
+        let globals = Globals::new(&options).expect("valid");
+        assert_eq!(
+            (globals.bucket_cost_ns, globals.bucket_burst_ns),
+            (1_000_000, 5_000_000)
+        );
+        let unlimited = Options {
+            records_per_second: 0,
+            ..Options::default()
+        };
+        assert_eq!(Globals::new(&unlimited).expect("valid").bucket_cost_ns, 0);
+    }
+}

@@ -1,0 +1,88 @@
+//! Network namespaces for privileged tests. They have no names: the kernel removes them with the test, however it ends.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+/// Says why a privileged test does not run, or fails where it must.
+pub fn may_run() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "privileged tests must run in CI, and this is not root"
+    );
+    eprintln!("not run: this test needs root, for network namespaces and eBPF");
+    false
+}
+
+/// A network namespace with its loopback up.
+pub struct Netns(File);
+
+impl Netns {
+    pub fn new() -> Netns {
+        let file = std::thread::spawn(|| {
+            // SAFETY: a new network namespace shares no memory and no file descriptors anew.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a new network namespace");
+            File::open("/proc/thread-self/ns/net").expect("the thread's namespace")
+        })
+        .join()
+        .expect("the thread makes a namespace");
+        let netns = Netns(file);
+        netns.sh("ip link set lo up");
+        netns
+    }
+
+    /// Runs `body` on a thread inside the namespace. Threads and processes that it starts are inside, too.
+    pub fn enter<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("into the namespace");
+                body()
+            });
+            inside
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs a command line inside and returns what it printed; fails with it.
+    pub fn sh(&self, line: &str) -> String {
+        let output = self
+            .enter(|| Command::new("sh").args(["-c", line]).output())
+            .expect("sh starts");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "`{line}` failed: {printed}{errors}"
+        );
+        printed
+    }
+
+    /// A path by which `ip link set ... netns PATH` finds it.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// A pair: `host` here with a gateway's address, `eth0` in `pod` with `address`. Both families: 10.9.0.N and fd09::N.
+    pub fn add_pod(&self, pod: &Netns, host: &str, number: u8) {
+        self.sh(&format!(
+            "ip link add {host} type veth peer name eth0 netns {}",
+            pod.path()
+        ));
+        self.sh(&format!(
+            "ip link set {host} up && ip addr add 10.9.255.254/32 dev {host} && ip addr add fd09::ffff/128 dev {host} nodad
+             ip route add 10.9.0.{number}/32 dev {host} && ip -6 route add fd09::{number}/128 dev {host}"
+        ));
+        pod.sh(&format!(
+            "ip link set eth0 up && ip addr add 10.9.0.{number}/32 dev eth0 && ip addr add fd09::{number}/128 dev eth0 nodad
+             ip route add 10.9.255.254 dev eth0 && ip route add default via 10.9.255.254 dev eth0
+             ip -6 route add fd09::ffff dev eth0 && ip -6 route add default via fd09::ffff dev eth0"
+        ));
+    }
+}
