@@ -5,4 +5,5 @@
 pub mod build;
 pub mod lab;
 pub mod scenario;
+pub mod setup;
 pub mod watch;

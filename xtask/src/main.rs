@@ -18,12 +18,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Find, or install, what building the probes and raising the lab need
+    Setup(xtask::setup::Arguments),
     /// The scenario's cluster on this machine: namespaces, routes, DNS, Services
     Lab(xtask::lab::cli::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Task::Setup(arguments) => xtask::setup::run(&arguments),
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
     };
     outcome.unwrap_or_else(|error| {

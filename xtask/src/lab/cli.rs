@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 
 use super::{DEFAULT_NAME, Inventory, Lab, NewPod, Options, ProxyMode, check, status};
+use crate::setup;
 
 /// Arguments of `cargo xtask lab`.
 #[derive(Debug, Args)]
@@ -96,6 +97,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             inventory,
             near_misses,
         } => {
+            setup::ensure(setup::Needs::Lab)?;
             let inventory = match inventory {
                 Some(file) => Inventory::read(&file)?,
                 None if near_misses => Inventory::scenario_with_near_misses()?,
@@ -184,6 +186,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             Lab::attach(&name)?.apply(Inventory::read(&file)?)?;
         }
         Command::Check { running, print } => {
+            setup::ensure(setup::Needs::Lab)?;
             return if running {
                 compare(&Lab::attach(&name)?, print)
             } else {
