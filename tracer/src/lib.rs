@@ -11,6 +11,7 @@
 pub mod capture;
 pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod correlate;
 pub mod decode;
 pub mod diagnose;

@@ -1,2 +1,5 @@
 //! The command line of tracer.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    tracer::cli::main()
+}

@@ -1,1 +1,206 @@
 //! Arguments; one file per command.
+//!
+//! Owns what a user types and the exit code. Raw arguments come first (the structures that clap fills), the resolved
+//! configuration second ([`observe::ObserveArgs::resolve`]): what depends on the machine is looked up once, here, and
+//! everything below gets it as a value. Data go to standard output, everything else to standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+mod check;
+mod limits;
+pub mod observe;
+mod print;
+mod thresholds;
+mod values;
+mod version;
+
+/// What a user typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracer",
+    version,
+    about = "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed",
+    long_about = "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed.\n\n\
+        Tracer attaches eBPF programs to the node's end of every pod interface and tells what the pods do there: \
+        each lookup with all the names that the resolver tried, each connection with its handshake, each ping with \
+        its loss. It changes no packet and needs nothing in the pods.",
+    after_help = "Try `tracer check`, then `tracer observe --local`.\n\
+        `tracer help observe` says all about events, filters and units.",
+    after_long_help = ROOT_HELP,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = false
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what pods do, as it happens
+    ///
+    /// DNS lookups, TCP connections, UDP flows, pings and ICMP errors, one line or block each, until Ctrl-C. A summary of
+    /// what was seen, shown and lost goes to standard error.
+    Observe(Box<observe::ObserveArgs>),
+    /// Say whether this node can run it, and what to do where it cannot
+    ///
+    /// Looks at kernel, permissions, limits, hooks, and whether pods can be told apart. Each line says what was found; a
+    /// line that is not ok says what to do. Run it as `tracer observe` will run: as the same user, in the same container.
+    /// It changes nothing.
+    Check(check::CheckArgs),
+    /// Say which version this is and how it was built
+    Version,
+    /// Write a completion script for a shell to standard output
+    Completions(print::CompletionsArgs),
+    /// Write a manual page to standard output
+    Man(print::ManArgs),
+}
+
+const ROOT_HELP: &str = "\
+Examples:
+  tracer check                               can this node run it?
+  tracer observe --local                     what its pods do, by address
+  kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml > inventory.yaml
+  tracer observe --local --inventory inventory.yaml        the same by name
+  tracer observe --local -n shop --failed    what failed for namespace shop
+  source <(tracer completions bash)          completion in this shell
+  tracer man observe | man -l -              the manual page of a command
+
+Needs:
+  Linux 5.10 or later and root, or the capabilities BPF, NET_ADMIN and
+  PERFMON. `tracer check` says what is missing.
+
+Environment:
+  Every option of observe is also a variable: TRACER_ and its name in
+  capitals, with _ for -, as in TRACER_DNS_TIMEOUT=3s. The command line wins.
+  TRACER_LOG sets what is logged to standard error: warn unless set, for
+  example info or tracer=debug. NO_COLOR turns colour off.
+
+Exit codes:
+  0  fine
+  1  `tracer check` found what prevents it from running here
+  2  it could not do its job: wrong usage, no permission, no such file";
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Fine,
+    /// It did its job and found what is wrong.
+    Found,
+    /// It could not do its job.
+    Failed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Fine => 0,
+            Exit::Found => 1,
+            Exit::Failed => 2,
+        })
+    }
+}
+
+/// The command line's definition; completions, the manual page and the help all come from it.
+pub fn command() -> clap::Command {
+    // The variables' names follow from the options', so one sentence says it once. What they hold just now belongs in no
+    // help text at all.
+    let hide = |arg: clap::Arg| arg.hide_env(true).hide_env_values(true);
+    let mut command = Cli::command().mut_args(hide);
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        command = command.mut_subcommand(name, |sub| sub.mut_args(hide));
+    }
+    command
+}
+
+/// Parses, runs, says why not.
+pub fn main() -> ExitCode {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) if reader_is_gone(&error) => Exit::Fine.into(),
+        Err(error) => {
+            // Where even standard error is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "tracer: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let mut stdout = io::stdout().lock();
+    match cli.command {
+        Command::Observe(args) => {
+            drop(stdout);
+            log_to_stderr();
+            let config = args.resolve(&Host::look_up())?;
+            observe::run(config)
+        }
+        Command::Check(args) => check::run(&args, &mut stdout),
+        Command::Version => version::print(&mut stdout),
+        Command::Completions(args) => print::completions(&args, &mut stdout),
+        Command::Man(args) => print::man(&args, &mut stdout),
+    }
+}
+
+/// Whoever read the output has what they wanted: no error.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRACER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // It fails only where somebody set a subscriber before, and then that one logs.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}
+
+/// What of this machine the resolved configuration depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The machine's name: what a node is called unless it was told otherwise.
+    pub name: String,
+    /// Somebody looks at standard output.
+    pub terminal: bool,
+    /// NO_COLOR.
+    pub no_color: Option<std::ffi::OsString>,
+    /// TERM.
+    pub term: Option<std::ffi::OsString>,
+}
+
+impl Host {
+    /// Looks it up.
+    pub fn look_up() -> Host {
+        Host {
+            name: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            terminal: io::stdout().is_terminal(),
+            no_color: std::env::var_os("NO_COLOR"),
+            term: std::env::var_os("TERM"),
+        }
+    }
+}

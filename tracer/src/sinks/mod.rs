@@ -5,6 +5,7 @@
 //! changes an event and never waits for anything but the writer. Input: the pipeline's events and a [`WallClock`].
 
 use std::io;
+use std::sync::Arc;
 
 use crate::model::event::{Body, Event};
 use crate::model::time::Timestamp;
@@ -20,7 +21,9 @@ pub mod writer;
 #[cfg(test)]
 mod gallery;
 
-use self::filter::Filter;
+use self::filter::{Detail, Filter, FilterConfig};
+use self::json::Json;
+use self::text::{Text, TextSettings};
 use self::writer::{LineWriter, WriteError};
 
 /// How the pipeline's clock maps to wall time. The edge that owns the clock answers.
@@ -39,6 +42,59 @@ impl<F: Fn(Timestamp) -> jiff::Timestamp> WallClock for F {
 pub trait Encode {
     /// Appends the event's lines to `out`, each with its newline.
     fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String);
+}
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For people who want everything.
+    Wide,
+    /// For programs.
+    Json,
+}
+
+/// What is shown, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputSettings {
+    /// The form.
+    pub format: Format,
+    /// Text in colour.
+    pub color: bool,
+    /// Which events; its [`filter::Detail`] is chosen by [`OutputSettings::sink`].
+    pub filter: FilterConfig,
+    /// At most so many.
+    pub count: Option<u64>,
+}
+
+impl OutputSettings {
+    /// A sink that writes to `out` what was seen on `node`. Text has local times.
+    pub fn sink<W: io::Write>(
+        &self,
+        node: &Arc<str>,
+        clock: Box<dyn WallClock + Send>,
+        out: W,
+    ) -> Sink<W> {
+        let text = |wide| -> Box<dyn Encode + Send> {
+            Box::new(Text::new(TextSettings {
+                wide,
+                color: self.color,
+                time_zone: jiff::tz::TimeZone::system(),
+            }))
+        };
+        let (detail, encoder): (_, Box<dyn Encode + Send>) = match self.format {
+            Format::Text => (Detail::Digest, text(false)),
+            Format::Wide => (Detail::All, text(true)),
+            Format::Json => (Detail::All, Box::new(Json::new(node.clone()))),
+        };
+        let filter = Filter::from(FilterConfig {
+            detail,
+            ..self.filter.clone()
+        });
+        Sink::new(filter, encoder, clock, LineWriter::new(out), self.count)
+    }
 }
 
 /// What the one who feeds a sink should do next.
@@ -116,6 +172,11 @@ impl<W: io::Write> Sink<W> {
     /// Nothing more is at hand just now: what was shown so far goes out.
     pub fn idle(&mut self) -> io::Result<Next> {
         next(self.writer.flush())
+    }
+
+    /// The filter, to ask it for warnings.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// How many events were shown.

@@ -1,0 +1,286 @@
+//! What this machine and this process are like. The only part that looks; it judges nothing.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aya::maps::MapType;
+use aya::programs::ProgramType;
+use aya::sys::{is_map_supported, is_program_supported};
+use rustix::process::{Resource, getrlimit};
+
+/// A try of bpf(): the kernel has it or not, or the call was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    Works,
+    Unsupported,
+    /// errno and in words.
+    Refused(Option<i32>, String),
+}
+
+/// What was found. `None` is what could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// As uname says it, `6.1.0-18-amd64`.
+    pub(super) release: String,
+    /// `x86_64`.
+    pub(super) machine: String,
+    /// The kernel's type information starts as it should.
+    pub(super) btf: Result<(), String>,
+    /// CapEff of /proc/self/status.
+    pub(super) capabilities: Option<u64>,
+    /// Seccomp of /proc/self/status: 0 none, 2 a filter.
+    pub(super) seccomp: Option<u32>,
+    pub(super) ring_buffer: Tried,
+    pub(super) classifier: Tried,
+    /// Soft limit of locked memory; `None` is unlimited.
+    pub(super) memlock_bytes: Option<u64>,
+    /// Of sch_ingress and cls_bpf, those that are neither loaded nor built in.
+    pub(super) modules_not_loaded: Vec<&'static str>,
+    /// The integer in net.core.bpf_jit_enable.
+    pub(super) jit: Option<u32>,
+    /// The integer in kernel.unprivileged_bpf_disabled.
+    pub(super) unprivileged_bpf: Option<u32>,
+    /// The word in brackets of /sys/kernel/security/lockdown.
+    pub(super) lockdown: Option<String>,
+    pub(super) processes: Processes,
+    /// Names of network devices whose other end is in another namespace.
+    pub(super) pod_interfaces: Vec<String>,
+}
+
+/// What can be seen of other processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Processes {
+    /// This process is in the machine's first pid namespace.
+    pub(super) initial_namespace: Option<bool>,
+    /// Processes in /proc.
+    pub(super) seen: usize,
+    /// Those of them whose cgroup could be read.
+    pub(super) readable: usize,
+    /// Distinct pods that the cgroups name.
+    pub(super) pods: usize,
+}
+
+/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the first pid namespace has this inode on every kernel.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+impl Facts {
+    /// Looks at everything.
+    pub(super) fn gather() -> Facts {
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy().into_owned();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let loaded = |module: &str| {
+            Path::new("/sys/module").join(module).exists() || is_builtin(&release, module)
+        };
+        Facts {
+            machine: uname.machine().to_string_lossy().into_owned(),
+            btf: btf(),
+            capabilities: field(&status, "CapEff:")
+                .and_then(|value| u64::from_str_radix(value, 16).ok()),
+            seccomp: field(&status, "Seccomp:").and_then(|value| value.parse().ok()),
+            ring_buffer: tried(is_map_supported(MapType::RingBuf).map_err(|error| error.io_error)),
+            classifier: tried(
+                is_program_supported(ProgramType::SchedClassifier).map_err(io::Error::other),
+            ),
+            memlock_bytes: getrlimit(Resource::Memlock).current,
+            modules_not_loaded: ["sch_ingress", "cls_bpf"]
+                .into_iter()
+                .filter(|module| !loaded(module))
+                .collect(),
+            jit: integer("/proc/sys/net/core/bpf_jit_enable"),
+            unprivileged_bpf: integer("/proc/sys/kernel/unprivileged_bpf_disabled"),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .ok()
+                .and_then(|modes| in_brackets(&modes)),
+            processes: processes(),
+            pod_interfaces: pod_interfaces(),
+            release,
+        }
+    }
+}
+
+fn tried(result: Result<bool, io::Error>) -> Tried {
+    match result {
+        Ok(true) => Tried::Works,
+        Ok(false) => Tried::Unsupported,
+        Err(error) => {
+            let errno = errno_of(&error);
+            let words = match errno {
+                Some(number) => io::Error::from_raw_os_error(number).to_string(),
+                None => error.to_string(),
+            };
+            Tried::Refused(errno, words)
+        }
+    }
+}
+
+/// The errno of an error or of what caused it.
+fn errno_of(error: &io::Error) -> Option<i32> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(number) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            return Some(number);
+        }
+        // io::Error gives the source of what it wraps, so what it wraps has to be asked for by itself.
+        cause = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// The magic of struct btf_header, in this machine's byte order.
+fn btf() -> Result<(), String> {
+    use std::io::Read as _;
+    let mut magic = [0; 2];
+    fs::File::open("/sys/kernel/btf/vmlinux")
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .map_err(|error| error.to_string())?;
+    if u16::from_ne_bytes(magic) == 0xeb9f {
+        Ok(())
+    } else {
+        Err("it does not start with the magic number of BTF".to_owned())
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
+}
+
+fn integer(path: &str) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn in_brackets(modes: &str) -> Option<String> {
+    let (_, rest) = modes.split_once('[')?;
+    let (word, _) = rest.split_once(']')?;
+    Some(word.to_owned())
+}
+
+fn is_builtin(release: &str, module: &str) -> bool {
+    fs::read_to_string(format!("/lib/modules/{release}/modules.builtin"))
+        .is_ok_and(|list| list.contains(&format!("/{module}.ko")))
+}
+
+fn processes() -> Processes {
+    let mut processes = Processes {
+        initial_namespace: fs::read_link("/proc/self/ns/pid")
+            .ok()
+            .map(|link| link.as_os_str() == FIRST_PID_NAMESPACE),
+        ..Processes::default()
+    };
+    let mut pods = std::collections::HashSet::new();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if !name
+            .to_string_lossy()
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+        {
+            continue;
+        }
+        processes.seen += 1;
+        if let Ok(cgroup) = fs::read_to_string(entry.path().join("cgroup")) {
+            processes.readable += 1;
+            pods.extend(pod_of(&cgroup));
+        }
+    }
+    processes.pods = pods.len();
+    processes
+}
+
+/// The pod that a /proc/PID/cgroup names: `pod<UID>` as a directory (cgroupfs), or at the end of one (`...-pod<UID>.slice`,
+/// systemd, with `_` for `-`).
+fn pod_of(cgroup: &str) -> Option<String> {
+    cgroup.split(['/', '\n']).find_map(|directory| {
+        let directory = directory.strip_suffix(".slice").unwrap_or(directory);
+        let (_, uid) = directory.rsplit_once("pod")?;
+        let uid = uid.replace('_', "-");
+        let hexadecimal = uid
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        (uid.len() >= 32 && hexadecimal).then_some(uid)
+    })
+}
+
+/// Devices with a peer elsewhere: what a veth or netkit pair looks like whose other end is in a pod.
+fn pod_interfaces() -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file: &str| integer(&entry.path().join(file).to_string_lossy());
+        let kind_is_pair = fs::read_to_string(entry.path().join("uevent"))
+            .is_ok_and(|uevent| !uevent.contains("DEVTYPE="));
+        let virtual_device = fs::canonicalize(entry.path())
+            .is_ok_and(|path| path.starts_with("/sys/devices/virtual/net"));
+        if let (Some(index), Some(peer)) = (read("ifindex"), read("iflink"))
+            && index != peer
+            && kind_is_pair
+            && virtual_device
+        {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{errno_of, in_brackets, pod_of};
+
+    #[test]
+    fn the_pod_is_read_from_both_forms_of_a_cgroup_path() {
+        let uid = "0b1c2d3e-4f50-4162-8374-95a6b7c8d9e0";
+        for path in [
+            format!("0::/kubepods/besteffort/pod{uid}/0123abcd"),
+            format!("3:cpu:/kubepods/pod{uid}/0123abcd\n0::/"),
+            format!(
+                "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{}.slice/cri-containerd-1.scope",
+                uid.replace('-', "_")
+            ),
+            format!("0::/../../pod{uid}/0123"),
+        ] {
+            assert_eq!(pod_of(&path).as_deref(), Some(uid), "{path}");
+        }
+        for path in [
+            "0::/",
+            "0::/user.slice/podman-1.scope",
+            "0::/system.slice/pod.slice",
+        ] {
+            assert_eq!(pod_of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_errno_is_found_below_what_wraps_it() {
+        let inner = std::io::Error::from_raw_os_error(1);
+        let wrapped = std::io::Error::other(std::io::Error::other(inner));
+        assert_eq!(errno_of(&wrapped), Some(1));
+        assert_eq!(errno_of(&std::io::Error::other("no errno")), None);
+    }
+
+    #[test]
+    fn the_mode_in_force_is_the_one_in_brackets() {
+        assert_eq!(
+            in_brackets("none [integrity] confidentiality\n").as_deref(),
+            Some("integrity")
+        );
+        assert_eq!(in_brackets(""), None);
+    }
+}

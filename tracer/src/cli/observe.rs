@@ -1,0 +1,365 @@
+//! `tracer observe`: the options, and what they resolve to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::{Args, ColorChoice, ValueEnum};
+
+use super::limits::LimitArgs;
+use super::thresholds::ThresholdArgs;
+use super::values::{self, Span};
+use super::{Exit, Host};
+use crate::config::{CaptureConfig, ObserveConfig};
+use crate::identity::IndexSettings;
+use crate::model::dns::{DnsName, ResponseCode};
+use crate::model::flow::Role;
+use crate::model::glob::Glob;
+use crate::pipeline;
+use crate::sinks::filter::{Detail, FilterConfig, Kind, NamePattern, PodPattern};
+use crate::sinks::text::{Color, use_color};
+use crate::sinks::{Format, OutputSettings, words};
+
+#[cfg(test)]
+mod tests;
+
+/// Arguments of `tracer observe`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  \
+        tracer observe --local --inventory inventory.yaml -p deb-ubuntu\n  \
+        tracer observe --local --failed -o json | jq .\n\n\
+        Every option is also a variable: --node-name is TRACER_NODE_NAME.\n\
+        `--help` says how events are told, what each filter means, and has more options.",
+    after_long_help = HELP
+)]
+pub struct ObserveArgs {
+    /// Trace this machine: attaches probes to the pod interfaces found here and follows them. Needs no cluster
+    #[arg(long, env = "TRACER_LOCAL", value_parser = BoolishValueParser::new())]
+    local: bool,
+
+    /// Form of the output: text, wide (with node, workload, ports, identifiers, bytes, TTLs) or json (one object a line)
+    #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormatArg::Text)]
+    output: FormatArg,
+
+    /// Colour: auto colours a terminal unless NO_COLOR is set
+    #[arg(long, env = "TRACER_COLOR", value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
+    /// End after so many events
+    #[arg(long, env = "TRACER_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// End after so long, as in 30s, 5m or '1h 30m'
+    #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
+    duration: Option<Span>,
+
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    #[command(flatten)]
+    sources: SourceArgs,
+
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Filters")]
+struct FilterArgs {
+    /// Only what pods of this namespace do, or what is done to a pod or Service of it
+    #[arg(
+        short,
+        long,
+        env = "TRACER_NAMESPACE",
+        value_name = "GLOB",
+        value_delimiter = ','
+    )]
+    namespace: Vec<Glob>,
+
+    /// Only what this pod does or what is done to it: NAME, NAMESPACE/NAME or an address
+    #[arg(
+        short,
+        long,
+        env = "TRACER_POD",
+        value_name = "POD",
+        value_delimiter = ','
+    )]
+    pod: Vec<PodPattern>,
+
+    /// Only events of this type, and then all of them
+    #[arg(
+        long = "type",
+        env = "TRACER_TYPE",
+        value_name = "TYPE",
+        value_enum,
+        value_delimiter = ','
+    )]
+    kind: Vec<KindArg>,
+
+    /// Only lookups of names, or connections to names, that fit
+    #[arg(long, env = "TRACER_NAME", value_name = "GLOB", value_delimiter = ',')]
+    name: Vec<NamePattern>,
+
+    /// Only DNS with this response code, as in NXDOMAIN
+    #[arg(long, env = "TRACER_RCODE", value_name = "RCODE", value_delimiter = ',', value_parser = values::rcode)]
+    rcode: Vec<ResponseCode>,
+
+    /// Only what ended like this, or stands so
+    #[arg(long, env = "TRACER_OUTCOME", value_name = "OUTCOME", value_delimiter = ',', hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(words::OUTCOMES))]
+    outcome: Vec<String>,
+
+    /// Only what failed
+    #[arg(long, env = "TRACER_FAILED", value_parser = BoolishValueParser::new())]
+    failed: bool,
+
+    /// Only what pods do (client), or what is done to them (server)
+    #[arg(long, env = "TRACER_DIRECTION", value_name = "ROLE", value_enum)]
+    direction: Option<DirectionArg>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Sources")]
+struct SourceArgs {
+    /// Names for addresses: what `kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml` prints. Read again when it changes
+    #[arg(long, env = "TRACER_INVENTORY", value_name = "FILE")]
+    inventory: Option<PathBuf>,
+
+    /// The cluster's DNS domain
+    #[arg(long, env = "TRACER_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local",
+        value_parser = values::domain)]
+    cluster_domain: DnsName,
+
+    /// What this node is called in the cluster; the machine's name unless given
+    #[arg(long, env = "TRACER_NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+
+    /// Only interfaces whose name fits; every pod interface unless given
+    #[arg(
+        long,
+        env = "TRACER_INTERFACE",
+        value_name = "GLOB",
+        value_delimiter = ','
+    )]
+    interface: Vec<Glob>,
+
+    /// Tells several tracers on one node apart
+    #[arg(long, env = "TRACER_INSTANCE", value_name = "NAME", default_value = "default", hide_short_help = true,
+        value_parser = values::instance)]
+    instance: String,
+
+    /// A port where DNS is spoken; up to 8
+    #[arg(long, env = "TRACER_DNS_PORT", value_name = "PORT", value_delimiter = ',', default_value = "53",
+        hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
+    dns_port: Vec<u16>,
+
+    /// Kernel buffer for packets on their way to user space, a power of two
+    #[arg(long, env = "TRACER_RING_SIZE", value_name = "SIZE", default_value = "8MiB", hide_short_help = true,
+        value_parser = values::ring_bytes)]
+    ring_size: u32,
+
+    /// Flows that the kernel counts at a time
+    #[arg(long, env = "TRACER_FLOW_TABLE_SIZE", value_name = "N", default_value = "65536", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
+    flow_table_size: u32,
+
+    /// How much of a DNS message over UDP is captured; of a longer one the rest is missing, and that is said
+    #[arg(long, env = "TRACER_PAYLOAD_BYTES", value_name = "N", default_value = "1232", hide_short_help = true,
+        value_parser = clap::value_parser!(u16).range(128..=1984))]
+    payload_bytes: u16,
+
+    /// Log from inside the probes, to find faults in them; slow
+    #[arg(long, env = "TRACER_PROBE_LOG", hide_short_help = true, value_parser = BoolishValueParser::new())]
+    probe_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Text,
+    Wide,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindArg {
+    Dns,
+    Lookup,
+    Tcp,
+    Udp,
+    Icmp,
+    Finding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DirectionArg {
+    Client,
+    Server,
+}
+
+const HELP: &str = "\
+How events are told:
+  12:01:03.123  default/web  ?  db                     A  ✗ NXDOMAIN  2 queries
+                                ├ ….svc.cluster.local. A  ✗ NXDOMAIN  0.8 ms
+                                └ db.                  A  ✗ NXDOMAIN  0.7 ms
+  The mark says what the pod does: ? asks DNS, → connects or pings, ← is
+  asked, connected to or pinged. …suffix is what was asked for with a search
+  domain behind it. ✓ worked, ✗ failed, ! worked badly, · neither.
+  Times are when it began: the first query, SYN or request; local here, UTC in
+  JSON. Latency and handshake count from there to the answer, retransmissions
+  included; JSON has them in nanoseconds. Bytes count from the IP header on.
+
+What is shown:
+  text leaves out what a person would skip: the single queries of a lookup,
+  whose block tells them already, UDP flows that open or close, and
+  connections that close after both sides spoke. --type or --outcome asks for
+  them; -o wide and -o json show everything.
+  Traffic between two pods of this node is told once: from the client's side,
+  or from the side of the pod that -p names. --direction server shows the
+  server's side.
+  What was lost is always shown, whatever the filters say.
+
+What the filters mean:
+  Options combine with and, several values of one (repeated, or with commas)
+  with or. GLOB knows * and ?.
+  --name     dns, lookup: the name that was asked for, or one on its search
+             path; others: a name that the pod resolved the address from.
+             The final dot does not matter.
+  --rcode    a query's response code. A lookup fits if one of its queries
+             has it, even if it succeeded in the end.
+  --outcome  the event's own outcome or state. dns, lookup: answered, nodata,
+             nxdomain, servfail, refused, formerr, truncated, timeout,
+             icmp-error, other; tcp: opening, established, refused, timeout,
+             reset, closed; udp: open, unanswered, icmp-error, closed;
+             icmp: running, done, icmp-error; finding: active, resolved.
+  --failed   dns, lookup: nothing to work with (an empty answer for a name
+             that exists is no failure); tcp: opening, refused, timeout,
+             reset; udp: unanswered, icmp-error; pings with loss; ICMP
+             errors; active findings of severity warning or error.
+
+Examples:
+  tracer observe --local --inventory inventory.yaml -p 'web-*'
+  tracer observe --local --type lookup --rcode NXDOMAIN
+  tracer observe --local --type tcp --outcome refused,timeout
+  tracer observe --local --failed --duration 5m -o json > failures.jsonl
+
+Needs:
+  Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
+  `tracer check` says what is missing.
+
+Environment:
+  Every option is also a variable: TRACER_ and its name in capitals, with _
+  for -, as in TRACER_NODE_NAME. The command line wins.";
+
+impl ObserveArgs {
+    /// What to do, with everything looked up.
+    pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
+        if !self.local {
+            bail!(
+                "observe what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
+                 NET_ADMIN and PERFMON). `tracer observe --help` has examples"
+            );
+        }
+        let dns_ports = self.dns_ports()?;
+        let sources = &self.sources;
+        let color = match self.color {
+            ColorChoice::Auto => Color::Auto,
+            ColorChoice::Always => Color::Always,
+            ColorChoice::Never => Color::Never,
+        };
+        let variable = |name: &str| match name {
+            "NO_COLOR" => host.no_color.clone(),
+            "TERM" => host.term.clone(),
+            _ => None,
+        };
+        Ok(ObserveConfig {
+            capture: CaptureConfig {
+                interfaces: sources.interface.clone(),
+                instance: sources.instance.clone(),
+                ring_bytes: sources.ring_size,
+                flow_entries: sources.flow_table_size,
+                payload_bytes: sources.payload_bytes,
+                probe_log: sources.probe_log,
+            },
+            inventory: sources.inventory.clone(),
+            node: Arc::from(sources.node_name.as_deref().unwrap_or(&host.name)),
+            pipeline: pipeline::Settings {
+                dns_ports,
+                thresholds: self.thresholds.resolve(),
+                limits: self.limits.resolve(),
+                index: IndexSettings {
+                    cluster_domain: sources.cluster_domain.clone(),
+                },
+            },
+            output: OutputSettings {
+                format: match self.output {
+                    FormatArg::Text => Format::Text,
+                    FormatArg::Wide => Format::Wide,
+                    FormatArg::Json => Format::Json,
+                },
+                color: use_color(color, host.terminal, variable),
+                filter: self.filters.resolve(),
+                count: self.count,
+            },
+            duration: self.duration.map(|span| span.0),
+        })
+    }
+
+    fn dns_ports(&self) -> anyhow::Result<Vec<u16>> {
+        let mut ports = Vec::new();
+        for port in &self.sources.dns_port {
+            if !ports.contains(port) {
+                ports.push(*port);
+            }
+        }
+        if ports.len() > tracer_common::MAX_DNS_PORTS {
+            bail!(
+                "{} ports with --dns-port: the probes know at most {}; leave some out",
+                ports.len(),
+                tracer_common::MAX_DNS_PORTS
+            );
+        }
+        Ok(ports)
+    }
+}
+
+impl FilterArgs {
+    fn resolve(&self) -> FilterConfig {
+        FilterConfig {
+            namespaces: self.namespace.clone(),
+            pods: self.pod.clone(),
+            kinds: self
+                .kind
+                .iter()
+                .map(|kind| match kind {
+                    KindArg::Dns => Kind::Dns,
+                    KindArg::Lookup => Kind::Lookup,
+                    KindArg::Tcp => Kind::Tcp,
+                    KindArg::Udp => Kind::Udp,
+                    KindArg::Icmp => Kind::Icmp,
+                    KindArg::Finding => Kind::Finding,
+                })
+                .collect(),
+            direction: self.direction.map(|direction| match direction {
+                DirectionArg::Client => Role::Client,
+                DirectionArg::Server => Role::Server,
+            }),
+            names: self.name.clone(),
+            rcodes: self.rcode.clone(),
+            outcomes: self.outcome.clone(),
+            failed: self.failed,
+            detail: Detail::default(),
+        }
+    }
+}
+
+pub(super) fn run(config: ObserveConfig) -> anyhow::Result<Exit> {
+    bail!(
+        "this build has no probes: nothing to observe on {}",
+        config.node
+    )
+}

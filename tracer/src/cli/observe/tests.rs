@@ -1,0 +1,210 @@
+//! Arguments to configuration.
+
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::*;
+use crate::cli::{Cli, Command};
+
+fn host() -> Host {
+    Host {
+        name: "k8s-worker03".to_owned(),
+        terminal: false,
+        no_color: None,
+        term: None,
+    }
+}
+
+fn parse(args: &str) -> Result<ObserveArgs, clap::Error> {
+    let words = ["tracer", "observe"]
+        .into_iter()
+        .chain(args.split_whitespace());
+    let matches = Cli::command().try_get_matches_from(words)?;
+    match Cli::from_arg_matches(&matches)?.command {
+        Command::Observe(args) => Ok(*args),
+        other => panic!("not observe: {other:?}"),
+    }
+}
+
+fn resolve(args: &str) -> ObserveConfig {
+    parse(args)
+        .expect("valid arguments")
+        .resolve(&host())
+        .expect("a configuration")
+}
+
+fn refusal(args: &str) -> String {
+    match parse(args) {
+        Err(error) => error.to_string(),
+        Ok(args) => args.resolve(&host()).expect_err("refused").to_string(),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_those_of_the_design() {
+    let config = resolve("--local");
+    assert_eq!(&*config.node, "k8s-worker03");
+    assert_eq!(config.pipeline.dns_ports, [53]);
+    assert_eq!(
+        config.pipeline.index.cluster_domain.as_str(),
+        "cluster.local."
+    );
+    assert_eq!(
+        config.pipeline.thresholds,
+        crate::model::settings::Thresholds::default()
+    );
+    assert_eq!(
+        config.pipeline.limits,
+        crate::model::settings::Limits::default()
+    );
+    assert_eq!(config.output, OutputSettings::default());
+    assert_eq!(config.duration, None);
+    assert_eq!(config.inventory, None);
+    let capture = config.capture;
+    assert_eq!(capture.payload_bytes, 1232);
+    assert_eq!(capture.ring_bytes, 8 * 1024 * 1024);
+    assert_eq!(capture.flow_entries, 65_536);
+    assert_eq!(capture.instance, "default");
+    assert!(capture.interfaces.is_empty());
+    assert!(!capture.probe_log);
+}
+
+#[test]
+fn every_option_reaches_the_configuration() {
+    let config = resolve(
+        "--local -o json --color always --count 5 --duration 90s -n default,myns -n shop -p default/web-*,10.1.2.3 \
+         --type dns,tcp --type icmp --name *.example.com --rcode nxdomain,2 --outcome refused,timeout --failed \
+         --direction server --inventory i.yaml --cluster-domain corp.example --node-name n1 --interface cali*,veth? \
+         --instance second --dns-port 53,1053 --ring-size 1MiB --flow-table-size 1024 --payload-bytes 512 --probe-log \
+         --dns-timeout 3s --tcp-opening-retransmits 3 --max-lookups 10",
+    );
+    let output = &config.output;
+    assert_eq!(output.format, Format::Json);
+    assert!(output.color);
+    assert_eq!(output.count, Some(5));
+    assert_eq!(config.duration, Some(Duration::from_secs(90)));
+    let filter = &output.filter;
+    let namespaces: Vec<_> = filter.namespaces.iter().map(Glob::as_str).collect();
+    assert_eq!(namespaces, ["default", "myns", "shop"]);
+    let pods: Vec<PodPattern> = ["default/web-*", "10.1.2.3"]
+        .iter()
+        .map(|pod| pod.parse().expect("a pattern"))
+        .collect();
+    assert_eq!(filter.pods, pods);
+    assert_eq!(filter.kinds, [Kind::Dns, Kind::Tcp, Kind::Icmp]);
+    assert_eq!(filter.names.len(), 1);
+    assert_eq!(
+        filter.rcodes,
+        [ResponseCode::NXDomain, ResponseCode::ServFail]
+    );
+    assert_eq!(filter.outcomes, ["refused", "timeout"]);
+    assert!(filter.failed);
+    assert_eq!(filter.direction, Some(Role::Server));
+    assert_eq!(config.inventory, Some("i.yaml".into()));
+    assert_eq!(
+        config.pipeline.index.cluster_domain.as_str(),
+        "corp.example."
+    );
+    assert_eq!(&*config.node, "n1");
+    let capture = &config.capture;
+    let interfaces: Vec<_> = capture.interfaces.iter().map(Glob::as_str).collect();
+    assert_eq!(interfaces, ["cali*", "veth?"]);
+    assert_eq!(capture.instance, "second");
+    assert_eq!(config.pipeline.dns_ports, [53, 1053]);
+    assert_eq!(capture.ring_bytes, 1 << 20);
+    assert_eq!(capture.flow_entries, 1024);
+    assert_eq!(capture.payload_bytes, 512);
+    assert!(capture.probe_log);
+    assert_eq!(
+        config.pipeline.thresholds.dns_timeout,
+        Duration::from_secs(3)
+    );
+    assert_eq!(config.pipeline.thresholds.tcp_opening_retransmits, 3);
+    assert_eq!(config.pipeline.limits.lookups, 10);
+}
+
+#[test]
+fn every_option_has_its_variable() {
+    let command = Cli::command();
+    let observe = command.find_subcommand("observe").expect("observe");
+    for arg in observe.get_arguments() {
+        let Some(long) = arg.get_long().filter(|long| *long != "help") else {
+            continue;
+        };
+        let expected = format!("TRACER_{}", long.to_uppercase().replace('-', "_"));
+        let variable = arg
+            .get_env()
+            .map(|name| name.to_string_lossy().into_owned());
+        assert_eq!(variable, Some(expected), "--{long}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_would_be_right() {
+    for (args, says) in [
+        ("", "Give --local"),
+        ("--local --duration 10", "needs its unit"),
+        ("--local --ring-size 5MiB", "8.0 MiB"),
+        ("--local --rcode NX", "NXDOMAIN"),
+        ("--local --type http", "lookup"),
+        ("--local --outcome lost", "possible values"),
+        ("--local --dns-port 0", "1..=65535"),
+        ("--local --dns-port 1,2,3,4,5,6,7,8,9", "at most 8"),
+        ("--local --cluster-domain a..b", "labels"),
+        ("--local --count 0", "1.."),
+    ] {
+        let refusal = refusal(args);
+        assert!(refusal.contains(says), "{args}: {refusal}");
+    }
+}
+
+#[test]
+fn options_of_later_versions_are_not_offered() {
+    for args in [
+        "--local --replay f",
+        "--local --server a",
+        "--local --follow",
+    ] {
+        assert!(parse(args).is_err(), "{args}");
+    }
+}
+
+#[test]
+fn repeated_dns_ports_count_once() {
+    assert_eq!(
+        resolve("--local --dns-port 53,53,5353").pipeline.dns_ports,
+        [53, 5353]
+    );
+}
+
+#[test]
+fn colour_follows_the_terminal() {
+    let args = parse("--local").expect("valid arguments");
+    let on_terminal = Host {
+        terminal: true,
+        ..host()
+    };
+    assert!(
+        args.resolve(&on_terminal)
+            .expect("a configuration")
+            .output
+            .color
+    );
+    let asked_not_to = Host {
+        no_color: Some("1".into()),
+        ..on_terminal
+    };
+    assert!(
+        !args
+            .resolve(&asked_not_to)
+            .expect("a configuration")
+            .output
+            .color
+    );
+}

@@ -1,0 +1,23 @@
+//! `tracer version`.
+
+use std::io::Write;
+
+use super::Exit;
+
+/// What it was built from and with.
+pub(super) fn print(out: &mut impl Write) -> anyhow::Result<Exit> {
+    let or_unknown = |known: Option<&'static str>| known.unwrap_or("not recorded at build time");
+    writeln!(out, "tracer         {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(
+        out,
+        "commit         {}",
+        or_unknown(option_env!("TRACER_GIT_COMMIT"))
+    )?;
+    writeln!(
+        out,
+        "eBPF toolchain {}",
+        or_unknown(option_env!("TRACER_EBPF_TOOLCHAIN"))
+    )?;
+    writeln!(out, "record layout  {}", tracer_common::LAYOUT_VERSION)?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,46 @@
+//! What a run is told to do: the resolved form of the command line, of a file, or of a test.
+//!
+//! Owns the put-together settings of the stages and edges and nothing else: it looks nothing up and checks nothing. The
+//! command line resolves into it, the composition root reads it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::glob::Glob;
+use crate::pipeline;
+use crate::sinks::OutputSettings;
+
+/// Everything that `tracer observe` needs to know.
+#[derive(Clone, Debug)]
+pub struct ObserveConfig {
+    /// Where packets come from.
+    pub capture: CaptureConfig,
+    /// Who is who: Kubernetes objects as kubectl prints them.
+    pub inventory: Option<PathBuf>,
+    /// The name of this node.
+    pub node: Arc<str>,
+    /// The pure stages.
+    pub pipeline: pipeline::Settings,
+    /// What is shown.
+    pub output: OutputSettings,
+    /// Ends by itself after so long.
+    pub duration: Option<Duration>,
+}
+
+/// The probes on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaptureConfig {
+    /// Interfaces to trace; empty: every pod interface.
+    pub interfaces: Vec<Glob>,
+    /// Tells tracers of one node apart.
+    pub instance: String,
+    /// Bytes of the ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// Entries of the kernel's flow table.
+    pub flow_entries: u32,
+    /// Bytes of DNS payload that are captured of a UDP packet.
+    pub payload_bytes: u16,
+    /// The probes write to the log.
+    pub probe_log: bool,
+}

@@ -1,0 +1,172 @@
+//! The help of every command as users see it, and the forms made from it: a change of the interface shows as a diff here.
+
+use std::process::{Command, Output};
+
+/// The built program, with nothing in the environment that it reads.
+fn tracer(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRACER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(args)
+        .env_remove("NO_COLOR")
+        .env("COLUMNS", "110")
+        .output()
+        .expect("the program runs")
+}
+
+fn stdout_of(args: &[&str]) -> String {
+    let output = tracer(args);
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn rendered(name: Option<&str>, long: bool) -> String {
+    let mut root = tracer::cli::command().term_width(110);
+    root.build();
+    let mut command = match name {
+        Some(name) => root
+            .find_subcommand(name)
+            .expect("a command")
+            .clone()
+            .term_width(110),
+        None => root,
+    };
+    let help = if long {
+        command.render_long_help()
+    } else {
+        command.render_help()
+    };
+    help.to_string()
+}
+
+#[test]
+fn short_help_of_every_command() {
+    insta::assert_snapshot!("help_short", rendered(None, false));
+    for name in ["observe", "check", "version", "completions", "man"] {
+        insta::assert_snapshot!(format!("help_short_{name}"), rendered(Some(name), false));
+    }
+}
+
+#[test]
+fn long_help_of_every_command() {
+    insta::assert_snapshot!("help_long", rendered(None, true));
+    for name in ["observe", "check"] {
+        insta::assert_snapshot!(format!("help_long_{name}"), rendered(Some(name), true));
+    }
+}
+
+#[test]
+fn help_is_data_and_wrong_usage_is_an_error() {
+    let help = tracer(&["observe", "--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(help.stderr.is_empty() && !help.stdout.is_empty());
+    for wrong in [
+        &["observe", "--no-such-option"][..],
+        &["no-such-command"],
+        &["observe", "--local", "--duration", "10"],
+        &["man", "no-such-command"],
+        &["observe"],
+    ] {
+        let output = tracer(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(output.stdout.is_empty(), "{wrong:?}");
+        assert!(!output.stderr.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn observe_without_a_source_says_what_to_do() {
+    let output = tracer(&["observe"]);
+    let says = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        says.contains("--local") && says.contains("NET_ADMIN"),
+        "{says}"
+    );
+}
+
+#[test]
+fn options_can_come_from_variables() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .arg("observe")
+        .env("TRACER_DURATION", "10")
+        .output()
+        .expect("the program runs");
+    let says = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(says.contains("needs its unit"), "{says}");
+}
+
+#[test]
+fn completions_are_scripts_that_know_the_options() {
+    for (shell, knows) in [
+        ("bash", "--inventory"),
+        ("zsh", "--inventory"),
+        ("fish", "inventory"),
+    ] {
+        let script = stdout_of(&["completions", shell]);
+        assert!(script.contains(knows), "{shell}");
+    }
+    // bash reads it without a complaint.
+    let script = stdout_of(&["completions", "bash"]);
+    let checked = Command::new("bash")
+        .args(["-n", "-c", &script])
+        .output()
+        .expect("bash runs");
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}
+
+#[test]
+fn manual_pages_are_roff_of_the_command() {
+    let page = stdout_of(&["man"]);
+    assert!(page.contains(".TH tracer 1"), "{page}");
+    let page = stdout_of(&["man", "observe"]);
+    assert!(
+        page.contains(".TH tracer\\-observe 1") || page.contains(".TH tracer-observe 1"),
+        "{page}"
+    );
+    assert!(page.contains("TRACER_INVENTORY"), "{page}");
+}
+
+#[test]
+fn version_says_what_it_was_built_from() {
+    let says = stdout_of(&["version"]);
+    for (line, starts) in says.lines().zip([
+        "tracer         0.",
+        "commit         ",
+        "eBPF toolchain ",
+        "record layout  ",
+    ]) {
+        assert!(line.starts_with(starts), "{line}");
+    }
+    assert_eq!(says.lines().count(), 4);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .args(["completions", "bash"])
+        .stdout(writer)
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
