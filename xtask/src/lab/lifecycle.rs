@@ -290,10 +290,18 @@ impl Lab {
         objects.push(object(new, self.inventory.node(&new.node)?));
         let inventory = Inventory::from_objects(objects)?;
         let full_name = format!("{}/{}", new.namespace, new.name);
-        ensure!(
-            self.inventory.pod(&full_name).is_err(),
-            "there is a pod {full_name} already"
-        );
+        for pod in &self.inventory.pods {
+            let same = [
+                pod.full_name() == full_name,
+                pod.uid == new.uid,
+                pod.ipv4 == new.ipv4,
+            ];
+            ensure!(
+                !same.contains(&true),
+                "the pod {} has that name, UID or address already",
+                pod.full_name()
+            );
+        }
         let pod = inventory.pod(&full_name)?.clone();
         let netns = self.paths.pod_netns(&pod);
         self.state.netns.push(netns.clone());
