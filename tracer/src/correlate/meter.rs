@@ -127,3 +127,62 @@ fn most(a: Traffic, b: Traffic) -> Traffic {
         bytes: a.bytes.max(b.bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::testing::{counted, flow, ms, packet, totals};
+    use crate::model::flow::Protocol;
+    use crate::model::observation::What;
+
+    fn sent(milliseconds: u64) -> Observation {
+        packet(
+            milliseconds,
+            Way::FromPod,
+            flow(Protocol::Udp, 1, 2),
+            What::Other,
+        )
+    }
+
+    #[test]
+    fn without_the_kernels_counters_what_was_observed_counts() {
+        let mut meter = Meter::starting(&sent(0));
+        meter.observe(&sent(1));
+        meter.observe(&Observation {
+            way: Way::ToPod,
+            ..sent(2)
+        });
+        assert_eq!(meter.totals(), totals(2, 1));
+    }
+
+    #[test]
+    fn what_the_kernel_counted_before_the_start_is_not_counted() {
+        let mut meter = Meter::starting(&counted(sent(0), 8, 5));
+        meter.count(ms(1_000), totals(20, 15));
+        assert_eq!(meter.totals(), totals(13, 10));
+    }
+
+    #[test]
+    fn what_was_under_way_before_counts_from_the_kernels_first_packet() {
+        assert_eq!(
+            Meter::picked_up(&counted(sent(0), 8, 5)).totals(),
+            totals(8, 5)
+        );
+    }
+
+    #[test]
+    fn counters_made_anew_after_a_silence_are_added() {
+        let mut meter = Meter::starting(&counted(sent(0), 3, 0));
+        meter.count(ms(1_000), totals(12, 10));
+        meter.observe(&counted(sent(100_000), 1, 0));
+        assert_eq!(meter.totals(), totals(11, 10));
+    }
+
+    #[test]
+    fn records_that_overtake_each_other_are_not_counters_made_anew() {
+        let mut meter = Meter::starting(&counted(sent(0), 1, 0));
+        meter.observe(&counted(sent(2), 5, 1));
+        meter.observe(&counted(sent(1), 4, 0));
+        assert_eq!(meter.totals(), totals(5, 1));
+    }
+}

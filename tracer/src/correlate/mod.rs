@@ -119,4 +119,6 @@ impl Correlator {
 }
 
 #[cfg(test)]
+mod captures;
+#[cfg(test)]
 mod robustness;

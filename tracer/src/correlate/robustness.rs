@@ -1,1 +1,259 @@
+//! Whatever is observed, in whatever order: no panic, the same output for the same input, and everything accounted for.
 
+use super::Correlator;
+use super::testing::{counted, dns, echo, flow, icmp, ms, packet, query, response, tcp, totals};
+use crate::decode::Decoder;
+use crate::decode::robustness::{Random, mangled, seeds};
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::dns::{RecordType, ResponseCode};
+use crate::model::flow::{FlowSnapshot, Ifindex, Protocol, Way};
+use crate::model::observation::{Observation, What};
+use crate::model::record::Record;
+use crate::model::settings::{Limits, Thresholds};
+use crate::model::time::Timestamp;
+
+/// Small enough to overflow.
+fn tight() -> Limits {
+    Limits {
+        exchanges: 20,
+        connections: 20,
+        udp_flows: 20,
+        echo_runs: 3,
+        echo_outstanding: 8,
+        ..Limits::default()
+    }
+}
+
+/// An observation of a few flows, so that they meet.
+fn any(random: &mut Random, now: u64) -> Observation {
+    // Records of two processors overtake each other by a little.
+    let at = now.saturating_sub(random.below(3) as u64);
+    let way = if random.below(2) == 0 {
+        Way::FromPod
+    } else {
+        Way::ToPod
+    };
+    let port = 1_000 + random.below(12) as u16;
+    let id = random.below(4) as u16;
+    let qtype = [RecordType::A, RecordType::AAAA][random.below(2)];
+    let seen = match random.below(9) {
+        0 | 1 => dns(
+            at,
+            way,
+            flow(Protocol::Udp, port, 53),
+            query(id, "a.example.", qtype),
+        ),
+        2 => {
+            let rcode = ResponseCode::from(0, random.below(16) as u8);
+            dns(
+                at,
+                way,
+                flow(Protocol::Udp, port, 53),
+                response(id, "a.example.", qtype, rcode, &[qtype]),
+            )
+        }
+        3 | 4 => {
+            let flags = ["S", "SA", "A", "FA", "R", "RA", "SF", ""][random.below(8)];
+            let number = |random: &mut Random| 100 + random.below(3) as u32;
+            let (sequence, acknowledgment) = (number(random), number(random));
+            tcp(
+                at,
+                way,
+                flow(Protocol::Tcp, port, 80),
+                flags,
+                sequence,
+                acknowledgment,
+            )
+        }
+        5 | 6 => echo(at, way, random.below(2) == 0, id, random.below(40) as u16),
+        7 => {
+            let protocol = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp][random.below(3)];
+            let about = match protocol {
+                Protocol::Icmp => flow(protocol, id, 0),
+                _ => flow(protocol, port, [53, 80, 514][random.below(3)]),
+            };
+            let code = random.below(5) as u8;
+            Observation {
+                way,
+                ..icmp(at, about, 3, code, None, Some(random.below(40) as u16))
+            }
+        }
+        _ => packet(at, way, flow(Protocol::Udp, port, 514), What::Other),
+    };
+    match random.below(3) {
+        0 => seen,
+        _ => counted(seen, random.below(50) as u64, random.below(50) as u64),
+    }
+}
+
+/// What came in, to be compared with what came out.
+#[derive(Default)]
+struct Tally {
+    queries: u64,
+    responses: u64,
+    requests: u64,
+    replies: u64,
+}
+
+fn run(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator, Tally) {
+    let mut random = Random(seed);
+    let mut correlator = Correlator::new(Thresholds::default(), limits);
+    let (mut out, mut tally, mut now) = (Vec::new(), Tally::default(), 10);
+    for _ in 0..4_000 {
+        now += [0, 1, 50, 900, 4_000][random.below(5)] * u64::from(random.below(20) == 0) + 1;
+        match random.below(12) {
+            0 => correlator.advance(ms(now), &mut out),
+            1 => {
+                let protocol = [Protocol::Udp, Protocol::Tcp][random.below(2)];
+                let flow = flow(
+                    protocol,
+                    1_000 + random.below(12) as u16,
+                    [80, 514][random.below(2)],
+                );
+                let totals = totals(random.below(90) as u64, random.below(90) as u64);
+                correlator.counters(
+                    ms(now),
+                    &[FlowSnapshot {
+                        flow,
+                        totals,
+                        last: ms(now - 1),
+                    }],
+                    &mut out,
+                );
+            }
+            _ => {
+                let seen = any(&mut random, now);
+                match &seen.what {
+                    What::Dns(message) if message.response => tally.responses += 1,
+                    What::Dns(_) => tally.queries += 1,
+                    What::Echo(message) if message.reply => tally.replies += 1,
+                    What::Echo(_) => tally.requests += 1,
+                    _ => {}
+                }
+                correlator.observe(seen, &mut out);
+            }
+        }
+    }
+    correlator.end(ms(now + 1), &mut out);
+    (out, correlator, tally)
+}
+
+fn lost(correlator: &Correlator, reason: &str) -> u64 {
+    correlator
+        .losses()
+        .iter()
+        .filter(|loss| loss.reason == reason)
+        .map(|loss| loss.count)
+        .sum()
+}
+
+#[test]
+fn same_input_gives_the_same_output() {
+    for seed in 1..20 {
+        let (first, ..) = run(seed, &tight());
+        let (second, ..) = run(seed, &tight());
+        assert_eq!(first.len(), second.len());
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn every_query_and_every_answer_is_told_or_counted() {
+    for seed in 1..60 {
+        for limits in [tight(), Limits::default()] {
+            let (out, correlator, tally) = run(seed, &limits);
+            let exchanges = || {
+                out.iter().filter_map(|told| match &told.what {
+                    Happening::Exchange(exchange) => Some(exchange),
+                    _ => None,
+                })
+            };
+            let noted = out
+                .iter()
+                .filter(|told| matches!(told.what, Happening::Asked(_)))
+                .count() as u64;
+            assert_eq!(noted, tally.queries);
+            let answered = exchanges()
+                .filter(|exchange| exchange.rcode.is_some())
+                .count() as u64;
+            assert_eq!(
+                answered + lost(&correlator, "dns duplicate answer"),
+                tally.responses,
+                "seed {seed}"
+            );
+            // Late ones were told as a timeout before.
+            let attempts: u64 = exchanges()
+                .filter(|exchange| !exchange.late)
+                .map(|exchange| u64::from(exchange.attempts))
+                .sum();
+            let open = lost(&correlator, "dns undecided at the end")
+                + lost(&correlator, "dns exchange table full");
+            assert!(
+                attempts + open <= tally.queries,
+                "seed {seed}: told more than was asked"
+            );
+            if open == 0 {
+                assert_eq!(attempts, tally.queries, "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_echo_request_and_reply_is_told_or_counted() {
+    for seed in 1..60 {
+        for limits in [tight(), Limits::default()] {
+            let (out, correlator, tally) = run(seed, &limits);
+            let (mut sent, mut replies) = (0, 0);
+            for told in &out {
+                if let Happening::Echo(echo) = &told.what
+                    && echo.state == crate::model::echo::EchoState::Done
+                {
+                    sent += echo.sent;
+                    replies += echo.received + echo.duplicates;
+                }
+            }
+            assert_eq!(sent, tally.requests, "seed {seed}");
+            let counted = lost(&correlator, "echo reply without a run")
+                + lost(&correlator, "echo reply without a request");
+            assert_eq!(replies + counted, tally.replies, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn mangled_packets_correlate_without_panic() {
+    let mut random = Random(0xc0ffee);
+    let seeds = seeds();
+    let decoder = Decoder::new(vec![53]);
+    let mut correlator = Correlator::new(Thresholds::default(), &tight());
+    let mut out = Vec::new();
+    let mut now = 0;
+    for _ in 0..30_000 {
+        now += random.below(200_000_000) as u64;
+        let bytes = mangled(&mut random, &seeds);
+        let record = Record {
+            time: Timestamp(now),
+            ifindex: Ifindex(random.below(3) as u32),
+            way: if random.below(2) == 0 {
+                Way::FromPod
+            } else {
+                Way::ToPod
+            },
+            ethertype: if bytes.first().is_some_and(|first| first >> 4 == 6) {
+                0x86dd
+            } else {
+                0x0800
+            },
+            wire_len: bytes.len() as u32,
+            chunk_offset: 0,
+            totals: None,
+            bytes,
+        };
+        if let Ok(observation) = decoder.decode(&record) {
+            correlator.observe(observation, &mut out);
+        }
+        out.clear();
+    }
+    correlator.end(Timestamp(now), &mut out);
+}

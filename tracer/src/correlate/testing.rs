@@ -1,1 +1,331 @@
+//! What the tests of this stage share: a correlator with a virtual clock, and observations in few words.
 
+use std::time::Duration;
+
+use super::Correlator;
+use crate::model::connection::{TcpConnection, UdpFlow};
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::dns::{
+    DnsName, Message, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
+};
+use crate::model::echo::Echo;
+use crate::model::exchange::Exchange;
+use crate::model::flow::{
+    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic, Way, host,
+};
+use crate::model::observation::{EchoMessage, IcmpError, Observation, TcpSegment, What};
+use crate::model::settings::{Limits, Thresholds};
+use crate::model::time::Timestamp;
+
+/// Milliseconds on the virtual clock.
+pub(super) fn ms(milliseconds: u64) -> Timestamp {
+    Timestamp(milliseconds * 1_000_000)
+}
+
+/// A correlator and all it has put out since it was last asked.
+pub(super) struct Bench {
+    correlator: Correlator,
+    out: Vec<Correlated>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Bench {
+        Bench::with(Limits::default())
+    }
+
+    pub(super) fn with(limits: Limits) -> Bench {
+        Bench {
+            correlator: Correlator::new(Thresholds::default(), &limits),
+            out: Vec::new(),
+        }
+    }
+
+    /// Puts an observation in.
+    pub(super) fn see(&mut self, observation: Observation) -> &mut Bench {
+        self.correlator.observe(observation, &mut self.out);
+        self
+    }
+
+    /// Lets time pass.
+    pub(super) fn at(&mut self, milliseconds: u64) -> &mut Bench {
+        self.correlator.advance(ms(milliseconds), &mut self.out);
+        self
+    }
+
+    /// Puts a sweep of one flow's counters in.
+    pub(super) fn sweep(
+        &mut self,
+        now: u64,
+        flow: Flow,
+        last: u64,
+        tx: u64,
+        rx: u64,
+    ) -> &mut Bench {
+        let snapshot = FlowSnapshot {
+            flow,
+            totals: totals(tx, rx),
+            last: ms(last),
+        };
+        self.correlator
+            .counters(ms(now), &[snapshot], &mut self.out);
+        self
+    }
+
+    /// Ends the input.
+    pub(super) fn end(&mut self, milliseconds: u64) -> &mut Bench {
+        self.correlator.end(ms(milliseconds), &mut self.out);
+        self
+    }
+
+    /// What came out since, without the notes that a query was seen.
+    pub(super) fn told(&mut self) -> Vec<Correlated> {
+        let mut out = std::mem::take(&mut self.out);
+        out.retain(|told| !matches!(told.what, Happening::Asked(_)));
+        out
+    }
+
+    /// What came out since, all of it.
+    pub(super) fn all(&mut self) -> Vec<Correlated> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The one exchange that came out since.
+    pub(super) fn exchange(&mut self) -> Exchange {
+        match only(self.told()).what {
+            Happening::Exchange(exchange) => *exchange,
+            other => panic!("not an exchange: {other:?}"),
+        }
+    }
+
+    /// The one TCP connection that came out since.
+    pub(super) fn tcp(&mut self) -> TcpConnection {
+        match only(self.told()).what {
+            Happening::Tcp(connection) => *connection,
+            other => panic!("not a TCP connection: {other:?}"),
+        }
+    }
+
+    /// The one UDP flow that came out since.
+    pub(super) fn udp(&mut self) -> UdpFlow {
+        match only(self.told()).what {
+            Happening::Udp(flow) => *flow,
+            other => panic!("not a UDP flow: {other:?}"),
+        }
+    }
+
+    /// The one echo run that came out since.
+    pub(super) fn echo(&mut self) -> Echo {
+        match only(self.told()).what {
+            Happening::Echo(echo) => *echo,
+            other => panic!("not an echo run: {other:?}"),
+        }
+    }
+
+    /// Nothing came out since.
+    pub(super) fn silent(&mut self) -> &mut Bench {
+        assert_eq!(self.told(), []);
+        self
+    }
+
+    /// How often this was counted as lost or not told.
+    pub(super) fn lost(&self, reason: &str) -> u64 {
+        self.correlator
+            .losses()
+            .iter()
+            .filter(|loss| loss.reason == reason)
+            .map(|loss| loss.count)
+            .sum()
+    }
+
+    /// Everything that was counted as lost or not told.
+    pub(super) fn all_lost(&self) -> u64 {
+        self.correlator.losses().total()
+    }
+}
+
+fn only(mut told: Vec<Correlated>) -> Correlated {
+    assert_eq!(told.len(), 1, "{told:#?}");
+    told.remove(0)
+}
+
+/// A flow of the pod at this port to a server at that port.
+pub(super) fn flow(protocol: Protocol, pod_port: u16, peer_port: u16) -> Flow {
+    Flow {
+        ifindex: Ifindex(7),
+        protocol,
+        pod: ([10, 1, 39, 193], pod_port).into(),
+        peer: ([10, 152, 183, 10], peer_port).into(),
+    }
+}
+
+/// A packet of 100 bytes.
+pub(super) fn packet(milliseconds: u64, way: Way, flow: Flow, what: What) -> Observation {
+    Observation {
+        time: ms(milliseconds),
+        flow,
+        way,
+        wire_len: 100,
+        totals: None,
+        what,
+    }
+}
+
+/// The same, counted by the kernel: so many packets of 100 bytes so far.
+pub(super) fn counted(observation: Observation, tx: u64, rx: u64) -> Observation {
+    Observation {
+        totals: Some(totals(tx, rx)),
+        ..observation
+    }
+}
+
+/// So many packets of 100 bytes.
+pub(super) fn totals(tx: u64, rx: u64) -> FlowTotals {
+    let traffic = |packets| Traffic {
+        packets,
+        bytes: packets * 100,
+    };
+    FlowTotals {
+        tx: traffic(tx),
+        rx: traffic(rx),
+    }
+}
+
+pub(super) fn question(name: &str, qtype: RecordType) -> Question {
+    Question {
+        name: DnsName::new(name),
+        qtype,
+    }
+}
+
+/// A DNS query.
+pub(super) fn query(id: u16, name: &str, qtype: RecordType) -> Message {
+    Message {
+        id,
+        response: false,
+        opcode: OpCode::Query,
+        rcode: ResponseCode::NoError,
+        authoritative: false,
+        truncated: false,
+        recursion_desired: true,
+        recursion_available: false,
+        question: Some(question(name, qtype)),
+        answers: Vec::new(),
+        authorities: Vec::new(),
+        answer_count: 0,
+        fault: None,
+    }
+}
+
+/// A DNS response with these records in its answer section.
+pub(super) fn response(
+    id: u16,
+    name: &str,
+    qtype: RecordType,
+    rcode: ResponseCode,
+    answers: &[RecordType],
+) -> Message {
+    Message {
+        response: true,
+        rcode,
+        answers: answers.iter().map(|rtype| resource(name, *rtype)).collect(),
+        answer_count: answers.len() as u16,
+        ..query(id, name, qtype)
+    }
+}
+
+pub(super) fn resource(name: &str, rtype: RecordType) -> ResourceRecord {
+    ResourceRecord {
+        name: DnsName::new(name),
+        rtype,
+        ttl: 5,
+        data: String::from("data"),
+    }
+}
+
+pub(super) fn dns(milliseconds: u64, way: Way, flow: Flow, message: Message) -> Observation {
+    packet(milliseconds, way, flow, What::Dns(Box::new(message)))
+}
+
+/// A TCP segment with these flags: a word of S, A, F, R.
+pub(super) fn tcp(
+    milliseconds: u64,
+    way: Way,
+    flow: Flow,
+    flags: &str,
+    sequence: u32,
+    acknowledgment: u32,
+) -> Observation {
+    let segment = TcpSegment {
+        sequence,
+        acknowledgment,
+        syn: flags.contains('S'),
+        ack: flags.contains('A'),
+        fin: flags.contains('F'),
+        rst: flags.contains('R'),
+        payload: Vec::new(),
+        payload_offset: 0,
+    };
+    packet(milliseconds, way, flow, What::Tcp(segment))
+}
+
+/// An echo request or reply, whose flow has the identifier.
+pub(super) fn echo(
+    milliseconds: u64,
+    way: Way,
+    reply: bool,
+    id: u16,
+    sequence: u16,
+) -> Observation {
+    let message = EchoMessage {
+        reply,
+        id,
+        sequence,
+    };
+    packet(
+        milliseconds,
+        way,
+        flow(Protocol::Icmp, id, 0),
+        What::Echo(message),
+    )
+}
+
+/// "Port unreachable" from a node, to the pod, about a packet that the pod sent on this flow.
+pub(super) fn unreachable(milliseconds: u64, about: Flow) -> Observation {
+    icmp(milliseconds, about, 3, 3, None, None)
+}
+
+/// An ICMP error from a node, to the pod, about a packet that the pod sent on this flow.
+pub(super) fn icmp(
+    milliseconds: u64,
+    about: Flow,
+    icmp_type: u8,
+    icmp_code: u8,
+    mtu: Option<u32>,
+    echo_sequence: Option<u16>,
+) -> Observation {
+    let node = ([192, 168, 2, 33], 0).into();
+    let error = IcmpError {
+        from: node,
+        v6: false,
+        icmp_type,
+        icmp_code,
+        mtu,
+        about: QuotedFlow {
+            protocol: about.protocol,
+            src: about.pod,
+            dst: about.peer,
+        },
+        echo_sequence,
+    };
+    let flow = Flow {
+        protocol: Protocol::Icmp,
+        pod: host(about.pod.ip()),
+        peer: node,
+        ..about
+    };
+    packet(milliseconds, Way::ToPod, flow, What::IcmpError(error))
+}
+
+pub(super) fn milliseconds(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}

@@ -67,7 +67,7 @@ fn check(record: &Record) {
         assert!(
             text.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
             "{text:?}"
-        )
+        );
     };
     if let Some(question) = &message.question {
         safe(question.name.as_str());

@@ -1,1 +1,344 @@
+use crate::correlate::testing::*;
+use crate::model::connection::{RefusedBy, TcpState};
+use crate::model::correlated::Happening;
+use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::settings::Limits;
 
+use Way::{FromPod, ToPod};
+
+fn web() -> Flow {
+    flow(Protocol::Tcp, 40_000, 80)
+}
+
+/// A bench on which the pod has opened the connection, told and forgotten.
+fn established() -> Bench {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(tcp(1, ToPod, web(), "SA", 500, 101));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+    bench
+}
+
+fn states(bench: &mut Bench) -> Vec<TcpState> {
+    bench
+        .told()
+        .into_iter()
+        .map(|told| match told.what {
+            Happening::Tcp(connection) => connection.state,
+            other => panic!("not a TCP connection: {other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn syn_ack_establishes_and_tells_the_handshake_time() {
+    let mut bench = Bench::new();
+    bench.see(tcp(1_000, FromPod, web(), "S", 100, 0)).silent();
+    bench.see(tcp(1_002, ToPod, web(), "SA", 500, 101));
+    let told = bench.told();
+    assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
+    let Happening::Tcp(connection) = &told[0].what else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (connection.state, connection.role),
+        (TcpState::Established, Role::Client)
+    );
+    assert_eq!(
+        (connection.handshake, connection.syn_retransmits),
+        (Some(milliseconds(2)), 0)
+    );
+    // The SYN-ACK again, and data: established is told once.
+    bench
+        .see(tcp(1_100, ToPod, web(), "SA", 500, 101))
+        .see(tcp(1_101, FromPod, web(), "A", 101, 501))
+        .silent();
+}
+
+#[test]
+fn pod_that_is_connected_to_is_the_server() {
+    let mut bench = Bench::new();
+    let served = flow(Protocol::Tcp, 80, 40_000);
+    bench
+        .see(tcp(0, ToPod, served, "S", 100, 0))
+        .see(tcp(1, FromPod, served, "SA", 500, 101));
+    assert_eq!(bench.tcp().role, Role::Server);
+}
+
+#[test]
+fn opening_is_told_at_the_second_retransmission_and_timeout_after_seven_seconds() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(tcp(1_000, FromPod, web(), "S", 100, 0))
+        .silent();
+    bench.see(tcp(3_000, FromPod, web(), "S", 100, 0));
+    let opening = bench.tcp();
+    assert_eq!(
+        (opening.state, opening.syn_retransmits),
+        (TcpState::Opening, 2)
+    );
+    bench.at(6_999).silent();
+    bench.at(7_000);
+    assert_eq!(bench.tcp().state, TcpState::Timeout);
+    bench
+        .see(tcp(7_001, FromPod, web(), "S", 100, 0))
+        .at(20_000)
+        .silent();
+    bench.see(tcp(20_001, ToPod, web(), "SA", 500, 101));
+    let late = bench.tcp();
+    assert_eq!(
+        (late.state, late.handshake),
+        (TcpState::Established, Some(milliseconds(20_001)))
+    );
+    assert_eq!(late.syn_retransmits, 3);
+}
+
+#[test]
+fn single_syn_without_an_answer_times_out_too() {
+    let mut bench = Bench::new();
+    bench.see(tcp(0, FromPod, web(), "S", 100, 0)).at(7_000);
+    assert_eq!(bench.tcp().state, TcpState::Timeout);
+    bench.end(400_000).silent();
+}
+
+#[test]
+fn reset_instead_of_an_answer_refuses() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(tcp(1, ToPod, web(), "RA", 0, 101));
+    let refused = bench.tcp();
+    assert_eq!(
+        (refused.state, refused.icmp),
+        (TcpState::Refused(RefusedBy::Rst), None)
+    );
+    bench.end(60_000).silent();
+}
+
+#[test]
+fn reset_that_acknowledges_another_syn_refuses_nothing() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 200_000, 0))
+        .see(tcp(1, ToPod, web(), "RA", 0, 101))
+        .silent();
+    bench.see(tcp(2, ToPod, web(), "SA", 500, 200_001));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+}
+
+#[test]
+fn icmp_error_refuses_once_however_often_the_syn_is_sent_again() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(unreachable(1, web()));
+    let refused = bench.tcp();
+    assert_eq!(refused.state, TcpState::Refused(RefusedBy::Icmp));
+    assert_eq!(
+        refused.icmp.map(|icmp| (icmp.icmp_type, icmp.icmp_code)),
+        Some((3, 3))
+    );
+    bench
+        .see(tcp(1_033, FromPod, web(), "S", 100, 0))
+        .see(unreachable(1_034, web()))
+        .silent();
+    bench
+        .see(tcp(3_000, FromPod, web(), "S", 100, 0))
+        .see(tcp(3_001, ToPod, web(), "RA", 0, 101))
+        .silent();
+    bench.end(60_000).silent();
+}
+
+#[test]
+fn connection_refused_by_icmp_may_still_be_established() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(unreachable(1, web()));
+    bench.tcp();
+    bench.see(tcp(1_000, FromPod, web(), "S", 100, 0)).see(tcp(
+        1_001,
+        ToPod,
+        web(),
+        "SA",
+        500,
+        101,
+    ));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+}
+
+#[test]
+fn fin_both_ways_closes_with_totals() {
+    let mut bench = established();
+    bench.see(tcp(10, FromPod, web(), "FA", 101, 501)).silent();
+    bench.see(tcp(11, ToPod, web(), "FA", 501, 102));
+    let closed = bench.tcp();
+    assert_eq!(
+        (closed.state, closed.handshake),
+        (TcpState::Closed, Some(milliseconds(1)))
+    );
+    assert_eq!(closed.totals, totals(2, 2));
+    // The last acknowledgment and a stray FIN belong to it.
+    bench
+        .see(tcp(12, FromPod, web(), "A", 102, 502))
+        .see(tcp(13, ToPod, web(), "FA", 501, 102));
+    bench.end(60_000).silent();
+}
+
+#[test]
+fn reset_after_established_is_told_at_once() {
+    let mut bench = established();
+    bench.see(tcp(10, ToPod, web(), "R", 501, 0));
+    assert_eq!(bench.tcp().state, TcpState::Reset);
+    bench
+        .see(tcp(11, ToPod, web(), "R", 501, 0))
+        .end(60_000)
+        .silent();
+}
+
+#[test]
+fn reset_after_one_sides_fin_closes() {
+    let mut bench = established();
+    bench
+        .see(tcp(10, FromPod, web(), "FA", 101, 501))
+        .see(tcp(11, ToPod, web(), "R", 501, 0));
+    assert_eq!(bench.tcp().state, TcpState::Closed);
+}
+
+#[test]
+fn totals_are_the_kernels_where_it_counts() {
+    let mut bench = Bench::new();
+    bench.see(counted(tcp(0, FromPod, web(), "S", 100, 0), 1, 0));
+    bench.see(counted(tcp(1, ToPod, web(), "SA", 500, 101), 1, 1));
+    bench.tcp();
+    bench.sweep(1_000, web(), 900, 40, 60).silent();
+    bench.see(counted(tcp(2_000, FromPod, web(), "FA", 101, 501), 50, 80));
+    bench.see(counted(tcp(2_001, ToPod, web(), "FA", 501, 102), 50, 81));
+    assert_eq!(bench.tcp().totals, totals(50, 81));
+}
+
+#[test]
+fn port_reused_right_after_close_counts_from_zero() {
+    let mut bench = Bench::new();
+    bench.see(counted(tcp(0, FromPod, web(), "S", 100, 0), 1, 0));
+    bench.see(counted(tcp(1, ToPod, web(), "SA", 500, 101), 1, 1));
+    bench.see(counted(tcp(2, FromPod, web(), "FA", 101, 501), 20, 30));
+    bench.see(counted(tcp(3, ToPod, web(), "FA", 501, 102), 20, 31));
+    assert_eq!(
+        states(&mut bench),
+        [TcpState::Established, TcpState::Closed]
+    );
+    // The kernel's counters of the flow go on: the last acknowledgment, then the next connection.
+    bench.see(counted(tcp(10, FromPod, web(), "S", 9_000, 0), 22, 31));
+    bench.see(counted(tcp(11, ToPod, web(), "SA", 700, 9_001), 22, 32));
+    let again = bench.tcp();
+    assert_eq!(
+        (again.state, again.handshake),
+        (TcpState::Established, Some(milliseconds(1)))
+    );
+    assert_eq!(again.totals, totals(1, 1));
+}
+
+#[test]
+fn new_syn_on_an_open_connections_ports_closes_that_one() {
+    let mut bench = established();
+    bench.see(tcp(50, FromPod, web(), "S", 7_000, 0));
+    let closed = bench.tcp();
+    assert_eq!(
+        (closed.state, closed.totals),
+        (TcpState::Closed, totals(1, 1))
+    );
+    bench.see(tcp(51, ToPod, web(), "SA", 900, 7_001));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+}
+
+#[test]
+fn idle_connection_closes_after_five_minutes_but_not_while_the_kernel_counts_packets() {
+    let mut bench = established();
+    bench
+        .sweep(200_000, web(), 199_000, 5, 5)
+        .at(400_000)
+        .silent();
+    bench.at(498_999).silent();
+    bench.at(499_000);
+    let closed = bench.tcp();
+    assert_eq!(
+        (closed.state, closed.totals),
+        (TcpState::Closed, totals(5, 5))
+    );
+}
+
+#[test]
+fn connection_seen_from_the_middle_is_not_established_but_closes() {
+    let mut bench = Bench::new();
+    bench
+        .see(counted(tcp(0, FromPod, web(), "A", 101, 501), 1, 0))
+        .silent();
+    bench.see(counted(tcp(5, FromPod, web(), "FA", 101, 501), 2, 0));
+    bench.see(counted(tcp(6, ToPod, web(), "FA", 501, 102), 2, 1));
+    let closed = bench.tcp();
+    assert_eq!(
+        (closed.state, closed.role, closed.handshake),
+        (TcpState::Closed, Role::Client, None)
+    );
+    assert_eq!(closed.totals, totals(2, 1));
+}
+
+#[test]
+fn reset_of_an_unknown_flow_is_nothing() {
+    let mut bench = Bench::new();
+    bench.see(tcp(0, ToPod, web(), "R", 1, 0)).end(1).silent();
+}
+
+#[test]
+fn simultaneous_open_establishes() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", 100, 0))
+        .see(tcp(1, ToPod, web(), "S", 500, 0))
+        .silent();
+    bench.see(tcp(2, ToPod, web(), "SA", 500, 101));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+}
+
+#[test]
+fn fast_open_data_in_the_syn_is_acknowledged_with_it() {
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, web(), "S", u32::MAX, 0))
+        .see(tcp(1, ToPod, web(), "SA", 500, 400));
+    assert_eq!(bench.tcp().state, TcpState::Established);
+}
+
+#[test]
+fn end_of_input_tells_totals_and_the_state_as_it_is() {
+    let mut bench = established();
+    let silent = flow(Protocol::Tcp, 40_001, 81);
+    for at in [100, 1_100, 3_100] {
+        bench.see(tcp(at, FromPod, silent, "S", 100, 0));
+    }
+    let young = flow(Protocol::Tcp, 40_002, 82);
+    bench.see(tcp(3_200, FromPod, young, "S", 100, 0));
+    bench.told();
+    bench.end(3_300);
+    assert_eq!(
+        states(&mut bench),
+        [TcpState::Established, TcpState::Timeout, TcpState::Opening]
+    );
+}
+
+#[test]
+fn full_table_gives_up_the_oldest_and_counts_it() {
+    let mut bench = Bench::with(Limits {
+        connections: 2,
+        ..Limits::default()
+    });
+    for port in 1..=3 {
+        bench.see(tcp(0, FromPod, flow(Protocol::Tcp, port, 80), "S", 100, 0));
+    }
+    assert_eq!(bench.lost("tcp connection table full"), 1);
+    bench.end(7_000);
+    assert_eq!(states(&mut bench), [TcpState::Timeout, TcpState::Timeout]);
+}

@@ -1,1 +1,238 @@
+use crate::correlate::testing::*;
+use crate::model::correlated::Happening;
+use crate::model::echo::{Echo, EchoState};
+use crate::model::flow::{Protocol, Role, Way};
+use crate::model::settings::Limits;
 
+use Way::{FromPod, ToPod};
+
+fn request(bench: &mut Bench, at: u64, sequence: u16) {
+    bench.see(echo(at, FromPod, false, 77, sequence));
+}
+
+fn reply(bench: &mut Bench, at: u64, sequence: u16) {
+    bench.see(echo(at, ToPod, true, 77, sequence));
+}
+
+fn runs(bench: &mut Bench) -> Vec<Echo> {
+    bench
+        .told()
+        .into_iter()
+        .map(|told| match told.what {
+            Happening::Echo(echo) => *echo,
+            other => panic!("not an echo run: {other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn run_is_done_three_seconds_after_its_last_request() {
+    let mut bench = Bench::new();
+    for sequence in 1..=8 {
+        request(&mut bench, u64::from(sequence) * 1_000, sequence);
+    }
+    bench.at(10_999).silent();
+    bench.at(11_000);
+    let told = bench.told();
+    assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
+    let Happening::Echo(echo) = &told[0].what else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (echo.sent, echo.received, echo.state),
+        (8, 0, EchoState::Done)
+    );
+    assert_eq!(
+        (echo.role, echo.id, echo.rtt, echo.samples),
+        (Role::Client, 77, None, 0)
+    );
+    assert!((echo.loss() - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn running_is_told_every_ten_seconds_with_totals() {
+    let mut bench = Bench::new();
+    for second in 0..25 {
+        request(&mut bench, second * 1_000, second as u16 + 1);
+        reply(&mut bench, second * 1_000 + 1, second as u16 + 1);
+    }
+    bench.at(60_000);
+    let seen: Vec<(EchoState, u64)> = runs(&mut bench)
+        .iter()
+        .map(|echo| (echo.state, echo.sent))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (EchoState::Running, 10),
+            (EchoState::Running, 20),
+            (EchoState::Done, 25)
+        ]
+    );
+}
+
+#[test]
+fn duplicate_replies_are_counted_apart() {
+    let mut bench = Bench::new();
+    request(&mut bench, 0, 1);
+    for at in [1, 2, 3] {
+        reply(&mut bench, at, 1);
+    }
+    bench.end(10);
+    let echo = bench.echo();
+    assert_eq!(
+        (echo.sent, echo.received, echo.duplicates, echo.samples),
+        (1, 1, 2, 3)
+    );
+}
+
+#[test]
+fn replies_in_another_order_find_their_requests() {
+    let mut bench = Bench::new();
+    for sequence in 1..=3 {
+        request(&mut bench, u64::from(sequence), sequence);
+    }
+    for (at, sequence) in [(13, 3), (14, 1), (15, 2)] {
+        reply(&mut bench, at, sequence);
+    }
+    bench.end(20);
+    let echo = bench.echo();
+    assert_eq!((echo.received, echo.duplicates), (3, 0));
+    let rtt = echo.rtt.expect("three samples");
+    assert_eq!((rtt.min, rtt.max), (milliseconds(10), milliseconds(13)));
+}
+
+#[test]
+fn late_reply_counts_while_the_run_goes_on() {
+    let mut bench = Bench::new();
+    request(&mut bench, 0, 1);
+    for sequence in 2..=6 {
+        request(&mut bench, u64::from(sequence) * 1_000, sequence);
+    }
+    reply(&mut bench, 6_500, 1);
+    bench.end(7_000);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received), (6, 1));
+    assert_eq!(echo.rtt.map(|rtt| rtt.max), Some(milliseconds(6_500)));
+}
+
+#[test]
+fn flood_counts_exactly_beyond_the_sequence_numbers_range() {
+    let mut bench = Bench::new();
+    for number in 0..150_000_u64 {
+        let at = 1_000 + number / 20;
+        request(&mut bench, at, number as u16);
+        // Every hundredth stays without a reply; the rest come ten requests later.
+        if number >= 10 && (number - 10) % 100 != 0 {
+            reply(&mut bench, at, (number - 10) as u16);
+        }
+    }
+    bench.end(20_000);
+    let echo = runs(&mut bench).pop().expect("the run");
+    assert_eq!((echo.sent, echo.received), (150_000, 149_990 - 1_500));
+    assert_eq!((echo.duplicates, echo.samples), (0, echo.received));
+    assert_eq!(bench.lost("echo reply without a request"), 0);
+}
+
+#[test]
+fn replies_count_even_where_the_round_trip_had_no_room() {
+    let mut bench = Bench::with(Limits {
+        echo_outstanding: 10,
+        ..Limits::default()
+    });
+    for sequence in 0..30 {
+        request(&mut bench, 0, sequence);
+    }
+    for sequence in 0..30 {
+        reply(&mut bench, 5, sequence);
+    }
+    assert_eq!(bench.lost("echo requests without their round trip"), 20);
+    bench.end(10);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received, echo.samples), (30, 30, 10));
+}
+
+#[test]
+fn program_that_never_counts_is_counted() {
+    let mut bench = Bench::new();
+    for at in 0..5 {
+        request(&mut bench, at * 100, 0);
+        reply(&mut bench, at * 100 + 1, 0);
+    }
+    bench.end(1_000);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received, echo.duplicates), (5, 5, 0));
+}
+
+#[test]
+fn pod_that_is_pinged_is_the_server() {
+    let mut bench = Bench::new();
+    bench
+        .see(echo(0, ToPod, false, 77, 1))
+        .see(echo(1, FromPod, true, 77, 1))
+        .end(2);
+    let echo = bench.echo();
+    assert_eq!((echo.role, echo.sent, echo.received), (Role::Server, 1, 1));
+}
+
+#[test]
+fn two_that_ping_each_other_with_one_identifier_are_two_runs() {
+    let mut bench = Bench::new();
+    request(&mut bench, 0, 1);
+    bench
+        .see(echo(1, ToPod, false, 77, 1))
+        .see(echo(2, FromPod, true, 77, 1))
+        .end(3);
+    let seen: Vec<(Role, u64, u64)> = runs(&mut bench)
+        .iter()
+        .map(|echo| (echo.role, echo.sent, echo.received))
+        .collect();
+    assert_eq!(seen, [(Role::Client, 1, 0), (Role::Server, 1, 1)]);
+}
+
+#[test]
+fn icmp_errors_are_counted_with_the_run_they_quote() {
+    let mut bench = Bench::new();
+    let about = flow(Protocol::Icmp, 77, 0);
+    for sequence in 1..=2 {
+        request(&mut bench, u64::from(sequence) * 1_000, sequence);
+        bench.see(icmp(
+            u64::from(sequence) * 1_000 + 1,
+            about,
+            3,
+            3,
+            None,
+            Some(sequence),
+        ));
+    }
+    // The same error again is no second one.
+    bench.see(icmp(2_002, about, 3, 3, None, Some(2)));
+    bench.end(3_000);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received, echo.errors), (2, 0, 2));
+    assert_eq!(
+        echo.last_error
+            .map(|error| (error.icmp_type, error.icmp_code)),
+        Some((3, 3))
+    );
+}
+
+#[test]
+fn reply_without_a_run_is_counted() {
+    let mut bench = Bench::new();
+    reply(&mut bench, 0, 1);
+    bench.end(1).silent();
+    assert_eq!(bench.lost("echo reply without a run"), 1);
+}
+
+#[test]
+fn full_table_tells_the_oldest_run_and_counts_it() {
+    let mut bench = Bench::with(Limits {
+        echo_runs: 1,
+        ..Limits::default()
+    });
+    request(&mut bench, 0, 1);
+    bench.see(echo(1, FromPod, false, 78, 1));
+    assert_eq!(bench.echo().id, 77);
+    assert_eq!(bench.lost("echo run table full"), 1);
+}

@@ -1,1 +1,469 @@
+use crate::correlate::testing::*;
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::dns::{DnsFault, Message, OpCode, RecordType, ResponseCode};
+use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::observation::Observation;
+use crate::model::settings::Limits;
 
+use RecordType::{A, AAAA, CNAME, NS, SOA};
+use ResponseCode::{NXDomain, NoError, ServFail};
+use Way::{FromPod, ToPod};
+
+const NAME: &str = "clusterip-nginx-ds.default.svc.cluster.local.";
+
+fn socket(port: u16) -> Flow {
+    flow(Protocol::Udp, port, 53)
+}
+
+fn asks(at: u64, port: u16, id: u16, qtype: RecordType) -> Observation {
+    dns(at, FromPod, socket(port), query(id, NAME, qtype))
+}
+
+fn answers(at: u64, port: u16, id: u16, qtype: RecordType) -> Observation {
+    dns(
+        at,
+        ToPod,
+        socket(port),
+        response(id, NAME, qtype, NoError, &[qtype]),
+    )
+}
+
+#[test]
+fn query_and_answer_are_one_exchange_told_at_the_answer() {
+    let mut bench = Bench::new();
+    bench.see(asks(1_000, 4_000, 7, A)).silent();
+    bench.see(dns(
+        1_003,
+        ToPod,
+        socket(4_000),
+        response(7, NAME, A, NoError, &[A]),
+    ));
+    let told = bench.told();
+    let expected = Exchange {
+        flow: socket(4_000),
+        role: Role::Client,
+        transport: Transport::Udp,
+        id: 7,
+        question: Some(question(NAME, A)),
+        asked: ms(1_000),
+        attempts: 1,
+        outcome: Outcome::Answered,
+        rcode: Some(NoError),
+        answers: vec![resource(NAME, A)],
+        authorities: Vec::new(),
+        latency: Some(milliseconds(3)),
+        late: false,
+        icmp: None,
+        fault: None,
+    };
+    let what = Happening::Exchange(Box::new(expected));
+    assert_eq!(
+        told,
+        [Correlated {
+            time: ms(1_000),
+            flow: socket(4_000),
+            role: Role::Client,
+            what
+        }]
+    );
+    bench.end(60_000).silent();
+    assert_eq!(bench.all_lost(), 0);
+}
+
+#[test]
+fn every_query_is_noted_when_it_is_seen() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(5_000, 4_000, 7, A));
+    let attempts: Vec<u32> = bench
+        .all()
+        .into_iter()
+        .map(|told| match told.what {
+            Happening::Asked(asked) => asked.attempt,
+            other => panic!("not a query: {other:?}"),
+        })
+        .collect();
+    assert_eq!(attempts, [1, 2]);
+}
+
+#[test]
+fn pod_that_is_asked_is_the_server() {
+    let mut bench = Bench::new();
+    let server = flow(Protocol::Udp, 53, 4_000);
+    bench.see(dns(0, ToPod, server, query(7, NAME, A)));
+    bench.see(dns(2, FromPod, server, response(7, NAME, A, NXDomain, &[])));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.role, exchange.outcome),
+        (Role::Server, Outcome::Nxdomain)
+    );
+}
+
+#[test]
+fn silence_is_a_timeout_six_seconds_after_the_last_attempt() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(5_000, 4_000, 7, A));
+    bench.at(10_999).silent();
+    bench.at(11_000);
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.outcome, exchange.attempts, exchange.asked),
+        (Outcome::Timeout, 2, ms(0))
+    );
+    assert_eq!(
+        (exchange.rcode, exchange.latency, exchange.late),
+        (None, None, false)
+    );
+    bench.end(100_000).silent();
+}
+
+#[test]
+fn answer_after_its_timeout_is_a_second_event_and_late() {
+    let mut bench = Bench::new();
+    bench.see(asks(0, 4_000, 7, A)).at(6_000);
+    assert_eq!(bench.exchange().outcome, Outcome::Timeout);
+    bench.see(answers(9_000, 4_000, 7, A));
+    let exchange = bench.exchange();
+    assert!(exchange.late);
+    assert_eq!(
+        (exchange.outcome, exchange.latency),
+        (Outcome::Answered, Some(milliseconds(9_000)))
+    );
+}
+
+#[test]
+fn timeout_is_told_before_an_answer_that_comes_later_even_without_ticks_between() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(answers(9_000, 4_000, 7, A));
+    let outcomes: Vec<bool> = bench
+        .told()
+        .into_iter()
+        .map(|told| match told.what {
+            Happening::Exchange(exchange) => exchange.late,
+            other => panic!("not an exchange: {other:?}"),
+        })
+        .collect();
+    assert_eq!(outcomes, [false, true]);
+}
+
+#[test]
+fn retry_after_five_seconds_takes_five_seconds() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(5_000, 4_000, 7, A))
+        .see(answers(5_001, 4_000, 7, A));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.attempts, exchange.latency),
+        (2, Some(milliseconds(5_001)))
+    );
+}
+
+#[test]
+fn glibc_retry_from_a_new_socket_is_an_attempt_of_the_same_exchange() {
+    // One of two parallel queries lost: glibc closes the socket after 5 s and asks both again from another.
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(0, 4_000, 8, AAAA))
+        .see(answers(2, 4_000, 7, A));
+    assert_eq!(bench.exchange().attempts, 1);
+    bench
+        .see(asks(5_005, 4_001, 7, A))
+        .see(answers(5_007, 4_001, 7, A));
+    assert_eq!(
+        bench.exchange().attempts,
+        1,
+        "the answered one is asked anew"
+    );
+    bench
+        .see(asks(5_008, 4_001, 8, AAAA))
+        .see(answers(5_010, 4_001, 8, AAAA));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.attempts, exchange.latency),
+        (2, Some(milliseconds(5_010)))
+    );
+    assert_eq!(exchange.flow, socket(4_000), "the first attempt's");
+    bench.end(60_000).silent();
+}
+
+#[test]
+fn answer_to_an_earlier_socket_still_finds_its_exchange() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(5_000, 4_001, 7, A))
+        .see(answers(5_500, 4_000, 7, A));
+    assert_eq!(bench.exchange().attempts, 2);
+    bench.see(answers(5_600, 4_001, 7, A)).silent();
+    assert_eq!(bench.lost("dns duplicate answer"), 1);
+}
+
+#[test]
+fn two_processes_with_the_same_identifier_are_two_exchanges() {
+    let mut bench = Bench::new();
+    bench.see(asks(0, 4_000, 1, A)).see(asks(10, 4_001, 1, A));
+    bench.see(answers(12, 4_001, 1, A));
+    assert_eq!(bench.exchange().latency, Some(milliseconds(2)));
+    bench.see(answers(13, 4_000, 1, A));
+    assert_eq!(bench.exchange().latency, Some(milliseconds(13)));
+}
+
+#[test]
+fn parallel_queries_of_one_socket_are_told_apart_by_their_question() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(0, 4_000, 7, AAAA))
+        .see(answers(1, 4_000, 7, AAAA));
+    assert_eq!(bench.exchange().question, Some(question(NAME, AAAA)));
+    bench.see(answers(2, 4_000, 7, A));
+    assert_eq!(bench.exchange().question, Some(question(NAME, A)));
+}
+
+#[test]
+fn second_answer_is_counted_and_not_told() {
+    let mut bench = Bench::new();
+    bench.see(asks(0, 4_000, 7, A)).see(answers(1, 4_000, 7, A));
+    bench.exchange();
+    bench
+        .see(answers(2, 4_000, 7, A))
+        .see(answers(3, 4_000, 7, A))
+        .silent();
+    assert_eq!(bench.lost("dns duplicate answer"), 2);
+}
+
+#[test]
+fn identifier_used_again_after_the_answer_is_a_new_exchange() {
+    let mut bench = Bench::new();
+    for start in [0, 100] {
+        bench
+            .see(asks(start, 4_000, 7, A))
+            .see(answers(start + 2, 4_000, 7, A));
+        let exchange = bench.exchange();
+        assert_eq!(
+            (exchange.attempts, exchange.latency),
+            (1, Some(milliseconds(2)))
+        );
+    }
+    assert_eq!(bench.all_lost(), 0);
+}
+
+#[test]
+fn answer_without_a_query_has_no_attempt_and_no_latency() {
+    let mut bench = Bench::new();
+    bench.see(answers(5, 4_000, 7, A));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.attempts, exchange.latency, exchange.asked),
+        (0, None, ms(5))
+    );
+    assert_eq!(
+        (exchange.role, exchange.outcome),
+        (Role::Client, Outcome::Answered)
+    );
+}
+
+#[test]
+fn answer_from_another_server_is_not_the_answer() {
+    let mut bench = Bench::new();
+    let other = Flow {
+        peer: ([10, 1, 235, 206], 53).into(),
+        ..socket(4_000)
+    };
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(dns(1, ToPod, other, response(7, NAME, A, NoError, &[A])));
+    assert_eq!(bench.exchange().attempts, 0);
+    bench.at(6_000);
+    assert_eq!(bench.exchange().outcome, Outcome::Timeout);
+}
+
+#[test]
+fn error_response_without_its_question_finds_the_query() {
+    let mut bench = Bench::new();
+    let bare = Message {
+        question: None,
+        ..response(7, NAME, A, ResponseCode::FormErr, &[])
+    };
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(dns(1, ToPod, socket(4_000), bare));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.outcome, exchange.question),
+        (Outcome::Formerr, Some(question(NAME, A)))
+    );
+}
+
+#[test]
+fn icmp_error_for_the_query_ends_the_exchange_at_once() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(0, 4_001, 8, A))
+        .see(unreachable(1, socket(4_001)));
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.outcome, exchange.id, exchange.rcode),
+        (Outcome::IcmpError, 8, None)
+    );
+    let icmp = exchange.icmp.expect("the error");
+    assert_eq!((icmp.icmp_type, icmp.icmp_code), (3, 3));
+    // The other is still open.
+    bench.see(answers(2, 4_000, 7, A));
+    assert_eq!(bench.exchange().id, 7);
+}
+
+#[test]
+fn each_icmp_error_ends_one_of_the_parallel_queries() {
+    let mut bench = Bench::new();
+    bench.see(asks(0, 4_000, 9, A)).see(asks(1, 4_000, 8, AAAA));
+    bench.see(unreachable(2, socket(4_000)));
+    assert_eq!(bench.exchange().id, 9, "the older");
+    bench.see(unreachable(3, socket(4_000)));
+    assert_eq!(bench.exchange().id, 8);
+}
+
+#[test]
+fn icmp_error_from_the_server_pod_tells_the_servers_exchange() {
+    let mut bench = Bench::new();
+    let server = flow(Protocol::Udp, 53, 4_000);
+    bench.see(dns(0, ToPod, server, query(7, NAME, A)));
+    // The pod itself says that nobody listens: the quoted packet is the client's.
+    let client = Flow {
+        pod: server.peer,
+        peer: server.pod,
+        ..server
+    };
+    let mut error = unreachable(1, client);
+    error.way = FromPod;
+    error.flow = Flow {
+        protocol: Protocol::Icmp,
+        ..server
+    };
+    bench.see(error);
+    let exchange = bench.exchange();
+    assert_eq!(
+        (exchange.outcome, exchange.role),
+        (Outcome::IcmpError, Role::Server)
+    );
+}
+
+#[test]
+fn end_of_input_decides_only_what_was_silent_for_long_enough() {
+    let mut bench = Bench::new();
+    bench
+        .see(asks(0, 4_000, 7, A))
+        .see(asks(1_000, 4_001, 8, A))
+        .end(6_500);
+    assert_eq!(bench.exchange().id, 7);
+    assert_eq!(bench.lost("dns undecided at the end"), 1);
+}
+
+#[test]
+fn full_table_gives_up_the_oldest_and_counts_it() {
+    let mut bench = Bench::with(Limits {
+        exchanges: 2,
+        ..Limits::default()
+    });
+    for id in 1..=3 {
+        bench.see(asks(u64::from(id), 4_000, id, A));
+    }
+    assert_eq!(bench.lost("dns exchange table full"), 1);
+    bench.see(answers(10, 4_000, 3, A));
+    assert_eq!(bench.exchange().attempts, 1);
+    bench.see(answers(11, 4_000, 1, A));
+    assert_eq!(bench.exchange().attempts, 0, "its query was given up");
+}
+
+fn outcome_of(message: Message) -> Outcome {
+    let mut bench = Bench::new();
+    let question = message.question.clone().expect("a question");
+    bench.see(dns(
+        0,
+        FromPod,
+        socket(4_000),
+        query(message.id, question.name.as_str(), question.qtype),
+    ));
+    bench.see(dns(1, ToPod, socket(4_000), message));
+    bench.exchange().outcome
+}
+
+#[test]
+fn outcome_follows_the_response_code() {
+    let codes = [
+        (NXDomain, Outcome::Nxdomain),
+        (ServFail, Outcome::Servfail),
+        (ResponseCode::Refused, Outcome::Refused),
+        (ResponseCode::FormErr, Outcome::Formerr),
+        (ResponseCode::NotImp, Outcome::Other),
+        (ResponseCode::BADVERS, Outcome::Other),
+    ];
+    for (rcode, outcome) in codes {
+        assert_eq!(
+            outcome_of(response(7, NAME, A, rcode, &[])),
+            outcome,
+            "{rcode:?}"
+        );
+    }
+}
+
+#[test]
+fn nodata_is_noerror_without_a_record_of_the_type() {
+    let with_authority = |answers: &[RecordType], authority| {
+        let mut message = response(7, NAME, A, NoError, answers);
+        message.authorities = vec![resource("cluster.local.", authority)];
+        outcome_of(message)
+    };
+    assert_eq!(
+        outcome_of(response(7, NAME, AAAA, NoError, &[])),
+        Outcome::Nodata
+    );
+    assert_eq!(with_authority(&[], SOA), Outcome::Nodata);
+    assert_eq!(
+        with_authority(&[CNAME], SOA),
+        Outcome::Nodata,
+        "the chain leads to a name without the type"
+    );
+    assert_eq!(with_authority(&[CNAME, A], NS), Outcome::Answered);
+    assert_eq!(
+        outcome_of(response(7, NAME, CNAME, NoError, &[CNAME])),
+        Outcome::Answered
+    );
+    assert_eq!(
+        outcome_of(response(7, NAME, RecordType::ANY, NoError, &[A])),
+        Outcome::Answered
+    );
+    assert_eq!(with_authority(&[], NS), Outcome::Other, "a referral");
+}
+
+#[test]
+fn what_was_not_read_is_not_said_to_be_missing() {
+    let mut message = response(7, NAME, A, NoError, &[CNAME]);
+    message.answer_count = 2;
+    message.fault = Some(DnsFault::CutShort);
+    assert_eq!(outcome_of(message), Outcome::Answered);
+}
+
+#[test]
+fn truncated_answer_is_an_outcome_of_its_own() {
+    let mut message = response(7, NAME, A, NoError, &[]);
+    message.truncated = true;
+    assert_eq!(outcome_of(message), Outcome::Truncated);
+}
+
+#[test]
+fn update_that_succeeds_is_not_nodata() {
+    let mut message = response(7, NAME, SOA, NoError, &[]);
+    message.opcode = OpCode::Update;
+    assert_eq!(outcome_of(message), Outcome::Answered);
+}

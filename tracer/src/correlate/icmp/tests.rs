@@ -1,1 +1,75 @@
+use crate::correlate::testing::*;
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::observation::What;
 
+use Way::FromPod;
+
+fn only_error(bench: &mut Bench) -> Correlated {
+    let mut told = bench.told();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(matches!(told[0].what, Happening::IcmpError(_)), "{told:#?}");
+    told.remove(0)
+}
+
+#[test]
+fn error_about_nothing_known_is_told_with_whoever_sent_it() {
+    for protocol in [
+        Protocol::Udp,
+        Protocol::Tcp,
+        Protocol::Icmp,
+        Protocol::Other(132),
+    ] {
+        let mut bench = Bench::new();
+        let about = flow(protocol, 40_000, 53);
+        bench.see(icmp(5, about, 3, 1, None, None));
+        let told = only_error(&mut bench);
+        assert_eq!((told.time, told.role), (ms(5), Role::Client));
+        assert_eq!(told.flow.peer.ip().to_string(), "192.168.2.33");
+    }
+}
+
+#[test]
+fn packet_too_big_ends_no_connection_and_is_told_with_the_flow() {
+    let mut bench = Bench::new();
+    let web = flow(Protocol::Tcp, 40_000, 80);
+    bench.see(tcp(0, FromPod, web, "S", 100, 0));
+    bench.see(icmp(1, web, 3, 4, Some(1300), None));
+    let told = only_error(&mut bench);
+    assert_eq!(told.flow, web);
+    let Happening::IcmpError(error) = told.what else {
+        panic!("checked above")
+    };
+    assert_eq!(error.mtu, Some(1300));
+}
+
+#[test]
+fn error_about_an_established_connection_is_told_with_the_flow() {
+    let mut bench = Bench::new();
+    let web = flow(Protocol::Tcp, 40_000, 80);
+    bench
+        .see(tcp(0, FromPod, web, "S", 100, 0))
+        .see(tcp(1, Way::ToPod, web, "SA", 500, 101));
+    bench.told();
+    bench.see(icmp(2, web, 11, 0, None, None));
+    assert_eq!(only_error(&mut bench).flow, web);
+}
+
+#[test]
+fn error_that_the_pod_sends_about_an_answer_is_told_for_itself() {
+    // The client gave up and closed its port; then the answer came.
+    let mut bench = Bench::new();
+    let socket = flow(Protocol::Udp, 40_000, 53);
+    let mut error = unreachable(9_000, socket);
+    error.way = FromPod;
+    error.flow = Flow {
+        protocol: Protocol::Icmp,
+        ..socket
+    };
+    if let What::IcmpError(error) = &mut error.what {
+        std::mem::swap(&mut error.about.src, &mut error.about.dst);
+    }
+    bench.see(error);
+    let told = only_error(&mut bench);
+    assert_eq!((told.role, told.flow.peer), (Role::Server, socket.peer));
+}

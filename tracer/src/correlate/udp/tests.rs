@@ -1,1 +1,143 @@
+use crate::correlate::testing::*;
+use crate::model::connection::UdpState;
+use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::observation::{Observation, What};
+use crate::model::settings::Limits;
 
+use Way::{FromPod, ToPod};
+
+fn syslog() -> Flow {
+    flow(Protocol::Udp, 40_000, 514)
+}
+
+fn datagram(at: u64, way: Way) -> Observation {
+    packet(at, way, syslog(), What::Other)
+}
+
+#[test]
+fn first_packet_opens_the_flow() {
+    let mut bench = Bench::new();
+    bench.see(datagram(0, FromPod)).see(datagram(1, FromPod));
+    let open = bench.udp();
+    assert_eq!(
+        (open.state, open.role, open.totals),
+        (UdpState::Open, Role::Client, totals(1, 0))
+    );
+}
+
+#[test]
+fn silence_is_told_after_six_seconds_once() {
+    let mut bench = Bench::new();
+    bench
+        .see(datagram(0, FromPod))
+        .see(datagram(3_000, FromPod));
+    bench.udp();
+    bench.at(5_999).silent();
+    bench.at(6_000);
+    let unanswered = bench.udp();
+    assert_eq!(
+        (unanswered.state, unanswered.totals),
+        (UdpState::Unanswered, totals(2, 0))
+    );
+    bench.at(200_000).silent();
+}
+
+#[test]
+fn answered_flow_is_closed_when_idle_and_nothing_before() {
+    let mut bench = Bench::new();
+    bench.see(datagram(0, ToPod)).see(datagram(10, FromPod));
+    assert_eq!(bench.udp().role, Role::Server);
+    bench.at(300_009).silent();
+    bench.at(300_010);
+    let closed = bench.udp();
+    assert_eq!(
+        (closed.state, closed.totals),
+        (UdpState::Closed, totals(1, 1))
+    );
+    bench.end(600_000).silent();
+}
+
+#[test]
+fn answer_that_only_the_kernel_counted_is_an_answer() {
+    let mut bench = Bench::new();
+    bench.see(counted(datagram(0, FromPod), 1, 0));
+    bench.udp();
+    // The sweep before the reply is too old to tell silence by.
+    bench.sweep(1_000, syslog(), 0, 1, 0).at(7_000).silent();
+    bench.sweep(8_000, syslog(), 6_500, 2, 1).silent();
+    bench.at(306_499).silent();
+    bench.at(306_500);
+    assert_eq!(bench.udp().totals, totals(2, 1));
+}
+
+#[test]
+fn silence_that_a_sweep_confirms_is_told_at_the_sweep() {
+    let mut bench = Bench::new();
+    bench.see(counted(datagram(0, FromPod), 1, 0));
+    bench.udp();
+    bench.sweep(6_100, syslog(), 0, 1, 0);
+    assert_eq!(bench.udp().state, UdpState::Unanswered);
+}
+
+#[test]
+fn icmp_error_is_told_once_and_silence_not_on_top() {
+    let mut bench = Bench::new();
+    bench.see(datagram(0, FromPod));
+    bench.udp();
+    bench
+        .see(unreachable(1, syslog()))
+        .see(datagram(2, FromPod))
+        .see(unreachable(3, syslog()));
+    let failed = bench.udp();
+    assert_eq!(failed.state, UdpState::IcmpError);
+    assert_eq!(failed.icmp.map(|icmp| icmp.icmp_code), Some(3));
+    bench.at(10_000).silent();
+}
+
+#[test]
+fn end_of_input_tells_totals_so_far() {
+    let mut bench = Bench::new();
+    bench
+        .see(datagram(0, FromPod))
+        .see(datagram(1, ToPod))
+        .end(2);
+    let told = bench.told();
+    assert_eq!(told.len(), 2);
+    let mut bench = Bench::new();
+    bench.see(datagram(0, FromPod)).at(6_000);
+    bench.told();
+    bench.end(7_000);
+    assert_eq!(bench.udp().state, UdpState::Unanswered);
+}
+
+#[test]
+fn full_table_gives_up_the_oldest_and_counts_it() {
+    let mut bench = Bench::with(Limits {
+        udp_flows: 2,
+        ..Limits::default()
+    });
+    for port in 1..=3 {
+        bench.see(packet(
+            0,
+            FromPod,
+            flow(Protocol::Udp, port, 514),
+            What::Other,
+        ));
+    }
+    assert_eq!(bench.lost("udp flow table full"), 1);
+}
+
+#[test]
+fn other_protocols_are_no_udp_flows() {
+    let mut bench = Bench::new();
+    bench
+        .see(packet(
+            0,
+            FromPod,
+            flow(Protocol::Other(132), 0, 0),
+            What::Other,
+        ))
+        .end(1)
+        .silent();
+    assert_eq!(bench.all_lost(), 0);
+}
