@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::inventory::{Inventory, Pod, Service};
-use super::network::UPSTREAM;
+use super::network::{UPSTREAM, have_ipv6};
 use super::process::{Place, Process, wait_listening};
 use super::shell::{command, run};
 
@@ -69,7 +69,7 @@ fn configuration_file(directory: &Path) -> PathBuf {
 
 fn configuration(pod: &Pod, directory: &Path) -> String {
     let mut listen = format!("127.0.0.1@53, {}@53", pod.ipv4);
-    if let Some(ipv6) = pod.ipv6 {
+    if let (Some(ipv6), true) = (pod.ipv6, have_ipv6()) {
         let _ = write!(listen, ", \"{ipv6}@53\"");
     }
     let directory = directory.display();
@@ -299,4 +299,35 @@ fn srv(service: &Service, name: &str, targets: &[String]) -> Vec<Record> {
         }
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_reversed_digit_by_digit() {
+        // The example of RFC 3596, section 2.5.
+        let ip = "4321:0:1:2:3:4:567:89ab".parse().expect("an address");
+        assert_eq!(
+            reverse_name(ip),
+            "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4.ip6.arpa."
+        );
+    }
+
+    #[test]
+    fn a_headless_service_without_a_ready_endpoint_has_no_name() {
+        let inventory = Inventory::scenario_with_near_misses().expect("it parses");
+        let (forward, _) = records(&inventory);
+        assert!(
+            !forward
+                .iter()
+                .any(|record| record.owner.contains("headless-not-ready"))
+        );
+        assert!(
+            forward
+                .iter()
+                .any(|record| record.owner.contains("no-endpoints"))
+        );
+    }
 }

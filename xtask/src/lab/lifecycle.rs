@@ -1,7 +1,6 @@
-//! Raising a lab, changing it while it runs, and taking it down without a trace.
+//! Raising a lab, running programs in it, and taking it down without a trace. `change` has what happens between.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -9,14 +8,14 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::inventory::{Inventory, Node, Pod, Program};
+use super::inventory::{Inventory, Node};
 use super::paths::{Paths, host_interface, netns_file};
 use super::process::Place;
 use super::proxy::{self, ProxyMode};
 use super::state::{State, replace};
-use super::{cgroup, dns, network, pod, shell, upstream};
+use super::{cgroup, network, pod, shell, upstream};
 
 /// Which lab to raise.
 #[derive(Clone, Debug)]
@@ -29,29 +28,12 @@ pub struct Options {
     pub inventory: Inventory,
 }
 
-/// A pod that no inventory file knows.
-#[derive(Clone, Debug)]
-pub struct NewPod {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// The node that it runs on.
-    pub node: String,
-    /// Its address, of the node's pod range.
-    pub ipv4: Ipv4Addr,
-    /// Its IPv6 address.
-    pub ipv6: Option<Ipv6Addr>,
-}
-
 /// A lab that runs.
 #[derive(Debug)]
 pub struct Lab {
-    paths: Paths,
-    inventory: Inventory,
-    state: State,
+    pub(super) paths: Paths,
+    pub(super) inventory: Inventory,
+    pub(super) state: State,
 }
 
 /// A lab that is taken down when it is dropped: for tests.
@@ -62,10 +44,7 @@ impl Lab {
     /// Raises the lab. One that runs already as wished is left alone; leftovers of an interrupted run are cleared first; a
     /// failure leaves nothing behind.
     pub fn up(options: Options) -> Result<Lab> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "the lab needs root, for network namespaces and cgroups"
-        );
+        require_root()?;
         let paths = Paths::new(&options.name)?;
         let _lock = lock(&paths)?;
         if let Ok(running) = Lab::load(&options.name)
@@ -112,10 +91,7 @@ impl Lab {
     /// Takes the lab of that name down. Says whether there was anything.
     pub fn down(name: &str) -> Result<bool> {
         let paths = Paths::new(name)?;
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "the lab needs root, for network namespaces and cgroups"
-        );
+        require_root()?;
         let _lock = lock(&paths)?;
         clear(&paths)
     }
@@ -206,6 +182,7 @@ impl Lab {
     /// A command that runs in a pod: its network, its files in /etc, its cgroup.
     pub fn exec(&self, pod: &str, argv: &[&str]) -> Result<Command> {
         ensure!(!argv.is_empty(), "nothing to run");
+        require_root()?;
         let pod = self.inventory.pod(pod)?;
         let name = pod.full_name();
         let pause = self.state.pause(&name).filter(|pause| pause.alive());
@@ -226,6 +203,7 @@ impl Lab {
     /// A command that runs in a node's network and sees the machine's own /sys, /proc and files.
     pub fn exec_node(&self, node: &str, argv: &[&str]) -> Result<Command> {
         ensure!(!argv.is_empty(), "nothing to run");
+        require_root()?;
         let mut command = shell::command("nsenter");
         command
             .arg(format!("--net={}", self.node_netns(node)?.display()))
@@ -247,131 +225,12 @@ impl Lab {
         command
     }
 
-    /// Replaces Services and endpoints, as kube-proxy and CoreDNS follow the API. Nodes and pods stay what they are.
-    pub fn apply(&mut self, inventory: Inventory) -> Result<()> {
-        let _lock = lock(&self.paths)?;
-        let names = |inventory: &Inventory| {
-            inventory
-                .pods
-                .iter()
-                .map(Pod::full_name)
-                .collect::<Vec<_>>()
-        };
-        ensure!(
-            names(&inventory) == names(&self.inventory)
-                && inventory.nodes.len() == self.inventory.nodes.len(),
-            "only Services and endpoints can change in a running lab"
-        );
-        for node in &inventory.nodes {
-            translate(&self.paths, self.state.proxy_mode, &inventory, node)?;
-        }
-        self.state.serial = unix_time().max(self.state.serial + 1);
-        for server in inventory
-            .pods
-            .iter()
-            .filter(|pod| pod.program == Program::Dns)
-        {
-            dns::reload(
-                &inventory,
-                self.state.serial,
-                &self.paths.pod_directory(server),
-            )?;
-        }
-        self.inventory = inventory;
-        self.write_inventory()?;
-        self.publish(&self.inventory)?;
-        self.state.save(&self.paths)
-    }
-
-    /// Adds a pod that sleeps. `published` says whether the inventory file shall know it: the API often lags.
-    pub fn add_pod(&mut self, new: &NewPod, published: bool) -> Result<()> {
-        let _lock = lock(&self.paths)?;
-        let mut objects = self.inventory.objects().to_vec();
-        objects.push(object(new, self.inventory.node(&new.node)?));
-        let inventory = Inventory::from_objects(objects)?;
-        let full_name = format!("{}/{}", new.namespace, new.name);
-        for pod in &self.inventory.pods {
-            let same = [
-                pod.full_name() == full_name,
-                pod.uid == new.uid,
-                pod.ipv4 == new.ipv4,
-            ];
-            ensure!(
-                !same.contains(&true),
-                "the pod {} has that name, UID or address already",
-                pod.full_name()
-            );
-        }
-        let pod = inventory.pod(&full_name)?.clone();
-        let netns = self.paths.pod_netns(&pod);
-        self.state.netns.push(netns.clone());
-        self.state.save(&self.paths)?;
-        network::create(&netns)?;
-        let made = pod::start(&self.paths, &inventory, &self.state, &pod);
-        match made {
-            Ok(pause) => self.state.processes.push(pause),
-            Err(error) => {
-                pod::remove(&self.paths, &self.state, &pod)?;
-                return Err(error);
-            }
-        }
-        self.inventory = inventory;
-        self.state.save(&self.paths)?;
-        self.write_inventory()?;
-        if published {
-            self.publish(&self.inventory)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Deletes a pod: its processes, its link, its place in the inventory.
-    pub fn remove_pod(&mut self, name: &str) -> Result<()> {
-        let _lock = lock(&self.paths)?;
-        let pod = self.inventory.pod(name)?.clone();
-        pod::remove(&self.paths, &self.state, &pod)?;
-        let full_name = pod.full_name();
-        let others = self
-            .inventory
-            .objects()
-            .iter()
-            .filter(|object| object["metadata"]["uid"] != pod.uid.as_str());
-        self.inventory = Inventory::from_objects(others.cloned().collect())?;
-        self.state
-            .netns
-            .retain(|netns| *netns != self.paths.pod_netns(&pod));
-        self.state
-            .processes
-            .retain(|process| process.pod.as_deref() != Some(&full_name));
-        self.state.save(&self.paths)?;
-        self.write_inventory()?;
-        self.publish(&self.inventory)
-    }
-
-    /// Stops the DNS server without closing its sockets (queries are taken and never answered), or lets it go on.
-    pub fn silence_dns(&self, silent: bool) -> Result<()> {
-        let server = self
-            .state
-            .processes
-            .iter()
-            .find(|process| process.what == "knotd" && process.alive());
-        let server = server.context("the DNS server does not run")?;
-        let pid =
-            rustix::process::Pid::from_raw(i32::try_from(server.pid)?).context("no process id")?;
-        let signal = if silent {
-            rustix::process::Signal::STOP
-        } else {
-            rustix::process::Signal::CONT
-        };
-        rustix::process::kill_process(pid, signal).context("cannot signal the DNS server")
-    }
-
     /// Writes what the tracer is told. `inventory` may differ from what the lab is.
     pub fn publish(&self, inventory: &Inventory) -> Result<()> {
         replace(&self.paths.inventory(), &inventory.to_yaml()?)
     }
 
-    fn write_inventory(&self) -> Result<()> {
+    pub(super) fn write_inventory(&self) -> Result<()> {
         replace(
             &own_inventory(&self.paths),
             &serde_json::to_string(self.inventory.objects())?,
@@ -409,13 +268,21 @@ impl Drop for TemporaryLab {
     }
 }
 
+fn require_root() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "the lab needs root, for network namespaces and cgroups"
+    );
+    Ok(())
+}
+
 /// What the lab itself is built from, which the tracer need not be told.
 fn own_inventory(paths: &Paths) -> PathBuf {
     paths.directory().join("objects.json")
 }
 
 /// Held while a lab is made, changed or removed.
-fn lock(paths: &Paths) -> Result<File> {
+pub(super) fn lock(paths: &Paths) -> Result<File> {
     let path = paths.lock();
     loop {
         let file =
@@ -451,7 +318,12 @@ fn clear(paths: &Paths) -> Result<bool> {
     Ok(true)
 }
 
-fn translate(paths: &Paths, mode: ProxyMode, inventory: &Inventory, node: &Node) -> Result<()> {
+pub(super) fn translate(
+    paths: &Paths,
+    mode: ProxyMode,
+    inventory: &Inventory,
+    node: &Node,
+) -> Result<()> {
     let rules = proxy::rules(mode, inventory);
     let file = paths.directory().join("kube-proxy.nft");
     replace(&file, &rules)?;
@@ -461,26 +333,9 @@ fn translate(paths: &Paths, mode: ProxyMode, inventory: &Inventory, node: &Node)
     )
 }
 
-fn unix_time() -> u32 {
+pub(super) fn unix_time() -> u32 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
-}
-
-/// The pod as the API would show it.
-fn object(new: &NewPod, node: &Node) -> Value {
-    let mut ips = vec![json!({ "ip": new.ipv4 })];
-    ips.extend(new.ipv6.map(|ip| json!({ "ip": ip })));
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "namespace": new.namespace, "name": new.name, "uid": new.uid, "labels": { "run": new.name } },
-        "spec": {
-            "containers": [{ "name": new.name, "image": "docker.io/library/ubuntu:22.04" }],
-            "dnsPolicy": "ClusterFirst",
-            "nodeName": new.node,
-        },
-        "status": { "phase": "Running", "hostIP": node.ipv4, "podIP": new.ipv4, "podIPs": ips, "qosClass": "BestEffort" },
-    })
 }

@@ -12,6 +12,7 @@
 //! Where to start: [`Lab::up`], [`Lab::exec`], [`Lab::down`]; [`inventory`] is the only input.
 
 mod cgroup;
+mod change;
 pub mod check;
 pub mod cli;
 mod dns;
@@ -28,8 +29,9 @@ mod status;
 mod upstream;
 mod web;
 
+pub use change::NewPod;
 pub use inventory::Inventory;
-pub use lifecycle::{Lab, NewPod, Options, TemporaryLab};
+pub use lifecycle::{Lab, Options, TemporaryLab};
 pub use proxy::ProxyMode;
 
 /// The name of the lab that a user raises without saying another.

@@ -39,7 +39,7 @@ ip link set lo up
 ";
 
 /// Whether this kernel has IPv6; the lab does without where it has not.
-fn have_ipv6() -> bool {
+pub(super) fn have_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
 

@@ -162,3 +162,20 @@ fn hosts(pod: &Pod) -> String {
         pod.ipv4, pod.name
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolver_is_the_clusters_or_the_nodes_as_the_dns_policy_says() {
+        let inventory = Inventory::scenario().expect("it parses");
+        let of =
+            |name: &str| resolv_conf(inventory.pod(name).expect("a pod"), inventory.cluster_dns());
+        assert_eq!(
+            of("myns/apache-ds-myns-9785z"),
+            "search myns.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.152.183.10\noptions ndots:5\n"
+        );
+        assert_eq!(of("coredns-6f5f9b5d74-pf4ld"), "nameserver 192.168.2.53\n");
+    }
+}

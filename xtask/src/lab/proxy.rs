@@ -258,3 +258,38 @@ fn set(elements: impl Iterator<Item = impl ToString>) -> String {
             .join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nftables_mode_rejects_what_no_rule_translates() {
+        let inventory = Inventory::scenario().expect("it parses");
+        let iptables = rules(ProxyMode::Iptables, &inventory);
+        let nftables = rules(ProxyMode::Nftables, &inventory);
+        assert!(!iptables.contains("cluster-ips-check"), "{iptables}");
+        for rule in [
+            "ip daddr { 10.152.183.1, 10.152.183.10, 10.152.183.115, 10.152.183.117 } reject",
+            "ip daddr { 10.152.183.0/24 } drop",
+        ] {
+            assert!(nftables.contains(rule), "{nftables}");
+        }
+    }
+
+    #[test]
+    fn a_port_without_ready_endpoints_is_rejected_in_both_modes() {
+        let inventory = Inventory::scenario_with_near_misses().expect("it parses");
+        for mode in [ProxyMode::Iptables, ProxyMode::Nftables] {
+            let rules = rules(mode, &inventory);
+            assert!(
+                rules.contains("10.152.183.20 . tcp . 80 : goto reject-chain"),
+                "{rules}"
+            );
+            assert!(
+                rules.contains("10.152.183.117 . tcp . 80 : goto service-default/"),
+                "{rules}"
+            );
+        }
+    }
+}

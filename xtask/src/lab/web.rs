@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::network::have_ipv6;
 use super::process::{Place, Process, wait_listening};
 
 /// Starts one that answers `body` on each of the ports.
@@ -38,10 +39,10 @@ fn configuration(ports: &[u16], body: &str, directory: &Path) -> String {
     let directory = directory.display();
     let mut listen = String::new();
     for port in ports {
-        let _ = writeln!(
-            listen,
-            "        listen {port};\n        listen [::]:{port};"
-        );
+        let _ = writeln!(listen, "        listen {port};");
+        if have_ipv6() {
+            let _ = writeln!(listen, "        listen [::]:{port};");
+        }
     }
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
