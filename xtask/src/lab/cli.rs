@@ -1,7 +1,7 @@
 //! `cargo xtask lab`: arguments and what each of them calls.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -152,12 +152,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             } else {
                 lab.exec(&target, &argv)?
             };
-            let status = command.status().context("cannot enter the namespace")?;
-            // As a shell reports it: 128 and the signal that ended it.
-            let code = status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)));
+            // Becomes the command, so that signals, terminal and exit code are its own.
+            return Err(command.exec()).context("cannot enter the namespace");
         }
         Command::RunPod {
             node,

@@ -93,7 +93,9 @@ impl Lab {
         let paths = Paths::new(name)?;
         require_root()?;
         let _lock = lock(&paths)?;
-        clear(&paths)
+        let was_up = clear(&paths)?;
+        let _ = fs::remove_file(paths.lock());
+        Ok(was_up)
     }
 
     /// From now on it is taken down when it is dropped.
@@ -314,7 +316,6 @@ fn clear(paths: &Paths) -> Result<bool> {
     cgroup::remove(&state.cgroup)?;
     fs::remove_dir_all(&directory)
         .with_context(|| format!("cannot remove {}", directory.display()))?;
-    let _ = fs::remove_file(paths.lock());
     Ok(true)
 }
 
