@@ -86,3 +86,32 @@ impl Netns {
         ));
     }
 }
+
+/// Puts a frame on the wire as it is.
+pub fn send_frame(netns: &Netns, interface: &str, frame: &[u8]) {
+    netns.enter(|| {
+        let protocol = u16::to_be(libc::ETH_P_ALL as u16);
+        // SAFETY: plain system calls with arguments of this frame; the socket is closed before it returns.
+        unsafe {
+            let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+            assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+            let name = std::ffi::CString::new(interface).expect("a name");
+            let mut to: libc::sockaddr_ll = std::mem::zeroed();
+            to.sll_family = libc::AF_PACKET as u16;
+            to.sll_protocol = protocol;
+            to.sll_ifindex = libc::if_nametoindex(name.as_ptr()).cast_signed();
+            let length = size_of::<libc::sockaddr_ll>() as u32;
+            let sent = libc::sendto(
+                socket,
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const to).cast(),
+                length,
+            );
+            let error = std::io::Error::last_os_error();
+            libc::close(socket);
+            assert_eq!(usize::try_from(sent).ok(), Some(frame.len()), "{error}");
+        }
+    });
+}

@@ -1,0 +1,386 @@
+//! Which interfaces are traced when, and what is left behind.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aya::programs::tc::TcAttachType;
+use aya::programs::{SchedClassifier, loaded_programs};
+use tracer::capture::{Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
+
+use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
+use crate::netns::{Netns, may_run};
+
+/// Classic BPF of one instruction for tc's bpf classifier: returns -1 ("next") or 2 ("drop").
+const CONTINUE: &str = "1,6 0 0 4294967295";
+const DROP: &str = "1,6 0 0 2";
+
+fn attached(live: &Live, name: &str) -> bool {
+    live.events
+        .iter()
+        .any(|event| matches!(event, InterfaceEvent::Attached(link) if link.name == name))
+}
+
+fn by(hook: HookChoice) -> Options {
+    Options {
+        hook,
+        ..Options::default()
+    }
+}
+
+/// What tc shows of both hooks.
+fn filters(node: &Netns, interface: &str) -> String {
+    node.sh(&format!(
+        "tc filter show dev {interface} ingress; tc filter show dev {interface} egress"
+    ))
+}
+
+/// The programs that TCX has on both hooks.
+fn tcx_programs(node: &Netns, interface: &str) -> Vec<u32> {
+    node.enter(|| {
+        [TcAttachType::Ingress, TcAttachType::Egress]
+            .into_iter()
+            .flat_map(|direction| {
+                SchedClassifier::query_tcx(interface, direction)
+                    .expect("TCX answers")
+                    .1
+            })
+            .map(|program| program.id())
+            .collect()
+    })
+}
+
+/// The programs of clsact filters, as tc prints them ("... id 17 ...").
+fn clsact_programs(node: &Netns, interface: &str) -> Vec<u32> {
+    let shown = filters(node, interface);
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    words
+        .windows(2)
+        .filter(|pair| pair[0] == "id")
+        .filter_map(|pair| pair[1].parse().ok())
+        .collect()
+}
+
+fn assert_unloaded(programs: &[u32]) {
+    // The kernel frees a program some time after its last user is gone.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left: Vec<u32> = loaded_programs()
+            .filter_map(Result::ok)
+            .map(|info| info.id())
+            .filter(|id| programs.contains(id))
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "programs {left:?} are still loaded"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod, other) = (Netns::new(), Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    node.sh(&format!(
+        "ip link add uplink type veth peer name eth0 netns {} && ip addr add 192.168.2.33/24 dev uplink
+         ip link add here type veth peer name there && ip link set uplink up",
+        other.path()
+    ));
+    let live = Live::start(&node, Options::default());
+    let traced: Vec<String> = live
+        .capture
+        .interfaces()
+        .into_iter()
+        .map(|status| status.link.name)
+        .collect();
+    assert_eq!(traced, ["pod1"]);
+    live.stop();
+}
+
+#[test]
+fn the_first_query_of_every_new_pod_is_recorded() {
+    if !may_run() {
+        return;
+    }
+    let node = Netns::new();
+    let mut live = Live::start(&node, Options::default());
+    let mut pods = Vec::new();
+    for number in 1..=20 {
+        let pod = Netns::new();
+        node.add_pod(&pod, &format!("pod{number}"), number);
+        let client = udp_socket(&pod, "0.0.0.0:0");
+        client
+            .send_to(format!("first of {number}").as_bytes(), (GATEWAY, 53))
+            .expect("sends");
+        pods.push(pod);
+    }
+    live.wait("record of every pod's query", |live| {
+        (1..=20).all(|number| {
+            let payload = format!("first of {number}");
+            live.records
+                .iter()
+                .any(|record| udp_payload(record) == payload.as_bytes())
+        })
+    });
+    live.stop();
+}
+
+#[test]
+fn a_vanished_interface_is_told_with_its_totals_and_a_renamed_one_with_its_name() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let mut live = Live::start(&node, Options::default());
+    node.sh("ip link set pod1 down; ip link set pod1 name renamed; ip link set renamed up");
+    live.wait("new name", |live| attached(live, "renamed"));
+    udp_socket(&pod, "0.0.0.0:0");
+    pod.sh("ip link del eth0");
+    live.wait("end", |live| {
+        live.events
+            .iter()
+            .any(|event| matches!(event, InterfaceEvent::Gone { name, .. } if name == "renamed"))
+    });
+    assert!(live.capture.interfaces().is_empty());
+    assert!(
+        !live
+            .events
+            .iter()
+            .any(|event| matches!(event, InterfaceEvent::Failed { .. })),
+        "{:?}",
+        live.events
+    );
+    live.stop();
+}
+
+#[test]
+fn an_interface_that_gets_a_node_address_is_let_go() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "veth1", 1);
+    let mut live = Live::start(&node, Options::default());
+    live.wait("interface", |live| attached(live, "veth1"));
+    node.sh("ip addr add 192.168.2.33/24 dev veth1");
+    live.wait("end", |live| {
+        live.events
+            .iter()
+            .any(|event| matches!(event, InterfaceEvent::Gone { .. }))
+    });
+    assert!(tcx_programs(&node, "veth1").is_empty());
+    live.stop();
+}
+
+#[test]
+fn a_clean_exit_leaves_nothing_behind_with_tcx() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let live = Live::start(&node, by(HookChoice::Tcx));
+    let programs = tcx_programs(&node, "pod1");
+    assert_eq!(programs.len(), 2);
+    live.stop();
+    assert!(tcx_programs(&node, "pod1").is_empty());
+    assert_unloaded(&programs);
+}
+
+#[test]
+fn a_clean_exit_leaves_nothing_behind_with_clsact() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    // Somebody else's qdisc and filter: they were there before and must be there after, unchanged.
+    node.sh(&format!("tc qdisc add dev pod1 clsact && tc filter add dev pod1 ingress prio 7 bpf da bytecode '{CONTINUE}'"));
+    let before = filters(&node, "pod1");
+    let live = Live::start(&node, by(HookChoice::Clsact));
+    assert!(
+        live.capture
+            .interfaces()
+            .iter()
+            .all(|status| status.hook == Hook::Clsact)
+    );
+    let programs = clsact_programs(&node, "pod1");
+    assert_eq!(programs.len(), 2, "{}", filters(&node, "pod1"));
+    live.stop();
+    assert_eq!(filters(&node, "pod1"), before);
+    assert_unloaded(&programs);
+}
+
+#[test]
+fn a_program_that_took_our_place_is_left_alone() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let live = Live::start(&node, by(HookChoice::Clsact));
+    let ours = clsact_programs(&node, "pod1");
+    let shown = node.sh("tc filter show dev pod1 egress");
+    let handle = shown
+        .split_whitespace()
+        .skip_while(|word| *word != "handle")
+        .nth(1)
+        .expect("a handle");
+    node.sh(&format!(
+        "tc filter replace dev pod1 egress prio 1 handle {handle} bpf da bytecode '{CONTINUE}'"
+    ));
+    let theirs = node.sh("tc filter show dev pod1 egress");
+    live.stop();
+    assert_eq!(node.sh("tc filter show dev pod1 ingress"), "");
+    assert_eq!(node.sh("tc filter show dev pod1 egress"), theirs);
+    assert_unloaded(&ours);
+}
+
+#[test]
+fn both_hooks_see_what_another_filter_drops_afterwards() {
+    if !may_run() {
+        return;
+    }
+    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+        let (node, pod) = (Netns::new(), Netns::new());
+        node.add_pod(&pod, "pod1", 1);
+        node.sh(&format!("tc qdisc add dev pod1 clsact && tc filter add dev pod1 ingress prio 2 bpf da bytecode '{DROP}'"));
+        let mut live = Live::start(&node, by(hook));
+        let client = udp_socket(&pod, "0.0.0.0:0");
+        pod.sh(&format!(
+            "ip neigh add {GATEWAY} lladdr 02:00:00:00:00:01 dev eth0"
+        ));
+        client
+            .send_to(b"dropped later", (GATEWAY, 53))
+            .expect("sends");
+        live.wait("record", |live| {
+            live.records
+                .iter()
+                .any(|record| udp_payload(record) == b"dropped later")
+        });
+        live.stop();
+    }
+}
+
+#[test]
+fn two_instances_see_the_same_and_a_second_of_one_name_is_refused() {
+    if !may_run() {
+        return;
+    }
+    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+        let (node, pod) = (Netns::new(), Netns::new());
+        node.add_pod(&pod, "pod1", 1);
+        let mut first = Live::start(&node, by(hook));
+        let refused = node
+            .enter(|| Capture::start(by(hook)).map(|_| ()))
+            .expect_err("the name is taken");
+        assert!(
+            matches!(refused, CaptureError::AlreadyRunning { .. }),
+            "{refused}"
+        );
+        let mut second = Live::start(
+            &node,
+            Options {
+                instance: "second".to_owned(),
+                ..by(hook)
+            },
+        );
+        let client = udp_socket(&pod, "0.0.0.0:0");
+        client.send_to(b"seen twice", (GATEWAY, 53)).expect("sends");
+        for live in [&mut first, &mut second] {
+            live.wait("record", |live| {
+                live.records
+                    .iter()
+                    .any(|record| udp_payload(record) == b"seen twice")
+            });
+        }
+        first.stop();
+        client
+            .send_to(b"seen once more", (GATEWAY, 53))
+            .expect("sends");
+        second.wait("record", |live| {
+            live.records
+                .iter()
+                .any(|record| udp_payload(record) == b"seen once more")
+        });
+        second.stop();
+    }
+}
+
+const CHILD: &str = "TRACER_TEST_CAPTURES_UNTIL_KILLED";
+
+/// Not a test by itself: the process that the next one kills.
+#[test]
+fn captures_until_killed() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let _running = Capture::start(by(HookChoice::Clsact)).expect("starts");
+    println!("attached");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_killed_capture_s_filters_are_taken_over() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let program = std::env::current_exe().expect("this test");
+    let mut child = node
+        .enter(|| {
+            Command::new(program)
+                .args([
+                    "--exact",
+                    "interfaces::captures_until_killed",
+                    "--nocapture",
+                ])
+                .env(CHILD, "1")
+                .stdout(Stdio::null())
+                .spawn()
+        })
+        .expect("starts");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The qdisc comes with the first filter, and tc complains before.
+    while filters_or_nothing(&node).matches("direct-action").count() < 2 {
+        assert!(Instant::now() < deadline, "the child attaches nothing");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let left = clsact_programs(&node, "pod1");
+    assert_eq!(left.len(), 2, "below TCX a filter outlives its loader");
+
+    let mut live = Live::start(&node, by(HookChoice::Clsact));
+    let now = clsact_programs(&node, "pod1");
+    assert_eq!(
+        now.len(),
+        2,
+        "replaced, not added: {}",
+        filters(&node, "pod1")
+    );
+    assert!(now.iter().all(|id| !left.contains(id)));
+    udp_socket(&pod, "0.0.0.0:0")
+        .send_to(b"after", (GATEWAY, 53))
+        .expect("sends");
+    live.wait("record", |live| {
+        live.records
+            .iter()
+            .any(|record| udp_payload(record) == b"after")
+    });
+    live.stop();
+    assert_eq!(clsact_programs(&node, "pod1"), Vec::<u32>::new());
+    assert_unloaded(&left);
+}
+
+fn filters_or_nothing(node: &Netns) -> String {
+    node.sh("tc filter show dev pod1 ingress 2>/dev/null; tc filter show dev pod1 egress 2>/dev/null; true")
+}

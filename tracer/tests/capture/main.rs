@@ -1,0 +1,9 @@
+//! The real probes on real packets, in network namespaces of the tests' own. Needs root.
+//!
+//! What is asserted comes from elsewhere: from sockets, from ping, from tc, from the frames that a test put on the wire.
+
+mod interfaces;
+mod live;
+mod loss;
+mod netns;
+mod packets;
