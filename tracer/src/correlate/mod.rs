@@ -11,6 +11,7 @@ mod exchange;
 mod icmp;
 mod meter;
 mod round_trip;
+pub mod stream;
 mod table;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,404 @@
+//! DNS over TCP: segments of all connections to messages.
+//!
+//! Owns the table of connections, its limits and what was lost; one file each for the rest: [`direction`] puts the
+//! segments of one direction in order, [`framing`] finds the messages in them, [`plausible`] judges whether bytes could
+//! be a message's first. Fed with the segments of DNS ports, from the decoder. Never decodes a message for others,
+//! never looks at a clock, and reports nothing as certain that it guessed.
+//!
+//! What is promised: a message that is told without `resynchronised` is one that was sent, byte for byte, and every
+//! payload byte is delivered, repeated, dropped or held ([`StreamCounts`]). Memory stays within [`StreamLimits`] whatever
+//! the sender does.
+
+mod direction;
+mod framing;
+mod plausible;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::table::Table;
+use crate::model::flow::{Flow, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::observation::TcpSegment;
+use crate::model::time::Timestamp;
+
+use direction::Direction;
+use tally::{Books, GivenUp};
+
+pub use tally::StreamCounts;
+
+/// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// How long is waited and how much is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Connections; the one unused for longest makes room.
+    pub connections: usize,
+    /// Bytes that one connection may hold in both directions, with what it costs to hold them. A message has at most
+    /// 65,535 and its prefix; a longer one than this leaves room for is given up.
+    pub connection_bytes: usize,
+    /// Bytes that all connections may hold; at the limit the one unused for longest that holds any makes room.
+    pub total_bytes: usize,
+    /// Pieces out of order that one direction may hold.
+    pub out_of_order: usize,
+    /// A hole is given up when nothing filled it for so long. Retransmission timeouts start at 200 ms and double; this
+    /// lets three of them pass and stays below the time after which a query counts as unanswered.
+    pub gap_wait: Duration,
+    /// A connection without a segment for so long is forgotten.
+    pub idle: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> StreamLimits {
+        StreamLimits {
+            connections: 4_096,
+            connection_bytes: 128 << 10,
+            total_bytes: 32 << 20,
+            out_of_order: 256,
+            gap_wait: Duration::from_secs(2),
+            idle: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How much of a segment there was on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The whole segment's payload, of which a chunk is a part. Tells where a FIN stands.
+    pub length: u32,
+    /// What follows the captured part is in no record: the capture cut it off. Not set for a chunk that others follow.
+    pub cut: bool,
+}
+
+impl Extent {
+    /// Of a segment that was captured as a whole, in one piece.
+    pub fn whole(segment: &TcpSegment) -> Extent {
+        Extent {
+            length: u32::try_from(segment.payload.len()).unwrap_or(u32::MAX),
+            cut: false,
+        }
+    }
+}
+
+/// A DNS message out of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamMessage {
+    /// Its connection.
+    pub flow: Flow,
+    /// Which way it went.
+    pub way: Way,
+    /// The message without its length prefix.
+    pub bytes: Vec<u8>,
+    /// When the packet with the first byte of its length prefix was seen.
+    pub began: Timestamp,
+    /// When the last of the packets with a part of it was seen. A message is told no earlier than those before it in the
+    /// stream; this is its own time all the same.
+    pub completed: Timestamp,
+    /// Where it starts was guessed: the stream was not seen from its start, or a gap went over a message's boundary.
+    pub resynchronised: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    from_pod: Direction,
+    to_pod: Direction,
+    last: Timestamp,
+    /// As last added to the table's sum.
+    memory: usize,
+}
+
+impl Connection {
+    fn unseen(time: Timestamp) -> Connection {
+        Connection {
+            from_pod: Direction::unseen(),
+            to_pod: Direction::unseen(),
+            last: time,
+            memory: 0,
+        }
+    }
+
+    fn direction(&mut self, way: Way) -> &mut Direction {
+        match way {
+            Way::FromPod => &mut self.from_pod,
+            Way::ToPod => &mut self.to_pod,
+        }
+    }
+
+    fn held_memory(&self) -> usize {
+        self.from_pod.memory() + self.to_pod.memory()
+    }
+
+    fn is_over(&self) -> bool {
+        self.from_pod.is_finished() && self.to_pod.is_finished()
+    }
+
+    /// When something is to be done about it, should nothing arrive.
+    fn deadline(&self, limits: &StreamLimits) -> Timestamp {
+        let waiting = [&self.from_pod, &self.to_pod]
+            .into_iter()
+            .filter_map(Direction::waiting_since)
+            .map(|since| since.after(limits.gap_wait));
+        waiting.fold(self.last.after(limits.idle), Timestamp::min)
+    }
+}
+
+/// All connections that carry DNS.
+#[derive(Debug)]
+pub struct Streams {
+    limits: StreamLimits,
+    open: Table<Flow, Connection>,
+    /// Those of `open` that hold bytes, in the same order of use.
+    holding: Table<Flow, ()>,
+    /// Ended not long ago.
+    ended: Table<Flow, ()>,
+    memory: usize,
+    books: Books,
+}
+
+impl Streams {
+    /// With nothing seen yet.
+    pub fn new(limits: StreamLimits) -> Streams {
+        Streams {
+            open: Table::new(limits.connections),
+            holding: Table::new(limits.connections),
+            ended: Table::new(limits.connections),
+            limits,
+            memory: 0,
+            books: Books::default(),
+        }
+    }
+
+    /// Takes one segment, or a chunk of one, and appends the messages that this completes. To make room, messages of
+    /// other connections may be appended too.
+    pub fn segment(
+        &mut self,
+        time: Timestamp,
+        flow: Flow,
+        way: Way,
+        segment: &TcpSegment,
+        extent: Extent,
+        out: &mut Vec<StreamMessage>,
+    ) {
+        if segment.rst {
+            self.reset(time, flow, way, segment, out);
+            return;
+        }
+        if segment.syn {
+            self.opened(time, flow, way, segment, out);
+        } else if self.ended.get(&flow).is_some() {
+            let mut tally = self.books.tally(flow, way, out);
+            tally.received(segment.payload.len());
+            tally.repeated(segment.payload.len() as u64);
+            return;
+        } else if self.open.get(&flow).is_none() && !segment.payload.is_empty() {
+            self.insert(flow, Connection::unseen(time), out);
+        }
+        let Some(connection) = self.open.get_mut(&flow) else {
+            return;
+        };
+        connection.last = connection.last.max(time);
+        if !segment.payload.is_empty() || segment.fin {
+            let mut tally = self.books.tally(flow, way, out);
+            tally.received(segment.payload.len());
+            let direction = connection.direction(way);
+            direction.accept(time, segment, extent, &mut tally);
+            while direction.pieces() > self.limits.out_of_order
+                && direction.give_up_hole(GivenUp::Full, &mut tally)
+            {}
+        }
+        self.settle(flow, out);
+    }
+
+    /// Gives up what was waited for long enough, and forgets connections without traffic.
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<StreamMessage>) {
+        while self.ended.pop_due(now).is_some() {}
+        while let Some((flow, mut connection)) = self.open.pop_due(now) {
+            if connection.last.after(self.limits.idle) <= now {
+                self.finish(flow, connection, out);
+                continue;
+            }
+            for way in [Way::FromPod, Way::ToPod] {
+                let mut tally = self.books.tally(flow, way, out);
+                connection
+                    .direction(way)
+                    .advance(now, self.limits.gap_wait, &mut tally);
+            }
+            self.insert(flow, connection, out);
+            self.settle(flow, out);
+        }
+    }
+
+    /// The connection ended in a way that its segments did not show.
+    pub fn close(&mut self, now: Timestamp, flow: Flow, out: &mut Vec<StreamMessage>) {
+        if let Some(connection) = self.open.remove(&flow) {
+            self.finish(flow, connection, out);
+            self.ended.insert(flow, (), now.after(LINGER));
+        }
+    }
+
+    /// The input ended: what lies beyond gaps is told, what is incomplete is counted.
+    pub fn end(&mut self, out: &mut Vec<StreamMessage>) {
+        while let Some((flow, connection)) = self.open.pop_oldest() {
+            self.finish(flow, connection, out);
+        }
+    }
+
+    /// What was lost so far.
+    pub fn losses(&self) -> &Losses {
+        &self.books.losses
+    }
+
+    /// Totals so far.
+    pub fn counts(&self) -> StreamCounts {
+        self.books.counts
+    }
+
+    /// Bytes of memory held for payload, with what it costs to hold them.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes of payload held.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.each()
+            .map(|connection| connection.from_pod.held() + connection.to_pod.held())
+            .sum()
+    }
+
+    /// What [`Streams::memory`] should say, added up anew.
+    #[cfg(test)]
+    fn measured_memory(&self) -> usize {
+        self.each().map(Connection::held_memory).sum()
+    }
+
+    #[cfg(test)]
+    fn each(&self) -> impl Iterator<Item = &Connection> {
+        let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let least = Flow {
+            ifindex: crate::model::flow::Ifindex(0),
+            protocol: crate::model::flow::Protocol::Icmp,
+            pod: nowhere,
+            peer: nowhere,
+        };
+        let all: Vec<_> = self.open.from(&least).map(|(_, value)| value).collect();
+        all.into_iter()
+    }
+
+    #[cfg(test)]
+    fn connections(&self) -> usize {
+        self.each().count()
+    }
+
+    /// A SYN: a new connection, unless it only repeats the one that opened this direction.
+    fn opened(
+        &mut self,
+        time: Timestamp,
+        flow: Flow,
+        way: Way,
+        segment: &TcpSegment,
+        out: &mut Vec<StreamMessage>,
+    ) {
+        self.ended.remove(&flow);
+        if let Some(connection) = self.open.get_mut(&flow) {
+            let direction = connection.direction(way);
+            if direction.opened_by(segment.sequence) {
+                return;
+            }
+            if direction.is_unseen() {
+                direction.open(segment.sequence, time);
+                return;
+            }
+        }
+        if let Some(former) = self.open.remove(&flow) {
+            self.finish(flow, former, out);
+        }
+        let mut connection = Connection::unseen(time);
+        connection.direction(way).open(segment.sequence, time);
+        self.insert(flow, connection, out);
+    }
+
+    fn reset(
+        &mut self,
+        time: Timestamp,
+        flow: Flow,
+        way: Way,
+        segment: &TcpSegment,
+        out: &mut Vec<StreamMessage>,
+    ) {
+        let admitted = self
+            .open
+            .get_mut(&flow)
+            .is_some_and(|connection| connection.direction(way).admits(segment.sequence));
+        if admitted {
+            self.close(time, flow, out);
+        }
+    }
+
+    fn insert(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
+        let deadline = connection.deadline(&self.limits);
+        if let Some((evicted, connection)) = self.open.insert(flow, connection, deadline) {
+            let reason = "dns over tcp: connection table full";
+            self.books.losses.add(Stage::Table, reason, 1);
+            self.finish(evicted, connection, out);
+        }
+    }
+
+    /// Brings a connection and the table within their limits, after something changed in it.
+    fn settle(&mut self, flow: Flow, out: &mut Vec<StreamMessage>) {
+        let Some(connection) = self.open.get_mut(&flow) else {
+            return;
+        };
+        while connection.held_memory() > self.limits.connection_bytes {
+            let way = if connection.from_pod.memory() >= connection.to_pod.memory() {
+                Way::FromPod
+            } else {
+                Way::ToPod
+            };
+            let mut tally = self.books.tally(flow, way, out);
+            let direction = connection.direction(way);
+            if !direction.give_up_hole(GivenUp::Full, &mut tally)
+                && !direction.give_up_message(&mut tally)
+            {
+                break;
+            }
+        }
+        let held = connection.held_memory();
+        self.memory = self.memory - connection.memory + held;
+        connection.memory = held;
+        if connection.is_over() {
+            let last = connection.last;
+            self.close(last, flow, out);
+            return;
+        }
+        let deadline = connection.deadline(&self.limits);
+        self.open.touch(&flow, deadline);
+        if held > 0 {
+            self.holding.insert(flow, (), deadline);
+        } else {
+            self.holding.remove(&flow);
+        }
+        while self.memory > self.limits.total_bytes
+            && let Some((oldest, ())) = self.holding.pop_oldest()
+        {
+            if let Some(connection) = self.open.remove(&oldest) {
+                let reason = "dns over tcp: bytes full";
+                self.books.losses.add(Stage::Table, reason, 1);
+                self.finish(oldest, connection, out);
+            }
+        }
+    }
+
+    /// A connection that is in the table no more: tells what it still holds.
+    fn finish(&mut self, flow: Flow, mut connection: Connection, out: &mut Vec<StreamMessage>) {
+        self.memory -= connection.memory;
+        self.holding.remove(&flow);
+        for way in [Way::FromPod, Way::ToPod] {
+            let mut tally = self.books.tally(flow, way, out);
+            connection.direction(way).finish(&mut tally);
+        }
+    }
+}

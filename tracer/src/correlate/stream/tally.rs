@@ -1,0 +1,134 @@
+//! Where a direction's results and losses go.
+//!
+//! Every payload byte ends in exactly one place: delivered within a message, repeated, dropped, or still held.
+
+use super::StreamMessage;
+use crate::model::flow::{Flow, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::time::Timestamp;
+
+/// Totals over all streams. `received = delivered + repeated + dropped`, and what is still held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounts {
+    /// Bytes of payload that came in.
+    pub received: u64,
+    /// Bytes that went out in messages, with the length prefixes.
+    pub delivered: u64,
+    /// Bytes that were there before (retransmitted, overlapping) or came after the end of their stream.
+    pub repeated: u64,
+    /// Bytes that became part of no message.
+    pub dropped: u64,
+    /// Messages that went out.
+    pub messages: u64,
+    /// Gaps given up.
+    pub gaps: u64,
+    /// Bytes that the gaps had.
+    pub missing: u64,
+    /// How often a guessed start led to a message: after a gap, or in a stream that was not seen from its start.
+    pub resynchronised: u64,
+}
+
+/// Why a gap was not waited for any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// Long enough.
+    Waited,
+    /// The stream is over.
+    Ended,
+    /// What came after it takes too much room.
+    Full,
+    /// The capture holds only a part of the segment: it will not come.
+    Cut,
+}
+
+/// What was counted so far.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) counts: StreamCounts,
+    pub(super) losses: Losses,
+}
+
+impl Books {
+    /// For what one direction of one connection gives.
+    pub(super) fn tally<'a>(
+        &'a mut self,
+        flow: Flow,
+        way: Way,
+        out: &'a mut Vec<StreamMessage>,
+    ) -> Tally<'a> {
+        Tally {
+            flow,
+            way,
+            out,
+            counts: &mut self.counts,
+            losses: &mut self.losses,
+        }
+    }
+}
+
+/// Takes what comes out of one direction.
+#[derive(Debug)]
+pub(super) struct Tally<'a> {
+    flow: Flow,
+    way: Way,
+    out: &'a mut Vec<StreamMessage>,
+    counts: &'a mut StreamCounts,
+    losses: &'a mut Losses,
+}
+
+impl Tally<'_> {
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.counts.received += bytes as u64;
+    }
+
+    pub(super) fn repeated(&mut self, bytes: u64) {
+        self.counts.repeated += bytes;
+    }
+
+    pub(super) fn dropped(&mut self, bytes: usize) {
+        self.counts.dropped += bytes as u64;
+    }
+
+    pub(super) fn message(
+        &mut self,
+        bytes: Vec<u8>,
+        began: Timestamp,
+        completed: Timestamp,
+        resynchronised: bool,
+    ) {
+        self.counts.messages += 1;
+        self.counts.delivered += (bytes.len() + super::plausible::PREFIX) as u64;
+        self.out.push(StreamMessage {
+            flow: self.flow,
+            way: self.way,
+            bytes,
+            began,
+            completed,
+            resynchronised,
+        });
+    }
+
+    pub(super) fn resynchronised(&mut self) {
+        self.counts.resynchronised += 1;
+    }
+
+    pub(super) fn gap(&mut self, bytes: u64, why: GivenUp) {
+        self.counts.gaps += 1;
+        self.counts.missing += bytes;
+        match why {
+            GivenUp::Waited | GivenUp::Ended => self.undecodable("dns over tcp: gap"),
+            GivenUp::Cut => self.undecodable("dns over tcp: segment captured in part"),
+            GivenUp::Full => self.full("dns over tcp: connection full"),
+        }
+    }
+
+    /// One thing that could not be made sense of.
+    pub(super) fn undecodable(&mut self, reason: &'static str) {
+        self.losses.add(Stage::Decode, reason, 1);
+    }
+
+    /// One thing that had to make room.
+    pub(super) fn full(&mut self, reason: &'static str) {
+        self.losses.add(Stage::Table, reason, 1);
+    }
+}

@@ -1,0 +1,194 @@
+//! How connections begin and end.
+
+use super::*;
+
+#[test]
+fn both_directions_are_streams_of_their_own() {
+    let asked = query(9, "www.example.org.");
+    let answered = response(9, "www.example.org.", 1);
+    let mut wire = Wire::opened(1);
+    let asked_stream = concatenated(std::slice::from_ref(&asked));
+    wire.data(0, &asked_stream);
+    wire.way = Way::ToPod;
+    wire.first = 0x8000_0000;
+    wire.syn();
+    wire.data(0, &concatenated(std::slice::from_ref(&answered)));
+    let told: Vec<_> = wire
+        .out
+        .iter()
+        .map(|told| (told.way, &told.bytes))
+        .collect();
+    assert_eq!(told, [(Way::FromPod, &asked), (Way::ToPod, &answered)]);
+    assert!(wire.out.iter().all(|told| !told.resynchronised));
+}
+
+#[test]
+fn data_with_the_syn_counts_from_after_it_and_only_once() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::unopened(0);
+    let open = TcpSegment {
+        sequence: u32::MAX,
+        syn: true,
+        payload: stream[..40].to_vec(),
+        ..TcpSegment::default()
+    };
+    wire.pass(&open);
+    // The SYN again without data, and the data again without SYN: the server did not take it.
+    wire.syn();
+    wire.data(0, &stream[..40]);
+    wire.data(40, &stream[40..]);
+    assert_eq!(wire.messages(), messages);
+    assert_eq!(wire.streams.counts().repeated, 40);
+}
+
+#[test]
+fn data_with_the_fin_is_told_and_what_is_repeated_afterwards_is_not() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.fin(100, &stream[100..]);
+    assert_eq!(wire.out, []);
+    wire.data(0, &stream[..100]);
+    wire.fin(100, &stream[100..]);
+    wire.data(0, &stream);
+    assert_eq!(wire.messages(), messages);
+    assert_eq!(wire.streams.losses().total(), 0);
+}
+
+#[test]
+fn a_message_that_the_fin_cuts_off_is_counted() {
+    let stream = concatenated(&[query(1, "www.example.org.")]);
+    let mut wire = Wire::opened(1);
+    wire.fin(0, &stream[..20]);
+    assert_eq!(wire.out, []);
+    assert_eq!(wire.lost("dns over tcp: message unfinished"), 1);
+    assert_eq!(wire.streams.counts().dropped, 20);
+}
+
+#[test]
+fn a_hole_before_the_fin_is_a_gap() {
+    let stream = concatenated(&[query(1, "www.example.org.")]);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream[..20]);
+    wire.fin(stream.len(), &[]);
+    wire.wait(Duration::from_secs(2));
+    assert_eq!(wire.lost("dns over tcp: gap"), 1);
+    assert_eq!(wire.streams.losses().total(), 1);
+    assert_eq!(wire.streams.memory(), 0);
+}
+
+#[test]
+fn a_reset_tells_what_lies_beyond_a_hole_and_ends_both_directions() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let places = places(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(places[1].start, &stream[places[1].clone()]);
+    wire.rst(places[1].end);
+    assert_eq!(wire.messages(), [&messages[1][..]]);
+    wire.data(0, &stream);
+    wire.way = Way::ToPod;
+    wire.data(0, &stream);
+    assert_eq!(wire.out.len(), 1);
+    assert_eq!(wire.streams.memory(), 0);
+}
+
+#[test]
+fn a_reset_far_out_of_the_window_is_not_believed() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream[..50]);
+    wire.rst(1 << 30);
+    wire.data(50, &stream[50..]);
+    assert_eq!(wire.messages(), messages);
+}
+
+#[test]
+fn ports_that_are_used_again_begin_a_new_stream() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    // Without its end seen, in the middle of a message; after both ends; after a reset.
+    wire.data(0, &stream[..20]);
+    wire.first = 5_000;
+    wire.syn();
+    wire.data(0, &stream);
+    assert_eq!(wire.lost("dns over tcp: message unfinished"), 1);
+    wire.fin(stream.len(), &[]);
+    wire.way = Way::ToPod;
+    wire.syn();
+    wire.fin(0, &[]);
+    wire.way = Way::FromPod;
+    wire.first = 900;
+    wire.syn();
+    wire.data(0, &stream);
+    wire.rst(stream.len());
+    wire.first = 100;
+    wire.syn();
+    wire.data(0, &stream);
+    let thrice = [&messages[..], &messages[..], &messages[..]].concat();
+    assert_eq!(wire.messages(), thrice);
+    assert!(wire.out.iter().all(|told| !told.resynchronised));
+}
+
+#[test]
+fn ports_that_are_used_again_unseen_begin_a_guessed_stream() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream);
+    wire.first = 0x9000_0000;
+    wire.data(0, &stream);
+    assert_eq!(wire.messages(), [&messages[..], &messages[..]].concat());
+    let guessed = wire.out.iter().map(|told| told.resynchronised);
+    let second = (0..2 * messages.len()).map(|index| index >= messages.len());
+    assert!(guessed.eq(second));
+    assert_eq!(wire.lost("dns over tcp: sequence number out of window"), 1);
+}
+
+#[test]
+fn a_keep_alive_probe_changes_nothing() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream[..60]);
+    wire.data(59, &[0]);
+    wire.data(59, &[]);
+    wire.data(60, &stream[60..]);
+    assert_eq!(wire.messages(), messages);
+}
+
+#[test]
+fn closing_tells_what_is_held_and_the_end_does_so_for_all() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let place = places(&messages)[5].clone();
+    let mut wire = Wire::opened(1);
+    wire.data(place.start, &stream[place.clone()]);
+    let (now, closed) = (wire.now, wire.flow);
+    wire.streams.close(now, closed, &mut wire.out);
+    assert_eq!(wire.messages(), [&messages[5][..]]);
+    wire.flow = flow(40_001);
+    wire.syn();
+    wire.data(place.start, &stream[place.clone()]);
+    wire.streams.end(&mut wire.out);
+    wire.check_books();
+    assert_eq!(wire.messages(), [&messages[5][..], &messages[5][..]]);
+    assert_eq!(wire.streams.memory(), 0);
+}
+
+#[test]
+fn an_idle_connection_is_forgotten() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream[..20]);
+    wire.wait(Duration::from_secs(299));
+    assert!(wire.streams.memory() > 0);
+    wire.wait(Duration::from_secs(2));
+    assert_eq!(wire.streams.memory(), 0);
+    assert_eq!(wire.streams.connections(), 0);
+    assert_eq!(wire.lost("dns over tcp: message unfinished"), 1);
+}
