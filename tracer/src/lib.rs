@@ -19,4 +19,5 @@ pub mod identity;
 pub mod lookup;
 pub mod model;
 pub mod pipeline;
+pub mod run;
 pub mod sinks;

@@ -105,7 +105,7 @@ fn the_text_names_pod_server_service_outcome_and_time() {
     );
     let summary = ended.log.join("\n");
     assert!(
-        summary.contains("seen ") && summary.contains("lost 0"),
+        summary.contains(" packets seen") && summary.contains("lost: nothing"),
         "no summary: {summary}"
     );
 }

@@ -3,7 +3,9 @@
 //! One module per command. [`lab`] is also a library: the demo and the privileged tests raise a lab of their own with it.
 
 pub mod build;
+pub mod demo;
 pub mod lab;
 pub mod scenario;
 pub mod setup;
+pub mod test;
 pub mod watch;

@@ -22,12 +22,18 @@ enum Task {
     Setup(xtask::setup::Arguments),
     /// The scenario's cluster on this machine: namespaces, routes, DNS, Services
     Lab(xtask::lab::cli::Arguments),
+    /// The scenario happens in the lab, and the tracer tells it
+    Demo(xtask::demo::Arguments),
+    /// All tests that need no more than this machine; those with real probes need root
+    Test(xtask::test::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Task::Setup(arguments) => xtask::setup::run(&arguments),
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
+        Task::Demo(arguments) => xtask::demo::run(&arguments),
+        Task::Test(arguments) => xtask::test::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

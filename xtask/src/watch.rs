@@ -79,11 +79,19 @@ impl Watch {
         Ok(())
     }
 
-    /// The next line of standard output; `None` if there is none for so long.
-    pub fn line(&self, patience: Duration) -> Option<String> {
+    /// The next line of standard output; `None` if there is none for so long. That it ended by itself is an error.
+    pub fn line(&mut self, patience: Duration) -> Result<Option<String>> {
         match self.stdout.recv_timeout(patience) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait()?;
+                self.log.extend(self.stderr.iter());
+                bail!(
+                    "tracer ended by itself ({status}); it said:\n{}",
+                    self.log.join("\n")
+                )
+            }
         }
     }
 
@@ -136,9 +144,9 @@ impl Events {
     /// Takes in what was said meanwhile; waits a little if there is nothing. Returns what is new.
     pub fn poll(&mut self) -> Result<&[Value]> {
         let before = self.events.len();
-        for watch in &self.watches {
+        for watch in &mut self.watches {
             let mut patience = Duration::from_millis(20);
-            while let Some(line) = watch.line(patience) {
+            while let Some(line) = watch.line(patience)? {
                 self.events.push(
                     serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?,
                 );

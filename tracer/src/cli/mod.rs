@@ -149,7 +149,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             drop(stdout);
             log_to_stderr();
             let config = args.resolve(&Host::look_up())?;
-            observe::run(config)
+            observe::run(&config)
         }
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Version => version::print(&mut stdout),

@@ -16,10 +16,10 @@ use crate::identity::IndexSettings;
 use crate::model::dns::{DnsName, ResponseCode};
 use crate::model::flow::Role;
 use crate::model::glob::Glob;
-use crate::pipeline;
 use crate::sinks::filter::{Detail, FilterConfig, Kind, NamePattern, PodPattern};
 use crate::sinks::text::{Color, use_color};
 use crate::sinks::{Format, OutputSettings, words};
+use crate::{pipeline, run};
 
 #[cfg(test)]
 mod tests;
@@ -357,9 +357,8 @@ impl FilterArgs {
     }
 }
 
-pub(super) fn run(config: ObserveConfig) -> anyhow::Result<Exit> {
-    bail!(
-        "this build has no probes: nothing to observe on {}",
-        config.node
-    )
+pub(super) fn run(config: &ObserveConfig) -> anyhow::Result<Exit> {
+    let summary = run::observe_local(config)?;
+    eprint!("{summary}");
+    Ok(Exit::Fine)
 }

@@ -1,0 +1,378 @@
+//! Composition root: wires the edges to the pipeline, sizes the queues, owns shutdown.
+//!
+//! One task owns the pipeline. Everything reaches it through channels: records and interfaces from the capture's threads,
+//! pods behind interfaces from a thread that looks for them, a changed inventory, the clock. Where it is too slow the
+//! records wait in the kernel's ring buffer, and what has no room there is counted there.
+
+use std::io::{self, Stdout};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent};
+use crate::cluster::interface_watch::{self, News};
+use crate::cluster::inventory::{InventoryError, Loaded};
+use crate::cluster::netns_id::NetnsId;
+use crate::cluster::pod_interfaces::InterfaceResolver;
+use crate::cluster::reload::{InventoryFile, POLL_EVERY};
+use crate::config::ObserveConfig;
+use crate::identity::Index;
+use crate::model::cluster::{Change, Inventory};
+use crate::model::event::Event;
+use crate::model::loss::Losses;
+use crate::model::time::Timestamp;
+use crate::pipeline::{Input, Pipeline};
+use crate::sinks::filter::{Directory, Filter};
+use crate::sinks::losses::LossReporter;
+use crate::sinks::summary::Summary;
+use crate::sinks::writer::reader_gone;
+use crate::sinks::{Next, Sink};
+
+/// How often what time alone decides is looked at. The shortest wait of the pipeline is the lookups' 20 ms.
+const TICK_EVERY: Duration = Duration::from_millis(20);
+/// Records are up to 10 ms in the ring buffer: a tick must not overtake them.
+const TICK_LAG: Duration = Duration::from_millis(15);
+/// How often the kernel's flow counters are read.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often losses are looked at and told, if there are new ones.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Identity changes on their way to the pipeline.
+const CHANGES: usize = 1024;
+
+/// `tracer observe --local`: traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output.
+pub fn observe_local(config: &ObserveConfig) -> Result<Summary> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(async { Run::start(config)?.until_stopped(config.duration).await })
+}
+
+struct Run {
+    pipeline: Pipeline,
+    capture: Capture,
+    messages: mpsc::Receiver<CaptureMessage>,
+    news: std::sync::mpsc::Sender<News>,
+    changes: mpsc::Receiver<Change>,
+    inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
+    sink: Sink<Stdout>,
+    clock: Arc<Clock>,
+    started: Instant,
+    events: u64,
+    reporter: LossReporter,
+    notes: Vec<String>,
+    /// Between two calls it is empty; kept for its room.
+    out: Vec<Event>,
+}
+
+impl Run {
+    fn start(config: &ObserveConfig) -> Result<Run> {
+        let mut pipeline = Pipeline::new(config.pipeline.clone());
+        let mut node_addresses = Vec::new();
+        let mut file = None;
+        if let Some(path) = &config.inventory {
+            let (open, loaded) = open_inventory(path)?;
+            file = Some(open);
+            let nodes = loaded.inventory.nodes.iter();
+            node_addresses = nodes
+                .filter(|node| node.name == config.node)
+                .flat_map(|node| node.ips.iter().copied())
+                .collect();
+            let change = Change::Replace(Box::new(loaded.inventory));
+            // Before everything that can be seen from now on.
+            pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
+        }
+        for warning in Filter::from(config.output.filter.clone()).warnings(pipeline.index()) {
+            eprintln!("warning: {warning}");
+        }
+
+        let resolver =
+            InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
+        let (capture, messages) = Capture::start(capture_options(config, node_addresses))?;
+        let (news, told) = std::sync::mpsc::channel();
+        let (changed, changes) = mpsc::channel(CHANGES);
+        interface_watch::spawn(resolver, told, move |change| {
+            match changed.blocking_send(change) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .context("cannot start the thread that finds the pods behind interfaces")?;
+        let (read, inventory) = mpsc::channel(1);
+        let clock = capture.clock();
+        let wall = Arc::clone(&clock);
+        let wall =
+            move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
+        let run = Run {
+            sink: config
+                .output
+                .sink(&config.node, Box::new(wall), io::stdout()),
+            pipeline,
+            capture,
+            messages,
+            news,
+            changes,
+            inventory,
+            clock,
+            started: Instant::now(),
+            events: 0,
+            reporter: LossReporter::new(),
+            notes: Vec::new(),
+            out: Vec::new(),
+        };
+        run.announce(&config.node);
+        if let Some(file) = file {
+            tokio::spawn(file.watch(POLL_EVERY, read));
+        }
+        Ok(run)
+    }
+
+    /// Says that it traces, and what: until here a user waits.
+    fn announce(&self, node: &str) {
+        let mut names: Vec<String> = self
+            .capture
+            .interfaces()
+            .into_iter()
+            .map(|status| status.link.name)
+            .collect();
+        names.sort();
+        let names = match names.as_slice() {
+            [] => "none yet, new pods are found as they come".to_owned(),
+            names => names.join(", "),
+        };
+        eprintln!("tracing the pod interfaces of {node} ({names}); Ctrl-C ends");
+    }
+
+    async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
+        tokio::pin!(end);
+        let [mut ticks, mut sweeps, mut reports] =
+            [TICK_EVERY, SWEEP_EVERY, REPORT_EVERY].map(|every| {
+                let mut ticks = interval(every);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks
+            });
+        // The channel of a run without an inventory file is closed from the start.
+        let mut reloads = true;
+        loop {
+            let next = tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.message(message)?,
+                    None => bail!("the capture ended by itself: the log says why"),
+                },
+                Some(change) = self.changes.recv() => self.step(Input::Change(self.clock.now(), change))?,
+                read = self.inventory.recv(), if reloads => match read {
+                    Some(read) => self.reload(read)?,
+                    None => { reloads = false; Next::Continue }
+                },
+                _ = ticks.tick() => self.tick()?,
+                _ = sweeps.tick() => {
+                    let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
+                    self.step(Input::Counters(self.clock.now(), flows))?
+                }
+                _ = reports.tick() => self.report()?,
+                () = &mut end => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            };
+            if next != Next::Continue {
+                break;
+            }
+        }
+        self.finish().await
+    }
+
+    fn message(&mut self, message: CaptureMessage) -> Result<Next> {
+        match message {
+            CaptureMessage::Records(records) => {
+                for record in records {
+                    let next = self.put(Input::Record(record))?;
+                    if next != Next::Continue {
+                        return Ok(next);
+                    }
+                }
+                self.flush()
+            }
+            CaptureMessage::Interface(event) => {
+                let news = match event {
+                    InterfaceEvent::Attached(link) => {
+                        News::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
+                    }
+                    InterfaceEvent::Gone { ifindex, .. } => News::Gone(ifindex),
+                    InterfaceEvent::Failed { link, why } => {
+                        eprintln!("warning: {} is not traced: {why}", link.name);
+                        self.notes
+                            .push(format!("{} was not traced: {why}", link.name));
+                        return Ok(Next::Continue);
+                    }
+                };
+                self.news
+                    .send(news)
+                    .context("the thread that finds pods behind interfaces ended")?;
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    fn reload(&mut self, read: Result<Loaded, InventoryError>) -> Result<Next> {
+        match read {
+            Ok(loaded) => {
+                let change = Change::Replace(Box::new(loaded.inventory));
+                self.step(Input::Change(self.clock.now(), change))
+            }
+            Err(error) => {
+                eprintln!("warning: the inventory stays as it was: {error}");
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Result<Next> {
+        let lag = u64::try_from(TICK_LAG.as_nanos()).unwrap_or(u64::MAX);
+        let now = Timestamp(self.clock.now().0.saturating_sub(lag));
+        self.step(Input::Tick(now))
+    }
+
+    /// Tells losses that are new, and notices that nobody reads any more while there is nothing to write.
+    fn report(&mut self) -> Result<Next> {
+        if reader_gone(io::stdout()) {
+            return Ok(Next::Closed);
+        }
+        let losses = self.losses()?;
+        for event in self.reporter.grown(self.clock.now(), &losses) {
+            let next = self.sink.take(&event)?;
+            if next != Next::Continue {
+                return Ok(next);
+            }
+        }
+        self.flush()
+    }
+
+    /// Detaches, tells what is still in the ring and what the end decides, and sums up.
+    async fn finish(mut self) -> Result<Summary> {
+        self.capture.shutdown();
+        let mut next = Next::Continue;
+        while let Some(message) = self.messages.recv().await {
+            if next == Next::Continue
+                && let CaptureMessage::Records(records) = message
+            {
+                next = self.message(CaptureMessage::Records(records))?;
+            }
+        }
+        if next == Next::Continue {
+            let flows = self
+                .capture
+                .sweep()
+                .context("cannot read the kernel's flow counters")?;
+            next = self.step(Input::Counters(self.clock.now(), flows))?;
+        }
+        if next == Next::Continue {
+            self.step(Input::End(self.clock.now()))?;
+        }
+        let stats = self.capture.stop()?;
+        let mut losses = self.pipeline.losses();
+        losses.merge(&stats.losses());
+        Ok(Summary {
+            duration: self.started.elapsed(),
+            packets: Some(stats.seen),
+            records: self.pipeline.records(),
+            events: self.events,
+            shown: self.sink.shown(),
+            losses,
+            notes: self.notes,
+        })
+    }
+
+    fn losses(&self) -> Result<Losses> {
+        let mut losses = self.pipeline.losses();
+        losses.merge(&self.capture.stats()?.losses());
+        Ok(losses)
+    }
+
+    /// One input, and its events out at once.
+    fn step(&mut self, input: Input) -> Result<Next> {
+        match self.put(input)? {
+            Next::Continue => self.flush(),
+            next => Ok(next),
+        }
+    }
+
+    /// One input; its events may stay in the output's buffer.
+    fn put(&mut self, input: Input) -> Result<Next> {
+        let mut out = std::mem::take(&mut self.out);
+        self.pipeline.step(input, &mut out);
+        self.events += out.len() as u64;
+        let mut next = Next::Continue;
+        for event in out.drain(..) {
+            next = self
+                .sink
+                .take(&event)
+                .context("cannot write to standard output")?;
+            if next != Next::Continue {
+                break;
+            }
+        }
+        out.clear();
+        self.out = out;
+        Ok(next)
+    }
+
+    fn flush(&mut self) -> Result<Next> {
+        self.sink.idle().context("cannot write to standard output")
+    }
+}
+
+fn open_inventory(path: &Path) -> Result<(InventoryFile, Loaded)> {
+    let (file, loaded) = InventoryFile::open(path)?;
+    let Inventory {
+        pods,
+        services,
+        nodes,
+        ..
+    } = &loaded.inventory;
+    tracing::info!(
+        pods = pods.len(),
+        services = services.len(),
+        nodes = nodes.len(),
+        "read the inventory {}",
+        path.display()
+    );
+    Ok((file, loaded))
+}
+
+fn capture_options(config: &ObserveConfig, node_addresses: Vec<IpAddr>) -> capture::Options {
+    capture::Options {
+        instance: config.capture.instance.clone(),
+        interfaces: config.capture.interfaces.clone(),
+        node_addresses,
+        dns_ports: config.pipeline.dns_ports.clone(),
+        payload_cap_bytes: u32::from(config.capture.payload_bytes),
+        ring_bytes: config.capture.ring_bytes,
+        flow_entries: config.capture.flow_entries,
+        flow_idle: config.pipeline.thresholds.flow_idle,
+        probe_log: config.capture.probe_log,
+        ..capture::Options::default()
+    }
+}
+
+impl Directory for Index {
+    fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool {
+        let mut namespaces = self.namespaces().peekable();
+        // Where nothing is known nothing can be said to be missing.
+        namespaces.peek().is_none() || namespaces.any(|namespace| fits(namespace))
+    }
+
+    fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+        let mut pods = self.pods().peekable();
+        pods.peek().is_none() || pods.any(|pod| fits(&pod.namespace, &pod.name))
+    }
+}

@@ -1,0 +1,184 @@
+//! `cargo xtask demo`: the scenario happens in the lab, and the tracer tells it.
+//!
+//! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, lab removed. It
+//! succeeds only if the tracer told every step as the tools report it themselves.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::{Inventory, Lab, Options, ProxyMode};
+use crate::scenario::{NODES, STEPS, Step};
+use crate::watch::{Events, Watch};
+use crate::{build, setup};
+
+/// The scenario in the lab, told by the tracer
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// json: the tracer's JSON lines and nothing else on standard output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// How the lab's nodes translate Services
+    #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
+    proxy_mode: ProxyMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// A ping run is told 3 s after its last request; everything else sooner.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Runs the demo. 0: every step was told as it happened.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    setup::ensure(setup::Needs::Everything)?;
+    let program = build::tracer()?;
+    note("raising the lab: 4 nodes, 10 pods, DNS, Services");
+    let lab = Lab::up(Options {
+        name: "tracer-demo".to_owned(),
+        proxy_mode: arguments.proxy_mode,
+        inventory: Inventory::scenario()?,
+    })?
+    .temporary();
+    let mut stage = Stage::new(&lab, &program, arguments.output)?;
+    let mut failures = Vec::new();
+    for (number, step) in (1..).zip(&STEPS) {
+        if let Err(error) = stage.play(&lab, number, step) {
+            failures.push(format!("step {number} ({}): {error:#}", step.title));
+        }
+    }
+    stage.close()?;
+    drop(lab);
+    if failures.is_empty() {
+        note(&format!(
+            "all {} steps were told as the tools themselves report them",
+            STEPS.len()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for failure in &failures {
+        eprintln!("FAILED {failure}");
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn note(text: &str) {
+    eprintln!("demo: {text}");
+}
+
+/// The tracers and what they say.
+struct Stage {
+    events: Events,
+    /// Text tracers with their nodes; none with `-o json`.
+    narrators: Vec<(&'static str, Watch)>,
+}
+
+impl Stage {
+    fn new(lab: &Lab, program: &Path, output: Format) -> Result<Stage> {
+        note(&format!("tracing {}", NODES.join(" and ")));
+        let watches = NODES.map(|node| {
+            Watch::start(
+                lab,
+                program,
+                node,
+                &["-o", "json", "--instance", "demo-json"],
+            )
+        });
+        let events = Events::new(watches.into_iter().collect::<Result<_>>()?);
+        let mut narrators = Vec::new();
+        if output == Format::Text {
+            let color = if io::stdout().is_terminal() {
+                "always"
+            } else {
+                "never"
+            };
+            for node in NODES {
+                let options = ["-o", "text", "--instance", "demo-text", "--color", color];
+                narrators.push((node, Watch::start(lab, program, node, &options)?));
+            }
+        }
+        Ok(Stage { events, narrators })
+    }
+
+    fn play(&mut self, lab: &Lab, number: usize, step: &Step) -> Result<()> {
+        self.events.next_step();
+        self.say(&format!("\n{number}. {}", step.title))?;
+        let mut outputs = Vec::new();
+        for argv in step.commands {
+            let output = Step::run(lab, argv)?;
+            self.say(&format!("   $ {}", output.command))?;
+            for line in output.text.lines().filter(|line| !line.trim().is_empty()) {
+                self.say(&format!("   {line}"))?;
+            }
+            outputs.push(output);
+        }
+        self.say("   the tracer:")?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.poll()?;
+            let told = step.check(&outputs, self.events.of_step());
+            if told.is_ok() || Instant::now() > deadline {
+                // What belongs to the step may still be on its way: the lookup after its exchanges, the other node.
+                let settled = Instant::now() + Duration::from_millis(300);
+                while Instant::now() < settled {
+                    self.poll()?;
+                }
+                return told;
+            }
+        }
+    }
+
+    /// Takes in what the tracers said; with `-o json` that is the output.
+    fn poll(&mut self) -> Result<()> {
+        let new = self.events.poll()?;
+        if self.narrators.is_empty() {
+            let mut stdout = io::stdout().lock();
+            for event in new {
+                writeln!(stdout, "{event}")?;
+            }
+            return Ok(());
+        }
+        let mut lines = VecDeque::new();
+        for (node, narrator) in &mut self.narrators {
+            while let Some(line) = narrator.line(Duration::ZERO)? {
+                lines.push_back(format!("   {node:<12} │ {line}"));
+            }
+        }
+        lines.iter().try_for_each(|line| self.say(line))
+    }
+
+    /// A line of the demo itself; with `-o json` there are none.
+    fn say(&self, line: &str) -> Result<()> {
+        if !self.narrators.is_empty() {
+            writeln!(io::stdout().lock(), "{line}").context("cannot write to standard output")?;
+        }
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<()> {
+        for ended in self.events.stop()? {
+            if self.narrators.is_empty() {
+                ended.lines.iter().for_each(|line| println!("{line}"));
+            }
+        }
+        for (node, narrator) in self.narrators.drain(..) {
+            let ended = narrator.stop()?;
+            println!();
+            let summary = ended
+                .log
+                .iter()
+                .filter(|line| !line.starts_with("tracing "));
+            for line in ended.lines.iter().chain(summary) {
+                println!("   {node:<12} │ {line}");
+            }
+        }
+        Ok(())
+    }
+}
