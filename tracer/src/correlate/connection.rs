@@ -4,145 +4,19 @@
 //! seen in sweeps of the kernel's flow counters. From a capture file every segment arrives. Sequence numbers are used to
 //! tell a retransmitted SYN from a new connection on the same ports, and for nothing else.
 
+mod life;
+
 use std::time::Duration;
 
-use super::meter::Meter;
 use super::table::Table;
-use crate::model::connection::{RefusedBy, TcpConnection, TcpState};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::connection::{RefusedBy, TcpState};
+use crate::model::correlated::Correlated;
 use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-
-/// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
-const LINGER: Duration = Duration::from_secs(60);
-/// Data in a SYN (TCP Fast Open) is acknowledged with it; more than a window cannot be.
-const MAX_SYN_DATA: u32 = 65_535;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// SYN seen, no answer.
-    Opening,
-    /// As `Opening`, and told as a timeout.
-    TimedOut,
-    /// As `Opening`, and told as refused by an ICMP error. The opener may try on: Linux does where the error comes back
-    /// before connect(2) has left the socket.
-    Rejected,
-    /// Established, or seen only from the middle on.
-    Established,
-}
-
-#[derive(Clone, Debug)]
-struct Connection {
-    role: Role,
-    /// The first SYN, or the first packet that was seen.
-    started: Timestamp,
-    /// The first SYN's sequence number; `None` if it was not seen.
-    isn: Option<u32>,
-    syn_retransmits: u32,
-    handshake: Option<Duration>,
-    phase: Phase,
-    fin_from_pod: bool,
-    fin_to_pod: bool,
-    last: Timestamp,
-    meter: Meter,
-}
-
-impl Connection {
-    fn opened(observation: &Observation, segment: &TcpSegment) -> Connection {
-        Connection {
-            role: opener(observation.way),
-            started: observation.time,
-            isn: Some(segment.sequence),
-            syn_retransmits: 0,
-            handshake: None,
-            phase: Phase::Opening,
-            fin_from_pod: false,
-            fin_to_pod: false,
-            last: observation.time,
-            meter: Meter::starting(observation),
-        }
-    }
-
-    /// Seen from the middle on. Who opened it is told by a SYN-ACK, else it is guessed: servers have the lower port.
-    fn picked_up(observation: &Observation, segment: &TcpSegment) -> Connection {
-        let flow = &observation.flow;
-        let role = if segment.syn {
-            answerer(observation.way)
-        } else if flow.pod.port() < flow.peer.port() {
-            Role::Server
-        } else {
-            Role::Client
-        };
-        Connection {
-            role,
-            started: observation.time,
-            isn: None,
-            syn_retransmits: 0,
-            handshake: None,
-            phase: Phase::Established,
-            fin_from_pod: false,
-            fin_to_pod: false,
-            last: observation.time,
-            meter: Meter::picked_up(observation),
-        }
-    }
-
-    fn told(&self, flow: Flow, state: TcpState, icmp: Option<IcmpError>) -> Correlated {
-        let connection = TcpConnection {
-            flow,
-            role: self.role,
-            state,
-            handshake: self.handshake,
-            syn_retransmits: self.syn_retransmits,
-            totals: self.meter.totals(),
-            icmp,
-        };
-        Correlated {
-            time: self.started,
-            flow,
-            role: self.role,
-            what: Happening::Tcp(Box::new(connection)),
-        }
-    }
-
-    fn unanswered(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Opening | Phase::TimedOut | Phase::Rejected
-        )
-    }
-
-    /// Whether a SYN-ACK or RST answers the SYN that was seen.
-    fn answered_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
-        let from_answerer = answerer(observation.way) == self.role;
-        let acknowledged = match self.isn {
-            Some(isn) if segment.ack => {
-                segment.acknowledgment.wrapping_sub(isn.wrapping_add(1)) <= MAX_SYN_DATA
-            }
-            _ => true,
-        };
-        from_answerer && acknowledged
-    }
-}
-
-/// The pod's role if this packet opens a connection.
-fn opener(way: Way) -> Role {
-    match way {
-        Way::FromPod => Role::Client,
-        Way::ToPod => Role::Server,
-    }
-}
-
-/// The pod's role if this packet answers one that opened a connection.
-fn answerer(way: Way) -> Role {
-    match way {
-        Way::FromPod => Role::Server,
-        Way::ToPod => Role::Client,
-    }
-}
+use life::{Connection, LINGER, Phase, opener};
 
 /// All TCP connections.
 #[derive(Debug)]
@@ -180,7 +54,7 @@ impl Connections {
             self.unknown(observation, segment, first_syn, losses);
             return;
         };
-        if first_syn && is_new(&connection, observation, segment) {
+        if first_syn && connection.replaced_by(observation, segment) {
             // The same ports again: whatever became of the connection before, it is over.
             match connection.phase {
                 Phase::Established => out.push(connection.told(flow, TcpState::Closed, None)),
@@ -313,7 +187,7 @@ impl Connections {
             connection.phase = Phase::Rejected;
             out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
         }
-        let deadline = due(connection, self.timeout, self.idle);
+        let deadline = connection.due(self.timeout, self.idle);
         self.open.touch(flow, deadline);
         true
     }
@@ -331,7 +205,7 @@ impl Connections {
         connection.meter.count(snapshot.last, snapshot.totals);
         if snapshot.last > connection.last {
             connection.last = snapshot.last;
-            let deadline = due(connection, self.timeout, self.idle);
+            let deadline = connection.due(self.timeout, self.idle);
             self.open.touch(&snapshot.flow, deadline);
         }
     }
@@ -343,7 +217,7 @@ impl Connections {
                     connection.phase = Phase::TimedOut;
                     out.push(connection.told(flow, TcpState::Timeout, None));
                     // An answer may still come.
-                    let deadline = due(&connection, self.timeout, self.idle);
+                    let deadline = connection.due(self.timeout, self.idle);
                     self.open.insert(flow, connection, deadline);
                 }
                 Phase::TimedOut | Phase::Rejected => {}
@@ -369,7 +243,7 @@ impl Connections {
     }
 
     fn keep(&mut self, flow: Flow, connection: Connection, losses: &mut Losses) {
-        let deadline = due(&connection, self.timeout, self.idle);
+        let deadline = connection.due(self.timeout, self.idle);
         if let Some((_, evicted)) = self.open.insert(flow, connection, deadline)
             && matches!(evicted.phase, Phase::Opening | Phase::Established)
         {
@@ -379,28 +253,6 @@ impl Connections {
 
     fn finish(&mut self, flow: Flow, connection: &Connection, now: Timestamp) {
         self.ended.insert(flow, connection.isn, now.after(LINGER));
-    }
-}
-
-/// When something happens to a connection by the passing of time alone.
-fn due(connection: &Connection, timeout: Duration, idle: Duration) -> Timestamp {
-    match connection.phase {
-        Phase::Opening => connection.started.after(timeout),
-        Phase::Rejected => connection.last.after(LINGER),
-        Phase::TimedOut | Phase::Established => connection.last.after(idle),
-    }
-}
-
-/// Whether a SYN opens another connection than the one that is known on its ports.
-fn is_new(connection: &Connection, observation: &Observation, segment: &TcpSegment) -> bool {
-    let same_direction = opener(observation.way) == connection.role;
-    match connection.isn {
-        Some(isn) => match same_direction {
-            true => isn != segment.sequence,
-            // While both ends try, it is a simultaneous open (RFC 9293 section 3.5); afterwards somebody starts anew.
-            false => connection.phase == Phase::Established,
-        },
-        None => true,
     }
 }
 

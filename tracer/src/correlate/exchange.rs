@@ -4,18 +4,22 @@
 //! attempt; the same from another port is one too, if the attempt before it is old enough for a resolver's retry: glibc
 //! opens a new socket and keeps the identifier when one of two parallel queries stayed without an answer.
 
-use std::net::{IpAddr, SocketAddr};
+mod key;
+mod outcome;
+
 use std::time::Duration;
 
 use super::table::Table;
 use crate::model::correlated::{Asked, Correlated, Happening};
-use crate::model::dns::{Message, OpCode, Question, RecordType, ResponseCode};
+use crate::model::dns::Message;
 use crate::model::exchange::{Exchange, Outcome, Transport};
-use crate::model::flow::{Flow, Ifindex, Protocol, Role, Way};
+use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use key::Key;
+use outcome::outcome;
 
 /// No resolver retries sooner (musl after 2.5 s, glibc after 5 s, both down to 1 s by option): the same query from another
 /// port before that is another process asking the same.
@@ -24,55 +28,6 @@ const NEW_PORT_RETRY: Duration = Duration::from_millis(900);
 const MAX_EARLIER_PORTS: usize = 4;
 /// So many open queries between one client and one server are looked through for the one that an ICMP error quotes.
 const MAX_QUOTE_SEARCH: usize = 4096;
-
-/// Who asked whom what. The order of the fields is the order of the table: what has the first fields in common is together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    ifindex: Ifindex,
-    role: Role,
-    protocol: Protocol,
-    client: IpAddr,
-    server: SocketAddr,
-    id: u16,
-    question: Option<Question>,
-    port: u16,
-}
-
-impl Key {
-    fn new(flow: &Flow, role: Role, id: u16, question: Option<Question>) -> Key {
-        let (client, server) = match role {
-            Role::Client => (flow.pod, flow.peer),
-            Role::Server => (flow.peer, flow.pod),
-        };
-        Key {
-            ifindex: flow.ifindex,
-            role,
-            protocol: flow.protocol,
-            client: client.ip(),
-            server,
-            id,
-            question,
-            port: client.port(),
-        }
-    }
-
-    /// Between the same two, in the same role.
-    fn same_ends(&self, other: &Key) -> bool {
-        (
-            self.ifindex,
-            self.role,
-            self.protocol,
-            self.client,
-            self.server,
-        ) == (
-            other.ifindex,
-            other.role,
-            other.protocol,
-            other.client,
-            other.server,
-        )
-    }
-}
 
 /// A query that was seen and not answered.
 #[derive(Clone, Debug)]
@@ -370,55 +325,6 @@ fn transport(protocol: Protocol) -> Transport {
         Transport::Tcp
     } else {
         Transport::Udp
-    }
-}
-
-/// What a response says. NODATA is NOERROR without a record of the type asked for (RFC 2308 section 2.2); a referral
-/// (name servers instead of an answer) is neither an answer nor NODATA, so it is `Other`.
-fn outcome(message: &Message, question: Option<&Question>) -> Outcome {
-    match message.rcode {
-        ResponseCode::NoError if message.truncated => Outcome::Truncated,
-        ResponseCode::NoError => positive(message, question),
-        ResponseCode::NXDomain => Outcome::Nxdomain,
-        ResponseCode::ServFail => Outcome::Servfail,
-        ResponseCode::Refused => Outcome::Refused,
-        ResponseCode::FormErr => Outcome::Formerr,
-        _ => Outcome::Other,
-    }
-}
-
-fn positive(message: &Message, question: Option<&Question>) -> Outcome {
-    let Some(question) = question else {
-        return Outcome::Answered;
-    };
-    if message.opcode != OpCode::Query {
-        return Outcome::Answered;
-    }
-    let any = matches!(
-        question.qtype,
-        RecordType::ANY | RecordType::AXFR | RecordType::IXFR
-    );
-    let found = message
-        .answers
-        .iter()
-        .any(|record| any || record.rtype == question.qtype);
-    // What was not read cannot be said to be missing.
-    let all_read = message.answers.len() == usize::from(message.answer_count);
-    if found || !all_read {
-        return Outcome::Answered;
-    }
-    let authority = |rtype| {
-        message
-            .authorities
-            .iter()
-            .any(|record| record.rtype == rtype)
-    };
-    let referral =
-        message.answers.is_empty() && authority(RecordType::NS) && !authority(RecordType::SOA);
-    if referral {
-        Outcome::Other
-    } else {
-        Outcome::Nodata
     }
 }
 

@@ -1,0 +1,160 @@
+//! One TCP connection: where it stands, and what a segment is to it.
+
+use std::time::Duration;
+
+use crate::correlate::meter::Meter;
+use crate::model::connection::{TcpConnection, TcpState};
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::flow::{Flow, Role, Way};
+use crate::model::observation::{IcmpError, Observation, TcpSegment};
+use crate::model::time::Timestamp;
+
+/// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
+pub(super) const LINGER: Duration = Duration::from_secs(60);
+/// Data in a SYN (TCP Fast Open) is acknowledged with it; more than a window cannot be.
+const MAX_SYN_DATA: u32 = 65_535;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// SYN seen, no answer.
+    Opening,
+    /// As `Opening`, and told as a timeout.
+    TimedOut,
+    /// As `Opening`, and told as refused by an ICMP error. The opener may try on: Linux does where the error comes back
+    /// before connect(2) has left the socket.
+    Rejected,
+    /// Established, or seen only from the middle on.
+    Established,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) role: Role,
+    /// The first SYN, or the first packet that was seen.
+    pub(super) started: Timestamp,
+    /// The first SYN's sequence number; `None` if it was not seen.
+    pub(super) isn: Option<u32>,
+    pub(super) syn_retransmits: u32,
+    pub(super) handshake: Option<Duration>,
+    pub(super) phase: Phase,
+    pub(super) fin_from_pod: bool,
+    pub(super) fin_to_pod: bool,
+    pub(super) last: Timestamp,
+    pub(super) meter: Meter,
+}
+
+impl Connection {
+    pub(super) fn opened(observation: &Observation, segment: &TcpSegment) -> Connection {
+        Connection {
+            role: opener(observation.way),
+            started: observation.time,
+            isn: Some(segment.sequence),
+            syn_retransmits: 0,
+            handshake: None,
+            phase: Phase::Opening,
+            fin_from_pod: false,
+            fin_to_pod: false,
+            last: observation.time,
+            meter: Meter::starting(observation),
+        }
+    }
+
+    /// Seen from the middle on. Who opened it is told by a SYN-ACK, else it is guessed: servers have the lower port.
+    pub(super) fn picked_up(observation: &Observation, segment: &TcpSegment) -> Connection {
+        let flow = &observation.flow;
+        let role = if segment.syn {
+            answerer(observation.way)
+        } else if flow.pod.port() < flow.peer.port() {
+            Role::Server
+        } else {
+            Role::Client
+        };
+        Connection {
+            role,
+            started: observation.time,
+            isn: None,
+            syn_retransmits: 0,
+            handshake: None,
+            phase: Phase::Established,
+            fin_from_pod: false,
+            fin_to_pod: false,
+            last: observation.time,
+            meter: Meter::picked_up(observation),
+        }
+    }
+
+    pub(super) fn told(&self, flow: Flow, state: TcpState, icmp: Option<IcmpError>) -> Correlated {
+        let connection = TcpConnection {
+            flow,
+            role: self.role,
+            state,
+            handshake: self.handshake,
+            syn_retransmits: self.syn_retransmits,
+            totals: self.meter.totals(),
+            icmp,
+        };
+        Correlated {
+            time: self.started,
+            flow,
+            role: self.role,
+            what: Happening::Tcp(Box::new(connection)),
+        }
+    }
+
+    pub(super) fn unanswered(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Opening | Phase::TimedOut | Phase::Rejected
+        )
+    }
+
+    /// Whether a SYN-ACK or RST answers the SYN that was seen.
+    pub(super) fn answered_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
+        let from_answerer = answerer(observation.way) == self.role;
+        let acknowledged = match self.isn {
+            Some(isn) if segment.ack => {
+                segment.acknowledgment.wrapping_sub(isn.wrapping_add(1)) <= MAX_SYN_DATA
+            }
+            _ => true,
+        };
+        from_answerer && acknowledged
+    }
+
+    /// Whether a SYN opens another connection than this one on its ports.
+    pub(super) fn replaced_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
+        let same_direction = opener(observation.way) == self.role;
+        match self.isn {
+            Some(isn) => match same_direction {
+                true => isn != segment.sequence,
+                // While both ends try, it is a simultaneous open (RFC 9293 section 3.5); afterwards somebody starts anew.
+                false => self.phase == Phase::Established,
+            },
+            None => true,
+        }
+    }
+
+    /// When something happens to it by the passing of time alone.
+    pub(super) fn due(&self, timeout: Duration, idle: Duration) -> Timestamp {
+        match self.phase {
+            Phase::Opening => self.started.after(timeout),
+            Phase::Rejected => self.last.after(LINGER),
+            Phase::TimedOut | Phase::Established => self.last.after(idle),
+        }
+    }
+}
+
+/// The pod's role if this packet opens a connection.
+pub(super) fn opener(way: Way) -> Role {
+    match way {
+        Way::FromPod => Role::Client,
+        Way::ToPod => Role::Server,
+    }
+}
+
+/// The pod's role if this packet answers one that opened a connection.
+fn answerer(way: Way) -> Role {
+    match way {
+        Way::FromPod => Role::Server,
+        Way::ToPod => Role::Client,
+    }
+}
