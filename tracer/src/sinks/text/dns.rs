@@ -124,7 +124,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     for (index, candidate) in candidates.iter().enumerate() {
         rows.push(Row {
             branch: branch(index == last),
-            subject: abbreviated(&candidate.name, &asked, wide),
+            subject: abbreviated(candidate.name, &asked, wide),
             kind: candidate.types.join("+"),
             verdict: Some(match candidate.outcome {
                 Some(outcome) => (verdict(outcome), word(outcome).to_owned()),
