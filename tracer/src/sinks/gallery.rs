@@ -250,7 +250,10 @@ pub(super) fn lookup(asked: Option<&str>, outcome: Outcome, steps: Vec<Step>) ->
         qtypes,
         outcome,
         queries: u32::try_from(steps.len()).expect("few"),
-        duration: us(3_100),
+        duration: match outcome {
+            Outcome::Timeout => Duration::ZERO,
+            _ => us(3_100),
+        },
         steps,
     };
     event(1_123, Some(kube_dns()), Body::Lookup(Box::new(lookup)))

@@ -20,6 +20,8 @@ pub mod writer;
 
 #[cfg(test)]
 mod gallery;
+#[cfg(test)]
+mod tests;
 
 use self::filter::{Detail, Filter, FilterConfig};
 use self::json::Json;

@@ -97,16 +97,17 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
         (None, None) => "(no query kept)".to_owned(),
     };
     let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
+    let mut detail = count(u64::from(lookup.queries), "query");
+    // First query to last answer: without an answer there is nothing to measure.
+    if !lookup.duration.is_zero() {
+        detail.push_str(&format!(", {}", duration(lookup.duration)));
+    }
     let mut head = Row {
         mark: "?",
         subject: asked.clone(),
         kind: types.join("+"),
         verdict: Some((verdict(lookup.outcome), word(lookup.outcome).to_owned())),
-        detail: format!(
-            "{}, {}",
-            count(u64::from(lookup.queries), "query"),
-            duration(lookup.duration)
-        ),
+        detail,
         tail: server(ends),
         ..Row::default()
     };
