@@ -1,8 +1,8 @@
 //! DNS over TCP: segments of all connections to messages.
 //!
 //! Owns the table of connections, its limits and what was lost; one file each for the rest: [`direction`] puts the
-//! segments of one direction in order, [`framing`] finds the messages in them, [`plausible`] judges whether bytes could
-//! be a message's first. Fed with the segments of DNS ports, from the decoder. Never decodes a message for others,
+//! segments of one direction in order ([`position`] and [`pieces`] are its arithmetic and its store), [`framing`] finds
+//! the messages in them, [`plausible`] judges whether bytes could be a message's first. Fed with the segments of DNS ports, from the decoder. Never decodes a message for others,
 //! never looks at a clock, and reports nothing as certain that it guessed.
 //!
 //! What is promised: a message that is told without `resynchronised` is one that was sent, byte for byte, and every
@@ -11,7 +11,10 @@
 
 mod direction;
 mod framing;
+mod limits;
+mod pieces;
 mod plausible;
+mod position;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -27,42 +30,11 @@ use crate::model::time::Timestamp;
 use direction::Direction;
 use tally::{Books, GivenUp};
 
+pub use limits::StreamLimits;
 pub use tally::StreamCounts;
 
 /// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
 const LINGER: Duration = Duration::from_secs(60);
-
-/// How long is waited and how much is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamLimits {
-    /// Connections; the one unused for longest makes room.
-    pub connections: usize,
-    /// Bytes that one connection may hold in both directions, with what it costs to hold them. A message has at most
-    /// 65,535 and its prefix; a longer one than this leaves room for is given up.
-    pub connection_bytes: usize,
-    /// Bytes that all connections may hold; at the limit the one unused for longest that holds any makes room.
-    pub total_bytes: usize,
-    /// Pieces out of order that one direction may hold.
-    pub out_of_order: usize,
-    /// A hole is given up when nothing filled it for so long. Retransmission timeouts start at 200 ms and double; this
-    /// lets three of them pass and stays below the time after which a query counts as unanswered.
-    pub gap_wait: Duration,
-    /// A connection without a segment for so long is forgotten.
-    pub idle: Duration,
-}
-
-impl Default for StreamLimits {
-    fn default() -> StreamLimits {
-        StreamLimits {
-            connections: 4_096,
-            connection_bytes: 128 << 10,
-            total_bytes: 32 << 20,
-            out_of_order: 256,
-            gap_wait: Duration::from_secs(2),
-            idle: Duration::from_secs(300),
-        }
-    }
-}
 
 /// How much of a segment there was on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,38 +231,6 @@ impl Streams {
     /// Bytes of memory held for payload, with what it costs to hold them.
     pub fn memory(&self) -> usize {
         self.memory
-    }
-
-    /// Bytes of payload held.
-    #[cfg(test)]
-    fn held(&self) -> usize {
-        self.each()
-            .map(|connection| connection.from_pod.held() + connection.to_pod.held())
-            .sum()
-    }
-
-    /// What [`Streams::memory`] should say, added up anew.
-    #[cfg(test)]
-    fn measured_memory(&self) -> usize {
-        self.each().map(Connection::held_memory).sum()
-    }
-
-    #[cfg(test)]
-    fn each(&self) -> impl Iterator<Item = &Connection> {
-        let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        let least = Flow {
-            ifindex: crate::model::flow::Ifindex(0),
-            protocol: crate::model::flow::Protocol::Icmp,
-            pod: nowhere,
-            peer: nowhere,
-        };
-        let all: Vec<_> = self.open.from(&least).map(|(_, value)| value).collect();
-        all.into_iter()
-    }
-
-    #[cfg(test)]
-    fn connections(&self) -> usize {
-        self.each().count()
     }
 
     /// A SYN: a new connection, unless it only repeats the one that opened this direction.

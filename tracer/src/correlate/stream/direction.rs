@@ -1,67 +1,26 @@
 //! One direction of a TCP connection: segments in any order to bytes in order (RFC 9293 section 3.4).
 //!
-//! Owns the position in the sequence space, what arrived beyond a hole, and how long the hole is waited for. Never
+//! Owns where the stream stands, what arrived beyond a hole, and since when the hole is waited for. Never
 //! interprets a byte: [`super::framing`] does.
 //!
 //! The first copy of a byte wins, whether it was passed on already or is still held: what a retransmission or an overlap
 //! says differently is not looked at. Receivers differ there, so no choice is right for all; this one is the same whatever
 //! the order of events, and what was told is never taken back.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Extent;
 use super::framing::{Framer, Run};
+use super::pieces::{Content, Piece, Pieces};
+use super::position::{ORIGIN, Position, Span, WINDOW, position};
 use super::tally::{GivenUp, Tally};
 use crate::model::observation::TcpSegment;
 use crate::model::time::Timestamp;
-
-/// Farther off than this is no retransmission and nothing that a window allows, but another connection of the same
-/// addresses whose start was not seen. Linux lets windows grow to 6 MiB by default (`tcp_rmem`); a stray retransmission of a
-/// former connection falls within by chance in less than one case of a hundred.
-const WINDOW: u64 = 16 << 20;
-/// What a held piece costs beside its bytes: its place in the map.
-const PIECE_COST: usize = 64;
-/// Positions are 64-bit numbers whose lower half is the sequence number. Starting here, they never fall below zero.
-const ORIGIN: u64 = 1 << 32;
-
-/// A position in the stream that does not wrap around.
-type Position = u64;
-
-#[derive(Debug)]
-enum Content {
-    Bytes(Vec<u8>),
-    /// Known not to be in the capture.
-    Missing(u64),
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Given<'a> {
     Bytes(&'a [u8]),
     Missing,
-}
-
-#[derive(Debug)]
-struct Piece {
-    time: Timestamp,
-    starts: bool,
-    content: Content,
-}
-
-impl Piece {
-    fn length(&self) -> u64 {
-        match &self.content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::Missing(length) => *length,
-        }
-    }
-
-    fn memory(&self) -> usize {
-        match &self.content {
-            Content::Bytes(bytes) => PIECE_COST + bytes.capacity(),
-            Content::Missing(_) => PIECE_COST,
-        }
-    }
 }
 
 /// Where a direction ends, and when that became known.
@@ -80,9 +39,8 @@ pub(super) struct Direction {
     next: Option<Position>,
     end: Option<End>,
     finished: bool,
-    /// What arrived beyond `next`: pieces that neither overlap nor begin at `next`.
-    pieces: BTreeMap<Position, Piece>,
-    pieces_memory: usize,
+    /// What arrived beyond `next`; no piece begins there.
+    pieces: Pieces,
     /// When `next` was last moved by a packet.
     progressed: Timestamp,
     framer: Framer,
@@ -95,8 +53,7 @@ impl Direction {
             next: None,
             end: None,
             finished: false,
-            pieces: BTreeMap::new(),
-            pieces_memory: 0,
+            pieces: Pieces::default(),
             progressed: Timestamp::default(),
             framer: Framer::lost(),
         }
@@ -178,7 +135,8 @@ impl Direction {
         if extent.cut {
             self.place(stop, full_stop, Given::Missing, time, false, tally);
         }
-        if segment.fin && self.end.is_none() {
+        // A FIN behind what was seen is none of this stream's.
+        if segment.fin && self.end.is_none() && self.next <= Some(full_stop) {
             self.end = Some(End {
                 at: full_stop,
                 known: time,
@@ -197,17 +155,13 @@ impl Direction {
 
     /// Bytes of memory held.
     pub(super) fn memory(&self) -> usize {
-        self.pieces_memory + self.framer.memory()
+        self.pieces.memory() + self.framer.memory()
     }
 
     /// Bytes of payload held.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        let pieces = self.pieces.values().map(|piece| match &piece.content {
-            Content::Bytes(bytes) => bytes.len(),
-            Content::Missing(_) => 0,
-        });
-        pieces.sum::<usize>() + self.framer.held()
+        self.pieces.payload() + self.framer.held()
     }
 
     /// Since when it has been waiting for a hole to be filled: what lies beyond is there, and nothing moved since.
@@ -218,8 +172,7 @@ impl Direction {
 
     /// What is known to lie beyond the first hole, and since when: a piece, or the end of the stream.
     fn beyond_hole(&self) -> Option<(Position, Timestamp)> {
-        let piece = self.pieces.first_key_value();
-        match piece.map(|(&at, piece)| (at, piece.time)) {
+        match self.pieces.first().map(|(at, piece)| (at, piece.time)) {
             Some(piece) => Some(piece),
             None if self.finished => None,
             None => self.end.map(|end| (end.at, end.known)),
@@ -271,12 +224,7 @@ impl Direction {
 
     /// Lets go of all that is held.
     fn discard(&mut self, tally: &mut Tally<'_>) {
-        for piece in std::mem::take(&mut self.pieces).into_values() {
-            if let Content::Bytes(bytes) = piece.content {
-                tally.dropped(bytes.len());
-            }
-        }
-        self.pieces_memory = 0;
+        tally.dropped(std::mem::take(&mut self.pieces).payload());
         self.framer.end(tally);
     }
 
@@ -302,9 +250,8 @@ impl Direction {
             }
             let until = self
                 .pieces
-                .range(at..)
-                .next()
-                .map_or(stop, |(&piece, _)| piece.min(stop));
+                .next_from(at)
+                .map_or(stop, |piece| piece.min(stop));
             let content = match given {
                 Given::Bytes(bytes) => {
                     let part = bytes.get(offset(start, at)..offset(start, until));
@@ -334,7 +281,7 @@ impl Direction {
                     Given::Bytes(bytes) => Content::Bytes(bytes.to_vec()),
                     Given::Missing => Content::Missing(until - at),
                 };
-                self.hold(
+                self.pieces.hold(
                     at,
                     Piece {
                         time,
@@ -354,23 +301,15 @@ impl Direction {
         {
             return Some(next);
         }
-        let (&piece_at, piece) = self.pieces.range(..=at).next_back()?;
-        Some(piece_at + piece.length()).filter(|&end| end > at)
-    }
-
-    fn hold(&mut self, at: Position, piece: Piece) {
-        self.pieces_memory += piece.memory();
-        self.pieces.insert(at, piece);
+        self.pieces.covered_until(at)
     }
 
     /// Passes on what has come to be in order.
     fn drain(&mut self, tally: &mut Tally<'_>) {
-        while let Some(entry) = self.pieces.first_entry()
-            && self.next == Some(*entry.key())
+        while let Some(next) = self.next
+            && let Some(piece) = self.pieces.take(next)
         {
-            let piece = entry.remove();
-            self.pieces_memory -= piece.memory();
-            let after = self.next.map(|next| next + piece.length());
+            let after = Some(next + piece.length());
             match piece.content {
                 Content::Bytes(bytes) => {
                     let run = Run {
@@ -391,38 +330,6 @@ impl Direction {
         self.framer.gap(missing, tally);
         self.next = self.next.map(|next| next + missing);
     }
-}
-
-/// What a segment, or a chunk of one, has of the stream.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    /// Its first byte.
-    start: Position,
-    /// After its last captured byte.
-    stop: Position,
-    /// After the whole segment's last byte.
-    full_stop: Position,
-}
-
-impl Span {
-    fn of(segment: &TcpSegment, extent: Extent, near: Position) -> Span {
-        // A SYN takes the sequence number before its data.
-        let first = position(segment.sequence, near) + u64::from(segment.syn);
-        let start = first + u64::from(segment.payload_offset);
-        let stop = start + segment.payload.len() as u64;
-        let announced = first + u64::from(extent.length);
-        Span {
-            start,
-            stop,
-            full_stop: stop.max(announced.min(start + WINDOW)),
-        }
-    }
-}
-
-/// The position nearest to `near` that has this sequence number.
-fn position(sequence: u32, near: Position) -> Position {
-    let ahead = sequence.wrapping_sub(near as u32).cast_signed();
-    near.saturating_add_signed(i64::from(ahead))
 }
 
 fn offset(start: Position, at: Position) -> usize {

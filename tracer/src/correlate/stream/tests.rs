@@ -95,6 +95,36 @@ fn flow(port: u16) -> Flow {
     }
 }
 
+/// What the table holds, added up anew.
+impl Streams {
+    fn each(&self) -> impl Iterator<Item = &Connection> {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let least = Flow {
+            ifindex: Ifindex(0),
+            protocol: Protocol::Icmp,
+            pod: nowhere,
+            peer: nowhere,
+        };
+        let all: Vec<_> = self.open.from(&least).map(|(_, value)| value).collect();
+        all.into_iter()
+    }
+
+    fn connections(&self) -> usize {
+        self.each().count()
+    }
+
+    /// Bytes of payload.
+    fn held(&self) -> usize {
+        self.each()
+            .map(|connection| connection.from_pod.held() + connection.to_pod.held())
+            .sum()
+    }
+
+    fn measured_memory(&self) -> usize {
+        self.each().map(Connection::held_memory).sum()
+    }
+}
+
 /// One direction of one connection, a millisecond of virtual time from segment to segment.
 struct Wire {
     streams: Streams,

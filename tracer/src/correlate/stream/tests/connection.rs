@@ -106,6 +106,17 @@ fn a_reset_far_out_of_the_window_is_not_believed() {
 }
 
 #[test]
+fn a_fin_behind_what_was_seen_is_not_believed() {
+    let messages = some_messages();
+    let stream = concatenated(&messages);
+    let mut wire = Wire::opened(1);
+    wire.data(0, &stream[..50]);
+    wire.fin(20, &[]);
+    wire.data(50, &stream[50..]);
+    assert_eq!(wire.messages(), messages);
+}
+
+#[test]
 fn ports_that_are_used_again_begin_a_new_stream() {
     let messages = some_messages();
     let stream = concatenated(&messages);
