@@ -79,7 +79,7 @@ impl Correlator {
         }
     }
 
-    /// Takes a sweep of the kernel's flow counters in.
+    /// Takes a sweep of the kernel's flow counters in: all flows that had a packet since the sweep before.
     pub fn counters(
         &mut self,
         now: Timestamp,
@@ -89,10 +89,11 @@ impl Correlator {
         for snapshot in snapshots {
             match snapshot.flow.protocol {
                 Protocol::Tcp => self.connections.count(snapshot),
-                Protocol::Udp => self.udp.count(now, snapshot),
+                Protocol::Udp => self.udp.count(snapshot),
                 Protocol::Icmp | Protocol::Icmpv6 | Protocol::Other(_) => {}
             }
         }
+        self.udp.swept(now);
         self.advance(now, out);
     }
 

@@ -15,13 +15,14 @@ use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+/// A flow that waits for a sweep is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Debug)]
 struct Conversation {
     role: Role,
     started: Timestamp,
     last: Timestamp,
-    /// The latest sweep of the kernel's counters that held it.
-    swept: Timestamp,
     /// Time enough has passed to say whether something came back.
     decided: bool,
     state: UdpState,
@@ -58,6 +59,8 @@ impl Conversation {
 #[derive(Debug)]
 pub(super) struct UdpFlows {
     open: Table<Flow, Conversation>,
+    /// The latest sweep of the kernel's counters.
+    swept: Timestamp,
     timeout: Duration,
     idle: Duration,
 }
@@ -66,6 +69,7 @@ impl UdpFlows {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> UdpFlows {
         UdpFlows {
             open: Table::new(limits.udp_flows),
+            swept: Timestamp(0),
             timeout: thresholds.udp_timeout,
             idle: thresholds.flow_idle,
         }
@@ -92,7 +96,6 @@ impl UdpFlows {
             },
             started: observation.time,
             last: observation.time,
-            swept: Timestamp(0),
             decided: false,
             state: UdpState::Open,
             meter: Meter::starting(observation),
@@ -104,15 +107,19 @@ impl UdpFlows {
         }
     }
 
-    /// Takes a flow's counters in, as a sweep at `now` found them.
-    pub(super) fn count(&mut self, now: Timestamp, snapshot: &FlowSnapshot) {
+    /// Takes a flow's counters in.
+    pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
         let Some(conversation) = self.open.get_mut(&snapshot.flow) else {
             return;
         };
         conversation.meter.count(snapshot.last, snapshot.totals);
         conversation.last = conversation.last.max(snapshot.last);
-        conversation.swept = now;
         self.reschedule(&snapshot.flow);
+    }
+
+    /// All counters were taken in that had changed by `now`: a flow that was not among them had no packet.
+    pub(super) fn swept(&mut self, now: Timestamp) {
+        self.swept = self.swept.max(now);
     }
 
     /// An ICMP error quotes a packet of `flow`. Whether the flow is known; it is told once, however many errors come.
@@ -143,6 +150,10 @@ impl UdpFlows {
         while let Some((flow, mut conversation)) = self.open.pop_due(now) {
             if conversation.decided {
                 out.push(conversation.told(flow, UdpState::Closed, None));
+                continue;
+            }
+            if self.too_early(&conversation, now) {
+                self.open.insert(flow, conversation, now.after(LOOK_AGAIN));
                 continue;
             }
             conversation.decided = true;
@@ -176,18 +187,23 @@ impl UdpFlows {
         }
     }
 
+    /// Where the kernel counts, only a sweep that is recent enough can say that nothing came back. Without any it is said
+    /// twice as late.
+    fn too_early(&self, conversation: &Conversation, now: Timestamp) -> bool {
+        let silent = conversation.started.after(self.timeout);
+        conversation.meter.counted_by_kernel()
+            && !conversation.answered()
+            && self.swept < silent
+            && now < silent.after(self.timeout)
+    }
+
     /// When something happens to a flow by the passing of time alone.
     fn due(&self, conversation: &Conversation) -> Timestamp {
         if conversation.decided {
-            return conversation.last.after(self.idle);
+            conversation.last.after(self.idle)
+        } else {
+            conversation.started.after(self.timeout)
         }
-        let silent = conversation.started.after(self.timeout);
-        // Where the kernel counts, only a sweep that is recent enough can say that nothing came back; without one it is
-        // said twice as late.
-        if conversation.meter.counted_by_kernel() && conversation.swept < silent {
-            return silent.after(self.timeout);
-        }
-        silent
     }
 }
 

@@ -80,6 +80,29 @@ fn silence_that_a_sweep_confirms_is_told_at_the_sweep() {
 }
 
 #[test]
+fn flow_that_no_sweep_mentions_again_is_silent() {
+    let mut bench = Bench::new();
+    bench.see(counted(datagram(0, FromPod), 1, 0));
+    bench.udp();
+    bench.sweep(5_000, syslog(), 0, 1, 0).at(9_999).silent();
+    // Sweeps hold only what had a packet since the last: another flow's says that this one had none.
+    bench
+        .sweep(10_000, flow(Protocol::Udp, 1, 2), 9_000, 1, 0)
+        .at(10_500);
+    assert_eq!(bench.udp().state, UdpState::Unanswered);
+}
+
+#[test]
+fn silence_without_any_sweep_is_told_twice_as_late() {
+    let mut bench = Bench::new();
+    bench.see(counted(datagram(0, FromPod), 1, 0));
+    bench.udp();
+    bench.at(6_000).at(11_999).silent();
+    bench.at(12_500);
+    assert_eq!(bench.udp().state, UdpState::Unanswered);
+}
+
+#[test]
 fn icmp_error_is_told_once_and_silence_not_on_top() {
     let mut bench = Bench::new();
     bench.see(datagram(0, FromPod));
