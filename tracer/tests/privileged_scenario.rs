@@ -49,6 +49,7 @@ fn the_text_names_pod_server_service_outcome_and_time() {
     for argv in STEPS.iter().flat_map(|step| step.commands) {
         Step::run(&stage.lab, argv).expect("the command runs");
     }
+    // A ping run is told 3 s after its last request.
     std::thread::sleep(Duration::from_secs(4));
     let ended = watch.stop().expect("it runs to the end");
     let text = ended.lines.join("\n");
@@ -61,11 +62,12 @@ fn the_text_names_pod_server_service_outcome_and_time() {
     };
     has(&[
         "default/deb-ubuntu",
-        "clusterip-nginx-ds",
-        "10.152.183.117",
+        "clusterip-nginx-ds.default.svc.cluster.local.",
+        "answered",
         " ms",
         "kube-system/kube-dns",
     ]);
+    has(&["├ clusterip-nginx-ds", "answered", "10.152.183.117"]);
     has(&[
         "default/deb-ubuntu",
         "default/clusterip-nginx-ds:80",
