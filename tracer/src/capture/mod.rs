@@ -8,6 +8,7 @@ mod attach;
 mod clock;
 mod counters;
 mod error;
+pub mod file;
 mod interfaces;
 mod lock;
 mod manager;

@@ -1,0 +1,149 @@
+//! Link-layer headers: where the IP packet starts in a captured frame, and what the header says of its direction.
+//!
+//! Link types are those of tcpdump.org/linktypes.html.
+
+use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice, ether_type};
+
+use super::Direction;
+
+/// A supported link type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// LINKTYPE_ETHERNET.
+    Ethernet,
+    /// LINKTYPE_RAW and the like: starts with the IP header.
+    Raw,
+    /// LINKTYPE_NULL and LINKTYPE_LOOP: four bytes of address family, whose values and byte order differ by system.
+    Loopback,
+    /// LINKTYPE_LINUX_SLL.
+    Cooked1,
+    /// LINKTYPE_LINUX_SLL2.
+    Cooked2,
+}
+
+/// The network part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network<'a> {
+    pub(super) ethertype: u16,
+    /// From the network header on.
+    pub(super) bytes: &'a [u8],
+    /// Length of the same on the wire.
+    pub(super) wire_len: u32,
+    pub(super) direction: Option<Direction>,
+    /// The interface, where the link header names it.
+    pub(super) device: u32,
+}
+
+/// Why a frame holds no IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotIp {
+    /// Something else: ARP, LLDP, spanning tree. Not a fault.
+    Other,
+    /// The captured bytes end within the link header.
+    CutShort,
+}
+
+impl Link {
+    pub(super) fn from_number(link_type: u32) -> Option<Link> {
+        match link_type {
+            0 | 108 => Some(Link::Loopback),
+            1 => Some(Link::Ethernet),
+            // 12 and 14 are DLT_RAW of most systems and of OpenBSD; files hold them although they should not.
+            12 | 14 | 101 | 228 | 229 => Some(Link::Raw),
+            113 => Some(Link::Cooked1),
+            276 => Some(Link::Cooked2),
+            _ => None,
+        }
+    }
+
+    /// Finds the IP packet in a frame of `wire_len` bytes, of which `frame` was captured.
+    pub(super) fn network(self, frame: &[u8], wire_len: u32) -> Result<Network<'_>, NotIp> {
+        let mut direction = None;
+        let mut device = 0;
+        let (tag, header_len) = match self {
+            Link::Raw => (None, 0),
+            Link::Loopback => (None, 4),
+            Link::Ethernet => {
+                let header =
+                    Ethernet2HeaderSlice::from_slice(frame).map_err(|_| NotIp::CutShort)?;
+                (Some(header.ether_type().0), header.slice().len())
+            }
+            Link::Cooked1 => {
+                let header: &[u8; 16] = frame.first_chunk().ok_or(NotIp::CutShort)?;
+                direction = cooked_direction(u16::from_be_bytes([header[0], header[1]]));
+                (Some(u16::from_be_bytes([header[14], header[15]])), 16)
+            }
+            Link::Cooked2 => {
+                let header: &[u8; 20] = frame.first_chunk().ok_or(NotIp::CutShort)?;
+                device = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+                direction = cooked_direction(u16::from(header[10]));
+                (Some(u16::from_be_bytes([header[0], header[1]])), 20)
+            }
+        };
+        let mut bytes = frame.get(header_len..).ok_or(NotIp::CutShort)?;
+        let ethertype = match tag {
+            Some(tag) => untag(tag, &mut bytes)?,
+            None => match bytes.first().ok_or(NotIp::CutShort)? >> 4 {
+                4 => ether_type::IPV4.0,
+                6 => ether_type::IPV6.0,
+                _ => return Err(NotIp::Other),
+            },
+        };
+        if ethertype != ether_type::IPV4.0 && ethertype != ether_type::IPV6.0 {
+            return Err(NotIp::Other);
+        }
+        let before = u32::try_from(frame.len() - bytes.len()).unwrap_or(u32::MAX);
+        let mut wire_len = wire_len.saturating_sub(before);
+        // A network card pads short frames and may leave the checksum behind them; the packet ends where IP says.
+        if tag.is_some()
+            && let Some(ip_len) = ip_length(ethertype, bytes).filter(|&ip_len| ip_len < wire_len)
+        {
+            wire_len = ip_len;
+            let end = usize::try_from(ip_len).unwrap_or(usize::MAX);
+            bytes = bytes.get(..end).unwrap_or(bytes);
+        }
+        Ok(Network {
+            ethertype,
+            bytes,
+            wire_len,
+            direction,
+            device,
+        })
+    }
+}
+
+/// The packet type of Linux cooked captures (`sll_pkttype` of packet(7)).
+fn cooked_direction(packet_type: u16) -> Option<Direction> {
+    match packet_type {
+        0..=3 => Some(Direction::Incoming),
+        4 => Some(Direction::Outgoing),
+        _ => None,
+    }
+}
+
+/// Skips VLAN tags. How many is bounded by the frame's length.
+fn untag(mut tag: u16, bytes: &mut &[u8]) -> Result<u16, NotIp> {
+    while tag == ether_type::VLAN_TAGGED_FRAME.0
+        || tag == ether_type::PROVIDER_BRIDGING.0
+        || tag == ether_type::VLAN_DOUBLE_TAGGED_FRAME.0
+    {
+        let header = SingleVlanHeaderSlice::from_slice(bytes).map_err(|_| NotIp::CutShort)?;
+        tag = header.ether_type().0;
+        *bytes = bytes.get(header.slice().len()..).ok_or(NotIp::CutShort)?;
+    }
+    Ok(tag)
+}
+
+/// The length that the IP header states. `None` where it does not: a GSO packet beyond 64 KiB states 0.
+fn ip_length(ethertype: u16, bytes: &[u8]) -> Option<u32> {
+    let (at, header) = if ethertype == ether_type::IPV4.0 {
+        (2, 0)
+    } else {
+        (4, 40)
+    };
+    let [high, low] = *bytes.get(at..at + 2)?.first_chunk()?;
+    match u16::from_be_bytes([high, low]) {
+        0 => None,
+        stated => Some(u32::from(stated) + header),
+    }
+}

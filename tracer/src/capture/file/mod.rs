@@ -1,0 +1,39 @@
+//! Edge: capture files. Reads pcap and pcapng, tells which end of a packet is the pod, counts flows, writes pcapng.
+//!
+//! So a file, or the output of `tcpdump -w -`, is the same input to the pipeline as the live ring buffer:
+//!
+//! ```text
+//! file -> window -> pcap / pcapng -> link -> packet -> sides -> meter -> record      (Replay)
+//! record -> pcapng                                                                    (Writer)
+//! ```
+//!
+//! The reader blocks, so it belongs on a thread of its own. It never seeks and keeps no more than one block of the file;
+//! bad input is an error or a counted loss, never a panic. What a packet means is decided by [`crate::decode`].
+
+mod error;
+mod headers;
+mod interfaces;
+mod link;
+mod meter;
+mod note;
+mod pcap;
+mod pcapng;
+mod reader;
+#[cfg(test)]
+mod reader_tests;
+mod replay;
+mod roles;
+mod sides;
+mod source;
+#[cfg(test)]
+mod testing;
+mod window;
+mod writer;
+
+pub use self::error::{FileError, Malformed};
+pub use self::interfaces::SYNTHETIC_INTERFACES;
+pub use self::meter::Meter;
+pub use self::reader::{Direction, Origin, Packet, Reader, ReaderStats, Recorded};
+pub use self::replay::{Replay, ReplaySettings};
+pub use self::sides::{Sides, SidesStats};
+pub use self::writer::{Output, Writer, WriterStats};

@@ -1,0 +1,371 @@
+//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with interfaces of its own.
+
+use pcap_parser::pcapng::{
+    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SimplePacketBlock,
+    parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
+    parse_interfacedescriptionblock_le, parse_sectionheaderblock, parse_simplepacketblock_be,
+    parse_simplepacketblock_le,
+};
+use pcap_parser::traits::PcapNGPacketBlock as _;
+
+use super::Malformed;
+use super::link::Link;
+use super::reader::{Direction, Frame, Origin, Step, Stop, Tally};
+use super::window::Window;
+use crate::model::time::Timestamp;
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const SIMPLE_PACKET: u32 = 3;
+const ENHANCED_PACKET: u32 = 6;
+
+const BYTE_ORDER_LITTLE: [u8; 4] = [0x4d, 0x3c, 0x2b, 0x1a];
+const BYTE_ORDER_BIG: [u8; 4] = [0x1a, 0x2b, 0x3c, 0x4d];
+
+/// Type, length, and the length again.
+const MIN_BLOCK_LEN: u32 = 12;
+const MIN_SECTION_HEADER_LEN: u32 = 28;
+/// Of blocks that are looked into; others are passed over, whatever their length.
+const MAX_BLOCK_BYTES: u32 = 4 << 20;
+/// One per pod of a node in a recording of ours, and they come and go.
+const MAX_INTERFACES: usize = 65_536;
+
+/// Option codes of an enhanced packet block and of an interface description.
+const EPB_FLAGS: OptionCode = OptionCode(2);
+const IF_TSRESOL: OptionCode = OptionCode(9);
+const IF_TSOFFSET: OptionCode = OptionCode(14);
+
+/// The state between two blocks.
+#[derive(Default)]
+pub(super) struct PcapNg {
+    big_endian: bool,
+    section: Option<u32>,
+    interfaces: Vec<Interface>,
+    /// The latest packet's stamp.
+    last: Timestamp,
+}
+
+struct Interface {
+    /// `None` if it is not supported.
+    link: Option<Link>,
+    snaplen: u32,
+    clock: Clock,
+}
+
+/// What an interface's stamps count.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// As `if_tsresol` has it: 10 or, with the highest bit, 2 to the minus so many seconds.
+    resolution: u8,
+    offset_s: i64,
+}
+
+impl PcapNg {
+    /// By its first four bytes.
+    pub(super) fn is_one(start: &[u8]) -> bool {
+        start.starts_with(&SECTION_HEADER.to_be_bytes())
+    }
+
+    pub(super) fn next(&mut self, window: &mut Window, tally: &mut Tally) -> Result<Step, Stop> {
+        let shortest = MIN_BLOCK_LEN as usize;
+        if !window.want(shortest)? {
+            return match window.data() {
+                [] => Ok(Step::End),
+                some => Err(Stop::CutShort {
+                    have: some.len() as u64,
+                    need: shortest as u64,
+                }),
+            };
+        }
+        let [kind, length, order] = first_words(window.data());
+        let block_type = if kind == SECTION_HEADER.to_be_bytes() {
+            // Reads the same in both orders; the third word tells the section's.
+            self.big_endian = match order {
+                BYTE_ORDER_BIG => true,
+                BYTE_ORDER_LITTLE => false,
+                other => return Err(Malformed::ByteOrder(u32::from_be_bytes(other)).into()),
+            };
+            SECTION_HEADER
+        } else {
+            self.number(kind)
+        };
+        let length = self.number(length);
+        let least = match block_type {
+            SECTION_HEADER => MIN_SECTION_HEADER_LEN,
+            _ => MIN_BLOCK_LEN,
+        };
+        if length < least || !length.is_multiple_of(4) {
+            return Err(Malformed::BlockLength(length).into());
+        }
+        match block_type {
+            SECTION_HEADER | INTERFACE_DESCRIPTION | SIMPLE_PACKET | ENHANCED_PACKET => {
+                self.block(block_type, length, window, tally)
+            }
+            _ => self.pass_over(length, window),
+        }
+    }
+
+    /// Reads a whole block and what it says.
+    fn block(
+        &mut self,
+        block_type: u32,
+        length: u32,
+        window: &mut Window,
+        tally: &mut Tally,
+    ) -> Result<Step, Stop> {
+        if length > MAX_BLOCK_BYTES {
+            return Err(Stop::TooLong {
+                length: u64::from(length),
+                limit: u64::from(MAX_BLOCK_BYTES),
+            });
+        }
+        let len = usize::try_from(length).unwrap_or(usize::MAX);
+        if !window.want(len)? {
+            return Err(Stop::CutShort {
+                have: window.data().len() as u64,
+                need: len as u64,
+            });
+        }
+        let block = window.data().get(..len).unwrap_or_default();
+        self.check_end(length, block)?;
+        let step = match block_type {
+            SECTION_HEADER => self.open_section(block).map(|()| Step::Nothing),
+            INTERFACE_DESCRIPTION => self.describe(block).map(|()| Step::Nothing),
+            SIMPLE_PACKET => Ok(self.simple_packet(block, tally)),
+            _ => Ok(self.enhanced_packet(block, tally)),
+        };
+        // Also past an interface that is of no use: reading goes on behind it.
+        window.advance(len);
+        step
+    }
+
+    /// Blocks of no interest (name resolution, statistics, secrets, other writers' own) are not kept in memory.
+    fn pass_over(&self, length: u32, window: &mut Window) -> Result<Step, Stop> {
+        let cut_short = |missing: u64| Stop::CutShort {
+            have: u64::from(length) - missing,
+            need: u64::from(length),
+        };
+        let missing = window.skip(u64::from(length) - 4)?;
+        if missing > 0 {
+            return Err(cut_short(missing + 4));
+        }
+        if !window.want(4)? {
+            return Err(cut_short(4 - window.data().len() as u64));
+        }
+        self.check_end(length, window.data().get(..4).unwrap_or_default())?;
+        window.advance(4);
+        Ok(Step::Nothing)
+    }
+
+    /// The length stands at both ends of a block: the cheapest sign that one has lost one's way.
+    fn check_end(&self, start: u32, block: &[u8]) -> Result<(), Malformed> {
+        let end = self.number(block.last_chunk().copied().unwrap_or_default());
+        if start == end {
+            Ok(())
+        } else {
+            Err(Malformed::BlockEnd { start, end })
+        }
+    }
+
+    fn open_section(&mut self, block: &[u8]) -> Result<(), Stop> {
+        let Ok((_, header)) = parse_sectionheaderblock(block) else {
+            return Err(Malformed::SectionHeader.into());
+        };
+        // Another major version has other blocks.
+        if header.major_version != 1 {
+            return Err(Malformed::SectionHeader.into());
+        }
+        self.section = Some(self.section.map_or(0, |section| section.saturating_add(1)));
+        self.interfaces.clear();
+        Ok(())
+    }
+
+    fn describe(&mut self, block: &[u8]) -> Result<(), Stop> {
+        let parsed = if self.big_endian {
+            parse_interfacedescriptionblock_be(block)
+        } else {
+            parse_interfacedescriptionblock_le(block)
+        };
+        let Ok((_, description)) = parsed else {
+            return Err(Malformed::InterfaceDescription.into());
+        };
+        if self.interfaces.len() >= MAX_INTERFACES {
+            return Err(Malformed::Interfaces(MAX_INTERFACES).into());
+        }
+        let link_type = description.linktype.0.cast_unsigned();
+        let link = Link::from_number(link_type);
+        self.interfaces.push(Interface {
+            link,
+            snaplen: description.snaplen,
+            clock: self.clock(&description),
+        });
+        match link {
+            Some(_) => Ok(()),
+            None => Err(Stop::LinkType(link_type)),
+        }
+    }
+
+    /// The options are read here: pcap-parser takes the offset for little-endian in every section, and knows no binary
+    /// resolutions.
+    fn clock(&self, description: &InterfaceDescriptionBlock<'_>) -> Clock {
+        let mut clock = Clock {
+            resolution: 6,
+            offset_s: 0,
+        };
+        for option in &description.options {
+            let value = option.as_bytes().unwrap_or_default();
+            match (option.code, value) {
+                (IF_TSRESOL, &[resolution]) => clock.resolution = resolution,
+                (IF_TSOFFSET, value) => {
+                    if let Ok(bytes) = value.try_into() {
+                        clock.offset_s = if self.big_endian {
+                            i64::from_be_bytes(bytes)
+                        } else {
+                            i64::from_le_bytes(bytes)
+                        };
+                    }
+                }
+                _ => {}
+            }
+        }
+        clock
+    }
+
+    fn enhanced_packet(&mut self, block: &[u8], tally: &mut Tally) -> Step {
+        let parsed = if self.big_endian {
+            parse_enhancedpacketblock_be(block)
+        } else {
+            parse_enhancedpacketblock_le(block)
+        };
+        let Ok((_, packet)) = parsed else {
+            tally.lose("capture block malformed");
+            return Step::Nothing;
+        };
+        let Some(interface) = self.interface(packet.if_id) else {
+            tally.lose("capture packet of an undescribed interface");
+            return Step::Nothing;
+        };
+        let Some(link) = interface.link else {
+            tally.lose("capture link type not supported");
+            return Step::Nothing;
+        };
+        let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+        let time = interface.clock.time(stamp);
+        let frame = Frame {
+            time,
+            origin: self.origin(packet.if_id),
+            link,
+            direction: self.direction(&packet),
+            wire_len: packet.origlen,
+            data: packet.packet_data(),
+        };
+        let packet = tally.packet(&frame, comments(&packet.options));
+        self.last = time;
+        packet.map_or(Step::Nothing, Step::Packet)
+    }
+
+    /// A simple packet has no stamp: it came no earlier than the one before it.
+    fn simple_packet(&self, block: &[u8], tally: &mut Tally) -> Step {
+        let parsed: Result<(_, SimplePacketBlock<'_>), _> = if self.big_endian {
+            parse_simplepacketblock_be(block)
+        } else {
+            parse_simplepacketblock_le(block)
+        };
+        let Ok((_, packet)) = parsed else {
+            tally.lose("capture block malformed");
+            return Step::Nothing;
+        };
+        // Of the section's first interface, by definition.
+        let Some(interface) = self.interface(0) else {
+            tally.lose("capture packet of an undescribed interface");
+            return Step::Nothing;
+        };
+        let Some(link) = interface.link else {
+            tally.lose("capture link type not supported");
+            return Step::Nothing;
+        };
+        // The captured length is not in the block: it is the least of what is left, the snaplen and the original.
+        let mut data = packet.packet_data();
+        if interface.snaplen != 0 {
+            let snaplen = usize::try_from(interface.snaplen).unwrap_or(usize::MAX);
+            data = data.get(..snaplen).unwrap_or(data);
+        }
+        let frame = Frame {
+            time: self.last,
+            origin: self.origin(0),
+            link,
+            direction: None,
+            wire_len: packet.origlen,
+            data,
+        };
+        let packet = tally.packet(&frame, std::iter::empty());
+        packet.map_or(Step::Nothing, Step::Packet)
+    }
+
+    fn interface(&self, number: u32) -> Option<&Interface> {
+        self.interfaces.get(usize::try_from(number).ok()?)
+    }
+
+    fn origin(&self, interface: u32) -> Origin {
+        Origin {
+            section: self.section.unwrap_or_default(),
+            interface,
+            device: 0,
+        }
+    }
+
+    fn direction(&self, packet: &EnhancedPacketBlock<'_>) -> Option<Direction> {
+        let flags = packet
+            .options
+            .iter()
+            .find(|option| option.code == EPB_FLAGS)?;
+        let flags = self.number(flags.as_bytes().ok()?.try_into().ok()?);
+        match flags & 0b11 {
+            0b01 => Some(Direction::Incoming),
+            0b10 => Some(Direction::Outgoing),
+            _ => None,
+        }
+    }
+
+    fn number(&self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        }
+    }
+}
+
+impl Clock {
+    /// Nanoseconds since the epoch; what is before it or beyond 2554 is the nearest that can be said.
+    fn time(self, stamp: u64) -> Timestamp {
+        let exponent = u32::from(self.resolution & 0x7f);
+        let billions = u128::from(stamp) * 1_000_000_000;
+        let ns = if self.resolution & 0x80 != 0 {
+            billions.checked_shr(exponent).unwrap_or(0)
+        } else {
+            10u128
+                .checked_pow(exponent)
+                .map_or(0, |per_second| billions / per_second)
+        };
+        let offset_ns = i128::from(self.offset_s) * 1_000_000_000;
+        let ns = i128::try_from(ns)
+            .unwrap_or(i128::MAX)
+            .saturating_add(offset_ns);
+        Timestamp(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+fn comments<'a>(options: &'a [PcapNGOption<'_>]) -> impl Iterator<Item = &'a [u8]> {
+    options
+        .iter()
+        .filter(|option| option.code == OptionCode::Comment)
+        .filter_map(|option| option.as_bytes().ok())
+}
+
+fn first_words(data: &[u8]) -> [[u8; 4]; 3] {
+    let mut words = data
+        .chunks_exact(4)
+        .map(|word| [word[0], word[1], word[2], word[3]]);
+    [(); 3].map(|()| words.next().unwrap_or_default())
+}

@@ -1,0 +1,356 @@
+//! Reads capture files packet by packet.
+//!
+//! The block layouts are parsed by pcap-parser, slice by slice: it is lenient with options that other writers get wrong,
+//! has no unsafe code, and leaves buffering to the caller, so that a cut file, a hostile length and a read error can be
+//! told apart and placed.
+
+use std::io::{self, ErrorKind, Read};
+use std::iter::FusedIterator;
+use std::path::Path;
+
+use super::link::{Link, NotIp};
+use super::pcap::Pcap;
+use super::pcapng::PcapNg;
+use super::source::{self, Input};
+use super::window::Window;
+use super::{FileError, Malformed, note};
+use crate::model::flow::{FlowTotals, Ifindex, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::time::Timestamp;
+
+/// Where the capture's interface saw a packet go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the host that captured.
+    Incoming,
+    /// From the host that captured.
+    Outgoing,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn reverse(self) -> Direction {
+        match self {
+            Direction::Incoming => Direction::Outgoing,
+            Direction::Outgoing => Direction::Incoming,
+        }
+    }
+}
+
+/// Which of a capture's interfaces a packet was seen on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The section of a pcapng file.
+    pub section: u32,
+    /// The interface's number within it.
+    pub interface: u32,
+    /// The interface index that the link header holds (Linux cooked v2), else 0.
+    pub device: u32,
+}
+
+/// What this program itself noted about a packet when it recorded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The host end of the pod's veth.
+    pub ifindex: Ifindex,
+    /// Which way it went over it.
+    pub way: Way,
+    /// The flow's counters.
+    pub totals: Option<FlowTotals>,
+}
+
+/// An IP packet of a capture file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The capture's stamp: nanoseconds since the epoch.
+    pub time: Timestamp,
+    /// Where it was captured.
+    pub origin: Origin,
+    /// Its direction there, where the file tells.
+    pub direction: Option<Direction>,
+    /// The EtherType of the network header.
+    pub ethertype: u16,
+    /// The packet's length from the network header on; `bytes` may be shorter.
+    pub wire_len: u32,
+    /// The packet from the network header on, as far as it was captured.
+    pub bytes: Vec<u8>,
+    /// What was noted when this program recorded it.
+    pub recorded: Option<Recorded>,
+}
+
+/// What a reader met, beside IP packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReaderStats {
+    /// Packets in the file, of any kind.
+    pub packets: u64,
+    /// Packets that are neither IPv4 nor IPv6: ARP and the like.
+    pub not_ip: u64,
+}
+
+/// Why a format's reader stopped. The file's name and the offset are added by [`Reader`].
+#[derive(Debug)]
+pub(super) enum Stop {
+    Io(io::Error),
+    CutShort {
+        have: u64,
+        need: u64,
+    },
+    TooLong {
+        length: u64,
+        limit: u64,
+    },
+    Malformed(Malformed),
+    /// Not fatal in pcapng.
+    LinkType(u32),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Io(error)
+    }
+}
+
+impl From<Malformed> for Stop {
+    fn from(cause: Malformed) -> Stop {
+        Stop::Malformed(cause)
+    }
+}
+
+/// A packet as the file holds it.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) time: Timestamp,
+    pub(super) origin: Origin,
+    pub(super) link: Link,
+    pub(super) direction: Option<Direction>,
+    pub(super) wire_len: u32,
+    pub(super) data: &'a [u8],
+}
+
+/// What is counted while reading.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) stats: ReaderStats,
+    pub(super) losses: Losses,
+}
+
+impl Tally {
+    /// Counts a packet that was lost for `reason`.
+    pub(super) fn lose(&mut self, reason: &'static str) {
+        self.stats.packets += 1;
+        self.losses.add(Stage::Decode, reason, 1);
+    }
+
+    /// Takes the IP packet out of a frame, if it holds one.
+    pub(super) fn packet<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        comments: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Packet> {
+        // Some writers leave the original length zero.
+        let captured = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
+        match frame.link.network(frame.data, frame.wire_len.max(captured)) {
+            Ok(network) => {
+                self.stats.packets += 1;
+                Some(Packet {
+                    time: frame.time,
+                    origin: Origin {
+                        device: network.device,
+                        ..frame.origin
+                    },
+                    direction: network.direction.or(frame.direction),
+                    ethertype: network.ethertype,
+                    wire_len: network.wire_len,
+                    bytes: network.bytes.to_vec(),
+                    recorded: comments.filter_map(note::read).next(),
+                })
+            }
+            Err(NotIp::Other) => {
+                self.stats.packets += 1;
+                self.stats.not_ip += 1;
+                None
+            }
+            Err(NotIp::CutShort) => {
+                self.lose("capture ends within the link header");
+                None
+            }
+        }
+    }
+}
+
+enum Format {
+    /// Nothing was read yet.
+    Unknown,
+    Pcap(Pcap),
+    PcapNg(PcapNg),
+    /// Nothing follows.
+    Over,
+}
+
+/// Reads pcap and pcapng, gzipped or not, of either byte order, from a file or a pipe.
+///
+/// An iterator of packets in the file's order. After an error it goes on where it can (an interface of an unknown link
+/// type beside others) and ends where it cannot. Blocks until the next packet is there.
+pub struct Reader {
+    file: String,
+    input: Option<Input>,
+    window: Window,
+    format: Format,
+    tally: Tally,
+}
+
+impl Reader {
+    /// Opens a file, or standard input for `-`. The first read happens with the first packet.
+    pub fn open(path: impl AsRef<Path>) -> Result<Reader, FileError> {
+        let (file, input) = source::open(path.as_ref())?;
+        Ok(Reader::start(file, input))
+    }
+
+    /// Reads from anything; `name` is for messages.
+    pub fn new(name: impl Into<String>, input: impl Read + Send + 'static) -> Reader {
+        Reader::start(name.into(), Box::new(input))
+    }
+
+    fn start(file: String, input: Input) -> Reader {
+        Reader {
+            file,
+            input: Some(input),
+            window: Window::new(Box::new(io::empty())),
+            format: Format::Unknown,
+            tally: Tally::default(),
+        }
+    }
+
+    /// How many packets there were.
+    pub fn stats(&self) -> ReaderStats {
+        self.tally.stats
+    }
+
+    /// Packets that could not be read, by reason.
+    pub fn losses(&self) -> &Losses {
+        &self.tally.losses
+    }
+
+    /// Finds out the format.
+    fn recognise(&mut self) -> Result<Format, FileError> {
+        if let Some(input) = self.input.take() {
+            let input = source::unpack(input).map_err(|error| self.stop(Stop::Io(error), 0))?;
+            self.window = Window::new(input);
+        }
+        let known = self
+            .window
+            .want(4)
+            .map_err(|error| self.stop(Stop::Io(error), 0))?;
+        let start = self.window.data();
+        if start.is_empty() {
+            return Err(FileError::Empty {
+                file: self.file.clone(),
+            });
+        }
+        if known && PcapNg::is_one(start) {
+            return Ok(Format::PcapNg(PcapNg::default()));
+        }
+        if known && Pcap::is_one(start) {
+            let pcap = Pcap::open(&mut self.window);
+            return pcap.map(Format::Pcap).map_err(|stop| self.stop(stop, 0));
+        }
+        Err(FileError::NotACapture {
+            file: self.file.clone(),
+            start: start.iter().copied().take(4).collect(),
+        })
+    }
+
+    fn stop(&self, stop: Stop, offset: u64) -> FileError {
+        let file = self.file.clone();
+        match stop {
+            // Compressed data that ends early.
+            Stop::Io(source) if source.kind() == ErrorKind::UnexpectedEof => {
+                let have = self.window.data().len() as u64;
+                FileError::CutShort {
+                    file,
+                    offset,
+                    have,
+                    need: have + 1,
+                }
+            }
+            Stop::Io(source) => FileError::Read {
+                file,
+                offset: self.window.offset() + self.window.data().len() as u64,
+                source,
+            },
+            Stop::CutShort { have, need } => FileError::CutShort {
+                file,
+                offset,
+                have,
+                need,
+            },
+            Stop::TooLong { length, limit } => FileError::TooLong {
+                file,
+                offset,
+                length,
+                limit,
+            },
+            Stop::Malformed(cause) => FileError::Malformed {
+                file,
+                offset,
+                cause,
+            },
+            Stop::LinkType(link_type) => FileError::LinkType {
+                file,
+                offset,
+                link_type,
+            },
+        }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Packet, FileError>;
+
+    fn next(&mut self) -> Option<Result<Packet, FileError>> {
+        loop {
+            let offset = self.window.offset();
+            let step = match &mut self.format {
+                Format::Over => return None,
+                Format::Unknown => {
+                    match self.recognise() {
+                        Ok(format) => self.format = format,
+                        Err(error) => {
+                            self.format = Format::Over;
+                            return Some(Err(error));
+                        }
+                    }
+                    continue;
+                }
+                Format::Pcap(pcap) => pcap.next(&mut self.window, &mut self.tally),
+                Format::PcapNg(pcapng) => pcapng.next(&mut self.window, &mut self.tally),
+            };
+            match step {
+                Ok(Step::Packet(packet)) => return Some(Ok(packet)),
+                Ok(Step::Nothing) => {}
+                Ok(Step::End) => self.format = Format::Over,
+                Err(stop) => {
+                    if !matches!(
+                        (&stop, &self.format),
+                        (Stop::LinkType(_), Format::PcapNg(_))
+                    ) {
+                        self.format = Format::Over;
+                    }
+                    return Some(Err(self.stop(stop, offset)));
+                }
+            }
+        }
+    }
+}
+
+impl FusedIterator for Reader {}
+
+/// What one block of a file amounts to.
+#[derive(Debug)]
+pub(super) enum Step {
+    Packet(Packet),
+    /// A block that holds no IP packet.
+    Nothing,
+    /// The file ends here, as it should.
+    End,
+}

@@ -1,0 +1,90 @@
+//! A capture file as records: reader, sides and meter in a row.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{FileError, Meter, Reader, ReaderStats, Sides, SidesStats};
+use crate::model::flow::Ifindex;
+use crate::model::loss::Losses;
+use crate::model::record::Record;
+
+/// How a file is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplaySettings {
+    /// DNS is what has one of these ports on either side.
+    pub dns_ports: Vec<u16>,
+    /// How many flows are counted, and of how many it is remembered who began them.
+    pub flows: usize,
+    /// A flow that was silent for so long makes room for another.
+    pub flow_idle: Duration,
+}
+
+impl Default for ReplaySettings {
+    fn default() -> ReplaySettings {
+        ReplaySettings {
+            dns_ports: vec![53],
+            flows: 65_536,
+            flow_idle: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Turns a capture file into the records that a live run would have had.
+///
+/// Every packet becomes a record, also those for which a probe only counts: their flow's totals are then simply newer.
+pub struct Replay {
+    reader: Reader,
+    sides: Sides,
+    meter: Meter,
+}
+
+impl Replay {
+    /// Takes what `reader` reads.
+    pub fn new(reader: Reader, settings: &ReplaySettings) -> Replay {
+        Replay {
+            reader,
+            sides: Sides::new(&settings.dns_ports, settings.flows),
+            meter: Meter::new(settings.flows, settings.flow_idle),
+        }
+    }
+
+    /// Reads one packet and appends its records; false at the end of the file. `is_pod` says of an address whether a pod
+    /// has it; without an inventory it says no to all. After an error it can be called again: see [`Reader`].
+    pub fn step(
+        &mut self,
+        is_pod: impl Fn(IpAddr) -> bool,
+        out: &mut Vec<Record>,
+    ) -> Result<bool, FileError> {
+        let Some(packet) = self.reader.next().transpose()? else {
+            return Ok(false);
+        };
+        // The kernel's own counters are in the recording, and they count packets that are not.
+        let counted = packet.recorded.is_some();
+        let start = out.len();
+        self.sides.place(packet, is_pod, out);
+        if !counted {
+            for record in out.iter_mut().skip(start) {
+                self.meter.count(record);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Synthetic interfaces that appeared since the last call, with their pod's address.
+    pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
+        self.sides.fresh_interfaces()
+    }
+
+    /// What was read, and how many packets were copies of others.
+    pub fn stats(&self) -> (ReaderStats, SidesStats) {
+        (self.reader.stats(), self.sides.stats())
+    }
+
+    /// What was lost on the way.
+    pub fn losses(&self) -> Losses {
+        let mut losses = self.reader.losses().clone();
+        losses.merge(&self.sides.losses());
+        losses.merge(&self.meter.losses());
+        losses
+    }
+}

@@ -1,0 +1,106 @@
+//! Which end of a packet is the client, for captures whose pods nobody lists.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use super::headers::{Headers, Sign};
+use crate::model::flow::Protocol;
+
+/// Ports below are servers' (RFC 6335).
+const WELL_KNOWN_PORTS: u16 = 1024;
+
+/// Parts of fragmented packets follow each other closely.
+const MAX_FRAGMENTED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+
+/// A flow regardless of direction: the lesser end first.
+type FlowKey = (Protocol, SocketAddr, SocketAddr);
+type FragmentKey = (IpAddr, IpAddr, Protocol, u32);
+
+/// Who began which flow.
+#[derive(Debug)]
+pub(super) struct Roles {
+    clients: LruCache<FlowKey, SocketAddr>,
+    fragmented: LruCache<FragmentKey, IpAddr>,
+    dns_ports: Vec<u16>,
+    evicted: u64,
+}
+
+impl Roles {
+    /// Remembers `limit` flows; the one unused for longest makes room.
+    pub(super) fn new(dns_ports: Vec<u16>, limit: NonZeroUsize) -> Roles {
+        Roles {
+            clients: LruCache::new(limit),
+            fragmented: LruCache::new(MAX_FRAGMENTED),
+            dns_ports,
+            evicted: 0,
+        }
+    }
+
+    /// Flows that had to make room.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The address of the packet's client.
+    pub(super) fn client(&mut self, headers: &Headers) -> IpAddr {
+        let Some(fragment) = headers.fragment else {
+            return self.of_flow(headers);
+        };
+        let key = (headers.src, headers.dst, headers.protocol, fragment.id);
+        if fragment.first {
+            let client = self.of_flow(headers);
+            self.fragmented.push(key, client);
+            client
+        } else {
+            match self.fragmented.get(&key) {
+                Some(client) => *client,
+                None => self.of_flow(headers),
+            }
+        }
+    }
+
+    fn of_flow(&mut self, headers: &Headers) -> IpAddr {
+        let (src, dst) = headers.ends();
+        // Messages of ICMP tell by themselves, and so nothing needs to be remembered of them.
+        if let (Protocol::Icmp | Protocol::Icmpv6, Some(sign)) = (headers.protocol, headers.sign) {
+            return match sign {
+                Sign::Began => src.ip(),
+                Sign::Answers => dst.ip(),
+            };
+        }
+        let key = (headers.protocol, src.min(dst), src.max(dst));
+        let client = match headers.sign {
+            Some(Sign::Began) => src,
+            Some(Sign::Answers) => dst,
+            None => match self.clients.get(&key) {
+                Some(client) => return client.ip(),
+                None => self.guess(headers, src, dst),
+            },
+        };
+        if let Some((other, _)) = self.clients.push(key, client)
+            && other != key
+        {
+            self.evicted += 1;
+        }
+        client.ip()
+    }
+
+    /// For a flow that began before the capture, or whose protocol does not tell.
+    fn guess(&self, headers: &Headers, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
+        match (self.is_server(src), self.is_server(dst)) {
+            (true, false) => dst,
+            (false, true) => src,
+            // A connection without its SYN began before; ephemeral ports are the high ones.
+            _ if headers.protocol == Protocol::Tcp && src.port() < dst.port() => dst,
+            // Else whoever is seen first.
+            _ => src,
+        }
+    }
+
+    fn is_server(&self, end: SocketAddr) -> bool {
+        end.port() != 0 && (end.port() < WELL_KNOWN_PORTS || self.dns_ports.contains(&end.port()))
+    }
+}

@@ -1,0 +1,135 @@
+//! Tells which end of a captured packet is the pod. A live record knows it from the interface, a file does not.
+//!
+//! The inventory decides, and where both ends are pods the packet is seen twice, as it is live: leaving one pod and
+//! reaching the other. A packet of no pod that is listed is its client's. Whose copy of a packet counts is decided by
+//! [`super::interfaces`], who began a flow by [`super::roles`].
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+
+use super::Packet;
+use super::headers::Headers;
+use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
+use super::roles::Roles;
+use crate::model::flow::{Ifindex, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::record::Record;
+
+/// How many pod addresses get an interface of their own.
+const MAX_PODS: usize = 65_536;
+
+/// What became of the packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SidesStats {
+    /// Packets that were seen elsewhere, too, and are told from there.
+    pub copies: u64,
+}
+
+/// Makes records of packets.
+#[derive(Debug)]
+pub struct Sides {
+    dns_ports: Vec<u16>,
+    roles: Roles,
+    interfaces: Interfaces,
+}
+
+impl Sides {
+    /// DNS is what has one of `dns_ports` on either side; of `flows` flows it is remembered who began them.
+    pub fn new(dns_ports: &[u16], flows: usize) -> Sides {
+        let flows = NonZeroUsize::new(flows).unwrap_or(NonZeroUsize::MIN);
+        Sides {
+            dns_ports: dns_ports.to_vec(),
+            roles: Roles::new(dns_ports.to_vec(), flows),
+            interfaces: Interfaces::new(MAX_PODS),
+        }
+    }
+
+    /// Appends the packet's records, without flow counters: none for a copy, two where both ends are pods.
+    ///
+    /// `is_pod` says of an address whether a pod has it; without an inventory it says no to all.
+    pub fn place(
+        &mut self,
+        packet: Packet,
+        is_pod: impl Fn(IpAddr) -> bool,
+        out: &mut Vec<Record>,
+    ) {
+        if let Some(recorded) = packet.recorded {
+            out.push(Record {
+                totals: recorded.totals,
+                ..record(packet, recorded.ifindex, recorded.way)
+            });
+            return;
+        }
+        let Some(headers) = Headers::read(&packet.bytes, &self.dns_ports) else {
+            // The decoder says what is wrong with it, and counts it.
+            out.push(record(packet, Ifindex(SYNTHETIC_INTERFACES), Way::FromPod));
+            return;
+        };
+        let (from, to) = match (is_pod(headers.src), is_pod(headers.dst)) {
+            (false, false) => {
+                let from = self.roles.client(&headers) == headers.src;
+                (from, !from)
+            }
+            listed => listed,
+        };
+        let (origin, direction, time) = (packet.origin, packet.direction, packet.time);
+        let mut admit = |wanted: bool, pod: IpAddr, way: Way| {
+            wanted
+                .then(|| self.interfaces.admit(pod, way, origin, direction, time))
+                .flatten()
+        };
+        let sender = admit(from, headers.src, Way::FromPod);
+        let receiver = admit(to, headers.dst, Way::ToPod);
+        match (sender, receiver) {
+            (Some(sender), Some(receiver)) => {
+                out.push(record(packet.clone(), sender, Way::FromPod));
+                out.push(record(packet, receiver, Way::ToPod));
+            }
+            (Some(sender), None) => out.push(record(packet, sender, Way::FromPod)),
+            (None, Some(receiver)) => out.push(record(packet, receiver, Way::ToPod)),
+            (None, None) => {}
+        }
+    }
+
+    /// Synthetic interfaces that appeared since the last call, with their pod's address: the identity index should be told
+    /// whose they are, so that it knows which pods were traced.
+    pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
+        self.interfaces.fresh()
+    }
+
+    /// What became of the packets.
+    pub fn stats(&self) -> SidesStats {
+        SidesStats {
+            copies: self.interfaces.copies(),
+        }
+    }
+
+    /// What the limits cost.
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        losses.add(
+            Stage::Table,
+            "replay roles table full",
+            self.roles.evicted(),
+        );
+        losses.add(
+            Stage::Table,
+            "replay interface table full",
+            self.interfaces.overflow(),
+        );
+        losses
+    }
+}
+
+fn record(packet: Packet, ifindex: Ifindex, way: Way) -> Record {
+    Record {
+        time: packet.time,
+        ifindex,
+        way,
+        ethertype: packet.ethertype,
+        wire_len: packet.wire_len,
+        chunk_offset: 0,
+        totals: None,
+        bytes: packet.bytes,
+    }
+}

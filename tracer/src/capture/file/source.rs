@@ -1,0 +1,44 @@
+//! Where a capture's bytes come from: a file or standard input, unpacked if it is gzip.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::FileError;
+
+/// The first two bytes of gzip (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Bytes, from wherever.
+pub(super) type Input = Box<dyn Read + Send>;
+
+/// Opens a file, or standard input for `-`. Reads nothing yet. Gives its name for messages, too.
+pub(super) fn open(path: &Path) -> Result<(String, Input), FileError> {
+    if path == Path::new("-") {
+        return Ok(("standard input".to_owned(), Box::new(io::stdin())));
+    }
+    let file = path.display().to_string();
+    match File::open(path) {
+        Ok(opened) => Ok((file, Box::new(opened))),
+        Err(source) => Err(FileError::Open { file, source }),
+    }
+}
+
+/// Looks whether it is gzip, by content rather than by name: a pipe has no name. Waits for the first two bytes.
+pub(super) fn unpack(mut input: Input) -> io::Result<Input> {
+    let mut start = Vec::with_capacity(GZIP.len());
+    input
+        .by_ref()
+        .take(GZIP.len() as u64)
+        .read_to_end(&mut start)?;
+    let gzip = start == GZIP;
+    let whole = Cursor::new(start).chain(input);
+    Ok(if gzip {
+        // Several members follow each other where files were joined with cat.
+        Box::new(MultiGzDecoder::new(BufReader::new(whole)))
+    } else {
+        Box::new(whole)
+    })
+}

@@ -1,0 +1,422 @@
+//! Writes records as pcapng, so that Wireshark and tshark read them, pod names included.
+//!
+//! One raw IP interface per pod interface, nanosecond stamps, two comments per packet: the caller's, for people, and a
+//! [`note`](super::note), so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
+//! back to its last complete packet, the error is told once, and what follows is counted.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use pcap_parser::pcapng::{
+    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
+};
+use pcap_parser::{Linktype, ToVec};
+use tracer_common::CAPTURE_CLASSES;
+
+use super::{FileError, note};
+use crate::model::flow::{Ifindex, Way};
+use crate::model::record::Record;
+use crate::model::time::Timestamp;
+
+/// Written out when so much has come together, and with [`Writer::flush`].
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Interfaces come and go with pods; a recording that sees more shares the last number.
+const MAX_INTERFACES: u32 = 65_536;
+
+/// An option's length is a 16-bit number; nobody reads a comment this long.
+const MAX_COMMENT_BYTES: usize = 1_000;
+
+/// A record may wait for the rest of its segment until so many others have come.
+const MAX_WAITING: usize = 8;
+
+/// A long TCP segment comes as chunks of this size; a shorter record has no more to come.
+const CHUNK_BYTES: usize = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1];
+
+const EPB_FLAGS: OptionCode = OptionCode(2);
+const INBOUND: u32 = 0b01;
+const OUTBOUND: u32 = 0b10;
+
+/// `if_tsresol`: 10 to the minus ninth seconds.
+const NANOSECONDS: u8 = 9;
+
+/// What a [`Writer`] writes to.
+pub trait Output: Write {
+    /// Shortens what was written to `len` bytes, where that can be done.
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl Output for File {
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        // Not a pipe or a terminal, whose past is gone.
+        if self.metadata()?.is_file() {
+            self.set_len(len)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Output for Vec<u8> {
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        Ok(())
+    }
+}
+
+/// How many records were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Packets in the file, or on their way to it. Chunks of one segment are one packet.
+    pub written: u64,
+    /// Records that are not in the file because writing failed.
+    pub unwritten: u64,
+    /// Chunks whose first chunk did not come shortly before, and records that hold no IP packet: no packet can be made.
+    pub unplaced: u64,
+}
+
+/// Writes a recording.
+pub struct Writer<W> {
+    file: String,
+    output: W,
+    /// Complete blocks that were not written out yet.
+    buffer: Vec<u8>,
+    /// Where each packet's block ends in `buffer`.
+    ends: Vec<usize>,
+    /// What is in the output.
+    offset: u64,
+    interfaces: HashMap<Ifindex, Interface>,
+    described: u32,
+    waiting: VecDeque<Waiting>,
+    stats: WriterStats,
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Interface {
+    number: u32,
+    name: String,
+}
+
+/// A record that may be the first chunk of a segment.
+#[derive(Debug)]
+struct Waiting {
+    record: Record,
+    stamp: Timestamp,
+    comment: String,
+    interface: u32,
+    /// How many records it is made of.
+    records: u64,
+}
+
+impl Writer<File> {
+    /// Creates the file, or empties it.
+    pub fn create(path: impl AsRef<Path>) -> Result<Writer<File>, FileError> {
+        let file = path.as_ref().display().to_string();
+        match File::create(&path) {
+            Ok(output) => Ok(Writer::new(file, output)),
+            Err(source) => Err(FileError::Create { file, source }),
+        }
+    }
+}
+
+impl<W: Output> Writer<W> {
+    /// Writes to anything; `name` is for messages. The header is written with the first flush.
+    pub fn new(name: impl Into<String>, output: W) -> Writer<W> {
+        let mut writer = Writer {
+            file: name.into(),
+            output,
+            buffer: Vec::new(),
+            ends: Vec::new(),
+            offset: 0,
+            interfaces: HashMap::new(),
+            described: 0,
+            waiting: VecDeque::new(),
+            stats: WriterStats::default(),
+            failed: false,
+        };
+        writer.put(SectionHeaderBlock {
+            block_type: 0,
+            block_len1: 0,
+            bom: 0,
+            major_version: 1,
+            minor_version: 0,
+            section_len: -1,
+            options: vec![option(
+                OptionCode::ShbUserAppl,
+                concat!("tracer ", env!("CARGO_PKG_VERSION")).as_bytes(),
+            )],
+            block_len2: 0,
+        });
+        writer
+    }
+
+    /// Takes a record. `stamp` is its time in nanoseconds since the epoch (a live record's own time is the kernel's),
+    /// `interface` the name of its interface, `comment` says to people whose packet it is.
+    ///
+    /// When writing fails the error is returned once; records that come later are only counted.
+    pub fn write(
+        &mut self,
+        stamp: Timestamp,
+        interface: &str,
+        record: &Record,
+        comment: &str,
+    ) -> Result<(), FileError> {
+        if self.failed {
+            self.stats.unwritten += 1;
+            return Ok(());
+        }
+        if record.chunk_offset != 0 {
+            if !self.join(record) {
+                self.stats.unplaced += 1;
+            }
+        } else if is_ip(record) {
+            let interface = self.interface(record.ifindex, interface);
+            self.waiting.push_back(Waiting {
+                record: record.clone(),
+                stamp,
+                comment: comment.to_owned(),
+                interface,
+                records: 1,
+            });
+        } else {
+            self.stats.unplaced += 1;
+        }
+        self.settle(MAX_WAITING);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what came so far.
+    pub fn flush(&mut self) -> Result<(), FileError> {
+        self.settle(0);
+        if self.failed {
+            Ok(())
+        } else {
+            self.write_out()
+        }
+    }
+
+    /// Writes out the rest and gives the output back.
+    pub fn finish(mut self) -> (W, WriterStats, Result<(), FileError>) {
+        let result = self.flush();
+        (self.output, self.stats, result)
+    }
+
+    /// How many records were written.
+    pub fn stats(&self) -> WriterStats {
+        self.stats
+    }
+
+    /// Appends a chunk to its segment, if that is still here.
+    fn join(&mut self, chunk: &Record) -> bool {
+        let first = self.waiting.iter_mut().find(|waiting| {
+            let first = &waiting.record;
+            first.ifindex == chunk.ifindex
+                && first.way == chunk.way
+                && first.time == chunk.time
+                && usize::try_from(chunk.chunk_offset) == Ok(first.bytes.len())
+        });
+        match first {
+            Some(first) => {
+                first.record.bytes.extend_from_slice(&chunk.bytes);
+                first.records += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Makes blocks of the records that wait, in their order, until `leave` are left that may not be complete.
+    fn settle(&mut self, leave: usize) {
+        while let Some(first) = self.waiting.front() {
+            if self.waiting.len() <= leave && first.may_grow() {
+                break;
+            }
+            if let Some(ready) = self.waiting.pop_front() {
+                self.packet(&ready);
+            }
+        }
+    }
+
+    fn packet(&mut self, ready: &Waiting) {
+        let Waiting {
+            record,
+            stamp,
+            comment,
+            interface,
+            ..
+        } = ready;
+        let flags = match record.way {
+            Way::FromPod => INBOUND,
+            Way::ToPod => OUTBOUND,
+        };
+        let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
+        let note = note::of(record);
+        let flags = flags.to_le_bytes();
+        let mut options = vec![option(EPB_FLAGS, &flags)];
+        let comment = clip(comment);
+        if !comment.is_empty() {
+            options.push(option(OptionCode::Comment, comment.as_bytes()));
+        }
+        options.push(option(OptionCode::Comment, note.as_bytes()));
+        self.put(EnhancedPacketBlock {
+            block_type: 0,
+            block_len1: 0,
+            if_id: *interface,
+            ts_high: (stamp.0 >> 32) as u32,
+            ts_low: (stamp.0 & 0xffff_ffff) as u32,
+            caplen: captured,
+            origlen: record.wire_len.max(captured),
+            data: &record.bytes,
+            options,
+            block_len2: 0,
+        });
+        self.ends.push(self.buffer.len());
+        self.stats.written += 1;
+    }
+
+    /// The interface's number in the file; describes it if it is new or has another name by now.
+    fn interface(&mut self, ifindex: Ifindex, name: &str) -> u32 {
+        let name = clip(name);
+        if let Some(known) = self.interfaces.get(&ifindex)
+            && (known.name == name || self.described == MAX_INTERFACES)
+        {
+            return known.number;
+        }
+        if self.described == MAX_INTERFACES {
+            return MAX_INTERFACES - 1;
+        }
+        let mut options = vec![option(OptionCode::IfTsresol, &[NANOSECONDS])];
+        if !name.is_empty() {
+            options.push(option(OptionCode::IfName, name.as_bytes()));
+        }
+        self.put(InterfaceDescriptionBlock {
+            block_type: 0,
+            block_len1: 0,
+            linktype: Linktype::RAW,
+            reserved: 0,
+            snaplen: 0,
+            options,
+            block_len2: 0,
+            if_tsresol: NANOSECONDS,
+            if_tsoffset: 0,
+        });
+        let number = self.described;
+        self.described += 1;
+        self.interfaces.insert(
+            ifindex,
+            Interface {
+                number,
+                name: name.to_owned(),
+            },
+        );
+        number
+    }
+
+    /// Appends a block to the buffer.
+    fn put(&mut self, mut block: impl ToVec) {
+        // Serialising into memory has no way to fail.
+        if let Ok(bytes) = block.to_vec() {
+            self.buffer.extend_from_slice(&bytes);
+        }
+    }
+
+    fn write_out(&mut self) -> Result<(), FileError> {
+        let mut done = 0;
+        let mut failure = None;
+        while done < self.buffer.len() {
+            match self.output.write(&self.buffer[done..]) {
+                Ok(0) => failure = Some(ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => failure = Some(error),
+            }
+            if failure.is_some() {
+                break;
+            }
+        }
+        let failure = match failure {
+            None => self.output.flush().err(),
+            some => some,
+        };
+        let Some(source) = failure else {
+            self.offset += self.buffer.len() as u64;
+            self.buffer.clear();
+            self.ends.clear();
+            return Ok(());
+        };
+        Err(self.give_up(done, source))
+    }
+
+    /// Leaves the output whole up to the last packet of which every byte was taken.
+    fn give_up(&mut self, done: usize, source: io::Error) -> FileError {
+        let whole = self.ends.iter().filter(|&&end| end <= done).count();
+        let kept = whole
+            .checked_sub(1)
+            .and_then(|last| self.ends.get(last))
+            .copied()
+            .unwrap_or(0);
+        self.offset += kept as u64;
+        // If that fails, too, the file ends within a packet; readers stop there and say so.
+        let _ = self.output.cut(self.offset);
+        let lost = (self.ends.len() - whole) as u64;
+        self.stats.written -= lost;
+        self.stats.unwritten += lost;
+        self.stats.unwritten += self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.records)
+            .sum::<u64>();
+        self.waiting.clear();
+        self.buffer = Vec::new();
+        self.ends = Vec::new();
+        self.failed = true;
+        FileError::Write {
+            file: self.file.clone(),
+            offset: self.offset,
+            written: self.stats.written,
+            source,
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether another chunk may belong to it.
+    fn may_grow(&self) -> bool {
+        let len = self.record.bytes.len();
+        len >= CHUNK_BYTES
+            && len.is_multiple_of(CHUNK_BYTES)
+            && u32::try_from(len).is_ok_and(|len| len < self.record.wire_len)
+    }
+}
+
+/// Whether the bytes are what the EtherType says: a raw IP interface has no place to say it.
+fn is_ip(record: &Record) -> bool {
+    let version = record.bytes.first().map(|first| first >> 4);
+    matches!(
+        (record.ethertype, version),
+        (0x0800, Some(4)) | (0x86dd, Some(6))
+    )
+}
+
+fn option(code: OptionCode, value: &[u8]) -> PcapNGOption<'_> {
+    PcapNGOption {
+        code,
+        len: u16::try_from(value.len()).unwrap_or(u16::MAX),
+        value: Cow::Borrowed(value),
+    }
+}
+
+fn clip(text: &str) -> &str {
+    let mut end = text.len().min(MAX_COMMENT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
