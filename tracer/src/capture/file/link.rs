@@ -147,3 +147,94 @@ fn ip_length(ethertype: u16, bytes: &[u8]) -> Option<u32> {
         stated => Some(u32::from(stated) + header),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::udp;
+    use super::*;
+
+    fn ip() -> Vec<u8> {
+        udp(("10.0.0.1", 4_000), ("10.0.0.2", 9), b"x")
+    }
+
+    fn network(
+        link_type: u32,
+        header: &[u8],
+        trailer: &[u8],
+    ) -> Result<(u16, u32, Vec<u8>), NotIp> {
+        let frame = [header, &ip(), trailer].concat();
+        let len = u32::try_from(frame.len()).expect("short");
+        let link = Link::from_number(link_type).expect("supported");
+        let network = link.network(&frame, len)?;
+        Ok((network.ethertype, network.wire_len, network.bytes.to_vec()))
+    }
+
+    #[test]
+    fn vlan_tags_and_padding_are_no_part_of_the_packet() {
+        let addresses = [2; 12];
+        let frames: [(&[u8], &[u8]); 4] = [
+            (&[0x08, 0x00], &[]),
+            (&[0x08, 0x00], &[0; 17]),
+            (&[0x81, 0x00, 0, 5, 0x08, 0x00], &[]),
+            (&[0x88, 0xa8, 0, 5, 0x81, 0x00, 0, 6, 0x08, 0x00], &[0; 4]),
+        ];
+        for (types, trailer) in frames {
+            let header = [&addresses, types].concat();
+            assert_eq!(
+                network(1, &header, trailer),
+                Ok((0x0800, 29, ip())),
+                "{types:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_headers_of_any_system_and_byte_order_are_skipped() {
+        for header in [[2, 0, 0, 0], [0, 0, 0, 2], [30, 0, 0, 0]] {
+            for link_type in [0, 108] {
+                assert_eq!(network(link_type, &header, &[]), Ok((0x0800, 29, ip())));
+            }
+        }
+    }
+
+    #[test]
+    fn cooked_headers_tell_direction_and_device() {
+        let mut sll2 = [0; 20];
+        sll2[..2].copy_from_slice(&[0x08, 0x00]);
+        sll2[7] = 9;
+        sll2[10] = 4;
+        let frame = [&sll2[..], &ip()].concat();
+        let network = Link::Cooked2.network(&frame, 49).expect("IP");
+        assert_eq!(
+            (network.device, network.direction, network.wire_len),
+            (9, Some(Direction::Outgoing), 29)
+        );
+        let mut sll = [0; 16];
+        sll[14..].copy_from_slice(&[0x08, 0x00]);
+        let frame = [&sll[..], &ip()].concat();
+        let network = Link::Cooked1.network(&frame, 45).expect("IP");
+        assert_eq!(network.direction, Some(Direction::Incoming));
+    }
+
+    #[test]
+    fn a_packet_that_states_no_length_is_as_long_as_its_frame() {
+        let mut frame = [&[2; 12][..], &[0x08, 0x00], &ip(), &[0; 9]].concat();
+        frame[16..18].fill(0);
+        let network = Link::Ethernet.network(&frame, 100_014).expect("IP");
+        assert_eq!((network.wire_len, network.bytes.len()), (100_000, 38));
+    }
+
+    #[test]
+    fn frames_that_end_early_are_told_from_frames_that_are_not_ip() {
+        for link_type in [0, 1, 101, 113, 276] {
+            let link = Link::from_number(link_type).expect("supported");
+            assert_eq!(link.network(&[], 0), Err(NotIp::CutShort), "{link_type}");
+        }
+        let tagged = [&[2; 12][..], &[0x81, 0x00, 0]].concat();
+        assert_eq!(Link::Ethernet.network(&tagged, 64), Err(NotIp::CutShort));
+        let arp = [&[2; 12][..], &[0x08, 0x06], &[0; 28]].concat();
+        assert_eq!(Link::Ethernet.network(&arp, 42), Err(NotIp::Other));
+        assert_eq!(Link::Raw.network(&[0x10], 1), Err(NotIp::Other));
+        assert_eq!(Link::from_number(105), None);
+    }
+}

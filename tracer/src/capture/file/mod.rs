@@ -3,11 +3,11 @@
 //! So a file, or the output of `tcpdump -w -`, is the same input to the pipeline as the live ring buffer:
 //!
 //! ```text
-//! file -> window -> pcap / pcapng -> link -> packet -> sides -> meter -> record      (Replay)
-//! record -> pcapng                                                                    (Writer)
+//! file -> window -> pcap / pcapng -> link -> packet -> order -> sides -> meter -> record   (Replay)
+//! record -> pcapng                                                                         (Writer)
 //! ```
 //!
-//! The reader blocks, so it belongs on a thread of its own. It never seeks and keeps no more than one block of the file;
+//! The reader blocks, so it belongs on a thread of its own. It never seeks and keeps no more than a block of the file;
 //! bad input is an error or a counted loss, never a panic. What a packet means is decided by [`crate::decode`].
 
 mod error;
@@ -15,7 +15,10 @@ mod headers;
 mod interfaces;
 mod link;
 mod meter;
+#[cfg(test)]
+mod meter_tests;
 mod note;
+mod order;
 mod pcap;
 mod pcapng;
 mod reader;
@@ -24,11 +27,15 @@ mod reader_tests;
 mod replay;
 mod roles;
 mod sides;
+#[cfg(test)]
+mod sides_tests;
 mod source;
 #[cfg(test)]
 mod testing;
 mod window;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use self::error::{FileError, Malformed};
 pub use self::interfaces::SYNTHETIC_INTERFACES;

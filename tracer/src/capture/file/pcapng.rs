@@ -66,6 +66,11 @@ impl PcapNg {
         start.starts_with(&SECTION_HEADER.to_be_bytes())
     }
 
+    /// How many interfaces the section has so far.
+    pub(super) fn interfaces(&self) -> usize {
+        self.interfaces.len()
+    }
+
     pub(super) fn next(&mut self, window: &mut Window, tally: &mut Tally) -> Result<Step, Stop> {
         let shortest = MIN_BLOCK_LEN as usize;
         if !window.want(shortest)? {

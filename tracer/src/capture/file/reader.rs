@@ -221,6 +221,16 @@ impl Reader {
         }
     }
 
+    /// Whether the packets may be out of order: several interfaces were captured at once.
+    pub(super) fn interleaved(&self) -> bool {
+        matches!(&self.format, Format::PcapNg(pcapng) if pcapng.interfaces() > 1)
+    }
+
+    /// Whether nothing follows.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.format, Format::Over)
+    }
+
     /// How many packets there were.
     pub fn stats(&self) -> ReaderStats {
         self.tally.stats

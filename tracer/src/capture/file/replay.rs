@@ -1,9 +1,10 @@
-//! A capture file as records: reader, sides and meter in a row.
+//! A capture file as records: reader, order, sides and meter in a row.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{FileError, Meter, Reader, ReaderStats, Sides, SidesStats};
+use super::order::Order;
+use super::{FileError, Meter, Packet, Reader, ReaderStats, Sides, SidesStats};
 use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::record::Record;
@@ -34,6 +35,9 @@ impl Default for ReplaySettings {
 /// Every packet becomes a record, also those for which a probe only counts: their flow's totals are then simply newer.
 pub struct Replay {
     reader: Reader,
+    order: Order,
+    /// Why reading ended, to be told after what was read.
+    failed: Option<FileError>,
     sides: Sides,
     meter: Meter,
 }
@@ -43,19 +47,21 @@ impl Replay {
     pub fn new(reader: Reader, settings: &ReplaySettings) -> Replay {
         Replay {
             reader,
+            order: Order::default(),
+            failed: None,
             sides: Sides::new(&settings.dns_ports, settings.flows),
             meter: Meter::new(settings.flows, settings.flow_idle),
         }
     }
 
-    /// Reads one packet and appends its records; false at the end of the file. `is_pod` says of an address whether a pod
+    /// Takes one packet and appends its records; false at the end of the file. `is_pod` says of an address whether a pod
     /// has it; without an inventory it says no to all. After an error it can be called again: see [`Reader`].
     pub fn step(
         &mut self,
         is_pod: impl Fn(IpAddr) -> bool,
         out: &mut Vec<Record>,
     ) -> Result<bool, FileError> {
-        let Some(packet) = self.reader.next().transpose()? else {
+        let Some(packet) = self.packet()? else {
             return Ok(false);
         };
         // The kernel's own counters are in the recording, and they count packets that are not.
@@ -68,6 +74,31 @@ impl Replay {
             }
         }
         Ok(true)
+    }
+
+    /// The next packet in order. What was read before an error comes before the error.
+    fn packet(&mut self) -> Result<Option<Packet>, FileError> {
+        loop {
+            if let Some(packet) = self.order.pop() {
+                return Ok(Some(packet));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            match self.reader.next() {
+                Some(Ok(packet)) => self.order.push(packet, self.reader.interleaved()),
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    if self.reader.is_over() {
+                        self.order.end();
+                    }
+                }
+                None => {
+                    self.order.end();
+                    return Ok(self.order.pop());
+                }
+            }
+        }
     }
 
     /// Synthetic interfaces that appeared since the last call, with their pod's address.

@@ -1,7 +1,7 @@
 //! Writes records as pcapng, so that Wireshark and tshark read them, pod names included.
 //!
 //! One raw IP interface per pod interface, nanosecond stamps, two comments per packet: the caller's, for people, and a
-//! [`note`](super::note), so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
+//! [`note`], so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
 //! back to its last complete packet, the error is told once, and what follows is counted.
 
 use std::borrow::Cow;

@@ -1,0 +1,149 @@
+//! Puts the packets of several interfaces into the order of their stamps.
+//!
+//! Where a program captures on several interfaces at once (dumpcap, Wireshark), each hands over its packets in batches, and
+//! the file holds an answer before its query, tens of milliseconds apart. A capture of one interface is in order and is
+//! not held back, so that the packets of a live pipe come at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::Packet;
+use crate::model::time::Timestamp;
+
+/// How far behind a packet may come: libpcap hands over a batch after a second at the latest.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// How much is held back; at the limit the earliest goes.
+const MAX_BYTES: usize = 32 << 20;
+
+/// What a packet costs beside its bytes.
+const PACKET_BYTES: usize = 256;
+
+/// Packets that wait for earlier ones, and those that need not wait any longer.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// By stamp, then by order of arrival.
+    waiting: BTreeMap<(Timestamp, u64), Packet>,
+    waiting_bytes: usize,
+    ready: VecDeque<Packet>,
+    section: u32,
+    latest: Timestamp,
+    taken: u64,
+}
+
+impl Order {
+    /// Takes a packet; with `hold` it waits for earlier ones.
+    pub(super) fn push(&mut self, packet: Packet, hold: bool) {
+        if packet.origin.section != self.section || !hold {
+            // Another section is another capture, of any time.
+            self.end();
+            self.section = packet.origin.section;
+            self.latest = packet.time;
+        }
+        if !hold {
+            self.ready.push_back(packet);
+            return;
+        }
+        self.latest = self.latest.max(packet.time);
+        self.waiting_bytes += cost(&packet);
+        self.waiting.insert((packet.time, self.taken), packet);
+        self.taken += 1;
+        while let Some((&(time, _), _)) = self.waiting.first_key_value()
+            && (self.latest.since(time) > SPREAD || self.waiting_bytes > MAX_BYTES)
+        {
+            self.release();
+        }
+    }
+
+    /// Nothing follows.
+    pub(super) fn end(&mut self) {
+        while self.release() {}
+    }
+
+    /// The next packet in order.
+    pub(super) fn pop(&mut self) -> Option<Packet> {
+        self.ready.pop_front()
+    }
+
+    fn release(&mut self) -> bool {
+        let Some((_, packet)) = self.waiting.pop_first() else {
+            return false;
+        };
+        self.waiting_bytes -= cost(&packet);
+        self.ready.push_back(packet);
+        true
+    }
+}
+
+fn cost(packet: &Packet) -> usize {
+    packet.bytes.len() + PACKET_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Origin;
+    use super::*;
+
+    fn packet(section: u32, milliseconds: u64) -> Packet {
+        Packet {
+            time: Timestamp(milliseconds * 1_000_000),
+            origin: Origin {
+                section,
+                ..Origin::default()
+            },
+            direction: None,
+            ethertype: 0x0800,
+            wire_len: 0,
+            bytes: Vec::new(),
+            recorded: None,
+        }
+    }
+
+    fn popped(order: &mut Order) -> Vec<u64> {
+        let all = std::iter::from_fn(|| order.pop());
+        all.map(|packet| packet.time.0 / 1_000_000).collect()
+    }
+
+    #[test]
+    fn packets_of_several_interfaces_come_in_the_order_of_their_stamps() {
+        let mut order = Order::default();
+        for time in [500, 100, 900, 100, 1_400] {
+            order.push(packet(0, time), true);
+        }
+        assert_eq!(popped(&mut order), [100, 100]);
+        order.end();
+        assert_eq!(popped(&mut order), [500, 900, 1_400]);
+    }
+
+    #[test]
+    fn packets_of_one_interface_come_at_once() {
+        let mut order = Order::default();
+        for time in [500, 100] {
+            order.push(packet(0, time), false);
+            assert_eq!(popped(&mut order), [time]);
+        }
+    }
+
+    #[test]
+    fn an_earlier_section_comes_first_whatever_its_stamps() {
+        let mut order = Order::default();
+        order.push(packet(0, 9_000), true);
+        order.push(packet(1, 200), true);
+        order.push(packet(1, 100), true);
+        order.end();
+        assert_eq!(popped(&mut order), [9_000, 100, 200]);
+    }
+
+    #[test]
+    fn what_is_held_back_is_bounded() {
+        let mut order = Order::default();
+        let large = Packet {
+            bytes: vec![0; 1 << 20],
+            ..packet(0, 5)
+        };
+        for _ in 0..40 {
+            order.push(large.clone(), true);
+        }
+        assert!(popped(&mut order).len() >= 8);
+    }
+}

@@ -1,0 +1,352 @@
+//! Which packets are told, from which pod's side: captures of the same traffic at different places against each other, and
+//! single flows without an inventory.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::testing::{CLIENT, SERVER, addresses, is_one_of, packets, path, tcp, truth, udp};
+use super::{
+    Direction, Origin, Packet, Reader, Replay, ReplaySettings, SYNTHETIC_INTERFACES, Sides,
+};
+use crate::model::flow::{Ifindex, Way};
+use crate::model::record::Record;
+use crate::model::time::Timestamp;
+
+const A: (&str, u16) = ("10.0.0.1", 40_000);
+const B: (&str, u16) = ("10.0.0.2", 80);
+
+fn replay(file: &str, is_pod: impl Fn(IpAddr) -> bool) -> Vec<Record> {
+    let reader = Reader::open(path(file)).expect("the fixture is in the repository");
+    let mut replay = Replay::new(reader, &ReplaySettings::default());
+    let mut records = Vec::new();
+    while replay.step(&is_pod, &mut records).expect("it is whole") {}
+    assert_eq!(replay.losses().total(), 0);
+    records
+}
+
+/// A packet of one interface that is captured without link-layer header.
+fn packet(bytes: Vec<u8>) -> Packet {
+    Packet {
+        time: Timestamp(1),
+        origin: Origin::default(),
+        direction: None,
+        ethertype: 0x0800,
+        wire_len: u32::try_from(bytes.len()).expect("short"),
+        bytes,
+        recorded: None,
+    }
+}
+
+fn nobody(_: IpAddr) -> bool {
+    false
+}
+
+/// The way of each packet when nobody says who the pods are.
+fn ways(packets: Vec<Vec<u8>>) -> Vec<Way> {
+    let mut sides = Sides::new(&[53], 100);
+    let mut out = Vec::new();
+    for bytes in packets {
+        sides.place(packet(bytes), nobody, &mut out);
+    }
+    out.iter().map(|record| record.way).collect()
+}
+
+/// What two captures of one veth have in common: order, ways, lengths, bytes and counters, but not stamps.
+fn essence(records: Vec<Record>) -> Vec<(Way, u32, Vec<u8>, String)> {
+    records
+        .into_iter()
+        // Neighbour discovery and multicast differ by place.
+        .filter(|record| {
+            let (src, dst) = addresses(&record.bytes);
+            [src, dst]
+                .into_iter()
+                .all(|end| is_one_of(&CLIENT)(end) || is_one_of(&SERVER)(end))
+        })
+        .map(|record| {
+            let totals = format!("{:?}", record.totals);
+            (
+                record.way,
+                record.wire_len,
+                without_ttl(record.bytes),
+                totals,
+            )
+        })
+        .collect()
+}
+
+/// A packet that was forwarded differs in what forwarding changes.
+fn without_ttl(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes[0] >> 4 == 4 {
+        (bytes[8], bytes[10], bytes[11]) = (0, 0, 0);
+    } else {
+        bytes[7] = 0;
+    }
+    bytes
+}
+
+#[test]
+fn a_capture_on_any_interface_tells_what_one_on_the_pod_s_veth_tells() {
+    let expected = essence(replay("ethernet.pcap", is_one_of(&CLIENT)));
+    assert!(expected.len() > 25, "{}", expected.len());
+    for file in [
+        "any.pcap",
+        "cooked1.pcap",
+        "inside.pcap",
+        "two-interfaces.pcapng",
+    ] {
+        let found = essence(replay(file, is_one_of(&CLIENT)));
+        assert_eq!(found.len(), expected.len(), "{file}");
+        for (found, expected) in found.into_iter().zip(&expected) {
+            assert_eq!(found, *expected, "{file}");
+        }
+    }
+}
+
+#[test]
+fn the_client_s_role_tells_the_same_as_the_inventory_where_the_client_is_the_pod() {
+    for file in ["any.pcap", "ethernet.pcap", "raw.pcap", "snapped.pcap"] {
+        let listed = essence(replay(file, is_one_of(&CLIENT)));
+        let unlisted = essence(replay(file, nobody));
+        assert_eq!(unlisted, listed, "{file}");
+    }
+}
+
+#[test]
+fn traffic_between_two_pods_is_told_from_both_sides() {
+    let both: Vec<&str> = CLIENT.into_iter().chain(SERVER).collect();
+    for file in ["ethernet.pcap", "any.pcap", "two-interfaces.pcapng"] {
+        let one = essence(replay(file, is_one_of(&CLIENT)));
+        let two = essence(replay(file, is_one_of(&both)));
+        assert_eq!(two.len(), 2 * one.len(), "{file}");
+        let leaving = two.iter().filter(|record| record.0 == Way::FromPod).count();
+        assert_eq!(leaving, one.len(), "{file}");
+    }
+}
+
+#[test]
+fn copies_are_told_at_the_time_they_had_at_the_pod() {
+    // At the node the query passes the client's veth first and the server's second.
+    let both: Vec<&str> = CLIENT.into_iter().chain(SERVER).collect();
+    let records = replay("any.pcap", is_one_of(&both));
+    let query = packets("any.pcap")
+        .into_iter()
+        .filter(|packet| packet.bytes[0] >> 4 == 4)
+        .take(2)
+        .collect::<Vec<_>>();
+    assert_eq!(addresses(&query[0].bytes), addresses(&query[1].bytes));
+    let told: Vec<_> = records
+        .iter()
+        .filter(|record| record.bytes[0] >> 4 == 4)
+        .take(2)
+        .map(|record| (record.way, record.time))
+        .collect();
+    assert_eq!(told[0], (Way::FromPod, query[0].time));
+    assert_eq!(told[1].0, Way::ToPod);
+}
+
+#[test]
+fn flow_counters_add_up_to_what_tshark_saw() {
+    let client = is_one_of(&CLIENT);
+    let mut expected: BTreeMap<(IpAddr, IpAddr), (u64, u64)> = BTreeMap::new();
+    for packet in truth("ethernet.pcap") {
+        let sum = expected.entry((packet.src, packet.dst)).or_default();
+        sum.0 += 1;
+        sum.1 += u64::from(packet.len);
+    }
+    expected.retain(|(src, dst), _| client(*src) != client(*dst));
+
+    // The last record of each flow holds its final counters; a flow is named by its ports, which are what follows the
+    // addresses' order. Here: by everything that the record's own bytes say.
+    let mut last: BTreeMap<String, Record> = BTreeMap::new();
+    for record in replay("ethernet.pcap", &client) {
+        let (src, dst) = addresses(&record.bytes);
+        if client(src) != client(dst) {
+            last.insert(flow_name(&record), record);
+        }
+    }
+    let mut found: BTreeMap<(IpAddr, IpAddr), (u64, u64)> = BTreeMap::new();
+    for record in last.values() {
+        let (src, dst) = addresses(&record.bytes);
+        let (pod, peer) = match record.way {
+            Way::FromPod => (src, dst),
+            Way::ToPod => (dst, src),
+        };
+        let totals = record.totals.expect("the table is large");
+        for (ends, traffic) in [((pod, peer), totals.tx), ((peer, pod), totals.rx)] {
+            if traffic.packets > 0 {
+                let sum = found.entry(ends).or_default();
+                sum.0 += traffic.packets;
+                sum.1 += traffic.bytes;
+            }
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+/// The ends' ports or the echo's identifier, from fixed offsets: the fixtures have no options.
+fn flow_name(record: &Record) -> String {
+    let bytes = &record.bytes;
+    let (header, protocol) = if bytes[0] >> 4 == 4 {
+        (20, bytes[9])
+    } else {
+        (40, bytes[6])
+    };
+    let later_fragment = header == 20 && (u16::from_be_bytes([bytes[6], bytes[7]]) & 0x1fff) != 0;
+    let (src, dst) = addresses(bytes);
+    let word = |at: usize| u16::from_be_bytes([bytes[header + at], bytes[header + at + 1]]);
+    let mut ends = match protocol {
+        6 | 17 => [(src, word(0)), (dst, word(2))],
+        1 | 58 if !later_fragment && [0, 8, 128, 129].contains(&bytes[header]) => {
+            [(src, word(4)), (dst, word(4))]
+        }
+        _ => [(src, 0), (dst, 0)],
+    };
+    ends.sort_unstable();
+    format!("{protocol} {ends:?}")
+}
+
+#[test]
+fn a_syn_tells_the_client_and_so_does_its_answer() {
+    let flow = [
+        tcp(A, B, "S"),
+        tcp(B, A, "SA"),
+        tcp(A, B, "A"),
+        tcp(B, A, "R"),
+    ];
+    assert_eq!(
+        ways(flow.to_vec()),
+        [Way::FromPod, Way::ToPod, Way::FromPod, Way::ToPod]
+    );
+    // The SYN was missed.
+    assert_eq!(
+        ways(vec![tcp(B, A, "SA"), tcp(A, B, "A")]),
+        [Way::ToPod, Way::FromPod]
+    );
+    // Ports that tell nothing, or the wrong thing.
+    let high = ("10.0.0.2", 50_000);
+    assert_eq!(
+        ways(vec![tcp(A, high, "S"), tcp(high, A, "A")]),
+        [Way::FromPod, Way::ToPod]
+    );
+}
+
+#[test]
+fn a_later_syn_corrects_a_guess() {
+    let high = ("10.0.0.2", 50_000);
+    let flow = vec![tcp(A, high, "A"), tcp(A, high, "S"), tcp(A, high, "A")];
+    assert_eq!(ways(flow), [Way::ToPod, Way::FromPod, Way::FromPod]);
+}
+
+#[test]
+fn a_flow_that_began_before_the_capture_is_judged_by_its_ports() {
+    assert_eq!(
+        ways(vec![tcp(B, A, "A"), tcp(A, B, "A")]),
+        [Way::ToPod, Way::FromPod]
+    );
+    let high = ("10.0.0.2", 8_080);
+    assert_eq!(ways(vec![tcp(high, A, "A")]), [Way::ToPod]);
+    assert_eq!(ways(vec![udp(("10.0.0.2", 123), A, b"x")]), [Way::ToPod]);
+    // Nothing to go by but the order.
+    let other = ("10.0.0.2", 40_000);
+    assert_eq!(
+        ways(vec![udp(other, A, b"x"), udp(A, other, b"x")]),
+        [Way::FromPod, Way::ToPod]
+    );
+}
+
+#[test]
+fn dns_tells_by_its_flags_even_where_both_ports_are_53() {
+    let (near, far) = (("10.0.0.1", 53), ("10.0.0.2", 53));
+    let query = [0, 1, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    let answer = [0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+    assert_eq!(
+        ways(vec![udp(far, near, &answer), udp(near, far, &query)]),
+        [Way::ToPod, Way::FromPod]
+    );
+}
+
+#[test]
+fn each_pod_address_has_one_synthetic_interface() {
+    let mut sides = Sides::new(&[53], 100);
+    let pods = is_one_of(&["10.0.0.1", "10.0.0.2"]);
+    let mut out = Vec::new();
+    sides.place(packet(tcp(A, B, "S")), &pods, &mut out);
+    sides.place(packet(tcp(B, A, "SA")), &pods, &mut out);
+    let (first, second) = (
+        Ifindex(SYNTHETIC_INTERFACES + 1),
+        Ifindex(SYNTHETIC_INTERFACES + 2),
+    );
+    let seen: Vec<_> = out
+        .iter()
+        .map(|record| (record.ifindex, record.way))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (first, Way::FromPod),
+            (second, Way::ToPod),
+            (second, Way::FromPod),
+            (first, Way::ToPod),
+        ]
+    );
+    let fresh = sides.fresh_interfaces();
+    assert_eq!(
+        fresh,
+        [
+            (first, A.0.parse::<IpAddr>().expect("an address")),
+            (second, B.0.parse().expect("an address")),
+        ]
+    );
+    assert!(sides.fresh_interfaces().is_empty());
+}
+
+#[test]
+fn a_pod_that_moved_is_followed_after_a_second() {
+    let mut sides = Sides::new(&[53], 100);
+    let pods = is_one_of(&["10.0.0.1"]);
+    let at = |milliseconds: u64, device: u32, bytes: Vec<u8>| Packet {
+        time: Timestamp(milliseconds * 1_000_000),
+        origin: Origin {
+            device,
+            ..Origin::default()
+        },
+        direction: Some(Direction::Incoming),
+        ..packet(bytes)
+    };
+    let mut told = |packet: Packet| {
+        let mut out = Vec::new();
+        sides.place(packet, &pods, &mut out);
+        out.len()
+    };
+    assert_eq!(told(at(0, 5, tcp(A, B, "S"))), 1);
+    // The same packet at a bridge.
+    assert_eq!(told(at(0, 2, tcp(A, B, "S"))), 0);
+    // Another pod with the same address, behind another veth.
+    assert_eq!(told(at(900, 6, tcp(A, B, "S"))), 0);
+    assert_eq!(told(at(1_900, 6, tcp(A, B, "S"))), 1);
+    assert_eq!(told(at(1_950, 6, tcp(A, B, "A"))), 1);
+    assert_eq!(sides.stats().copies, 2);
+}
+
+#[test]
+fn a_full_table_of_roles_forgets_the_oldest_and_counts_it() {
+    let mut sides = Sides::new(&[53], 2);
+    let mut out = Vec::new();
+    for port in [1_001, 1_002, 1_003] {
+        let client = ("10.0.0.1", port + 40_000);
+        sides.place(
+            packet(tcp(client, ("10.0.0.2", 50_000), "S")),
+            nobody,
+            &mut out,
+        );
+    }
+    assert_eq!(sides.losses().total(), 1);
+}
+
+#[test]
+fn what_has_no_readable_header_goes_to_the_decoder_all_the_same() {
+    let mut out = Vec::new();
+    Sides::new(&[53], 1).place(packet(vec![0x45, 0]), nobody, &mut out);
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].bytes, [0x45, 0]);
+}
