@@ -1,11 +1,11 @@
 //! The layouts that the probes and user space share, and nothing else: no logic, no allocation.
 //!
-//! Both sides are built from this one file, by two compilers for two targets; the assertions at the end make a change of
-//! layout a deliberate one. Everything is in host byte order except fields suffixed `_be`; units are in the names.
+//! Both sides are built from this one file, by two compilers for two targets, and user space embeds the probes of its own
+//! build; the assertions at the end make a change of layout a deliberate one. Everything is in host byte order except fields suffixed `_be`; units are in the names.
 //! Times are `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`).
 #![no_std]
 
-/// Changes whenever a layout in this file does. The loader refuses an object of another version.
+/// Changes whenever a layout in this file does; `tracer version` tells it.
 pub const LAYOUT_VERSION: u32 = 1;
 
 /// The packet left the pod: tc ingress of the host end of its veth.

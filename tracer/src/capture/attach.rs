@@ -122,6 +122,21 @@ impl Attacher {
 
     /// Detaches what [`Attacher::attach`] attached, as far as it is still there, and returns the interface's last totals.
     pub async fn detach(&mut self, ifindex: Ifindex, attached: Attached) -> InterfaceState {
+        self.unhook(ifindex, attached).await;
+        self.leave(ifindex)
+    }
+
+    /// Attaches anew what is not in place any more; the interface's totals go on.
+    pub async fn reattach(
+        &mut self,
+        ifindex: Ifindex,
+        attached: Attached,
+    ) -> Result<Attached, AttachError> {
+        self.unhook(ifindex, attached).await;
+        self.attach_both(ifindex)
+    }
+
+    async fn unhook(&mut self, ifindex: Ifindex, attached: Attached) {
         let Attached {
             hook,
             from_pod,
@@ -137,7 +152,13 @@ impl Attacher {
             // and there is nothing left to detach.
             drop(link);
         }
-        self.leave(ifindex)
+    }
+
+    /// Whether both programs are still where they were attached. A clsact filter can be taken away by anyone who deletes
+    /// the qdisc; a TCX link belongs to its holder.
+    pub async fn is_in_place(&mut self, ifindex: Ifindex, attached: &Attached) -> bool {
+        attached.hook == Hook::Tcx
+            || (self.is_ours(ifindex, FROM_POD).await && self.is_ours(ifindex, TO_POD).await)
     }
 
     fn enter(&self, ifindex: Ifindex) -> Result<(), AttachError> {
@@ -150,7 +171,8 @@ impl Attacher {
             .map_err(AttachError::Table)
     }
 
-    fn leave(&self, ifindex: Ifindex) -> InterfaceState {
+    /// Takes the interface out of the probes' table and returns what it held.
+    pub fn leave(&self, ifindex: Ifindex) -> InterfaceState {
         let mut interfaces = self
             .interfaces
             .lock()

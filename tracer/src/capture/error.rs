@@ -6,6 +6,8 @@ use std::io;
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use aya::programs::tc::TcError;
+use aya::sys::NetlinkError;
 use tracer_common::MAX_DNS_PORTS;
 
 /// Why a capture does not start.
@@ -110,18 +112,34 @@ pub enum AttachError {
 pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut cause = Some(error);
     while let Some(current) = cause {
-        let found = match current.downcast_ref::<io::Error>() {
-            Some(io) => io.raw_os_error(),
-            None => current
-                .downcast_ref::<aya::sys::NetlinkError>()
-                .and_then(aya::sys::NetlinkError::raw_os_error),
-        };
+        let found = own_errno(current);
         if found.is_some() {
             return found;
         }
         cause = current.source();
     }
     None
+}
+
+/// Some of aya's errors pass for their cause, which then is no link of the chain: look inside.
+fn own_errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        error.raw_os_error()
+    } else if let Some(error) = error.downcast_ref::<NetlinkError>() {
+        error.raw_os_error()
+    } else if let Some(error) = error.downcast_ref::<TcError>() {
+        match error {
+            TcError::NetlinkError(error) => error.raw_os_error(),
+            TcError::IoError(error) => error.raw_os_error(),
+            _ => None,
+        }
+    } else {
+        match error.downcast_ref::<ProgramError>()? {
+            ProgramError::TcError(error) => own_errno(error),
+            ProgramError::NetlinkError(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
 }
 
 /// What to do about an error, as far as its number says.
@@ -143,6 +161,13 @@ fn hint(error: &(dyn Error + 'static)) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_number_is_found_inside_an_error_that_passes_for_its_cause() {
+        let cause = io::Error::from_raw_os_error(libc::ENODEV);
+        let error = ProgramError::TcError(TcError::IoError(cause));
+        assert_eq!(errno(&error), Some(libc::ENODEV));
+    }
 
     #[test]
     fn a_refusal_names_the_capabilities_that_are_missing() {

@@ -13,6 +13,7 @@ use netlink_packet_route::route::RouteMessage;
 use rtnetlink::MulticastGroup;
 use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
+use tracer_common::InterfaceState;
 use tracing::{debug, warn};
 
 use super::attach::{Attached, Attacher, Hook};
@@ -58,8 +59,6 @@ pub(super) type SharedTraced = Arc<Mutex<BTreeMap<Ifindex, Traced>>>;
 type Events = mpsc::UnboundedSender<InterfaceEvent>;
 type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// What the kernel tells may get lost without a trace in theory; looking again costs little.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Pods come in bursts, each with a dozen messages.
 const RECEIVE_BUFFER_BYTES: u32 = 4 << 20;
 
@@ -74,6 +73,7 @@ pub(super) struct Manager {
     failed: HashMap<Ifindex, String>,
     traced: SharedTraced,
     events: Events,
+    look_again: Duration,
 }
 
 /// The two netlink connections: one that listens, one that asks. A burst of messages then never costs an answer.
@@ -111,6 +111,7 @@ impl Manager {
         table: Table,
         traced: SharedTraced,
         events: Events,
+        look_again: Duration,
     ) -> Manager {
         Manager {
             attacher,
@@ -121,6 +122,7 @@ impl Manager {
             failed: HashMap::new(),
             traced,
             events,
+            look_again,
         }
     }
 
@@ -131,8 +133,10 @@ impl Manager {
 
     /// Follows the kernel's messages until told to stop, then detaches everything.
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut look_again =
-            tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
+        let mut look_again = tokio::time::interval_at(
+            tokio::time::Instant::now() + self.look_again,
+            self.look_again,
+        );
         look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // A dropped sender means that the owner is gone: stop as well.
@@ -148,7 +152,10 @@ impl Manager {
                         break;
                     }
                 },
-                _ = look_again.tick() => self.list_or_warn().await,
+                _ = look_again.tick() => {
+                    self.list_or_warn().await;
+                    self.repair().await;
+                }
             }
         }
         let attached: Vec<Ifindex> = self.attached.keys().copied().collect();
@@ -192,6 +199,37 @@ impl Manager {
     async fn list_or_warn(&mut self) {
         if let Err(error) = self.list().await {
             warn!(error = %error_chain(&error), "a change of the interfaces may have been missed");
+        }
+    }
+
+    /// Attaches again where somebody took our filters away.
+    async fn repair(&mut self) {
+        let mut lost = Vec::new();
+        for (ifindex, attached) in &self.attached {
+            if !self.attacher.is_in_place(*ifindex, attached).await {
+                lost.push(*ifindex);
+            }
+        }
+        for ifindex in lost {
+            let Some(attached) = self.attached.remove(&ifindex) else {
+                continue;
+            };
+            match self.attacher.reattach(ifindex, attached).await {
+                Ok(attached) => {
+                    warn!(
+                        ifindex = ifindex.0,
+                        "somebody had removed the probes from the interface: attached again"
+                    );
+                    self.attached.insert(ifindex, attached);
+                }
+                Err(error) => {
+                    debug!(ifindex = ifindex.0, error = %error_chain(&error), "the probes were removed");
+                    let last = self.attacher.leave(ifindex);
+                    self.tell_gone(ifindex, &last);
+                    // Says why, if it is still there.
+                    self.settle(ifindex).await;
+                }
+            }
         }
     }
 
@@ -278,12 +316,8 @@ impl Manager {
             (Some(link), false) => self.attach(link),
             (Some(link), true) => self.rename(link),
             (None, true) => {
-                if let Some((name, totals)) = self.detach(ifindex).await {
-                    self.tell(InterfaceEvent::Gone {
-                        ifindex,
-                        name,
-                        totals,
-                    });
+                if let Some(last) = self.detach(ifindex).await {
+                    self.tell_gone(ifindex, &last);
                 }
             }
             (None, false) => {
@@ -338,17 +372,22 @@ impl Manager {
         }
     }
 
-    /// The name and the last totals of what was attached.
-    async fn detach(&mut self, ifindex: Ifindex) -> Option<(String, FlowTotals)> {
+    /// Returns what the probes had counted last.
+    async fn detach(&mut self, ifindex: Ifindex) -> Option<InterfaceState> {
         let attached = self.attached.remove(&ifindex)?;
-        let last = self.attacher.detach(ifindex, attached).await;
-        let traced = self.traced().remove(&ifindex)?;
-        debug!(
-            interface = traced.link.name,
-            ifindex = ifindex.0,
-            "detached"
-        );
-        Some((traced.link.name, totals(&last.totals)))
+        Some(self.attacher.detach(ifindex, attached).await)
+    }
+
+    fn tell_gone(&self, ifindex: Ifindex, last: &InterfaceState) {
+        let Some(Traced { link, .. }) = self.traced().remove(&ifindex) else {
+            return;
+        };
+        debug!(interface = link.name, ifindex = ifindex.0, "detached");
+        self.tell(InterfaceEvent::Gone {
+            ifindex,
+            name: link.name,
+            totals: totals(&last.totals),
+        });
     }
 
     fn traced(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ifindex, Traced>> {

@@ -330,7 +330,15 @@ async fn start_manager(
         options.hook,
     )?;
     let table = Table::new(options.interfaces.clone(), &options.node_addresses);
-    let mut manager = Manager::new(attacher, netlink, messages, table, traced, events);
+    let mut manager = Manager::new(
+        attacher,
+        netlink,
+        messages,
+        table,
+        traced,
+        events,
+        options.look_again,
+    );
     manager.start().await?;
     Ok(manager)
 }

@@ -33,6 +33,8 @@ pub struct Options {
     pub flow_idle: Duration,
     /// A closed TCP connection's entry is removed after so long, a DNS exchange's likewise: there are many of them.
     pub flow_linger: Duration,
+    /// How often to compare with the kernel's lists what its messages told, and to look whether the probes are in place.
+    pub look_again: Duration,
     /// The probes log every packet (through the `log` crate).
     pub probe_log: bool,
     /// Where the probes are hooked in.
@@ -53,6 +55,7 @@ impl Default for Options {
             record_burst: 20_000,
             flow_idle: Duration::from_secs(300),
             flow_linger: Duration::from_secs(10),
+            look_again: Duration::from_secs(30),
             probe_log: false,
             hook: HookChoice::Auto,
         }

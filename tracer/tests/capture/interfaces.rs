@@ -244,6 +244,43 @@ fn a_program_that_took_our_place_is_left_alone() {
 }
 
 #[test]
+fn probes_that_somebody_removed_are_attached_again_and_counts_go_on() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let options = Options {
+        look_again: Duration::from_millis(100),
+        ..by(HookChoice::Clsact)
+    };
+    let mut live = Live::start(&node, options);
+    pod.sh(&format!("ping -c 3 -i 0.01 {GATEWAY}"));
+    node.sh("tc qdisc del dev pod1 clsact");
+    live.wait("filters", |_| {
+        filters_or_nothing(&node).matches("direct-action").count() == 2
+    });
+    pod.sh(&format!("ping -c 3 -i 0.01 {GATEWAY}"));
+    let totals = live
+        .capture
+        .interfaces()
+        .pop()
+        .expect("still traced")
+        .totals;
+    assert!(
+        totals.tx.packets >= 6 && totals.rx.packets >= 6,
+        "{totals:?}"
+    );
+    assert!(
+        !live
+            .events
+            .iter()
+            .any(|event| matches!(event, InterfaceEvent::Gone { .. }))
+    );
+    live.stop();
+}
+
+#[test]
 fn both_hooks_see_what_another_filter_drops_afterwards() {
     if !may_run() {
         return;

@@ -7,3 +7,4 @@ mod live;
 mod loss;
 mod netns;
 mod packets;
+mod probe_log;
