@@ -19,6 +19,7 @@ mod meter;
 mod meter_tests;
 mod note;
 mod order;
+mod packet;
 mod pcap;
 mod pcapng;
 mod reader;
@@ -30,6 +31,7 @@ mod sides;
 #[cfg(test)]
 mod sides_tests;
 mod source;
+mod stamps;
 #[cfg(test)]
 mod testing;
 mod window;
@@ -40,7 +42,8 @@ mod writer_tests;
 pub use self::error::{FileError, Malformed};
 pub use self::interfaces::SYNTHETIC_INTERFACES;
 pub use self::meter::Meter;
-pub use self::reader::{Direction, Origin, Packet, Reader, ReaderStats, Recorded};
+pub use self::packet::{Direction, Origin, Packet, Recorded};
+pub use self::reader::{Reader, ReaderStats};
 pub use self::replay::{Replay, ReplaySettings};
 pub use self::sides::{Sides, SidesStats};
 pub use self::writer::{Output, Writer, WriterStats};

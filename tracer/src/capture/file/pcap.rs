@@ -5,8 +5,9 @@ use pcap_parser::pcap::{
     parse_pcap_header,
 };
 
+use super::Origin;
 use super::link::Link;
-use super::reader::{Frame, Origin, Step, Stop, Tally};
+use super::reader::{Frame, Step, Stop, Tally};
 use super::window::Window;
 use crate::model::time::Timestamp;
 

@@ -1,17 +1,18 @@
 //! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with interfaces of its own.
 
 use pcap_parser::pcapng::{
-    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SimplePacketBlock,
-    parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
+    EnhancedPacketBlock, OptionCode, PcapNGOption, SimplePacketBlock, parse_enhancedpacketblock_be,
+    parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
     parse_interfacedescriptionblock_le, parse_sectionheaderblock, parse_simplepacketblock_be,
     parse_simplepacketblock_le,
 };
 use pcap_parser::traits::PcapNGPacketBlock as _;
 
-use super::Malformed;
 use super::link::Link;
-use super::reader::{Direction, Frame, Origin, Step, Stop, Tally};
+use super::reader::{Frame, Step, Stop, Tally};
+use super::stamps::Clock;
 use super::window::Window;
+use super::{Direction, Malformed, Origin};
 use crate::model::time::Timestamp;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -30,10 +31,8 @@ const MAX_BLOCK_BYTES: u32 = 4 << 20;
 /// One per pod of a node in a recording of ours, and they come and go.
 const MAX_INTERFACES: usize = 65_536;
 
-/// Option codes of an enhanced packet block and of an interface description.
+/// An option of an enhanced packet block.
 const EPB_FLAGS: OptionCode = OptionCode(2);
-const IF_TSRESOL: OptionCode = OptionCode(9);
-const IF_TSOFFSET: OptionCode = OptionCode(14);
 
 /// The state between two blocks.
 #[derive(Default)]
@@ -50,14 +49,6 @@ struct Interface {
     link: Option<Link>,
     snaplen: u32,
     clock: Clock,
-}
-
-/// What an interface's stamps count.
-#[derive(Clone, Copy)]
-struct Clock {
-    /// As `if_tsresol` has it: 10 or, with the highest bit, 2 to the minus so many seconds.
-    resolution: u8,
-    offset_s: i64,
 }
 
 impl PcapNg {
@@ -202,38 +193,12 @@ impl PcapNg {
         self.interfaces.push(Interface {
             link,
             snaplen: description.snaplen,
-            clock: self.clock(&description),
+            clock: Clock::of(&description, self.big_endian),
         });
         match link {
             Some(_) => Ok(()),
             None => Err(Stop::LinkType(link_type)),
         }
-    }
-
-    /// The options are read here: pcap-parser takes the offset for little-endian in every section, and knows no binary
-    /// resolutions.
-    fn clock(&self, description: &InterfaceDescriptionBlock<'_>) -> Clock {
-        let mut clock = Clock {
-            resolution: 6,
-            offset_s: 0,
-        };
-        for option in &description.options {
-            let value = option.as_bytes().unwrap_or_default();
-            match (option.code, value) {
-                (IF_TSRESOL, &[resolution]) => clock.resolution = resolution,
-                (IF_TSOFFSET, value) => {
-                    if let Ok(bytes) = value.try_into() {
-                        clock.offset_s = if self.big_endian {
-                            i64::from_be_bytes(bytes)
-                        } else {
-                            i64::from_le_bytes(bytes)
-                        };
-                    }
-                }
-                _ => {}
-            }
-        }
-        clock
     }
 
     fn enhanced_packet(&mut self, block: &[u8], tally: &mut Tally) -> Step {
@@ -338,26 +303,6 @@ impl PcapNg {
         } else {
             u32::from_le_bytes(bytes)
         }
-    }
-}
-
-impl Clock {
-    /// Nanoseconds since the epoch; what is before it or beyond 2554 is the nearest that can be said.
-    fn time(self, stamp: u64) -> Timestamp {
-        let exponent = u32::from(self.resolution & 0x7f);
-        let billions = u128::from(stamp) * 1_000_000_000;
-        let ns = if self.resolution & 0x80 != 0 {
-            billions.checked_shr(exponent).unwrap_or(0)
-        } else {
-            10u128
-                .checked_pow(exponent)
-                .map_or(0, |per_second| billions / per_second)
-        };
-        let offset_ns = i128::from(self.offset_s) * 1_000_000_000;
-        let ns = i128::try_from(ns)
-            .unwrap_or(i128::MAX)
-            .saturating_add(offset_ns);
-        Timestamp(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
     }
 }
 

@@ -1,25 +1,22 @@
 //! Writes records as pcapng, so that Wireshark and tshark read them, pod names included.
 //!
 //! One raw IP interface per pod interface, nanosecond stamps, two comments per packet: the caller's, for people, and a
-//! [`note`], so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
+//! [`note`](super::note), so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
 //! back to its last complete packet, the error is told once, and what follows is counted.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use pcap_parser::pcapng::{
-    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
-};
-use pcap_parser::{Linktype, ToVec};
 use tracer_common::CAPTURE_CLASSES;
 
-use super::{FileError, note};
-use crate::model::flow::{Ifindex, Way};
+use super::FileError;
+use crate::model::flow::Ifindex;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
+
+mod blocks;
 
 /// Written out when so much has come together, and with [`Writer::flush`].
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -27,21 +24,11 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Interfaces come and go with pods; a recording that sees more shares the last number.
 const MAX_INTERFACES: u32 = 65_536;
 
-/// An option's length is a 16-bit number; nobody reads a comment this long.
-const MAX_COMMENT_BYTES: usize = 1_000;
-
 /// A record may wait for the rest of its segment until so many others have come.
 const MAX_WAITING: usize = 8;
 
 /// A long TCP segment comes as chunks of this size; a shorter record has no more to come.
 const CHUNK_BYTES: usize = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1];
-
-const EPB_FLAGS: OptionCode = OptionCode(2);
-const INBOUND: u32 = 0b01;
-const OUTBOUND: u32 = 0b10;
-
-/// `if_tsresol`: 10 to the minus ninth seconds.
-const NANOSECONDS: u8 = 9;
 
 /// What a [`Writer`] writes to.
 pub trait Output: Write {
@@ -138,19 +125,7 @@ impl<W: Output> Writer<W> {
             stats: WriterStats::default(),
             failed: false,
         };
-        writer.put(SectionHeaderBlock {
-            block_type: 0,
-            block_len1: 0,
-            bom: 0,
-            major_version: 1,
-            minor_version: 0,
-            section_len: -1,
-            options: vec![option(
-                OptionCode::ShbUserAppl,
-                concat!("tracer ", env!("CARGO_PKG_VERSION")).as_bytes(),
-            )],
-            block_len2: 0,
-        });
+        writer.buffer.extend(blocks::section());
         writer
     }
 
@@ -245,45 +220,15 @@ impl<W: Output> Writer<W> {
     }
 
     fn packet(&mut self, ready: &Waiting) {
-        let Waiting {
-            record,
-            stamp,
-            comment,
-            interface,
-            ..
-        } = ready;
-        let flags = match record.way {
-            Way::FromPod => INBOUND,
-            Way::ToPod => OUTBOUND,
-        };
-        let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
-        let note = note::of(record);
-        let flags = flags.to_le_bytes();
-        let mut options = vec![option(EPB_FLAGS, &flags)];
-        let comment = clip(comment);
-        if !comment.is_empty() {
-            options.push(option(OptionCode::Comment, comment.as_bytes()));
-        }
-        options.push(option(OptionCode::Comment, note.as_bytes()));
-        self.put(EnhancedPacketBlock {
-            block_type: 0,
-            block_len1: 0,
-            if_id: *interface,
-            ts_high: (stamp.0 >> 32) as u32,
-            ts_low: (stamp.0 & 0xffff_ffff) as u32,
-            caplen: captured,
-            origlen: record.wire_len.max(captured),
-            data: &record.bytes,
-            options,
-            block_len2: 0,
-        });
+        let block = blocks::packet(ready.interface, ready.stamp, &ready.record, &ready.comment);
+        self.buffer.extend(block);
         self.ends.push(self.buffer.len());
         self.stats.written += 1;
     }
 
     /// The interface's number in the file; describes it if it is new or has another name by now.
     fn interface(&mut self, ifindex: Ifindex, name: &str) -> u32 {
-        let name = clip(name);
+        let name = blocks::clip(name);
         if let Some(known) = self.interfaces.get(&ifindex)
             && (known.name == name || self.described == MAX_INTERFACES)
         {
@@ -292,21 +237,7 @@ impl<W: Output> Writer<W> {
         if self.described == MAX_INTERFACES {
             return MAX_INTERFACES - 1;
         }
-        let mut options = vec![option(OptionCode::IfTsresol, &[NANOSECONDS])];
-        if !name.is_empty() {
-            options.push(option(OptionCode::IfName, name.as_bytes()));
-        }
-        self.put(InterfaceDescriptionBlock {
-            block_type: 0,
-            block_len1: 0,
-            linktype: Linktype::RAW,
-            reserved: 0,
-            snaplen: 0,
-            options,
-            block_len2: 0,
-            if_tsresol: NANOSECONDS,
-            if_tsoffset: 0,
-        });
+        self.buffer.extend(blocks::interface(name));
         let number = self.described;
         self.described += 1;
         self.interfaces.insert(
@@ -317,14 +248,6 @@ impl<W: Output> Writer<W> {
             },
         );
         number
-    }
-
-    /// Appends a block to the buffer.
-    fn put(&mut self, mut block: impl ToVec) {
-        // Serialising into memory has no way to fail.
-        if let Ok(bytes) = block.to_vec() {
-            self.buffer.extend_from_slice(&bytes);
-        }
     }
 
     fn write_out(&mut self) -> Result<(), FileError> {
@@ -403,20 +326,4 @@ fn is_ip(record: &Record) -> bool {
         (record.ethertype, version),
         (0x0800, Some(4)) | (0x86dd, Some(6))
     )
-}
-
-fn option(code: OptionCode, value: &[u8]) -> PcapNGOption<'_> {
-    PcapNGOption {
-        code,
-        len: u16::try_from(value.len()).unwrap_or(u16::MAX),
-        value: Cow::Borrowed(value),
-    }
-}
-
-fn clip(text: &str) -> &str {
-    let mut end = text.len().min(MAX_COMMENT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

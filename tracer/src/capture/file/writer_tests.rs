@@ -274,3 +274,16 @@ fn comments_of_any_length_and_script_are_cut_at_a_character() {
     assert_eq!(stats.written, 1);
     assert_eq!(records(file).len(), 1);
 }
+
+#[test]
+fn a_device_that_is_always_full_is_told_and_survived() {
+    let mut writer = Writer::create("/dev/full").expect("Linux has it");
+    write(&mut writer, &record(1)).expect("nothing was written out yet");
+    let error = writer.flush().expect_err("it is full").to_string();
+    assert_eq!(
+        error,
+        "cannot write to /dev/full beyond byte 0: recording stops after 0 packets"
+    );
+    write(&mut writer, &record(2)).expect("it was told");
+    assert_eq!(writer.stats().unwritten, 2);
+}
