@@ -233,6 +233,7 @@ impl Pipeline {
                 let ended = exchange
                     .latency
                     .map_or(exchange.asked, |latency| exchange.asked.after(latency));
+                self.index.resolved(ended, &ends, &exchange);
                 self.folder.exchange(ended, &exchange, &mut decided)
             }
             Role::Server => None,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::model::cluster::{Change, Inventory, NetworkPolicy, ServiceCidr};
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
+use crate::model::exchange::Exchange;
 use crate::model::flow::{Flow, Ifindex, Protocol, Role};
 use crate::model::identity::{PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason};
 use crate::model::loss::{Losses, Stage};
@@ -19,7 +20,9 @@ use crate::model::time::Timestamp;
 
 mod claims;
 mod interfaces;
+mod names;
 mod objects;
+mod owner;
 mod pods;
 mod resolver;
 mod services;
@@ -28,10 +31,12 @@ mod tests;
 
 use self::claims::Claims;
 use self::interfaces::{Behind, Interfaces};
+use self::names::Names;
 use self::pods::{Known, Pods};
 use self::services::Services;
 
 pub use self::objects::Presence;
+pub use self::owner::Owner;
 pub use self::resolver::ResolverConfig;
 pub use self::services::Endpoint;
 
@@ -79,6 +84,7 @@ pub struct Index {
     cluster_ips: Claims<Arc<ServiceIdentity>>,
     external_ips: Claims<Arc<ServiceIdentity>>,
     nodes: Claims<Arc<str>>,
+    names: Names,
     losses: Losses,
 }
 
@@ -117,6 +123,7 @@ impl Index {
             cluster_ips: Claims::default(),
             external_ips: Claims::default(),
             nodes: Claims::default(),
+            names: Names::default(),
             losses: Losses::default(),
         }
     }
@@ -212,7 +219,7 @@ impl Index {
             .pod
             .as_ref()
             .is_some_and(|pod| self.interfaces_of(pod, at).next().is_some());
-        Ends {
+        let mut ends = Ends {
             ifindex: flow.ifindex,
             role,
             pod: PodEnd {
@@ -222,6 +229,19 @@ impl Index {
             },
             peer,
             peer_traced_here,
+        };
+        ends.peer.names = self.names.of(&Owner::of(&ends), ends.peer.ip, at);
+        ends
+    }
+
+    /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them.
+    pub fn resolved(&mut self, at: Timestamp, ends: &Ends, exchange: &Exchange) {
+        if let Some(question) = &exchange.question {
+            let cost = self
+                .names
+                .learn(&Owner::of(ends), at, &question.name, &exchange.answers);
+            self.losses
+                .add(Stage::Table, "names of addresses full", cost);
         }
     }
 

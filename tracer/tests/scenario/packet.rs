@@ -132,7 +132,7 @@ fn udp_payload(words: &[&str]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for. `soa TTL` adds the zone's SOA.
+/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target.
 fn dns(
     id: &str,
     qtype: &str,
@@ -159,6 +159,7 @@ fn dns(
             other => return Err(format!("unknown rcode {other:?}")),
         };
     }
+    let mut owner = name;
     let groups = records.chunks_exact(3);
     if !groups.remainder().is_empty() {
         return Err(format!("records are groups of TTL TYPE DATA: {records:?}"));
@@ -179,7 +180,12 @@ fn dns(
             )),
             other => return Err(format!("unknown record type {other:?}")),
         };
-        message.add_answer(Record::from_rdata(name.clone(), ttl, data));
+        let target = match &data {
+            RData::CNAME(target) => Some(target.0.clone()),
+            _ => None,
+        };
+        message.add_answer(Record::from_rdata(owner.clone(), ttl, data));
+        owner = target.unwrap_or(owner);
     }
     message.to_vec().map_err(|error| error.to_string())
 }
