@@ -20,8 +20,9 @@ pub fn cargo() -> Command {
 
 /// Builds the tracer with its probes and gives its path. Cargo shows its progress.
 pub fn tracer() -> Result<PathBuf> {
+    // With the whole workspace's features, so that the tests' build can use it again.
     let status = cargo()
-        .args(["build", "--package", "tracer"])
+        .args(["build", "--workspace", "--bin", "tracer"])
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "the tracer does not build");

@@ -140,8 +140,8 @@ impl Stage {
         let new = self.events.poll()?;
         if self.narrators.is_empty() {
             let mut stdout = io::stdout().lock();
-            for event in new {
-                writeln!(stdout, "{event}")?;
+            for line in new {
+                writeln!(stdout, "{line}")?;
             }
             return Ok(());
         }

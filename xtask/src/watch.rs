@@ -126,6 +126,8 @@ impl Drop for Watch {
 #[derive(Debug)]
 pub struct Events {
     watches: Vec<Watch>,
+    /// As they were written, and what they mean.
+    lines: Vec<String>,
     events: Vec<Value>,
     /// Where the present step begins.
     mark: usize,
@@ -136,24 +138,24 @@ impl Events {
     pub fn new(watches: Vec<Watch>) -> Events {
         Events {
             watches,
+            lines: Vec::new(),
             events: Vec::new(),
             mark: 0,
         }
     }
 
-    /// Takes in what was said meanwhile; waits a little if there is nothing. Returns what is new.
-    pub fn poll(&mut self) -> Result<&[Value]> {
-        let before = self.events.len();
+    /// Takes in what was said meanwhile; waits a little if there is nothing. Returns the new lines.
+    pub fn poll(&mut self) -> Result<&[String]> {
+        let before = self.lines.len();
         for watch in &mut self.watches {
             let mut patience = Duration::from_millis(20);
             while let Some(line) = watch.line(patience)? {
-                self.events.push(
-                    serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?,
-                );
+                self.events.push(parse(&line)?);
+                self.lines.push(line);
                 patience = Duration::ZERO;
             }
         }
-        Ok(&self.events[before..])
+        Ok(&self.lines[before..])
     }
 
     /// What was told since the last [`Events::next_step`].
@@ -188,11 +190,15 @@ impl Events {
             .map(Watch::stop)
             .collect::<Result<_>>()?;
         for line in ended.iter().flat_map(|ended| &ended.lines) {
-            self.events
-                .push(serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?);
+            self.events.push(parse(line)?);
+            self.lines.push(line.clone());
         }
         Ok(ended)
     }
+}
+
+fn parse(line: &str) -> Result<Value> {
+    serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
 }
 
 /// Events, a line each, for messages.
