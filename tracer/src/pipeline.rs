@@ -10,6 +10,7 @@ use crate::identity::{Index, IndexSettings};
 use crate::lookup::{Decided, Folder};
 use crate::model::cluster::Change;
 use crate::model::correlated::{Correlated, Happening};
+use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::flow::{FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
@@ -229,14 +230,15 @@ impl Pipeline {
     ) {
         let mut decided = Vec::new();
         let place = match ends.role {
-            Role::Client => {
+            // What is not a query asks for no name.
+            Role::Client if exchange.details.opcode == OpCode::Query => {
                 let ended = exchange
                     .latency
                     .map_or(exchange.asked, |latency| exchange.asked.after(latency));
                 self.index.resolved(ended, &ends, &exchange);
                 self.folder.exchange(ended, &exchange, &mut decided)
             }
-            Role::Server => None,
+            _ => None,
         };
         out.push(Event {
             time,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::table::Table;
 use crate::model::correlated::{Asked, Correlated, Happening};
-use crate::model::dns::Message;
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::dns::{Message, OpCode};
+use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
@@ -40,6 +40,8 @@ struct Query {
     earlier_ports: Vec<u16>,
     /// Its timeout was told: an answer from now on is late.
     timed_out: bool,
+    /// Of the last attempt: some clients try again without EDNS.
+    details: Details,
 }
 
 /// All exchanges.
@@ -79,13 +81,14 @@ impl Exchanges {
         let key = Key::new(
             &observation.flow,
             role,
+            message.opcode,
             message.id,
             message.question.clone(),
         );
         if message.response {
             self.response(observation, &key, message, losses, out);
         } else {
-            self.query(observation, key, losses, out);
+            self.query(observation, key, message, losses, out);
         }
     }
 
@@ -93,6 +96,7 @@ impl Exchanges {
         &mut self,
         observation: &Observation,
         key: Key,
+        message: &Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
@@ -119,10 +123,15 @@ impl Exchanges {
                 attempts: 0,
                 earlier_ports: Vec::new(),
                 timed_out: false,
+                details: Details::default(),
             });
+        query.details = Details::asked(message);
         query.attempts = query.attempts.saturating_add(1);
         query.last_attempt = now;
-        if let Some(question) = &key.question {
+        // What is not a query asks for no name: it belongs to no lookup.
+        if let Some(question) = &key.question
+            && message.opcode == OpCode::Query
+        {
             let asked = Asked {
                 id: key.id,
                 question: question.clone(),
@@ -151,7 +160,10 @@ impl Exchanges {
         self.open
             .from(&first)
             .take_while(|(other, _)| {
-                other.same_ends(key) && other.id == key.id && other.question == key.question
+                other.same_ends(key)
+                    && other.opcode == key.opcode
+                    && other.id == key.id
+                    && other.question == key.question
             })
             .filter(|(_, query)| {
                 !query.timed_out && now.since(query.last_attempt) >= NEW_PORT_RETRY
@@ -201,6 +213,10 @@ impl Exchanges {
             late: query.as_ref().is_some_and(|query| query.timed_out),
             icmp: None,
             fault: message.fault.clone(),
+            details: query
+                .map(|query| query.details)
+                .unwrap_or_default()
+                .answered(message),
         };
         out.push(told(exchange));
     }
@@ -219,7 +235,9 @@ impl Exchanges {
         };
         self.open
             .from(&first)
-            .take_while(|(other, _)| other.same_ends(key) && other.id == key.id)
+            .take_while(|(other, _)| {
+                other.same_ends(key) && other.opcode == key.opcode && other.id == key.id
+            })
             .filter(|(other, query)| {
                 (key.question.is_none() || other.question == key.question)
                     && (other.port == key.port || query.earlier_ports.contains(&key.port))
@@ -237,7 +255,8 @@ impl Exchanges {
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        let quoted = Key::new(flow, role, 0, None);
+        // The first opcode is that of queries: from there on all that is open between the two is looked through.
+        let quoted = Key::new(flow, role, OpCode::Query, 0, None);
         let first = Key {
             port: 0,
             ..quoted.clone()
@@ -317,6 +336,7 @@ fn silent(key: &Key, query: &Query, outcome: Outcome, icmp: Option<IcmpError>) -
         late: false,
         icmp,
         fault: None,
+        details: query.details.clone(),
     }
 }
 

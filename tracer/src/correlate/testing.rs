@@ -6,7 +6,7 @@ use super::Correlator;
 use crate::model::connection::{TcpConnection, UdpFlow};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{
-    DnsName, Message, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
+    DnsName, Flags, Message, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
 };
 use crate::model::echo::Echo;
 use crate::model::exchange::Exchange;
@@ -204,14 +204,16 @@ pub(super) fn query(id: u16, name: &str, qtype: RecordType) -> Message {
         response: false,
         opcode: OpCode::Query,
         rcode: ResponseCode::NoError,
-        authoritative: false,
-        truncated: false,
-        recursion_desired: true,
-        recursion_available: false,
+        flags: Flags {
+            recursion_desired: true,
+            ..Flags::default()
+        },
         question: Some(question(name, qtype)),
         answers: Vec::new(),
         authorities: Vec::new(),
         answer_count: 0,
+        negative_ttl: None,
+        edns: None,
         fault: None,
     }
 }

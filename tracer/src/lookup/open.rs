@@ -135,6 +135,7 @@ impl Open {
             outcome: None,
             latency: None,
             data: Vec::new(),
+            errors: Vec::new(),
             asked: at,
         });
         self.awaited.push(query);
@@ -156,6 +157,7 @@ impl Open {
             .answers
             .iter()
             .filter(|record| record.rtype == step.qtype);
+        step.errors = exchange.extended_errors().to_vec();
         step.data = wanted.map(|record| record.data.clone()).collect();
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::dns::RecordType;
-use crate::model::exchange::{Outcome, Transport};
+use crate::model::exchange::{Details, Outcome, Transport};
 use crate::model::flow::{Ifindex, Protocol, Role};
 use crate::model::identity::{PeerEnd, PodEnd, UnknownReason};
 
@@ -111,6 +111,7 @@ impl Pod {
             late: false,
             icmp: None,
             fault: None,
+            details: Details::default(),
         };
         self.now_ms += 1;
         let now = self.now();

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::edns::Edns;
+
 pub use hickory_proto::op::{OpCode, ResponseCode};
 pub use hickory_proto::rr::RecordType;
 
@@ -82,14 +84,8 @@ pub struct Message {
     pub opcode: OpCode,
     /// Response code, with the extended bits of EDNS where there are any.
     pub rcode: ResponseCode,
-    /// Authoritative answer (AA).
-    pub authoritative: bool,
-    /// Truncated (TC).
-    pub truncated: bool,
-    /// Recursion desired (RD).
-    pub recursion_desired: bool,
-    /// Recursion available (RA).
-    pub recursion_available: bool,
+    /// The flags of the header.
+    pub flags: Flags,
     /// The first question; nearly always the only one.
     pub question: Option<Question>,
     /// Answer section.
@@ -98,8 +94,46 @@ pub struct Message {
     pub authorities: Vec<ResourceRecord>,
     /// How many answer records the header announced.
     pub answer_count: u16,
+    /// How long it may be remembered that there is nothing: the SOA's own TTL or its last field, whichever is less
+    /// (RFC 2308 section 5). `None` without a SOA in the authority section.
+    pub negative_ttl: Option<u32>,
+    /// The OPT record.
+    pub edns: Option<Edns>,
     /// What was wrong with it; what stands above was understood all the same.
     pub fault: Option<DnsFault>,
+}
+
+/// The flags of a header (RFC 1035 section 4.1.1, RFC 4035 section 3), QR aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Authoritative answer (AA).
+    pub authoritative: bool,
+    /// Truncated (TC).
+    pub truncated: bool,
+    /// Recursion desired (RD).
+    pub recursion_desired: bool,
+    /// Recursion available (RA).
+    pub recursion_available: bool,
+    /// The server vouches for the data (AD).
+    pub authentic_data: bool,
+    /// The asker does not want the server to check (CD).
+    pub checking_disabled: bool,
+}
+
+impl Flags {
+    /// Those that are set, as dig writes them and in its order.
+    pub fn mnemonics(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.authoritative, "aa"),
+            (self.truncated, "tc"),
+            (self.recursion_desired, "rd"),
+            (self.recursion_available, "ra"),
+            (self.authentic_data, "ad"),
+            (self.checking_disabled, "cd"),
+        ]
+        .into_iter()
+        .filter_map(|(set, mnemonic)| set.then_some(mnemonic))
+    }
 }
 
 /// What was wrong with a message that was understood in part.
@@ -107,13 +141,32 @@ pub struct Message {
 pub enum DnsFault {
     /// The capture ended before the message did.
     CutShort,
+    /// It asks so many questions, and a message has one at most (RFC 9619). The first was used.
+    Questions(u16),
     /// The question section is malformed.
     Question(String),
     /// A record is malformed. Where its data is, they are kept in the form of RFC 3597 and what follows was read; where its
     /// own header is, nothing after it could be.
     Record(String),
-    /// More records than are read of one message.
+    /// The OPT record is malformed.
+    Edns(String),
+    /// More records or options than are read of one message.
     TooMany,
+}
+
+impl fmt::Display for DnsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnsFault::CutShort => f.write_str("cut short by the capture"),
+            DnsFault::Questions(count) => {
+                write!(f, "{count} questions, of which the first was used")
+            }
+            DnsFault::Question(what) => write!(f, "malformed question: {what}"),
+            DnsFault::Record(what) => write!(f, "malformed record: {what}"),
+            DnsFault::Edns(what) => write!(f, "malformed EDNS: {what}"),
+            DnsFault::TooMany => f.write_str("more records than are read"),
+        }
+    }
 }
 
 /// Response codes and their mnemonics (IANA "DNS RCODEs"). 16 on the wire is BADVERS: BADSIG, its other reading, stands in
@@ -161,6 +214,19 @@ pub fn rcode_from_mnemonic(written: &str) -> Option<ResponseCode> {
             .ok()
             .map(Into::into),
     }
+}
+
+/// The opcode as IANA names it; `OPCODE<n>` for one without a mnemonic.
+pub fn opcode_mnemonic(opcode: OpCode) -> Cow<'static, str> {
+    Cow::Borrowed(match opcode {
+        OpCode::Query => "QUERY",
+        OpCode::Unknown(1) => "IQUERY",
+        OpCode::Status => "STATUS",
+        OpCode::Notify => "NOTIFY",
+        OpCode::Update => "UPDATE",
+        OpCode::Unknown(6) => "DSO",
+        OpCode::Unknown(number) => return Cow::Owned(format!("OPCODE{number}")),
+    })
 }
 
 /// The type as dig prints it; `TYPE<n>` (RFC 3597 section 5) for one without a mnemonic.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::dns::{DnsFault, Question, ResourceRecord, ResponseCode};
+use super::dns::{DnsFault, Flags, Message, OpCode, Question, ResourceRecord, ResponseCode};
+use super::edns::{Edns, ExtendedError};
 use super::flow::{Flow, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
@@ -100,4 +101,82 @@ pub struct Exchange {
     pub icmp: Option<IcmpError>,
     /// What was wrong with the response.
     pub fault: Option<DnsFault>,
+    /// What else the messages said.
+    pub details: Details,
+}
+
+impl Exchange {
+    /// The server named other servers instead of answering: neither an answer nor NODATA.
+    pub fn referral(&self) -> bool {
+        self.outcome == Outcome::Other && self.rcode == Some(ResponseCode::NoError)
+    }
+
+    /// How long it may be remembered that the name, or the type, does not exist.
+    pub fn negative_ttl(&self) -> Option<u32> {
+        match self.outcome {
+            Outcome::Nodata | Outcome::Nxdomain => self.details.negative_ttl,
+            _ => None,
+        }
+    }
+
+    /// Why the server says it answered as it did.
+    pub fn extended_errors(&self) -> &[ExtendedError] {
+        self.details
+            .edns
+            .as_ref()
+            .map_or(&[], |edns| edns.errors.as_slice())
+    }
+}
+
+/// What the messages of an exchange said beside question, response code and sections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Details {
+    /// Kind of query.
+    pub opcode: OpCode,
+    /// What was wrong with the query, in its last attempt.
+    pub query_fault: Option<DnsFault>,
+    /// What the query, in its last attempt, said in its OPT record, options aside.
+    pub query_edns: Option<Edns>,
+    /// The flags of the response.
+    pub flags: Option<Flags>,
+    /// The OPT record of the response.
+    pub edns: Option<Edns>,
+    /// The negative TTL of the response, if it has one.
+    pub negative_ttl: Option<u32>,
+}
+
+impl Default for Details {
+    fn default() -> Details {
+        Details {
+            opcode: OpCode::Query,
+            query_fault: None,
+            query_edns: None,
+            flags: None,
+            edns: None,
+            negative_ttl: None,
+        }
+    }
+}
+
+impl Details {
+    /// Of a query without its answer.
+    pub fn asked(query: &Message) -> Details {
+        Details {
+            opcode: query.opcode,
+            query_fault: query.fault.clone(),
+            query_edns: query.edns.as_ref().map(Edns::capabilities),
+            ..Details::default()
+        }
+    }
+
+    /// With what the response says.
+    pub fn answered(self, response: &Message) -> Details {
+        Details {
+            opcode: response.opcode,
+            flags: Some(response.flags),
+            edns: response.edns.clone(),
+            negative_ttl: response.negative_ttl,
+            ..self
+        }
+    }
 }

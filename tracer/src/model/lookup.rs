@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::dns::{DnsName, RecordType};
+use super::edns::ExtendedError;
 use super::exchange::Outcome;
 use super::time::Timestamp;
 
@@ -19,6 +20,8 @@ pub struct Step {
     pub latency: Option<Duration>,
     /// The data of its answers of the type asked for (addresses, mostly).
     pub data: Vec<String>,
+    /// Why the server says it answered as it did.
+    pub errors: Vec<ExtendedError>,
     /// When it was asked.
     pub asked: Timestamp,
 }

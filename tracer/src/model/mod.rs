@@ -7,6 +7,7 @@ pub mod connection;
 pub mod correlated;
 pub mod dns;
 pub mod echo;
+pub mod edns;
 pub mod event;
 pub mod exchange;
 pub mod finding;

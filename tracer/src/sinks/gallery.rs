@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::WallClock;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow, UdpState};
-use crate::model::dns::{DnsFault, DnsName, Question, RecordType, ResourceRecord, ResponseCode};
+use crate::model::dns::{
+    DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
+};
 use crate::model::echo::{Echo, EchoState, Rtt};
+use crate::model::edns::{Edns, EdnsOption, ExtendedError};
 use crate::model::event::{Body, Ends, Event};
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::finding::{Finding, Severity};
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
 use crate::model::identity::{
@@ -203,6 +206,7 @@ pub(super) fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Excha
         late: false,
         icmp: None,
         fault: None,
+        details: Details::default(),
     }
 }
 
@@ -233,6 +237,7 @@ fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) 
             .filter(|outcome| *outcome != Outcome::Timeout)
             .map(|_| us(700)),
         data: data.iter().map(|data| (*data).to_owned()).collect(),
+        errors: Vec::new(),
         asked: at(100),
     }
 }

@@ -13,6 +13,7 @@ use super::{Encode, WallClock, words};
 use crate::model::event::Event;
 
 mod body;
+mod dns_details;
 mod ends;
 #[cfg(test)]
 mod tests;

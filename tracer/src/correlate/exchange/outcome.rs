@@ -7,7 +7,7 @@ use crate::model::exchange::Outcome;
 /// (name servers instead of an answer) is neither an answer nor NODATA, so it is `Other`.
 pub(super) fn outcome(message: &Message, question: Option<&Question>) -> Outcome {
     match message.rcode {
-        ResponseCode::NoError if message.truncated => Outcome::Truncated,
+        ResponseCode::NoError if message.flags.truncated => Outcome::Truncated,
         ResponseCode::NoError => positive(message, question),
         ResponseCode::NXDomain => Outcome::Nxdomain,
         ResponseCode::ServFail => Outcome::Servfail,

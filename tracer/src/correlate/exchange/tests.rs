@@ -1,7 +1,7 @@
 use crate::correlate::testing::*;
 use crate::model::correlated::{Correlated, Happening};
-use crate::model::dns::{DnsFault, Message, OpCode, RecordType, ResponseCode};
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::dns::{DnsFault, Flags, Message, OpCode, RecordType, ResponseCode};
+use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::observation::Observation;
 use crate::model::settings::Limits;
@@ -56,6 +56,13 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
         late: false,
         icmp: None,
         fault: None,
+        details: Details {
+            flags: Some(Flags {
+                recursion_desired: true,
+                ..Flags::default()
+            }),
+            ..Details::default()
+        },
     };
     let what = Happening::Exchange(Box::new(expected));
     assert_eq!(
@@ -457,7 +464,7 @@ fn what_was_not_read_is_not_said_to_be_missing() {
 #[test]
 fn truncated_answer_is_an_outcome_of_its_own() {
     let mut message = response(7, NAME, A, NoError, &[]);
-    message.truncated = true;
+    message.flags.truncated = true;
     assert_eq!(outcome_of(message), Outcome::Truncated);
 }
 

@@ -4,22 +4,28 @@
 //! What has a DNS port but is shorter than a header, or has both an opcode that nobody assigned and something malformed,
 //! is not DNS: it becomes [`What::Other`], is told as the UDP flow it is, and so is not lost.
 
+mod edns;
+mod error;
 mod name;
 mod rdata;
 mod section;
+mod svcb;
 
 use hickory_proto::op::{Header, MessageType, OpCode};
-use hickory_proto::rr::{Name, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_proto::rr::RecordType;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use self::error::ReadError;
 use super::Fault;
-use crate::model::dns::{DnsFault, Message, Question};
+use crate::model::dns::{DnsFault, Flags, Message, Question};
 use crate::model::observation::What;
 
 /// Length of the header (RFC 1035 section 4.1.1).
 const HEADER_LEN: usize = 12;
 /// Opcodes that are assigned and that hickory has no name for: IQUERY (RFC 3425) and DSO (RFC 8490).
 const OTHER_OPCODES: [u8; 2] = [1, 6];
+/// So many questions are read to find what comes after them. More than one is a fault already.
+const MAX_QUESTIONS: u16 = 16;
 
 /// Reads the payload of a UDP datagram on a DNS port. `announced` is its length according to the UDP header; the capture
 /// may have cut it short.
@@ -42,19 +48,30 @@ pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
         response: header.message_type == MessageType::Response,
         opcode: header.op_code,
         rcode: header.response_code,
-        authoritative: header.authoritative,
-        truncated: header.truncation,
-        recursion_desired: header.recursion_desired,
-        recursion_available: header.recursion_available,
+        flags: Flags {
+            authoritative: header.authoritative,
+            truncated: header.truncation,
+            recursion_desired: header.recursion_desired,
+            recursion_available: header.recursion_available,
+            authentic_data: header.authentic_data,
+            checking_disabled: header.checking_disabled,
+        },
         question: None,
         answers: Vec::new(),
         authorities: Vec::new(),
         answer_count: header.counts.answers,
+        negative_ttl: None,
+        edns: None,
         fault: None,
     };
-    match questions(&mut decoder, header.counts.queries, &mut message) {
+    let count = header.counts.queries;
+    if count > 1 {
+        message.fault = Some(DnsFault::Questions(count));
+    }
+    match questions(bytes, &mut decoder, count, &mut message) {
+        Ok(()) if count > MAX_QUESTIONS => {}
         Ok(()) => section::read_all(bytes, decoder.index(), &header.counts, cut, &mut message),
-        Err(error) => message.fault = Some(fault(&error, cut, DnsFault::Question)),
+        Err(error) => message.fault = Some(error.fault(cut, DnsFault::Question)),
     }
     let assigned =
         !matches!(header.op_code, OpCode::Unknown(code) if !OTHER_OPCODES.contains(&code));
@@ -63,19 +80,20 @@ pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
 
 /// Reads the question section; the first question is kept.
 fn questions(
+    bytes: &[u8],
     decoder: &mut BinDecoder<'_>,
     count: u16,
     message: &mut Message,
-) -> Result<(), DecodeError> {
-    for _ in 0..count {
-        let question = question(decoder)?;
+) -> Result<(), ReadError> {
+    for _ in 0..count.min(MAX_QUESTIONS) {
+        let question = question(bytes, decoder)?;
         message.question.get_or_insert(question);
     }
     Ok(())
 }
 
-fn question(decoder: &mut BinDecoder<'_>) -> Result<Question, DecodeError> {
-    let name = Name::read(decoder)?;
+fn question(bytes: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Question, ReadError> {
+    let name = name::read(bytes, decoder)?;
     let qtype = RecordType::read(decoder)?;
     // The class: any number will do, the type tells.
     decoder.read_u16()?;
@@ -83,17 +101,6 @@ fn question(decoder: &mut BinDecoder<'_>) -> Result<Question, DecodeError> {
         name: name::absolute(&name),
         qtype,
     })
-}
-
-/// Reading beyond the end of a capture that was cut short is the capture's fault, not the message's.
-fn fault(error: &DecodeError, cut: bool, blame: impl FnOnce(String) -> DnsFault) -> DnsFault {
-    match error {
-        DecodeError::InsufficientBytes | DecodeError::IncorrectRDataLengthRead { .. } if cut => {
-            DnsFault::CutShort
-        }
-        // Some of these errors quote names out of the message.
-        error => blame(name::error(error)),
-    }
 }
 
 #[cfg(test)]

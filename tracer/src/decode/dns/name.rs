@@ -3,12 +3,54 @@
 //!
 //! hickory's own way of printing names is not used: it writes `\DDD` in octal and turns A-labels into Unicode.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 use hickory_proto::rr::Name;
-use hickory_proto::serialize::binary::DecodeError;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use super::error::ReadError;
 use crate::model::dns::DnsName;
+
+/// So many compression pointers are followed in one name: one for each label that a name can have.
+pub(super) const MAX_POINTERS: usize = 127;
+/// Length of a name on the wire, at most (RFC 1035 section 3.1).
+const MAX_NAME: usize = 255;
+
+/// Reads a name of `message`. hickory accepts any number of pointers as long as each points backwards: thousands of them
+/// in each of a message's names would keep it busy for long.
+pub(super) fn read(message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Name, ReadError> {
+    if pointers(message, decoder.index()) > MAX_POINTERS {
+        return Err(ReadError::Pointers);
+    }
+    Ok(Name::read(decoder)?)
+}
+
+/// How many pointers are followed from `at`; it stops counting where hickory stops reading, or at one too many.
+fn pointers(message: &[u8], mut at: usize) -> usize {
+    let mut count = 0;
+    let mut length = 0;
+    while let (Some(&first), true) = (message.get(at), length <= MAX_NAME) {
+        match first {
+            1..=0x3f => {
+                let label = 1 + usize::from(first);
+                length += label;
+                at += label;
+            }
+            0xc0.. => {
+                let Some(&second) = message.get(at + 1) else {
+                    break;
+                };
+                count += 1;
+                if count > MAX_POINTERS {
+                    break;
+                }
+                at = usize::from(first & 0x3f) << 8 | usize::from(second);
+            }
+            _ => break,
+        }
+    }
+    count
+}
 
 /// The name, absolute and in lower case.
 pub(super) fn absolute(name: &Name) -> DnsName {
@@ -42,37 +84,29 @@ pub(super) fn text(name: &Name) -> String {
 pub(super) fn quoted(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => {
-                out.push('\\');
-                out.push(char::from(byte));
-            }
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => decimal(&mut out, byte),
+        if matches!(byte, b'"' | b'\\') {
+            out.push('\\');
         }
+        push(&mut out, byte);
     }
     out.push('"');
     out
 }
 
-/// Text that is in presentation format already, made sure of.
-pub(super) fn printable(text: &str) -> String {
+/// Text that means nothing in a zone file: what is printable stays as it is.
+pub(super) fn printable(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        match byte {
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => decimal(&mut out, byte),
-        }
+    for &byte in text {
+        push(&mut out, byte);
     }
     out
 }
 
-/// What hickory says is wrong. Its errors quote names, which can fail to print, and `to_string` would panic.
-pub(super) fn error(error: &DecodeError) -> String {
-    let mut text = String::new();
-    match write!(text, "{error}") {
-        Ok(()) => printable(&text),
-        Err(fmt::Error) => "malformed".to_owned(),
+/// Pushes a byte, or the form of one that cannot be printed.
+fn push(out: &mut String, byte: u8) {
+    match byte {
+        0x20..=0x7e => out.push(char::from(byte)),
+        _ => decimal(out, byte),
     }
 }
 

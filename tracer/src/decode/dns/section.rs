@@ -4,7 +4,8 @@ use hickory_proto::op::{HeaderCounts, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
-use super::{fault, name, rdata};
+use super::error::ReadError;
+use super::{edns, name, rdata};
 use crate::model::dns::{DnsFault, Message, ResourceRecord};
 
 /// So many records are read of one message. The largest answers that resolvers meet have a few dozen; a message of 64 KiB
@@ -15,13 +16,14 @@ const MAX_RECORDS: usize = 512;
 struct Head {
     name: Name,
     rtype: RecordType,
+    class: u16,
     ttl: u32,
     data_start: usize,
     data_end: usize,
 }
 
-/// Reads the sections, which start at `start`, into `message`. The additional section gives nothing but the upper bits
-/// of the response code (RFC 6891 section 6.1.3).
+/// Reads the sections, which start at `start`, into `message`. The additional section gives nothing but the OPT
+/// record, with the upper bits of the response code (RFC 6891 section 6.1.3).
 pub(super) fn read_all(
     bytes: &[u8],
     start: usize,
@@ -46,7 +48,7 @@ pub(super) fn read_all(
                 Err(error) => {
                     message
                         .fault
-                        .get_or_insert(fault(&error, cut, DnsFault::Record));
+                        .get_or_insert_with(|| error.fault(cut, DnsFault::Record));
                     return;
                 }
             };
@@ -55,27 +57,54 @@ pub(super) fn read_all(
                 0 => message
                     .answers
                     .push(record(bytes, &head, &mut message.fault)),
-                1 => message
-                    .authorities
-                    .push(record(bytes, &head, &mut message.fault)),
-                _ if head.rtype == RecordType::OPT => {
-                    let [high, ..] = head.ttl.to_be_bytes();
-                    message.rcode = ResponseCode::from(high, message.rcode.low());
+                1 => {
+                    if head.rtype == RecordType::SOA && message.negative_ttl.is_none() {
+                        message.negative_ttl = negative_ttl(bytes, &head);
+                    }
+                    message
+                        .authorities
+                        .push(record(bytes, &head, &mut message.fault));
                 }
+                _ if head.rtype == RecordType::OPT => opt(bytes, &head, message),
                 _ => {}
             }
         }
     }
 }
 
+/// The OPT record.
+fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
+    if message.edns.is_some() {
+        // RFC 6891 section 6.1.1. The first is believed.
+        message
+            .fault
+            .get_or_insert_with(|| DnsFault::Edns("more than one OPT record".to_owned()));
+        return;
+    }
+    let [high, ..] = head.ttl.to_be_bytes();
+    message.rcode = ResponseCode::from(high, message.rcode.low());
+    let data = &bytes[head.data_start..head.data_end];
+    message.edns = Some(edns::read(head.class, head.ttl, data, &mut message.fault));
+}
+
+/// The lesser of a SOA's TTL and of its last field, MINIMUM (RFC 2308 section 5).
+fn negative_ttl(bytes: &[u8], head: &Head) -> Option<u32> {
+    let data = bytes.get(head.data_start..head.data_end)?;
+    // Two names, of one octet at least, and five numbers.
+    let (_, minimum) = data
+        .split_last_chunk()
+        .filter(|(before, _)| before.len() >= 18)?;
+    Some(head.ttl.min(u32::from_be_bytes(*minimum)))
+}
+
 /// Reads the header of the record at `at`. hickory's own reading of a record is of one piece: an error in the data leaves
 /// no way to find the next record.
-fn head(bytes: &[u8], at: usize) -> Result<Head, DecodeError> {
+fn head(bytes: &[u8], at: usize) -> Result<Head, ReadError> {
     let mut decoder = decoder_at(bytes, at)?;
-    let name = Name::read(&mut decoder)?;
+    let name = name::read(bytes, &mut decoder)?;
     let rtype = RecordType::read(&mut decoder)?;
     // The class (of OPT: the sender's UDP size).
-    decoder.read_u16()?;
+    let class = decoder.read_u16()?.unverified(/* any number is one */);
     let ttl = decoder.read_u32()?.unverified(/* any number is a TTL */);
     let data_len = decoder.read_u16()?.unverified(/* reading the data checks it */);
     let data_start = decoder.index();
@@ -83,6 +112,7 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, DecodeError> {
     Ok(Head {
         name,
         rtype,
+        class,
         ttl,
         data_start,
         data_end: decoder.index(),
@@ -93,7 +123,7 @@ fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> Re
     let data = match rdata::text(bytes, head.rtype, head.data_start, head.data_end) {
         Ok(data) => data,
         Err(error) => {
-            message_fault.get_or_insert_with(|| DnsFault::Record(name::error(&error)));
+            message_fault.get_or_insert_with(|| DnsFault::Record(error.words()));
             rdata::generic(&bytes[head.data_start..head.data_end])
         }
     };

@@ -1,11 +1,11 @@
-use hickory_proto::op::{Message as Built, MessageType, Query, ResponseCode};
+use hickory_proto::op::{Message as Built, MessageType, Query};
 use hickory_proto::rr::rdata::{A, TXT};
-use hickory_proto::rr::{RData, Record as BuiltRecord};
+use hickory_proto::rr::{Name, RData, Record as BuiltRecord};
 
 use super::*;
 use crate::decode::Decoder;
 use crate::decode::testing::{from_pod, to_pod, vectors};
-use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
+use crate::model::dns::{ResourceRecord, ResponseCode, rcode_mnemonic, type_mnemonic};
 use crate::model::observation::What;
 use crate::model::record::Record;
 
@@ -50,10 +50,12 @@ fn messages_of_named_read_as_dig_printed_them() {
         assert_eq!(rcode_mnemonic(response.rcode), vector.status, "{case}");
         let flags = [
             ("qr", response.response),
-            ("aa", response.authoritative),
-            ("tc", response.truncated),
-            ("rd", response.recursion_desired),
-            ("ra", response.recursion_available),
+            ("aa", response.flags.authoritative),
+            ("tc", response.flags.truncated),
+            ("rd", response.flags.recursion_desired),
+            ("ra", response.flags.recursion_available),
+            ("ad", response.flags.authentic_data),
+            ("cd", response.flags.checking_disabled),
         ];
         for (flag, set) in flags {
             assert_eq!(vector.flags.contains(&flag), set, "{case}: {flag}");
@@ -158,7 +160,7 @@ fn bad_data_of_one_record_costs_only_that_record() {
         .expect("the text");
     bytes[at] = 9;
     let message = message(&bytes, false).expect("a message");
-    assert_eq!(data(&message), ["192.0.2.1", "\\# 4 0978797a", "192.0.2.2"]);
+    assert_eq!(data(&message), ["192.0.2.1", "\\# 4 0978797A", "192.0.2.2"]);
     assert!(
         matches!(message.fault, Some(DnsFault::Record(_))),
         "{:?}",

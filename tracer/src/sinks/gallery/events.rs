@@ -25,6 +25,15 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         5,
         "ns.dns.cluster.local. hostmaster.cluster.local. 1770000000 7200 1800 86400 5",
     )];
+    negative.details = Details {
+        flags: Some(Flags {
+            authoritative: true,
+            recursion_desired: true,
+            ..Flags::default()
+        }),
+        negative_ttl: Some(5),
+        ..Details::default()
+    };
     let mut chain = exchange("www.example.com.", RecordType::A, Outcome::Answered);
     chain.answers = vec![
         record(
@@ -53,6 +62,7 @@ fn exchanges() -> Vec<(&'static str, Event)> {
     odd.fault = Some(DnsFault::Record("rdata of 3 bytes for type A".to_owned()));
     let mut unreadable = exchange("x.", RecordType::A, Outcome::Formerr);
     unreadable.question = None;
+    unreadable.fault = Some(DnsFault::Question("no such label type".to_owned()));
     unreadable.attempts = 0;
     unreadable.latency = None;
     let mut asked = exchange(NEVER, RecordType::A, Outcome::Nxdomain);
@@ -79,11 +89,14 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         ("dns icmp error", dns(kube_dns(), refused, None)),
         (
             "dns servfail",
-            dns(
-                kube_dns(),
-                exchange(name, RecordType::A, Outcome::Servfail),
-                None,
-            ),
+            dns(kube_dns(), unreachable_authority(), None),
+        ),
+        ("dns referral", dns(kube_dns(), referral(), None)),
+        ("dns notify", dns(kube_dns(), notify(), None)),
+        ("dns with two questions", dns(kube_dns(), questions(), None)),
+        (
+            "dns without a question",
+            dns(kube_dns(), header_only(), None),
         ),
         (
             "dns refused",
@@ -107,6 +120,77 @@ fn exchanges() -> Vec<(&'static str, Event)> {
             dns(server(coredns(), "10.1.235.206", 53), asked, None),
         ),
     ]
+}
+
+/// A failure with its reasons, and with all that EDNS can say.
+fn unreachable_authority() -> Exchange {
+    let mut exchange = exchange("bogus.example.", RecordType::A, Outcome::Servfail);
+    let asked = Edns {
+        udp_size: 1232,
+        dnssec_ok: true,
+        ..Edns::default()
+    };
+    exchange.details.query_edns = Some(asked.clone());
+    exchange.details.flags = Some(Flags {
+        recursion_desired: true,
+        recursion_available: true,
+        ..Flags::default()
+    });
+    exchange.details.edns = Some(Edns {
+        version: 1,
+        nsid: Some("ns1.example".to_owned()),
+        cookie: Some("0102030405060708".to_owned()),
+        client_subnet: Some("192.0.2.0/24/0".to_owned()),
+        errors: vec![
+            ede(22, "at delegation example.com."),
+            ede(23, ""),
+            ede(49_152, ""),
+        ],
+        others: vec![EdnsOption {
+            code: 65_001,
+            data: "c0ffee".to_owned(),
+        }],
+        ..asked
+    });
+    exchange
+}
+
+fn ede(code: u16, text: &str) -> ExtendedError {
+    ExtendedError {
+        code,
+        text: text.to_owned(),
+    }
+}
+
+fn referral() -> Exchange {
+    let mut exchange = exchange("www.sub.example.", RecordType::A, Outcome::Other);
+    exchange.rcode = Some(ResponseCode::NoError);
+    exchange.authorities = vec![record(
+        "sub.example.",
+        RecordType::NS,
+        300,
+        "ns.sub.example.",
+    )];
+    exchange
+}
+
+fn notify() -> Exchange {
+    let mut exchange = exchange("example.", RecordType::SOA, Outcome::Answered);
+    exchange.details.opcode = OpCode::Notify;
+    exchange
+}
+
+fn questions() -> Exchange {
+    let mut exchange = exchange("a.example.", RecordType::A, Outcome::Formerr);
+    exchange.details.query_fault = Some(DnsFault::Questions(2));
+    exchange
+}
+
+/// A query for a cookie alone (RFC 7873 section 5.4).
+fn header_only() -> Exchange {
+    let mut exchange = exchange("a.example.", RecordType::A, Outcome::Answered);
+    exchange.question = None;
+    exchange
 }
 
 fn lookups() -> Vec<(&'static str, Event)> {
@@ -193,10 +277,24 @@ fn lookups() -> Vec<(&'static str, Event)> {
             ),
         ),
         (
+            "lookup that failed for a reason",
+            lookup(
+                Some("bogus.example"),
+                Outcome::Servfail,
+                vec![failed("bogus.example.", A), failed("bogus.example.", AAAA)],
+            ),
+        ),
+        (
             "lookup without a kept query",
             lookup(None, Outcome::Timeout, Vec::new()),
         ),
     ]
+}
+
+fn failed(name: &str, qtype: RecordType) -> Step {
+    let mut step = step(name, qtype, Some(Outcome::Servfail), &[]);
+    step.errors = vec![ede(6, "")];
+    step
 }
 
 fn flows() -> Vec<(&'static str, Event)> {
@@ -395,6 +493,11 @@ fn hostile() -> Vec<(&'static str, Event)> {
     ends.pod.who = Ok(identity(escape, escape, Some((escape, escape)), escape));
     let mut asked = exchange(escape, RecordType::TXT, Outcome::Answered);
     asked.answers = vec![record(escape, RecordType::TXT, 1, escape)];
+    asked.details.edns = Some(Edns {
+        nsid: Some(escape.to_owned()),
+        errors: vec![ede(0, escape)],
+        ..Edns::default()
+    });
     let steps = vec![
         step(escape, RecordType::A, Some(Outcome::Answered), &[escape]),
         step("b.", RecordType::A, Some(Outcome::Nxdomain), &[]),

@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use super::super::{WallClock, words};
+use super::dns_details::{DetailFields, ExtendedErrorFields, extended_errors};
 use super::{nanoseconds, rfc3339};
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
-use crate::model::dns::{DnsFault, ResourceRecord, rcode_mnemonic, type_mnemonic};
+use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
 use crate::model::echo::Echo;
 use crate::model::event::Body;
 use crate::model::exchange::{Exchange, Transport};
@@ -77,7 +78,9 @@ pub(super) struct DnsFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<IcmpDetail>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<Cow<'a, str>>,
+    fault: Option<String>,
+    #[serde(flatten)]
+    details: DetailFields<'a>,
 }
 
 #[derive(Serialize)]
@@ -119,7 +122,8 @@ impl<'a> DnsFields<'a> {
             }),
             authorities: exchange.authorities.iter().map(record).collect(),
             icmp: exchange.icmp.as_ref().map(IcmpDetail::new),
-            fault: exchange.fault.as_ref().map(fault),
+            fault: exchange.fault.as_ref().map(ToString::to_string),
+            details: DetailFields::new(exchange),
         }
     }
 }
@@ -130,16 +134,6 @@ fn record(record: &ResourceRecord) -> RecordFields<'_> {
         r#type: type_mnemonic(record.rtype),
         ttl: record.ttl,
         data: &record.data,
-    }
-}
-
-/// What was wrong with a response, in words.
-fn fault(fault: &DnsFault) -> Cow<'_, str> {
-    match fault {
-        DnsFault::CutShort => Cow::Borrowed("cut short by the capture"),
-        DnsFault::Question(what) => Cow::Owned(format!("malformed question: {what}")),
-        DnsFault::Record(what) => Cow::Owned(format!("malformed record: {what}")),
-        DnsFault::TooMany => Cow::Borrowed("more records than are read"),
     }
 }
 
@@ -161,6 +155,8 @@ struct StepFields<'a> {
     latency_ns: Option<u64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     data: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ede: Vec<ExtendedErrorFields<'a>>,
 }
 
 impl<'a> LookupFields<'a> {
@@ -183,6 +179,7 @@ fn step(step: &Step) -> StepFields<'_> {
         outcome: step.outcome.map(|outcome| outcome.as_str()),
         latency_ns: step.latency.map(nanoseconds),
         data: &step.data,
+        ede: extended_errors(&step.errors),
     }
 }
 

@@ -69,8 +69,16 @@ const CONTRACT: &[(&str, &str)] = &[
         "transport:udp,tcp id:int name:string|null qtype:string|null rcode:string|null \
          outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other \
          answers:[record] latency_ns:int|null attempts:int late:bool lookup:place? \
-         authorities:[record]? icmp:icmp-detail? fault:string?",
+         authorities:[record]? icmp:icmp-detail? fault:string? \
+         opcode:string? flags:[aa,tc,rd,ra,ad,cd]? referral:bool? negative_ttl:int? ede:[ede]? edns:edns? \
+         query_edns:edns? query_fault:string?",
     ),
+    ("ede", "code:int meaning:string? text:string?"),
+    (
+        "edns",
+        "size:int version:int do:bool nsid:string? cookie:string? client_subnet:string? options:[option]?",
+    ),
+    ("option", "code:int data:string"),
     ("record", "name:string type:string ttl:int data:string"),
     ("place", "asked:string|null candidate:int of:int|null"),
     (
@@ -81,7 +89,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "step",
-        "name:string qtype:string outcome:string|null latency_ns:int|null data:[string]?",
+        "name:string qtype:string outcome:string|null latency_ns:int|null data:[string]? ede:[ede]?",
     ),
     (
         "tcp",

@@ -4,8 +4,10 @@ use super::line::{Row, Verdict};
 use super::units::{count, duration};
 use super::{icmp, names};
 use crate::model::dns::{
-    DnsFault, DnsName, RecordType, ResourceRecord, rcode_mnemonic, type_mnemonic,
+    DnsFault, DnsName, Flags, OpCode, RecordType, ResourceRecord, opcode_mnemonic, rcode_mnemonic,
+    type_mnemonic,
 };
+use crate::model::edns::{Edns, ExtendedError};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome, Transport};
 use crate::model::flow::Role;
@@ -16,16 +18,16 @@ const ANSWERS: usize = 3;
 
 /// One exchange; in the wide form with its answers below.
 pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
-    let (name, kind) = match &exchange.question {
+    let (name, mut kind) = match &exchange.question {
         Some(question) => (
             question.name.as_str().to_owned(),
             type_mnemonic(question.qtype).into_owned(),
         ),
-        None => ("(question not readable)".to_owned(), String::new()),
+        None => (no_question(exchange).to_owned(), String::new()),
     };
-    let mut word = word(exchange.outcome).to_owned();
-    if let (Outcome::Other, Some(rcode)) = (exchange.outcome, exchange.rcode) {
-        word = rcode_mnemonic(rcode).into_owned();
+    // Of what is not a query the type says nothing: it is SOA, the zone's.
+    if exchange.details.opcode != OpCode::Query {
+        kind = opcode_mnemonic(exchange.details.opcode).into_owned();
     }
     let mut detail = Vec::new();
     if let Some(latency) = exchange.latency {
@@ -45,11 +47,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if let Some(error) = &exchange.icmp {
         detail.push(icmp::sentence(error));
     }
-    match &exchange.fault {
-        Some(DnsFault::CutShort) => detail.push("capture cut short".to_owned()),
-        Some(_) => detail.push("malformed answer".to_owned()),
-        None => {}
-    }
+    detail.extend(fault(exchange));
     let client = ends.is_none_or(|ends| ends.role == Role::Client);
     let data: Vec<&str> = match &exchange.question {
         Some(question) => of_type(&exchange.answers, question.qtype),
@@ -59,11 +57,12 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if !wide && !data.is_empty() {
         tail = format!("{tail}  {}", some(&data));
     }
+    push_reasons(&mut tail, exchange.extended_errors());
     let mut rows = vec![Row {
         mark: if client { "?" } else { "←" },
         subject: name,
         kind,
-        verdict: Some((verdict(exchange.outcome), word)),
+        verdict: Some(ending(exchange)),
         detail: detail.join(", "),
         tail,
         ..Row::default()
@@ -85,6 +84,90 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         }
     }
     rows
+}
+
+/// How it ended, in a word.
+fn ending(exchange: &Exchange) -> (Verdict, String) {
+    match exchange.rcode {
+        _ if exchange.referral() => (Verdict::Warn, "referral".to_owned()),
+        Some(rcode) if exchange.outcome == Outcome::Other => {
+            (Verdict::Bad, rcode_mnemonic(rcode).into_owned())
+        }
+        _ => (verdict(exchange.outcome), word(exchange.outcome).to_owned()),
+    }
+}
+
+fn no_question(exchange: &Exchange) -> &'static str {
+    match (&exchange.fault, &exchange.details.query_fault) {
+        (None, None) => "(no question)",
+        _ => "(question not readable)",
+    }
+}
+
+/// What was wrong, in few words; JSON has all of them.
+fn fault(exchange: &Exchange) -> Option<String> {
+    let of = |fault: &DnsFault, whose: &str| match fault {
+        DnsFault::CutShort => "capture cut short".to_owned(),
+        DnsFault::Questions(count) => format!("{count} questions"),
+        _ => format!("malformed {whose}"),
+    };
+    match (&exchange.fault, &exchange.details.query_fault) {
+        (Some(fault), _) => Some(of(fault, "answer")),
+        (None, Some(fault)) => Some(of(fault, "query")),
+        (None, None) => None,
+    }
+}
+
+/// Why the server says it answered as it did, behind what is there.
+fn push_reasons(tail: &mut String, errors: &[ExtendedError]) {
+    for error in errors {
+        if !tail.is_empty() {
+            tail.push_str("  ");
+        }
+        let parts = [error.meaning().unwrap_or_default(), &error.text];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        tail.push_str(&format!("(EDE {}", error.code));
+        if !parts.is_empty() {
+            tail.push_str(&format!(": {}", parts.join(": ")));
+        }
+        tail.push(')');
+    }
+}
+
+/// What the wide form tells of flags, TTL and EDNS.
+pub(super) fn add_details(exchange: &Exchange, pairs: &mut Vec<String>) {
+    let details = &exchange.details;
+    if let Some(flags) = details.flags {
+        let flags: Vec<_> = Flags::mnemonics(flags).collect();
+        pairs.push(format!("flags={}", flags.join(",")));
+    }
+    if let Some(ttl) = exchange.negative_ttl() {
+        pairs.push(format!("negative-ttl={ttl}s"));
+    }
+    let edns = |edns: &Edns| {
+        let wants = if edns.dnssec_ok { ",do" } else { "" };
+        let version = match edns.version {
+            0 => String::new(),
+            other => format!(",version-{other}"),
+        };
+        format!("{}{wants}{version}", edns.udp_size)
+    };
+    if let Some(asked) = &details.query_edns {
+        pairs.push(format!("query-edns={}", edns(asked)));
+    }
+    if let Some(answered) = &details.edns {
+        pairs.push(format!("edns={}", edns(answered)));
+        let options = [
+            ("nsid", &answered.nsid),
+            ("cookie", &answered.cookie),
+            ("subnet", &answered.client_subnet),
+        ];
+        for (key, value) in options {
+            if let Some(value) = value {
+                pairs.push(format!("{key}={value}"));
+            }
+        }
+    }
 }
 
 /// A lookup as one block: what was asked, then each candidate.
@@ -118,11 +201,14 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
         if !only.data.is_empty() {
             head.tail = format!("{}  {}", head.tail, shown(&only.data, wide));
         }
+        push_reasons(&mut head.tail, &only.errors);
         return vec![head];
     }
     let mut rows = vec![head];
     let last = candidates.len().saturating_sub(1);
     for (index, candidate) in candidates.iter().enumerate() {
+        let mut tail = shown(&candidate.data, wide);
+        push_reasons(&mut tail, &candidate.errors);
         rows.push(Row {
             branch: branch(index == last),
             subject: abbreviated(candidate.name, &asked, wide),
@@ -132,7 +218,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
                 None => (Verdict::Neutral, "open".to_owned()),
             }),
             detail: candidate.latency.map(duration).unwrap_or_default(),
-            tail: shown(&candidate.data, wide),
+            tail,
             ..Row::default()
         });
     }
@@ -146,6 +232,7 @@ struct Candidate<'a> {
     outcome: Option<Outcome>,
     latency: Option<std::time::Duration>,
     data: Vec<&'a str>,
+    errors: Vec<ExtendedError>,
 }
 
 fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
@@ -162,6 +249,11 @@ fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
                 // Both were asked at once: the slower one is what the application waited for.
                 last.latency = last.latency.max(step.latency);
                 last.data.extend(step.data.iter().map(String::as_str));
+                for error in &step.errors {
+                    if !last.errors.contains(error) {
+                        last.errors.push(error.clone());
+                    }
+                }
             }
             _ => candidates.push(Candidate {
                 name: &step.name,
@@ -169,6 +261,7 @@ fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
                 outcome: step.outcome,
                 latency: step.latency,
                 data: step.data.iter().map(String::as_str).collect(),
+                errors: step.errors.clone(),
             }),
         }
     }

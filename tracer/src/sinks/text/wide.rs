@@ -22,8 +22,12 @@ pub(super) fn add(row: &mut Row, event: &Event) {
                 let of = place.of.map_or("?".to_owned(), |of| of.to_string());
                 pairs.push(format!("candidate={}/{of}", place.candidate));
             }
+            super::dns::add_details(exchange, &mut pairs);
             if let Some(fault) = &exchange.fault {
                 pairs.push(format!("fault={}", fault_word(fault)));
+            }
+            if let Some(fault) = &exchange.details.query_fault {
+                pairs.push(format!("query-fault={}", fault_word(fault)));
             }
         }
         Body::Tcp(connection) => add_totals(connection.totals, &mut pairs),
@@ -64,8 +68,10 @@ fn add_totals(totals: FlowTotals, pairs: &mut Vec<String>) {
 fn fault_word(fault: &DnsFault) -> &'static str {
     match fault {
         DnsFault::CutShort => "cut-short",
+        DnsFault::Questions(_) => "questions",
         DnsFault::Question(_) => "question",
         DnsFault::Record(_) => "record",
+        DnsFault::Edns(_) => "edns",
         DnsFault::TooMany => "too-many",
     }
 }
