@@ -276,7 +276,10 @@ impl Run {
             next = self.step(Input::Counters(self.clock.now(), flows))?;
         }
         if next == Next::Continue {
-            self.step(Input::End(self.clock.now()))?;
+            next = self.step(Input::End(self.clock.now()))?;
+        }
+        if next == Next::Continue {
+            self.sink.end().context("cannot write to standard output")?;
         }
         let stats = self.capture.stop()?;
         let mut losses = self.pipeline.losses();
@@ -374,5 +377,10 @@ impl Directory for Index {
     fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
         let mut pods = self.pods().peekable();
         pods.peek().is_none() || pods.any(|pod| fits(&pod.namespace, &pod.name))
+    }
+
+    fn any_service(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+        let mut services = self.services().peekable();
+        services.peek().is_none() || services.any(|service| fits(&service.namespace, &service.name))
     }
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod check;
+mod filters;
 mod limits;
 pub mod observe;
 mod print;
@@ -188,6 +189,8 @@ pub struct Host {
     pub no_color: Option<std::ffi::OsString>,
     /// TERM.
     pub term: Option<std::ffi::OsString>,
+    /// What time it is, and in which time zone.
+    pub now: jiff::Zoned,
 }
 
 impl Host {
@@ -201,6 +204,7 @@ impl Host {
             terminal: io::stdout().is_terminal(),
             no_color: std::env::var_os("NO_COLOR"),
             term: std::env::var_os("TERM"),
+            now: jiff::Zoned::now(),
         }
     }
 }

@@ -4,21 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
-use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
 
+use super::filters::{self, FilterArgs, HistoryArgs};
 use super::limits::LimitArgs;
 use super::thresholds::ThresholdArgs;
 use super::values::{self, Span};
 use super::{Exit, Host};
 use crate::config::{CaptureConfig, ObserveConfig};
 use crate::identity::IndexSettings;
-use crate::model::dns::{DnsName, ResponseCode};
-use crate::model::flow::Role;
+use crate::model::dns::DnsName;
 use crate::model::glob::Glob;
-use crate::sinks::filter::{Detail, FilterConfig, Kind, NamePattern, PodPattern};
 use crate::sinks::text::{Color, use_color};
-use crate::sinks::{Format, OutputSettings, words};
+use crate::sinks::{Format, OutputSettings};
 use crate::{pipeline, run};
 
 #[cfg(test)]
@@ -32,7 +31,7 @@ mod tests;
         tracer observe --local --failed -o json | jq .\n\n\
         Every option is also a variable: --node-name is TRACER_NODE_NAME.\n\
         `--help` says how events are told, what each filter means, and has more options.",
-    after_long_help = HELP
+    after_long_help = help()
 )]
 pub struct ObserveArgs {
     /// Trace this machine: attaches probes to the pod interfaces found here and follows them. Needs no cluster
@@ -55,8 +54,15 @@ pub struct ObserveArgs {
     #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
     duration: Option<Span>,
 
+    /// Go on with what happens from now on. --local does so in any case
+    #[arg(short, long, env = "TRACER_FOLLOW", value_parser = BoolishValueParser::new())]
+    follow: bool,
+
     #[command(flatten)]
     filters: FilterArgs,
+
+    #[command(flatten)]
+    history: HistoryArgs,
 
     #[command(flatten)]
     sources: SourceArgs,
@@ -66,61 +72,6 @@ pub struct ObserveArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Filters")]
-struct FilterArgs {
-    /// Only what pods of this namespace do, or what is done to a pod or Service of it
-    #[arg(
-        short,
-        long,
-        env = "TRACER_NAMESPACE",
-        value_name = "GLOB",
-        value_delimiter = ','
-    )]
-    namespace: Vec<Glob>,
-
-    /// Only what this pod does or what is done to it: NAME, NAMESPACE/NAME or an address
-    #[arg(
-        short,
-        long,
-        env = "TRACER_POD",
-        value_name = "POD",
-        value_delimiter = ','
-    )]
-    pod: Vec<PodPattern>,
-
-    /// Only events of this type, and then all of them
-    #[arg(
-        long = "type",
-        env = "TRACER_TYPE",
-        value_name = "TYPE",
-        value_enum,
-        value_delimiter = ','
-    )]
-    kind: Vec<KindArg>,
-
-    /// Only lookups of names, or connections to names, that fit
-    #[arg(long, env = "TRACER_NAME", value_name = "GLOB", value_delimiter = ',')]
-    name: Vec<NamePattern>,
-
-    /// Only DNS with this response code, as in NXDOMAIN
-    #[arg(long, env = "TRACER_RCODE", value_name = "RCODE", value_delimiter = ',', value_parser = values::rcode)]
-    rcode: Vec<ResponseCode>,
-
-    /// Only what ended like this, or stands so
-    #[arg(long, env = "TRACER_OUTCOME", value_name = "OUTCOME", value_delimiter = ',', hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(words::OUTCOMES))]
-    outcome: Vec<String>,
-
-    /// Only what failed
-    #[arg(long, env = "TRACER_FAILED", value_parser = BoolishValueParser::new())]
-    failed: bool,
-
-    /// Only what pods do (client), or what is done to them (server)
-    #[arg(long, env = "TRACER_DIRECTION", value_name = "ROLE", value_enum)]
-    direction: Option<DirectionArg>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -185,23 +136,7 @@ enum FormatArg {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum KindArg {
-    Dns,
-    Lookup,
-    Tcp,
-    Udp,
-    Icmp,
-    Finding,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DirectionArg {
-    Client,
-    Server,
-}
-
-const HELP: &str = "\
+const HELP_EVENTS: &str = "\
 How events are told:
   12:01:03.123  default/web  ?  db                     A  ✗ NXDOMAIN  2 queries
                                 ├ ….svc.cluster.local. A  ✗ NXDOMAIN  0.8 ms
@@ -221,30 +156,14 @@ What is shown:
   Traffic between two pods of this node is told once: from the client's side,
   or from the side of the pod that -p names. --direction server shows the
   server's side.
-  What was lost is always shown, whatever the filters say.
+  What was lost is always shown, whatever the filters say.";
 
-What the filters mean:
-  Options combine with and, several values of one (repeated, or with commas)
-  with or. GLOB knows * and ?.
-  --name     dns, lookup: the name that was asked for, or one on its search
-             path; others: a name that the pod resolved the address from.
-             The final dot does not matter.
-  --rcode    a query's response code. A lookup fits if one of its queries
-             has it, even if it succeeded in the end.
-  --outcome  the event's own outcome or state. dns, lookup: answered, nodata,
-             nxdomain, servfail, refused, formerr, truncated, timeout,
-             icmp-error, other; tcp: opening, established, refused, timeout,
-             reset, closed; udp: open, unanswered, icmp-error, closed;
-             icmp: running, done, icmp-error; finding: active, resolved.
-  --failed   dns, lookup: nothing to work with (an empty answer for a name
-             that exists is no failure); tcp: opening, refused, timeout,
-             reset; udp: unanswered, icmp-error; pings with loss; ICMP
-             errors; active findings of severity warning or error.
-
+const HELP_USE: &str = "\
 Examples:
   tracer observe --local --inventory inventory.yaml -p 'web-*'
   tracer observe --local --type lookup --rcode NXDOMAIN
   tracer observe --local --type tcp --outcome refused,timeout
+  tracer observe --local --peer kube-system/kube-dns --slow 50ms
   tracer observe --local --failed --duration 5m -o json > failures.jsonl
 
 Needs:
@@ -255,6 +174,10 @@ Environment:
   Every option is also a variable: TRACER_ and its name in capitals, with _
   for -, as in TRACER_NODE_NAME. The command line wins.";
 
+fn help() -> String {
+    format!("{HELP_EVENTS}\n\n{}\n\n{HELP_USE}", filters::HELP)
+}
+
 impl ObserveArgs {
     /// What to do, with everything looked up.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
@@ -264,6 +187,13 @@ impl ObserveArgs {
                  NET_ADMIN and PERFMON). `tracer observe --help` has examples"
             );
         }
+        if self.history.since.is_some() || self.history.last.is_some() {
+            bail!(
+                "--since and --last choose from what was recorded, and --local has no record of the past: it shows what \
+                 happens from now on. Leave them out, or end it with --count or --duration"
+            );
+        }
+        let since = self.history.since.map(|since| since.at(&host.now));
         let dns_ports = self.dns_ports()?;
         let sources = &self.sources;
         let color = match self.color {
@@ -304,6 +234,8 @@ impl ObserveArgs {
                 color: use_color(color, host.terminal, variable),
                 filter: self.filters.resolve(),
                 count: self.count,
+                since: since.transpose()?,
+                last: self.history.last.map(|last| last as usize),
             },
             duration: self.duration.map(|span| span.0),
         })
@@ -324,36 +256,6 @@ impl ObserveArgs {
             );
         }
         Ok(ports)
-    }
-}
-
-impl FilterArgs {
-    fn resolve(&self) -> FilterConfig {
-        FilterConfig {
-            namespaces: self.namespace.clone(),
-            pods: self.pod.clone(),
-            kinds: self
-                .kind
-                .iter()
-                .map(|kind| match kind {
-                    KindArg::Dns => Kind::Dns,
-                    KindArg::Lookup => Kind::Lookup,
-                    KindArg::Tcp => Kind::Tcp,
-                    KindArg::Udp => Kind::Udp,
-                    KindArg::Icmp => Kind::Icmp,
-                    KindArg::Finding => Kind::Finding,
-                })
-                .collect(),
-            direction: self.direction.map(|direction| match direction {
-                DirectionArg::Client => Role::Client,
-                DirectionArg::Server => Role::Server,
-            }),
-            names: self.name.clone(),
-            rcodes: self.rcode.clone(),
-            outcomes: self.outcome.clone(),
-            failed: self.failed,
-            detail: Detail::default(),
-        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Zoned, civil};
 
-use crate::model::dns::{DnsName, ResponseCode, rcode_from_mnemonic};
+use crate::model::dns::{DnsName, RecordType, ResponseCode, rcode_from_mnemonic, type_mnemonic};
 
 /// A duration with its unit: `500ms`, `10s`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,75 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(written: &str) -> Result<Span, String> {
-        let parsed = written.parse::<SignedDuration>().map_err(|_| {
-            "a duration needs its unit, as in 500ms, 10s, 2m or '1h 30m'".to_owned()
-        })?;
+        let needs_unit =
+            || "a duration needs its unit, as in 500ms, 10s, 2m or '1h 30m'".to_owned();
+        // 1:30:00 is a duration to jiff, and a time of day to everybody else.
+        if written.contains(':') {
+            return Err(needs_unit());
+        }
+        let parsed = written
+            .parse::<SignedDuration>()
+            .map_err(|_| needs_unit())?;
         match Duration::try_from(parsed) {
             Ok(duration) if !duration.is_zero() => Ok(Span(duration)),
             _ => Err("it must be longer than nothing".to_owned()),
+        }
+    }
+}
+
+/// A moment of the past: `5m` ago, `12:30` today (or yesterday, where that is still to come), `2026-01-31 12:30` here,
+/// or `2026-01-31T12:30:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Ago(Duration),
+    TimeOfDay(civil::Time),
+    Local(civil::DateTime),
+    Instant(jiff::Timestamp),
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Moment, String> {
+        if let Ok(Span(ago)) = written.parse() {
+            return Ok(Moment::Ago(ago));
+        }
+        // The forms with more in them first: the shorter ones take the beginning and leave the rest out.
+        if let Ok(instant) = written.parse() {
+            return Ok(Moment::Instant(instant));
+        }
+        if let Ok(local) = written.parse() {
+            return Ok(Moment::Local(local));
+        }
+        match written.parse() {
+            // To jiff 10 is a time of day as well; a person can mean anything by it.
+            Ok(time) if written.contains(':') => Ok(Moment::TimeOfDay(time)),
+            _ => Err(
+                "it is so long ago, as in 5m, a time as in 12:30, or a date and time as in '2026-01-31 12:30' or \
+                 2026-01-31T12:30:00Z"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl Moment {
+    /// When that is, asked at `now`, on the clock of `now`'s time zone.
+    pub(super) fn at(self, now: &Zoned) -> Result<jiff::Timestamp, jiff::Error> {
+        match self {
+            Moment::Ago(ago) => Ok(now
+                .timestamp()
+                .saturating_sub(SignedDuration::try_from(ago)?)?),
+            Moment::Instant(instant) => Ok(instant),
+            Moment::Local(local) => Ok(local.to_zoned(now.time_zone().clone())?.timestamp()),
+            Moment::TimeOfDay(time) => {
+                let on = |day: civil::Date| day.to_datetime(time).to_zoned(now.time_zone().clone());
+                let today = on(now.date())?;
+                if today <= *now {
+                    return Ok(today.timestamp());
+                }
+                Ok(on(now.date().yesterday()?)?.timestamp())
+            }
         }
     }
 }
@@ -75,6 +138,23 @@ pub(super) fn rcode(written: &str) -> Result<ResponseCode, String> {
     })
 }
 
+/// A type of DNS record by mnemonic or number: what the output calls it, in any case.
+pub(super) fn qtype(written: &str) -> Result<RecordType, String> {
+    let upper = written.to_ascii_uppercase();
+    let number = upper.strip_prefix("TYPE").unwrap_or(&upper);
+    if let Ok(number) = number.parse::<u16>() {
+        return Ok(RecordType::from(number));
+    }
+    (0..=u16::MAX)
+        .map(RecordType::from)
+        .filter(|known| !matches!(known, RecordType::Unknown(_)))
+        .find(|known| type_mnemonic(*known) == upper)
+        .ok_or_else(|| {
+            "a type is a mnemonic (A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, HTTPS, ANY, ...), a number or TYPE<number>"
+                .to_owned()
+        })
+}
+
 /// A DNS domain, absolute or not.
 pub(super) fn domain(written: &str) -> Result<DnsName, String> {
     let relative = written.strip_suffix('.').unwrap_or(written);
@@ -111,7 +191,8 @@ pub(super) fn instance(written: &str) -> Result<String, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Span, domain, instance, rcode, ring_bytes};
+    use super::{Moment, Span, domain, instance, qtype, rcode, ring_bytes};
+    use crate::model::dns::RecordType;
 
     #[test]
     fn durations_need_a_unit_and_a_length() {
@@ -121,6 +202,7 @@ mod tests {
             ("1h 30m", Some(Duration::from_secs(5_400))),
             ("1m30s", Some(Duration::from_secs(90))),
             ("10", None),
+            ("1:30:00", None),
             ("0s", None),
             ("-5s", None),
             ("soon", None),
@@ -130,6 +212,48 @@ mod tests {
         }
         assert_eq!(Span(Duration::from_millis(20)).to_string(), "20ms");
         assert_eq!(Span(Duration::from_secs(300)).to_string(), "5m");
+    }
+
+    #[test]
+    fn a_moment_is_so_long_ago_or_a_time() {
+        let now = "2026-03-29T10:30:00+02:00[Europe/Berlin]"
+            .parse()
+            .expect("a time");
+        for (written, expected) in [
+            ("90s", "2026-03-29T08:28:30Z"),
+            ("10:15", "2026-03-29T08:15:00Z"),
+            ("10:15:30.5", "2026-03-29T08:15:30.5Z"),
+            // Not yet today; and summer time began that night.
+            ("23:59", "2026-03-28T22:59:00Z"),
+            ("2026-03-28 10:15", "2026-03-28T09:15:00Z"),
+            ("2026-03-28", "2026-03-27T23:00:00Z"),
+            ("2026-03-28T10:15:00Z", "2026-03-28T10:15:00Z"),
+            ("2026-03-28T10:15:00+02:00", "2026-03-28T08:15:00Z"),
+        ] {
+            let moment: Moment = written.parse().expect(written);
+            let at = moment.at(&now).expect(written);
+            assert_eq!(at.to_string(), expected, "{written}");
+        }
+        for wrong in ["yesterday", "10", "25:00", "2026-13-01", "0s"] {
+            let refused = wrong.parse::<Moment>();
+            assert!(
+                refused.is_err_and(|error| error.contains("12:30")),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_is_what_the_output_calls_it_or_a_number() {
+        for (written, expected) in [
+            ("aaaa", RecordType::AAAA),
+            ("IXFR", RecordType::IXFR),
+            ("28", RecordType::AAAA),
+            ("type65280", RecordType::from(65_280)),
+        ] {
+            assert_eq!(qtype(written), Ok(expected), "{written}");
+        }
+        assert!(qtype("AAAAA").is_err_and(|error| error.contains("HTTPS")));
     }
 
     #[test]

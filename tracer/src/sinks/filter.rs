@@ -10,28 +10,38 @@
 //! | pods | its pod or the peer's pod fits, by name or by address |
 //! | kinds | it is of that type, of a finding too |
 //! | direction | its pod has that role |
+//! | peers | its other end is one of them: by address, or as the Service or pod that the address was known as |
+//! | ports | one of its two ends has one of these ports; of an ICMP error also the packet that it quotes |
 //! | names | dns: the name asked for, or that of its lookup; lookup: what was asked, or a candidate; others: a name that the peer was resolved from |
+//! | qtypes | dns, lookup: a type that was asked for; no other type fits |
 //! | rcodes | dns: the response code; lookup: that of a query of it; no other type fits |
 //! | outcomes | its outcome or state is that word; [`words::outcome`] |
+//! | slow | what it measures took at least so long, see [`took`]; what measures nothing does not fit |
 //! | failed | see [`failed`] |
 //!
 //! Traffic between two traced pods of one node is seen twice. It is told once: from the client's side, or from the side of
-//! the one pod that `pods` names. Asking for a direction asks for that side.
+//! the one pod that `pods` names, or from the side whose other end `peers` names. Asking for a direction asks for that
+//! side.
+//!
+//! [`pattern`] has the forms of names and addresses, [`warnings`] what is said of those that nobody has.
 
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::time::Duration;
 
 use super::words;
 use crate::model::connection::{TcpState, UdpState};
-use crate::model::dns::{DnsName, ResponseCode};
+use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::finding::Severity;
-use crate::model::flow::Role;
-use crate::model::glob::{Glob, GlobError};
-use crate::model::identity::PodIdentity;
+use crate::model::flow::{Protocol, Role};
+use crate::model::glob::Glob;
 
+mod pattern;
 #[cfg(test)]
 mod tests;
+mod warnings;
+
+pub use self::pattern::{NamePattern, ObjectPattern, PeerPattern, PeerPatternError, PodPattern};
+pub use self::warnings::Directory;
 
 /// What is asked for. Empty lists ask for everything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,12 +54,20 @@ pub struct FilterConfig {
     pub kinds: Vec<Kind>,
     /// The pod's role.
     pub direction: Option<Role>,
+    /// The other end.
+    pub peers: Vec<PeerPattern>,
+    /// Ports, of either end.
+    pub ports: Vec<u16>,
     /// DNS names.
     pub names: Vec<NamePattern>,
+    /// Types that were asked for.
+    pub qtypes: Vec<RecordType>,
     /// Response codes.
     pub rcodes: Vec<ResponseCode>,
     /// Outcomes and states; of [`words::OUTCOMES`].
     pub outcomes: Vec<String>,
+    /// Only what took at least so long.
+    pub slow: Option<Duration>,
     /// Only what failed.
     pub failed: bool,
     /// How much is shown of what nobody asked for by name.
@@ -108,97 +126,6 @@ pub enum Detail {
     Digest,
 }
 
-/// `[namespace/]name` with wildcards, or an address.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PodPattern {
-    /// By name.
-    Named {
-        /// Any namespace if there is none.
-        namespace: Option<Glob>,
-        /// The pod's name.
-        name: Glob,
-    },
-    /// By address: for pods whose name is not known.
-    Address(IpAddr),
-}
-
-impl FromStr for PodPattern {
-    type Err = GlobError;
-
-    fn from_str(written: &str) -> Result<PodPattern, GlobError> {
-        if let Ok(address) = written.parse() {
-            return Ok(PodPattern::Address(address));
-        }
-        Ok(match written.split_once('/') {
-            Some((namespace, name)) => PodPattern::Named {
-                namespace: Some(namespace.parse()?),
-                name: name.parse()?,
-            },
-            None => PodPattern::Named {
-                namespace: None,
-                name: written.parse()?,
-            },
-        })
-    }
-}
-
-impl PodPattern {
-    fn matches(&self, ip: IpAddr, pod: Option<&PodIdentity>) -> bool {
-        match self {
-            PodPattern::Address(address) => *address == ip,
-            PodPattern::Named { .. } => {
-                pod.is_some_and(|pod| self.names(&pod.namespace, &pod.name))
-            }
-        }
-    }
-
-    /// Whether a pod of this name fits.
-    fn names(&self, of_namespace: &str, of_name: &str) -> bool {
-        match self {
-            PodPattern::Address(_) => false,
-            PodPattern::Named { namespace, name } => {
-                namespace
-                    .as_ref()
-                    .is_none_or(|namespace| namespace.matches(of_namespace))
-                    && name.matches(of_name)
-            }
-        }
-    }
-}
-
-/// A pattern for DNS names. The trailing dot may be there or not, on either side.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamePattern(Glob);
-
-impl FromStr for NamePattern {
-    type Err = GlobError;
-
-    fn from_str(written: &str) -> Result<NamePattern, GlobError> {
-        match written.strip_suffix('.') {
-            Some(relative) if !relative.is_empty() => relative.parse().map(NamePattern),
-            _ => written.parse().map(NamePattern),
-        }
-    }
-}
-
-impl NamePattern {
-    fn matches(&self, name: &DnsName) -> bool {
-        self.0.matches(name.relative())
-    }
-
-    fn matches_written(&self, name: &str) -> bool {
-        self.0.matches(name.strip_suffix('.').unwrap_or(name))
-    }
-}
-
-/// Who is there, to tell a filter that can never match.
-pub trait Directory {
-    /// Whether some namespace fits.
-    fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool;
-    /// Whether some pod, given as namespace and name, fits.
-    fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool;
-}
-
 /// Chooses events.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -223,51 +150,15 @@ impl Filter {
                 words::outcome(&event.body) == Some(word)
             })
             && any(&asked.rcodes, |rcode| has_rcode(&event.body, *rcode))
+            && any(&asked.qtypes, |qtype| has_qtype(&event.body, *qtype))
             && any(&asked.names, |name| has_name(event, name))
+            && any(&asked.ports, |port| has_port(event, *port))
+            && asked
+                .slow
+                .is_none_or(|slow| took(&event.body).is_some_and(|took| took >= slow))
             && (!asked.failed || failed(&event.body))
             && self.ends(event.ends.as_ref())
             && !(asked.detail == Detail::Digest && !self.in_full(&event.body) && routine(event))
-    }
-
-    /// Sentences about namespaces and pods that this filter names and nobody knows. A pattern with wildcards may fit
-    /// somebody later, as may a name; so these are warnings.
-    pub fn warnings(&self, directory: &dyn Directory) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for namespace in &self.asked.namespaces {
-            if !directory.any_namespace(&|name| namespace.matches(name)) {
-                warnings.push(format!(
-                    "no namespace {}{namespace} is known: nothing matches -n until there is one",
-                    like(namespace)
-                ));
-            }
-        }
-        for pod in &self.asked.pods {
-            let PodPattern::Named { namespace, name } = pod else {
-                continue;
-            };
-            if directory.any_pod(&|of_namespace, of_name| pod.names(of_namespace, of_name)) {
-                continue;
-            }
-            let whole = match namespace {
-                Some(namespace) => format!("{namespace}/{name}"),
-                None => name.to_string(),
-            };
-            let mut warning = format!(
-                "no pod {}{whole} is known: nothing matches -p until there is one",
-                like(name)
-            );
-            if !name.is_wild() && directory.any_pod(&|_, of_name| name.matches(of_name)) {
-                warning.push_str("; a pod of that name is in another namespace");
-            } else if !name.is_wild()
-                && directory.any_pod(&|_, of_name| {
-                    of_name.len() > name.as_str().len() && of_name.starts_with(name.as_str())
-                })
-            {
-                warning.push_str(&format!("; pods whose names start so are: try '{whole}*'"));
-            }
-            warnings.push(warning);
-        }
-        warnings
     }
 
     fn kind(&self, body: &Body) -> bool {
@@ -284,26 +175,33 @@ impl Filter {
         let Some(ends) = ends else {
             return asked.namespaces.is_empty()
                 && asked.pods.is_empty()
+                && asked.peers.is_empty()
                 && asked.direction.is_none();
         };
         if !any(&asked.namespaces, |namespace| in_namespace(ends, namespace)) {
             return false;
         }
         let pod = any(&asked.pods, |pattern| {
-            pattern.matches(ends.pod.ip, ends.pod.who.as_deref().ok())
+            pattern.fits(ends.pod.ip, ends.pod.who.as_deref().ok())
         });
         let peer = any(&asked.pods, |pattern| {
-            pattern.matches(ends.peer.ip, ends.peer.pod.as_deref())
+            pattern.fits(ends.peer.ip, ends.peer.pod.as_deref())
         });
-        if !pod && !peer {
+        if !(pod || peer) || !any(&asked.peers, |pattern| pattern.fits(&ends.peer)) {
             return false;
         }
-        match asked.direction {
-            Some(role) => ends.role == role,
-            None if !ends.peer_traced_here => true,
-            // Both ends are traced here: exactly one of the two tellings passes.
-            None if pod == peer => ends.role == Role::Client,
-            None => pod,
+        if let Some(role) = asked.direction {
+            return ends.role == role;
+        }
+        if !ends.peer_traced_here {
+            return true;
+        }
+        // Both ends are traced here: exactly one of the two tellings passes. The other one has pod and peer exchanged.
+        let other = peer && any(&asked.peers, |pattern| pattern.fits_mirrored(&ends.pod));
+        if pod == other {
+            ends.role == Role::Client
+        } else {
+            pod
         }
     }
 }
@@ -346,13 +244,22 @@ pub fn failed(body: &Body) -> bool {
     }
 }
 
+/// How long what an event is about took, if it measures that. dns: first query to answer; lookup: first query to last
+/// answer; tcp: first SYN to SYN-ACK; icmp: an echo run's longest round trip. What was never answered took no time that
+/// anybody knows: it failed.
+pub fn took(body: &Body) -> Option<Duration> {
+    match body {
+        Body::Dns(exchange, _) => exchange.latency,
+        Body::Lookup(lookup) => Some(lookup.duration),
+        Body::Tcp(connection) => connection.handshake,
+        Body::Echo(echo) => echo.rtt.map(|rtt| rtt.max),
+        Body::Udp(_) | Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => None,
+    }
+}
+
 /// No value asks for everything.
 fn any<T>(asked: &[T], fits: impl FnMut(&T) -> bool) -> bool {
     asked.is_empty() || asked.iter().any(fits)
-}
-
-fn like(glob: &Glob) -> &'static str {
-    if glob.is_wild() { "like " } else { "" }
 }
 
 fn in_namespace(ends: &Ends, namespace: &Glob) -> bool {
@@ -379,6 +286,35 @@ fn has_rcode(body: &Body, rcode: ResponseCode) -> bool {
             .any(same),
         _ => false,
     }
+}
+
+fn has_qtype(body: &Body, qtype: RecordType) -> bool {
+    // By number, as it stands on the wire.
+    let same = |other: RecordType| u16::from(other) == u16::from(qtype);
+    match body {
+        Body::Dns(exchange, _) => exchange
+            .question
+            .as_ref()
+            .is_some_and(|question| same(question.qtype)),
+        Body::Lookup(lookup) => lookup.qtypes.iter().copied().any(same),
+        _ => false,
+    }
+}
+
+fn has_port(event: &Event, port: u16) -> bool {
+    let ends = event
+        .ends
+        .as_ref()
+        .is_some_and(|ends| [ends.pod.port, ends.peer.port].contains(&Some(port)));
+    let quoted = match &event.body {
+        // Of a quoted echo the port is an identifier.
+        Body::IcmpError(error) => {
+            matches!(error.about.protocol, Protocol::Tcp | Protocol::Udp)
+                && [error.about.src.port(), error.about.dst.port()].contains(&port)
+        }
+        _ => false,
+    };
+    ends || quoted
 }
 
 fn has_name(event: &Event, pattern: &NamePattern) -> bool {

@@ -4,6 +4,7 @@
 //! [`text`]) is apart from writing ([`writer`]), and choosing ([`filter`]) from both; [`Sink`] puts them together. It never
 //! changes an event and never waits for anything but the writer. Input: the pipeline's events and a [`WallClock`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -69,6 +70,10 @@ pub struct OutputSettings {
     pub filter: FilterConfig,
     /// At most so many.
     pub count: Option<u64>,
+    /// Only what began then or later.
+    pub since: Option<jiff::Timestamp>,
+    /// Only the last so many, told by [`Sink::end`].
+    pub last: Option<usize>,
 }
 
 impl OutputSettings {
@@ -95,7 +100,10 @@ impl OutputSettings {
             detail,
             ..self.filter.clone()
         });
-        Sink::new(filter, encoder, clock, LineWriter::new(out), self.count)
+        let mut sink = Sink::new(filter, encoder, clock, LineWriter::new(out), self.count);
+        sink.since = self.since;
+        sink.last = self.last;
+        sink
     }
 }
 
@@ -117,6 +125,10 @@ pub struct Sink<W: io::Write> {
     clock: Box<dyn WallClock + Send>,
     writer: LineWriter<W>,
     limit: Option<u64>,
+    since: Option<jiff::Timestamp>,
+    last: Option<usize>,
+    /// With `last`: the latest of what passed so far, at most so many.
+    held: VecDeque<Event>,
     shown: u64,
     line: String,
 }
@@ -136,6 +148,9 @@ impl<W: io::Write> Sink<W> {
             clock,
             writer,
             limit,
+            since: None,
+            last: None,
+            held: VecDeque::new(),
             shown: 0,
             line: String::new(),
         }
@@ -146,9 +161,27 @@ impl<W: io::Write> Sink<W> {
         if self.limit.is_some_and(|limit| self.shown >= limit) {
             return Ok(Next::Enough);
         }
-        if !self.filter.matches(event) {
+        // A loss is about the tracer: it does not use up what was asked for, and passes at once.
+        let lost = matches!(event.body, Body::Lost(_));
+        if !self.filter.matches(event) || !(lost || self.is_recent(event)) {
             return Ok(Next::Continue);
         }
+        if let Some(last) = self.last.filter(|_| !lost) {
+            self.held.push_back(event.clone());
+            if self.held.len() > last {
+                self.held.pop_front();
+            }
+            return Ok(Next::Continue);
+        }
+        self.show(event)
+    }
+
+    fn is_recent(&self, event: &Event) -> bool {
+        self.since
+            .is_none_or(|since| self.clock.wall(event.time) >= since)
+    }
+
+    fn show(&mut self, event: &Event) -> io::Result<Next> {
         self.line.clear();
         self.encoder
             .encode(event, self.clock.as_ref(), &mut self.line);
@@ -156,7 +189,6 @@ impl<W: io::Write> Sink<W> {
             return Ok(Next::Continue);
         }
         let written = self.writer.write(&self.line);
-        // A loss is about the tracer: it does not use up what was asked for.
         if !matches!(event.body, Body::Lost(_)) {
             self.shown += 1;
         }
@@ -169,6 +201,17 @@ impl<W: io::Write> Sink<W> {
             }
             next => Ok(next),
         }
+    }
+
+    /// There will be no more events: those that waited for it go out.
+    pub fn end(&mut self) -> io::Result<Next> {
+        for event in std::mem::take(&mut self.held) {
+            match self.show(&event)? {
+                Next::Continue => {}
+                next => return Ok(next),
+            }
+        }
+        self.idle()
     }
 
     /// Nothing more is at hand just now: what was shown so far goes out.

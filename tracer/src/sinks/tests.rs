@@ -105,3 +105,78 @@ fn only_text_leaves_routine_out() {
         assert_eq!(sink.shown(), u64::from(lines > 0));
     }
 }
+
+/// Time and name of each line that was written.
+fn told(out: &Shared) -> Vec<(String, String)> {
+    let field = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or("").to_owned();
+    out.text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .map(|line| (field(&line, "time"), field(&line, "name")))
+        .collect()
+}
+
+/// An exchange for `name` that began so long after the gallery's start.
+fn asked_at(seconds: u64, name: &str) -> Event {
+    let Event { ends, mut body, .. } = event("dns answered");
+    if let Body::Dns(exchange, _) = &mut body
+        && let Some(question) = &mut exchange.question
+    {
+        question.name = crate::model::dns::DnsName::new(name);
+    }
+    Event {
+        time: Timestamp(seconds * 1_000_000_000),
+        ends,
+        body,
+    }
+}
+
+#[test]
+fn since_cuts_by_the_time_of_the_event_and_keeps_losses() {
+    let out = Shared::default();
+    let mut sink = sink(
+        &OutputSettings {
+            since: Some("2026-03-01T12:01:12Z".parse().expect("a time")),
+            ..settings(Format::Json, None)
+        },
+        out.clone(),
+    );
+    for (seconds, name) in [
+        (9, "before."),
+        (10, "then."),
+        (9, "told-late."),
+        (11, "after."),
+    ] {
+        sink.take(&asked_at(seconds, name)).expect("room");
+    }
+    sink.take(&event("lost")).expect("room");
+    sink.end().expect("room");
+    let names: Vec<_> = told(&out).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names, ["then.", "after.", ""]);
+}
+
+#[test]
+fn last_shows_the_last_of_what_passes_when_the_input_ends() {
+    let out = Shared::default();
+    let mut sink = sink(
+        &OutputSettings {
+            filter: FilterConfig {
+                names: vec!["yes-*".parse().expect("a pattern")],
+                ..FilterConfig::default()
+            },
+            last: Some(2),
+            ..settings(Format::Json, None)
+        },
+        out.clone(),
+    );
+    for name in ["yes-1", "yes-2", "yes-3", "no"] {
+        assert_eq!(sink.take(&asked_at(1, name)).expect("room"), Next::Continue);
+    }
+    sink.take(&event("lost")).expect("room");
+    sink.idle().expect("room");
+    assert_eq!(told(&out).len(), 1, "only the loss so far");
+    sink.end().expect("room");
+    let names: Vec<_> = told(&out).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names, ["", "yes-2.", "yes-3."]);
+    assert_eq!(sink.shown(), 2);
+}

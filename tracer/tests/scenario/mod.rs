@@ -5,7 +5,9 @@ mod packet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Parser as _;
 use serde_json::Value;
+use tracer::cli::{Cli, Command, Host};
 use tracer::cluster::inventory;
 use tracer::model::cluster::Change;
 use tracer::model::event::Event;
@@ -15,6 +17,7 @@ use tracer::model::record::Record;
 use tracer::model::time::Timestamp;
 use tracer::pipeline::{Input, Pipeline, Settings};
 use tracer::sinks::Encode as _;
+use tracer::sinks::filter::{Filter, FilterConfig};
 use tracer::sinks::json::Json;
 
 /// Plays one scenario; the error says what differs, and shows all events.
@@ -42,8 +45,16 @@ struct Story {
     pipeline: Pipeline,
     inventory: inventory::Loaded,
     events: Vec<Event>,
-    expected: Vec<Expectation>,
+    /// Without a filter first, then one for each filter.
+    views: Vec<View>,
     lost: Losses,
+}
+
+/// What is shown of the events, and what of that is expected.
+struct View {
+    options: String,
+    filter: Filter,
+    expected: Vec<Expectation>,
 }
 
 impl Story {
@@ -52,7 +63,7 @@ impl Story {
             pipeline: Pipeline::new(Settings::default()),
             inventory: inventory::Loaded::default(),
             events: Vec::new(),
-            expected: Vec::new(),
+            views: Vec::new(),
             lost: Losses::default(),
         }
     }
@@ -102,6 +113,11 @@ impl Story {
             }
             ["tick", at] => self.step(Input::Tick(time(at)?)),
             ["end", at] => self.step(Input::End(time(at)?)),
+            ["filter", options @ ..] => self.views.push(View {
+                options: options.join(" "),
+                filter: filter(options)?,
+                expected: Vec::new(),
+            }),
             ["expect", kind, fields @ ..] => {
                 let fields = fields.iter().map(|field| {
                     let (key, value) = field
@@ -114,10 +130,16 @@ impl Story {
                     Ok((key.to_owned(), value))
                 });
                 let fields = fields.collect::<Result<_, String>>()?;
-                self.expected.push(Expectation {
+                let expectation = Expectation {
                     kind: (*kind).to_owned(),
                     fields,
-                });
+                };
+                if self.views.is_empty() {
+                    self.views.push(View::unfiltered());
+                }
+                if let Some(view) = self.views.last_mut() {
+                    view.expected.push(expectation);
+                }
             }
             ["lost", stage, count, reason @ ..] => {
                 const STAGES: [Stage; 3] = [Stage::Decode, Stage::Table, Stage::Queue];
@@ -138,7 +160,41 @@ impl Story {
     }
 
     fn compare(&self) -> Result<(), String> {
-        let lines: Vec<Value> = self.events.iter().map(encode).collect::<Result<_, _>>()?;
+        let unfiltered = View::unfiltered();
+        let views = match self.views.as_slice() {
+            [] => std::slice::from_ref(&unfiltered),
+            views => views,
+        };
+        for view in views {
+            view.compare(&self.events)
+                .map_err(|error| match view.options.as_str() {
+                    "" => error,
+                    options => format!("filter {options}: {error}"),
+                })?;
+        }
+        let losses = self.pipeline.losses();
+        if losses != self.lost {
+            return Err(format!("lost {losses:?}, expected {:?}", self.lost));
+        }
+        Ok(())
+    }
+}
+
+impl View {
+    fn unfiltered() -> View {
+        View {
+            options: String::new(),
+            filter: Filter::from(FilterConfig::default()),
+            expected: Vec::new(),
+        }
+    }
+
+    fn compare(&self, events: &[Event]) -> Result<(), String> {
+        let lines: Vec<Value> = events
+            .iter()
+            .filter(|event| self.options.is_empty() || self.filter.matches(event))
+            .map(encode)
+            .collect::<Result<_, _>>()?;
         let told = || {
             lines
                 .iter()
@@ -157,12 +213,21 @@ impl Story {
             check(line, expected)
                 .map_err(|error| format!("event {number}: {error}; the events:\n{}", told()))?;
         }
-        let losses = self.pipeline.losses();
-        if losses != self.lost {
-            return Err(format!("lost {losses:?}, expected {:?}", self.lost));
-        }
         Ok(())
     }
+}
+
+/// The filter that these options of `tracer observe` ask for.
+fn filter(options: &[&str]) -> Result<Filter, String> {
+    let words = ["tracer", "observe", "--local"].iter().chain(options);
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    let Command::Observe(arguments) = cli.command else {
+        return Err("not observe".to_owned());
+    };
+    let config = arguments
+        .resolve(&Host::look_up())
+        .map_err(|error| error.to_string())?;
+    Ok(Filter::from(config.output.filter))
 }
 
 fn encode(event: &Event) -> Result<Value, String> {

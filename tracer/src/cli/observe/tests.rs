@@ -6,6 +6,9 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::model::dns::{RecordType, ResponseCode};
+use crate::model::flow::Role;
+use crate::sinks::filter::{Kind, PodPattern};
 
 fn host() -> Host {
     Host {
@@ -13,6 +16,9 @@ fn host() -> Host {
         terminal: false,
         no_color: None,
         term: None,
+        now: "2026-03-29T10:30:00+02:00[Europe/Berlin]"
+            .parse()
+            .expect("a time"),
     }
 }
 
@@ -80,7 +86,7 @@ fn every_option_reaches_the_configuration() {
     let config = resolve(
         "--local -o json --color always --count 5 --duration 90s -n default,myns -n shop -p default/web-*,10.1.2.3 \
          --type dns,tcp --type icmp --name *.example.com --rcode nxdomain,2 --outcome refused,timeout --failed \
-         --direction server --inventory i.yaml --cluster-domain corp.example --node-name n1 --interface cali*,veth? \
+         --slow 20ms --peer 10.0.0.0/8,kube-system/kube-dns --port 53,80 --qtype A,aaaa --follow --direction server --inventory i.yaml --cluster-domain corp.example --node-name n1 --interface cali*,veth? \
          --instance second --dns-port 53,1053 --ring-size 1MiB --flow-table-size 1024 --payload-bytes 512 --probe-log \
          --dns-timeout 3s --tcp-opening-retransmits 3 --max-lookups 10",
     );
@@ -105,6 +111,11 @@ fn every_option_reaches_the_configuration() {
     );
     assert_eq!(filter.outcomes, ["refused", "timeout"]);
     assert!(filter.failed);
+    assert_eq!(filter.slow, Some(Duration::from_millis(20)));
+    let peers = ["10.0.0.0/8", "kube-system/kube-dns"].map(|peer| peer.parse().expect("a peer"));
+    assert_eq!(filter.peers, peers);
+    assert_eq!(filter.ports, [53, 80]);
+    assert_eq!(filter.qtypes, [RecordType::A, RecordType::AAAA]);
     assert_eq!(filter.direction, Some(Role::Server));
     assert_eq!(config.inventory, Some("i.yaml".into()));
     assert_eq!(
@@ -158,6 +169,14 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ("--local --dns-port 1,2,3,4,5,6,7,8,9", "at most 8"),
         ("--local --cluster-domain a..b", "labels"),
         ("--local --count 0", "1.."),
+        ("--local --slow 20", "needs its unit"),
+        ("--local --peer 10.0.0.0/33", "no range of addresses"),
+        ("--local --port 70000", "1..=65535"),
+        ("--local --qtype AAAAA", "mnemonic"),
+        ("--local --since 5m", "no record of the past"),
+        ("--local --last 10", "no record of the past"),
+        ("--local --since yesterday", "12:30"),
+        ("--local --last 10 --count 10", "cannot be used with"),
     ] {
         let refusal = refusal(args);
         assert!(refusal.contains(says), "{args}: {refusal}");
@@ -166,11 +185,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
 
 #[test]
 fn options_of_later_versions_are_not_offered() {
-    for args in [
-        "--local --replay f",
-        "--local --server a",
-        "--local --follow",
-    ] {
+    for args in ["--local --replay f", "--local --server a"] {
         assert!(parse(args).is_err(), "{args}");
     }
 }

@@ -39,6 +39,16 @@ fn pods(written: &[&str]) -> FilterConfig {
     }
 }
 
+fn peers(written: &[&str]) -> FilterConfig {
+    FilterConfig {
+        peers: written
+            .iter()
+            .map(|peer| peer.parse().expect("a pattern"))
+            .collect(),
+        ..FilterConfig::default()
+    }
+}
+
 fn names(written: &str) -> FilterConfig {
     FilterConfig {
         names: vec![written.parse().expect("a pattern")],
@@ -181,6 +191,176 @@ fn between_two_traced_pods_the_named_one_tells() {
         ..pods(&["deb-ubuntu"])
     };
     assert_eq!(told(&both), [false, true]);
+}
+
+#[test]
+fn a_peer_is_the_other_end_by_service_pod_address_or_range() {
+    for (asked, expected) in [
+        (
+            "myns/clusterip-apache2-ds-myns",
+            vec!["ping unanswered", "ping with errors"],
+        ),
+        (
+            "myns/apache-*",
+            vec![
+                "tcp refused by a reset",
+                "ping answered",
+                "ping running with loss, duplicates and a late reply",
+            ],
+        ),
+        ("192.0.2.0/30", vec![]),
+        (
+            "fd00::/16",
+            vec![
+                "tcp timeout, ipv6, pod not in the inventory",
+                "icmpv6 error about another protocol",
+            ],
+        ),
+        (
+            "93.184.216.34",
+            vec!["tcp established after retransmissions, peer by name"],
+        ),
+        // A pod that is the one it was seen on is no peer.
+        ("kube-system/coredns-*", vec![]),
+    ] {
+        assert_eq!(passes(&peers(&[asked])), expected, "{asked}");
+    }
+    let dns: Vec<_> = all_but(&[])
+        .into_iter()
+        .filter(|what| {
+            (what.starts_with("dns") || what.starts_with("lookup")) && *what != "dns at the server"
+        })
+        .collect();
+    assert_eq!(
+        passes(&FilterConfig {
+            kinds: vec![Kind::Dns, Kind::Lookup],
+            ..peers(&["kube-dns"])
+        }),
+        dns
+    );
+}
+
+#[test]
+fn between_two_traced_pods_the_one_whose_peer_is_named_tells() {
+    let mut client = gallery::client("10.1.39.194", 80);
+    client.peer_traced_here = true;
+    let nginx = gallery::identity("default", "nginx-ds-v2qf5", None, "k8s-worker03");
+    client.peer.pod = Some(nginx.clone());
+    let mut server = gallery::server(nginx, "10.1.39.194", 80);
+    server.peer_traced_here = true;
+    let told = |asked: &FilterConfig| {
+        let filter = Filter::from(asked.clone());
+        [&client, &server]
+            .map(|ends| filter.matches(&gallery::tcp(ends.clone(), TcpState::Established, |_| {})))
+    };
+    let of = |pod: &str, peer: &str| FilterConfig {
+        pods: pods(&[pod]).pods,
+        ..peers(&[peer])
+    };
+    for (asked, by_client, by_server) in [
+        (peers(&["nginx-ds-v2qf5"]), true, false),
+        (peers(&["deb-ubuntu"]), false, true),
+        (peers(&["10.1.39.193"]), false, true),
+        (peers(&["default/*"]), true, false),
+        (of("deb-ubuntu", "nginx-*"), true, false),
+        (of("nginx-*", "deb-ubuntu"), false, true),
+        (of("nginx-*", "somebody-else"), false, false),
+    ] {
+        assert_eq!(told(&asked), [by_client, by_server], "{asked:?}");
+    }
+}
+
+#[test]
+fn a_port_is_that_of_either_end_or_of_what_an_icmp_error_quotes() {
+    let ports = |ports: &[u16]| FilterConfig {
+        ports: ports.to_vec(),
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&ports(&[443])),
+        [
+            "tcp established after retransmissions, peer by name",
+            "icmp error, too big",
+        ]
+    );
+    assert_eq!(
+        passes(&ports(&[123, 25])),
+        [
+            "tcp reset, no inventory",
+            "udp open",
+            "udp unanswered",
+            "udp closed"
+        ]
+    );
+    let of_dns = passes(&ports(&[53]));
+    assert!(of_dns.iter().all(|what| what.starts_with("dns")
+        || what.starts_with("lookup")
+        || what.starts_with("finding")));
+    // The server's own port counts as well.
+    assert!(of_dns.contains(&"dns at the server"));
+    // An identifier is no port.
+    assert!(passes(&ports(&[7])).is_empty());
+}
+
+#[test]
+fn a_query_type_fits_dns_and_lookups_only() {
+    let qtypes = |qtypes: &[RecordType]| FilterConfig {
+        qtypes: qtypes.to_vec(),
+        ..FilterConfig::default()
+    };
+    for what in passes(&qtypes(&[RecordType::A, RecordType::AAAA])) {
+        assert!(
+            what.starts_with("dns") || what.starts_with("lookup"),
+            "{what}"
+        );
+    }
+    assert_eq!(
+        passes(&qtypes(&[RecordType::TXT, RecordType::from(65_280)])),
+        [
+            "dns truncated and cut short",
+            "dns other rcode, unknown type, fault"
+        ]
+    );
+}
+
+#[test]
+fn slow_is_what_took_at_least_so_long() {
+    let slow = |slow: Duration| FilterConfig {
+        slow: Some(slow),
+        ..FilterConfig::default()
+    };
+    let taken = |what: &str| {
+        let all = gallery::all();
+        let (_, event) = all.iter().find(|(name, _)| *name == what).expect(what);
+        took(&event.body)
+    };
+    for (what, expected) in [
+        ("dns answered", Some(Duration::from_micros(612))),
+        ("dns timeout", None),
+        ("tcp established", Some(Duration::from_micros(410))),
+        ("udp unanswered", None),
+        ("icmp error, too big", None),
+        ("ping unanswered", None),
+        ("finding active", None),
+    ] {
+        assert_eq!(taken(what), expected, "{what}");
+    }
+    for what in ["dns answered", "tcp established"] {
+        let exactly = taken(what).expect("it took some time");
+        assert!(passes(&slow(exactly)).contains(&what), "{what}");
+        let longer = exactly + Duration::from_nanos(1);
+        assert!(!passes(&slow(longer)).contains(&what), "{what}");
+    }
+    let ping = gallery::all()
+        .into_iter()
+        .find_map(|(what, event)| match event.body {
+            Body::Echo(echo) if what == "ping answered" => echo.rtt,
+            _ => None,
+        })
+        .expect("a ping with round trips");
+    assert!(ping.avg < ping.max);
+    assert!(passes(&slow(ping.max)).contains(&"ping answered"));
+    assert!(!passes(&slow(ping.max + Duration::from_nanos(1))).contains(&"ping answered"));
 }
 
 #[test]
@@ -390,6 +570,9 @@ fn names_that_nobody_knows_are_told() {
                 .iter()
                 .any(|(namespace, name)| fits(namespace, name))
         }
+        fn any_service(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+            fits("kube-system", "kube-dns")
+        }
     }
     let mut asked = pods(&[
         "deb-ubuntu",
@@ -399,6 +582,15 @@ fn names_that_nobody_knows_are_told() {
         "10.9.9.9",
     ]);
     asked.namespaces = vec![glob("myns"), glob("mynz"), glob("my*")];
+    asked.peers = peers(&[
+        "kube-system/kube-dns",
+        "apache-1",
+        "10.0.0.0/8",
+        "default/kube-dns",
+        "kube",
+        "no-*",
+    ])
+    .peers;
     assert_eq!(
         Filter::from(asked).warnings(&Cluster),
         [
@@ -408,6 +600,11 @@ fn names_that_nobody_knows_are_told() {
             "no pod apache is known: nothing matches -p until there is one; \
              pods whose names start so are: try 'apache*'",
             "no pod like no-* is known: nothing matches -p until there is one",
+            "no Service or pod default/kube-dns is known: nothing matches --peer until there is one; \
+             a Service or pod of that name is in another namespace",
+            "no Service or pod kube is known: nothing matches --peer until there is one; \
+             Services or pods whose names start so are: try 'kube*'",
+            "no Service or pod like no-* is known: nothing matches --peer until there is one",
         ]
     );
 }

@@ -1,0 +1,185 @@
+//! What `--pod`, `--peer` and `--name` take: patterns for pods, for other ends and for DNS names.
+//!
+//! Owns how they are written and what they fit. Whether a pod or Service of that name exists is for
+//! [`warnings`](super::Filter::warnings) to ask. Input: words from the command line.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::model::dns::DnsName;
+use crate::model::glob::{Glob, GlobError};
+use crate::model::identity::{PeerEnd, PodEnd, PodIdentity};
+
+/// `[namespace/]name` with wildcards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectPattern {
+    /// Any namespace if there is none.
+    pub namespace: Option<Glob>,
+    /// The object's name.
+    pub name: Glob,
+}
+
+impl FromStr for ObjectPattern {
+    type Err = GlobError;
+
+    fn from_str(written: &str) -> Result<ObjectPattern, GlobError> {
+        Ok(match written.split_once('/') {
+            Some((namespace, name)) => ObjectPattern {
+                namespace: Some(namespace.parse()?),
+                name: name.parse()?,
+            },
+            None => ObjectPattern {
+                namespace: None,
+                name: written.parse()?,
+            },
+        })
+    }
+}
+
+impl fmt::Display for ObjectPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        write!(f, "{}", self.name)
+    }
+}
+
+impl ObjectPattern {
+    /// Whether an object of this name fits.
+    pub fn names(&self, of_namespace: &str, of_name: &str) -> bool {
+        self.namespace
+            .as_ref()
+            .is_none_or(|namespace| namespace.matches(of_namespace))
+            && self.name.matches(of_name)
+    }
+
+    fn names_pod(&self, pod: &PodIdentity) -> bool {
+        self.names(&pod.namespace, &pod.name)
+    }
+}
+
+/// A pod by name, or by address where its name is not known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PodPattern {
+    /// By name.
+    Named(ObjectPattern),
+    /// By address.
+    Address(IpAddr),
+}
+
+impl FromStr for PodPattern {
+    type Err = GlobError;
+
+    fn from_str(written: &str) -> Result<PodPattern, GlobError> {
+        match written.parse() {
+            Ok(address) => Ok(PodPattern::Address(address)),
+            Err(_) => written.parse().map(PodPattern::Named),
+        }
+    }
+}
+
+impl PodPattern {
+    pub(super) fn fits(&self, ip: IpAddr, pod: Option<&PodIdentity>) -> bool {
+        match self {
+            PodPattern::Address(address) => *address == ip,
+            PodPattern::Named(object) => pod.is_some_and(|pod| object.names_pod(pod)),
+        }
+    }
+}
+
+/// The other end of a flow: a Service or pod by name, or addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PeerPattern {
+    /// A Service, or a pod.
+    Named(ObjectPattern),
+    /// An address, or all of a range.
+    Addresses(IpNet),
+}
+
+/// Why something is no [`PeerPattern`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerPatternError {
+    /// An address with a prefix length that it cannot have.
+    #[error("`{written}` is no range of addresses: those are written like 10.1.0.0/16 or fd00::/8")]
+    Range {
+        /// What was written.
+        written: String,
+    },
+    /// No name and no pattern for names.
+    #[error(transparent)]
+    Name(#[from] GlobError),
+}
+
+impl FromStr for PeerPattern {
+    type Err = PeerPatternError;
+
+    fn from_str(written: &str) -> Result<PeerPattern, PeerPatternError> {
+        if let Ok(address) = written.parse::<IpAddr>() {
+            return Ok(PeerPattern::Addresses(address.into()));
+        }
+        if let Ok(range) = written.parse::<IpNet>() {
+            return Ok(PeerPattern::Addresses(range));
+        }
+        // No namespace looks like an address.
+        match written.split_once('/') {
+            Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
+                Err(PeerPatternError::Range {
+                    written: written.to_owned(),
+                })
+            }
+            _ => Ok(PeerPattern::Named(written.parse()?)),
+        }
+    }
+}
+
+impl PeerPattern {
+    pub(super) fn fits(&self, peer: &PeerEnd) -> bool {
+        match self {
+            PeerPattern::Addresses(range) => range.contains(&peer.ip),
+            PeerPattern::Named(object) => {
+                peer.pod.as_ref().is_some_and(|pod| object.names_pod(pod))
+                    || peer
+                        .service
+                        .as_ref()
+                        .is_some_and(|service| object.names(&service.namespace, &service.name))
+            }
+        }
+    }
+
+    /// Whether this pod, seen from its peer, is the peer that is meant.
+    pub(super) fn fits_mirrored(&self, pod: &PodEnd) -> bool {
+        match self {
+            PeerPattern::Addresses(range) => range.contains(&pod.ip),
+            PeerPattern::Named(object) => pod.who.as_ref().is_ok_and(|pod| object.names_pod(pod)),
+        }
+    }
+}
+
+/// A pattern for DNS names. The trailing dot may be there or not, on either side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamePattern(Glob);
+
+impl FromStr for NamePattern {
+    type Err = GlobError;
+
+    fn from_str(written: &str) -> Result<NamePattern, GlobError> {
+        match written.strip_suffix('.') {
+            Some(relative) if !relative.is_empty() => relative.parse().map(NamePattern),
+            _ => written.parse().map(NamePattern),
+        }
+    }
+}
+
+impl NamePattern {
+    pub(super) fn matches(&self, name: &DnsName) -> bool {
+        self.0.matches(name.relative())
+    }
+
+    pub(super) fn matches_written(&self, name: &str) -> bool {
+        self.0.matches(name.strip_suffix('.').unwrap_or(name))
+    }
+}
