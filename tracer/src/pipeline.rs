@@ -146,7 +146,7 @@ impl Pipeline {
     pub fn losses(&self) -> Losses {
         let mut losses = self.losses.clone();
         for stage in [
-            self.correlator.losses(),
+            &self.correlator.losses(),
             self.index.losses(),
             self.waiting.losses(),
             self.folder.losses(),

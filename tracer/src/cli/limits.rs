@@ -75,6 +75,7 @@ impl LimitArgs {
             lookups: entries(self.max_lookups),
             lookup_steps: entries(self.max_lookup_steps),
             waiting_events: entries(self.max_waiting_events),
+            streams: Limits::default().streams,
         }
     }
 }

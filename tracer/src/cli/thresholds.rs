@@ -71,6 +71,7 @@ impl ThresholdArgs {
         Thresholds {
             dns_timeout: self.dns_timeout.0,
             dns_late: self.dns_late.0,
+            dns_tcp_wait: Thresholds::default().dns_tcp_wait,
             lookup_idle: self.lookup_idle.0,
             lookup_grace: self.lookup_grace.0,
             tcp_timeout: self.tcp_timeout.0,

@@ -15,7 +15,7 @@ use crate::model::time::Timestamp;
 
 /// What comes out of a capture that is followed by ten minutes of silence.
 fn told(capture: &Capture) -> Vec<Happening> {
-    let decoder = Decoder::new(vec![53]);
+    let mut decoder = Decoder::new(vec![53]);
     let mut correlator = Correlator::new(Thresholds::default(), &Limits::default());
     let mut out = Vec::new();
     for packet in &capture.packets {

@@ -16,7 +16,8 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-use life::{Connection, LINGER, Phase, opener};
+pub(super) use life::opener;
+use life::{Connection, LINGER, Phase};
 
 /// All TCP connections.
 #[derive(Debug)]

@@ -1,33 +1,47 @@
 //! DNS exchanges: a query with its attempts, and its answer or its silence.
 //!
-//! A query is known by who asked whom, the identifier, the question and the port. The same from the same port is another
-//! attempt; the same from another port is one too, if the attempt before it is old enough for a resolver's retry: glibc
-//! opens a new socket and keeps the identifier when one of two parallel queries stayed without an answer.
+//! A query is known by who asked whom, the identifier, the question and the port (over TCP, the connection). The same from
+//! the same port is another attempt; the same from another port is one too, if the attempt before it is old enough for a
+//! resolver's retry: glibc opens a new socket and keeps the identifier when one of two parallel queries stayed without an
+//! answer. A truncated answer and the same question over TCP are one exchange of two steps ([`truncated`]).
 
 mod key;
 mod outcome;
+mod truncated;
 
 use std::time::Duration;
 
 use super::table::Table;
 use crate::model::correlated::{Asked, Correlated, Happening};
-use crate::model::dns::{Message, OpCode};
-use crate::model::exchange::{Details, Exchange, Outcome, Transport};
+use crate::model::dns::{Message, OpCode, Question};
+use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::loss::{Losses, Stage};
-use crate::model::observation::{IcmpError, Observation};
+use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 use key::Key;
 use outcome::outcome;
+use truncated::{Held, Truncated};
 
 /// No resolver retries sooner (musl after 2.5 s, glibc after 5 s, both down to 1 s by option): the same query from another
 /// port before that is another process asking the same.
 const NEW_PORT_RETRY: Duration = Duration::from_millis(900);
 /// So many ports of earlier attempts are kept, for answers that come late.
 const MAX_EARLIER_PORTS: usize = 4;
-/// So many open queries between one client and one server are looked through for the one that an ICMP error quotes.
-const MAX_QUOTE_SEARCH: usize = 4096;
+/// So many of a client's queries are looked through for the one that something is about which does not say its identifier.
+const MAX_SEARCH: usize = 4096;
+/// So much longer than the connection's own timeout a truncated answer waits for what becomes of the connection.
+const CONNECTION_GRACE: Duration = Duration::from_secs(1);
+
+/// Where and when a message was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Of a query its first packet, of a response its last.
+    pub(super) time: Timestamp,
+    pub(super) flow: Flow,
+    pub(super) way: Way,
+}
 
 /// A query that was seen and not answered.
 #[derive(Clone, Debug)]
@@ -40,6 +54,8 @@ struct Query {
     earlier_ports: Vec<u16>,
     /// Its timeout was told: an answer from now on is late.
     timed_out: bool,
+    /// Over TCP: the truncated answer that it follows up.
+    follows: Option<Truncated>,
     /// Of the last attempt: some clients try again without EDNS.
     details: Details,
 }
@@ -50,8 +66,11 @@ pub(super) struct Exchanges {
     open: Table<Key, Query>,
     /// Answered not long ago, so that a second answer is known as one.
     answered: Table<Key, ()>,
+    held: Held,
     timeout: Duration,
     late: Duration,
+    tcp_wait: Duration,
+    tcp_timeout: Duration,
 }
 
 impl Exchanges {
@@ -60,47 +79,50 @@ impl Exchanges {
             open: Table::new(limits.exchanges),
             // Only a convenience: a duplicate that is not known any more is told as an answer without a query.
             answered: Table::new(limits.exchanges / 8),
+            held: Held::new(limits.exchanges / 8),
             timeout: thresholds.dns_timeout,
             late: thresholds.dns_late,
+            tcp_wait: thresholds.dns_tcp_wait,
+            tcp_timeout: thresholds.tcp_timeout,
         }
     }
 
     /// Takes a message in.
     pub(super) fn observe(
         &mut self,
-        observation: &Observation,
+        seen: &Seen,
         message: &Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
         // The pod is the client if it sends the query or gets the response.
-        let role = match (observation.way, message.response) {
+        let role = match (seen.way, message.response) {
             (Way::FromPod, false) | (Way::ToPod, true) => Role::Client,
             (Way::ToPod, false) | (Way::FromPod, true) => Role::Server,
         };
         let key = Key::new(
-            &observation.flow,
+            &seen.flow,
             role,
             message.opcode,
             message.id,
             message.question.clone(),
         );
         if message.response {
-            self.response(observation, &key, message, losses, out);
+            self.response(seen, &key, message, losses, out);
         } else {
-            self.query(observation, key, message, losses, out);
+            self.query(seen, key, message, losses, out);
         }
     }
 
     fn query(
         &mut self,
-        observation: &Observation,
+        seen: &Seen,
         key: Key,
         message: &Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
-        let now = observation.time;
+        let now = seen.time;
         // Asked again after the answer: the identifier is used anew.
         self.answered.remove(&key);
         let same = match self.open.get(&key) {
@@ -108,26 +130,31 @@ impl Exchanges {
             Some(_) => None,
             None => self.repeated_from_another_port(&key, now),
         };
-        let mut query = same
-            .and_then(|same| {
-                let mut query = self.open.remove(&same)?;
-                if same.port != key.port && query.earlier_ports.len() < MAX_EARLIER_PORTS {
-                    query.earlier_ports.push(same.port);
-                }
-                Some(query)
-            })
-            .unwrap_or(Query {
-                flow: observation.flow,
-                asked: now,
-                last_attempt: now,
-                attempts: 0,
-                earlier_ports: Vec::new(),
-                timed_out: false,
-                details: Details::default(),
-            });
+        let repeated = same.and_then(|same| {
+            let mut query = self.open.remove(&same)?;
+            if same.port != key.port && query.earlier_ports.len() < MAX_EARLIER_PORTS {
+                query.earlier_ports.push(same.port);
+            }
+            Some(query)
+        });
+        let mut query = repeated.unwrap_or_else(|| Query {
+            flow: seen.flow,
+            asked: now,
+            last_attempt: now,
+            attempts: 0,
+            earlier_ports: Vec::new(),
+            timed_out: false,
+            follows: match key.protocol {
+                Protocol::Tcp => self
+                    .held
+                    .followed_up(&key, &seen.flow, now.after(self.tcp_wait)),
+                _ => None,
+            },
+            details: Details::default(),
+        });
         query.details = Details::asked(message);
         query.attempts = query.attempts.saturating_add(1);
-        query.last_attempt = now;
+        query.last_attempt = query.last_attempt.max(now);
         // What is not a query asks for no name: it belongs to no lookup.
         if let Some(question) = &key.question
             && message.opcode == OpCode::Query
@@ -135,38 +162,33 @@ impl Exchanges {
             let asked = Asked {
                 id: key.id,
                 question: question.clone(),
-                attempt: query.attempts,
+                attempt: query.attempts + u32::from(query.follows.is_some()),
             };
             out.push(Correlated {
                 time: now,
-                flow: observation.flow,
+                flow: seen.flow,
                 role: key.role,
                 what: Happening::Asked(asked),
             });
         }
-        if let Some((_, evicted)) = self.open.insert(key, query, now.after(self.timeout))
+        let deadline = query.last_attempt.after(self.timeout);
+        if let Some((_, evicted)) = self.open.insert(key, query, deadline)
             && !evicted.timed_out
         {
             losses.add(Stage::Table, "dns exchange table full", 1);
+            tell_alone(evicted.follows, out);
         }
     }
 
     /// The open query that this one repeats from another port.
     fn repeated_from_another_port(&self, key: &Key, now: Timestamp) -> Option<Key> {
-        let first = Key {
-            port: 0,
-            ..key.clone()
-        };
         self.open
-            .from(&first)
-            .take_while(|(other, _)| {
-                other.same_ends(key)
-                    && other.opcode == key.opcode
-                    && other.id == key.id
-                    && other.question == key.question
-            })
-            .filter(|(_, query)| {
-                !query.timed_out && now.since(query.last_attempt) >= NEW_PORT_RETRY
+            .from(&key.first_of_question())
+            .take_while(|(other, _)| other.same_question(key))
+            .filter(|(other, query)| {
+                other.server == key.server
+                    && !query.timed_out
+                    && now.since(query.last_attempt) >= NEW_PORT_RETRY
             })
             .min_by_key(|(_, query)| query.asked)
             .map(|(other, _)| other.clone())
@@ -174,51 +196,62 @@ impl Exchanges {
 
     fn response(
         &mut self,
-        observation: &Observation,
+        seen: &Seen,
         key: &Key,
         message: &Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
-        let now = observation.time;
+        let now = seen.time;
         let query_key = self.asked_as(key);
         let query = query_key.as_ref().and_then(|key| self.open.remove(key));
-        if query.is_none() && self.answered.get(key).is_some() {
-            losses.add(Stage::Table, "dns duplicate answer", 1);
+        if query.is_none() && self.was_answered(key) {
+            // A zone transfer takes several messages (RFC 5936 section 2.2); its first one told how it ended.
+            let reason = match key.protocol {
+                Protocol::Tcp => "dns over tcp: further answer",
+                _ => "dns duplicate answer",
+            };
+            losses.add(Stage::Table, reason, 1);
             return;
         }
-        let keep = now.after(self.timeout);
-        self.answered.insert(key.clone(), (), keep);
-        let question = match query_key {
-            Some(query_key) => {
-                let question = query_key.question.clone();
-                self.answered.insert(query_key, (), keep);
-                question
+        let unexpected = match query {
+            None => self.asked_of_another(key),
+            Some(_) => None,
+        };
+        if unexpected.is_none() {
+            let keep = now.after(self.timeout);
+            self.answered.insert(key.clone(), (), keep);
+            if let Some(query_key) = &query_key {
+                self.answered.insert(query_key.clone(), (), keep);
             }
+        }
+        let question = match query_key {
+            Some(query_key) => query_key.question,
             None => key.question.clone(),
         };
-        let exchange = Exchange {
-            flow: query.as_ref().map_or(observation.flow, |query| query.flow),
-            role: key.role,
-            transport: transport(observation.flow.protocol),
-            id: message.id,
-            outcome: outcome(message, question.as_ref()),
-            question,
-            asked: query.as_ref().map_or(now, |query| query.asked),
-            attempts: query.as_ref().map_or(0, |query| query.attempts),
-            rcode: Some(message.rcode),
-            answers: message.answers.clone(),
-            authorities: message.authorities.clone(),
-            latency: query.as_ref().map(|query| now.since(query.asked)),
-            late: query.as_ref().is_some_and(|query| query.timed_out),
-            icmp: None,
-            fault: message.fault.clone(),
-            details: query
-                .map(|query| query.details)
-                .unwrap_or_default()
-                .answered(message),
+        let latency = query.as_ref().map(|query| now.since(query.asked));
+        let mut exchange = match &query {
+            Some(query) => query.ended(key, question),
+            None => unknown(key, question, seen.flow, now),
         };
-        out.push(told(exchange));
+        exchange.outcome = outcome(message, exchange.question.as_ref());
+        exchange.rcode = Some(message.rcode);
+        exchange.answers = message.answers.clone();
+        exchange.authorities = message.authorities.clone();
+        exchange.latency = latency;
+        exchange.asked_peer = unexpected.map(|asked| asked.server);
+        exchange.fault = message.fault.clone();
+        exchange.details = exchange.details.answered(message);
+        match query {
+            // A late one was told as a timeout, and the client does not wait any more.
+            Some(query)
+                if message.flags.truncated && key.protocol == Protocol::Udp && !query.timed_out =>
+            {
+                self.hold(now, key, exchange, losses, out);
+            }
+            Some(query) => out.push(told(query.with_steps(exchange))),
+            None => out.push(told(exchange)),
+        }
     }
 
     /// The key of the open query that a response of this key answers.
@@ -228,22 +261,124 @@ impl Exchanges {
         }
         // Some servers leave the question out of an error response; and the answer to an earlier attempt goes to the port
         // of that attempt.
-        let first = Key {
-            question: None,
-            port: 0,
-            ..key.clone()
-        };
         self.open
-            .from(&first)
-            .take_while(|(other, _)| {
-                other.same_ends(key) && other.opcode == key.opcode && other.id == key.id
-            })
+            .from(&key.first_of_id())
+            .take_while(|(other, _)| other.same_id(key))
             .filter(|(other, query)| {
-                (key.question.is_none() || other.question == key.question)
+                other.server == key.server
+                    && (key.question.is_none() || other.question == key.question)
                     && (other.port == key.port || query.earlier_ports.contains(&key.port))
             })
             .min_by_key(|(_, query)| query.asked)
             .map(|(other, _)| other.clone())
+    }
+
+    /// The key of the open query that a response would answer if it came from whom the client asked.
+    fn asked_of_another(&self, key: &Key) -> Option<Key> {
+        if key.protocol != Protocol::Udp || key.question.is_none() {
+            return None;
+        }
+        self.open
+            .from(&key.first_of_question())
+            .take_while(|(other, _)| other.same_question(key))
+            .filter(|(other, query)| {
+                other.server != key.server
+                    && (other.port == key.port || query.earlier_ports.contains(&key.port))
+            })
+            .min_by_key(|(_, query)| query.asked)
+            .map(|(other, _)| other.clone())
+    }
+
+    fn was_answered(&self, key: &Key) -> bool {
+        self.answered.get(key).is_some()
+            // Only the first message of a zone transfer needs a question.
+            || key.question.is_none()
+                && self
+                    .answered
+                    .from(&key.first_of_id())
+                    .take_while(|(other, ())| other.same_id(key))
+                    .any(|(other, ())| other.same_sockets(key))
+    }
+
+    fn hold(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        exchange: Exchange,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let until = now.after(self.tcp_wait);
+        let truncated = Truncated::new(exchange);
+        // Asked anew and truncated again: nothing followed the first.
+        tell_alone(self.held.take(key), out);
+        if let Some(evicted) = self.held.hold(key.clone(), truncated, until) {
+            losses.add(Stage::Table, "dns truncated answer not awaited over tcp", 1);
+            out.push(told(evicted.alone()));
+        }
+    }
+
+    /// A client sent a SYN to a DNS port.
+    pub(super) fn connecting(&mut self, now: Timestamp, flow: &Flow, role: Role) {
+        if !self.held.is_empty() {
+            let until = now.after(self.tcp_timeout).after(CONNECTION_GRACE);
+            let key = Key::of_flow(flow, role);
+            self.held.connecting(&key, flow, until);
+        }
+    }
+
+    /// A TCP connection ended before anything was asked on it: it was refused, timed out or broke.
+    pub(super) fn unconnected(
+        &mut self,
+        flow: &Flow,
+        role: Role,
+        end: ConnectionEnd,
+        icmp: Option<IcmpError>,
+        out: &mut Vec<Correlated>,
+    ) {
+        if self.held.is_empty() {
+            return;
+        }
+        let key = Key::of_flow(flow, role);
+        for truncated in self.held.unconnected(&key, flow) {
+            out.push(told(truncated.unconnected(end, icmp)));
+        }
+    }
+
+    /// A TCP connection ended, so that the pod in this role gets, or gives, no more answers on it. With `gap` a part of
+    /// what came before was not seen: nobody knows then which queries it answered.
+    pub(super) fn disconnected(
+        &mut self,
+        flow: &Flow,
+        role: Role,
+        end: ConnectionEnd,
+        gap: bool,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let connection = Key::of_flow(flow, role);
+        let waiting: Vec<Key> = self
+            .open
+            .from(&connection.first_of_client())
+            .take_while(|(key, _)| key.same_client(&connection))
+            .take(MAX_SEARCH)
+            .filter(|(key, query)| key.same_sockets(&connection) && !query.timed_out)
+            .map(|(key, _)| key.clone())
+            .collect();
+        self.unconnected(flow, role, end, None, out);
+        for key in waiting {
+            let Some(query) = self.open.remove(&key) else {
+                continue;
+            };
+            if gap {
+                losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
+                tell_alone(query.follows, out);
+                continue;
+            }
+            let mut exchange = query.ended(&key, key.question.clone());
+            exchange.connection = Some(end);
+            out.push(told(query.with_steps(exchange)));
+        }
     }
 
     /// An ICMP error quotes a packet of `flow`, seen from the pod in that role. Whether it was an open query.
@@ -255,19 +390,14 @@ impl Exchanges {
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        // The first opcode is that of queries: from there on all that is open between the two is looked through.
-        let quoted = Key::new(flow, role, OpCode::Query, 0, None);
-        let first = Key {
-            port: 0,
-            ..quoted.clone()
-        };
+        let quoted = Key::of_flow(flow, role);
         // The quote ends before the identifier, or may do so: of the open queries of that port it is the oldest.
         let hit = self
             .open
-            .from(&first)
-            .take_while(|(other, _)| other.same_ends(&quoted))
-            .take(MAX_QUOTE_SEARCH)
-            .filter(|(other, query)| other.port == quoted.port && !query.timed_out)
+            .from(&quoted.first_of_client())
+            .take_while(|(other, _)| other.same_client(&quoted))
+            .take(MAX_SEARCH)
+            .filter(|(other, query)| other.same_sockets(&quoted) && !query.timed_out)
             .min_by_key(|(_, query)| query.asked)
             .map(|(other, _)| other.clone());
         let Some(key) = hit else { return false };
@@ -276,7 +406,10 @@ impl Exchanges {
         };
         self.answered
             .insert(key.clone(), (), now.after(self.timeout));
-        out.push(told(silent(&key, &query, Outcome::IcmpError, Some(*error))));
+        let mut exchange = query.ended(&key, key.question.clone());
+        exchange.outcome = Outcome::IcmpError;
+        exchange.icmp = Some(*error);
+        out.push(told(exchange));
         true
     }
 
@@ -285,7 +418,9 @@ impl Exchanges {
             if query.timed_out {
                 continue;
             }
-            out.push(told(silent(&key, &query, Outcome::Timeout, None)));
+            let mut exchange = query.ended(&key, key.question.clone());
+            exchange.outcome = Outcome::Timeout;
+            out.push(told(query.with_steps(exchange)));
             let deadline = query.last_attempt.after(self.timeout).after(self.late);
             self.open.insert(
                 key,
@@ -296,16 +431,52 @@ impl Exchanges {
                 deadline,
             );
         }
+        while let Some(truncated) = self.held.pop_due(now) {
+            out.push(told(truncated.alone()));
+        }
         while self.answered.pop_due(now).is_some() {}
     }
 
     /// What is open has not been silent for long enough to say so.
-    pub(super) fn end(&mut self, losses: &mut Losses) {
+    pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
         while let Some((_, query)) = self.open.pop_oldest() {
             if !query.timed_out {
                 losses.add(Stage::Table, "dns undecided at the end", 1);
+                tell_alone(query.follows, out);
             }
         }
+        while let Some(truncated) = self.held.pop() {
+            out.push(told(truncated.alone()));
+        }
+    }
+}
+
+impl Query {
+    /// This query's exchange if no answer came; who builds on it says what did.
+    fn ended(&self, key: &Key, question: Option<Question>) -> Exchange {
+        Exchange {
+            flow: self.flow,
+            asked: self.asked,
+            attempts: self.attempts,
+            late: self.timed_out,
+            details: self.details.clone(),
+            ..unknown(key, question, self.flow, self.asked)
+        }
+    }
+
+    /// With the step over UDP that came before, if there was one.
+    fn with_steps(&self, exchange: Exchange) -> Exchange {
+        match &self.follows {
+            Some(truncated) => truncated.followed_by(exchange),
+            None => exchange,
+        }
+    }
+}
+
+/// Tells a truncated answer that nothing is known to have followed.
+fn tell_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
+    if let Some(truncated) = truncated {
+        out.push(told(truncated.alone()));
     }
 }
 
@@ -318,33 +489,31 @@ fn told(exchange: Exchange) -> Correlated {
     }
 }
 
-/// An exchange without a response.
-fn silent(key: &Key, query: &Query, outcome: Outcome, icmp: Option<IcmpError>) -> Exchange {
+/// An exchange of which neither query nor answer is known.
+fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) -> Exchange {
     Exchange {
-        flow: query.flow,
+        flow,
         role: key.role,
-        transport: transport(key.protocol),
+        transport: match key.protocol {
+            Protocol::Tcp => Transport::Tcp,
+            _ => Transport::Udp,
+        },
         id: key.id,
-        question: key.question.clone(),
-        asked: query.asked,
-        attempts: query.attempts,
-        outcome,
+        question,
+        asked,
+        attempts: 0,
+        outcome: Outcome::Other,
         rcode: None,
         answers: Vec::new(),
         authorities: Vec::new(),
         latency: None,
         late: false,
-        icmp,
+        icmp: None,
+        connection: None,
+        asked_peer: None,
+        steps: Vec::new(),
         fault: None,
-        details: query.details.clone(),
-    }
-}
-
-fn transport(protocol: Protocol) -> Transport {
-    if protocol == Protocol::Tcp {
-        Transport::Tcp
-    } else {
-        Transport::Udp
+        details: Details::default(),
     }
 }
 

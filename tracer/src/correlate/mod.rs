@@ -1,7 +1,7 @@
 //! Observations to exchanges, connections and echo runs.
 //!
-//! Owns the state of every protocol, one file each: [`exchange`] (DNS), [`connection`] (TCP), [`udp`], [`echo`]; [`icmp`]
-//! finds out what an ICMP error is about. Never looks at a clock (time is an argument), never knows whose flow it is.
+//! Owns the state of every protocol, one file each: [`exchange`] (DNS), [`connection`] (TCP), [`udp`], [`echo`]; [`stream`]
+//! finds the DNS messages in TCP connections, [`icmp`] finds out what an ICMP error is about. Never looks at a clock (time is an argument), never knows whose flow it is.
 //! Every table is bounded and expires; what made room or stayed undecided is counted ([`Correlator::losses`]). The
 //! design's table "When an event is emitted" is the specification of what comes out and when.
 
@@ -17,16 +17,20 @@ mod table;
 mod testing;
 mod udp;
 
-use crate::model::correlated::Correlated;
-use crate::model::flow::{FlowSnapshot, Protocol};
-use crate::model::loss::Losses;
-use crate::model::observation::{Observation, What};
+use crate::decode;
+use crate::model::connection::TcpState;
+use crate::model::correlated::{Correlated, Happening};
+use crate::model::exchange::ConnectionEnd;
+use crate::model::flow::{FlowSnapshot, Protocol, Role, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
-use connection::Connections;
+use connection::{Connections, opener};
 use echo::Echoes;
-use exchange::Exchanges;
+use exchange::{Exchanges, Seen};
+use stream::{Extent, StreamEnd, StreamMessage, Streams};
 use udp::UdpFlows;
 
 /// All correlators.
@@ -34,6 +38,7 @@ use udp::UdpFlows;
 pub struct Correlator {
     exchanges: Exchanges,
     connections: Connections,
+    streams: Streams,
     udp: UdpFlows,
     echoes: Echoes,
     losses: Losses,
@@ -45,6 +50,7 @@ impl Correlator {
         Correlator {
             exchanges: Exchanges::new(&thresholds, limits),
             connections: Connections::new(&thresholds, limits),
+            streams: Streams::new(limits.streams.clone()),
             udp: UdpFlows::new(&thresholds, limits),
             echoes: Echoes::new(&thresholds, limits),
             losses: Losses::default(),
@@ -54,11 +60,18 @@ impl Correlator {
     /// Takes one observation in. Time passes to the observation's first: what was due before is told before.
     pub fn observe(&mut self, observation: Observation, out: &mut Vec<Correlated>) {
         self.advance(observation.time, out);
+        let told_before = out.len();
         let losses = &mut self.losses;
         match &observation.what {
-            What::Dns(message) => self.exchanges.observe(&observation, message, losses, out),
-            // On a DNS port the segment carries its payload: reassembled, it is messages for `exchanges`.
-            What::Tcp(segment) => self.connections.observe(&observation, segment, losses, out),
+            What::Dns(message) => {
+                let seen = Seen {
+                    time: observation.time,
+                    flow: observation.flow,
+                    way: observation.way,
+                };
+                self.exchanges.observe(&seen, message, losses, out);
+            }
+            What::Tcp(segment) => self.tcp(&observation, segment, out),
             What::Echo(message) => self.echoes.observe(&observation, message, losses, out),
             What::IcmpError(error) => {
                 icmp::bind(
@@ -76,6 +89,104 @@ impl Correlator {
             }
             // Protocols without connections, neighbour discovery and the like: nothing that the design tells.
             What::Other => {}
+        }
+        self.unconnected(told_before, out);
+    }
+
+    /// A segment is a part of its connection's life, and on a DNS port a part of its stream too.
+    fn tcp(&mut self, observation: &Observation, segment: &TcpSegment, out: &mut Vec<Correlated>) {
+        if segment.dns {
+            let Observation {
+                time, flow, way, ..
+            } = *observation;
+            if segment.syn && !segment.ack {
+                self.exchanges.connecting(time, &flow, opener(way));
+            }
+            let extent = Extent {
+                length: segment.length,
+                cut: segment.cut,
+            };
+            let mut messages = Vec::new();
+            self.streams
+                .segment(time, flow, way, segment, extent, &mut messages);
+            self.messages(messages, out);
+            // What the segment ends comes after what it brings.
+            self.stream_ends(out);
+        }
+        // The later chunks of a segment repeat its flags: it was counted with the first.
+        if segment.payload_offset == 0 {
+            self.connections
+                .observe(observation, segment, &mut self.losses, out);
+        }
+    }
+
+    /// DNS messages out of streams.
+    fn messages(&mut self, messages: Vec<StreamMessage>, out: &mut Vec<Correlated>) {
+        for message in messages {
+            let Some(decoded) = decode::dns_message(&message.bytes) else {
+                self.losses
+                    .add(Stage::Decode, "dns over tcp: not a dns message", 1);
+                continue;
+            };
+            let seen = Seen {
+                time: if decoded.response {
+                    message.completed
+                } else {
+                    message.began
+                },
+                flow: message.flow,
+                way: message.way,
+            };
+            self.exchanges
+                .observe(&seen, &decoded, &mut self.losses, out);
+        }
+    }
+
+    /// Tells the exchanges about streams that ended: who sends on that way answers no more.
+    fn stream_ends(&mut self, out: &mut Vec<Correlated>) {
+        for ended in self.streams.ends() {
+            let StreamEnd {
+                flow,
+                way,
+                reset,
+                gap,
+            } = ended;
+            let roles: &[Role] = match way {
+                Some(Way::ToPod) => &[Role::Client],
+                Some(Way::FromPod) => &[Role::Server],
+                None => &[Role::Client, Role::Server],
+            };
+            let end = if reset {
+                ConnectionEnd::Reset
+            } else {
+                ConnectionEnd::Closed
+            };
+            for role in roles {
+                self.exchanges
+                    .disconnected(&flow, *role, end, gap, &mut self.losses, out);
+            }
+        }
+    }
+
+    /// Tells the exchanges about connections that never came to be, out of what was told since `from`.
+    fn unconnected(&mut self, from: usize, out: &mut Vec<Correlated>) {
+        let failed: Vec<_> = out
+            .iter()
+            .skip(from)
+            .filter_map(|told| {
+                let Happening::Tcp(connection) = &told.what else {
+                    return None;
+                };
+                let end = match connection.state {
+                    TcpState::Refused(_) => ConnectionEnd::Refused,
+                    TcpState::Timeout => ConnectionEnd::Timeout,
+                    _ => return None,
+                };
+                Some((told.flow, told.role, end, connection.icmp))
+            })
+            .collect();
+        for (flow, role, end, icmp) in failed {
+            self.exchanges.unconnected(&flow, role, end, icmp, out);
         }
     }
 
@@ -99,8 +210,15 @@ impl Correlator {
 
     /// Tells what became true by the passing of time alone.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
-        self.exchanges.advance(now, out);
+        let told_before = out.len();
+        // A message that waited for a gap may be the answer that a query waits for.
+        let mut messages = Vec::new();
+        self.streams.advance(now, &mut messages);
+        self.messages(messages, out);
+        self.stream_ends(out);
         self.connections.advance(now, out);
+        self.unconnected(told_before, out);
+        self.exchanges.advance(now, out);
         self.udp.advance(now, out);
         self.echoes.advance(now, out);
     }
@@ -108,15 +226,20 @@ impl Correlator {
     /// The input ended: tells what the design's table says about that moment.
     pub fn end(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         self.advance(now, out);
-        self.exchanges.end(&mut self.losses);
+        let mut messages = Vec::new();
+        self.streams.end(&mut messages);
+        self.messages(messages, out);
+        self.exchanges.end(&mut self.losses, out);
         self.connections.end(out);
         self.udp.end(out);
         self.echoes.end(out);
     }
 
     /// What was lost or left undecided so far.
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn losses(&self) -> Losses {
+        let mut losses = self.losses.clone();
+        losses.merge(self.streams.losses());
+        losses
     }
 }
 

@@ -225,7 +225,7 @@ fn every_echo_request_and_reply_is_told_or_counted() {
 fn mangled_packets_correlate_without_panic() {
     let mut random = Random(0xc0ffee);
     let seeds = seeds();
-    let decoder = Decoder::new(vec![53]);
+    let mut decoder = Decoder::new(vec![53]);
     let mut correlator = Correlator::new(Thresholds::default(), &tight());
     let mut out = Vec::new();
     let mut now = 0;

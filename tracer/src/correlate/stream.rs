@@ -11,7 +11,6 @@
 
 mod direction;
 mod framing;
-mod limits;
 mod pieces;
 mod plausible;
 mod position;
@@ -30,7 +29,7 @@ use crate::model::time::Timestamp;
 use direction::Direction;
 use tally::{Books, GivenUp};
 
-pub use limits::StreamLimits;
+pub use crate::model::settings::StreamLimits;
 pub use tally::StreamCounts;
 
 /// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
@@ -71,6 +70,19 @@ pub struct StreamMessage {
     pub completed: Timestamp,
     /// Where it starts was guessed: the stream was not seen from its start, or a gap went over a message's boundary.
     pub resynchronised: bool,
+}
+
+/// How a connection, or one direction of it, came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// Which connection.
+    pub flow: Flow,
+    /// Which way nothing more will come; `None` for both.
+    pub way: Option<Way>,
+    /// By a reset; else by a FIN, or because a new connection took its ports.
+    pub reset: bool,
+    /// Bytes of this way, or of either, are missing.
+    pub gap: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +140,8 @@ pub struct Streams {
     ended: Table<Flow, ()>,
     memory: usize,
     books: Books,
+    /// Since they were last asked for.
+    ends: Vec<StreamEnd>,
 }
 
 impl Streams {
@@ -140,6 +154,7 @@ impl Streams {
             limits,
             memory: 0,
             books: Books::default(),
+            ends: Vec::new(),
         }
     }
 
@@ -218,6 +233,11 @@ impl Streams {
         }
     }
 
+    /// The ends that were seen since the last call. Ask after every call that takes segments or lets time pass.
+    pub fn ends(&mut self) -> Vec<StreamEnd> {
+        std::mem::take(&mut self.ends)
+    }
+
     /// What was lost so far.
     pub fn losses(&self) -> &Losses {
         &self.books.losses
@@ -254,7 +274,8 @@ impl Streams {
             }
         }
         if let Some(former) = self.open.remove(&flow) {
-            self.finish(flow, former, out);
+            let gap = self.finish(flow, former, out);
+            self.ended_both(flow, false, gap);
         }
         let mut connection = Connection::unseen(time);
         connection.direction(way).open(segment.sequence, time);
@@ -273,9 +294,20 @@ impl Streams {
             .open
             .get_mut(&flow)
             .is_some_and(|connection| connection.direction(way).admits(segment.sequence));
-        if admitted {
-            self.close(time, flow, out);
+        if admitted && let Some(connection) = self.open.remove(&flow) {
+            let gap = self.finish(flow, connection, out);
+            self.ended.insert(flow, (), time.after(LINGER));
+            self.ended_both(flow, true, gap);
         }
+    }
+
+    fn ended_both(&mut self, flow: Flow, reset: bool, gap: bool) {
+        self.ends.push(StreamEnd {
+            flow,
+            way: None,
+            reset,
+            gap,
+        });
     }
 
     fn insert(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
@@ -306,6 +338,16 @@ impl Streams {
                 break;
             }
         }
+        for way in [Way::FromPod, Way::ToPod] {
+            if let Some(gap) = connection.direction(way).newly_finished() {
+                self.ends.push(StreamEnd {
+                    flow,
+                    way: Some(way),
+                    reset: false,
+                    gap,
+                });
+            }
+        }
         let held = connection.held_memory();
         self.memory = self.memory - connection.memory + held;
         connection.memory = held;
@@ -332,13 +374,19 @@ impl Streams {
         }
     }
 
-    /// A connection that is in the table no more: tells what it still holds.
-    fn finish(&mut self, flow: Flow, mut connection: Connection, out: &mut Vec<StreamMessage>) {
+    /// A connection that is in the table no more: tells what it still holds. Whether bytes of it are missing.
+    fn finish(
+        &mut self,
+        flow: Flow,
+        mut connection: Connection,
+        out: &mut Vec<StreamMessage>,
+    ) -> bool {
         self.memory -= connection.memory;
         self.holding.remove(&flow);
         for way in [Way::FromPod, Way::ToPod] {
             let mut tally = self.books.tally(flow, way, out);
             connection.direction(way).finish(&mut tally);
         }
+        connection.from_pod.has_gap() || connection.to_pod.has_gap()
     }
 }

@@ -61,6 +61,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
         evicted
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.slots.get(key).map(|slot| &slot.value)
     }

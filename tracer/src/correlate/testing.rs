@@ -264,8 +264,7 @@ pub(super) fn tcp(
         ack: flags.contains('A'),
         fin: flags.contains('F'),
         rst: flags.contains('R'),
-        payload: Vec::new(),
-        payload_offset: 0,
+        ..TcpSegment::default()
     };
     packet(milliseconds, way, flow, What::Tcp(segment))
 }

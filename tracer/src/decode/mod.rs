@@ -1,10 +1,12 @@
 //! Bytes to observation.
 //!
 //! Owns what is known about wire formats: [`packet`] reads the network and transport headers, [`icmp`] ICMP messages and
-//! the packets that they quote, [`dns`] DNS messages. Never looks at a clock, keeps nothing between two records and never
-//! panics: bad input is data, so the result is what was understood plus the fault, or a [`Fault`] where nothing was.
+//! the packets that they quote, [`dns`] DNS messages, [`chunks`] which segment a record without headers continues. Never
+//! looks at a clock, keeps nothing else between two records and never panics: bad input is data, so the result is what was
+//! understood plus the fault, or a [`Fault`] where nothing was.
 //! Input is the record, from the ring buffer or a capture file.
 
+mod chunks;
 mod dns;
 mod icmp;
 mod packet;
@@ -13,8 +15,11 @@ pub(crate) mod robustness;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::model::dns::Message;
 use crate::model::observation::Observation;
 use crate::model::record::Record;
+
+use chunks::Chunks;
 
 /// Why a record could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -37,7 +42,7 @@ pub enum Fault {
     /// An ICMP error that does not quote a packet one can recognise.
     #[error("an ICMP error without the packet it is about")]
     IcmpQuote,
-    /// A later chunk of a long TCP segment: the headers are in the first. Joining them is TCP reassembly's task.
+    /// A later chunk of a long TCP segment whose first chunk, which has the headers, did not come.
     #[error("a chunk without its headers")]
     LaterChunk,
 }
@@ -61,16 +66,30 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     dns_ports: Vec<u16>,
+    chunks: Chunks,
 }
 
 impl Decoder {
     /// DNS is what has one of these ports on either side.
     pub fn new(dns_ports: Vec<u16>) -> Decoder {
-        Decoder { dns_ports }
+        Decoder {
+            dns_ports,
+            chunks: Chunks::default(),
+        }
     }
 
-    /// Decodes one record.
-    pub fn decode(&self, record: &Record) -> Result<Observation, Fault> {
-        packet::observe(record, &self.dns_ports)
+    /// Decodes one record. Of a segment in several chunks the first must come first.
+    pub fn decode(&mut self, record: &Record) -> Result<Observation, Fault> {
+        if record.chunk_offset != 0 {
+            return self.chunks.go_on(record).ok_or(Fault::LaterChunk);
+        }
+        let (observation, headers) = packet::observe(record, &self.dns_ports)?;
+        self.chunks.begin(record, &observation, headers);
+        Ok(observation)
     }
+}
+
+/// Decodes a DNS message that was found in a TCP stream; `None` if it is none.
+pub fn dns_message(bytes: &[u8]) -> Option<Message> {
+    dns::message(bytes, false)
 }

@@ -9,10 +9,13 @@ use etherparse::err::ip::LaxHeaderSliceError;
 use etherparse::err::tcp::HeaderSliceError;
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, UdpSlice, ether_type};
 
-use super::{Fault, dns, icmp};
+use super::{Fault, chunks, dns, icmp};
 use crate::model::flow::{Flow, Protocol, Way, host};
 use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::record::Record;
+
+/// RFC 8200 section 3.
+const IPV6_HEADER: u32 = 40;
 
 /// An IP packet's addresses, protocol and what follows the headers, as far as it was captured.
 pub(super) struct Packet<'a> {
@@ -20,6 +23,10 @@ pub(super) struct Packet<'a> {
     pub(super) dst: IpAddr,
     pub(super) protocol: Protocol,
     pub(super) payload: &'a [u8],
+    /// Bytes of network headers before `payload`.
+    pub(super) headers: usize,
+    /// The packet's length with its network headers, if the header says it: it does not where it is 0.
+    pub(super) announced: Option<u32>,
     /// In units of 8 bytes; 0 for the first fragment and for what is not fragmented.
     pub(super) fragment_offset: u16,
 }
@@ -28,16 +35,15 @@ pub(super) struct Packet<'a> {
 struct Transport {
     src_port: u16,
     dst_port: u16,
+    /// Of TCP: bytes from the network header to the payload.
+    headers: u32,
     what: What,
 }
 
-/// Decodes a record.
-pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation, Fault> {
+/// Decodes a record that begins at the network header. Also says how many bytes come before what the transport carries.
+pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation, u32), Fault> {
     if record.ethertype != ether_type::IPV4.0 && record.ethertype != ether_type::IPV6.0 {
         return Err(Fault::NotIp);
-    }
-    if record.chunk_offset != 0 {
-        return Err(Fault::LaterChunk);
     }
     let packet = read(&record.bytes)?;
     if packet.fragment_offset != 0 {
@@ -45,7 +51,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation,
     }
     let transport = match packet.protocol {
         Protocol::Udp => udp(packet.payload, dns_ports)?,
-        Protocol::Tcp => tcp(packet.payload, dns_ports)?,
+        Protocol::Tcp => tcp(record, &packet, dns_ports)?,
         Protocol::Icmp | Protocol::Icmpv6 => {
             let what = icmp::read(packet.protocol, packet.src, packet.payload)?;
             let (src_port, dst_port) = match (&what, record.way) {
@@ -57,12 +63,14 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation,
             Transport {
                 src_port,
                 dst_port,
+                headers: 0,
                 what,
             }
         }
         Protocol::Other(_) => Transport {
             src_port: 0,
             dst_port: 0,
+            headers: 0,
             what: What::Other,
         },
     };
@@ -72,7 +80,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation,
         Way::FromPod => (src, dst),
         Way::ToPod => (dst, src),
     };
-    Ok(Observation {
+    let observation = Observation {
         time: record.time,
         flow: Flow {
             ifindex: record.ifindex,
@@ -84,7 +92,8 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<Observation,
         wire_len: record.wire_len,
         totals: record.totals,
         what: transport.what,
-    })
+    };
+    Ok((observation, transport.headers))
 }
 
 /// Reads IP headers. The bytes may end early: a quoted packet and a short capture do.
@@ -112,15 +121,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
             })
             .unwrap_or(0),
     };
-    let payload = match &ip {
-        LaxIpSlice::Ipv4(ip) => ip.payload(),
-        LaxIpSlice::Ipv6(ip) => ip.payload(),
+    let (payload, announced) = match &ip {
+        LaxIpSlice::Ipv4(ip) => (ip.payload(), u32::from(ip.header().total_len())),
+        LaxIpSlice::Ipv6(ip) => match ip.header().payload_length() {
+            0 => (ip.payload(), 0),
+            length => (ip.payload(), IPV6_HEADER + u32::from(length)),
+        },
     };
     Ok(Packet {
         src: ip.source_addr(),
         dst: ip.destination_addr(),
         protocol: Protocol::from_number(payload.ip_number.0),
         payload: payload.payload,
+        // The payload is a part of `bytes`; an empty one may stand anywhere.
+        headers: (payload.payload.as_ptr().addr())
+            .wrapping_sub(bytes.as_ptr().addr())
+            .min(bytes.len()),
+        announced: Some(announced).filter(|&announced| announced != 0),
         fragment_offset,
     })
 }
@@ -137,17 +154,28 @@ fn udp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
     Ok(Transport {
         src_port,
         dst_port,
+        headers: 0,
         what,
     })
 }
 
-fn tcp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
-    let tcp = TcpSlice::from_slice(payload).map_err(|error| match error {
+fn tcp(record: &Record, packet: &Packet<'_>, dns_ports: &[u16]) -> Result<Transport, Fault> {
+    let tcp = TcpSlice::from_slice(packet.payload).map_err(|error| match error {
         HeaderSliceError::Len(_) => Fault::CutShort,
         HeaderSliceError::Content(_) => Fault::TcpHeader,
     })?;
     let (src_port, dst_port) = (tcp.source_port(), tcp.destination_port());
     let dns = dns_ports.contains(&src_port) || dns_ports.contains(&dst_port);
+    let headers = packet.headers + tcp.slice().len() - tcp.payload().len();
+    let headers = u32::try_from(headers).unwrap_or(u32::MAX);
+    // The header says where the packet ends (Ethernet pads short frames), except where the segment is too long for its
+    // field or the kernel left it empty for the network card to fill in.
+    let end = packet
+        .announced
+        .filter(|&announced| announced <= record.wire_len)
+        .unwrap_or(record.wire_len);
+    let length = end.saturating_sub(headers);
+    let captured = u32::try_from(tcp.payload().len()).unwrap_or(u32::MAX);
     let what = What::Tcp(TcpSegment {
         sequence: tcp.sequence_number(),
         acknowledgment: tcp.acknowledgment_number(),
@@ -155,16 +183,20 @@ fn tcp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
         ack: tcp.ack(),
         fin: tcp.fin(),
         rst: tcp.rst(),
+        dns,
         payload: if dns {
             tcp.payload().to_vec()
         } else {
             Vec::new()
         },
         payload_offset: 0,
+        length,
+        cut: dns && captured < length && !chunks::goes_on(record),
     });
     Ok(Transport {
         src_port,
         dst_port,
+        headers,
         what,
     })
 }

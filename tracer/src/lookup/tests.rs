@@ -110,6 +110,9 @@ impl Pod {
             latency: Some(Duration::from_millis(1)),
             late: false,
             icmp: None,
+            connection: None,
+            asked_peer: None,
+            steps: Vec::new(),
             fault: None,
             details: Details::default(),
         };

@@ -1,5 +1,6 @@
 //! A DNS exchange: a query with its attempts, and its answer or its silence.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::dns::{DnsFault, Flags, Message, OpCode, Question, ResourceRecord, ResponseCode};
@@ -38,8 +39,54 @@ pub enum Outcome {
     Timeout,
     /// An ICMP error came instead of an answer.
     IcmpError,
-    /// Another response code.
+    /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]).
     Other,
+}
+
+/// How the TCP connection of an exchange ended before the answer came, or before the query could be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionEnd {
+    /// It was never established: refused by a reset or an ICMP error.
+    Refused,
+    /// It was never established: nobody answered.
+    Timeout,
+    /// A reset, from either side.
+    Reset,
+    /// Closed in order by the server, or another connection took its ports.
+    Closed,
+}
+
+impl ConnectionEnd {
+    /// The word of the JSON form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionEnd::Refused => "refused",
+            ConnectionEnd::Timeout => "timeout",
+            ConnectionEnd::Reset => "reset",
+            ConnectionEnd::Closed => "closed",
+        }
+    }
+}
+
+/// A part of an exchange that went over UDP first and then over TCP (RFC 7766 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it ran over.
+    pub transport: Transport,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// This step's first query to its answer; without the handshake of TCP.
+    pub latency: Option<Duration>,
+}
+
+impl Transport {
+    /// The word of the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
 }
 
 impl Outcome {
@@ -75,15 +122,16 @@ pub struct Exchange {
     pub flow: Flow,
     /// Whether the pod asked or was asked.
     pub role: Role,
-    /// What it ran over.
+    /// What it ran over; with several steps, the last one.
     pub transport: Transport,
-    /// The message's identifier.
+    /// The identifier of the first attempt.
     pub id: u16,
     /// What was asked; `None` where the question could not be read.
     pub question: Option<Question>,
     /// The first attempt.
     pub asked: Timestamp,
-    /// How often it was asked; 0 for an answer whose query was not seen.
+    /// How often it was asked; 0 for an answer whose query was not seen. That a truncated answer is asked for again over
+    /// TCP is a step and no further attempt.
     pub attempts: u32,
     /// How it ended.
     pub outcome: Outcome,
@@ -99,6 +147,13 @@ pub struct Exchange {
     pub late: bool,
     /// The ICMP error that came instead of an answer.
     pub icmp: Option<IcmpError>,
+    /// Over TCP: the connection ended like this, so no answer came.
+    pub connection: Option<ConnectionEnd>,
+    /// Of an answer that came from another address than the pod had asked: whom it had asked. No resolver takes such an
+    /// answer (RFC 5452 section 9.1): the query goes on to wait and has an event of its own.
+    pub asked_peer: Option<SocketAddr>,
+    /// The truncated answer over UDP and what became of asking again over TCP; empty where there was one step only.
+    pub steps: Vec<Step>,
     /// What was wrong with the response.
     pub fault: Option<DnsFault>,
     /// What else the messages said.

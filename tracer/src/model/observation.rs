@@ -53,10 +53,18 @@ pub struct TcpSegment {
     pub fin: bool,
     /// RST flag.
     pub rst: bool,
+    /// One of its ports is a DNS port, so its payload is kept.
+    pub dns: bool,
     /// On a DNS port: the payload from `payload_offset` on.
     pub payload: Vec<u8>,
-    /// Where `payload` starts within the segment's payload (later chunks of a GSO segment).
+    /// Where `payload` starts within the segment's payload. Not 0 for the later chunks of a GSO segment, which repeat its
+    /// numbers and flags: the segment is counted once, with its first chunk.
     pub payload_offset: u32,
+    /// The whole segment's payload on the wire, of which `payload` may be a part.
+    pub length: u32,
+    /// What follows `payload` in the segment is in no record: the capture cut it off. Not so for a chunk that others
+    /// follow.
+    pub cut: bool,
 }
 
 /// An ICMP or ICMPv6 echo request or reply.

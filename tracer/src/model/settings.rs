@@ -10,6 +10,9 @@ pub struct Thresholds {
     pub dns_timeout: Duration,
     /// An answer this long after its timeout still finds its query and is told as late.
     pub dns_late: Duration,
+    /// A truncated answer is told after so long, unless the client asks again over TCP or is connecting. It does so at
+    /// once; the wait is for a busy node.
+    pub dns_tcp_wait: Duration,
     /// A lookup without a new candidate for so long is over.
     pub lookup_idle: Duration,
     /// After a candidate was found, so long for a query of another type to follow (bind's nslookup asks AAAA after A).
@@ -35,6 +38,7 @@ impl Default for Thresholds {
         Thresholds {
             dns_timeout: Duration::from_secs(6),
             dns_late: Duration::from_secs(30),
+            dns_tcp_wait: Duration::from_secs(1),
             lookup_idle: Duration::from_secs(6),
             lookup_grace: Duration::from_millis(20),
             tcp_timeout: Duration::from_secs(7),
@@ -67,6 +71,8 @@ pub struct Limits {
     pub lookup_steps: usize,
     /// Events that wait for their pod's name.
     pub waiting_events: usize,
+    /// Reassembly of DNS over TCP.
+    pub streams: StreamLimits,
 }
 
 impl Default for Limits {
@@ -80,6 +86,39 @@ impl Default for Limits {
             lookups: 16_384,
             lookup_steps: 64,
             waiting_events: 4_096,
+            streams: StreamLimits::default(),
+        }
+    }
+}
+
+/// How long the reassembly of DNS over TCP waits and how much it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Connections; the one unused for longest makes room.
+    pub connections: usize,
+    /// Bytes that one connection may hold in both directions, with what it costs to hold them. A message has at most
+    /// 65,535 and its prefix; a longer one than this leaves room for is given up.
+    pub connection_bytes: usize,
+    /// Bytes that all connections may hold; at the limit the one unused for longest that holds any makes room.
+    pub total_bytes: usize,
+    /// Pieces out of order that one direction may hold.
+    pub out_of_order: usize,
+    /// A hole is given up when nothing filled it for so long. Retransmission timeouts start at 200 ms and double; this
+    /// lets three of them pass and stays below the time after which a query counts as unanswered.
+    pub gap_wait: Duration,
+    /// A connection without a segment for so long is forgotten.
+    pub idle: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> StreamLimits {
+        StreamLimits {
+            connections: 4_096,
+            connection_bytes: 128 << 10,
+            total_bytes: 32 << 20,
+            out_of_order: 256,
+            gap_wait: Duration::from_secs(2),
+            idle: Duration::from_secs(300),
         }
     }
 }

@@ -205,6 +205,9 @@ pub(super) fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Excha
         latency: rcode.map(|_| us(612)),
         late: false,
         icmp: None,
+        connection: None,
+        asked_peer: None,
+        steps: Vec::new(),
         fault: None,
         details: Details::default(),
     }

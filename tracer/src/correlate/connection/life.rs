@@ -144,7 +144,7 @@ impl Connection {
 }
 
 /// The pod's role if this packet opens a connection.
-pub(super) fn opener(way: Way) -> Role {
+pub(in crate::correlate) fn opener(way: Way) -> Role {
     match way {
         Way::FromPod => Role::Client,
         Way::ToPod => Role::Server,

@@ -1,9 +1,12 @@
 //! What a query is known by.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::model::dns::{OpCode, Question};
 use crate::model::flow::{Flow, Ifindex, Protocol, Role};
+
+/// Less than any other.
+const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Who asked whom what. The order of the fields is the order of the table: what has the first fields in common is together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,11 +15,11 @@ pub(super) struct Key {
     pub(super) role: Role,
     pub(super) protocol: Protocol,
     pub(super) client: IpAddr,
-    pub(super) server: SocketAddr,
     /// A NOTIFY or UPDATE is never taken for the query that has its identifier.
     pub(super) opcode: u8,
     pub(super) id: u16,
     pub(super) question: Option<Question>,
+    pub(super) server: SocketAddr,
     pub(super) port: u16,
 }
 
@@ -37,28 +40,63 @@ impl Key {
             role,
             protocol: flow.protocol,
             client: client.ip(),
-            server,
             opcode: opcode.into(),
             id,
             question,
+            server,
             port: client.port(),
         }
     }
 
-    /// Between the same two, in the same role.
-    pub(super) fn same_ends(&self, other: &Key) -> bool {
-        (
-            self.ifindex,
-            self.role,
-            self.protocol,
-            self.client,
-            self.server,
-        ) == (
-            other.ifindex,
-            other.role,
-            other.protocol,
-            other.client,
-            other.server,
-        )
+    /// Of a packet whose message is not known.
+    pub(super) fn of_flow(flow: &Flow, role: Role) -> Key {
+        Key::new(flow, role, OpCode::Query, 0, None)
+    }
+
+    /// The least key of the same client.
+    pub(super) fn first_of_client(&self) -> Key {
+        Key {
+            opcode: 0,
+            id: 0,
+            ..self.first_of_id()
+        }
+    }
+
+    /// The least key of the same client and identifier.
+    pub(super) fn first_of_id(&self) -> Key {
+        Key {
+            question: None,
+            ..self.first_of_question()
+        }
+    }
+
+    /// The least key of the same client, identifier and question.
+    pub(super) fn first_of_question(&self) -> Key {
+        Key {
+            server: NO_SERVER,
+            port: 0,
+            ..self.clone()
+        }
+    }
+
+    /// Of the same client in the same role.
+    pub(super) fn same_client(&self, other: &Key) -> bool {
+        (self.ifindex, self.role, self.protocol, self.client)
+            == (other.ifindex, other.role, other.protocol, other.client)
+    }
+
+    /// Of the same client, with the same identifier.
+    pub(super) fn same_id(&self, other: &Key) -> bool {
+        self.same_client(other) && (self.opcode, self.id) == (other.opcode, other.id)
+    }
+
+    /// Of the same client, with the same identifier and question.
+    pub(super) fn same_question(&self, other: &Key) -> bool {
+        self.same_id(other) && self.question == other.question
+    }
+
+    /// Between the same two sockets; over TCP, on the same connection.
+    pub(super) fn same_sockets(&self, other: &Key) -> bool {
+        self.server == other.server && self.port == other.port
     }
 }

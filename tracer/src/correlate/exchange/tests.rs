@@ -55,6 +55,9 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
         latency: Some(milliseconds(3)),
         late: false,
         icmp: None,
+        connection: None,
+        asked_peer: None,
+        steps: Vec::new(),
         fault: None,
         details: Details {
             flags: Some(Flags {
@@ -289,7 +292,18 @@ fn answer_from_another_server_is_not_the_answer() {
     bench
         .see(asks(0, 4_000, 7, A))
         .see(dns(1, ToPod, other, response(7, NAME, A, NoError, &[A])));
-    assert_eq!(bench.exchange().attempts, 0);
+    let unexpected = bench.exchange();
+    assert_eq!(
+        (unexpected.attempts, unexpected.latency, unexpected.outcome),
+        (0, None, Outcome::Answered)
+    );
+    assert_eq!(
+        (unexpected.flow.peer, unexpected.asked_peer),
+        (other.peer, Some(socket(4_000).peer))
+    );
+    // It may be repeated, and is not taken for the answer then either.
+    bench.see(dns(2, ToPod, other, response(7, NAME, A, NoError, &[A])));
+    assert_eq!(bench.exchange().asked_peer, Some(socket(4_000).peer));
     bench.at(6_000);
     assert_eq!(bench.exchange().outcome, Outcome::Timeout);
 }
@@ -402,6 +416,8 @@ fn outcome_of(message: Message) -> Outcome {
         query(message.id, question.name.as_str(), question.qtype),
     ));
     bench.see(dns(1, ToPod, socket(4_000), message));
+    // A truncated answer waits for TCP.
+    bench.at(1_001);
     bench.exchange().outcome
 }
 

@@ -39,6 +39,10 @@ pub(super) struct Direction {
     next: Option<Position>,
     end: Option<End>,
     finished: bool,
+    /// That it finished was told.
+    end_told: bool,
+    /// Bytes are missing.
+    gap: bool,
     /// What arrived beyond `next`; no piece begins there.
     pieces: Pieces,
     /// When `next` was last moved by a packet.
@@ -53,6 +57,9 @@ impl Direction {
             next: None,
             end: None,
             finished: false,
+            end_told: false,
+            // What came before the first packet that is seen.
+            gap: true,
             pieces: Pieces::default(),
             progressed: Timestamp::default(),
             framer: Framer::lost(),
@@ -74,12 +81,27 @@ impl Direction {
         self.finished
     }
 
+    /// Whether bytes are missing: lost, cut off or given up for want of room, or it was not seen from its start.
+    pub(super) fn has_gap(&self) -> bool {
+        self.gap
+    }
+
+    /// If it has come to its end since this was last asked: whether bytes are missing.
+    pub(super) fn newly_finished(&mut self) -> Option<bool> {
+        if !self.finished || self.end_told {
+            return None;
+        }
+        self.end_told = true;
+        Some(self.gap)
+    }
+
     /// A SYN was seen: what follows it is the stream from its start.
     pub(super) fn open(&mut self, sequence: u32, time: Timestamp) {
         *self = Direction {
             initial: Some(sequence),
             next: Some(ORIGIN + u64::from(sequence) + 1),
             progressed: time,
+            gap: false,
             framer: Framer::at_start(),
             ..Direction::unseen()
         };
@@ -203,6 +225,7 @@ impl Direction {
     pub(super) fn give_up_message(&mut self, tally: &mut Tally<'_>) -> bool {
         let freed = self.framer.give_up_message(tally);
         if freed {
+            self.gap = true;
             tally.full("dns over tcp: connection full");
         }
         freed
@@ -327,6 +350,7 @@ impl Direction {
 
     fn skip(&mut self, missing: u64, why: GivenUp, tally: &mut Tally<'_>) {
         tally.gap(missing, why);
+        self.gap = true;
         self.framer.gap(missing, tally);
         self.next = self.next.map(|next| next + missing);
     }

@@ -12,7 +12,7 @@ use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
 use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
 use crate::model::echo::Echo;
 use crate::model::event::Body;
-use crate::model::exchange::{Exchange, Transport};
+use crate::model::exchange::{self, Exchange};
 use crate::model::finding::Finding;
 use crate::model::flow::{Protocol, Traffic};
 use crate::model::lookup::{Lookup, Place, Step};
@@ -78,9 +78,22 @@ pub(super) struct DnsFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<IcmpDetail>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_peer: Option<AddressFields>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<TransportStepFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     #[serde(flatten)]
     details: DetailFields<'a>,
+}
+
+#[derive(Serialize)]
+struct TransportStepFields {
+    transport: &'static str,
+    outcome: &'static str,
+    latency_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -102,10 +115,7 @@ impl<'a> DnsFields<'a> {
     fn new(exchange: &'a Exchange, place: Option<&'a Place>) -> DnsFields<'a> {
         let question = exchange.question.as_ref();
         DnsFields {
-            transport: match exchange.transport {
-                Transport::Udp => "udp",
-                Transport::Tcp => "tcp",
-            },
+            transport: exchange.transport.as_str(),
             id: exchange.id,
             name: question.map(|question| question.name.as_str()),
             qtype: question.map(|question| type_mnemonic(question.qtype)),
@@ -122,9 +132,23 @@ impl<'a> DnsFields<'a> {
             }),
             authorities: exchange.authorities.iter().map(record).collect(),
             icmp: exchange.icmp.as_ref().map(IcmpDetail::new),
+            connection: exchange.connection.map(|end| end.as_str()),
+            asked_peer: exchange.asked_peer.map(|asked| AddressFields {
+                ip: asked.ip(),
+                port: Some(asked.port()),
+            }),
+            steps: exchange.steps.iter().map(transport_step).collect(),
             fault: exchange.fault.as_ref().map(ToString::to_string),
             details: DetailFields::new(exchange),
         }
+    }
+}
+
+fn transport_step(step: &exchange::Step) -> TransportStepFields {
+    TransportStepFields {
+        transport: step.transport.as_str(),
+        outcome: step.outcome.as_str(),
+        latency_ns: step.latency.map(nanoseconds),
     }
 }
 

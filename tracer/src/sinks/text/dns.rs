@@ -9,7 +9,7 @@ use crate::model::dns::{
 };
 use crate::model::edns::{Edns, ExtendedError};
 use crate::model::event::Ends;
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::exchange::{self, ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::flow::Role;
 use crate::model::lookup::{Lookup, Step};
 
@@ -34,6 +34,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         detail.push(duration(latency));
     }
     match exchange.attempts {
+        0 if exchange.asked_peer.is_some() => {}
         0 => detail.push("query not seen".to_owned()),
         1 => {}
         attempts => detail.push(count(u64::from(attempts), "attempt")),
@@ -41,8 +42,22 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if exchange.late {
         detail.push("late".to_owned());
     }
-    if exchange.transport == Transport::Tcp {
-        detail.push("over TCP".to_owned());
+    match exchange.steps.as_slice() {
+        [first, .., last] => detail.push(format!(
+            "{} over UDP, then {} over TCP",
+            word(first.outcome),
+            step_word(last, exchange),
+        )),
+        _ if exchange.transport == Transport::Tcp => detail.push("over TCP".to_owned()),
+        _ => {}
+    }
+    if exchange.steps.is_empty()
+        && let Some(end) = exchange.connection
+    {
+        detail.push(format!("connection {}", ended(end)));
+    }
+    if let Some(asked) = exchange.asked_peer {
+        detail.push(format!("unexpected: {asked} was asked"));
     }
     if let Some(error) = &exchange.icmp {
         detail.push(icmp::sentence(error));
@@ -93,6 +108,7 @@ fn ending(exchange: &Exchange) -> (Verdict, String) {
         Some(rcode) if exchange.outcome == Outcome::Other => {
             (Verdict::Bad, rcode_mnemonic(rcode).into_owned())
         }
+        None if exchange.outcome == Outcome::Other => (Verdict::Bad, "no answer".to_owned()),
         _ => (verdict(exchange.outcome), word(exchange.outcome).to_owned()),
     }
 }
@@ -312,6 +328,23 @@ fn branch(last: bool) -> &'static str {
     if last { "└ " } else { "├ " }
 }
 
+/// How a step over TCP ended, in words.
+fn step_word(step: &exchange::Step, exchange: &Exchange) -> String {
+    match exchange.connection {
+        Some(end) => format!("connection {}", ended(end)),
+        None => word(step.outcome).to_owned(),
+    }
+}
+
+fn ended(end: ConnectionEnd) -> &'static str {
+    match end {
+        ConnectionEnd::Refused => "refused",
+        ConnectionEnd::Timeout => "timed out",
+        ConnectionEnd::Reset => "reset",
+        ConnectionEnd::Closed => "closed",
+    }
+}
+
 fn verdict(outcome: Outcome) -> Verdict {
     match outcome {
         Outcome::Answered => Verdict::Good,
@@ -332,6 +365,6 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Truncated => "truncated",
         Outcome::Timeout => "timeout",
         Outcome::IcmpError => "ICMP error",
-        Outcome::Other => "other rcode",
+        Outcome::Other => "other",
     }
 }
