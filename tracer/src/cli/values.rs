@@ -147,7 +147,6 @@ pub(super) fn qtype(written: &str) -> Result<RecordType, String> {
     }
     (0..=u16::MAX)
         .map(RecordType::from)
-        .filter(|known| !matches!(known, RecordType::Unknown(_)))
         .find(|known| type_mnemonic(*known) == upper)
         .ok_or_else(|| {
             "a type is a mnemonic (A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, HTTPS, ANY, ...), a number or TYPE<number>"

@@ -229,17 +229,65 @@ pub fn opcode_mnemonic(opcode: OpCode) -> Cow<'static, str> {
     })
 }
 
+/// Types that hickory-proto has no name for (IANA "Resource Record (RR) TYPEs"), those aside that never got into use.
+const OTHER_TYPES: [(u16, &str); 34] = [
+    (14, "MINFO"),
+    (17, "RP"),
+    (18, "AFSDB"),
+    (19, "X25"),
+    (20, "ISDN"),
+    (21, "RT"),
+    (22, "NSAP"),
+    (26, "PX"),
+    (27, "GPOS"),
+    (29, "LOC"),
+    (30, "NXT"),
+    (36, "KX"),
+    (38, "A6"),
+    (42, "APL"),
+    (45, "IPSECKEY"),
+    (49, "DHCID"),
+    (55, "HIP"),
+    (56, "NINFO"),
+    (57, "RKEY"),
+    (58, "TALINK"),
+    (63, "ZONEMD"),
+    (99, "SPF"),
+    (104, "NID"),
+    (105, "L32"),
+    (106, "L64"),
+    (107, "LP"),
+    (108, "EUI48"),
+    (109, "EUI64"),
+    (249, "TKEY"),
+    (256, "URI"),
+    (258, "AVC"),
+    (260, "AMTRELAY"),
+    (32_768, "TA"),
+    (32_769, "DLV"),
+];
+
 /// The type as dig prints it; `TYPE<n>` (RFC 3597 section 5) for one without a mnemonic.
 pub fn type_mnemonic(rtype: RecordType) -> Cow<'static, str> {
     match rtype {
-        RecordType::Unknown(number) => Cow::Owned(format!("TYPE{number}")),
+        RecordType::Unknown(number) => {
+            match OTHER_TYPES.iter().find(|(other, _)| *other == number) {
+                Some((_, mnemonic)) => Cow::Borrowed(mnemonic),
+                None => Cow::Owned(format!("TYPE{number}")),
+            }
+        }
+        // hickory's ZERO is no mnemonic of anybody else's.
+        RecordType::ZERO => Cow::Borrowed("TYPE0"),
         known => Cow::Borrowed(known.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RecordType, ResponseCode, rcode_from_mnemonic, rcode_mnemonic, type_mnemonic};
+    use super::{
+        OpCode, RecordType, ResponseCode, opcode_mnemonic, rcode_from_mnemonic, rcode_mnemonic,
+        type_mnemonic,
+    };
 
     #[test]
     fn codes_and_types_without_a_mnemonic_keep_their_number() {
@@ -255,5 +303,10 @@ mod tests {
         assert_eq!(rcode_from_mnemonic("no such code"), None);
         assert_eq!(type_mnemonic(RecordType::AAAA), "AAAA");
         assert_eq!(type_mnemonic(RecordType::from(65_280_u16)), "TYPE65280");
+        assert_eq!(type_mnemonic(RecordType::from(29)), "LOC");
+        assert_eq!(type_mnemonic(RecordType::from(0)), "TYPE0");
+        assert_eq!(opcode_mnemonic(OpCode::from_u8(4)), "NOTIFY");
+        assert_eq!(opcode_mnemonic(OpCode::from_u8(6)), "DSO");
+        assert_eq!(opcode_mnemonic(OpCode::from_u8(15)), "OPCODE15");
     }
 }

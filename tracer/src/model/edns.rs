@@ -61,7 +61,7 @@ impl ExtendedError {
 
 /// IANA "Extended DNS Error Codes", by number.
 const EXTENDED_ERRORS: [&str; 31] = [
-    "Other Error",
+    "Other",
     "Unsupported DNSKEY Algorithm",
     "Unsupported DS Digest Type",
     "Stale Answer",
@@ -80,7 +80,7 @@ const EXTENDED_ERRORS: [&str; 31] = [
     "Censored",
     "Filtered",
     "Prohibited",
-    "Stale NXDomain Answer",
+    "Stale NXDOMAIN Answer",
     "Not Authoritative",
     "Not Supported",
     "No Reachable Authority",

@@ -8,8 +8,8 @@ use hickory_proto::serialize::binary::BinDecoder;
 use super::error::ReadError;
 use super::name::quoted;
 
-/// IANA "Service Parameter Keys".
-const KEYS: [&str; 8] = [
+/// IANA "Service Parameter Keys" of RFC 9460. Later ones are text, as an unknown one is.
+const KEYS: [&str; 7] = [
     "mandatory",
     "alpn",
     "no-default-alpn",
@@ -17,7 +17,6 @@ const KEYS: [&str; 8] = [
     "ipv4hint",
     "ech",
     "ipv6hint",
-    "dohpath",
 ];
 
 /// All parameters, `key=value` each.
