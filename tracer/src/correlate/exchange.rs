@@ -56,6 +56,8 @@ struct Query {
     timed_out: bool,
     /// Over TCP: the truncated answer that it follows up.
     follows: Option<Truncated>,
+    /// Over TCP: its answer may have been in what was not seen, so its silence says nothing.
+    doubtful: bool,
     /// Of the last attempt: some clients try again without EDNS.
     details: Details,
 }
@@ -150,6 +152,7 @@ impl Exchanges {
                     .followed_up(&key, &seen.flow, now.after(self.tcp_wait)),
                 _ => None,
             },
+            doubtful: false,
             details: Details::default(),
         });
         query.details = Details::asked(message);
@@ -345,8 +348,18 @@ impl Exchanges {
         }
     }
 
+    /// A part of what the pod in this role gets, or gives, on a TCP connection was not seen: the answers to what is open
+    /// may have been in it.
+    pub(super) fn doubt(&mut self, flow: &Flow, role: Role) {
+        for key in self.open_on(flow, role) {
+            if let Some(query) = self.open.get_mut(&key) {
+                query.doubtful = true;
+            }
+        }
+    }
+
     /// A TCP connection ended, so that the pod in this role gets, or gives, no more answers on it. With `gap` a part of
-    /// what came before was not seen: nobody knows then which queries it answered.
+    /// what came before was not seen.
     pub(super) fn disconnected(
         &mut self,
         flow: &Flow,
@@ -356,29 +369,30 @@ impl Exchanges {
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
-        let connection = Key::of_flow(flow, role);
-        let waiting: Vec<Key> = self
-            .open
-            .from(&connection.first_of_client())
-            .take_while(|(key, _)| key.same_client(&connection))
-            .take(MAX_SEARCH)
-            .filter(|(key, query)| key.same_sockets(&connection) && !query.timed_out)
-            .map(|(key, _)| key.clone())
-            .collect();
-        self.unconnected(flow, role, end, None, out);
-        for key in waiting {
+        for key in self.open_on(flow, role) {
             let Some(query) = self.open.remove(&key) else {
                 continue;
             };
-            if gap {
-                losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
-                tell_alone(query.follows, out);
+            if gap || query.doubtful {
+                undecided(query, losses, out);
                 continue;
             }
             let mut exchange = query.ended(&key, key.question.clone());
             exchange.connection = Some(end);
             out.push(told(query.with_steps(exchange)));
         }
+    }
+
+    /// The queries that wait for their answer between two sockets.
+    fn open_on(&self, flow: &Flow, role: Role) -> Vec<Key> {
+        let sockets = Key::of_flow(flow, role);
+        self.open
+            .from(&sockets.first_of_client())
+            .take_while(|(key, _)| key.same_client(&sockets))
+            .take(MAX_SEARCH)
+            .filter(|(key, query)| key.same_sockets(&sockets) && !query.timed_out)
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// An ICMP error quotes a packet of `flow`, seen from the pod in that role. Whether it was an open query.
@@ -390,16 +404,11 @@ impl Exchanges {
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        let quoted = Key::of_flow(flow, role);
         // The quote ends before the identifier, or may do so: of the open queries of that port it is the oldest.
         let hit = self
-            .open
-            .from(&quoted.first_of_client())
-            .take_while(|(other, _)| other.same_client(&quoted))
-            .take(MAX_SEARCH)
-            .filter(|(other, query)| other.same_sockets(&quoted) && !query.timed_out)
-            .min_by_key(|(_, query)| query.asked)
-            .map(|(other, _)| other.clone());
+            .open_on(flow, role)
+            .into_iter()
+            .min_by_key(|key| self.open.get(key).map(|query| query.asked));
         let Some(key) = hit else { return false };
         let Some(query) = self.open.remove(&key) else {
             return false;
@@ -413,9 +422,18 @@ impl Exchanges {
         true
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
         while let Some((key, query)) = self.open.pop_due(now) {
             if query.timed_out {
+                continue;
+            }
+            if query.doubtful {
+                undecided(query, losses, out);
                 continue;
             }
             let mut exchange = query.ended(&key, key.question.clone());
@@ -478,6 +496,12 @@ fn tell_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
     if let Some(truncated) = truncated {
         out.push(told(truncated.alone()));
     }
+}
+
+/// Nobody knows whether it was answered.
+fn undecided(query: Query, losses: &mut Losses, out: &mut Vec<Correlated>) {
+    losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
+    tell_alone(query.follows, out);
 }
 
 fn told(exchange: Exchange) -> Correlated {

@@ -30,7 +30,7 @@ use crate::model::time::Timestamp;
 use connection::{Connections, opener};
 use echo::Echoes;
 use exchange::{Exchanges, Seen};
-use stream::{Extent, StreamEnd, StreamMessage, Streams};
+use stream::{Extent, StreamChange, StreamMessage, StreamNews, Streams};
 use udp::UdpFlows;
 
 /// All correlators.
@@ -111,7 +111,7 @@ impl Correlator {
                 .segment(time, flow, way, segment, extent, &mut messages);
             self.messages(messages, out);
             // What the segment ends comes after what it brings.
-            self.stream_ends(out);
+            self.stream_news(out);
         }
         // The later chunks of a segment repeat its flags: it was counted with the first.
         if segment.payload_offset == 0 {
@@ -142,33 +142,33 @@ impl Correlator {
         }
     }
 
-    /// Tells the exchanges about streams that ended: who sends on that way answers no more.
-    fn stream_ends(&mut self, out: &mut Vec<Correlated>) {
-        for ended in self.streams.ends() {
-            let StreamEnd {
-                flow,
-                way,
-                reset,
-                gap,
-            } = ended;
+    /// Tells the exchanges what happened to streams: who sends on a way that is over answers no more.
+    fn stream_news(&mut self, out: &mut Vec<Correlated>) {
+        for StreamNews { flow, way, what } in self.streams.news() {
             let roles: &[Role] = match way {
                 Some(Way::ToPod) => &[Role::Client],
                 Some(Way::FromPod) => &[Role::Server],
                 None => &[Role::Client, Role::Server],
             };
-            let end = if reset {
-                ConnectionEnd::Reset
-            } else {
-                ConnectionEnd::Closed
-            };
-            for role in roles {
-                self.exchanges
-                    .disconnected(&flow, *role, end, gap, &mut self.losses, out);
+            for &role in roles {
+                match what {
+                    StreamChange::Gap => self.exchanges.doubt(&flow, role),
+                    StreamChange::Ended { reset, gap } => {
+                        let end = if reset {
+                            ConnectionEnd::Reset
+                        } else {
+                            ConnectionEnd::Closed
+                        };
+                        self.exchanges
+                            .disconnected(&flow, role, end, gap, &mut self.losses, out);
+                    }
+                }
             }
         }
     }
 
-    /// Tells the exchanges about connections that never came to be, out of what was told since `from`.
+    /// Tells the exchanges about connections that came to their end, out of what was told since `from`: a truncated answer
+    /// may have waited for what is asked on them.
     fn unconnected(&mut self, from: usize, out: &mut Vec<Correlated>) {
         let failed: Vec<_> = out
             .iter()
@@ -180,7 +180,9 @@ impl Correlator {
                 let end = match connection.state {
                     TcpState::Refused(_) => ConnectionEnd::Refused,
                     TcpState::Timeout => ConnectionEnd::Timeout,
-                    _ => return None,
+                    TcpState::Reset => ConnectionEnd::Reset,
+                    TcpState::Closed => ConnectionEnd::Closed,
+                    TcpState::Opening | TcpState::Established => return None,
                 };
                 Some((told.flow, told.role, end, connection.icmp))
             })
@@ -215,10 +217,10 @@ impl Correlator {
         let mut messages = Vec::new();
         self.streams.advance(now, &mut messages);
         self.messages(messages, out);
-        self.stream_ends(out);
+        self.stream_news(out);
         self.connections.advance(now, out);
         self.unconnected(told_before, out);
-        self.exchanges.advance(now, out);
+        self.exchanges.advance(now, &mut self.losses, out);
         self.udp.advance(now, out);
         self.echoes.advance(now, out);
     }

@@ -72,17 +72,29 @@ pub struct StreamMessage {
     pub resynchronised: bool,
 }
 
-/// How a connection, or one direction of it, came to its end.
+/// What happened to a connection, or one direction of it, beside the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamEnd {
+pub struct StreamNews {
     /// Which connection.
     pub flow: Flow,
-    /// Which way nothing more will come; `None` for both.
+    /// Which way; `None` for both.
     pub way: Option<Way>,
-    /// By a reset; else by a FIN, or because a new connection took its ports.
-    pub reset: bool,
-    /// Bytes of this way, or of either, are missing.
-    pub gap: bool,
+    /// What happened.
+    pub what: StreamChange,
+}
+
+/// What can happen to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamChange {
+    /// Bytes were given up: they may have been anything.
+    Gap,
+    /// Nothing more will come.
+    Ended {
+        /// By a reset; else by a FIN, or because a new connection took its ports.
+        reset: bool,
+        /// Bytes are missing.
+        gap: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -141,7 +153,7 @@ pub struct Streams {
     memory: usize,
     books: Books,
     /// Since they were last asked for.
-    ends: Vec<StreamEnd>,
+    news: Vec<StreamNews>,
 }
 
 impl Streams {
@@ -154,7 +166,7 @@ impl Streams {
             limits,
             memory: 0,
             books: Books::default(),
-            ends: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -233,9 +245,9 @@ impl Streams {
         }
     }
 
-    /// The ends that were seen since the last call. Ask after every call that takes segments or lets time pass.
-    pub fn ends(&mut self) -> Vec<StreamEnd> {
-        std::mem::take(&mut self.ends)
+    /// What happened since the last call. Ask after every call that takes segments or lets time pass.
+    pub fn news(&mut self) -> Vec<StreamNews> {
+        std::mem::take(&mut self.news)
     }
 
     /// What was lost so far.
@@ -302,11 +314,10 @@ impl Streams {
     }
 
     fn ended_both(&mut self, flow: Flow, reset: bool, gap: bool) {
-        self.ends.push(StreamEnd {
+        self.news.push(StreamNews {
             flow,
             way: None,
-            reset,
-            gap,
+            what: StreamChange::Ended { reset, gap },
         });
     }
 
@@ -339,14 +350,17 @@ impl Streams {
             }
         }
         for way in [Way::FromPod, Way::ToPod] {
-            if let Some(gap) = connection.direction(way).newly_finished() {
-                self.ends.push(StreamEnd {
+            let direction = connection.direction(way);
+            let gap = direction.new_gap().then_some(StreamChange::Gap);
+            let end = direction
+                .newly_finished()
+                .map(|gap| StreamChange::Ended { reset: false, gap });
+            self.news
+                .extend(gap.into_iter().chain(end).map(|what| StreamNews {
                     flow,
                     way: Some(way),
-                    reset: false,
-                    gap,
-                });
-            }
+                    what,
+                }));
         }
         let held = connection.held_memory();
         self.memory = self.memory - connection.memory + held;

@@ -1,5 +1,6 @@
 //! Reads a scenario file, plays it, compares (see `tests/scenarios/README.md`).
 
+mod message;
 mod packet;
 
 use std::path::PathBuf;
@@ -34,6 +35,51 @@ pub fn run(text: &str) -> Result<(), String> {
             .map_err(|error| format!("line {number}: {error}"))?;
     }
     story.compare()
+}
+
+/// How much of a packet there is in records.
+enum Captured<'a> {
+    Whole,
+    /// The first bytes, as with a capture's snap length.
+    Cut(usize),
+    /// As the probe cuts a long segment: `all`, or the numbers of the chunks that arrive.
+    Chunks(&'a str),
+}
+
+impl Captured<'_> {
+    fn records(&self, record: Record) -> Result<Vec<Record>, String> {
+        const CHUNK: usize = 2048;
+        match *self {
+            Captured::Whole => Ok(vec![record]),
+            Captured::Cut(length) => {
+                let mut record = record;
+                record.bytes.truncate(length);
+                Ok(vec![record])
+            }
+            Captured::Chunks(which) => {
+                let parts = record.bytes.chunks(CHUNK).enumerate();
+                let mut chunks = Vec::new();
+                for (index, part) in parts.map(|(index, part)| (index, part.to_vec())) {
+                    chunks.push(Record {
+                        chunk_offset: u32::try_from(index * CHUNK)
+                            .map_err(|error| error.to_string())?,
+                        bytes: part,
+                        ..record.clone()
+                    });
+                }
+                if which == "all" {
+                    return Ok(chunks);
+                }
+                let chunk = |which| {
+                    let chunk: Option<&Record> = chunks.get(number::<usize>(which)?);
+                    chunk
+                        .cloned()
+                        .ok_or_else(|| format!("there are {} chunks", chunks.len()))
+                };
+                which.split(',').map(chunk).collect()
+            }
+        }
+    }
 }
 
 struct Expectation {
@@ -94,8 +140,13 @@ impl Story {
                 self.step(Input::Change(Timestamp(0), change));
             }
             ["at", at, ifindex, way, packet @ ..] => {
+                let (captured, packet) = match packet {
+                    ["snap", length, packet @ ..] => (Captured::Cut(number(length)?), packet),
+                    ["chunks", which, packet @ ..] => (Captured::Chunks(which), packet),
+                    packet => (Captured::Whole, packet),
+                };
                 let packet = packet::build(packet)?;
-                self.step(Input::Record(Record {
+                let record = Record {
                     time: time(at)?,
                     ifindex: Ifindex(number(ifindex)?),
                     way: match *way {
@@ -109,7 +160,10 @@ impl Story {
                     chunk_offset: 0,
                     totals: None,
                     bytes: packet.bytes,
-                }));
+                };
+                for record in captured.records(record)? {
+                    self.step(Input::Record(record));
+                }
             }
             ["tick", at] => self.step(Input::Tick(time(at)?)),
             ["end", at] => self.step(Input::End(time(at)?)),

@@ -1,11 +1,10 @@
 //! A packet described in words, built with libraries that the decoder does not share its code with.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use super::message;
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, PacketBuilderStep};
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 
 /// The packet from the network header on, and its EtherType.
 pub struct Packet {
@@ -30,18 +29,18 @@ pub fn build(words: &[&str]) -> Result<Packet, String> {
         }
         "tcp" => {
             let (src, dst) = (socket(src)?, socket(dst)?);
-            let (flags, sequence, acknowledged) = tcp_flags(what)?;
+            let segment = segment(what)?;
             finish(
                 src.ip(),
                 dst.ip(),
                 Transport::Tcp {
                     src: src.port(),
                     dst: dst.port(),
-                    flags,
-                    sequence,
-                    acknowledged,
+                    flags: segment.flags,
+                    sequence: segment.sequence,
+                    acknowledged: segment.acknowledged,
                 },
-                &[],
+                &segment.payload,
             )
         }
         "icmp" => icmp(address(src)?, address(dst)?, what),
@@ -123,86 +122,73 @@ fn write(
 
 fn udp_payload(words: &[&str]) -> Result<Vec<u8>, String> {
     match words {
-        ["query", id, qtype, name] => dns(id, qtype, name, None, &[]),
-        ["answer", id, rcode, qtype, name, records @ ..] => {
-            dns(id, qtype, name, Some(rcode), records)
-        }
         ["data", length] => Ok(vec![0xA5; number(length)?]),
-        _ => Err(format!("unknown UDP payload {words:?}")),
+        message => message::build(message),
     }
 }
 
-/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target.
-fn dns(
-    id: &str,
-    qtype: &str,
-    name: &str,
-    rcode: Option<&str>,
-    records: &[&str],
-) -> Result<Vec<u8>, String> {
-    let name = Name::from_str(name).map_err(|error| format!("{name:?}: {error}"))?;
-    let qtype = RecordType::from_str(qtype).map_err(|error| format!("{qtype:?}: {error}"))?;
-    let kind = if rcode.is_some() {
-        MessageType::Response
-    } else {
-        MessageType::Query
+/// `[bytes FROM..TO] MESSAGE [+ MESSAGE]...`: messages with their length prefixes (RFC 1035 section 4.2.2), or a part of
+/// them. Also where the part begins.
+fn tcp_payload(words: &[&str]) -> Result<(u32, Vec<u8>), String> {
+    let (range, messages) = match words {
+        ["bytes", range, messages @ ..] => (Some(*range), messages),
+        messages => (None, messages),
     };
-    let mut message = Message::new(number(id)?, kind, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name.clone(), qtype));
-    if let Some(rcode) = rcode {
-        message.metadata.response_code = match rcode {
-            "NOERROR" => ResponseCode::NoError,
-            "NXDOMAIN" => ResponseCode::NXDomain,
-            "SERVFAIL" => ResponseCode::ServFail,
-            "REFUSED" => ResponseCode::Refused,
-            other => return Err(format!("unknown rcode {other:?}")),
+    let mut payload = Vec::new();
+    for words in messages.split(|word| *word == "+") {
+        let message = match words {
+            [] => continue,
+            ["data", length] => vec![0xA5; number(length)?],
+            words => message::build(words)?,
         };
+        let length = u16::try_from(message.len()).map_err(|error| error.to_string())?;
+        payload.extend(length.to_be_bytes());
+        payload.extend(message);
     }
-    let mut owner = name;
-    let groups = records.chunks_exact(3);
-    if !groups.remainder().is_empty() {
-        return Err(format!("records are groups of TTL TYPE DATA: {records:?}"));
-    }
-    for group in groups {
-        let (ttl, data) = (number(group[0])?, group[2]);
-        let data = match group[1] {
-            "A" => RData::A(rdata::A(
-                data.parse::<Ipv4Addr>()
-                    .map_err(|error| error.to_string())?,
-            )),
-            "AAAA" => RData::AAAA(rdata::AAAA(
-                data.parse::<Ipv6Addr>()
-                    .map_err(|error| error.to_string())?,
-            )),
-            "CNAME" => RData::CNAME(rdata::CNAME(
-                Name::from_str(data).map_err(|error| error.to_string())?,
-            )),
-            other => return Err(format!("unknown record type {other:?}")),
-        };
-        let target = match &data {
-            RData::CNAME(target) => Some(target.0.clone()),
-            _ => None,
-        };
-        message.add_answer(Record::from_rdata(owner.clone(), ttl, data));
-        owner = target.unwrap_or(owner);
-    }
-    message.to_vec().map_err(|error| error.to_string())
+    let Some(range) = range else {
+        return Ok((0, payload));
+    };
+    let (from, to) = range
+        .split_once("..")
+        .ok_or_else(|| format!("{range:?} is not FROM..TO"))?;
+    let from: usize = number(from)?;
+    let to = if to.is_empty() {
+        payload.len()
+    } else {
+        number(to)?
+    };
+    let part = payload
+        .get(from..to)
+        .ok_or_else(|| format!("the payload has {} bytes, not {range}", payload.len()))?;
+    let from = u32::try_from(from).map_err(|error| error.to_string())?;
+    Ok((from, part.to_vec()))
 }
 
-/// `syn+ack 17 101`: flags, then the sequence and the acknowledgment number.
-fn tcp_flags(words: &[&str]) -> Result<(String, u32, u32), String> {
-    match words {
-        [flags, sequence] => Ok(((*flags).to_owned(), number(sequence)?, 0)),
-        [flags, sequence, acknowledged] => Ok((
-            (*flags).to_owned(),
-            number(sequence)?,
-            number(acknowledged)?,
-        )),
-        _ => Err(format!(
-            "a TCP segment is FLAGS SEQUENCE [ACKNOWLEDGED], not {words:?}"
-        )),
-    }
+struct Segment {
+    flags: String,
+    sequence: u32,
+    acknowledged: u32,
+    payload: Vec<u8>,
+}
+
+/// `syn+ack 17 101 MESSAGE...`: flags, then the sequence and the acknowledgment number, then what it carries.
+fn segment(words: &[&str]) -> Result<Segment, String> {
+    let [flags, sequence, rest @ ..] = words else {
+        return Err(format!(
+            "a TCP segment is FLAGS SEQUENCE [ACKNOWLEDGED] [PAYLOAD], not {words:?}"
+        ));
+    };
+    let (acknowledged, payload) = match rest {
+        [first, payload @ ..] if first.parse::<u32>().is_ok() => (number(first)?, payload),
+        payload => (0, payload),
+    };
+    let (from, payload) = tcp_payload(payload)?;
+    Ok(Segment {
+        flags: (*flags).to_owned(),
+        sequence: number::<u32>(sequence)?.wrapping_add(from),
+        acknowledged,
+        payload,
+    })
 }
 
 fn icmp(src: IpAddr, dst: IpAddr, words: &[&str]) -> Result<Packet, String> {
@@ -230,19 +216,66 @@ fn icmp(src: IpAddr, dst: IpAddr, words: &[&str]) -> Result<Packet, String> {
             vec![0; 56],
         ),
         // An ICMP error quotes the packet that failed: the IP header and at least 8 bytes (RFC 792).
-        (["port-unreachable", quoted @ ..], true) => {
-            let kind =
-                Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Port);
+        ([kind, quoted @ ..], true) => {
+            let (kind, quoted) = icmp_error(kind, quoted)?;
             (Transport::Icmpv4(kind), build(quoted)?.bytes)
         }
-        (["port-unreachable", quoted @ ..], false) => {
-            let kind =
-                Icmpv6Type::DestinationUnreachable(etherparse::icmpv6::DestUnreachableCode::Port);
+        ([kind, quoted @ ..], false) => {
+            let (kind, quoted) = icmpv6_error(kind, quoted)?;
             (Transport::Icmpv6(kind), build(quoted)?.bytes)
         }
         _ => return Err(format!("unknown ICMP message {words:?}")),
     };
     finish(src, dst, transport, &payload)
+}
+
+/// The error's kind, and the words that describe the packet it quotes.
+fn icmp_error<'a, 'b>(
+    kind: &str,
+    quoted: &'a [&'b str],
+) -> Result<(Icmpv4Type, &'a [&'b str]), String> {
+    use etherparse::icmpv4::{DestUnreachableHeader as Unreachable, TimeExceededCode};
+    let unreachable = |what| Ok((Icmpv4Type::DestinationUnreachable(what), quoted));
+    match (kind, quoted) {
+        ("net-unreachable", _) => unreachable(Unreachable::Network),
+        ("host-unreachable", _) => unreachable(Unreachable::Host),
+        ("port-unreachable", _) => unreachable(Unreachable::Port),
+        ("prohibited", _) => unreachable(Unreachable::FilterProhibited),
+        ("too-big", [mtu, quoted @ ..]) => Ok((
+            Icmpv4Type::DestinationUnreachable(Unreachable::FragmentationNeeded {
+                next_hop_mtu: number(mtu)?,
+            }),
+            quoted,
+        )),
+        ("time-exceeded", _) => Ok((
+            Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit),
+            quoted,
+        )),
+        _ => Err(format!("unknown ICMP error {kind:?}")),
+    }
+}
+
+/// The same for ICMPv6.
+fn icmpv6_error<'a, 'b>(
+    kind: &str,
+    quoted: &'a [&'b str],
+) -> Result<(Icmpv6Type, &'a [&'b str]), String> {
+    use etherparse::icmpv6::{DestUnreachableCode as Unreachable, TimeExceededCode};
+    let unreachable = |what| Ok((Icmpv6Type::DestinationUnreachable(what), quoted));
+    match (kind, quoted) {
+        ("net-unreachable", _) => unreachable(Unreachable::NoRoute),
+        ("host-unreachable", _) => unreachable(Unreachable::Address),
+        ("port-unreachable", _) => unreachable(Unreachable::Port),
+        ("prohibited", _) => unreachable(Unreachable::Prohibited),
+        ("too-big", [mtu, quoted @ ..]) => {
+            Ok((Icmpv6Type::PacketTooBig { mtu: number(mtu)? }, quoted))
+        }
+        ("time-exceeded", _) => Ok((
+            Icmpv6Type::TimeExceeded(TimeExceededCode::HopLimitExceeded),
+            quoted,
+        )),
+        _ => Err(format!("unknown ICMPv6 error {kind:?}")),
+    }
 }
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
@@ -255,7 +288,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| format!("{text:?} is not an address"))
 }
 
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not a number here"))
 }

@@ -43,6 +43,8 @@ pub(super) struct Direction {
     end_told: bool,
     /// Bytes are missing.
     gap: bool,
+    /// That more are missing was not asked for yet.
+    new_gap: bool,
     /// What arrived beyond `next`; no piece begins there.
     pieces: Pieces,
     /// When `next` was last moved by a packet.
@@ -60,6 +62,7 @@ impl Direction {
             end_told: false,
             // What came before the first packet that is seen.
             gap: true,
+            new_gap: false,
             pieces: Pieces::default(),
             progressed: Timestamp::default(),
             framer: Framer::lost(),
@@ -84,6 +87,11 @@ impl Direction {
     /// Whether bytes are missing: lost, cut off or given up for want of room, or it was not seen from its start.
     pub(super) fn has_gap(&self) -> bool {
         self.gap
+    }
+
+    /// Whether bytes were given up since this was last asked.
+    pub(super) fn new_gap(&mut self) -> bool {
+        std::mem::take(&mut self.new_gap)
     }
 
     /// If it has come to its end since this was last asked: whether bytes are missing.
@@ -226,6 +234,7 @@ impl Direction {
         let freed = self.framer.give_up_message(tally);
         if freed {
             self.gap = true;
+            self.new_gap = true;
             tally.full("dns over tcp: connection full");
         }
         freed
@@ -351,6 +360,7 @@ impl Direction {
     fn skip(&mut self, missing: u64, why: GivenUp, tally: &mut Tally<'_>) {
         tally.gap(missing, why);
         self.gap = true;
+        self.new_gap = true;
         self.framer.gap(missing, tally);
         self.next = self.next.map(|next| next + missing);
     }

@@ -1,0 +1,107 @@
+//! A DNS message described in words, built with hickory-proto.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
+
+use super::packet::number;
+
+/// `query ID TYPE NAME` or `answer ID RCODE TYPE NAME RECORD...`.
+pub fn build(words: &[&str]) -> Result<Vec<u8>, String> {
+    match words {
+        ["query", id, qtype, name] => dns(id, qtype, name, None, &[]),
+        ["answer", id, rcode, qtype, name, records @ ..] => {
+            dns(id, qtype, name, Some(rcode), records)
+        }
+        _ => Err(format!("unknown payload {words:?}")),
+    }
+}
+
+/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target. `fill BYTES` adds
+/// texts until the message has so many bytes.
+fn dns(
+    id: &str,
+    qtype: &str,
+    name: &str,
+    rcode: Option<&str>,
+    records: &[&str],
+) -> Result<Vec<u8>, String> {
+    let name = Name::from_str(name).map_err(|error| format!("{name:?}: {error}"))?;
+    let qtype = RecordType::from_str(qtype).map_err(|error| format!("{qtype:?}: {error}"))?;
+    let kind = if rcode.is_some() {
+        MessageType::Response
+    } else {
+        MessageType::Query
+    };
+    let mut message = Message::new(number(id)?, kind, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name.clone(), qtype));
+    if let Some(rcode) = rcode {
+        message.metadata.response_code = match rcode {
+            "NOERROR" => ResponseCode::NoError,
+            "NOERROR+TC" => {
+                message.metadata.truncation = true;
+                ResponseCode::NoError
+            }
+            "NXDOMAIN" => ResponseCode::NXDomain,
+            "SERVFAIL" => ResponseCode::ServFail,
+            "REFUSED" => ResponseCode::Refused,
+            other => return Err(format!("unknown rcode {other:?}")),
+        };
+    }
+    let mut owner = name;
+    let mut records = records;
+    while let Some((first, rest)) = records.split_first() {
+        if let ("fill", [bytes, rest @ ..]) = (*first, rest) {
+            fill(&mut message, number(bytes)?)?;
+            records = rest;
+            continue;
+        }
+        let [kind, data, rest @ ..] = rest else {
+            return Err(format!("records are groups of TTL TYPE DATA: {records:?}"));
+        };
+        records = rest;
+        let ttl = number(first)?;
+        let data = match *kind {
+            "A" => RData::A(rdata::A(
+                data.parse::<Ipv4Addr>()
+                    .map_err(|error| error.to_string())?,
+            )),
+            "AAAA" => RData::AAAA(rdata::AAAA(
+                data.parse::<Ipv6Addr>()
+                    .map_err(|error| error.to_string())?,
+            )),
+            "CNAME" => RData::CNAME(rdata::CNAME(
+                Name::from_str(data).map_err(|error| error.to_string())?,
+            )),
+            other => return Err(format!("unknown record type {other:?}")),
+        };
+        let target = match &data {
+            RData::CNAME(target) => Some(target.0.clone()),
+            _ => None,
+        };
+        message.add_answer(Record::from_rdata(owner.clone(), ttl, data));
+        owner = target.unwrap_or(owner);
+    }
+    message.to_vec().map_err(|error| error.to_string())
+}
+
+fn fill(message: &mut Message, bytes: usize) -> Result<(), String> {
+    const TEXT: usize = 250;
+    let owner = message.queries.first().map(|query| query.name().clone());
+    let owner = owner.unwrap_or_default();
+    loop {
+        let length = message.to_vec().map_err(|error| error.to_string())?.len();
+        if length >= bytes {
+            return Ok(());
+        }
+        // Header of the record, its name compressed, and the text's own length.
+        let missing = bytes - length;
+        for _ in 0..(missing / (TEXT + 13)).max(1) {
+            let text = RData::TXT(rdata::TXT::new(vec!["x".repeat(TEXT)]));
+            message.add_answer(Record::from_rdata(owner.clone(), 5, text));
+        }
+    }
+}
