@@ -12,14 +12,16 @@ use crate::model::cluster::Change;
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
-use crate::model::flow::{FlowSnapshot, Role};
+use crate::model::flow::{FlowSnapshot, Ifindex, Role, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+mod one_way;
 mod waiting;
 
+use self::one_way::OneWay;
 use self::waiting::Waiting;
 
 /// Everything that can happen to a pipeline. Recording these gives replay.
@@ -69,6 +71,7 @@ pub struct Pipeline {
     index: Index,
     waiting: Waiting,
     folder: Folder,
+    one_way: OneWay,
     records: u64,
     losses: Losses,
 }
@@ -88,6 +91,7 @@ impl Pipeline {
             waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
             folder: Folder::new(&thresholds, &limits),
             correlator: Correlator::new(thresholds, &limits),
+            one_way: OneWay::default(),
             records: 0,
             losses: Losses::default(),
         }
@@ -113,6 +117,9 @@ impl Pipeline {
                 self.identify(now, correlated, out);
             }
             Input::Change(now, change) => {
+                if let Change::InterfaceGone(ifindex) = change {
+                    self.one_way.forget(ifindex);
+                }
                 self.index.apply(now, change);
                 self.release(now, out);
             }
@@ -137,6 +144,11 @@ impl Pipeline {
         &self.index
     }
 
+    /// Directions that cannot be seen, and of which interfaces: no verdict rests on silence there.
+    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Way)> {
+        self.one_way.unseen()
+    }
+
     /// How many records came in.
     pub fn records(&self) -> u64 {
         self.records
@@ -149,6 +161,7 @@ impl Pipeline {
             &self.correlator.losses(),
             self.index.losses(),
             self.waiting.losses(),
+            self.one_way.losses(),
             self.folder.losses(),
         ] {
             losses.merge(stage);
@@ -158,6 +171,9 @@ impl Pipeline {
 
     /// Names what was correlated, unless its pod's name may still come; then it waits, and what follows it with it.
     fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Event>) {
+        for evidence in self.correlator.take_half_seen() {
+            self.one_way.learn(&evidence);
+        }
         for item in correlated {
             let ifindex = item.flow.ifindex;
             let held = if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
@@ -213,11 +229,14 @@ impl Pipeline {
             Happening::Echo(echo) => Body::Echo(echo),
             Happening::IcmpError(error) => Body::IcmpError(error),
         };
-        out.push(Event {
-            time,
-            ends: Some(ends),
-            body,
-        });
+        self.tell(
+            Event {
+                time,
+                ends: Some(ends),
+                body,
+            },
+            out,
+        );
     }
 
     /// Tells an exchange, and after it the lookup that it decided.
@@ -240,18 +259,30 @@ impl Pipeline {
             }
             _ => None,
         };
-        out.push(Event {
+        let told = Event {
             time,
             ends: Some(ends),
             body: Body::Dns(exchange, place),
-        });
-        out.extend(decided.into_iter().map(lookup_event));
+        };
+        self.tell(told, out);
+        for decided in decided {
+            self.tell(lookup_event(decided), out);
+        }
     }
 
     fn lookups(&mut self, out: &mut Vec<Event>, act: impl FnOnce(&mut Folder, &mut Vec<Decided>)) {
         let mut decided = Vec::new();
         act(&mut self.folder, &mut decided);
-        out.extend(decided.into_iter().map(lookup_event));
+        for decided in decided {
+            self.tell(lookup_event(decided), out);
+        }
+    }
+
+    /// The one place through which every event passes.
+    fn tell(&mut self, event: Event, out: &mut Vec<Event>) {
+        if self.one_way.may_tell(event.ends.as_ref(), &event.body) {
+            out.push(event);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! pods behind interfaces from a thread that looks for them, a changed inventory, the clock. Where it is too slow the
 //! records wait in the kernel's ring buffer, and what has no room there is counted there.
 
+use std::collections::HashSet;
 use std::io::{self, Stdout};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent};
+use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
 use crate::cluster::interface_watch::{self, News};
 use crate::cluster::inventory::{InventoryError, Loaded};
 use crate::cluster::netns_id::NetnsId;
@@ -26,6 +27,7 @@ use crate::config::ObserveConfig;
 use crate::identity::Index;
 use crate::model::cluster::{Change, Inventory};
 use crate::model::event::Event;
+use crate::model::flow::{Ifindex, Way};
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
@@ -68,6 +70,8 @@ struct Run {
     events: u64,
     reporter: LossReporter,
     notes: Vec<String>,
+    /// Directions of interfaces that were told as invisible.
+    unseen: HashSet<(Ifindex, Way)>,
     /// Between two calls it is empty; kept for its room.
     out: Vec<Event>,
 }
@@ -125,6 +129,7 @@ impl Run {
             events: 0,
             reporter: LossReporter::new(),
             notes: Vec::new(),
+            unseen: HashSet::new(),
             out: Vec::new(),
         };
         run.announce(&config.node);
@@ -207,7 +212,10 @@ impl Run {
                     InterfaceEvent::Attached(link) => {
                         News::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
                     }
-                    InterfaceEvent::Gone { ifindex, .. } => News::Gone(ifindex),
+                    InterfaceEvent::Gone { ifindex, .. } => {
+                        self.unseen.retain(|(gone, _)| *gone != ifindex);
+                        News::Gone(ifindex)
+                    }
                     InterfaceEvent::Failed { link, why } => {
                         eprintln!("warning: {} is not traced: {why}", link.name);
                         self.notes
@@ -247,6 +255,7 @@ impl Run {
         if reader_gone(io::stdout()) {
             return Ok(Next::Closed);
         }
+        self.tell_unseen(&self.capture.interfaces());
         let losses = self.losses()?;
         for event in self.reporter.grown(self.clock.now(), &losses) {
             let next = self.sink.take(&event)?;
@@ -257,8 +266,39 @@ impl Run {
         self.flush()
     }
 
+    /// Says of which interfaces a direction cannot be seen, once.
+    fn tell_unseen(&mut self, interfaces: &[InterfaceStatus]) {
+        let new: Vec<(Ifindex, Way)> = self
+            .pipeline
+            .unseen()
+            .filter(|direction| !self.unseen.contains(direction))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        for (ifindex, way) in new {
+            self.unseen.insert((ifindex, way));
+            let name = interfaces
+                .iter()
+                .find(|status| status.link.ifindex == ifindex)
+                .map_or_else(
+                    || format!("interface {}", ifindex.0),
+                    |status| status.link.name.clone(),
+                );
+            let direction = match way {
+                Way::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
+                Way::FromPod => "from the pod are not visible",
+            };
+            let note = format!("{name}: packets {direction}; nothing is concluded from silence");
+            eprintln!("warning: {note}");
+            self.notes.push(note);
+        }
+    }
+
     /// Detaches, tells what is still in the ring and what the end decides, and sums up.
     async fn finish(mut self) -> Result<Summary> {
+        // By their names, which the capture forgets with what it detaches.
+        let interfaces = self.capture.interfaces();
         self.capture.shutdown();
         let mut next = Next::Continue;
         while let Some(message) = self.messages.recv().await {
@@ -281,6 +321,7 @@ impl Run {
         if next == Next::Continue {
             self.sink.end().context("cannot write to standard output")?;
         }
+        self.tell_unseen(&interfaces);
         let stats = self.capture.stop()?;
         let mut losses = self.pipeline.losses();
         losses.merge(&stats.losses());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use tracer_common::{FlowKey, FlowState, InterfaceState, stat};
 
-use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, Traffic};
+use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -203,6 +203,11 @@ fn snapshot(key: &FlowKey, state: &FlowState) -> FlowSnapshot {
         },
         totals: totals(&state.totals),
         last: Timestamp(state.last_ktime_ns),
+        // The flags byte of the TCP header, widened for the probes' sake.
+        tcp_flags: SeenFlags {
+            tx: state.tx_tcp_flags as u8,
+            rx: state.rx_tcp_flags as u8,
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! seen in sweeps of the kernel's flow counters. From a capture file every segment arrives. Sequence numbers are used to
 //! tell a retransmitted SYN from a new connection on the same ports, and for nothing else.
 
+pub(super) mod half_seen;
 mod life;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};
 
@@ -28,6 +30,8 @@ pub(super) struct Connections {
     timeout: Duration,
     opening_retransmits: u32,
     idle: Duration,
+    /// Since it was last asked for.
+    half_seen: Vec<HalfSeen>,
 }
 
 impl Connections {
@@ -38,7 +42,13 @@ impl Connections {
             timeout: thresholds.tcp_timeout,
             opening_retransmits: thresholds.tcp_opening_retransmits,
             idle: thresholds.flow_idle,
+            half_seen: Vec::new(),
         }
+    }
+
+    /// Connections of which one direction is missing, since it was last asked for.
+    pub(super) fn take_half_seen(&mut self) -> Vec<HalfSeen> {
+        std::mem::take(&mut self.half_seen)
     }
 
     /// Takes a segment in.
@@ -80,6 +90,8 @@ impl Connections {
             connection.handshake = Some(observation.time.since(connection.started));
             connection.phase = Phase::Established;
             out.push(connection.told(flow, TcpState::Established, None));
+        } else if connection.goes_on_unanswered(observation, segment) {
+            self.established_unseen(flow, &mut connection, out);
         }
         if segment.fin {
             match observation.way {
@@ -199,16 +211,33 @@ impl Connections {
     }
 
     /// Takes a flow's counters in.
-    pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
-        let Some(connection) = self.open.get_mut(&snapshot.flow) else {
+    pub(super) fn count(&mut self, snapshot: &FlowSnapshot, out: &mut Vec<Correlated>) {
+        let flow = snapshot.flow;
+        let Some(mut connection) = self.open.remove(&flow) else {
             return;
         };
         connection.meter.count(snapshot.last, snapshot.totals);
-        if snapshot.last > connection.last {
-            connection.last = snapshot.last;
-            let deadline = connection.due(self.timeout, self.idle);
-            self.open.touch(&snapshot.flow, deadline);
+        connection.last = connection.last.max(snapshot.last);
+        if connection.unanswered()
+            && connection.meter.is_alone()
+            && half_seen::established(connection.role, snapshot.tcp_flags)
+        {
+            self.established_unseen(flow, &mut connection, out);
         }
+        let deadline = connection.due(self.timeout, self.idle);
+        self.open.insert(flow, connection, deadline);
+    }
+
+    /// It is established, and its SYN-ACK was not seen: the record was lost, or its direction is not visible.
+    fn established_unseen(
+        &mut self,
+        flow: Flow,
+        connection: &mut Connection,
+        out: &mut Vec<Correlated>,
+    ) {
+        self.half_seen.extend(half_seen::evidence(flow, connection));
+        connection.phase = Phase::Established;
+        out.push(connection.told(flow, TcpState::Established, None));
     }
 
     pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {

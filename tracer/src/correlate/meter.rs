@@ -79,6 +79,13 @@ impl Meter {
         }
     }
 
+    /// Whether nothing else was counted in the kernel's entry: what it says of flags is then of this connection.
+    pub(super) fn is_alone(&self) -> bool {
+        self.kernel.is_some()
+            && self.base == FlowTotals::default()
+            && self.carried == FlowTotals::default()
+    }
+
     /// Whether the kernel counts it, so that packets pass that are never observed.
     pub(super) fn counted_by_kernel(&self) -> bool {
         self.kernel.is_some()

@@ -27,6 +27,7 @@ use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+pub use connection::half_seen::HalfSeen;
 use connection::{Connections, opener};
 use echo::Echoes;
 use exchange::{Exchanges, Seen};
@@ -201,7 +202,7 @@ impl Correlator {
     ) {
         for snapshot in snapshots {
             match snapshot.flow.protocol {
-                Protocol::Tcp => self.connections.count(snapshot),
+                Protocol::Tcp => self.connections.count(snapshot, out),
                 Protocol::Udp => self.udp.count(snapshot),
                 Protocol::Icmp | Protocol::Icmpv6 | Protocol::Other(_) => {}
             }
@@ -235,6 +236,11 @@ impl Correlator {
         self.connections.end(out);
         self.udp.end(out);
         self.echoes.end(out);
+    }
+
+    /// The evidence of directions that cannot be seen, since it was last asked for.
+    pub fn take_half_seen(&mut self) -> Vec<HalfSeen> {
+        self.connections.take_half_seen()
     }
 
     /// What was lost or left undecided so far.

@@ -6,7 +6,7 @@ use crate::decode::Decoder;
 use crate::decode::robustness::{Random, mangled, seeds};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{RecordType, ResponseCode};
-use crate::model::flow::{FlowSnapshot, Ifindex, Protocol, Way};
+use crate::model::flow::{FlowSnapshot, Ifindex, Protocol, SeenFlags, Way};
 use crate::model::observation::{Observation, What};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
@@ -117,6 +117,10 @@ fn run(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator, Tally) {
                         flow,
                         totals,
                         last: ms(now - 1),
+                        tcp_flags: SeenFlags {
+                            tx: random.below(32) as u8,
+                            rx: random.below(32) as u8,
+                        },
                     }],
                     &mut out,
                 );

@@ -11,7 +11,7 @@ use crate::model::dns::{
 use crate::model::echo::Echo;
 use crate::model::exchange::Exchange;
 use crate::model::flow::{
-    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic, Way, host,
+    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, QuotedFlow, SeenFlags, Traffic, Way, host,
 };
 use crate::model::observation::{EchoMessage, IcmpError, Observation, TcpSegment, What};
 use crate::model::settings::{Limits, Thresholds};
@@ -65,6 +65,7 @@ impl Bench {
             flow,
             totals: totals(tx, rx),
             last: ms(last),
+            tcp_flags: SeenFlags::default(),
         };
         self.correlator
             .counters(ms(now), &[snapshot], &mut self.out);

@@ -103,6 +103,30 @@ pub struct FlowSnapshot {
     pub totals: FlowTotals,
     /// Its latest packet.
     pub last: super::time::Timestamp,
+    /// TCP flags of both directions.
+    pub tcp_flags: SeenFlags,
+}
+
+/// The TCP flags of a flow's packets so far, ORed; zero for other protocols.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenFlags {
+    /// Of what the pod sent.
+    pub tx: u8,
+    /// Of what was sent to the pod.
+    pub rx: u8,
+}
+
+impl SeenFlags {
+    /// FIN (RFC 9293 section 3.1).
+    pub const FIN: u8 = 0x01;
+    /// SYN.
+    pub const SYN: u8 = 0x02;
+    /// RST.
+    pub const RST: u8 = 0x04;
+    /// PSH.
+    pub const PSH: u8 = 0x08;
+    /// ACK.
+    pub const ACK: u8 = 0x10;
 }
 
 /// A packet's flow as an ICMP error quotes it: from the sender of the packet that failed.

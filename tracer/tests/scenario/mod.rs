@@ -12,7 +12,9 @@ use tracer::cli::{Cli, Command, Host};
 use tracer::cluster::inventory;
 use tracer::model::cluster::Change;
 use tracer::model::event::Event;
-use tracer::model::flow::{Ifindex, Way};
+use tracer::model::flow::{
+    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
+};
 use tracer::model::loss::{Losses, Stage};
 use tracer::model::record::Record;
 use tracer::model::time::Timestamp;
@@ -165,6 +167,54 @@ impl Story {
                     self.step(Input::Record(record));
                 }
             }
+            [
+                "counted",
+                at,
+                ifindex,
+                protocol,
+                pod,
+                peer,
+                sent,
+                received,
+                flags @ ..,
+            ] => {
+                let at = time(at)?;
+                let traffic = |packets: &str| {
+                    let packets = number(packets)?;
+                    Ok::<_, String>(Traffic {
+                        packets,
+                        bytes: packets * 100,
+                    })
+                };
+                let tcp_flags = match flags {
+                    [] => SeenFlags::default(),
+                    [tx, rx] => SeenFlags {
+                        tx: seen_flags(tx)?,
+                        rx: seen_flags(rx)?,
+                    },
+                    _ => return Err("flags are of both directions".to_owned()),
+                };
+                let snapshot = FlowSnapshot {
+                    flow: Flow {
+                        ifindex: Ifindex(number(ifindex)?),
+                        protocol: match *protocol {
+                            "tcp" => Protocol::Tcp,
+                            "udp" => Protocol::Udp,
+                            "icmp" => Protocol::Icmp,
+                            other => return Err(format!("no flow is counted of {other:?}")),
+                        },
+                        pod: number(pod)?,
+                        peer: number(peer)?,
+                    },
+                    totals: FlowTotals {
+                        tx: traffic(sent)?,
+                        rx: traffic(received)?,
+                    },
+                    last: at,
+                    tcp_flags,
+                };
+                self.step(Input::Counters(at, vec![snapshot]));
+            }
             ["tick", at] => self.step(Input::Tick(time(at)?)),
             ["end", at] => self.step(Input::End(time(at)?)),
             ["filter", options @ ..] => self.views.push(View {
@@ -196,7 +246,8 @@ impl Story {
                 }
             }
             ["lost", stage, count, reason @ ..] => {
-                const STAGES: [Stage; 3] = [Stage::Decode, Stage::Table, Stage::Queue];
+                const STAGES: [Stage; 4] =
+                    [Stage::Kernel, Stage::Decode, Stage::Table, Stage::Queue];
                 let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
                 let stage =
                     stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
@@ -317,6 +368,23 @@ fn time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| format!("{text:?} is not a time like 0.8ms or 6s"))?;
     // Scenario times are a few seconds with a few decimals: exact enough as f64, then rounded to a nanosecond.
     Ok(Timestamp((value * unit).round() as u64))
+}
+
+fn seen_flags(text: &str) -> Result<u8, String> {
+    if text == "none" {
+        return Ok(0);
+    }
+    text.split('+').try_fold(0, |flags, word| {
+        Ok(flags
+            | match word {
+                "syn" => SeenFlags::SYN,
+                "ack" => SeenFlags::ACK,
+                "fin" => SeenFlags::FIN,
+                "rst" => SeenFlags::RST,
+                "psh" => SeenFlags::PSH,
+                other => return Err(format!("{other:?} is no TCP flag")),
+            })
+    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

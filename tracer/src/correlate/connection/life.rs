@@ -120,6 +120,19 @@ impl Connection {
         from_answerer && acknowledged
     }
 
+    /// Whether the one who opened it goes on as if it had been answered.
+    pub(super) fn goes_on_unanswered(
+        &self,
+        observation: &Observation,
+        segment: &TcpSegment,
+    ) -> bool {
+        self.unanswered()
+            && segment.ack
+            && !segment.syn
+            && !segment.rst
+            && opener(observation.way) == self.role
+    }
+
     /// Whether a SYN opens another connection than this one on its ports.
     pub(super) fn replaced_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
         let same_direction = opener(observation.way) == self.role;

@@ -1,0 +1,141 @@
+//! Interfaces of which one direction is not visible: finds out which, and says what then rests on nothing.
+//!
+//! Evidence are connections that went on after an answer that was not seen ([`HalfSeen`]). Once a direction is known to
+//! be invisible, no silence in it means anything: what would tell of one is held back and counted. What was told before
+//! that was known stays told. Owns the knowledge per interface; bounded by the number of interfaces.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::correlate::HalfSeen;
+use crate::model::connection::{TcpState, UdpState};
+use crate::model::event::{Body, Ends};
+use crate::model::exchange::Outcome;
+use crate::model::flow::{Ifindex, Role, Way};
+use crate::model::loss::{Losses, Stage};
+use crate::model::time::Timestamp;
+
+/// The probes trace no more interfaces than this.
+const MAX_INTERFACES: usize = 4_096;
+/// Evidence that another cause could explain counts only when it comes again after so long: what the pod sends is seen
+/// some tens of milliseconds later than what it is sent, when an interface is attached; and a burst can cost records.
+const APART: Duration = Duration::from_secs(1);
+
+/// What is known of one direction of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sight {
+    /// Nothing speaks against it.
+    #[default]
+    Seen,
+    /// A connection at this time speaks against it.
+    Doubted(Timestamp),
+    /// It is not.
+    Unseen,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Interface {
+    to_pod: Sight,
+    from_pod: Sight,
+}
+
+/// What is known of all interfaces that there was evidence for.
+#[derive(Debug, Default)]
+pub struct OneWay {
+    interfaces: BTreeMap<Ifindex, Interface>,
+    losses: Losses,
+}
+
+impl OneWay {
+    /// Takes evidence in.
+    pub fn learn(&mut self, evidence: &HalfSeen) {
+        let ifindex = evidence.flow.ifindex;
+        if !self.interfaces.contains_key(&ifindex) && self.interfaces.len() >= MAX_INTERFACES {
+            self.losses
+                .add(Stage::Table, "table of one-way interfaces full", 1);
+            return;
+        }
+        let interface = self.interfaces.entry(ifindex).or_default();
+        // The probe of what goes to the pod is attached first: whatever it missed of a counted connection whose SYN the
+        // other one saw, it will always miss.
+        let sure = evidence.counted && evidence.unseen == Way::ToPod;
+        let sight = match evidence.unseen {
+            Way::ToPod => &mut interface.to_pod,
+            Way::FromPod => &mut interface.from_pod,
+        };
+        *sight = match *sight {
+            Sight::Unseen => Sight::Unseen,
+            _ if sure => Sight::Unseen,
+            Sight::Doubted(first) if evidence.started.since(first) >= APART => Sight::Unseen,
+            Sight::Doubted(first) => Sight::Doubted(first),
+            Sight::Seen => Sight::Doubted(evidence.started),
+        };
+    }
+
+    /// The interface is gone; its index may come back as another one.
+    pub fn forget(&mut self, ifindex: Ifindex) {
+        self.interfaces.remove(&ifindex);
+    }
+
+    /// Whether packets of this direction are known to be invisible.
+    pub fn is_unseen(&self, ifindex: Ifindex, way: Way) -> bool {
+        self.interfaces.get(&ifindex).is_some_and(|interface| {
+            let sight = match way {
+                Way::ToPod => interface.to_pod,
+                Way::FromPod => interface.from_pod,
+            };
+            sight == Sight::Unseen
+        })
+    }
+
+    /// Every direction that is known to be invisible.
+    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Way)> {
+        self.interfaces.iter().flat_map(|(ifindex, interface)| {
+            [
+                (interface.to_pod, Way::ToPod),
+                (interface.from_pod, Way::FromPod),
+            ]
+            .into_iter()
+            .filter(|(sight, _)| *sight == Sight::Unseen)
+            .map(|(_, way)| (*ifindex, way))
+        })
+    }
+
+    /// Whether an event may be told. One that rests on a silence that nobody could have heard broken is counted instead.
+    pub fn may_tell(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
+        let Some(ends) = ends else { return true };
+        let answers = match ends.role {
+            Role::Client => Way::ToPod,
+            Role::Server => Way::FromPod,
+        };
+        if !self.is_unseen(ends.ifindex, answers) || !rests_on_silence(body) {
+            return true;
+        }
+        self.losses.add(
+            Stage::Kernel,
+            "silence in a direction that is not visible: not told",
+            1,
+        );
+        false
+    }
+
+    /// What was held back.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+}
+
+/// Whether it says that something did not come.
+fn rests_on_silence(body: &Body) -> bool {
+    match body {
+        Body::Dns(exchange, _) => exchange.outcome == Outcome::Timeout,
+        Body::Lookup(lookup) => lookup.outcome == Outcome::Timeout,
+        Body::Tcp(connection) => {
+            matches!(connection.state, TcpState::Opening | TcpState::Timeout)
+        }
+        Body::Udp(flow) => flow.state == UdpState::Unanswered,
+        // An error instead of a reply is no silence.
+        Body::Echo(echo) => echo.received.saturating_add(echo.errors) < echo.sent,
+        Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => false,
+    }
+}
