@@ -234,9 +234,12 @@ impl Index {
         ends
     }
 
-    /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them.
+    /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them. No resolver takes what
+    /// comes from somebody who was not asked.
     pub fn resolved(&mut self, at: Timestamp, ends: &Ends, exchange: &Exchange) {
-        if let Some(question) = &exchange.question {
+        if let Some(question) = &exchange.question
+            && exchange.asked_peer.is_none()
+        {
             let cost = self
                 .names
                 .learn(&Owner::of(ends), at, &question.name, &exchange.answers);

@@ -15,6 +15,9 @@ pub struct ResolverConfig {
     pub search: Vec<DnsName>,
     /// A name with fewer dots goes through the search list first.
     pub ndots: u8,
+    /// Before which of them stand the search domains of the node's own resolv.conf, which the kubelet puts behind the
+    /// cluster's and no object tells; `None` where it adds none.
+    pub node_domains: Option<usize>,
 }
 
 /// That of a pod; `None` where the node's resolv.conf decides, which no object shows.
@@ -30,6 +33,7 @@ pub(super) fn of_pod(pod: &Pod, cluster_domain: &DnsName) -> Option<ResolverConf
             ResolverConfig {
                 search: Vec::new(),
                 ndots: RESOLVER_NDOTS,
+                node_domains: None,
             },
             RESOLVER_NDOTS,
         ),
@@ -53,6 +57,7 @@ pub(super) fn of_namespace(namespace: &str, cluster_domain: &DnsName) -> Resolve
         cluster_domain.clone(),
     ];
     ResolverConfig {
+        node_domains: Some(search.len()),
         search,
         ndots: CLUSTER_NDOTS,
     }

@@ -2,13 +2,20 @@
 //!
 //! Input: a client pod's queries and the ends of its exchanges, in order of time, with the pod's resolver configuration
 //! from `identity`. It never guesses what was asked: while several readings of the wire are possible, `asked` is `None`.
+//!
+//! One file per idea: [`candidates`] reads names as what may have been asked for, [`node_domains`] learns the part of the
+//! search list that no object tells, [`asking`] tells a question asked again from one asked anew, [`open`] puts them together.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-use self::open::{Client, Open, Query, Verdict};
-use crate::identity::ResolverConfig;
+use self::candidates::SearchList;
+use self::node_domains::NodeDomains;
+use self::open::{Belongs, Open, Query, Verdict};
+use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
-use crate::model::dns::{DnsName, Question};
+use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
 use crate::model::flow::Flow;
@@ -17,8 +24,16 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+mod asking;
 mod candidates;
+mod node_domains;
 mod open;
+
+/// A lookup that is seen to begin so soon after the first input may have begun before it: what was asked is told only if
+/// it could not have been another candidate's.
+const CUT: Duration = Duration::from_secs(1);
+/// A name in the place of a node's domain is looked for behind so many labels of it; names that are searched for are short.
+const MAX_LABELS: usize = 16;
 
 /// A lookup that was decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,12 +52,17 @@ pub struct Folder {
     thresholds: Thresholds,
     open_limit: usize,
     step_limit: usize,
+    /// The first input.
+    began: Option<Timestamp>,
     next_id: u64,
     open: HashMap<u64, Open>,
-    /// Under which names each client's next query would belong to which lookups, oldest first.
-    expected: HashMap<(Client, DnsName), Vec<u64>>,
+    /// Under which names each pod's next query would belong to which lookups, oldest first.
+    expected: HashMap<(Owner, DnsName), Vec<u64>>,
+    /// Behind what was asked for, in which lookups, a domain of the node's that nobody knows may come next.
+    gaps: HashMap<(Owner, DnsName), Vec<u64>>,
     queries: HashMap<Query, (u64, usize)>,
     deadlines: BTreeSet<(Timestamp, u64)>,
+    node_domains: NodeDomains,
     losses: Losses,
 }
 
@@ -53,16 +73,19 @@ impl Folder {
             thresholds: thresholds.clone(),
             open_limit: limits.lookups.max(1),
             step_limit: limits.lookup_steps.max(1),
+            began: None,
             next_id: 0,
             open: HashMap::new(),
             expected: HashMap::new(),
+            gaps: HashMap::new(),
             queries: HashMap::new(),
             deadlines: BTreeSet::new(),
+            node_domains: NodeDomains::default(),
             losses: Losses::default(),
         }
     }
 
-    /// A client pod's query was seen. `resolver` is `None` for a pod that is not known.
+    /// A client pod's query was seen. `resolver` is `None` for a pod whose search list is not known.
     pub fn asked(
         &mut self,
         at: Timestamp,
@@ -72,36 +95,34 @@ impl Folder {
         resolver: Option<&ResolverConfig>,
         out: &mut Vec<Decided>,
     ) {
+        let began = *self.began.get_or_insert(at);
         if asked.attempt > 1 {
             // A retransmission is the same step; its exchange counts its attempts.
             return;
         }
-        let client = Client::of(flow);
-        let Question { name, qtype } = &asked.question;
-        let waiting = self.expected.get(&(client, name.clone()));
-        let joined = waiting.into_iter().flatten().rev().copied().find(|id| {
-            self.open
-                .get(id)
-                .is_some_and(|open| open.accepts(name, *qtype))
-        });
-        let id = joined.unwrap_or_else(|| {
-            let id = self.next_id;
-            self.next_id += 1;
-            let readings = candidates::readings(name, resolver);
-            self.insert(
-                id,
-                Open::new(client, at, ends, name, readings, resolver.is_some()),
-            );
-            id
-        });
-        let step_limit = self.step_limit;
         let query = Query {
             flow: *flow,
             id: asked.id,
             question: asked.question.clone(),
         };
+        let (id, belongs) = self.find(at, &Owner::of(ends), &query).unwrap_or_else(|| {
+            let id = self.next_id;
+            self.next_id += 1;
+            let name = &query.question.name;
+            let list = resolver.map(|resolver| {
+                let (domains, complete) = self.node_domains.of(node(ends));
+                SearchList::new(resolver, domains, complete)
+            });
+            let readings = candidates::readings(name, list.as_ref(), at.since(began) < CUT);
+            let open = Open::new(at, ends, name, readings, list.is_some());
+            self.insert(id, open);
+            (id, Belongs::Next)
+        });
+        let step_limit = self.step_limit;
         match self
-            .update(id, |open| open.ask(at, ends, query.clone(), step_limit))
+            .update(id, |open| {
+                open.ask(at, ends, query.clone(), belongs, step_limit)
+            })
             .flatten()
         {
             Some(step) => drop(self.queries.insert(query, (id, step))),
@@ -116,6 +137,26 @@ impl Folder {
         }
     }
 
+    /// The open lookup that a query belongs to: one that asked the very same, else the youngest that can go on with it.
+    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Belongs)> {
+        let youngest = |ids: Option<&Vec<u64>>, how: &dyn Fn(&Open) -> Option<Belongs>| {
+            let mut ids = ids.into_iter().flatten().rev();
+            ids.find_map(|id| Some((*id, how(self.open.get(id)?)?)))
+        };
+        let name = &query.question.name;
+        let expected = self.expected.get(&(owner.clone(), name.clone()));
+        youngest(expected, &|open| open.repeated(query))
+            .or_else(|| youngest(expected, &|open| open.continued(at, query)))
+            .or_else(|| {
+                let dots = name.relative().match_indices('.').take(MAX_LABELS);
+                let mut heads = dots.map(|(dot, _)| DnsName::new(&name.as_str()[..dot]));
+                heads.find_map(|head| {
+                    let waiting = self.gaps.get(&(owner.clone(), head));
+                    youngest(waiting, &|open| open.in_gap(at, name))
+                })
+            })
+    }
+
     /// A client pod's exchange ended at `at`. Says where it stands in its lookup; `out` gets a lookup that this decided.
     pub fn exchange(
         &mut self,
@@ -123,6 +164,10 @@ impl Folder {
         exchange: &Exchange,
         out: &mut Vec<Decided>,
     ) -> Option<Place> {
+        if exchange.asked_peer.is_some() {
+            // From somebody who was not asked: the query goes on to wait.
+            return None;
+        }
         let question = exchange.question.clone()?;
         let query = Query {
             flow: exchange.flow,
@@ -142,6 +187,7 @@ impl Folder {
 
     /// Decides what the passing of time alone decides.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Decided>) {
+        self.began.get_or_insert(now);
         while let Some((deadline, id)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
@@ -174,10 +220,12 @@ impl Folder {
         let result = change(&mut open);
         open.deadline = open.wait(&self.thresholds);
         for name in open.expected() {
-            self.expected
-                .entry((open.client, name))
-                .or_default()
-                .push(id);
+            let key = (open.owner.clone(), name);
+            self.expected.entry(key).or_default().push(id);
+        }
+        if let Some(asked) = open.gap() {
+            let key = (open.owner.clone(), DnsName::new(asked));
+            self.gaps.entry(key).or_default().push(id);
         }
         self.insert(id, open);
         Some(result)
@@ -186,13 +234,11 @@ impl Folder {
     fn forget(&mut self, id: u64, open: &Open) {
         self.deadlines.remove(&(open.deadline, id));
         for name in open.expected() {
-            let key = (open.client, name);
-            if let Some(ids) = self.expected.get_mut(&key) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.expected.remove(&key);
-                }
-            }
+            unlist(&mut self.expected, &(open.owner.clone(), name), id);
+        }
+        if let Some(asked) = open.gap() {
+            let key = (open.owner.clone(), DnsName::new(asked));
+            unlist(&mut self.gaps, &key, id);
         }
     }
 
@@ -204,12 +250,32 @@ impl Folder {
         for query in open.awaited() {
             self.queries.remove(query);
         }
+        if let Some(seen) = open.node_domains()
+            && self.node_domains.learn(node(&open.ends), seen)
+        {
+            self.losses
+                .add(Stage::Table, "nodes whose domains are learned", 1);
+        }
         out.push(Decided {
             time: open.started,
             ends: open.ends.clone(),
             lookup: open.finish(),
         });
     }
+}
+
+fn unlist(table: &mut HashMap<(Owner, DnsName), Vec<u64>>, key: &(Owner, DnsName), id: u64) {
+    if let Some(ids) = table.get_mut(key) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            table.remove(key);
+        }
+    }
+}
+
+/// The node that the pod runs on.
+fn node(ends: &Ends) -> Option<&Arc<str>> {
+    ends.pod.who.as_ref().ok()?.node.as_ref()
 }
 
 #[cfg(test)]

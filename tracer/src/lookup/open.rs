@@ -1,33 +1,18 @@
 //! A lookup that is not decided yet.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use super::asking::{AT_ONCE, Asking, fails};
 use super::candidates::Reading;
+use super::node_domains::Seen;
+use crate::identity::Owner;
 use crate::model::dns::{DnsName, Question, RecordType};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
-use crate::model::flow::{Flow, Ifindex};
+use crate::model::flow::Flow;
 use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::settings::Thresholds;
 use crate::model::time::Timestamp;
-
-/// Whose resolver: one pod's interface and address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Client {
-    ifindex: Ifindex,
-    ip: IpAddr,
-}
-
-impl Client {
-    /// The client of a flow.
-    pub fn of(flow: &Flow) -> Client {
-        Client {
-            ifindex: flow.ifindex,
-            ip: flow.pod.ip(),
-        }
-    }
-}
 
 /// One query on the wire, to find its step when its exchange ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,17 +30,28 @@ pub struct Query {
 pub enum Verdict {
     /// Something is still open: an answer, or another candidate.
     Undecided,
-    /// The last candidate ended, but a query of another type may follow at once.
+    /// The last candidate ended, but a query may follow at once: of another type, or the same again after a failure.
     Ending,
     /// Over.
     Decided,
+}
+
+/// How a query belongs to an open lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belongs {
+    /// A question that it has a step for, asked again.
+    Again(usize),
+    /// Its next question.
+    Next,
+    /// The next candidate, with a domain of the node's that nobody knew.
+    InGap,
 }
 
 /// A lookup that is not decided yet.
 #[derive(Debug)]
 pub struct Open {
     /// Whose it is.
-    pub client: Client,
+    pub owner: Owner,
     /// The pod and the server of its latest query.
     pub ends: Ends,
     /// Its first query.
@@ -68,7 +64,7 @@ pub struct Open {
     pub deadline: Timestamp,
     readings: Vec<Reading>,
     resolver_known: bool,
-    steps: Vec<Step>,
+    steps: Vec<Asking>,
     awaited: Vec<Query>,
     queries: u32,
 }
@@ -76,7 +72,6 @@ pub struct Open {
 impl Open {
     /// Begins with a query for `name`; the step itself is added by [`Open::ask`].
     pub fn new(
-        client: Client,
         at: Timestamp,
         ends: &Ends,
         name: &DnsName,
@@ -84,7 +79,7 @@ impl Open {
         resolver_known: bool,
     ) -> Open {
         Open {
-            client,
+            owner: Owner::of(ends),
             ends: ends.clone(),
             started: at,
             touched: at,
@@ -98,48 +93,104 @@ impl Open {
         }
     }
 
-    /// Whether a query for `name` and `qtype` can be the next one of this lookup.
-    pub fn accepts(&self, name: &DnsName, qtype: RecordType) -> bool {
+    /// Whether a query asks, under the identifier of one of this lookup's, the same question as that one.
+    pub fn repeated(&self, query: &Query) -> Option<Belongs> {
+        let place = self
+            .steps
+            .iter()
+            .rposition(|asking| asking.is_for(&self.current) && asking.has_id(query))?;
+        Some(Belongs::Again(place))
+    }
+
+    /// Whether a query can be one of this lookup, as far as its name, type and time tell.
+    pub fn continued(&self, at: Timestamp, query: &Query) -> Option<Belongs> {
+        let Question { name, qtype } = &query.question;
         if *name == self.current {
-            return !self.current_steps().any(|step| step.qtype == qtype);
+            let Some(place) = self
+                .steps
+                .iter()
+                .rposition(|asking| asking.is_for(name) && asking.qtype() == *qtype)
+            else {
+                return Some(Belongs::Next);
+            };
+            let again = self.steps[place].tried_again(at, query);
+            return again.then_some(Belongs::Again(place));
         }
         // A resolver moves on only when the candidate failed for every type that it asked for.
-        self.current_steps()
-            .all(|step| step.outcome.is_some_and(tries_next))
-            && self.follows(name)
+        let moves_on = self.current_steps().all(|asking| asking.lets_go(at))
+            && self
+                .readings
+                .iter()
+                .any(|reading| reading.position_after(&self.current, name).is_some());
+        moves_on.then_some(Belongs::Next)
     }
 
-    fn follows(&self, name: &DnsName) -> bool {
-        self.readings
-            .iter()
-            .any(|reading| position_after(reading, &self.current, name).is_some())
+    /// What was asked, where a domain of the node's that is not known may come next behind it. Only where it cannot have
+    /// been anything else, and where the candidate before it does not exist: after anything less a resolver may have
+    /// stopped, and the application asked for something else that begins alike.
+    pub fn gap(&self) -> Option<&str> {
+        let [reading] = self.readings.as_slice() else {
+            return None;
+        };
+        let missing = self
+            .current_steps()
+            .all(|asking| asking.outcome() == Some(Outcome::Nxdomain));
+        let in_gap =
+            self.resolver_known && missing && reading.node_domain_may_follow(&self.current);
+        in_gap.then_some(&reading.asked)
     }
 
-    /// Adds a query. Returns its step's number, or `None` where the lookup keeps no more steps.
-    pub fn ask(&mut self, at: Timestamp, ends: &Ends, query: Query, limit: usize) -> Option<usize> {
-        let Question { name, qtype } = query.question.clone();
-        if name != self.current {
-            let previous = std::mem::replace(&mut self.current, name.clone());
-            self.readings
-                .retain(|reading| position_after(reading, &previous, &name).is_some());
-        }
+    /// Whether a query for `name` fills the gap, coming when it does.
+    pub fn in_gap(&self, at: Timestamp, name: &DnsName) -> Option<Belongs> {
+        let [reading] = self.readings.as_slice() else {
+            return None;
+        };
+        let fits = self.gap().is_some()
+            && at.since(self.touched) <= AT_ONCE
+            && reading.position(name).is_none()
+            && reading.domain_of(name).is_some();
+        fits.then_some(Belongs::InGap)
+    }
+
+    /// Adds a query. Returns its step's number, or `None` where the lookup keeps no more.
+    pub fn ask(
+        &mut self,
+        at: Timestamp,
+        ends: &Ends,
+        query: Query,
+        belongs: Belongs,
+        limit: usize,
+    ) -> Option<usize> {
         self.ends = ends.clone();
         self.touched = at;
-        self.queries += 1;
-        if self.steps.len() >= limit {
-            return None;
-        }
-        self.steps.push(Step {
-            name,
-            qtype,
-            outcome: None,
-            latency: None,
-            data: Vec::new(),
-            errors: Vec::new(),
-            asked: at,
-        });
+        self.queries = self.queries.saturating_add(1);
+        let place = match belongs {
+            Belongs::Again(place) => self
+                .steps
+                .get_mut(place)?
+                .again(at, &query)
+                .then_some(place)?,
+            Belongs::Next | Belongs::InGap => {
+                let name = &query.question.name;
+                if belongs == Belongs::InGap
+                    && let [reading] = self.readings.as_mut_slice()
+                {
+                    reading.insert_after(&self.current, name);
+                }
+                if *name != self.current {
+                    let previous = std::mem::replace(&mut self.current, name.clone());
+                    self.readings
+                        .retain(|reading| reading.position_after(&previous, name).is_some());
+                }
+                if self.steps.len() >= limit {
+                    return None;
+                }
+                self.steps.push(Asking::new(at, &query));
+                self.steps.len() - 1
+            }
+        };
         self.awaited.push(query);
-        Some(self.steps.len() - 1)
+        Some(place)
     }
 
     /// An exchange of this lookup ended.
@@ -147,50 +198,35 @@ impl Open {
         self.awaited.retain(|awaited| awaited != query);
         self.touched = self.touched.max(at);
         // The first attempt was counted when it was asked.
-        self.queries += exchange.attempts.saturating_sub(1);
-        let Some(step) = self.steps.get_mut(step) else {
-            return;
-        };
-        step.outcome = Some(exchange.outcome);
-        step.latency = exchange.latency;
-        let wanted = exchange
-            .answers
-            .iter()
-            .filter(|record| record.rtype == step.qtype);
-        step.errors = exchange.extended_errors().to_vec();
-        step.data = wanted.map(|record| record.data.clone()).collect();
+        let retransmitted = exchange.attempts.saturating_sub(1);
+        self.queries = self.queries.saturating_add(retransmitted);
+        if let Some(asking) = self.steps.get_mut(step) {
+            asking.end(at, exchange);
+        }
     }
 
     /// Where the queries of the current candidate stand.
     pub fn place(&self) -> Place {
         let asked = self.asked();
-        let reading = if self.readings.len() == 1 {
-            self.readings.first()
-        } else {
-            None
+        let reading = match self.readings.as_slice() {
+            [reading] => Some(reading),
+            _ => None,
         };
-        let position = reading.and_then(|reading| {
-            reading
-                .candidates
-                .iter()
-                .position(|name| *name == self.current)
-        });
+        let position = reading.and_then(|reading| reading.position(&self.current));
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Place {
-            candidate: u32::try_from(
-                position.unwrap_or_else(|| self.names().len().saturating_sub(1)) + 1,
-            )
-            .unwrap_or(u32::MAX),
+            candidate: count(position.unwrap_or_else(|| self.names().len().saturating_sub(1)) + 1),
             of: asked
                 .as_ref()
                 .and(reading)
-                .map(|reading| u32::try_from(reading.candidates.len()).unwrap_or(u32::MAX)),
+                .map(|reading| count(reading.candidates.len())),
             asked,
         }
     }
 
     /// The names asked for, each once.
     fn names(&self) -> Vec<&DnsName> {
-        let mut names: Vec<&DnsName> = self.steps.iter().map(|step| &step.name).collect();
+        let mut names: Vec<&DnsName> = self.steps.iter().map(|asking| &asking.step.name).collect();
         names.dedup();
         names
     }
@@ -206,48 +242,77 @@ impl Open {
     pub fn verdict(&self) -> Verdict {
         let Some(outcomes) = self
             .current_steps()
-            .map(|step| step.outcome)
+            .map(Asking::outcome)
             .collect::<Option<Vec<Outcome>>>()
         else {
             return Verdict::Undecided;
         };
-        let asks = |qtype| self.current_steps().any(|step| step.qtype == qtype);
-        if outcomes.iter().any(|outcome| !tries_next(*outcome)) {
-            let found = outcomes
-                .iter()
-                .any(|outcome| matches!(outcome, Outcome::Answered | Outcome::Truncated));
+        let asks = |qtype| self.current_steps().any(|asking| asking.qtype() == qtype);
+        if outcomes.contains(&Outcome::Answered) {
             let both = asks(RecordType::A) && asks(RecordType::AAAA);
-            return if both || !found {
+            return if both {
                 Verdict::Decided
             } else {
                 Verdict::Ending
             };
         }
+        if outcomes.contains(&Outcome::Timeout) {
+            return Verdict::Decided;
+        }
+        // glibc gives up after these, bind's tools go on; both do at once.
+        if outcomes.iter().any(|outcome| !tries_next(*outcome)) {
+            return Verdict::Ending;
+        }
         let last = self
             .readings
             .iter()
             .all(|reading| reading.candidates.last() == Some(&self.current));
-        if !last || !self.resolver_known {
+        // Without a search list nothing that comes later can be told to belong here.
+        if !last && self.resolver_known {
             return Verdict::Undecided;
         }
-        // With `options single-request` the types of a candidate follow one another.
-        if self.steps.iter().all(|step| asks(step.qtype)) {
-            Verdict::Decided
-        } else {
+        if self.more_may_follow(&outcomes) {
             Verdict::Ending
+        } else {
+            Verdict::Decided
         }
+    }
+
+    /// Whether something may follow at once although the last candidate of all failed.
+    fn more_may_follow(&self, outcomes: &[Outcome]) -> bool {
+        // The same again, of another server or of the same.
+        let again = outcomes.iter().any(|outcome| fails(*outcome));
+        // With `options single-request` the types of a candidate follow one another. Which types are asked for the first
+        // candidate tells.
+        let asks = |qtype| self.current_steps().any(|asking| asking.qtype() == qtype);
+        let another_type = if self.steps.iter().all(|asking| asking.is_for(&self.current)) {
+            asks(RecordType::A) != asks(RecordType::AAAA)
+        } else {
+            !self.steps.iter().all(|asking| asks(asking.qtype()))
+        };
+        let domain_of_the_node = self
+            .readings
+            .iter()
+            .any(|reading| reading.node_domain_may_follow(&self.current) && !reading.complete);
+        again || another_type || domain_of_the_node
     }
 
     /// Until when to wait for more, given what is clear now.
     pub fn wait(&self, thresholds: &Thresholds) -> Timestamp {
-        if self.current_steps().any(|step| step.outcome.is_none()) {
+        if self
+            .current_steps()
+            .any(|asking| asking.outcome().is_none())
+        {
             // The exchange decides about its own timeout, `dns_timeout` after its last attempt, and says so. This is the
             // net below it, for an exchange that was evicted.
             return self.touched.after(thresholds.dns_timeout * 10);
         }
+        let failed = self
+            .current_steps()
+            .any(|asking| asking.outcome().is_some_and(fails));
         match self.verdict() {
+            Verdict::Ending if failed => self.touched.after(AT_ONCE.max(thresholds.lookup_grace)),
             Verdict::Ending | Verdict::Decided => self.touched.after(thresholds.lookup_grace),
-            // With an unknown search list a negative answer may or may not be the last.
             Verdict::Undecided => self.touched.after(thresholds.lookup_idle),
         }
     }
@@ -257,15 +322,11 @@ impl Open {
         &self.awaited
     }
 
-    /// The names under which the next query of this lookup may come: the current candidate for another type, and those
-    /// that follow it.
+    /// The names under which the next query of this lookup may come: the current candidate, and those that follow it.
     pub fn expected(&self) -> Vec<DnsName> {
         let mut names = vec![self.current.clone()];
         for reading in &self.readings {
-            let here = reading
-                .candidates
-                .iter()
-                .position(|candidate| *candidate == self.current);
+            let here = reading.position(&self.current);
             for name in reading
                 .candidates
                 .iter()
@@ -279,36 +340,49 @@ impl Open {
         names
     }
 
-    fn current_steps(&self) -> impl Iterator<Item = &Step> {
+    /// What it showed of the node's domains: those between the last of the cluster's and what stands behind them.
+    pub fn node_domains(&self) -> Option<Seen> {
+        let [reading] = self.readings.as_slice() else {
+            return None;
+        };
+        self.resolver_known
+            .then(|| reading.seen(&self.names()))
+            .flatten()
+    }
+
+    fn current_steps(&self) -> impl Iterator<Item = &Asking> {
         self.steps
             .iter()
             .rev()
-            .take_while(|step| step.name == self.current)
+            .take_while(|asking| asking.is_for(&self.current))
     }
 
     /// The lookup as it stands.
     pub fn finish(self) -> Lookup {
+        let asked = self.asked();
+        let steps: Vec<Step> = self.steps.into_iter().map(|asking| asking.step).collect();
         let mut qtypes = Vec::new();
-        for step in &self.steps {
+        for step in &steps {
             if !qtypes.contains(&step.qtype) {
                 qtypes.push(step.qtype);
             }
         }
         let ended = |step: &Step| step.asked.after(step.latency.unwrap_or(Duration::ZERO));
-        let end = self.steps.iter().map(ended).max().unwrap_or(self.started);
+        let end = steps.iter().map(ended).max().unwrap_or(self.started);
         Lookup {
-            asked: self.asked(),
+            asked,
             qtypes,
-            outcome: outcome(&self.steps),
+            outcome: outcome(&steps),
             queries: self.queries,
             duration: end.since(self.started),
-            steps: self.steps,
+            steps,
         }
     }
 }
 
-/// Whether a resolver goes on to its next candidate after this outcome. glibc (`__res_context_search`) goes on after
-/// NXDOMAIN, NODATA and SERVFAIL; after silence and refusal it gives up.
+/// Whether every resolver goes on to its next candidate after this outcome. glibc (`__res_context_search`) goes on after
+/// NXDOMAIN, NODATA and SERVFAIL and gives up after silence and refusal; musl goes on after NXDOMAIN alone; bind's tools
+/// after every answer but NODATA.
 fn tries_next(outcome: Outcome) -> bool {
     matches!(
         outcome,
@@ -341,18 +415,4 @@ fn outcome(steps: &[Step]) -> Outcome {
         }
         None => Outcome::Timeout,
     }
-}
-
-/// Where `name` stands among the candidates after `current`.
-fn position_after(reading: &Reading, current: &DnsName, name: &DnsName) -> Option<usize> {
-    let here = reading
-        .candidates
-        .iter()
-        .position(|candidate| candidate == current)?;
-    let ahead = reading
-        .candidates
-        .iter()
-        .skip(here + 1)
-        .position(|candidate| candidate == name)?;
-    Some(here + 1 + ahead)
 }

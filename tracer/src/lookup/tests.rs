@@ -2,10 +2,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
-use crate::model::dns::RecordType;
+use crate::model::dns::{Question, RecordType};
 use crate::model::exchange::{Details, Outcome, Transport};
 use crate::model::flow::{Ifindex, Protocol, Role};
 use crate::model::identity::{PeerEnd, PodEnd, UnknownReason};
+
+mod node_domains;
+mod retries;
 
 /// A pod in namespace default and its resolver, played against a [`Folder`] in milliseconds of virtual time.
 struct Pod {
@@ -26,13 +29,18 @@ impl Pod {
         let resolver = ResolverConfig {
             search: SEARCH.map(DnsName::new).to_vec(),
             ndots: 5,
+            node_domains: Some(3),
         };
-        Pod {
+        let mut pod = Pod {
             folder: Folder::new(&Thresholds::default(), &Limits::default()),
             resolver: Some(resolver),
             now_ms: 0,
             decided: Vec::new(),
-        }
+        };
+        // Long enough after the beginning that no lookup began before it.
+        pod.wait(0);
+        pod.wait(2_000);
+        pod
     }
 
     fn now(&self) -> Timestamp {
@@ -40,11 +48,15 @@ impl Pod {
     }
 
     fn flow(port: u16) -> Flow {
+        Pod::flow_to(port, 10)
+    }
+
+    fn flow_to(port: u16, server: u8) -> Flow {
         Flow {
             ifindex: Ifindex(7),
             protocol: Protocol::Udp,
             pod: SocketAddr::new(IpAddr::from([10, 1, 39, 193]), port),
-            peer: SocketAddr::new(IpAddr::from([10, 152, 183, 10]), 53),
+            peer: SocketAddr::new(IpAddr::from([10, 152, 183, server]), 53),
         }
     }
 
@@ -71,19 +83,28 @@ impl Pod {
     }
 
     fn ask(&mut self, port: u16, name: &str, qtype: RecordType) {
+        self.ask_of(port, port, 10, name, qtype);
+    }
+
+    /// Of the server 10.152.183.`server`, under an identifier.
+    fn ask_of(&mut self, port: u16, id: u16, server: u8, name: &str, qtype: RecordType) {
+        self.ask_on(Pod::flow_to(port, server), id, name, qtype);
+    }
+
+    fn ask_on(&mut self, flow: Flow, id: u16, name: &str, qtype: RecordType) {
         let question = Question {
             name: DnsName::new(name),
             qtype,
         };
         let asked = Asked {
-            id: port,
+            id,
             question,
             attempt: 1,
         };
         let resolver = self.resolver.clone();
         self.folder.asked(
             self.now(),
-            &Pod::flow(port),
+            &flow,
             &Pod::ends(),
             &asked,
             resolver.as_ref(),
@@ -92,22 +113,47 @@ impl Pod {
     }
 
     fn end(&mut self, port: u16, name: &str, qtype: RecordType, outcome: Outcome) -> Option<Place> {
+        self.end_of(port, port, 10, name, qtype, outcome)
+    }
+
+    /// Answered by the server 10.152.183.`server` one millisecond later.
+    fn end_of(
+        &mut self,
+        port: u16,
+        id: u16,
+        server: u8,
+        name: &str,
+        qtype: RecordType,
+        outcome: Outcome,
+    ) -> Option<Place> {
+        self.end_on(Pod::flow_to(port, server), id, name, qtype, outcome)
+    }
+
+    fn end_on(
+        &mut self,
+        flow: Flow,
+        id: u16,
+        name: &str,
+        qtype: RecordType,
+        outcome: Outcome,
+    ) -> Option<Place> {
+        let silent = outcome == Timeout;
         let exchange = Exchange {
-            flow: Pod::flow(port),
+            flow,
             role: Role::Client,
             transport: Transport::Udp,
-            id: port,
+            id,
             question: Some(Question {
                 name: DnsName::new(name),
                 qtype,
             }),
-            asked: Timestamp(0),
+            asked: self.now(),
             attempts: 1,
             outcome,
             rcode: None,
             answers: Vec::new(),
             authorities: Vec::new(),
-            latency: Some(Duration::from_millis(1)),
+            latency: (!silent).then_some(Duration::from_millis(1)),
             late: false,
             icmp: None,
             connection: None,
@@ -284,10 +330,12 @@ fn a_found_name_waits_for_its_second_type_no_longer_than_the_grace() {
 }
 
 #[test]
-fn an_absolute_name_that_does_not_exist_is_decided_at_once() {
+fn an_absolute_name_that_does_not_exist_waits_for_its_second_type_no_longer_than_the_grace() {
     let mut pod = Pod::new();
     pod.ask(1, "no.example.com", A);
     pod.end(1, "no.example.com", A, Nxdomain);
+    assert!(pod.told().is_empty());
+    pod.wait(20);
     assert_eq!(
         pod.told(),
         [(Some("no.example.com."), "A".to_owned(), Nxdomain, 1)]

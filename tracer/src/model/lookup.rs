@@ -7,7 +7,8 @@ use super::edns::ExtendedError;
 use super::exchange::Outcome;
 use super::time::Timestamp;
 
-/// One query of a lookup.
+/// One question of a lookup: a candidate and a type. Asking it again, of the same server or of another one, over UDP or
+/// over TCP, is another attempt at it and no other step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The candidate.
@@ -16,8 +17,10 @@ pub struct Step {
     pub qtype: RecordType,
     /// How it ended; `None` while it is open.
     pub outcome: Option<Outcome>,
-    /// First query to answer.
+    /// First query to the answer that counts.
     pub latency: Option<Duration>,
+    /// Queries sent for it, to all servers together.
+    pub attempts: u32,
     /// The data of its answers of the type asked for (addresses, mostly).
     pub data: Vec<String>,
     /// Why the server says it answered as it did.
@@ -50,6 +53,7 @@ pub struct Place {
     pub asked: Option<String>,
     /// Which candidate this is, from 1.
     pub candidate: u32,
-    /// How many candidates there can be; `None` while the wire cannot tell.
+    /// How many candidates there can be, with the search domains of the node's own resolv.conf as far as queries have shown
+    /// them; `None` while the wire cannot tell.
     pub of: Option<u32>,
 }

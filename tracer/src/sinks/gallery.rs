@@ -239,6 +239,7 @@ fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) 
         latency: outcome
             .filter(|outcome| *outcome != Outcome::Timeout)
             .map(|_| us(700)),
+        attempts: 1,
         data: data.iter().map(|data| (*data).to_owned()).collect(),
         errors: Vec::new(),
         asked: at(100),

@@ -177,6 +177,7 @@ struct StepFields<'a> {
     qtype: Cow<'static, str>,
     outcome: Option<&'static str>,
     latency_ns: Option<u64>,
+    attempts: u32,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     data: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -202,6 +203,7 @@ fn step(step: &Step) -> StepFields<'_> {
         qtype: type_mnemonic(step.qtype),
         outcome: step.outcome.map(|outcome| outcome.as_str()),
         latency_ns: step.latency.map(nanoseconds),
+        attempts: step.attempts,
         data: &step.data,
         ede: extended_errors(&step.errors),
     }

@@ -89,7 +89,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "step",
-        "name:string qtype:string outcome:string|null latency_ns:int|null data:[string]? ede:[ede]?",
+        "name:string qtype:string outcome:string|null latency_ns:int|null attempts:int data:[string]? ede:[ede]?",
     ),
     (
         "tcp",
