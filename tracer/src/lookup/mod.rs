@@ -3,8 +3,8 @@
 //! Input: a client pod's queries and the ends of its exchanges, in order of time, with the pod's resolver configuration
 //! from `identity`. It never guesses what was asked: while several readings of the wire are possible, `asked` is `None`.
 //!
-//! One file per idea: [`candidates`] reads names as what may have been asked for, [`node_domains`] learns the part of the
-//! search list that no object tells, [`asking`] tells a question asked again from one asked anew, [`open`] puts them together.
+//! One file per idea: `candidates` reads names as what may have been asked for, `node_domains` learns the part of the
+//! search list that no object tells, `asking` tells a question asked again from one asked anew, `open` puts them together.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
