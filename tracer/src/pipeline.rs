@@ -132,7 +132,7 @@ impl Pipeline {
                 self.correlator.end(now, &mut correlated);
                 self.identify(now, correlated, out);
                 for held in self.waiting.all() {
-                    self.name(held, out);
+                    self.name(now, held, out);
                 }
                 self.lookups(out, |folder, decided| folder.end(decided));
             }
@@ -182,7 +182,7 @@ impl Pipeline {
                 Some(item)
             };
             if let Some(item) = held {
-                self.name(item, out);
+                self.name(now, item, out);
             }
         }
         self.release(now, out);
@@ -195,12 +195,12 @@ impl Pipeline {
             .waiting
             .ready(now, |item| !index.pending(item.time, item.flow.ifindex))
         {
-            self.name(item, out);
+            self.name(now, item, out);
         }
         self.lookups(out, |folder, decided| folder.advance(now, decided));
     }
 
-    fn name(&mut self, item: Correlated, out: &mut Vec<Event>) {
+    fn name(&mut self, now: Timestamp, item: Correlated, out: &mut Vec<Event>) {
         let Correlated {
             time,
             flow,
@@ -223,7 +223,7 @@ impl Pipeline {
                 }
                 return;
             }
-            Happening::Exchange(exchange) => return self.exchange(time, ends, exchange, out),
+            Happening::Exchange(exchange) => return self.exchange(now, time, ends, exchange, out),
             Happening::Tcp(connection) => Body::Tcp(connection),
             Happening::Udp(flow) => Body::Udp(flow),
             Happening::Echo(echo) => Body::Echo(echo),
@@ -242,6 +242,7 @@ impl Pipeline {
     /// Tells an exchange, and after it the lookup that it decided.
     fn exchange(
         &mut self,
+        now: Timestamp,
         time: Timestamp,
         ends: Ends,
         exchange: Box<crate::model::exchange::Exchange>,
@@ -251,9 +252,10 @@ impl Pipeline {
         let place = match ends.role {
             // What is not a query asks for no name.
             Role::Client if exchange.details.opcode == OpCode::Query => {
+                // Without an answer it ends when that becomes known.
                 let ended = exchange
                     .latency
-                    .map_or(exchange.asked, |latency| exchange.asked.after(latency));
+                    .map_or(now, |latency| exchange.asked.after(latency));
                 self.index.resolved(ended, &ends, &exchange);
                 self.folder.exchange(ended, &exchange, &mut decided)
             }
