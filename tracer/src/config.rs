@@ -15,6 +15,8 @@ use crate::sinks::OutputSettings;
 #[derive(Clone, Debug)]
 pub struct ObserveConfig {
     /// Where packets come from.
+    pub source: Source,
+    /// The probes, where they come from this machine.
     pub capture: CaptureConfig,
     /// Who is who: Kubernetes objects as kubectl prints them.
     pub inventory: Option<PathBuf>,
@@ -26,6 +28,18 @@ pub struct ObserveConfig {
     pub output: OutputSettings,
     /// Ends by itself after so long.
     pub duration: Option<Duration>,
+}
+
+/// Where packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The pod interfaces of this machine.
+    Local {
+        /// A capture file to write them to.
+        record: Option<PathBuf>,
+    },
+    /// A capture file; `-` is standard input.
+    Replay(PathBuf),
 }
 
 /// The probes on this machine.

@@ -33,10 +33,17 @@ fn run(program: &str, arguments: &[&str]) -> String {
 
 /// One line per packet: the fields, comma-separated.
 fn tshark(file: &Path, fields: &[&str]) -> Vec<String> {
+    tshark_where(file, "frame", fields)
+}
+
+/// The same of the packets that a display filter lets through.
+fn tshark_where(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let file = file.to_str().expect("a path in text");
     let mut arguments = vec![
         "-r",
         file,
+        "-Y",
+        filter,
         "-T",
         "fields",
         "-E",
@@ -105,13 +112,23 @@ fn tshark_reads_in_a_recording_what_it_reads_in_the_capture() {
             "dns.qry.name",
             "dns.flags.rcode",
         ];
-        let mut expected = tshark(&capture, &fields);
+        // Fragments are one packet in a recording; tshark puts them together, too, and that is compared below.
+        let filter = "!(ip.flags.mf == 1 || ip.frag_offset > 0) && !(ip.len > 1500)";
+        let mut expected = tshark_where(&capture, filter, &fields);
         // What is not IP is in no record.
         expected.retain(|line| line.split(',').nth(1) != line.split(',').nth(4));
-        assert_eq!(tshark(&recording, &fields), expected, "{file}");
+        assert_eq!(
+            tshark_where(&recording, filter, &fields),
+            expected,
+            "{file}"
+        );
 
         // Without the link header, which tshark counts.
-        let lengths = tshark(&capture, &["frame.len", "frame.cap_len", "eth.type"]);
+        let lengths = tshark_where(
+            &capture,
+            filter,
+            &["frame.len", "frame.cap_len", "eth.type"],
+        );
         let expected: Vec<String> = lengths
             .iter()
             .filter(|line| line.ends_with("0x0800") || line.ends_with("0x86dd"))
@@ -122,11 +139,31 @@ fn tshark_reads_in_a_recording_what_it_reads_in_the_capture() {
             })
             .collect();
         assert_eq!(
-            tshark(&recording, &["frame.len", "frame.cap_len"]),
+            tshark_where(&recording, filter, &["frame.len", "frame.cap_len"]),
             expected,
             "{file}"
         );
     }
+}
+
+#[test]
+fn fragments_are_put_together_as_tshark_does_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let recording = directory.path().join("recording.pcapng");
+    let capture = fixture("ethernet.pcap");
+    record_to(&recording, &records(&capture));
+    let fields = ["frame.time_epoch", "icmp.type", "icmp.seq", "data.len"];
+    let filter = "icmp && data.len > 1500";
+    let expected = tshark_where(&capture, filter, &fields);
+    assert_eq!(expected.len(), 2, "the ping of 1,600 bytes: {expected:?}");
+    assert_eq!(tshark_where(&recording, filter, &fields), expected);
+    // And the checksum over what was put together is right.
+    let checked = tshark_where(
+        &recording,
+        &format!("{filter} && icmp.checksum.status == \"Good\""),
+        &["ip.len"],
+    );
+    assert_eq!(checked, ["1628", "1628"]);
 }
 
 #[test]

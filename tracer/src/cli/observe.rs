@@ -1,6 +1,6 @@
 //! `tracer observe`: the options, and what they resolve to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -12,7 +12,7 @@ use super::limits::LimitArgs;
 use super::thresholds::ThresholdArgs;
 use super::values::{self, Span};
 use super::{Exit, Host};
-use crate::config::{CaptureConfig, ObserveConfig};
+use crate::config::{CaptureConfig, ObserveConfig, Source};
 use crate::identity::IndexSettings;
 use crate::model::dns::DnsName;
 use crate::model::glob::Glob;
@@ -38,6 +38,14 @@ pub struct ObserveArgs {
     #[arg(long, env = "TRACER_LOCAL", value_parser = BoolishValueParser::new())]
     local: bool,
 
+    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
+    #[arg(long, env = "TRACER_REPLAY", value_name = "FILE")]
+    replay: Option<PathBuf>,
+
+    /// With --local, write the packets to a pcapng file, too, with pod names as comments
+    #[arg(long, env = "TRACER_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
+
     /// Form of the output: text, wide (with node, workload, ports, identifiers, bytes, TTLs) or json (one object a line)
     #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormatArg::Text)]
     output: FormatArg,
@@ -50,7 +58,7 @@ pub struct ObserveArgs {
     #[arg(long, env = "TRACER_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after so long, as in 30s, 5m or '1h 30m'
+    /// End after so long, as in 30s, 5m or '1h 30m'; of a capture file, after so much of it
     #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
     duration: Option<Span>,
 
@@ -165,6 +173,23 @@ Examples:
   tracer observe --local --type tcp --outcome refused,timeout
   tracer observe --local --peer kube-system/kube-dns --slow 50ms
   tracer observe --local --failed --duration 5m -o json > failures.jsonl
+  tracer observe --local --record run.pcapng
+  tracer observe --replay run.pcapng --inventory inventory.yaml
+  ssh node tcpdump -U -w - -i any | tracer observe --replay -
+
+Capture files:
+  --replay reads pcap and pcapng of any byte order and stamp resolution, also
+  compressed with gzip: Ethernet, Linux cooked (tcpdump -i any), raw IP, BSD
+  loopback. Which end is the pod the inventory says; without one it is the
+  end that asked or connected. A packet that was captured at several
+  interfaces counts once. IP fragments are put together.
+  Time is the capture's; at the end of the file it ends. Only of a pipe whose
+  packets come within 2 s of their stamps does the wall clock tell timeouts,
+  2 s later than they are; tcpdump needs -U for that.
+  --record writes what the probes hand over: DNS and ICMP whole, of TCP what
+  opens and closes a connection, of other flows the first packet, each with
+  its flow's counters. Wireshark reads it. Replayed, it tells the events
+  again, but between two such packets nobody counted.
 
 Needs:
   Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
@@ -181,18 +206,7 @@ fn help() -> String {
 impl ObserveArgs {
     /// What to do, with everything looked up.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
-        if !self.local {
-            bail!(
-                "observe what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
-                 NET_ADMIN and PERFMON). `tracer observe --help` has examples"
-            );
-        }
-        if self.history.since.is_some() || self.history.last.is_some() {
-            bail!(
-                "--since and --last choose from what was recorded, and --local has no record of the past: it shows what \
-                 happens from now on. Leave them out, or end it with --count or --duration"
-            );
-        }
+        let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
         let dns_ports = self.dns_ports()?;
         let sources = &self.sources;
@@ -207,6 +221,7 @@ impl ObserveArgs {
             _ => None,
         };
         Ok(ObserveConfig {
+            source,
             capture: CaptureConfig {
                 interfaces: sources.interface.clone(),
                 instance: sources.instance.clone(),
@@ -241,6 +256,36 @@ impl ObserveArgs {
         })
     }
 
+    fn source(&self) -> anyhow::Result<Source> {
+        match (self.local, &self.replay, &self.record) {
+            (true, Some(_), _) => bail!(
+                "--local and --replay: packets come from this machine or from a file; leave one out"
+            ),
+            (false, None, _) => bail!(
+                "observe what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
+                 NET_ADMIN and PERFMON), or --replay FILE to read a capture. `tracer observe --help` has examples"
+            ),
+            (false, Some(_), Some(_)) => {
+                bail!(
+                    "--record writes what --local traces; a capture that is replayed is a file already"
+                )
+            }
+            (true, None, Some(record)) if record == Path::new("-") => {
+                bail!("--record needs a file: the events are on standard output")
+            }
+            (true, None, _) if self.history.since.is_some() || self.history.last.is_some() => {
+                bail!(
+                    "--since and --last choose from what was recorded, and --local has no record of the past: it shows what \
+                 happens from now on. Leave them out, or end it with --count or --duration"
+                )
+            }
+            (true, None, record) => Ok(Source::Local {
+                record: record.clone(),
+            }),
+            (false, Some(file), None) => Ok(Source::Replay(file.clone())),
+        }
+    }
+
     fn dns_ports(&self) -> anyhow::Result<Vec<u16>> {
         let mut ports = Vec::new();
         for port in &self.sources.dns_port {
@@ -260,7 +305,7 @@ impl ObserveArgs {
 }
 
 pub(super) fn run(config: &ObserveConfig) -> anyhow::Result<Exit> {
-    let summary = run::observe_local(config)?;
+    let summary = run::observe(config)?;
     eprint!("{summary}");
     Ok(Exit::Fine)
 }

@@ -277,7 +277,8 @@ impl Index {
         &self.losses
     }
 
-    fn pod(
+    /// The pod behind an interface, or else the one with this address.
+    pub fn pod(
         &self,
         at: Timestamp,
         ifindex: Ifindex,

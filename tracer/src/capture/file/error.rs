@@ -112,6 +112,38 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The error with its cause and with what to do about it, in one line.
+    pub fn explained(&self) -> String {
+        let mut said = self.to_string();
+        if let Some(cause) = std::error::Error::source(self) {
+            said += &format!(": {cause}");
+        }
+        let advice = match self {
+            FileError::Open { .. } => return said,
+            FileError::Read { .. } => "what came before is used",
+            FileError::Empty { .. } => {
+                "did the program that writes it start, and was it allowed to capture?"
+            }
+            FileError::NotACapture { .. } => {
+                "write one with `tcpdump -w FILE`; Wireshark's `editcap FILE OTHER` converts other formats"
+            }
+            FileError::CutShort { .. } => {
+                "it is still being written, or its writer was killed; what came before is used"
+            }
+            FileError::TooLong { .. } | FileError::Malformed { .. } => {
+                "the file is damaged there; what came before is used"
+            }
+            FileError::LinkType { .. } => "capture on a pod's interface, or with `tcpdump -i any`",
+            FileError::Create { .. } => return said,
+            FileError::Write { .. } => "what was written can be read",
+        };
+        said += "; ";
+        said += advice;
+        said
+    }
+}
+
 /// What is wrong with the structure of a capture file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

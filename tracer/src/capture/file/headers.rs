@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, icmpv4, icmpv6};
 
-use crate::model::flow::Protocol;
+use crate::model::flow::{Protocol, Way};
+use crate::model::record::Record;
 
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
@@ -107,6 +108,18 @@ impl Headers {
             Protocol::Other(_) => {}
         }
     }
+}
+
+/// The address at the pod's end of a record; `None` for a later chunk of a segment and for what is not IP.
+pub fn pod_address(record: &Record) -> Option<IpAddr> {
+    if record.chunk_offset != 0 {
+        return None;
+    }
+    let (ip, _) = LaxIpSlice::from_slice(&record.bytes).ok()?;
+    Some(match record.way {
+        Way::FromPod => ip.source_addr(),
+        Way::ToPod => ip.destination_addr(),
+    })
 }
 
 fn fragment(ip: &LaxIpSlice<'_>) -> Option<Fragment> {

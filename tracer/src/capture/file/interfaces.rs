@@ -43,6 +43,8 @@ pub(super) struct Interfaces {
     pods: HashMap<IpAddr, Pod>,
     limit: usize,
     fresh: Vec<(Ifindex, IpAddr)>,
+    /// Interfaces of a recording, with the pod that was told of them.
+    recorded: HashMap<Ifindex, IpAddr>,
     overflow: u64,
     copies: u64,
 }
@@ -54,6 +56,7 @@ impl Interfaces {
             pods: HashMap::new(),
             limit,
             fresh: Vec::new(),
+            recorded: HashMap::new(),
             overflow: 0,
             copies: 0,
         }
@@ -72,6 +75,14 @@ impl Interfaces {
     /// Interfaces that appeared since the last call, with the pod's address.
     pub(super) fn fresh(&mut self) -> Vec<(Ifindex, IpAddr)> {
         std::mem::take(&mut self.fresh)
+    }
+
+    /// A recording says that this pod is behind this interface.
+    pub(super) fn recorded(&mut self, ifindex: Ifindex, pod: IpAddr) {
+        if !self.recorded.contains_key(&ifindex) && self.recorded.len() < self.limit {
+            self.recorded.insert(ifindex, pod);
+            self.fresh.push((ifindex, pod));
+        }
     }
 
     /// The pod's interface, unless this packet is a copy of what was or will be seen there.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::headers::Headers;
-use crate::model::flow::{FlowTotals, Ifindex, Protocol, Way};
+use crate::model::flow::{FlowTotals, Ifindex, Protocol, Traffic, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -40,7 +40,16 @@ impl Meter {
 
     /// Counts a record and sets its `totals`. Call it once for each record of a packet.
     pub fn count(&mut self, record: &mut Record) {
-        record.totals = self.totals(record);
+        let one = Traffic {
+            packets: 1,
+            bytes: u64::from(record.wire_len),
+        };
+        self.count_as(record, one);
+    }
+
+    /// The same for a packet that was `wire` on the wire: several fragments.
+    pub fn count_as(&mut self, record: &mut Record, wire: Traffic) {
+        record.totals = self.totals(record, wire);
     }
 
     /// How many flows were forgotten after a long silence.
@@ -55,7 +64,7 @@ impl Meter {
         losses
     }
 
-    fn totals(&mut self, record: &Record) -> Option<FlowTotals> {
+    fn totals(&mut self, record: &Record, wire: Traffic) -> Option<FlowTotals> {
         // Whether it is DNS makes no difference to the counters.
         let headers = Headers::read(&record.bytes, &[])?;
         let (src, dst) = headers.ends();
@@ -77,8 +86,8 @@ impl Meter {
             Way::FromPod => &mut totals.tx,
             Way::ToPod => &mut totals.rx,
         };
-        traffic.packets += 1;
-        traffic.bytes += u64::from(record.wire_len);
+        traffic.packets += wire.packets;
+        traffic.bytes += wire.bytes;
         *last = record.time;
         Some(*totals)
     }

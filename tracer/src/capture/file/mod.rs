@@ -3,14 +3,17 @@
 //! So a file, or the output of `tcpdump -w -`, is the same input to the pipeline as the live ring buffer:
 //!
 //! ```text
-//! file -> window -> pcap / pcapng -> link -> packet -> order -> sides -> meter -> record   (Replay)
-//! record -> pcapng                                                                         (Writer)
+//! file -> window -> pcap / pcapng -> link -> packet -> order -> fragments -> sides -> meter -> record   (Replay)
+//! record -> pcapng                                                                                      (Writer)
 //! ```
 //!
 //! The reader blocks, so it belongs on a thread of its own. It never seeks and keeps no more than a block of the file;
 //! bad input is an error or a counted loss, never a panic. What a packet means is decided by [`crate::decode`].
 
 mod error;
+mod fragments;
+#[cfg(test)]
+mod fragments_tests;
 mod headers;
 mod interfaces;
 mod link;
@@ -40,10 +43,11 @@ mod writer;
 mod writer_tests;
 
 pub use self::error::{FileError, Malformed};
+pub use self::headers::pod_address;
 pub use self::interfaces::SYNTHETIC_INTERFACES;
 pub use self::meter::Meter;
 pub use self::packet::{Direction, Origin, Packet, Recorded};
 pub use self::reader::{Reader, ReaderStats};
 pub use self::replay::{Replay, ReplaySettings};
 pub use self::sides::{Sides, SidesStats};
-pub use self::writer::{Output, Writer, WriterStats};
+pub use self::writer::{FileWriter, Output, Writer, WriterStats};

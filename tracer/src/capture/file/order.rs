@@ -60,6 +60,11 @@ impl Order {
         while self.release() {}
     }
 
+    /// Whether packets wait for others.
+    pub(super) fn holds(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The next packet in order.
     pub(super) fn pop(&mut self) -> Option<Packet> {
         self.ready.pop_front()

@@ -7,11 +7,13 @@
 use std::io::{self, ErrorKind, Read};
 use std::iter::FusedIterator;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::link::{Link, NotIp};
 use super::pcap::Pcap;
 use super::pcapng::PcapNg;
-use super::source::{self, Input};
+use super::source::{self, Counted, Input};
 use super::window::Window;
 use super::{Direction, FileError, Malformed, Origin, Packet, note};
 use crate::model::loss::{Losses, Stage};
@@ -136,6 +138,7 @@ pub struct Reader {
     window: Window,
     format: Format,
     tally: Tally,
+    position: Arc<AtomicU64>,
 }
 
 impl Reader {
@@ -151,13 +154,21 @@ impl Reader {
     }
 
     fn start(file: String, input: Input) -> Reader {
+        let position = Arc::new(AtomicU64::new(0));
+        let input = Counted::new(input, Arc::clone(&position));
         Reader {
             file,
-            input: Some(input),
+            input: Some(Box::new(input)),
             window: Window::new(Box::new(io::empty())),
             format: Format::Unknown,
             tally: Tally::default(),
+            position,
         }
+    }
+
+    /// How far the input was read, in bytes before they are unpacked.
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
     }
 
     /// Whether the packets may be out of order: several interfaces were captured at once.

@@ -1,10 +1,11 @@
-//! A capture file as records: reader, order, sides and meter in a row.
+//! A capture file as records: reader, order, fragments, sides and meter in a row.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::fragments::{Fragments, Whole};
 use super::order::Order;
-use super::{FileError, Meter, Packet, Reader, ReaderStats, Sides, SidesStats};
+use super::{FileError, Meter, Reader, ReaderStats, Sides, SidesStats};
 use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::record::Record;
@@ -36,6 +37,7 @@ impl Default for ReplaySettings {
 pub struct Replay {
     reader: Reader,
     order: Order,
+    fragments: Fragments,
     /// Why reading ended, to be told after what was read.
     failed: Option<FileError>,
     sides: Sides,
@@ -48,6 +50,7 @@ impl Replay {
         Replay {
             reader,
             order: Order::default(),
+            fragments: Fragments::default(),
             failed: None,
             sides: Sides::new(&settings.dns_ports, settings.flows),
             meter: Meter::new(settings.flows, settings.flow_idle),
@@ -61,7 +64,7 @@ impl Replay {
         is_pod: impl Fn(IpAddr) -> bool,
         out: &mut Vec<Record>,
     ) -> Result<bool, FileError> {
-        let Some(packet) = self.packet()? else {
+        let Some(Whole { packet, fragments }) = self.packet()? else {
             return Ok(false);
         };
         // The kernel's own counters are in the recording, and they count packets that are not.
@@ -70,17 +73,24 @@ impl Replay {
         self.sides.place(packet, is_pod, out);
         if !counted {
             for record in out.iter_mut().skip(start) {
-                self.meter.count(record);
+                match fragments {
+                    None => self.meter.count(record),
+                    Some(fragments) => self.meter.count_as(record, fragments),
+                }
             }
         }
         Ok(true)
     }
 
     /// The next packet in order. What was read before an error comes before the error.
-    fn packet(&mut self) -> Result<Option<Packet>, FileError> {
+    fn packet(&mut self) -> Result<Option<Whole>, FileError> {
         loop {
+            if let Some(whole) = self.fragments.pop() {
+                return Ok(Some(whole));
+            }
             if let Some(packet) = self.order.pop() {
-                return Ok(Some(packet));
+                self.fragments.push(packet);
+                continue;
             }
             if let Some(error) = self.failed.take() {
                 return Err(error);
@@ -90,18 +100,42 @@ impl Replay {
                 Some(Err(error)) => {
                     self.failed = Some(error);
                     if self.reader.is_over() {
-                        self.order.end();
+                        self.end();
                     }
                 }
                 None => {
-                    self.order.end();
-                    return Ok(self.order.pop());
+                    self.end();
+                    return Ok(self.fragments.pop());
                 }
             }
         }
     }
 
-    /// Synthetic interfaces that appeared since the last call, with their pod's address.
+    /// Nothing follows, so nothing waits any more.
+    fn end(&mut self) {
+        self.order.end();
+        while let Some(packet) = self.order.pop() {
+            self.fragments.push(packet);
+        }
+        self.fragments.end();
+    }
+
+    /// Whether packets were read that wait for others.
+    pub fn holds(&self) -> bool {
+        self.order.holds() || self.fragments.holds()
+    }
+
+    /// How far the file was read, in bytes as they are on the disk.
+    pub fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// How many packets were put together from fragments.
+    pub fn reassembled(&self) -> u64 {
+        self.fragments.reassembled()
+    }
+
+    /// Interfaces that appeared since the last call, with their pod's address.
     pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
         self.sides.fresh_interfaces()
     }
@@ -114,6 +148,7 @@ impl Replay {
     /// What was lost on the way.
     pub fn losses(&self) -> Losses {
         let mut losses = self.reader.losses().clone();
+        losses.merge(&self.fragments.losses());
         losses.merge(&self.sides.losses());
         losses.merge(&self.meter.losses());
         losses

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
 use super::Packet;
-use super::headers::Headers;
+use super::headers::{Headers, pod_address};
 use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
 use crate::model::flow::{Ifindex, Way};
@@ -54,10 +54,14 @@ impl Sides {
         out: &mut Vec<Record>,
     ) {
         if let Some(recorded) = packet.recorded {
-            out.push(Record {
+            let record = Record {
                 totals: recorded.totals,
                 ..record(packet, recorded.ifindex, recorded.way)
-            });
+            };
+            if let Some(pod) = pod_address(&record).filter(|pod| is_pod(*pod)) {
+                self.interfaces.recorded(recorded.ifindex, pod);
+            }
+            out.push(record);
             return;
         }
         let Some(headers) = Headers::read(&packet.bytes, &self.dns_ports) else {
@@ -91,8 +95,8 @@ impl Sides {
         }
     }
 
-    /// Synthetic interfaces that appeared since the last call, with their pod's address: the identity index should be told
-    /// whose they are, so that it knows which pods were traced.
+    /// Interfaces that appeared since the last call, with their pod's address: the identity index should be told whose they
+    /// are, so that it knows which pods were traced. Synthetic ones, and those of a recording whose pod is listed.
     pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
         self.interfaces.fresh()
     }

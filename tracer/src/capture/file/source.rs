@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -23,6 +25,27 @@ pub(super) fn open(path: &Path) -> Result<(String, Input), FileError> {
     match File::open(path) {
         Ok(opened) => Ok((file, Box::new(opened))),
         Err(source) => Err(FileError::Open { file, source }),
+    }
+}
+
+/// Counts what is read, before it is unpacked.
+pub(super) struct Counted {
+    input: Input,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Counted {
+    /// Counts into `bytes`.
+    pub(super) fn new(input: Input, bytes: Arc<AtomicU64>) -> Counted {
+        Counted { input, bytes }
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

@@ -82,6 +82,9 @@ pub struct Writer<W> {
     failed: bool,
 }
 
+/// A writer to a file on a disk.
+pub type FileWriter = Writer<File>;
+
 #[derive(Debug)]
 struct Interface {
     number: u32,
@@ -97,6 +100,8 @@ struct Waiting {
     interface: u32,
     /// How many records it is made of.
     records: u64,
+    /// It was there at a flush: its chunks would have come by the next one.
+    seen: bool,
 }
 
 impl Writer<File> {
@@ -156,6 +161,7 @@ impl<W: Output> Writer<W> {
                 comment: comment.to_owned(),
                 interface,
                 records: 1,
+                seen: false,
             });
         } else {
             self.stats.unplaced += 1;
@@ -167,20 +173,34 @@ impl<W: Output> Writer<W> {
         Ok(())
     }
 
-    /// Writes out what came so far.
+    /// Writes out what came so far; a segment whose chunks may still come with the flush after this one.
     pub fn flush(&mut self) -> Result<(), FileError> {
+        while let Some(first) = self.waiting.pop_front() {
+            if first.may_grow() && !first.seen {
+                self.waiting.push_front(first);
+                break;
+            }
+            self.packet(&first);
+        }
+        for waiting in &mut self.waiting {
+            waiting.seen = true;
+        }
+        self.write_rest()
+    }
+
+    /// Writes out the rest and gives the output back.
+    pub fn finish(mut self) -> (W, WriterStats, Result<(), FileError>) {
         self.settle(0);
+        let result = self.write_rest();
+        (self.output, self.stats, result)
+    }
+
+    fn write_rest(&mut self) -> Result<(), FileError> {
         if self.failed {
             Ok(())
         } else {
             self.write_out()
         }
-    }
-
-    /// Writes out the rest and gives the output back.
-    pub fn finish(mut self) -> (W, WriterStats, Result<(), FileError>) {
-        let result = self.flush();
-        (self.output, self.stats, result)
     }
 
     /// How many records were written.

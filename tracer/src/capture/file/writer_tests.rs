@@ -86,10 +86,13 @@ fn the_stamp_of_a_recording_is_wall_time_whatever_the_record_s_clock() {
 
 #[test]
 fn the_chunks_of_a_long_segment_become_one_packet_again() {
-    let whole: Vec<u8> = [0x45]
+    let mut whole: Vec<u8> = [0x45]
         .into_iter()
         .chain((1..5_000_u32).map(|byte| byte as u8))
         .collect();
+    // Not a fragment.
+    whole[6..8].fill(0);
+    let whole = whole;
     let chunk = |start: usize, end: usize| Record {
         chunk_offset: u32::try_from(start).expect("short"),
         wire_len: 5_000,
@@ -141,6 +144,32 @@ fn a_record_does_not_wait_for_ever_for_its_next_chunk() {
     assert_eq!(writer.stats().written, 9);
     let (file, _, _) = writer.finish();
     assert_eq!(records(file)[0], first);
+}
+
+#[test]
+fn a_flush_in_the_middle_of_a_segment_leaves_it_in_one_piece() {
+    let bytes = [vec![0x45], vec![0; 4_095]].concat();
+    let chunk = |start: usize| Record {
+        chunk_offset: u32::try_from(start).expect("short"),
+        wire_len: 4_096,
+        bytes: bytes[start..start + 2_048].to_vec(),
+        ..record(1)
+    };
+    let mut writer = Writer::new("test", Vec::new());
+    write(&mut writer, &chunk(0)).expect("in memory");
+    writer.flush().expect("in memory");
+    write(&mut writer, &chunk(2_048)).expect("in memory");
+    writer.flush().expect("in memory");
+    assert_eq!(writer.stats().written, 1);
+    let (file, _, _) = writer.finish();
+    assert_eq!(records(file)[0].bytes, bytes);
+
+    // A segment whose rest was lost is written all the same.
+    let mut writer = Writer::new("test", Vec::new());
+    write(&mut writer, &chunk(0)).expect("in memory");
+    writer.flush().expect("in memory");
+    writer.flush().expect("in memory");
+    assert_eq!(writer.stats().written, 1);
 }
 
 /// A disk with room for so many bytes, that takes what still fits.

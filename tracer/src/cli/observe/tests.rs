@@ -160,6 +160,10 @@ fn every_option_has_its_variable() {
 fn what_is_wrong_is_named_with_what_would_be_right() {
     for (args, says) in [
         ("", "Give --local"),
+        ("", "--replay FILE"),
+        ("--local --replay f", "leave one out"),
+        ("--replay f --record g", "a file already"),
+        ("--local --record -", "needs a file"),
         ("--local --duration 10", "needs its unit"),
         ("--local --ring-size 5MiB", "8.0 MiB"),
         ("--local --rcode NX", "NXDOMAIN"),
@@ -185,9 +189,21 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
 
 #[test]
 fn options_of_later_versions_are_not_offered() {
-    for args in ["--local --replay f", "--local --server a"] {
+    for args in ["--local --server a", "--local --kubeconfig a"] {
         assert!(parse(args).is_err(), "{args}");
     }
+}
+
+#[test]
+fn packets_come_from_this_machine_or_from_a_file() {
+    let source = |args| resolve(args).source;
+    assert_eq!(source("--local"), Source::Local { record: None });
+    let record = Some("r.pcapng".into());
+    assert_eq!(
+        source("--local --record r.pcapng"),
+        Source::Local { record }
+    );
+    assert_eq!(source("--replay -"), Source::Replay("-".into()));
 }
 
 #[test]

@@ -1,0 +1,233 @@
+//! Reassembly on packets cut by hand. That it agrees with what others read is shown in `tests/replay.rs`.
+
+use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header};
+
+use super::fragments::{Fragments, Whole};
+use super::testing::udp;
+use super::{Origin, Packet};
+use crate::model::flow::Traffic;
+use crate::model::time::Timestamp;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn packet(time: u64, bytes: Vec<u8>) -> Packet {
+    Packet {
+        time: Timestamp(time),
+        origin: Origin::default(),
+        direction: None,
+        ethertype: if bytes[0] >> 4 == 4 { 0x0800 } else { 0x86dd },
+        wire_len: u32::try_from(bytes.len()).expect("short"),
+        bytes,
+        recorded: None,
+    }
+}
+
+/// A UDP datagram in an IPv4 packet.
+fn whole() -> Vec<u8> {
+    let payload: Vec<u8> = (0..3_000_u32).map(|byte| byte as u8).collect();
+    udp(("10.0.0.1", 4_000), ("10.0.0.2", 53), &payload)
+}
+
+/// The part of `packet` from `start` of its payload on, as a router sends it.
+fn v4_piece(packet: &[u8], id: u16, start: usize, end: usize) -> Vec<u8> {
+    let (mut header, payload) = Ipv4Header::from_slice(packet).expect("a header");
+    header.identification = id;
+    header.dont_fragment = false;
+    header.more_fragments = end < payload.len();
+    let offset = u16::try_from(start / 8).expect("short");
+    header.fragment_offset = IpFragOffset::try_new(offset).expect("13 bits");
+    header.total_len = u16::try_from(20 + end - start).expect("short");
+    header.header_checksum = header.calc_header_checksum();
+    [&header.to_bytes()[..], &payload[start..end]].concat()
+}
+
+fn v6_piece(payload: &[u8], id: u32, start: usize, end: usize) -> Vec<u8> {
+    let ip = Ipv6Header {
+        payload_length: u16::try_from(8 + end - start).expect("short"),
+        next_header: IpNumber::IPV6_FRAGMENTATION_HEADER,
+        hop_limit: 64,
+        source: [1; 16],
+        destination: [2; 16],
+        ..Ipv6Header::default()
+    };
+    let fragment = Ipv6FragmentHeader {
+        next_header: IpNumber::UDP,
+        fragment_offset: IpFragOffset::try_new(u16::try_from(start / 8).expect("short"))
+            .expect("13 bits"),
+        more_fragments: end < payload.len(),
+        identification: id,
+    };
+    [
+        &ip.to_bytes()[..],
+        &fragment.to_bytes(),
+        &payload[start..end],
+    ]
+    .concat()
+}
+
+fn all(fragments: &mut Fragments) -> Vec<Whole> {
+    std::iter::from_fn(|| fragments.pop()).collect()
+}
+
+fn put_together(pieces: Vec<Vec<u8>>) -> (Vec<Whole>, Fragments) {
+    let mut fragments = Fragments::default();
+    for (time, piece) in (1..).zip(pieces) {
+        fragments.push(packet(time, piece));
+    }
+    (all(&mut fragments), fragments)
+}
+
+#[test]
+fn the_fragments_of_a_packet_in_any_order_and_twice_give_the_packet() {
+    let whole = whole();
+    let piece = |start, end| v4_piece(&whole, 7, start, end);
+    let cuts = [piece(0, 1_480), piece(1_480, 2_960), piece(2_960, 3_008)];
+    // What is expected: the packet as it was before it was cut, but for the identification.
+    let mut expected = whole.clone();
+    expected[4..6].copy_from_slice(&7_u16.to_be_bytes());
+    expected[6] &= !0x40;
+    let (mut header, _) = Ipv4Header::from_slice(&expected).expect("a header");
+    header.header_checksum = header.calc_header_checksum();
+    expected[..20].copy_from_slice(&header.to_bytes());
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
+        let (found, fragments) = put_together(order.map(|index| cuts[index].clone()).to_vec());
+        assert_eq!(found.len(), 1, "{order:?}");
+        assert_eq!(found[0].packet.bytes, expected, "{order:?}");
+        assert_eq!(found[0].packet.wire_len, 3_028);
+        // It is there when its last fragment is.
+        assert_eq!(found[0].packet.time, Timestamp(3));
+        let traffic = Traffic {
+            packets: 3,
+            bytes: 3_068,
+        };
+        assert_eq!(found[0].fragments, Some(traffic));
+        assert_eq!((fragments.reassembled(), fragments.holds()), (1, false));
+    }
+    let twice = [&cuts[0], &cuts[0], &cuts[1], &cuts[2]]
+        .map(Clone::clone)
+        .to_vec();
+    assert_eq!(put_together(twice).0[0].packet.bytes, expected);
+}
+
+#[test]
+fn ipv6_fragments_become_an_atomic_fragment() {
+    let payload: Vec<u8> = whole()[20..].to_vec();
+    let pieces = vec![
+        v6_piece(&payload, 9, 1_232, payload.len()),
+        v6_piece(&payload, 9, 0, 1_232),
+    ];
+    let (found, _) = put_together(pieces);
+    assert_eq!(found.len(), 1);
+    // RFC 6946: offset 0 and nothing more.
+    assert_eq!(
+        found[0].packet.bytes,
+        v6_piece_alone(&payload, 9),
+        "the packet that one fragment would be"
+    );
+    // Such a packet is whole as it is.
+    let (found, fragments) = put_together(vec![v6_piece_alone(&payload, 9)]);
+    assert_eq!((found.len(), fragments.reassembled()), (1, 0));
+}
+
+fn v6_piece_alone(payload: &[u8], id: u32) -> Vec<u8> {
+    v6_piece(payload, id, 0, payload.len())
+}
+
+#[test]
+fn packets_whose_fragments_mix_are_told_apart() {
+    let whole = whole();
+    let piece = |id, start, end| v4_piece(&whole, id, start, end);
+    let (found, _) = put_together(vec![
+        piece(1, 0, 1_480),
+        piece(2, 0, 1_480),
+        piece(1, 1_480, 3_008),
+        piece(2, 1_480, 3_008),
+    ]);
+    let ids: Vec<&[u8]> = found
+        .iter()
+        .map(|whole| &whole.packet.bytes[4..6])
+        .collect();
+    assert_eq!(ids, [[0, 1], [0, 2]]);
+}
+
+#[test]
+fn what_cannot_be_put_together_goes_on_as_it_came() {
+    let whole = whole();
+    let first = v4_piece(&whole, 7, 0, 1_480);
+    let middle = v4_piece(&whole, 7, 1_480, 2_960);
+
+    // The last one is missing; another packet two seconds later shows that it will not come.
+    let mut fragments = Fragments::default();
+    fragments.push(packet(1, first.clone()));
+    fragments.push(packet(2, middle.clone()));
+    assert!(fragments.holds());
+    assert_eq!(all(&mut fragments), []);
+    fragments.push(packet(3 * SECOND, whole.clone()));
+    let found: Vec<Vec<u8>> = all(&mut fragments)
+        .into_iter()
+        .map(|whole| whole.packet.bytes)
+        .collect();
+    assert_eq!(found, [first.clone(), middle.clone(), whole.clone()]);
+
+    // The file ends.
+    let mut fragments = Fragments::default();
+    fragments.push(packet(1, first.clone()));
+    fragments.end();
+    assert_eq!(all(&mut fragments)[0].packet.bytes, first);
+
+    // One was cut by the capture.
+    let mut fragments = Fragments::default();
+    let cut = Packet {
+        wire_len: 1_500,
+        ..packet(1, first[..100].to_vec())
+    };
+    fragments.push(cut.clone());
+    assert_eq!(all(&mut fragments)[0].packet, cut);
+
+    // One says otherwise than another.
+    let mut other = v4_piece(&whole, 7, 1_472, 2_960);
+    other[20] ^= 1;
+    let (found, fragments) = put_together(vec![first.clone(), other.clone()]);
+    let found: Vec<Vec<u8>> = found.into_iter().map(|whole| whole.packet.bytes).collect();
+    assert_eq!(found, [first, other]);
+    assert_eq!(fragments.reassembled(), 0);
+}
+
+#[test]
+fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
+    let whole = whole();
+    let mut fragments = Fragments::default();
+    for id in 0..300 {
+        fragments.push(packet(1, v4_piece(&whole, id, 0, 1_480)));
+    }
+    let crowded_out = |fragments: &Fragments| fragments.losses().total();
+    assert_eq!(all(&mut fragments).len(), 44);
+    assert_eq!(crowded_out(&fragments), 44);
+
+    // One packet in more fragments than any network makes, and one byte of each payload at a far offset.
+    let mut fragments = Fragments::default();
+    let tiny: Vec<u8> = udp(("10.0.0.1", 1), ("10.0.0.2", 2), &[0; 60_000]);
+    for index in 0..1_400 {
+        fragments.push(packet(
+            1,
+            v4_piece(&tiny, 1, index * 16 + 8, index * 16 + 16),
+        ));
+    }
+    assert_eq!(all(&mut fragments).len(), 1_366);
+    assert_eq!(crowded_out(&fragments), 1);
+}
+
+#[test]
+fn garbage_is_passed_on() {
+    for bytes in [vec![0x45], vec![0x60; 20], vec![0x4f; 30], vec![0x45; 21]] {
+        let (found, mut fragments) = put_together(vec![bytes.clone()]);
+        fragments.end();
+        let rest = all(&mut fragments);
+        let packets: Vec<Vec<u8>> = found
+            .into_iter()
+            .chain(rest)
+            .map(|whole| whole.packet.bytes)
+            .collect();
+        assert_eq!(packets, [bytes]);
+    }
+}

@@ -1,0 +1,351 @@
+//! `tracer observe --local`: the probes of this machine.
+//!
+//! Records and interfaces come from the capture's threads, pods behind interfaces from a thread that looks for them, a
+//! changed inventory from the file's watch. Where the pipeline is too slow the records wait in the kernel's ring buffer,
+//! and what has no room there is counted there. With `--record` the records are also handed to a thread that writes them
+//! ([`super::recorder`]).
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::inventory;
+use super::output::Output;
+use super::recorder::Recorder;
+use crate::capture::file::FileWriter;
+use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
+use crate::cluster::interface_watch::{self, News};
+use crate::cluster::inventory::{InventoryError, Loaded};
+use crate::cluster::netns_id::NetnsId;
+use crate::cluster::pod_interfaces::InterfaceResolver;
+use crate::cluster::reload::POLL_EVERY;
+use crate::config::ObserveConfig;
+use crate::model::cluster::Change;
+use crate::model::flow::{Ifindex, Way};
+use crate::model::time::Timestamp;
+use crate::pipeline::{Input, Pipeline};
+use crate::sinks::Next;
+use crate::sinks::summary::Summary;
+
+/// How often what time alone decides is looked at. The shortest wait of the pipeline is the lookups' 20 ms.
+const TICK_EVERY: Duration = Duration::from_millis(20);
+/// Records are up to 10 ms in the ring buffer: a tick must not overtake them.
+const TICK_LAG: Duration = Duration::from_millis(15);
+/// How often the kernel's flow counters are read.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often losses are looked at and told, if there are new ones.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Identity changes on their way to the pipeline.
+const CHANGES: usize = 1024;
+
+/// Traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output; writes the packets to `record`,
+/// too.
+pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Summary> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(async {
+        Run::start(config, record)?
+            .until_stopped(config.duration)
+            .await
+    })
+}
+
+struct Run {
+    output: Output,
+    capture: Capture,
+    recorder: Option<Recorder>,
+    messages: mpsc::Receiver<CaptureMessage>,
+    news: std::sync::mpsc::Sender<News>,
+    changes: mpsc::Receiver<Change>,
+    inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
+    clock: Arc<Clock>,
+    started: Instant,
+    notes: Vec<String>,
+    /// Directions of interfaces that were told as invisible.
+    unseen: HashSet<(Ifindex, Way)>,
+}
+
+impl Run {
+    fn start(config: &ObserveConfig, record: Option<&Path>) -> Result<Run> {
+        let mut pipeline = Pipeline::new(config.pipeline.clone());
+        let mut node_addresses = Vec::new();
+        let mut file = None;
+        if let Some(path) = &config.inventory {
+            let (open, loaded) = inventory::open(path)?;
+            file = Some(open);
+            let nodes = loaded.inventory.nodes.iter();
+            node_addresses = nodes
+                .filter(|node| node.name == config.node)
+                .flat_map(|node| node.ips.iter().copied())
+                .collect();
+            let change = Change::Replace(Box::new(loaded.inventory));
+            // Before everything that can be seen from now on.
+            pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
+        }
+        // Before anything is attached: where the file cannot be had nothing needs to be undone.
+        let writer = record.map(FileWriter::create).transpose()?;
+        let resolver =
+            InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
+        let (capture, messages) = Capture::start(capture_options(config, node_addresses))?;
+        let (news, told) = std::sync::mpsc::channel();
+        let (changed, changes) = mpsc::channel(CHANGES);
+        interface_watch::spawn(resolver, told, move |change| {
+            match changed.blocking_send(change) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .context("cannot start the thread that finds the pods behind interfaces")?;
+        let (read, inventory) = mpsc::channel(1);
+        let clock = capture.clock();
+        let wall = Arc::clone(&clock);
+        let wall =
+            move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
+        let output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        output.warn_of_filters();
+        let recorder = match record.zip(writer) {
+            Some((path, writer)) => {
+                let file = path.display().to_string();
+                Some(Recorder::start(file, writer, Arc::clone(&clock))?)
+            }
+            None => None,
+        };
+        let run = Run {
+            output,
+            capture,
+            recorder,
+            messages,
+            news,
+            changes,
+            inventory,
+            clock,
+            started: Instant::now(),
+            notes: Vec::new(),
+            unseen: HashSet::new(),
+        };
+        run.announce(&config.node);
+        if let Some(file) = file {
+            tokio::spawn(file.watch(POLL_EVERY, read));
+        }
+        Ok(run)
+    }
+
+    /// Says that it traces, and what: until here a user waits.
+    fn announce(&self, node: &str) {
+        let mut names: Vec<String> = self
+            .capture
+            .interfaces()
+            .into_iter()
+            .map(|status| status.link.name)
+            .collect();
+        names.sort();
+        let names = match names.as_slice() {
+            [] => "none yet, new pods are found as they come".to_owned(),
+            names => names.join(", "),
+        };
+        eprintln!("tracing the pod interfaces of {node} ({names}); Ctrl-C ends");
+    }
+
+    async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
+        tokio::pin!(end);
+        let [mut ticks, mut sweeps, mut reports] =
+            [TICK_EVERY, SWEEP_EVERY, REPORT_EVERY].map(|every| {
+                let mut ticks = interval(every);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks
+            });
+        // The channel of a run without an inventory file is closed from the start.
+        let mut reloads = true;
+        loop {
+            let next = tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.message(message)?,
+                    None => bail!("the capture ended by itself: the log says why"),
+                },
+                Some(change) = self.changes.recv() => self.output.step(Input::Change(self.clock.now(), change))?,
+                read = self.inventory.recv(), if reloads => match read {
+                    Some(read) => self.reload(read)?,
+                    None => { reloads = false; Next::Continue }
+                },
+                _ = ticks.tick() => self.tick()?,
+                _ = sweeps.tick() => {
+                    let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
+                    self.output.step(Input::Counters(self.clock.now(), flows))?
+                }
+                _ = reports.tick() => self.report()?,
+                () = &mut end => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            };
+            if next != Next::Continue {
+                break;
+            }
+        }
+        self.finish().await
+    }
+
+    fn message(&mut self, message: CaptureMessage) -> Result<Next> {
+        match message {
+            CaptureMessage::Records(records) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.take(&records, self.output.pipeline.index());
+                }
+                for record in records {
+                    let next = self.output.put(Input::Record(record))?;
+                    if next != Next::Continue {
+                        return Ok(next);
+                    }
+                }
+                self.output.flush()
+            }
+            CaptureMessage::Interface(event) => {
+                let news = match event {
+                    InterfaceEvent::Attached(link) => {
+                        if let Some(recorder) = &mut self.recorder {
+                            recorder.name(link.ifindex, &link.name);
+                        }
+                        News::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
+                    }
+                    InterfaceEvent::Gone { ifindex, .. } => {
+                        self.unseen.retain(|(gone, _)| *gone != ifindex);
+                        News::Gone(ifindex)
+                    }
+                    InterfaceEvent::Failed { link, why } => {
+                        eprintln!("warning: {} is not traced: {why}", link.name);
+                        self.notes
+                            .push(format!("{} was not traced: {why}", link.name));
+                        return Ok(Next::Continue);
+                    }
+                };
+                self.news
+                    .send(news)
+                    .context("the thread that finds pods behind interfaces ended")?;
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    fn reload(&mut self, read: Result<Loaded, InventoryError>) -> Result<Next> {
+        match read {
+            Ok(loaded) => {
+                let change = Change::Replace(Box::new(loaded.inventory));
+                self.output.step(Input::Change(self.clock.now(), change))
+            }
+            Err(error) => {
+                eprintln!("warning: the inventory stays as it was: {error}");
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Result<Next> {
+        let lag = u64::try_from(TICK_LAG.as_nanos()).unwrap_or(u64::MAX);
+        let now = Timestamp(self.clock.now().0.saturating_sub(lag));
+        self.output.step(Input::Tick(now))
+    }
+
+    fn report(&mut self) -> Result<Next> {
+        self.tell_unseen(&self.capture.interfaces());
+        let mut lost = self.capture.stats()?.losses();
+        if let Some(recorder) = &self.recorder {
+            lost.merge(&recorder.losses());
+        }
+        self.output.report(self.clock.now(), &lost)
+    }
+
+    /// Says of which interfaces a direction cannot be seen, once.
+    fn tell_unseen(&mut self, interfaces: &[InterfaceStatus]) {
+        let new: Vec<(Ifindex, Way)> = self
+            .output
+            .pipeline
+            .unseen()
+            .filter(|direction| !self.unseen.contains(direction))
+            .collect();
+        for (ifindex, way) in new {
+            self.unseen.insert((ifindex, way));
+            let name = interfaces
+                .iter()
+                .find(|status| status.link.ifindex == ifindex)
+                .map_or_else(
+                    || format!("interface {}", ifindex.0),
+                    |status| status.link.name.clone(),
+                );
+            let direction = match way {
+                Way::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
+                Way::FromPod => "from the pod are not visible",
+            };
+            let note = format!("{name}: packets {direction}; nothing is concluded from silence");
+            eprintln!("warning: {note}");
+            self.notes.push(note);
+        }
+    }
+
+    /// Detaches, tells what is still in the ring and what the end decides, and sums up.
+    async fn finish(mut self) -> Result<Summary> {
+        // By their names, which the capture forgets with what it detaches.
+        let interfaces = self.capture.interfaces();
+        self.capture.shutdown();
+        let mut next = Next::Continue;
+        while let Some(message) = self.messages.recv().await {
+            if next == Next::Continue
+                && let CaptureMessage::Records(records) = message
+            {
+                next = self.message(CaptureMessage::Records(records))?;
+            }
+        }
+        if next == Next::Continue {
+            let flows = self
+                .capture
+                .sweep()
+                .context("cannot read the kernel's flow counters")?;
+            next = self.output.step(Input::Counters(self.clock.now(), flows))?;
+        }
+        if next == Next::Continue {
+            self.output.end(self.clock.now())?;
+        }
+        self.tell_unseen(&interfaces);
+        let stats = self.capture.stop()?;
+        let mut lost = stats.losses();
+        if let Some(recorder) = self.recorder {
+            lost.merge(&recorder.losses());
+            self.notes.push(recorder.finish());
+        }
+        Ok(Summary {
+            duration: self.started.elapsed(),
+            packets: Some(stats.seen),
+            records: self.output.pipeline.records(),
+            events: self.output.events(),
+            shown: self.output.shown(),
+            losses: self.output.losses(&lost),
+            notes: self.notes,
+        })
+    }
+}
+
+fn capture_options(config: &ObserveConfig, node_addresses: Vec<IpAddr>) -> capture::Options {
+    capture::Options {
+        instance: config.capture.instance.clone(),
+        interfaces: config.capture.interfaces.clone(),
+        node_addresses,
+        dns_ports: config.pipeline.dns_ports.clone(),
+        payload_cap_bytes: u32::from(config.capture.payload_bytes),
+        ring_bytes: config.capture.ring_bytes,
+        flow_entries: config.capture.flow_entries,
+        flow_idle: config.pipeline.thresholds.flow_idle,
+        probe_log: config.capture.probe_log,
+        ..capture::Options::default()
+    }
+}
