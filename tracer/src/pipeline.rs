@@ -2,10 +2,11 @@
 //!
 //! No sockets, no clock, no tokio. One task owns a [`Pipeline`] and calls [`Pipeline::step`]; time comes with the input.
 //! Start reading here, then follow a record through [`decode`](crate::decode), [`correlate`](crate::correlate),
-//! [`identity`](crate::identity) and [`lookup`](crate::lookup).
+//! [`identity`](crate::identity), [`lookup`](crate::lookup) and [`diagnose`](crate::diagnose).
 
 use crate::correlate::Correlator;
 use crate::decode::Decoder;
+use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::identity::{Index, IndexSettings};
 use crate::lookup::{Decided, Folder};
 use crate::model::cluster::Change;
@@ -39,6 +40,15 @@ pub enum Input {
     End(Timestamp),
 }
 
+impl Input {
+    fn time(&self) -> Timestamp {
+        match self {
+            Input::Record(record) => record.time,
+            Input::Counters(at, _) | Input::Change(at, _) | Input::Tick(at) | Input::End(at) => *at,
+        }
+    }
+}
+
 /// What a pipeline is built from.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -50,6 +60,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What no object of the cluster says.
     pub index: IndexSettings,
+    /// How findings are told.
+    pub diagnosis: DiagnosisSettings,
 }
 
 impl Default for Settings {
@@ -59,6 +71,7 @@ impl Default for Settings {
             thresholds: Thresholds::default(),
             limits: Limits::default(),
             index: IndexSettings::default(),
+            diagnosis: DiagnosisSettings::default(),
         }
     }
 }
@@ -72,6 +85,7 @@ pub struct Pipeline {
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
+    diagnosis: Diagnosis,
     records: u64,
     losses: Losses,
 }
@@ -84,12 +98,14 @@ impl Pipeline {
             thresholds,
             limits,
             index,
+            diagnosis,
         } = settings;
         Pipeline {
             decoder: Decoder::new(dns_ports),
             index: Index::new(index),
             waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
             folder: Folder::new(&thresholds, &limits),
+            diagnosis: Diagnosis::new(&diagnosis, thresholds.lookup_idle),
             correlator: Correlator::new(thresholds, &limits),
             one_way: OneWay::default(),
             records: 0,
@@ -97,8 +113,31 @@ impl Pipeline {
         }
     }
 
-    /// Takes one input in and appends what it leads to.
+    /// Takes one input in and appends what it leads to, each event followed by what it makes clear.
     pub fn step(&mut self, input: Input, out: &mut Vec<Event>) {
+        let now = input.time();
+        let change = matches!(input, Input::Change(..));
+        let end = matches!(input, Input::End(_));
+        let mut events = Vec::new();
+        self.follow(input, &mut events);
+        if change {
+            self.diagnosis.changed(now, &self.index, out);
+        }
+        for event in events {
+            let mut findings = Vec::new();
+            self.diagnosis
+                .event(now, &event, &self.index, &mut findings);
+            out.push(event);
+            out.append(&mut findings);
+        }
+        self.diagnosis.advance(now, out);
+        if end {
+            self.diagnosis.end(out);
+        }
+    }
+
+    /// What happened, without findings.
+    fn follow(&mut self, input: Input, out: &mut Vec<Event>) {
         let mut correlated = Vec::new();
         match input {
             Input::Record(record) => {
@@ -163,6 +202,7 @@ impl Pipeline {
             self.waiting.losses(),
             self.one_way.losses(),
             self.folder.losses(),
+            &self.diagnosis.losses(),
         ] {
             losses.merge(stage);
         }

@@ -13,6 +13,7 @@ use super::thresholds::ThresholdArgs;
 use super::values::{self, Span};
 use super::{Exit, Host};
 use crate::config::{CaptureConfig, ObserveConfig, Source};
+use crate::diagnose::DiagnosisSettings;
 use crate::identity::IndexSettings;
 use crate::model::dns::DnsName;
 use crate::model::glob::Glob;
@@ -239,6 +240,7 @@ impl ObserveArgs {
                 index: IndexSettings {
                     cluster_domain: sources.cluster_domain.clone(),
                 },
+                diagnosis: DiagnosisSettings::default(),
             },
             output: OutputSettings {
                 format: match self.output {

@@ -12,7 +12,7 @@ mod icmp;
 mod meter;
 mod round_trip;
 pub mod stream;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod testing;
 mod udp;

@@ -19,7 +19,7 @@ struct Slot<V> {
 
 /// At most `limit` entries; the one that was not used for longest makes room for a new one.
 #[derive(Debug)]
-pub(super) struct Table<K, V> {
+pub(crate) struct Table<K, V> {
     slots: BTreeMap<K, Slot<V>>,
     by_use: BTreeMap<u64, K>,
     due: BTreeSet<(Timestamp, u64)>,
@@ -29,7 +29,7 @@ pub(super) struct Table<K, V> {
 
 impl<K: Ord + Clone, V> Table<K, V> {
     /// An empty table; a limit of 0 counts as 1.
-    pub(super) fn new(limit: usize) -> Table<K, V> {
+    pub(crate) fn new(limit: usize) -> Table<K, V> {
         Table {
             slots: BTreeMap::new(),
             by_use: BTreeMap::new(),
@@ -40,7 +40,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// Puts an entry in, instead of one of the same key. Gives back the entry that had to make room.
-    pub(super) fn insert(&mut self, key: K, value: V, deadline: Timestamp) -> Option<(K, V)> {
+    pub(crate) fn insert(&mut self, key: K, value: V, deadline: Timestamp) -> Option<(K, V)> {
         self.remove(&key);
         let evicted = if self.slots.len() >= self.limit {
             self.pop_oldest()
@@ -61,19 +61,19 @@ impl<K: Ord + Clone, V> Table<K, V> {
         evicted
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.slots.get(key).map(|slot| &slot.value)
     }
 
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.slots.get_mut(key).map(|slot| &mut slot.value)
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let slot = self.slots.remove(key)?;
         self.by_use.remove(&slot.used);
         self.due.remove(&(slot.deadline, slot.used));
@@ -81,7 +81,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// The entry was used: it is the youngest now and is due at `deadline`.
-    pub(super) fn touch(&mut self, key: &K, deadline: Timestamp) {
+    pub(crate) fn touch(&mut self, key: &K, deadline: Timestamp) {
         let used = self.next_use();
         let Some(slot) = self.slots.get_mut(key) else {
             return;
@@ -95,7 +95,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// Takes an entry out whose deadline has come, the earliest first.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(K, V)> {
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(K, V)> {
         let &(deadline, used) = self.due.first()?;
         if deadline > now {
             return None;
@@ -104,13 +104,13 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// Takes the entry out that was not used for longest.
-    pub(super) fn pop_oldest(&mut self) -> Option<(K, V)> {
+    pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
         let (&used, _) = self.by_use.first_key_value()?;
         self.pop_used(used)
     }
 
     /// Entries from `from` on, in the order of keys.
-    pub(super) fn from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
         self.slots
             .range((Bound::Included(from), Bound::Unbounded))
             .map(|(key, slot)| (key, &slot.value))

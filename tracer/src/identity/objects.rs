@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::services::Endpoint;
 use super::{Holder, Index};
 use crate::model::cluster::{EndpointSlice, NetworkPolicy, Pod, Service, ServiceCidr};
+use crate::model::dns::DnsName;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
 
@@ -32,6 +33,16 @@ impl Presence {
 
 /// Lookups by name, as things are now.
 impl Index {
+    /// Whether there is an inventory at all.
+    pub fn informed(&self) -> bool {
+        self.informed
+    }
+
+    /// The cluster's DNS domain.
+    pub fn cluster_domain(&self) -> &DnsName {
+        &self.settings.cluster_domain
+    }
+
     /// Whether there is a namespace of this name.
     pub fn has_namespace(&self, namespace: &str) -> Presence {
         let used = self.namespaces().any(|known| &**known == namespace);

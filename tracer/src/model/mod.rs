@@ -20,3 +20,4 @@ pub mod observation;
 pub mod record;
 pub mod settings;
 pub mod time;
+pub mod units;

@@ -1,16 +1,15 @@
 //! Reads a scenario file, plays it, compares (see `tests/scenarios/README.md`).
 
+mod cluster;
 mod message;
 mod packet;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser as _;
 use serde_json::Value;
 use tracer::cli::{Cli, Command, Host};
-use tracer::cluster::inventory;
-use tracer::model::cluster::Change;
+use tracer::model::cluster::{Change, Inventory};
 use tracer::model::event::Event;
 use tracer::model::flow::{
     Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
@@ -22,6 +21,9 @@ use tracer::pipeline::{Input, Pipeline, Settings};
 use tracer::sinks::Encode as _;
 use tracer::sinks::filter::{Filter, FilterConfig};
 use tracer::sinks::json::Json;
+
+/// The server of an `ask` answers after so long.
+const ANSWERED_AFTER_NS: u64 = 500_000;
 
 /// Plays one scenario; the error says what differs, and shows all events.
 pub fn run(text: &str) -> Result<(), String> {
@@ -87,11 +89,13 @@ impl Captured<'_> {
 struct Expectation {
     kind: String,
     fields: Vec<(String, Value)>,
+    /// Texts that stand in a field, or must not.
+    texts: Vec<(String, bool, String)>,
 }
 
 struct Story {
     pipeline: Pipeline,
-    inventory: inventory::Loaded,
+    inventory: Inventory,
     events: Vec<Event>,
     /// Without a filter first, then one for each filter.
     views: Vec<View>,
@@ -109,7 +113,7 @@ impl Story {
     fn new() -> Story {
         Story {
             pipeline: Pipeline::new(Settings::default()),
-            inventory: inventory::Loaded::default(),
+            inventory: Inventory::default(),
             events: Vec::new(),
             views: Vec::new(),
             lost: Losses::default(),
@@ -118,16 +122,26 @@ impl Story {
 
     fn statement(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
-            ["inventory", file] => {
-                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-                    .join("..")
-                    .join(file);
-                self.inventory = inventory::load(&path).map_err(|error| error.to_string())?;
-                let change = Change::Replace(Box::new(self.inventory.inventory.clone()));
-                self.step(Input::Change(Timestamp(0), change));
+            ["inventory", files @ ..] => {
+                for file in files {
+                    cluster::add(&mut self.inventory, file)?;
+                }
+                self.replace(Timestamp(0));
+            }
+            ["add", at, file] => {
+                cluster::add(&mut self.inventory, file)?;
+                self.replace(time(at)?);
+            }
+            ["remove", at, kind, name] => {
+                cluster::remove(&mut self.inventory, kind, name)?;
+                self.replace(time(at)?);
+            }
+            ["ready" | "unready", at, service] => {
+                cluster::set_ready(&mut self.inventory, service, words[0] == "ready")?;
+                self.replace(time(at)?);
             }
             ["pod", ifindex, name] => {
-                let pods = &self.inventory.inventory.pods;
+                let pods = &self.inventory.pods;
                 let pod = pods
                     .iter()
                     .find(|pod| format!("{}/{}", pod.namespace, pod.name) == *name);
@@ -215,6 +229,38 @@ impl Story {
                 };
                 self.step(Input::Counters(at, vec![snapshot]));
             }
+            // A query and its answer half a millisecond later, in the words of `at`.
+            [
+                "ask",
+                at,
+                ifindex,
+                src,
+                dst,
+                id,
+                qtype,
+                name,
+                rcode,
+                records @ ..,
+            ] => {
+                let answered = format!("{}ms", (time(at)?.0 + ANSWERED_AFTER_NS) as f64 / 1e6);
+                self.statement(&[
+                    "at", at, ifindex, "out", "udp", src, dst, "query", id, qtype, name,
+                ])?;
+                let answer = [
+                    "at", &answered, ifindex, "in", "udp", dst, src, "answer", id, rcode, qtype,
+                    name,
+                ];
+                self.statement(&[&answer[..], records].concat())?;
+            }
+            ["says" | "omits", key, text @ ..] => {
+                let view = self.views.last_mut();
+                let expected = view.and_then(|view| view.expected.last_mut());
+                expected.ok_or("nothing is expected yet")?.texts.push((
+                    (*key).to_owned(),
+                    words[0] == "says",
+                    text.join(" "),
+                ));
+            }
             ["tick", at] => self.step(Input::Tick(time(at)?)),
             ["end", at] => self.step(Input::End(time(at)?)),
             ["filter", options @ ..] => self.views.push(View {
@@ -237,6 +283,7 @@ impl Story {
                 let expectation = Expectation {
                     kind: (*kind).to_owned(),
                     fields,
+                    texts: Vec::new(),
                 };
                 if self.views.is_empty() {
                     self.views.push(View::unfiltered());
@@ -258,6 +305,11 @@ impl Story {
             other => return Err(format!("unknown statement {:?}", other.join(" "))),
         }
         Ok(())
+    }
+
+    fn replace(&mut self, at: Timestamp) {
+        let change = Change::Replace(Box::new(self.inventory.clone()));
+        self.step(Input::Change(at, change));
     }
 
     fn step(&mut self, input: Input) {
@@ -352,6 +404,21 @@ fn check(line: &Value, expected: &Expectation) -> Result<(), String> {
         let found = line.pointer(&pointer).unwrap_or(&Value::Null);
         if found != wanted {
             return Err(format!("{key} is {found}, expected {wanted}"));
+        }
+    }
+    for (key, said, text) in &expected.texts {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let found = match line.pointer(&pointer).unwrap_or(&Value::Null) {
+            Value::String(found) => found.clone(),
+            Value::Array(lines) => {
+                let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+                lines.join("\n")
+            }
+            other => other.to_string(),
+        };
+        if found.contains(text.as_str()) != *said {
+            let says = if *said { "does not say" } else { "says" };
+            return Err(format!("{key} {says} {text:?}: {found}"));
         }
     }
     Ok(())

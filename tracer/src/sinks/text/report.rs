@@ -7,6 +7,8 @@ use crate::model::loss::Loss;
 
 /// Where sentences are broken: with the columns in front of them they end at about 130.
 const WRAP: usize = 84;
+/// What a label takes, with the space behind it.
+const LABEL: usize = 5;
 
 pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
     let verdict = match finding.severity {
@@ -32,14 +34,18 @@ pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
     }];
     paragraph("", &finding.summary, &mut rows);
     if !finding.resolved {
-        paragraph("why: ", &finding.why, &mut rows);
-        for remedy in &finding.remedies {
-            paragraph("try: ", remedy, &mut rows);
+        for (label, sentence) in labelled("why", finding.why.lines()) {
+            paragraph(label, sentence, &mut rows);
+        }
+        // Not broken into lines: they are there to be copied.
+        for (label, remedy) in labelled("try", &finding.remedies) {
+            rows.push(sentence(format!("{label:LABEL$}{remedy}")));
         }
     }
     if wide {
-        for evidence in &finding.evidence {
-            paragraph("saw: ", evidence, &mut rows);
+        let seen = finding.evidence.iter().map(AsRef::as_ref);
+        for (label, evidence) in labelled("saw", seen) {
+            paragraph(label, evidence, &mut rows);
         }
     }
     rows
@@ -55,10 +61,20 @@ pub(super) fn lost(loss: &Loss) -> Row {
     }
 }
 
-/// Breaks a text at spaces; later lines are indented below the first word after the label.
+/// The label stands before the first of several texts.
+fn labelled<T>(
+    label: &'static str,
+    texts: impl IntoIterator<Item = T>,
+) -> impl Iterator<Item = (&'static str, T)> {
+    let labels = std::iter::once(label).chain(std::iter::repeat(" "));
+    labels.zip(texts)
+}
+
+/// Breaks a text at spaces; all lines begin in the column behind the label, if there is one.
 fn paragraph(label: &str, text: &str, rows: &mut Vec<Row>) {
-    let indent = " ".repeat(width(label));
-    let mut line = label.to_owned();
+    let room = if label.is_empty() { 0 } else { LABEL };
+    let indent = " ".repeat(room);
+    let mut line = format!("{label:room$}");
     let mut empty = true;
     for word in text.split_whitespace() {
         if !empty && width(&line) + 1 + width(word) > WRAP {

@@ -1,0 +1,88 @@
+//! What is put before the rules: something that a pod did and that may have gone wrong, with all that can be asked about it.
+
+use std::sync::Arc;
+
+use super::looked::Looked;
+use super::memory::Memory;
+use crate::identity::Index;
+use crate::model::cluster::Service;
+use crate::model::connection::{TcpConnection, UdpFlow};
+use crate::model::echo::Echo;
+use crate::model::event::Ends;
+use crate::model::exchange::Outcome;
+use crate::model::identity::PodIdentity;
+use crate::model::time::Timestamp;
+
+/// Something that a pod did.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    /// When what it tells was complete.
+    pub at: Timestamp,
+    /// The pod, which is the client, and the other end.
+    pub ends: &'a Ends,
+    /// Who is who.
+    pub index: &'a Index,
+    /// What was seen before.
+    pub memory: &'a Memory,
+    /// What it did.
+    pub symptom: Symptom<'a>,
+}
+
+/// What a pod did, and how that went.
+#[derive(Debug)]
+pub(super) enum Symptom<'a> {
+    /// It looked a name up.
+    Lookup(&'a Looked<'a>),
+    /// It opened a TCP connection.
+    Tcp(&'a TcpConnection),
+    /// It sent UDP packets other than DNS.
+    Udp(&'a UdpFlow),
+    /// It pinged; with the run's beginning, which tells it from others.
+    Echo(&'a Echo, Timestamp),
+}
+
+impl<'a> Case<'a> {
+    /// The pod, where it is known.
+    pub fn pod(&self) -> Option<&'a Arc<PodIdentity>> {
+        self.ends.pod.who.as_ref().ok()
+    }
+
+    /// The pod as a sentence begins with it: `namespace/name`, or its address.
+    pub fn who(&self) -> String {
+        match self.pod() {
+            Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+            None => self.ends.pod.ip.to_string(),
+        }
+    }
+
+    /// A command to be run in the pod, ready to be copied. For a pod that is not known the bare command.
+    pub fn in_pod(&self, command: &str) -> String {
+        match self.pod() {
+            Some(pod) => format!(
+                "kubectl -n {} exec {} -- {command}",
+                pod.namespace, pod.name
+            ),
+            None => command.to_owned(),
+        }
+    }
+
+    /// The Service that the other end is.
+    pub fn service(&self) -> Option<&'a Service> {
+        let service = self.ends.peer.service.as_ref()?;
+        self.index.service(&service.namespace, &service.name)
+    }
+
+    /// The Service whose ClusterIP the other end is; none for an external or LoadBalancer address of one.
+    pub fn cluster_ip_of(&self) -> Option<&'a Service> {
+        self.service()
+            .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
+    }
+
+    /// A lookup that is over and got this.
+    pub fn lookup(&self, outcome: Outcome) -> Option<&'a Looked<'a>> {
+        match self.symptom {
+            Symptom::Lookup(looked) if looked.lookup.outcome == outcome => Some(looked),
+            _ => None,
+        }
+    }
+}

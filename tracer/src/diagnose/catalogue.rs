@@ -1,0 +1,36 @@
+//! The list of the rules in their order of precedence, and what each says of itself.
+
+use super::case::Case;
+use super::claim::Claim;
+use super::rules;
+use crate::model::finding::Severity;
+
+/// A rule and what it says of itself.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its stable name.
+    pub id: &'static str,
+    /// How bad what it finds is, as a rule.
+    pub severity: Severity,
+    /// What a finding of it means.
+    pub means: &'static str,
+    /// What it looks at.
+    pub looks_at: &'static str,
+    /// What it cannot know.
+    pub cannot_know: &'static str,
+    /// How it was tested.
+    pub tested: &'static str,
+    /// Whether it has something to say about a case.
+    pub(super) check: fn(&Case<'_>) -> Option<Claim>,
+}
+
+/// All rules; of those that have something to say about the same case the first has the say.
+pub static RULES: &[&Rule] = &[
+    &rules::nxdomain_other_namespace::RULE,
+    &rules::ping_clusterip::RULE,
+];
+
+/// The rule of this name.
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    RULES.iter().copied().find(|rule| rule.id == id)
+}

@@ -1,0 +1,170 @@
+//! What a rule says, and what would show that its cause is gone.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::Index;
+use crate::model::dns::DnsName;
+use crate::model::echo::Echo;
+use crate::model::event::Ends;
+use crate::model::exchange::{Exchange, Outcome};
+use crate::model::finding::Severity;
+use crate::model::lookup::Lookup;
+use crate::model::units::duration;
+
+/// What a rule says about a case.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// What tells this cause from others of the same rule and pod.
+    pub cause: String,
+    /// Another severity than the rule's own.
+    pub severity: Option<Severity>,
+    /// What failed, in one sentence.
+    pub summary: String,
+    /// Why: sentences, each a line.
+    pub why: Vec<String>,
+    /// What to do: a line each, ready to be copied.
+    pub remedies: Vec<String>,
+    /// What it rests on.
+    pub evidence: Vec<String>,
+    /// What would show that the cause is gone; any one of them does.
+    pub cures: Vec<Cure>,
+}
+
+impl Claim {
+    /// With nothing but what failed.
+    pub fn new(cause: impl Into<String>, summary: impl Into<String>) -> Claim {
+        Claim {
+            cause: cause.into(),
+            severity: None,
+            summary: summary.into(),
+            why: Vec::new(),
+            remedies: Vec::new(),
+            evidence: Vec::new(),
+            cures: Vec::new(),
+        }
+    }
+
+    /// Of that severity, not the rule's.
+    pub fn of_severity(mut self, severity: Severity) -> Claim {
+        self.severity = Some(severity);
+        self
+    }
+
+    /// Adds a sentence to why.
+    pub fn why(mut self, sentence: impl Into<String>) -> Claim {
+        self.why.push(sentence.into());
+        self
+    }
+
+    /// Adds something to do.
+    pub fn remedy(mut self, line: impl Into<String>) -> Claim {
+        self.remedies.push(line.into());
+        self
+    }
+
+    /// Adds lines of evidence.
+    pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Claim {
+        self.evidence.extend(lines);
+        self
+    }
+
+    /// Adds what would show that the cause is gone.
+    pub fn cure(mut self, cure: Cure) -> Claim {
+        self.cures.push(cure);
+        self
+    }
+
+    /// Adds several of that.
+    pub fn cures(mut self, cures: impl IntoIterator<Item = Cure>) -> Claim {
+        self.cures.extend(cures);
+        self
+    }
+}
+
+/// What would show that a cause is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cure {
+    /// The pod finds this name.
+    Found(DnsName),
+    /// This server answers the pod, whatever it says.
+    Answers(IpAddr),
+    /// The pod connects to this address, and this port if one is given.
+    Connects(IpAddr, Option<u16>),
+    /// A ping of the pod to this address is answered.
+    Replies(IpAddr),
+    /// This Service has a ready endpoint.
+    Ready(Arc<str>, Arc<str>),
+}
+
+/// Something that worked.
+#[derive(Debug)]
+pub(super) enum Sign<'a> {
+    /// A lookup ended.
+    Found(&'a Lookup),
+    /// A DNS server answered.
+    Answered(&'a Exchange),
+    /// A connection was established, in so long.
+    Connected(Duration),
+    /// A ping was answered.
+    Replied(&'a Echo),
+}
+
+impl Cure {
+    /// Whether this is what the cure waits for; then a sentence that says so.
+    pub fn shown_by(&self, sign: &Sign<'_>, ends: &Ends, who: &str) -> Option<String> {
+        match (self, sign) {
+            (Cure::Found(name), Sign::Found(lookup)) if lookup.outcome == Outcome::Answered => {
+                let as_asked = || lookup.asked.as_deref().map(DnsName::new);
+                let step = lookup
+                    .steps
+                    .iter()
+                    .find(|step| step.outcome == Some(Outcome::Answered))?;
+                (step.name == *name || as_asked().as_ref() == Some(name)).then(|| {
+                    let data = match step.data.first() {
+                        Some(data) => format!(": {data}"),
+                        None => String::new(),
+                    };
+                    format!("{who} finds {}{data}.", step.name)
+                })
+            }
+            (Cure::Answers(server), Sign::Answered(exchange)) if *server == ends.peer.ip => {
+                let latency = exchange
+                    .latency
+                    .map(|latency| format!(" in {}", duration(latency)));
+                Some(format!(
+                    "The DNS server {server} answers {who} again{}.",
+                    latency.unwrap_or_default()
+                ))
+            }
+            (Cure::Connects(ip, port), Sign::Connected(handshake))
+                if *ip == ends.peer.ip && port.is_none_or(|port| Some(port) == ends.peer.port) =>
+            {
+                let port = ends.peer.port.map(|port| format!(" port {port}"));
+                Some(format!(
+                    "{who} connects to {ip}{} in {}.",
+                    port.unwrap_or_default(),
+                    duration(*handshake)
+                ))
+            }
+            (Cure::Replies(ip), Sign::Replied(echo)) if *ip == ends.peer.ip => Some(format!(
+                "A ping of {who} to {ip} is answered: {} of {}.",
+                echo.received, echo.sent
+            )),
+            _ => None,
+        }
+    }
+
+    /// Whether the inventory shows it; then a sentence that says so.
+    pub fn shown_by_inventory(&self, index: &Index) -> Option<String> {
+        let Cure::Ready(namespace, name) = self else {
+            return None;
+        };
+        let endpoints = index.endpoints(namespace, name);
+        let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
+        (ready > 0).then(|| {
+            format!("Service {namespace}/{name} has a ready endpoint now ({ready} in all).")
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The open findings: one per cause and pod, told once its evidence is complete, again with a new count, resolved once.
+//!
+//! Owns their counts and times and when they are told. A cause that shows again after it was resolved is the same finding,
+//! told no sooner than its turn. One that is quiet for long is forgotten without a word: nobody knows whether it is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::DiagnosisSettings;
+use super::case::{Case, Symptom};
+use super::catalogue::Rule;
+use super::claim::{Claim, Cure, Sign};
+use crate::correlate::table::Table;
+use crate::identity::{Index, Owner};
+use crate::model::event::{Body, Ends, Event};
+use crate::model::finding::Finding;
+use crate::model::loss::{Losses, Stage};
+use crate::model::time::Timestamp;
+
+#[derive(Debug)]
+struct Open {
+    finding: Finding,
+    owner: Owner,
+    ends: Ends,
+    cures: Vec<Cure>,
+    told_at: Timestamp,
+    told_count: u64,
+    /// When it is forgotten if nothing more comes.
+    until: Timestamp,
+    /// The run of echo requests that it was counted for last: a run is told several times and is one occurrence.
+    run: Option<Timestamp>,
+}
+
+impl Open {
+    fn untold(&self) -> bool {
+        self.finding.count > self.told_count
+    }
+
+    fn tell(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        self.told_at = now;
+        self.told_count = self.finding.count;
+        out.push(Event {
+            time: self.finding.last,
+            ends: Some(self.ends.clone()),
+            body: Body::Finding(Box::new(self.finding.clone())),
+        });
+    }
+}
+
+/// All open findings.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    repeat: Duration,
+    forget: Duration,
+    evidence: usize,
+    open: Table<Arc<str>, Open>,
+    /// Active findings of each pod, so that a sign is held against few.
+    of_pod: BTreeMap<Owner, Vec<Arc<str>>>,
+    losses: Losses,
+}
+
+impl Ledger {
+    pub fn new(settings: &DiagnosisSettings) -> Ledger {
+        Ledger {
+            repeat: settings.repeat,
+            forget: settings.forget,
+            evidence: settings.evidence.max(1),
+            open: Table::new(settings.findings),
+            of_pod: BTreeMap::new(),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Takes a rule's claim in: a new finding, or one more occurrence of an open one.
+    pub fn claim(
+        &mut self,
+        now: Timestamp,
+        case: &Case<'_>,
+        rule: &'static Rule,
+        claim: Claim,
+        out: &mut Vec<Event>,
+    ) {
+        let id: Arc<str> = format!("{}:{}:{}", rule.id, case.who(), claim.cause).into();
+        let known = self.open.remove(&id);
+        if let Some(known) = &known {
+            self.unlist(&known.owner, &id);
+        }
+        let run = match case.symptom {
+            Symptom::Echo(_, started) => Some(started),
+            _ => None,
+        };
+        let again = known
+            .as_ref()
+            .is_some_and(|known| run.is_some() && known.run == run);
+        let known = match known {
+            // What resolved it came after the beginning of this run: the run says nothing new.
+            Some(known) if again && known.finding.resolved => return self.keep(id, known),
+            known => known,
+        };
+        let before = known.as_ref().map(|known| &known.finding);
+        let finding = Finding {
+            id: id.to_string(),
+            rule: rule.id,
+            severity: claim.severity.unwrap_or(rule.severity),
+            resolved: false,
+            first: before.map_or(case.at, |before| before.first.min(case.at)),
+            last: before.map_or(case.at, |before| before.last.max(case.at)),
+            count: before.map_or(0, |before| before.count) + u64::from(!again),
+            summary: claim.summary,
+            why: claim.why.join("\n"),
+            remedies: claim.remedies,
+            evidence: self.bounded(claim.evidence),
+        };
+        let mut open = Open {
+            finding,
+            owner: Owner::of(case.ends),
+            ends: case.ends.clone(),
+            cures: claim.cures,
+            told_at: known.as_ref().map_or(now, |known| known.told_at),
+            told_count: known.as_ref().map_or(0, |known| known.told_count),
+            until: now.after(self.forget),
+            run,
+        };
+        if known.is_none() || (open.untold() && now >= open.told_at.after(self.repeat)) {
+            open.tell(now, out);
+        }
+        self.keep(id, open);
+    }
+
+    /// Something worked: resolves what waited for it.
+    pub fn cure(&mut self, now: Timestamp, ends: &Ends, sign: &Sign<'_>, out: &mut Vec<Event>) {
+        if self.of_pod.is_empty() {
+            return;
+        }
+        let Some(ids) = self.of_pod.get(&Owner::of(ends)).cloned() else {
+            return;
+        };
+        for id in ids {
+            let how = self.open.get(&id).and_then(|open| {
+                let who = who(&open.ends);
+                let mut cures = open.cures.iter();
+                cures.find_map(|cure| cure.shown_by(sign, ends, &who))
+            });
+            if let Some(how) = how {
+                self.resolve(now, &id, how, out);
+            }
+        }
+    }
+
+    /// The inventory changed: resolves what waited for that.
+    pub fn inventory(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
+        let ids: Vec<Arc<str>> = self.of_pod.values().flatten().cloned().collect();
+        for id in ids {
+            let how = self.open.get(&id).and_then(|open| {
+                let mut cures = open.cures.iter();
+                cures.find_map(|cure| cure.shown_by_inventory(index))
+            });
+            if let Some(how) = how {
+                self.resolve(now, &id, how, out);
+            }
+        }
+    }
+
+    /// Tells new counts whose turn has come, and forgets what was quiet for long.
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        while let Some((id, mut open)) = self.open.pop_due(now) {
+            self.unlist(&open.owner, &id);
+            if open.untold() {
+                open.tell(now, out);
+                self.keep(id, open);
+            }
+        }
+    }
+
+    /// Tells new counts at once.
+    pub fn end(&mut self, out: &mut Vec<Event>) {
+        while let Some((_, mut open)) = self.open.pop_oldest() {
+            if open.untold() {
+                let now = open.finding.last;
+                open.tell(now, out);
+            }
+        }
+        self.of_pod.clear();
+    }
+
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    fn resolve(&mut self, now: Timestamp, id: &Arc<str>, how: String, out: &mut Vec<Event>) {
+        let Some(mut open) = self.open.remove(id) else {
+            return;
+        };
+        self.unlist(&open.owner, id);
+        open.finding.resolved = true;
+        open.finding.summary = how;
+        open.tell(now, out);
+        // Kept until its turn, so that a cause that comes and goes is not told each time.
+        open.until = now.after(self.repeat);
+        self.keep(Arc::clone(id), open);
+    }
+
+    fn keep(&mut self, id: Arc<str>, open: Open) {
+        let due = if open.untold() {
+            open.told_at.after(self.repeat)
+        } else {
+            open.until
+        };
+        if !open.finding.resolved {
+            let ids = self.of_pod.entry(open.owner.clone()).or_default();
+            ids.push(Arc::clone(&id));
+        }
+        if let Some((id, evicted)) = self.open.insert(id, open, due) {
+            self.unlist(&evicted.owner, &id);
+            self.losses.add(Stage::Table, "finding table full", 1);
+        }
+    }
+
+    fn unlist(&mut self, owner: &Owner, id: &Arc<str>) {
+        if let Some(ids) = self.of_pod.get_mut(owner) {
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.of_pod.remove(owner);
+            }
+        }
+    }
+
+    fn bounded(&self, mut lines: Vec<String>) -> Vec<Arc<str>> {
+        if lines.len() > self.evidence {
+            let more = lines.len() - (self.evidence - 1);
+            lines.truncate(self.evidence - 1);
+            lines.push(format!("and {more} more"));
+        }
+        lines.into_iter().map(Into::into).collect()
+    }
+}
+
+fn who(ends: &Ends) -> String {
+    match &ends.pod.who {
+        Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
+        Err(_) => ends.pod.ip.to_string(),
+    }
+}

@@ -1,0 +1,133 @@
+//! The exchanges of lookups that are not decided yet: what a lookup's steps do not say of them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::correlate::table::Table;
+use crate::identity::Owner;
+use crate::model::dns::{DnsName, RecordType};
+use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::lookup::Lookup;
+use crate::model::loss::{Losses, Stage};
+use crate::model::observation::IcmpError;
+use crate::model::time::Timestamp;
+
+/// No lookup waits longer for its decision: the exchange's own timeout and the wait for another candidate are both seconds.
+const KEEP: Duration = Duration::from_secs(120);
+/// A lookup has at most so many steps (64 by default), and few are open at once.
+const OF_ONE_CLIENT: usize = 256;
+
+/// What rules ask of an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::diagnose) struct Seen {
+    pub asked: Timestamp,
+    pub name: DnsName,
+    pub qtype: RecordType,
+    pub outcome: Outcome,
+    pub latency: Option<Duration>,
+    pub attempts: u32,
+    pub transport: Transport,
+    /// The pod's socket; of the first attempt.
+    pub from: SocketAddr,
+    pub server: SocketAddr,
+    /// The zone that a negative answer comes from.
+    pub zone: Option<DnsName>,
+    /// How long a negative answer may be remembered, as the wire says it.
+    pub negative_ttl: Option<u32>,
+    /// The zone's own figure for that (the SOA's last field): more than the wire says if a cache counted it down.
+    pub zone_negative_ttl: Option<u32>,
+    /// What the name is an alias for, at the end of the chain.
+    pub alias: Option<DnsName>,
+    pub icmp: Option<IcmpError>,
+}
+
+impl Seen {
+    fn of(exchange: &Exchange) -> Option<Seen> {
+        let question = exchange.question.as_ref()?;
+        let soa = exchange
+            .authorities
+            .iter()
+            .find(|record| record.rtype == RecordType::SOA);
+        let minimum = soa.and_then(|soa| soa.data.split_whitespace().next_back()?.parse().ok());
+        let alias = exchange
+            .answers
+            .iter()
+            .rfind(|record| record.rtype == RecordType::CNAME);
+        Some(Seen {
+            asked: exchange.asked,
+            name: question.name.clone(),
+            qtype: question.qtype,
+            outcome: exchange.outcome,
+            latency: exchange.latency,
+            attempts: exchange.attempts,
+            transport: exchange.transport,
+            from: exchange.flow.pod,
+            server: exchange.flow.peer,
+            zone: soa.map(|soa| soa.name.clone()),
+            negative_ttl: exchange.negative_ttl(),
+            zone_negative_ttl: minimum,
+            alias: alias.map(|record| DnsName::new(&record.data)),
+            icmp: exchange.icmp,
+        })
+    }
+}
+
+/// Exchanges by client.
+#[derive(Debug)]
+pub(in crate::diagnose) struct Exchanges {
+    of: Table<Owner, Vec<Seen>>,
+    losses: Losses,
+}
+
+impl Exchanges {
+    pub fn new(limit: usize) -> Exchanges {
+        Exchanges {
+            of: Table::new(limit),
+            losses: Losses::default(),
+        }
+    }
+
+    /// An exchange of a lookup ended.
+    pub fn add(&mut self, now: Timestamp, client: Owner, exchange: &Exchange) {
+        let Some(seen) = Seen::of(exchange) else {
+            return;
+        };
+        let mut all = self.of.remove(&client).unwrap_or_default();
+        if all.len() >= OF_ONE_CLIENT {
+            all.remove(0);
+            self.losses
+                .add(Stage::Table, "exchanges kept for findings", 1);
+        }
+        all.push(seen);
+        if self.of.insert(client, all, now.after(KEEP)).is_some() {
+            self.losses
+                .add(Stage::Table, "clients kept for findings", 1);
+        }
+    }
+
+    /// Takes out those of a lookup that was decided, in the order of its steps.
+    pub fn take(&mut self, client: &Owner, lookup: &Lookup) -> Vec<Seen> {
+        let Some(all) = self.of.get_mut(client) else {
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        for step in &lookup.steps {
+            let hit = all.iter().position(|seen| {
+                seen.asked == step.asked && seen.qtype == step.qtype && seen.name == step.name
+            });
+            taken.extend(hit.map(|hit| all.remove(hit)));
+        }
+        if all.is_empty() {
+            self.of.remove(client);
+        }
+        taken
+    }
+
+    pub fn advance(&mut self, now: Timestamp) {
+        while self.of.pop_due(now).is_some() {}
+    }
+
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+}

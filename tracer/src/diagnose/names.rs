@@ -1,0 +1,182 @@
+//! What a name may mean in the cluster: which Service of which namespace, and which of its pods.
+//!
+//! The names that the cluster's DNS serves are laid down in the Kubernetes DNS-Based Service Discovery specification:
+//! `service.namespace.svc.domain`, and `hostname.service.namespace.svc.domain` below a headless Service.
+
+use crate::identity::{Index, ResolverConfig};
+use crate::model::cluster::Service;
+use crate::model::dns::DnsName;
+
+use super::looked::AskedName;
+
+/// One way to read a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meaning<'a> {
+    /// A pod of a headless Service.
+    pub host: Option<&'a str>,
+    /// The Service.
+    pub service: &'a str,
+    /// `None`: the pod's own.
+    pub namespace: Option<&'a str>,
+}
+
+/// The ways to read a name, the likelier first. None for one that is no Service's whatever the cluster holds.
+pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Vec<Meaning<'a>> {
+    let (head, full) = match below(asked.name, cluster_domain) {
+        Some(head) => (head, true),
+        None => (asked.name, false),
+    };
+    if asked.absolute && !full {
+        return Vec::new();
+    }
+    let meaning = |host, service, namespace| Meaning {
+        host,
+        service,
+        namespace,
+    };
+    let labels: Vec<&str> = head.split('.').collect();
+    match (labels.as_slice(), full) {
+        ([service, namespace, "svc"], _) => vec![meaning(None, service, Some(namespace))],
+        ([host, service, namespace, "svc"], _) => {
+            vec![meaning(Some(host), service, Some(namespace))]
+        }
+        ([service], false) => vec![meaning(None, service, None)],
+        ([first, second], false) => vec![
+            meaning(None, first, Some(second)),
+            meaning(Some(first), second, None),
+        ],
+        ([host, service, namespace], false) => vec![meaning(Some(host), service, Some(namespace))],
+        _ => Vec::new(),
+    }
+}
+
+/// What stands before the cluster's domain.
+pub(super) fn below<'a>(name: &'a str, cluster_domain: &DnsName) -> Option<&'a str> {
+    let head = name.strip_suffix(cluster_domain.relative())?;
+    head.strip_suffix('.').filter(|head| !head.is_empty())
+}
+
+/// The absolute name of a Service, or of one of its pods.
+pub(super) fn full(host: Option<&str>, service: &Service, cluster_domain: &DnsName) -> DnsName {
+    let host = host.map(|host| format!("{host}.")).unwrap_or_default();
+    DnsName::new(&format!(
+        "{host}{}.{}.svc.{cluster_domain}",
+        service.name, service.namespace
+    ))
+}
+
+/// The shortest name under which a pod with this resolver configuration reaches a Service. Without a configuration, and
+/// where no short one works with every resolver, the absolute one with its dot.
+pub(super) fn shortest(
+    host: Option<&str>,
+    service: &Service,
+    resolver: Option<&ResolverConfig>,
+    cluster_domain: &DnsName,
+) -> String {
+    let full = full(host, service, cluster_domain);
+    let Some(resolver) = resolver else {
+        return full.as_str().to_owned();
+    };
+    let short = resolver
+        .search
+        .iter()
+        .filter_map(|domain| full.below(domain))
+        // musl does not use the search list for a name with so many dots.
+        .filter(|short| dots(short) < usize::from(resolver.ndots))
+        .min_by_key(|short| short.len());
+    short.unwrap_or(full.as_str()).to_owned()
+}
+
+/// Whether one of a Service's endpoints has this hostname.
+pub(super) fn has_host(index: &Index, service: &Service, host: &str) -> bool {
+    index
+        .endpoints(&service.namespace, &service.name)
+        .iter()
+        .any(|endpoint| endpoint.hostname.as_deref() == Some(host))
+}
+
+fn dots(name: &str) -> usize {
+    name.bytes().filter(|&byte| byte == b'.').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, absolute: bool) -> Vec<(Option<&str>, &str, Option<&str>)> {
+        let domain = DnsName::new("cluster.local");
+        meanings(AskedName { name, absolute }, &domain)
+            .into_iter()
+            .map(|meaning| (meaning.host, meaning.service, meaning.namespace))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_read_in_every_form_that_the_cluster_serves() {
+        assert_eq!(read("web", false), [(None, "web", None)]);
+        assert_eq!(
+            read("web.myns", false),
+            [(None, "web", Some("myns")), (Some("web"), "myns", None)]
+        );
+        assert_eq!(read("web.myns.svc", false), [(None, "web", Some("myns"))]);
+        assert_eq!(
+            read("web.myns.svc.cluster.local", true),
+            [(None, "web", Some("myns"))]
+        );
+        assert_eq!(
+            read("db-0.db.myns", false),
+            [(Some("db-0"), "db", Some("myns"))]
+        );
+        assert_eq!(
+            read("db-0.db.myns.svc.cluster.local", false),
+            [(Some("db-0"), "db", Some("myns"))]
+        );
+    }
+
+    #[test]
+    fn an_absolute_name_outside_the_cluster_is_no_services() {
+        assert_eq!(read("web", true), []);
+        assert_eq!(read("web.myns", true), []);
+        assert_eq!(read("a.b.c.example.com", false), []);
+    }
+
+    #[test]
+    fn the_shortest_name_depends_on_the_search_list_and_on_ndots() {
+        let domain = DnsName::new("cluster.local");
+        let service = Service {
+            namespace: "myns".into(),
+            name: "web".into(),
+            ..Service::default()
+        };
+        let resolver = |search: &[&str], ndots| ResolverConfig {
+            search: search.iter().map(|domain| DnsName::new(domain)).collect(),
+            ndots,
+        };
+        let shortest = |config: Option<&ResolverConfig>| shortest(None, &service, config, &domain);
+        let default = [
+            "default.svc.cluster.local",
+            "svc.cluster.local",
+            "cluster.local",
+        ];
+        let own = [
+            "myns.svc.cluster.local",
+            "svc.cluster.local",
+            "cluster.local",
+        ];
+        assert_eq!(shortest(Some(&resolver(&default, 5))), "web.myns");
+        assert_eq!(shortest(Some(&resolver(&own, 5))), "web");
+        assert_eq!(
+            shortest(Some(&resolver(&default, 1))),
+            "web.myns.svc.cluster.local."
+        );
+        assert_eq!(
+            shortest(Some(&resolver(&["cluster.local"], 5))),
+            "web.myns.svc"
+        );
+        assert_eq!(
+            shortest(Some(&resolver(&[], 5))),
+            "web.myns.svc.cluster.local."
+        );
+        assert_eq!(shortest(None), "web.myns.svc.cluster.local.");
+    }
+}

@@ -1,0 +1,126 @@
+//! A Service's name was looked up where the Service is not.
+
+use crate::diagnose::case::Case;
+use crate::diagnose::catalogue::Rule;
+use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::looked::Looked;
+use crate::diagnose::names::{self, Meaning};
+use crate::diagnose::words;
+use crate::model::cluster::{Service, ServiceKind};
+use crate::model::exchange::Outcome;
+use crate::model::finding::Severity;
+
+pub(in crate::diagnose) static RULE: Rule = Rule {
+    id: "nxdomain-other-namespace",
+    severity: Severity::Error,
+    means: "A pod looked up the name of a Service that exists, but in another namespace than the one that the name leads to: \
+            a short name leads to the pod's own namespace, name.namespace to that one.",
+    looks_at: "The candidates of a lookup, which all got NXDOMAIN, and the Services of the inventory.",
+    cannot_know: "Whether the application meant that Service. Without an inventory, or for a pod that is not in it, whether \
+                  there is one.",
+    tested: "tests/scenarios/finding-nxdomain-other-namespace*.txt",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Option<Claim> {
+    let looked = case
+        .lookup(Outcome::Nxdomain)
+        .filter(|looked| looked.complete())?;
+    let asked = looked.asked()?;
+    let domain = case.index.cluster_domain();
+    let own = case.pod()?.namespace.as_ref();
+    for meaning in names::meanings(asked, domain) {
+        let namespace = meaning.namespace.unwrap_or(own);
+        if case.index.service(namespace, meaning.service).is_some() {
+            return None;
+        }
+        let mut elsewhere = case.index.services_named(meaning.service);
+        if let Some(host) = meaning.host {
+            elsewhere.retain(|service| names::has_host(case.index, service, host));
+        }
+        if !elsewhere.is_empty() {
+            return Some(claim(case, looked, asked.name, meaning, &elsewhere));
+        }
+    }
+    None
+}
+
+fn claim(
+    case: &Case<'_>,
+    looked: &Looked<'_>,
+    asked: &str,
+    meaning: Meaning<'_>,
+    elsewhere: &[&Service],
+) -> Claim {
+    let domain = case.index.cluster_domain();
+    let resolver = looked.resolver.as_ref();
+    let summary = format!(
+        "{} looked up \"{asked}\": NXDOMAIN ({})",
+        case.who(),
+        looked.figures()
+    );
+    let mut claim = Claim::new(asked, summary)
+        .why(tried(looked))
+        .evidence(looked.evidence());
+    if let Some(namespace) = meaning.namespace {
+        claim = claim.why(format!(
+            "There is no Service {namespace}/{}.",
+            meaning.service
+        ));
+    }
+    let mut first = None;
+    for service in elsewhere {
+        let name = names::shortest(meaning.host, service, resolver, domain);
+        claim = claim
+            .why(sentence(case, service, meaning))
+            .remedy(name.clone())
+            .cure(Cure::Found(names::full(meaning.host, service, domain)));
+        first.get_or_insert(name);
+    }
+    if let Some(name) = first {
+        claim = claim.remedy(case.in_pod(&format!("getent hosts {name}")));
+    }
+    let tried = looked.names();
+    claim.cures(tried.into_iter().cloned().map(Cure::Found))
+}
+
+/// What the resolver tried, without success.
+fn tried(looked: &Looked<'_>) -> String {
+    let domains = looked.domains();
+    if domains.is_empty() {
+        return "It was looked up as it is: no search domain was tried.".to_owned();
+    }
+    format!(
+        "None of its search domains has that name: {}; nor is it a name by itself.",
+        domains.join(", ")
+    )
+}
+
+fn sentence(case: &Case<'_>, service: &Service, meaning: Meaning<'_>) -> String {
+    let own = case
+        .pod()
+        .is_some_and(|pod| pod.namespace == service.namespace);
+    let place = if own {
+        "in the pod's own namespace"
+    } else {
+        "in another namespace than the pod"
+    };
+    let pod = meaning
+        .host
+        .map(|host| format!(" and has a pod {host}"))
+        .unwrap_or_default();
+    let mut sentence = format!(
+        "Service {}{} exists{pod}, {place}.",
+        words::name_of(service),
+        words::kind_of(service)
+    );
+    let unready = service.kind == ServiceKind::Headless
+        && case.index.knows_endpoints()
+        && words::ready(case.index, service).is_empty();
+    if unready {
+        sentence.push_str(
+            " None of its pods is ready, so its name does not exist either until one is.",
+        );
+    }
+    sentence
+}

@@ -1,0 +1,174 @@
+//! Sentences' parts that several rules use.
+
+use std::net::IpAddr;
+
+use crate::identity::{Endpoint, Index};
+use crate::model::cluster::{Service, ServiceKind};
+use crate::model::exchange::Outcome;
+use crate::model::observation::IcmpError;
+
+/// So many items of a list are written out.
+const LISTED: usize = 8;
+
+/// How an inventory is made.
+pub(super) const GIVE_INVENTORY: &str = "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A -o yaml > inventory.yaml   # then --inventory inventory.yaml";
+
+/// How an exchange ended, as a person says it.
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered => "answered",
+        Outcome::Nodata => "NOERROR without such a record",
+        Outcome::Nxdomain => "NXDOMAIN",
+        Outcome::Servfail => "SERVFAIL",
+        Outcome::Refused => "REFUSED",
+        Outcome::Formerr => "FORMERR",
+        Outcome::Truncated => "truncated",
+        Outcome::Timeout => "no answer",
+        Outcome::IcmpError => "ICMP error",
+        Outcome::Other => "another response code",
+    }
+}
+
+/// What an ICMP error says and who sent it.
+pub(super) fn icmp(error: &IcmpError) -> String {
+    let what = match (error.v6, error.icmp_type, error.icmp_code) {
+        (false, 3, 0) => "network unreachable",
+        (false, 3, 1) | (true, 1, 3) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 4) => "fragmentation needed",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited",
+        (true, 1, 0) => "no route",
+        (true, 1, 5 | 6) => "rejected by policy or route",
+        (true, 2, _) => "packet too big",
+        (false, 11, _) | (true, 3, _) => "time exceeded",
+        _ => {
+            return format!(
+                "ICMP type {} code {} from {}",
+                error.icmp_type,
+                error.icmp_code,
+                error.from.ip()
+            );
+        }
+    };
+    format!("ICMP {what} from {}", error.from.ip())
+}
+
+/// `a, b and c`; what is beyond the limit as a number.
+pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let shown = &items[..items.len().min(LISTED)];
+    let more = items.len() - shown.len();
+    let mut text = String::new();
+    for (number, item) in shown.iter().enumerate() {
+        if number > 0 {
+            let last = number + 1 == shown.len() && more == 0;
+            text.push_str(if last { " and " } else { ", " });
+        }
+        text.push_str(item.as_ref());
+    }
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+/// `namespace/name`.
+pub(super) fn name_of(service: &Service) -> String {
+    format!("{}/{}", service.namespace, service.name)
+}
+
+/// What sort of Service it is, where that matters to who looks it up.
+pub(super) fn kind_of(service: &Service) -> String {
+    match &service.kind {
+        ServiceKind::ClusterIp => String::new(),
+        ServiceKind::Headless => " (headless: its name stands for its ready pods)".to_owned(),
+        ServiceKind::ExternalName(target) => format!(" (an alias for {})", target.relative()),
+    }
+}
+
+/// `90/TCP and 53/UDP`.
+pub(super) fn ports_of(service: &Service) -> String {
+    let ports: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| format!("{}/{}", port.port, port.protocol))
+        .collect();
+    if ports.is_empty() {
+        "no port".to_owned()
+    } else {
+        list(&ports)
+    }
+}
+
+/// `10.1.79.66 (myns/apache-ds-myns-5tjrr on k8s-worker01)`.
+pub(super) fn endpoint(endpoint: &Endpoint) -> String {
+    match place(endpoint) {
+        Some(place) => format!("{} ({place})", endpoint.ip),
+        None => endpoint.ip.to_string(),
+    }
+}
+
+/// `   # myns/apache-ds-myns-5tjrr on k8s-worker01`, behind a command.
+pub(super) fn comment(endpoint: &Endpoint) -> String {
+    place(endpoint)
+        .map(|place| format!("   # {place}"))
+        .unwrap_or_default()
+}
+
+fn place(endpoint: &Endpoint) -> Option<String> {
+    let pod = endpoint
+        .pod
+        .as_ref()
+        .map(|pod| format!("{}/{}", pod.namespace, pod.name));
+    match (pod, &endpoint.node) {
+        (Some(pod), Some(node)) => Some(format!("{pod} on {node}")),
+        (Some(pod), None) => Some(pod),
+        (None, Some(node)) => Some(format!("on {node}")),
+        (None, None) => None,
+    }
+}
+
+/// The ready endpoints of a Service, each once.
+pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
+    let mut endpoints = index.endpoints(&service.namespace, &service.name);
+    endpoints.retain(|endpoint| endpoint.ready);
+    endpoints
+}
+
+/// How many endpoints of a Service are ready, which, and how to look.
+pub(super) fn ready_sentence(index: &Index, service: &Service) -> String {
+    if !index.knows_endpoints() {
+        return "Which endpoints it has is not known: the inventory holds no EndpointSlices."
+            .to_owned();
+    }
+    let ready: Vec<String> = ready(index, service).iter().map(endpoint).collect();
+    match ready.len() {
+        0 => "It has no ready endpoint: a connection to its ports would fail too.".to_owned(),
+        1 => format!("Its one ready endpoint: {}.", list(&ready)),
+        several => format!("Its {several} ready endpoints: {}.", list(&ready)),
+    }
+}
+
+/// The command that tries a TCP connection: `Connected to` in its output is what counts.
+pub(super) fn try_tcp(ip: IpAddr, port: u16) -> String {
+    let host = match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    format!("curl -sv -m 3 telnet://{host}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn a_list_reads_as_a_sentence_and_ends_in_a_number() {
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["a", "b"]), "a and b");
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        let many: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+        assert_eq!(list(&many), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
+        assert_eq!(list::<&str>(&[]), "");
+    }
+}
