@@ -72,7 +72,10 @@ impl<'a> Looked<'a> {
         }
         match (&self.lookup.asked, &self.resolver) {
             (Some(asked), _) if asked.ends_with('.') => true,
-            (Some(_), Some(resolver)) => self.names().len() > resolver.search.len(),
+            (Some(asked), Some(resolver)) => {
+                let names = self.names();
+                names.contains(&&DnsName::new(asked)) && names.len() > resolver.search.len()
+            }
             _ => false,
         }
     }

@@ -151,6 +151,7 @@ mod tests {
         let resolver = |search: &[&str], ndots| ResolverConfig {
             search: search.iter().map(|domain| DnsName::new(domain)).collect(),
             ndots,
+            node_domains: None,
         };
         let shortest = |config: Option<&ResolverConfig>| shortest(None, &service, config, &domain);
         let default = [
