@@ -43,6 +43,9 @@ pub(super) struct Seen {
     pub(super) way: Way,
 }
 
+/// DNS Stateful Operations (RFC 8490), an opcode that hickory-proto has no name for.
+const DSO: OpCode = OpCode::Unknown(6);
+
 /// A query that was seen and not answered.
 #[derive(Clone, Debug)]
 struct Query {
@@ -109,6 +112,11 @@ impl Exchanges {
             message.id,
             message.question.clone(),
         );
+        // DSO messages with identifier 0 expect no answer (RFC 8490 section 5.4): their silence says nothing.
+        if message.opcode == DSO && message.id == 0 {
+            losses.add(Stage::Decode, "dns message that expects no answer", 1);
+            return;
+        }
         if message.response {
             self.response(seen, &key, message, losses, out);
         } else {

@@ -2,6 +2,7 @@
 
 use super::Decoder;
 use super::testing::{captures, vectors};
+use crate::model::dns::Message;
 use crate::model::flow::{Ifindex, Way};
 use crate::model::observation::What;
 use crate::model::record::Record;
@@ -63,6 +64,11 @@ fn check(record: &Record) {
     let What::Dns(message) = observation.what else {
         return;
     };
+    assert_printable(&message);
+}
+
+/// Nothing but printable ASCII is in the text of a message.
+pub(crate) fn assert_printable(message: &Message) {
     let safe = |text: &str| {
         assert!(
             text.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
@@ -76,8 +82,14 @@ fn check(record: &Record) {
         safe(record.name.as_str());
         safe(&record.data);
     }
+    if let Some(edns) = &message.edns {
+        let texts = [&edns.nsid, &edns.cookie, &edns.client_subnet];
+        texts.into_iter().flatten().for_each(|text| safe(text));
+        edns.errors.iter().for_each(|error| safe(&error.text));
+        edns.others.iter().for_each(|option| safe(&option.data));
+    }
     if let Some(fault) = &message.fault {
-        safe(&format!("{fault:?}"));
+        safe(&fault.to_string());
     }
 }
 

@@ -1,6 +1,7 @@
 use crate::correlate::testing::*;
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{DnsFault, Flags, Message, OpCode, RecordType, ResponseCode};
+use crate::model::edns::Edns;
 use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::observation::Observation;
@@ -489,4 +490,77 @@ fn update_that_succeeds_is_not_nodata() {
     let mut message = response(7, NAME, SOA, NoError, &[]);
     message.opcode = OpCode::Update;
     assert_eq!(outcome_of(message), Outcome::Answered);
+}
+
+#[test]
+fn notify_is_not_the_query_that_has_its_identifier_and_asks_for_no_name() {
+    let mut bench = Bench::new();
+    let notify = Message {
+        opcode: OpCode::Notify,
+        ..query(7, NAME, SOA)
+    };
+    bench.see(dns(0, FromPod, socket(4_000), query(7, NAME, SOA)));
+    bench.see(dns(1, FromPod, socket(4_000), notify.clone()));
+    let asked = bench.all();
+    assert_eq!(
+        asked.len(),
+        1,
+        "the query alone belongs to a lookup: {asked:?}"
+    );
+    let agreed = Message {
+        response: true,
+        ..notify
+    };
+    bench.see(dns(3, ToPod, socket(4_000), agreed));
+    let exchange = bench.exchange();
+    assert_eq!(exchange.details.opcode, OpCode::Notify);
+    assert_eq!(
+        (exchange.attempts, exchange.outcome),
+        (1, Outcome::Answered)
+    );
+    assert_eq!(exchange.latency, Some(milliseconds(2)));
+    bench.see(dns(
+        8,
+        ToPod,
+        socket(4_000),
+        response(7, NAME, SOA, NoError, &[SOA]),
+    ));
+    let exchange = bench.exchange();
+    assert_eq!(exchange.details.opcode, OpCode::Query);
+    assert_eq!(exchange.latency, Some(milliseconds(8)));
+}
+
+#[test]
+fn message_that_expects_no_answer_never_times_out_and_is_counted() {
+    let mut bench = Bench::new();
+    let keepalive = Message {
+        opcode: OpCode::Unknown(6),
+        question: None,
+        ..query(0, NAME, A)
+    };
+    bench.see(dns(0, FromPod, socket(4_000), keepalive));
+    bench.at(60_000).silent();
+    assert_eq!(bench.lost("dns message that expects no answer"), 1);
+}
+
+#[test]
+fn what_the_last_attempt_said_of_itself_is_kept_for_its_silence() {
+    let mut bench = Bench::new();
+    let mut first = query(7, NAME, A);
+    first.edns = Some(Edns {
+        udp_size: 1232,
+        cookie: Some("0102030405060708".to_owned()),
+        ..Edns::default()
+    });
+    first.fault = Some(DnsFault::Questions(2));
+    bench.see(dns(0, FromPod, socket(4_000), first));
+    bench.at(7_000);
+    let details = bench.exchange().details;
+    assert_eq!(details.query_fault, Some(DnsFault::Questions(2)));
+    let kept = Edns {
+        udp_size: 1232,
+        ..Edns::default()
+    };
+    assert_eq!(details.query_edns, Some(kept), "without its cookie");
+    assert_eq!(details.flags, None, "nobody answered");
 }

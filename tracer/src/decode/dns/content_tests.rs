@@ -23,6 +23,14 @@ struct Vector {
     tsig: Vec<&'static str>,
 }
 
+/// All queries and responses.
+pub(super) fn messages() -> Vec<Vec<u8>> {
+    vectors()
+        .into_iter()
+        .flat_map(|vector| [vector.query, vector.response])
+        .collect()
+}
+
 fn vectors() -> Vec<Vector> {
     include_str!("../vectors/content.txt")
         .split("\n\n")

@@ -106,4 +106,6 @@ fn question(bytes: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Question, Read
 #[cfg(test)]
 mod content_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
