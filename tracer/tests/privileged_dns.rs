@@ -39,6 +39,22 @@ fn answers(event: &Value) -> Vec<String> {
         .collect()
 }
 
+/// What stands in dig's output between two strings, in words.
+fn words<'a>(output: &'a str, before: &str, after: char) -> Vec<&'a str> {
+    let rest = output.split(before).nth(1).unwrap_or_default();
+    let until = rest.split(after).next().unwrap_or_default();
+    until.split_whitespace().collect()
+}
+
+/// The lesser of the TTL and the last number of the SOA in dig's authority section (RFC 2308 section 5).
+fn negative_ttl(output: &str) -> Option<u64> {
+    let soa = words(output, ";; AUTHORITY SECTION:\n", '\n');
+    let [_, ttl, _, "SOA", .., minimum] = soa[..] else {
+        return None;
+    };
+    Some(ttl.parse::<u64>().ok()?.min(minimum.parse().ok()?))
+}
+
 #[test]
 fn outcome_rcode_and_answers_are_digs() {
     let stage = Stage::new(ProxyMode::Iptables);
@@ -77,6 +93,23 @@ fn outcome_rcode_and_answers_are_digs() {
         assert_eq!(event["outcome"], outcome, "{output}\n{event}");
         assert_eq!(event["rcode"], status.as_str(), "{output}\n{event}");
         assert_eq!(answers(&event), data, "{output}\n{event}");
+        let mut flags = words(&output, ";; flags: ", ';');
+        assert_eq!(flags.remove(0), "qr", "{output}");
+        assert_eq!(event["flags"], Value::from(flags), "{output}\n{event}");
+        assert_eq!(
+            event["negative_ttl"].as_u64(),
+            negative_ttl(&output),
+            "{event}"
+        );
+        let negative = ["nodata", "nxdomain"].contains(&outcome);
+        assert_eq!(
+            event["negative_ttl"].is_u64(),
+            negative,
+            "{output}\n{event}"
+        );
+        let size = words(&output, "; udp: ", '\n');
+        let told = event["edns"]["size"].as_u64().map(|size| size.to_string());
+        assert_eq!(told.as_deref(), size.first().copied(), "{output}\n{event}");
         assert_eq!(event["attempts"], 1);
         assert_eq!(name(&event["peer"]["service"]), "kube-system/kube-dns");
         // dig prints whole milliseconds of a clock that moves by the kernel's tick, 10 ms at most; its own way through

@@ -3,20 +3,78 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 
 use super::packet::number;
 
-/// `query ID TYPE NAME` or `answer ID RCODE TYPE NAME RECORD...`.
+/// `query ID TYPE NAME` or `answer ID RCODE TYPE NAME RECORD...`, and `+` words about the message anywhere after them.
 pub fn build(words: &[&str]) -> Result<Vec<u8>, String> {
-    match words {
+    let (details, words): (Vec<&str>, Vec<&str>) =
+        words.iter().partition(|word| word.starts_with('+'));
+    let mut message = match words.as_slice() {
         ["query", id, qtype, name] => dns(id, qtype, name, None, &[]),
         ["answer", id, rcode, qtype, name, records @ ..] => {
             dns(id, qtype, name, Some(rcode), records)
         }
         _ => Err(format!("unknown payload {words:?}")),
+    }?;
+    for detail in details {
+        let (key, value) = detail.split_once('=').unwrap_or((detail, ""));
+        add(&mut message, key, value)?;
     }
+    message.to_vec().map_err(|error| error.to_string())
+}
+
+/// What a `+` word says.
+fn add(message: &mut Message, key: &str, value: &str) -> Result<(), String> {
+    let owner = message.queries.first().map(|query| query.name().clone());
+    let owner = owner.unwrap_or_default();
+    match (key, value) {
+        ("+aa", "") => message.metadata.authoritative = true,
+        ("+ra", "") => message.metadata.recursion_available = true,
+        ("+ad", "") => message.metadata.authentic_data = true,
+        ("+cd", "") => message.metadata.checking_disabled = true,
+        ("+opcode", code) => message.metadata.op_code = OpCode::from_u8(number(code)?),
+        ("+question", name) => {
+            let name = Name::from_str(name).map_err(|error| error.to_string())?;
+            message.add_query(Query::query(name, RecordType::A));
+        }
+        ("+soa", value) => {
+            let (ttl, minimum) = value.split_once(':').ok_or("a SOA is TTL:MINIMUM")?;
+            let zone = owner.base_name();
+            let soa = rdata::SOA::new(
+                zone.clone(),
+                zone.clone(),
+                1,
+                7200,
+                1800,
+                86_400,
+                number(minimum)?,
+            );
+            message.add_authority(Record::from_rdata(zone, number(ttl)?, RData::SOA(soa)));
+        }
+        ("+ns", target) => {
+            let target = Name::from_str(target).map_err(|error| error.to_string())?;
+            let data = RData::NS(rdata::NS(target));
+            message.add_authority(Record::from_rdata(owner.base_name(), 300, data));
+        }
+        ("+edns", size) => {
+            edns(message).set_max_payload(number(size)?);
+        }
+        ("+ede", code) => {
+            let code: u16 = number(code)?;
+            let option = EdnsOption::Unknown(15, code.to_be_bytes().to_vec());
+            edns(message).options_mut().insert(option);
+        }
+        _ => return Err(format!("unknown {key:?}")),
+    }
+    Ok(())
+}
+
+fn edns(message: &mut Message) -> &mut Edns {
+    message.edns.get_or_insert_with(Edns::new)
 }
 
 /// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target. `fill BYTES` adds
@@ -27,7 +85,7 @@ fn dns(
     name: &str,
     rcode: Option<&str>,
     records: &[&str],
-) -> Result<Vec<u8>, String> {
+) -> Result<Message, String> {
     let name = Name::from_str(name).map_err(|error| format!("{name:?}: {error}"))?;
     let qtype = RecordType::from_str(qtype).map_err(|error| format!("{qtype:?}: {error}"))?;
     let kind = if rcode.is_some() {
@@ -48,6 +106,9 @@ fn dns(
             "NXDOMAIN" => ResponseCode::NXDomain,
             "SERVFAIL" => ResponseCode::ServFail,
             "REFUSED" => ResponseCode::Refused,
+            "FORMERR" => ResponseCode::FormErr,
+            "NOTIMP" => ResponseCode::NotImp,
+            "BADCOOKIE" => ResponseCode::BADCOOKIE,
             other => return Err(format!("unknown rcode {other:?}")),
         };
     }
@@ -85,7 +146,7 @@ fn dns(
         message.add_answer(Record::from_rdata(owner.clone(), ttl, data));
         owner = target.unwrap_or(owner);
     }
-    message.to_vec().map_err(|error| error.to_string())
+    Ok(message)
 }
 
 fn fill(message: &mut Message, bytes: usize) -> Result<(), String> {
