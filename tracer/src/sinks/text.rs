@@ -21,6 +21,7 @@ mod dns;
 mod flows;
 mod icmp;
 mod line;
+mod lookup;
 mod names;
 mod paint;
 mod report;
@@ -92,7 +93,7 @@ impl Encode for Text {
         let ends = event.ends.as_ref();
         let mut rows = match &event.body {
             Body::Dns(exchange, _) => dns::exchange(exchange, ends, self.settings.wide),
-            Body::Lookup(lookup) => dns::lookup(lookup, ends, self.settings.wide),
+            Body::Lookup(lookup) => lookup::lookup(lookup, ends, self.settings.wide),
             Body::Tcp(connection) => vec![flows::tcp(connection, ends)],
             Body::Udp(flow) => vec![flows::udp(flow, ends)],
             Body::Echo(echo) => vec![flows::echo(echo, ends)],

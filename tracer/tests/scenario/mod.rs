@@ -396,7 +396,7 @@ fn encode(event: &Event) -> Result<Value, String> {
 }
 
 fn check(line: &Value, expected: &Expectation) -> Result<(), String> {
-    if line["type"] != Value::from(expected.kind.as_str()) {
+    if line["type"] != expected.kind.as_str() {
         return Err(format!("expected {}, got {}", expected.kind, line["type"]));
     }
     for (key, wanted) in &expected.fields {

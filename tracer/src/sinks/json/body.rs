@@ -31,7 +31,7 @@ pub(super) fn has_ports(body: &Body) -> bool {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Fields<'a> {
-    Dns(DnsFields<'a>),
+    Dns(Box<DnsFields<'a>>),
     Lookup(LookupFields<'a>),
     Tcp(TcpFields),
     Udp(UdpFields),
@@ -44,7 +44,9 @@ pub(super) enum Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn new(body: &'a Body, clock: &dyn WallClock) -> Fields<'a> {
         match body {
-            Body::Dns(exchange, place) => Fields::Dns(DnsFields::new(exchange, place.as_ref())),
+            Body::Dns(exchange, place) => {
+                Fields::Dns(Box::new(DnsFields::new(exchange, place.as_ref())))
+            }
             Body::Lookup(lookup) => Fields::Lookup(LookupFields::new(lookup)),
             Body::Tcp(connection) => Fields::Tcp(TcpFields::new(connection)),
             Body::Udp(flow) => Fields::Udp(UdpFields::new(flow)),
