@@ -6,5 +6,6 @@ mod interfaces;
 mod live;
 mod loss;
 mod netns;
+mod one_way;
 mod packets;
 mod probe_log;

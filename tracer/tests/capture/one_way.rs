@@ -1,0 +1,246 @@
+//! A CNI that delivers past the host end of the pod's veth (`bpf_redirect_peer`, as Cilium's eBPF host routing does).
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::live::udp_socket;
+use crate::netns::{Netns, may_run};
+
+/// Where the pod's peer is: behind the node, so that its packets come in by the uplink.
+const OUTSIDE: &str = "192.0.2.2";
+
+/// A query for `a.` and its answer: an identifier, flags, counts, the question (RFC 1035 section 4.1).
+const QUERY: &[u8] = &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+const ANSWER: &[u8] = &[
+    0, 7, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
+];
+
+/// One eBPF instruction (linux/bpf.h): opcode, destination and source register, offset, immediate.
+const fn instruction(opcode: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+    // The kernel reads it in host order; the tests run on little-endian machines as the fields are put together here.
+    opcode as u64
+        | (registers as u64) << 8
+        | (offset as u16 as u64) << 16
+        | (immediate as u32 as u64) << 32
+}
+
+fn bpf(command: libc::c_long, attributes: &[u32; 16]) -> OwnedFd {
+    // SAFETY: the attributes outlive the call; unused ones are zero, which the kernel takes for absent.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            attributes.as_ptr(),
+            size_of_val(attributes),
+        )
+    };
+    assert!(
+        fd >= 0,
+        "bpf({command}): {}",
+        std::io::Error::last_os_error()
+    );
+    // SAFETY: a new file descriptor that nobody else owns.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
+}
+
+/// Delivers what comes in by `uplink` over IPv4 to the pod behind `host_end`, for as long as the link is held.
+fn deliver_past(node: &Netns, uplink: &str, host_end: &str) -> OwnedFd {
+    const REDIRECT_PEER: i32 = 155;
+    let index = |name: &str| -> u32 {
+        node.sh(&format!("ip -o link show {name} | cut -d: -f1"))
+            .lines()
+            .last()
+            .and_then(|line| line.trim().parse().ok())
+            .expect("an index")
+    };
+    let program = [
+        // r2 = skb->protocol; all but IPv4 takes its usual way.
+        instruction(0x61, 0x12, 16, 0),
+        instruction(0x55, 0x02, 4, i32::from(u16::to_be(0x0800))),
+        instruction(0xb7, 0x01, 0, index(host_end).cast_signed()),
+        instruction(0xb7, 0x02, 0, 0),
+        instruction(0x85, 0, 0, REDIRECT_PEER),
+        instruction(0x95, 0, 0, 0),
+        // return -1: next.
+        instruction(0xb7, 0, 0, -1),
+        instruction(0x95, 0, 0, 0),
+    ];
+    let split = |pointer: u64| [pointer as u32, (pointer >> 32) as u32];
+    let [code_low, code_high] = split(program.as_ptr() as u64);
+    let license = c"GPL";
+    let [license_low, license_high] = split(license.as_ptr() as u64);
+    let mut load = [0; 16];
+    // BPF_PROG_TYPE_SCHED_CLS, the number of instructions, the instructions, the license.
+    load[..6].copy_from_slice(&[
+        3,
+        program.len() as u32,
+        code_low,
+        code_high,
+        license_low,
+        license_high,
+    ]);
+    let loaded = bpf(5, &load);
+    let mut link = [0; 16];
+    // The program, the interface, BPF_TCX_INGRESS.
+    link[..3].copy_from_slice(&[loaded.as_raw_fd().cast_unsigned(), index(uplink), 46]);
+    node.enter(|| bpf(28, &link))
+}
+
+struct Site {
+    node: Netns,
+    pod: Netns,
+    outside: Netns,
+}
+
+/// A pod, its node and a machine behind it: outside = uplink | node | pod1 = eth0 of the pod.
+fn site() -> Site {
+    let (node, pod, outside) = (Netns::new(), Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    node.sh(&format!(
+        "ip link add uplink type veth peer name eth0 netns {} && ip link set uplink up
+         ip addr add 192.0.2.1/24 dev uplink && echo 1 > /proc/sys/net/ipv4/ip_forward",
+        outside.path()
+    ));
+    outside.sh(&format!(
+        "ip link set eth0 up && ip addr add {OUTSIDE}/24 dev eth0 && ip route add default via 192.0.2.1"
+    ));
+    Site { node, pod, outside }
+}
+
+/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always answered.
+fn told(site: &Site) -> (Vec<Value>, String) {
+    let Site { node, pod, outside } = site;
+    let dns = udp_socket(outside, &format!("{OUTSIDE}:53"));
+    let other = udp_socket(outside, &format!("{OUTSIDE}:9999"));
+    let listener = outside
+        .enter(|| TcpListener::bind((OUTSIDE, 80)))
+        .expect("listens");
+    let tracer = node
+        .enter(|| {
+            Command::new(env!("CARGO_BIN_EXE_tracer"))
+                .args(["observe", "--local", "-o", "json", "--duration", "9s"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        })
+        .expect("starts");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while node.sh("ss -xl | grep -c tracer-capture- || true").trim() == "0"
+        || !is_attached(node, "pod1")
+    {
+        assert!(std::time::Instant::now() < deadline, "it does not attach");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ask = |server: &UdpSocket, port: u16, question: &[u8], answer: &[u8]| {
+        let client = udp_socket(pod, "10.9.0.1:0");
+        client.send_to(question, (OUTSIDE, port)).expect("sends");
+        let mut buffer = [0; 100];
+        let (_, from) = server.recv_from(&mut buffer).expect("is asked");
+        server.send_to(answer, from).expect("answers");
+        let length = client.recv(&mut buffer).expect("the pod is answered");
+        assert_eq!(&buffer[..length], answer);
+    };
+    ask(&dns, 53, QUERY, ANSWER);
+    ask(&other, 9999, b"a question", b"an answer");
+    let mut client = pod
+        .enter(|| TcpStream::connect((OUTSIDE, 80)))
+        .expect("connects");
+    let (mut server, _) = listener.accept().expect("accepts");
+    client.write_all(b"hello").expect("sends");
+    server.read_exact(&mut [0; 5]).expect("reads");
+    server.write_all(b"world").expect("answers");
+    client.read_exact(&mut [0; 5]).expect("reads");
+    drop((client, server));
+    let pinged = pod.sh(&format!("ping -c 3 -i 0.05 {OUTSIDE}"));
+    assert!(
+        pinged.contains("3 packets transmitted, 3 received"),
+        "{pinged}"
+    );
+    let output = tracer.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let lines = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    (lines, said)
+}
+
+fn is_attached(node: &Netns, interface: &str) -> bool {
+    node.enter(|| {
+        aya::programs::SchedClassifier::query_tcx(
+            interface,
+            aya::programs::tc::TcAttachType::Ingress,
+        )
+        .is_ok_and(|(_, programs)| !programs.is_empty())
+    })
+}
+
+/// The lines that say that something did not come.
+fn silences(lines: &[Value]) -> Vec<&Value> {
+    lines
+        .iter()
+        .filter(|line| {
+            line["outcome"] == "timeout"
+                || ["timeout", "opening", "unanswered"]
+                    .iter()
+                    .any(|state| line["state"] == *state)
+                || line["loss"].as_f64().is_some_and(|loss| loss > 0.0)
+        })
+        .collect()
+}
+
+#[test]
+fn where_packets_to_the_pod_pass_the_probe_by_no_silence_is_told_with_tcx() {
+    if !may_run() {
+        return;
+    }
+    let site = site();
+    let link = deliver_past(&site.node, "uplink", "pod1");
+    let (lines, said) = told(&site);
+    assert_eq!(silences(&lines), Vec::<&Value>::new(), "{said}");
+    let established: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["type"] == "tcp" && line["state"] == "established")
+        .collect();
+    assert!(
+        established
+            .iter()
+            .any(|line| line["peer"]["ip"] == OUTSIDE && line["rx"]["packets"] == 0),
+        "the connection is told by what the pod sent of it: {lines:?}"
+    );
+    // Once while it runs, once in the summary.
+    let note = "pod1: packets to the pod are not visible (bpf_redirect_peer?)";
+    assert_eq!(said.matches(note).count(), 2, "{said}");
+    assert!(
+        said.contains("silence in a direction that is not visible"),
+        "{said}"
+    );
+    drop(link);
+}
+
+#[test]
+fn where_both_directions_are_visible_nothing_is_held_back() {
+    if !may_run() {
+        return;
+    }
+    let (lines, said) = told(&site());
+    assert!(!said.contains("not visible"), "{said}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["type"] == "dns" && line["outcome"] == "nxdomain"),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["kind"] == "echo" && line["received"] == 3),
+        "{lines:?}"
+    );
+}
