@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Changes whenever a layout in this file does; `tracer version` tells it.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -127,8 +127,10 @@ pub struct FlowState {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceState {
-    /// All packets of the interface, exact.
+    /// All packets of the interface, exact: those of its flows and `outside`.
     pub totals: FlowTotals,
+    /// The packets that no entry of the flow table counts: other than IP, malformed, or without room in the table.
+    pub outside: FlowTotals,
     /// Records that the token bucket held back, exact.
     pub suppressed: u64,
     /// Token bucket: when it was last filled. Not atomic: the bound is approximate under contention.
@@ -176,7 +178,7 @@ const _: () = {
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 56);
-    assert!(size_of::<InterfaceState>() == 56);
+    assert!(size_of::<InterfaceState>() == 88);
 };
 
 #[cfg(feature = "user")]

@@ -16,6 +16,13 @@ pub fn count_interface<const WAY: u8>(interface: *mut InterfaceState, bytes: u32
     add::<WAY>(unsafe { &raw mut (*interface).totals }, bytes);
 }
 
+/// Counts a packet of the interface that no flow counts.
+#[inline(always)]
+pub fn count_outside<const WAY: u8>(interface: *mut InterfaceState, bytes: u32) {
+    // SAFETY: as above.
+    add::<WAY>(unsafe { &raw mut (*interface).outside }, bytes);
+}
+
 /// Counts a packet of its flow; the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] go into the record's header.
 #[inline(always)]
 pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {

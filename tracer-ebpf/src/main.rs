@@ -78,10 +78,12 @@ fn observe<const WAY: u8>(ctx: &TcContext) {
         Parsed::Ip => {}
         Parsed::NotIp => {
             stats.count(stat::NOT_IP);
+            flow::count_outside::<WAY>(interface, scratch.packet.len);
             return;
         }
         Parsed::Malformed => {
             stats.count(stat::MALFORMED);
+            flow::count_outside::<WAY>(interface, scratch.packet.len);
             return;
         }
     }
@@ -94,6 +96,7 @@ fn observe<const WAY: u8>(ctx: &TcContext) {
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);
+        flow::count_outside::<WAY>(interface, scratch.packet.len);
     }
     if settings::probe_log() {
         log::packet(ctx, &scratch.key, WAY, scratch.packet.len);

@@ -211,9 +211,10 @@ impl Attacher {
     }
 
     fn attach_by(&mut self, hook: Hook, ifindex: Ifindex) -> Result<Attached, AttachError> {
-        // If the second fails, the first goes with its link.
-        let from_pod = self.attach_one(hook, ifindex, FROM_POD, TcAttachType::Ingress)?;
+        // What goes to the pod first: whatever is seen of a pod's connection from its SYN on, its answers can be seen,
+        // and the pipeline concludes from their absence. If the second fails, the first goes with its link.
         let to_pod = self.attach_one(hook, ifindex, TO_POD, TcAttachType::Egress)?;
+        let from_pod = self.attach_one(hook, ifindex, FROM_POD, TcAttachType::Ingress)?;
         Ok(Attached {
             hook,
             from_pod,

@@ -1,8 +1,11 @@
 //! Reads what the probes count: flows, interfaces, their own statistics. Removes flow entries that are over.
 //!
 //! The kernel never removes a flow entry by itself, and finds no room when the table is full: expiry is decided here,
-//! from the entry alone. Removing has a gap: a packet counted between the last look and the removal is missing from its
-//! flow (not from its interface). Only flows that have been silent for seconds are removed, so that is rare.
+//! from the entry alone. Looking and removing are one step where the kernel has it (5.14), so a packet that came just
+//! before is told, too; what is left is a probe that holds the entry at that very moment. Before 5.14 a packet between the
+//! two steps is missing from its flow, never from its interface. Only flows silent for seconds are removed.
+//!
+//! So per interface the flows' totals and what is counted `outside` of them add up to the interface's.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,14 +13,13 @@ use std::time::Duration;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use tracer_common::{FlowKey, FlowState, InterfaceState, stat};
 
+use super::flow_table::FlowTable;
 use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
 /// Every statistic of the probes, one value a CPU.
 pub(super) type StatsMap = PerCpuArray<MapData, [u64; stat::COUNT as usize]>;
-/// See [`FlowState`].
-pub(super) type FlowMap = HashMap<MapData, FlowKey, FlowState>;
 /// See [`InterfaceState`].
 pub(super) type InterfaceMap = HashMap<MapData, u32, InterfaceState>;
 
@@ -141,14 +143,14 @@ impl Expiry {
 
 /// Goes through the flow table.
 pub(super) struct Sweeper {
-    map: FlowMap,
+    map: FlowTable,
     expiry: Expiry,
     last: Timestamp,
     entries: usize,
 }
 
 impl Sweeper {
-    pub fn new(map: FlowMap, expiry: Expiry) -> Sweeper {
+    pub fn new(map: FlowTable, expiry: Expiry) -> Sweeper {
         Sweeper {
             map,
             expiry,
@@ -157,7 +159,8 @@ impl Sweeper {
         }
     }
 
-    /// The flows that had a packet since the last sweep; removes the entries that are over, all of which were told.
+    /// The flows that had a packet since the last sweep; removes the entries that are over, all of which were told as they
+    /// were last.
     pub fn sweep(&mut self, now: Timestamp) -> Result<Vec<FlowSnapshot>, MapError> {
         let since = Timestamp(
             self.last
@@ -178,12 +181,16 @@ impl Sweeper {
             if state.last_ktime_ns >= since.0 {
                 snapshots.push(snapshot(&key, &state));
             } else if self.expiry.is_over(&key, &state, now, self.entries) {
-                over.push(key);
+                over.push((key, state));
             }
         }
-        for key in over {
-            match self.map.remove(&key) {
-                Ok(()) | Err(MapError::KeyNotFound) => entries -= 1,
+        for (key, known) in over {
+            match self.map.take(&key) {
+                Ok(last) => {
+                    entries -= 1;
+                    snapshots.extend((last.totals != known.totals).then(|| snapshot(&key, &last)));
+                }
+                Err(MapError::KeyNotFound) => entries -= 1,
                 Err(error) => return Err(error),
             }
         }
@@ -202,6 +209,7 @@ fn snapshot(key: &FlowKey, state: &FlowState) -> FlowSnapshot {
             peer: SocketAddr::new(address(key.peer_addr_be), key.peer_port),
         },
         totals: totals(&state.totals),
+        first: Timestamp(state.first_ktime_ns),
         last: Timestamp(state.last_ktime_ns),
         // The flags byte of the TCP header, widened for the probes' sake.
         tcp_flags: SeenFlags {

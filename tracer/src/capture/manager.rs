@@ -1,7 +1,11 @@
 //! Attaches to every pod interface there is and to every one that comes, on a thread of its own with its own runtime:
 //! a pod's first query follows its interface within milliseconds, and nothing else may come in between.
+//!
+//! Attaching by TCX waits for two RCU grace periods under the kernel's one lock for links, some tens of milliseconds that
+//! no second thread could share. So when pods come in a burst, messages are read between two attachments: what is gone
+//! by its turn costs nothing, and the others keep their order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +73,8 @@ pub(super) struct Manager {
     messages: Messages,
     table: Table,
     attached: HashMap<Ifindex, Attached>,
+    /// Interfaces to attach to, the longest waiting first.
+    waiting: VecDeque<Ifindex>,
     /// Why an interface could not be attached, so that it is told once.
     failed: HashMap<Ifindex, String>,
     traced: SharedTraced,
@@ -119,6 +125,7 @@ impl Manager {
             messages,
             table,
             attached: HashMap::new(),
+            waiting: VecDeque::new(),
             failed: HashMap::new(),
             traced,
             events,
@@ -128,7 +135,11 @@ impl Manager {
 
     /// Attaches to every pod interface that there is.
     pub async fn start(&mut self) -> Result<(), CaptureError> {
-        self.list().await
+        self.list().await?;
+        while let Some(ifindex) = self.waiting.pop_front() {
+            self.attach_waiting(ifindex);
+        }
+        Ok(())
     }
 
     /// Follows the kernel's messages until told to stop, then detaches everything.
@@ -155,6 +166,13 @@ impl Manager {
                 _ = look_again.tick() => {
                     self.list_or_warn().await;
                     self.repair().await;
+                }
+                () = std::future::ready(()), if !self.waiting.is_empty() => {
+                    if let Some(ifindex) = self.waiting.pop_front() {
+                        self.attach_waiting(ifindex);
+                    }
+                    // The connection's task reads what came meanwhile.
+                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -307,13 +325,17 @@ impl Manager {
         }
     }
 
-    /// Brings one interface to what the table says.
+    /// Brings one interface to what the table says; a new one when its turn comes.
     async fn settle(&mut self, ifindex: Ifindex) {
         match (
             self.table.pod_link(ifindex),
             self.attached.contains_key(&ifindex),
         ) {
-            (Some(link), false) => self.attach(link),
+            (Some(_), false) => {
+                if !self.waiting.contains(&ifindex) {
+                    self.waiting.push_back(ifindex);
+                }
+            }
             (Some(link), true) => self.rename(link),
             (None, true) => {
                 if let Some(last) = self.detach(ifindex).await {
@@ -323,6 +345,14 @@ impl Manager {
             (None, false) => {
                 self.failed.remove(&ifindex);
             }
+        }
+    }
+
+    /// Attaches, if it is still there and still a pod's.
+    fn attach_waiting(&mut self, ifindex: Ifindex) {
+        match self.table.pod_link(ifindex) {
+            Some(link) if !self.attached.contains_key(&ifindex) => self.attach(link),
+            _ => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod clock;
 mod counters;
 mod error;
 pub mod file;
+mod flow_table;
 mod interfaces;
 mod lock;
 mod manager;
@@ -65,8 +66,10 @@ pub struct InterfaceStatus {
     pub link: PodLink,
     /// How it is hooked.
     pub hook: Hook,
-    /// All its packets, exact.
+    /// All its packets, exact: those of its flows and `outside`.
     pub totals: FlowTotals,
+    /// The packets that no flow counts: other than IP, malformed, or without room in the flow table.
+    pub outside: FlowTotals,
     /// Records that its token bucket held back.
     pub suppressed: u64,
 }
@@ -196,6 +199,7 @@ impl Capture {
                     link: traced.link,
                     hook: traced.hook,
                     totals: totals(&state.totals),
+                    outside: totals(&state.outside),
                     suppressed: state.suppressed,
                 })
             })

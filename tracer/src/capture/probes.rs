@@ -6,8 +6,9 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use tracing::warn;
 
-use super::counters::{FlowMap, InterfaceMap, StatsMap};
+use super::counters::{InterfaceMap, StatsMap};
 use super::error::CaptureError;
+use super::flow_table::FlowTable;
 use super::options::{Globals, Options};
 
 /// The object, built from `tracer-ebpf` by the build script.
@@ -25,7 +26,7 @@ pub(super) const TO_POD: &str = "to_pod";
 pub(super) struct Probes {
     pub programs: Ebpf,
     pub records: RingBuf<MapData>,
-    pub flows: FlowMap,
+    pub flows: FlowTable,
     pub interfaces: InterfaceMap,
     pub stats: StatsMap,
     /// With `--probe-log`: what the probes say.
@@ -64,7 +65,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     };
     Ok(Probes {
         records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
-        flows: HashMap::try_from(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
+        flows: FlowTable::new(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
         interfaces: HashMap::try_from(take(&mut programs, "INTERFACES")?)
             .map_err(wrong("INTERFACES"))?,
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,

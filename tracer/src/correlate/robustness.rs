@@ -116,6 +116,7 @@ fn run(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator, Tally) {
                     &[FlowSnapshot {
                         flow,
                         totals,
+                        first: ms(0),
                         last: ms(now - 1),
                         tcp_flags: SeenFlags {
                             tx: random.below(32) as u8,

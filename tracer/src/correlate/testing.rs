@@ -64,6 +64,7 @@ impl Bench {
         let snapshot = FlowSnapshot {
             flow,
             totals: totals(tx, rx),
+            first: ms(0),
             last: ms(last),
             tcp_flags: SeenFlags::default(),
         };

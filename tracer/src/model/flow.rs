@@ -101,6 +101,8 @@ pub struct FlowSnapshot {
     pub flow: Flow,
     /// Totals since the entry was made.
     pub totals: FlowTotals,
+    /// When the entry was made: the first packet that it counts. A flow that was silent for long gets a new one.
+    pub first: super::time::Timestamp,
     /// Its latest packet.
     pub last: super::time::Timestamp,
     /// TCP flags of both directions.

@@ -9,3 +9,4 @@ mod netns;
 mod one_way;
 mod packets;
 mod probe_log;
+mod totals;

@@ -224,6 +224,7 @@ impl Story {
                         tx: traffic(sent)?,
                         rx: traffic(received)?,
                     },
+                    first: Timestamp(0),
                     last: at,
                     tcp_flags,
                 };
