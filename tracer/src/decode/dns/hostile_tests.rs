@@ -291,3 +291,10 @@ fn data_with_octets_too_many_or_too_few_is_kept_as_it_is_with_a_fault() {
         assert_eq!(message.answers[0].data, kept, "{rtype}");
     }
 }
+
+#[test]
+fn address_of_another_class_is_kept_as_it_is_without_a_fault() {
+    let message = read(&[header(0, 1, 0, 0), record(1, 3, 60, b"\x01a\0\0\x2a")].concat());
+    assert_eq!(message.fault, None);
+    assert_eq!(message.answers[0].data, "\\# 5 016100002A");
+}

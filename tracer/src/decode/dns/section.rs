@@ -12,6 +12,9 @@ use crate::model::dns::{DnsFault, Message, ResourceRecord};
 /// could hold five thousand.
 const MAX_RECORDS: usize = 512;
 
+/// Class CH (RFC 1035 section 3.2.4).
+const CHAOS: u16 = 3;
+
 /// One record: its header, and where its data is.
 struct Head {
     name: Name,
@@ -120,7 +123,12 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, ReadError> {
 }
 
 fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> ResourceRecord {
-    let data = match rdata::text(bytes, head.rtype, head.data_start, head.data_end) {
+    let rtype = match (head.class, head.rtype) {
+        // In class CH an address is something else (RFC 1035 section 3.4): it is shown as it came.
+        (CHAOS, RecordType::A) => RecordType::NULL,
+        (_, rtype) => rtype,
+    };
+    let data = match rdata::text(bytes, rtype, head.data_start, head.data_end) {
         Ok(data) => data,
         Err(error) => {
             message_fault.get_or_insert_with(|| DnsFault::Record(error.words()));
