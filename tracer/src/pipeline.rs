@@ -160,6 +160,7 @@ impl Pipeline {
                     self.one_way.forget(ifindex);
                 }
                 self.index.apply(now, change);
+                // News of the cluster come past the records, which may be on their way still: no lookup ends by them.
                 self.release(now, out);
             }
             Input::Tick(now) => {
@@ -209,7 +210,8 @@ impl Pipeline {
         losses
     }
 
-    /// Names what was correlated, unless its pod's name may still come; then it waits, and what follows it with it.
+    /// Names what was correlated, unless its pod's name may still come; then it waits, and what follows it with it. Decides
+    /// lookups by time.
     fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Event>) {
         for evidence in self.correlator.take_half_seen() {
             self.one_way.learn(&evidence);
@@ -226,9 +228,10 @@ impl Pipeline {
             }
         }
         self.release(now, out);
+        self.lookups(out, |folder, decided| folder.advance(now, decided));
     }
 
-    /// Lets go what need not wait any longer, and decides lookups by time.
+    /// Lets go what need not wait any longer.
     fn release(&mut self, now: Timestamp, out: &mut Vec<Event>) {
         let index = &self.index;
         for item in self
@@ -237,7 +240,6 @@ impl Pipeline {
         {
             self.name(now, item, out);
         }
-        self.lookups(out, |folder, decided| folder.advance(now, decided));
     }
 
     fn name(&mut self, now: Timestamp, item: Correlated, out: &mut Vec<Event>) {

@@ -41,7 +41,7 @@ impl Clock {
 
     /// Now, on the probes' clock.
     pub fn now(&self) -> Timestamp {
-        Timestamp(read(ClockId::Monotonic))
+        now()
     }
 
     /// The wall time of a moment on the probes' clock.
@@ -85,6 +85,11 @@ fn best_offset(samples: impl Iterator<Item = Sample>) -> Option<(i64, u64)> {
 fn apply(offset_ns: i64, at: Timestamp) -> SystemTime {
     let wall_ns = i128::from(at.0) + i128::from(offset_ns);
     UNIX_EPOCH + Duration::from_nanos(u64::try_from(wall_ns.max(0)).unwrap_or(u64::MAX))
+}
+
+/// Now, on the probes' clock.
+pub(super) fn now() -> Timestamp {
+    Timestamp(read(ClockId::Monotonic))
 }
 
 fn read(clock: ClockId) -> u64 {

@@ -38,6 +38,7 @@ pub use probes::TOOLCHAIN;
 
 use crate::model::flow::{FlowSnapshot, FlowTotals};
 use crate::model::record::Record;
+use crate::model::time::Timestamp;
 use attach::{Attacher, SharedInterfaces};
 use counters::{Expiry, StatsMap, Sweeper, read_stats, totals};
 use interfaces::Table;
@@ -55,6 +56,8 @@ const QUEUE: usize = 128;
 pub enum CaptureMessage {
     /// Records in the order in which the ring holds them. Records of an interface can come before its `Attached`.
     Records(Vec<Record>),
+    /// Every record from before this moment has been sent.
+    ReadUntil(Timestamp),
     /// Something happened to an interface.
     Interface(InterfaceEvent),
 }

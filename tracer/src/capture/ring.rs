@@ -3,6 +3,9 @@
 //! The probes do not wake this thread for a record, only when a part of the ring is filled: it looks by itself often
 //! enough that nothing waits 10 ms. Sending blocks when the receiver is slow: back-pressure ends in the ring, where what
 //! finds no room is counted. Owns no policy and drops nothing but what is no record.
+//!
+//! It is also the pipeline's clock: only this thread knows up to when everything was read. A clock of its own would, on a
+//! busy machine, run ahead of records that are still in the ring, and call late what was in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +17,7 @@ use tokio::sync::mpsc;
 use tracer_common::{FROM_POD, RecordHeader, flag};
 
 use super::CaptureMessage;
+use super::clock;
 use super::counters::totals;
 use crate::model::flow::{Ifindex, Way};
 use crate::model::record::Record;
@@ -26,6 +30,10 @@ const POLL: Timespec = Timespec {
 };
 /// After records were read, so that a busy ring is read in batches and not record by record.
 const NAP: Duration = Duration::from_millis(1);
+/// How often it says up to when it has read. The shortest wait of the pipeline is the lookups' 20 ms.
+const TELL_TIME: Duration = Duration::from_millis(10);
+/// Between reading the clock and finishing its record a probe runs for some microseconds; an interrupt may come between.
+const IN_FLIGHT: Duration = Duration::from_millis(1);
 /// The most records of one message.
 const BATCH: usize = 256;
 
@@ -44,10 +52,23 @@ pub(super) fn run(
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
+    let mut told = Timestamp(0);
     loop {
         // Read before the ring: what was written before the end was told is then read.
         let last_look = state.finish.load(Ordering::Acquire);
-        match drain(&mut ring, sender, state) {
+        let looked = clock::now();
+        let drained = drain(&mut ring, sender, state);
+        if looked.since(told) >= TELL_TIME && !matches!(drained, Drained::Closed) {
+            told = looked;
+            let until = Timestamp(looked.0.saturating_sub(IN_FLIGHT.as_nanos() as u64));
+            if sender
+                .blocking_send(CaptureMessage::ReadUntil(until))
+                .is_err()
+            {
+                return;
+            }
+        }
+        match drained {
             Drained::Closed => return,
             Drained::Nothing if last_look => return,
             Drained::Nothing => {}

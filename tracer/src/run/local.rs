@@ -35,10 +35,6 @@ use crate::pipeline::{Input, Pipeline};
 use crate::sinks::Next;
 use crate::sinks::summary::Summary;
 
-/// How often what time alone decides is looked at. The shortest wait of the pipeline is the lookups' 20 ms.
-const TICK_EVERY: Duration = Duration::from_millis(20);
-/// Records are up to 10 ms in the ring buffer: a tick must not overtake them.
-const TICK_LAG: Duration = Duration::from_millis(15);
 /// How often the kernel's flow counters are read.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often losses are looked at and told, if there are new ones.
@@ -69,6 +65,8 @@ struct Run {
     changes: mpsc::Receiver<Change>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
     clock: Arc<Clock>,
+    /// Every record from before this moment is in the pipeline.
+    read_until: Timestamp,
     started: Instant,
     notes: Vec<String>,
     /// Directions of interfaces that were told as invisible.
@@ -128,6 +126,7 @@ impl Run {
             news,
             changes,
             inventory,
+            read_until: clock.now(),
             clock,
             started: Instant::now(),
             notes: Vec::new(),
@@ -161,12 +160,11 @@ impl Run {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(end);
-        let [mut ticks, mut sweeps, mut reports] =
-            [TICK_EVERY, SWEEP_EVERY, REPORT_EVERY].map(|every| {
-                let mut ticks = interval(every);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                ticks
-            });
+        let [mut sweeps, mut reports] = [SWEEP_EVERY, REPORT_EVERY].map(|every| {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
         // The channel of a run without an inventory file is closed from the start.
         let mut reloads = true;
         loop {
@@ -180,10 +178,9 @@ impl Run {
                     Some(read) => self.reload(read)?,
                     None => { reloads = false; Next::Continue }
                 },
-                _ = ticks.tick() => self.tick()?,
                 _ = sweeps.tick() => {
                     let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
-                    self.output.step(Input::Counters(self.clock.now(), flows))?
+                    self.output.step(Input::Counters(self.read_until, flows))?
                 }
                 _ = reports.tick() => self.report()?,
                 () = &mut end => break,
@@ -210,6 +207,10 @@ impl Run {
                     }
                 }
                 self.output.flush()
+            }
+            CaptureMessage::ReadUntil(until) => {
+                self.read_until = until;
+                self.output.step(Input::Tick(until))
             }
             CaptureMessage::Interface(event) => {
                 let news = match event {
@@ -249,12 +250,6 @@ impl Run {
                 Ok(Next::Continue)
             }
         }
-    }
-
-    fn tick(&mut self) -> Result<Next> {
-        let lag = u64::try_from(TICK_LAG.as_nanos()).unwrap_or(u64::MAX);
-        let now = Timestamp(self.clock.now().0.saturating_sub(lag));
-        self.output.step(Input::Tick(now))
     }
 
     fn report(&mut self) -> Result<Next> {

@@ -73,6 +73,7 @@ impl Live {
     fn take(&mut self, message: CaptureMessage) {
         match message {
             CaptureMessage::Records(records) => self.records.extend(records),
+            CaptureMessage::ReadUntil(_) => {}
             CaptureMessage::Interface(event) => self.events.push(event),
         }
     }
