@@ -48,9 +48,14 @@ pub(super) struct Fragment {
 impl Headers {
     /// Reads them; `None` if not even the addresses are there.
     pub(super) fn read(bytes: &[u8], dns_ports: &[u16]) -> Option<Headers> {
-        let (ip, _) = LaxIpSlice::from_slice(bytes).ok()?;
+        let (ip, stopped) = LaxIpSlice::from_slice(bytes).ok()?;
         let payload = ip.payload();
-        let fragment = fragment(&ip);
+        // Where the chain of extension headers breaks off etherparse must not be asked for them: its iterator relies on
+        // each header that another one announces, and would read beyond the packet.
+        let fragment = match stopped {
+            None => fragment(&ip),
+            Some(_) => None,
+        };
         let mut headers = Headers {
             protocol: Protocol::from_number(payload.ip_number.0),
             src: ip.source_addr(),

@@ -350,3 +350,13 @@ fn what_has_no_readable_header_goes_to_the_decoder_all_the_same() {
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].bytes, [0x45, 0]);
 }
+
+#[test]
+fn a_packet_whose_extension_headers_break_off_is_placed_by_its_addresses() {
+    // Hop-by-hop options that announce destination options, and there the packet ends (RFC 8200 section 4).
+    let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 0, 64];
+    bytes.extend([0xfd; 16]);
+    bytes.extend([0xfe; 16]);
+    bytes.extend([60, 0, 1, 4, 0, 0, 0, 0]);
+    assert_eq!(ways(vec![bytes]), [Way::FromPod]);
+}
