@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod demo;
+pub mod fuzz;
 pub mod lab;
 pub mod scenario;
 pub mod setup;

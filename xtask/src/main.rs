@@ -26,6 +26,8 @@ enum Task {
     Demo(xtask::demo::Arguments),
     /// All tests that need no more than this machine; those with real probes need root
     Test(xtask::test::Arguments),
+    /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
+    Fuzz(xtask::fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
         Task::Demo(arguments) => xtask::demo::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
+        Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
