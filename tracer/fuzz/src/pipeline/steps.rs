@@ -218,6 +218,7 @@ impl Steps {
                     tx: traffic(),
                     rx: traffic(),
                 },
+                first: Timestamp(self.now.0 - u64::from(source.byte())),
                 last: self.now,
                 tcp_flags: SeenFlags {
                     tx: source.byte(),

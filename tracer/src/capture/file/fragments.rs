@@ -286,7 +286,11 @@ impl Set {
 impl Piece {
     /// `None` for a packet that is whole, or not to be read.
     fn of(packet: &Packet) -> Option<Piece> {
-        let (ip, _) = LaxIpSlice::from_slice(&packet.bytes).ok()?;
+        let (ip, stopped) = LaxIpSlice::from_slice(&packet.bytes).ok()?;
+        // etherparse must not be asked for extension headers that are not all there: see `headers`.
+        if stopped.is_some() {
+            return None;
+        }
         let key = |id, protocol| Key {
             origin: packet.origin,
             direction: packet.direction,

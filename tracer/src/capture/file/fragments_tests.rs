@@ -231,3 +231,14 @@ fn garbage_is_passed_on() {
         assert_eq!(packets, [bytes]);
     }
 }
+
+#[test]
+fn a_packet_whose_extension_headers_break_off_is_passed_on() {
+    // Hop-by-hop options that announce a fragment header, and there the packet ends (RFC 8200 section 4).
+    let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 0, 64];
+    bytes.extend([0xfd; 32]);
+    bytes.extend([44, 0, 1, 4, 0, 0, 0, 0]);
+    let (passed, _) = put_together(vec![bytes.clone()]);
+    assert_eq!(passed.len(), 1);
+    assert_eq!(passed[0].packet.bytes, bytes);
+}
