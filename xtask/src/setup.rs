@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 16] = [
+const PROGRAMS: [Program; 17] = [
     program(
         "ip",
         "iproute2",
@@ -104,6 +104,11 @@ const PROGRAMS: [Program; 16] = [
         "decodes what the tracer is compared with",
     ),
     program("getent", "libc-bin", "looks names up through glibc"),
+    program(
+        "musl-gcc",
+        "musl-tools",
+        "builds a client that looks names up through musl",
+    ),
 ];
 
 /// The compiler with the core library's source, from Debian's archive (bookworm-security).

@@ -4,6 +4,7 @@
 //! first query to the same server is the exchange's own attempt and is counted there; what arrives here is a query that is
 //! an exchange of its own: to another server, over TCP, or after an answer that made the resolver try again.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::open::Query;
@@ -17,7 +18,9 @@ use crate::model::time::Timestamp;
 pub const AT_ONCE: Duration = Duration::from_millis(100);
 /// The wait for an answer that glibc, bind and Go have by default (resolv.conf(5), RES_TIMEOUT).
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Its timer starts this much before the packet is seen, at most,
+/// musl asks twice within that time by default.
+const MUSL_ROUND: Duration = Duration::from_millis(2_500);
+/// A timer starts this much before the packet is seen, at most,
 const TIMER_EARLY: Duration = Duration::from_millis(50);
 /// and it fires so much late on a busy machine.
 const TIMER_LATE: Duration = Duration::from_millis(250);
@@ -116,6 +119,35 @@ impl Asking {
         }
     }
 
+    /// One of its queries is sent again.
+    pub fn retransmitted(&mut self, at: Timestamp) {
+        self.step.attempts = self.step.attempts.saturating_add(1);
+        self.last = at;
+    }
+
+    /// How many servers it was asked of.
+    pub fn servers(&self) -> usize {
+        let mut servers: Vec<SocketAddr> =
+            self.queries.iter().map(|query| query.flow.peer).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        servers.len()
+    }
+
+    /// For how long it may still be asked again after it failed. musl sends a query that fails up to three times at once,
+    /// all from one socket, and begins anew half of its timeout later; others stop after two.
+    pub fn may_be_asked_again_for(&self) -> Duration {
+        let times = |flow| {
+            let same = self.queries.iter().filter(|query| query.flow == flow);
+            same.count()
+        };
+        if self.queries.iter().any(|query| times(query.flow) > 2) {
+            MUSL_ROUND + TIMER_LATE
+        } else {
+            AT_ONCE
+        }
+    }
+
     /// It is asked again. Says whether the end of this query will be taken note of.
     pub fn again(&mut self, at: Timestamp, query: &Query) -> bool {
         self.step.attempts = self.step.attempts.saturating_add(1);
@@ -136,10 +168,6 @@ impl Asking {
     /// One of its queries ended at `at`.
     pub fn end(&mut self, at: Timestamp, exchange: &Exchange) {
         self.awaited = self.awaited.saturating_sub(1);
-        self.step.attempts = self
-            .step
-            .attempts
-            .saturating_add(exchange.attempts.saturating_sub(1));
         self.ended = self.ended.max(at);
         if self.step.outcome.is_some_and(|outcome| !fails(outcome)) {
             return;

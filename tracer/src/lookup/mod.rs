@@ -18,7 +18,7 @@ use crate::model::correlated::Asked;
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
-use crate::model::flow::Flow;
+use crate::model::flow::{Flow, Protocol};
 use crate::model::lookup::{Lookup, Place};
 use crate::model::loss::{Losses, Stage};
 use crate::model::settings::{Limits, Thresholds};
@@ -96,15 +96,15 @@ impl Folder {
         out: &mut Vec<Decided>,
     ) {
         let began = *self.began.get_or_insert(at);
-        if asked.attempt > 1 {
-            // A retransmission is the same step; its exchange counts its attempts.
-            return;
-        }
         let query = Query {
             flow: *flow,
             id: asked.id,
             question: asked.question.clone(),
         };
+        if asked.attempt > 1 {
+            self.retransmitted(at, &Owner::of(ends), &query);
+            return;
+        }
         let (id, belongs) = self.find(at, &Owner::of(ends), &query).unwrap_or_else(|| {
             let id = self.next_id;
             self.next_id += 1;
@@ -134,6 +134,24 @@ impl Folder {
             };
             self.losses.add(Stage::Table, "lookup table full", 1);
             self.decide(oldest, out);
+        }
+    }
+
+    /// A query is sent again, and its exchange goes on: the same step. That a truncated answer is asked for again over TCP
+    /// is the same exchange too, and no further query of the lookup.
+    fn retransmitted(&mut self, at: Timestamp, owner: &Owner, query: &Query) {
+        let key = (owner.clone(), query.question.name.clone());
+        let open = self.expected.get(&key).into_iter().flatten().rev();
+        let belongs = open.copied().find_map(|id| {
+            let Some(Belongs::Again(step)) = self.open.get(&id)?.repeated(query) else {
+                return None;
+            };
+            Some((id, step))
+        });
+        if let Some((id, step)) = belongs
+            && query.flow.protocol != Protocol::Tcp
+        {
+            self.update(id, |open| open.retransmitted(at, step));
         }
     }
 

@@ -193,13 +193,19 @@ impl Open {
         Some(place)
     }
 
+    /// The query of a step is sent again.
+    pub fn retransmitted(&mut self, at: Timestamp, step: usize) {
+        self.touched = at;
+        self.queries = self.queries.saturating_add(1);
+        if let Some(asking) = self.steps.get_mut(step) {
+            asking.retransmitted(at);
+        }
+    }
+
     /// An exchange of this lookup ended.
     pub fn answer(&mut self, at: Timestamp, query: &Query, step: usize, exchange: &Exchange) {
         self.awaited.retain(|awaited| awaited != query);
         self.touched = self.touched.max(at);
-        // The first attempt was counted when it was asked.
-        let retransmitted = exchange.attempts.saturating_sub(1);
-        self.queries = self.queries.saturating_add(retransmitted);
         if let Some(asking) = self.steps.get_mut(step) {
             asking.end(at, exchange);
         }
@@ -250,7 +256,7 @@ impl Open {
         let asks = |qtype| self.current_steps().any(|asking| asking.qtype() == qtype);
         if outcomes.contains(&Outcome::Answered) {
             let both = asks(RecordType::A) && asks(RecordType::AAAA);
-            return if both {
+            return if both && !self.more_servers_may_follow() {
                 Verdict::Decided
             } else {
                 Verdict::Ending
@@ -294,7 +300,15 @@ impl Open {
             .readings
             .iter()
             .any(|reading| reading.node_domain_may_follow(&self.current) && !reading.complete);
-        again || another_type || domain_of_the_node
+        again || another_type || domain_of_the_node || self.more_servers_may_follow()
+    }
+
+    /// musl sends each type to all servers before it waits, and an answer can be quicker than the next query: what it asked
+    /// of several servers for one type it asks of them for the other.
+    fn more_servers_may_follow(&self) -> bool {
+        let most = self.current_steps().map(Asking::servers).max();
+        self.current_steps()
+            .any(|asking| Some(asking.servers()) < most)
     }
 
     /// Until when to wait for more, given what is clear now.
@@ -307,12 +321,15 @@ impl Open {
             // net below it, for an exchange that was evicted.
             return self.touched.after(thresholds.dns_timeout * 10);
         }
-        let failed = self
+        let again = self
             .current_steps()
-            .any(|asking| asking.outcome().is_some_and(fails));
+            .filter(|asking| asking.outcome().is_some_and(fails))
+            .map(Asking::may_be_asked_again_for)
+            .max();
         match self.verdict() {
-            Verdict::Ending if failed => self.touched.after(AT_ONCE.max(thresholds.lookup_grace)),
-            Verdict::Ending | Verdict::Decided => self.touched.after(thresholds.lookup_grace),
+            Verdict::Ending | Verdict::Decided => self
+                .touched
+                .after(thresholds.lookup_grace.max(again.unwrap_or_default())),
             Verdict::Undecided => self.touched.after(thresholds.lookup_idle),
         }
     }

@@ -15,7 +15,8 @@ pub struct Thresholds {
     pub dns_tcp_wait: Duration,
     /// A lookup without a new candidate for so long is over.
     pub lookup_idle: Duration,
-    /// After a candidate was found, so long for a query of another type to follow (bind's nslookup asks AAAA after A).
+    /// After a candidate was found, so long for a query of another type to follow (bind's nslookup asks AAAA after A). A
+    /// container at its CPU limit stands still for up to the 100 ms of a scheduling period.
     pub lookup_grace: Duration,
     /// A connection whose first SYN was not answered for so long has timed out.
     pub tcp_timeout: Duration,
@@ -40,7 +41,7 @@ impl Default for Thresholds {
             dns_late: Duration::from_secs(30),
             dns_tcp_wait: Duration::from_secs(1),
             lookup_idle: Duration::from_secs(6),
-            lookup_grace: Duration::from_millis(20),
+            lookup_grace: Duration::from_millis(100),
             tcp_timeout: Duration::from_secs(7),
             tcp_opening_retransmits: 2,
             flow_idle: Duration::from_secs(300),

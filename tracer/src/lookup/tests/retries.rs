@@ -33,6 +33,56 @@ fn musl_asks_all_servers_at_once_and_takes_the_first_answer() {
 }
 
 #[test]
+fn musl_is_not_done_before_it_has_asked_all_servers_for_both_types() {
+    let mut pod = Pod::new();
+    // A server of the same node answers before the next query is sent.
+    for (id, qtype) in [(1, A), (2, AAAA)] {
+        pod.ask_of(4000, id, 10, NAME, qtype);
+        pod.end_of(4000, id, 10, NAME, qtype, Answered);
+        pod.ask_of(4000, id, 11, NAME, qtype);
+    }
+    assert!(pod.told().is_empty());
+    pod.wait(100);
+    assert_eq!(steps(&pod), [(Some(Answered), 2), (Some(Answered), 2)]);
+}
+
+#[test]
+fn musl_asks_in_two_rounds_and_a_server_that_is_back_in_the_second_has_the_say() {
+    let mut pod = Pod::new();
+    for _ in 0..3 {
+        pod.ask_of(4000, 1, 10, "www.example.com", A);
+        pod.end_of(4000, 1, 10, "www.example.com", A, Servfail);
+    }
+    pod.wait(2_500);
+    assert!(pod.told().is_empty());
+    pod.ask_of(4000, 1, 10, "www.example.com", A);
+    pod.end_of(4000, 1, 10, "www.example.com", A, Answered);
+    pod.wait(100);
+    assert_eq!(steps(&pod), [(Some(Answered), 4)]);
+}
+
+#[test]
+fn retransmissions_are_counted_whenever_the_lookup_is_decided() {
+    let mut pod = Pod::new();
+    // dig: three times to a silent server, each from a new port, then to the next one.
+    for attempt in 1..=3 {
+        pod.send(
+            Pod::flow(attempt),
+            77,
+            "www.example.com",
+            A,
+            u32::from(attempt),
+        );
+        pod.wait(1_000);
+    }
+    pod.ask_of(4, 77, 11, "www.example.com", A);
+    pod.end_of(4, 77, 11, "www.example.com", A, Answered);
+    pod.wait(100);
+    assert_eq!(steps(&pod), [(Some(Answered), 4)]);
+    assert_eq!(pod.decided[0].lookup.queries, 4);
+}
+
+#[test]
 fn musl_goes_on_after_the_first_nxdomain_and_the_second_servers_answers_change_nothing() {
     let mut pod = Pod::new();
     for (id, name) in [(1, NAME), (2, "web.svc.cluster.local")] {
@@ -94,7 +144,7 @@ fn the_next_server_is_asked_after_silence_and_its_answer_counts() {
     pod.wait(5_000);
     pod.ask_of(2, 77, 11, "www.example.com", A);
     pod.end_of(2, 77, 11, "www.example.com", A, Answered);
-    pod.wait(20);
+    pod.wait(100);
     assert_eq!(steps(&pod), [(Some(Answered), 2)]);
     let lookup = &pod.decided[0].lookup;
     assert_eq!(lookup.steps[0].latency, Some(Duration::from_millis(5_001)));
@@ -120,7 +170,7 @@ fn go_takes_a_new_identifier_for_each_attempt_and_goes_on_after_silence() {
     pod.wait(3_999);
     pod.ask(3, "web.svc.cluster.local", A);
     pod.end(3, "web.svc.cluster.local", A, Answered);
-    pod.wait(20);
+    pod.wait(100);
     assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Answered, 3)]);
     assert_eq!(steps(&pod), [(None, 2), (Some(Answered), 1)]);
 }
@@ -148,7 +198,7 @@ fn binds_tools_go_on_after_a_refusal_and_glibc_does_not() {
     pod.end(1, NAME, A, Outcome::Refused);
     pod.ask(2, "web.svc.cluster.local", A);
     pod.end(2, "web.svc.cluster.local", A, Answered);
-    pod.wait(20);
+    pod.wait(100);
     pod.ask(3, NAME, A);
     pod.end(3, NAME, A, Outcome::Refused);
     pod.wait(99);
@@ -169,7 +219,7 @@ fn a_truncated_answer_that_was_told_and_the_same_over_tcp_are_one_step() {
     };
     pod.ask_on(over_tcp, 2, "big.example.com", RecordType::TXT);
     pod.end_on(over_tcp, 2, "big.example.com", RecordType::TXT, Answered);
-    pod.wait(20);
+    pod.wait(100);
     assert_eq!(steps(&pod), [(Some(Answered), 2)]);
     assert_eq!(pod.decided[0].lookup.queries, 2);
 }
