@@ -35,8 +35,10 @@ use crate::pipeline::{Input, Pipeline};
 use crate::sinks::Next;
 use crate::sinks::summary::Summary;
 
-/// How often the kernel's flow counters are read.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the kernel's flow counters are read: that a UDP flow had no answer is known so much later.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Reading them takes time with the number of flows; it may take one part in so many of a CPU.
+const SWEEP_SHARE: u32 = 50;
 /// How often losses are looked at and told, if there are new ones.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Identity changes on their way to the pipeline.
@@ -160,11 +162,10 @@ impl Run {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(end);
-        let [mut sweeps, mut reports] = [SWEEP_EVERY, REPORT_EVERY].map(|every| {
-            let mut ticks = interval(every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
+        let mut reports = interval(REPORT_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sweep = tokio::time::sleep(SWEEP_EVERY);
+        tokio::pin!(sweep);
         // The channel of a run without an inventory file is closed from the start.
         let mut reloads = true;
         loop {
@@ -178,8 +179,10 @@ impl Run {
                     Some(read) => self.reload(read)?,
                     None => { reloads = false; Next::Continue }
                 },
-                _ = sweeps.tick() => {
+                () = &mut sweep => {
+                    let begun = tokio::time::Instant::now();
                     let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
+                    sweep.as_mut().reset(begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE));
                     self.output.step(Input::Counters(self.read_until, flows))?
                 }
                 _ = reports.tick() => self.report()?,
