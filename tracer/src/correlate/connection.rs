@@ -21,12 +21,20 @@ use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};
 
+/// What is remembered of a connection that ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    role: Role,
+    /// The first SYN's sequence number.
+    isn: Option<u32>,
+}
+
 /// All TCP connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     open: Table<Flow, Connection>,
-    /// Ended not long ago; with the first SYN's sequence number.
-    ended: Table<Flow, Option<u32>>,
+    /// Ended not long ago.
+    ended: Table<Flow, Ended>,
     timeout: Duration,
     opening_retransmits: u32,
     idle: Duration,
@@ -121,7 +129,7 @@ impl Connections {
             if self
                 .ended
                 .get(&flow)
-                .is_some_and(|isn| *isn == Some(segment.sequence))
+                .is_some_and(|ended| ended.isn == Some(segment.sequence))
             {
                 return;
             }
@@ -205,9 +213,12 @@ impl Connections {
         true
     }
 
-    /// The pod's role in a connection that is open.
+    /// The pod's role in a connection that is open, or was not long ago.
     pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
-        self.open.get(flow).map(|connection| connection.role)
+        match self.open.get(flow) {
+            Some(connection) => Some(connection.role),
+            None => self.ended.get(flow).map(|ended| ended.role),
+        }
     }
 
     /// Takes a flow's counters in.
@@ -282,7 +293,11 @@ impl Connections {
     }
 
     fn finish(&mut self, flow: Flow, connection: &Connection, now: Timestamp) {
-        self.ended.insert(flow, connection.isn, now.after(LINGER));
+        let ended = Ended {
+            role: connection.role,
+            isn: connection.isn,
+        };
+        self.ended.insert(flow, ended, now.after(LINGER));
     }
 }
 

@@ -1,111 +1,32 @@
 //! Runs of ICMP echo requests and their replies: what `ping` does, counted as ping counts.
 //!
 //! A run is one identifier between two addresses, in one direction: a pod pings, or is pinged. Requests are told apart by
-//! their sequence number, carried on beyond its 16 bits, so a flood that wraps around stays countable.
+//! their sequence number, carried on beyond its 16 bits, so a flood that wraps around stays countable. Where the probe held
+//! records of a flood back, the kernel's flow counters say how many requests and replies there were; the round-trip times
+//! rest on those that were recorded (`samples`).
 
-use std::collections::VecDeque;
+mod run;
+
 use std::time::Duration;
 
-use super::round_trip::RoundTrips;
 use super::table::Table;
-use crate::model::correlated::{Correlated, Happening};
-use crate::model::echo::{Echo, EchoState};
-use crate::model::flow::{Flow, Role, Way};
+use crate::model::correlated::Correlated;
+use crate::model::echo::EchoState;
+use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{EchoMessage, IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use run::{Request, Run};
 
 /// The requests kept by all runs together are at most so many times those that one run may keep.
 const RUNS_AT_THE_LIMIT: usize = 64;
-
-/// A request whose reply, or second reply, may still come.
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    /// The sequence number, carried on beyond 16 bits.
-    number: u64,
-    sent: Timestamp,
-    answered: bool,
-    failed: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    started: Timestamp,
-    last_request: Timestamp,
-    next_report: Timestamp,
-    sent: u64,
-    received: u64,
-    duplicates: u64,
-    errors: u64,
-    last_error: Option<IcmpError>,
-    round_trips: RoundTrips,
-    /// By number; nearly always the order of arrival.
-    requests: VecDeque<Request>,
-    /// The highest number so far.
-    highest: u64,
-    /// Requests that were given up for want of room and had no reply then: replies below `requests` may be theirs.
-    forgotten: u64,
-}
-
-impl Run {
-    fn new(at: Timestamp, sequence: u16, report: Duration) -> Run {
-        Run {
-            started: at,
-            last_request: at,
-            next_report: at.after(report),
-            sent: 0,
-            received: 0,
-            duplicates: 0,
-            errors: 0,
-            last_error: None,
-            round_trips: RoundTrips::default(),
-            requests: VecDeque::new(),
-            // One wrap up, so that a request from just before the first seen has a number too.
-            highest: (1 << 16) + u64::from(sequence),
-            forgotten: 0,
-        }
-    }
-
-    /// The number of the request with this sequence number that is nearest to the highest so far.
-    fn number(&self, sequence: u16) -> u64 {
-        // The cast takes the number's lower 16 bits: the sequence number on the wire.
-        let ahead = sequence.wrapping_sub(self.highest as u16);
-        // As a signed distance: up to half the range ahead, else behind.
-        let ahead = i64::from(ahead.cast_signed());
-        self.highest.saturating_add_signed(ahead)
-    }
-
-    fn request(&mut self, number: u64) -> Option<&mut Request> {
-        let index = self
-            .requests
-            .binary_search_by_key(&number, |request| request.number)
-            .ok()?;
-        self.requests.get_mut(index)
-    }
-
-    fn told(&self, key: &Key, state: EchoState) -> Correlated {
-        let echo = Echo {
-            flow: key.flow,
-            role: key.role,
-            id: key.flow.pod.port(),
-            sent: self.sent,
-            received: self.received,
-            duplicates: self.duplicates,
-            errors: self.errors,
-            last_error: self.last_error,
-            samples: self.round_trips.samples(),
-            rtt: self.round_trips.rtt(),
-            state,
-        };
-        Correlated {
-            time: self.started,
-            flow: key.flow,
-            role: key.role,
-            what: Happening::Echo(Box::new(echo)),
-        }
-    }
-}
+/// A flood that is over waits for the sweep of the kernel's counters that has its last packets; so long if none comes.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
+/// Its last packets came at most so long after the last of which there is a record: in a flood there is one at any moment.
+const SETTLED: Duration = Duration::from_secs(1);
+/// It looks for the sweep so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Two hosts can ping each other with the same identifier at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +41,8 @@ pub(super) struct Echoes {
     runs: Table<Key, Run>,
     /// Requests kept by all runs.
     kept: usize,
+    /// The latest sweep of the kernel's counters.
+    swept: Timestamp,
     run_limit: usize,
     report: Duration,
     idle: Duration,
@@ -130,6 +53,7 @@ impl Echoes {
         Echoes {
             runs: Table::new(limits.echo_runs),
             kept: 0,
+            swept: Timestamp(0),
             run_limit: limits.echo_outstanding.max(1),
             report: thresholds.echo_report,
             idle: thresholds.echo_idle,
@@ -152,25 +76,38 @@ impl Echoes {
             flow: observation.flow,
             role,
         };
+        // The kernel counts both runs of two that ping each other with the same identifier as one flow.
+        let opposite = Key {
+            role: match role {
+                Role::Client => Role::Server,
+                Role::Server => Role::Client,
+            },
+            ..key
+        };
+        if let Some(run) = self.runs.get_mut(&opposite) {
+            run.meter.observe(observation);
+        }
         if message.reply {
-            self.reply(&key, observation.time, message.sequence, losses);
+            self.reply(&key, observation, message.sequence, losses);
         } else {
-            self.request(key, observation.time, message.sequence, losses, out);
+            self.request(key, observation, message.sequence, losses, out);
         }
     }
 
     fn request(
         &mut self,
         key: Key,
-        now: Timestamp,
+        observation: &Observation,
         sequence: u16,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
-        if self.runs.get(&key).is_none()
-            && let Some((evicted, run)) =
-                self.runs
-                    .insert(key, Run::new(now, sequence, self.report), now)
+        let now = observation.time;
+        if let Some(run) = self.runs.get_mut(&key) {
+            run.meter.observe(observation);
+        } else if let Some((evicted, run)) =
+            self.runs
+                .insert(key, Run::new(observation, sequence, self.report), now)
         {
             // What it counted so far is right; only its end was not awaited.
             self.kept -= run.requests.len();
@@ -216,12 +153,14 @@ impl Echoes {
         self.runs.touch(&key, deadline);
     }
 
-    fn reply(&mut self, key: &Key, now: Timestamp, sequence: u16, losses: &mut Losses) {
+    fn reply(&mut self, key: &Key, observation: &Observation, sequence: u16, losses: &mut Losses) {
+        let now = observation.time;
         let Some(run) = self.runs.get_mut(key) else {
             // Its request was before the start, or its run was told as done.
             losses.add(Stage::Table, "echo reply without a run", 1);
             return;
         };
+        run.meter.observe(observation);
         let number = run.number(sequence);
         let oldest = run
             .requests
@@ -240,6 +179,8 @@ impl Echoes {
         } else if number < oldest && run.forgotten > 0 {
             run.forgotten -= 1;
             run.received += 1;
+        } else if run.unseen(key.role).0 > run.credited {
+            run.credited += 1;
         } else {
             losses.add(Stage::Table, "echo reply without a request", 1);
         }
@@ -264,10 +205,44 @@ impl Echoes {
         true
     }
 
+    /// Takes a flow's counters in.
+    pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
+        for role in [Role::Client, Role::Server] {
+            let key = Key {
+                flow: snapshot.flow,
+                role,
+            };
+            let Some(run) = self.runs.get_mut(&key) else {
+                continue;
+            };
+            let before = run.unseen(role).0;
+            run.meter.count(snapshot.last, snapshot.totals);
+            if run.unseen(role).0 > before {
+                // Requests go on, though no record told them.
+                run.last_request = run.last_request.max(snapshot.last);
+                let deadline = self.due(&key);
+                self.runs.touch(&key, deadline);
+            }
+        }
+    }
+
+    /// All counters were taken in that had changed by `now`.
+    pub(super) fn swept(&mut self, now: Timestamp) {
+        self.swept = self.swept.max(now);
+    }
+
     pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         while let Some((key, mut run)) = self.runs.pop_due(now) {
             let done = run.last_request.after(self.idle);
             if done <= run.next_report {
+                let settled = run.last_request.after(SETTLED);
+                let counted = self.swept >= settled || !run.meter.counted_by_kernel();
+                let latest = done.after(SWEEP_PATIENCE);
+                if !counted && run.is_flood(key.role) && now < latest {
+                    self.runs
+                        .insert(key, run, now.after(LOOK_AGAIN).min(latest));
+                    continue;
+                }
                 self.kept -= run.requests.len();
                 out.push(run.told(&key, EchoState::Done));
                 continue;

@@ -430,6 +430,21 @@ impl Exchanges {
         true
     }
 
+    /// The pod's role in exchanges between two sockets, now or a moment ago.
+    pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
+        [Role::Client, Role::Server].into_iter().find(|role| {
+            let sockets = Key::of_flow(flow, *role);
+            let first = sockets.first_of_client();
+            let mut answered = self
+                .answered
+                .from(&first)
+                .take_while(|(key, ())| key.same_client(&sockets))
+                .take(MAX_SEARCH);
+            !self.open_on(flow, *role).is_empty()
+                || answered.any(|(key, ())| key.same_sockets(&sockets))
+        })
+    }
+
     pub(super) fn advance(
         &mut self,
         now: Timestamp,

@@ -44,7 +44,11 @@ pub(super) fn bind(
     if bound {
         return;
     }
-    let (flow, role) = match connections.role(&flow).or_else(|| udp.role(&flow)) {
+    let known = connections
+        .role(&flow)
+        .or_else(|| udp.role(&flow))
+        .or_else(|| exchanges.role(&flow));
+    let (flow, role) = match known {
         Some(known) => (flow, known),
         None => (observation.flow, role),
     };

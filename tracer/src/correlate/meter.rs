@@ -86,6 +86,14 @@ impl Meter {
             && self.carried == FlowTotals::default()
     }
 
+    /// What the kernel counted and no record told: held back in a flood, or lost.
+    pub(super) fn unseen(&self) -> FlowTotals {
+        match self.kernel {
+            Some(_) => minus(self.totals(), self.own),
+            None => FlowTotals::default(),
+        }
+    }
+
     /// Whether the kernel counts it, so that packets pass that are never observed.
     pub(super) fn counted_by_kernel(&self) -> bool {
         self.kernel.is_some()

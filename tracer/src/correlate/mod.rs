@@ -204,10 +204,12 @@ impl Correlator {
             match snapshot.flow.protocol {
                 Protocol::Tcp => self.connections.count(snapshot, out),
                 Protocol::Udp => self.udp.count(snapshot),
-                Protocol::Icmp | Protocol::Icmpv6 | Protocol::Other(_) => {}
+                Protocol::Icmp | Protocol::Icmpv6 => self.echoes.count(snapshot),
+                Protocol::Other(_) => {}
             }
         }
         self.udp.swept(now);
+        self.echoes.swept(now);
         self.advance(now, out);
     }
 

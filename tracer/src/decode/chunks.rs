@@ -120,3 +120,6 @@ impl Chunks {
         Some(observation)
     }
 }
+
+#[cfg(test)]
+mod tests;

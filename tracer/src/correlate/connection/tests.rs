@@ -342,3 +342,157 @@ fn full_table_gives_up_the_oldest_and_counts_it() {
     bench.end(7_000);
     assert_eq!(states(&mut bench), [TcpState::Timeout, TcpState::Timeout]);
 }
+
+/// The states in which a reset can come, and what is told then, by a reset of the peer and by one of the pod.
+#[test]
+fn reset_in_every_state() {
+    let syn = |at| tcp(at, FromPod, web(), "S", 100, 0);
+    let syn_ack = |at| tcp(at, ToPod, web(), "SA", 500, 101);
+    let refused = TcpState::Refused(RefusedBy::Rst);
+    let cases: [(&str, Vec<_>, &[TcpState], &[TcpState]); 8] = [
+        ("nothing", vec![], &[], &[]),
+        ("syn sent", vec![syn(0)], &[refused], &[TcpState::Reset]),
+        (
+            "timed out",
+            vec![syn(0), syn(7_000)],
+            &[TcpState::Timeout, refused],
+            &[TcpState::Timeout, TcpState::Reset],
+        ),
+        (
+            "rejected by ICMP",
+            vec![syn(0), unreachable(1, web())],
+            &[TcpState::Refused(RefusedBy::Icmp)],
+            &[TcpState::Refused(RefusedBy::Icmp)],
+        ),
+        (
+            "established",
+            vec![syn(0), syn_ack(1)],
+            &[TcpState::Established, TcpState::Reset],
+            &[TcpState::Established, TcpState::Reset],
+        ),
+        (
+            "closed by the pod's side",
+            vec![syn(0), syn_ack(1), tcp(2, FromPod, web(), "FA", 101, 501)],
+            &[TcpState::Established, TcpState::Closed],
+            &[TcpState::Established, TcpState::Closed],
+        ),
+        (
+            "closed by the peer's side",
+            vec![syn(0), syn_ack(1), tcp(2, ToPod, web(), "FA", 501, 101)],
+            &[TcpState::Established, TcpState::Closed],
+            &[TcpState::Established, TcpState::Closed],
+        ),
+        (
+            "closed",
+            vec![
+                syn(0),
+                syn_ack(1),
+                tcp(2, FromPod, web(), "FA", 101, 501),
+                tcp(3, ToPod, web(), "FA", 501, 102),
+            ],
+            &[TcpState::Established, TcpState::Closed],
+            &[TcpState::Established, TcpState::Closed],
+        ),
+    ];
+    for (state, before, by_peer, by_pod) in cases {
+        for (way, flags, expected) in [(ToPod, "RA", by_peer), (FromPod, "R", by_pod)] {
+            let mut bench = Bench::new();
+            for seen in before.clone() {
+                bench.see(seen);
+            }
+            let at = if state == "timed out" { 7_001 } else { 5 };
+            bench.see(tcp(at, way, web(), flags, 102, 101)).end(at + 1);
+            assert_eq!(states(&mut bench), expected, "{state}, {way:?}");
+        }
+    }
+}
+
+#[test]
+fn half_open_connection_is_told_once_and_then_reset() {
+    // The peer has forgotten the connection, as after a reboot: the pod's next segment is answered by a reset.
+    let mut bench = established();
+    bench
+        .see(tcp(1_001, ToPod, web(), "SA", 500, 101))
+        .see(tcp(3_001, ToPod, web(), "SA", 500, 101))
+        .silent();
+    bench
+        .see(tcp(60_000, FromPod, web(), "A", 101, 501))
+        .see(tcp(60_001, ToPod, web(), "R", 501, 0));
+    assert_eq!(bench.tcp().state, TcpState::Reset);
+}
+
+#[test]
+fn one_sided_fin_closes_when_nothing_follows() {
+    let mut bench = established();
+    bench.see(tcp(10, ToPod, web(), "FA", 501, 101));
+    // The pod goes on to send: the kernel counts, no record tells.
+    bench
+        .sweep(100_000, web(), 90_000, 50, 20)
+        .at(389_999)
+        .silent();
+    bench.at(390_000);
+    let closed = bench.tcp();
+    assert_eq!(
+        (closed.state, closed.totals),
+        (TcpState::Closed, totals(50, 20))
+    );
+}
+
+#[test]
+fn port_is_reused_after_every_kind_of_end() {
+    for end in ["refused", "reset", "closed"] {
+        let mut bench = Bench::new();
+        bench.see(tcp(0, FromPod, web(), "S", 100, 0));
+        if end != "refused" {
+            bench.see(tcp(1, ToPod, web(), "SA", 500, 101));
+        }
+        if end == "closed" {
+            bench.see(tcp(2, FromPod, web(), "FA", 101, 501)).see(tcp(
+                3,
+                ToPod,
+                web(),
+                "FA",
+                501,
+                102,
+            ));
+        } else {
+            bench.see(tcp(3, ToPod, web(), "RA", 501, 101));
+        }
+        bench.told();
+        // Stray segments of the old one, then the new one.
+        bench
+            .see(tcp(4, FromPod, web(), "A", 102, 502))
+            .see(tcp(5, FromPod, web(), "S", 9_000, 0))
+            .silent();
+        bench.see(tcp(6, ToPod, web(), "SA", 700, 9_001));
+        let again = bench.tcp();
+        assert_eq!(
+            (again.state, again.handshake, again.syn_retransmits),
+            (TcpState::Established, Some(milliseconds(1)), 0),
+            "{end}"
+        );
+    }
+}
+
+#[test]
+fn later_chunks_of_a_segment_are_not_counted_as_packets() {
+    use crate::model::observation::What;
+    let dns = flow(Protocol::Tcp, 40_000, 53);
+    let mut bench = Bench::new();
+    bench
+        .see(tcp(0, FromPod, dns, "S", 100, 0))
+        .see(tcp(1, ToPod, dns, "SA", 500, 101));
+    bench.tcp();
+    for chunk in 0..3 {
+        let mut seen = tcp(2, ToPod, dns, "FA", 501, 101);
+        if let What::Tcp(segment) = &mut seen.what {
+            segment.dns = true;
+            segment.length = 6_000;
+            segment.payload = vec![0; 2_000];
+            segment.payload_offset = chunk * 2_000;
+        }
+        bench.see(seen);
+    }
+    bench.see(tcp(3, FromPod, dns, "FA", 101, 6_502));
+    assert_eq!(bench.tcp().totals, totals(2, 2));
+}

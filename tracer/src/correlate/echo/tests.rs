@@ -236,3 +236,119 @@ fn full_table_tells_the_oldest_run_and_counts_it() {
     assert_eq!(bench.echo().id, 77);
     assert_eq!(bench.lost("echo run table full"), 1);
 }
+
+/// A flood of which one record in so many is told; the kernel counts all. Every tenth request stays without a reply.
+fn flood(bench: &mut Bench, requests: u64, told_of: u64) -> u64 {
+    let mut replies = 0;
+    for number in 1..=requests {
+        let at = 1_000 + number / 10;
+        let sequence = number as u16;
+        if number % told_of == 1 {
+            bench.see(counted(
+                echo(at, FromPod, false, 77, sequence),
+                number,
+                replies,
+            ));
+        }
+        if number % 10 != 0 {
+            replies += 1;
+            // Records of requests and of replies are held back each for itself.
+            if number % told_of <= 2 {
+                bench.see(counted(
+                    echo(at, ToPod, true, 77, sequence),
+                    number,
+                    replies,
+                ));
+            }
+        }
+    }
+    replies
+}
+
+#[test]
+fn flood_counts_what_the_kernel_counted_where_records_were_held_back() {
+    let mut bench = Bench::new();
+    let replies = flood(&mut bench, 5_000, 50);
+    bench.told();
+    let about = flow(Protocol::Icmp, 77, 0);
+    // The flood is over at 1.5 s; the sweep that has its last packets comes at 5 s.
+    bench.at(4_999).silent();
+    bench.sweep(5_000, about, 1_500, 5_000, replies);
+    bench.at(5_600);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received), (5_000, replies));
+    assert_eq!(echo.state, EchoState::Done);
+    assert_eq!((echo.samples, echo.duplicates), (100, 0), "those recorded");
+    assert_eq!(bench.all_lost(), 0);
+}
+
+#[test]
+fn flood_is_told_without_a_sweep_when_none_comes() {
+    let mut bench = Bench::new();
+    flood(&mut bench, 5_000, 50);
+    bench.at(14_400).silent();
+    bench.at(14_600);
+    let echo = bench.echo();
+    // As of the last record.
+    assert_eq!((echo.sent, echo.received), (4_952, 4_457));
+}
+
+#[test]
+fn ping_that_the_kernel_counts_too_is_done_after_three_seconds() {
+    let mut bench = Bench::new();
+    for number in 1..=5 {
+        let at = number * 1_000;
+        bench.see(counted(
+            echo(at, FromPod, false, 77, number as u16),
+            number,
+            number - 1,
+        ));
+        bench.see(counted(
+            echo(at + 1, ToPod, true, 77, number as u16),
+            number,
+            number,
+        ));
+    }
+    bench.at(8_000);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received, echo.samples), (5, 5, 5));
+}
+
+#[test]
+fn reply_to_a_request_before_the_start_is_not_counted_as_an_answer() {
+    let mut bench = Bench::new();
+    bench
+        .see(counted(echo(1_000, FromPod, false, 77, 9), 9, 7))
+        .see(counted(echo(1_001, ToPod, true, 77, 8), 9, 8))
+        .end(2_000);
+    let echo = bench.echo();
+    assert_eq!((echo.sent, echo.received), (1, 0));
+    assert_eq!(bench.lost("echo reply without a request"), 1);
+}
+
+#[test]
+fn two_that_ping_each_other_share_the_kernels_counters_and_count_each_their_own() {
+    let mut bench = Bench::new();
+    let (mut sent, mut got) = (0, 0);
+    for number in 0..3_u16 {
+        let at = u64::from(number) * 1_000;
+        for (after, way, reply) in [
+            (0, FromPod, false),
+            (1, ToPod, true),
+            (2, ToPod, false),
+            (3, FromPod, true),
+        ] {
+            match way {
+                FromPod => sent += 1,
+                ToPod => got += 1,
+            }
+            bench.see(counted(echo(at + after, way, reply, 77, number), sent, got));
+        }
+    }
+    bench.end(2_100);
+    let seen: Vec<(Role, u64, u64)> = runs(&mut bench)
+        .iter()
+        .map(|echo| (echo.role, echo.sent, echo.received))
+        .collect();
+    assert_eq!(seen, [(Role::Client, 3, 3), (Role::Server, 3, 3)]);
+}

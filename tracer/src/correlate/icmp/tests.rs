@@ -1,5 +1,6 @@
 use crate::correlate::testing::*;
 use crate::model::correlated::{Correlated, Happening};
+use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::flow::{Flow, Protocol, Role, Way};
 use crate::model::observation::What;
 
@@ -72,4 +73,99 @@ fn error_that_the_pod_sends_about_an_answer_is_told_for_itself() {
     bench.see(error);
     let told = only_error(&mut bench);
     assert_eq!((told.role, told.flow.peer), (Role::Server, socket.peer));
+}
+
+#[test]
+fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_nothing() {
+    let mut bench = Bench::new();
+    let web = flow(Protocol::Tcp, 40_000, 80);
+    bench
+        .see(tcp(0, FromPod, web, "S", 100, 0))
+        .see(tcp(1, Way::ToPod, web, "SA", 500, 101));
+    bench.told();
+    // Net, host, protocol, port unreachable; fragmentation needed; prohibited; time exceeded; parameter problem.
+    let kinds = [
+        (3, 0, None),
+        (3, 1, None),
+        (3, 2, None),
+        (3, 3, None),
+        (3, 4, Some(1_300)),
+        (3, 13, None),
+        (11, 0, None),
+        (12, 0, None),
+    ];
+    for (number, (icmp_type, icmp_code, mtu)) in (2..).zip(kinds) {
+        bench.see(icmp(number, web, icmp_type, icmp_code, mtu, None));
+        let told = only_error(&mut bench);
+        assert_eq!((told.flow, told.role), (web, Role::Client));
+        let Happening::IcmpError(error) = told.what else {
+            panic!("checked above")
+        };
+        assert_eq!(
+            (error.icmp_type, error.icmp_code, error.mtu),
+            (icmp_type, icmp_code, mtu)
+        );
+    }
+    bench.see(tcp(100, FromPod, web, "FA", 101, 501)).see(tcp(
+        101,
+        Way::ToPod,
+        web,
+        "FA",
+        501,
+        102,
+    ));
+    assert_eq!(
+        bench.tcp().state,
+        crate::model::connection::TcpState::Closed
+    );
+    // A straggler about the connection that was.
+    bench.see(icmp(200, web, 3, 4, Some(1_300), None));
+    assert_eq!(only_error(&mut bench).flow, web);
+}
+
+#[test]
+fn packet_too_big_about_a_dns_answer_is_bound_to_its_flow() {
+    let mut bench = Bench::new();
+    let server = flow(Protocol::Udp, 53, 40_000);
+    bench.see(dns(
+        0,
+        Way::ToPod,
+        server,
+        query(7, "a.example.", RecordType::A),
+    ));
+    bench.see(dns(
+        1,
+        FromPod,
+        server,
+        response(
+            7,
+            "a.example.",
+            RecordType::A,
+            ResponseCode::NoError,
+            &[RecordType::A],
+        ),
+    ));
+    bench.told();
+    bench.see(icmp(2, server, 3, 4, Some(1_300), None));
+    let told = only_error(&mut bench);
+    assert_eq!((told.flow, told.role), (server, Role::Server));
+}
+
+#[test]
+fn packet_too_big_about_a_dns_query_leaves_it_open() {
+    let mut bench = Bench::new();
+    let client = flow(Protocol::Udp, 40_000, 53);
+    bench.see(dns(
+        0,
+        FromPod,
+        client,
+        query(7, "a.example.", RecordType::A),
+    ));
+    bench.see(icmp(1, client, 3, 4, Some(1_300), None));
+    assert_eq!(only_error(&mut bench).flow, client);
+    bench.at(6_000);
+    assert_eq!(
+        bench.exchange().outcome,
+        crate::model::exchange::Outcome::Timeout
+    );
 }
