@@ -36,10 +36,22 @@ pub struct Ended {
 impl Watch {
     /// Starts `tracer observe --local` on a node and returns when it says that it traces.
     pub fn start(lab: &Lab, program: &Path, node: &str, arguments: &[&str]) -> Result<Watch> {
+        Watch::start_within(lab, &[], program, node, arguments)
+    }
+
+    /// The same, started by another program that becomes the tracer: `wrapper` is that program's own arguments.
+    pub fn start_within(
+        lab: &Lab,
+        wrapper: &[&str],
+        program: &Path,
+        node: &str,
+        arguments: &[&str],
+    ) -> Result<Watch> {
         let program = program.to_str().context("a program path that is UTF-8")?;
         let inventory = lab.inventory_file();
+        let observe = [program, "observe", "--local", "--node-name", node];
         let mut child = lab
-            .exec_node(node, &[program, "observe", "--local", "--node-name", node])?
+            .exec_node(node, &[wrapper, &observe].concat())?
             .arg("--inventory")
             .arg(inventory)
             .args(arguments)
