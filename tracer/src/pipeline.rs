@@ -116,7 +116,7 @@ impl Pipeline {
     /// Takes one input in and appends what it leads to, each event followed by what it makes clear.
     pub fn step(&mut self, input: Input, out: &mut Vec<Event>) {
         let now = input.time();
-        let change = matches!(input, Input::Change(..));
+        let change = matches!(input, Input::Change(_, Change::Replace(_)));
         let end = matches!(input, Input::End(_));
         let mut events = Vec::new();
         self.follow(input, &mut events);

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::looked::Looked;
+use super::claim::{Claim, Cure};
+use super::looked::{AskedName, Looked};
 use super::memory::Memory;
+use super::names;
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
@@ -78,11 +80,33 @@ impl<'a> Case<'a> {
             .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
     }
 
-    /// A lookup that is over and got this.
-    pub fn lookup(&self, outcome: Outcome) -> Option<&'a Looked<'a>> {
-        match self.symptom {
-            Symptom::Lookup(looked) if looked.lookup.outcome == outcome => Some(looked),
-            _ => None,
-        }
+    /// Whether the inventory has Services: without them no name can be said not to be one's.
+    pub fn knows_services(&self) -> bool {
+        self.index.services().next().is_some()
+    }
+
+    /// A lookup whose every candidate got NXDOMAIN, and what was asked for. Of a pod whose search list is not known no name
+    /// of the cluster's domain: it may be a candidate, with others to come.
+    pub fn no_such_name(&self) -> Option<(&'a Looked<'a>, AskedName<'a>)> {
+        let Symptom::Lookup(looked) = self.symptom else {
+            return None;
+        };
+        let asked = looked.asked()?;
+        let may_go_on = looked.resolver.is_none()
+            && names::below(asked.name, self.index.cluster_domain()).is_some();
+        let all = looked.lookup.outcome == Outcome::Nxdomain && looked.complete();
+        (all && !may_go_on).then_some((looked, asked))
+    }
+
+    /// The claim's beginning for a lookup that got NXDOMAIN. It is cured when any of the names that were tried is found.
+    pub fn looked_up(&self, looked: &Looked<'_>, asked: &str) -> Claim {
+        let summary = format!(
+            "{} looked up \"{asked}\": NXDOMAIN ({})",
+            self.who(),
+            looked.figures()
+        );
+        Claim::new(asked, summary)
+            .evidence(looked.evidence())
+            .cures(looked.names().into_iter().cloned().map(Cure::Found))
     }
 }

@@ -27,6 +27,10 @@ pub struct Rule {
 /// All rules; of those that have something to say about the same case the first has the say.
 pub static RULES: &[&Rule] = &[
     &rules::nxdomain_other_namespace::RULE,
+    &rules::nxdomain_no_endpoints::RULE,
+    &rules::nxdomain_wrong_form::RULE,
+    &rules::nxdomain_negative_cache::RULE,
+    &rules::nxdomain_unknown_name::RULE,
     &rules::ping_clusterip::RULE,
 ];
 

@@ -80,9 +80,20 @@ impl<'a> Looked<'a> {
         }
     }
 
-    /// The name on the wire that the others are candidates for, or were.
-    pub fn last(&self) -> Option<&'a Step> {
-        self.lookup.steps.last()
+    /// What the resolver tried, without success.
+    pub fn tried(&self) -> String {
+        if self.resolver.is_none() {
+            return "Which search domains the pod has, and whether they were tried, is not known."
+                .to_owned();
+        }
+        let domains = self.domains();
+        if domains.is_empty() {
+            return "It was looked up as it is: no search domain was tried.".to_owned();
+        }
+        format!(
+            "None of its search domains has that name: {}; nor is it a name by itself.",
+            domains.join(", ")
+        )
     }
 
     /// `4 queries, 3.1 ms`.

@@ -17,6 +17,7 @@ mod looked;
 mod memory;
 mod names;
 mod rules;
+mod services;
 mod words;
 
 use std::time::Duration;
@@ -117,6 +118,7 @@ impl Diagnosis {
 
     /// The inventory changed.
     pub fn changed(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
+        self.memory.births.update(now, index);
         self.ledger.inventory(now, index, out);
     }
 

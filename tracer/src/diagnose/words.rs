@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::identity::{Endpoint, Index};
+use crate::identity::Endpoint;
 use crate::model::cluster::{Service, ServiceKind};
 use crate::model::exchange::Outcome;
 use crate::model::observation::IcmpError;
@@ -125,27 +125,6 @@ fn place(endpoint: &Endpoint) -> Option<String> {
         (Some(pod), None) => Some(pod),
         (None, Some(node)) => Some(format!("on {node}")),
         (None, None) => None,
-    }
-}
-
-/// The ready endpoints of a Service, each once.
-pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
-    let mut endpoints = index.endpoints(&service.namespace, &service.name);
-    endpoints.retain(|endpoint| endpoint.ready);
-    endpoints
-}
-
-/// How many endpoints of a Service are ready, which, and how to look.
-pub(super) fn ready_sentence(index: &Index, service: &Service) -> String {
-    if !index.knows_endpoints() {
-        return "Which endpoints it has is not known: the inventory holds no EndpointSlices."
-            .to_owned();
-    }
-    let ready: Vec<String> = ready(index, service).iter().map(endpoint).collect();
-    match ready.len() {
-        0 => "It has no ready endpoint: a connection to its ports would fail too.".to_owned(),
-        1 => format!("Its one ready endpoint: {}.", list(&ready)),
-        several => format!("Its {several} ready endpoints: {}.", list(&ready)),
     }
 }
 

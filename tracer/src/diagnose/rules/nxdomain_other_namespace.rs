@@ -5,9 +5,9 @@ use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::Looked;
 use crate::diagnose::names::{self, Meaning};
+use crate::diagnose::services;
 use crate::diagnose::words;
 use crate::model::cluster::{Service, ServiceKind};
-use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
@@ -23,10 +23,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let looked = case
-        .lookup(Outcome::Nxdomain)
-        .filter(|looked| looked.complete())?;
-    let asked = looked.asked()?;
+    let (looked, asked) = case.no_such_name()?;
     let domain = case.index.cluster_domain();
     let own = case.pod()?.namespace.as_ref();
     for meaning in names::meanings(asked, domain) {
@@ -54,14 +51,7 @@ fn claim(
 ) -> Claim {
     let domain = case.index.cluster_domain();
     let resolver = looked.resolver.as_ref();
-    let summary = format!(
-        "{} looked up \"{asked}\": NXDOMAIN ({})",
-        case.who(),
-        looked.figures()
-    );
-    let mut claim = Claim::new(asked, summary)
-        .why(tried(looked))
-        .evidence(looked.evidence());
+    let mut claim = case.looked_up(looked, asked).why(looked.tried());
     if let Some(namespace) = meaning.namespace {
         claim = claim.why(format!(
             "There is no Service {namespace}/{}.",
@@ -80,20 +70,7 @@ fn claim(
     if let Some(name) = first {
         claim = claim.remedy(case.in_pod(&format!("getent hosts {name}")));
     }
-    let tried = looked.names();
-    claim.cures(tried.into_iter().cloned().map(Cure::Found))
-}
-
-/// What the resolver tried, without success.
-fn tried(looked: &Looked<'_>) -> String {
-    let domains = looked.domains();
-    if domains.is_empty() {
-        return "It was looked up as it is: no search domain was tried.".to_owned();
-    }
-    format!(
-        "None of its search domains has that name: {}; nor is it a name by itself.",
-        domains.join(", ")
-    )
+    claim
 }
 
 fn sentence(case: &Case<'_>, service: &Service, meaning: Meaning<'_>) -> String {
@@ -114,9 +91,8 @@ fn sentence(case: &Case<'_>, service: &Service, meaning: Meaning<'_>) -> String 
         words::name_of(service),
         words::kind_of(service)
     );
-    let unready = service.kind == ServiceKind::Headless
-        && case.index.knows_endpoints()
-        && words::ready(case.index, service).is_empty();
+    let unready =
+        service.kind == ServiceKind::Headless && services::none_ready(case.index, service);
     if unready {
         sentence.push_str(
             " None of its pods is ready, so its name does not exist either until one is.",

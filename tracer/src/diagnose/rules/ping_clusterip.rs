@@ -3,6 +3,7 @@
 use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::services;
 use crate::diagnose::words;
 use crate::model::cluster::Service;
 use crate::model::echo::Echo;
@@ -48,7 +49,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         words::ports_of(service)
     ));
     let claim = story(claim, echo)
-        .why(words::ready_sentence(case.index, service))
+        .why(services::ready_sentence(case.index, service))
         .evidence(evidence(echo));
     let claim = remedies(case, service, claim).cure(Cure::Connects(ip, None));
     Some(if echo.received == 0 {
@@ -98,7 +99,7 @@ fn remedies(case: &Case<'_>, service: &Service, mut claim: Claim) -> Claim {
     } else if service.ports.iter().any(|port| port.port == 53) {
         claim = claim.remedy(case.in_pod(&format!("nslookup kubernetes.default {ip}")));
     }
-    for endpoint in words::ready(case.index, service).iter().take(PINGED) {
+    for endpoint in services::ready(case.index, service).iter().take(PINGED) {
         claim = claim.remedy(case.in_pod(&format!(
             "ping -c 3 {}{}",
             endpoint.ip,

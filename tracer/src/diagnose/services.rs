@@ -1,0 +1,121 @@
+//! What can be said of a Service's endpoints: which are ready, and why none is.
+
+use crate::identity::{Endpoint, Index};
+use crate::model::cluster::{Pod, Service};
+
+use super::words;
+
+/// The ready endpoints of a Service, each once.
+pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
+    let mut endpoints = index.endpoints(&service.namespace, &service.name);
+    endpoints.retain(|endpoint| endpoint.ready);
+    endpoints
+}
+
+/// Whether it is known that none is ready.
+pub(super) fn none_ready(index: &Index, service: &Service) -> bool {
+    index.knows_endpoints() && ready(index, service).is_empty()
+}
+
+/// How many endpoints of a Service are ready, and which.
+pub(super) fn ready_sentence(index: &Index, service: &Service) -> String {
+    if !index.knows_endpoints() {
+        return "Which endpoints it has is not known: the inventory holds no EndpointSlices."
+            .to_owned();
+    }
+    let ready: Vec<String> = ready(index, service).iter().map(words::endpoint).collect();
+    match ready.len() {
+        0 => "It has no ready endpoint: a connection to its ports would fail too.".to_owned(),
+        1 => format!("Its one ready endpoint: {}.", words::list(&ready)),
+        several => format!("Its {several} ready endpoints: {}.", words::list(&ready)),
+    }
+}
+
+/// Why a Service has no ready endpoint, as far as the inventory shows.
+pub(super) fn why_none_ready(index: &Index, service: &Service) -> String {
+    let endpoints = index.endpoints(&service.namespace, &service.name);
+    if !endpoints.is_empty() {
+        let unready: Vec<String> = endpoints.iter().map(words::endpoint).collect();
+        return match unready.len() {
+            1 => format!("Its one endpoint is not ready: {}.", words::list(&unready)),
+            all => format!(
+                "None of its {all} endpoints is ready: {}.",
+                words::list(&unready)
+            ),
+        };
+    }
+    if service.selector.is_empty() {
+        return "It has no selector, so its endpoints are made by hand, and it has none."
+            .to_owned();
+    }
+    if index.pods().next().is_none() {
+        return format!(
+            "It has no endpoint. Whether its selector {} matches a pod is not known: the inventory holds no pods.",
+            selector(service)
+        );
+    }
+    let selected: Vec<String> = selected(index, service)
+        .map(|pod| format!("{}/{}", pod.namespace, pod.name))
+        .collect();
+    match selected.len() {
+        0 => format!("Its selector {} matches no pod.", selector(service)),
+        1 => format!(
+            "Its selector {} matches one pod, which is no endpoint: {}.",
+            selector(service),
+            words::list(&selected)
+        ),
+        several => format!(
+            "Its selector {} matches {several} pods, none of which is an endpoint: {}.",
+            selector(service),
+            words::list(&selected)
+        ),
+    }
+}
+
+/// What to run to see why none is ready.
+pub(super) fn look_why_none_ready(index: &Index, service: &Service) -> Vec<String> {
+    let namespace = &service.namespace;
+    if service.selector.is_empty() {
+        return vec![format!(
+            "kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={}",
+            service.name
+        )];
+    }
+    let mut commands = vec![format!(
+        "kubectl -n {namespace} get pods -l {} -o wide",
+        selector(service)
+    )];
+    let endpoints = index.endpoints(namespace, &service.name);
+    match endpoints.iter().find_map(|endpoint| endpoint.pod.as_ref()) {
+        Some(pod) => commands.push(format!(
+            "kubectl -n {namespace} describe pod {}   # its conditions and readiness probe",
+            pod.name
+        )),
+        None => commands.push(format!(
+            "kubectl -n {namespace} get pods --show-labels   # compare with the selector"
+        )),
+    }
+    commands
+}
+
+/// `app=web,tier=front`.
+fn selector(service: &Service) -> String {
+    let pairs: Vec<String> = service
+        .selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join(",")
+}
+
+/// The pods that a Service selects, those that have ended apart.
+fn selected<'a>(index: &'a Index, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
+    index.pods().filter(|pod| {
+        pod.namespace == service.namespace
+            && !pod.terminated
+            && service
+                .selector
+                .iter()
+                .all(|label| pod.labels.contains(label))
+    })
+}
