@@ -123,6 +123,9 @@ impl Pipeline {
         if change {
             self.diagnosis.changed(now, &self.index, out);
         }
+        if end {
+            self.diagnosis.ending();
+        }
         for event in events {
             let mut findings = Vec::new();
             self.diagnosis

@@ -94,7 +94,7 @@ impl<'a> Case<'a> {
         let asked = looked.asked()?;
         let may_go_on = looked.resolver.is_none()
             && names::below(asked.name, self.index.cluster_domain()).is_some();
-        let all = looked.lookup.outcome == Outcome::Nxdomain && looked.complete();
+        let all = looked.lookup.outcome == Outcome::Nxdomain && !looked.cut_short;
         (all && !may_go_on).then_some((looked, asked))
     }
 

@@ -41,7 +41,11 @@ impl Open {
         self.told_at = now;
         self.told_count = self.finding.count;
         out.push(Event {
-            time: self.finding.last,
+            time: if self.finding.resolved {
+                now
+            } else {
+                self.finding.last
+            },
             ends: Some(self.ends.clone()),
             body: Body::Finding(Box::new(self.finding.clone())),
         });

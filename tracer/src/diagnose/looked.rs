@@ -15,8 +15,8 @@ pub(super) struct Looked<'a> {
     pub seen: Vec<Seen>,
     /// The pod's resolver configuration, where it is known.
     pub resolver: Option<ResolverConfig>,
-    /// It was quiet for so long that no further candidate comes.
-    pub over: bool,
+    /// The input ended while it was not decided: other candidates may have followed.
+    pub cut_short: bool,
 }
 
 /// What an application asked for.
@@ -24,21 +24,49 @@ pub(super) struct Looked<'a> {
 pub(super) struct AskedName<'a> {
     /// Without a trailing dot.
     pub name: &'a str,
-    /// As an absolute name: no search domain was tried.
-    pub absolute: bool,
+    /// Whether search domains were tried.
+    pub how: How,
+}
+
+/// Whether a name went through the search list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It did.
+    Searched,
+    /// It did not: it had a trailing dot, or the program does not use the search list.
+    Absolute,
+    /// The wire does not tell.
+    Unknown,
 }
 
 impl<'a> Looked<'a> {
     /// What was asked for; where the wire cannot tell, the first name on it.
     pub fn asked(&self) -> Option<AskedName<'a>> {
-        let (written, known) = match &self.lookup.asked {
-            Some(asked) => (asked.as_str(), true),
-            None => (self.lookup.steps.first()?.name.as_str(), false),
-        };
-        let name = written.strip_suffix('.').unwrap_or(written);
+        if let Some(asked) = &self.lookup.asked {
+            return Some(match asked.strip_suffix('.') {
+                Some(name) => AskedName {
+                    name,
+                    how: How::Absolute,
+                },
+                None => AskedName {
+                    name: asked,
+                    how: How::Searched,
+                },
+            });
+        }
+        let first = &self.lookup.steps.first()?.name;
+        // A resolver that searches does not stop at its first search domain.
+        let stopped_there = self.resolver.as_ref().is_some_and(|resolver| {
+            let domain = resolver.search.first();
+            domain.is_some_and(|domain| first.below(domain).is_some())
+        });
         Some(AskedName {
-            name,
-            absolute: !known || name.len() < written.len(),
+            name: first.relative(),
+            how: if stopped_there {
+                How::Absolute
+            } else {
+                How::Unknown
+            },
         })
     }
 
@@ -55,7 +83,7 @@ impl<'a> Looked<'a> {
 
     /// The search domains that were tried.
     pub fn domains(&self) -> Vec<&'a str> {
-        let Some(asked) = self.asked().filter(|asked| !asked.absolute) else {
+        let Some(asked) = self.asked().filter(|asked| asked.how == How::Searched) else {
             return Vec::new();
         };
         let below = |name: &&'a DnsName| {
@@ -65,35 +93,18 @@ impl<'a> Looked<'a> {
         self.names().iter().filter_map(below).collect()
     }
 
-    /// Whether its resolver has nothing left to try, so that its outcome is final.
-    pub fn complete(&self) -> bool {
-        if self.over {
-            return true;
-        }
-        match (&self.lookup.asked, &self.resolver) {
-            (Some(asked), _) if asked.ends_with('.') => true,
-            (Some(asked), Some(resolver)) => {
-                let names = self.names();
-                names.contains(&&DnsName::new(asked)) && names.len() > resolver.search.len()
-            }
-            _ => false,
-        }
-    }
-
     /// What the resolver tried, without success.
     pub fn tried(&self) -> String {
-        if self.resolver.is_none() {
-            return "Which search domains the pod has, and whether they were tried, is not known."
-                .to_owned();
+        match self.asked().map(|asked| asked.how) {
+            Some(How::Searched) => format!(
+                "None of its search domains has that name: {}; nor is it a name by itself.",
+                self.domains().join(", ")
+            ),
+            Some(How::Absolute) => {
+                "It was looked up as it is: no search domain was tried.".to_owned()
+            }
+            _ => "Whether search domains were tried is not known.".to_owned(),
         }
-        let domains = self.domains();
-        if domains.is_empty() {
-            return "It was looked up as it is: no search domain was tried.".to_owned();
-        }
-        format!(
-            "None of its search domains has that name: {}; nor is it a name by itself.",
-            domains.join(", ")
-        )
     }
 
     /// `4 queries, 3.1 ms`.

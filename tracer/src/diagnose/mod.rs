@@ -68,6 +68,8 @@ impl Default for DiagnosisSettings {
 pub struct Diagnosis {
     /// A lookup without a new candidate for so long is over, whatever it may have left to try.
     lookup_idle: Duration,
+    /// The input ends: what is told now was not decided.
+    ending: bool,
     memory: Memory,
     ledger: Ledger,
 }
@@ -77,6 +79,7 @@ impl Diagnosis {
     pub fn new(settings: &DiagnosisSettings, lookup_idle: Duration) -> Diagnosis {
         Diagnosis {
             lookup_idle,
+            ending: false,
             memory: Memory::new(settings.remembered),
             ledger: Ledger::new(settings),
         }
@@ -128,6 +131,11 @@ impl Diagnosis {
         self.ledger.advance(now, out);
     }
 
+    /// The input ends: the events to come are of what is not decided.
+    pub fn ending(&mut self) {
+        self.ending = true;
+    }
+
     /// The input ended: counts that were not told yet are told.
     pub fn end(&mut self, out: &mut Vec<Event>) {
         self.ledger.end(out);
@@ -165,7 +173,7 @@ impl Diagnosis {
                 .as_ref()
                 .ok()
                 .and_then(|pod| index.resolver(pod)),
-            over: now.since(ended) >= self.lookup_idle,
+            cut_short: self.ending && now.since(ended) < self.lookup_idle,
         };
         self.ledger.cure(now, ends, &Sign::Found(lookup), out);
         self.judge(now, ended, ends, Symptom::Lookup(&looked), index, out);

@@ -7,7 +7,7 @@ use crate::identity::{Index, ResolverConfig};
 use crate::model::cluster::Service;
 use crate::model::dns::DnsName;
 
-use super::looked::AskedName;
+use super::looked::{AskedName, How};
 
 /// One way to read a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Ve
         Some(head) => (head, true),
         None => (asked.name, false),
     };
-    if asked.absolute && !full {
+    if asked.how == How::Absolute && !full {
         return Vec::new();
     }
     let meaning = |host, service, namespace| Meaning {
@@ -40,6 +40,8 @@ pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Ve
         ([host, service, namespace, "svc"], _) => {
             vec![meaning(Some(host), service, Some(namespace))]
         }
+        // The namespace is missing: no name at all.
+        ([_, "svc"], false) => Vec::new(),
         ([service], false) => vec![meaning(None, service, None)],
         ([first, second], false) => vec![
             meaning(None, first, Some(second)),
@@ -103,9 +105,9 @@ fn dots(name: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn read(name: &str, absolute: bool) -> Vec<(Option<&str>, &str, Option<&str>)> {
+    fn read(name: &str, how: How) -> Vec<(Option<&str>, &str, Option<&str>)> {
         let domain = DnsName::new("cluster.local");
-        meanings(AskedName { name, absolute }, &domain)
+        meanings(AskedName { name, how }, &domain)
             .into_iter()
             .map(|meaning| (meaning.host, meaning.service, meaning.namespace))
             .collect()
@@ -113,31 +115,34 @@ mod tests {
 
     #[test]
     fn names_are_read_in_every_form_that_the_cluster_serves() {
-        assert_eq!(read("web", false), [(None, "web", None)]);
+        assert_eq!(read("web", How::Searched), [(None, "web", None)]);
         assert_eq!(
-            read("web.myns", false),
+            read("web.myns", How::Searched),
             [(None, "web", Some("myns")), (Some("web"), "myns", None)]
         );
-        assert_eq!(read("web.myns.svc", false), [(None, "web", Some("myns"))]);
         assert_eq!(
-            read("web.myns.svc.cluster.local", true),
+            read("web.myns.svc", How::Searched),
             [(None, "web", Some("myns"))]
         );
         assert_eq!(
-            read("db-0.db.myns", false),
+            read("web.myns.svc.cluster.local", How::Absolute),
+            [(None, "web", Some("myns"))]
+        );
+        assert_eq!(
+            read("db-0.db.myns", How::Searched),
             [(Some("db-0"), "db", Some("myns"))]
         );
         assert_eq!(
-            read("db-0.db.myns.svc.cluster.local", false),
+            read("db-0.db.myns.svc.cluster.local", How::Searched),
             [(Some("db-0"), "db", Some("myns"))]
         );
     }
 
     #[test]
     fn an_absolute_name_outside_the_cluster_is_no_services() {
-        assert_eq!(read("web", true), []);
-        assert_eq!(read("web.myns", true), []);
-        assert_eq!(read("a.b.c.example.com", false), []);
+        assert_eq!(read("web", How::Absolute), []);
+        assert_eq!(read("web.myns", How::Absolute), []);
+        assert_eq!(read("a.b.c.example.com", How::Searched), []);
     }
 
     #[test]

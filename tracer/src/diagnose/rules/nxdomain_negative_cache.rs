@@ -73,8 +73,7 @@ fn how_long(claim: Claim, seen: &Seen, again: &str) -> Claim {
     let lasts = duration(Duration::from_secs(ttl.into()));
     let claim = match seen.zone_negative_ttl.and_then(|full| full.checked_sub(ttl)) {
         Some(age) if age > 0 => claim.why(format!(
-            "The answer came from a cache, where it was for {}: its SOA record says {ttl} s of {} s. It lasts {lasts} more there.",
-            duration(Duration::from_secs(age.into())),
+            "By its SOA record it may be remembered for {lasts} more, as of one that a cache counts down: {ttl} s of {} s.",
             ttl.saturating_add(age)
         )),
         _ => claim.why(format!(

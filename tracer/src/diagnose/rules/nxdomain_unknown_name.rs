@@ -3,7 +3,7 @@
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::looked::{AskedName, Looked};
+use crate::diagnose::looked::{AskedName, How, Looked};
 use crate::diagnose::names;
 use crate::diagnose::words;
 use crate::identity::Presence;
@@ -61,6 +61,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 .remedy(words::GIVE_INVENTORY),
         );
     }
+    if !case.index.services_named(name).is_empty() {
+        // There is, and what went wrong cannot be told.
+        return None;
+    }
     claim = claim.why(format!("There is no Service {name} in any namespace."));
     if let Some(namespace) = namespace
         && case.index.has_namespace(namespace) == Presence::No
@@ -93,10 +97,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
 /// The Service's name, and its namespace if one was given.
 fn meant<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<(&'a str, Option<&'a str>)> {
     let domain = case.index.cluster_domain();
-    // Of a single label that was looked up as it is, the Service may be meant all the same.
-    let asked = AskedName {
-        absolute: asked.absolute && asked.name.contains('.'),
-        ..asked
+    // A single label is a Service's, also where it was looked up as it is.
+    let asked = match asked.name.contains('.') {
+        true => asked,
+        false => AskedName {
+            how: How::Unknown,
+            ..asked
+        },
     };
     let meanings = names::meanings(asked, domain);
     let meaning = meanings.first()?;

@@ -6,7 +6,7 @@
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::looked::{AskedName, Looked};
+use crate::diagnose::looked::{AskedName, How, Looked};
 use crate::diagnose::names;
 use crate::diagnose::{services, words};
 use crate::model::cluster::{Service, ServiceKind};
@@ -30,6 +30,8 @@ struct Form<'a> {
     wrong: String,
     host: Option<&'a str>,
     services: Vec<&'a Service>,
+    /// No search domain will be tried: only the absolute name works.
+    absolute: bool,
 }
 
 impl<'a> Form<'a> {
@@ -38,6 +40,7 @@ impl<'a> Form<'a> {
             wrong: wrong.into(),
             host: None,
             services: vec![service],
+            absolute: false,
         }
     }
 }
@@ -57,7 +60,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
 
 fn claim(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>, form: Form<'_>) -> Claim {
     let domain = case.index.cluster_domain();
-    let resolver = looked.resolver.as_ref();
+    let resolver = looked.resolver.as_ref().filter(|_| !form.absolute);
     let mut claim = case.looked_up(looked, asked.name).why(form.wrong);
     for service in form.services {
         let name = names::shortest(form.host, service, resolver, domain);
@@ -76,11 +79,11 @@ fn claim(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>, form: Form<
 
 /// With a trailing dot, or by a program that does not use the search list, and so without the rest of the name.
 fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
-    if !asked.absolute {
+    if asked.how != How::Absolute {
         return None;
     }
     let short = AskedName {
-        absolute: false,
+        how: How::Searched,
         ..asked
     };
     let domain = case.index.cluster_domain();
@@ -104,6 +107,7 @@ fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         ),
         host: None,
         services: vec![service],
+        absolute: true,
     })
 }
 
@@ -149,6 +153,7 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
                 ),
                 host: None,
                 services,
+                absolute: false,
             })
         }
         ([name, namespace], true) => {
@@ -169,7 +174,7 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
 fn swapped<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<Form<'a>> {
     let domain = case.index.cluster_domain();
     let short = AskedName {
-        absolute: false,
+        how: How::Searched,
         ..asked
     };
     let meaning = names::meanings(short, domain)
@@ -224,6 +229,7 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
             ),
             host: Some(host),
             services: governing,
+            absolute: false,
         });
     }
     let mut pods = case.index.pods_named(host);
@@ -254,6 +260,7 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         ),
         host: None,
         services,
+        absolute: false,
     })
 }
 
@@ -334,5 +341,6 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
         ),
         host: None,
         services: Vec::new(),
+        absolute: false,
     })
 }
