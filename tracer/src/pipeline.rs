@@ -159,8 +159,10 @@ impl Pipeline {
                 self.identify(now, correlated, out);
             }
             Input::Change(now, change) => {
-                if let Change::InterfaceGone(ifindex) = change {
-                    self.one_way.forget(ifindex);
+                match change {
+                    Change::Interface { ifindex, .. } => self.one_way.attached(now, ifindex),
+                    Change::InterfaceGone(ifindex) => self.one_way.forget(ifindex),
+                    _ => {}
                 }
                 self.index.apply(now, change);
                 // News of the cluster come past the records, which may be on their way still: no lookup ends by them.

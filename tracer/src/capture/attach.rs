@@ -211,10 +211,9 @@ impl Attacher {
     }
 
     fn attach_by(&mut self, hook: Hook, ifindex: Ifindex) -> Result<Attached, AttachError> {
-        // What goes to the pod first: whatever is seen of a pod's connection from its SYN on, its answers can be seen,
-        // and the pipeline concludes from their absence. If the second fails, the first goes with its link.
-        let to_pod = self.attach_one(hook, ifindex, TO_POD, TcAttachType::Egress)?;
+        // What a pod sends first: its first query comes soon. If the second fails, the first goes with its link.
         let from_pod = self.attach_one(hook, ifindex, FROM_POD, TcAttachType::Ingress)?;
+        let to_pod = self.attach_one(hook, ifindex, TO_POD, TcAttachType::Egress)?;
         Ok(Attached {
             hook,
             from_pod,
@@ -270,6 +269,8 @@ impl Attacher {
                 TcAttachOptions::TcxOrder(LinkOrder::first()),
             )?,
             Hook::Clsact => {
+                // Where there is none yet: for an instant the kernel takes the interface's transmit queues out of
+                // service, whoever adds a clsact qdisc, and a packet to the pod can be lost just then.
                 match tc::qdisc_add_clsact(interface) {
                     Ok(()) => {}
                     Err(error) if exists(&error) => {}

@@ -17,8 +17,8 @@ use crate::model::time::Timestamp;
 
 /// The probes trace no more interfaces than this.
 const MAX_INTERFACES: usize = 4_096;
-/// Evidence that another cause could explain counts only when it comes again after so long: what the pod sends is seen
-/// some tens of milliseconds later than what it is sent, when an interface is attached; and a burst can cost records.
+/// Evidence that another cause could explain counts only when it comes again after so long: while an interface is being
+/// attached one direction is seen some tens of milliseconds before the other, and a burst can cost records.
 const APART: Duration = Duration::from_secs(1);
 
 /// What is known of one direction of an interface.
@@ -35,11 +35,13 @@ enum Sight {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Interface {
+    /// Both of its probes are in place from here on.
+    attached: Option<Timestamp>,
     to_pod: Sight,
     from_pod: Sight,
 }
 
-/// What is known of all interfaces that there was evidence for.
+/// What is known of all interfaces.
 #[derive(Debug, Default)]
 pub struct OneWay {
     interfaces: BTreeMap<Ifindex, Interface>,
@@ -47,18 +49,32 @@ pub struct OneWay {
 }
 
 impl OneWay {
-    /// Takes evidence in.
-    pub fn learn(&mut self, evidence: &HalfSeen) {
-        let ifindex = evidence.flow.ifindex;
+    /// The interface is traced: both directions of whatever begins from now on should be seen.
+    pub fn attached(&mut self, now: Timestamp, ifindex: Ifindex) {
+        if let Some(interface) = self.interface(ifindex) {
+            interface.attached.get_or_insert(now);
+        }
+    }
+
+    fn interface(&mut self, ifindex: Ifindex) -> Option<&mut Interface> {
         if !self.interfaces.contains_key(&ifindex) && self.interfaces.len() >= MAX_INTERFACES {
             self.losses
                 .add(Stage::Table, "table of one-way interfaces full", 1);
-            return;
+            return None;
         }
-        let interface = self.interfaces.entry(ifindex).or_default();
-        // The probe of what goes to the pod is attached first: whatever it missed of a counted connection whose SYN the
-        // other one saw, it will always miss.
-        let sure = evidence.counted && evidence.unseen == Way::ToPod;
+        Some(self.interfaces.entry(ifindex).or_default())
+    }
+
+    /// Takes evidence in.
+    pub fn learn(&mut self, evidence: &HalfSeen) {
+        let Some(interface) = self.interface(evidence.flow.ifindex) else {
+            return;
+        };
+        // The kernel counted it from its SYN on, on an interface whose probes were both in place.
+        let sure = evidence.counted
+            && interface
+                .attached
+                .is_some_and(|attached| evidence.started >= attached);
         let sight = match evidence.unseen {
             Way::ToPod => &mut interface.to_pod,
             Way::FromPod => &mut interface.from_pod,

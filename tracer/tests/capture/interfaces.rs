@@ -1,12 +1,12 @@
 //! Which interfaces are traced when, and what is left behind.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
 use tracer::capture::{Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
 
+use crate::child::Child;
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};
 
@@ -14,13 +14,13 @@ use crate::netns::{Netns, may_run};
 const CONTINUE: &str = "1,6 0 0 4294967295";
 const DROP: &str = "1,6 0 0 2";
 
-fn attached(live: &Live, name: &str) -> bool {
+pub fn attached(live: &Live, name: &str) -> bool {
     live.events
         .iter()
         .any(|event| matches!(event, InterfaceEvent::Attached(link) if link.name == name))
 }
 
-fn by(hook: HookChoice) -> Options {
+pub fn by(hook: HookChoice) -> Options {
     Options {
         hook,
         ..Options::default()
@@ -35,7 +35,7 @@ fn filters(node: &Netns, interface: &str) -> String {
 }
 
 /// The programs that TCX has on both hooks.
-fn tcx_programs(node: &Netns, interface: &str) -> Vec<u32> {
+pub fn tcx_programs(node: &Netns, interface: &str) -> Vec<u32> {
     node.enter(|| {
         [TcAttachType::Ingress, TcAttachType::Egress]
             .into_iter()
@@ -50,8 +50,8 @@ fn tcx_programs(node: &Netns, interface: &str) -> Vec<u32> {
 }
 
 /// The programs of clsact filters, as tc prints them ("... id 17 ...").
-fn clsact_programs(node: &Netns, interface: &str) -> Vec<u32> {
-    let shown = filters(node, interface);
+pub fn clsact_programs(node: &Netns, interface: &str) -> Vec<u32> {
+    let shown = filters_or_nothing(node, interface);
     let words: Vec<&str> = shown.split_whitespace().collect();
     words
         .windows(2)
@@ -100,34 +100,6 @@ fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
         .map(|status| status.link.name)
         .collect();
     assert_eq!(traced, ["pod1"]);
-    live.stop();
-}
-
-#[test]
-fn the_first_query_of_every_new_pod_is_recorded() {
-    if !may_run() {
-        return;
-    }
-    let node = Netns::new();
-    let mut live = Live::start(&node, Options::default());
-    let mut pods = Vec::new();
-    for number in 1..=20 {
-        let pod = Netns::new();
-        node.add_pod(&pod, &format!("pod{number}"), number);
-        let client = udp_socket(&pod, "0.0.0.0:0");
-        client
-            .send_to(format!("first of {number}").as_bytes(), (GATEWAY, 53))
-            .expect("sends");
-        pods.push(pod);
-    }
-    live.wait("record of every pod's query", |live| {
-        (1..=20).all(|number| {
-            let payload = format!("first of {number}");
-            live.records
-                .iter()
-                .any(|record| udp_payload(record) == payload.as_bytes())
-        })
-    });
     live.stop();
 }
 
@@ -258,7 +230,10 @@ fn probes_that_somebody_removed_are_attached_again_and_counts_go_on() {
     pod.sh(&format!("ping -c 3 -i 0.01 {GATEWAY}"));
     node.sh("tc qdisc del dev pod1 clsact");
     live.wait("filters", |_| {
-        filters_or_nothing(&node).matches("direct-action").count() == 2
+        filters_or_nothing(&node, "pod1")
+            .matches("direct-action")
+            .count()
+            == 2
     });
     pod.sh(&format!("ping -c 3 -i 0.01 {GATEWAY}"));
     let totals = live
@@ -351,19 +326,6 @@ fn two_instances_see_the_same_and_a_second_of_one_name_is_refused() {
     }
 }
 
-const CHILD: &str = "TRACER_TEST_CAPTURES_UNTIL_KILLED";
-
-/// Not a test by itself: the process that the next one kills.
-#[test]
-fn captures_until_killed() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    let _running = Capture::start(by(HookChoice::Clsact)).expect("starts");
-    println!("attached");
-    std::thread::sleep(Duration::from_secs(60));
-}
-
 #[test]
 fn a_killed_capture_s_filters_are_taken_over() {
     if !may_run() {
@@ -371,28 +333,8 @@ fn a_killed_capture_s_filters_are_taken_over() {
     }
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
-    let program = std::env::current_exe().expect("this test");
-    let mut child = node
-        .enter(|| {
-            Command::new(program)
-                .args([
-                    "--exact",
-                    "interfaces::captures_until_killed",
-                    "--nocapture",
-                ])
-                .env(CHILD, "1")
-                .stdout(Stdio::null())
-                .spawn()
-        })
-        .expect("starts");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    // The qdisc comes with the first filter, and tc complains before.
-    while filters_or_nothing(&node).matches("direct-action").count() < 2 {
-        assert!(Instant::now() < deadline, "the child attaches nothing");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    let child = Child::start(&node, "pod1", HookChoice::Clsact);
+    child.kill();
     let left = clsact_programs(&node, "pod1");
     assert_eq!(left.len(), 2, "below TCX a filter outlives its loader");
 
@@ -418,6 +360,9 @@ fn a_killed_capture_s_filters_are_taken_over() {
     assert_unloaded(&left);
 }
 
-fn filters_or_nothing(node: &Netns) -> String {
-    node.sh("tc filter show dev pod1 ingress 2>/dev/null; tc filter show dev pod1 egress 2>/dev/null; true")
+/// The same where there may be no qdisc: tc complains then.
+fn filters_or_nothing(node: &Netns, interface: &str) -> String {
+    node.sh(&format!(
+        "tc filter show dev {interface} ingress 2>/dev/null; tc filter show dev {interface} egress 2>/dev/null; true"
+    ))
 }

@@ -51,6 +51,13 @@ impl Live {
         }
     }
 
+    /// Receives what is there.
+    pub fn receive(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+        }
+    }
+
     /// Receives until the kernel has seen so many packets, whatever they were.
     pub fn wait_seen(&mut self, packets: u64) {
         self.wait(&format!("{packets} packets"), |live| {

@@ -2,6 +2,7 @@
 //!
 //! What is asserted comes from elsewhere: from sockets, from ping, from tc, from the frames that a test put on the wire.
 
+mod child;
 mod interfaces;
 mod live;
 mod loss;
@@ -9,4 +10,6 @@ mod netns;
 mod one_way;
 mod packets;
 mod probe_log;
+mod programs;
+mod stress;
 mod totals;

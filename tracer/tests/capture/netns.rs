@@ -71,19 +71,29 @@ impl Netns {
 
     /// A pair: `host` here with a gateway's address, `eth0` in `pod` with `address`. Both families: 10.9.0.N and fd09::N.
     pub fn add_pod(&self, pod: &Netns, host: &str, number: u8) {
-        self.sh(&format!(
-            "ip link add {host} type veth peer name eth0 netns {}",
+        self.ip(&format!(
+            "link add {host} type veth peer name eth0 netns {}
+             link set {host} up
+             addr add 10.9.255.254/32 dev {host}
+             addr add fd09::ffff/128 dev {host} nodad
+             route add 10.9.0.{number}/32 dev {host}
+             route add fd09::{number}/128 dev {host}",
             pod.path()
         ));
-        self.sh(&format!(
-            "ip link set {host} up && ip addr add 10.9.255.254/32 dev {host} && ip addr add fd09::ffff/128 dev {host} nodad
-             ip route add 10.9.0.{number}/32 dev {host} && ip -6 route add fd09::{number}/128 dev {host}"
+        pod.ip(&format!(
+            "link set eth0 up
+             addr add 10.9.0.{number}/32 dev eth0
+             addr add fd09::{number}/128 dev eth0 nodad
+             route add 10.9.255.254 dev eth0
+             route add default via 10.9.255.254 dev eth0
+             route add fd09::ffff dev eth0
+             route add default via fd09::ffff dev eth0"
         ));
-        pod.sh(&format!(
-            "ip link set eth0 up && ip addr add 10.9.0.{number}/32 dev eth0 && ip addr add fd09::{number}/128 dev eth0 nodad
-             ip route add 10.9.255.254 dev eth0 && ip route add default via 10.9.255.254 dev eth0
-             ip -6 route add fd09::ffff dev eth0 && ip -6 route add default via fd09::ffff dev eth0"
-        ));
+    }
+
+    /// Several of ip's commands in one process.
+    fn ip(&self, commands: &str) {
+        self.sh(&format!("ip -batch - <<'END'\n{commands}\nEND"));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use crate::live::udp_socket;
 use crate::netns::{Netns, may_run};
+use crate::programs::deliver_past;
 
 /// Where the pod's peer is: behind the node, so that its packets come in by the uplink.
 const OUTSIDE: &str = "192.0.2.2";
@@ -19,77 +19,6 @@ const QUERY: &[u8] = &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 
 const ANSWER: &[u8] = &[
     0, 7, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
 ];
-
-/// One eBPF instruction (linux/bpf.h): opcode, destination and source register, offset, immediate.
-const fn instruction(opcode: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
-    // The kernel reads it in host order; the tests run on little-endian machines as the fields are put together here.
-    opcode as u64
-        | (registers as u64) << 8
-        | (offset as u16 as u64) << 16
-        | (immediate as u32 as u64) << 32
-}
-
-fn bpf(command: libc::c_long, attributes: &[u32; 16]) -> OwnedFd {
-    // SAFETY: the attributes outlive the call; unused ones are zero, which the kernel takes for absent.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            attributes.as_ptr(),
-            size_of_val(attributes),
-        )
-    };
-    assert!(
-        fd >= 0,
-        "bpf({command}): {}",
-        std::io::Error::last_os_error()
-    );
-    // SAFETY: a new file descriptor that nobody else owns.
-    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
-}
-
-/// Delivers what comes in by `uplink` over IPv4 to the pod behind `host_end`, for as long as the link is held.
-fn deliver_past(node: &Netns, uplink: &str, host_end: &str) -> OwnedFd {
-    const REDIRECT_PEER: i32 = 155;
-    let index = |name: &str| -> u32 {
-        node.sh(&format!("ip -o link show {name} | cut -d: -f1"))
-            .lines()
-            .last()
-            .and_then(|line| line.trim().parse().ok())
-            .expect("an index")
-    };
-    let program = [
-        // r2 = skb->protocol; all but IPv4 takes its usual way.
-        instruction(0x61, 0x12, 16, 0),
-        instruction(0x55, 0x02, 4, i32::from(u16::to_be(0x0800))),
-        instruction(0xb7, 0x01, 0, index(host_end).cast_signed()),
-        instruction(0xb7, 0x02, 0, 0),
-        instruction(0x85, 0, 0, REDIRECT_PEER),
-        instruction(0x95, 0, 0, 0),
-        // return -1: next.
-        instruction(0xb7, 0, 0, -1),
-        instruction(0x95, 0, 0, 0),
-    ];
-    let split = |pointer: u64| [pointer as u32, (pointer >> 32) as u32];
-    let [code_low, code_high] = split(program.as_ptr() as u64);
-    let license = c"GPL";
-    let [license_low, license_high] = split(license.as_ptr() as u64);
-    let mut load = [0; 16];
-    // BPF_PROG_TYPE_SCHED_CLS, the number of instructions, the instructions, the license.
-    load[..6].copy_from_slice(&[
-        3,
-        program.len() as u32,
-        code_low,
-        code_high,
-        license_low,
-        license_high,
-    ]);
-    let loaded = bpf(5, &load);
-    let mut link = [0; 16];
-    // The program, the interface, BPF_TCX_INGRESS.
-    link[..3].copy_from_slice(&[loaded.as_raw_fd().cast_unsigned(), index(uplink), 46]);
-    node.enter(|| bpf(28, &link))
-}
 
 struct Site {
     node: Netns,

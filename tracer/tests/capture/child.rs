@@ -1,0 +1,80 @@
+//! A capture in a process of its own, to be killed.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tracer::capture::{Capture, HookChoice, Options};
+
+use crate::interfaces::{clsact_programs, tcx_programs};
+use crate::netns::Netns;
+
+const HOOK: &str = "TRACER_TEST_CAPTURES_UNTIL_KILLED";
+
+/// Not a test by itself: the process that [`Child`] starts.
+#[test]
+fn captures_until_killed() {
+    let Some(hook) = std::env::var_os(HOOK) else {
+        return;
+    };
+    let options = Options {
+        hook: match hook.to_str() {
+            Some("tcx") => HookChoice::Tcx,
+            _ => HookChoice::Clsact,
+        },
+        ..Options::default()
+    };
+    let _running = Capture::start(options).expect("starts");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// The programs that are attached to an interface by this kind of hook; none where it has none yet.
+pub fn programs(node: &Netns, interface: &str, hook: HookChoice) -> Vec<u32> {
+    match hook {
+        HookChoice::Tcx => tcx_programs(node, interface),
+        _ => clsact_programs(node, interface),
+    }
+}
+
+/// A process that captures.
+pub struct Child(std::process::Child);
+
+impl Child {
+    /// Starts it and waits until it is attached to the interface.
+    pub fn start(node: &Netns, interface: &str, hook: HookChoice) -> Child {
+        let before = programs(node, interface, hook).len();
+        let word = match hook {
+            HookChoice::Tcx => "tcx",
+            _ => "clsact",
+        };
+        let program = std::env::current_exe().expect("this test");
+        let child = node
+            .enter(|| {
+                Command::new(program)
+                    .args(["--exact", "child::captures_until_killed"])
+                    .env(HOOK, word)
+                    .stdout(Stdio::null())
+                    .spawn()
+            })
+            .expect("starts");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while programs(node, interface, hook).len() < before + 2 {
+            assert!(Instant::now() < deadline, "the child attaches nothing");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Child(child)
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("ended");
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Of a test that failed; a second SIGKILL does nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
