@@ -32,6 +32,29 @@ pub mod reason {
     pub const FIRST: u8 = 4;
 }
 
+/// Which packets records are emitted for: bits of a read-only global of the probes.
+pub mod emit {
+    /// DNS messages, and on DNS ports what TCP stands for.
+    pub const DNS: u32 = 1 << 0;
+    /// TCP with SYN, FIN or RST, and the first packet of a TCP flow.
+    pub const TCP: u32 = 1 << 1;
+    /// ICMP and ICMPv6 echo.
+    pub const ECHO: u32 = 1 << 2;
+    /// ICMP and ICMPv6 errors.
+    pub const ICMP_ERROR: u32 = 1 << 3;
+    /// The first packet of any other flow.
+    pub const FIRST: u32 = 1 << 4;
+    /// Of TCP and FIRST only packets with one of the listed ports.
+    pub const ONLY_PORTS: u32 = 1 << 5;
+    /// Interfaces can be muted: the table of those that are is looked at.
+    pub const BY_INTERFACE: u32 = 1 << 6;
+    /// Every packet that is worth a record.
+    pub const ALL: u32 = DNS | TCP | ECHO | ICMP_ERROR | FIRST;
+}
+
+/// How many ports can be listed for [`emit::ONLY_PORTS`].
+pub const MAX_EMIT_PORTS: usize = 8;
+
 /// Bits of [`RecordHeader::flags`].
 pub mod flag {
     /// A DNS packet with more payload than was captured.
@@ -143,7 +166,7 @@ pub struct InterfaceState {
 pub mod stat {
     /// Packets that a probe saw.
     pub const SEEN: u32 = 0;
-    /// Records that were due: `EMITTED + RING_FULL + SUPPRESSED + COPY_FAILED` is exactly this.
+    /// Records that were due, as far as they were asked for ([`emit`](super::emit)): `EMITTED + RING_FULL + SUPPRESSED + COPY_FAILED` is exactly this.
     pub const DUE: u32 = 1;
     /// Records written to the ring buffer.
     pub const EMITTED: u32 = 2;

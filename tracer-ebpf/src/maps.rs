@@ -1,4 +1,5 @@
-//! All maps. User space creates them (sizes are its options) and reads them; only the interface table is written from there.
+//! All maps. User space creates them (sizes are its options) and reads them; only the interface tables are
+//! written from there.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
@@ -21,6 +22,11 @@ pub static FLOWS: HashMap<FlowKey, FlowState> =
 #[map]
 pub static INTERFACES: HashMap<u32, InterfaceState> =
     HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+
+/// Attached interfaces of which nobody wants records just now; the value says nothing. A table of its own: user space
+/// cannot write a part of an interface's entry, and writing the whole would undo what was counted meanwhile.
+#[map]
+pub static MUTED: HashMap<u32, u8> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
 
 /// The statistics of [`tracer_common::stat`]. One entry that holds them all: one look-up per packet.
 #[map]

@@ -1,13 +1,15 @@
 //! Decides whether a packet is worth a record and how much of it, and writes it to the ring buffer.
 //!
-//! Every record that is due ends in exactly one counter: emitted, ring full, suppressed, copy failed.
+//! What nobody asked for ([`emit`], muted interfaces) is not due. Every record that is due ends in exactly one counter: emitted, ring full, suppressed, copy failed.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
-use tracer_common::{CAPTURE_CLASSES, FlowKey, InterfaceState, RecordHeader, flag, reason, stat};
+use tracer_common::{
+    CAPTURE_CLASSES, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
+};
 
-use crate::maps::RECORDS;
+use crate::maps::{MUTED, RECORDS};
 use crate::packet::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::stats::{Stats, add_shared};
@@ -49,9 +51,15 @@ pub fn emit<const WAY: u8>(
     scratch: &'static mut Scratch,
     now_ns: u64,
 ) {
-    let Some(wanted) = want(stats, scratch) else {
+    let Some(wanted) = want(scratch) else {
         return;
     };
+    if settings::emits(emit::BY_INTERFACE) && MUTED.get_ptr(scratch.key.ifindex).is_some() {
+        return;
+    }
+    if scratch.header.flags & flag::TRUNCATED != 0 {
+        stats.count(stat::TRUNCATED);
+    }
     let Scratch {
         packet,
         key,
@@ -98,7 +106,7 @@ pub fn emit<const WAY: u8>(
 
 /// How many bytes of the packet are wanted, if any. Says why in the record's header.
 #[inline(always)]
-fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
+fn want(scratch: &mut Scratch) -> Option<u32> {
     let Scratch {
         packet,
         key,
@@ -107,6 +115,9 @@ fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
     } = scratch;
     let headers = packet.transport - packet.network + packet.transport_len;
     if is_dns(packet, key) && (packet.protocol == UDP || packet.len > headers) {
+        if !settings::emits(emit::DNS) {
+            return None;
+        }
         header.reason = reason::DNS;
         let mut most = MAX_CHUNKS * LARGE as u32;
         if packet.protocol == UDP {
@@ -118,32 +129,54 @@ fn want(stats: &Stats, scratch: &mut Scratch) -> Option<u32> {
         }
         if packet.len > most {
             header.flags |= flag::TRUNCATED;
-            stats.count(stat::TRUNCATED);
             return Some(most);
         }
         return Some(packet.len);
     }
-    let wanted = if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0
+    let (asked, wanted) = if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0
     {
         header.reason = reason::TCP_CONTROL;
-        headers
+        (wants_tcp(key), headers)
     } else if is_icmp(packet) && packet::is_echo(packet.protocol, packet.icmp_type) {
         header.reason = reason::ICMP;
-        headers
+        (settings::emits(emit::ECHO), headers)
     } else if is_icmp(packet) && packet::is_icmp_error(packet.protocol, packet.icmp_type) {
         header.reason = reason::ICMP;
-        headers + QUOTED_BYTES
+        (settings::emits(emit::ICMP_ERROR), headers + QUOTED_BYTES)
     } else if header.flags & flag::NEW_FLOW != 0 {
         header.reason = reason::FIRST;
-        headers
+        let asked = if packet.protocol == TCP {
+            wants_tcp(key)
+        } else {
+            wants(emit::FIRST, key)
+        };
+        (asked, headers)
     } else {
         return None;
     };
+    if !asked {
+        return None;
+    }
     Some(if wanted < packet.len {
         wanted
     } else {
         packet.len
     })
+}
+
+/// Whether records of this kind are asked for, and of this flow's ports.
+#[inline(always)]
+fn wants(bit: u32, key: &FlowKey) -> bool {
+    settings::emits(bit)
+        && (!settings::emits(emit::ONLY_PORTS)
+            || settings::is_emit_port(key.peer_port)
+            || settings::is_emit_port(key.pod_port))
+}
+
+/// As [`wants`], and a connection that DNS can run over goes with DNS.
+#[inline(always)]
+fn wants_tcp(key: &FlowKey) -> bool {
+    (settings::emits(emit::DNS) && has_dns_port(key)) || wants(emit::TCP, key)
 }
 
 #[inline(always)]
@@ -155,7 +188,12 @@ fn is_icmp(packet: &Packet) -> bool {
 fn is_dns(packet: &Packet, key: &FlowKey) -> bool {
     (packet.protocol == UDP || packet.protocol == TCP)
         && !packet.later_fragment
-        && (settings::is_dns_port(key.peer_port) || settings::is_dns_port(key.pod_port))
+        && has_dns_port(key)
+}
+
+#[inline(always)]
+fn has_dns_port(key: &FlowKey) -> bool {
+    settings::is_dns_port(key.peer_port) || settings::is_dns_port(key.pod_port)
 }
 
 /// What became of a record. A number across the call, because the classes are functions of their own.

@@ -1,11 +1,19 @@
 //! Read-only globals that the loader sets before the object is loaded. The verifier knows their values: what they switch
 //! off is not even in the program that runs.
 
-use tracer_common::MAX_DNS_PORTS;
+use tracer_common::{MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
 
 /// UDP and TCP ports that carry DNS. The loader fills unused places with one that is used: 0 could be a packet's port.
 #[unsafe(no_mangle)]
 static DNS_PORTS: [u16; MAX_DNS_PORTS] = [53; MAX_DNS_PORTS];
+
+/// Which packets records are emitted for: [`emit`] bits.
+#[unsafe(no_mangle)]
+static EMIT: u32 = emit::ALL;
+
+/// With [`emit::ONLY_PORTS`]: those, at least one. The loader fills unused places as it does with [`DNS_PORTS`].
+#[unsafe(no_mangle)]
+static EMIT_PORTS: [u16; MAX_EMIT_PORTS] = [53; MAX_EMIT_PORTS];
 
 /// How much of a DNS message over UDP is captured.
 #[unsafe(no_mangle)]
@@ -42,6 +50,24 @@ pub fn is_dns_port(port: u16) -> bool {
     let mut index = 0;
     while index < MAX_DNS_PORTS {
         found |= global!(DNS_PORTS[index]) == port;
+        index += 1;
+    }
+    found
+}
+
+/// Whether all these bits of [`EMIT`] are set.
+#[inline(always)]
+pub fn emits(bits: u32) -> bool {
+    global!(EMIT) & bits == bits
+}
+
+/// See [`EMIT_PORTS`].
+#[inline(always)]
+pub fn is_emit_port(port: u16) -> bool {
+    let mut found = false;
+    let mut index = 0;
+    while index < MAX_EMIT_PORTS {
+        found |= global!(EMIT_PORTS[index]) == port;
         index += 1;
     }
     found

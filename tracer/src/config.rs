@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::glob::Glob;
+use crate::capture;
 use crate::pipeline;
 use crate::sinks::OutputSettings;
 
@@ -16,8 +16,8 @@ use crate::sinks::OutputSettings;
 pub struct ObserveConfig {
     /// Where packets come from.
     pub source: Source,
-    /// The probes, where they come from this machine.
-    pub capture: CaptureConfig,
+    /// The probes, where they come from this machine. The addresses of the node are added from the inventory.
+    pub capture: capture::Options,
     /// Who is who: Kubernetes objects as kubectl prints them.
     pub inventory: Option<PathBuf>,
     /// The name of this node.
@@ -40,21 +40,4 @@ pub enum Source {
     },
     /// A capture file; `-` is standard input.
     Replay(PathBuf),
-}
-
-/// The probes on this machine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CaptureConfig {
-    /// Interfaces to trace; empty: every pod interface.
-    pub interfaces: Vec<Glob>,
-    /// Tells tracers of one node apart.
-    pub instance: String,
-    /// Bytes of the ring buffer, a power of two.
-    pub ring_bytes: u32,
-    /// Entries of the kernel's flow table.
-    pub flow_entries: u32,
-    /// Bytes of DNS payload that are captured of a UDP packet.
-    pub payload_bytes: u16,
-    /// The probes write to the log.
-    pub probe_log: bool,
 }

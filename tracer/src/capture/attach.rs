@@ -6,10 +6,9 @@
 //! thread's network namespace.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
-use aya::maps::MapError;
 use aya::programs::tc::{
     self, NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, TcHandle,
 };
@@ -19,16 +18,16 @@ use futures::TryStreamExt as _;
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcOption};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use tracer_common::InterfaceState;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::counters::InterfaceMap;
 use super::error::{AttachError, CaptureError, errno};
 use super::options::HookChoice;
 use super::probes::{FROM_POD, TO_POD, program};
+use super::tables::InterfaceTables;
 use crate::model::flow::Ifindex;
 
-/// The interface table of the probes, used from two threads.
-pub(super) type SharedInterfaces = Arc<Mutex<InterfaceMap>>;
+/// The probes' tables of interfaces, used from two threads.
+pub(super) type SharedInterfaces = Arc<Mutex<InterfaceTables>>;
 
 /// Before every other clsact filter: another's verdict would end the chain before ours. Filters of one priority stand in
 /// one list, in which ours is told apart by its handle.
@@ -162,29 +161,18 @@ impl Attacher {
     }
 
     fn enter(&self, ifindex: Ifindex) -> Result<(), AttachError> {
-        let mut interfaces = self
-            .interfaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        interfaces
-            .insert(ifindex.0, InterfaceState::default(), 0)
-            .map_err(AttachError::Table)
+        self.tables().enter(ifindex).map_err(AttachError::Table)
     }
 
-    /// Takes the interface out of the probes' table and returns what it held.
+    /// Takes the interface out of the probes' tables and returns what was counted of it.
     pub fn leave(&self, ifindex: Ifindex) -> InterfaceState {
-        let mut interfaces = self
-            .interfaces
+        self.tables().leave(ifindex)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, InterfaceTables> {
+        self.interfaces
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let last = interfaces.get(&ifindex.0, 0).unwrap_or_default();
-        match interfaces.remove(&ifindex.0) {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(error) => {
-                warn!(ifindex = ifindex.0, %error, "the interface stays in the probes' table");
-            }
-        }
-        last
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn attach_both(&mut self, ifindex: Ifindex) -> Result<Attached, AttachError> {

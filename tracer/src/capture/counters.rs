@@ -10,8 +10,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
-use tracer_common::{FlowKey, FlowState, InterfaceState, stat};
+use aya::maps::{MapData, MapError, PerCpuArray};
+use tracer_common::{FlowKey, FlowState, stat};
 
 use super::flow_table::FlowTable;
 use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic};
@@ -20,8 +20,6 @@ use crate::model::time::Timestamp;
 
 /// Every statistic of the probes, one value a CPU.
 pub(super) type StatsMap = PerCpuArray<MapData, [u64; stat::COUNT as usize]>;
-/// See [`InterfaceState`].
-pub(super) type InterfaceMap = HashMap<MapData, u32, InterfaceState>;
 
 const TCP_FIN: u32 = 0x01;
 const TCP_RST: u32 = 0x04;

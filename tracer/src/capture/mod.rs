@@ -16,6 +16,7 @@ mod manager;
 mod options;
 mod probes;
 mod ring;
+mod tables;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -33,10 +34,10 @@ pub use counters::KernelStats;
 pub use error::{AttachError, CaptureError};
 pub use interfaces::PodLink;
 pub use manager::InterfaceEvent;
-pub use options::{HookChoice, Options};
+pub use options::{DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND, HookChoice, Options};
 pub use probes::TOOLCHAIN;
 
-use crate::model::flow::{FlowSnapshot, FlowTotals};
+use crate::model::flow::{FlowSnapshot, FlowTotals, Ifindex};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 use attach::{Attacher, SharedInterfaces};
@@ -197,7 +198,7 @@ impl Capture {
             .into_values()
             .filter_map(|traced| {
                 // Gone between the two looks: not traced any more.
-                let state = table.get(&traced.link.ifindex.0, 0).ok()?;
+                let state = table.state(traced.link.ifindex)?;
                 Some(InterfaceStatus {
                     link: traced.link,
                     hook: traced.hook,
@@ -207,6 +208,19 @@ impl Capture {
                 })
             })
             .collect()
+    }
+
+    /// Switches the records of a traced interface off or on; it stays attached and counted. Needs
+    /// [`Emission::by_interface`](crate::model::emission::Emission::by_interface). An interface begins unmuted.
+    pub fn mute(&self, ifindex: Ifindex, mute: bool) -> Result<(), CaptureError> {
+        self.interfaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .mute(ifindex, mute)
+            .map_err(|source| CaptureError::Map {
+                map: "MUTED",
+                source,
+            })
     }
 
     /// The probes' clock, and what it is as wall time.

@@ -3,10 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracer_common::{CAPTURE_CLASSES, MAX_DNS_PORTS};
+use tracer_common::{CAPTURE_CLASSES, MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
 
 use super::error::CaptureError;
+use crate::model::emission::{Emission, MAX_PORTS};
 use crate::model::glob::Glob;
+
+/// Of one interface, unless told otherwise: far more than a pod's DNS and connections, far less than a flood.
+pub const DEFAULT_RECORDS_PER_SECOND: u32 = 10_000;
+/// On top of that at once.
+pub const DEFAULT_RECORD_BURST: u32 = 20_000;
 
 /// How to capture. [`Options::default`] is right for a node; tests and the command line change single fields.
 #[derive(Clone, Debug)]
@@ -19,6 +25,8 @@ pub struct Options {
     pub node_addresses: Vec<IpAddr>,
     /// Ports that carry DNS, 1 to [`MAX_DNS_PORTS`] of them.
     pub dns_ports: Vec<u16>,
+    /// Which packets cause records.
+    pub emission: Emission,
     /// How many bytes of a DNS message over UDP are captured.
     pub payload_cap_bytes: u32,
     /// The ring buffer; aya rounds it up to a power of two of pages.
@@ -48,11 +56,12 @@ impl Default for Options {
             interfaces: Vec::new(),
             node_addresses: Vec::new(),
             dns_ports: vec![53],
+            emission: Emission::default(),
             payload_cap_bytes: 1_232,
             ring_bytes: 8 << 20,
             flow_entries: 65_536,
-            records_per_second: 10_000,
-            record_burst: 20_000,
+            records_per_second: DEFAULT_RECORDS_PER_SECOND,
+            record_burst: DEFAULT_RECORD_BURST,
             flow_idle: Duration::from_secs(300),
             flow_linger: Duration::from_secs(10),
             look_again: Duration::from_secs(30),
@@ -78,6 +87,8 @@ pub enum HookChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Globals {
     pub dns_ports: [u16; MAX_DNS_PORTS],
+    pub emit: u32,
+    pub emit_ports: [u16; MAX_EMIT_PORTS],
     pub payload_cap_bytes: u32,
     pub bucket_cost_ns: u64,
     pub bucket_burst_ns: u64,
@@ -94,12 +105,21 @@ impl Globals {
         // An unused place repeats a used one: 0 could be a packet's port.
         let mut dns_ports = [first; MAX_DNS_PORTS];
         dns_ports[..given.len()].copy_from_slice(given);
+        let ports = options.emission.ports.as_slice();
+        let mut emit_ports = [0; MAX_EMIT_PORTS];
+        let only_ports = (1..=MAX_PORTS).contains(&ports.len());
+        if let (true, Some(&first)) = (only_ports, ports.first()) {
+            emit_ports = [first; MAX_EMIT_PORTS];
+            emit_ports[..ports.len()].copy_from_slice(ports);
+        }
         let bucket_cost_ns = match options.records_per_second {
             0 => 0,
             rate => (1_000_000_000 / u64::from(rate)).max(1),
         };
         Ok(Globals {
             dns_ports,
+            emit: emit_bits(&options.emission, only_ports),
+            emit_ports,
             payload_cap_bytes: options.payload_cap_bytes.min(CAPTURE_CLASSES[2] as u32),
             bucket_cost_ns,
             // One record must always fit, or nothing would ever come.
@@ -109,6 +129,23 @@ impl Globals {
             probe_log: u32::from(options.probe_log),
         })
     }
+}
+
+const _: () = assert!(MAX_PORTS == MAX_EMIT_PORTS);
+
+fn emit_bits(emission: &Emission, only_ports: bool) -> u32 {
+    [
+        (emission.dns, emit::DNS),
+        (emission.tcp, emit::TCP),
+        (emission.echo, emit::ECHO),
+        (emission.icmp_errors, emit::ICMP_ERROR),
+        (emission.first, emit::FIRST),
+        (only_ports, emit::ONLY_PORTS),
+        (emission.by_interface, emit::BY_INTERFACE),
+    ]
+    .into_iter()
+    .filter(|(asked, _)| *asked)
+    .fold(0, |bits, (_, bit)| bits | bit)
 }
 
 #[cfg(test)]
@@ -123,6 +160,37 @@ mod tests {
         };
         let globals = Globals::new(&options).expect("two ports fit");
         assert_eq!(globals.dns_ports, [53, 5353, 53, 53, 53, 53, 53, 53]);
+    }
+
+    #[test]
+    fn all_is_emitted_unless_less_is_asked_for() {
+        let globals = Globals::new(&Options::default()).expect("valid");
+        assert_eq!(globals.emit, emit::ALL);
+        let emission = |emission| {
+            Globals::new(&Options {
+                emission,
+                ..Options::default()
+            })
+            .expect("valid")
+        };
+        let pings = emission(Emission {
+            echo: true,
+            by_interface: true,
+            ..Emission::nothing()
+        });
+        assert_eq!(pings.emit, emit::ECHO | emit::BY_INTERFACE);
+        let web = emission(Emission {
+            ports: vec![80, 443],
+            ..Emission::default()
+        });
+        assert_eq!(web.emit, emit::ALL | emit::ONLY_PORTS);
+        assert_eq!(web.emit_ports, [80, 443, 80, 80, 80, 80, 80, 80]);
+        // More than can be told apart: then whatever the port.
+        let many = emission(Emission {
+            ports: (1..=9).collect(),
+            ..Emission::default()
+        });
+        assert_eq!(many.emit, emit::ALL);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use tracing::warn;
 
-use super::counters::{InterfaceMap, StatsMap};
+use super::counters::StatsMap;
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::options::{Globals, Options};
+use super::tables::InterfaceTables;
 
 /// The object, built from `tracer-ebpf` by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o"));
@@ -27,7 +28,7 @@ pub(super) struct Probes {
     pub programs: Ebpf,
     pub records: RingBuf<MapData>,
     pub flows: FlowTable,
-    pub interfaces: InterfaceMap,
+    pub interfaces: InterfaceTables,
     pub stats: StatsMap,
     /// With `--probe-log`: what the probes say.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -39,6 +40,8 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     let mut programs = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("DNS_PORTS", &globals.dns_ports, true)
+        .override_global("EMIT", &globals.emit, true)
+        .override_global("EMIT_PORTS", &globals.emit_ports, true)
         .override_global("PAYLOAD_CAP_BYTES", &globals.payload_cap_bytes, true)
         .override_global("BUCKET_COST_NS", &globals.bucket_cost_ns, true)
         .override_global("BUCKET_BURST_NS", &globals.bucket_burst_ns, true)
@@ -66,8 +69,11 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     Ok(Probes {
         records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
         flows: FlowTable::new(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
-        interfaces: HashMap::try_from(take(&mut programs, "INTERFACES")?)
-            .map_err(wrong("INTERFACES"))?,
+        interfaces: InterfaceTables {
+            attached: HashMap::try_from(take(&mut programs, "INTERFACES")?)
+                .map_err(wrong("INTERFACES"))?,
+            muted: HashMap::try_from(take(&mut programs, "MUTED")?).map_err(wrong("MUTED"))?,
+        },
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
         log,

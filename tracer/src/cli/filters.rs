@@ -72,7 +72,7 @@ pub(super) struct FilterArgs {
 
     /// Only what ended like this, or stands so
     #[arg(long, env = "TRACER_OUTCOME", value_name = "OUTCOME", value_delimiter = ',', hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(words::OUTCOMES))]
+        value_parser = PossibleValuesParser::new(words::outcomes()))]
     outcome: Vec<String>,
 
     /// Only what took at least so long: until the answer, the handshake, the longest round trip of a ping

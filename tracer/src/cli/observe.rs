@@ -12,10 +12,12 @@ use super::limits::LimitArgs;
 use super::thresholds::ThresholdArgs;
 use super::values::{self, Span};
 use super::{Exit, Host};
-use crate::config::{CaptureConfig, ObserveConfig, Source};
+use crate::capture::{self, DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND};
+use crate::config::{ObserveConfig, Source};
 use crate::diagnose::DiagnosisSettings;
 use crate::identity::IndexSettings;
 use crate::model::dns::DnsName;
+use crate::model::emission::Emission;
 use crate::model::glob::Glob;
 use crate::sinks::text::{Color, use_color};
 use crate::sinks::{Format, OutputSettings};
@@ -133,6 +135,16 @@ struct SourceArgs {
         value_parser = clap::value_parser!(u16).range(128..=1984))]
     payload_bytes: u16,
 
+    /// Packets a second that one interface may send to user space in the long run; 0: no limit
+    #[arg(long, env = "TRACER_RECORDS_PER_SECOND", value_name = "N", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(..=100_000_000), default_value_t = DEFAULT_RECORDS_PER_SECOND)]
+    records_per_second: u32,
+
+    /// Packets that one interface may send to user space at once on top of that. What is held back is still counted
+    #[arg(long, env = "TRACER_RECORD_BURST", value_name = "N", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..=100_000_000), default_value_t = DEFAULT_RECORD_BURST)]
+    record_burst: u32,
+
     /// Log from inside the probes, to find faults in them; slow
     #[arg(long, env = "TRACER_PROBE_LOG", hide_short_help = true, value_parser = BoolishValueParser::new())]
     probe_log: bool,
@@ -221,21 +233,33 @@ impl ObserveArgs {
             "TERM" => host.term.clone(),
             _ => None,
         };
+        let filter = self.filters.resolve();
+        let thresholds = self.thresholds.resolve();
         Ok(ObserveConfig {
             source,
-            capture: CaptureConfig {
-                interfaces: sources.interface.clone(),
+            capture: capture::Options {
                 instance: sources.instance.clone(),
+                interfaces: sources.interface.clone(),
+                dns_ports: dns_ports.clone(),
+                // A recording is for other questions, too.
+                emission: match self.record {
+                    None => filter.emission(),
+                    Some(_) => Emission::default(),
+                },
+                payload_cap_bytes: u32::from(sources.payload_bytes),
                 ring_bytes: sources.ring_size,
                 flow_entries: sources.flow_table_size,
-                payload_bytes: sources.payload_bytes,
+                records_per_second: sources.records_per_second,
+                record_burst: sources.record_burst,
+                flow_idle: thresholds.flow_idle,
                 probe_log: sources.probe_log,
+                ..capture::Options::default()
             },
             inventory: sources.inventory.clone(),
             node: Arc::from(sources.node_name.as_deref().unwrap_or(&host.name)),
             pipeline: pipeline::Settings {
                 dns_ports,
-                thresholds: self.thresholds.resolve(),
+                thresholds,
                 limits: self.limits.resolve(),
                 index: IndexSettings {
                     cluster_domain: sources.cluster_domain.clone(),
@@ -249,7 +273,7 @@ impl ObserveArgs {
                     FormatArg::Json => Format::Json,
                 },
                 color: use_color(color, host.terminal, variable),
-                filter: self.filters.resolve(),
+                filter,
                 count: self.count,
                 since: since.transpose()?,
                 last: self.history.last.map(|last| last as usize),
@@ -284,6 +308,12 @@ impl ObserveArgs {
             (true, None, record) => Ok(Source::Local {
                 record: record.clone(),
             }),
+            (false, Some(_), None) if self.follow => {
+                bail!(
+                    "--follow goes on with what happens from now on, and nothing is added to a capture; a pipe is read \
+                     to its end in any case"
+                )
+            }
             (false, Some(file), None) => Ok(Source::Replay(file.clone())),
         }
     }

@@ -225,6 +225,7 @@ impl Connections {
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot, out: &mut Vec<Correlated>) {
         let flow = snapshot.flow;
         let Some(mut connection) = self.open.remove(&flow) else {
+            self.half_seen.extend(half_seen::counted(snapshot));
             return;
         };
         connection.meter.count(snapshot.last, snapshot.totals);

@@ -30,7 +30,7 @@ pub(super) fn bind(
     // A packet that was too big for some link is sent again smaller: nothing ended. ping does not do so, and counts it.
     let bound = if echo {
         echoes.icmp(&flow, role, error)
-    } else if too_big(error) {
+    } else if error.is_too_big() {
         false
     } else {
         match error.about.protocol {
@@ -78,14 +78,6 @@ fn quoted_flow(observation: &Observation, error: &IcmpError) -> Flow {
         pod,
         peer,
     }
-}
-
-/// "Fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443).
-fn too_big(error: &IcmpError) -> bool {
-    matches!(
-        (error.v6, error.icmp_type, error.icmp_code),
-        (false, 3, 4) | (true, 2, _)
-    )
 }
 
 #[cfg(test)]

@@ -319,6 +319,7 @@ pub(super) fn icmp(
             dst: about.peer,
         },
         echo_sequence,
+        opens: false,
     };
     let flow = Flow {
         protocol: Protocol::Icmp,

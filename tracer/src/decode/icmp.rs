@@ -10,6 +10,11 @@ use super::{Fault, packet};
 use crate::model::flow::{Protocol, QuotedFlow, host};
 use crate::model::observation::{EchoMessage, IcmpError, What};
 
+/// Of a TCP header (RFC 9293 section 3.1): where the flags are, and two of them.
+const TCP_FLAGS_AT: usize = 13;
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
+
 /// The parts that ICMP and ICMPv6 have in common.
 struct Message<'a> {
     v6: bool,
@@ -87,15 +92,16 @@ fn is_error(message: &Message<'_>) -> bool {
 }
 
 fn error(message: &Message<'_>, from: IpAddr) -> Result<IcmpError, Fault> {
-    let (about, echo_sequence) = quoted(message.payload).ok_or(Fault::IcmpQuote)?;
+    let quote = quoted(message.payload).ok_or(Fault::IcmpQuote)?;
     Ok(IcmpError {
         from: host(from),
         v6: message.v6,
         icmp_type: message.icmp_type,
         icmp_code: message.icmp_code,
         mtu: mtu(message),
-        about,
-        echo_sequence,
+        about: quote.about,
+        echo_sequence: quote.echo_sequence,
+        opens: quote.opens,
     })
 }
 
@@ -112,15 +118,30 @@ fn mtu(message: &Message<'_>) -> Option<u32> {
     Some(mtu).filter(|&mtu| mtu != 0)
 }
 
-/// The quoted packet's flow and, for an echo request, its sequence number. At least the IP header and 8 bytes are quoted.
-fn quoted(bytes: &[u8]) -> Option<(QuotedFlow, Option<u16>)> {
+/// What is to be known of the quoted packet.
+struct Quote {
+    about: QuotedFlow,
+    /// For an echo request.
+    echo_sequence: Option<u16>,
+    /// A SYN without ACK.
+    opens: bool,
+}
+
+/// Reads the quoted packet. At least the IP header and 8 bytes are there (RFC 792), of TCP the ports and no flags.
+fn quoted(bytes: &[u8]) -> Option<Quote> {
     let quote = packet::read(bytes).ok()?;
     let protocol = quote.protocol;
     let (mut src, mut dst) = packet::hosts(&quote);
     let mut sequence = None;
+    let mut opens = false;
     match protocol {
         Protocol::Tcp | Protocol::Udp if quote.fragment_offset == 0 => {
             (src, dst) = packet::ports(&quote)?;
+            opens = protocol == Protocol::Tcp
+                && quote
+                    .payload
+                    .get(TCP_FLAGS_AT)
+                    .is_some_and(|flags| flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
         }
         Protocol::Icmp | Protocol::Icmpv6 if quote.fragment_offset == 0 => {
             let [
@@ -135,7 +156,11 @@ fn quoted(bytes: &[u8]) -> Option<(QuotedFlow, Option<u16>)> {
                 ..,
             ] = *quote.payload
             else {
-                return Some((QuotedFlow { protocol, src, dst }, None));
+                return Some(Quote {
+                    about: QuotedFlow { protocol, src, dst },
+                    echo_sequence: None,
+                    opens,
+                });
             };
             let (request, reply) = match protocol {
                 Protocol::Icmp => (icmpv4::TYPE_ECHO_REQUEST, icmpv4::TYPE_ECHO_REPLY),
@@ -150,5 +175,9 @@ fn quoted(bytes: &[u8]) -> Option<(QuotedFlow, Option<u16>)> {
         }
         _ => {}
     }
-    Some((QuotedFlow { protocol, src, dst }, sequence))
+    Some(Quote {
+        about: QuotedFlow { protocol, src, dst },
+        echo_sequence: sequence,
+        opens,
+    })
 }

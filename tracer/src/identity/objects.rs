@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::interfaces::Behind;
 use super::services::Endpoint;
 use super::{Holder, Index};
 use crate::model::cluster::{EndpointSlice, NetworkPolicy, Pod, Service, ServiceCidr};
 use crate::model::dns::DnsName;
+use crate::model::flow::Ifindex;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
 
@@ -82,6 +84,31 @@ impl Index {
             .filter_map(move |(_, names)| names.get(name));
         uids.filter_map(|uid| self.pods.by_uid(uid))
             .map(|known| &known.identity)
+    }
+
+    /// The pod that is known by this interface.
+    pub fn pod_behind(&self, at: Timestamp, ifindex: Ifindex) -> Option<&Arc<PodIdentity>> {
+        match self.interfaces.behind(ifindex, at) {
+            Behind::Pod { uid, .. } => self.pods.by_uid(uid).map(|known| &known.identity),
+            Behind::Untold | Behind::Nobody { .. } => None,
+        }
+    }
+
+    /// Whether every pod that fits, given as namespace and name, has an interface that is traced here. Of a pod that only
+    /// an EndpointSlice names that cannot be known.
+    pub fn are_traced(&self, at: Timestamp, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+        let known = self.pods.iter().map(|known| &known.identity);
+        let elsewhere = |pod: &PodIdentity| {
+            fits(&pod.namespace, &pod.name) && self.interfaces_of(pod, at).next().is_none()
+        };
+        !known.into_iter().any(|pod| elsewhere(pod))
+            && !self
+                .services
+                .all_slices()
+                .flat_map(endpoint_pods)
+                .any(|(_, pod)| {
+                    self.pods.by_name(&pod.namespace, &pod.name).is_none() && elsewhere(&pod)
+                })
     }
 
     /// The pod object behind an identity, also for a while after it is gone.

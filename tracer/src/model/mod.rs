@@ -8,6 +8,7 @@ pub mod correlated;
 pub mod dns;
 pub mod echo;
 pub mod edns;
+pub mod emission;
 pub mod event;
 pub mod exchange;
 pub mod finding;

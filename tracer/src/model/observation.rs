@@ -95,4 +95,16 @@ pub struct IcmpError {
     pub about: QuotedFlow,
     /// For a quoted echo request, its sequence number.
     pub echo_sequence: Option<u16>,
+    /// The quoted packet is a TCP segment that opens a connection, and the quote is long enough to tell.
+    pub opens: bool,
+}
+
+impl IcmpError {
+    /// "Fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443).
+    pub fn is_too_big(&self) -> bool {
+        matches!(
+            (self.v6, self.icmp_type, self.icmp_code),
+            (false, 3, 4) | (true, 2, _)
+        )
+    }
 }

@@ -5,8 +5,7 @@
 //! and what has no room there is counted there. With `--record` the records are also handed to a thread that writes them
 //! ([`super::recorder`]).
 
-use std::collections::HashSet;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +32,7 @@ use crate::model::flow::{Ifindex, Way};
 use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
 use crate::sinks::Next;
+use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::summary::Summary;
 
 /// How often the kernel's flow counters are read: that a UDP flow had no answer is known so much later.
@@ -73,6 +73,12 @@ struct Run {
     notes: Vec<String>,
     /// Directions of interfaces that were told as invisible.
     unseen: HashSet<(Ifindex, Way)>,
+    /// The interfaces that are traced.
+    traced: BTreeSet<Ifindex>,
+    /// Those of them that have nothing to show: their packets are counted and not told.
+    muted: BTreeSet<Ifindex>,
+    /// The probes can mute interfaces.
+    mutes: bool,
 }
 
 impl Run {
@@ -96,7 +102,10 @@ impl Run {
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
             InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
-        let (capture, messages) = Capture::start(capture_options(config, node_addresses))?;
+        let (capture, messages) = Capture::start(capture::Options {
+            node_addresses,
+            ..config.capture.clone()
+        })?;
         let (news, told) = std::sync::mpsc::channel();
         let (changed, changes) = mpsc::channel(CHANGES);
         interface_watch::spawn(resolver, told, move |change| {
@@ -111,7 +120,11 @@ impl Run {
         let wall = Arc::clone(&clock);
         let wall =
             move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
-        let output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        let mut output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        output.without(Unrecorded::new(
+            config.capture.emission.clone(),
+            config.capture.dns_ports.clone(),
+        ));
         output.warn_of_filters();
         let recorder = match record.zip(writer) {
             Some((path, writer)) => {
@@ -133,6 +146,9 @@ impl Run {
             started: Instant::now(),
             notes: Vec::new(),
             unseen: HashSet::new(),
+            traced: BTreeSet::new(),
+            muted: BTreeSet::new(),
+            mutes: config.capture.emission.by_interface,
         };
         run.announce(&config.node);
         if let Some(file) = file {
@@ -174,7 +190,7 @@ impl Run {
                     Some(message) => self.message(message)?,
                     None => bail!("the capture ended by itself: the log says why"),
                 },
-                Some(change) = self.changes.recv() => self.output.step(Input::Change(self.clock.now(), change))?,
+                Some(change) = self.changes.recv() => self.change(change)?,
                 read = self.inventory.recv(), if reloads => match read {
                     Some(read) => self.reload(read)?,
                     None => { reloads = false; Next::Continue }
@@ -218,6 +234,7 @@ impl Run {
             CaptureMessage::Interface(event) => {
                 let news = match event {
                     InterfaceEvent::Attached(link) => {
+                        self.traced.insert(link.ifindex);
                         if let Some(recorder) = &mut self.recorder {
                             recorder.name(link.ifindex, &link.name);
                         }
@@ -225,6 +242,8 @@ impl Run {
                     }
                     InterfaceEvent::Gone { ifindex, .. } => {
                         self.unseen.retain(|(gone, _)| *gone != ifindex);
+                        self.traced.remove(&ifindex);
+                        self.muted.remove(&ifindex);
                         News::Gone(ifindex)
                     }
                     InterfaceEvent::Failed { link, why } => {
@@ -245,14 +264,31 @@ impl Run {
     fn reload(&mut self, read: Result<Loaded, InventoryError>) -> Result<Next> {
         match read {
             Ok(loaded) => {
-                let change = Change::Replace(Box::new(loaded.inventory));
-                self.output.step(Input::Change(self.clock.now(), change))
+                let next = self.change(Change::Replace(Box::new(loaded.inventory)))?;
+                self.output.warn_of_filters();
+                Ok(next)
             }
             Err(error) => {
                 eprintln!("warning: the inventory stays as it was: {error}");
                 Ok(Next::Continue)
             }
         }
+    }
+
+    /// Something of who is who changed; and with it, perhaps, which interfaces have something to show.
+    fn change(&mut self, change: Change) -> Result<Next> {
+        let now = self.clock.now();
+        let next = self.output.step(Input::Change(now, change))?;
+        if self.mutes {
+            let muted = self.output.mute(&self.traced, now);
+            for ifindex in self.muted.symmetric_difference(&muted) {
+                self.capture
+                    .mute(*ifindex, muted.contains(ifindex))
+                    .context("cannot choose the interfaces that the probes tell of")?;
+            }
+            self.muted = muted;
+        }
+        Ok(next)
     }
 
     fn report(&mut self) -> Result<Next> {
@@ -330,20 +366,5 @@ impl Run {
             losses: self.output.losses(&lost),
             notes: self.notes,
         })
-    }
-}
-
-fn capture_options(config: &ObserveConfig, node_addresses: Vec<IpAddr>) -> capture::Options {
-    capture::Options {
-        instance: config.capture.instance.clone(),
-        interfaces: config.capture.interfaces.clone(),
-        node_addresses,
-        dns_ports: config.pipeline.dns_ports.clone(),
-        payload_cap_bytes: u32::from(config.capture.payload_bytes),
-        ring_bytes: config.capture.ring_bytes,
-        flow_entries: config.capture.flow_entries,
-        flow_idle: config.pipeline.thresholds.flow_idle,
-        probe_log: config.capture.probe_log,
-        ..capture::Options::default()
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! Shared by all sources. Never reads a clock: time comes with the input.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Stdout};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
 use crate::model::event::Event;
+use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
+use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::losses::LossReporter;
 use crate::sinks::writer::reader_gone;
 use crate::sinks::{Next, OutputSettings, Sink, WallClock};
@@ -21,6 +24,8 @@ pub(super) struct Output {
     sink: Sink<Stdout>,
     events: u64,
     reporter: LossReporter,
+    /// What was said of names in the filter that nobody has.
+    warned: HashSet<String>,
     /// Between two calls it is empty; kept for its room.
     out: Vec<Event>,
 }
@@ -38,15 +43,30 @@ impl Output {
             sink: settings.sink(node, clock, io::stdout()),
             events: 0,
             reporter: LossReporter::new(),
+            warned: HashSet::new(),
             out: Vec::new(),
         }
     }
 
-    /// Says on standard error where a filter names somebody that nobody knows.
-    pub(super) fn warn_of_filters(&self) {
+    /// The source leaves packets out that the filter has no use for.
+    pub(super) fn without(&mut self, unrecorded: Unrecorded) {
+        self.sink.without(unrecorded);
+    }
+
+    /// Says on standard error where a filter names somebody that nobody knows; each once, however often it is asked.
+    pub(super) fn warn_of_filters(&mut self) {
         for warning in self.sink.filter().warnings(self.pipeline.index()) {
-            eprintln!("warning: {warning}");
+            if !self.warned.contains(&warning) {
+                eprintln!("warning: {warning}");
+                self.warned.insert(warning);
+            }
         }
+    }
+
+    /// Those of these interfaces that have nothing to show.
+    pub(super) fn mute(&self, traced: &BTreeSet<Ifindex>, at: Timestamp) -> BTreeSet<Ifindex> {
+        let index = self.pipeline.index();
+        self.sink.filter().mute(traced, index, at)
     }
 
     /// One input, and its events out at once.

@@ -105,7 +105,7 @@ impl Run {
         let wall = |at: Timestamp| {
             jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
         };
-        let output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        let mut output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
         output.warn_of_filters();
 
         let settings = ReplaySettings {

@@ -21,12 +21,14 @@
 //!
 //! Traffic between two traced pods of one node is seen twice. It is told once: from the client's side, or from the side of
 //! the one pod that `pods` names, or from the side whose other end `peers` names. Asking for a direction asks for that
-//! side.
+//! side. A finding is one, whichever side it came from.
 //!
-//! [`pattern`] has the forms of names and addresses, [`warnings`] what is said of those that nobody has.
+//! [`pattern`] has the forms of names and addresses, [`warnings`] what is said of those that nobody has, [`emission`] and
+//! [`interfaces`] what of it spares the probes their records.
 
 use std::time::Duration;
 
+use self::emission::Unrecorded;
 use super::words;
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::{RecordType, ResponseCode};
@@ -35,6 +37,8 @@ use crate::model::finding::Severity;
 use crate::model::flow::{Protocol, Role};
 use crate::model::glob::Glob;
 
+pub mod emission;
+mod interfaces;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -64,7 +68,7 @@ pub struct FilterConfig {
     pub qtypes: Vec<RecordType>,
     /// Response codes.
     pub rcodes: Vec<ResponseCode>,
-    /// Outcomes and states; of [`words::OUTCOMES`].
+    /// Outcomes and states; of [`words::outcomes()`].
     pub outcomes: Vec<String>,
     /// Only what took at least so long.
     pub slow: Option<Duration>,
@@ -130,15 +134,28 @@ pub enum Detail {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     asked: FilterConfig,
+    unrecorded: Option<Unrecorded>,
 }
 
 impl From<FilterConfig> for Filter {
     fn from(asked: FilterConfig) -> Filter {
-        Filter { asked }
+        Filter {
+            asked,
+            unrecorded: None,
+        }
     }
 }
 
 impl Filter {
+    /// The same for a source that leaves packets out that the filter has no use for.
+    #[must_use]
+    pub fn without(self, unrecorded: Unrecorded) -> Filter {
+        Filter {
+            unrecorded: Some(unrecorded),
+            ..self
+        }
+    }
+
     /// Whether an event is shown.
     pub fn matches(&self, event: &Event) -> bool {
         if matches!(event.body, Body::Lost(_)) {
@@ -157,7 +174,8 @@ impl Filter {
                 .slow
                 .is_none_or(|slow| took(&event.body).is_some_and(|took| took >= slow))
             && (!asked.failed || failed(&event.body))
-            && self.ends(event.ends.as_ref())
+            && !self.is_part_of_unrecorded(&event.body)
+            && self.ends(event)
             && !(asked.detail == Detail::Digest && !self.in_full(&event.body) && routine(event))
     }
 
@@ -165,14 +183,21 @@ impl Filter {
         any(&self.asked.kinds, |kind| kind.as_str() == words::kind(body))
     }
 
+    fn is_part_of_unrecorded(&self, body: &Body) -> bool {
+        match (&self.unrecorded, body) {
+            (Some(unrecorded), Body::IcmpError(error)) => unrecorded.owns(error),
+            _ => false,
+        }
+    }
+
     /// Asked for by its type or its state, so nothing of it is left out.
     fn in_full(&self, body: &Body) -> bool {
         !self.asked.kinds.is_empty() || !self.asked.outcomes.is_empty() && !in_lookup(body)
     }
 
-    fn ends(&self, ends: Option<&Ends>) -> bool {
+    fn ends(&self, event: &Event) -> bool {
         let asked = &self.asked;
-        let Some(ends) = ends else {
+        let Some(ends) = &event.ends else {
             return asked.namespaces.is_empty()
                 && asked.pods.is_empty()
                 && asked.peers.is_empty()
@@ -193,7 +218,7 @@ impl Filter {
         if let Some(role) = asked.direction {
             return ends.role == role;
         }
-        if !ends.peer_traced_here {
+        if !ends.peer_traced_here || matches!(event.body, Body::Finding(_)) {
             return true;
         }
         // Both ends are traced here: exactly one of the two tellings passes. The other one has pod and peer exchanged.

@@ -282,6 +282,7 @@ pub(super) fn icmp(protocol: Protocol, dst: SocketAddr) -> IcmpError {
             dst,
         },
         echo_sequence: None,
+        opens: false,
     }
 }
 

@@ -24,6 +24,7 @@ mod gallery;
 #[cfg(test)]
 mod tests;
 
+use self::filter::emission::Unrecorded;
 use self::filter::{Detail, Filter, FilterConfig};
 use self::json::Json;
 use self::text::{Text, TextSettings};
@@ -217,6 +218,11 @@ impl<W: io::Write> Sink<W> {
     /// Nothing more is at hand just now: what was shown so far goes out.
     pub fn idle(&mut self) -> io::Result<Next> {
         next(self.writer.flush())
+    }
+
+    /// What this sink's source leaves out.
+    pub fn without(&mut self, unrecorded: Unrecorded) {
+        self.filter = std::mem::take(&mut self.filter).without(unrecorded);
     }
 
     /// The filter, to ask it for warnings.

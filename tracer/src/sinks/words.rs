@@ -21,8 +21,8 @@ pub fn kind(body: &Body) -> &'static str {
     }
 }
 
-/// Every word that [`outcome`] can give.
-pub const OUTCOMES: [&str; 20] = [
+/// Every word that [`outcome`] can give of an exchange or a lookup.
+pub const DNS_OUTCOMES: [&str; 10] = [
     "answered",
     "nodata",
     "nxdomain",
@@ -33,17 +33,49 @@ pub const OUTCOMES: [&str; 20] = [
     "timeout",
     "icmp-error",
     "other",
+];
+
+/// Every word of a TCP connection.
+pub const TCP_STATES: [&str; 6] = [
     "opening",
     "established",
+    "refused",
+    "timeout",
     "reset",
     "closed",
-    "open",
-    "unanswered",
-    "running",
-    "done",
-    "active",
-    "resolved",
 ];
+
+/// Every word of a UDP flow.
+pub const UDP_STATES: [&str; 4] = ["open", "unanswered", "icmp-error", "closed"];
+
+/// Every word of a ping.
+pub const ECHO_STATES: [&str; 2] = ["running", "done"];
+
+/// The word of an ICMP error on its own.
+pub const ICMP_ERROR_OUTCOMES: [&str; 1] = ["icmp-error"];
+
+/// Every word of a finding.
+pub const FINDING_STATES: [&str; 2] = ["active", "resolved"];
+
+/// Every word that [`outcome`] can give, each once.
+pub fn outcomes() -> Vec<&'static str> {
+    let mut words = Vec::new();
+    for of_a_type in [
+        DNS_OUTCOMES.as_slice(),
+        &TCP_STATES,
+        &UDP_STATES,
+        &ECHO_STATES,
+        &ICMP_ERROR_OUTCOMES,
+        &FINDING_STATES,
+    ] {
+        for word in of_a_type {
+            if !words.contains(word) {
+                words.push(*word);
+            }
+        }
+    }
+    words
+}
 
 /// How an event ended, or where it stands: its "outcome" or "state". An ICMP error on its own has neither and is
 /// `icmp-error`; a loss has none.

@@ -3,6 +3,7 @@
 //! What is asserted comes from elsewhere: from sockets, from ping, from tc, from the frames that a test put on the wire.
 
 mod child;
+mod emission;
 mod interfaces;
 mod live;
 mod loss;

@@ -73,12 +73,16 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.duration, None);
     assert_eq!(config.inventory, None);
     let capture = config.capture;
-    assert_eq!(capture.payload_bytes, 1232);
+    assert_eq!(capture.payload_cap_bytes, 1232);
     assert_eq!(capture.ring_bytes, 8 * 1024 * 1024);
     assert_eq!(capture.flow_entries, 65_536);
     assert_eq!(capture.instance, "default");
     assert!(capture.interfaces.is_empty());
     assert!(!capture.probe_log);
+    assert_eq!(capture.records_per_second, 10_000);
+    assert_eq!(capture.record_burst, 20_000);
+    assert_eq!(capture.flow_idle, config.pipeline.thresholds.flow_idle);
+    assert_eq!(capture.emission, Emission::default());
 }
 
 #[test]
@@ -87,7 +91,8 @@ fn every_option_reaches_the_configuration() {
         "--local -o json --color always --count 5 --duration 90s -n default,myns -n shop -p default/web-*,10.1.2.3 \
          --type dns,tcp --type icmp --name *.example.com --rcode nxdomain,2 --outcome refused,timeout --failed \
          --slow 20ms --peer 10.0.0.0/8,kube-system/kube-dns --port 53,80 --qtype A,aaaa --follow --direction server --inventory i.yaml --cluster-domain corp.example --node-name n1 --interface cali*,veth? \
-         --instance second --dns-port 53,1053 --ring-size 1MiB --flow-table-size 1024 --payload-bytes 512 --probe-log \
+         --instance second --dns-port 53,1053 --ring-size 1MiB --flow-table-size 1024 --payload-bytes 512 --records-per-second 500 \
+         --record-burst 50 --flow-idle 1m --probe-log \
          --dns-timeout 3s --tcp-opening-retransmits 3 --max-lookups 10",
     );
     let output = &config.output;
@@ -130,7 +135,12 @@ fn every_option_reaches_the_configuration() {
     assert_eq!(config.pipeline.dns_ports, [53, 1053]);
     assert_eq!(capture.ring_bytes, 1 << 20);
     assert_eq!(capture.flow_entries, 1024);
-    assert_eq!(capture.payload_bytes, 512);
+    assert_eq!(capture.payload_cap_bytes, 512);
+    assert_eq!(capture.dns_ports, [53, 1053]);
+    assert_eq!(capture.records_per_second, 500);
+    assert_eq!(capture.record_burst, 50);
+    assert_eq!(capture.flow_idle, Duration::from_secs(60));
+    assert_eq!(capture.emission, filter.emission());
     assert!(capture.probe_log);
     assert_eq!(
         config.pipeline.thresholds.dns_timeout,
@@ -163,6 +173,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ("", "--replay FILE"),
         ("--local --replay f", "leave one out"),
         ("--replay f --record g", "a file already"),
+        ("--replay f --follow", "read to its end"),
         ("--local --record -", "needs a file"),
         ("--local --duration 10", "needs its unit"),
         ("--local --ring-size 5MiB", "8.0 MiB"),
@@ -204,6 +215,20 @@ fn packets_come_from_this_machine_or_from_a_file() {
         Source::Local { record }
     );
     assert_eq!(source("--replay -"), Source::Replay("-".into()));
+}
+
+#[test]
+fn a_recording_has_what_the_filter_does_not_show() {
+    let emission = |args: &str| resolve(args).capture.emission;
+    assert!(!emission("--local --type icmp").dns);
+    assert!(emission("--local --type icmp --record r.pcapng").dns);
+}
+
+#[test]
+fn what_a_capture_has_is_cut_by_time_and_number() {
+    let output = resolve("--replay f --since 5m --last 10").output;
+    let since = "2026-03-29T08:25:00Z".parse().expect("a time");
+    assert_eq!((output.since, output.last), (Some(since), Some(10)));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! gives it away: it acknowledges, or goes on after, a SYN-ACK that was not seen. Owns no verdict; that is the pipeline's.
 
 use super::life::Connection;
-use crate::model::flow::{Flow, FlowTotals, Role, SeenFlags, Way};
+use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Role, SeenFlags, Way};
 use crate::model::time::Timestamp;
 
 /// A connection that got further than what was seen of it allows.
@@ -32,6 +32,28 @@ pub(super) fn evidence(flow: Flow, connection: &Connection) -> Option<HalfSeen> 
         started: connection.started,
         unseen,
         counted: connection.meter.counted_by_kernel(),
+    })
+}
+
+/// The evidence of the counters alone, where nothing else is known of a connection: its packets can be left out by a filter.
+/// Whoever sent a SYN, with or without ACK, and then data or a FIN has heard of the other in between.
+pub(super) fn counted(snapshot: &FlowSnapshot) -> Option<HalfSeen> {
+    let FlowTotals { tx, rx } = snapshot.totals;
+    let went_on = |flags: u8| {
+        flags & (SeenFlags::SYN | SeenFlags::ACK) == SeenFlags::SYN | SeenFlags::ACK
+            && flags & (SeenFlags::PSH | SeenFlags::FIN) != 0
+            && flags & SeenFlags::RST == 0
+    };
+    let unseen = match (tx.packets, rx.packets) {
+        (1.., 0) if went_on(snapshot.tcp_flags.tx) => Way::ToPod,
+        (0, 1..) if went_on(snapshot.tcp_flags.rx) => Way::FromPod,
+        _ => return None,
+    };
+    Some(HalfSeen {
+        flow: snapshot.flow,
+        started: snapshot.first,
+        unseen,
+        counted: true,
     })
 }
 

@@ -431,6 +431,7 @@ fn pings() -> Vec<(&'static str, Event)> {
             dst: socket("fd00::9", 0),
         },
         echo_sequence: None,
+        opens: false,
     };
     vec![
         ("ping answered", echo(pod(), 5, 5, |_| {})),
