@@ -2,7 +2,8 @@
 //!
 //! The probes need the core library's source, for `-Z build-std`, and bpf-linker. Two set-ups have them: a rustup nightly
 //! with the rust-src component, or Debian's rustc-web, cargo-web and rust-web-src. Which one was taken is in the
-//! environment variable `TRACER_EBPF_TOOLCHAIN` of the crate.
+//! environment variable `TRACER_EBPF_TOOLCHAIN` of the crate, and in `TRACER_GIT_COMMIT` the commit that is built, where
+//! there is a repository to ask or whoever builds it has set that variable.
 
 use std::env;
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ fn build() -> Result<(), String> {
     ] {
         println!("cargo::rerun-if-changed={input}");
     }
+
+    commit(workspace);
 
     let linker = find_linker()?;
     let toolchain = Toolchain::find()?;
@@ -87,6 +90,49 @@ fn build() -> Result<(), String> {
         )
     })?;
     Ok(())
+}
+
+/// Says which commit this is. Sources without a repository are fine, and so are those inside of another one's.
+fn commit(workspace: &Path) {
+    println!("cargo::rerun-if-env-changed=TRACER_GIT_COMMIT");
+    if env::var_os("TRACER_GIT_COMMIT").is_some() {
+        // What the environment says reaches the compiler by itself.
+        return;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(workspace)
+            .args(arguments)
+            // Said where git was called from, as in a hook.
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let top =
+        git(&["rev-parse", "--show-toplevel"]).and_then(|top| Path::new(&top).canonicalize().ok());
+    if top.is_none() || top != workspace.canonicalize().ok() {
+        return;
+    }
+    // A checkout changes HEAD, a commit the file that HEAD names. That is not there while refs are packed into one file; the
+    // log of HEAD knows of it then.
+    let reference = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    for name in ["HEAD", "logs/HEAD", "packed-refs"]
+        .into_iter()
+        .chain(reference.as_deref())
+    {
+        let path = git(&["rev-parse", "--git-path", name]).map(|path| workspace.join(path));
+        // A missing file would count as changed every time.
+        if let Some(path) = path.filter(|path| path.exists()) {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    if let Some(commit) = git(&["rev-parse", "HEAD"]) {
+        println!("cargo::rustc-env=TRACER_GIT_COMMIT={commit}");
+    }
 }
 
 fn variable(name: &str) -> Result<String, String> {

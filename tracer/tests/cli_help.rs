@@ -155,6 +155,31 @@ fn version_says_what_it_was_built_from() {
 }
 
 #[test]
+fn version_names_the_commit_that_was_built() {
+    let says = stdout_of(&["version"]);
+    let built = says
+        .lines()
+        .find_map(|line| line.strip_prefix("commit         "));
+    // Whoever packages it says so when it is built; else the repository is asked, and without one it is not known.
+    let asked = Command::new("git")
+        .args([
+            "-C",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/.."),
+            "rev-parse",
+            "HEAD",
+        ])
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    let expected = match (std::env::var("TRACER_GIT_COMMIT"), asked) {
+        (Ok(given), _) => given,
+        (Err(_), Some(output)) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        (Err(_), None) => "not recorded at build time".to_owned(),
+    };
+    assert_eq!(built, Some(expected.as_str()));
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
