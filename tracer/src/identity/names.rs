@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::owner::Owner;
+use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, RecordType, ResourceRecord};
 use crate::model::time::Timestamp;
 
@@ -23,8 +24,6 @@ const FLOOR: Duration = Duration::from_secs(60);
 const CEILING: Duration = Duration::from_secs(24 * 3600);
 /// So many names of one address are kept for a pod: names beyond are of an address that says nothing (a CDN's).
 const NAMES_PER_ADDRESS: usize = 8;
-/// A chain of CNAMEs is followed so far; resolvers give up sooner.
-const CHAIN: usize = 16;
 
 /// How many addresses are kept.
 #[derive(Clone, Copy, Debug)]
@@ -184,20 +183,7 @@ impl Names {
 /// The addresses that an answer gives for the name asked for, through a chain of CNAMEs where there is one, and how long
 /// each may be used. Records of other owners are not its answer.
 fn addresses(asked: &DnsName, answers: &[ResourceRecord]) -> Vec<(IpAddr, Duration)> {
-    let mut aliases = vec![(asked.clone(), u32::MAX)];
-    let mut next = 0;
-    while let Some((owner, ttl)) = aliases.get(next).cloned() {
-        next += 1;
-        let here = answers
-            .iter()
-            .filter(|record| record.rtype == RecordType::CNAME && record.name == owner);
-        for record in here {
-            let target = DnsName::new(&record.data);
-            if aliases.len() < CHAIN && aliases.iter().all(|(alias, _)| *alias != target) {
-                aliases.push((target, ttl.min(record.ttl)));
-            }
-        }
-    }
+    let aliases = aliases(asked, answers);
     let address = |record: &ResourceRecord| {
         let (_, ttl) = aliases.iter().find(|(alias, _)| *alias == record.name)?;
         let seconds = u64::from(record.ttl.min(*ttl));

@@ -32,6 +32,8 @@ const MAX_QUERIES: usize = 32;
 pub struct Asking {
     /// As it will be told.
     pub step: Step,
+    /// The candidate that it is asked for: its own name or, where that turned out to be an alias, the alias.
+    candidate: DnsName,
     /// Its queries, the latest last.
     queries: Vec<Query>,
     /// How many of them have not ended.
@@ -46,8 +48,9 @@ pub struct Asking {
 
 impl Asking {
     /// Asked for the first time.
-    pub fn new(at: Timestamp, query: &Query) -> Asking {
+    pub fn new(at: Timestamp, query: &Query, candidate: &DnsName) -> Asking {
         Asking {
+            candidate: candidate.clone(),
             step: Step {
                 name: query.question.name.clone(),
                 qtype: query.question.qtype,
@@ -68,7 +71,12 @@ impl Asking {
 
     /// Whether this is a step for that candidate.
     pub fn is_for(&self, name: &DnsName) -> bool {
-        self.step.name == *name
+        self.candidate == *name
+    }
+
+    /// The candidate that it is asked for.
+    pub fn candidate(&self) -> &DnsName {
+        &self.candidate
     }
 
     /// Its type.

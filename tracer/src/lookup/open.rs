@@ -6,6 +6,7 @@ use super::asking::{AT_ONCE, Asking, fails};
 use super::candidates::Reading;
 use super::node_domains::Seen;
 use crate::identity::Owner;
+use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, Question, RecordType};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
@@ -43,6 +44,8 @@ pub enum Belongs {
     Again(usize),
     /// Its next question.
     Next,
+    /// The current candidate for another type, under the name that it is an alias of.
+    Alias,
     /// The next candidate, with a domain of the node's that nobody knew.
     InGap,
 }
@@ -60,6 +63,8 @@ pub struct Open {
     pub touched: Timestamp,
     /// The candidate that is asked for now.
     pub current: DnsName,
+    /// What the current candidate is an alias of, as an answer said.
+    canonical: Option<DnsName>,
     /// When it is decided by silence.
     pub deadline: Timestamp,
     readings: Vec<Reading>,
@@ -84,6 +89,7 @@ impl Open {
             started: at,
             touched: at,
             current: name.clone(),
+            canonical: None,
             deadline: at,
             readings,
             resolver_known,
@@ -115,6 +121,11 @@ impl Open {
             };
             let again = self.steps[place].tried_again(at, query);
             return again.then_some(Belongs::Again(place));
+        }
+        if self.canonical.as_ref() == Some(name) {
+            // bind's nslookup asks for AAAA of the name that A was found for.
+            let new_type = self.current_steps().all(|asking| asking.qtype() != *qtype);
+            return (*qtype == RecordType::AAAA && new_type).then_some(Belongs::Alias);
         }
         // A resolver moves on only when the candidate failed for every type that it asked for.
         let moves_on = self.current_steps().all(|asking| asking.lets_go(at))
@@ -170,14 +181,15 @@ impl Open {
                 .get_mut(place)?
                 .again(at, &query)
                 .then_some(place)?,
-            Belongs::Next | Belongs::InGap => {
+            Belongs::Next | Belongs::InGap | Belongs::Alias => {
                 let name = &query.question.name;
                 if belongs == Belongs::InGap
                     && let [reading] = self.readings.as_mut_slice()
                 {
                     reading.insert_after(&self.current, name);
                 }
-                if *name != self.current {
+                if *name != self.current && belongs != Belongs::Alias {
+                    self.canonical = None;
                     let previous = std::mem::replace(&mut self.current, name.clone());
                     self.readings
                         .retain(|reading| reading.position_after(&previous, name).is_some());
@@ -185,7 +197,7 @@ impl Open {
                 if self.steps.len() >= limit {
                     return None;
                 }
-                self.steps.push(Asking::new(at, &query));
+                self.steps.push(Asking::new(at, &query, &self.current));
                 self.steps.len() - 1
             }
         };
@@ -206,8 +218,14 @@ impl Open {
     pub fn answer(&mut self, at: Timestamp, query: &Query, step: usize, exchange: &Exchange) {
         self.awaited.retain(|awaited| awaited != query);
         self.touched = self.touched.max(at);
-        if let Some(asking) = self.steps.get_mut(step) {
-            asking.end(at, exchange);
+        let Some(asking) = self.steps.get_mut(step) else {
+            return;
+        };
+        asking.end(at, exchange);
+        if asking.is_for(&self.current) && asking.outcome() == Some(Outcome::Answered) {
+            let aliases = aliases(&query.question.name, &exchange.answers);
+            let canonical = aliases.into_iter().skip(1).last();
+            self.canonical = canonical.map(|(name, _)| name).or(self.canonical.take());
         }
     }
 
@@ -230,9 +248,9 @@ impl Open {
         }
     }
 
-    /// The names asked for, each once.
+    /// The candidates asked for, each once.
     fn names(&self) -> Vec<&DnsName> {
-        let mut names: Vec<&DnsName> = self.steps.iter().map(|asking| &asking.step.name).collect();
+        let mut names: Vec<&DnsName> = self.steps.iter().map(Asking::candidate).collect();
         names.dedup();
         names
     }
@@ -342,6 +360,7 @@ impl Open {
     /// The names under which the next query of this lookup may come: the current candidate, and those that follow it.
     pub fn expected(&self) -> Vec<DnsName> {
         let mut names = vec![self.current.clone()];
+        names.extend(self.canonical.clone());
         for reading in &self.readings {
             let here = reading.position(&self.current);
             for name in reading

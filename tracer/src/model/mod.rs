@@ -2,6 +2,7 @@
 //!
 //! Owns nothing that runs: no sockets, no clock, no tokio. Every stage speaks in these types, and each file is one word of it.
 
+pub mod alias;
 pub mod cluster;
 pub mod connection;
 pub mod correlated;
