@@ -190,16 +190,17 @@ pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
     reading.finish()
 }
 
-/// The parser's words without the position, which it puts at their end and which is told before them.
+/// The parser's words, safe to print, without the position, which it puts at their end and which is told before them.
 fn bare_message(error: &serde_saphyr::Error) -> String {
     let message = error.without_snippet().to_string();
-    match error.location() {
+    let bare = match error.location() {
         Some(at) => {
             let position = format!(" at line {}, column {}", at.line(), at.column());
             message.replace(&position, "")
         }
         None => message,
-    }
+    };
+    printable(&bare, 512)
 }
 
 fn line_of<T>(spanned: &Spanned<T>) -> Option<u64> {
@@ -332,8 +333,8 @@ impl Reading {
             self.problems.push(Problem {
                 item: self.items,
                 line,
-                object,
-                what,
+                object: printable(&object, 128),
+                what: printable(&what, 512),
             });
         } else {
             self.more += 1;
@@ -352,7 +353,7 @@ impl Reading {
     }
 }
 
-/// Kind, namespace and name of an object that may turn out to have none, safe to print.
+/// Kind, namespace and name of an object that may turn out to have none.
 fn title(value: &Value, list_kind: Option<&str>) -> String {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str);
     let mut title = text("/kind").or(list_kind).unwrap_or("no kind").to_owned();
@@ -364,5 +365,19 @@ fn title(value: &Value, list_kind: Option<&str>) -> String {
         }
         title.push_str(name);
     }
-    title.escape_debug().take(128).collect()
+    title
+}
+
+/// Keys and values of the file stand in what is said about it, and that is shown on a terminal: control characters and
+/// marks that hide or reorder text are escaped. So many characters at most.
+fn printable(text: &str, most: usize) -> String {
+    let escape = |character: char| {
+        let kept = matches!(character, '"' | '\'' | '\\');
+        let escaped = (!kept).then(|| character.escape_debug());
+        escaped
+            .into_iter()
+            .flatten()
+            .chain(kept.then_some(character))
+    };
+    text.chars().flat_map(escape).take(most).collect()
 }

@@ -242,6 +242,21 @@ object 8 (Service shop/d, line 19): spec.ports.port: "65536" is not a port numbe
 }
 
 #[test]
+fn keys_of_the_file_reach_no_terminal_as_they_are() {
+    let key = r#""\e[31m\u202e""#;
+    let pod = format!("{{kind: Pod, metadata: {{namespace: a, name: p, labels: {{{key}: [1]}}}}}}");
+    let label = r"metadata.labels.\u{1b}[31m\u{202e}: invalid type";
+    assert!(error(&pod).contains(label), "{}", error(&pod));
+    let twice = format!("{{{key}: 1, {key}: 2}}");
+    for text in [pod, twice, format!("{{{key}: *{key}}}")] {
+        let told = parse(&text).map_err(|error| error.to_string());
+        if let Err(told) = told {
+            assert!(!told.contains(['\u{1b}', '\u{202e}']), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn many_problems_are_cut_short_with_their_number() {
     let pods: String = (0..30)
         .map(|n| format!("- {{kind: Pod, metadata: {{name: p{n}}}}}\n"))
