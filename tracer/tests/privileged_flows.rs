@@ -198,3 +198,36 @@ fn both_pods_of_one_node_are_told_once_and_from_the_clients_side() {
         1
     );
 }
+
+#[test]
+fn a_flood_ping_is_counted_exactly_where_its_records_are_held_back() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    // Several in flight at once and far more than the 10,000 records a second that one interface may cause.
+    let flood = [
+        "ping",
+        "-n",
+        "-q",
+        "-f",
+        "-l",
+        "64",
+        "-c",
+        "60000",
+        "10.1.79.66",
+    ];
+    let output = text(&stage.run(&flood));
+    let ping = Ping::parse(&output).expect("ping's statistics");
+    let run = events.wait_for("echo run", echo("10.1.79.66")).unwrap();
+    let summary = events.stop().unwrap().remove(0).log.join("\n");
+    assert!(
+        summary.contains("rate limit of an interface"),
+        "the flood was no flood: {summary}"
+    );
+    assert_eq!(
+        (run["sent"].as_u64(), run["received"].as_u64()),
+        (Some(ping.sent), Some(ping.received)),
+        "{output}\n{run}\n{summary}"
+    );
+    let samples = run["samples"].as_u64().expect("a count");
+    assert!(0 < samples && samples < ping.received, "{run}");
+}
