@@ -221,6 +221,7 @@ fn found(outputs: &[Output], events: &[Value], name: &str) -> Result<()> {
 
     let lookup = events.iter().find(|event| {
         event["type"] == "lookup"
+            && by_client(event)
             && event["steps"]
                 .as_array()
                 .is_some_and(|steps| steps.iter().any(|s| s["name"] == name))
@@ -282,9 +283,7 @@ fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
     for suffix in names {
         let name = format!("{ASKED}.{suffix}");
         let miss = events.iter().find(|event| {
-            event["type"] == "dns"
-                && event["direction"] == "client"
-                && event["name"] == name.as_str()
+            event["type"] == "dns" && by_client(event) && event["name"] == name.as_str()
         });
         let miss = miss.with_context(|| format!("no query for {name}"))?;
         is(&miss["pod"], CLIENT)?;
@@ -296,7 +295,7 @@ fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
     }
     let lookup = events
         .iter()
-        .find(|event| event["type"] == "lookup")
+        .find(|event| event["type"] == "lookup" && by_client(event))
         .context("no lookup")?;
     is(&lookup["pod"], CLIENT)?;
     ensure!(lookup["asked"] == ASKED, "asked for {}", lookup["asked"]);
@@ -314,6 +313,11 @@ fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
         lookup["steps"]
     );
     Ok(())
+}
+
+/// Whether the client pod did it. The DNS server is somebody's client, too: it passes on what it does not know.
+fn by_client(event: &Value) -> bool {
+    event["direction"] == "client" && is(&event["pod"], CLIENT).is_ok()
 }
 
 /// The run of echo requests of the client to an address, when it is over.

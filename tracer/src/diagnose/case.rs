@@ -86,12 +86,16 @@ impl<'a> Case<'a> {
     }
 
     /// A lookup whose every candidate got NXDOMAIN, and what was asked for. Of a pod whose search list is not known no name
-    /// of the cluster's domain: it may be a candidate, with others to come.
+    /// of the cluster's domain: it may be a candidate, with others to come. Of a pod that resolves as its node does none at
+    /// all: it does not ask the cluster's DNS, and it may be the cluster's DNS, which forwards what others asked for.
     pub fn no_such_name(&self) -> Option<(&'a Looked<'a>, AskedName<'a>)> {
         let Symptom::Lookup(looked) = self.symptom else {
             return None;
         };
         let asked = looked.asked()?;
+        if looked.resolver.is_none() && self.pod().is_some() {
+            return None;
+        }
         let may_go_on = looked.resolver.is_none()
             && names::below(asked.name, self.index.cluster_domain()).is_some();
         let all = looked.lookup.outcome == Outcome::Nxdomain && !looked.cut_short;
