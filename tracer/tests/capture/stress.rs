@@ -54,10 +54,11 @@ impl Conversation {
     }
 }
 
+/// So long a thread of a busy machine may be kept waiting; what takes longer is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
-    client
-        .set_read_timeout(Some(Duration::from_secs(1)))
-        .expect("a timeout");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let (mut asked, mut lost) = (0_u64, 0);
     let mut buffer = [0; 8];
     while !stop.load(Ordering::Relaxed) {
@@ -74,6 +75,10 @@ fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
 }
 
 fn answer(server: &UdpSocket, stop: &AtomicBool) -> u64 {
+    // Longer than the asker is ever away: its last question must not find nobody there.
+    server
+        .set_read_timeout(Some(2 * PATIENCE))
+        .expect("a timeout");
     let mut answered = 0;
     let mut buffer = [0; 8];
     loop {
