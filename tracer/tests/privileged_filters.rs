@@ -4,7 +4,7 @@
 mod lab;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lab::{CLIENT, NODE, Stage, program, text};
@@ -147,7 +147,7 @@ fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
     };
     assert!(
         shown == expected,
-        "{options:?}: of {} and {} events only the filtered tracer has {:#?}, only the other {:#?}",
+        "{options:?}: of {} and {} events only the first has {:#?}, only the second {:#?}",
         shown.len(),
         expected.len(),
         only(shown, expected),
@@ -253,6 +253,97 @@ fn asked_for_a_port_or_a_pod_the_events_are_those_of_a_tracer_that_sees_everythi
         assert_same(&shown, &events(&whole, fits), options);
         let [fewer, all] = [&filtered, &whole].map(|ended| summed(ended, "records read"));
         assert!(fewer < all, "{options:?}: {fewer} of {all} records");
+    }
+}
+
+/// What an event is about, without what only a live tracer knows: names in the order of their learning, packets in between
+/// those that are recorded.
+fn about(line: &str) -> String {
+    let event: Value = serde_json::from_str(line).expect("JSON");
+    let paths = [
+        "/type",
+        "/kind",
+        "/rule",
+        "/direction",
+        "/pod/name",
+        "/pod/port",
+        "/peer/ip",
+        "/peer/port",
+        "/peer/service/name",
+        "/peer/pod/name",
+        "/name",
+        "/qtype",
+        "/outcome",
+        "/asked",
+        "/state",
+        "/by",
+        "/sent",
+        "/received",
+        "/errors",
+    ];
+    paths
+        .into_iter()
+        .filter_map(|path| event.pointer(path))
+        .map(|field| format!("{field} "))
+        .collect()
+}
+
+#[test]
+fn a_filter_means_the_same_live_and_in_replay() {
+    let stage = Stage::new(ProxyMode::Nftables);
+    let directory = tempfile::tempdir().expect("a directory");
+    let recording = directory.path().join("whole.pcapng");
+    let recording = recording.to_str().expect("UTF-8");
+    let filters: [&[&str]; 7] = [
+        &["--type", "icmp"],
+        &["--type", "tcp", "--port", "80"],
+        &["--peer", "kube-system/kube-dns", "--qtype", "A"],
+        &["--peer", "10.152.183.0/24", "--failed"],
+        &["--slow", "1us", "--type", "dns,tcp"],
+        &["-p", "deb-ubuntu", "--type", "dns,lookup,tcp,udp,icmp"],
+        &["--direction", "server"],
+    ];
+    let watches: Vec<Watch> = filters
+        .iter()
+        .enumerate()
+        .map(|(number, options)| {
+            let instance = format!("filter-{number}");
+            stage.trace(NODE, &[*options, &["--instance", &instance]].concat())
+        })
+        .collect();
+    let whole = stage.trace(NODE, &["--instance", "whole", "--record", recording]);
+    std::thread::sleep(Duration::from_secs(1));
+    traffic(&stage);
+    whole.stop().expect("it ends");
+    for (options, watch) in filters.iter().zip(watches) {
+        let live = watch.stop().expect("it ends");
+        let replayed = Command::new(program())
+            .args([
+                "observe",
+                "--replay",
+                recording,
+                "-o",
+                "json",
+                "--node-name",
+                NODE,
+                "--inventory",
+            ])
+            .arg(stage.lab.inventory_file())
+            .args(*options)
+            .output()
+            .expect("the program runs");
+        assert!(replayed.status.success(), "{replayed:?}");
+        let sorted = |lines: Vec<&str>| {
+            let mut lines: Vec<String> = lines.into_iter().map(about).collect();
+            lines.sort();
+            lines
+        };
+        let live = sorted(live.lines.iter().map(String::as_str).collect());
+        assert!(
+            !live.is_empty() || options.contains(&"server"),
+            "{options:?}"
+        );
+        assert_same(&live, &sorted(text(&replayed).lines().collect()), options);
     }
 }
 

@@ -142,7 +142,11 @@ What the filters mean:
              that exists is no failure); tcp: opening, refused, timeout,
              reset; udp: unanswered, icmp-error; pings with loss; ICMP
              errors; active findings of severity warning or error.
-  A namespace, pod or Service that is not in the inventory is told.";
+  A namespace, pod or Service that is not in the inventory is told.
+  With --local the probes hand over only packets that what is chosen can rest
+  on; --record wants all. Nothing else changes but this: --type icmp alone
+  needs no DNS, so the other end has no names that it was resolved from.
+  Counts of packets and bytes are of all packets.";
 
 impl FilterArgs {
     /// The filter, with every detail; the form of the output decides how much of it is shown.
