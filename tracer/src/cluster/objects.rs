@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::model::cluster::{
-    DnsPolicy, EndpointPort, EndpointSlice, NetworkPolicy, Node, Pod, PodDns, Service, ServiceCidr,
-    ServiceKind, ServicePort, SliceEndpoint,
+    ContainerPort, DnsPolicy, EndpointPort, EndpointSlice, NetworkPolicy, Node, Pod, PodDns,
+    Service, ServiceCidr, ServiceKind, ServicePort, SliceEndpoint,
 };
 use crate::model::dns::DnsName;
 use crate::model::identity::Workload;
@@ -98,6 +98,19 @@ impl Trimmer {
                 ips.push(ip);
             }
         }
+        let mut ports = Vec::new();
+        for port in spec
+            .containers
+            .into_iter()
+            .flat_map(|container| container.ports)
+            .flatten()
+        {
+            ports.push(ContainerPort {
+                name: self.port_name(port.name),
+                protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
+                port: port_number("spec.containers.ports.containerPort", port.container_port)?,
+            });
+        }
         let node = spec.node_name.as_deref().filter(|node| !node.is_empty());
         Ok(Pod {
             namespace,
@@ -116,6 +129,7 @@ impl Trimmer {
                 spec.dns_config.unwrap_or_default(),
             )?,
             labels,
+            ports,
         })
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::claim::{Claim, Cure};
 use super::looked::{AskedName, Looked};
-use super::memory::Memory;
-use super::names;
+use super::memory::{Memory, Told};
+use super::{names, words};
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
@@ -13,6 +13,7 @@ use crate::model::echo::Echo;
 use crate::model::event::Ends;
 use crate::model::exchange::Outcome;
 use crate::model::identity::PodIdentity;
+use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 
 /// Something that a pod did.
@@ -41,6 +42,8 @@ pub(super) enum Symptom<'a> {
     Udp(&'a UdpFlow),
     /// It pinged; with the run's beginning, which tells it from others.
     Echo(&'a Echo, Timestamp),
+    /// It was told that its packets to an address are too big, so often by now.
+    TooBig(IcmpError, Told),
 }
 
 impl<'a> Case<'a> {
@@ -51,10 +54,7 @@ impl<'a> Case<'a> {
 
     /// The pod as a sentence begins with it: `namespace/name`, or its address.
     pub fn who(&self) -> String {
-        match self.pod() {
-            Some(pod) => format!("{}/{}", pod.namespace, pod.name),
-            None => self.ends.pod.ip.to_string(),
-        }
+        words::who(self.ends)
     }
 
     /// A command to be run in the pod, ready to be copied. For a pod that is not known the bare command.

@@ -32,6 +32,13 @@ pub static RULES: &[&Rule] = &[
     &rules::nxdomain_negative_cache::RULE,
     &rules::nxdomain_unknown_name::RULE,
     &rules::ping_clusterip::RULE,
+    &rules::ping_service_range::RULE,
+    &rules::clusterip_port_not_served::RULE,
+    &rules::service_no_endpoints::RULE,
+    &rules::connection_refused::RULE,
+    &rules::stale_pod_address::RULE,
+    &rules::mtu_black_hole::RULE,
+    &rules::connect_timeout::RULE,
 ];
 
 /// The rule of this name.

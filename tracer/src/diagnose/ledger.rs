@@ -11,6 +11,7 @@ use super::DiagnosisSettings;
 use super::case::{Case, Symptom};
 use super::catalogue::Rule;
 use super::claim::{Claim, Cure, Sign};
+use super::words;
 use crate::correlate::table::Table;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
@@ -142,7 +143,7 @@ impl Ledger {
         };
         for id in ids {
             let how = self.open.get(&id).and_then(|open| {
-                let who = who(&open.ends);
+                let who = words::who(&open.ends);
                 let mut cures = open.cures.iter();
                 cures.find_map(|cure| cure.shown_by(sign, ends, &who))
             });
@@ -237,12 +238,5 @@ impl Ledger {
             lines.push(format!("and {more} more"));
         }
         lines.into_iter().map(Into::into).collect()
-    }
-}
-
-fn who(ends: &Ends) -> String {
-    match &ends.pod.who {
-        Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
-        Err(_) => ends.pod.ip.to_string(),
     }
 }

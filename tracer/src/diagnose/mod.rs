@@ -9,13 +9,16 @@
 //! [`Claim`](claim::Claim) of it has the say; the [`Ledger`] folds claims of one cause into one finding. An event that
 //! shows something working is held against the cures that open findings wait for.
 
+mod attempt;
 mod case;
 pub mod catalogue;
 mod claim;
+mod gone;
 mod ledger;
 mod looked;
 mod memory;
 mod names;
+mod policies;
 mod rules;
 mod services;
 mod words;
@@ -28,13 +31,14 @@ use crate::model::exchange::Exchange;
 use crate::model::flow::Role;
 use crate::model::lookup::Lookup;
 use crate::model::loss::Losses;
+use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 
 use self::case::{Case, Symptom};
 use self::claim::Sign;
 use self::ledger::Ledger;
 use self::looked::Looked;
-use self::memory::Memory;
+use self::memory::{Memory, Visit};
 
 /// How findings are told and how much is kept for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,11 +91,11 @@ impl Diagnosis {
 
     /// Takes an event in, as it is told at `now`.
     pub fn event(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
-        // What a pod is asked is told from the side of who asks.
-        let Some(ends) = event.ends.as_ref().filter(|ends| ends.role == Role::Client) else {
-            return;
-        };
+        let Some(ends) = &event.ends else { return };
         match &event.body {
+            Body::IcmpError(error) => self.icmp(now, ends, error, index, out),
+            // What a pod is asked is told from the side of who asks.
+            _ if ends.role == Role::Server => {}
             Body::Dns(exchange, place) => {
                 if place.is_some() {
                     self.memory.exchanges.add(now, Owner::of(ends), exchange);
@@ -101,6 +105,7 @@ impl Diagnosis {
             Body::Lookup(lookup) => self.lookup(now, event.time, ends, lookup, index, out),
             Body::Tcp(connection) => {
                 if let Some(handshake) = connection.handshake {
+                    self.connected(event.time, ends);
                     self.ledger
                         .cure(now, ends, &Sign::Connected(handshake), out);
                 }
@@ -115,7 +120,7 @@ impl Diagnosis {
                 }
                 self.judge(now, now, ends, Symptom::Echo(echo, event.time), index, out);
             }
-            Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => {}
+            Body::Finding(_) | Body::Lost(_) => {}
         }
     }
 
@@ -143,9 +148,38 @@ impl Diagnosis {
 
     /// What the limits cost so far.
     pub fn losses(&self) -> Losses {
-        let mut losses = self.memory.losses().clone();
+        let mut losses = self.memory.losses();
         losses.merge(self.ledger.losses());
         losses
+    }
+
+    /// A packet of the pod, in whatever role, was too big for its path.
+    fn icmp(
+        &mut self,
+        now: Timestamp,
+        ends: &Ends,
+        error: &IcmpError,
+        index: &Index,
+        out: &mut Vec<Event>,
+    ) {
+        if error.is_too_big() && error.about.src.ip() == ends.pod.ip {
+            let told = self
+                .memory
+                .too_big
+                .add(now, Owner::of(ends), error.about.dst.ip());
+            self.judge(now, now, ends, Symptom::TooBig(*error, told), index, out);
+        }
+    }
+
+    fn connected(&mut self, at: Timestamp, ends: &Ends) {
+        if let Some(port) = ends.peer.port {
+            let visit = Visit {
+                owner: Owner::of(ends),
+                who: words::who(ends),
+                at,
+            };
+            self.memory.reached.add((ends.peer.ip, port), visit);
+        }
     }
 
     fn answered(&mut self, now: Timestamp, ends: &Ends, exchange: &Exchange, out: &mut Vec<Event>) {

@@ -98,6 +98,39 @@ pub(super) fn look_why_none_ready(index: &Index, service: &Service) -> Vec<Strin
     commands
 }
 
+/// The pods' ports that a TCP port of a Service leads to, as its endpoints have them.
+pub(super) fn targets(ready: &[Endpoint], service: &Service, port: u16) -> Vec<u16> {
+    let listed = service
+        .ports
+        .iter()
+        .find(|listed| listed.port == port && &*listed.protocol == "TCP");
+    let Some(listed) = listed else {
+        return Vec::new();
+    };
+    let mut targets: Vec<u16> = ready
+        .iter()
+        .flat_map(|endpoint| &endpoint.ports)
+        .filter(|target| target.name == listed.name && target.protocol == listed.protocol)
+        .filter_map(|target| target.port)
+        .collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets
+}
+
+/// The Services whose selector matches a pod, by name.
+pub(super) fn selecting<'a>(index: &'a Index, pod: &Pod) -> Vec<&'a Service> {
+    let selects = |service: &&Service| {
+        let selector = &service.selector;
+        service.namespace == pod.namespace
+            && !selector.is_empty()
+            && selector.iter().all(|label| pod.labels.contains(label))
+    };
+    let mut services: Vec<&Service> = index.services().filter(selects).collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    services
+}
+
 /// `app=web,tier=front`.
 fn selector(service: &Service) -> String {
     let pairs: Vec<String> = service

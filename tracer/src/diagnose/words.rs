@@ -1,17 +1,24 @@
 //! Sentences' parts that several rules use.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::identity::Endpoint;
 use crate::model::cluster::{Service, ServiceKind};
+use crate::model::echo::Echo;
+use crate::model::event::Ends;
 use crate::model::exchange::Outcome;
 use crate::model::observation::IcmpError;
+use crate::model::units::count;
 
 /// So many items of a list are written out.
 const LISTED: usize = 8;
 
 /// How an inventory is made.
 pub(super) const GIVE_INVENTORY: &str = "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A -o yaml > inventory.yaml   # then --inventory inventory.yaml";
+
+/// What is missing without one.
+pub(super) const WITHOUT_INVENTORY: &str =
+    "Who has that address is not known: there is no inventory.";
 
 /// How an exchange ended, as a person says it.
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
@@ -72,6 +79,14 @@ pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
     text
 }
 
+/// The pod: `namespace/name`, or its address.
+pub(super) fn who(ends: &Ends) -> String {
+    match &ends.pod.who {
+        Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
+        Err(_) => ends.pod.ip.to_string(),
+    }
+}
+
 /// `namespace/name`.
 pub(super) fn name_of(service: &Service) -> String {
     format!("{}/{}", service.namespace, service.name)
@@ -128,13 +143,24 @@ fn place(endpoint: &Endpoint) -> Option<String> {
     }
 }
 
+/// What a run of echo requests came to.
+pub(super) fn echo(echo: &Echo) -> String {
+    format!(
+        "{}, {}, {}",
+        count(echo.sent, "echo request"),
+        count(echo.received, "reply"),
+        count(echo.errors, "ICMP error")
+    )
+}
+
+/// `10.0.0.1:80`, `[fd00::1]:80`.
+pub(super) fn socket(ip: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(ip, port)
+}
+
 /// The command that tries a TCP connection: `Connected to` in its output is what counts.
 pub(super) fn try_tcp(ip: IpAddr, port: u16) -> String {
-    let host = match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    format!("curl -sv -m 3 telnet://{host}:{port}")
+    format!("curl -sv -m 3 telnet://{}", socket(ip, port))
 }
 
 #[cfg(test)]

@@ -37,6 +37,19 @@ pub struct Pod {
     pub dns: PodDns,
     /// Labels, for selectors.
     pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// The ports that its containers declare. Declaring is optional: one that is not here may be open all the same.
+    pub ports: Vec<ContainerPort>,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// Its name, which a Service's target port may be.
+    pub name: Option<Arc<str>>,
+    /// TCP, UDP or SCTP.
+    pub protocol: Arc<str>,
+    /// Number.
+    pub port: u16,
 }
 
 /// What the pod's resolv.conf holds, as far as its spec tells.

@@ -350,13 +350,11 @@ impl View {
     fn compare(&self, events: &[Event]) -> Result<(), String> {
         // Most stories are about something else; those about findings expect some.
         let mut kinds = self.expected.iter().map(|expected| expected.kind.as_str());
-        let findings = kinds.any(|kind| kind == "finding");
+        let findings = kinds.any(|kind| kind == "finding") || self.options.contains("finding");
         let lines: Vec<Value> = events
             .iter()
-            .filter(|event| match self.options.is_empty() {
-                true => findings || !matches!(event.body, Body::Finding(_)),
-                false => self.filter.matches(event),
-            })
+            .filter(|event| findings || !matches!(event.body, Body::Finding(_)))
+            .filter(|event| self.options.is_empty() || self.filter.matches(event))
             .map(encode)
             .collect::<Result<_, _>>()?;
         let told = || {

@@ -1,8 +1,15 @@
 //! One file per rule. A rule looks at a case and makes a claim of it or not; it keeps nothing.
 
+pub(super) mod clusterip_port_not_served;
+pub(super) mod connect_timeout;
+pub(super) mod connection_refused;
+pub(super) mod mtu_black_hole;
 pub(super) mod nxdomain_negative_cache;
 pub(super) mod nxdomain_no_endpoints;
 pub(super) mod nxdomain_other_namespace;
 pub(super) mod nxdomain_unknown_name;
 pub(super) mod nxdomain_wrong_form;
 pub(super) mod ping_clusterip;
+pub(super) mod ping_service_range;
+pub(super) mod service_no_endpoints;
+pub(super) mod stale_pod_address;

@@ -9,7 +9,7 @@ use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::{AskedName, How, Looked};
 use crate::diagnose::names;
 use crate::diagnose::{services, words};
-use crate::model::cluster::{Service, ServiceKind};
+use crate::model::cluster::{Service, ServiceKind, ServicePort};
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
@@ -312,7 +312,7 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
             let namespace = meaning.namespace.unwrap_or(own);
             case.index.service(namespace, meaning.service)
         })?;
-    let named = |listed: &crate::model::cluster::ServicePort| {
+    let named = |listed: &ServicePort| {
         listed.name.as_deref() == Some(port) && listed.protocol.eq_ignore_ascii_case(protocol)
     };
     if service.ports.iter().any(named) {

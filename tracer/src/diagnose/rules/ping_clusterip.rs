@@ -1,5 +1,7 @@
 //! A ping to a Service's ClusterIP: silent, rejected or answered are three stories, and none is about the Service.
 
+use std::net::IpAddr;
+
 use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
@@ -30,6 +32,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Echo(echo, _) = case.symptom else {
         return None;
     };
+    if !case.knows_services() {
+        return unknown(case, echo);
+    }
     let service = case.cluster_ip_of()?;
     let ip = case.ends.peer.ip;
     let summary = format!(
@@ -59,6 +64,38 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     })
 }
 
+/// Without Services nobody knows what the address is; said where it can be one of theirs.
+fn unknown(case: &Case<'_>, echo: &Echo) -> Option<Claim> {
+    let ip = case.ends.peer.ip;
+    let private = match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    if echo.received > 0 || !private || case.ends.peer.pod.is_some() {
+        return None;
+    }
+    let lacks = if case.index.informed() {
+        "the inventory holds no Services"
+    } else {
+        "there is no inventory"
+    };
+    let summary = format!(
+        "{} pinged {ip}: {} sent, 0 received.",
+        case.who(),
+        echo.sent
+    );
+    Some(
+        Claim::new(ip.to_string(), summary)
+            .of_severity(Severity::Info)
+            .why(format!(
+                "Whether that is the ClusterIP of a Service, which no ping can reach, is not known: {lacks}."
+            ))
+            .remedy(words::GIVE_INVENTORY)
+            .evidence(evidence(echo))
+            .cure(Cure::Replies(ip)),
+    )
+}
+
 /// What came back and what may be behind it.
 fn story(claim: Claim, echo: &Echo) -> Claim {
     if echo.received > 0 {
@@ -76,12 +113,7 @@ fn story(claim: Claim, echo: &Echo) -> Claim {
 }
 
 fn evidence(echo: &Echo) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{}, {}, {}",
-        count(echo.sent, "echo request"),
-        count(echo.received, "reply"),
-        count(echo.errors, "ICMP error")
-    )];
+    let mut lines = vec![words::echo(echo)];
     lines.extend(
         echo.last_error
             .iter()

@@ -1,0 +1,21 @@
+//! Addresses of pods that are no more.
+
+use std::sync::Arc;
+
+use super::case::Case;
+use crate::model::identity::PodIdentity;
+use crate::model::time::Timestamp;
+
+/// The pod that had the peer's address and is gone, and since when; `None` for one that has ended and still exists.
+pub(super) fn owner<'a>(case: &Case<'a>) -> Option<(&'a Arc<PodIdentity>, Option<Timestamp>)> {
+    let peer = &case.ends.peer;
+    if peer.service.is_some() || peer.node.is_some() && peer.pod.is_none() {
+        return None;
+    }
+    if let Some(pod) = &peer.pod {
+        let ended = case.index.pod_object(pod)?.terminated;
+        return ended.then_some((pod, None));
+    }
+    let (pod, until) = case.index.past_owner(peer.ip, case.at)?;
+    Some((pod, Some(until)))
+}

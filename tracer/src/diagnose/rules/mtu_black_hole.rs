@@ -1,0 +1,63 @@
+//! A pod that is told again and again that its packets are too big, and goes on.
+
+use std::time::Duration;
+
+use crate::diagnose::case::{Case, Symptom};
+use crate::diagnose::catalogue::Rule;
+use crate::diagnose::claim::Claim;
+use crate::diagnose::words;
+use crate::model::finding::Severity;
+use crate::model::units::duration;
+
+pub(in crate::diagnose) static RULE: Rule = Rule {
+    id: "mtu-black-hole",
+    severity: Severity::Warning,
+    means: "A pod sends packets that are too big for a link on their path and does not heed the ICMP errors that say so: small \
+            packets pass, big ones never arrive, so connections open and then hang.",
+    looks_at: "ICMP \"fragmentation needed\" and \"packet too big\" that reach the pod for the same destination: three within a \
+               minute, more than a second apart. One alone is ordinary: it is how a path's MTU is found.",
+    cannot_know: "A link that drops big packets without an ICMP error, and errors that do not reach the node. It is not resolved by \
+                  itself: it is forgotten when the errors stop.",
+    tested: "tests/scenarios/finding-mtu-black-hole*.txt",
+    check,
+};
+
+/// One or two errors are how a host learns a path's MTU; with several connections at once there are some more, all at once.
+const TIMES: u64 = 3;
+const APART: Duration = Duration::from_secs(1);
+
+fn check(case: &Case<'_>) -> Option<Claim> {
+    let Symptom::TooBig(error, told) = case.symptom else {
+        return None;
+    };
+    if told.times < TIMES || told.last.since(told.first) < APART {
+        return None;
+    }
+    let to = error.about.dst.ip();
+    let mtu = match error.mtu {
+        Some(mtu) => format!("The path takes packets of {mtu} bytes at most"),
+        None => "The path does not take packets of that size".to_owned(),
+    };
+    let claim = Claim::new(
+        to.to_string(),
+        format!(
+            "{} sends packets to {to} that are too big for the path, though it was told {} times in {}.",
+            case.who(),
+            told.times,
+            duration(told.last.since(told.first))
+        ),
+    )
+    .why(format!("{mtu}: {}.", words::icmp(&error)))
+    .why("Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted.")
+    .remedy(case.in_pod("ip link show eth0   # its MTU"));
+    let size = error.mtu.and_then(|mtu| mtu.checked_sub(28));
+    let claim = match size {
+        Some(size) => claim.remedy(case.in_pod(&format!("ping -c 3 -M do -s {size} {to}"))),
+        None => claim,
+    };
+    Some(claim.evidence([format!(
+        "{} about {} to {to}",
+        words::icmp(&error),
+        error.about.src.ip()
+    )]))
+}
