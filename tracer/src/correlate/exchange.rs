@@ -245,7 +245,11 @@ impl Exchanges {
             Some(query) => query.ended(key, question),
             None => unknown(key, question, seen.flow, now),
         };
-        exchange.outcome = outcome(message, exchange.question.as_ref());
+        exchange.outcome = match unexpected {
+            // Whatever it says, nobody takes it.
+            Some(_) => Outcome::Other,
+            None => outcome(message, exchange.question.as_ref()),
+        };
         exchange.rcode = Some(message.rcode);
         exchange.answers = message.answers.clone();
         exchange.authorities = message.authorities.clone();
@@ -412,11 +416,11 @@ impl Exchanges {
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        // The quote ends before the identifier, or may do so: of the open queries of that port it is the oldest.
-        let hit = self
-            .open_on(flow, role)
-            .into_iter()
-            .min_by_key(|key| self.open.get(key).map(|query| query.asked));
+        // Some quote no more than the ports: of the open queries of that port it is the oldest then.
+        let hit = self.open_on(flow, role).into_iter().min_by_key(|key| {
+            let another = error.datagram_id.is_some_and(|id| id != key.id);
+            (another, self.open.get(key).map(|query| query.asked))
+        });
         let Some(key) = hit else { return false };
         let Some(query) = self.open.remove(&key) else {
             return false;

@@ -228,6 +228,113 @@ fn every_echo_request_and_reply_is_told_or_counted() {
     }
 }
 
+/// Messages of both ways with their prefixes, of a resolver that pipelines.
+fn stream(responses: bool) -> Vec<u8> {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    let kind = if responses {
+        MessageType::Response
+    } else {
+        MessageType::Query
+    };
+    let mut bytes = Vec::new();
+    for id in 0..12 {
+        let mut message = Message::new(id, kind, OpCode::Query);
+        let name = format!("name-{id}.example.").parse().expect("a name");
+        message.add_query(Query::query(name, RecordType::A));
+        let message = message.to_vec().expect("a message");
+        bytes.extend((message.len() as u16).to_be_bytes());
+        bytes.extend(message);
+    }
+    bytes
+}
+
+/// Segments of DNS streams: cut anywhere, in any order, again, lost, broken off, their ports used again.
+fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
+    let mut random = Random(seed);
+    let mut correlator = Correlator::new(Thresholds::default(), limits);
+    let (mut out, mut now) = (Vec::new(), 10);
+    let (queries, responses) = (stream(false), stream(true));
+    // Where each way of each connection stands: most segments follow one another.
+    let mut next = [[0; 2]; 4];
+    for _ in 0..3_000 {
+        now += [0, 1, 300, 7_000][random.below(4)] * u64::from(random.below(30) == 0) + 1;
+        let (port, which) = (random.below(4), random.below(2));
+        let (way, bytes, first) = match which {
+            0 => (Way::FromPod, &queries, 101),
+            _ => (Way::ToPod, &responses, 501),
+        };
+        let flow = flow(Protocol::Tcp, 1_000 + port as u16, 53);
+        let at = &mut next[port][which];
+        if *at >= bytes.len() || random.below(80) == 0 {
+            // A new connection; which SYN is lost and which is not.
+            next[port] = [0; 2];
+            let flags = ["S", "SA"][which];
+            correlator.observe(tcp(now, way, flow, flags, first - 1, 0), &mut out);
+            continue;
+        }
+        let from = match random.below(12) {
+            0 => random.below(bytes.len()),
+            _ => *at,
+        };
+        let to = from + random.below((bytes.len() - from).min(90)) + 1;
+        *at = to;
+        if random.below(40) == 0 {
+            // Lost on the way to us.
+            continue;
+        }
+        let flags = match random.below(60) {
+            0 => "R",
+            1 => "FA",
+            _ => "A",
+        };
+        let mut seen = tcp(now, way, flow, flags, first + from as u32, 0);
+        if let What::Tcp(segment) = &mut seen.what {
+            segment.dns = true;
+            segment.payload = bytes[from..to].to_vec();
+            segment.length = (to - from) as u32 + u32::from(random.below(50) == 0);
+            segment.cut = segment.length as usize > to - from;
+        }
+        correlator.observe(seen, &mut out);
+    }
+    correlator.advance(ms(now + 60_000), &mut out);
+    correlator.end(ms(now + 60_000), &mut out);
+    (out, correlator)
+}
+
+#[test]
+fn every_query_over_tcp_is_told_or_counted_whatever_becomes_of_its_stream() {
+    let mut all = 0;
+    for seed in 1..40 {
+        for limits in [tight(), Limits::default()] {
+            let (out, correlator) = dns_streams(seed, &limits);
+            let (again, _) = dns_streams(seed, &limits);
+            assert_eq!(out, again, "seed {seed}");
+            let (mut noted, mut attempts) = (0, 0);
+            for told in &out {
+                match &told.what {
+                    Happening::Asked(_) => noted += 1,
+                    Happening::Exchange(exchange) if !exchange.late => {
+                        attempts += u64::from(exchange.attempts);
+                    }
+                    _ => {}
+                }
+            }
+            let counted = lost(&correlator, "dns over tcp: answer lost in a gap")
+                + lost(&correlator, "dns exchange table full");
+            all += noted;
+            assert!(
+                attempts + counted <= noted,
+                "seed {seed}: {attempts} {noted}"
+            );
+            if counted == 0 {
+                assert_eq!(attempts, noted, "seed {seed}");
+            }
+            assert_eq!(lost(&correlator, "dns undecided at the end"), 0);
+        }
+    }
+    assert!(all > 1_000, "only {all} queries came out of the streams");
+}
+
 #[test]
 fn mangled_packets_correlate_without_panic() {
     let mut random = Random(0xc0ffee);

@@ -320,6 +320,7 @@ pub(super) fn icmp(
         },
         echo_sequence,
         opens: false,
+        datagram_id: None,
     };
     let flow = Flow {
         protocol: Protocol::Icmp,

@@ -102,6 +102,7 @@ fn error(message: &Message<'_>, from: IpAddr) -> Result<IcmpError, Fault> {
         about: quote.about,
         echo_sequence: quote.echo_sequence,
         opens: quote.opens,
+        datagram_id: quote.datagram_id,
     })
 }
 
@@ -125,6 +126,8 @@ struct Quote {
     echo_sequence: Option<u16>,
     /// A SYN without ACK.
     opens: bool,
+    /// For a datagram.
+    datagram_id: Option<u16>,
 }
 
 /// Reads the quoted packet. At least the IP header and 8 bytes are there (RFC 792), of TCP the ports and no flags.
@@ -134,6 +137,7 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
     let (mut src, mut dst) = packet::hosts(&quote);
     let mut sequence = None;
     let mut opens = false;
+    let mut datagram_id = None;
     match protocol {
         Protocol::Tcp | Protocol::Udp if quote.fragment_offset == 0 => {
             (src, dst) = packet::ports(&quote)?;
@@ -142,6 +146,11 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
                     .payload
                     .get(TCP_FLAGS_AT)
                     .is_some_and(|flags| flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
+            if protocol == Protocol::Udp
+                && let [_, _, _, _, _, _, _, _, high, low, ..] = *quote.payload
+            {
+                datagram_id = Some(u16::from_be_bytes([high, low]));
+            }
         }
         Protocol::Icmp | Protocol::Icmpv6 if quote.fragment_offset == 0 => {
             let [
@@ -160,6 +169,7 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
                     about: QuotedFlow { protocol, src, dst },
                     echo_sequence: None,
                     opens,
+                    datagram_id,
                 });
             };
             let (request, reply) = match protocol {
@@ -179,5 +189,6 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
         about: QuotedFlow { protocol, src, dst },
         echo_sequence: sequence,
         opens,
+        datagram_id,
     })
 }

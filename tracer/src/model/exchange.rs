@@ -39,7 +39,8 @@ pub enum Outcome {
     Timeout,
     /// An ICMP error came instead of an answer.
     IcmpError,
-    /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]).
+    /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]); or any, in an
+    /// answer that nobody had asked for there ([`Exchange::asked_peer`]).
     Other,
 }
 
@@ -163,7 +164,9 @@ pub struct Exchange {
 impl Exchange {
     /// The server named other servers instead of answering: neither an answer nor NODATA.
     pub fn referral(&self) -> bool {
-        self.outcome == Outcome::Other && self.rcode == Some(ResponseCode::NoError)
+        self.outcome == Outcome::Other
+            && self.rcode == Some(ResponseCode::NoError)
+            && self.asked_peer.is_none()
     }
 
     /// How long it may be remembered that the name, or the type, does not exist.

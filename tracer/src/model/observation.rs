@@ -97,6 +97,8 @@ pub struct IcmpError {
     pub echo_sequence: Option<u16>,
     /// The quoted packet is a TCP segment that opens a connection, and the quote is long enough to tell.
     pub opens: bool,
+    /// For a quoted datagram, the first two bytes of its payload if the quote goes so far: of a DNS message, the identifier.
+    pub datagram_id: Option<u16>,
 }
 
 impl IcmpError {

@@ -283,6 +283,7 @@ pub(super) fn icmp(protocol: Protocol, dst: SocketAddr) -> IcmpError {
         },
         echo_sequence: None,
         opens: false,
+        datagram_id: None,
     }
 }
 

@@ -2,9 +2,9 @@ use crate::correlate::testing::*;
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{DnsFault, Flags, Message, OpCode, RecordType, ResponseCode};
 use crate::model::edns::Edns;
-use crate::model::exchange::{Details, Exchange, Outcome, Transport};
+use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Flow, Protocol, Role, Way};
-use crate::model::observation::Observation;
+use crate::model::observation::{Observation, What};
 use crate::model::settings::Limits;
 
 use RecordType::{A, AAAA, CNAME, NS, SOA};
@@ -296,7 +296,7 @@ fn answer_from_another_server_is_not_the_answer() {
     let unexpected = bench.exchange();
     assert_eq!(
         (unexpected.attempts, unexpected.latency, unexpected.outcome),
-        (0, None, Outcome::Answered)
+        (0, None, Outcome::Other)
     );
     assert_eq!(
         (unexpected.flow.peer, unexpected.asked_peer),
@@ -563,4 +563,145 @@ fn what_the_last_attempt_said_of_itself_is_kept_for_its_silence() {
     };
     assert_eq!(details.query_edns, Some(kept), "without its cookie");
     assert_eq!(details.flags, None, "nobody answered");
+}
+
+#[test]
+fn icmp_error_that_quotes_the_identifier_ends_that_query() {
+    // Kernels limit how many errors they send: of two parallel queries the second one's came.
+    let mut bench = Bench::new();
+    bench.see(asks(0, 4_000, 9, A)).see(asks(1, 4_000, 8, AAAA));
+    let mut error = unreachable(2, socket(4_000));
+    if let What::IcmpError(error) = &mut error.what {
+        error.datagram_id = Some(8);
+    }
+    bench.see(error);
+    assert_eq!(bench.exchange().id, 8);
+    bench.at(6_000);
+    let other = bench.exchange();
+    assert_eq!((other.id, other.outcome), (9, Outcome::Timeout));
+}
+
+/// A segment on the DNS connection, with a message or none.
+fn segment(at: u64, way: Way, flags: &str, sequence: u32, message: Option<Vec<u8>>) -> Observation {
+    let mut seen = tcp(
+        at,
+        way,
+        flow(Protocol::Tcp, 50_000, 53),
+        flags,
+        sequence,
+        101,
+    );
+    if let What::Tcp(segment) = &mut seen.what {
+        segment.dns = true;
+        if let Some(message) = message {
+            segment.payload = (message.len() as u16).to_be_bytes().to_vec();
+            segment.payload.extend(message);
+            segment.length = segment.payload.len() as u32;
+        }
+    }
+    seen
+}
+
+fn encoded(id: u16, response: bool) -> Vec<u8> {
+    use hickory_proto::op::{Message, MessageType, Query};
+    let kind = if response {
+        MessageType::Response
+    } else {
+        MessageType::Query
+    };
+    let mut message = Message::new(id, kind, OpCode::Query);
+    let name = NAME.parse().expect("a name");
+    message.add_query(Query::query(name, A));
+    message.to_vec().expect("a message")
+}
+
+#[test]
+fn zone_transfer_in_several_messages_is_one_exchange() {
+    let mut bench = Bench::new();
+    bench
+        .see(segment(0, FromPod, "S", 100, None))
+        .see(segment(1, ToPod, "SA", 900, None))
+        .see(segment(2, FromPod, "A", 101, Some(encoded(7, false))));
+    let mut sequence = 901;
+    for at in 3..6 {
+        let message = encoded(7, true);
+        let length = 2 + message.len() as u32;
+        bench.see(segment(at, ToPod, "A", sequence, Some(message)));
+        sequence += length;
+    }
+    let exchanges = bench
+        .told()
+        .into_iter()
+        .filter(|told| matches!(told.what, Happening::Exchange(_)))
+        .count();
+    assert_eq!(exchanges, 1);
+    assert_eq!(bench.lost("dns over tcp: further answer"), 2);
+}
+
+#[test]
+fn query_of_a_connection_that_another_one_replaces_is_told_as_closed() {
+    let mut bench = Bench::new();
+    bench
+        .see(segment(0, FromPod, "S", 100, None))
+        .see(segment(1, ToPod, "SA", 900, None))
+        .see(segment(2, FromPod, "A", 101, Some(encoded(7, false))));
+    bench.told();
+    bench.see(segment(10, FromPod, "S", 50_000, None));
+    let ends: Vec<_> = bench
+        .told()
+        .into_iter()
+        .filter_map(|told| match told.what {
+            Happening::Exchange(exchange) => exchange.connection,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [ConnectionEnd::Closed]);
+}
+
+#[test]
+fn truncated_answers_that_are_held_are_bounded_and_all_told() {
+    let mut bench = Bench::with(Limits {
+        exchanges: 80,
+        ..Limits::default()
+    });
+    for id in 1..=30 {
+        let port = 4_000 + id;
+        let mut answer = response(id, NAME, A, NoError, &[]);
+        answer.flags.truncated = true;
+        bench.see(asks(u64::from(id), port, id, A)).see(dns(
+            u64::from(id),
+            ToPod,
+            socket(port),
+            answer,
+        ));
+    }
+    assert_eq!(bench.told().len(), 20, "an eighth of the exchanges is held");
+    assert_eq!(bench.lost("dns truncated answer not awaited over tcp"), 20);
+    bench.at(1_031);
+    assert_eq!(bench.told().len(), 10);
+}
+
+#[test]
+fn truncated_answer_that_is_asked_for_and_truncated_again_is_told_twice() {
+    let mut bench = Bench::new();
+    for at in [0, 100] {
+        let mut answer = response(7, NAME, A, NoError, &[]);
+        answer.flags.truncated = true;
+        bench
+            .see(asks(at, 4_000, 7, A))
+            .see(dns(at + 1, ToPod, socket(4_000), answer));
+    }
+    bench.at(2_000);
+    let outcomes: Vec<_> = bench
+        .told()
+        .into_iter()
+        .map(|told| match told.what {
+            Happening::Exchange(exchange) => (exchange.asked, exchange.outcome),
+            other => panic!("not an exchange: {other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [(ms(0), Outcome::Truncated), (ms(100), Outcome::Truncated)]
+    );
 }

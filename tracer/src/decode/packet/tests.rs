@@ -308,3 +308,28 @@ fn ipv6_neighbour_discovery_and_redirects_are_nothing_special() {
         );
     }
 }
+
+#[test]
+fn icmp_error_tells_the_identifier_of_the_datagram_where_its_quote_goes_so_far() {
+    use etherparse::{Icmpv4Type, icmpv4::DestUnreachableHeader};
+    let query = udp_v4(&[0x12, 0x34, 1, 0, 0, 0]);
+    // RFC 792 asks for the IP header and 8 bytes; most send more.
+    for (quoted, id) in [
+        (28, None),
+        (29, None),
+        (30, Some(0x1234)),
+        (34, Some(0x1234)),
+    ] {
+        let kind = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+        let mut packet = Vec::new();
+        PacketBuilder::ipv4([192, 168, 2, 33], [10, 1, 39, 193], 64)
+            .icmpv4(kind)
+            .write(&mut packet, &query[..quoted])
+            .expect("a packet");
+        let What::IcmpError(error) = decode(&to_pod(&packet)).expect("an error").what else {
+            panic!("an ICMP error")
+        };
+        assert_eq!(error.datagram_id, id, "{quoted} bytes");
+        assert_eq!(error.about.protocol, Protocol::Udp);
+    }
+}

@@ -1,6 +1,7 @@
 //! The events themselves, by type.
 
 use super::*;
+use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
 
 /// Every event, with what it shows.
 pub(in super::super) fn all() -> Vec<(&'static str, Event)> {
@@ -108,6 +109,22 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         ),
         ("dns truncated and cut short", dns(kube_dns(), cut, None)),
         (
+            "dns truncated, then answered over tcp",
+            dns(kube_dns(), two_steps(), None),
+        ),
+        (
+            "dns truncated, tcp refused",
+            dns(kube_dns(), tcp_refused(), None),
+        ),
+        (
+            "dns over tcp, reset before the answer",
+            dns(kube_dns(), broken_off(), None),
+        ),
+        (
+            "dns answer from an address that was not asked",
+            dns(client("192.0.2.7", 53), unexpected(), None),
+        ),
+        (
             "dns other rcode, unknown type, fault",
             dns(kube_dns(), odd, None),
         ),
@@ -123,6 +140,60 @@ fn exchanges() -> Vec<(&'static str, Event)> {
 }
 
 /// A failure with its reasons, and with all that EDNS can say.
+fn two_steps() -> Exchange {
+    let mut whole = exchange("big.example.com.", RecordType::TXT, Outcome::Answered);
+    whole.transport = Transport::Tcp;
+    whole.steps = vec![
+        TransportStep {
+            transport: Transport::Udp,
+            outcome: Outcome::Truncated,
+            latency: Some(us(150)),
+        },
+        TransportStep {
+            transport: Transport::Tcp,
+            outcome: Outcome::Answered,
+            latency: Some(us(310)),
+        },
+    ];
+    whole
+}
+
+fn tcp_refused() -> Exchange {
+    let mut alone = exchange("big.example.com.", RecordType::TXT, Outcome::Truncated);
+    alone.connection = Some(ConnectionEnd::Refused);
+    alone.steps = vec![
+        TransportStep {
+            transport: Transport::Udp,
+            outcome: Outcome::Truncated,
+            latency: Some(us(150)),
+        },
+        TransportStep {
+            transport: Transport::Tcp,
+            outcome: Outcome::Other,
+            latency: None,
+        },
+    ];
+    alone
+}
+
+fn broken_off() -> Exchange {
+    let mut open = exchange("web.example.net.", RecordType::A, Outcome::Other);
+    open.transport = Transport::Tcp;
+    open.connection = Some(ConnectionEnd::Reset);
+    open.rcode = None;
+    open.latency = None;
+    open
+}
+
+fn unexpected() -> Exchange {
+    let mut answer = exchange("web.example.net.", RecordType::A, Outcome::Other);
+    answer.rcode = Some(ResponseCode::NoError);
+    answer.attempts = 0;
+    answer.latency = None;
+    answer.asked_peer = Some(socket(KUBE_DNS, 53));
+    answer
+}
+
 fn unreachable_authority() -> Exchange {
     let mut exchange = exchange("bogus.example.", RecordType::A, Outcome::Servfail);
     let asked = Edns {
@@ -432,6 +503,7 @@ fn pings() -> Vec<(&'static str, Event)> {
         },
         echo_sequence: None,
         opens: false,
+        datagram_id: None,
     };
     vec![
         ("ping answered", echo(pod(), 5, 5, |_| {})),

@@ -56,7 +56,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         detail.push(format!("connection {}", ended(end)));
     }
     if let Some(asked) = exchange.asked_peer {
-        detail.push(format!("unexpected: {asked} was asked"));
+        detail.push(format!("{asked} was asked"));
     }
     if let Some(error) = &exchange.icmp {
         detail.push(icmp::sentence(error));
@@ -103,6 +103,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
 /// How it ended, in a word.
 fn ending(exchange: &Exchange) -> (Verdict, String) {
     match exchange.rcode {
+        _ if exchange.asked_peer.is_some() => (Verdict::Warn, "unexpected".to_owned()),
         _ if exchange.referral() => (Verdict::Warn, "referral".to_owned()),
         Some(rcode) if exchange.outcome == Outcome::Other => {
             (Verdict::Bad, rcode_mnemonic(rcode).into_owned())
