@@ -4,7 +4,8 @@
 //! from `identity`. It never guesses what was asked: while several readings of the wire are possible, `asked` is `None`.
 //!
 //! One file per idea: `candidates` reads names as what may have been asked for, `node_domains` learns the part of the
-//! search list that no object tells, `asking` tells a question asked again from one asked anew, `open` puts them together.
+//! search list that no object tells, `asking` tells a question asked again from one asked anew, `verdict`
+//! says when a lookup is over, `open` puts them together.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use self::candidates::SearchList;
 use self::node_domains::NodeDomains;
-use self::open::{Belongs, Open, Query, Verdict};
+use self::open::{Belongs, Open, Query};
+use self::verdict::Verdict;
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
 use crate::model::dns::DnsName;
@@ -28,6 +30,7 @@ mod asking;
 mod candidates;
 mod node_domains;
 mod open;
+mod verdict;
 
 /// A lookup that is seen to begin so soon after the first input may have begun before it: what was asked is told only if
 /// it could not have been another candidate's.

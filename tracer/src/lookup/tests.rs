@@ -9,6 +9,7 @@ use crate::model::identity::{PeerEnd, PodEnd, UnknownReason};
 
 mod node_domains;
 mod retries;
+mod robustness;
 
 /// A pod in namespace default and its resolver, played against a [`Folder`] in milliseconds of virtual time.
 struct Pod {
