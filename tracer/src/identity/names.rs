@@ -257,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_with_a_short_ttl_takes_nothing_from_one_with_a_long_one() {
+        let mut names = Names::default();
+        for (at, ttl) in [(0, 300), (10, 5)] {
+            learn(
+                &mut names,
+                "a",
+                at,
+                "a.test",
+                &[("a.test", ttl, A, "192.0.2.1")],
+            );
+        }
+        assert_eq!(told(&names, "a", "192.0.2.1", 299), ["a.test"]);
+    }
+
+    #[test]
     fn the_end_of_a_cname_chain_was_resolved_from_the_name_asked_for() {
         let mut names = Names::default();
         // In no order: a server may send them so.
