@@ -195,7 +195,9 @@ fn both_pods_of_one_node_are_told_once_and_from_the_clients_side() {
             .iter()
             .filter(|event| event["kind"] == "echo")
             .count(),
-        1
+        1,
+        "{}",
+        xtask::watch::listed(events.of_step())
     );
 }
 
