@@ -34,6 +34,10 @@ pub enum Input {
     Counters(Timestamp, Vec<FlowSnapshot>),
     /// The cluster, or this node's interfaces, changed.
     Change(Timestamp, Change),
+    /// Both directions of an interface are seen from that moment on. Also told again, when its name changed.
+    Attached(Timestamp, Ifindex),
+    /// An interface is not traced any more.
+    Gone(Timestamp, Ifindex),
     /// Time passed: everything before it has been put in.
     Tick(Timestamp),
     /// No more input.
@@ -44,7 +48,12 @@ impl Input {
     fn time(&self) -> Timestamp {
         match self {
             Input::Record(record) => record.time,
-            Input::Counters(at, _) | Input::Change(at, _) | Input::Tick(at) | Input::End(at) => *at,
+            Input::Counters(at, _)
+            | Input::Change(at, _)
+            | Input::Attached(at, _)
+            | Input::Gone(at, _)
+            | Input::Tick(at)
+            | Input::End(at) => *at,
         }
     }
 }
@@ -159,15 +168,12 @@ impl Pipeline {
                 self.identify(now, correlated, out);
             }
             Input::Change(now, change) => {
-                match change {
-                    Change::Interface { ifindex, .. } => self.one_way.attached(now, ifindex),
-                    Change::InterfaceGone(ifindex) => self.one_way.forget(ifindex),
-                    _ => {}
-                }
                 self.index.apply(now, change);
                 // News of the cluster come past the records, which may be on their way still: no lookup ends by them.
                 self.release(now, out);
             }
+            Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
+            Input::Gone(_, ifindex) => self.one_way.forget(ifindex),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);
                 self.identify(now, correlated, out);

@@ -21,16 +21,23 @@ use tracer_common::InterfaceState;
 use tracing::{debug, warn};
 
 use super::attach::{Attached, Attacher, Hook};
+use super::clock;
 use super::counters::totals;
 use super::error::{AttachError, CaptureError};
 use super::interfaces::{Changed, PodLink, Table};
 use crate::model::flow::{FlowTotals, Ifindex};
+use crate::model::time::Timestamp;
 
 /// What happened to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InterfaceEvent {
     /// It is traced from now on; or it was already, and its name or its namespace's number changed.
-    Attached(PodLink),
+    Attached {
+        /// Which, as it is now.
+        link: PodLink,
+        /// Both directions are seen from here on, by the probes' clock.
+        since: Timestamp,
+    },
     /// It is gone, or is no pod's any more.
     Gone {
         /// Which.
@@ -54,6 +61,8 @@ pub enum InterfaceEvent {
 pub(super) struct Traced {
     pub link: PodLink,
     pub hook: Hook,
+    /// Both probes are in place from here on.
+    pub since: Timestamp,
 }
 
 /// What is attached now, for whoever asks.
@@ -361,6 +370,7 @@ impl Manager {
         match self.attacher.attach(ifindex) {
             Ok(attached) => {
                 let hook = attached.hook;
+                let since = clock::now();
                 debug!(
                     interface = link.name,
                     ifindex = ifindex.0,
@@ -374,9 +384,10 @@ impl Manager {
                     Traced {
                         link: link.clone(),
                         hook,
+                        since,
                     },
                 );
-                self.tell(InterfaceEvent::Attached(link));
+                self.tell(InterfaceEvent::Attached { link, since });
             }
             // A message that says so follows.
             Err(AttachError::Vanished) => {}
@@ -393,12 +404,12 @@ impl Manager {
         let changed = match self.traced().get_mut(&link.ifindex) {
             Some(traced) if traced.link != link => {
                 traced.link = link.clone();
-                true
+                Some(traced.since)
             }
-            _ => false,
+            _ => None,
         };
-        if changed {
-            self.tell(InterfaceEvent::Attached(link));
+        if let Some(since) = changed {
+            self.tell(InterfaceEvent::Attached { link, since });
         }
     }
 

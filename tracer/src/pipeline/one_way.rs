@@ -27,8 +27,8 @@ enum Sight {
     /// Nothing speaks against it.
     #[default]
     Seen,
-    /// A connection at this time speaks against it.
-    Doubted(Timestamp),
+    /// Connections speak against it: the first, and the latest that the kernel counted, by when they began.
+    Doubted(Timestamp, Option<Timestamp>),
     /// It is not.
     Unseen,
 }
@@ -49,10 +49,19 @@ pub struct OneWay {
 }
 
 impl OneWay {
-    /// The interface is traced: both directions of whatever begins from now on should be seen.
-    pub fn attached(&mut self, now: Timestamp, ifindex: Ifindex) {
-        if let Some(interface) = self.interface(ifindex) {
-            interface.attached.get_or_insert(now);
+    /// The interface is traced: both directions of whatever begins from then on should be seen.
+    pub fn attached(&mut self, since: Timestamp, ifindex: Ifindex) {
+        let Some(interface) = self.interface(ifindex) else {
+            return;
+        };
+        interface.attached = Some(since);
+        // Records can come before it is told that their interface is traced.
+        for sight in [&mut interface.to_pod, &mut interface.from_pod] {
+            if let Sight::Doubted(_, Some(counted)) = *sight
+                && counted >= since
+            {
+                *sight = Sight::Unseen;
+            }
         }
     }
 
@@ -75,6 +84,7 @@ impl OneWay {
             && interface
                 .attached
                 .is_some_and(|attached| evidence.started >= attached);
+        let counted = evidence.counted.then_some(evidence.started);
         let sight = match evidence.unseen {
             Way::ToPod => &mut interface.to_pod,
             Way::FromPod => &mut interface.from_pod,
@@ -82,9 +92,9 @@ impl OneWay {
         *sight = match *sight {
             Sight::Unseen => Sight::Unseen,
             _ if sure => Sight::Unseen,
-            Sight::Doubted(first) if evidence.started.since(first) >= APART => Sight::Unseen,
-            Sight::Doubted(first) => Sight::Doubted(first),
-            Sight::Seen => Sight::Doubted(evidence.started),
+            Sight::Doubted(first, _) if evidence.started.since(first) >= APART => Sight::Unseen,
+            Sight::Doubted(first, known) => Sight::Doubted(first, known.max(counted)),
+            Sight::Seen => Sight::Doubted(evidence.started, counted),
         };
     }
 

@@ -233,7 +233,8 @@ impl Run {
             }
             CaptureMessage::Interface(event) => {
                 let news = match event {
-                    InterfaceEvent::Attached(link) => {
+                    InterfaceEvent::Attached { link, since } => {
+                        self.output.put(Input::Attached(since, link.ifindex))?;
                         self.traced.insert(link.ifindex);
                         if let Some(recorder) = &mut self.recorder {
                             recorder.name(link.ifindex, &link.name);
@@ -241,6 +242,7 @@ impl Run {
                         News::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
                     }
                     InterfaceEvent::Gone { ifindex, .. } => {
+                        self.output.put(Input::Gone(self.clock.now(), ifindex))?;
                         self.unseen.retain(|(gone, _)| *gone != ifindex);
                         self.traced.remove(&ifindex);
                         self.muted.remove(&ifindex);

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aya::util::KernelVersion;
 use tracer::capture::{Capture, HookChoice, Options};
 
 use crate::interfaces::{clsact_programs, tcx_programs};
@@ -24,7 +25,18 @@ fn captures_until_killed() {
         ..Options::default()
     };
     let _running = Capture::start(options).expect("starts");
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+/// The kinds of hook that this kernel has, the one that is chosen by itself first.
+pub fn hooks() -> Vec<HookChoice> {
+    let has_tcx =
+        KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+    if has_tcx {
+        vec![HookChoice::Tcx, HookChoice::Clsact]
+    } else {
+        vec![HookChoice::Clsact]
+    }
 }
 
 /// The programs that are attached to an interface by this kind of hook; none where it has none yet.
@@ -56,7 +68,8 @@ impl Child {
                     .spawn()
             })
             .expect("starts");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        // An emulated machine takes its time.
+        let deadline = Instant::now() + Duration::from_secs(60);
         while programs(node, interface, hook).len() < before + 2 {
             assert!(Instant::now() < deadline, "the child attaches nothing");
             std::thread::sleep(Duration::from_millis(10));

@@ -6,7 +6,7 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
 use tracer::capture::{Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
 
-use crate::child::Child;
+use crate::child::{Child, hooks, programs};
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};
 
@@ -17,7 +17,7 @@ const DROP: &str = "1,6 0 0 2";
 pub fn attached(live: &Live, name: &str) -> bool {
     live.events
         .iter()
-        .any(|event| matches!(event, InterfaceEvent::Attached(link) if link.name == name))
+        .any(|event| matches!(event, InterfaceEvent::Attached { link, .. } if link.name == name))
 }
 
 pub fn by(hook: HookChoice) -> Options {
@@ -147,7 +147,7 @@ fn an_interface_that_gets_a_node_address_is_let_go() {
             .iter()
             .any(|event| matches!(event, InterfaceEvent::Gone { .. }))
     });
-    assert!(tcx_programs(&node, "veth1").is_empty());
+    assert!(programs(&node, "veth1", hooks()[0]).is_empty());
     live.stop();
 }
 
@@ -260,7 +260,7 @@ fn both_hooks_see_what_another_filter_drops_afterwards() {
     if !may_run() {
         return;
     }
-    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+    for hook in hooks() {
         let (node, pod) = (Netns::new(), Netns::new());
         node.add_pod(&pod, "pod1", 1);
         node.sh(&format!("tc qdisc add dev pod1 clsact && tc filter add dev pod1 ingress prio 2 bpf da bytecode '{DROP}'"));
@@ -286,7 +286,7 @@ fn two_instances_see_the_same_and_a_second_of_one_name_is_refused() {
     if !may_run() {
         return;
     }
-    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+    for hook in hooks() {
         let (node, pod) = (Netns::new(), Netns::new());
         node.add_pod(&pod, "pod1", 1);
         let mut first = Live::start(&node, by(hook));

@@ -2,8 +2,10 @@
 //!
 //! What is asserted comes from elsewhere: from sockets, from ping, from tc, from the frames that a test put on the wire.
 
+mod agent;
 mod child;
 mod emission;
+mod flood;
 mod interfaces;
 mod live;
 mod loss;

@@ -2,11 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::agent::Tracer;
 use crate::live::udp_socket;
 use crate::netns::{Netns, may_run};
 use crate::programs::deliver_past;
@@ -49,22 +49,7 @@ fn told(site: &Site) -> (Vec<Value>, String) {
     let listener = outside
         .enter(|| TcpListener::bind((OUTSIDE, 80)))
         .expect("listens");
-    let tracer = node
-        .enter(|| {
-            Command::new(env!("CARGO_BIN_EXE_tracer"))
-                .args(["observe", "--local", "-o", "json", "--duration", "9s"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-        })
-        .expect("starts");
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while node.sh("ss -xl | grep -c tracer-capture- || true").trim() == "0"
-        || !is_attached(node, "pod1")
-    {
-        assert!(std::time::Instant::now() < deadline, "it does not attach");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let tracer = Tracer::start(node, "pod1");
     let ask = |server: &UdpSocket, port: u16, question: &[u8], answer: &[u8]| {
         let client = udp_socket(pod, "10.9.0.1:0");
         client.send_to(question, (OUTSIDE, port)).expect("sends");
@@ -90,24 +75,9 @@ fn told(site: &Site) -> (Vec<Value>, String) {
         pinged.contains("3 packets transmitted, 3 received"),
         "{pinged}"
     );
-    let output = tracer.wait_with_output().expect("ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let lines = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    (lines, said)
-}
-
-fn is_attached(node: &Netns, interface: &str) -> bool {
-    node.enter(|| {
-        aya::programs::SchedClassifier::query_tcx(
-            interface,
-            aya::programs::tc::TcAttachType::Ingress,
-        )
-        .is_ok_and(|(_, programs)| !programs.is_empty())
-    })
+    // Longer than any silence takes to be told.
+    std::thread::sleep(Duration::from_secs(8));
+    tracer.stop()
 }
 
 /// The lines that say that something did not come.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use tracer::capture::{HookChoice, InterfaceEvent, Options};
 
-use crate::child::{Child, programs};
-use crate::interfaces::{attached, by, clsact_programs, tcx_programs};
+use crate::child::{Child, hooks, programs};
+use crate::interfaces::{attached, by, clsact_programs};
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};
 use crate::programs::{Loaded, verdict};
 
-/// A pod that asks and a node that answers, one question at a time and without a pause, until told to stop.
+/// A pod that asks and a node that answers, one question at a time and some thousand a second, until told to stop.
 struct Conversation {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<(u64, u64)>,
@@ -63,11 +63,14 @@ fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
     let mut buffer = [0; 8];
     while !stop.load(Ordering::Relaxed) {
         asked += 1;
+        let began = Instant::now();
         client.send(&asked.to_be_bytes()).expect("sends");
         let answered = client.recv(&mut buffer).is_ok();
         if !answered || buffer != asked.to_be_bytes() {
             lost += 1;
         }
+        // Leaves a slow machine time for the tracer.
+        std::thread::sleep(began.elapsed() * 3);
     }
     // Says that there are no more.
     client.send(b"end").expect("sends");
@@ -134,7 +137,7 @@ fn links_that_flap_stay_attached_once() {
     if !may_run() {
         return;
     }
-    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+    for hook in hooks() {
         let (node, pod) = pair();
         let mut live = Live::start(&node, by(hook));
         let before = programs(&node, "pod1", hook);
@@ -166,7 +169,7 @@ fn renames_are_followed_to_the_last_name() {
     let traced = live.capture.interfaces();
     assert_eq!(traced.len(), 1);
     assert_eq!(traced[0].link.name, "name60");
-    assert_eq!(tcx_programs(&node, "name60").len(), 2);
+    assert_eq!(programs(&node, "name60", hooks()[0]).len(), 2);
     expect_query(&mut live, &pod, "under its last name");
     assert_eq!(gone(&live), 0);
     live.stop();
@@ -177,7 +180,7 @@ fn a_host_end_that_leaves_and_comes_back_is_let_go_and_attached_again() {
     if !may_run() {
         return;
     }
-    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+    for hook in hooks() {
         let (node, pod) = pair();
         let elsewhere = Netns::new();
         let mut live = Live::start(&node, by(hook));
@@ -214,7 +217,7 @@ fn a_peer_that_moves_to_another_pod_is_told_with_its_namespace() {
     live.wait("other namespace", |live| {
         live.events
             .iter()
-            .any(|event| matches!(event, InterfaceEvent::Attached(link) if link.netnsid != before))
+            .any(|event| matches!(event, InterfaceEvent::Attached { link, .. } if link.netnsid != before))
     });
     let traced = live.capture.interfaces();
     assert_eq!(traced.len(), 1);
@@ -327,7 +330,7 @@ fn of_two_hundred_pods_within_seconds_every_survivor_s_first_query_is_recorded()
         |fits: fn(&InterfaceEvent) -> bool| live.events.iter().filter(|event| fits(event)).count();
     eprintln!(
         "{PODS} pods in {took:?}: {} attached, {} gone again; a survivor waited {:?} at most",
-        count(|event| matches!(event, InterfaceEvent::Attached(_))),
+        count(|event| matches!(event, InterfaceEvent::Attached { .. })),
         count(|event| matches!(event, InterfaceEvent::Gone { .. })),
         survivors.iter().filter_map(|survivor| survivor.lag).max(),
     );
@@ -339,7 +342,7 @@ fn of_two_hundred_pods_within_seconds_every_survivor_s_first_query_is_recorded()
     );
     let mut left: Vec<u32> = survivors
         .iter()
-        .flat_map(|survivor| tcx_programs(&node, &format!("pod{}", survivor.number)))
+        .flat_map(|survivor| programs(&node, &format!("pod{}", survivor.number), hooks()[0]))
         .collect();
     assert_eq!(left.len(), 2 * survivors.len());
     left.sort_unstable();
@@ -354,7 +357,7 @@ fn two_instances_come_and_go_under_traffic_and_count_the_same() {
     if !may_run() {
         return;
     }
-    for hook in [HookChoice::Tcx, HookChoice::Clsact] {
+    for hook in hooks() {
         let (node, pod) = pair();
         with_qdisc(&node, hook);
         let conversation = Conversation::start(&node, &pod);
@@ -479,7 +482,10 @@ fn beside_a_foreign_program(ours: HookChoice, theirs: HookChoice) {
             let mut buffer = [0; 200];
             assert_eq!(server.recv_from(&mut buffer).is_ok(), passes, "{case}");
             live.stop();
-            let left = tcx_programs(&node, "pod1").len() + clsact_programs(&node, "pod1").len();
+            let left: usize = hooks()
+                .into_iter()
+                .map(|hook| programs(&node, "pod1", hook).len())
+                .sum();
             // tc prints no id for classic bytecode.
             assert_eq!(
                 left,

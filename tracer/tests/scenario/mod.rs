@@ -149,10 +149,9 @@ impl Story {
                     &pod.ok_or_else(|| format!("no pod {name} in the inventory"))?
                         .uid,
                 ));
-                let change = Change::Interface {
-                    ifindex: Ifindex(number(ifindex)?),
-                    uid,
-                };
+                let ifindex = Ifindex(number(ifindex)?);
+                self.step(Input::Attached(Timestamp(0), ifindex));
+                let change = Change::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
             }
             ["at", at, ifindex, way, packet @ ..] => {
