@@ -110,11 +110,11 @@ impl Pipeline {
             diagnosis,
         } = settings;
         Pipeline {
-            decoder: Decoder::new(dns_ports),
+            decoder: Decoder::new(dns_ports.clone()),
             index: Index::new(index),
             waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
             folder: Folder::new(&thresholds, &limits),
-            diagnosis: Diagnosis::new(&diagnosis, thresholds.lookup_idle),
+            diagnosis: Diagnosis::new(&diagnosis, dns_ports, thresholds.lookup_idle),
             correlator: Correlator::new(thresholds, &limits),
             one_way: OneWay::default(),
             records: 0,
@@ -142,9 +142,9 @@ impl Pipeline {
             out.push(event);
             out.append(&mut findings);
         }
-        self.diagnosis.advance(now, out);
+        self.diagnosis.advance(now, &self.index, out);
         if end {
-            self.diagnosis.end(out);
+            self.diagnosis.end(now, &self.index, out);
         }
     }
 

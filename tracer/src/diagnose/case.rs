@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::claim::{Claim, Cure};
 use super::looked::{AskedName, Looked};
-use super::memory::{Memory, Told};
+use super::memory::{Memory, Pace, Spent, Told};
 use super::{names, words};
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
-use crate::model::exchange::Outcome;
+use crate::model::exchange::{Exchange, Outcome};
 use crate::model::identity::PodIdentity;
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
@@ -27,6 +27,8 @@ pub(super) struct Case<'a> {
     pub index: &'a Index,
     /// What was seen before.
     pub memory: &'a Memory,
+    /// DNS is what has one of these ports.
+    pub dns_ports: &'a [u16],
     /// What it did.
     pub symptom: Symptom<'a>,
 }
@@ -42,6 +44,10 @@ pub(super) enum Symptom<'a> {
     Udp(&'a UdpFlow),
     /// It pinged; with the run's beginning, which tells it from others.
     Echo(&'a Echo, Timestamp),
+    /// A DNS server answered it, at that pace; of names of the cluster, or others.
+    Paced(&'a Exchange, Pace, bool),
+    /// The queries of its workload that were in vain within a minute.
+    Wasteful(&'a str, &'a Spent),
     /// It was told that its packets to an address are too big, so often by now.
     TooBig(IcmpError, Told),
 }
@@ -78,6 +84,20 @@ impl<'a> Case<'a> {
     pub fn cluster_ip_of(&self) -> Option<&'a Service> {
         self.service()
             .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
+    }
+
+    /// A lookup that got this.
+    pub fn lookup(&self, outcome: Outcome) -> Option<&'a Looked<'a>> {
+        match self.symptom {
+            Symptom::Lookup(looked) if looked.lookup.outcome == outcome => Some(looked),
+            _ => None,
+        }
+    }
+
+    /// Whether the other end is a DNS server by its port.
+    pub fn to_dns_port(&self) -> bool {
+        let port = self.ends.peer.port;
+        port.is_some_and(|port| self.dns_ports.contains(&port))
     }
 
     /// Whether the inventory has Services: without them no name can be said not to be one's.

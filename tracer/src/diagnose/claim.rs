@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::Index;
-use crate::model::dns::DnsName;
+use crate::model::dns::{DnsName, RecordType};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
-use crate::model::exchange::{Exchange, Outcome};
+use crate::model::exchange::{Exchange, Outcome, Transport};
 use crate::model::finding::Severity;
 use crate::model::lookup::Lookup;
 use crate::model::units::duration;
@@ -18,6 +18,8 @@ use crate::model::units::duration;
 pub(super) struct Claim {
     /// What tells this cause from others of the same rule and pod.
     pub cause: String,
+    /// Whose it is, where that is not one pod.
+    pub by: Option<String>,
     /// Another severity than the rule's own.
     pub severity: Option<Severity>,
     /// What failed, in one sentence.
@@ -37,6 +39,7 @@ impl Claim {
     pub fn new(cause: impl Into<String>, summary: impl Into<String>) -> Claim {
         Claim {
             cause: cause.into(),
+            by: None,
             severity: None,
             summary: summary.into(),
             why: Vec::new(),
@@ -44,6 +47,12 @@ impl Claim {
             evidence: Vec::new(),
             cures: Vec::new(),
         }
+    }
+
+    /// Of a workload, not of one pod.
+    pub fn by(mut self, workload: String) -> Claim {
+        self.by = Some(workload);
+        self
     }
 
     /// Of that severity, not the rule's.
@@ -97,6 +106,16 @@ pub(super) enum Cure {
     Replies(IpAddr),
     /// This Service has a ready endpoint.
     Ready(Arc<str>, Arc<str>),
+    /// This server answers the pod for a name of that domain, and does not say that it failed or refuses.
+    Resolves(IpAddr, DnsName),
+    /// This server answers the pod over TCP.
+    AnswersTcp(IpAddr),
+    /// This name's AAAA is answered, be it with nothing.
+    HasAaaa(DnsName),
+    /// This server answers at its usual pace again, for names of the cluster or others.
+    Fast(IpAddr, bool),
+    /// This workload does not waste queries any more.
+    Thrifty(String),
 }
 
 /// Something that worked.
@@ -110,6 +129,10 @@ pub(super) enum Sign<'a> {
     Connected(Duration),
     /// A ping was answered.
     Replied(&'a Echo),
+    /// A server's answers are at their usual pace again, for names of the cluster or others.
+    Fast(bool),
+    /// A workload has wasted few queries for a minute.
+    Thrifty(&'a str),
 }
 
 impl Cure {
@@ -139,6 +162,37 @@ impl Cure {
                     latency.unwrap_or_default()
                 ))
             }
+            (Cure::Resolves(server, domain), Sign::Answered(exchange))
+                if *server == ends.peer.ip
+                    && !matches!(exchange.outcome, Outcome::Servfail | Outcome::Refused) =>
+            {
+                let name = &exchange.question.as_ref()?.name;
+                let inside =
+                    domain.as_str() == "." || name == domain || name.below(domain).is_some();
+                inside.then(|| format!("The DNS server {server} answers {who} for {name} again."))
+            }
+            (Cure::AnswersTcp(server), Sign::Answered(exchange))
+                if *server == ends.peer.ip && exchange.transport == Transport::Tcp =>
+            {
+                Some(format!("The DNS server {server} answers {who} over TCP."))
+            }
+            (Cure::HasAaaa(name), Sign::Answered(exchange))
+                if matches!(exchange.outcome, Outcome::Answered | Outcome::Nodata) =>
+            {
+                let question = exchange.question.as_ref()?;
+                (question.qtype == RecordType::AAAA && question.name == *name)
+                    .then(|| format!("AAAA of {name} is answered."))
+            }
+            (Cure::Fast(server, of_cluster), Sign::Fast(fast))
+                if *server == ends.peer.ip && of_cluster == fast =>
+            {
+                Some(format!(
+                    "The DNS server {server} answers {who} at its usual pace again."
+                ))
+            }
+            (Cure::Thrifty(workload), Sign::Thrifty(thrifty)) if workload == thrifty => Some(
+                format!("{workload} sent few queries to names that do not exist for a minute."),
+            ),
             (Cure::Connects(ip, port), Sign::Connected(handshake))
                 if *ip == ends.peer.ip && port.is_none_or(|port| Some(port) == ends.peer.port) =>
             {

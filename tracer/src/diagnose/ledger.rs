@@ -86,7 +86,10 @@ impl Ledger {
         claim: Claim,
         out: &mut Vec<Event>,
     ) {
-        let id: Arc<str> = format!("{}:{}:{}", rule.id, case.who(), claim.cause).into();
+        let id: Arc<str> = {
+            let by = claim.by.unwrap_or_else(|| case.who());
+            format!("{}:{by}:{}", rule.id, claim.cause).into()
+        };
         let known = self.open.remove(&id);
         if let Some(known) = &known {
             self.unlist(&known.owner, &id);

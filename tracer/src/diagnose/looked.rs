@@ -109,11 +109,11 @@ impl<'a> Looked<'a> {
 
     /// `4 queries, 3.1 ms`.
     pub fn figures(&self) -> String {
-        format!(
-            "{}, {}",
-            count(self.lookup.queries.into(), "query"),
-            duration(self.lookup.duration)
-        )
+        let queries = count(self.lookup.queries.into(), "query");
+        if self.lookup.steps.iter().all(|step| step.latency.is_none()) {
+            return queries;
+        }
+        format!("{queries}, {}", duration(self.lookup.duration))
     }
 
     /// Each query with its answer, a line each.

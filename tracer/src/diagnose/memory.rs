@@ -2,16 +2,24 @@
 
 mod births;
 mod exchanges;
+mod pace;
 mod reached;
+mod refused;
 mod too_big;
+mod waste;
+
+use std::time::Duration;
 
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
 pub(super) use self::births::Births;
 pub(super) use self::exchanges::{Exchanges, Seen};
+pub(super) use self::pace::{Course, Pace, Paces};
 pub(super) use self::reached::{Reached, Visit};
+pub(super) use self::refused::{Failed, FailedTcp};
 pub(super) use self::too_big::{Told, TooBig};
+pub(super) use self::waste::{Balance, Spent, Wastes};
 
 /// What was seen before.
 #[derive(Debug)]
@@ -22,16 +30,28 @@ pub(super) struct Memory {
     pub births: Births,
     /// Who connected to what.
     pub reached: Reached,
+    /// Whom DNS servers answered.
+    pub answered: Reached,
+    /// How fast.
+    pub paces: Paces,
+    /// What the search path costs.
+    pub wastes: Wastes,
+    /// Connections to DNS servers that failed just now.
+    pub failed_tcp: FailedTcp,
     /// Who was told that packets are too big.
     pub too_big: TooBig,
 }
 
 impl Memory {
-    pub fn new(limit: usize) -> Memory {
+    pub fn new(limit: usize, slow: Duration) -> Memory {
         Memory {
             exchanges: Exchanges::new(limit),
             births: Births::default(),
             reached: Reached::new(limit),
+            answered: Reached::new(limit),
+            paces: Paces::new(slow, limit),
+            wastes: Wastes::new(limit),
+            failed_tcp: FailedTcp::new(limit),
             too_big: TooBig::new(limit),
         }
     }
@@ -41,13 +61,25 @@ impl Memory {
         self.exchanges.advance(now);
         self.reached.advance(now);
         self.too_big.advance(now);
+        self.answered.advance(now);
+        self.paces.advance(now);
+        self.wastes.advance(now);
     }
 
     /// What the limits cost so far.
     pub fn losses(&self) -> Losses {
-        let mut losses = self.exchanges.losses().clone();
-        losses.merge(self.reached.losses());
-        losses.merge(self.too_big.losses());
+        let mut losses = Losses::default();
+        for table in [
+            self.exchanges.losses(),
+            self.reached.losses(),
+            self.answered.losses(),
+            self.paces.losses(),
+            self.wastes.losses(),
+            self.failed_tcp.losses(),
+            self.too_big.losses(),
+        ] {
+            losses.merge(table);
+        }
         losses
     }
 }

@@ -20,16 +20,18 @@ mod memory;
 mod names;
 mod policies;
 mod rules;
+mod server;
 mod services;
 mod words;
 
 use std::time::Duration;
 
 use crate::identity::{Index, Owner};
+use crate::model::connection::{TcpConnection, TcpState};
 use crate::model::event::{Body, Ends, Event};
-use crate::model::exchange::Exchange;
+use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Role;
-use crate::model::lookup::Lookup;
+use crate::model::lookup::{Lookup, Step};
 use crate::model::loss::Losses;
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
@@ -38,7 +40,7 @@ use self::case::{Case, Symptom};
 use self::claim::Sign;
 use self::ledger::Ledger;
 use self::looked::Looked;
-use self::memory::{Memory, Visit};
+use self::memory::{Balance, Course, Failed, Memory, Pace, Visit};
 
 /// How findings are told and how much is kept for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct DiagnosisSettings {
     pub findings: usize,
     /// Lines of evidence of one finding; what is beyond is said in a last line.
     pub evidence: usize,
+    /// An answer of a DNS server that takes longer is slow, if the pod is not used to that.
+    pub slow_dns: Duration,
     /// Clients, servers and the like that rules remember something of, each sort for itself.
     pub remembered: usize,
 }
@@ -62,6 +66,7 @@ impl Default for DiagnosisSettings {
             forget: Duration::from_secs(600),
             findings: 1024,
             evidence: 16,
+            slow_dns: Duration::from_millis(500),
             remembered: 4096,
         }
     }
@@ -70,6 +75,7 @@ impl Default for DiagnosisSettings {
 /// All rules and what they know.
 #[derive(Debug)]
 pub struct Diagnosis {
+    dns_ports: Vec<u16>,
     /// A lookup without a new candidate for so long is over, whatever it may have left to try.
     lookup_idle: Duration,
     /// The input ends: what is told now was not decided.
@@ -80,11 +86,16 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// With nothing seen yet.
-    pub fn new(settings: &DiagnosisSettings, lookup_idle: Duration) -> Diagnosis {
+    pub fn new(
+        settings: &DiagnosisSettings,
+        dns_ports: Vec<u16>,
+        lookup_idle: Duration,
+    ) -> Diagnosis {
         Diagnosis {
+            dns_ports,
             lookup_idle,
             ending: false,
-            memory: Memory::new(settings.remembered),
+            memory: Memory::new(settings.remembered, settings.slow_dns),
             ledger: Ledger::new(settings),
         }
     }
@@ -100,7 +111,10 @@ impl Diagnosis {
                 if place.is_some() {
                     self.memory.exchanges.add(now, Owner::of(ends), exchange);
                 }
-                self.answered(now, ends, exchange, out);
+                if exchange.connection.is_some() {
+                    self.memory.failed_tcp.explained(ends);
+                }
+                self.answered(now, ends, exchange, index, out);
             }
             Body::Lookup(lookup) => self.lookup(now, event.time, ends, lookup, index, out),
             Body::Tcp(connection) => {
@@ -109,7 +123,7 @@ impl Diagnosis {
                     self.ledger
                         .cure(now, ends, &Sign::Connected(handshake), out);
                 }
-                self.judge(now, event.time, ends, Symptom::Tcp(connection), index, out);
+                self.tcp(now, event.time, ends, connection, index, out);
             }
             Body::Udp(flow) => {
                 self.judge(now, event.time, ends, Symptom::Udp(flow), index, out);
@@ -131,8 +145,11 @@ impl Diagnosis {
     }
 
     /// Tells what is due.
-    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+    pub fn advance(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
         self.memory.advance(now);
+        while let Some(failed) = self.memory.failed_tcp.due(now) {
+            self.failed_tcp(now, &failed, index, out);
+        }
         self.ledger.advance(now, out);
     }
 
@@ -142,8 +159,20 @@ impl Diagnosis {
     }
 
     /// The input ended: counts that were not told yet are told.
-    pub fn end(&mut self, out: &mut Vec<Event>) {
+    pub fn end(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
+        while let Some(failed) = self.memory.failed_tcp.rest() {
+            self.failed_tcp(now, &failed, index, out);
+        }
         self.ledger.end(out);
+    }
+
+    fn failed_tcp(&mut self, now: Timestamp, failed: &Failed, index: &Index, out: &mut Vec<Event>) {
+        let Failed {
+            started,
+            ends,
+            connection,
+        } = failed;
+        self.judge(now, *started, ends, Symptom::Tcp(connection), index, out);
     }
 
     /// What the limits cost so far.
@@ -171,20 +200,117 @@ impl Diagnosis {
         }
     }
 
+    fn tcp(
+        &mut self,
+        now: Timestamp,
+        started: Timestamp,
+        ends: &Ends,
+        connection: &TcpConnection,
+        index: &Index,
+        out: &mut Vec<Event>,
+    ) {
+        let failed = matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout);
+        let to_dns = ends
+            .peer
+            .port
+            .is_some_and(|port| self.dns_ports.contains(&port));
+        if failed && to_dns {
+            let failed = Failed {
+                started,
+                ends: ends.clone(),
+                connection: connection.clone(),
+            };
+            self.memory.failed_tcp.add(now, failed);
+        } else if failed {
+            self.judge(now, started, ends, Symptom::Tcp(connection), index, out);
+        }
+    }
+
+    fn visit(ends: &Ends, at: Timestamp) -> Visit {
+        Visit {
+            owner: Owner::of(ends),
+            pod: ends.pod.clone(),
+            at,
+        }
+    }
+
     fn connected(&mut self, at: Timestamp, ends: &Ends) {
         if let Some(port) = ends.peer.port {
-            let visit = Visit {
-                owner: Owner::of(ends),
-                who: words::who(ends),
-                at,
-            };
+            let visit = Diagnosis::visit(ends, at);
             self.memory.reached.add((ends.peer.ip, port), visit);
         }
     }
 
-    fn answered(&mut self, now: Timestamp, ends: &Ends, exchange: &Exchange, out: &mut Vec<Event>) {
-        if exchange.rcode.is_some() && !exchange.late {
-            self.ledger.cure(now, ends, &Sign::Answered(exchange), out);
+    /// A DNS server said something.
+    fn answered(
+        &mut self,
+        now: Timestamp,
+        ends: &Ends,
+        exchange: &Exchange,
+        index: &Index,
+        out: &mut Vec<Event>,
+    ) {
+        if exchange.rcode.is_none() || exchange.late || exchange.asked_peer.is_some() {
+            return;
+        }
+        self.ledger.cure(now, ends, &Sign::Answered(exchange), out);
+        if let Some(port) = ends.peer.port {
+            let visit = Diagnosis::visit(ends, now);
+            self.memory.answered.add((ends.peer.ip, port), visit);
+        }
+        let (Some(latency), Some(question), 1) =
+            (exchange.latency, &exchange.question, exchange.attempts)
+        else {
+            return;
+        };
+        let course = Course {
+            owner: Owner::of(ends),
+            server: ends.peer.ip,
+            of_cluster: question.name.below(index.cluster_domain()).is_some(),
+        };
+        let of_cluster = course.of_cluster;
+        match self.memory.paces.add(now, course, latency) {
+            Pace::Ordinary => {}
+            Pace::Again => self.ledger.cure(now, ends, &Sign::Fast(of_cluster), out),
+            pace @ Pace::Slow { .. } => {
+                let symptom = Symptom::Paced(exchange, pace, of_cluster);
+                self.judge(now, now, ends, symptom, index, out);
+            }
+        }
+    }
+
+    /// A lookup that found something: what did the search path cost?
+    fn spent(
+        &mut self,
+        now: Timestamp,
+        ends: &Ends,
+        lookup: &Lookup,
+        index: &Index,
+        out: &mut Vec<Event>,
+    ) {
+        let (Some(asked), Outcome::Answered) = (&lookup.asked, lookup.outcome) else {
+            return;
+        };
+        let found = |step: &&Step| step.outcome == Some(Outcome::Answered);
+        let Some(name) = lookup.steps.iter().find(found).map(|step| &step.name) else {
+            return;
+        };
+        let in_vain = lookup.steps.iter().filter(|step| {
+            step.name != *name && matches!(step.outcome, Some(Outcome::Nxdomain | Outcome::Nodata))
+        });
+        let in_vain = in_vain.map(|step| u64::from(step.attempts)).sum();
+        let workload = words::workload(ends);
+        let queries = u64::from(lookup.queries);
+        let wastes = &mut self.memory.wastes;
+        match wastes.add(now, workload.clone(), asked, queries, in_vain) {
+            Balance::Nothing => {}
+            Balance::Thrifty => {
+                self.ledger.cure(now, ends, &Sign::Thrifty(&workload), out);
+            }
+            Balance::Wasteful(spent) => {
+                let symptom = Symptom::Wasteful(&workload, &spent);
+                self.judge(now, now, ends, symptom, index, out);
+            }
         }
     }
 
@@ -200,7 +326,7 @@ impl Diagnosis {
         let ended = started.after(lookup.duration);
         let looked = Looked {
             lookup,
-            seen: self.memory.exchanges.take(&Owner::of(ends), lookup),
+            seen: self.memory.exchanges.take(&Owner::of(ends), lookup, now),
             resolver: ends
                 .pod
                 .who
@@ -211,6 +337,7 @@ impl Diagnosis {
         };
         self.ledger.cure(now, ends, &Sign::Found(lookup), out);
         self.judge(now, ended, ends, Symptom::Lookup(&looked), index, out);
+        self.spent(now, ends, lookup, index, out);
     }
 
     /// Puts a case before the rules; the first that claims it has it.
@@ -228,6 +355,7 @@ impl Diagnosis {
             ends,
             index,
             memory: &self.memory,
+            dns_ports: &self.dns_ports,
             symptom,
         };
         let claim = catalogue::RULES

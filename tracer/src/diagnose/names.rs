@@ -89,6 +89,24 @@ pub(super) fn shortest(
     short.unwrap_or(full.as_str()).to_owned()
 }
 
+/// The domain that a name outside of the cluster belongs to, as far as its labels tell: the last two.
+pub(super) fn registered(name: &DnsName) -> DnsName {
+    let mut dots = name.relative().rmatch_indices('.').map(|(at, _)| at);
+    match dots.nth(1) {
+        Some(at) => DnsName::new(&name.as_str()[at + 1..]),
+        None => name.clone(),
+    }
+}
+
+/// A name from the wire as a shell's word: whatever it holds, it is one.
+pub(super) fn quoted(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if !name.is_empty() && name.bytes().all(plain) && !name.starts_with('-') {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', r"'\''"))
+}
+
 /// Whether one of a Service's endpoints has this hostname.
 pub(super) fn has_host(index: &Index, service: &Service, host: &str) -> bool {
     index
@@ -143,6 +161,23 @@ mod tests {
         assert_eq!(read("web", How::Absolute), []);
         assert_eq!(read("web.myns", How::Absolute), []);
         assert_eq!(read("a.b.c.example.com", How::Searched), []);
+    }
+
+    #[test]
+    fn a_name_from_the_wire_is_one_word_of_a_shell() {
+        assert_eq!(quoted("web.prod"), "web.prod");
+        assert_eq!(quoted("$(reboot).example"), "'$(reboot).example'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted("-x"), "'-x'");
+    }
+
+    #[test]
+    fn a_domain_is_the_last_two_labels() {
+        let registered = |name| registered(&DnsName::new(name)).as_str().to_owned();
+        assert_eq!(registered("a.b.example.com"), "example.com.");
+        assert_eq!(registered("example.com"), "example.com.");
+        assert_eq!(registered("com"), "com.");
+        assert_eq!(registered("."), ".");
     }
 
     #[test]

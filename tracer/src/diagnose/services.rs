@@ -132,7 +132,7 @@ pub(super) fn selecting<'a>(index: &'a Index, pod: &Pod) -> Vec<&'a Service> {
 }
 
 /// `app=web,tier=front`.
-fn selector(service: &Service) -> String {
+pub(super) fn selector(service: &Service) -> String {
     let pairs: Vec<String> = service
         .selector
         .iter()

@@ -7,6 +7,7 @@ use crate::model::cluster::{Service, ServiceKind};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
 use crate::model::exchange::Outcome;
+use crate::model::identity::PodEnd;
 use crate::model::observation::IcmpError;
 use crate::model::units::count;
 
@@ -81,9 +82,23 @@ pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
 
 /// The pod: `namespace/name`, or its address.
 pub(super) fn who(ends: &Ends) -> String {
-    match &ends.pod.who {
+    pod(&ends.pod)
+}
+
+/// The same of one end.
+pub(super) fn pod(end: &PodEnd) -> String {
+    match &end.who {
         Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
-        Err(_) => ends.pod.ip.to_string(),
+        Err(_) => end.ip.to_string(),
+    }
+}
+
+/// The pod's workload: `DaemonSet default/nginx-ds`; the pod where it has none.
+pub(super) fn workload(ends: &Ends) -> String {
+    let pod = ends.pod.who.as_ref().ok();
+    match pod.and_then(|pod| Some((pod, pod.workload.as_ref()?))) {
+        Some((pod, workload)) => format!("{} {}/{}", workload.kind, pod.namespace, workload.name),
+        None => who(ends),
     }
 }
 

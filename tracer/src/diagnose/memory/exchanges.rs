@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::correlate::table::Table;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::lookup::Lookup;
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
@@ -39,6 +39,10 @@ pub(in crate::diagnose) struct Seen {
     /// What the name is an alias for, at the end of the chain.
     pub alias: Option<DnsName>,
     pub icmp: Option<IcmpError>,
+    /// Its answer over UDP was truncated.
+    pub truncated: bool,
+    /// How the TCP connection for it ended without an answer.
+    pub connection: Option<ConnectionEnd>,
 }
 
 impl Seen {
@@ -68,6 +72,12 @@ impl Seen {
             zone_negative_ttl: minimum,
             alias: alias.map(|record| DnsName::new(&record.data)),
             icmp: exchange.icmp,
+            truncated: exchange.outcome == Outcome::Truncated
+                || exchange
+                    .steps
+                    .iter()
+                    .any(|step| step.outcome == Outcome::Truncated),
+            connection: exchange.connection,
         })
     }
 }
@@ -105,20 +115,24 @@ impl Exchanges {
         }
     }
 
-    /// Takes out those of a lookup that was decided, in the order of its steps.
-    pub fn take(&mut self, client: &Owner, lookup: &Lookup) -> Vec<Seen> {
+    /// Takes out those of a lookup that was decided and ended at `until`: of each step all that asked its question.
+    pub fn take(&mut self, client: &Owner, lookup: &Lookup, until: Timestamp) -> Vec<Seen> {
         let Some(all) = self.of.get_mut(client) else {
             return Vec::new();
         };
-        let mut taken = Vec::new();
-        for step in &lookup.steps {
-            let hit = all.iter().position(|seen| {
-                seen.asked == step.asked && seen.qtype == step.qtype && seen.name == step.name
-            });
-            taken.extend(hit.map(|hit| all.remove(hit)));
-        }
-        if all.is_empty() {
+        let of_lookup = |seen: &Seen| {
+            lookup.steps.iter().any(|step| {
+                seen.name == step.name
+                    && seen.qtype == step.qtype
+                    && (step.asked..=until).contains(&seen.asked)
+            })
+        };
+        let (taken, others): (Vec<Seen>, Vec<Seen>) =
+            std::mem::take(all).into_iter().partition(of_lookup);
+        if others.is_empty() {
             self.of.remove(client);
+        } else {
+            *all = others;
         }
         taken
     }

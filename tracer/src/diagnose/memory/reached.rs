@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::correlate::table::Table;
 use crate::identity::Owner;
+use crate::model::identity::PodEnd;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -17,7 +18,7 @@ const OF_ONE: usize = 4;
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) struct Visit {
     pub owner: Owner,
-    pub who: String,
+    pub pod: PodEnd,
     pub at: Timestamp,
 }
 

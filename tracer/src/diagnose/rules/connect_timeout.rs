@@ -104,11 +104,14 @@ fn others(case: &Case<'_>, port: u16) -> String {
         .by_another((case.ends.peer.ip, port), &than)
     {
         Some(visit) if visit.at > case.at => {
-            format!("Meanwhile {} of this node connected to it.", visit.who)
+            format!(
+                "Meanwhile {} of this node connected to it.",
+                words::pod(&visit.pod)
+            )
         }
         Some(visit) => format!(
             "{} of this node connected to it {} before.",
-            visit.who,
+            words::pod(&visit.pod),
             duration(case.at.since(visit.at))
         ),
         None => {

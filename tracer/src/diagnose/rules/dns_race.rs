@@ -1,0 +1,95 @@
+//! Two queries from one socket at the same moment, of which one was lost.
+
+use std::time::Duration;
+
+use crate::diagnose::case::{Case, Symptom};
+use crate::diagnose::catalogue::Rule;
+use crate::diagnose::claim::Claim;
+use crate::diagnose::memory::Seen;
+use crate::diagnose::server;
+use crate::model::dns::{RecordType, type_mnemonic};
+use crate::model::exchange::Transport;
+use crate::model::finding::Severity;
+use crate::model::units::duration;
+
+pub(in crate::diagnose) static RULE: Rule = Rule {
+    id: "dns-race",
+    severity: Severity::Warning,
+    means: "A resolver asked for A and AAAA from one socket at the same moment; one was answered at once, the other only when it was \
+            asked again, seconds later. On nodes that translate the DNS server's address this is how a known race shows: both \
+            packets make the same connection tracking entry, and one is dropped.",
+    looks_at: "The two exchanges of a lookup: one socket, asked within 50 ms, one answered within a second, the other after it was \
+               sent again 0.9 s later or more.",
+    cannot_know: "Whether it was that race or another loss: the node's insert_failed counter tells. It happens by chance, so no \
+                  lookup shows that it is over: it is forgotten when it does not happen again.",
+    tested: "tests/scenarios/finding-dns-race*.txt",
+    check,
+};
+
+/// A resolver that asks in parallel sends both without waiting.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// The one that was answered was answered as usual.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// No resolver asks again sooner (musl 2.5 s, glibc 5 s; 1 s by option).
+const RETRY: Duration = Duration::from_millis(900);
+
+fn check(case: &Case<'_>) -> Option<Claim> {
+    let Symptom::Lookup(looked) = case.symptom else {
+        return None;
+    };
+    let seen = &looked.seen;
+    let (answered, lost) = seen
+        .iter()
+        .flat_map(|one| seen.iter().map(move |other| (one, other)))
+        .find(|(one, other)| race(one, other))?;
+    let asked = looked.asked()?;
+    let claim = Claim::new(
+        case.ends.peer.ip.to_string(),
+        format!(
+            "{} waited {} for \"{}\": one of two queries sent together was lost on its way to DNS server {} or back.",
+            case.who(),
+            duration(lost.latency?),
+            asked.name,
+            server::name(case)
+        ),
+    )
+    .why(format!(
+        "{} and {} of {} were asked from one socket within {}; {} was answered in {}, {} after {} attempts.",
+        type_mnemonic(answered.qtype),
+        type_mnemonic(lost.qtype),
+        lost.name,
+        duration(gap(answered, lost)),
+        type_mnemonic(answered.qtype),
+        duration(answered.latency?),
+        type_mnemonic(lost.qtype),
+        lost.attempts
+    ))
+    .why("Possible cause: the race of two packets of one socket in the node's connection tracking (kubernetes/kubernetes issue 56903).")
+    .remedy("conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the node: it grows with every such loss")
+    .remedy("dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec; glibc heeds it, musl does not")
+    .evidence(looked.evidence());
+    Some(claim)
+}
+
+fn race(answered: &Seen, lost: &Seen) -> bool {
+    let pair = matches!(
+        (answered.qtype, lost.qtype),
+        (RecordType::A, RecordType::AAAA) | (RecordType::AAAA, RecordType::A)
+    );
+    pair && answered.transport == Transport::Udp
+        && lost.transport == Transport::Udp
+        && answered.name == lost.name
+        && answered.from == lost.from
+        && answered.server == lost.server
+        && gap(answered, lost) <= TOGETHER
+        && answered.attempts == 1
+        && answered.latency.is_some_and(|latency| latency < AT_ONCE)
+        && lost.attempts > 1
+        && lost.latency.is_some_and(|latency| latency >= RETRY)
+}
+
+fn gap(one: &Seen, other: &Seen) -> Duration {
+    one.asked
+        .since(other.asked)
+        .max(other.asked.since(one.asked))
+}

@@ -1,0 +1,45 @@
+//! The DNS server does not want to answer this pod.
+
+use crate::diagnose::case::Case;
+use crate::diagnose::catalogue::Rule;
+use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::server;
+use crate::model::dns::DnsName;
+use crate::model::exchange::Outcome;
+use crate::model::finding::Severity;
+
+pub(in crate::diagnose) static RULE: Rule = Rule {
+    id: "dns-refused",
+    severity: Severity::Error,
+    means: "The DNS server answered REFUSED: it is there and does not answer this name, or this client.",
+    looks_at: "Lookups that ended with REFUSED.",
+    cannot_know: "The server's rules: which clients, which zones.",
+    tested: "tests/scenarios/finding-dns-refused*.txt",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Option<Claim> {
+    let looked = case.lookup(Outcome::Refused)?;
+    if looked.cut_short {
+        return None;
+    }
+    let asked = looked.asked()?;
+    let server = case.ends.peer.ip;
+    Some(
+        Claim::new(
+            server.to_string(),
+            format!(
+                "{} looked up \"{}\": REFUSED by DNS server {} ({}).",
+                case.who(),
+                asked.name,
+                server::name(case),
+                looked.figures()
+            ),
+        )
+        .why("Possible causes: the server has no zone for that name and does not forward it (a Corefile without forward), or it does not serve this client (an access list).")
+        .remedy("kubectl -n kube-system get configmap coredns -o yaml   # its Corefile")
+        .remedy(server::logs(case))
+        .evidence(looked.evidence())
+        .cure(Cure::Resolves(server, DnsName::new("."))),
+    )
+}

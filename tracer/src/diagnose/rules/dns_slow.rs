@@ -1,0 +1,74 @@
+//! Answers that take long: longer than the threshold and longer than this pod is used to.
+
+use crate::diagnose::case::{Case, Symptom};
+use crate::diagnose::catalogue::Rule;
+use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::memory::Pace;
+use crate::diagnose::server;
+use crate::model::finding::Severity;
+use crate::model::units::duration;
+
+pub(in crate::diagnose) static RULE: Rule = Rule {
+    id: "dns-slow",
+    severity: Severity::Warning,
+    means: "A DNS server answers slowly: three answers within a minute took longer than the threshold (500 ms) and, where enough is \
+            known, eight times as long as that pod is used to. Names of the cluster and others are measured apart.",
+    looks_at: "The time from query to answer of queries that were sent once, by pod and server.",
+    cannot_know: "Where the time goes: in the network, in the server, or in its upstream.",
+    tested: "tests/scenarios/finding-dns-slow*.txt",
+    check,
+};
+
+/// One slow answer is ordinary: an upstream that fills its cache.
+const TIMES: usize = 3;
+
+fn check(case: &Case<'_>) -> Option<Claim> {
+    let Symptom::Paced(exchange, pace, of_cluster) = case.symptom else {
+        return None;
+    };
+    let Pace::Slow {
+        latency,
+        times,
+        normal,
+    } = pace
+    else {
+        return None;
+    };
+    let question = exchange.question.as_ref()?;
+    if times < TIMES {
+        return None;
+    }
+    let server = case.ends.peer.ip;
+    let (which, cause) = if of_cluster {
+        ("names of the cluster", "cluster")
+    } else {
+        ("names outside of the cluster", "outside")
+    };
+    let claim = Claim::new(
+        format!("{server}:{cause}"),
+        format!(
+            "DNS server {} answers {} slowly: {} for {}, the {times}th such answer within a minute.",
+            server::name(case),
+            case.who(),
+            duration(latency),
+            question.name
+        )
+        .replace("3th", "3rd"),
+    )
+    .why(match normal {
+        Some(normal) => format!("For {which} this pod is used to {}.", duration(normal)),
+        None => format!("What this pod is used to for {which} is not known yet."),
+    })
+    .why(if of_cluster {
+        "The cluster's DNS knows these names itself. Possible causes: it is short of CPU, or the network to it is slow."
+    } else {
+        "These names the cluster's DNS asks of another server. Possible cause: that one is slow."
+    });
+    Some(
+        claim
+            .remedy("kubectl -n kube-system top pods -l k8s-app=kube-dns")
+            .remedy(server::logs(case))
+            .evidence([format!("{}: {}", question.name, duration(latency))])
+            .cure(Cure::Fast(server, of_cluster)),
+    )
+}

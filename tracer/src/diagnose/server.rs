@@ -1,0 +1,59 @@
+//! What can be said of the DNS server that a case is about.
+
+use super::case::Case;
+use super::claim::{Claim, Cure};
+use super::{services, words};
+
+/// `kube-system/kube-dns (10.152.183.10)`.
+pub(super) fn name(case: &Case<'_>) -> String {
+    let peer = &case.ends.peer;
+    match (&peer.service, &peer.pod) {
+        (Some(service), _) => format!("{}/{} ({})", service.namespace, service.name, peer.ip),
+        (None, Some(pod)) => format!("{}/{} ({})", pod.namespace, pod.name, peer.ip),
+        (None, None) => peer.ip.to_string(),
+    }
+}
+
+/// Adds whether it has ready endpoints, where it is a Service, and how to look; and what would show that it has again.
+pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
+    let index = case.index;
+    let Some(service) = case.service() else {
+        return match index.informed() {
+            true => claim,
+            false => claim
+                .why(words::WITHOUT_INVENTORY)
+                .remedy(words::GIVE_INVENTORY),
+        };
+    };
+    let name = words::name_of(service);
+    if !services::none_ready(index, service) {
+        return claim
+            .why(format!(
+                "Service {name}: {}",
+                services::ready_sentence(index, service)
+            ))
+            .remedy(logs(case));
+    }
+    let claim = claim.why(format!(
+        "Service {name} has no ready endpoint. {}",
+        services::why_none_ready(index, service)
+    ));
+    let looks = services::look_why_none_ready(index, service);
+    looks
+        .into_iter()
+        .fold(claim, Claim::remedy)
+        .cure(Cure::Ready(service.namespace.clone(), service.name.clone()))
+}
+
+/// How to read what the server says itself.
+pub(super) fn logs(case: &Case<'_>) -> String {
+    match (case.service(), &case.ends.peer.pod) {
+        (Some(service), _) if !service.selector.is_empty() => format!(
+            "kubectl -n {} logs -l {} --tail=50 --prefix",
+            service.namespace,
+            services::selector(service)
+        ),
+        (_, Some(pod)) => format!("kubectl -n {} logs {} --tail=50", pod.namespace, pod.name),
+        _ => "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix".to_owned(),
+    }
+}
