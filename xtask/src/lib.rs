@@ -9,4 +9,5 @@ pub mod lab;
 pub mod scenario;
 pub mod setup;
 pub mod test;
+pub mod tshark_diff;
 pub mod watch;

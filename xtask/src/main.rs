@@ -28,6 +28,8 @@ enum Task {
     Test(xtask::test::Arguments),
     /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
     Fuzz(xtask::fuzz::Arguments),
+    /// DNS of captures as the tracer and as tshark decode it, compared
+    TsharkDiff(xtask::tshark_diff::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
         Task::Demo(arguments) => xtask::demo::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
+        Task::TsharkDiff(arguments) => xtask::tshark_diff::run(&arguments),
         Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

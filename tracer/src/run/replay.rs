@@ -35,6 +35,12 @@ mod reading;
 const TICK_EVERY: Duration = Duration::from_millis(100);
 /// How often losses of a pipe are told, a reader that went away is noticed, and progress is shown.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Between two packets of a capture time passes as it does live: in steps like these for a while, so that what time alone
+/// decides is decided when it would have been, then in long ones until nothing waits any more.
+const STEP: Duration = Duration::from_millis(20);
+const STEPS_FOR: Duration = Duration::from_secs(15);
+const LONG_STEP: Duration = Duration::from_secs(1);
+const LONG_STEPS_FOR: Duration = Duration::from_secs(900);
 /// Packets of a file that are handed over at once.
 const BATCH: usize = 256;
 /// Batches on their way to the pipeline.
@@ -193,15 +199,15 @@ impl Run {
         self.held = held;
         for input in inputs {
             if let Input::Record(record) = &input {
-                let first = *self.span.first.get_or_insert(record.time);
-                if let Some(until) = self.until
-                    && record.time.since(first) > until
-                {
-                    self.span.latest = self.span.latest.max(first.after(until));
-                    return Ok(ControlFlow::Break(Next::Continue));
+                let time = record.time;
+                let first = *self.span.first.get_or_insert(time);
+                let end = self.until.map(|until| first.after(until));
+                let over = end.filter(|end| time > *end);
+                let next = self.pass(over.unwrap_or(time))?;
+                if next != Next::Continue || over.is_some() {
+                    return Ok(ControlFlow::Break(next));
                 }
-                self.span.latest = self.span.latest.max(record.time);
-                self.notice(record.time);
+                self.notice(time);
             }
             let next = self.output.put(input)?;
             if next != Next::Continue {
@@ -216,6 +222,25 @@ impl Run {
             }
         }
         Ok(flow(self.output.flush()?))
+    }
+
+    /// The time up to which the next packet is away passes.
+    fn pass(&mut self, until: Timestamp) -> Result<Next> {
+        let from = self.span.latest;
+        self.span.latest = from.max(until);
+        // Before the first packet there is nothing that waits.
+        if from == Timestamp::default() {
+            return Ok(Next::Continue);
+        }
+        let mut passed = STEP;
+        while passed < LONG_STEPS_FOR && from.after(passed) < until {
+            let next = self.output.put(Input::Tick(from.after(passed)))?;
+            if next != Next::Continue {
+                return Ok(next);
+            }
+            passed += if passed < STEPS_FOR { STEP } else { LONG_STEP };
+        }
+        Ok(Next::Continue)
     }
 
     /// Whether packets come at the time of their stamps.

@@ -11,6 +11,7 @@ const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
 const UDP_HEADER_LEN: usize = 8;
+const ICMP_HEADER_LEN: usize = 8;
 
 /// A packet's ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,18 @@ pub(super) struct Headers {
     pub(super) echo_id: Option<u16>,
     pub(super) sign: Option<Sign>,
     pub(super) fragment: Option<Fragment>,
+    /// The flow that an ICMP error quotes.
+    pub(super) about: Option<About>,
+}
+
+/// A flow that something is said of, from its packet's sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) protocol: Protocol,
+    pub(super) src: SocketAddr,
+    pub(super) dst: SocketAddr,
+    /// Of the quoted packet.
+    pub(super) sign: Option<Sign>,
 }
 
 /// What shows beyond doubt which end began a flow.
@@ -32,7 +45,8 @@ pub(super) struct Headers {
 pub(super) enum Sign {
     /// The sender did: a SYN, a DNS query, an echo request.
     Began,
-    /// The receiver did: SYN and ACK, a DNS answer, an echo reply. An ICMP error, too: it goes to whom it concerns.
+    /// The receiver did: SYN and ACK, a DNS answer, an echo reply. An ICMP error, too, whose quote is not readable: most go
+    /// to whom they concern.
     Answers,
 }
 
@@ -48,6 +62,25 @@ pub(super) struct Fragment {
 impl Headers {
     /// Reads them; `None` if not even the addresses are there.
     pub(super) fn read(bytes: &[u8], dns_ports: &[u16]) -> Option<Headers> {
+        let (mut headers, transport) = Headers::outer(bytes, dns_ports)?;
+        // Errors are not sent about errors, so nothing is quoted within a quote.
+        if headers.is_error()
+            && let Some(quote) = transport.get(ICMP_HEADER_LEN..)
+            && let Some((quoted, _)) = Headers::outer(quote, dns_ports)
+        {
+            let (src, dst) = quoted.ends();
+            headers.about = Some(About {
+                protocol: quoted.protocol,
+                src,
+                dst,
+                sign: quoted.sign,
+            });
+        }
+        Some(headers)
+    }
+
+    /// Without what they quote; and what follows the network headers.
+    fn outer<'a>(bytes: &'a [u8], dns_ports: &[u16]) -> Option<(Headers, &'a [u8])> {
         let (ip, stopped) = LaxIpSlice::from_slice(bytes).ok()?;
         let payload = ip.payload();
         // Where the chain of extension headers breaks off etherparse must not be asked for them: its iterator relies on
@@ -65,11 +98,18 @@ impl Headers {
             echo_id: None,
             sign: None,
             fragment,
+            about: None,
         };
         if fragment.is_none_or(|fragment| fragment.first) {
             headers.transport(payload.payload, dns_ports);
         }
-        Some(headers)
+        Some((headers, payload.payload))
+    }
+
+    fn is_error(&self) -> bool {
+        matches!(self.protocol, Protocol::Icmp | Protocol::Icmpv6)
+            && self.echo_id.is_none()
+            && self.sign == Some(Sign::Answers)
     }
 
     /// Both ends with their ports.

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use super::headers::{Headers, Sign};
+use super::headers::{About, Headers, Sign};
 use crate::model::flow::Protocol;
 
 /// Ports below are servers' (RFC 6335).
@@ -46,6 +46,16 @@ impl Roles {
 
     /// The address of the packet's client.
     pub(super) fn client(&mut self, headers: &Headers) -> IpAddr {
+        if let Some(about) = &headers.about {
+            // Who began the flow, wherever its packets are refused: a client that went away refuses answers. If neither
+            // end is the client, the error comes from a place where the flow has other addresses.
+            let client = self.of_quoted(about);
+            return if client == headers.src {
+                headers.src
+            } else {
+                headers.dst
+            };
+        }
         let Some(fragment) = headers.fragment else {
             return self.of_flow(headers);
         };
@@ -77,7 +87,7 @@ impl Roles {
             Some(Sign::Answers) => dst,
             None => match self.clients.get(&key) {
                 Some(client) => return client.ip(),
-                None => self.guess(headers, src, dst),
+                None => self.guess(headers.protocol, src, dst),
             },
         };
         if let Some((other, _)) = self.clients.push(key, client)
@@ -88,13 +98,31 @@ impl Roles {
         client.ip()
     }
 
+    fn of_quoted(&self, about: &About) -> IpAddr {
+        let About {
+            protocol,
+            src,
+            dst,
+            sign,
+        } = *about;
+        let client = match sign {
+            Some(Sign::Began) => src,
+            Some(Sign::Answers) => dst,
+            None => match self.clients.peek(&(protocol, src.min(dst), src.max(dst))) {
+                Some(client) => *client,
+                None => self.guess(protocol, src, dst),
+            },
+        };
+        client.ip()
+    }
+
     /// For a flow that began before the capture, or whose protocol does not tell.
-    fn guess(&self, headers: &Headers, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
+    fn guess(&self, protocol: Protocol, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
         match (self.is_server(src), self.is_server(dst)) {
             (true, false) => dst,
             (false, true) => src,
             // A connection without its SYN began before; ephemeral ports are the high ones.
-            _ if headers.protocol == Protocol::Tcp && src.port() < dst.port() => dst,
+            _ if protocol == Protocol::Tcp && src.port() < dst.port() => dst,
             // Else whoever is seen first.
             _ => src,
         }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use super::testing::{CLIENT, SERVER, addresses, is_one_of, packets, path, tcp, truth, udp};
 use super::{
-    Direction, Origin, Packet, Reader, Replay, ReplaySettings, SYNTHETIC_INTERFACES, Sides,
+    Direction, Origin, Packet, Reader, Recorded, Replay, ReplaySettings, SYNTHETIC_INTERFACES,
+    Sides,
 };
 use crate::model::flow::{Ifindex, Way};
 use crate::model::record::Record;
@@ -359,4 +360,77 @@ fn a_packet_whose_extension_headers_break_off_is_placed_by_its_addresses() {
     bytes.extend([0xfe; 16]);
     bytes.extend([60, 0, 1, 4, 0, 0, 0, 0]);
     assert_eq!(ways(vec![bytes]), [Way::FromPod]);
+}
+
+/// `src` tells the sender of `quoted` that the port is not reachable.
+fn unreachable(src: &str, dst: &str, quoted: &[u8]) -> Vec<u8> {
+    let [src, dst] = [src, dst].map(|address| {
+        let address: std::net::Ipv4Addr = address.parse().expect("an address");
+        address.octets()
+    });
+    let mut packet = Vec::new();
+    etherparse::PacketBuilder::ipv4(src, dst, 64)
+        .icmpv4_raw(3, 3, [0; 4])
+        .write(&mut packet, quoted)
+        .expect("in memory");
+    packet
+}
+
+#[test]
+fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
+    let (client, server) = (("10.0.0.1", 40_000), ("10.0.0.2", 53));
+    let query = udp(client, server, &[0, 1, 0x01, 0x00]);
+    let answer = udp(server, client, &[0, 1, 0x81, 0x80]);
+    // A server that is not there refuses the query, a client that went away the answer.
+    assert_eq!(
+        ways(vec![unreachable("10.0.0.2", "10.0.0.1", &query)]),
+        [Way::ToPod]
+    );
+    assert_eq!(
+        ways(vec![unreachable("10.0.0.1", "10.0.0.2", &answer)]),
+        [Way::FromPod]
+    );
+    // Of a flow that only the capture knows.
+    let (near, far) = (("10.0.0.1", 40_000), ("10.0.0.2", 40_001));
+    let refused = unreachable("10.0.0.1", "10.0.0.2", &udp(far, near, b"x"));
+    assert_eq!(
+        ways(vec![udp(near, far, b"x"), refused]),
+        [Way::FromPod, Way::FromPod]
+    );
+    // What is not readable goes to whom it concerns; so does an error about an error, which nobody may send.
+    let nested = unreachable("10.0.0.9", "10.0.0.1", &query);
+    for quoted in [&query[..10], &nested] {
+        assert_eq!(
+            ways(vec![unreachable("10.0.0.2", "10.0.0.1", quoted)]),
+            [Way::ToPod]
+        );
+    }
+}
+
+#[test]
+fn an_interface_of_a_recording_is_told_once_with_the_listed_pod_behind_it() {
+    let mut sides = Sides::new(&[53], 100);
+    let pods = is_one_of(&["10.0.0.1"]);
+    let recorded = |ifindex: u32, way, bytes| Packet {
+        recorded: Some(Recorded {
+            ifindex: Ifindex(ifindex),
+            way,
+            totals: None,
+        }),
+        ..packet(bytes)
+    };
+    let mut out = Vec::new();
+    // An address that is no pod's says nothing of the interface.
+    let other = ("10.9.9.9", 5);
+    sides.place(
+        recorded(7, Way::FromPod, tcp(other, B, "S")),
+        &pods,
+        &mut out,
+    );
+    assert!(sides.fresh_interfaces().is_empty());
+    sides.place(recorded(7, Way::ToPod, tcp(B, A, "SA")), &pods, &mut out);
+    sides.place(recorded(7, Way::FromPod, tcp(A, B, "A")), &pods, &mut out);
+    let pod: IpAddr = A.0.parse().expect("an address");
+    assert_eq!(sides.fresh_interfaces(), [(Ifindex(7), pod)]);
+    assert_eq!(out.len(), 3);
 }

@@ -1,0 +1,26 @@
+//! A new session of the lab, decoded by the tracer and by tshark: they agree about every exchange.
+
+mod lab;
+
+use lab::{Stage, program};
+use xtask::lab::ProxyMode;
+use xtask::tshark_diff::compare::Intended;
+use xtask::tshark_diff::{diff, session};
+
+#[test]
+fn the_captures_that_the_lab_makes_are_decoded_as_tshark_decodes_them() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("session.pcap");
+    session::capture(&stage.lab, &file).expect("tcpdump captures the session");
+    let report = diff(program(), &file).expect("both sides");
+    assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");
+    assert!(
+        report.messages > 90 && report.compared > 40,
+        "hardly anything was compared: {report}"
+    );
+    assert!(
+        report.intended.contains_key(&Intended::Retry),
+        "no attempt was lost: {report}"
+    );
+}
