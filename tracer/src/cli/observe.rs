@@ -201,8 +201,9 @@ Capture files:
   2 s later than they are; tcpdump needs -U for that.
   --record writes what the probes hand over: DNS and ICMP whole, of TCP what
   opens and closes a connection, of other flows the first packet, each with
-  its flow's counters. Wireshark reads it. Replayed, it tells the events
-  again, but between two such packets nobody counted.
+  its flow's counters; with filters, only what they can show. Wireshark reads
+  it. Replayed, it tells the events again, but between two such packets nobody
+  counted.
 
 Needs:
   Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
