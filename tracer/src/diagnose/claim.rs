@@ -98,7 +98,6 @@ pub(super) enum Cure {
     /// The pod finds this name.
     Found(DnsName),
     /// This server answers the pod, whatever it says.
-    #[expect(dead_code, reason = "what cures the causes that lie with a DNS server")]
     Answers(IpAddr),
     /// The pod connects to this address, and this port if one is given.
     Connects(IpAddr, Option<u16>),

@@ -47,6 +47,25 @@ pub fn programs(node: &Netns, interface: &str, hook: HookChoice) -> Vec<u32> {
     }
 }
 
+/// The programs that are attached once there are so many of them.
+///
+/// A program that is let go stays for a moment where a test beside this one is starting a process: until that process
+/// runs what it is started for, it holds a copy of every open file, TCX links among them.
+pub fn programs_left(node: &Netns, interface: &str, hook: HookChoice, count: usize) -> Vec<u32> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let there = programs(node, interface, hook);
+        if there.len() == count {
+            return there;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{interface} has the programs {there:?}, not {count}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A process that captures.
 pub struct Child(std::process::Child);
 

@@ -6,7 +6,7 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
 use tracer::capture::{Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
 
-use crate::child::{Child, hooks, programs};
+use crate::child::{Child, hooks, programs_left};
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};
 
@@ -147,7 +147,7 @@ fn an_interface_that_gets_a_node_address_is_let_go() {
             .iter()
             .any(|event| matches!(event, InterfaceEvent::Gone { .. }))
     });
-    assert!(programs(&node, "veth1", hooks()[0]).is_empty());
+    programs_left(&node, "veth1", hooks()[0], 0);
     live.stop();
 }
 
@@ -162,7 +162,7 @@ fn a_clean_exit_leaves_nothing_behind_with_tcx() {
     let programs = tcx_programs(&node, "pod1");
     assert_eq!(programs.len(), 2);
     live.stop();
-    assert!(tcx_programs(&node, "pod1").is_empty());
+    programs_left(&node, "pod1", HookChoice::Tcx, 0);
     assert_unloaded(&programs);
 }
 
