@@ -1,13 +1,26 @@
 //! `cargo xtask test`: all that needs no more than this machine.
+//!
+//! Owns running the test programs that cargo builds, one after another, and what to make of a failure. libtest's output is
+//! shown as it comes. Tests with real probes measure time on a machine that others may be using: what fails there is run a
+//! second time, alone, and if it passes then that is told loudly. It is never a way to pass unseen.
+
+mod outcome;
+mod programs;
 
 use std::env;
-use std::process::ExitCode;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use self::outcome::{Outcome, Verdict};
+use self::programs::Program;
 use crate::{build, setup};
 
 /// All tests; those with real probes need root
+///
+/// A test with real probes that fails is run again, alone. If it passes then it is told as UNSTABLE and counts as passed; if it
+/// fails twice it has failed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Only tests whose name has this in it
@@ -22,13 +35,30 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         setup::Needs::Probes
     })?;
-    let mut cargo = build::cargo();
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    if root {
-        cargo.args(["--features", "tracer/privileged-tests"]);
+    let features: &[&str] = if root {
+        &["--features", "tracer/privileged-tests"]
+    } else {
+        &[]
+    };
+    let Some(programs) = programs::build(features)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let filter: Vec<&str> = arguments.filter.iter().map(String::as_str).collect();
+    let mut verdicts = Vec::new();
+    for program in &programs {
+        verdicts.push((program, judged(program, &filter)?));
     }
-    cargo.args(&arguments.filter);
-    let passed = cargo.status().context("cannot run cargo")?.success();
+    let examples = documentation(features, &filter)?;
+    let mut passed = examples;
+    for (program, verdict) in &verdicts {
+        passed &= verdict.passed();
+        for line in verdict.lines() {
+            eprintln!("{program}: {line}");
+        }
+    }
+    if !examples {
+        eprintln!("the examples in the documentation: failed");
+    }
     if !root {
         eprintln!(
             "\nNOT RUN: the tests with real probes (tracer/tests/privileged_*, capture). They need root, for network \
@@ -44,4 +74,63 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Runs a program, and what failed of it a second time where that is fair.
+fn judged(program: &Program, filter: &[&str]) -> Result<Verdict> {
+    let first = once(program, filter)?;
+    let again = match &first {
+        Outcome::Failed(names) if program.has_probes() => {
+            eprintln!(
+                "\n{program}: {} failed; running what failed again, alone",
+                names.len()
+            );
+            let names = names.iter().map(String::as_str);
+            let alone = ["--exact", "--test-threads=1"];
+            Some(once(
+                program,
+                &alone.into_iter().chain(names).collect::<Vec<_>>(),
+            )?)
+        }
+        _ => None,
+    };
+    Ok(Verdict::of(first, again))
+}
+
+/// Runs a program, shows what it prints and reads it.
+fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
+    eprintln!("\n     Running {program}");
+    let mut command = Command::new(&program.path);
+    if io::stdout().is_terminal() {
+        command.arg("--color=always");
+    }
+    let mut child = command
+        .args(arguments)
+        .current_dir(&program.directory)
+        .env("CARGO_MANIFEST_DIR", &program.directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", program.path.display()))?;
+    let mut printed = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while stdout.read_until(b'\n', &mut line)? > 0 {
+            io::stdout().write_all(&line)?;
+            printed.append(&mut line);
+        }
+    }
+    let status = child.wait()?;
+    Ok(Outcome::read(status, &String::from_utf8_lossy(&printed)))
+}
+
+/// The examples in the documentation: rustdoc runs them.
+fn documentation(features: &[&str], filter: &[&str]) -> Result<bool> {
+    let status = build::cargo()
+        .args(["test", "--workspace", "--no-fail-fast", "--doc"])
+        .args(features)
+        .args(filter)
+        .status()
+        .context("cannot run cargo")?;
+    Ok(status.success())
 }

@@ -1,0 +1,189 @@
+//! What came of a test program, as libtest prints it, and what two runs of it mean together. Pure.
+
+use std::process::ExitStatus;
+
+/// libtest's exit code where tests failed.
+const FAILED: i32 = 101;
+
+/// What came of one run of a test program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All tests passed.
+    Passed,
+    /// These did not; the program came to its end.
+    Failed(Vec<String>),
+    /// It did not come to its end, and so does not say what failed: this is how it ended.
+    Broken(String),
+}
+
+impl Outcome {
+    /// Reads it from the exit status and what was printed.
+    pub fn read(status: ExitStatus, printed: &str) -> Outcome {
+        if status.success() {
+            return Outcome::Passed;
+        }
+        let names = failures(printed);
+        if names.is_empty() || status.code() != Some(FAILED) {
+            Outcome::Broken(status.to_string())
+        } else {
+            Outcome::Failed(names)
+        }
+    }
+}
+
+/// The names below libtest's last "failures:", which stand between it and the closing line. A test's own output may have
+/// such lines before.
+fn failures(printed: &str) -> Vec<String> {
+    let lines: Vec<&str> = printed.lines().collect();
+    let end = lines
+        .iter()
+        .rposition(|line| line.starts_with("test result: "));
+    let Some(lines) = end.and_then(|end| lines.get(..end)) else {
+        return Vec::new();
+    };
+    let start = lines.iter().rposition(|line| *line == "failures:");
+    let listed = start.and_then(|start| lines.get(start + 1..));
+    listed
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|line| line.strip_prefix("    "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a program's run, or two, mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Failed, then passed alone.
+    unstable: Vec<String>,
+    /// Failed as often as they ran.
+    failed: Vec<String>,
+    /// How it ended, where it did not come to its end.
+    broken: Option<String>,
+}
+
+impl Verdict {
+    /// Of the first run, and of the second of what failed in it.
+    pub fn of(first: Outcome, again: Option<Outcome>) -> Verdict {
+        let mut verdict = Verdict {
+            unstable: Vec::new(),
+            failed: Vec::new(),
+            broken: None,
+        };
+        match (first, again) {
+            (Outcome::Passed, _) => {}
+            (Outcome::Broken(how), _) => verdict.broken = Some(how),
+            (Outcome::Failed(names), None) => verdict.failed = names,
+            (Outcome::Failed(names), Some(Outcome::Passed)) => verdict.unstable = names,
+            (Outcome::Failed(names), Some(Outcome::Failed(twice))) => {
+                (verdict.failed, verdict.unstable) =
+                    names.into_iter().partition(|name| twice.contains(name));
+            }
+            (Outcome::Failed(names), Some(Outcome::Broken(how))) => {
+                verdict.failed = names;
+                verdict.broken = Some(how);
+            }
+        }
+        verdict
+    }
+
+    /// Whether nothing is wrong with it but that it may be unstable.
+    pub fn passed(&self) -> bool {
+        self.failed.is_empty() && self.broken.is_none()
+    }
+
+    /// What there is to say of it at the end: nothing where all passed at once.
+    pub fn lines(&self) -> Vec<String> {
+        let unstable = self
+            .unstable
+            .iter()
+            .map(|name| format!("UNSTABLE: {name} failed, then passed alone"));
+        let failed = self.failed.iter().map(|name| format!("FAILED: {name}"));
+        let broken = self
+            .broken
+            .iter()
+            .map(|how| format!("FAILED: did not come to its end ({how})"));
+        unstable.chain(failed).chain(broken).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    /// What libtest prints where one test of two fails whose own output looks like libtest's.
+    const PRINTED: &str = "
+running 2 tests
+test a::holds ... ok
+test b::breaks ... FAILED
+
+failures:
+
+---- b::breaks stdout ----
+failures:
+    a::no_such_test
+test result: FAILED. 0 passed
+
+thread 'b::breaks' panicked at src/lib.rs:1:1
+
+
+failures:
+    b::breaks
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+";
+
+    fn failed(names: &[&str]) -> Outcome {
+        Outcome::Failed(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn what_failed_is_read_from_the_last_list() {
+        let failure = ExitStatus::from_raw(101 << 8);
+        assert_eq!(Outcome::read(failure, PRINTED), failed(&["b::breaks"]));
+        assert_eq!(
+            Outcome::read(ExitStatus::from_raw(0), "anything"),
+            Outcome::Passed
+        );
+    }
+
+    #[test]
+    fn a_program_that_a_signal_ends_is_broken_whatever_it_printed() {
+        let outcome = Outcome::read(ExitStatus::from_raw(6), PRINTED);
+        assert!(
+            matches!(&outcome, Outcome::Broken(how) if how.contains("signal: 6")),
+            "{outcome:?}"
+        );
+        let verdict = Verdict::of(outcome, None);
+        assert!(!verdict.passed());
+        assert_eq!(verdict.lines().len(), 1);
+    }
+
+    #[test]
+    fn what_passes_alone_is_told_as_unstable_and_passes() {
+        let verdict = Verdict::of(failed(&["a"]), Some(Outcome::Passed));
+        assert!(verdict.passed());
+        assert_eq!(verdict.lines(), ["UNSTABLE: a failed, then passed alone"]);
+    }
+
+    #[test]
+    fn what_fails_twice_fails_and_what_fails_once_is_told_beside_it() {
+        let verdict = Verdict::of(failed(&["a", "b"]), Some(failed(&["b"])));
+        assert!(!verdict.passed());
+        assert_eq!(
+            verdict.lines(),
+            ["UNSTABLE: a failed, then passed alone", "FAILED: b"]
+        );
+    }
+
+    #[test]
+    fn without_a_second_run_a_failure_is_one() {
+        let verdict = Verdict::of(failed(&["a"]), None);
+        assert!(!verdict.passed());
+        assert_eq!(verdict.lines(), ["FAILED: a"]);
+        assert!(Verdict::of(Outcome::Passed, None).lines().is_empty());
+    }
+}
