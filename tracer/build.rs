@@ -68,7 +68,7 @@ fn build() -> Result<(), String> {
         .arg(probes.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&linker, &arch)?)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&linker, &arch, workspace)?)
         .status()
         .map_err(|error| format!("{} does not start: {error}", toolchain.description))?;
     if !status.success() {
@@ -140,20 +140,29 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 /// The flags as cargo takes them: separated by a character that no path contains.
-fn flags(linker: &Path, arch: &str) -> Result<String, String> {
-    let linker = linker
-        .to_str()
-        .ok_or_else(|| format!("the path {} is not UTF-8", linker.display()))?;
-    Ok([
-        "-Cpanic=abort",
+fn flags(linker: &Path, arch: &str, workspace: &Path) -> Result<String, String> {
+    let utf8 = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
+    };
+    let mut flags = vec![
+        "-Cpanic=abort".to_owned(),
         // BTF is made from it.
-        "-Cdebuginfo=2",
-        &format!("-Clinker={linker}"),
-        "-Clink-arg=--btf",
+        "-Cdebuginfo=2".to_owned(),
+        format!("-Clinker={}", utf8(linker)?),
+        "-Clink-arg=--btf".to_owned(),
         // aya-ebpf's structures of registers depend on it.
-        &format!("--cfg=bpf_target_arch=\"{arch}\""),
-    ]
-    .join("\u{1f}"))
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        // BTF names source files: not by where they lie on the machine that builds, or two builds of one commit differ.
+        format!("--remap-path-prefix={}=/tracer", utf8(workspace)?),
+    ];
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    if let Some(home) = cargo_home {
+        flags.push(format!("--remap-path-prefix={}=/cargo", utf8(&home)?));
+    }
+    Ok(flags.join("\u{1f}"))
 }
 
 /// What compiles the probes.

@@ -5,6 +5,7 @@
 pub mod build;
 pub mod demo;
 pub mod fuzz;
+pub mod image;
 pub mod lab;
 pub mod scenario;
 pub mod setup;

@@ -28,6 +28,8 @@ enum Task {
     Test(xtask::test::Arguments),
     /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
     Fuzz(xtask::fuzz::Arguments),
+    /// The agent's container image as an OCI archive, without Docker, reproducibly
+    Image(xtask::image::Arguments),
     /// DNS of captures as the tracer and as tshark decode it, compared
     TsharkDiff(xtask::tshark_diff::Arguments),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
         Task::Demo(arguments) => xtask::demo::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
+        Task::Image(arguments) => xtask::image::run(&arguments),
         Task::TsharkDiff(arguments) => xtask::tshark_diff::run(&arguments),
         Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),
     };

@@ -1,5 +1,6 @@
 //! Edge: inventory file, pod processes and network namespaces, turned into identity changes.
 
+pub mod access;
 pub mod interface_watch;
 pub mod inventory;
 pub mod netns_id;

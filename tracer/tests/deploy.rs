@@ -1,0 +1,259 @@
+//! What `deploy/` promises: every object is one that the API server knows, the agent has the rights that its code uses and no
+//! more, and its container what docs/operations.md says. No cluster is asked; `cargo xtask e2e` applies it to a real one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tracer::cluster::access::ACCESS;
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Every object below a directory that a kustomization lists.
+fn objects(directory: &str) -> Vec<Value> {
+    let directory = deploy().join(directory);
+    let kustomization = &documents(&directory.join("kustomization.yaml"))[0];
+    let resources = kustomization["resources"].as_array().expect("resources");
+    let names = resources.iter().map(|name| name.as_str().expect("a name"));
+    let files = names.filter(|name| name.ends_with(".yaml"));
+    files
+        .flat_map(|name| documents(&directory.join(name)))
+        .collect()
+}
+
+fn find(kind: &str, name: &str) -> Value {
+    let mut found = objects("base")
+        .into_iter()
+        .filter(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    let object = found.next().unwrap_or_else(|| panic!("no {kind} {name}"));
+    assert!(found.next().is_none(), "two of {kind} {name}");
+    object
+}
+
+fn typed<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).expect("it is of its kind")
+}
+
+/// Whether the API server would know every field: what a type does not know is lost when it is written again.
+fn strict<T: DeserializeOwned + Serialize>(object: &Value) {
+    let parsed: T = serde_json::from_value(object.clone())
+        .unwrap_or_else(|error| panic!("{error} in {object}"));
+    let again = serde_json::to_value(parsed).expect("it can be written");
+    assert_eq!(&again, object, "a field is misspelt, or no field at all");
+}
+
+#[test]
+fn every_object_is_one_that_the_api_server_knows() {
+    let all = [objects("base"), objects("overlays/prometheus")].concat();
+    assert!(all.len() >= 8, "{all:?}");
+    for object in &all {
+        match object["kind"].as_str().expect("a kind") {
+            "ClusterRole" => strict::<ClusterRole>(object),
+            "ClusterRoleBinding" => strict::<ClusterRoleBinding>(object),
+            "DaemonSet" => strict::<DaemonSet>(object),
+            "Namespace" => strict::<Namespace>(object),
+            "PriorityClass" => strict::<PriorityClass>(object),
+            "Role" => strict::<Role>(object),
+            "Service" => strict::<Service>(object),
+            "ServiceAccount" => strict::<ServiceAccount>(object),
+            kind => panic!("this test does not know {kind}; teach it"),
+        }
+    }
+}
+
+#[test]
+fn no_file_of_the_base_is_forgotten_by_its_kustomization() {
+    let entries = fs::read_dir(deploy().join("base")).expect("it is there");
+    let files: BTreeSet<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().display().to_string())
+        .filter(|name| name != "kustomization.yaml")
+        .collect();
+    let kustomization = &documents(&deploy().join("base/kustomization.yaml"))[0];
+    let listed: Vec<String> = typed(kustomization["resources"].clone());
+    assert_eq!(files, listed.into_iter().collect());
+}
+
+/// (group, resource, verb), one each.
+type Rights = BTreeSet<(String, String, String)>;
+
+fn rights(rules: &[PolicyRule]) -> Rights {
+    let mut rights = Rights::new();
+    for rule in rules {
+        assert!(rule.non_resource_urls.is_none() && rule.resource_names.is_none());
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    rights.insert((group.clone(), resource.clone(), verb.clone()));
+                }
+            }
+        }
+    }
+    rights
+}
+
+#[test]
+fn the_agent_may_do_what_its_code_does_and_nothing_else() {
+    let role: ClusterRole = typed(find("ClusterRole", "tracer-agent"));
+    let mut used = Rights::new();
+    for access in ACCESS {
+        for verb in access.verbs {
+            used.insert((access.group.into(), access.resource.into(), (*verb).into()));
+        }
+    }
+    assert_eq!(rights(&role.rules.unwrap_or_default()), used);
+}
+
+#[test]
+fn nobody_but_the_agents_account_has_the_agents_role() {
+    let binding: ClusterRoleBinding = typed(find("ClusterRoleBinding", "tracer-agent"));
+    let account: ServiceAccount = typed(find("ServiceAccount", "tracer-agent"));
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    assert_eq!(binding.role_ref.kind, "ClusterRole");
+    assert_eq!(binding.role_ref.name, "tracer-agent");
+    let subjects = binding.subjects.unwrap_or_default();
+    assert_eq!(subjects.len(), 1);
+    assert_eq!(subjects[0].kind, "ServiceAccount");
+    assert_eq!(subjects[0].name, account.metadata.name.unwrap_or_default());
+    assert_eq!(subjects[0].namespace.as_deref(), Some("tracer"));
+    let pod = daemonset
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .expect("a pod");
+    assert_eq!(pod.service_account_name.as_deref(), Some("tracer-agent"));
+    // Other pods of the namespace get no token of it by chance.
+    assert_eq!(account.automount_service_account_token, Some(false));
+    assert_eq!(pod.automount_service_account_token, Some(true));
+}
+
+#[test]
+fn streaming_is_a_role_of_its_own_and_bound_to_nobody() {
+    let role: Role = typed(find("Role", "tracer-stream"));
+    let expected = [
+        ("pods", "get"),
+        ("pods", "list"),
+        ("pods", "watch"),
+        ("pods/exec", "get"),
+        ("pods/exec", "create"),
+    ];
+    let expected = expected.map(|(resource, verb)| (String::new(), resource.into(), verb.into()));
+    assert_eq!(rights(&role.rules.unwrap_or_default()), expected.into());
+    let bindings = objects("base")
+        .into_iter()
+        .filter(|o| o["kind"] == "RoleBinding");
+    assert_eq!(bindings.count(), 0);
+}
+
+#[test]
+fn the_agents_container_has_three_capabilities_and_no_more_than_it_needs() {
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let spec = daemonset.spec.expect("a spec");
+    let pod = spec.template.spec.expect("a pod");
+    assert_eq!(
+        (pod.host_network, pod.host_pid, pod.host_ipc),
+        (Some(true), Some(true), None)
+    );
+    assert_eq!(pod.enable_service_links, Some(false));
+    assert!(pod.init_containers.is_none());
+    assert_eq!(
+        pod.node_selector.expect("a selector")["kubernetes.io/os"],
+        "linux"
+    );
+    let tolerations = pod.tolerations.expect("tolerations");
+    // Every taint, whatever its key and effect.
+    assert!(tolerations.iter().any(
+        |toleration| toleration.operator.as_deref() == Some("Exists")
+            && toleration.key.is_none()
+            && toleration.effect.is_none()
+    ));
+    let seccomp = pod
+        .security_context
+        .and_then(|context| context.seccomp_profile);
+    assert_eq!(seccomp.expect("a profile").type_, "RuntimeDefault");
+    for volume in pod.volumes.iter().flatten() {
+        assert!(
+            volume.host_path.is_none(),
+            "nothing of the node's files is needed"
+        );
+    }
+
+    let [container] = pod.containers.as_slice() else {
+        panic!("one container")
+    };
+    let context = container
+        .security_context
+        .as_ref()
+        .expect("a security context");
+    assert_eq!(context.privileged, Some(false));
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    assert_eq!(context.run_as_user, Some(0));
+    let capabilities = context.capabilities.as_ref().expect("capabilities");
+    let names = |list: &Option<Vec<String>>| -> BTreeSet<String> {
+        list.iter().flatten().cloned().collect()
+    };
+    assert_eq!(names(&capabilities.drop), ["ALL".to_owned()].into());
+    let kept = ["BPF", "NET_ADMIN", "PERFMON"].map(str::to_owned);
+    assert_eq!(names(&capabilities.add), kept.into());
+    let resources = container.resources.as_ref().expect("resources");
+    for list in [&resources.requests, &resources.limits] {
+        assert!(
+            list.as_ref()
+                .is_some_and(|list| list.contains_key("memory"))
+        );
+    }
+}
+
+#[test]
+fn the_selector_finds_the_agents_pods_and_the_metrics_service_too() {
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let spec = daemonset.spec.expect("a spec");
+    let labels = spec
+        .template
+        .metadata
+        .and_then(|metadata| metadata.labels)
+        .expect("labels");
+    let selected = |selector: &std::collections::BTreeMap<String, String>| {
+        !selector.is_empty()
+            && selector
+                .iter()
+                .all(|(name, value)| labels.get(name) == Some(value))
+    };
+    assert!(selected(&spec.selector.match_labels.expect("labels")));
+    let services = objects("overlays/prometheus");
+    let service: Service = typed(services[0].clone());
+    let service = service.spec.expect("a spec");
+    assert!(selected(&service.selector.expect("a selector")));
+    assert_eq!(service.cluster_ip.as_deref(), Some("None"));
+}
+
+#[test]
+fn the_image_is_named_in_one_place() {
+    let kustomization = &documents(&deploy().join("base/kustomization.yaml"))[0];
+    let images = kustomization["images"].as_array().expect("images");
+    assert_eq!(images.len(), 1);
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let pod = daemonset
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .expect("a pod");
+    // Replaced by the kustomization, so a name with a registry or a tag here would be a second place.
+    assert_eq!(
+        pod.containers[0].image.as_deref(),
+        images[0]["name"].as_str()
+    );
+}
