@@ -50,7 +50,14 @@ fn rendered(name: Option<&str>, long: bool) -> String {
 #[test]
 fn short_help_of_every_command() {
     insta::assert_snapshot!("help_short", rendered(None, false));
-    for name in ["observe", "check", "version", "completions", "man"] {
+    for name in [
+        "observe",
+        "diagnose",
+        "check",
+        "version",
+        "completions",
+        "man",
+    ] {
         insta::assert_snapshot!(format!("help_short_{name}"), rendered(Some(name), false));
     }
 }
@@ -58,7 +65,7 @@ fn short_help_of_every_command() {
 #[test]
 fn long_help_of_every_command() {
     insta::assert_snapshot!("help_long", rendered(None, true));
-    for name in ["observe", "check"] {
+    for name in ["observe", "diagnose", "check"] {
         insta::assert_snapshot!(format!("help_long_{name}"), rendered(Some(name), true));
     }
 }
@@ -74,6 +81,8 @@ fn help_is_data_and_wrong_usage_is_an_error() {
         &["observe", "--local", "--duration", "10"],
         &["man", "no-such-command"],
         &["observe"],
+        &["diagnose"],
+        &["diagnose", "--explain", "no-such-rule"],
     ] {
         let output = tracer(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");

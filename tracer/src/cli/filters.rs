@@ -11,10 +11,10 @@ use crate::model::glob::Glob;
 use crate::sinks::filter::{Detail, FilterConfig, Kind, NamePattern, PeerPattern, PodPattern};
 use crate::sinks::words;
 
-/// Which events are shown.
+/// Whom and what it is about.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Filters")]
-pub(super) struct FilterArgs {
+pub(super) struct SubjectArgs {
     /// Only what pods of this namespace do, or what is done to a pod or Service of it
     #[arg(
         short,
@@ -35,6 +35,27 @@ pub(super) struct FilterArgs {
     )]
     pod: Vec<PodPattern>,
 
+    /// Only with this other end: an address, a range like 10.1.0.0/16, or NAMESPACE/NAME of a Service or pod
+    #[arg(long, env = "TRACER_PEER", value_name = "PEER", value_delimiter = ',')]
+    peer: Vec<PeerPattern>,
+
+    /// Only with this port on either side
+    #[arg(long, env = "TRACER_PORT", value_name = "PORT", value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(1..))]
+    port: Vec<u16>,
+
+    /// Only lookups of names, or connections to names, that fit
+    #[arg(long, env = "TRACER_NAME", value_name = "GLOB", value_delimiter = ',')]
+    name: Vec<NamePattern>,
+}
+
+/// Which events are shown.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Filters")]
+pub(super) struct FilterArgs {
+    #[command(flatten)]
+    subject: SubjectArgs,
+
     /// Only events of this type, and then all of them
     #[arg(
         long = "type",
@@ -48,19 +69,6 @@ pub(super) struct FilterArgs {
     /// Only what pods do (client), or what is done to them (server)
     #[arg(long, env = "TRACER_DIRECTION", value_name = "ROLE", value_enum)]
     direction: Option<DirectionArg>,
-
-    /// Only with this other end: an address, a range like 10.1.0.0/16, or NAMESPACE/NAME of a Service or pod
-    #[arg(long, env = "TRACER_PEER", value_name = "PEER", value_delimiter = ',')]
-    peer: Vec<PeerPattern>,
-
-    /// Only with this port on either side
-    #[arg(long, env = "TRACER_PORT", value_name = "PORT", value_delimiter = ',',
-        value_parser = clap::value_parser!(u16).range(1..))]
-    port: Vec<u16>,
-
-    /// Only lookups of names, or connections to names, that fit
-    #[arg(long, env = "TRACER_NAME", value_name = "GLOB", value_delimiter = ',')]
-    name: Vec<NamePattern>,
 
     /// Only DNS for records of this type, as in AAAA
     #[arg(long, env = "TRACER_QTYPE", value_name = "QTYPE", value_delimiter = ',', value_parser = values::qtype)]
@@ -125,8 +133,9 @@ What the filters mean:
   --port     of the pod or of the other end; of an ICMP error also one of the
              packet that it is about. Pings have none.
   --name     dns, lookup: the name that was asked for, or one on its search
-             path; others: a name that the pod resolved the address from.
-             The final dot does not matter.
+             path; finding: that of its lookup, or of the Service; others: a
+             name that the pod resolved the address from. The final dot does
+             not matter.
   --qtype    dns, lookup: the type that was asked for, by mnemonic or number.
   --rcode    a query's response code. A lookup fits if one of its queries
              has it, even if it succeeded in the end.
@@ -148,12 +157,24 @@ What the filters mean:
   needs no DNS, so the other end has no names that it was resolved from.
   Counts of packets and bytes are of all packets.";
 
-impl FilterArgs {
-    /// The filter, with every detail; the form of the output decides how much of it is shown.
+impl SubjectArgs {
+    /// A filter for that, whatever the type of event.
     pub(super) fn resolve(&self) -> FilterConfig {
         FilterConfig {
             namespaces: self.namespace.clone(),
             pods: self.pod.clone(),
+            peers: self.peer.clone(),
+            ports: self.port.clone(),
+            names: self.name.clone(),
+            ..FilterConfig::default()
+        }
+    }
+}
+
+impl FilterArgs {
+    /// The filter, with every detail; the form of the output decides how much of it is shown.
+    pub(super) fn resolve(&self) -> FilterConfig {
+        FilterConfig {
             kinds: self
                 .kind
                 .iter()
@@ -170,15 +191,13 @@ impl FilterArgs {
                 DirectionArg::Client => Role::Client,
                 DirectionArg::Server => Role::Server,
             }),
-            peers: self.peer.clone(),
-            ports: self.port.clone(),
-            names: self.name.clone(),
             qtypes: self.qtype.clone(),
             rcodes: self.rcode.clone(),
             outcomes: self.outcome.clone(),
             slow: self.slow.map(|span| span.0),
             failed: self.failed,
             detail: Detail::default(),
+            ..self.subject.resolve()
         }
     }
 }

@@ -10,10 +10,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod check;
+pub mod diagnose;
 mod filters;
+mod form;
 mod limits;
 pub mod observe;
 mod print;
+mod sources;
 mod thresholds;
 mod values;
 mod version;
@@ -50,6 +53,11 @@ pub enum Command {
     /// DNS lookups, TCP connections, UDP flows, pings and ICMP errors, one line or block each, until Ctrl-C. A summary of
     /// what was seen, shown and lost goes to standard error.
     Observe(Box<observe::ObserveArgs>),
+    /// Say what fails and why, and what to do about it
+    ///
+    /// Names that do not exist, Services that nobody stands behind, DNS that is slow or silent, pings that cannot be answered:
+    /// each finding with its evidence and what to try. Traces this machine, or reads a capture file.
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Say whether this node can run it, and what to do where it cannot
     ///
     /// Looks at kernel, permissions, limits, hooks, and whether pods can be told apart. Each line says what was found; a
@@ -71,6 +79,8 @@ Examples:
   kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml > inventory.yaml
   tracer observe --local --inventory inventory.yaml        the same by name
   tracer observe --local -n shop --failed    what failed for namespace shop
+  tracer diagnose --local --inventory inventory.yaml --duration 2m
+                                             what fails, why, and what to try
   source <(tracer completions bash)          completion in this shell
   tracer man observe | man -l -              the manual page of a command
 
@@ -79,14 +89,15 @@ Needs:
   PERFMON. `tracer check` says what is missing.
 
 Environment:
-  Every option of observe is also a variable: TRACER_ and its name in
+  Options of observe and diagnose are also variables: TRACER_ and its name in
   capitals, with _ for -, as in TRACER_DNS_TIMEOUT=3s. The command line wins.
   TRACER_LOG sets what is logged to standard error: warn unless set, for
   example info or tracer=debug. NO_COLOR turns colour off.
 
 Exit codes:
   0  fine
-  1  `tracer check` found what prevents it from running here
+  1  `tracer diagnose` found something of severity warning or error; `tracer
+     check` found what prevents it from running here
   2  it could not do its job: wrong usage, no permission, no such file";
 
 /// How a command ended.
@@ -151,6 +162,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             log_to_stderr();
             let config = args.resolve(&Host::look_up())?;
             observe::run(&config)
+        }
+        Command::Diagnose(args) => {
+            log_to_stderr();
+            drop(stdout);
+            args.run(&Host::look_up(), &mut io::stdout())
         }
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Version => version::print(&mut stdout),

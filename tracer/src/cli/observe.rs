@@ -1,26 +1,22 @@
 //! `tracer observe`: the options, and what they resolve to.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::bail;
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ColorChoice, ValueEnum};
 
 use super::filters::{self, FilterArgs, HistoryArgs};
+use super::form::FormArgs;
 use super::limits::LimitArgs;
+use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
-use super::values::{self, Span};
+use super::values::Span;
 use super::{Exit, Host};
-use crate::capture::{self, DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND};
 use crate::config::{ObserveConfig, Source};
 use crate::diagnose::DiagnosisSettings;
-use crate::identity::IndexSettings;
-use crate::model::dns::DnsName;
 use crate::model::emission::Emission;
-use crate::model::glob::Glob;
-use crate::sinks::text::{Color, use_color};
-use crate::sinks::{Format, OutputSettings};
+use crate::sinks::OutputSettings;
 use crate::{pipeline, run};
 
 #[cfg(test)]
@@ -49,13 +45,8 @@ pub struct ObserveArgs {
     #[arg(long, env = "TRACER_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
 
-    /// Form of the output: text, wide (with node, workload, ports, identifiers, bytes, TTLs) or json (one object a line)
-    #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormatArg::Text)]
-    output: FormatArg,
-
-    /// Colour: auto colours a terminal unless NO_COLOR is set
-    #[arg(long, env = "TRACER_COLOR", value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
-    color: ColorChoice,
+    #[command(flatten)]
+    form: FormArgs,
 
     /// End after so many events
     #[arg(long, env = "TRACER_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -83,78 +74,6 @@ pub struct ObserveArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Sources")]
-struct SourceArgs {
-    /// Names for addresses: what `kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml` prints. Read again when it changes
-    #[arg(long, env = "TRACER_INVENTORY", value_name = "FILE")]
-    inventory: Option<PathBuf>,
-
-    /// The cluster's DNS domain
-    #[arg(long, env = "TRACER_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local",
-        value_parser = values::domain)]
-    cluster_domain: DnsName,
-
-    /// What this node is called in the cluster; the machine's name unless given
-    #[arg(long, env = "TRACER_NODE_NAME", value_name = "NAME")]
-    node_name: Option<String>,
-
-    /// Only interfaces whose name fits; every pod interface unless given
-    #[arg(
-        long,
-        env = "TRACER_INTERFACE",
-        value_name = "GLOB",
-        value_delimiter = ','
-    )]
-    interface: Vec<Glob>,
-
-    /// Tells several tracers on one node apart
-    #[arg(long, env = "TRACER_INSTANCE", value_name = "NAME", default_value = "default", hide_short_help = true,
-        value_parser = values::instance)]
-    instance: String,
-
-    /// A port where DNS is spoken; up to 8
-    #[arg(long, env = "TRACER_DNS_PORT", value_name = "PORT", value_delimiter = ',', default_value = "53",
-        hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
-    dns_port: Vec<u16>,
-
-    /// Kernel buffer for packets on their way to user space, a power of two
-    #[arg(long, env = "TRACER_RING_SIZE", value_name = "SIZE", default_value = "8MiB", hide_short_help = true,
-        value_parser = values::ring_bytes)]
-    ring_size: u32,
-
-    /// Flows that the kernel counts at a time
-    #[arg(long, env = "TRACER_FLOW_TABLE_SIZE", value_name = "N", default_value = "65536", hide_short_help = true,
-        value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
-    flow_table_size: u32,
-
-    /// How much of a DNS message over UDP is captured; of a longer one the rest is missing, and that is said
-    #[arg(long, env = "TRACER_PAYLOAD_BYTES", value_name = "N", default_value = "1232", hide_short_help = true,
-        value_parser = clap::value_parser!(u16).range(128..=1984))]
-    payload_bytes: u16,
-
-    /// Packets a second that one interface may send to user space in the long run; 0: no limit
-    #[arg(long, env = "TRACER_RECORDS_PER_SECOND", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u32).range(..=100_000_000), default_value_t = DEFAULT_RECORDS_PER_SECOND)]
-    records_per_second: u32,
-
-    /// Packets that one interface may send to user space at once on top of that. What is held back is still counted
-    #[arg(long, env = "TRACER_RECORD_BURST", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u32).range(1..=100_000_000), default_value_t = DEFAULT_RECORD_BURST)]
-    record_burst: u32,
-
-    /// Log from inside the probes, to find faults in them; slow
-    #[arg(long, env = "TRACER_PROBE_LOG", hide_short_help = true, value_parser = BoolishValueParser::new())]
-    probe_log: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormatArg {
-    Text,
-    Wide,
-    Json,
 }
 
 const HELP_EVENTS: &str = "\
@@ -222,62 +141,35 @@ impl ObserveArgs {
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
-        let dns_ports = self.dns_ports()?;
         let sources = &self.sources;
-        let color = match self.color {
-            ColorChoice::Auto => Color::Auto,
-            ColorChoice::Always => Color::Always,
-            ColorChoice::Never => Color::Never,
-        };
-        let variable = |name: &str| match name {
-            "NO_COLOR" => host.no_color.clone(),
-            "TERM" => host.term.clone(),
-            _ => None,
-        };
         let filter = self.filters.resolve();
         let thresholds = self.thresholds.resolve();
+        // A recording is for other questions, too.
+        let emission = match self.record {
+            None => filter.emission(),
+            Some(_) => Emission::default(),
+        };
+        let capture = sources.capture(emission, thresholds.flow_idle)?;
         Ok(ObserveConfig {
             source,
-            capture: capture::Options {
-                instance: sources.instance.clone(),
-                interfaces: sources.interface.clone(),
-                dns_ports: dns_ports.clone(),
-                // A recording is for other questions, too.
-                emission: match self.record {
-                    None => filter.emission(),
-                    Some(_) => Emission::default(),
-                },
-                payload_cap_bytes: u32::from(sources.payload_bytes),
-                ring_bytes: sources.ring_size,
-                flow_entries: sources.flow_table_size,
-                records_per_second: sources.records_per_second,
-                record_burst: sources.record_burst,
-                flow_idle: thresholds.flow_idle,
-                probe_log: sources.probe_log,
-                ..capture::Options::default()
-            },
             inventory: sources.inventory.clone(),
-            node: Arc::from(sources.node_name.as_deref().unwrap_or(&host.name)),
+            node: sources.node(host),
             pipeline: pipeline::Settings {
-                dns_ports,
+                dns_ports: capture.dns_ports.clone(),
                 thresholds,
                 limits: self.limits.resolve(),
-                index: IndexSettings {
-                    cluster_domain: sources.cluster_domain.clone(),
-                },
+                index: sources.index(),
                 diagnosis: DiagnosisSettings::default(),
             },
+            capture,
             output: OutputSettings {
-                format: match self.output {
-                    FormatArg::Text => Format::Text,
-                    FormatArg::Wide => Format::Wide,
-                    FormatArg::Json => Format::Json,
-                },
-                color: use_color(color, host.terminal, variable),
+                format: self.form.format(),
+                color: self.form.color(host),
                 filter,
                 count: self.count,
                 since: since.transpose()?,
                 last: self.history.last.map(|last| last as usize),
+                report: false,
             },
             duration: self.duration.map(|span| span.0),
         })
@@ -317,23 +209,6 @@ impl ObserveArgs {
             }
             (false, Some(file), None) => Ok(Source::Replay(file.clone())),
         }
-    }
-
-    fn dns_ports(&self) -> anyhow::Result<Vec<u16>> {
-        let mut ports = Vec::new();
-        for port in &self.sources.dns_port {
-            if !ports.contains(port) {
-                ports.push(*port);
-            }
-        }
-        if ports.len() > tracer_common::MAX_DNS_PORTS {
-            bail!(
-                "{} ports with --dns-port: the probes know at most {}; leave some out",
-                ports.len(),
-                tracer_common::MAX_DNS_PORTS
-            );
-        }
-        Ok(ports)
     }
 }
 

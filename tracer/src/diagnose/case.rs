@@ -9,6 +9,7 @@ use super::{names, words};
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
+use crate::model::dns::DnsName;
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
@@ -71,6 +72,36 @@ impl<'a> Case<'a> {
                 pod.namespace, pod.name
             ),
             None => command.to_owned(),
+        }
+    }
+
+    /// Names that it is about: what was looked up, in whatever form, or what the other end is called.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let relative = |name: &DnsName| Arc::from(name.relative());
+        match self.symptom {
+            Symptom::Lookup(looked) => {
+                let asked = looked.asked().map(|asked| Arc::from(asked.name));
+                let candidates = looked.names().into_iter().map(relative);
+                let mut names: Vec<Arc<str>> = asked.into_iter().chain(candidates).collect();
+                names.dedup();
+                names
+            }
+            Symptom::Paced(exchange, ..) => {
+                let question = exchange.question.iter();
+                question.map(|question| relative(&question.name)).collect()
+            }
+            Symptom::Wasteful(_, spent) => {
+                let names = spent.names.iter();
+                names.map(|(name, _)| Arc::from(name.as_str())).collect()
+            }
+            Symptom::Tcp(_) | Symptom::Udp(_) | Symptom::Echo(..) | Symptom::TooBig(..) => {
+                let peer = &self.ends.peer;
+                let service = peer.service.iter().flat_map(|service| {
+                    let full = format!("{}.{}", service.name, service.namespace);
+                    [Arc::clone(&service.name), full.into()]
+                });
+                service.chain(peer.names.iter().map(relative)).collect()
+            }
         }
     }
 

@@ -12,14 +12,18 @@ pub struct Rule {
     pub id: &'static str,
     /// How bad what it finds is, as a rule.
     pub severity: Severity,
+    /// What it finds, in a line.
+    pub finds: &'static str,
     /// What a finding of it means.
     pub means: &'static str,
     /// What it looks at.
     pub looks_at: &'static str,
     /// What it cannot know.
     pub cannot_know: &'static str,
-    /// How it was tested.
-    pub tested: &'static str,
+    /// The scenarios in which it says something: files of tests/scenarios, without `.txt`.
+    pub fired_by: &'static [&'static str],
+    /// Those in which it must not: what looks alike.
+    pub not_fired_by: &'static [&'static str],
     /// Whether it has something to say about a case.
     pub(super) check: fn(&Case<'_>) -> Option<Claim>,
 }

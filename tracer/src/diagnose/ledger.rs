@@ -116,6 +116,8 @@ impl Ledger {
             last: before.map_or(case.at, |before| before.last.max(case.at)),
             count: before.map_or(0, |before| before.count) + u64::from(!again),
             summary: claim.summary,
+            was: None,
+            names: case.names(),
             why: claim.why.join("\n"),
             remedies: claim.remedies,
             evidence: self.bounded(claim.evidence),
@@ -202,7 +204,7 @@ impl Ledger {
         };
         self.unlist(&open.owner, id);
         open.finding.resolved = true;
-        open.finding.summary = how;
+        open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
         open.tell(now, out);
         // Kept until its turn, so that a cause that comes and goes is not told each time.
         open.until = now.after(self.repeat);

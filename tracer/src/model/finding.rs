@@ -32,8 +32,12 @@ pub struct Finding {
     pub last: Timestamp,
     /// How often.
     pub count: u64,
-    /// What failed, in one sentence.
+    /// What failed, in one sentence; of a resolved one, what shows that.
     pub summary: String,
+    /// What had failed, of a resolved one.
+    pub was: Option<String>,
+    /// Names that it is about, for those who choose by name: what was looked up, or what the other end is called.
+    pub names: Vec<Arc<str>>,
     /// Why, with the evidence.
     pub why: String,
     /// What to do.

@@ -126,6 +126,7 @@ impl Run {
             config.capture.dns_ports.clone(),
         ));
         output.warn_of_filters();
+        output.tell_news();
         let recorder = match record.zip(writer) {
             Some((path, writer)) => {
                 let file = path.display().to_string();
@@ -365,6 +366,7 @@ impl Run {
             records: self.output.pipeline.records(),
             events: self.output.events(),
             shown: self.output.shown(),
+            report: self.output.digest(),
             losses: self.output.losses(&lost),
             notes: self.notes,
         })

@@ -15,6 +15,8 @@ use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
 use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::losses::LossReporter;
+use crate::sinks::report::Digest;
+use crate::sinks::text::safe;
 use crate::sinks::writer::reader_gone;
 use crate::sinks::{Next, OutputSettings, Sink, WallClock};
 
@@ -24,6 +26,8 @@ pub(super) struct Output {
     sink: Sink<Stdout>,
     events: u64,
     reporter: LossReporter,
+    /// Findings of a report are told on standard error as they come: it stands at the end, and somebody waits.
+    tell_news: bool,
     /// What was said of names in the filter that nobody has.
     warned: HashSet<String>,
     /// Between two calls it is empty; kept for its room.
@@ -42,10 +46,16 @@ impl Output {
             pipeline,
             sink: settings.sink(node, clock, io::stdout()),
             events: 0,
+            tell_news: false,
             reporter: LossReporter::new(),
             warned: HashSet::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Findings of a report are told on standard error as they come.
+    pub(super) fn tell_news(&mut self) {
+        self.tell_news = true;
     }
 
     /// The source leaves packets out that the filter has no use for.
@@ -91,6 +101,13 @@ impl Output {
         }
         out.clear();
         self.out = out;
+        if let Some(report) = self.sink.report() {
+            for line in report.news() {
+                if self.tell_news {
+                    eprintln!("found {}", safe(&line));
+                }
+            }
+        }
         Ok(next)
     }
 
@@ -128,15 +145,23 @@ impl Output {
     }
 
     /// All losses, those before the pipeline included.
-    pub(super) fn losses(&self, source: &Losses) -> Losses {
+    pub(super) fn losses(&mut self, source: &Losses) -> Losses {
         let mut losses = self.pipeline.losses();
         losses.merge(source);
+        if let Some(report) = self.sink.report() {
+            losses.merge(report.losses());
+        }
         losses
     }
 
     /// How many events there were.
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The figures of a report, where one was asked for.
+    pub(super) fn digest(&mut self) -> Option<Digest> {
+        self.sink.report().map(|report| report.digest())
     }
 
     /// How many of them were shown.

@@ -329,6 +329,7 @@ impl Run {
             records: self.output.pipeline.records(),
             events: self.output.events(),
             shown: self.output.shown(),
+            report: self.output.digest(),
             losses: self.output.losses(&self.figures.losses),
             notes,
         })

@@ -12,7 +12,7 @@
 //! | direction | its pod has that role |
 //! | peers | its other end is one of them: by address, or as the Service or pod that the address was known as |
 //! | ports | one of its two ends has one of these ports; of an ICMP error also the packet that it quotes |
-//! | names | dns: the name asked for, or that of its lookup; lookup: what was asked, or a candidate; others: a name that the peer was resolved from |
+//! | names | dns: the name asked for, or that of its lookup; lookup: what was asked, or a candidate; finding: a name that it is about; others: a name that the peer was resolved from |
 //! | qtypes | dns, lookup: a type that was asked for; no other type fits |
 //! | rcodes | dns: the response code; lookup: that of a query of it; no other type fits |
 //! | outcomes | its outcome or state is that word; [`words::outcome`] |
@@ -356,6 +356,10 @@ fn has_name(event: &Event, pattern: &NamePattern) -> bool {
                 .as_deref()
                 .is_some_and(|asked| pattern.matches_written(asked))
                 || lookup.steps.iter().any(|step| pattern.matches(&step.name))
+        }
+        Body::Finding(finding) => {
+            let mut names = finding.names.iter();
+            names.any(|name| pattern.matches_written(name))
         }
         _ => event
             .ends

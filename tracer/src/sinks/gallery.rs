@@ -354,6 +354,8 @@ pub(super) fn finding(severity: Severity, resolved: bool) -> Event {
         count: 2,
         summary: "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists"
             .to_owned(),
+        was: resolved.then(|| "it had failed".to_owned()),
+        names: vec!["clusterip-apache2-ds-myns".into()],
         why: "A Service of that name is in namespace myns, and a short name is looked up in the pod's own namespace, default, only."
             .to_owned(),
         remedies: vec!["use clusterip-apache2-ds-myns.myns".to_owned()],

@@ -14,6 +14,7 @@ use crate::model::time::Timestamp;
 pub mod filter;
 pub mod json;
 pub mod losses;
+pub mod report;
 pub mod summary;
 pub mod text;
 pub mod words;
@@ -27,7 +28,8 @@ mod tests;
 use self::filter::emission::Unrecorded;
 use self::filter::{Detail, Filter, FilterConfig};
 use self::json::Json;
-use self::text::{Text, TextSettings};
+use self::report::Report;
+use self::text::{FindingBlocks, Text, TextSettings};
 use self::writer::{LineWriter, WriteError};
 
 /// How the pipeline's clock maps to wall time. The edge that owns the clock answers.
@@ -75,6 +77,8 @@ pub struct OutputSettings {
     pub since: Option<jiff::Timestamp>,
     /// Only the last so many, told by [`Sink::end`].
     pub last: Option<usize>,
+    /// Nothing but the findings, each once, told by [`Sink::end`].
+    pub report: bool,
 }
 
 impl OutputSettings {
@@ -86,13 +90,20 @@ impl OutputSettings {
         out: W,
     ) -> Sink<W> {
         let text = |wide| -> Box<dyn Encode + Send> {
-            Box::new(Text::new(TextSettings {
+            let settings = TextSettings {
                 wide,
                 color: self.color,
                 time_zone: jiff::tz::TimeZone::system(),
-            }))
+            };
+            if self.report {
+                Box::new(FindingBlocks::new(settings))
+            } else {
+                Box::new(Text::new(settings))
+            }
         };
         let (detail, encoder): (_, Box<dyn Encode + Send>) = match self.format {
+            // A report counts what it does not show.
+            Format::Text if self.report => (Detail::All, text(false)),
             Format::Text => (Detail::Digest, text(false)),
             Format::Wide => (Detail::All, text(true)),
             Format::Json => (Detail::All, Box::new(Json::new(node.clone()))),
@@ -104,6 +115,7 @@ impl OutputSettings {
         let mut sink = Sink::new(filter, encoder, clock, LineWriter::new(out), self.count);
         sink.since = self.since;
         sink.last = self.last;
+        sink.report = self.report.then(Report::default);
         sink
     }
 }
@@ -130,6 +142,7 @@ pub struct Sink<W: io::Write> {
     last: Option<usize>,
     /// With `last`: the latest of what passed so far, at most so many.
     held: VecDeque<Event>,
+    report: Option<Report>,
     shown: u64,
     line: String,
 }
@@ -152,6 +165,7 @@ impl<W: io::Write> Sink<W> {
             since: None,
             last: None,
             held: VecDeque::new(),
+            report: None,
             shown: 0,
             line: String::new(),
         }
@@ -161,6 +175,12 @@ impl<W: io::Write> Sink<W> {
     pub fn take(&mut self, event: &Event) -> io::Result<Next> {
         if self.limit.is_some_and(|limit| self.shown >= limit) {
             return Ok(Next::Enough);
+        }
+        if let Some(report) = &mut self.report {
+            if self.filter.matches(event) {
+                report.take(event);
+            }
+            return Ok(Next::Continue);
         }
         // A loss is about the tracer: it does not use up what was asked for, and passes at once.
         let lost = matches!(event.body, Body::Lost(_));
@@ -206,7 +226,9 @@ impl<W: io::Write> Sink<W> {
 
     /// There will be no more events: those that waited for it go out.
     pub fn end(&mut self) -> io::Result<Next> {
-        for event in std::mem::take(&mut self.held) {
+        let reported = self.report.as_ref().map(Report::findings);
+        let held = std::mem::take(&mut self.held);
+        for event in reported.unwrap_or_default().into_iter().chain(held) {
             match self.show(&event)? {
                 Next::Continue => {}
                 next => return Ok(next),
@@ -228,6 +250,11 @@ impl<W: io::Write> Sink<W> {
     /// The filter, to ask it for warnings.
     pub fn filter(&self) -> &Filter {
         &self.filter
+    }
+
+    /// What a report holds so far, where one was asked for.
+    pub fn report(&mut self) -> Option<&mut Report> {
+        self.report.as_mut()
     }
 
     /// How many events were shown.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::report::Digest;
 use super::text::units;
 use crate::model::loss::Losses;
 
@@ -19,6 +20,8 @@ pub struct Summary {
     pub events: u64,
     /// Events that were shown.
     pub shown: u64,
+    /// The figures of a report, where that is what was shown.
+    pub report: Option<Digest>,
     /// What was lost.
     pub losses: Losses,
     /// Other sentences, one line each.
@@ -31,13 +34,16 @@ impl fmt::Display for Summary {
         if let Some(packets) = self.packets {
             write!(f, "{} seen, ", units::count(packets, "packet"))?;
         }
-        writeln!(
-            f,
-            "{} read, {}, {} shown",
-            units::count(self.records, "record"),
-            units::count(self.events, "event"),
-            self.shown
-        )?;
+        write!(f, "{} read", units::count(self.records, "record"))?;
+        match &self.report {
+            Some(digest) => write!(f, "\n{digest}")?,
+            None => writeln!(
+                f,
+                ", {}, {} shown",
+                units::count(self.events, "event"),
+                self.shown
+            )?,
+        }
         if self.losses.total() == 0 {
             writeln!(f, "lost: nothing")?;
         } else {
@@ -78,6 +84,7 @@ mod tests {
             records: 318,
             events: 1,
             shown: 0,
+            report: None,
             losses,
             notes: vec!["2 queries were open at the end".to_owned()],
         };

@@ -18,6 +18,7 @@ use crate::model::event::{Body, Event};
 use crate::model::identity::{PodEnd, UnknownReason};
 
 mod dns;
+mod findings;
 mod flows;
 mod icmp;
 mod line;
@@ -31,6 +32,7 @@ mod wide;
 use self::line::Columns;
 use self::paint::{Painter, styles};
 
+pub use self::findings::FindingBlocks;
 pub use self::paint::{Color, use_color};
 
 #[cfg(test)]

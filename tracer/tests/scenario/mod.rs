@@ -4,6 +4,7 @@ mod cluster;
 mod message;
 mod packet;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Parser as _;
@@ -27,6 +28,20 @@ const ANSWERED_AFTER_NS: u64 = 500_000;
 
 /// Plays one scenario; the error says what differs, and shows all events.
 pub fn run(text: &str) -> Result<(), String> {
+    play(text)?.compare()
+}
+
+/// The rules that say something in a scenario, whatever it expects.
+pub fn rules(text: &str) -> Result<BTreeSet<&'static str>, String> {
+    let story = play(text)?;
+    let rules = story.events.iter().filter_map(|event| match &event.body {
+        Body::Finding(finding) => Some(finding.rule),
+        _ => None,
+    });
+    Ok(rules.collect())
+}
+
+fn play(text: &str) -> Result<Story, String> {
     let mut story = Story::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split(" #").next().unwrap_or_default();
@@ -38,7 +53,7 @@ pub fn run(text: &str) -> Result<(), String> {
             .statement(&words)
             .map_err(|error| format!("line {number}: {error}"))?;
     }
-    story.compare()
+    Ok(story)
 }
 
 /// How much of a packet there is in records.

@@ -8,6 +8,8 @@ use super::*;
 use crate::cli::{Cli, Command};
 use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::flow::Role;
+use crate::model::glob::Glob;
+use crate::sinks::Format;
 use crate::sinks::filter::{Kind, PodPattern};
 
 fn host() -> Host {

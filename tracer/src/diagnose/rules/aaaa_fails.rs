@@ -13,12 +13,19 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "aaaa-fails",
     severity: Severity::Warning,
+    finds: "A is answered, AAAA fails instead of coming back empty",
     means: "The IPv4 addresses of a name are answered, and the question for its IPv6 addresses fails or is not answered, instead of \
             coming back empty. Resolvers that ask for both wait for it, or take it for a failure of the whole (RFC 4074).",
     looks_at: "Lookups with an answer to A and a failure, silence or NXDOMAIN to AAAA of the same name. An AAAA that comes back empty \
                is as it should be.",
     cannot_know: "Whether the application cares.",
-    tested: "tests/scenarios/finding-aaaa-fails*.txt",
+    fired_by: &["finding-aaaa-fails"],
+    not_fired_by: &[
+        "finding-nodata",
+        "finding-dns-race",
+        "finding-dns-servfail",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -11,11 +11,19 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "clusterip-port-not-served",
     severity: Severity::Error,
+    finds: "a port that the Service does not have",
     means: "A pod tried a port of a ClusterIP that the Service does not list, or lists for the other protocol. Nothing is forwarded \
             there, whatever its pods listen on.",
     looks_at: "TCP connections that were not answered, refused or rejected, and UDP packets likewise; the Service's ports.",
     cannot_know: "Which port was meant. Whether the Service listed it when the node last heard of it.",
-    tested: "tests/scenarios/finding-clusterip-port-not-served*.txt",
+    fired_by: &["finding-clusterip-port-not-served"],
+    not_fired_by: &[
+        "finding-service-no-endpoints",
+        "finding-connection-refused",
+        "finding-connect-timeout",
+        "finding-connect-undecided",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -12,13 +12,27 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "connect-timeout",
     severity: Severity::Error,
+    finds: "a connection that nobody answers",
     means: "A connection got no answer at all, not even a refusal: something on the way drops it, or nobody has the address.",
     looks_at: "TCP connections whose SYNs were not answered; who has the address, on which node; NetworkPolicies that select either \
                end; whether other pods of this node reached it in the last five minutes. Nothing is said where the direction to \
                the pod cannot be seen.",
     cannot_know: "Where the packets were lost. What a NetworkPolicy allows: those that select either end are named as a possible \
                   cause. What pods of other nodes reach.",
-    tested: "tests/scenarios/finding-connect-timeout*.txt",
+    fired_by: &[
+        "finding-connect-timeout",
+        "finding-connect-timeout-policies",
+        "finding-no-inventory",
+    ],
+    not_fired_by: &[
+        "finding-connect-undecided",
+        "finding-connection-refused",
+        "finding-clusterip-port-not-served",
+        "finding-service-no-endpoints",
+        "finding-stale-pod-address",
+        "finding-mtu-black-hole",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -11,13 +11,23 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "connection-refused",
     severity: Severity::Error,
+    finds: "a connection that is refused by a reset or an ICMP error",
     means: "A connection was refused: a reset says that nobody listens on that port, an ICMP error that something on the way \
             rejects it. A reset that bears the address of a Service comes from one of its endpoints: the address was translated.",
     looks_at: "TCP connections whose SYN was answered by a reset or an ICMP error; of a Service the ports of its endpoints, and the \
                ports that the pods' containers declare; NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed and one that is not declared may be open. Which of several \
                   endpoints refused. Whether a firewall sent the reset.",
-    tested: "tests/scenarios/finding-connection-refused*.txt",
+    fired_by: &["finding-connection-refused", "finding-no-inventory"],
+    not_fired_by: &[
+        "finding-clusterip-port-not-served",
+        "finding-service-no-endpoints",
+        "finding-stale-pod-address",
+        "finding-connect-timeout",
+        "finding-connect-undecided",
+        "finding-dns-truncated",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

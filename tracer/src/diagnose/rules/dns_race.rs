@@ -15,6 +15,7 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-race",
     severity: Severity::Warning,
+    finds: "of two queries sent together one was lost, and the lookup took seconds",
     means: "A resolver asked for A and AAAA from one socket at the same moment; one was answered at once, the other only when it was \
             asked again, seconds later. On nodes that translate the DNS server's address this is how a known race shows: both \
             packets make the same connection tracking entry, and one is dropped.",
@@ -22,7 +23,13 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                sent again 0.9 s later or more.",
     cannot_know: "Whether it was that race or another loss: the node's insert_failed counter tells. It happens by chance, so no \
                   lookup shows that it is over: it is forgotten when it does not happen again.",
-    tested: "tests/scenarios/finding-dns-race*.txt",
+    fired_by: &["finding-dns-race"],
+    not_fired_by: &[
+        "finding-dns-timeout",
+        "finding-dns-slow",
+        "finding-aaaa-fails",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

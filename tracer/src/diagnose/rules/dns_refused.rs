@@ -11,10 +11,16 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-refused",
     severity: Severity::Error,
+    finds: "the DNS server refuses to answer",
     means: "The DNS server answered REFUSED: it is there and does not answer this name, or this client.",
     looks_at: "Lookups that ended with REFUSED.",
     cannot_know: "The server's rules: which clients, which zones.",
-    tested: "tests/scenarios/finding-dns-refused*.txt",
+    fired_by: &["finding-dns-refused"],
+    not_fired_by: &[
+        "finding-dns-servfail",
+        "finding-dns-server-unreachable",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -12,12 +12,20 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-server-unreachable",
     severity: Severity::Error,
+    finds: "queries to the DNS server are rejected",
     means: "Queries to the DNS server are rejected with an ICMP error, or its TCP port refuses: no name can be looked up there. \
             For the cluster's DNS mostly that its Service has no ready endpoint.",
     looks_at: "Lookups that ended with an ICMP error; connections to a DNS port that were refused or rejected; the endpoints of the \
                server's Service.",
     cannot_know: "Why the server's pods are not ready. Without EndpointSlices, whether there are any.",
-    tested: "tests/scenarios/finding-dns-server-unreachable*.txt",
+    fired_by: &["finding-dns-server-unreachable"],
+    not_fired_by: &[
+        "finding-dns-timeout",
+        "finding-dns-truncated",
+        "finding-dns-refused",
+        "finding-connection-refused",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -12,11 +12,18 @@ use crate::model::lookup::Step;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-servfail",
     severity: Severity::Error,
+    finds: "the DNS server says that it failed",
     means: "The DNS server answered SERVFAIL: it could not find out. For a name of the cluster the server itself is in trouble; any \
             other name it asks of an upstream server.",
     looks_at: "Lookups that ended with SERVFAIL, the name that got it, and why the server says so (RFC 8914) where it does.",
     cannot_know: "What happened between the server and its upstream.",
-    tested: "tests/scenarios/finding-dns-servfail*.txt",
+    fired_by: &["finding-dns-servfail"],
+    not_fired_by: &[
+        "finding-dns-refused",
+        "finding-dns-timeout",
+        "finding-aaaa-fails",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -11,11 +11,17 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-slow",
     severity: Severity::Warning,
+    finds: "the DNS server answers slowly",
     means: "A DNS server answers slowly: three answers within a minute took longer than the threshold (500 ms) and, where enough is \
             known, eight times as long as that pod is used to. Names of the cluster and others are measured apart.",
     looks_at: "The time from query to answer of queries that were sent once, by pod and server.",
     cannot_know: "Where the time goes: in the network, in the server, or in its upstream.",
-    tested: "tests/scenarios/finding-dns-slow*.txt",
+    fired_by: &["finding-dns-slow"],
+    not_fired_by: &[
+        "finding-dns-race",
+        "finding-dns-timeout",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -12,12 +12,20 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-timeout",
     severity: Severity::Error,
+    finds: "the DNS server does not answer",
     means: "A lookup got no answer: the DNS server was silent for longer than a resolver waits.",
     looks_at: "Lookups without an answer; the endpoints of the server's Service; NetworkPolicies that select either end; whether \
                other pods of this node got answers from it in the last five minutes. Nothing is said where the direction to the \
                pod cannot be seen.",
     cannot_know: "Whether the query was lost, or the answer, or the server did not answer.",
-    tested: "tests/scenarios/finding-dns-timeout*.txt",
+    fired_by: &["finding-dns-timeout"],
+    not_fired_by: &[
+        "finding-dns-race",
+        "finding-dns-server-unreachable",
+        "finding-dns-truncated",
+        "finding-dns-slow",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

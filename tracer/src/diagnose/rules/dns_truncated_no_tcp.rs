@@ -10,11 +10,17 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-truncated-no-tcp",
     severity: Severity::Warning,
+    finds: "the answer is too big for UDP, and nothing comes over TCP",
     means: "The answer was too big for UDP and came truncated, so it has to be asked for again over TCP; that was not done, or it \
             failed. The application may get a part of the answer, or none.",
     looks_at: "Exchanges whose UDP answer is truncated, and what became of asking again over TCP.",
     cannot_know: "Whether the application could use the truncated answer.",
-    tested: "tests/scenarios/finding-dns-truncated*.txt",
+    fired_by: &["finding-dns-truncated"],
+    not_fired_by: &[
+        "finding-dns-timeout",
+        "finding-dns-server-unreachable",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

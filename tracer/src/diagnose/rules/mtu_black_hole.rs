@@ -12,13 +12,15 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "mtu-black-hole",
     severity: Severity::Warning,
+    finds: "packets that are too big for their path, again and again",
     means: "A pod sends packets that are too big for a link on their path and does not heed the ICMP errors that say so: small \
             packets pass, big ones never arrive, so connections open and then hang.",
     looks_at: "ICMP \"fragmentation needed\" and \"packet too big\" that reach the pod for the same destination: three within a \
                minute, more than a second apart. One alone is ordinary: it is how a path's MTU is found.",
     cannot_know: "A link that drops big packets without an ICMP error, and errors that do not reach the node. It is not resolved by \
                   itself: it is forgotten when the errors stop.",
-    tested: "tests/scenarios/finding-mtu-black-hole*.txt",
+    fired_by: &["finding-mtu-black-hole"],
+    not_fired_by: &["finding-connect-timeout", "finding-none-when-it-works"],
     check,
 };
 

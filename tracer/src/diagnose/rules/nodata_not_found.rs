@@ -14,12 +14,18 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nodata-not-found",
     severity: Severity::Info,
+    finds: "the name exists and has no record of the type asked for",
     means: "The lookup found nothing because the name has no record of the type that was asked for. That is not NXDOMAIN: the name \
             exists.",
     looks_at: "Lookups for A, AAAA, SRV, TXT, MX or CNAME that ended with NOERROR and no such record. An empty AAAA beside an answered \
                A is no finding.",
     cannot_know: "Which types the name has.",
-    tested: "tests/scenarios/finding-nodata*.txt",
+    fired_by: &["finding-nodata"],
+    not_fired_by: &[
+        "finding-aaaa-fails",
+        "finding-nxdomain-unknown-name",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -14,13 +14,21 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-negative-cache",
     severity: Severity::Warning,
+    finds: "the Service exists, and the answer is that it does not",
     means: "The Service exists under the name that was looked up, and the answer was NXDOMAIN all the same. A cache may \
             remember that there was no such name before the Service was made: for as long as the SOA record of the answer says.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN, with the SOA record of that answer; the Service, and since when \
                the inventory has it.",
     cannot_know: "Whether the answer came from a cache, unless its time to live was counted down; whether the DNS server had heard \
                   of the Service. Which caches there are besides: in the node, in the application.",
-    tested: "tests/scenarios/finding-nxdomain-negative-cache*.txt",
+    fired_by: &["finding-nxdomain-negative-cache"],
+    not_fired_by: &[
+        "finding-nxdomain-no-endpoints",
+        "finding-nxdomain-other-namespace",
+        "finding-nxdomain-unknown-name-alias",
+        "finding-not-of-a-forwarder",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

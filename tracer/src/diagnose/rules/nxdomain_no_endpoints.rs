@@ -12,12 +12,24 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-no-endpoints",
     severity: Severity::Error,
+    finds: "the name of a headless Service, or of a pod of it, that is not ready",
     means: "The name is that of a headless Service, and none of its pods is ready. The cluster's DNS gives the addresses of ready \
             pods, and where there is none the name does not exist. The same holds for the name of one pod of it.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Service and its EndpointSlices.",
     cannot_know: "Why the pods are not ready: their conditions are not in the inventory that it reads. Without EndpointSlices, \
                   whether they are.",
-    tested: "tests/scenarios/finding-nxdomain-no-endpoints*.txt",
+    fired_by: &[
+        "finding-nxdomain-no-endpoints",
+        "finding-nxdomain-no-endpoints-unknown",
+    ],
+    not_fired_by: &[
+        "finding-nxdomain-other-namespace",
+        "finding-nxdomain-negative-cache",
+        "finding-nxdomain-wrong-form",
+        "finding-nxdomain-unknown-name",
+        "finding-not-of-a-forwarder",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

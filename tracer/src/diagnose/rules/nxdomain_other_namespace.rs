@@ -13,12 +13,27 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-other-namespace",
     severity: Severity::Error,
+    finds: "a Service is looked up where it is not: it is in another namespace",
     means: "A pod looked up the name of a Service that exists, but in another namespace than the one that the name leads to: \
             a short name leads to the pod's own namespace, name.namespace to that one.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN, and the Services of the inventory.",
     cannot_know: "Whether the application meant that Service. Without an inventory, or for a pod that is not in it, whether \
                   there is one.",
-    tested: "tests/scenarios/finding-nxdomain-other-namespace*.txt",
+    fired_by: &[
+        "finding-nxdomain-other-namespace",
+        "finding-nxdomain-other-namespace-glibc",
+        "finding-nxdomain-other-namespace-several",
+    ],
+    not_fired_by: &[
+        "finding-nxdomain-other-namespace-undecided",
+        "finding-nxdomain-unknown-name",
+        "finding-nxdomain-no-endpoints",
+        "finding-nxdomain-negative-cache",
+        "finding-nxdomain-wrong-form",
+        "finding-nxdomain-no-inventory",
+        "finding-not-of-a-forwarder",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

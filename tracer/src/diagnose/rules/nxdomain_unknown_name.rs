@@ -14,13 +14,27 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-unknown-name",
     severity: Severity::Error,
+    finds: "a name that exists nowhere; with the names near it",
     means: "No name that the pod's resolver tried exists. A name of the cluster's form is compared with the Services that there \
             are, and those that differ in one or two letters are named.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services and namespaces of the inventory. Names of other \
                domains are not compared with Services.",
     cannot_know: "What was meant. Without an inventory, whether there is a Service of that name, or nearly; and of names in the \
                   cluster's domain whether the resolver had more to try, so then nothing is said of those.",
-    tested: "tests/scenarios/finding-nxdomain-unknown-name*.txt",
+    fired_by: &[
+        "finding-nxdomain-negative-cache",
+        "finding-nxdomain-no-inventory",
+        "finding-nxdomain-unknown-name",
+        "finding-nxdomain-unknown-name-alias",
+    ],
+    not_fired_by: &[
+        "finding-nxdomain-other-namespace",
+        "finding-nxdomain-wrong-form",
+        "finding-nxdomain-other-namespace-undecided",
+        "finding-nodata",
+        "finding-not-of-a-forwarder",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -15,13 +15,23 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-wrong-form",
     severity: Severity::Error,
+    finds: "what is meant exists, but not under a name of that form",
     means: "What the name seems to mean exists, but the name does not have the form under which the cluster's DNS serves it: \
             another cluster domain, no svc, no namespace, the namespace in front, a trailing dot, the name of a pod, a pod of \
             a StatefulSet without its Service or beyond its number.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services, their endpoints' hostnames and the pods of the \
                inventory; the cluster's domain, which is an option.",
     cannot_know: "What was meant: it compares names. Hostnames of pods that are no endpoint.",
-    tested: "tests/scenarios/finding-nxdomain-wrong-form*.txt",
+    fired_by: &["finding-nxdomain-wrong-form"],
+    not_fired_by: &[
+        "finding-nxdomain-unknown-name",
+        "finding-nxdomain-other-namespace",
+        "finding-nxdomain-other-namespace-several",
+        "finding-nxdomain-no-endpoints",
+        "finding-nxdomain-no-inventory",
+        "finding-not-of-a-forwarder",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

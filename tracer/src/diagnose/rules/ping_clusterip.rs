@@ -15,13 +15,24 @@ use crate::model::units::count;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "ping-clusterip",
     severity: Severity::Warning,
+    finds: "a ping to a ClusterIP, which says nothing about the Service",
     means: "A pod pinged the ClusterIP of a Service. That is a virtual address: the node forwards the Service's ports and \
             nothing else, and a ping has no port. What comes back, or does not, says nothing about the Service.",
     looks_at: "Runs of echo requests to an address that the inventory has as a ClusterIP, their replies, and the ICMP errors \
                that quote them.",
     cannot_know: "How the node forwards (kube-proxy's mode): it is named as a possible cause only. Without an inventory, \
                   whether an address is a ClusterIP.",
-    tested: "tests/scenarios/finding-ping-clusterip*.txt",
+    fired_by: &[
+        "finding-no-inventory",
+        "finding-ping-clusterip-answered",
+        "finding-ping-clusterip-rejected",
+        "finding-ping-clusterip-silent",
+    ],
+    not_fired_by: &[
+        "finding-ping-service-range",
+        "finding-stale-pod-address",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -9,10 +9,18 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "ping-service-range",
     severity: Severity::Warning,
+    finds: "a ping to an address of the Services' range that no Service has",
     means: "A pod pinged an address of the range that ClusterIPs come from, and no Service has it.",
     looks_at: "Runs of echo requests without a reply, the ServiceCIDRs and the Services of the inventory.",
     cannot_know: "Which Service had the address before. Without a ServiceCIDR (clusters before 1.33), what the range is.",
-    tested: "tests/scenarios/finding-ping-service-range*.txt",
+    fired_by: &["finding-ping-service-range"],
+    not_fired_by: &[
+        "finding-ping-clusterip-silent",
+        "finding-ping-clusterip-rejected",
+        "finding-ping-clusterip-answered",
+        "finding-no-inventory",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

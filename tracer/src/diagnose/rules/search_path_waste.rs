@@ -11,11 +11,17 @@ use crate::model::units::count;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "search-path-waste",
     severity: Severity::Info,
+    finds: "most of a workload's queries go to names that do not exist",
     means: "Half of a workload's DNS queries or more go to names of the search path that do not exist: with ndots 5 a name with \
             fewer than five dots is first tried behind every search domain, for A and for AAAA.",
     looks_at: "Lookups that found something, with what was asked for known: 24 queries in vain within a minute, and half of all.",
     cannot_know: "Lookups of which the wire does not tell what was asked for; what pods on other nodes do.",
-    tested: "tests/scenarios/finding-search-path-waste*.txt",
+    fired_by: &["finding-search-path-waste"],
+    not_fired_by: &[
+        "finding-search-path-waste-few",
+        "finding-nxdomain-other-namespace",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -10,11 +10,19 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "service-no-endpoints",
     severity: Severity::Error,
+    finds: "a Service without a ready endpoint",
     means: "A pod tried to reach a Service that has no ready endpoint: its selector matches no pod, or the pods are not ready.",
     looks_at: "TCP connections that were not answered, refused or rejected, and UDP packets that were rejected; the Service, its \
                EndpointSlices and the pods that it selects.",
     cannot_know: "Why pods are not ready. Without EndpointSlices, whether there are endpoints.",
-    tested: "tests/scenarios/finding-service-no-endpoints*.txt",
+    fired_by: &["finding-service-no-endpoints"],
+    not_fired_by: &[
+        "finding-clusterip-port-not-served",
+        "finding-connection-refused",
+        "finding-connect-timeout",
+        "finding-dns-server-unreachable",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

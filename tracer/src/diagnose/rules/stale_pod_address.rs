@@ -12,12 +12,19 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "stale-pod-address",
     severity: Severity::Error,
+    finds: "the address of a pod that is gone",
     means: "A pod tried to reach an address that belonged to a pod which is gone. Addresses of pods change with every new pod; \
             the name of a Service stays.",
     looks_at: "Connections that were not answered, refused by an ICMP error or by a reset, and pings without a reply; who had the \
                address before, for five minutes after a pod is gone, and pods that have ended.",
     cannot_know: "Where the pod got the address from. Pods that were gone before it watched, or for longer.",
-    tested: "tests/scenarios/finding-stale-pod-address*.txt",
+    fired_by: &["finding-stale-pod-address"],
+    not_fired_by: &[
+        "finding-connect-timeout",
+        "finding-connection-refused",
+        "finding-ping-clusterip-silent",
+        "finding-none-when-it-works",
+    ],
     check,
 };
 

@@ -389,6 +389,8 @@ pub(super) struct FindingFields<'a> {
     last: String,
     count: u64,
     summary: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<&'a str>,
     why: &'a str,
     r#try: &'a [String],
     evidence: Vec<EvidenceFields<'a>>,
@@ -410,6 +412,7 @@ impl<'a> FindingFields<'a> {
             last: rfc3339(clock.wall(finding.last)),
             count: finding.count,
             summary: &finding.summary,
+            was: finding.was.as_deref(),
             why: &finding.why,
             r#try: &finding.remedies,
             evidence: finding

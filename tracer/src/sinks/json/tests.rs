@@ -127,7 +127,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "finding",
         "id:string rule:string severity:info,warning,error state:active,resolved first:time last:time \
-         count:int summary:string why:string try:[string] evidence:[evidence]",
+         count:int summary:string was:string? why:string try:[string] evidence:[evidence]",
     ),
     ("evidence", "text:string"),
     (

@@ -15,7 +15,7 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    fn mark(self) -> &'static str {
+    pub(super) fn mark(self) -> &'static str {
         match self {
             Verdict::Good => "✓",
             Verdict::Neutral => "·",
@@ -24,7 +24,7 @@ impl Verdict {
         }
     }
 
-    fn style(self) -> anstyle::Style {
+    pub(super) fn style(self) -> anstyle::Style {
         match self {
             Verdict::Good => styles::GOOD,
             Verdict::Neutral => styles::PLAIN,

@@ -11,12 +11,7 @@ const WRAP: usize = 84;
 const LABEL: usize = 5;
 
 pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
-    let verdict = match finding.severity {
-        _ if finding.resolved => Verdict::Good,
-        Severity::Info => Verdict::Neutral,
-        Severity::Warning => Verdict::Warn,
-        Severity::Error => Verdict::Bad,
-    };
+    let verdict = verdict(finding);
     let word = if finding.resolved {
         "resolved"
     } else {
@@ -49,6 +44,16 @@ pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// How bad it looks.
+pub(super) fn verdict(finding: &Finding) -> Verdict {
+    match finding.severity {
+        _ if finding.resolved => Verdict::Good,
+        Severity::Info => Verdict::Neutral,
+        Severity::Warning => Verdict::Warn,
+        Severity::Error => Verdict::Bad,
+    }
 }
 
 pub(super) fn lost(loss: &Loss) -> Row {

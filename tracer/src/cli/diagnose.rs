@@ -1,0 +1,216 @@
+//! `tracer diagnose`: the options, what they resolve to, and the exit code.
+//!
+//! The sources and the choice of pods are those of `observe`; what is shown is the findings alone, each once, at the end.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use super::filters::SubjectArgs;
+use super::form::ColorArgs;
+use super::limits::LimitArgs;
+use super::sources::SourceArgs;
+use super::thresholds::ThresholdArgs;
+use super::values::Span;
+use super::{Exit, Host};
+use crate::config::{ObserveConfig, Source};
+use crate::diagnose::DiagnosisSettings;
+use crate::model::finding::Severity;
+use crate::sinks::{Format, OutputSettings};
+use crate::{pipeline, run};
+
+mod catalogue;
+
+/// Arguments of `tracer diagnose`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  \
+        tracer diagnose --local --inventory inventory.yaml --duration 2m\n  \
+        tracer diagnose --replay run.pcapng --inventory inventory.yaml -n shop\n  \
+        tracer diagnose --explain ping-clusterip\n\n\
+        `--help` says how findings are told and what the exit codes mean, and has more options.",
+    after_long_help = HELP
+)]
+pub struct DiagnoseArgs {
+    /// Trace this machine until Ctrl-C or --duration, and say what was found. Needs no cluster
+    #[arg(long, env = "TRACER_LOCAL", value_parser = BoolishValueParser::new())]
+    local: bool,
+
+    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
+    #[arg(long, env = "TRACER_REPLAY", value_name = "FILE")]
+    replay: Option<PathBuf>,
+
+    /// End after so long, as in 30s, 5m or '1h 30m'; of a capture file, after so much of it
+    #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
+    duration: Option<Span>,
+
+    /// Exit with 1 if there is a finding of this severity or a worse one
+    #[arg(long, env = "TRACER_FAIL_ON", value_name = "SEVERITY", value_enum, default_value_t = SeverityArg::Warning)]
+    fail_on: SeverityArg,
+
+    /// Say which rules there are
+    #[arg(long)]
+    list: bool,
+
+    /// Say what a rule means, what it looks at, what it cannot know and how it was tested; all: of every rule
+    #[arg(long, value_name = "RULE")]
+    explain: Option<String>,
+
+    /// Form of the output: text, wide (with the evidence), json (one object a line) or, of --explain, markdown
+    #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
+    output: FormArg,
+
+    #[command(flatten)]
+    color: ColorArgs,
+
+    #[command(flatten)]
+    subject: SubjectArgs,
+
+    #[command(flatten)]
+    sources: SourceArgs,
+
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SeverityArg {
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormArg {
+    Text,
+    Wide,
+    Json,
+    Markdown,
+}
+
+const HELP: &str = "\
+How findings are told:
+  ✗ default/web looked up \"db\": NXDOMAIN (4 queries, 3.1 ms)
+    nxdomain-other-namespace (error), 3 times from 2026-01-31 12:01:03 to 12:04:10
+    why  None of its search domains has that name: ...
+         Service data/db exists, in another namespace than the pod.
+    try  db.data
+  What failed; the rule, how often and when; why; what to do, ready to be
+  copied. Each finding stands once, at the end: what is wrong still comes
+  first, the worst of that first. ✗ error, ! warning, · info, ✓ its cause is
+  gone. With --local each is named on standard error as soon as it is found.
+  What is only supposed is called possible. Without --inventory most rules
+  cannot say why, and say what they lack.
+  -o json has one object a finding: id, rule, severity, state (active or
+  resolved), first, last, count, summary, was (what had failed, if resolved),
+  why, try, evidence.
+
+Examples:
+  tracer diagnose --local --inventory inventory.yaml --duration 2m
+  tracer diagnose --local --inventory inventory.yaml -n shop -p 'web-*'
+  tracer diagnose --replay run.pcapng --inventory inventory.yaml -o json
+  tracer diagnose --replay run.pcapng --fail-on error && echo fine
+  tracer diagnose --list
+  tracer diagnose --explain nxdomain-other-namespace
+  kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A -o yaml > inventory.yaml
+
+Exit codes:
+  0  nothing of severity warning or error was found (--fail-on moves the line)
+  1  something was, also if its cause is gone by now
+  2  it could not do its job: wrong usage, no permission, no such file
+
+Environment:
+  Every option but --list and --explain is also a variable: TRACER_ and its
+  name in capitals, with _ for -, as in TRACER_FAIL_ON. The command line wins.";
+
+impl DiagnoseArgs {
+    /// What to do, with everything looked up.
+    pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
+        let filter = self.subject.resolve();
+        let thresholds = self.thresholds.resolve();
+        let capture = self
+            .sources
+            .capture(filter.emission(), thresholds.flow_idle)?;
+        Ok(ObserveConfig {
+            source: self.source()?,
+            inventory: self.sources.inventory.clone(),
+            node: self.sources.node(host),
+            pipeline: pipeline::Settings {
+                dns_ports: capture.dns_ports.clone(),
+                thresholds,
+                limits: self.limits.resolve(),
+                index: self.sources.index(),
+                diagnosis: DiagnosisSettings::default(),
+            },
+            capture,
+            output: OutputSettings {
+                format: match self.output {
+                    FormArg::Text => Format::Text,
+                    FormArg::Wide => Format::Wide,
+                    FormArg::Json => Format::Json,
+                    FormArg::Markdown => {
+                        bail!("-o markdown is for --explain: findings are text, wide or json")
+                    }
+                },
+                color: self.color.resolve(host),
+                filter,
+                report: true,
+                ..OutputSettings::default()
+            },
+            duration: self.duration.map(|span| span.0),
+        })
+    }
+
+    fn source(&self) -> anyhow::Result<Source> {
+        match (self.local, &self.replay) {
+            (true, Some(_)) => bail!(
+                "--local and --replay: packets come from this machine or from a file; leave one out"
+            ),
+            (false, None) => bail!(
+                "diagnose what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
+                 NET_ADMIN and PERFMON), or --replay FILE to read a capture. --list says what can be found, and \
+                 `tracer diagnose --help` has examples"
+            ),
+            (true, None) => Ok(Source::Local { record: None }),
+            (false, Some(file)) => Ok(Source::Replay(file.clone())),
+        }
+    }
+
+    fn line(&self) -> Severity {
+        match self.fail_on {
+            SeverityArg::Info => Severity::Info,
+            SeverityArg::Warning => Severity::Warning,
+            SeverityArg::Error => Severity::Error,
+        }
+    }
+
+    /// Does what was asked for: says something of the rules, or looks for findings.
+    pub(super) fn run(&self, host: &Host, out: &mut impl Write) -> anyhow::Result<Exit> {
+        if self.list {
+            return catalogue::list(self.output, out);
+        }
+        if let Some(rule) = &self.explain {
+            return catalogue::explain(rule, self.output, out);
+        }
+        let config = self.resolve(host)?;
+        let summary = run::observe(&config)?;
+        eprint!("{summary}");
+        if config.inventory.is_none() {
+            eprintln!(
+                "note: without --inventory it is not known who is who, and most causes cannot be told; `tracer diagnose \
+                 --help` says how to make one"
+            );
+        }
+        let worst = summary.report.and_then(|digest| digest.worst);
+        Ok(match worst {
+            Some(worst) if worst >= self.line() => Exit::Found,
+            _ => Exit::Fine,
+        })
+    }
+}
