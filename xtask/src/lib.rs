@@ -9,6 +9,7 @@ pub mod image;
 pub mod lab;
 pub mod scenario;
 pub mod setup;
+pub mod soak;
 pub mod test;
 pub mod tshark_diff;
 pub mod watch;

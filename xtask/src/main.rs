@@ -24,6 +24,8 @@ enum Task {
     Lab(xtask::lab::cli::Arguments),
     /// The scenario happens in the lab, and the tracer tells it
     Demo(xtask::demo::Arguments),
+    /// Ordinary traffic in the lab for a while: the tracer must find nothing wrong with it
+    Soak(xtask::soak::Arguments),
     /// All tests that need no more than this machine; those with real probes need root
     Test(xtask::test::Arguments),
     /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Task::Setup(arguments) => xtask::setup::run(&arguments),
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
         Task::Demo(arguments) => xtask::demo::run(&arguments),
+        Task::Soak(arguments) => xtask::soak::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
         Task::Image(arguments) => xtask::image::run(&arguments),
         Task::TsharkDiff(arguments) => xtask::tshark_diff::run(&arguments),
