@@ -32,6 +32,8 @@ pub(super) struct Claim {
     pub evidence: Vec<String>,
     /// What would show that the cause is gone; any one of them does.
     pub cures: Vec<Cure>,
+    /// So long it is not told: what cures it may be on its way.
+    pub patience: Duration,
 }
 
 impl Claim {
@@ -46,6 +48,7 @@ impl Claim {
             remedies: Vec::new(),
             evidence: Vec::new(),
             cures: Vec::new(),
+            patience: Duration::ZERO,
         }
     }
 
@@ -58,6 +61,12 @@ impl Claim {
     /// Of that severity, not the rule's.
     pub fn of_severity(mut self, severity: Severity) -> Claim {
         self.severity = Some(severity);
+        self
+    }
+
+    /// Not told before so long.
+    pub fn patience(mut self, patience: Duration) -> Claim {
+        self.patience = patience;
         self
     }
 

@@ -1,6 +1,7 @@
 //! The open findings: one per cause and pod, told once its evidence is complete, again with a new count, resolved once.
 //!
-//! Owns their counts and times and when they are told. A cause that shows again after it was resolved is the same finding,
+//! Owns their counts and times and when they are told. One that its rule has patience with is not told at all if it is
+//! resolved by then. A cause that shows again after it was resolved is the same finding,
 //! told no sooner than its turn. One that is quiet for long is forgotten without a word: nobody knows whether it is gone.
 
 use std::collections::BTreeMap;
@@ -25,7 +26,8 @@ struct Open {
     owner: Owner,
     ends: Ends,
     cures: Vec<Cure>,
-    told_at: Timestamp,
+    /// It is told no sooner.
+    turn: Timestamp,
     told_count: u64,
     /// When it is forgotten if nothing more comes.
     until: Timestamp,
@@ -38,8 +40,13 @@ impl Open {
         self.finding.count > self.told_count
     }
 
-    fn tell(&mut self, now: Timestamp, out: &mut Vec<Event>) {
-        self.told_at = now;
+    /// Whether somebody was told that there is such a finding.
+    fn known(&self) -> bool {
+        self.told_count > 0
+    }
+
+    fn tell(&mut self, now: Timestamp, repeat: Duration, out: &mut Vec<Event>) {
+        self.turn = now.after(repeat);
         self.told_count = self.finding.count;
         out.push(Event {
             time: if self.finding.resolved {
@@ -127,13 +134,15 @@ impl Ledger {
             owner: Owner::of(case.ends),
             ends: case.ends.clone(),
             cures: claim.cures,
-            told_at: known.as_ref().map_or(now, |known| known.told_at),
+            turn: known
+                .as_ref()
+                .map_or(now.after(claim.patience), |known| known.turn),
             told_count: known.as_ref().map_or(0, |known| known.told_count),
             until: now.after(self.forget),
             run,
         };
-        if known.is_none() || (open.untold() && now >= open.told_at.after(self.repeat)) {
-            open.tell(now, out);
+        if open.untold() && now >= open.turn {
+            open.tell(now, self.repeat, out);
         }
         self.keep(id, open);
     }
@@ -177,7 +186,7 @@ impl Ledger {
         while let Some((id, mut open)) = self.open.pop_due(now) {
             self.unlist(&open.owner, &id);
             if open.untold() {
-                open.tell(now, out);
+                open.tell(now, self.repeat, out);
                 self.keep(id, open);
             }
         }
@@ -188,7 +197,7 @@ impl Ledger {
         while let Some((_, mut open)) = self.open.pop_oldest() {
             if open.untold() {
                 let now = open.finding.last;
-                open.tell(now, out);
+                open.tell(now, self.repeat, out);
             }
         }
         self.of_pod.clear();
@@ -203,20 +212,20 @@ impl Ledger {
             return;
         };
         self.unlist(&open.owner, id);
+        if !open.known() {
+            // What worked came before anybody heard of it: there is nothing to say.
+            return;
+        }
         open.finding.resolved = true;
         open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
-        open.tell(now, out);
+        open.tell(now, self.repeat, out);
         // Kept until its turn, so that a cause that comes and goes is not told each time.
         open.until = now.after(self.repeat);
         self.keep(Arc::clone(id), open);
     }
 
     fn keep(&mut self, id: Arc<str>, open: Open) {
-        let due = if open.untold() {
-            open.told_at.after(self.repeat)
-        } else {
-            open.until
-        };
+        let due = if open.untold() { open.turn } else { open.until };
         if !open.finding.resolved {
             let ids = self.of_pod.entry(open.owner.clone()).or_default();
             ids.push(Arc::clone(&id));

@@ -1,5 +1,7 @@
 //! The name exists, and the type that was asked for does not.
 
+use std::time::Duration;
+
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
@@ -18,7 +20,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "The lookup found nothing because the name has no record of the type that was asked for. That is not NXDOMAIN: the name \
             exists.",
     looks_at: "Lookups for A, AAAA, SRV, TXT, MX or CNAME that ended with NOERROR and no such record. An empty AAAA beside an answered \
-               A is no finding.",
+               A is no finding, nor one that is followed by an answered A within two seconds.",
     cannot_know: "Which types the name has.",
     fired_by: &["finding-nodata"],
     not_fired_by: &[
@@ -38,6 +40,9 @@ const ASKED: [RecordType; 6] = [
     RecordType::MX,
     RecordType::CNAME,
 ];
+
+/// Who asks for one type after the other does so at once; the wait is for the lookup to be decided, on a busy node.
+const OTHER_TYPE: Duration = Duration::from_secs(2);
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let looked = case.lookup(Outcome::Nodata)?;
@@ -68,6 +73,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         None => claim,
     };
     let names = looked.names().into_iter().cloned();
+    // glibc's gethostbyname, as of getent hosts, asks the whole search path for AAAA and then for A.
+    let claim = claim.patience(OTHER_TYPE);
     Some(claim.cures(names.map(Cure::Found)))
 }
 
