@@ -15,6 +15,18 @@ pub fn root() -> PathBuf {
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // What `cargo xtask` says of xtask itself is not for this build: some build scripts watch these variables, and half
+    // of the dependencies would be built again whenever cargo is started in the other way.
+    let of_xtask = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|own| name.starts_with(own))
+    };
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(of_xtask) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
