@@ -1,4 +1,5 @@
-//! The five steps of the scenario on real packets, against what nslookup, ping and curl report themselves.
+//! The five steps of the scenario and the remedies of its findings on real packets, against what nslookup, ping and curl
+//! report themselves.
 
 mod lab;
 
@@ -6,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use lab::{Stage, program};
 use xtask::lab::ProxyMode;
-use xtask::scenario::{NODES, STEPS, Step};
+use xtask::scenario::{NODES, REMEDIES, STEPS, Step};
 use xtask::watch::{Events, Watch};
 
 #[test]
-fn every_step_is_told_as_the_tools_report_it() {
+fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_works() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = Events::new(
         NODES
@@ -25,18 +26,32 @@ fn every_step_is_told_as_the_tools_report_it() {
             .iter()
             .map(|argv| Step::run(&stage.lab, argv).expect("the command runs"))
             .collect();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            events.poll().expect("JSON lines");
-            match step.check(&outputs, events.of_step()) {
-                Ok(()) => break,
-                Err(error) if Instant::now() > deadline => panic!("{}: {error:#}", step.title),
-                Err(_) => {}
-            }
-        }
+        until_told(&mut events, step.title, |events| {
+            step.check(&outputs, events.of_step())
+        });
+    }
+    for remedy in &REMEDIES {
+        events.next_step();
+        let finding = remedy.finding(events.all()).expect("the finding").clone();
+        let outputs = remedy.run(&stage.lab, &finding).expect("it can be tried");
+        until_told(&mut events, remedy.rule, |events| {
+            remedy.check(&finding, &outputs, events.of_step(), events.all())
+        });
     }
     for ended in events.stop().expect("the tracers run to the end") {
         assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
+    }
+}
+
+fn until_told(events: &mut Events, what: &str, check: impl Fn(&Events) -> anyhow::Result<()>) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        events.poll().expect("JSON lines");
+        match check(events) {
+            Ok(()) => break,
+            Err(error) if Instant::now() > deadline => panic!("{what}: {error:#}"),
+            Err(_) => {}
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: the scenario happens in the lab, and the tracer tells it.
 //!
-//! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, lab removed. It
-//! succeeds only if the tracer told every step as the tools report it themselves.
+//! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, what the two findings say
+//! to try, lab removed. It succeeds only if the tracer told every step as the tools report it themselves, found both causes,
+//! and its remedies worked.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::lab::{Inventory, Lab, Options, ProxyMode};
-use crate::scenario::{NODES, STEPS, Step};
+use crate::scenario::{NODES, Output, REMEDIES, Remedy, STEPS, Step};
 use crate::watch::{Events, Watch};
 use crate::{build, setup};
 
@@ -36,7 +37,7 @@ enum Format {
 /// A ping run is told 3 s after its last request; everything else sooner.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Runs the demo. 0: every step was told as it happened.
+/// Runs the demo. 0: every step was told as it happened, and the findings' remedies worked.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(setup::Needs::Everything)?;
     let program = build::tracer()?;
@@ -54,11 +55,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             failures.push(format!("step {number} ({}): {error:#}", step.title));
         }
     }
+    for (number, remedy) in (STEPS.len() + 1..).zip(&REMEDIES) {
+        if let Err(error) = stage.remedy(&lab, number, remedy) {
+            failures.push(format!("step {number} ({}): {error:#}", remedy.rule));
+        }
+    }
     stage.close()?;
     drop(lab);
     if failures.is_empty() {
         note(&format!(
-            "all {} steps were told as the tools themselves report them",
+            "all {} steps were told as the tools themselves report them; both findings were told, and what they say to try works",
             STEPS.len()
         ));
         return Ok(ExitCode::SUCCESS);
@@ -113,17 +119,36 @@ impl Stage {
         let mut outputs = Vec::new();
         for argv in step.commands {
             let output = Step::run(lab, argv)?;
-            self.say(&format!("   $ {}", output.command))?;
-            for line in output.text.lines().filter(|line| !line.trim().is_empty()) {
-                self.say(&format!("   {line}"))?;
-            }
+            self.show(&output)?;
             outputs.push(output);
         }
+        self.told(|events| step.check(&outputs, events.of_step()))
+    }
+
+    /// Does what a finding says to try.
+    fn remedy(&mut self, lab: &Lab, number: usize, remedy: &Remedy) -> Result<()> {
+        self.events.next_step();
+        self.say(&format!("\n{number}. what {} says to try", remedy.rule))?;
+        let finding = remedy.finding(self.events.all())?.clone();
+        let outputs = remedy.run(lab, &finding)?;
+        outputs.iter().try_for_each(|output| self.show(output))?;
+        self.told(|events| remedy.check(&finding, &outputs, events.of_step(), events.all()))
+    }
+
+    /// A command and what it printed.
+    fn show(&self, output: &Output) -> Result<()> {
+        self.say(&format!("   $ {}", output.command))?;
+        let lines = output.text.lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| self.say(&format!("   {line}"))).collect()
+    }
+
+    /// Waits until the tracers have told what they must.
+    fn told(&mut self, check: impl Fn(&Events) -> Result<()>) -> Result<()> {
         self.say("   the tracer:")?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.poll()?;
-            let told = step.check(&outputs, self.events.of_step());
+            let told = check(&self.events);
             if told.is_ok() || Instant::now() > deadline {
                 // What belongs to the step may still be on its way: the lookup after its exchanges, the other node.
                 let settled = Instant::now() + Duration::from_millis(300);

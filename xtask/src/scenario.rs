@@ -1,4 +1,5 @@
-//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must tell of it.
+//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must tell of it. Then the
+//! remedies of the two findings that they lead to.
 //!
 //! Every figure that a tool reports itself (nslookup's address, ping's statistics, curl's connect time) is taken from the
 //! tool, not from here: the tracer must agree with it.
@@ -12,8 +13,10 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::watch::listed;
 
+mod remedies;
 mod tools;
 
+pub use remedies::{REMEDIES, Remedy};
 pub use tools::{Curl, Nslookup, Ping};
 
 /// The pod in which everything is done.
@@ -38,6 +41,8 @@ pub struct Output {
     pub command: String,
     /// Standard output and standard error.
     pub text: String,
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
 }
 
 const CURL_FORMAT: &str = "HTTP %{http_code} from %{remote_ip}:%{remote_port}, connected in %{time_connect} s (name %{time_namelookup} s)\\n";
@@ -96,7 +101,7 @@ pub const STEPS: [Step; 5] = [
         },
     },
     Step {
-        title: "a ping to that Service's ClusterIP: silence",
+        title: "a ping to that Service's ClusterIP: no reply",
         commands: &[&[
             "ping",
             "-n",
@@ -156,6 +161,7 @@ impl Step {
         Ok(Output {
             command: typed(argv),
             text: String::from_utf8_lossy(&text).into_owned(),
+            code: output.status.code(),
         })
     }
 

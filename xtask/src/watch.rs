@@ -175,6 +175,11 @@ impl Events {
         &self.events[self.mark..]
     }
 
+    /// All that was told so far.
+    pub fn all(&self) -> &[Value] {
+        &self.events
+    }
+
     /// From here on begins another step.
     pub fn next_step(&mut self) {
         self.mark = self.events.len();

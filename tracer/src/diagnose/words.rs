@@ -173,9 +173,15 @@ pub(super) fn socket(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// The command that tries a TCP connection: `Connected to` in its output is what counts.
-pub(super) fn try_tcp(ip: IpAddr, port: u16) -> String {
-    format!("curl -sv -m 3 telnet://{}", socket(ip, port))
+/// The command that tries a TCP connection, to an endpoint if that is said. Once connected it waits for what the server says
+/// and ends with a time-out where that is nothing: so its comment says what to look for.
+pub(super) fn try_tcp(ip: IpAddr, port: u16, endpoint: Option<&Endpoint>) -> String {
+    let place = endpoint.and_then(place).map(|place| format!("{place}; "));
+    format!(
+        "curl -sv -m 3 telnet://{}   # {}\"Connected to\" is what counts",
+        socket(ip, port),
+        place.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     });
     let tcp = |port: &&ServicePort| &*port.protocol == "TCP";
     if let Some(port) = service.ports.iter().find(tcp) {
-        claim = claim.remedy(case.in_pod(&words::try_tcp(ip, port.port)));
+        claim = claim.remedy(case.in_pod(&words::try_tcp(ip, port.port, None)));
     }
     claim = claim.remedy(format!(
         "kubectl -n {} get service {} -o wide",

@@ -65,11 +65,8 @@ fn place(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
         let ready = services::ready(case.index, service);
         let targets = services::targets(&ready, service, port);
         if let (Some(endpoint), [target]) = (ready.first(), targets.as_slice()) {
-            claim = claim.remedy(case.in_pod(&format!(
-                "{}{}",
-                words::try_tcp(endpoint.ip, *target),
-                words::comment(endpoint)
-            )));
+            claim =
+                claim.remedy(case.in_pod(&words::try_tcp(endpoint.ip, *target, Some(endpoint))));
         }
         return claim;
     }

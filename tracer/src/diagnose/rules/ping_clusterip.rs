@@ -138,7 +138,7 @@ fn remedies(case: &Case<'_>, service: &Service, mut claim: Claim) -> Claim {
     let ip = case.ends.peer.ip;
     let mut tcp = service.ports.iter().filter(|port| &*port.protocol == "TCP");
     if let Some(port) = tcp.next() {
-        claim = claim.remedy(case.in_pod(&words::try_tcp(ip, port.port)));
+        claim = claim.remedy(case.in_pod(&words::try_tcp(ip, port.port, None)));
     } else if service.ports.iter().any(|port| port.port == 53) {
         claim = claim.remedy(case.in_pod(&format!("nslookup kubernetes.default {ip}")));
     }
