@@ -138,8 +138,8 @@ impl Stage {
     /// A command and what it printed.
     fn show(&self, output: &Output) -> Result<()> {
         self.say(&format!("   $ {}", output.command))?;
-        let lines = output.text.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| self.say(&format!("   {line}"))).collect()
+        let mut lines = output.text.lines().filter(|line| !line.trim().is_empty());
+        lines.try_for_each(|line| self.say(&format!("   {line}")))
     }
 
     /// Waits until the tracers have told what they must.
