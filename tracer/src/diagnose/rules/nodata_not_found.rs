@@ -22,7 +22,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Lookups for A, AAAA, SRV, TXT, MX or CNAME that ended with NOERROR and no such record. An empty AAAA beside an answered \
                A is no finding, nor one that is followed by an answered A within two seconds.",
     cannot_know: "Which types the name has.",
-    fired_by: &["finding-nodata"],
+    fired_by: &["finding-nodata", "finding-nodata-then-the-other-type"],
     not_fired_by: &[
         "finding-aaaa-fails",
         "finding-nxdomain-unknown-name",
