@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capture;
+use crate::cluster::watch::{ClusterSource, RemoteIdentity};
 use crate::pipeline;
 use crate::sinks::OutputSettings;
 
@@ -20,6 +21,8 @@ pub struct ObserveConfig {
     pub capture: capture::Options,
     /// Who is who: Kubernetes objects as kubectl prints them.
     pub inventory: Option<PathBuf>,
+    /// The cluster that says who is who, instead.
+    pub cluster: Option<ClusterConfig>,
     /// The name of this node.
     pub node: Arc<str>,
     /// The pure stages.
@@ -28,6 +31,15 @@ pub struct ObserveConfig {
     pub output: OutputSettings,
     /// Ends by itself after so long.
     pub duration: Option<Duration>,
+}
+
+/// A cluster that is asked who is who.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Where it is.
+    pub source: ClusterSource,
+    /// How much of it is watched.
+    pub remote: RemoteIdentity,
 }
 
 /// Where packets come from.

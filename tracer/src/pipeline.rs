@@ -9,7 +9,7 @@ use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::identity::{Index, IndexSettings};
 use crate::lookup::{Decided, Folder};
-use crate::model::cluster::Change;
+use crate::model::cluster::{Change, Kind};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
@@ -125,12 +125,15 @@ impl Pipeline {
     /// Takes one input in and appends what it leads to, each event followed by what it makes clear.
     pub fn step(&mut self, input: Input, out: &mut Vec<Event>) {
         let now = input.time();
-        let change = matches!(input, Input::Change(_, Change::Replace(_)));
+        let (changed, services) = match &input {
+            Input::Change(_, change) => (change.of_cluster(), change.concerns(Kind::Service)),
+            _ => (false, false),
+        };
         let end = matches!(input, Input::End(_));
         let mut events = Vec::new();
         self.follow(input, &mut events);
-        if change {
-            self.diagnosis.changed(now, &self.index, out);
+        if changed {
+            self.diagnosis.changed(now, services, &self.index, out);
         }
         if end {
             self.diagnosis.ending();

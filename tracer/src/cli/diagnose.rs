@@ -9,6 +9,7 @@ use anyhow::bail;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use super::cluster::ClusterArgs;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
 use super::limits::LimitArgs;
@@ -71,6 +72,9 @@ pub struct DiagnoseArgs {
 
     #[command(flatten)]
     sources: SourceArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     #[command(flatten)]
     thresholds: ThresholdArgs,
@@ -140,6 +144,9 @@ impl DiagnoseArgs {
         Ok(ObserveConfig {
             source: self.source()?,
             inventory: self.sources.inventory.clone(),
+            cluster: self
+                .cluster
+                .resolve(self.sources.inventory.is_some(), self.replay.is_some())?,
             node: self.sources.node(host),
             pipeline: pipeline::Settings {
                 dns_ports: capture.dns_ports.clone(),
@@ -201,7 +208,7 @@ impl DiagnoseArgs {
         let config = self.resolve(host)?;
         let summary = run::observe(&config)?;
         eprint!("{summary}");
-        if config.inventory.is_none() {
+        if config.inventory.is_none() && config.cluster.is_none() {
             eprintln!(
                 "note: without --inventory it is not known who is who, and most causes cannot be told; `tracer diagnose \
                  --help` says how to make one"

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod check;
+mod cluster;
 pub mod diagnose;
 mod filters;
 mod form;

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::cluster::ClusterArgs;
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
 use super::limits::LimitArgs;
@@ -70,6 +71,9 @@ pub struct ObserveArgs {
     sources: SourceArgs,
 
     #[command(flatten)]
+    cluster: ClusterArgs,
+
+    #[command(flatten)]
     thresholds: ThresholdArgs,
 
     #[command(flatten)]
@@ -106,6 +110,7 @@ Examples:
   tracer observe --local --peer kube-system/kube-dns --slow 50ms
   tracer observe --local --failed --duration 5m -o json > failures.jsonl
   tracer observe --local --record run.pcapng
+  tracer observe --local --kubeconfig /etc/kubernetes/admin.conf
   tracer observe --replay run.pcapng --inventory inventory.yaml
   ssh node tcpdump -U -w - -i any | tracer observe --replay -
 
@@ -153,6 +158,9 @@ impl ObserveArgs {
         Ok(ObserveConfig {
             source,
             inventory: sources.inventory.clone(),
+            cluster: self
+                .cluster
+                .resolve(sources.inventory.is_some(), self.replay.is_some())?,
             node: sources.node(host),
             pipeline: pipeline::Settings {
                 dns_ports: capture.dns_ports.clone(),

@@ -1,4 +1,4 @@
-//! Edge: inventory file, pod processes and network namespaces, turned into identity changes.
+//! Edge: inventory file, the watches of a cluster, pod processes and network namespaces, turned into identity changes.
 
 pub mod access;
 pub mod interface_watch;
@@ -9,3 +9,4 @@ pub mod pod_cgroup;
 pub mod pod_interfaces;
 pub mod pod_processes;
 pub mod reload;
+pub mod watch;

@@ -50,12 +50,20 @@ impl ObjectError {
     }
 }
 
+/// Of a static pod's mirror in the API: the UID that the kubelet uses for it.
+pub(super) const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+/// Below so many strings nothing is worth forgetting.
+const FEW: usize = 4096;
+
 type Labels = Vec<(Arc<str>, Arc<str>)>;
 
 /// Trims objects. Equal strings of all objects that one `Trimmer` handles share their storage.
+/// Those that no object uses any more are forgotten as the others double, so a watch can go on for ever.
 #[derive(Debug, Default)]
 pub struct Trimmer {
     interned: HashSet<Arc<str>>,
+    /// How many there were when those in use were counted last.
+    used: usize,
 }
 
 impl Trimmer {
@@ -77,11 +85,12 @@ impl Trimmer {
             .metadata
             .annotations
             .as_ref()
-            .and_then(|all| all.get("kubernetes.io/config.mirror"));
+            .and_then(|all| all.get(MIRROR_ANNOTATION));
         let static_uid = static_uid
             .map(|uid| self.word("metadata.annotations", uid))
             .transpose()?;
         let workload = self.workload(&pod.metadata)?;
+        let terminating = pod.metadata.deletion_timestamp.is_some();
         let labels = self.labels(pod.metadata.labels);
         let spec = pod.spec.unwrap_or_default();
         let status = pod.status.unwrap_or_default();
@@ -124,6 +133,7 @@ impl Trimmer {
             host_network: spec.host_network == Some(true),
             workload,
             terminated: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            terminating,
             dns: pod_dns(
                 spec.dns_policy.as_deref(),
                 spec.dns_config.unwrap_or_default(),
@@ -408,6 +418,11 @@ impl Trimmer {
     fn intern(&mut self, value: &str) -> Arc<str> {
         if let Some(known) = self.interned.get(value) {
             return known.clone();
+        }
+        if self.interned.len() >= FEW.max(2 * self.used) {
+            self.interned.retain(|known| Arc::strong_count(known) > 1);
+            self.interned.shrink_to_fit();
+            self.used = self.interned.len();
         }
         let new: Arc<str> = value.into();
         self.interned.insert(new.clone());

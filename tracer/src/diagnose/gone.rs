@@ -16,6 +16,9 @@ pub(super) fn owner<'a>(case: &Case<'a>) -> Option<(&'a Arc<PodIdentity>, Option
         let ended = case.index.pod_object(pod)?.terminated;
         return ended.then_some((pod, None));
     }
+    if let Some(pod) = case.index.ended_owner(peer.ip, case.at) {
+        return Some((pod, None));
+    }
     let (pod, until) = case.index.past_owner(peer.ip, case.at)?;
     Some((pod, Some(until)))
 }

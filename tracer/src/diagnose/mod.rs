@@ -138,9 +138,11 @@ impl Diagnosis {
         }
     }
 
-    /// The inventory changed.
-    pub fn changed(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
-        self.memory.births.update(now, index);
+    /// The inventory changed, and with it, perhaps, which `services` there are.
+    pub fn changed(&mut self, now: Timestamp, services: bool, index: &Index, out: &mut Vec<Event>) {
+        if services {
+            self.memory.births.update(now, index);
+        }
         self.ledger.inventory(now, index, out);
     }
 

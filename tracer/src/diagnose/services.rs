@@ -48,9 +48,13 @@ pub(super) fn why_none_ready(index: &Index, service: &Service) -> String {
         return "It has no selector, so its endpoints are made by hand, and it has none."
             .to_owned();
     }
-    if index.pods().next().is_none() {
+    if !index.knows_all_pods() {
+        let lacks = match index.pods().next() {
+            None => "the inventory holds no pods",
+            Some(_) => "only the pods of this node are known",
+        };
         return format!(
-            "It has no endpoint. Whether its selector {} matches a pod is not known: the inventory holds no pods.",
+            "It has no endpoint. Whether its selector {} matches a pod is not known: {lacks}.",
             selector(service)
         );
     }

@@ -3,8 +3,7 @@
 //! Owns the rules of time: a claim holds from its beginning to its end, and an address that nobody held may belong to who
 //! claims it a little later, because the API tells of an address after its first packets.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::Hash;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +26,8 @@ struct Claim<T> {
     owner: T,
     from: Timestamp,
     until: Option<Timestamp>,
+    /// How many objects say so: two slices can list the same endpoint.
+    holders: u32,
 }
 
 impl<T> Claim<T> {
@@ -44,36 +45,52 @@ impl<T> Default for Claims<T> {
     }
 }
 
-impl<T: Eq + Hash> Claims<T> {
-    /// These claims and no others hold at `at`. Those that are new begin at `from`.
-    pub fn replace(
+impl<T: Eq> Claims<T> {
+    /// Somebody claimed `before` and claims `after` from `at` on. What is new begins at `from`; what both hold goes on.
+    pub fn change(
         &mut self,
         at: Timestamp,
         from: Timestamp,
-        claims: impl IntoIterator<Item = (IpAddr, T)>,
+        before: impl IntoIterator<Item = (IpAddr, T)>,
+        after: impl IntoIterator<Item = (IpAddr, T)>,
     ) {
-        let mut new: HashMap<IpAddr, HashSet<T>> = HashMap::new();
-        for (ip, owner) in claims {
-            new.entry(ip).or_default().insert(owner);
+        // Begun before the others end, so that a claim in both is never without a holder.
+        for (ip, owner) in after {
+            self.begin(from, ip, owner);
         }
-        for (ip, held) in &mut self.by_address {
-            for claim in held.iter_mut().filter(|claim| claim.until.is_none()) {
-                let stays = new
-                    .get_mut(ip)
-                    .is_some_and(|owners| owners.remove(&claim.owner));
-                if !stays {
-                    claim.until = Some(at);
-                    self.past.push_back((at, *ip));
-                }
+        for (ip, owner) in before {
+            self.end(at, ip, &owner);
+        }
+    }
+
+    fn begin(&mut self, from: Timestamp, ip: IpAddr, owner: T) {
+        let held = self.by_address.entry(ip).or_default();
+        let mut open = held.iter_mut().filter(|claim| claim.until.is_none());
+        match open.find(|claim| claim.owner == owner) {
+            Some(claim) => claim.holders += 1,
+            None => {
+                // Most addresses have one claim for ever.
+                held.reserve_exact(1);
+                held.push(Claim {
+                    owner,
+                    from,
+                    until: None,
+                    holders: 1,
+                });
             }
         }
-        for (ip, owners) in new {
-            let held = self.by_address.entry(ip).or_default();
-            held.extend(owners.into_iter().map(|owner| Claim {
-                owner,
-                from,
-                until: None,
-            }));
+    }
+
+    fn end(&mut self, at: Timestamp, ip: IpAddr, owner: &T) {
+        let held = self.by_address.get_mut(&ip).into_iter().flatten();
+        let mut open = held.filter(|claim| claim.until.is_none());
+        let Some(claim) = open.find(|claim| claim.owner == *owner) else {
+            return;
+        };
+        claim.holders -= 1;
+        if claim.holders == 0 {
+            claim.until = Some(at);
+            self.past.push_back((at, ip));
         }
     }
 

@@ -4,12 +4,12 @@
 //! addresses are used again and the API lags. The other end is known by its address alone: a Service's, a pod's, a node's.
 //! What cannot be told is unknown with a reason; nothing here guesses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::cluster::{Change, Inventory, NetworkPolicy, ServiceCidr};
+use crate::model::cluster::{Change, NetworkPolicy, PodScope, ServiceCidr};
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
@@ -18,6 +18,7 @@ use crate::model::identity::{PeerEnd, PodEnd, PodIdentity, ServiceIdentity, Unkn
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
+mod changes;
 mod claims;
 mod interfaces;
 mod names;
@@ -29,6 +30,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
+use self::changes::Kinds;
 use self::claims::Claims;
 use self::interfaces::{Behind, Interfaces};
 use self::names::Names;
@@ -67,14 +69,20 @@ impl Default for IndexSettings {
 #[derive(Debug)]
 pub struct Index {
     settings: IndexSettings,
-    /// An inventory was given.
-    informed: bool,
+    /// What is known of each kind.
+    kinds: Kinds,
+    /// Which pods the cluster tells of.
+    pod_scope: PodScope,
+    /// An inventory file says who is who: as things are at some moment. Otherwise a cluster tells of each change.
+    snapshot: bool,
     interfaces: Interfaces,
     pods: Pods,
     services: Services,
     namespaces: HashSet<Arc<str>>,
     policies: Vec<NetworkPolicy>,
     service_cidrs: Vec<ServiceCidr>,
+    /// The addresses of each Node.
+    node_ips: HashMap<Arc<str>, Vec<IpAddr>>,
     /// Addresses of pods that run, by UID. A hostNetwork pod has none of its own.
     running: Claims<Arc<str>>,
     /// Addresses of pods that ended but still exist: they may be others' by now.
@@ -84,6 +92,8 @@ pub struct Index {
     cluster_ips: Claims<Arc<ServiceIdentity>>,
     external_ips: Claims<Arc<ServiceIdentity>>,
     nodes: Claims<Arc<str>>,
+    /// What hostNetwork pods tell of their nodes' addresses, for where there are no Nodes in the inventory.
+    hosts: Claims<Arc<str>>,
     names: Names,
     losses: Losses,
 }
@@ -103,6 +113,14 @@ impl<T> Holder<T> {
             (Some(_), Some(_)) => Holder::Several,
         }
     }
+
+    /// Of several there is one or it cannot be told, but not nobody.
+    fn or_several(self) -> Holder<T> {
+        match self {
+            Holder::Nobody => Holder::Several,
+            found => found,
+        }
+    }
 }
 
 impl Index {
@@ -110,19 +128,23 @@ impl Index {
     pub fn new(settings: IndexSettings) -> Index {
         Index {
             settings,
-            informed: false,
+            kinds: Kinds::default(),
+            pod_scope: PodScope::Cluster,
+            snapshot: false,
             interfaces: Interfaces::default(),
             pods: Pods::default(),
             services: Services::default(),
             namespaces: HashSet::new(),
             policies: Vec::new(),
             service_cidrs: Vec::new(),
+            node_ips: HashMap::new(),
             running: Claims::default(),
             ended: Claims::default(),
             endpoints: Claims::default(),
             cluster_ips: Claims::default(),
             external_ips: Claims::default(),
             nodes: Claims::default(),
+            hosts: Claims::default(),
             names: Names::default(),
             losses: Losses::default(),
         }
@@ -132,6 +154,11 @@ impl Index {
     pub fn apply(&mut self, at: Timestamp, change: Change) {
         match change {
             Change::Replace(inventory) => self.replace(at, *inventory),
+            Change::Asked { kinds, pods } => self.ask(at, &kinds, pods),
+            Change::List(listed) => self.list(at, listed),
+            Change::Put(object) => self.put(at, at, *object),
+            Change::Delete(key) => self.delete(at, &key),
+            Change::Refused(kind) => self.refuse(kind),
             Change::Interface { ifindex, uid } => {
                 let cost = self.interfaces.tell(at, ifindex, uid);
                 self.losses.add(Stage::Table, "interface table full", cost);
@@ -139,61 +166,6 @@ impl Index {
             Change::InterfaceGone(ifindex) => self.interfaces.gone(at, ifindex),
         }
         self.forget(at);
-    }
-
-    fn replace(&mut self, at: Timestamp, inventory: Inventory) {
-        // What the first inventory tells was so before anybody looked.
-        let from = if self.informed { at } else { Timestamp(0) };
-        self.informed = true;
-        let Inventory {
-            pods,
-            services,
-            slices,
-            nodes,
-            namespaces,
-            policies,
-            service_cidrs,
-        } = inventory;
-        let claims = |ended: bool| {
-            let own = pods
-                .iter()
-                .filter(move |pod| !pod.host_network && pod.terminated == ended);
-            own.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.uid.clone())))
-        };
-        self.running.replace(at, from, claims(false));
-        self.ended.replace(at, from, claims(true));
-        // A hostNetwork pod tells its node's address, where there are no Nodes in the inventory.
-        let hosts = pods.iter().filter(|pod| pod.host_network);
-        let hosts = hosts.flat_map(|pod| pod.ips.iter().zip(pod.node.iter().cycle()));
-        let hosts = hosts.chain(
-            nodes
-                .iter()
-                .flat_map(|node| node.ips.iter().map(|ip| (ip, &node.name))),
-        );
-        self.nodes
-            .replace(at, from, hosts.map(|(ip, node)| (*ip, node.clone())));
-        self.services = Services::new(services, slices);
-        let addresses = |external: bool| {
-            self.services.iter().flat_map(move |(service, identity)| {
-                let ips = if external {
-                    &service.external_ips
-                } else {
-                    &service.cluster_ips
-                };
-                ips.iter().map(|ip| (*ip, identity.clone()))
-            })
-        };
-        self.cluster_ips.replace(at, from, addresses(false));
-        self.external_ips.replace(at, from, addresses(true));
-        self.endpoints.replace(
-            at,
-            from,
-            self.services.all_slices().flat_map(objects::endpoint_pods),
-        );
-        self.pods.replace(at, pods);
-        self.namespaces = namespaces.into_iter().collect();
-        self.policies = policies;
-        self.service_cidrs = service_cidrs;
     }
 
     fn forget(&mut self, at: Timestamp) {
@@ -205,7 +177,8 @@ impl Index {
             + self.endpoints.forget(before, MAX_PAST)
             + self.cluster_ips.forget(before, MAX_PAST)
             + self.external_ips.forget(before, MAX_PAST)
-            + self.nodes.forget(before, MAX_PAST);
+            + self.nodes.forget(before, MAX_PAST)
+            + self.hosts.forget(before, MAX_PAST);
         self.losses
             .add(Stage::Table, "history of the cluster full", cost);
     }
@@ -250,12 +223,15 @@ impl Index {
 
     /// Whether the name of this interface's pod may still come, so that its events had better wait.
     pub fn pending(&self, at: Timestamp, ifindex: Ifindex) -> bool {
+        if self.kinds.awaited(at) {
+            return true;
+        }
         match self.interfaces.behind(ifindex, at) {
             // Its first packets can overtake the news of it, but only where there is such news.
             Behind::Untold => !self.interfaces.is_empty(),
             Behind::Nobody { since } => at < since.after(NAME_WAIT),
             Behind::Pod { uid, since } => {
-                self.informed && self.pods.by_uid(uid).is_none() && at < since.after(NAME_WAIT)
+                self.informed() && self.pods.by_uid(uid).is_none() && at < since.after(NAME_WAIT)
             }
         }
     }
@@ -284,8 +260,8 @@ impl Index {
         ifindex: Ifindex,
         ip: IpAddr,
     ) -> Result<Arc<PodIdentity>, UnknownReason> {
-        if !self.informed {
-            return Err(UnknownReason::NoInventory);
+        if !self.informed() {
+            return Err(self.kinds.why_unknown());
         }
         let nobody = match self.interfaces.behind(ifindex, at) {
             // The address may say otherwise: it is told late, and a pod can use others. The interface cannot lie.
@@ -314,10 +290,7 @@ impl Index {
     fn peer(&self, at: Timestamp, flow: &Flow) -> PeerEnd {
         let ip = flow.peer.ip();
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
-        let node = match Holder::of(self.nodes.who(ip, at).into_iter()) {
-            Holder::One(node) => Some(node.clone()),
-            Holder::Nobody | Holder::Several => None,
-        };
+        let node = self.node_at(ip, at);
         let pod = match self.pod_at(ip, at) {
             Holder::One(known) => Some(known.identity.clone()),
             Holder::Nobody if node.is_none() => self.endpoint_at(ip, at),
@@ -374,19 +347,45 @@ impl Index {
         }
     }
 
-    /// The pod with this address: one that runs; where there is none, one that has ended.
-    fn pod_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        for claims in [&self.running, &self.ended] {
-            let holders = claims
-                .who(ip, at)
-                .into_iter()
-                .filter_map(|uid| self.pods.by_uid(uid));
-            match Holder::of(holders) {
+    fn node_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<str>> {
+        for claims in [&self.nodes, &self.hosts] {
+            match Holder::of(claims.who(ip, at).into_iter()) {
+                Holder::One(node) => return Some(node.clone()),
                 Holder::Nobody => {}
-                found => return found,
+                Holder::Several => return None,
             }
         }
-        Holder::Nobody
+        None
+    }
+
+    /// The pod with this address: one that runs. Where there is none, and nobody tells of changes, one that has ended.
+    fn pod_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
+        match self.running_at(ip, at) {
+            // Where a cluster tells of each change, what an ended pod's address does is done by the next one, which the
+            // API has not told of yet.
+            Holder::Nobody if self.snapshot => self.ended_at(ip, at),
+            found => found,
+        }
+    }
+
+    fn running_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
+        let holders = self.running.who(ip, at).into_iter();
+        let holders: Vec<&Known> = holders.filter_map(|uid| self.pods.by_uid(uid)).collect();
+        match Holder::of(holders.iter().copied()) {
+            // The address was given to a new one while the object of the old one is still being deleted.
+            Holder::Several => Holder::of(
+                holders
+                    .into_iter()
+                    .filter(|known| known.terminating.is_none_or(|since| since > at)),
+            )
+            .or_several(),
+            found => found,
+        }
+    }
+
+    fn ended_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
+        let holders = self.ended.who(ip, at).into_iter();
+        Holder::of(holders.filter_map(|uid| self.pods.by_uid(uid)))
     }
 
     /// The pod that an EndpointSlice has at this address.
@@ -394,9 +393,16 @@ impl Index {
         let Holder::One(target) = Holder::of(self.endpoints.who(ip, at).into_iter()) else {
             return None;
         };
-        match self.pods.by_name(&target.namespace, &target.name) {
-            // It has the node's address, and cannot be told from the node's other pods.
-            Some(known) if known.pod.host_network => None,
+        let known = match &*target.uid {
+            "" => self.pods.by_name(&target.namespace, &target.name),
+            // Not by its name, which another pod may bear by now.
+            uid => self.pods.by_uid(uid),
+        };
+        match known {
+            // It has the node's address, and cannot be told from the node's other pods; or the slice lags behind.
+            Some(known) if known.pod.host_network || known.pod.terminated || known.is_gone() => {
+                None
+            }
             Some(known) => Some(known.identity.clone()),
             None => Some(target.clone()),
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::interfaces::Behind;
 use super::services::Endpoint;
 use super::{Holder, Index};
-use crate::model::cluster::{EndpointSlice, NetworkPolicy, Pod, Service, ServiceCidr};
+use crate::model::cluster::{
+    EndpointSlice, Kind, NetworkPolicy, Pod, PodScope, Service, ServiceCidr,
+};
 use crate::model::dns::DnsName;
 use crate::model::flow::Ifindex;
 use crate::model::identity::PodIdentity;
@@ -35,9 +37,19 @@ impl Presence {
 
 /// Lookups by name, as things are now.
 impl Index {
-    /// Whether there is an inventory at all.
+    /// Whether there is an inventory at all, with pods in it or not.
     pub fn informed(&self) -> bool {
-        self.informed
+        self.kinds.known(Kind::Pod)
+    }
+
+    /// Whether all objects of this kind have been told.
+    pub fn knows(&self, kind: Kind) -> bool {
+        self.kinds.known(kind)
+    }
+
+    /// Whether there are pods, and they are all there are: that one is not among them means that it does not exist.
+    pub fn knows_all_pods(&self) -> bool {
+        self.pod_scope == PodScope::Cluster && self.pods.iter().next().is_some()
     }
 
     /// The cluster's DNS domain.
@@ -55,7 +67,7 @@ impl Index {
     pub fn has_pod(&self, namespace: &str, name: &str) -> Presence {
         Presence::of(
             self.pods.by_name(namespace, name).is_some(),
-            self.pods.iter().next().is_some(),
+            self.knows_all_pods(),
         )
     }
 
@@ -97,6 +109,9 @@ impl Index {
     /// Whether every pod that fits, given as namespace and name, has an interface that is traced here. Of a pod that only
     /// an EndpointSlice names that cannot be known.
     pub fn are_traced(&self, at: Timestamp, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+        if self.pod_scope == PodScope::Node {
+            return false;
+        }
         let known = self.pods.iter().map(|known| &known.identity);
         let elsewhere = |pod: &PodIdentity| {
             fits(&pod.namespace, &pod.name) && self.interfaces_of(pod, at).next().is_none()
@@ -194,6 +209,14 @@ impl Index {
         }
         let (uid, until) = self.running.last(ip, at)?;
         self.pods.by_uid(uid).map(|known| (&known.identity, until))
+    }
+
+    /// The pod that has this address and has ended, where no other one has it.
+    pub fn ended_owner(&self, ip: IpAddr, at: Timestamp) -> Option<&Arc<PodIdentity>> {
+        match (self.running_at(ip, at), self.ended_at(ip, at)) {
+            (Holder::Nobody, Holder::One(known)) => Some(&known.identity),
+            _ => None,
+        }
     }
 
     /// NetworkPolicies.

@@ -12,7 +12,16 @@ use crate::model::time::Timestamp;
 pub(super) struct Known {
     pub pod: Pod,
     pub identity: Arc<PodIdentity>,
+    /// Since when it is being deleted.
+    pub terminating: Option<Timestamp>,
     gone: Option<Timestamp>,
+}
+
+impl Known {
+    /// Whether its object is gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.is_some()
+    }
 }
 
 /// Pods by UID and by name.
@@ -27,42 +36,66 @@ pub(super) struct Pods {
 }
 
 impl Pods {
-    /// These pods and no others exist at `at`.
-    pub fn replace(&mut self, at: Timestamp, pods: Vec<Pod>) {
-        self.by_name.clear();
-        for pod in pods {
-            let names = self.by_name.entry(pod.namespace.clone()).or_default();
-            names.insert(pod.name.clone(), pod.uid.clone());
-            if let Some(uid) = &pod.static_uid {
-                self.mirrors.insert(uid.clone(), pod.uid.clone());
-            }
-            let identity = match self.by_uid.get(&pod.uid) {
-                Some(known) if same_identity(&known.identity, &pod) => known.identity.clone(),
-                _ => Arc::new(identity_of(&pod)),
+    /// This pod exists. Gives what was known of it before, and another pod that had its name until now.
+    pub fn put(&mut self, at: Timestamp, from: Timestamp, pod: Pod) -> (Option<Pod>, Option<Pod>) {
+        let names = self.by_name.entry(pod.namespace.clone()).or_default();
+        let namesake = names
+            .insert(pod.name.clone(), pod.uid.clone())
+            .filter(|uid| *uid != pod.uid)
+            .and_then(|uid| self.end(at, &uid));
+        if let Some(uid) = &pod.static_uid {
+            self.mirrors.insert(uid.clone(), pod.uid.clone());
+        }
+        let Some(known) = self.by_uid.get_mut(&pod.uid) else {
+            let identity = Arc::new(identity_of(&pod));
+            let known = Known {
+                terminating: pod.terminating.then_some(from),
+                pod,
+                identity,
+                gone: None,
             };
-            self.by_uid.insert(
-                pod.uid.clone(),
-                Known {
-                    pod,
-                    identity,
-                    gone: None,
-                },
-            );
+            self.by_uid.insert(known.pod.uid.clone(), known);
+            return (None, namesake);
+        };
+        if !same_identity(&known.identity, &pod) {
+            known.identity = Arc::new(identity_of(&pod));
         }
-        let by_name = &self.by_name;
-        for (uid, known) in self
-            .by_uid
-            .iter_mut()
-            .filter(|(_, known)| known.gone.is_none())
-        {
-            let exists = by_name
-                .get(&known.pod.namespace)
-                .and_then(|names| names.get(&known.pod.name));
-            if exists != Some(uid) {
-                known.gone = Some(at);
-                self.past.push_back((at, uid.clone()));
-            }
+        if pod.terminating && known.terminating.is_none() {
+            known.terminating = Some(at);
         }
+        let was_gone = known.gone.take().is_some();
+        let before = std::mem::replace(&mut known.pod, pod);
+        ((!was_gone).then_some(before), namesake)
+    }
+
+    /// The pod of this name is gone, if it is the one with this UID (or that is not told). Gives the pod.
+    pub fn delete(&mut self, at: Timestamp, namespace: &str, name: &str, uid: &str) -> Option<Pod> {
+        let names = self.by_name.get_mut(namespace)?;
+        let known = names
+            .get(name)
+            .filter(|known| uid.is_empty() || ***known == *uid);
+        let known = known?.clone();
+        names.remove(name);
+        if names.is_empty() {
+            self.by_name.remove(namespace);
+        }
+        self.end(at, &known)
+    }
+
+    fn end(&mut self, at: Timestamp, uid: &Arc<str>) -> Option<Pod> {
+        let known = self.by_uid.get_mut(uid)?;
+        known.gone = Some(at);
+        self.past.push_back((at, uid.clone()));
+        Some(known.pod.clone())
+    }
+
+    /// Namespace, name and UID of those that exist.
+    pub fn keys(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>, Arc<str>)> {
+        self.by_name.iter().flat_map(|(namespace, names)| {
+            names
+                .iter()
+                .map(move |(name, uid)| (namespace.clone(), name.clone(), uid.clone()))
+        })
     }
 
     /// The pod with this UID, or whose cgroup bears it; also one that is gone, as long as it is remembered.

@@ -28,6 +28,8 @@ pub struct Endpoint {
 #[derive(Debug, Default)]
 pub(super) struct Services {
     by_name: HashMap<Arc<str>, HashMap<Arc<str>, Entry>>,
+    /// The Service of each slice, by the slice's namespace and name.
+    slices: HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,26 +40,103 @@ struct Entry {
 }
 
 impl Services {
-    /// These Services and slices and no others exist.
-    pub fn new(services: Vec<Service>, slices: Vec<EndpointSlice>) -> Services {
-        let mut by_name: HashMap<Arc<str>, HashMap<Arc<str>, Entry>> = HashMap::new();
-        for service in services {
-            let (namespace, name) = (service.namespace.clone(), service.name.clone());
-            let entry = by_name
-                .entry(namespace.clone())
+    /// This Service exists. Gives its identity, and what was known of it before.
+    pub fn put(&mut self, service: Service) -> (Arc<ServiceIdentity>, Option<Service>) {
+        let entry = self.entry(&service.namespace, &service.name);
+        let identity = match &entry.service {
+            Some((_, identity)) => identity.clone(),
+            None => Arc::new(ServiceIdentity {
+                namespace: service.namespace.clone(),
+                name: service.name.clone(),
+            }),
+        };
+        let before = entry.service.replace((service, identity.clone()));
+        (identity, before.map(|(service, _)| service))
+    }
+
+    /// The Service of this name is gone. Gives it.
+    pub fn delete(
+        &mut self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<(Service, Arc<ServiceIdentity>)> {
+        let entry = self.by_name.get_mut(namespace)?.get_mut(name)?;
+        let gone = entry.service.take();
+        self.tidy(namespace, name);
+        gone
+    }
+
+    /// This slice exists. Gives what was known of it before. One that belongs to no Service is not kept.
+    pub fn put_slice(&mut self, slice: EndpointSlice) -> Option<EndpointSlice> {
+        let before = self.delete_slice(&slice.namespace, &slice.name);
+        if let Some(service) = &slice.service {
+            self.slices
+                .entry(slice.namespace.clone())
                 .or_default()
-                .entry(name.clone())
-                .or_default();
-            entry.service = Some((service, Arc::new(ServiceIdentity { namespace, name })));
+                .insert(slice.name.clone(), service.clone());
+            let slices = &mut self.entry(&slice.namespace, service).slices;
+            slices.reserve_exact(1);
+            slices.push(slice);
         }
-        for slice in slices {
-            let Some(service) = slice.service.clone() else {
-                continue;
-            };
-            let names = by_name.entry(slice.namespace.clone()).or_default();
-            names.entry(service).or_default().slices.push(slice);
+        before
+    }
+
+    /// The slice of this name is gone. Gives it.
+    pub fn delete_slice(&mut self, namespace: &str, name: &str) -> Option<EndpointSlice> {
+        let names = self.slices.get_mut(namespace)?;
+        let service = names.remove(name)?;
+        if names.is_empty() {
+            self.slices.remove(namespace);
         }
-        Services { by_name }
+        let entry = self.by_name.get_mut(namespace)?.get_mut(&service)?;
+        let place = entry.slices.iter().position(|slice| &*slice.name == name)?;
+        let gone = entry.slices.remove(place);
+        self.tidy(namespace, &service);
+        Some(gone)
+    }
+
+    /// Namespace and name of the Services that exist.
+    pub fn keys(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let services = self.iter();
+        services
+            .map(|(service, _)| (service.namespace.clone(), service.name.clone()))
+            .collect()
+    }
+
+    /// Namespace and name of the slices.
+    pub fn slice_keys(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let slices = self.slices.iter();
+        slices
+            .flat_map(|(namespace, names)| {
+                names
+                    .keys()
+                    .map(move |name| (namespace.clone(), name.clone()))
+            })
+            .collect()
+    }
+
+    fn entry(&mut self, namespace: &Arc<str>, name: &Arc<str>) -> &mut Entry {
+        self.by_name
+            .entry(namespace.clone())
+            .or_default()
+            .entry(name.clone())
+            .or_default()
+    }
+
+    /// Nothing stays of a name that neither a Service nor a slice bears.
+    fn tidy(&mut self, namespace: &str, name: &str) {
+        let Some(names) = self.by_name.get_mut(namespace) else {
+            return;
+        };
+        let empty = names
+            .get(name)
+            .is_some_and(|entry| entry.service.is_none() && entry.slices.is_empty());
+        if empty {
+            names.remove(name);
+        }
+        if names.is_empty() {
+            self.by_name.remove(namespace);
+        }
     }
 
     /// The Service of this name.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::cluster::{
-    DnsPolicy, EndpointPort, EndpointSlice, Node, Pod, PodDns, Service, ServiceKind, ServicePort,
-    SliceEndpoint,
+    DnsPolicy, EndpointPort, EndpointSlice, Inventory, Node, Pod, PodDns, Service, ServiceKind,
+    ServicePort, SliceEndpoint,
 };
 
 mod lookups;

@@ -33,6 +33,9 @@ pub struct Pod {
     pub workload: Option<Workload>,
     /// `Succeeded` or `Failed`: its address may be another pod's by now.
     pub terminated: bool,
+    /// It is being deleted (`deletionTimestamp`). It may serve for its grace period still, but another pod that has its
+    /// address has it now.
+    pub terminating: bool,
     /// The resolver's configuration, from dnsPolicy and dnsConfig.
     pub dns: PodDns,
     /// Labels, for selectors.
@@ -201,11 +204,207 @@ pub struct ServiceCidr {
     pub cidrs: Vec<IpNet>,
 }
 
+/// The kinds of objects that feed the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Pods.
+    Pod,
+    /// Services.
+    Service,
+    /// EndpointSlices.
+    EndpointSlice,
+    /// Nodes.
+    Node,
+    /// Namespaces.
+    Namespace,
+    /// NetworkPolicies.
+    NetworkPolicy,
+    /// ServiceCIDRs.
+    ServiceCidr,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 7] = [
+        Kind::Pod,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Node,
+        Kind::Namespace,
+        Kind::NetworkPolicy,
+        Kind::ServiceCidr,
+    ];
+
+    /// As the API and RBAC call it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Kind::Pod => "pods",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Node => "nodes",
+            Kind::Namespace => "namespaces",
+            Kind::NetworkPolicy => "networkpolicies",
+            Kind::ServiceCidr => "servicecidrs",
+        }
+    }
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A Pod.
+    Pod(Pod),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    Slice(EndpointSlice),
+    /// A Node.
+    Node(Node),
+    /// A Namespace's name.
+    Namespace(Arc<str>),
+    /// A NetworkPolicy.
+    Policy(NetworkPolicy),
+    /// A ServiceCIDR.
+    ServiceCidr(ServiceCidr),
+}
+
+impl Object {
+    /// Which kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::Pod(_) => Kind::Pod,
+            Object::Service(_) => Kind::Service,
+            Object::Slice(_) => Kind::EndpointSlice,
+            Object::Node(_) => Kind::Node,
+            Object::Namespace(_) => Kind::Namespace,
+            Object::Policy(_) => Kind::NetworkPolicy,
+            Object::ServiceCidr(_) => Kind::ServiceCidr,
+        }
+    }
+}
+
+/// All objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Pods.
+    Pods(Vec<Pod>),
+    /// Services.
+    Services(Vec<Service>),
+    /// EndpointSlices.
+    Slices(Vec<EndpointSlice>),
+    /// Nodes.
+    Nodes(Vec<Node>),
+    /// Names of namespaces.
+    Namespaces(Vec<Arc<str>>),
+    /// NetworkPolicies.
+    Policies(Vec<NetworkPolicy>),
+    /// ServiceCIDRs.
+    ServiceCidrs(Vec<ServiceCidr>),
+}
+
+impl Listed {
+    /// None yet of a kind.
+    pub fn empty(kind: Kind) -> Listed {
+        match kind {
+            Kind::Pod => Listed::Pods(Vec::new()),
+            Kind::Service => Listed::Services(Vec::new()),
+            Kind::EndpointSlice => Listed::Slices(Vec::new()),
+            Kind::Node => Listed::Nodes(Vec::new()),
+            Kind::Namespace => Listed::Namespaces(Vec::new()),
+            Kind::NetworkPolicy => Listed::Policies(Vec::new()),
+            Kind::ServiceCidr => Listed::ServiceCidrs(Vec::new()),
+        }
+    }
+
+    /// One more; an object of another kind is not taken.
+    pub fn push(&mut self, object: Object) {
+        match (self, object) {
+            (Listed::Pods(all), Object::Pod(one)) => all.push(one),
+            (Listed::Services(all), Object::Service(one)) => all.push(one),
+            (Listed::Slices(all), Object::Slice(one)) => all.push(one),
+            (Listed::Nodes(all), Object::Node(one)) => all.push(one),
+            (Listed::Namespaces(all), Object::Namespace(one)) => all.push(one),
+            (Listed::Policies(all), Object::Policy(one)) => all.push(one),
+            (Listed::ServiceCidrs(all), Object::ServiceCidr(one)) => all.push(one),
+            _ => {}
+        }
+    }
+
+    /// Which kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Listed::Pods(_) => Kind::Pod,
+            Listed::Services(_) => Kind::Service,
+            Listed::Slices(_) => Kind::EndpointSlice,
+            Listed::Nodes(_) => Kind::Node,
+            Listed::Namespaces(_) => Kind::Namespace,
+            Listed::Policies(_) => Kind::NetworkPolicy,
+            Listed::ServiceCidrs(_) => Kind::ServiceCidr,
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Listed::Pods(all) => all.len(),
+            Listed::Services(all) => all.len(),
+            Listed::Slices(all) => all.len(),
+            Listed::Nodes(all) => all.len(),
+            Listed::Namespaces(all) => all.len(),
+            Listed::Policies(all) => all.len(),
+            Listed::ServiceCidrs(all) => all.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Which object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds without.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Of a Pod, its UID: one made anew under the same name is another one. Unknown where it is empty.
+    pub uid: Arc<str>,
+}
+
+/// Which pods a cluster tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodScope {
+    /// All of them.
+    #[default]
+    Cluster,
+    /// Those of this node alone: that another one is not known says nothing.
+    Node,
+}
+
 /// What happened to the cluster, or to this node's interfaces, at a time that comes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Everything of an inventory at once: what is not in it is gone.
     Replace(Box<Inventory>),
+    /// A cluster is asked for these kinds, and has not answered yet: names may come.
+    Asked {
+        /// What it is asked for.
+        kinds: Vec<Kind>,
+        /// Which pods it is asked for.
+        pods: PodScope,
+    },
+    /// All objects of one kind: those that are not listed are gone.
+    List(Listed),
+    /// An object came or changed.
+    Put(Box<Object>),
+    /// An object is gone.
+    Delete(ObjectKey),
+    /// The cluster does not tell of this kind (no permission, or it has no such kind): nobody waits for it.
+    Refused(Kind),
     /// An interface is traced, and the pod behind it where that is known, found through its network namespace. Told with
     /// `None` as soon as the interface is attached, and when the pod is not known any more.
     Interface {
@@ -216,6 +415,27 @@ pub enum Change {
     },
     /// An interface is gone.
     InterfaceGone(Ifindex),
+}
+
+impl Change {
+    /// Whether it tells of the cluster rather than of this node's interfaces.
+    pub fn of_cluster(&self) -> bool {
+        !matches!(self, Change::Interface { .. } | Change::InterfaceGone(_))
+    }
+
+    /// Whether it tells of objects of this kind.
+    pub fn concerns(&self, kind: Kind) -> bool {
+        match self {
+            Change::Replace(_) => true,
+            Change::List(listed) => listed.kind() == kind,
+            Change::Put(object) => object.kind() == kind,
+            Change::Delete(key) => key.kind == kind,
+            Change::Asked { .. }
+            | Change::Refused(_)
+            | Change::Interface { .. }
+            | Change::InterfaceGone(_) => false,
+        }
+    }
 }
 
 /// All objects of an inventory file.

@@ -43,6 +43,10 @@ pub struct ServiceIdentity {
 pub enum UnknownReason {
     /// No inventory and no cluster to ask.
     NoInventory,
+    /// A cluster was asked, and has not answered yet.
+    NotAnswered,
+    /// The cluster does not let it read pods.
+    Refused,
     /// The interface's pod is not in the inventory (yet), nor its address.
     NotInInventory,
     /// The interface belongs to no pod process that could be found, and its address to no pod.
@@ -56,6 +60,8 @@ impl UnknownReason {
     pub fn as_str(self) -> &'static str {
         match self {
             UnknownReason::NoInventory => "no inventory: give --inventory FILE",
+            UnknownReason::NotAnswered => "the API server has not answered yet",
+            UnknownReason::Refused => "no permission to read pods from the API server",
             UnknownReason::NotInInventory => "not in the inventory",
             UnknownReason::NoPodProcess => "no pod process found for its interface",
             UnknownReason::Ambiguous => "several pods fit",

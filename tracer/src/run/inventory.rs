@@ -38,7 +38,9 @@ impl Directory for Index {
 
     fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {
         let mut pods = self.pods().peekable();
-        pods.peek().is_none() || pods.any(|pod| fits(&pod.namespace, &pod.name))
+        pods.peek().is_none()
+            || !self.knows_all_pods()
+            || pods.any(|pod| fits(&pod.namespace, &pod.name))
     }
 
     fn any_service(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool {

@@ -26,7 +26,8 @@ use crate::cluster::inventory::{InventoryError, Loaded};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
-use crate::config::ObserveConfig;
+use crate::cluster::watch::{WatchConfig, Watches};
+use crate::config::{ClusterConfig, ObserveConfig};
 use crate::model::cluster::Change;
 use crate::model::flow::{Ifindex, Way};
 use crate::model::time::Timestamp;
@@ -58,6 +59,20 @@ pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Su
     })
 }
 
+/// Asks the cluster for names, where one is to be asked.
+fn watch_cluster(config: &ObserveConfig, changes: mpsc::Sender<Change>) -> Result<Option<Watches>> {
+    let watch = |cluster: &ClusterConfig| WatchConfig {
+        source: cluster.source.clone(),
+        remote: cluster.remote,
+        node: Arc::clone(&config.node),
+    };
+    let watches = config
+        .cluster
+        .as_ref()
+        .map(|cluster| Watches::spawn(watch(cluster), changes));
+    Ok(watches.transpose()?)
+}
+
 struct Run {
     output: Output,
     capture: Capture,
@@ -66,6 +81,8 @@ struct Run {
     news: std::sync::mpsc::Sender<News>,
     changes: mpsc::Receiver<Change>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
+    /// Where names come from a cluster. Its changes are among `changes`.
+    watches: Option<Watches>,
     clock: Arc<Clock>,
     /// Every record from before this moment is in the pipeline.
     read_until: Timestamp,
@@ -98,6 +115,10 @@ impl Run {
             // Before everything that can be seen from now on.
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
+        let (changed, changes) = mpsc::channel(CHANGES);
+        // Before anything is attached, too: its first answers are awaited then, and nothing needs to be undone where it
+        // cannot be asked.
+        let watches = watch_cluster(config, changed.clone())?;
         // Before anything is attached: where the file cannot be had nothing needs to be undone.
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
@@ -107,7 +128,6 @@ impl Run {
             ..config.capture.clone()
         })?;
         let (news, told) = std::sync::mpsc::channel();
-        let (changed, changes) = mpsc::channel(CHANGES);
         interface_watch::spawn(resolver, told, move |change| {
             match changed.blocking_send(change) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -142,6 +162,7 @@ impl Run {
             news,
             changes,
             inventory,
+            watches,
             read_until: clock.now(),
             clock,
             started: Instant::now(),
@@ -281,7 +302,11 @@ impl Run {
     /// Something of who is who changed; and with it, perhaps, which interfaces have something to show.
     fn change(&mut self, change: Change) -> Result<Next> {
         let now = self.clock.now();
+        let listed = matches!(change, Change::List(_));
         let next = self.output.step(Input::Change(now, change))?;
+        if listed {
+            self.output.warn_of_filters();
+        }
         if self.mutes {
             let muted = self.output.mute(&self.traced, now);
             for ifindex in self.muted.symmetric_difference(&muted) {
@@ -295,6 +320,13 @@ impl Run {
     }
 
     fn report(&mut self) -> Result<Next> {
+        for news in self
+            .watches
+            .iter()
+            .flat_map(|watches| watches.sync().news())
+        {
+            eprintln!("{}", news);
+        }
         self.tell_unseen(&self.capture.interfaces());
         let mut lost = self.capture.stats()?.losses();
         if let Some(recorder) = &self.recorder {
@@ -359,6 +391,11 @@ impl Run {
         if let Some(recorder) = self.recorder {
             lost.merge(&recorder.losses());
             self.notes.push(recorder.finish());
+        }
+        if let Some(watches) = self.watches {
+            let report = watches.sync().report();
+            self.notes
+                .push(format!("names from {}: {report}", report.server));
         }
         Ok(Summary {
             duration: self.started.elapsed(),

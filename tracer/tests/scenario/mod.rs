@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use serde_json::Value;
 use tracer::cli::{Cli, Command, Host};
-use tracer::model::cluster::{Change, Inventory};
+use tracer::model::cluster::{Change, Inventory, Kind, PodScope};
 use tracer::model::event::{Body, Event};
 use tracer::model::flow::{
     Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
@@ -111,6 +111,8 @@ struct Expectation {
 struct Story {
     pipeline: Pipeline,
     inventory: Inventory,
+    /// A cluster tells of each object, instead of a file of all.
+    watched: bool,
     events: Vec<Event>,
     /// Without a filter first, then one for each filter.
     views: Vec<View>,
@@ -129,6 +131,7 @@ impl Story {
         Story {
             pipeline: Pipeline::new(Settings::default()),
             inventory: Inventory::default(),
+            watched: false,
             events: Vec::new(),
             views: Vec::new(),
             lost: Losses::default(),
@@ -141,19 +144,49 @@ impl Story {
                 for file in files {
                     cluster::add(&mut self.inventory, file)?;
                 }
-                self.replace(Timestamp(0));
+                self.tell(Timestamp(0), Inventory::default());
+            }
+            ["asked", at] => {
+                self.watched = true;
+                let change = Change::Asked {
+                    kinds: Kind::ALL.to_vec(),
+                    pods: PodScope::Cluster,
+                };
+                self.step(Input::Change(time(at)?, change));
+            }
+            ["listed", at, files @ ..] => {
+                self.inventory = Inventory::default();
+                for file in files {
+                    cluster::add(&mut self.inventory, file)?;
+                }
+                let at = time(at)?;
+                for listed in cluster::lists(&self.inventory) {
+                    self.step(Input::Change(at, Change::List(listed)));
+                }
             }
             ["add", at, file] => {
+                let before = self.inventory.clone();
                 cluster::add(&mut self.inventory, file)?;
-                self.replace(time(at)?);
+                self.tell(time(at)?, before);
             }
             ["remove", at, kind, name] => {
+                let before = self.inventory.clone();
                 cluster::remove(&mut self.inventory, kind, name)?;
-                self.replace(time(at)?);
+                self.tell(time(at)?, before);
             }
             ["ready" | "unready", at, service] => {
+                let before = self.inventory.clone();
                 cluster::set_ready(&mut self.inventory, service, words[0] == "ready")?;
-                self.replace(time(at)?);
+                self.tell(time(at)?, before);
+            }
+            ["interface", at, ifindex, uid @ ..] => {
+                let (at, ifindex) = (time(at)?, Ifindex(number(ifindex)?));
+                if uid.is_empty() {
+                    self.step(Input::Attached(at, ifindex));
+                }
+                let uid = uid.first().map(|uid| Arc::from(*uid));
+                let change = Change::Interface { ifindex, uid };
+                self.step(Input::Change(at, change));
             }
             ["pod", ifindex, name] => {
                 let pods = &self.inventory.pods;
@@ -168,6 +201,11 @@ impl Story {
                 self.step(Input::Attached(Timestamp(0), ifindex));
                 let change = Change::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
+            }
+            ["gone", at, ifindex] => {
+                let (at, ifindex) = (time(at)?, Ifindex(number(ifindex)?));
+                self.step(Input::Gone(at, ifindex));
+                self.step(Input::Change(at, Change::InterfaceGone(ifindex)));
             }
             ["at", at, ifindex, way, packet @ ..] => {
                 let (captured, packet) = match packet {
@@ -322,9 +360,16 @@ impl Story {
         Ok(())
     }
 
-    fn replace(&mut self, at: Timestamp) {
-        let change = Change::Replace(Box::new(self.inventory.clone()));
-        self.step(Input::Change(at, change));
+    /// Tells of the inventory as it is now: whole, or what is different from before.
+    fn tell(&mut self, at: Timestamp, before: Inventory) {
+        if self.watched {
+            for change in cluster::differences(&before, &self.inventory) {
+                self.step(Input::Change(at, change));
+            }
+        } else {
+            let change = Change::Replace(Box::new(self.inventory.clone()));
+            self.step(Input::Change(at, change));
+        }
     }
 
     fn step(&mut self, input: Input) {

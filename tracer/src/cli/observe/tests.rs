@@ -6,6 +6,8 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::config::ClusterConfig;
 use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::flow::Role;
 use crate::model::glob::Glob;
@@ -202,8 +204,38 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
 
 #[test]
 fn options_of_later_versions_are_not_offered() {
-    for args in ["--local --server a", "--local --kubeconfig a"] {
-        assert!(parse(args).is_err(), "{args}");
+    assert!(parse("--local --server a").is_err());
+}
+
+#[test]
+fn names_come_from_a_cluster_where_one_is_named() {
+    let cluster = |args| resolve(args).cluster;
+    assert_eq!(cluster("--local"), None);
+    let kubeconfig = |file: Option<&str>, context: Option<&str>| ClusterSource::Kubeconfig {
+        file: file.map(PathBuf::from),
+        context: context.map(str::to_owned),
+    };
+    for (args, source) in [
+        ("--local --kubeconfig a", kubeconfig(Some("a"), None)),
+        ("--local --context b", kubeconfig(None, Some("b"))),
+        (
+            "--local --kubeconfig a --context b",
+            kubeconfig(Some("a"), Some("b")),
+        ),
+        ("--local --in-cluster", ClusterSource::InCluster),
+    ] {
+        let remote = RemoteIdentity::Cluster;
+        assert_eq!(cluster(args), Some(ClusterConfig { source, remote }));
+    }
+    let few = cluster("--local --in-cluster --remote-identity endpoints");
+    assert_eq!(few.expect("one").remote, RemoteIdentity::Endpoints);
+    for (args, says) in [
+        ("--local --in-cluster --kubeconfig a", "cannot be used with"),
+        ("--local --kubeconfig a --inventory b", "leave one out"),
+        ("--replay a --kubeconfig b", "a capture is from the past"),
+    ] {
+        let refusal = refusal(args);
+        assert!(refusal.contains(says), "{args}: {refusal}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::identity::Index;
-use crate::model::cluster::Service;
+use crate::model::cluster::{Kind, Service};
 use crate::model::time::Timestamp;
 
 /// Every Service, with the time at which the inventory had it first; `None` for those that were in the first inventory.
@@ -19,7 +19,7 @@ impl Births {
     /// The inventory changed.
     pub fn update(&mut self, now: Timestamp, index: &Index) {
         let new = self.informed.then_some(now);
-        self.informed |= index.informed();
+        self.informed |= index.knows(Kind::Service);
         let before = std::mem::take(&mut self.of);
         self.of = index
             .services()

@@ -1,0 +1,90 @@
+//! Which cluster says who is who.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::config::ClusterConfig;
+
+/// Options for the cluster that names come from.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterArgs {
+    /// Names from the cluster that this kubeconfig leads to, kept up to date, instead of --inventory
+    #[arg(
+        long,
+        env = "TRACER_KUBECONFIG",
+        value_name = "FILE",
+        conflicts_with = "in_cluster"
+    )]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context in the kubeconfig ($KUBECONFIG or ~/.kube/config unless given); its current one unless given
+    #[arg(
+        long,
+        env = "TRACER_CONTEXT",
+        value_name = "NAME",
+        conflicts_with = "in_cluster"
+    )]
+    context: Option<String>,
+
+    /// Names from the cluster that this runs in, by the pod's service account
+    #[arg(long, env = "TRACER_IN_CLUSTER", value_parser = BoolishValueParser::new())]
+    in_cluster: bool,
+
+    /// How the pods of other nodes are known: cluster watches all pods; endpoints takes their names from EndpointSlices;
+    /// none knows Services and this node's pods only. The latter are for very large clusters
+    #[arg(long, env = "TRACER_REMOTE_IDENTITY", value_name = "HOW", value_enum, default_value_t = RemoteArg::Cluster,
+        hide_short_help = true)]
+    remote_identity: RemoteArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RemoteArg {
+    Cluster,
+    Endpoints,
+    None,
+}
+
+impl ClusterArgs {
+    /// The cluster that names come from, where one is named, beside a file or a capture that may be.
+    pub(super) fn resolve(
+        &self,
+        inventory: bool,
+        replay: bool,
+    ) -> anyhow::Result<Option<ClusterConfig>> {
+        let Some(source) = self.source() else {
+            return Ok(None);
+        };
+        if inventory {
+            bail!(
+                "names come from a cluster (--kubeconfig, --context, --in-cluster) or from a file (--inventory); leave one out"
+            );
+        }
+        if replay {
+            bail!(
+                "a capture is from the past, and a cluster tells who is who now; write down who is who with `kubectl get \
+                 nodes,ns,pods,svc,endpointslices -A -o yaml`, and give the file with --inventory"
+            );
+        }
+        let remote = match self.remote_identity {
+            RemoteArg::Cluster => RemoteIdentity::Cluster,
+            RemoteArg::Endpoints => RemoteIdentity::Endpoints,
+            RemoteArg::None => RemoteIdentity::None,
+        };
+        Ok(Some(ClusterConfig { source, remote }))
+    }
+
+    fn source(&self) -> Option<ClusterSource> {
+        if self.in_cluster {
+            return Some(ClusterSource::InCluster);
+        }
+        (self.kubeconfig.is_some() || self.context.is_some()).then(|| ClusterSource::Kubeconfig {
+            file: self.kubeconfig.clone(),
+            context: self.context.clone(),
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! How the index takes objects in: one by one as a cluster tells of them, all of a kind as it lists them, or all at once as
+//! an inventory file has them.
+//!
+//! Owns the one way for all three: a list is the difference to what is known, told object by object at one time, so it is
+//! atomic to who asks. Never decides who is who; that is the rest of the index.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Index, objects};
+use crate::model::cluster::{
+    EndpointSlice, Inventory, Kind, Listed, NetworkPolicy, Node, Object, ObjectKey, Pod, PodScope,
+    Service, ServiceCidr,
+};
+use crate::model::identity::{PodIdentity, UnknownReason};
+use crate::model::time::Timestamp;
+
+/// After a cluster was asked for the first time, names may come for so long. Events wait for less than that each.
+const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
+
+/// What is known of each kind of objects.
+#[derive(Debug, Default)]
+pub(super) struct Kinds {
+    known: HashSet<Kind>,
+    /// Asked for, and not answered yet.
+    awaited: HashSet<Kind>,
+    refused: HashSet<Kind>,
+    asked: Option<Timestamp>,
+}
+
+impl Kinds {
+    pub fn known(&self, kind: Kind) -> bool {
+        self.known.contains(&kind)
+    }
+
+    /// Whether the cluster's first answers may still come.
+    pub fn awaited(&self, at: Timestamp) -> bool {
+        // The rest is for diagnosis.
+        let naming = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
+        naming.iter().any(|kind| self.awaited.contains(kind))
+            && self
+                .asked
+                .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
+    }
+
+    /// Why pods have no names while they are not known.
+    pub fn why_unknown(&self) -> UnknownReason {
+        if self.refused.contains(&Kind::Pod) {
+            UnknownReason::Refused
+        } else if self.awaited.contains(&Kind::Pod) {
+            UnknownReason::NotAnswered
+        } else {
+            UnknownReason::NoInventory
+        }
+    }
+
+    /// All objects of this kind are told from now on. Says whether that is new.
+    fn learn(&mut self, kind: Kind) -> bool {
+        self.awaited.remove(&kind);
+        self.refused.remove(&kind);
+        self.known.insert(kind)
+    }
+}
+
+type Claimed = Vec<(IpAddr, Arc<str>)>;
+
+/// The addresses that a pod claims: while it runs, once it has ended, and its node's.
+#[derive(Default)]
+struct PodClaims {
+    running: Claimed,
+    ended: Claimed,
+    host: Claimed,
+}
+
+impl PodClaims {
+    fn of(pod: Option<&Pod>) -> PodClaims {
+        let Some(pod) = pod else {
+            return PodClaims::default();
+        };
+        let own = || pod.ips.iter().map(|ip| (*ip, pod.uid.clone())).collect();
+        let mut claims = PodClaims::default();
+        if pod.host_network {
+            let of_node = pod.ips.iter().zip(pod.node.iter().cycle());
+            claims.host = of_node.map(|(ip, node)| (*ip, node.clone())).collect();
+        } else if pod.terminated {
+            claims.ended = own();
+        } else {
+            claims.running = own();
+        }
+        claims
+    }
+}
+
+impl Index {
+    /// Everything at once.
+    pub(super) fn replace(&mut self, at: Timestamp, inventory: Inventory) {
+        let Inventory {
+            pods,
+            services,
+            slices,
+            nodes,
+            namespaces,
+            policies,
+            service_cidrs,
+        } = inventory;
+        self.snapshot = true;
+        self.pod_scope = PodScope::Cluster;
+        for listed in [
+            Listed::Pods(pods),
+            Listed::Services(services),
+            Listed::Slices(slices),
+            Listed::Nodes(nodes),
+            Listed::Namespaces(namespaces),
+            Listed::Policies(policies),
+            Listed::ServiceCidrs(service_cidrs),
+        ] {
+            self.list(at, listed);
+        }
+    }
+
+    /// A cluster is asked.
+    pub(super) fn ask(&mut self, at: Timestamp, kinds: &[Kind], pods: PodScope) {
+        self.snapshot = false;
+        self.pod_scope = pods;
+        let known = &self.kinds.known;
+        let awaited = kinds.iter().copied().filter(|kind| !known.contains(kind));
+        self.kinds.awaited = awaited.collect();
+        self.kinds.asked = Some(at);
+    }
+
+    /// The cluster does not tell of this kind. What it told before stays.
+    pub(super) fn refuse(&mut self, kind: Kind) {
+        self.kinds.awaited.remove(&kind);
+        self.kinds.refused.insert(kind);
+    }
+
+    /// All objects of a kind; those that are not listed are gone.
+    pub(super) fn list(&mut self, at: Timestamp, listed: Listed) {
+        // What the first list tells was so before anybody looked.
+        let from = match self.kinds.learn(listed.kind()) {
+            true => Timestamp(0),
+            false => at,
+        };
+        match listed {
+            Listed::Pods(pods) => {
+                let listed: HashSet<Arc<str>> = pods.iter().map(|pod| pod.uid.clone()).collect();
+                let gone = self.pods.keys().filter(|(_, _, uid)| !listed.contains(uid));
+                for (namespace, name, uid) in gone.collect::<Vec<_>>() {
+                    self.delete_pod(at, &namespace, &name, &uid);
+                }
+                for pod in pods {
+                    self.put_pod(at, from, pod);
+                }
+            }
+            Listed::Services(services) => {
+                let key = |one: &Service| (one.namespace.clone(), one.name.clone());
+                let listed: HashSet<_> = services.iter().map(key).collect();
+                for key in self.services.keys() {
+                    if !listed.contains(&key) {
+                        self.delete_service(at, &key.0, &key.1);
+                    }
+                }
+                for service in services {
+                    self.put_service(at, from, service);
+                }
+            }
+            Listed::Slices(slices) => {
+                let key = |one: &EndpointSlice| (one.namespace.clone(), one.name.clone());
+                let listed: HashSet<_> = slices.iter().map(key).collect();
+                for key in self.services.slice_keys() {
+                    if !listed.contains(&key) {
+                        self.delete_slice(at, &key.0, &key.1);
+                    }
+                }
+                for slice in slices {
+                    self.put_slice(at, from, slice);
+                }
+            }
+            Listed::Nodes(nodes) => {
+                let listed: HashSet<Arc<str>> =
+                    nodes.iter().map(|node| node.name.clone()).collect();
+                let gone = self.node_ips.keys().filter(|name| !listed.contains(*name));
+                for name in gone.cloned().collect::<Vec<_>>() {
+                    self.delete_node(at, &name);
+                }
+                for node in nodes {
+                    self.put_node(at, from, node);
+                }
+            }
+            Listed::Namespaces(namespaces) => self.namespaces = namespaces.into_iter().collect(),
+            Listed::Policies(policies) => self.policies = policies,
+            Listed::ServiceCidrs(service_cidrs) => self.service_cidrs = service_cidrs,
+        }
+    }
+
+    /// An object came or changed. What is new of it began at `from`.
+    pub(super) fn put(&mut self, at: Timestamp, from: Timestamp, object: Object) {
+        match object {
+            Object::Pod(pod) => self.put_pod(at, from, pod),
+            Object::Service(service) => self.put_service(at, from, service),
+            Object::Slice(slice) => self.put_slice(at, from, slice),
+            Object::Node(node) => self.put_node(at, from, node),
+            Object::Namespace(name) => {
+                self.namespaces.insert(name);
+            }
+            Object::Policy(policy) => {
+                let same = |one: &NetworkPolicy| {
+                    one.namespace == policy.namespace && one.name == policy.name
+                };
+                match self.policies.iter_mut().find(|one| same(one)) {
+                    Some(known) => *known = policy,
+                    None => self.policies.push(policy),
+                }
+            }
+            Object::ServiceCidr(range) => {
+                let same = |one: &&mut ServiceCidr| one.name == range.name;
+                match self.service_cidrs.iter_mut().find(same) {
+                    Some(known) => *known = range,
+                    None => self.service_cidrs.push(range),
+                }
+            }
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn delete(&mut self, at: Timestamp, key: &ObjectKey) {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        match key.kind {
+            Kind::Pod => self.delete_pod(at, namespace, name, &key.uid),
+            Kind::Service => self.delete_service(at, namespace, name),
+            Kind::EndpointSlice => self.delete_slice(at, namespace, name),
+            Kind::Node => self.delete_node(at, name),
+            Kind::Namespace => {
+                self.namespaces.remove(name);
+            }
+            Kind::NetworkPolicy => self
+                .policies
+                .retain(|one| &*one.namespace != namespace || &*one.name != name),
+            Kind::ServiceCidr => self.service_cidrs.retain(|one| &*one.name != name),
+        }
+    }
+
+    fn put_pod(&mut self, at: Timestamp, from: Timestamp, pod: Pod) {
+        let after = PodClaims::of(Some(&pod));
+        let (before, namesake) = self.pods.put(at, from, pod);
+        self.claim_pod(at, from, before.as_ref(), after);
+        if let Some(namesake) = namesake {
+            self.claim_pod(at, at, Some(&namesake), PodClaims::default());
+        }
+    }
+
+    fn delete_pod(&mut self, at: Timestamp, namespace: &str, name: &str, uid: &str) {
+        if let Some(gone) = self.pods.delete(at, namespace, name, uid) {
+            self.claim_pod(at, at, Some(&gone), PodClaims::default());
+        }
+    }
+
+    fn claim_pod(
+        &mut self,
+        at: Timestamp,
+        from: Timestamp,
+        before: Option<&Pod>,
+        after: PodClaims,
+    ) {
+        let before = PodClaims::of(before);
+        self.running.change(at, from, before.running, after.running);
+        self.ended.change(at, from, before.ended, after.ended);
+        self.hosts.change(at, from, before.host, after.host);
+    }
+
+    fn put_service(&mut self, at: Timestamp, from: Timestamp, service: Service) {
+        let (cluster, external) = (service.cluster_ips.clone(), service.external_ips.clone());
+        let (identity, before) = self.services.put(service);
+        let (cluster_before, external_before) = before
+            .map(|before| (before.cluster_ips, before.external_ips))
+            .unwrap_or_default();
+        let own = |ips: Vec<IpAddr>| {
+            let identity = identity.clone();
+            ips.into_iter().map(move |ip| (ip, identity.clone()))
+        };
+        self.cluster_ips
+            .change(at, from, own(cluster_before), own(cluster));
+        self.external_ips
+            .change(at, from, own(external_before), own(external));
+    }
+
+    fn delete_service(&mut self, at: Timestamp, namespace: &str, name: &str) {
+        if let Some((gone, identity)) = self.services.delete(namespace, name) {
+            let own = |ips: Vec<IpAddr>| {
+                let identity = identity.clone();
+                ips.into_iter().map(move |ip| (ip, identity.clone()))
+            };
+            self.cluster_ips.change(at, at, own(gone.cluster_ips), []);
+            self.external_ips.change(at, at, own(gone.external_ips), []);
+        }
+    }
+
+    fn put_slice(&mut self, at: Timestamp, from: Timestamp, slice: EndpointSlice) {
+        // One that belongs to no Service names nobody either.
+        let after: Vec<(IpAddr, Arc<PodIdentity>)> = match slice.service {
+            Some(_) => objects::endpoint_pods(&slice).collect(),
+            None => Vec::new(),
+        };
+        let before = self.services.put_slice(slice);
+        let before = before.iter().flat_map(objects::endpoint_pods);
+        self.endpoints.change(at, from, before, after);
+    }
+
+    fn delete_slice(&mut self, at: Timestamp, namespace: &str, name: &str) {
+        if let Some(gone) = self.services.delete_slice(namespace, name) {
+            self.endpoints
+                .change(at, at, objects::endpoint_pods(&gone), []);
+        }
+    }
+
+    fn put_node(&mut self, at: Timestamp, from: Timestamp, node: Node) {
+        let Node { name, ips } = node;
+        let own = |ips: Vec<IpAddr>| {
+            let name = name.clone();
+            ips.into_iter().map(move |ip| (ip, name.clone()))
+        };
+        let before = self.node_ips.insert(name.clone(), ips.clone());
+        self.nodes
+            .change(at, from, own(before.unwrap_or_default()), own(ips));
+    }
+
+    fn delete_node(&mut self, at: Timestamp, name: &str) {
+        if let Some((name, ips)) = self.node_ips.remove_entry(name) {
+            let own = ips.into_iter().map(|ip| (ip, name.clone()));
+            self.nodes.change(at, at, own, []);
+        }
+    }
+}
