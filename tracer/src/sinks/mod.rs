@@ -12,8 +12,11 @@ use crate::model::event::{Body, Event};
 use crate::model::time::Timestamp;
 
 pub mod filter;
+pub mod http;
 pub mod json;
 pub mod losses;
+pub mod metrics;
+pub mod privacy;
 pub mod report;
 pub mod summary;
 pub mod text;

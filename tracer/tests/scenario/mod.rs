@@ -41,6 +41,11 @@ pub fn rules(text: &str) -> Result<BTreeSet<&'static str>, String> {
     Ok(rules.collect())
 }
 
+/// What a scenario leads to, whatever it expects.
+pub fn events(text: &str) -> Result<Vec<Event>, String> {
+    Ok(play(text)?.events)
+}
+
 fn play(text: &str) -> Result<Story, String> {
     let mut story = Story::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -451,7 +456,8 @@ fn filter(options: &[&str]) -> Result<Filter, String> {
     Ok(Filter::from(config.output.filter))
 }
 
-fn encode(event: &Event) -> Result<Value, String> {
+/// An event as a line of JSON.
+pub fn encode(event: &Event) -> Result<Value, String> {
     let wall =
         |time: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
     let mut line = String::new();
