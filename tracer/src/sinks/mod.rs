@@ -14,6 +14,7 @@ use crate::model::time::Timestamp;
 pub mod filter;
 pub mod http;
 pub mod json;
+pub mod kube_events;
 pub mod losses;
 pub mod metrics;
 pub mod privacy;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::model::loss::Losses;
+use crate::sinks::kube_events::KubeEventTotals;
 
 /// Totals since the agent's start, and how things are now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct State {
     pub one_way: u64,
     /// Clients of the event stream.
     pub clients: u64,
+    /// What became of findings that were to be Events of the cluster; `None` where none are.
+    pub kube_events: Option<KubeEventTotals>,
     /// What is known of the cluster.
     pub index: IndexState,
 }
@@ -122,6 +125,25 @@ impl Collector for Shared {
         for (kind, count) in &state.index.objects {
             let labels = [("kind", *kind)];
             family.encode_family(&labels)?.encode_gauge(count)?;
+        }
+        if let Some(totals) = state.kube_events {
+            let mut family = encoder.encode_descriptor(
+                "kube_events",
+                "Findings that were to be Events of the cluster, by what became of them",
+                None,
+                MetricType::Counter,
+            )?;
+            for (result, total) in [
+                ("created", totals.created),
+                ("updated", totals.updated),
+                ("failed", totals.failed),
+                ("limited", totals.limited),
+                ("dropped", totals.dropped),
+            ] {
+                family
+                    .encode_family(&[("result", result)])?
+                    .encode_counter::<NoLabelSet, _, u64>(&total, None)?;
+            }
         }
         let mut family = encoder.encode_descriptor(
             "lost",

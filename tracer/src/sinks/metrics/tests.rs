@@ -8,6 +8,7 @@ use crate::model::echo::EchoState;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::sinks::gallery;
+use crate::sinks::kube_events::KubeEventTotals;
 
 fn metrics(by_pod: bool) -> Metrics {
     let build = Build {
@@ -468,6 +469,7 @@ fn the_pages_list_of_metrics_is_this_one() {
             stale: Some(Duration::ZERO),
             ..IndexState::default()
         },
+        kube_events: Some(KubeEventTotals::default()),
         ..State::default()
     });
     for (_, event) in gallery::all() {
