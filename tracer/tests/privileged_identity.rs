@@ -191,6 +191,21 @@ fn a_host_network_pod_and_a_visitor_are_not_taken_for_the_pod() {
 }
 
 #[test]
+fn a_pod_of_the_same_uid_that_another_kubelet_runs_hides_nothing() {
+    let (elsewhere, node) = (Node::new("elsewhere"), Node::new("here"));
+    let pod_a = pod(8);
+    let cgroup = format!("kubepods/besteffort/pod{pod_a}/9f3c");
+    // It started first, and no interface of this node leads to it.
+    let other = elsewhere.process(false);
+    elsewhere.put(&other, &cgroup);
+    let a = node.process(false);
+    node.put(&a, &cgroup);
+    let to_a = node.veth("a", &a);
+    let mut resolver = InterfaceResolver::new().unwrap();
+    assert_eq!(resolver.resolve(&[to_a]).unwrap(), [(to_a.0, uid(&pod_a))]);
+}
+
+#[test]
 fn a_namespace_id_used_again_leads_to_the_new_pod() {
     let node = Node::new("again");
     let pod_a = pod(5);

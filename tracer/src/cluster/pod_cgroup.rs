@@ -4,29 +4,48 @@
 //! for ->.slice` with systemd's. Runtimes put their containers below it. From a private cgroup namespace the path starts
 //! with `/..` and the upper part is missing; below kind or another kubelet in a container there is more in front.
 
-/// The UID of the pod that owns the process, with dashes as the API has it; `None` for a process of no pod, and for a
-/// runtime's own helper inside a pod's cgroup, which is not in the pod's network namespace.
-pub fn pod_uid(cgroup_file: &str) -> Option<String> {
+/// A pod's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodCgroup {
+    /// The pod's UID, with dashes as the API has it.
+    pub uid: String,
+    /// The path down to what bears the UID, as the reader sees it: two kubelets of one machine, as kind has them, can have
+    /// pods of one UID.
+    pub path: String,
+}
+
+/// The cgroup of the pod that owns the process; `None` for a process of no pod, and for a runtime's own helper inside a pod's
+/// cgroup, which is not in the pod's network namespace.
+pub fn pod_cgroup(cgroup_file: &str) -> Option<PodCgroup> {
     // Hierarchy, controllers, path. On version 1 and hybrid systems each hierarchy has a line, and not all may be the
     // pod's: the kubelet does not manage every controller.
     cgroup_file
         .lines()
         .filter_map(|line| line.splitn(3, ':').nth(2))
-        .find_map(pod_uid_of_path)
+        .find_map(pod_cgroup_of_path)
 }
 
-fn pod_uid_of_path(path: &str) -> Option<String> {
+fn pod_cgroup_of_path(path: &str) -> Option<PodCgroup> {
     // CRI-O with `conmon_cgroup = "pod"`.
     if path.contains("/crio-conmon-") {
         return None;
     }
     // The innermost: a kubelet inside a pod has pods of its own.
-    path.rsplit('/').find_map(pod_uid_of_component)
+    let mut end = path.len();
+    for component in path.rsplit('/') {
+        let start = end - component.len();
+        // A runtime that is not told of systemd's driver takes systemd's `slice:prefix:name` for a name.
+        let name = component.split(':').next().unwrap_or_default();
+        if let Some(uid) = pod_uid_of_component(name) {
+            let path = path[..start + name.len()].to_owned();
+            return Some(PodCgroup { uid, path });
+        }
+        end = start.saturating_sub(1);
+    }
+    None
 }
 
 fn pod_uid_of_component(component: &str) -> Option<String> {
-    // A runtime that is not told of systemd's driver takes systemd's `slice:prefix:name` for a name.
-    let component = component.split(':').next()?;
     let uid = match component.strip_suffix(".slice") {
         Some(slice) => slice
             .rsplit('-')
@@ -51,6 +70,10 @@ fn is_uid(uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pod_uid(file: &str) -> Option<String> {
+        pod_cgroup(file).map(|cgroup| cgroup.uid)
+    }
 
     const UID: &str = "6757d342-97d3-489b-951d-1f66d36173ae";
     const STATIC: &str = "0123456789abcdef0123456789abcdef";
@@ -86,6 +109,21 @@ mod tests {
         for file in files {
             assert_eq!(pod_uid(file).as_deref(), Some(UID), "{file}");
         }
+    }
+
+    #[test]
+    fn containers_of_a_pod_share_its_path_and_pods_of_two_kubelets_do_not() {
+        let path = |file| pod_cgroup(file).map(|cgroup| cgroup.path);
+        let pod = "/docker/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae";
+        for container in ["", "/9f3c", "/9f3c/inner", "/9f3c (deleted)"] {
+            let file = format!("4:memory:/\n0::{pod}{container}\n");
+            assert_eq!(path(&file).as_deref(), Some(pod), "{file}");
+        }
+        let other = "0::/docker/88bb/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n";
+        assert!(path(other).is_some_and(|path| path != pod));
+        let slice = "/containerd.service/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice";
+        let file = format!("0::{slice}:cri-containerd:9f3c\n");
+        assert_eq!(path(&file).as_deref(), Some(slice));
     }
 
     #[test]

@@ -10,16 +10,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::netns_id::{NetnsId, NetnsIds};
+use super::pod_cgroup::PodCgroup;
 use super::pod_processes::{Process, first_of_each_pod};
 use crate::model::flow::Ifindex;
+
+/// A pod that a network namespace was found for.
+#[derive(Debug)]
+struct Pod {
+    uid: Arc<str>,
+    process: Process,
+    netns: NetnsId,
+}
 
 /// Finds the pods behind interfaces.
 #[derive(Debug)]
 pub struct InterfaceResolver {
     proc: PathBuf,
     ids: NetnsIds,
-    /// Pods by UID, as they were found last; no more than have processes.
-    known: HashMap<Arc<str>, (Process, NetnsId)>,
+    /// Pods by their cgroups, as they were found last; no more than have processes.
+    known: HashMap<PodCgroup, Pod>,
 }
 
 impl InterfaceResolver {
@@ -45,11 +54,11 @@ impl InterfaceResolver {
     ) -> io::Result<Vec<(Ifindex, Option<Arc<str>>)>> {
         self.scan()?;
         let mut by_netns: HashMap<NetnsId, Option<&Arc<str>>> = HashMap::new();
-        for (uid, (_, netns)) in &self.known {
+        for pod in self.known.values() {
             by_netns
-                .entry(*netns)
+                .entry(pod.netns)
                 .and_modify(|holder| *holder = None)
-                .or_insert(Some(uid));
+                .or_insert(Some(&pod.uid));
         }
         let found = wanted
             .iter()
@@ -59,16 +68,21 @@ impl InterfaceResolver {
 
     fn scan(&mut self) -> io::Result<()> {
         let mut known = HashMap::new();
-        for (uid, process) in first_of_each_pod(&self.proc)? {
-            let (uid, netns) = match self.known.remove_entry(uid.as_str()) {
+        for (cgroup, process) in first_of_each_pod(&self.proc)? {
+            let before = self.known.remove(&cgroup);
+            let pod = match before.filter(|pod| pod.process == process) {
                 // A live process keeps its namespace, and a live namespace its id.
-                Some((uid, (before, netns))) if before == process => (uid, Some(netns)),
+                Some(pod) => Some(pod),
                 // Where there is none yet it is asked again next time: a runtime starts the process first and moves it
                 // into the pod's namespace then.
-                _ => (uid.into(), self.ask(process)?),
+                None => self.ask(process)?.map(|netns| Pod {
+                    uid: cgroup.uid.as_str().into(),
+                    process,
+                    netns,
+                }),
             };
-            if let Some(netns) = netns {
-                known.insert(uid, (process, netns));
+            if let Some(pod) = pod {
+                known.insert(cgroup, pod);
             }
         }
         self.known = known;

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::pod_cgroup::pod_uid;
+use super::pod_cgroup::{PodCgroup, pod_cgroup};
 
 /// A process, told from another one that got its number later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub struct Process {
     pub started_ticks: u64,
 }
 
-/// The process of each pod that started first, by the pod's UID. It is the one that holds the pod's namespaces; a later
+/// The process of each pod that started first, by the pod's cgroup. It is the one that holds the pod's namespaces; a later
 /// one may have entered another's, as a network plugin's do.
-pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<String, Process>> {
-    let mut first: HashMap<String, Process> = HashMap::new();
+pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<PodCgroup, Process>> {
+    let mut first: HashMap<PodCgroup, Process> = HashMap::new();
     for entry in fs::read_dir(proc)? {
         let Ok(entry) = entry else { continue };
         let Some(pid) = entry
@@ -33,9 +33,9 @@ pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<String, Process>> {
             continue;
         };
         let directory = entry.path();
-        let Some(uid) = fs::read_to_string(directory.join("cgroup"))
+        let Some(cgroup) = fs::read_to_string(directory.join("cgroup"))
             .ok()
-            .and_then(|file| pod_uid(&file))
+            .and_then(|file| pod_cgroup(&file))
         else {
             continue;
         };
@@ -44,7 +44,7 @@ pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<String, Process>> {
             continue;
         };
         let found = Process { pid, started_ticks };
-        let known = first.entry(uid).or_insert(found);
+        let known = first.entry(cgroup).or_insert(found);
         if (found.started_ticks, found.pid) < (known.started_ticks, known.pid) {
             *known = found;
         }
@@ -97,6 +97,7 @@ mod tests {
         let mut found: Vec<_> = first_of_each_pod(proc.path())
             .unwrap()
             .into_iter()
+            .map(|(cgroup, process)| (cgroup.uid, process))
             .collect();
         found.sort_by_key(|(_, process)| process.pid);
         let process = |pid, started_ticks| Process { pid, started_ticks };
