@@ -242,7 +242,9 @@ impl Pipeline {
             }
         }
         self.release(now, out);
-        self.lookups(out, |folder, decided| folder.advance(now, decided));
+        // No lookup is over by time alone while a query of before still waits, which may belong to it.
+        let until = self.waiting.oldest().map_or(now, |oldest| oldest.min(now));
+        self.lookups(out, |folder, decided| folder.advance(until, decided));
     }
 
     /// Lets go what need not wait any longer.

@@ -356,7 +356,7 @@ fn options_of_resolv_conf_change_the_queries_and_not_the_number_of_lookups() {
     assert_eq!(slow[0]["steps"][0]["attempts"], 2);
     let waited = slow[0]["duration_ns"].as_u64().expect("a duration");
     assert!(
-        (1_000_000_000..2_000_000_000).contains(&waited),
+        (1_000_000_000..5_000_000_000).contains(&waited),
         "{}",
         slow[0]
     );
@@ -383,6 +383,12 @@ fn musl_asks_the_list_in_order_all_servers_at_once_and_stops_at_nodata() {
         failed[0]["steps"][0]["attempts"], 6,
         "three times in each of two rounds"
     );
+    // The second candidate, default.svc.cluster.local, has no addresses and names below it: there glibc goes on.
+    let empty = client.check(&resolve("default"), &[(None, "nodata")]);
+    assert_eq!(empty[0]["queries"], 4, "two candidates, two types");
+    let goes_on = ["getent", "ahosts", "default"];
+    let all = client.check(&goes_on, &[(Some("default"), "nodata")]);
+    assert_eq!(all[0]["queries"], 8);
     client.resolv_conf(&[SEARCH, CLUSTER, POD, "options ndots:5"]);
     let both = client.check(&resolve("no-such"), &[(Some("no-such"), "nxdomain")]);
     assert_eq!(

@@ -6,6 +6,7 @@ pub mod build;
 pub mod demo;
 pub mod fuzz;
 pub mod image;
+pub mod kernels;
 pub mod lab;
 pub mod scenario;
 pub mod setup;

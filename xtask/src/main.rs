@@ -28,6 +28,8 @@ enum Task {
     Soak(xtask::soak::Arguments),
     /// All tests that need no more than this machine; those with real probes need root
     Test(xtask::test::Arguments),
+    /// The capture tests inside QEMU, on older kernels
+    Kernels(xtask::kernels::Arguments),
     /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
     Fuzz(xtask::fuzz::Arguments),
     /// The agent's container image as an OCI archive, without Docker, reproducibly
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Task::Soak(arguments) => xtask::soak::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
         Task::Image(arguments) => xtask::image::run(&arguments),
+        Task::Kernels(arguments) => xtask::kernels::run(&arguments),
         Task::TsharkDiff(arguments) => xtask::tshark_diff::run(&arguments),
         Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),
     };

@@ -5,7 +5,7 @@
 //! Debian) it says what to install.
 
 mod debian;
-mod find;
+pub(crate) mod find;
 mod linker;
 
 use std::path::{Path, PathBuf};

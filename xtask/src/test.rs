@@ -4,8 +4,8 @@
 //! shown as it comes. Tests with real probes measure time on a machine that others may be using: what fails there is run a
 //! second time, alone, and if it passes then that is told loudly. It is never a way to pass unseen.
 
-mod outcome;
-mod programs;
+pub(crate) mod outcome;
+pub(crate) mod programs;
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
@@ -36,9 +36,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         setup::Needs::Probes
     })?;
     let features: &[&str] = if root {
-        &["--features", "tracer/privileged-tests"]
+        &["--workspace", "--features", "tracer/privileged-tests"]
     } else {
-        &[]
+        &["--workspace"]
     };
     let Some(programs) = programs::build(features)? else {
         return Ok(ExitCode::FAILURE);
@@ -121,13 +121,14 @@ fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
         }
     }
     let status = child.wait()?;
-    Ok(Outcome::read(status, &String::from_utf8_lossy(&printed)))
+    let printed = String::from_utf8_lossy(&printed);
+    Ok(Outcome::read(status.code(), &status.to_string(), &printed))
 }
 
 /// The examples in the documentation: rustdoc runs them.
 fn documentation(features: &[&str], filter: &[&str]) -> Result<bool> {
     let status = build::cargo()
-        .args(["test", "--workspace", "--no-fail-fast", "--doc"])
+        .args(["test", "--no-fail-fast", "--doc"])
         .args(features)
         .args(filter)
         .status()

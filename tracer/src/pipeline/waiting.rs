@@ -81,6 +81,11 @@ impl Waiting {
         ready
     }
 
+    /// Since when the longest one waits: what is told of it is of no later moment.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.queue.front().map(|(since, _)| *since)
+    }
+
     /// Takes everything out.
     pub fn all(&mut self) -> Vec<Correlated> {
         self.per_interface.clear();

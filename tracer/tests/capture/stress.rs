@@ -247,7 +247,8 @@ impl Survivor {
         if self.lag.is_none() && traced.contains(&format!("pod{}", self.number)) {
             self.lag = Some(self.made.elapsed());
         }
-        if !self.asked && self.made.elapsed() >= START {
+        // On a busy machine a container starts later, and the tracer comes to it later, too.
+        if !self.asked && self.lag.is_some() && self.made.elapsed() >= START {
             self.asked = true;
             udp_socket(&self.pod, "0.0.0.0:0")
                 .send_to(self.question().as_bytes(), (GATEWAY, 53))
@@ -312,7 +313,14 @@ fn of_two_hundred_pods_within_seconds_every_survivor_s_first_query_is_recorded()
     });
     let took = began.elapsed();
     drop(doomed);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while survivors.iter().any(|survivor| !survivor.asked) {
+        assert!(
+            Instant::now() < deadline,
+            "interfaces that are never attached: {:?}",
+            live.events
+        );
+        live.receive();
         live_all(&mut survivors, &live);
         std::thread::sleep(Duration::from_millis(5));
     }

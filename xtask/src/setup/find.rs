@@ -63,7 +63,7 @@ fn rustup_home() -> Option<PathBuf> {
 }
 
 /// A program on the PATH, or where the system keeps those for root.
-pub(super) fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
     env::split_paths(&path)

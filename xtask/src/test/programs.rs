@@ -11,7 +11,7 @@ use crate::build;
 
 /// A test program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// Its package, and its target's kind and name: `tracer test capture`.
     name: (String, String, String),
     /// The executable.
@@ -56,12 +56,12 @@ struct Profile {
     test: bool,
 }
 
-/// Builds them; `None` where they do not build, which cargo has told then. Those with real probes come last.
-pub(super) fn build(features: &[&str]) -> Result<Option<Vec<Program>>> {
+/// Builds those that cargo's arguments choose; `None` where they do not build, which cargo has told then. Those with real probes come last.
+pub(crate) fn build(choice: &[&str]) -> Result<Option<Vec<Program>>> {
     let output = build::cargo()
-        .args(["test", "--workspace", "--no-run"])
+        .args(["test", "--no-run"])
         .arg("--message-format=json-render-diagnostics")
-        .args(features)
+        .args(choice)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -1,0 +1,247 @@
+//! `cargo xtask kernels`: the capture tests inside QEMU, on older kernels than the machine's own.
+//!
+//! Owns the order of things and what is said: a kernel from Debian's archive ([`archive`]), an initramfs with the test
+//! program in it ([`image`]), a machine that runs it ([`machine`]). Nothing is installed, and the machine has no network
+//! device. docs/kernels.md says what the tests show for which feature.
+
+mod archive;
+mod image;
+mod machine;
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::machine::Ended;
+use crate::setup;
+use crate::test::outcome::{Outcome, Verdict};
+use crate::test::programs;
+
+/// A kernel that Debian has a package of.
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    /// As it is asked for: the kernel's first two numbers.
+    version: &'static str,
+    /// The archive's suites that have it.
+    suites: &'static [&'static str],
+    /// Tests with these in their names are left out, and why.
+    without: &'static [(&'static str, &'static str)],
+    /// Whether it is tried unless others are asked for.
+    usual: bool,
+}
+
+const NO_TCX: (&str, &str) = ("with_tcx", "TCX came with Linux 6.6");
+const NO_REDIRECT: (&str, &str) = (
+    "no_silence_is_told",
+    "its program that redirects is attached by TCX",
+);
+const NO_NFT: [(&str, &str); 2] = [
+    ("nftables_counts", "nftables' modules are not in the image"),
+    (
+        "a_flood_with_losses",
+        "nftables' modules are not in the image",
+    ),
+];
+const SLOW: [(&str, &str); 1] = [(
+    "of_two_hundred_pods",
+    "emulated, 200 pods take longer than a container's start",
+)];
+
+const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0]];
+const NEW: &[(&str, &str)] = &[NO_NFT[0], NO_NFT[1], SLOW[0]];
+
+const KERNELS: [Kernel; 3] = [
+    Kernel {
+        version: "5.10",
+        suites: &["bullseye", "bullseye-security"],
+        without: OLD,
+        usual: true,
+    },
+    Kernel {
+        version: "6.1",
+        suites: &["bookworm", "bookworm-security"],
+        without: OLD,
+        usual: true,
+    },
+    Kernel {
+        version: "6.12",
+        suites: &["trixie", "trixie-security"],
+        without: NEW,
+        usual: false,
+    },
+];
+
+/// The capture tests inside QEMU, on older kernels
+///
+/// Kernels are Debian's cloud kernels: fetched once, kept below target/kernels (remove it for newer ones), not installed. The
+/// machine is emulated, which needs no KVM and takes some minutes per kernel. What fails is run again, alone, as
+/// `cargo xtask test` does. Exits 1 where a test fails, 2 where it cannot be tried.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only these, such as 5.10
+    #[arg(value_name = "VERSION", value_parser = KERNELS.map(|kernel| kernel.version))]
+    versions: Vec<String>,
+    /// Say which kernels there are, and which tests are left out on each, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Only tests whose name has this in it
+    #[arg(long, value_name = "NAME")]
+    filter: Option<String>,
+    /// How long the tests of one kernel may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    time_limit: u64,
+}
+
+/// What came of one kernel.
+struct Report {
+    kernel: Kernel,
+    /// The release that ran.
+    release: String,
+    counts: (u64, u64),
+    verdict: Verdict,
+    took: Duration,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (passed, failed) = self.counts;
+        write!(
+            f,
+            "{:<6} {:<28} {passed} passed, {failed} failed, {} kinds left out, {} s",
+            self.kernel.version,
+            self.release,
+            self.kernel.without.len(),
+            self.took.as_secs()
+        )?;
+        for line in self.verdict.lines() {
+            write!(f, "\n       {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list {
+        list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = KERNELS.into_iter().filter(|kernel| {
+        if arguments.versions.is_empty() {
+            kernel.usual
+        } else {
+            arguments.versions.iter().any(|name| name == kernel.version)
+        }
+    });
+    machine::look()?;
+    setup::ensure(setup::Needs::Probes)?;
+    let programs = programs::build(&["--package", "tracer", "--test", "capture"])?;
+    let program = programs.and_then(|programs| {
+        let mut programs = programs.into_iter();
+        programs.find(programs::Program::has_probes)
+    });
+    let program = program.context("the tests do not build")?;
+    let base = image::Base::new(&program.path, &archive::busybox()?)?;
+    let mut reports = Vec::new();
+    for kernel in chosen {
+        reports.push(report(kernel, &base, arguments)?);
+    }
+    ensure!(!reports.is_empty(), "no kernel to try");
+    for report in &reports {
+        println!("{report}");
+    }
+    let passed = reports.iter().all(|report| report.verdict.passed());
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn list() {
+    for kernel in KERNELS {
+        let state = match archive::kept(kernel.version) {
+            Some(kept) => format!("kept: {}", kept.release),
+            None => "not fetched yet".to_owned(),
+        };
+        let usual = if kernel.usual {
+            ""
+        } else {
+            ", only if asked for"
+        };
+        println!(
+            "{:<6} Debian {}, {state}{usual}",
+            kernel.version, kernel.suites[0]
+        );
+        for (name, why) in kernel.without {
+            println!("       without *{name}*: {why}");
+        }
+    }
+}
+
+/// Fetches a kernel where it is not kept yet, and runs the tests on it.
+fn report(kernel: Kernel, base: &image::Base, arguments: &Arguments) -> Result<Report> {
+    let fetched = archive::kernel(kernel.version, kernel.suites)?;
+    let release = fetched.release.clone();
+    eprintln!("\n     Booting {release}");
+    let begun = Instant::now();
+    let limit = Duration::from_secs(arguments.time_limit);
+    let mut first: Vec<&str> = vec!["--test-threads=1"];
+    first.extend(arguments.filter.as_deref());
+    for (name, _) in kernel.without {
+        first.extend(["--skip", *name]);
+    }
+    let ended = machine::run(&fetched, &base.with(&fetched, &first)?, limit)?;
+    let counts = ended.counts();
+    let outcome = outcome(&ended);
+    let again = match &outcome {
+        Outcome::Failed(names) => {
+            eprintln!("\n     Booting {release} again for what failed, alone");
+            let alone = ["--test-threads=1", "--exact"].into_iter();
+            let alone: Vec<&str> = alone.chain(names.iter().map(String::as_str)).collect();
+            let ended = machine::run(&fetched, &base.with(&fetched, &alone)?, limit)?;
+            Some(self::outcome(&ended))
+        }
+        _ => None,
+    };
+    Ok(Report {
+        kernel,
+        release,
+        counts,
+        verdict: Verdict::of(outcome, again),
+        took: begun.elapsed(),
+    })
+}
+
+fn outcome(ended: &Ended) -> Outcome {
+    let how = match ended.code {
+        Some(code) => format!("exit code {code}"),
+        None => "the machine ended or was ended before the tests did".to_owned(),
+    };
+    Outcome::read(ended.code, &how, &ended.printed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_on_a_kernel_is_a_test_and_says_why() {
+        let directory = crate::build::root().join("tracer/tests/capture");
+        let tests: String = std::fs::read_dir(directory)
+            .expect("the tests")
+            .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text"))
+            .collect();
+        for kernel in KERNELS {
+            for (name, why) in kernel.without {
+                let named = tests
+                    .lines()
+                    .any(|line| line.starts_with("fn ") && line.contains(name));
+                assert!(named, "{}: no test is named {name}", kernel.version);
+                assert!(!why.is_empty());
+            }
+        }
+    }
+}
