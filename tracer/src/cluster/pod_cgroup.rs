@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn containers_of_a_pod_share_its_path_and_pods_of_two_kubelets_do_not() {
-        let path = |file| pod_cgroup(file).map(|cgroup| cgroup.path);
+        let path = |file: &str| pod_cgroup(file).map(|cgroup| cgroup.path);
         let pod = "/docker/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae";
         for container in ["", "/9f3c", "/9f3c/inner", "/9f3c (deleted)"] {
             let file = format!("4:memory:/\n0::{pod}{container}\n");
