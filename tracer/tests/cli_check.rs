@@ -58,7 +58,10 @@ fn without_capabilities_it_names_them_and_fails() {
             .find(|line| line["check"] == check)
             .unwrap_or_else(|| panic!("no line {check}"))
     };
-    assert_eq!(of("capabilities")["found"], "BPF, NET_ADMIN missing");
+    assert_eq!(
+        of("capabilities")["found"],
+        "BPF, NET_ADMIN, PERFMON missing"
+    );
     // It was really tried: the kernel itself said no.
     assert_eq!(of("bpf map")["status"], "fail");
     assert_eq!(of("bpf program")["status"], "fail");

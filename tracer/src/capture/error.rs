@@ -149,6 +149,9 @@ fn hint(error: &(dyn Error + 'static)) -> &'static str {
             ": not permitted; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (root has them), a seccomp profile that \
              allows bpf(), and before Linux 5.11 an unlimited RLIMIT_MEMLOCK (or CAP_SYS_RESOURCE); see `tracer check`"
         }
+        Some(libc::EACCES) => {
+            ": refused by the kernel's verifier, as it does without CAP_PERFMON (root has it); see `tracer check`"
+        }
         Some(libc::ENOSYS) => {
             ": this kernel has no bpf(); it takes Linux 5.10 or newer with CONFIG_BPF_SYSCALL"
         }

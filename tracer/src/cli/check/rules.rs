@@ -1,7 +1,7 @@
 //! What the facts mean for running here. Pure.
 //!
 //! What each rule asks for was measured on kernels 5.10 to 7.3: below 5.11 BPF memory counts against RLIMIT_MEMLOCK, and
-//! without CAP_PERFMON 5.10's verifier refuses direct packet access; TCX came with 6.6.
+//! without CAP_PERFMON the verifier refuses the probes' direct packet access, on 5.10 as on 6.18; TCX came with 6.6.
 
 use super::facts::{Facts, Processes, Tried};
 use super::{Line, Status};
@@ -22,7 +22,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let kernel = version(&facts.release);
     vec![
         kernel_version(facts, kernel),
-        capabilities(facts, kernel),
+        capabilities(facts),
         bpf_call("bpf map", "a ring buffer", &facts.ring_buffer, facts),
         bpf_call("bpf program", "a classifier", &facts.classifier, facts),
         memlock(facts, kernel),
@@ -86,7 +86,7 @@ fn kernel_version(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
     }
 }
 
-fn capabilities(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
+fn capabilities(facts: &Facts) -> Line {
     let name = "capabilities";
     let remedy = "run as root, or in a container with securityContext.capabilities.add: [BPF, NET_ADMIN, PERFMON]";
     let Some(held) = facts.capabilities else {
@@ -104,23 +104,13 @@ fn capabilities(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
     if !has(NET_ADMIN) {
         missing.push("NET_ADMIN");
     }
+    if !has(PERFMON) && !has(SYS_ADMIN) {
+        // The verifier refuses the probes' direct packet access without it: "R2 pointer comparison prohibited" on 5.10,
+        // "pointer arithmetic with it prohibited for !root" on 6.18.
+        missing.push("PERFMON");
+    }
     if !missing.is_empty() {
         return fail(name, format!("{} missing", missing.join(", ")), remedy);
-    }
-    if !has(PERFMON) && !has(SYS_ADMIN) {
-        let found = "PERFMON missing";
-        return if kernel.is_some_and(|version| version < (5, 11)) {
-            // "R2 pointer comparison prohibited": direct packet access needs it there.
-            fail(name, found, remedy)
-        } else {
-            warn(
-                name,
-                format!(
-                    "{found}: programs are loaded without a name, so bpftool cannot tell whose they are"
-                ),
-                remedy,
-            )
-        };
     }
     let held: Vec<_> = [
         (BPF, "BPF"),
@@ -146,9 +136,10 @@ fn bpf_call(check: &'static str, what: &str, tried: &Tried, facts: &Facts) -> Li
         ),
         Tried::Refused(errno, words) => {
             let found = format!("{what} could not be made: {words}");
-            let capable = facts
-                .capabilities
-                .is_some_and(|held| held & (1 << BPF | 1 << SYS_ADMIN) != 0);
+            // A map takes CAP_BPF, a classifier CAP_NET_ADMIN besides; the line on capabilities says which is missing.
+            let capable = facts.capabilities.is_some_and(|held| {
+                held & (1 << BPF | 1 << SYS_ADMIN) != 0 && held & (1 << NET_ADMIN) != 0
+            });
             let remedy = if *errno != Some(EPERM) {
                 "see the error; with CAP_BPF and a kernel of 5.10 or later this should work"
                     .to_owned()

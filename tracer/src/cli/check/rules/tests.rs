@@ -109,7 +109,7 @@ fn the_three_capabilities_or_sys_admin_with_net_admin_will_do() {
             Status::Ok,
         ),
         (sys_admin | NET_ADMIN_ONLY, "5.10.0", Status::Ok),
-        (BPF_ONLY | NET_ADMIN_ONLY, "6.1.0", Status::Warn),
+        (BPF_ONLY | NET_ADMIN_ONLY, "6.1.0", Status::Fail),
         (BPF_ONLY | NET_ADMIN_ONLY, "5.10.0", Status::Fail),
         (BPF_ONLY | PERFMON_ONLY, "6.1.0", Status::Fail),
         (NET_ADMIN_ONLY | PERFMON_ONLY, "6.1.0", Status::Fail),
@@ -122,7 +122,7 @@ fn the_three_capabilities_or_sys_admin_with_net_admin_will_do() {
         assert_eq!(found, expected, "{held:x} on {release}");
     }
     let nothing = line("capabilities", |facts| facts.capabilities = Some(0));
-    assert_eq!(nothing.found, "BPF, NET_ADMIN missing");
+    assert_eq!(nothing.found, "BPF, NET_ADMIN, PERFMON missing");
 }
 
 #[test]
