@@ -17,7 +17,7 @@ use crate::{build, setup};
 
 pub mod archive;
 
-use archive::{File, Image};
+use archive::{Compression, File, Image};
 
 /// What the program is built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -120,6 +120,7 @@ pub fn write(program: &Path, out: &Path) -> Result<Written> {
             .into_iter()
             .map(|(name, text)| (format!("org.opencontainers.image.{name}"), text))
             .collect(),
+        compression: Compression::best(),
         files: files.into_iter().collect(),
     };
     let file = fs::File::create(out).with_context(|| format!("cannot write {}", out.display()))?;

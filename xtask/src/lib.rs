@@ -3,7 +3,9 @@
 //! One module per command. [`lab`] is also a library: the demo and the privileged tests raise a lab of their own with it.
 
 pub mod build;
+pub mod cluster;
 pub mod demo;
+pub mod e2e;
 pub mod fuzz;
 pub mod image;
 pub mod kernels;

@@ -32,6 +32,10 @@ enum Task {
     Kernels(xtask::kernels::Arguments),
     /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
     Fuzz(xtask::fuzz::Arguments),
+    /// A real Kubernetes cluster on this machine, without a link to its network
+    Cluster(xtask::cluster::Arguments),
+    /// The deployment and the scenario on a real cluster
+    E2e(xtask::e2e::Arguments),
     /// The agent's container image as an OCI archive, without Docker, reproducibly
     Image(xtask::image::Arguments),
     /// DNS of captures as the tracer and as tshark decode it, compared
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => xtask::demo::run(&arguments),
         Task::Soak(arguments) => xtask::soak::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
+        Task::Cluster(arguments) => xtask::cluster::run(arguments),
+        Task::E2e(arguments) => xtask::e2e::run(&arguments),
         Task::Image(arguments) => xtask::image::run(&arguments),
         Task::Kernels(arguments) => xtask::kernels::run(&arguments),
         Task::TsharkDiff(arguments) => xtask::tshark_diff::run(&arguments),

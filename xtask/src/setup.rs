@@ -270,6 +270,28 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where a program of the system is.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    find::program(name)
+}
+
+/// Installs Debian packages, where this is Debian and the caller may.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    if !debian::is_debian() {
+        bail!(
+            "this is not Debian; install these, by their Debian packages' names: {}",
+            packages.join(" ")
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "installing them needs root: apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        );
+    }
+    debian::install(packages)
+}
+
 fn report(found: &Found) {
     let compiler = found.compiler.as_deref().unwrap_or("missing");
     let linker = found

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,27 +50,30 @@ impl Watch {
         let program = program.to_str().context("a program path that is UTF-8")?;
         let inventory = lab.inventory_file();
         let observe = [program, "observe", "--local", "--node-name", node];
-        let mut child = lab
-            .exec_node(node, &[wrapper, &observe].concat())?
-            .arg("--inventory")
-            .arg(inventory)
-            .args(arguments)
+        let mut command = lab.exec_node(node, &[wrapper, &observe].concat())?;
+        command.arg("--inventory").arg(inventory).args(arguments);
+        let mut watch = Watch::spawn(command)?;
+        watch.wait_for_log("tracing ")?;
+        Ok(watch)
+    }
+
+    /// Starts a command that is or becomes a tracer, and returns at once.
+    pub fn spawn(mut command: Command) -> Result<Watch> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+            .with_context(|| format!("cannot start {command:?}"))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             bail!("a child without pipes");
         };
-        let mut watch = Watch {
+        Ok(Watch {
             child,
             stdout: lines(stdout),
             stderr: lines(stderr),
             log: Vec::new(),
-        };
-        watch.wait_for_log("tracing ")?;
-        Ok(watch)
+        })
     }
 
     /// Waits until a line of standard error begins so.

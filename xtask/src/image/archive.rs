@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, ensure};
-use flate2::{Compression, GzBuilder};
+pub use flate2::Compression;
+use flate2::GzBuilder;
 use oci_spec::image::{
     ANNOTATION_REF_NAME, Arch, ConfigBuilder, Descriptor, DescriptorBuilder, Digest,
     ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType,
@@ -36,6 +37,8 @@ pub struct Image {
     pub environment: Vec<String>,
     /// Annotations and labels alike.
     pub labels: BTreeMap<String, String>,
+    /// How hard to compress: for a registry, or for the next minutes.
+    pub compression: Compression,
     /// Everything in it, by path without a leading slash. Directories above are made.
     pub files: BTreeMap<String, File>,
 }
@@ -156,7 +159,7 @@ impl Image {
         let digest = sha256(&plain);
         let mut gzip = GzBuilder::new()
             .mtime(0)
-            .write(Vec::new(), Compression::best());
+            .write(Vec::new(), self.compression);
         gzip.write_all(&plain)?;
         Ok((gzip.finish()?, digest))
     }
@@ -288,6 +291,7 @@ mod tests {
             labels: labels
                 .map(|name| (name.to_owned(), name.to_uppercase()))
                 .into(),
+            compression: Compression::best(),
             files: [
                 (
                     "usr/bin/thing".to_owned(),

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The root of a lab's subtree.
-pub(super) fn root(lab: &str) -> Result<PathBuf> {
+pub(crate) fn root(lab: &str) -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     let mount = hierarchy(&mounts).context("no cgroup hierarchy is mounted")?;
     Ok(Path::new(mount).join(lab))
@@ -38,12 +38,12 @@ fn hierarchy(mountinfo: &str) -> Option<&str> {
 }
 
 /// Makes a group below the root.
-pub(super) fn create(path: &Path) -> Result<()> {
+pub(crate) fn create(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot make the cgroup {}", path.display()))
 }
 
 /// Ends every process of the subtree and waits until they are gone.
-pub(super) fn kill(root: &Path) -> Result<()> {
+pub(crate) fn kill(root: &Path) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let members = members(root);
@@ -62,7 +62,7 @@ pub(super) fn kill(root: &Path) -> Result<()> {
 }
 
 /// Removes the subtree, which must be empty of processes.
-pub(super) fn remove(root: &Path) -> Result<()> {
+pub(crate) fn remove(root: &Path) -> Result<()> {
     for child in children(root) {
         remove(&child)?;
     }

@@ -270,7 +270,7 @@ impl Drop for TemporaryLab {
     }
 }
 
-fn require_root() -> Result<()> {
+pub(crate) fn require_root() -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
         "the lab needs root, for network namespaces and cgroups"
@@ -284,7 +284,7 @@ fn own_inventory(paths: &Paths) -> PathBuf {
 }
 
 /// Held while a lab is made, changed or removed.
-pub(super) fn lock(paths: &Paths) -> Result<File> {
+pub(crate) fn lock(paths: &Paths) -> Result<File> {
     let path = paths.lock();
     loop {
         let file =
@@ -334,7 +334,7 @@ pub(super) fn translate(
     )
 }
 
-pub(super) fn unix_time() -> u32 {
+pub(crate) fn unix_time() -> u32 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

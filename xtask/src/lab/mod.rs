@@ -11,22 +11,22 @@
 //!
 //! Where to start: [`Lab::up`], [`Lab::exec`], [`Lab::down`]; [`inventory`] is the only input.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod change;
 pub mod check;
 pub mod cli;
 mod dns;
 pub mod inventory;
-mod lifecycle;
-mod network;
-mod paths;
+pub(crate) mod lifecycle;
+pub(crate) mod network;
+pub(crate) mod paths;
 mod pod;
-mod process;
+pub(crate) mod process;
 mod proxy;
-mod shell;
-mod state;
+pub(crate) mod shell;
+pub(crate) mod state;
 mod status;
-mod upstream;
+pub(crate) mod upstream;
 mod web;
 
 pub use change::NewPod;

@@ -13,9 +13,9 @@ use super::paths::{Paths, host_interface, netns_file};
 use super::shell::{command, run, script_in};
 
 /// The router that swallows what nobody routes.
-pub(super) const ROUTER: (&str, &str) = ("192.168.2.1", "fd00:192:168:2::1");
+pub(crate) const ROUTER: (&str, &str) = ("192.168.2.1", "fd00:192:168:2::1");
 /// The upstream stand-in: DNS for everything outside the cluster.
-pub(super) const UPSTREAM: (&str, &str) = ("192.168.2.53", "fd00:192:168:2::53");
+pub(crate) const UPSTREAM: (&str, &str) = ("192.168.2.53", "fd00:192:168:2::53");
 /// What is "outside" and answers: it lives in the upstream stand-in. (Documentation ranges: RFC 5737, RFC 3849.)
 pub(super) const OUTSIDE: (&str, &str) = ("198.51.100.10", "2001:db8::10");
 
@@ -39,12 +39,12 @@ ip link set lo up
 ";
 
 /// Whether this kernel has IPv6; the lab does without where it has not.
-pub(super) fn have_ipv6() -> bool {
+pub(crate) fn have_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
 
 /// Every namespace that the lab consists of.
-pub(super) fn namespaces(paths: &Paths, inventory: &Inventory) -> Vec<String> {
+pub(crate) fn namespaces(paths: &Paths, inventory: &Inventory) -> Vec<String> {
     let mut names: Vec<String> = ["switch", "router", "upstream"]
         .iter()
         .map(|part| paths.netns(part))
@@ -55,12 +55,12 @@ pub(super) fn namespaces(paths: &Paths, inventory: &Inventory) -> Vec<String> {
 }
 
 /// Makes a namespace.
-pub(super) fn create(netns: &str) -> Result<()> {
+pub(crate) fn create(netns: &str) -> Result<()> {
     run(command("ip").args(["netns", "add", netns])).map(drop)
 }
 
 /// Removes a namespace, if it is there.
-pub(super) fn delete(netns: &str) -> Result<()> {
+pub(crate) fn delete(netns: &str) -> Result<()> {
     if netns_file(netns).exists() {
         run(command("ip").args(["netns", "del", netns])).map(drop)
     } else {
@@ -69,7 +69,7 @@ pub(super) fn delete(netns: &str) -> Result<()> {
 }
 
 /// Lays out switch, router, upstream stand-in and nodes, in namespaces that exist.
-pub(super) fn lay_out(paths: &Paths, inventory: &Inventory) -> Result<()> {
+pub(crate) fn lay_out(paths: &Paths, inventory: &Inventory) -> Result<()> {
     let switch = paths.netns("switch");
     script_in(
         &netns_file(&switch),
@@ -100,7 +100,7 @@ pub(super) fn lay_out(paths: &Paths, inventory: &Inventory) -> Result<()> {
 }
 
 /// Gives a pod its link, in namespaces that exist.
-pub(super) fn connect(paths: &Paths, pod: &Pod) -> Result<()> {
+pub(crate) fn connect(paths: &Paths, pod: &Pod) -> Result<()> {
     let netns = paths.pod_netns(pod);
     let host = host_interface(pod);
     let node = netns_file(&paths.netns(&pod.node));

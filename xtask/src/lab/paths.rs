@@ -8,13 +8,13 @@ use super::inventory::Pod;
 
 /// Where a lab's things are.
 #[derive(Clone, Debug)]
-pub(super) struct Paths {
+pub(crate) struct Paths {
     name: String,
 }
 
 impl Paths {
     /// Checks the name: it becomes part of paths that are deleted and of namespaces' names.
-    pub(super) fn new(name: &str) -> Result<Paths> {
+    pub(crate) fn new(name: &str) -> Result<Paths> {
         let fine = !name.is_empty()
             && name.len() <= 40
             && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -30,55 +30,55 @@ impl Paths {
         })
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The lab's files. Below /run: gone after a reboot, as namespaces and processes are.
-    pub(super) fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         Path::new("/run").join(&self.name)
     }
 
-    pub(super) fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.directory().join("state.json")
     }
 
-    pub(super) fn inventory(&self) -> PathBuf {
+    pub(crate) fn inventory(&self) -> PathBuf {
         self.directory().join("inventory.yaml")
     }
 
     /// Beside the directory, not in it: it is held while the directory is made and removed.
-    pub(super) fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         Path::new("/run").join(format!("{}.lock", self.name))
     }
 
-    pub(super) fn pod_directory(&self, pod: &Pod) -> PathBuf {
+    pub(crate) fn pod_directory(&self, pod: &Pod) -> PathBuf {
         self.directory()
             .join("pods")
             .join(format!("{}.{}", pod.namespace, pod.name))
     }
 
     /// Files of something that is no pod, such as the upstream stand-in.
-    pub(super) fn part_directory(&self, part: &str) -> PathBuf {
+    pub(crate) fn part_directory(&self, part: &str) -> PathBuf {
         self.directory().join(part)
     }
 
-    pub(super) fn log(&self, what: &str) -> PathBuf {
+    pub(crate) fn log(&self, what: &str) -> PathBuf {
         self.directory().join("logs").join(format!("{what}.log"))
     }
 
     /// The namespace of a node, or of one of the lab's own parts (switch, router, upstream).
-    pub(super) fn netns(&self, part: &str) -> String {
+    pub(crate) fn netns(&self, part: &str) -> String {
         format!("{}-{part}", self.name)
     }
 
     /// A dot between namespace and name keeps the names of two pods apart.
-    pub(super) fn pod_netns(&self, pod: &Pod) -> String {
+    pub(crate) fn pod_netns(&self, pod: &Pod) -> String {
         format!("{}-{}.{}", self.name, pod.namespace, pod.name)
     }
 
     /// Below the lab's cgroup, as kubelet's cgroupfs driver lays it out for a BestEffort pod.
-    pub(super) fn pod_cgroup(pod: &Pod) -> PathBuf {
+    pub(crate) fn pod_cgroup(pod: &Pod) -> PathBuf {
         Path::new("kubepods/besteffort")
             .join(format!("pod{}", pod.uid))
             .join(&pod.container_id)
@@ -86,12 +86,12 @@ impl Paths {
 }
 
 /// The file of a named network namespace, as iproute2 keeps them.
-pub(super) fn netns_file(netns: &str) -> PathBuf {
+pub(crate) fn netns_file(netns: &str) -> PathBuf {
     Path::new("/run/netns").join(netns)
 }
 
 /// The host end of a pod's veth: Calico's form, eleven hexadecimal digits, here the UID's last ones.
-pub(super) fn host_interface(pod: &Pod) -> String {
+pub(crate) fn host_interface(pod: &Pod) -> String {
     let digits: Vec<char> = pod.uid.chars().filter(char::is_ascii_hexdigit).collect();
     format!(
         "cali{}",

@@ -17,12 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process, such that it can be told from a later one with its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// What it is, for people.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// The pod it belongs to, as `namespace/name`.
-    pub(super) pod: Option<String>,
-    pub(super) pid: u32,
+    pub(crate) pod: Option<String>,
+    pub(crate) pid: u32,
     /// In clock ticks since boot (field 22 of /proc/PID/stat).
     start_ticks: u64,
 }
@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// Whether it still runs.
-    pub(super) fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         stat(self.pid).is_some_and(|(state, start)| start == self.start_ticks && state != 'Z')
     }
 }
@@ -57,16 +57,16 @@ fn stat(pid: u32) -> Option<(char, u64)> {
 
 /// Where a process shall run.
 #[derive(Clone, Debug)]
-pub(super) struct Place<'a> {
-    pub(super) netns: &'a Path,
-    pub(super) cgroup: &'a Path,
+pub(crate) struct Place<'a> {
+    pub(crate) netns: &'a Path,
+    pub(crate) cgroup: &'a Path,
     /// A process whose mount namespace to join.
-    pub(super) mounts_of: Option<u32>,
+    pub(crate) mounts_of: Option<u32>,
 }
 
 impl Place<'_> {
     /// A command that enters the place and becomes `argv`: it keeps its process id.
-    pub(super) fn command(&self, argv: &[&str]) -> Command {
+    pub(crate) fn command(&self, argv: &[&str]) -> Command {
         let mut command = shell::command("sh");
         // "0" is the writer itself.
         command.args(["-c", r#"echo 0 > "$1" && shift && exec "$@""#, "sh"]);
@@ -82,7 +82,7 @@ impl Place<'_> {
     }
 
     /// Starts a process that outlives this one; what it says goes to `log`.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         what: &str,
         pod: Option<&str>,
@@ -110,7 +110,7 @@ impl Place<'_> {
 }
 
 /// Waits until the process, or one in its network namespace, listens on a port.
-pub(super) fn wait_listening(
+pub(crate) fn wait_listening(
     process: &Process,
     protocol: &str,
     port: u16,
@@ -143,7 +143,7 @@ pub(super) fn wait_listening(
 }
 
 /// Waits until `done`, as long as the process lives.
-pub(super) fn wait(
+pub(crate) fn wait(
     process: &Process,
     log: &Path,
     what: &str,

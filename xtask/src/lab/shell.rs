@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// A command that finds the system's programs too: a plain user's PATH lacks the sbin directories.
-pub(super) fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env(
@@ -18,7 +18,7 @@ pub(super) fn command(program: &str) -> Command {
 }
 
 /// Runs it to its end and returns its output.
-pub(super) fn run(command: &mut Command) -> Result<String> {
+pub(crate) fn run(command: &mut Command) -> Result<String> {
     let what = format!("{command:?}");
     let output = command
         .stdin(Stdio::null())
@@ -35,7 +35,7 @@ pub(super) fn run(command: &mut Command) -> Result<String> {
 }
 
 /// Runs a shell script inside a network namespace. It stops at its first error.
-pub(super) fn script_in(netns: &Path, script: &str) -> Result<()> {
+pub(crate) fn script_in(netns: &Path, script: &str) -> Result<()> {
     let mut command = command("nsenter");
     command
         .arg(format!("--net={}", netns.display()))

@@ -12,22 +12,22 @@ use super::proxy::ProxyMode;
 
 /// The state of a lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct State {
-    pub(super) proxy_mode: ProxyMode,
+pub(crate) struct State {
+    pub(crate) proxy_mode: ProxyMode,
     /// Whether everything of it was made.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
     /// Every network namespace, made or about to be.
-    pub(super) netns: Vec<String>,
+    pub(crate) netns: Vec<String>,
     /// The root of its cgroups.
-    pub(super) cgroup: PathBuf,
-    pub(super) processes: Vec<Process>,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) processes: Vec<Process>,
     /// The DNS zone's serial, which grows with every change.
-    pub(super) serial: u32,
+    pub(crate) serial: u32,
 }
 
 impl State {
     /// Reads it; `None` where no lab of that name is.
-    pub(super) fn load(paths: &Paths) -> Result<Option<State>> {
+    pub(crate) fn load(paths: &Paths) -> Result<Option<State>> {
         let path = paths.state();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -42,13 +42,13 @@ impl State {
     }
 
     /// Writes it in one step.
-    pub(super) fn save(&self, paths: &Paths) -> Result<()> {
+    pub(crate) fn save(&self, paths: &Paths) -> Result<()> {
         fs::create_dir_all(paths.directory())?;
         replace(&paths.state(), &serde_json::to_string_pretty(self)?)
     }
 
     /// The process that holds a pod's mount namespace.
-    pub(super) fn pause(&self, pod: &str) -> Option<&Process> {
+    pub(crate) fn pause(&self, pod: &str) -> Option<&Process> {
         self.processes.iter().find(|process| {
             process.pod.as_deref() == Some(pod) && process.what == super::pod::PAUSE
         })
@@ -56,7 +56,7 @@ impl State {
 }
 
 /// Writes a file such that a reader sees the old or the new one, never half of it.
-pub(super) fn replace(path: &std::path::Path, text: &str) -> Result<()> {
+pub(crate) fn replace(path: &std::path::Path, text: &str) -> Result<()> {
     let beside = path.with_extension("new");
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, path))

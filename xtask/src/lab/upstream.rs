@@ -36,7 +36,7 @@ const ZONES: [(&str, &str); 5] = [
 ];
 
 /// Starts the resolver and a web server for `www.example.com`.
-pub(super) fn start(paths: &Paths, cgroup_root: &Path) -> Result<Vec<Process>> {
+pub(crate) fn start(paths: &Paths, cgroup_root: &Path) -> Result<Vec<Process>> {
     let netns = netns_file(&paths.netns("upstream"));
     let cgroup = cgroup_root.join("upstream");
     cgroup::create(&cgroup)?;

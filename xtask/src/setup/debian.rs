@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 /// Packages with a daemon, and its unit: the lab runs these programs in namespaces of its own, the machine must not.
-const DAEMONS: [(&str, &str); 3] = [
+const DAEMONS: [(&str, &str); 5] = [
+    ("etcd-server", "etcd.service"),
+    ("containerd", "containerd.service"),
     ("knot", "knot.service"),
     ("bind9", "named.service"),
     ("nginx-light", "nginx.service"),

@@ -1,0 +1,223 @@
+//! `cargo xtask e2e`: the deployment and the scenario on a real Kubernetes cluster.
+//!
+//! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with `kubectl exec`, and
+//! compares what `tracer observe` tells, through the API server, with what the tools in the pods report themselves. It
+//! removes all that it made and looks whether anything is left. Without --kubeconfig it takes the cluster of
+//! `cargo xtask cluster up`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::cluster::{DEFAULT_NAME, images};
+use crate::image;
+use crate::watch::{Events, Watch};
+
+mod audit;
+mod scene;
+mod steps;
+mod target;
+
+use scene::Scene;
+use steps::Step;
+use target::Target;
+
+/// The deployment and the scenario on a real cluster
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask cluster up && cargo xtask e2e\n  \
+    cargo xtask e2e --kubeconfig ~/.kube/config --load 'kind load image-archive {}'\n  \
+    cargo xtask e2e --kubeconfig /var/snap/microk8s/current/credentials/client.config --load 'microk8s ctr image import {}'\n  \
+    cargo xtask e2e --kubeconfig FILE --image REGISTRY/tracer:0.1.0 --tools-image REGISTRY/tools:1\n\n\
+    It needs the namespaces tracer and myns and a few names in the namespace default for itself, and refuses where they are taken.")]
+pub struct Arguments {
+    /// The cluster, instead of the one of `cargo xtask cluster up`
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Which cluster of `cargo xtask cluster up`
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME, conflicts_with = "kubeconfig")]
+    cluster: String,
+    /// How nodes get an image that no registry has: a command, with {} for the archive
+    #[arg(long, value_name = "COMMAND", requires = "kubeconfig")]
+    load: Option<String>,
+    /// The agent's image, where a registry has it; else it is built and loaded
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// An image with nslookup, curl, ping, sh and busybox's httpd, where a registry has one; else it is made and loaded
+    #[arg(long, value_name = "IMAGE")]
+    tools_image: Option<String>,
+    /// Take this static program for the agent's image instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Leave everything in the cluster, to look at it
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A ping run is told 3 s after its last request; what a cluster adds is the way through the API server.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the test. 0: every step was told as it happened, and nothing is left in the cluster.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let target = match &arguments.kubeconfig {
+        Some(file) => Target::kubeconfig(file, arguments.load.as_deref())?,
+        None => Target::local(&arguments.cluster)?,
+    };
+    note(&format!("the cluster: {}", target.describe()?));
+    scene::ensure_free(&target)?;
+    let program = match &arguments.program {
+        Some(program) => program.canonicalize().context("--program")?,
+        None => image::static_program()?,
+    };
+    let tools = give_images(arguments, &target, &program)?;
+
+    let outcome = play(arguments, &target, &program, &tools);
+    if arguments.keep {
+        note("everything is left in the cluster (--keep)");
+    } else {
+        let removed = scene::remove(&target);
+        // The first thing that went wrong is the one to know.
+        if outcome.is_ok() {
+            removed?;
+            note("everything is removed; nothing of it is left");
+        } else if let Err(error) = removed {
+            eprintln!("e2e: not all is removed: {error:#}");
+        }
+    }
+    let failures = outcome?;
+    if failures.is_empty() {
+        note("passed");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for failure in &failures {
+        eprintln!("FAILED {failure}");
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn note(text: &str) {
+    eprintln!("e2e: {text}");
+}
+
+/// Sees to it that the nodes have, or can pull, both images. Returns the tools' name.
+fn give_images(
+    arguments: &Arguments,
+    target: &Target,
+    program: &std::path::Path,
+) -> Result<String> {
+    let directory = crate::build::root().join("target/e2e");
+    std::fs::create_dir_all(&directory)?;
+    if arguments.image.is_none() {
+        let archive = directory.join("tracer.tar");
+        let written = image::write(program, &archive)?;
+        note(&format!(
+            "loading {} ({:.1} MB)",
+            written.reference,
+            written.bytes as f64 / 1e6
+        ));
+        target.load(&archive)?;
+    }
+    match &arguments.tools_image {
+        Some(image) => Ok(image.clone()),
+        None => {
+            let archive = images::write_tools(&directory)?;
+            target.load(&archive)?;
+            Ok(images::TOOLS.to_owned())
+        }
+    }
+}
+
+/// Deploys, plays the scenario and says what went wrong in which step.
+fn play(
+    arguments: &Arguments,
+    target: &Target,
+    program: &std::path::Path,
+    tools: &str,
+) -> Result<Vec<String>> {
+    let start = Instant::now();
+    scene::deploy(target, arguments.image.as_deref())?;
+    note(&format!(
+        "deploy/ is applied and its agents are ready ({:.1} s)",
+        start.elapsed().as_secs_f64()
+    ));
+    let scene = Scene::make(target, tools)?;
+    note(&format!("the scenario is there: {}", scene.describe()));
+
+    let program = program.to_str().context("a program path that is UTF-8")?;
+    let observe = target.command(&[program, "observe", "--follow", "--output", "json"])?;
+    let mut events = Events::new(vec![Watch::spawn(observe)?]);
+    begin(target, &mut events).context("nothing of the client's is told")?;
+    note("`tracer observe` tells what the client does");
+
+    let mut failures = Vec::new();
+    for (number, step) in (1..).zip(steps::all(&scene)) {
+        match play_step(target, &mut events, &step, &scene) {
+            Ok(()) => note(&format!(
+                "step {number} is told as it happened: {}",
+                step.title
+            )),
+            Err(error) => failures.push(format!("step {number} ({}): {error:#}", step.title)),
+        }
+    }
+    let ended = events.stop()?;
+    for line in ended.iter().flat_map(|ended| &ended.log) {
+        eprintln!("     tracer: {line}");
+    }
+    match audit::check(target) {
+        Ok(Some(said)) => note(&said),
+        Ok(None) => note(
+            "this cluster's audit log is not at hand: the agent's requests are not compared with its role",
+        ),
+        Err(error) => failures.push(format!("{error:#}")),
+    }
+    Ok(failures)
+}
+
+/// Streams begin when they begin: the client asks for a name that nothing else asks for until it is told.
+fn begin(target: &Target, events: &mut Events) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        scene::in_client(target, &["nslookup", "e2e-begins.invalid."])?;
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            events.poll()?;
+            let told =
+                |event: &Value| event["type"] == "dns" && event["name"] == "e2e-begins.invalid.";
+            if events.of_step().iter().any(told) {
+                return Ok(());
+            }
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "not within 120 s; told were{}",
+            crate::watch::listed(events.of_step())
+        );
+    }
+}
+
+fn play_step(target: &Target, events: &mut Events, step: &Step, scene: &Scene) -> Result<()> {
+    events.next_step();
+    let mut outputs = Vec::new();
+    for command in &step.commands {
+        let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+        outputs.push(scene::in_client(target, &argv)?);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        events.poll()?;
+        match step.check(&outputs, events.of_step(), scene) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => {
+                let commands: Vec<_> = outputs
+                    .iter()
+                    .map(|output| format!("$ {}\n{}", output.command, output.text))
+                    .collect();
+                bail!("{error:#}; the tools said:\n{}", commands.join("\n"));
+            }
+            Err(_) => {}
+        }
+    }
+}

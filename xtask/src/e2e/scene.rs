@@ -1,0 +1,366 @@
+//! What the test puts into the cluster, and that all of it is gone afterwards.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::build;
+use crate::scenario::{Output, typed};
+
+use super::target::Target;
+
+const SCENARIO: &str = include_str!("../../e2e/scenario.yaml");
+/// On everything that the scenario puts into the cluster.
+const LABEL: &str = "tracer-e2e=scenario";
+/// On everything that deploy/ puts there.
+const DEPLOYED: &str = "app.kubernetes.io/part-of=tracer";
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pod {
+    /// `namespace/name`
+    pub(super) name: String,
+    pub(super) ip: String,
+    pub(super) node: String,
+}
+
+/// The scenario as this cluster has it.
+#[derive(Clone, Debug)]
+pub(super) struct Scene {
+    pub(super) client: Pod,
+    /// Behind the Service that the client pings.
+    pub(super) apaches: Vec<Pod>,
+    /// That Service's address.
+    pub(super) apache_ip: String,
+    /// The DNS server's pods that are on other nodes than the client: there both ends are told.
+    pub(super) dns: Vec<String>,
+}
+
+fn deployment() -> PathBuf {
+    build::root().join("deploy")
+}
+
+/// Refuses where somebody has the names that the test takes.
+pub(super) fn ensure_free(target: &Target) -> Result<()> {
+    let taken = target.kubectl(&[
+        "get",
+        "namespaces",
+        "tracer",
+        "myns",
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ])?;
+    ensure!(
+        taken.trim().is_empty(),
+        "taken already: {}",
+        taken.trim().replace('\n', ", ")
+    );
+    let names = [
+        "pod/deb-ubuntu",
+        "daemonset/nginx-ds",
+        "service/clusterip-nginx-ds",
+    ];
+    let taken = target.kubectl(
+        &[
+            &["-n", "default", "get", "--ignore-not-found", "-o", "name"],
+            names.as_slice(),
+        ]
+        .concat(),
+    )?;
+    ensure!(
+        taken.trim().is_empty(),
+        "taken already in namespace default: {}",
+        taken.trim().replace('\n', ", ")
+    );
+    Ok(())
+}
+
+/// As a user does it: `kubectl apply -k deploy/`.
+pub(super) fn deploy(target: &Target, image: Option<&str>) -> Result<()> {
+    let directory = deployment().display().to_string();
+    target.kubectl(&["apply", "--validate=strict", "-k", &directory])?;
+    if let Some(image) = image {
+        let image = format!("agent={image}");
+        target.kubectl(&[
+            "-n",
+            "tracer",
+            "set",
+            "image",
+            "daemonset/tracer-agent",
+            &image,
+        ])?;
+    }
+    let ready = target.kubectl(&[
+        "-n",
+        "tracer",
+        "rollout",
+        "status",
+        "daemonset/tracer-agent",
+        "--timeout=180s",
+    ]);
+    ready
+        .map(drop)
+        .with_context(|| format!("the agents do not become ready:\n{}", troubles(target)))
+}
+
+/// Why pods do not run.
+fn troubles(target: &Target) -> String {
+    let pods = target
+        .kubectl(&["-n", "tracer", "describe", "pods"])
+        .unwrap_or_default();
+    let logs = target.kubectl(&[
+        "-n",
+        "tracer",
+        "logs",
+        "-l",
+        "app.kubernetes.io/name=tracer",
+        "--tail=20",
+        "--prefix",
+    ]);
+    let events: Vec<&str> = pods
+        .lines()
+        .skip_while(|line| !line.starts_with("Events"))
+        .collect();
+    format!("{}\n{}", events.join("\n"), logs.unwrap_or_default())
+}
+
+impl Scene {
+    /// Makes the scenario's pods and Services and waits until they are ready.
+    pub(super) fn make(target: &Target, image: &str) -> Result<Scene> {
+        let servers = pods(target, "kube-system", "k8s-app=kube-dns")?;
+        ensure!(
+            !servers.is_empty(),
+            "no DNS server: no pod k8s-app=kube-dns in kube-system"
+        );
+        let node = client_node(&target.get(&["nodes"])?, &servers)?;
+        apply(
+            target,
+            &SCENARIO.replace("IMAGE", image).replace("NODE", &node),
+        )?;
+        for (namespace, daemonset) in [
+            ("default", "daemonset/nginx-ds"),
+            ("myns", "daemonset/apache-ds-myns"),
+        ] {
+            target.kubectl(&[
+                "-n",
+                namespace,
+                "rollout",
+                "status",
+                daemonset,
+                "--timeout=180s",
+            ])?;
+        }
+        target.kubectl(&[
+            "-n",
+            "default",
+            "wait",
+            "--for=condition=Ready",
+            "pod/deb-ubuntu",
+            "--timeout=180s",
+        ])?;
+        let client = target.get(&["-n", "default", "pod", "deb-ubuntu"])?;
+        let service = target.get(&["-n", "myns", "service", "clusterip-apache2-ds-myns"])?;
+        let client = pod(&client).context("the client has no address")?;
+        Ok(Scene {
+            apaches: pods(target, "myns", "name=apache")?,
+            apache_ip: service["spec"]["clusterIP"]
+                .as_str()
+                .context("no ClusterIP")?
+                .to_owned(),
+            dns: servers
+                .into_iter()
+                .filter(|pod| pod.node != client.node)
+                .map(|pod| pod.name)
+                .collect(),
+            client,
+        })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let apaches: Vec<_> = self
+            .apaches
+            .iter()
+            .map(|pod| format!("{} {} on {}", pod.name, pod.ip, pod.node))
+            .collect();
+        format!(
+            "{} {} on {}; myns/clusterip-apache2-ds-myns {} with {}",
+            self.client.name,
+            self.client.ip,
+            self.client.node,
+            self.apache_ip,
+            apaches.join(", ")
+        )
+    }
+}
+
+/// A node without a DNS server, if there is one: then both ends of a query are told.
+fn client_node(nodes: &Value, servers: &[Pod]) -> Result<String> {
+    let usable = nodes["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|node| {
+            let taints = node["spec"]["taints"].as_array().into_iter().flatten();
+            node["spec"]["unschedulable"] != true
+                && taints
+                    .into_iter()
+                    .all(|taint| taint["effect"] == "PreferNoSchedule")
+        });
+    let names: Vec<&str> = usable
+        .filter_map(|node| node["metadata"]["name"].as_str())
+        .collect();
+    let apart = names
+        .iter()
+        .find(|name| servers.iter().all(|server| server.node != **name));
+    apart
+        .or(names.first())
+        .map(|name| (*name).to_owned())
+        .context("no node takes pods")
+}
+
+fn pods(target: &Target, namespace: &str, selector: &str) -> Result<Vec<Pod>> {
+    let listed = target.get(&["-n", namespace, "pods", "-l", selector])?;
+    let items = listed["items"].as_array().context("a list of pods")?;
+    Ok(items.iter().filter_map(pod).collect())
+}
+
+/// None while it has no address.
+fn pod(object: &Value) -> Option<Pod> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Some(Pod {
+        name: format!(
+            "{}/{}",
+            object["metadata"]["namespace"].as_str()?,
+            object["metadata"]["name"].as_str()?
+        ),
+        ip: text(&object["status"]["podIP"])?,
+        node: text(&object["spec"]["nodeName"])?,
+    })
+}
+
+fn apply(target: &Target, manifest: &str) -> Result<()> {
+    let mut child = target
+        .command(&["kubectl", "apply", "--validate=strict", "-f", "-"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run kubectl")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // kubectl's status says more than a broken pipe would.
+        let _ = stdin.write_all(manifest.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!(
+            "kubectl apply: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Runs a command in the client and returns all that it printed, whatever its exit code: nslookup's and ping's say whether
+/// there was an answer, which is what is tested.
+pub(super) fn in_client(target: &Target, argv: &[&str]) -> Result<Output> {
+    let exec = ["kubectl", "-n", "default", "exec", "deb-ubuntu", "--"];
+    let output = target
+        .command(&[&exec, argv].concat())?
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run kubectl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ran = output.status.success() || said.contains("command terminated with exit code");
+    ensure!(ran, "kubectl exec {}: {}", argv.join(" "), said.trim());
+    Ok(Output {
+        command: typed(argv),
+        text: format!("{}{said}", String::from_utf8_lossy(&output.stdout)),
+        code: output.status.code(),
+    })
+}
+
+/// Removes everything and looks whether it is gone.
+pub(super) fn remove(target: &Target) -> Result<()> {
+    let directory = deployment().display().to_string();
+    let deployed = target.kubectl(&[
+        "delete",
+        "--ignore-not-found",
+        "--timeout=120s",
+        "-k",
+        &directory,
+    ]);
+    let kinds = "daemonsets,services,pods";
+    let labelled = [
+        "delete",
+        kinds,
+        "-n",
+        "default",
+        "-l",
+        LABEL,
+        "--timeout=120s",
+    ];
+    let scenario = target.kubectl(&labelled);
+    let namespace = target.kubectl(&[
+        "delete",
+        "namespace",
+        "myns",
+        "--ignore-not-found",
+        "--timeout=120s",
+    ]);
+    deployed.and(scenario).and(namespace)?;
+    let cluster_wide = "namespaces,clusterroles,clusterrolebindings,priorityclasses";
+    let mut left = String::new();
+    for selector in [DEPLOYED, LABEL] {
+        left += &target.kubectl(&["get", cluster_wide, "-l", selector, "-o", "name"])?;
+        left += &target.kubectl(&[
+            "get",
+            "all,configmaps,serviceaccounts",
+            "-A",
+            "-l",
+            selector,
+            "-o",
+            "name",
+        ])?;
+    }
+    ensure!(
+        left.trim().is_empty(),
+        "left in the cluster: {}",
+        left.trim().replace('\n', ", ")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn server(node: &str) -> Pod {
+        Pod {
+            name: "kube-system/coredns".to_owned(),
+            ip: "10.1.0.2".to_owned(),
+            node: node.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_client_goes_to_a_node_without_a_dns_server_that_takes_pods() {
+        let nodes = json!({"items": [
+            {"metadata": {"name": "a"}, "spec": {}},
+            {"metadata": {"name": "b"}, "spec": {"taints": [{"key": "x", "effect": "NoSchedule"}]}},
+            {"metadata": {"name": "c"}, "spec": {"unschedulable": true}},
+            {"metadata": {"name": "d"}, "spec": {}},
+        ]});
+        assert_eq!(client_node(&nodes, &[server("a")]).expect("d"), "d");
+        assert_eq!(
+            client_node(&nodes, &[server("a"), server("d")]).expect("a"),
+            "a"
+        );
+        assert!(client_node(&json!({"items": []}), &[]).is_err());
+    }
+}
