@@ -3,10 +3,10 @@
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::server;
-use crate::model::dns::DnsName;
+use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
+use crate::model::lookup::Step;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-refused",
@@ -31,6 +31,14 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let asked = looked.asked()?;
     let server = case.ends.peer.ip;
+    let refused = |step: &&Step| step.outcome == Some(Outcome::Refused);
+    let name = &looked.lookup.steps.iter().rfind(refused)?.name;
+    let cluster = case.index.cluster_domain();
+    // A server refuses by zone: that it answers for another one does not show that this is over.
+    let domain = match names::below(name.relative(), cluster) {
+        Some(_) => cluster.clone(),
+        None => names::registered(name),
+    };
     Some(
         Claim::new(
             server.to_string(),
@@ -46,6 +54,6 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .remedy("kubectl -n kube-system get configmap coredns -o yaml   # its Corefile")
         .remedy(server::logs(case))
         .evidence(looked.evidence())
-        .cure(Cure::Resolves(server, DnsName::new("."))),
+        .cure(Cure::Resolves(server, domain)),
     )
 }
