@@ -33,11 +33,11 @@ pub(in crate::diagnose) struct Course {
 pub(in crate::diagnose) enum Pace {
     /// Nothing to say.
     Ordinary,
-    /// The latest of so many slow answers within a minute.
+    /// Slow, for so many times within a minute.
     Slow {
         /// This one.
         latency: Duration,
-        /// How many.
+        /// How many; those that were waited for at the same time count as one.
         times: usize,
         /// The mean of those that were not slow, where there were enough.
         normal: Option<Duration>,
@@ -50,6 +50,7 @@ pub(in crate::diagnose) enum Pace {
 struct Running {
     samples: u32,
     mean_ns: u64,
+    /// When each slow moment ended.
     slow: VecDeque<Timestamp>,
     streak: u32,
     was_slow: bool,
@@ -81,7 +82,16 @@ impl Paces {
         let pace = if slow {
             course.streak = 0;
             course.was_slow = true;
-            course.slow.push_back(now);
+            // A and AAAA are asked for together, and a server that stands still for a moment keeps both waiting: that tells
+            // of one moment, not of two.
+            let same = course
+                .slow
+                .back_mut()
+                .filter(|last| now.since(**last) <= latency);
+            match same {
+                Some(last) => *last = now,
+                None => course.slow.push_back(now),
+            }
             while course
                 .slow
                 .front()
@@ -167,6 +177,23 @@ mod tests {
             matches!(pace, Pace::Slow { times: 1, normal: Some(normal), .. }
             if normal > Duration::from_millis(390) && normal < Duration::from_millis(500))
         );
+    }
+
+    #[test]
+    fn answers_that_are_waited_for_together_are_slow_once() {
+        let mut paces = Paces::new(Duration::from_millis(500), 4);
+        let at = |ms: u64| Timestamp(ms * 1_000_000);
+        let mut times = |ms, latency| match paces.add(at(ms), key(), Duration::from_millis(latency))
+        {
+            Pace::Slow { times, .. } => times,
+            _ => 0,
+        };
+        // Asked at 0, 0 and 200; then at 1000, after the last of these was answered.
+        assert_eq!(
+            [times(900, 900), times(901, 901), times(902, 702)],
+            [1, 1, 1]
+        );
+        assert_eq!([times(1700, 700), times(1701, 701)], [2, 2]);
     }
 
     #[test]

@@ -12,12 +12,14 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-slow",
     severity: Severity::Warning,
     finds: "the DNS server answers slowly",
-    means: "A DNS server answers slowly: three answers within a minute took longer than the threshold (500 ms) and, where enough is \
-            known, eight times as long as that pod is used to. Names of the cluster and others are measured apart.",
+    means: "A DNS server answers slowly: three times within a minute an answer took longer than the threshold (500 ms) and, where \
+            enough is known, eight times as long as that pod is used to. Answers that were waited for at the same time count \
+            once. Names of the cluster and others are measured apart.",
     looks_at: "The time from query to answer of queries that were sent once, by pod and server.",
     cannot_know: "Where the time goes: in the network, in the server, or in its upstream.",
     fired_by: &["finding-dns-slow"],
     not_fired_by: &[
+        "finding-dns-slow-one-moment",
         "finding-dns-race",
         "finding-dns-timeout",
         "finding-none-when-it-works",
@@ -53,7 +55,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = Claim::new(
         format!("{server}:{cause}"),
         format!(
-            "DNS server {} answers {} slowly: {} for {}, the {times}th such answer within a minute.",
+            "DNS server {} answers {} slowly: {} for {}, the {times}th time within a minute.",
             server::name(case),
             case.who(),
             duration(latency),
