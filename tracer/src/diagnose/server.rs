@@ -45,6 +45,14 @@ pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
         .cure(Cure::Ready(service.namespace.clone(), service.name.clone()))
 }
 
+/// Whether the pod is a DNS server itself, by a Service in front of it: then it passes on what others asked for.
+pub(super) fn is_one(case: &Case<'_>) -> bool {
+    let object = case.pod().and_then(|pod| case.index.pod_object(pod));
+    let services = object.map(|pod| services::selecting(case.index, pod));
+    let mut ports = services.iter().flatten().flat_map(|service| &service.ports);
+    ports.any(|port| case.dns_ports.contains(&port.port))
+}
+
 /// How to read what the server says itself.
 pub(super) fn logs(case: &Case<'_>) -> String {
     match (case.service(), &case.ends.peer.pod) {

@@ -15,7 +15,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             failed. The application may get a part of the answer, or none.",
     looks_at: "Exchanges whose UDP answer is truncated, and what became of asking again over TCP.",
     cannot_know: "Whether the application could use the truncated answer.",
-    fired_by: &["finding-dns-truncated"],
+    fired_by: &["finding-dns-truncated", "finding-dns-truncated-forwarder"],
     not_fired_by: &[
         "finding-dns-timeout",
         "finding-dns-server-unreachable",
@@ -34,6 +34,14 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let seen = looked.seen.iter().find(|seen| seen.truncated)?;
     let asked = looked.asked()?;
+    let refused = matches!(
+        seen.connection,
+        Some(ConnectionEnd::Refused | ConnectionEnd::Timeout)
+    );
+    if server::is_one(case) && !refused {
+        // It passes on what it gets, the truncated answer too: whether to ask again is its client's affair.
+        return None;
+    }
     let server = case.ends.peer.ip;
     let (what, why) = match seen.connection {
         Some(ConnectionEnd::Refused) => (
