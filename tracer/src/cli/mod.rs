@@ -184,9 +184,12 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// What is logged unless TRACER_LOG says otherwise. What kube complains of is said by the watches in their own words, once.
+const DEFAULT_LOG: &str = "warn,kube_client=error,kube_runtime=error";
+
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TRACER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG));
     // It fails only where somebody set a subscriber before, and then that one logs.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

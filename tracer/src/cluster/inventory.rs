@@ -140,6 +140,26 @@ pub fn load(path: &Path) -> Result<Loaded, InventoryError> {
 
 /// Parses a file's text.
 pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
+    // JSON is YAML, too, but needs no reader of YAML. What is wrong with it is for the other reader, which knows lines.
+    if text.trim_start().starts_with('{')
+        && let Some(loaded) = parse_json(text)
+    {
+        return Ok(loaded);
+    }
+    parse_yaml(text)
+}
+
+/// JSON documents; `None` where anything is wrong with them.
+fn parse_json(text: &str) -> Option<Loaded> {
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<Document<Value>>();
+    let mut reading = Reading::default();
+    for document in documents {
+        reading.document(None, document.ok()?, |item| (None, item));
+    }
+    reading.finish().ok()
+}
+
+fn parse_yaml(text: &str) -> Result<Loaded, InventoryError> {
     // The defaults guard against hostile files by budgets that a large cluster's inventory exceeds. The file's size is
     // bounded, and aliases, which could multiply it, keep the parser's limits.
     let options = serde_saphyr::options! {
@@ -151,8 +171,8 @@ pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
         },
         with_snippet: false,
     };
-    let documents: Vec<Spanned<Document>> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| {
+    let documents: Vec<Spanned<Document<Spanned<Value>>>> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
             let location = error.location();
             InventoryError::Syntax {
                 line: location.map(|location| location.line()),
@@ -166,26 +186,7 @@ pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
     let mut reading = Reading::default();
     for document in documents {
         let line = line_of(&document);
-        let Document {
-            kind,
-            fields,
-            items,
-        } = document.value;
-        match items {
-            Some(items) => {
-                // Items of a typed list (PodList, as the API gives it) do not repeat their kind.
-                let kind = kind
-                    .as_deref()
-                    .and_then(|kind| kind.strip_suffix("List"))
-                    .filter(|kind| !kind.is_empty());
-                for item in items {
-                    reading.object(line_of(&item), kind, item.value);
-                }
-            }
-            // An empty List may come without items.
-            None if kind.as_deref().is_some_and(|kind| kind.ends_with("List")) => {}
-            None => reading.object(line, None, Value::Object(fields)),
-        }
+        reading.document(line, document.value, |item| (line_of(&item), item.value));
     }
     reading.finish()
 }
@@ -222,6 +223,36 @@ struct Reading {
 }
 
 impl Reading {
+    /// A document's object, or those of its list.
+    fn document<T>(
+        &mut self,
+        line: Option<u64>,
+        document: Document<T>,
+        place: impl Fn(T) -> (Option<u64>, Value),
+    ) {
+        let Document {
+            kind,
+            fields,
+            items,
+        } = document;
+        match items {
+            Some(items) => {
+                // Items of a typed list (PodList, as the API gives it) do not repeat their kind.
+                let kind = kind
+                    .as_deref()
+                    .and_then(|kind| kind.strip_suffix("List"))
+                    .filter(|kind| !kind.is_empty());
+                for item in items {
+                    let (line, value) = place(item);
+                    self.object(line, kind, value);
+                }
+            }
+            // An empty List may come without items.
+            None if kind.as_deref().is_some_and(|kind| kind.ends_with("List")) => {}
+            None => self.object(line, None, Value::Object(fields)),
+        }
+    }
+
     fn object(&mut self, line: Option<u64>, list_kind: Option<&str>, mut value: Value) {
         self.items += 1;
         let title = title(&value, list_kind);

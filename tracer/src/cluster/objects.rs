@@ -121,6 +121,9 @@ impl Trimmer {
             });
         }
         let node = spec.node_name.as_deref().filter(|node| !node.is_empty());
+        // Kept for as long as the object is: what vectors reserve for more is a fifth of all.
+        ips.shrink_to_fit();
+        ports.shrink_to_fit();
         Ok(Pod {
             namespace,
             name,
@@ -204,6 +207,9 @@ impl Trimmer {
                 },
             });
         }
+        cluster_ips.shrink_to_fit();
+        external_ips.shrink_to_fit();
+        ports.shrink_to_fit();
         Ok(Service {
             namespace,
             name,
@@ -235,6 +241,7 @@ impl Trimmer {
                     ips.push(address("endpoints.addresses", listed)?);
                 }
             }
+            ips.shrink_to_fit();
             let target = endpoint
                 .target_ref
                 .filter(|target| target.kind.as_deref() == Some("Pod"));
@@ -275,6 +282,8 @@ impl Trimmer {
                     .transpose()?,
             });
         }
+        endpoints.shrink_to_fit();
+        ports.shrink_to_fit();
         Ok(EndpointSlice {
             namespace,
             name,
@@ -379,6 +388,10 @@ impl Trimmer {
         let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else {
             return Ok(None);
         };
+        // The mirror of a static pod: a node is where a pod is, and nothing that a person deploys.
+        if owner.kind == "Node" {
+            return Ok(None);
+        }
         let (mut kind, mut name) = (owner.kind.as_str(), owner.name.as_str());
         if kind == "ReplicaSet" {
             // A Deployment names its ReplicaSets after itself and the hash, which it puts on their pods as a label too.

@@ -103,6 +103,22 @@ mod tests {
             // Version 1, and hybrid where only some hierarchies are the kubelet's.
             "9:name=systemd:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n8:pids:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "4:memory:/\n3:cpu,cpuacct:/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n0::/\n",
+            // Version 1 by driver and runtime: containerd with cgroupfs, Docker with systemd, CRI-O with either.
+            "12:memory:/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n1:name=systemd:/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "11:cpuset:/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n1:name=systemd:/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n",
+            "5:devices:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/crio-9f3c\n",
+            "5:devices:/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope\n",
+            // Version 1 with systemd's driver where the runtime has cgroupfs's for some controllers.
+            "6:pids:/system.slice/containerd.service/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice:cri-containerd:9f3c\n1:name=systemd:/system.slice/containerd.service\n",
+            // Hybrid: the unified hierarchy beside those of version 1, with the pod in either only.
+            "2:cpu,cpuacct:/\n1:name=systemd:/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n0::/system.slice/kubelet.service\n",
+            "2:cpu,cpuacct:/user.slice\n0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
+            // From a private cgroup namespace on version 1, and below systemd's slices of another class.
+            "4:memory:/../../burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
+            "0::/../../../kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope\n",
+            // A process that made cgroups of its own below its container's (systemd or Docker in a pod).
+            "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope/init.scope\n",
+            "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c/system.slice/nginx.service\n",
             // A kubelet inside a pod.
             "0::/kubepods/poda0000000-0000-4000-8000-000000000000/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
         ];
@@ -149,6 +165,12 @@ mod tests {
             "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173/9f3c\n",
             "0::/kubepods/podzzzzzzzz-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-conmon-9f3c.scope\n",
+            "0::/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/crio-conmon-9f3c\n",
+            // The tracer's own pod, seen from its private cgroup namespace, and a container beside it.
+            "0::/../9f3c\n",
+            // A podman pod, a unit that is called like one.
+            "0::/machine.slice/machine-libpod_pod_9f3c.slice/libpod-77aa.scope\n",
+            "0::/system.slice/podinfo.service\n",
             "no colon at all",
             "1:2",
         ] {

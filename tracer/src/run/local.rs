@@ -325,7 +325,7 @@ impl Run {
             .iter()
             .flat_map(|watches| watches.sync().news())
         {
-            eprintln!("{}", news);
+            eprintln!("{news}");
         }
         self.tell_unseen(&self.capture.interfaces());
         let mut lost = self.capture.stats()?.losses();

@@ -3,37 +3,37 @@
 //! Owns the shape of what kubectl prints, nothing of the objects inside: they stay generic values until their kind is known.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use serde_saphyr::Spanned;
 
-/// A document, taken apart as far as its lists go.
-pub(super) struct Document {
+/// A document, taken apart as far as its lists go. Items are values, with or without their place.
+pub(super) struct Document<T> {
     /// `kind`.
     pub kind: Option<String>,
     /// All fields but `items`.
     pub fields: Map<String, Value>,
     /// `items`, where there are any.
-    pub items: Option<Vec<Spanned<Value>>>,
+    pub items: Option<Vec<T>>,
 }
 
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document, D::Error> {
-        deserializer.deserialize_map(DocumentVisitor)
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Document<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document<T>, D::Error> {
+        deserializer.deserialize_map(DocumentVisitor(PhantomData))
     }
 }
 
-struct DocumentVisitor;
+struct DocumentVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for DocumentVisitor<T> {
+    type Value = Document<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a Kubernetes object or a List of them")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document<T>, A::Error> {
         let mut document = Document {
             kind: None,
             fields: Map::new(),
@@ -41,7 +41,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         };
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "items" => document.items = map.next_value::<Option<Vec<Spanned<Value>>>>()?,
+                "items" => document.items = map.next_value::<Option<Vec<T>>>()?,
                 // Nothing of it is kept, and it is often the larger part of an object.
                 "managedFields" => {
                     map.next_value::<IgnoredAny>()?;

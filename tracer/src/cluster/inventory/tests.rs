@@ -318,3 +318,103 @@ fn aliases_cannot_make_a_small_file_large() {
     }
     assert!(error(&text).starts_with("not YAML or JSON: "));
 }
+
+#[test]
+fn json_says_the_same_as_yaml_and_what_is_wrong_with_it_where() {
+    let items = r#"[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "managedFields": [{}]}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "a", "uid": "1"},
+         "spec": {"nodeName": "here"}, "status": {"podIP": "10.1.0.1"}}]"#;
+    let list = format!(r#"{{"kind": "List", "items": {items}}}"#);
+    let json = parse_json(&list).expect("read as JSON");
+    assert_eq!(json, parse_yaml(&list).expect("read as YAML"));
+    assert_eq!(parse(&list).expect("read"), json);
+    assert_eq!(
+        (json.inventory.pods.len(), json.inventory.namespaces.len()),
+        (1, 1)
+    );
+    // jq -c writes a document a line.
+    let lines = r#"{"kind": "Namespace", "metadata": {"name": "a"}}
+        {"kind": "Namespace", "metadata": {"name": "b"}}"#;
+    let both = parse(lines).expect("read").inventory.namespaces;
+    assert_eq!(both, ["a".into(), "b".into()]);
+    let wrong = list.replace("10.1.0.1", "10.1.0.999");
+    assert!(parse_json(&wrong).is_none());
+    let error = parse(&wrong)
+        .expect_err("an address that is none")
+        .to_string();
+    assert!(error.contains("object 2 (Pod shop/a, line 2)"), "{error}");
+}
+
+#[test]
+fn the_workload_is_what_a_person_deploys() {
+    let workload = |name: &str, labels: &str, owner: &str| {
+        let text = format!(
+            r#"{{"kind": "Pod", "metadata": {{"namespace": "shop", "name": "{name}", "uid": "1", "labels": {{{labels}}},
+                "ownerReferences": [{owner}]}}}}"#
+        );
+        let loaded = parse(&text).expect("a pod");
+        let workload = loaded.inventory.pods[0].workload.clone();
+        workload.map(|workload| format!("{} {}", workload.kind, workload.name))
+    };
+    let owner = |kind: &str, name: &str| {
+        format!(
+            r#"{{"apiVersion": "x/v1", "kind": "{kind}", "name": "{name}", "uid": "2", "controller": true}}"#
+        )
+    };
+    let hash = r#""pod-template-hash": "7d4b9c8f6""#;
+    for (name, labels, owner, expected) in [
+        (
+            "web-7d4b9c8f6-x2x9k",
+            hash,
+            owner("ReplicaSet", "web-7d4b9c8f6"),
+            Some("Deployment web"),
+        ),
+        // Made by hand, or by another controller that names differently.
+        (
+            "web-x2x9k",
+            "",
+            owner("ReplicaSet", "web"),
+            Some("ReplicaSet web"),
+        ),
+        (
+            "web-x2x9k",
+            hash,
+            owner("ReplicaSet", "web"),
+            Some("ReplicaSet web"),
+        ),
+        (
+            "x",
+            hash,
+            owner("ReplicaSet", "-7d4b9c8f6"),
+            Some("ReplicaSet -7d4b9c8f6"),
+        ),
+        (
+            "db-0",
+            "",
+            owner("StatefulSet", "db"),
+            Some("StatefulSet db"),
+        ),
+        (
+            "agent-5n7xk",
+            "",
+            owner("DaemonSet", "agent"),
+            Some("DaemonSet agent"),
+        ),
+        (
+            "tick-29380001-abcde",
+            "",
+            owner("Job", "tick-29380001"),
+            Some("Job tick-29380001"),
+        ),
+        ("web-1", "", owner("Rollout", "web"), Some("Rollout web")),
+        // A static pod's mirror.
+        ("etcd-master", "", owner("Node", "master"), None),
+        ("bare", "", String::new(), None),
+    ] {
+        assert_eq!(
+            workload(name, labels, &owner).as_deref(),
+            expected,
+            "{name}"
+        );
+    }
+}

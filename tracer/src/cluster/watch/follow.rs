@@ -24,7 +24,7 @@ use crate::cluster::objects::Trimmer;
 use crate::model::cluster::{Change, Kind, Listed, Object, ObjectKey};
 
 /// Objects of one page of a list: in memory at once, and decoded at one go.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 /// A watch is renewed after so many seconds. A connection that died without a word is noticed a little later.
 const WATCH_SECONDS: u32 = 120;
 /// Between two attempts with credentials that are refused, at most.
@@ -102,6 +102,7 @@ async fn follow(
                     return End::Closed;
                 }
                 sync.listed(kind);
+                give_back();
                 continue;
             }
             Ok(Event::Apply(arrived)) => match read(arrived, sync) {
@@ -124,6 +125,15 @@ async fn follow(
         }
     }
     End::Closed
+}
+
+/// The pages of a list are gone, and the allocator may keep as much as the objects themselves need.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only returns free memory to the system; malloc_trim(3) says that it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn read(arrived: Arrived, sync: &ClusterSync) -> Option<Object> {

@@ -1,0 +1,455 @@
+//! An API server in this process: lists in pages, watches with bookmarks, and every kind of trouble that a real one makes
+//! rarely. Plain HTTP on a port of 127.0.0.1 that the system chooses.
+//!
+//! What it answers comes from its objects; what it does wrong is told to it beforehand ([`Fault`]) or at once
+//! ([`Api::send`], [`Api::break_watches`]). It writes down every request.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use futures::StreamExt as _;
+use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// The resources, with their API group and version, the kind, and whether they are in namespaces.
+const RESOURCES: [(&str, &str, &str, bool); 7] = [
+    ("pods", "v1", "Pod", true),
+    ("services", "v1", "Service", true),
+    (
+        "endpointslices",
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        true,
+    ),
+    ("nodes", "v1", "Node", false),
+    ("namespaces", "v1", "Namespace", false),
+    (
+        "networkpolicies",
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        true,
+    ),
+    ("servicecidrs", "networking.k8s.io/v1", "ServiceCIDR", false),
+];
+
+/// Objects that are made when they are listed, for more of them than anybody wants to keep.
+pub type Maker = Box<dyn Fn(usize) -> Value + Send>;
+
+/// A request, as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    pub resource: String,
+    pub watch: bool,
+    pub query: HashMap<String, String>,
+    pub at: Instant,
+}
+
+/// What the next request of a sort gets instead of an answer.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub code: u16,
+    pub message: &'static str,
+    pub retry_after: Option<u64>,
+}
+
+enum Piece {
+    Bytes(String),
+    /// The connection is cut.
+    Cut,
+}
+
+#[derive(Default)]
+struct Store {
+    objects: BTreeMap<String, BTreeMap<String, Value>>,
+    made: HashMap<String, (usize, Maker)>,
+    version: u64,
+    /// Watch events by resource, with the version that each leads to.
+    log: HashMap<String, Vec<(u64, String)>>,
+    /// Watches cannot go on from before that version.
+    compacted: u64,
+    watches: Vec<(String, mpsc::UnboundedSender<Piece>)>,
+    faults: HashMap<(String, bool), VecDeque<Fault>>,
+    /// Every request for these gets the fault.
+    always: HashMap<String, Fault>,
+    token: Option<String>,
+    asked: Vec<Asked>,
+    /// Lists of these are held back.
+    held: HashMap<String, watch::Sender<bool>>,
+}
+
+/// The server. It ends with this.
+pub struct Api {
+    store: Arc<Mutex<Store>>,
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Api {
+    pub fn start() -> Api {
+        Api::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    pub fn at(address: SocketAddr) -> Api {
+        let store = Arc::new(Mutex::new(Store {
+            version: 100,
+            ..Store::default()
+        }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, bound) = std::sync::mpsc::channel();
+        let served = Arc::clone(&store);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind(address).await.unwrap();
+                ready.send(listener.local_addr().unwrap()).unwrap();
+                let router = Router::new().fallback(answer).with_state(served);
+                tokio::select! {
+                    served = axum::serve(listener, router).into_future() => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Api {
+            store,
+            address: bound.recv().unwrap(),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap()
+    }
+
+    /// An object comes or changes; watches are told.
+    pub fn put(&self, resource: &str, object: Value) {
+        self.store().put(resource, object, true);
+    }
+
+    /// An object comes or changes, and nobody is told: the watches missed it.
+    pub fn put_silently(&self, resource: &str, object: Value) {
+        self.store().put(resource, object, false);
+    }
+
+    pub fn delete(&self, resource: &str, name: &str) {
+        self.store().delete(resource, name, true);
+    }
+
+    pub fn delete_silently(&self, resource: &str, name: &str) {
+        self.store().delete(resource, name, false);
+    }
+
+    /// So many objects, made one by one.
+    pub fn make(&self, resource: &str, count: usize, maker: Maker) {
+        self.store()
+            .made
+            .insert(resource.to_owned(), (count, maker));
+    }
+
+    /// No watch can go on from before now.
+    pub fn compact(&self) {
+        let mut store = self.store();
+        store.version += 1;
+        store.compacted = store.version;
+        store.log.clear();
+    }
+
+    /// All watches of a resource get this, as it is.
+    pub fn send(&self, resource: &str, bytes: &str) {
+        self.store().send(resource, bytes);
+    }
+
+    /// All watches are told that they are at this version now, and no more.
+    pub fn bookmark(&self, resource: &str) -> u64 {
+        let mut store = self.store();
+        store.version += 1;
+        let version = store.version;
+        let (api, kind) = kind_of(resource);
+        let line = json!({"type": "BOOKMARK", "object": {
+            "kind": kind, "apiVersion": api,
+            "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
+        }});
+        store.send(resource, &format!("{line}\n"));
+        version
+    }
+
+    /// The connections of all watches of a resource are cut.
+    pub fn break_watches(&self, resource: &str) {
+        let mut store = self.store();
+        store.watches.retain(|(of, watch)| {
+            let broken = of == resource;
+            if broken {
+                let _ = watch.send(Piece::Cut);
+            }
+            !broken
+        });
+    }
+
+    /// The watches of a resource end as they do when their time is over.
+    pub fn end_watches(&self, resource: &str) {
+        self.store().watches.retain(|(of, _)| of != resource);
+    }
+
+    /// Whether a watch of a resource is open.
+    pub fn is_watched(&self, resource: &str) -> bool {
+        let store = self.store();
+        store
+            .watches
+            .iter()
+            .any(|(of, watch)| of == resource && !watch.is_closed())
+    }
+
+    /// The next list, or watch, of a resource fails.
+    pub fn fail(&self, resource: &str, watch: bool, fault: Fault) {
+        let mut store = self.store();
+        let faults = store.faults.entry((resource.to_owned(), watch));
+        faults.or_default().push_back(fault);
+    }
+
+    /// All requests for a resource fail, until told otherwise.
+    pub fn fail_always(&self, resource: &str, fault: Option<Fault>) {
+        let mut store = self.store();
+        match fault {
+            Some(fault) => store.always.insert(resource.to_owned(), fault),
+            None => store.always.remove(resource),
+        };
+    }
+
+    /// Only who has this token is answered; watches that are open are ended.
+    pub fn require(&self, token: &str) {
+        let mut store = self.store();
+        store.token = Some(token.to_owned());
+        store.watches.clear();
+    }
+
+    /// Lists of a resource are not answered, or are again.
+    pub fn hold(&self, resource: &str, held: bool) {
+        let mut store = self.store();
+        store
+            .held
+            .entry(resource.to_owned())
+            .or_insert_with(|| watch::channel(false).0)
+            .send_replace(held);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.store().asked.clone()
+    }
+
+    /// A kubeconfig for it.
+    pub fn kubeconfig(&self, token: &str) -> String {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{"name": "here", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "me", "user": {"token": token}}],
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        })
+        .to_string()
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store {
+    fn put(&mut self, resource: &str, mut object: Value, tell: bool) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let objects = self.objects.entry(resource.to_owned()).or_default();
+        let known = objects.insert(name_of(&object), object.clone()).is_some();
+        let happened = if known { "MODIFIED" } else { "ADDED" };
+        self.happened(resource, happened, object, tell);
+    }
+
+    fn delete(&mut self, resource: &str, name: &str, tell: bool) {
+        self.version += 1;
+        let objects = self.objects.get_mut(resource).unwrap();
+        let mut object = objects.remove(name).unwrap();
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.happened(resource, "DELETED", object, tell);
+    }
+
+    fn happened(&mut self, resource: &str, what: &str, mut object: Value, tell: bool) {
+        let (api, kind) = kind_of(resource);
+        object["apiVersion"] = api.into();
+        object["kind"] = kind.into();
+        // The type comes first, as from a real server.
+        let line = format!("{{\"type\":\"{what}\",\"object\":{object}}}\n");
+        let log = self.log.entry(resource.to_owned()).or_default();
+        log.push((self.version, line.clone()));
+        if tell {
+            self.send(resource, &line);
+        }
+    }
+
+    fn send(&mut self, resource: &str, bytes: &str) {
+        for (of, watch) in &self.watches {
+            if of == resource {
+                let _ = watch.send(Piece::Bytes(bytes.to_owned()));
+            }
+        }
+    }
+
+    fn fault(&mut self, asked: &Asked, token: Option<&str>) -> Option<Fault> {
+        if self.token.is_some() && self.token.as_deref() != token {
+            return Some(Fault {
+                code: 401,
+                message: "Unauthorized",
+                retry_after: None,
+            });
+        }
+        if let Some(fault) = self.always.get(&asked.resource) {
+            return Some(fault.clone());
+        }
+        let faults = self.faults.get_mut(&(asked.resource.clone(), asked.watch));
+        faults.and_then(VecDeque::pop_front)
+    }
+
+    fn list(&self, asked: &Asked) -> Value {
+        let (api, kind) = kind_of(&asked.resource);
+        let number = |key: &str| asked.query.get(key).and_then(|text| text.parse().ok());
+        let start: usize = number("continue").unwrap_or(0);
+        let limit: usize = number("limit").unwrap_or(usize::MAX);
+        let on_node = asked.query.get("fieldSelector").map(|selector| {
+            let node = selector.strip_prefix("spec.nodeName=");
+            node.expect("a selector of pods by node").to_owned()
+        });
+        let fits = |object: &&Value| {
+            let node = object["spec"]["nodeName"].as_str();
+            on_node.as_deref().is_none_or(|wanted| node == Some(wanted))
+        };
+        let (items, all): (Vec<Value>, usize) = match self.made.get(&asked.resource) {
+            Some((count, make)) => {
+                let end = start.saturating_add(limit).min(*count);
+                ((start..end).map(make).collect(), *count)
+            }
+            None => {
+                let objects = self.objects.get(&asked.resource);
+                let objects = objects.into_iter().flat_map(BTreeMap::values).filter(fits);
+                let all = objects.clone().count();
+                (objects.skip(start).take(limit).cloned().collect(), all)
+            }
+        };
+        let next = start + items.len();
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if next < all {
+            metadata["continue"] = next.to_string().into();
+        }
+        json!({"kind": format!("{kind}List"), "apiVersion": api, "metadata": metadata, "items": items})
+    }
+
+    fn watch(&mut self, asked: &Asked) -> mpsc::UnboundedReceiver<Piece> {
+        let (watch, pieces) = mpsc::unbounded_channel();
+        let from = &asked.query["resourceVersion"];
+        let from: u64 = from.parse().unwrap();
+        if from < self.compacted {
+            let _ = watch.send(Piece::Bytes(GONE.to_owned()));
+            return pieces;
+        }
+        let log = self.log.get(&asked.resource).into_iter().flatten();
+        for (_, line) in log.filter(|(version, _)| *version > from) {
+            let _ = watch.send(Piece::Bytes(line.clone()));
+        }
+        self.watches.push((asked.resource.clone(), watch));
+        pieces
+    }
+}
+
+/// What a watch is told that cannot go on.
+pub const GONE: &str = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
+    \"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
+
+fn kind_of(resource: &str) -> (&'static str, &'static str) {
+    let mut all = RESOURCES.iter();
+    let (_, api, kind, _) = all.find(|(name, ..)| *name == resource).unwrap();
+    (api, kind)
+}
+
+fn name_of(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str().unwrap();
+    match metadata["namespace"].as_str() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+fn failure(fault: &Fault) -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": fault.message, "code": fault.code});
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(fault.code).unwrap();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+    if let Some(seconds) = fault.retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Response {
+    let uri = request.uri();
+    let resource = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let query = uri.query().unwrap_or_default().split('&');
+    let query: HashMap<String, String> = query
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.replace("%3D", "=")))
+        .collect();
+    let asked = Asked {
+        method: request.method().to_string(),
+        watch: query.get("watch").is_some_and(|watch| watch == "true"),
+        resource,
+        query,
+        at: Instant::now(),
+    };
+    let token = request.headers().get(AUTHORIZATION);
+    let token = token.and_then(|token| token.to_str().ok()?.strip_prefix("Bearer "));
+    let held = {
+        let mut store = store.lock().unwrap();
+        store.asked.push(asked.clone());
+        if !RESOURCES.iter().any(|(name, ..)| *name == asked.resource) {
+            panic!("asked for {asked:?}");
+        }
+        if let Some(fault) = store.fault(&asked, token) {
+            return failure(&fault);
+        }
+        store
+            .held
+            .get(&asked.resource)
+            .map(watch::Sender::subscribe)
+    };
+    if asked.watch {
+        let pieces = store.lock().unwrap().watch(&asked);
+        let body = UnboundedReceiverStream::new(pieces).map(|piece| match piece {
+            Piece::Bytes(bytes) => Ok(bytes),
+            Piece::Cut => Err(std::io::Error::other("cut")),
+        });
+        return Response::new(Body::from_stream(body));
+    }
+    if let Some(mut held) = held {
+        let _ = held.wait_for(|held| !held).await;
+    }
+    let list = store.lock().unwrap().list(&asked);
+    Response::new(Body::from(list.to_string()))
+}
