@@ -153,8 +153,7 @@ What the filters mean:
              errors; active findings of severity warning or error.
   A namespace, pod or Service that is not in the inventory is told.
   With --local the probes hand over only packets that what is chosen can rest
-  on; --record wants all. Nothing else changes but this: --type icmp alone
-  needs no DNS, so the other end has no names that it was resolved from.
+  on; --record wants all. Nothing else changes by it.
   Counts of packets and bytes are of all packets.";
 
 impl SubjectArgs {

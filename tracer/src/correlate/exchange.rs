@@ -41,6 +41,8 @@ pub(super) struct Seen {
     pub(super) time: Timestamp,
     pub(super) flow: Flow,
     pub(super) way: Way,
+    /// It came out of a TCP stream at a place that was guessed.
+    pub(super) resynchronised: bool,
 }
 
 /// DNS Stateful Operations (RFC 8490), an opcode that hickory-proto has no name for.
@@ -163,7 +165,10 @@ impl Exchanges {
             doubtful: false,
             details: Details::default(),
         });
-        query.details = Details::asked(message);
+        query.details = Details {
+            resynchronised: seen.resynchronised,
+            ..Details::asked(message)
+        };
         query.attempts = query.attempts.saturating_add(1);
         query.last_attempt = query.last_attempt.max(now);
         // What is not a query asks for no name: it belongs to no lookup.
@@ -257,6 +262,7 @@ impl Exchanges {
         exchange.asked_peer = unexpected.map(|asked| asked.server);
         exchange.fault = message.fault.clone();
         exchange.details = exchange.details.answered(message);
+        exchange.details.resynchronised |= seen.resynchronised;
         match query {
             // A late one was told as a timeout, and the client does not wait any more.
             Some(query)

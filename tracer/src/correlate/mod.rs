@@ -69,6 +69,7 @@ impl Correlator {
                     time: observation.time,
                     flow: observation.flow,
                     way: observation.way,
+                    resynchronised: false,
                 };
                 self.exchanges.observe(&seen, message, losses, out);
             }
@@ -137,6 +138,7 @@ impl Correlator {
                 },
                 flow: message.flow,
                 way: message.way,
+                resynchronised: message.resynchronised,
             };
             self.exchanges
                 .observe(&seen, &decoded, &mut self.losses, out);

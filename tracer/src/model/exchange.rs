@@ -201,6 +201,9 @@ pub struct Details {
     pub edns: Option<Edns>,
     /// The negative TTL of the response, if it has one.
     pub negative_ttl: Option<u32>,
+    /// Where a message begins in its TCP stream was guessed, of the query or the response: the stream was not seen from its
+    /// start, or a part of it is missing. What it says may be something else that looks like a message.
+    pub resynchronised: bool,
 }
 
 impl Default for Details {
@@ -212,6 +215,7 @@ impl Default for Details {
             flags: None,
             edns: None,
             negative_ttl: None,
+            resynchronised: false,
         }
     }
 }

@@ -14,5 +14,6 @@ mod one_way;
 mod packets;
 mod probe_log;
 mod programs;
+mod rare_answers;
 mod stress;
 mod totals;

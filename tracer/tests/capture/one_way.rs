@@ -12,22 +12,22 @@ use crate::netns::{Netns, may_run};
 use crate::programs::deliver_past;
 
 /// Where the pod's peer is: behind the node, so that its packets come in by the uplink.
-const OUTSIDE: &str = "192.0.2.2";
+pub const OUTSIDE: &str = "192.0.2.2";
 
 /// A query for `a.` and its answer: an identifier, flags, counts, the question (RFC 1035 section 4.1).
-const QUERY: &[u8] = &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
-const ANSWER: &[u8] = &[
+pub const QUERY: &[u8] = &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+pub const ANSWER: &[u8] = &[
     0, 7, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
 ];
 
-struct Site {
-    node: Netns,
-    pod: Netns,
-    outside: Netns,
+pub struct Site {
+    pub node: Netns,
+    pub pod: Netns,
+    pub outside: Netns,
 }
 
 /// A pod, its node and a machine behind it: outside = uplink | node | pod1 = eth0 of the pod.
-fn site() -> Site {
+pub fn site() -> Site {
     let (node, pod, outside) = (Netns::new(), Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
     node.sh(&format!(

@@ -254,8 +254,8 @@ fn packets_come_from_this_machine_or_from_a_file() {
 #[test]
 fn a_recording_has_what_the_filter_does_not_show() {
     let emission = |args: &str| resolve(args).capture.emission;
-    assert!(!emission("--local --type icmp").dns);
-    assert!(emission("--local --type icmp --record r.pcapng").dns);
+    assert!(!emission("--local --type icmp").tcp);
+    assert!(emission("--local --type icmp --record r.pcapng").tcp);
 }
 
 #[test]

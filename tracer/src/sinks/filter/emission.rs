@@ -48,17 +48,15 @@ impl Told {
 impl FilterConfig {
     /// Which packets anything that this filter can show rests on.
     ///
-    /// An event of a connection or a flow names its other end as the pod resolved it, so those need DNS; pings and ICMP
-    /// errors alone do not, unless they are chosen by name. A finding can rest on anything, of its own flow's ports.
+    /// An event of a connection, a flow or a ping names its other end as the pod resolved it, so those need DNS. A finding can rest on anything, of its own flow's ports.
     pub fn emission(&self) -> Emission {
         let can = |told: Told| self.can_show(told);
         let finding = can(Told::Finding);
         let dns = can(Told::Dns) || can(Told::Lookup);
         let flows = can(Told::Tcp) || can(Told::Udp);
         let icmp = can(Told::Echo) || can(Told::IcmpError);
-        let named = icmp && !self.names.is_empty();
         Emission {
-            dns: dns || flows || named || finding,
+            dns: dns || flows || icmp || finding,
             tcp: can(Told::Tcp) || finding,
             // An error about a ping belongs to its run.
             echo: icmp || finding,
@@ -193,15 +191,15 @@ mod tests {
             (FilterConfig::default(), all),
             (kinds(&[Kind::Finding]), all),
             (kinds(&[Kind::Finding, Kind::Icmp]), all),
-            (kinds(&[Kind::Icmp]), "echo error"),
             // A name is known from DNS.
+            (kinds(&[Kind::Icmp]), "dns echo error"),
             (named(kinds(&[Kind::Icmp])), "dns echo error"),
             (kinds(&[Kind::Dns]), "dns error"),
             (kinds(&[Kind::Lookup]), "dns error"),
             (kinds(&[Kind::Tcp]), "dns tcp error"),
             (kinds(&[Kind::Udp]), "dns error first"),
             (kinds(&[Kind::Icmp, Kind::Udp]), "dns echo error first"),
-            (outcomes(&["running", "done"]), "echo error"),
+            (outcomes(&["running", "done"]), "dns echo error"),
             (outcomes(&["established"]), "dns tcp error"),
             (outcomes(&["icmp-error"]), "dns echo error first"),
             (outcomes(&["active"]), all),
@@ -331,7 +329,7 @@ mod tests {
         assert_eq!(owned(FilterConfig::default()), none);
         assert_eq!(
             owned(kinds(&[Kind::Icmp])),
-            [true, false, false, true, true, false, false]
+            [true, false, false, true, false, false, false]
         );
         assert_eq!(
             owned(kinds(&[Kind::Icmp, Kind::Dns])),

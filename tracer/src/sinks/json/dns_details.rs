@@ -28,6 +28,8 @@ pub(super) struct DetailFields<'a> {
     query_edns: Option<EdnsFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query_fault: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    resynchronised: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -46,6 +48,7 @@ impl<'a> DetailFields<'a> {
             edns: details.edns.as_ref().map(EdnsFields::new),
             query_edns: details.query_edns.as_ref().map(EdnsFields::new),
             query_fault: details.query_fault.as_ref().map(ToString::to_string),
+            resynchronised: details.resynchronised,
         }
     }
 }

@@ -71,7 +71,7 @@ const CONTRACT: &[(&str, &str)] = &[
          answers:[record] latency_ns:int|null attempts:int late:bool lookup:place? \
          authorities:[record]? icmp:icmp-detail? fault:string? \
          opcode:string? flags:[aa,tc,rd,ra,ad,cd]? referral:bool? negative_ttl:int? ede:[ede]? edns:edns? \
-         query_edns:edns? query_fault:string? \
+         query_edns:edns? query_fault:string? resynchronised:bool? \
          connection:refused,timeout,reset,closed? asked_peer:address? steps:[transport-step]?",
     ),
     (

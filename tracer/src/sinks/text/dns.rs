@@ -55,6 +55,9 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     {
         detail.push(format!("connection {}", ended(end)));
     }
+    if exchange.details.resynchronised {
+        detail.push("begins where the stream was guessed to".to_owned());
+    }
     if let Some(asked) = exchange.asked_peer {
         detail.push(format!("{asked} was asked"));
     }
