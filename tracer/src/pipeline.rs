@@ -203,6 +203,11 @@ impl Pipeline {
         self.one_way.unseen()
     }
 
+    /// Findings that nobody was told of, because the settings say so.
+    pub fn silenced(&self) -> u64 {
+        self.diagnosis.silenced()
+    }
+
     /// How many records came in.
     pub fn records(&self) -> u64 {
         self.records

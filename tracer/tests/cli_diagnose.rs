@@ -239,6 +239,77 @@ fn the_page_of_findings_is_made_from_the_rules() {
 }
 
 #[test]
+fn a_rules_file_silences_findings_and_the_summary_counts_them() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let rules_file = |text: &str| {
+        let path = directory.path().join("rules.yaml");
+        fs::write(&path, text).expect("there is room");
+        path.to_str().expect("text").to_owned()
+    };
+    let all = diagnose(SESSION, &["-o", "json"]).findings();
+    let file =
+        rules_file("silence:\n- rule: nxdomain-*\n  namespace: default\n  name: '*.example.com'\n");
+    let said = diagnose(SESSION, &["-o", "json", "--rules", &file]);
+    let silenced: Vec<Value> = all
+        .iter()
+        .filter(|finding| !said.findings().contains(finding))
+        .cloned()
+        .collect();
+    assert_eq!(rules(&silenced), ["nxdomain-unknown-name"], "{silenced:#?}");
+    let names = silenced[0]["summary"].as_str().expect("a sentence");
+    assert!(names.contains("never.example.com"), "{names}");
+    assert!(
+        said.err.contains("silenced by the rules file: 1 finding\n"),
+        "{}",
+        said.err
+    );
+
+    let file = rules_file("silence:\n- rule: '*'\n");
+    let said = diagnose(SESSION, &["--rules", &file]);
+    assert_eq!(
+        (said.out.as_str(), said.code),
+        ("", Some(0)),
+        "{}",
+        said.err
+    );
+
+    let file = rules_file("silence:\n- rul: dns-slow\n");
+    let said = diagnose(SESSION, &["--rules", &file]);
+    assert_eq!(said.code, Some(2));
+    for says in ["rules.yaml", "line 2", "did you mean rule?"] {
+        assert!(said.err.contains(says), "{says}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_threshold_of_the_rules_file_moves_when_a_rule_speaks() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("rules.yaml");
+    let text = "thresholds:\n  dns-slow: {longer-than: 1ms, times-normal: 1, answers: 1}\n";
+    fs::write(&path, text).expect("there is room");
+    let slow = |arguments: &[&str]| {
+        let findings = diagnose(SESSION, arguments).findings();
+        rules(&findings).contains(&"dns-slow")
+    };
+    assert!(!slow(&["-o", "json"]));
+    let path = path.to_str().expect("text");
+    assert!(slow(&["-o", "json", "--rules", path]));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_rules_file() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules-file.md");
+    let page = fs::read_to_string(page).expect("docs/rules-file.md");
+    let example = page.split("```").nth(1).expect("an example");
+    let example = example.strip_prefix("yaml").expect("YAML");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("rules.yaml");
+    fs::write(&path, example).expect("there is room");
+    let said = diagnose(REFUSED, &["--rules", path.to_str().expect("text")]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -13,17 +13,19 @@ use super::cluster::ClusterArgs;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
 use super::limits::LimitArgs;
+use super::rules_file::RulesArgs;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
-use crate::diagnose::DiagnosisSettings;
 use crate::model::finding::Severity;
 use crate::sinks::{Format, OutputSettings};
 use crate::{pipeline, run};
 
 mod catalogue;
+
+pub(super) use self::catalogue::offers;
 
 /// Arguments of `tracer diagnose`.
 #[derive(Clone, Debug, Args)]
@@ -75,6 +77,9 @@ pub struct DiagnoseArgs {
 
     #[command(flatten)]
     cluster: ClusterArgs,
+
+    #[command(flatten)]
+    rules: RulesArgs,
 
     #[command(flatten)]
     thresholds: ThresholdArgs,
@@ -153,7 +158,7 @@ impl DiagnoseArgs {
                 thresholds,
                 limits: self.limits.resolve(),
                 index: self.sources.index(),
-                diagnosis: DiagnosisSettings::default(),
+                diagnosis: self.rules.resolve()?,
             },
             capture,
             output: OutputSettings {

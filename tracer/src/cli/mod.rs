@@ -17,6 +17,7 @@ mod form;
 mod limits;
 pub mod observe;
 mod print;
+mod rules_file;
 mod sources;
 mod thresholds;
 mod values;

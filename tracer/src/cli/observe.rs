@@ -10,12 +10,12 @@ use super::cluster::ClusterArgs;
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
 use super::limits::LimitArgs;
+use super::rules_file::RulesArgs;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
-use crate::diagnose::DiagnosisSettings;
 use crate::model::emission::Emission;
 use crate::sinks::OutputSettings;
 use crate::{pipeline, run};
@@ -72,6 +72,9 @@ pub struct ObserveArgs {
 
     #[command(flatten)]
     cluster: ClusterArgs,
+
+    #[command(flatten)]
+    rules: RulesArgs,
 
     #[command(flatten)]
     thresholds: ThresholdArgs,
@@ -167,7 +170,7 @@ impl ObserveArgs {
                 thresholds,
                 limits: self.limits.resolve(),
                 index: sources.index(),
-                diagnosis: DiagnosisSettings::default(),
+                diagnosis: self.rules.resolve()?,
             },
             capture,
             output: OutputSettings {

@@ -190,11 +190,12 @@ impl Connections {
         self.finish(flow, &connection, observation.time);
     }
 
-    /// An ICMP error quotes a packet of `flow`. Whether it is about a connection attempt, and so told: once.
+    /// An ICMP error that came at `at` quotes a packet of `flow`. Whether it is about a connection attempt, and so told: once.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
         error: &IcmpError,
+        at: Timestamp,
         out: &mut Vec<Correlated>,
     ) -> bool {
         let Some(connection) = self
@@ -206,6 +207,7 @@ impl Connections {
         };
         if connection.phase != Phase::Rejected {
             connection.phase = Phase::Rejected;
+            connection.last = connection.last.max(at);
             out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
         }
         let deadline = connection.due(self.timeout, self.idle);

@@ -161,6 +161,7 @@ impl Echoes {
             return;
         };
         run.meter.observe(observation);
+        run.last = run.last.max(now);
         let number = run.number(sequence);
         let oldest = run
             .requests
@@ -187,13 +188,20 @@ impl Echoes {
     }
 
     /// An ICMP error quotes an echo request of `flow` that the pod in this role sent or was sent. Whether its run is known.
-    pub(super) fn icmp(&mut self, flow: &Flow, role: Role, error: &IcmpError) -> bool {
+    pub(super) fn icmp(
+        &mut self,
+        flow: &Flow,
+        role: Role,
+        error: &IcmpError,
+        at: Timestamp,
+    ) -> bool {
         let Some(sequence) = error.echo_sequence else {
             return false;
         };
         let Some(run) = self.runs.get_mut(&Key { flow: *flow, role }) else {
             return false;
         };
+        run.last = run.last.max(at);
         let number = run.number(sequence);
         let again = run
             .request(number)

@@ -508,6 +508,7 @@ impl Query {
         Exchange {
             flow: self.flow,
             asked: self.asked,
+            last_attempt: self.last_attempt,
             attempts: self.attempts,
             late: self.timed_out,
             details: self.details.clone(),
@@ -558,6 +559,7 @@ fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) 
         id: key.id,
         question,
         asked,
+        last_attempt: asked,
         attempts: 0,
         outcome: Outcome::Other,
         rcode: None,

@@ -29,15 +29,15 @@ pub(super) fn bind(
     let echo = matches!(error.about.protocol, Protocol::Icmp | Protocol::Icmpv6);
     // A packet that was too big for some link is sent again smaller: nothing ended. ping does not do so, and counts it.
     let bound = if echo {
-        echoes.icmp(&flow, role, error)
+        echoes.icmp(&flow, role, error, now)
     } else if error.is_too_big() {
         false
     } else {
         match error.about.protocol {
             Protocol::Udp => {
-                exchanges.icmp(now, &flow, role, error, out) || udp.icmp(&flow, error, out)
+                exchanges.icmp(now, &flow, role, error, out) || udp.icmp(&flow, error, now, out)
             }
-            Protocol::Tcp => connections.icmp(&flow, error, out),
+            Protocol::Tcp => connections.icmp(&flow, error, now, out),
             _ => false,
         }
     };

@@ -37,6 +37,7 @@ impl Conversation {
             state,
             totals: self.meter.totals(),
             icmp,
+            last: self.last,
         };
         Correlated {
             time: self.started,
@@ -122,11 +123,12 @@ impl UdpFlows {
         self.swept = self.swept.max(now);
     }
 
-    /// An ICMP error quotes a packet of `flow`. Whether the flow is known; it is told once, however many errors come.
+    /// An ICMP error that came at `at` quotes a packet of `flow`. Whether the flow is known; it is told once, however many errors come.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
         error: &IcmpError,
+        at: Timestamp,
         out: &mut Vec<Correlated>,
     ) -> bool {
         let Some(conversation) = self.open.get_mut(flow) else {
@@ -135,6 +137,7 @@ impl UdpFlows {
         if conversation.state != UdpState::IcmpError {
             conversation.state = UdpState::IcmpError;
             conversation.decided = true;
+            conversation.last = conversation.last.max(at);
             out.push(conversation.told(*flow, UdpState::IcmpError, Some(*error)));
         }
         self.reschedule(flow);

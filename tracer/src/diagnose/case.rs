@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::claim::{Claim, Cure};
 use super::looked::{AskedName, Looked};
 use super::memory::{Memory, Pace, Spent, Told};
+use super::settings::RuleThresholds;
 use super::{names, words};
 use crate::identity::Index;
 use crate::model::cluster::Service;
@@ -20,8 +21,14 @@ use crate::model::time::Timestamp;
 /// Something that a pod did.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
-    /// When what it tells was complete.
+    /// The moment that sentences are about.
     pub at: Timestamp,
+    /// When its first evidence was on the wire.
+    pub first: Timestamp,
+    /// When its last was.
+    pub last: Timestamp,
+    /// From when on rules speak.
+    pub thresholds: &'a RuleThresholds,
     /// The pod, which is the client, and the other end.
     pub ends: &'a Ends,
     /// Who is who.

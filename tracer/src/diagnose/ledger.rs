@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::DiagnosisSettings;
+use super::Moment;
 use super::case::{Case, Symptom};
 use super::catalogue::Rule;
 use super::claim::{Claim, Cure, Sign};
+use super::settings::{DiagnosisSettings, Silence};
 use super::words;
 use crate::correlate::table::Table;
 use crate::identity::{Index, Owner};
@@ -33,6 +34,8 @@ struct Open {
     until: Timestamp,
     /// The run of echo requests that it was counted for last: a run is told several times and is one occurrence.
     run: Option<Timestamp>,
+    /// Nobody wants to hear of it.
+    silenced: bool,
 }
 
 impl Open {
@@ -44,20 +47,6 @@ impl Open {
     fn known(&self) -> bool {
         self.told_count > 0
     }
-
-    fn tell(&mut self, now: Timestamp, repeat: Duration, out: &mut Vec<Event>) {
-        self.turn = now.after(repeat);
-        self.told_count = self.finding.count;
-        out.push(Event {
-            time: if self.finding.resolved {
-                now
-            } else {
-                self.finding.last
-            },
-            ends: Some(self.ends.clone()),
-            body: Body::Finding(Box::new(self.finding.clone())),
-        });
-    }
 }
 
 /// All open findings.
@@ -66,6 +55,8 @@ pub(super) struct Ledger {
     repeat: Duration,
     forget: Duration,
     evidence: usize,
+    silences: Vec<Silence>,
+    silenced: u64,
     open: Table<Arc<str>, Open>,
     /// Active findings of each pod, so that a sign is held against few.
     of_pod: BTreeMap<Owner, Vec<Arc<str>>>,
@@ -78,6 +69,8 @@ impl Ledger {
             repeat: settings.repeat,
             forget: settings.forget,
             evidence: settings.evidence.max(1),
+            silences: settings.silences.clone(),
+            silenced: 0,
             open: Table::new(settings.findings),
             of_pod: BTreeMap::new(),
             losses: Losses::default(),
@@ -119,8 +112,8 @@ impl Ledger {
             rule: rule.id,
             severity: claim.severity.unwrap_or(rule.severity),
             resolved: false,
-            first: before.map_or(case.at, |before| before.first.min(case.at)),
-            last: before.map_or(case.at, |before| before.last.max(case.at)),
+            first: before.map_or(case.first, |before| before.first.min(case.first)),
+            last: before.map_or(case.last, |before| before.last.max(case.last)),
             count: before.map_or(0, |before| before.count) + u64::from(!again),
             summary: claim.summary,
             was: None,
@@ -129,7 +122,15 @@ impl Ledger {
             remedies: claim.remedies,
             evidence: self.bounded(claim.evidence),
         };
+        let silenced = match &known {
+            Some(known) => known.silenced,
+            None => {
+                let fits = |silence: &Silence| silence.fits(rule.id, case.ends, &finding.names);
+                self.silences.iter().any(fits)
+            }
+        };
         let mut open = Open {
+            silenced,
             finding,
             owner: Owner::of(case.ends),
             ends: case.ends.clone(),
@@ -142,13 +143,14 @@ impl Ledger {
             run,
         };
         if open.untold() && now >= open.turn {
-            open.tell(now, self.repeat, out);
+            let at = open.finding.last;
+            self.tell(&mut open, at, now, out);
         }
         self.keep(id, open);
     }
 
     /// Something worked: resolves what waited for it.
-    pub fn cure(&mut self, now: Timestamp, ends: &Ends, sign: &Sign<'_>, out: &mut Vec<Event>) {
+    pub fn cure(&mut self, moment: Moment, ends: &Ends, sign: &Sign<'_>, out: &mut Vec<Event>) {
         if self.of_pod.is_empty() {
             return;
         }
@@ -162,7 +164,7 @@ impl Ledger {
                 cures.find_map(|cure| cure.shown_by(sign, ends, &who))
             });
             if let Some(how) = how {
-                self.resolve(now, &id, how, out);
+                self.resolve(moment, &id, how, out);
             }
         }
     }
@@ -176,7 +178,7 @@ impl Ledger {
                 cures.find_map(|cure| cure.shown_by_inventory(index))
             });
             if let Some(how) = how {
-                self.resolve(now, &id, how, out);
+                self.resolve(Moment { at: now, now }, &id, how, out);
             }
         }
     }
@@ -186,7 +188,8 @@ impl Ledger {
         while let Some((id, mut open)) = self.open.pop_due(now) {
             self.unlist(&open.owner, &id);
             if open.untold() {
-                open.tell(now, self.repeat, out);
+                let at = open.finding.last;
+                self.tell(&mut open, at, now, out);
                 self.keep(id, open);
             }
         }
@@ -196,18 +199,38 @@ impl Ledger {
     pub fn end(&mut self, out: &mut Vec<Event>) {
         while let Some((_, mut open)) = self.open.pop_oldest() {
             if open.untold() {
-                let now = open.finding.last;
-                open.tell(now, self.repeat, out);
+                let at = open.finding.last;
+                self.tell(&mut open, at, at, out);
             }
         }
         self.of_pod.clear();
+    }
+
+    /// Findings that nobody was told of.
+    pub fn silenced(&self) -> u64 {
+        self.silenced
     }
 
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    fn resolve(&mut self, now: Timestamp, id: &Arc<str>, how: String, out: &mut Vec<Event>) {
+    /// Tells what happened at `at`, which is known now.
+    fn tell(&mut self, open: &mut Open, at: Timestamp, now: Timestamp, out: &mut Vec<Event>) {
+        if open.silenced {
+            self.silenced += u64::from(!open.known());
+        } else {
+            out.push(Event {
+                time: at,
+                ends: Some(open.ends.clone()),
+                body: Body::Finding(Box::new(open.finding.clone())),
+            });
+        }
+        open.turn = now.after(self.repeat);
+        open.told_count = open.finding.count;
+    }
+
+    fn resolve(&mut self, moment: Moment, id: &Arc<str>, how: String, out: &mut Vec<Event>) {
         let Some(mut open) = self.open.remove(id) else {
             return;
         };
@@ -218,9 +241,9 @@ impl Ledger {
         }
         open.finding.resolved = true;
         open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
-        open.tell(now, self.repeat, out);
+        self.tell(&mut open, moment.at, moment.now, out);
         // Kept until its turn, so that a cause that comes and goes is not told each time.
-        open.until = now.after(self.repeat);
+        open.until = moment.now.after(self.repeat);
         self.keep(Arc::clone(id), open);
     }
 

@@ -8,8 +8,7 @@ mod refused;
 mod too_big;
 mod waste;
 
-use std::time::Duration;
-
+use super::settings::RuleThresholds;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
@@ -43,14 +42,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(limit: usize, slow: Duration) -> Memory {
+    pub fn new(limit: usize, thresholds: &RuleThresholds) -> Memory {
         Memory {
             exchanges: Exchanges::new(limit),
             births: Births::default(),
             reached: Reached::new(limit),
             answered: Reached::new(limit),
-            paces: Paces::new(slow, limit),
-            wastes: Wastes::new(limit),
+            paces: Paces::new(thresholds, limit),
+            wastes: Wastes::new(thresholds, limit),
             failed_tcp: FailedTcp::new(limit),
             too_big: TooBig::new(limit),
         }

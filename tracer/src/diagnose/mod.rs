@@ -22,6 +22,7 @@ mod policies;
 mod rules;
 mod server;
 mod services;
+mod settings;
 mod words;
 
 use std::time::Duration;
@@ -40,37 +41,9 @@ use self::case::{Case, Symptom};
 use self::claim::Sign;
 use self::ledger::Ledger;
 use self::looked::Looked;
+pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
+
 use self::memory::{Balance, Course, Failed, Memory, Pace, Visit};
-
-/// How findings are told and how much is kept for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiagnosisSettings {
-    /// An open finding is told again with a new count at most so often.
-    pub repeat: Duration,
-    /// A finding whose cause did not show for so long is forgotten: nobody knows whether it is gone.
-    pub forget: Duration,
-    /// Open findings; at the limit the one that was quiet for longest makes room.
-    pub findings: usize,
-    /// Lines of evidence of one finding; what is beyond is said in a last line.
-    pub evidence: usize,
-    /// An answer of a DNS server that takes longer is slow, if the pod is not used to that.
-    pub slow_dns: Duration,
-    /// Clients, servers and the like that rules remember something of, each sort for itself.
-    pub remembered: usize,
-}
-
-impl Default for DiagnosisSettings {
-    fn default() -> DiagnosisSettings {
-        DiagnosisSettings {
-            repeat: Duration::from_secs(30),
-            forget: Duration::from_secs(600),
-            findings: 1024,
-            evidence: 16,
-            slow_dns: Duration::from_millis(500),
-            remembered: 4096,
-        }
-    }
-}
 
 /// All rules and what they know.
 #[derive(Debug)]
@@ -80,6 +53,7 @@ pub struct Diagnosis {
     lookup_idle: Duration,
     /// The input ends: what is told now was not decided.
     ending: bool,
+    thresholds: RuleThresholds,
     memory: Memory,
     ledger: Ledger,
 }
@@ -95,7 +69,8 @@ impl Diagnosis {
             dns_ports,
             lookup_idle,
             ending: false,
-            memory: Memory::new(settings.remembered, settings.slow_dns),
+            thresholds: settings.thresholds.clone(),
+            memory: Memory::new(settings.remembered, &settings.thresholds),
             ledger: Ledger::new(settings),
         }
     }
@@ -104,7 +79,7 @@ impl Diagnosis {
     pub fn event(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
         let Some(ends) = &event.ends else { return };
         match &event.body {
-            Body::IcmpError(error) => self.icmp(now, ends, error, index, out),
+            Body::IcmpError(error) => self.icmp(now, event.time, ends, error, index, out),
             // What a pod is asked is told from the side of who asks.
             _ if ends.role == Role::Server => {}
             Body::Dns(exchange, place) => {
@@ -120,19 +95,29 @@ impl Diagnosis {
             Body::Tcp(connection) => {
                 if let Some(handshake) = connection.handshake {
                     self.connected(event.time, ends);
+                    let moment = Moment {
+                        at: event.time.after(handshake),
+                        now,
+                    };
                     self.ledger
-                        .cure(now, ends, &Sign::Connected(handshake), out);
+                        .cure(moment, ends, &Sign::Connected(handshake), out);
                 }
                 self.tcp(now, event.time, ends, connection, index, out);
             }
             Body::Udp(flow) => {
-                self.judge(now, event.time, ends, Symptom::Udp(flow), index, out);
+                let span = Span::of(now, event.time, flow.last);
+                self.judge(span, ends, Symptom::Udp(flow), index, out);
             }
             Body::Echo(echo) => {
                 if echo.received > 0 {
-                    self.ledger.cure(now, ends, &Sign::Replied(echo), out);
+                    let moment = Moment { at: echo.last, now };
+                    self.ledger.cure(moment, ends, &Sign::Replied(echo), out);
                 }
-                self.judge(now, now, ends, Symptom::Echo(echo, event.time), index, out);
+                let span = Span {
+                    at: echo.last,
+                    ..Span::of(now, event.time, echo.last)
+                };
+                self.judge(span, ends, Symptom::Echo(echo, event.time), index, out);
             }
             Body::Finding(_) | Body::Lost(_) => {}
         }
@@ -174,7 +159,13 @@ impl Diagnosis {
             ends,
             connection,
         } = failed;
-        self.judge(now, *started, ends, Symptom::Tcp(connection), index, out);
+        let span = Span::of(now, *started, connection.last);
+        self.judge(span, ends, Symptom::Tcp(connection), index, out);
+    }
+
+    /// Findings that were silenced.
+    pub fn silenced(&self) -> u64 {
+        self.ledger.silenced()
     }
 
     /// What the limits cost so far.
@@ -188,6 +179,7 @@ impl Diagnosis {
     fn icmp(
         &mut self,
         now: Timestamp,
+        at: Timestamp,
         ends: &Ends,
         error: &IcmpError,
         index: &Index,
@@ -197,8 +189,12 @@ impl Diagnosis {
             let told = self
                 .memory
                 .too_big
-                .add(now, Owner::of(ends), error.about.dst.ip());
-            self.judge(now, now, ends, Symptom::TooBig(*error, told), index, out);
+                .add(at, Owner::of(ends), error.about.dst.ip());
+            let span = Span {
+                at,
+                ..Span::of(now, told.first, told.last)
+            };
+            self.judge(span, ends, Symptom::TooBig(*error, told), index, out);
         }
     }
 
@@ -224,7 +220,8 @@ impl Diagnosis {
             };
             self.memory.failed_tcp.add(now, failed);
         } else if failed {
-            self.judge(now, started, ends, Symptom::Tcp(connection), index, out);
+            let span = Span::of(now, started, connection.last);
+            self.judge(span, ends, Symptom::Tcp(connection), index, out);
         }
     }
 
@@ -255,9 +252,14 @@ impl Diagnosis {
         if exchange.rcode.is_none() || exchange.late || exchange.asked_peer.is_some() {
             return;
         }
-        self.ledger.cure(now, ends, &Sign::Answered(exchange), out);
+        let moment = Moment {
+            at: words::ended(exchange),
+            now,
+        };
+        self.ledger
+            .cure(moment, ends, &Sign::Answered(exchange), out);
         if let Some(port) = ends.peer.port {
-            let visit = Diagnosis::visit(ends, now);
+            let visit = Diagnosis::visit(ends, moment.at);
             self.memory.answered.add((ends.peer.ip, port), visit);
         }
         let (Some(latency), Some(question), 1) =
@@ -271,12 +273,16 @@ impl Diagnosis {
             of_cluster: question.name.below(index.cluster_domain()).is_some(),
         };
         let of_cluster = course.of_cluster;
-        match self.memory.paces.add(now, course, latency) {
+        match self.memory.paces.add(moment.at, course, latency) {
             Pace::Ordinary => {}
-            Pace::Again => self.ledger.cure(now, ends, &Sign::Fast(of_cluster), out),
-            pace @ Pace::Slow { .. } => {
+            Pace::Again => self.ledger.cure(moment, ends, &Sign::Fast(of_cluster), out),
+            pace @ Pace::Slow { first, .. } => {
+                let span = Span {
+                    at: moment.at,
+                    ..Span::of(now, first, moment.at)
+                };
                 let symptom = Symptom::Paced(exchange, pace, of_cluster);
-                self.judge(now, now, ends, symptom, index, out);
+                self.judge(span, ends, symptom, index, out);
             }
         }
     }
@@ -284,7 +290,7 @@ impl Diagnosis {
     /// A lookup that found something: what did the search path cost?
     fn spent(
         &mut self,
-        now: Timestamp,
+        moment: Moment,
         ends: &Ends,
         lookup: &Lookup,
         index: &Index,
@@ -304,14 +310,19 @@ impl Diagnosis {
         let workload = words::workload(ends);
         let queries = u64::from(lookup.queries);
         let wastes = &mut self.memory.wastes;
-        match wastes.add(now, workload.clone(), asked, queries, in_vain) {
+        match wastes.add(moment.at, workload.clone(), asked, queries, in_vain) {
             Balance::Nothing => {}
             Balance::Thrifty => {
-                self.ledger.cure(now, ends, &Sign::Thrifty(&workload), out);
+                self.ledger
+                    .cure(moment, ends, &Sign::Thrifty(&workload), out);
             }
             Balance::Wasteful(spent) => {
                 let symptom = Symptom::Wasteful(&workload, &spent);
-                self.judge(now, now, ends, symptom, index, out);
+                let span = Span {
+                    at: moment.at,
+                    ..Span::of(moment.now, spent.started, moment.at)
+                };
+                self.judge(span, ends, symptom, index, out);
             }
         }
     }
@@ -337,25 +348,33 @@ impl Diagnosis {
                 .and_then(|pod| index.resolver(pod)),
             cut_short: self.ending && now.since(ended) < self.lookup_idle,
         };
-        self.ledger.cure(now, ends, &Sign::Found(lookup), out);
-        self.judge(now, ended, ends, Symptom::Lookup(&looked), index, out);
-        self.spent(now, ends, lookup, index, out);
+        let moment = Moment { at: ended, now };
+        self.ledger.cure(moment, ends, &Sign::Found(lookup), out);
+        let last = looked.seen.iter().map(|seen| seen.last).max();
+        let span = Span {
+            at: ended,
+            ..Span::of(now, started, last.map_or(ended, |last| last.max(ended)))
+        };
+        self.judge(span, ends, Symptom::Lookup(&looked), index, out);
+        self.spent(moment, ends, lookup, index, out);
     }
 
     /// Puts a case before the rules; the first that claims it has it.
     fn judge(
         &mut self,
-        now: Timestamp,
-        at: Timestamp,
+        span: Span,
         ends: &Ends,
         symptom: Symptom<'_>,
         index: &Index,
         out: &mut Vec<Event>,
     ) {
         let case = Case {
-            at,
+            at: span.at,
+            first: span.first,
+            last: span.last,
             ends,
             index,
+            thresholds: &self.thresholds,
             memory: &self.memory,
             dns_ports: &self.dns_ports,
             symptom,
@@ -364,7 +383,38 @@ impl Diagnosis {
             .iter()
             .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
         if let Some((rule, claim)) = claim {
-            self.ledger.claim(now, &case, rule, claim, out);
+            self.ledger.claim(span.now, &case, rule, claim, out);
+        }
+    }
+}
+
+/// When evidence happened, and when it is looked at. The two differ: silence takes time to be one, a pod's name may come later.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// On the wire.
+    at: Timestamp,
+    /// As the pipeline goes.
+    now: Timestamp,
+}
+
+/// The same of evidence that took time.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The moment that sentences are about.
+    at: Timestamp,
+    first: Timestamp,
+    last: Timestamp,
+    now: Timestamp,
+}
+
+impl Span {
+    /// Sentences are about its beginning.
+    fn of(now: Timestamp, first: Timestamp, last: Timestamp) -> Span {
+        Span {
+            at: first,
+            first,
+            last: last.max(first),
+            now,
         }
     }
 }

@@ -27,12 +27,11 @@ pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
     };
     let name = words::name_of(service);
     if !services::none_ready(index, service) {
-        return claim
-            .why(format!(
-                "Service {name}: {}",
-                services::ready_sentence(index, service)
-            ))
-            .remedy(logs(case));
+        let claim = claim.why(format!(
+            "Service {name}: {}",
+            services::ready_sentence(index, service)
+        ));
+        return logs(case, claim);
     }
     let claim = claim.why(format!(
         "Service {name} has no ready endpoint. {}",
@@ -53,15 +52,26 @@ pub(super) fn is_one(case: &Case<'_>) -> bool {
     ports.any(|port| case.dns_ports.contains(&port.port))
 }
 
-/// How to read what the server says itself.
-pub(super) fn logs(case: &Case<'_>) -> String {
+/// Whether the server runs in the cluster, as far as is known.
+pub(super) fn in_cluster(case: &Case<'_>) -> bool {
+    case.service().is_some() || case.ends.peer.pod.is_some()
+}
+
+/// Adds how to read what the server says itself; nothing for one that is known to be outside of the cluster.
+pub(super) fn logs(case: &Case<'_>, claim: Claim) -> Claim {
     match (case.service(), &case.ends.peer.pod) {
-        (Some(service), _) if !service.selector.is_empty() => format!(
+        (Some(service), _) if !service.selector.is_empty() => claim.remedy(format!(
             "kubectl -n {} logs -l {} --tail=50 --prefix",
             service.namespace,
             services::selector(service)
+        )),
+        (_, Some(pod)) => claim.remedy(format!(
+            "kubectl -n {} logs {} --tail=50",
+            pod.namespace, pod.name
+        )),
+        _ if case.index.informed() => claim,
+        _ => claim.remedy(
+            "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix   # if it is the cluster's DNS",
         ),
-        (_, Some(pod)) => format!("kubectl -n {} logs {} --tail=50", pod.namespace, pod.name),
-        _ => "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix".to_owned(),
     }
 }

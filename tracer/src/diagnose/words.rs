@@ -6,9 +6,10 @@ use crate::identity::Endpoint;
 use crate::model::cluster::{Service, ServiceKind};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
-use crate::model::exchange::Outcome;
+use crate::model::exchange::{Exchange, Outcome};
 use crate::model::identity::PodEnd;
 use crate::model::observation::IcmpError;
+use crate::model::time::Timestamp;
 use crate::model::units::count;
 
 /// So many items of a list are written out.
@@ -35,6 +36,14 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::IcmpError => "ICMP error",
         Outcome::Other => "another response code",
     }
+}
+
+/// When the last of it was on the wire: its answer, or the last attempt to get one.
+pub(super) fn ended(exchange: &Exchange) -> Timestamp {
+    let answered = exchange
+        .latency
+        .map(|latency| exchange.asked.after(latency));
+    answered.unwrap_or(exchange.last_attempt)
 }
 
 /// What an ICMP error says and who sent it.

@@ -154,6 +154,7 @@ impl Pod {
                 qtype,
             }),
             asked: self.now(),
+            last_attempt: self.now(),
             attempts: 1,
             outcome,
             rcode: None,

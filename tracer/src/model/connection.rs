@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::flow::{Flow, FlowTotals, Role};
 use super::observation::IcmpError;
+use super::time::Timestamp;
 
 /// What a TCP connection's event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub struct TcpConnection {
     pub totals: FlowTotals,
     /// The ICMP error that refused it.
     pub icmp: Option<IcmpError>,
+    /// The latest packet, or the error.
+    pub last: Timestamp,
 }
 
 /// What a UDP flow's event says.
@@ -76,4 +79,6 @@ pub struct UdpFlow {
     pub totals: FlowTotals,
     /// The ICMP error that came back.
     pub icmp: Option<IcmpError>,
+    /// The latest packet, or the error.
+    pub last: Timestamp,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::flow::{Flow, Role};
 use super::observation::IcmpError;
+use super::time::Timestamp;
 
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ pub struct Echo {
     pub samples: u64,
     /// Round-trip times; `None` without a sample.
     pub rtt: Option<Rtt>,
+    /// The latest request, reply or error.
+    pub last: Timestamp,
     /// Whether it goes on.
     pub state: EchoState,
 }

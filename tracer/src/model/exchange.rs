@@ -131,6 +131,8 @@ pub struct Exchange {
     pub question: Option<Question>,
     /// The first attempt.
     pub asked: Timestamp,
+    /// The latest attempt.
+    pub last_attempt: Timestamp,
     /// How often it was asked; 0 for an answer whose query was not seen. That a truncated answer is asked for again over
     /// TCP is a step and no further attempt.
     pub attempts: u32,

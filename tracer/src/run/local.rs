@@ -404,6 +404,7 @@ impl Run {
             events: self.output.events(),
             shown: self.output.shown(),
             report: self.output.digest(),
+            silenced: self.output.pipeline.silenced(),
             losses: self.output.losses(&lost),
             notes: self.notes,
         })

@@ -197,6 +197,7 @@ pub(super) fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Excha
             qtype,
         }),
         asked: at(100),
+        last_attempt: at(100),
         attempts: 1,
         outcome,
         rcode,
@@ -297,6 +298,7 @@ pub(super) fn tcp(ends: Ends, state: TcpState, change: impl FnOnce(&mut TcpConne
         syn_retransmits: 0,
         totals: totals((1, 60), (0, 0)),
         icmp: None,
+        last: at(1_200),
     };
     change(&mut connection);
     event(1_200, Some(ends), Body::Tcp(Box::new(connection)))
@@ -310,6 +312,7 @@ pub(super) fn udp(ends: Ends, state: UdpState, change: impl FnOnce(&mut UdpFlow)
         state,
         totals: totals((3, 180), (0, 0)),
         icmp: None,
+        last: at(1_300),
     };
     change(&mut udp);
     event(1_300, Some(ends), Body::Udp(Box::new(udp)))
@@ -336,6 +339,7 @@ pub(super) fn echo(ends: Ends, sent: u64, received: u64, change: impl FnOnce(&mu
             max: us(112),
             mdev: us(18),
         }),
+        last: at(12_480),
         state: EchoState::Done,
     };
     change(&mut echo);

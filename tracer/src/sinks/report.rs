@@ -184,8 +184,6 @@ pub struct Digest {
     pub infos: u64,
     /// Those of all of these whose cause is gone.
     pub resolved: u64,
-    /// Findings that were silenced, and are in none of these figures.
-    pub silenced: u64,
     /// The worst.
     pub worst: Option<Severity>,
 }
@@ -215,13 +213,6 @@ impl fmt::Display for Digest {
                 f,
                 "note: no pod that was looked at asked for a name, connected or pinged meanwhile, so there was nothing to \
                  diagnose"
-            )?;
-        }
-        if self.silenced > 0 {
-            writeln!(
-                f,
-                "silenced by the rules file: {}",
-                count(self.silenced, "finding")
             )?;
         }
         Ok(())

@@ -22,6 +22,8 @@ pub struct Summary {
     pub shown: u64,
     /// The figures of a report, where that is what was shown.
     pub report: Option<Digest>,
+    /// Findings that a rules file silenced.
+    pub silenced: u64,
     /// What was lost.
     pub losses: Losses,
     /// Other sentences, one line each.
@@ -43,6 +45,13 @@ impl fmt::Display for Summary {
                 units::count(self.events, "event"),
                 self.shown
             )?,
+        }
+        if self.silenced > 0 {
+            writeln!(
+                f,
+                "silenced by the rules file: {}",
+                units::count(self.silenced, "finding")
+            )?;
         }
         if self.losses.total() == 0 {
             writeln!(f, "lost: nothing")?;
@@ -85,12 +94,14 @@ mod tests {
             events: 1,
             shown: 0,
             report: None,
+            silenced: 2,
             losses,
             notes: vec!["2 queries were open at the end".to_owned()],
         };
         assert_eq!(
             summary.to_string(),
             "12.4 s: 1204 packets seen, 318 records read, 1 event, 0 shown\n\
+             silenced by the rules file: 2 findings\n\
              lost: ring 31: ring buffer full\n\
              lost: table 2: dns table full\n\
              2 queries were open at the end\n"

@@ -61,7 +61,7 @@ pub(super) fn explain(id: &str, form: FormArg, out: &mut impl Write) -> anyhow::
 }
 
 /// What else may have been meant.
-pub(super) fn offers(id: &str) -> String {
+pub(in crate::cli) fn offers(id: &str) -> String {
     let mut near: Vec<(f64, &str)> = RULES
         .iter()
         .map(|rule| {

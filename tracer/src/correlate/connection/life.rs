@@ -92,6 +92,7 @@ impl Connection {
             syn_retransmits: self.syn_retransmits,
             totals: self.meter.totals(),
             icmp,
+            last: self.last,
         };
         Correlated {
             time: self.started,

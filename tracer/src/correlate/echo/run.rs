@@ -31,6 +31,8 @@ pub(super) struct Request {
 pub(super) struct Run {
     pub(super) started: Timestamp,
     pub(super) last_request: Timestamp,
+    /// The latest request, reply or error.
+    pub(super) last: Timestamp,
     pub(super) next_report: Timestamp,
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -56,6 +58,7 @@ impl Run {
         Run {
             started: at,
             last_request: at,
+            last: at,
             next_report: at.after(report),
             sent: 0,
             received: 0,
@@ -123,6 +126,7 @@ impl Run {
             last_error: self.last_error,
             samples: self.round_trips.samples(),
             rtt: self.round_trips.rtt(),
+            last: self.last.max(self.last_request),
             state,
         };
         Correlated {

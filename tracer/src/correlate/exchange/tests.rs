@@ -48,6 +48,7 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
         id: 7,
         question: Some(question(NAME, A)),
         asked: ms(1_000),
+        last_attempt: ms(1_000),
         attempts: 1,
         outcome: Outcome::Answered,
         rcode: Some(NoError),

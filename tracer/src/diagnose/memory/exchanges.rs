@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::correlate::table::Table;
+use crate::diagnose::words;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
@@ -21,6 +22,8 @@ const OF_ONE_CLIENT: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::diagnose) struct Seen {
     pub asked: Timestamp,
+    /// The answer, or the last attempt to get one.
+    pub last: Timestamp,
     pub name: DnsName,
     pub qtype: RecordType,
     pub outcome: Outcome,
@@ -59,6 +62,7 @@ impl Seen {
             .rfind(|record| record.rtype == RecordType::CNAME);
         Some(Seen {
             asked: exchange.asked,
+            last: words::ended(exchange),
             name: question.name.clone(),
             qtype: question.qtype,
             outcome: exchange.outcome,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::correlate::table::Table;
+use crate::diagnose::settings::RuleThresholds;
 use crate::identity::Owner;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
@@ -15,8 +16,6 @@ const WINDOW: Duration = Duration::from_secs(60);
 const KEEP: Duration = Duration::from_secs(3600);
 /// So many answers make a normal.
 const SAMPLES: u32 = 20;
-/// Slow is so many times the normal, and more than the threshold.
-const TIMES_NORMAL: u32 = 8;
 /// So many answers in a row that are not slow show that it is over.
 const STREAK: u32 = 10;
 
@@ -37,6 +36,8 @@ pub(in crate::diagnose) enum Pace {
     Slow {
         /// This one.
         latency: Duration,
+        /// When the first of them came.
+        first: Timestamp,
         /// How many; those that were waited for at the same time count as one.
         times: usize,
         /// The mean of those that were not slow, where there were enough.
@@ -60,14 +61,17 @@ struct Running {
 #[derive(Debug)]
 pub(in crate::diagnose) struct Paces {
     threshold: Duration,
+    /// Slow is so many times the normal, and more than the threshold.
+    times_normal: u32,
     of: Table<Course, Running>,
     losses: Losses,
 }
 
 impl Paces {
-    pub fn new(threshold: Duration, limit: usize) -> Paces {
+    pub fn new(thresholds: &RuleThresholds, limit: usize) -> Paces {
         Paces {
-            threshold,
+            threshold: thresholds.slow_dns,
+            times_normal: thresholds.slow_dns_times_normal,
             of: Table::new(limit),
             losses: Losses::default(),
         }
@@ -78,7 +82,7 @@ impl Paces {
         let mut course = self.of.remove(&key).unwrap_or_default();
         let normal = (course.samples >= SAMPLES).then(|| Duration::from_nanos(course.mean_ns));
         let slow = latency >= self.threshold
-            && normal.is_none_or(|normal| latency >= normal.saturating_mul(TIMES_NORMAL));
+            && normal.is_none_or(|normal| latency >= normal.saturating_mul(self.times_normal));
         let pace = if slow {
             course.streak = 0;
             course.was_slow = true;
@@ -102,6 +106,7 @@ impl Paces {
             }
             Pace::Slow {
                 latency,
+                first: course.slow.front().copied().unwrap_or(now),
                 times: course.slow.len(),
                 normal,
             }
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn slow_is_measured_against_the_threshold_and_against_the_pods_own_normal() {
-        let mut paces = Paces::new(Duration::from_millis(500), 4);
+        let mut paces = Paces::new(&RuleThresholds::default(), 4);
         let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         // A server that is far away: 400 ms are its normal, and twice that is not slow.
         for second in 0..30 {
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_waited_for_together_are_slow_once() {
-        let mut paces = Paces::new(Duration::from_millis(500), 4);
+        let mut paces = Paces::new(&RuleThresholds::default(), 4);
         let at = |ms: u64| Timestamp(ms * 1_000_000);
         let mut times = |ms, latency| match paces.add(at(ms), key(), Duration::from_millis(latency))
         {
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn slow_answers_are_counted_within_a_minute_and_ten_fast_ones_end_it() {
-        let mut paces = Paces::new(Duration::from_millis(500), 4);
+        let mut paces = Paces::new(&RuleThresholds::default(), 4);
         let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         let slow = Duration::from_millis(800);
         let times = |pace| match pace {

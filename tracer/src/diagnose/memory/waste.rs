@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use crate::correlate::table::Table;
+use crate::diagnose::settings::RuleThresholds;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
 /// What is counted together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// So many queries in vain in a window are worth a word, if they are half of all or more.
-const WASTED: u64 = 24;
 /// So many queries show that a workload does without, if less than a fifth of them are in vain.
 const THRIFTY: u64 = 10;
 /// So many names are counted apart.
@@ -18,7 +17,8 @@ const NAMES: usize = 64;
 /// A window of one workload.
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) struct Spent {
-    started: Timestamp,
+    /// Its first lookup.
+    pub started: Timestamp,
     told: bool,
     /// Lookups that found something.
     pub lookups: u64,
@@ -44,13 +44,19 @@ pub(in crate::diagnose) enum Balance {
 /// Windows by workload.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Wastes {
+    /// So many queries in vain in a window are worth a word,
+    wasted: u64,
+    /// if they are that part of all, in percent, or more.
+    percent: u64,
     of: Table<String, Spent>,
     losses: Losses,
 }
 
 impl Wastes {
-    pub fn new(limit: usize) -> Wastes {
+    pub fn new(thresholds: &RuleThresholds, limit: usize) -> Wastes {
         Wastes {
+            wasted: thresholds.wasted_queries,
+            percent: thresholds.wasted_percent,
             of: Table::new(limit),
             losses: Losses::default(),
         }
@@ -93,7 +99,10 @@ impl Wastes {
                 None => {}
             }
         }
-        if !spent.told && spent.wasted >= WASTED && spent.wasted * 2 >= spent.queries {
+        if !spent.told
+            && spent.wasted >= self.wasted
+            && spent.wasted * 100 >= spent.queries * self.percent
+        {
             spent.told = true;
             balance = Balance::Wasteful(spent.clone());
         }

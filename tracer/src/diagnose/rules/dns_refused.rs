@@ -6,7 +6,6 @@ use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
-use crate::model::lookup::Step;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-refused",
@@ -31,17 +30,17 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let asked = looked.asked()?;
     let server = case.ends.peer.ip;
-    let refused = |step: &&Step| step.outcome == Some(Outcome::Refused);
-    let name = &looked.lookup.steps.iter().rfind(refused)?.name;
+    let mut steps = looked.lookup.steps.iter();
+    let refused = steps.rfind(|step| step.outcome == Some(Outcome::Refused))?;
     let cluster = case.index.cluster_domain();
-    // A server refuses by zone: that it answers for another one does not show that this is over.
-    let domain = match names::below(name.relative(), cluster) {
-        Some(_) => cluster.clone(),
-        None => names::registered(name),
+    // One name that works again says nothing of the others, unless the server knows them all itself.
+    let (domain, back) = match names::below(refused.name.relative(), cluster) {
+        Some(_) => (cluster.clone(), cluster.clone()),
+        None => (names::registered(&refused.name), refused.name.clone()),
     };
-    Some(
+    let claim =
         Claim::new(
-            server.to_string(),
+            format!("{server}:{}", domain.relative()),
             format!(
                 "{} looked up \"{}\": REFUSED by DNS server {} ({}).",
                 case.who(),
@@ -51,9 +50,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             ),
         )
         .why("Possible causes: the server has no zone for that name and does not forward it (a Corefile without forward), or it does not serve this client (an access list).")
-        .remedy("kubectl -n kube-system get configmap coredns -o yaml   # its Corefile")
-        .remedy(server::logs(case))
         .evidence(looked.evidence())
-        .cure(Cure::Resolves(server, domain)),
-    )
+        .cure(Cure::Resolves(server, back));
+    let claim = match server::in_cluster(case) {
+        true => claim.remedy(
+            "kubectl -n kube-system get configmap coredns -o yaml   # the Corefile, where CoreDNS is the cluster's DNS",
+        ),
+        false => claim,
+    };
+    Some(server::logs(case, claim))
 }

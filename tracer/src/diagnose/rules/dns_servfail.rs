@@ -67,7 +67,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         )
     } else {
         format!(
-            "{} is no name of the cluster, so the DNS server asked another one. Possible causes: its upstream does not answer or fails, or the domain itself is broken.",
+            "{} is no name of the cluster, so a DNS server of the cluster has to ask another one. Possible causes: its upstream does not answer or fails, or the domain itself is broken.",
             failed.name
         )
     });
@@ -82,10 +82,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         ));
     }
     Some(
-        claim
-            .remedy(server::logs(case))
+        server::logs(case, claim)
             .remedy(ask(case, failed.name.clone()))
-            .cure(Cure::Resolves(case.ends.peer.ip, domain)),
+            // One name that works again says nothing of the others, unless the server knows them all itself.
+            .cure(Cure::Resolves(
+                case.ends.peer.ip,
+                if inside { domain } else { failed.name.clone() },
+            )),
     )
 }
 

@@ -4,7 +4,7 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::memory::Pace;
-use crate::diagnose::server;
+use crate::diagnose::{server, services};
 use crate::model::finding::Severity;
 use crate::model::units::duration;
 
@@ -27,9 +27,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     check,
 };
 
-/// One slow answer is ordinary: an upstream that fills its cache.
-const TIMES: usize = 3;
-
 fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Paced(exchange, pace, of_cluster) = case.symptom else {
         return None;
@@ -38,12 +35,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         latency,
         times,
         normal,
+        ..
     } = pace
     else {
         return None;
     };
     let question = exchange.question.as_ref()?;
-    if times < TIMES {
+    if times < case.thresholds.slow_dns_answers {
         return None;
     }
     let server = case.ends.peer.ip;
@@ -70,12 +68,21 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     .why(if of_cluster {
         "The cluster's DNS knows these names itself. Possible causes: it is short of CPU, or the network to it is slow."
     } else {
-        "These names the cluster's DNS asks of another server. Possible cause: that one is slow."
+        "These names a DNS server of the cluster asks of another one. Possible cause: that one is slow."
     });
+    let pods = case
+        .service()
+        .filter(|service| !service.selector.is_empty());
+    let claim = match pods {
+        Some(service) => claim.remedy(format!(
+            "kubectl -n {} top pods -l {}",
+            service.namespace,
+            services::selector(service)
+        )),
+        None => claim,
+    };
     Some(
-        claim
-            .remedy("kubectl -n kube-system top pods -l k8s-app=kube-dns")
-            .remedy(server::logs(case))
+        server::logs(case, claim)
             .evidence([format!("{}: {}", question.name, duration(latency))])
             .cure(Cure::Fast(server, of_cluster)),
     )

@@ -24,15 +24,14 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     check,
 };
 
-/// One or two errors are how a host learns a path's MTU; with several connections at once there are some more, all at once.
-const TIMES: u64 = 3;
+/// With several connections at once there are more errors than one or two, all at once.
 const APART: Duration = Duration::from_secs(1);
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::TooBig(error, told) = case.symptom else {
         return None;
     };
-    if told.times < TIMES || told.last.since(told.first) < APART {
+    if told.times < case.thresholds.too_big_errors || told.last.since(told.first) < APART {
         return None;
     }
     let to = error.about.dst.ip();

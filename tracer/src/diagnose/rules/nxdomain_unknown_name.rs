@@ -51,7 +51,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         let claim = case.looked_up(looked, asked.name).why(format!(
             "It is an alias, in the end for {alias}, and that name does not exist."
         ));
-        return Some(claim.remedy(case.in_pod(&format!("getent hosts {alias}"))));
+        return Some(
+            claim.remedy(case.in_pod(&format!("nslookup {}", names::quoted(alias.as_str())))),
+        );
     }
     if is_external(case, asked) {
         return Some(external(case, looked, asked));
@@ -143,9 +145,11 @@ fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
 fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim {
     let last = DnsName::new(asked.name);
     let seen = looked.seen.iter().rfind(|seen| seen.name == last);
+    let again = format!("nslookup {}", names::quoted(last.as_str()));
     let mut claim = case
         .looked_up(looked, asked.name)
-        .of_severity(Severity::Warning);
+        .of_severity(Severity::Warning)
+        .remedy(case.in_pod(&again));
     let Some(zone) = seen.and_then(|seen| seen.zone.as_ref()) else {
         return claim.why("It is no name of the cluster, and the DNS says that it does not exist.");
     };
