@@ -137,6 +137,11 @@ fn dns(
             "CNAME" => RData::CNAME(rdata::CNAME(
                 Name::from_str(data).map_err(|error| error.to_string())?,
             )),
+            "PTR" => RData::PTR(rdata::PTR(
+                Name::from_str(data).map_err(|error| error.to_string())?,
+            )),
+            "TXT" => RData::TXT(rdata::TXT::new(vec![(*data).to_owned()])),
+            "SRV" => srv(data)?,
             other => return Err(format!("unknown record type {other:?}")),
         };
         let target = match &data {
@@ -147,6 +152,21 @@ fn dns(
         owner = target.unwrap_or(owner);
     }
     Ok(message)
+}
+
+/// `PRIORITY:WEIGHT:PORT:TARGET`
+fn srv(text: &str) -> Result<RData, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [priority, weight, port, target] = parts[..] else {
+        return Err(format!(
+            "a SRV record is PRIORITY:WEIGHT:PORT:TARGET, not {text:?}"
+        ));
+    };
+    let target = Name::from_str(target).map_err(|error| error.to_string())?;
+    let [priority, weight, port] = [priority, weight, port].map(number);
+    Ok(RData::SRV(rdata::SRV::new(
+        priority?, weight?, port?, target,
+    )))
 }
 
 fn fill(message: &mut Message, bytes: usize) -> Result<(), String> {

@@ -12,8 +12,9 @@ use crate::model::time::Timestamp;
 
 /// Slow answers within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// A pace that was not measured for so long is another one.
-const KEEP: Duration = Duration::from_secs(3600);
+/// A pace that was not measured for so long is another one; above all those of pods that are gone, which are thousands in an
+/// hour on a node that runs jobs.
+const KEEP: Duration = Duration::from_secs(900);
 /// So many answers make a normal.
 const SAMPLES: u32 = 20;
 /// So many answers in a row that are not slow show that it is over.
