@@ -73,6 +73,16 @@ fn watch_cluster(config: &ObserveConfig, changes: mpsc::Sender<Change>) -> Resul
     Ok(watches.transpose()?)
 }
 
+/// Says what a person should know of the cluster's watches.
+fn tell_news(watches: Option<&Watches>) {
+    for news in watches
+        .into_iter()
+        .flat_map(|watches| watches.sync().news())
+    {
+        eprintln!("{news}");
+    }
+}
+
 struct Run {
     output: Output,
     capture: Capture,
@@ -320,13 +330,7 @@ impl Run {
     }
 
     fn report(&mut self) -> Result<Next> {
-        for news in self
-            .watches
-            .iter()
-            .flat_map(|watches| watches.sync().news())
-        {
-            eprintln!("{news}");
-        }
+        tell_news(self.watches.as_ref());
         self.tell_unseen(&self.capture.interfaces());
         let mut lost = self.capture.stats()?.losses();
         if let Some(recorder) = &self.recorder {
@@ -392,6 +396,7 @@ impl Run {
             lost.merge(&recorder.losses());
             self.notes.push(recorder.finish());
         }
+        tell_news(self.watches.as_ref());
         if let Some(watches) = self.watches {
             let report = watches.sync().report();
             self.notes

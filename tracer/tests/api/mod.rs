@@ -5,7 +5,10 @@
 //! ([`Api::send`], [`Api::break_watches`]). It writes down every request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -16,6 +19,7 @@ use axum::response::Response;
 use futures::StreamExt as _;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -102,6 +106,16 @@ impl Api {
     }
 
     pub fn at(address: SocketAddr) -> Api {
+        Api::served_in(None, address)
+    }
+
+    /// In a network namespace, given by its file.
+    pub fn start_in(netns: &Path) -> Api {
+        let netns = File::open(netns).expect("a network namespace");
+        Api::served_in(Some(netns), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn served_in(netns: Option<File>, address: SocketAddr) -> Api {
         let store = Arc::new(Mutex::new(Store {
             version: 100,
             ..Store::default()
@@ -110,6 +124,11 @@ impl Api {
         let (ready, bound) = std::sync::mpsc::channel();
         let served = Arc::clone(&store);
         let thread = std::thread::spawn(move || {
+            if let Some(netns) = netns {
+                // Of this thread alone, which ends with the server.
+                move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("as root");
+            }
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -134,6 +153,15 @@ impl Api {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap()
+    }
+
+    /// An object of any kind, which says itself of which.
+    pub fn put_object(&self, object: &Value) {
+        let kind = object["kind"].as_str().expect("a kind");
+        let mut all = RESOURCES.iter();
+        let resource = all.find(|(_, _, known, _)| *known == kind);
+        let (resource, ..) = resource.expect("a kind that is watched");
+        self.put(resource, object.clone());
     }
 
     /// An object comes or changes; watches are told.
