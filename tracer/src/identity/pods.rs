@@ -60,9 +60,8 @@ impl Pods {
         if !same_identity(&known.identity, &pod) {
             known.identity = Arc::new(identity_of(&pod));
         }
-        if pod.terminating && known.terminating.is_none() {
-            known.terminating = Some(at);
-        }
+        let since = known.terminating.unwrap_or(at);
+        known.terminating = pod.terminating.then_some(since);
         let was_gone = known.gone.take().is_some();
         let before = std::mem::replace(&mut known.pod, pod);
         ((!was_gone).then_some(before), namesake)

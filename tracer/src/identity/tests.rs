@@ -6,6 +6,7 @@ use crate::model::cluster::{
     ServicePort, SliceEndpoint,
 };
 
+mod changes;
 mod lookups;
 mod peers;
 

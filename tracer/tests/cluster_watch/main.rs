@@ -432,3 +432,22 @@ fn credentials_that_cannot_be_used_are_an_error_at_once() {
     let context = spawn(kubeconfig(Some("elsewhere")));
     assert!(context.contains("elsewhere"), "{context}");
 }
+
+#[test]
+fn a_server_with_tls_that_is_away_is_no_error_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kubeconfig");
+    // Nobody listens there, and nobody but root could.
+    let server = "https://127.0.0.1:1";
+    let config = json!({
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    });
+    std::fs::write(file, config.to_string()).unwrap();
+    let mut cluster = Cluster::watch_by(Api::start(), directory, RemoteIdentity::Cluster);
+    cluster.until("it is told", |now| !now.news.is_empty());
+    let told = &cluster.news[0];
+    assert!(told.contains(&format!("cannot reach {server}: ")), "{told}");
+}

@@ -114,7 +114,13 @@ async fn follow(
                 tracing::debug!(?trouble, "watch of {}", kind.resource());
                 sync.failed(kind, &trouble);
                 match trouble {
-                    Trouble::Unauthorized(_) => return End::Unauthorized,
+                    Trouble::Unauthorized(_) => {
+                        // The others end with it.
+                        for kind in config.remote.kinds() {
+                            sync.failed(kind, &trouble);
+                        }
+                        return End::Unauthorized;
+                    }
                     Trouble::Forbidden { .. } | Trouble::Absent => Change::Refused(kind),
                     Trouble::Expired | Trouble::Unreachable(_) | Trouble::Failed(_) => continue,
                 }

@@ -1,0 +1,239 @@
+//! Objects told one by one, and lists, against an index that was told the same state at once.
+
+use super::*;
+use crate::model::cluster::{Kind, Listed, Object, ObjectKey, PodScope};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// A small cluster, so that names, UIDs and addresses meet each other all the time.
+#[derive(Clone, Debug, Default)]
+struct Cluster {
+    pods: Vec<Pod>,
+    services: Vec<Service>,
+    slices: Vec<EndpointSlice>,
+    nodes: Vec<Node>,
+}
+
+const ADDRESSES: [&str; 4] = ["10.1.0.1", "10.1.0.2", "10.152.0.1", "192.168.2.30"];
+
+fn some_ips(random: &mut SmallRng) -> Vec<IpAddr> {
+    let ips = ADDRESSES.iter().filter(|_| random.random_ratio(1, 3));
+    ips.map(|address| ip(address)).collect()
+}
+
+fn some_name(random: &mut SmallRng) -> Arc<str> {
+    ["a", "b", "c"][random.random_range(0..3)].into()
+}
+
+impl Cluster {
+    fn put(&mut self, random: &mut SmallRng) -> Object {
+        let (namespace, name) = (Arc::from("default"), some_name(random));
+        match random.random_range(0..4) {
+            0 => {
+                let pod = Pod {
+                    uid: format!("uid-{name}-{}", random.random_range(0..2)).into(),
+                    namespace,
+                    name,
+                    node: Some("here".into()),
+                    ips: some_ips(random),
+                    host_network: random.random_ratio(1, 6),
+                    terminated: random.random_ratio(1, 6),
+                    terminating: random.random_ratio(1, 4),
+                    ..Pod::default()
+                };
+                self.pods.retain(|one| one.name != pod.name);
+                self.pods.push(pod.clone());
+                Object::Pod(pod)
+            }
+            1 => {
+                let service = Service {
+                    namespace,
+                    name,
+                    cluster_ips: some_ips(random),
+                    external_ips: some_ips(random),
+                    ..Service::default()
+                };
+                self.services.retain(|one| one.name != service.name);
+                self.services.push(service.clone());
+                Object::Service(service)
+            }
+            2 => {
+                let endpoint = |random: &mut SmallRng| SliceEndpoint {
+                    ips: some_ips(random),
+                    ready: true,
+                    pod: Some(some_name(random)),
+                    pod_uid: random.random_bool(0.5).then(|| "uid-elsewhere".into()),
+                    ..SliceEndpoint::default()
+                };
+                let slice = EndpointSlice {
+                    namespace,
+                    name,
+                    service: random.random_ratio(5, 6).then(|| some_name(random)),
+                    endpoints: vec![endpoint(random), endpoint(random)],
+                    ports: Vec::new(),
+                };
+                self.slices.retain(|one| one.name != slice.name);
+                self.slices.push(slice.clone());
+                Object::Slice(slice)
+            }
+            _ => {
+                let node = Node {
+                    name,
+                    ips: some_ips(random),
+                };
+                self.nodes.retain(|one| one.name != node.name);
+                self.nodes.push(node.clone());
+                Object::Node(node)
+            }
+        }
+    }
+
+    /// Something goes, or was not even there.
+    fn delete(&mut self, random: &mut SmallRng) -> ObjectKey {
+        let name = some_name(random);
+        let kinds = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
+        let kind = kinds[random.random_range(0..4)];
+        let uid = self.pods.iter().find(|pod| pod.name == name);
+        let uid = uid.map(|pod| pod.uid.clone()).unwrap_or_default();
+        match kind {
+            Kind::Pod => self.pods.retain(|one| one.name != name),
+            Kind::Service => self.services.retain(|one| one.name != name),
+            Kind::EndpointSlice => self.slices.retain(|one| one.name != name),
+            _ => self.nodes.retain(|one| one.name != name),
+        }
+        ObjectKey {
+            kind,
+            namespace: match kind {
+                Kind::Node => "".into(),
+                _ => "default".into(),
+            },
+            name,
+            uid: match kind {
+                Kind::Pod => uid,
+                _ => "".into(),
+            },
+        }
+    }
+
+    fn lists(&self) -> Vec<Listed> {
+        vec![
+            Listed::Pods(self.pods.clone()),
+            Listed::Services(self.services.clone()),
+            Listed::Slices(self.slices.clone()),
+            Listed::Nodes(self.nodes.clone()),
+        ]
+    }
+}
+
+fn asked() -> Index {
+    let mut index = Index::new(IndexSettings::default());
+    let (kinds, pods) = (Kind::ALL.to_vec(), PodScope::Cluster);
+    index.apply(t(0.0), Change::Asked { kinds, pods });
+    index
+}
+
+/// Everything that it says of the small cluster at this time.
+fn said(index: &Index, at: Timestamp) -> Vec<String> {
+    let mut said = Vec::new();
+    for address in ADDRESSES {
+        said.push(index.peer_at(at, &format!("{address}:80")));
+        said.push(format!("{:?}", index.own(at, address)));
+        let ended = index.ended_owner(ip(address), at);
+        said.push(format!("{:?}", ended.map(|pod| &pod.uid)));
+    }
+    for name in ["a", "b", "c"] {
+        said.push(format!("{:?}", index.has_pod("default", name)));
+        said.push(format!("{:?}", index.has_service("default", name)));
+        let endpoints = index.endpoints("default", name);
+        let mut endpoints: Vec<String> = endpoints
+            .iter()
+            .map(|endpoint| format!("{} {:?}", endpoint.ip, endpoint.pod))
+            .collect();
+        endpoints.sort();
+        said.push(endpoints.join(", "));
+    }
+    said
+}
+
+#[test]
+fn whatever_happened_before_the_index_says_what_is_so_now() {
+    for seed in 0..200 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut cluster = Cluster::default();
+        let mut index = asked();
+        for listed in cluster.lists() {
+            index.apply(t(1.0), Change::List(listed));
+        }
+        for step in 0..60 {
+            let at = t(2.0 + f64::from(step) * 20.0);
+            match random.random_range(0..10) {
+                0 => {
+                    // A watch breaks, and what happens is not told but listed.
+                    for _ in 0..3 {
+                        cluster.put(&mut random);
+                        cluster.delete(&mut random);
+                    }
+                    for listed in cluster.lists() {
+                        index.apply(at, Change::List(listed));
+                    }
+                }
+                1..4 => index.apply(at, Change::Delete(cluster.delete(&mut random))),
+                _ => index.apply(at, Change::Put(Box::new(cluster.put(&mut random)))),
+            }
+            let mut fresh = asked();
+            for listed in cluster.lists() {
+                fresh.apply(t(1.0), Change::List(listed));
+            }
+            assert_eq!(
+                said(&index, at),
+                said(&fresh, at),
+                "seed {seed}, step {step}: {cluster:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_what_lists_are_awaited_for_holds_events_up() {
+    let mut index = asked();
+    assert!(index.pending(t(1.0), Ifindex(7)));
+    assert!(!index.pending(t(5.1), Ifindex(7)), "not for ever");
+    for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
+        index.apply(t(1.0), Change::List(Listed::empty(kind)));
+        assert!(index.pending(t(1.0), Ifindex(7)));
+    }
+    assert_eq!(
+        index.own(t(1.0), "10.1.0.1"),
+        Err(UnknownReason::NotAnswered)
+    );
+    index.apply(t(1.0), Change::Refused(Kind::Pod));
+    assert!(!index.pending(t(1.0), Ifindex(7)), "it will not come");
+    assert_eq!(index.own(t(1.0), "10.1.0.1"), Err(UnknownReason::Refused));
+}
+
+#[test]
+fn a_pod_made_anew_under_the_same_name_is_another_one() {
+    let mut index = asked();
+    index.apply(
+        t(1.0),
+        Change::List(Listed::Pods(vec![pod("default/db-0", "10.1.0.1")])),
+    );
+    let mut anew = pod("default/db-0", "10.1.0.2");
+    anew.uid = "uid-anew".into();
+    let gone = ObjectKey {
+        kind: Kind::Pod,
+        namespace: "default".into(),
+        name: "db-0".into(),
+        uid: "uid-db-0".into(),
+    };
+    // The old one's end can be told after the new one's beginning, for the list comes between them.
+    index.apply(t(10.0), Change::Put(Box::new(Object::Pod(anew))));
+    index.apply(t(11.0), Change::Delete(gone));
+    assert_eq!(index.peer_at(t(12.0), "10.1.0.1:80"), "- - -");
+    assert_eq!(index.peer_at(t(12.0), "10.1.0.2:80"), "default/db-0 - here");
+    assert_eq!(index.has_pod("default", "db-0"), Presence::Yes);
+    let past = index
+        .past_owner(ip("10.1.0.1"), t(12.0))
+        .map(|(pod, _)| &*pod.uid);
+    assert_eq!(past, Some("uid-db-0"));
+}
