@@ -21,6 +21,10 @@ pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
         }
     }
     let mut claim = claim;
+    if case.index.informed() && case.index.policies().is_empty() {
+        // Whether the cluster has none, or nobody asked for that kind, the file does not tell.
+        claim = claim.why("The inventory holds no NetworkPolicy.");
+    }
     for (policies, what) in [
         (egress, "what this pod sends"),
         (ingress, "what the destination is sent"),

@@ -52,7 +52,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 .into_iter()
                 .fold(claim, |claim, pod| declared(claim, &[pod], attempt.port));
             claim.remedy(format!(
-                "kubectl -n {} exec {} -- ss -ltn",
+                "kubectl -n {} exec {} -- ss -ltn   # what it listens on, if its image has ss",
                 pod.namespace, pod.name
             ))
         }
@@ -85,7 +85,7 @@ fn of_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim) -> Cl
     claim = claim.why(services::ready_sentence(index, service));
     if let Some(pod) = pods.first() {
         claim = claim.remedy(format!(
-            "kubectl -n {} exec {} -- ss -ltn   # what it listens on",
+            "kubectl -n {} exec {} -- ss -ltn   # what it listens on, if its image has ss",
             pod.namespace, pod.name
         ));
     }

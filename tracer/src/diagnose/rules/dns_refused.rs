@@ -14,7 +14,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "The DNS server answered REFUSED: it is there and does not answer this name, or this client.",
     looks_at: "Lookups that ended with REFUSED.",
     cannot_know: "The server's rules: which clients, which zones.",
-    fired_by: &["finding-dns-refused"],
+    fired_by: &["finding-dns-refused", "finding-no-inventory-dns"],
     not_fired_by: &[
         "finding-dns-servfail",
         "finding-dns-server-unreachable",

@@ -18,7 +18,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Lookups that ended with an ICMP error; connections to a DNS port that were refused or rejected; the endpoints of the \
                server's Service.",
     cannot_know: "Why the server's pods are not ready. Without EndpointSlices, whether there are any.",
-    fired_by: &["finding-dns-server-unreachable"],
+    fired_by: &["finding-dns-server-unreachable", "finding-no-inventory-dns"],
     not_fired_by: &[
         "finding-dns-timeout",
         "finding-dns-truncated",

@@ -17,7 +17,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             other name it asks of an upstream server.",
     looks_at: "Lookups that ended with SERVFAIL, the name that got it, and why the server says so (RFC 8914) where it does.",
     cannot_know: "What happened between the server and its upstream.",
-    fired_by: &["finding-dns-servfail"],
+    fired_by: &["finding-dns-servfail", "finding-no-inventory-dns"],
     not_fired_by: &[
         "finding-dns-refused",
         "finding-dns-timeout",

@@ -18,7 +18,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                other pods of this node got answers from it in the last five minutes. Nothing is said where the direction to the \
                pod cannot be seen.",
     cannot_know: "Whether the query was lost, or the answer, or the server did not answer.",
-    fired_by: &["finding-dns-timeout"],
+    fired_by: &["finding-dns-timeout", "finding-no-inventory-dns"],
     not_fired_by: &[
         "finding-dns-race",
         "finding-dns-server-unreachable",

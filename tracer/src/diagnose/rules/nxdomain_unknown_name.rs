@@ -20,12 +20,15 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services and namespaces of the inventory. Names of other \
                domains are not compared with Services.",
     cannot_know: "What was meant. Without an inventory, whether there is a Service of that name, or nearly; and of names in the \
-                  cluster's domain whether the resolver had more to try, so then nothing is said of those.",
+                  cluster's domain whether the resolver had more to try, so then nothing is said of those. \
+                  Of a pod that resolves as its node does (dnsPolicy Default, as CoreDNS itself) nothing is said: it may pass on \
+                  what others asked for, and those are told of.",
     fired_by: &[
         "finding-nxdomain-negative-cache",
         "finding-nxdomain-no-inventory",
         "finding-nxdomain-unknown-name",
         "finding-nxdomain-unknown-name-alias",
+        "finding-no-inventory-dns",
     ],
     not_fired_by: &[
         "finding-nxdomain-other-namespace",
@@ -64,11 +67,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let (name, namespace) = service;
     if !case.knows_services() {
-        let lacks = if case.index.informed() {
-            "the inventory holds no Services"
-        } else {
-            "there is no inventory"
-        };
+        let lacks = without_services(case);
         return Some(
             claim
                 .why(format!(
@@ -142,6 +141,15 @@ fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
     }
 }
 
+/// What is missing where no Service is known.
+fn without_services(case: &Case<'_>) -> &'static str {
+    if case.index.informed() {
+        "the inventory holds no Services"
+    } else {
+        "there is no inventory"
+    }
+}
+
 fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim {
     let last = DnsName::new(asked.name);
     let seen = looked.seen.iter().rfind(|seen| seen.name == last);
@@ -150,15 +158,27 @@ fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim
         .looked_up(looked, asked.name)
         .of_severity(Severity::Warning)
         .remedy(case.in_pod(&again));
+    if !case.knows_services() && asked.name.matches('.').count() == 1 {
+        // `service.namespace` looks the same.
+        claim = claim
+            .why(format!(
+                "Whether Service and namespace are meant by it is not known: {}.",
+                without_services(case)
+            ))
+            .remedy(words::GIVE_INVENTORY);
+    }
+    let domain = case.index.cluster_domain().relative();
     let Some(zone) = seen.and_then(|seen| seen.zone.as_ref()) else {
-        return claim.why("It is no name of the cluster, and the DNS says that it does not exist.");
+        return claim.why(format!(
+            "It is not in the cluster's domain {domain}, and the DNS says that it does not exist."
+        ));
     };
     // A zone that is somebody's own, not a top-level domain: one finding for all names that it does not have.
     if zone.relative().contains('.') {
         claim.cause = format!("*.{}", zone.relative());
     }
     claim.why(format!(
-        "It is no name of the cluster, and the zone {zone} says that it does not exist."
+        "It is not in the cluster's domain {domain}, and the zone {zone} says that it does not exist."
     ))
 }
 
