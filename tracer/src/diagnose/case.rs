@@ -156,7 +156,9 @@ impl<'a> Case<'a> {
         }
         let may_go_on = looked.resolver.is_none()
             && names::below(asked.name, self.index.cluster_domain()).is_some();
-        let all = looked.lookup.outcome == Outcome::Nxdomain && !looked.cut_short;
+        let all = looked.lookup.outcome == Outcome::Nxdomain
+            && !looked.cut_short
+            && !looked.begun_unnamed;
         (all && !may_go_on).then_some((looked, asked))
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Looked<'a> {
     pub resolver: Option<ResolverConfig>,
     /// The input ended while it was not decided: other candidates may have followed.
     pub cut_short: bool,
+    /// The pod asked just before that without a name: other candidates may have preceded.
+    pub begun_unnamed: bool,
 }
 
 /// What an application asked for.

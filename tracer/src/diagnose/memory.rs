@@ -6,6 +6,7 @@ mod pace;
 mod reached;
 mod refused;
 mod too_big;
+mod unnamed;
 mod waste;
 
 use super::settings::RuleThresholds;
@@ -18,6 +19,7 @@ pub(super) use self::pace::{Course, Pace, Paces};
 pub(super) use self::reached::{Reached, Visit};
 pub(super) use self::refused::{Failed, FailedTcp};
 pub(super) use self::too_big::{Told, TooBig};
+pub(super) use self::unnamed::Unnamed;
 pub(super) use self::waste::{Balance, Spent, Wastes};
 
 /// What was seen before.
@@ -39,6 +41,8 @@ pub(super) struct Memory {
     pub failed_tcp: FailedTcp,
     /// Who was told that packets are too big.
     pub too_big: TooBig,
+    /// Who asked before its name was known.
+    pub unnamed: Unnamed,
 }
 
 impl Memory {
@@ -52,6 +56,7 @@ impl Memory {
             wastes: Wastes::new(thresholds, limit),
             failed_tcp: FailedTcp::new(limit),
             too_big: TooBig::new(limit),
+            unnamed: Unnamed::new(limit),
         }
     }
 
@@ -63,6 +68,7 @@ impl Memory {
         self.answered.advance(now);
         self.paces.advance(now);
         self.wastes.advance(now);
+        self.unnamed.advance(now);
     }
 
     /// What the limits cost so far.
@@ -76,6 +82,7 @@ impl Memory {
             self.wastes.losses(),
             self.failed_tcp.losses(),
             self.too_big.losses(),
+            self.unnamed.losses(),
         ] {
             losses.merge(table);
         }

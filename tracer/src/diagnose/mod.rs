@@ -83,6 +83,9 @@ impl Diagnosis {
             // What a pod is asked is told from the side of who asks.
             _ if ends.role == Role::Server => {}
             Body::Dns(exchange, place) => {
+                if ends.pod.who.is_err() && index.informed() {
+                    self.memory.unnamed.add(now, ends, exchange.asked);
+                }
                 if place.is_some() {
                     self.memory.exchanges.add(now, Owner::of(ends), exchange);
                 }
@@ -347,6 +350,8 @@ impl Diagnosis {
                 .ok()
                 .and_then(|pod| index.resolver(pod)),
             cut_short: self.ending && now.since(ended) < self.lookup_idle,
+            begun_unnamed: ends.pod.who.is_ok()
+                && self.memory.unnamed.began(ends, started, self.lookup_idle),
         };
         let moment = Moment { at: ended, now };
         self.ledger.cure(moment, ends, &Sign::Found(lookup), out);

@@ -21,7 +21,8 @@ use tracer::model::exchange::Outcome;
 use tracer::model::finding::Severity;
 use tracer::model::flow::Role;
 
-use story::{MINUTE, Played};
+use cluster::{DNS, Guest};
+use story::{Happening, MINUTE, MS, Played, SECOND, Story};
 use traffic::{Done, Hour};
 
 /// What was told of it, in the generator's own terms.
@@ -105,4 +106,49 @@ fn one_fault_in_the_same_traffic_is_found_and_nothing_else() {
             fault.rule
         );
     }
+}
+
+/// What is left of the search path bears the pod's name, and looks as if that was all that the pod asked for.
+#[test]
+fn a_lookup_that_began_before_its_pod_was_known_is_no_failure() {
+    let guest = Guest::new(0, 20, SECOND, MINUTE);
+    let mut story = Story::default();
+    let none = cluster::inventory([].into_iter());
+    story.at(0, Happening::Cluster(Box::new(none)));
+    let cluster = cluster::inventory([&guest].into_iter());
+    story.at(5250 * MS, Happening::Cluster(Box::new(cluster)));
+    story.at(SECOND, Happening::Attached(guest.ifindex));
+    let asked = [
+        (5000, "AAAA web.shop.svc.cluster.local.", "NOERROR"),
+        (5500, "AAAA web.svc.cluster.local.", "NXDOMAIN"),
+        (5510, "AAAA web.cluster.local.", "NXDOMAIN"),
+        (5520, "AAAA web.", "NXDOMAIN"),
+        (5530, "A web.shop.svc.cluster.local.", "NOERROR"),
+    ];
+    for (port, (at, question, rcode)) in (40_001..).zip(asked) {
+        let (from, to) = (format!("{}:{port}", guest.ip), format!("{DNS}:53"));
+        let answer = if question.starts_with("A ") {
+            "5 A 10.152.183.40"
+        } else {
+            "+soa=5:5"
+        };
+        let query = format!("udp {from} {to} query {port} {question}");
+        let reply = format!("udp {to} {from} answer {port} {rcode} {question} {answer}");
+        story.out(at * MS, guest.ifindex, query);
+        story.back((at + 5) * MS, guest.ifindex, reply);
+    }
+    let found = Happening::Found(guest.ifindex, guest.uid.clone());
+    story.at(5300 * MS, found);
+    let events = story::play(story).events;
+    assert_eq!(alarms(&events), BTreeMap::new());
+    let unnamed = |event: &&Event| {
+        event
+            .ends
+            .as_ref()
+            .is_some_and(|ends| ends.pod.who.is_err())
+    };
+    assert!(
+        events.iter().any(|event| unnamed(&event)),
+        "the pod was known from the beginning"
+    );
 }

@@ -47,7 +47,8 @@ const OTHER_TYPE: Duration = Duration::from_secs(2);
 fn check(case: &Case<'_>) -> Option<Claim> {
     let looked = case.lookup(Outcome::Nodata)?;
     let qtypes = &looked.lookup.qtypes;
-    if looked.cut_short || !qtypes.iter().all(|qtype| ASKED.contains(qtype)) {
+    if looked.cut_short || looked.begun_unnamed || !qtypes.iter().all(|qtype| ASKED.contains(qtype))
+    {
         return None;
     }
     let asked = looked.asked()?;
