@@ -28,8 +28,6 @@ struct Kernel {
     suites: &'static [&'static str],
     /// Tests with these in their names are left out, and why.
     without: &'static [(&'static str, &'static str)],
-    /// Whether it is tried unless others are asked for.
-    usual: bool,
 }
 
 const NO_TCX: (&str, &str) = ("with_tcx", "TCX came with Linux 6.6");
@@ -50,26 +48,17 @@ const SLOW: [(&str, &str); 1] = [(
 )];
 
 const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0]];
-const NEW: &[(&str, &str)] = &[NO_NFT[0], NO_NFT[1], SLOW[0]];
 
-const KERNELS: [Kernel; 3] = [
+const KERNELS: [Kernel; 2] = [
     Kernel {
         version: "5.10",
         suites: &["bullseye", "bullseye-security"],
         without: OLD,
-        usual: true,
     },
     Kernel {
         version: "6.1",
         suites: &["bookworm", "bookworm-security"],
         without: OLD,
-        usual: true,
-    },
-    Kernel {
-        version: "6.12",
-        suites: &["trixie", "trixie-security"],
-        without: NEW,
-        usual: false,
     },
 ];
 
@@ -129,11 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = KERNELS.into_iter().filter(|kernel| {
-        if arguments.versions.is_empty() {
-            kernel.usual
-        } else {
-            arguments.versions.iter().any(|name| name == kernel.version)
-        }
+        arguments.versions.is_empty()
+            || arguments.versions.iter().any(|name| name == kernel.version)
     });
     machine::look()?;
     setup::ensure(setup::Needs::Probes)?;
@@ -166,15 +152,7 @@ fn list() {
             Some(kept) => format!("kept: {}", kept.release),
             None => "not fetched yet".to_owned(),
         };
-        let usual = if kernel.usual {
-            ""
-        } else {
-            ", only if asked for"
-        };
-        println!(
-            "{:<6} Debian {}, {state}{usual}",
-            kernel.version, kernel.suites[0]
-        );
+        println!("{:<6} Debian {}, {state}", kernel.version, kernel.suites[0]);
         for (name, why) in kernel.without {
             println!("       without *{name}*: {why}");
         }

@@ -25,7 +25,8 @@ impl Tracer {
             })
             .expect("starts");
         let tracer = Tracer(child);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        // An emulated machine takes its time.
+        let deadline = Instant::now() + Duration::from_secs(120);
         while programs(node, interface, hooks()[0]).len() < 2 {
             assert!(Instant::now() < deadline, "it does not attach");
             std::thread::sleep(Duration::from_millis(20));

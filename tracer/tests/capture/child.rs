@@ -88,7 +88,7 @@ impl Child {
             })
             .expect("starts");
         // An emulated machine takes its time.
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while programs(node, interface, hook).len() < before + 2 {
             assert!(Instant::now() < deadline, "the child attaches nothing");
             std::thread::sleep(Duration::from_millis(10));

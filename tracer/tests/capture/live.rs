@@ -35,7 +35,7 @@ impl Live {
 
     /// Receives until `enough`, which must be before a generous deadline.
     pub fn wait(&mut self, what: &str, enough: impl Fn(&Live) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !enough(self) {
             assert!(
                 Instant::now() < deadline,
