@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capture;
+use crate::client;
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
 use crate::pipeline;
 use crate::sinks::OutputSettings;
+use crate::stream::listen::TlsListen;
 
 /// Everything that `tracer observe` needs to know.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub struct ClusterConfig {
 }
 
 /// Where packets come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// The pod interfaces of this machine.
     Local {
@@ -52,4 +54,28 @@ pub enum Source {
     },
     /// A capture file; `-` is standard input.
     Replay(PathBuf),
+    /// Agents, which trace already.
+    Agents {
+        /// Which.
+        agents: client::Options,
+        /// Go on with what happens from now on.
+        follow: bool,
+        /// Begin with what they hold of the past.
+        history: bool,
+    },
+}
+
+/// Everything that `tracer agent` needs to know.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// What it traces, as [`Source::Local`]; `output` and `duration` are not used.
+    pub trace: ObserveConfig,
+    /// The unix socket where it serves.
+    pub socket: PathBuf,
+    /// An address where it serves, too.
+    pub listen: Option<TlsListen>,
+    /// What it may hold of the past.
+    pub history_bytes: usize,
+    /// Streams at a time.
+    pub max_clients: usize,
 }

@@ -10,6 +10,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod correlate;
@@ -21,3 +22,4 @@ pub mod model;
 pub mod pipeline;
 pub mod run;
 pub mod sinks;
+pub mod stream;

@@ -45,7 +45,8 @@ pub enum Input {
 }
 
 impl Input {
-    fn time(&self) -> Timestamp {
+    /// When it happened; what it leads to is told then.
+    pub fn time(&self) -> Timestamp {
         match self {
             Input::Record(record) => record.time,
             Input::Counters(at, _)

@@ -18,6 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["diagnose"],
     &["pipeline"],
     &["capture", "cluster", "sinks"],
+    &["stream"],
+    &["client"],
     &["config"],
     &["run"],
     &["cli"],

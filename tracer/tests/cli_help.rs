@@ -51,8 +51,10 @@ fn rendered(name: Option<&str>, long: bool) -> String {
 fn short_help_of_every_command() {
     insta::assert_snapshot!("help_short", rendered(None, false));
     for name in [
+        "agent",
         "observe",
         "diagnose",
+        "status",
         "check",
         "version",
         "completions",
@@ -65,7 +67,7 @@ fn short_help_of_every_command() {
 #[test]
 fn long_help_of_every_command() {
     insta::assert_snapshot!("help_long", rendered(None, true));
-    for name in ["observe", "diagnose", "check"] {
+    for name in ["agent", "observe", "diagnose", "status", "check"] {
         insta::assert_snapshot!(format!("help_long_{name}"), rendered(Some(name), true));
     }
 }
@@ -80,7 +82,6 @@ fn help_is_data_and_wrong_usage_is_an_error() {
         &["no-such-command"],
         &["observe", "--local", "--duration", "10"],
         &["man", "no-such-command"],
-        &["observe"],
         &["diagnose"],
         &["diagnose", "--explain", "no-such-rule"],
     ] {
@@ -92,12 +93,19 @@ fn help_is_data_and_wrong_usage_is_an_error() {
 }
 
 #[test]
-fn observe_without_a_source_says_what_to_do() {
-    let output = tracer(&["observe"]);
+fn without_a_cluster_and_without_a_source_it_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .arg("observe")
+        .env("KUBECONFIG", "/no/such/kubeconfig")
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .expect("the program runs");
     let says = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        says.contains("--local") && says.contains("NET_ADMIN"),
+        ["--local", "--server", "--kubeconfig"]
+            .iter()
+            .all(|option| says.contains(option)),
         "{says}"
     );
 }

@@ -9,30 +9,34 @@ use clap::{Args, ValueEnum};
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
 use crate::config::ClusterConfig;
 
+/// Which cluster, as kubectl is told.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct KubeArgs {
+    /// The cluster that this kubeconfig leads to: its agents are asked or, with --local, its API server for names, kept up to
+    /// date, instead of --inventory
+    #[arg(long, env = "TRACER_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context in the kubeconfig ($KUBECONFIG or ~/.kube/config unless given); its current one unless given
+    #[arg(long, env = "TRACER_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+}
+
 /// Options for the cluster that names come from.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(super) struct ClusterArgs {
-    /// Names from the cluster that this kubeconfig leads to, kept up to date, instead of --inventory
-    #[arg(
-        long,
-        env = "TRACER_KUBECONFIG",
-        value_name = "FILE",
-        conflicts_with = "in_cluster"
-    )]
-    kubeconfig: Option<PathBuf>,
-
-    /// The context in the kubeconfig ($KUBECONFIG or ~/.kube/config unless given); its current one unless given
-    #[arg(
-        long,
-        env = "TRACER_CONTEXT",
-        value_name = "NAME",
-        conflicts_with = "in_cluster"
-    )]
-    context: Option<String>,
+    #[command(flatten)]
+    pub kube: KubeArgs,
 
     /// Names from the cluster that this runs in, by the pod's service account
-    #[arg(long, env = "TRACER_IN_CLUSTER", value_parser = BoolishValueParser::new())]
+    #[arg(
+        long,
+        env = "TRACER_IN_CLUSTER",
+        value_parser = BoolishValueParser::new(),
+        conflicts_with_all = ["kubeconfig", "context"]
+    )]
     in_cluster: bool,
 
     /// How the pods of other nodes are known: cluster watches all pods; endpoints takes their names from EndpointSlices;
@@ -78,13 +82,33 @@ impl ClusterArgs {
         Ok(Some(ClusterConfig { source, remote }))
     }
 
+    /// The same for an agent: in a pod it is the cluster that it runs in unless something else is said.
+    pub(super) fn resolve_for_agent(
+        &self,
+        inventory: bool,
+    ) -> anyhow::Result<Option<ClusterConfig>> {
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        if in_pod && !inventory && self.source().is_none() {
+            let in_cluster = ClusterArgs {
+                in_cluster: true,
+                ..self.clone()
+            };
+            return in_cluster.resolve(false, false);
+        }
+        self.resolve(inventory, false)
+    }
+
     fn source(&self) -> Option<ClusterSource> {
         if self.in_cluster {
             return Some(ClusterSource::InCluster);
         }
-        (self.kubeconfig.is_some() || self.context.is_some()).then(|| ClusterSource::Kubeconfig {
-            file: self.kubeconfig.clone(),
-            context: self.context.clone(),
+        let KubeArgs {
+            kubeconfig,
+            context,
+        } = &self.kube;
+        (kubeconfig.is_some() || context.is_some()).then(|| ClusterSource::Kubeconfig {
+            file: kubeconfig.clone(),
+            context: context.clone(),
         })
     }
 }

@@ -9,6 +9,7 @@ use anyhow::bail;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use super::agents::AgentsArgs;
 use super::cluster::ClusterArgs;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
@@ -71,6 +72,9 @@ pub struct DiagnoseArgs {
 
     #[command(flatten)]
     subject: SubjectArgs,
+
+    #[command(flatten)]
+    agents: AgentsArgs,
 
     #[command(flatten)]
     sources: SourceArgs,
@@ -180,15 +184,22 @@ impl DiagnoseArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
+        if let (Some(option), true) = (self.agents.asked_for(), self.local || self.replay.is_some())
+        {
+            bail!(
+                "{option} is for agents that trace already: leave it out, or --local and --replay"
+            );
+        }
         match (self.local, &self.replay) {
             (true, Some(_)) => bail!(
                 "--local and --replay: packets come from this machine or from a file; leave one out"
             ),
-            (false, None) => bail!(
-                "diagnose what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
-                 NET_ADMIN and PERFMON), or --replay FILE to read a capture. --list says what can be found, and \
-                 `tracer diagnose --help` has examples"
-            ),
+            // Findings of the past, and where one waits for them, those of that time.
+            (false, None) => Ok(Source::Agents {
+                agents: self.agents.resolve(&self.cluster.kube)?,
+                follow: self.duration.is_some(),
+                history: true,
+            }),
             (true, None) => Ok(Source::Local { record: None }),
             (false, Some(file)) => Ok(Source::Replay(file.clone())),
         }
@@ -213,7 +224,8 @@ impl DiagnoseArgs {
         let config = self.resolve(host)?;
         let summary = run::observe(&config)?;
         eprint!("{summary}");
-        if config.inventory.is_none() && config.cluster.is_none() {
+        let told_who = config.inventory.is_some() || config.cluster.is_some();
+        if !told_who && !matches!(config.source, Source::Agents { .. }) {
             eprintln!(
                 "note: without --inventory it is not known who is who, and most causes cannot be told; `tracer diagnose \
                  --help` says how to make one"

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod agent;
+mod agents;
 mod check;
 mod cluster;
 pub mod diagnose;
@@ -19,6 +21,7 @@ pub mod observe;
 mod print;
 mod rules_file;
 mod sources;
+mod status;
 mod thresholds;
 mod values;
 mod version;
@@ -60,6 +63,16 @@ pub enum Command {
     /// Names that do not exist, Services that nobody stands behind, DNS that is slow or silent, pings that cannot be answered:
     /// each finding with its evidence and what to try. Traces this machine, or reads a capture file.
     Diagnose(Box<diagnose::DiagnoseArgs>),
+    /// Trace this node and serve what is seen
+    ///
+    /// Runs on each node, as a DaemonSet or by hand. Attaches probes, holds the latest events, and gives them to `tracer
+    /// observe`, `diagnose` and `status`.
+    Agent(Box<agent::AgentArgs>),
+    /// Say how the agents stand: what they see and cannot see, and what they have lost
+    Status(status::StatusArgs),
+    /// Connect standard input and output with the agent's socket
+    #[command(hide = true)]
+    Relay(agent::RelayArgs),
     /// Say whether this node can run it, and what to do where it cannot
     ///
     /// Looks at kernel, permissions, limits, hooks, and whether pods can be told apart. Each line says what was found; a
@@ -76,6 +89,9 @@ pub enum Command {
 
 const ROOT_HELP: &str = "\
 Examples:
+  tracer observe -f -n shop                  what pods of a namespace do, from
+                                             every node's agent
+  tracer status                              agents, and what they cannot see
   tracer check                               can this node run it?
   tracer observe --local                     what its pods do, by address
   kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml > inventory.yaml
@@ -91,7 +107,7 @@ Needs:
   PERFMON. `tracer check` says what is missing.
 
 Environment:
-  Options of observe and diagnose are also variables: TRACER_ and its name in
+  Options of commands that trace or ask agents are also variables: TRACER_ and its name in
   capitals, with _ for -, as in TRACER_DNS_TIMEOUT=3s. The command line wins.
   TRACER_LOG sets what is logged to standard error: warn unless set, for
   example info or tracer=debug. NO_COLOR turns colour off.
@@ -139,9 +155,22 @@ pub fn command() -> clap::Command {
     command
 }
 
+/// As a plugin it is called `kubectl tracer`, and its help says so.
+fn named(command: clap::Command) -> clap::Command {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let plugin = std::path::Path::new(&program)
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"));
+    if plugin {
+        command.bin_name("kubectl tracer")
+    } else {
+        command
+    }
+}
+
 /// Parses, runs, says why not.
 pub fn main() -> ExitCode {
-    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+    let cli = match Cli::from_arg_matches(&named(command()).get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -169,6 +198,19 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             log_to_stderr();
             drop(stdout);
             args.run(&Host::look_up(), &mut io::stdout())
+        }
+        Command::Agent(args) => {
+            drop(stdout);
+            log_to_stderr();
+            args.run(&Host::look_up())
+        }
+        Command::Status(args) => {
+            log_to_stderr();
+            args.run(&Host::look_up(), &mut stdout)
+        }
+        Command::Relay(args) => {
+            drop(stdout);
+            args.run()
         }
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Version => version::print(&mut stdout),

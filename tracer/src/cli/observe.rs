@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::agents::{self, AgentsArgs};
 use super::cluster::ClusterArgs;
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
@@ -27,6 +28,8 @@ mod tests;
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  \
+        tracer observe -f -n default\n  \
+        tracer observe --since 10m --failed\n  \
         tracer observe --local --inventory inventory.yaml -p deb-ubuntu\n  \
         tracer observe --local --failed -o json | jq .\n\n\
         Every option is also a variable: --node-name is TRACER_NODE_NAME.\n\
@@ -57,7 +60,7 @@ pub struct ObserveArgs {
     #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
     duration: Option<Span>,
 
-    /// Go on with what happens from now on. --local does so in any case
+    /// Go on with what happens from now on. --local does so in any case; agents give what they hold of the past without it
     #[arg(short, long, env = "TRACER_FOLLOW", value_parser = BoolishValueParser::new())]
     follow: bool,
 
@@ -66,6 +69,9 @@ pub struct ObserveArgs {
 
     #[command(flatten)]
     history: HistoryArgs,
+
+    #[command(flatten)]
+    agents: AgentsArgs,
 
     #[command(flatten)]
     sources: SourceArgs,
@@ -107,6 +113,9 @@ What is shown:
 
 const HELP_USE: &str = "\
 Examples:
+  tracer observe -f -n default
+  tracer observe --since 10m --failed --node 'worker-*'
+  tracer observe -f --server unix:/run/tracer/agent.sock
   tracer observe --local --inventory inventory.yaml -p 'web-*'
   tracer observe --local --type lookup --rcode NXDOMAIN
   tracer observe --local --type tcp --outcome refused,timeout
@@ -133,7 +142,8 @@ Capture files:
   counted.
 
 Needs:
-  Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
+  For agents of a cluster a kubeconfig whose user may list pods and exec in
+  those of the agents. For --local Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
   `tracer check` says what is missing.
 
 Environment:
@@ -141,7 +151,11 @@ Environment:
   for -, as in TRACER_NODE_NAME. The command line wins.";
 
 fn help() -> String {
-    format!("{HELP_EVENTS}\n\n{}\n\n{HELP_USE}", filters::HELP)
+    format!(
+        "{}\n\n{HELP_EVENTS}\n\n{}\n\n{HELP_USE}",
+        agents::HELP,
+        filters::HELP
+    )
 }
 
 impl ObserveArgs {
@@ -187,14 +201,26 @@ impl ObserveArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
+        if let (Some(option), true) = (self.agents.asked_for(), self.local || self.replay.is_some())
+        {
+            bail!(
+                "{option} is for agents that trace already: leave it out, or --local and --replay"
+            );
+        }
         match (self.local, &self.replay, &self.record) {
             (true, Some(_), _) => bail!(
                 "--local and --replay: packets come from this machine or from a file; leave one out"
             ),
-            (false, None, _) => bail!(
-                "observe what? Give --local to trace the pods of this machine (as root, or with the capabilities BPF, \
-                 NET_ADMIN and PERFMON), or --replay FILE to read a capture. `tracer observe --help` has examples"
-            ),
+            (false, None, Some(_)) => {
+                bail!("--record writes what --local traces: agents send events, no packets")
+            }
+            (false, None, None) => Ok(Source::Agents {
+                agents: self.agents.resolve(&self.cluster.kube)?,
+                follow: self.follow,
+                history: !self.follow
+                    || self.history.since.is_some()
+                    || self.history.last.is_some(),
+            }),
             (false, Some(_), Some(_)) => {
                 bail!(
                     "--record writes what --local traces; a capture that is replayed is a file already"

@@ -116,6 +116,15 @@ pub(super) fn ring_bytes(written: &str) -> Result<u32, String> {
     ))
 }
 
+/// What an agent may hold of the past.
+pub(super) fn history_bytes(written: &str) -> Result<u64, String> {
+    let bytes = bytes(written)?;
+    if (64 * 1024..=64 << 30).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err("it must be from 64 KiB to 64 GiB".to_owned())
+}
+
 /// A number of bytes, with or without a unit. `8MB` are taken as MiB, as memory is meant by it.
 fn bytes(written: &str) -> Result<u64, String> {
     let upper = written.trim().to_ascii_uppercase();

@@ -1,4 +1,4 @@
-//! `tracer observe --local`: the probes of this machine.
+//! The probes of this machine: for `tracer observe --local`, and for the agent, which adds what it serves ([`Serving`]).
 //!
 //! Records and interfaces come from the capture's threads, pods behind interfaces from a thread that looks for them, a
 //! changed inventory from the file's watch. Where the pipeline is too slow the records wait in the kernel's ring buffer,
@@ -16,8 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::agent::Serving;
 use super::inventory;
-use super::output::Output;
+use super::output::{self, Output};
 use super::recorder::Recorder;
 use crate::capture::file::FileWriter;
 use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
@@ -26,7 +27,7 @@ use crate::cluster::inventory::{InventoryError, Loaded};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
-use crate::cluster::watch::{WatchConfig, Watches};
+use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
 use crate::config::{ClusterConfig, ObserveConfig};
 use crate::model::cluster::Change;
 use crate::model::flow::{Ifindex, Way};
@@ -35,6 +36,7 @@ use crate::pipeline::{Input, Pipeline};
 use crate::sinks::Next;
 use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::summary::Summary;
+use crate::stream::hub::Question;
 
 /// How often the kernel's flow counters are read: that a UDP flow had no answer is known so much later.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -53,7 +55,7 @@ pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Su
         .build()
         .context("cannot start the asynchronous runtime")?;
     runtime.block_on(async {
-        Run::start(config, record)?
+        Run::start(config, record, None)?
             .until_stopped(config.duration)
             .await
     })
@@ -83,7 +85,7 @@ fn tell_news(watches: Option<&Watches>) {
     }
 }
 
-struct Run {
+pub(super) struct Run {
     output: Output,
     capture: Capture,
     recorder: Option<Recorder>,
@@ -106,10 +108,56 @@ struct Run {
     muted: BTreeSet<Ifindex>,
     /// The probes can mute interfaces.
     mutes: bool,
+    /// Where names come from.
+    names: Names,
+    /// Of an agent.
+    serving: Option<Serving>,
+}
+
+/// Where names come from, and since when they have been so.
+pub(super) struct Names {
+    pub(super) source: String,
+    pub(super) known: bool,
+    pub(super) as_of: Option<jiff::Timestamp>,
+}
+
+impl Names {
+    fn of_cluster(report: &SyncReport) -> Names {
+        let stale = report.stale_since();
+        Names {
+            source: format!("cluster {}: {report}", report.server),
+            known: report.is_synced() && stale.is_none(),
+            as_of: match stale {
+                None if report.is_synced() => Some(jiff::Timestamp::now()),
+                stale => stale,
+            },
+        }
+    }
+
+    fn of(inventory: Option<&Path>) -> Names {
+        match inventory {
+            Some(path) => Names {
+                source: format!("inventory {}", path.display()),
+                known: true,
+                as_of: Some(jiff::Timestamp::now()),
+            },
+            None => Names {
+                source: "none: pods are shown by address".to_owned(),
+                known: false,
+                as_of: None,
+            },
+        }
+    }
 }
 
 impl Run {
-    fn start(config: &ObserveConfig, record: Option<&Path>) -> Result<Run> {
+    /// Loads, attaches, and is ready to run; within a tokio runtime. With `serving` events go there instead of to standard
+    /// output.
+    pub(super) fn start(
+        config: &ObserveConfig,
+        record: Option<&Path>,
+        serving: Option<Serving>,
+    ) -> Result<Run> {
         let mut pipeline = Pipeline::new(config.pipeline.clone());
         let mut node_addresses = Vec::new();
         let mut file = None;
@@ -150,7 +198,11 @@ impl Run {
         let wall = Arc::clone(&clock);
         let wall =
             move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
-        let mut output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        let outlets = match &serving {
+            Some(serving) => serving.outlets(Box::new(wall)),
+            None => output::stdout(&config.output, &config.node, Box::new(wall)),
+        };
+        let mut output = Output::new(pipeline, outlets);
         output.without(Unrecorded::new(
             config.capture.emission.clone(),
             config.capture.dns_ports.clone(),
@@ -181,6 +233,8 @@ impl Run {
             traced: BTreeSet::new(),
             muted: BTreeSet::new(),
             mutes: config.capture.emission.by_interface,
+            names: Names::of(config.inventory.as_deref()),
+            serving,
         };
         run.announce(&config.node);
         if let Some(file) = file {
@@ -205,7 +259,8 @@ impl Run {
         eprintln!("tracing the pod interfaces of {node} ({names}); Ctrl-C ends");
     }
 
-    async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
+    /// Until a signal, the end of `duration`, or of the output.
+    pub(super) async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
@@ -232,6 +287,11 @@ impl Run {
                     let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
                     sweep.as_mut().reset(begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE));
                     self.output.step(Input::Counters(self.read_until, flows))?
+                }
+                Some(question) = asked(&mut self.serving) => {
+                    // Who asked may be gone by now.
+                    let _ = question.answer.send(question.filter.warnings(self.output.pipeline.index()));
+                    Next::Continue
                 }
                 _ = reports.tick() => self.report()?,
                 () = &mut end => break,
@@ -300,6 +360,7 @@ impl Run {
             Ok(loaded) => {
                 let next = self.change(Change::Replace(Box::new(loaded.inventory)))?;
                 self.output.warn_of_filters();
+                self.names.as_of = Some(jiff::Timestamp::now());
                 Ok(next)
             }
             Err(error) => {
@@ -331,12 +392,23 @@ impl Run {
 
     fn report(&mut self) -> Result<Next> {
         tell_news(self.watches.as_ref());
-        self.tell_unseen(&self.capture.interfaces());
-        let mut lost = self.capture.stats()?.losses();
+        let interfaces = self.capture.interfaces();
+        self.tell_unseen(&interfaces);
+        let stats = self.capture.stats()?;
+        let mut lost = stats.losses();
         if let Some(recorder) = &self.recorder {
             lost.merge(&recorder.losses());
         }
-        self.output.report(self.clock.now(), &lost)
+        let now = self.clock.now();
+        if let Some(serving) = &self.serving {
+            let of_cluster = self
+                .watches
+                .as_ref()
+                .map(|watches| Names::of_cluster(&watches.sync().report()));
+            let names = of_cluster.as_ref().unwrap_or(&self.names);
+            serving.publish(now, &interfaces, &stats, &lost, names, &mut self.output);
+        }
+        self.output.report(now, &lost)
     }
 
     /// Says of which interfaces a direction cannot be seen, once.
@@ -405,6 +477,7 @@ impl Run {
         Ok(Summary {
             duration: self.started.elapsed(),
             packets: Some(stats.seen),
+            agents: None,
             records: self.output.pipeline.records(),
             events: self.output.events(),
             shown: self.output.shown(),
@@ -413,5 +486,13 @@ impl Run {
             losses: self.output.losses(&lost),
             notes: self.notes,
         })
+    }
+}
+
+/// The next question of a client; without an agent nobody ever asks.
+async fn asked(serving: &mut Option<Serving>) -> Option<Question> {
+    match serving {
+        Some(serving) => serving.questions.recv().await,
+        None => None,
     }
 }

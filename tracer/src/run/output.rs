@@ -1,6 +1,7 @@
-//! The pipeline and the sink behind it: an input in, its events out.
+//! The pipeline and what stands behind it: an input in, its events out.
 //!
-//! Shared by all sources. Never reads a clock: time comes with the input.
+//! Shared by all sources. Where events go is a list of [`Outlet`]s: standard output here, in an agent its history and what
+//! else it exports to. Never reads a clock: time comes with the input.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Stdout};
@@ -13,17 +14,107 @@ use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
+use crate::sinks::filter::Filter;
 use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::losses::LossReporter;
-use crate::sinks::report::Digest;
+use crate::sinks::report::{Digest, Report};
 use crate::sinks::text::safe;
 use crate::sinks::writer::reader_gone;
 use crate::sinks::{Next, OutputSettings, Sink, WallClock};
 
+/// Where events go behind the pipeline. It is called by the one task that owns the pipeline, so it must not wait for
+/// anybody but standard output.
+pub(super) trait Outlet {
+    /// An event, and when it was told.
+    fn take(&mut self, told: Timestamp, event: &Event) -> Result<Next>;
+
+    /// Nothing more is at hand just now: what is held back goes out.
+    fn idle(&mut self) -> Result<Next> {
+        Ok(Next::Continue)
+    }
+
+    /// Everything that is told before that moment was told.
+    fn reached(&mut self, _at: Timestamp) {}
+
+    /// There will be no more events.
+    fn end(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The source leaves packets out that the filter has no use for.
+    fn without(&mut self, _unrecorded: Unrecorded) {}
+
+    /// What it shows, if it does not show everything.
+    fn filter(&self) -> Option<&Filter> {
+        None
+    }
+
+    /// What a report holds so far, where that is what it shows.
+    fn report(&mut self) -> Option<&mut Report> {
+        None
+    }
+
+    /// How many events it showed.
+    fn shown(&self) -> u64 {
+        0
+    }
+
+    /// Whether nobody reads the events any more, which is noticed while there is nothing to write, too.
+    fn is_unread(&self) -> bool {
+        false
+    }
+}
+
+impl Outlet for Sink<Stdout> {
+    fn take(&mut self, _told: Timestamp, event: &Event) -> Result<Next> {
+        Sink::take(self, event).context(STDOUT)
+    }
+
+    fn idle(&mut self) -> Result<Next> {
+        Sink::idle(self).context(STDOUT)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        Sink::end(self).context(STDOUT)?;
+        Ok(())
+    }
+
+    fn without(&mut self, unrecorded: Unrecorded) {
+        Sink::without(self, unrecorded);
+    }
+
+    fn filter(&self) -> Option<&Filter> {
+        Some(Sink::filter(self))
+    }
+
+    fn report(&mut self) -> Option<&mut Report> {
+        Sink::report(self)
+    }
+
+    fn shown(&self) -> u64 {
+        Sink::shown(self)
+    }
+
+    fn is_unread(&self) -> bool {
+        reader_gone(io::stdout())
+    }
+}
+
+const STDOUT: &str = "cannot write to standard output";
+
+/// Shows what was seen on `node` on standard output.
+pub(super) fn stdout(
+    settings: &OutputSettings,
+    node: &Arc<str>,
+    clock: Box<dyn WallClock + Send>,
+) -> Vec<Box<dyn Outlet>> {
+    vec![Box::new(settings.sink(node, clock, io::stdout()))]
+}
+
 /// Takes inputs, shows events.
 pub(super) struct Output {
     pub(super) pipeline: Pipeline,
-    sink: Sink<Stdout>,
+    outlets: Vec<Box<dyn Outlet>>,
     events: u64,
     reporter: LossReporter,
     /// Findings of a report are told on standard error as they come: it stands at the end, and somebody waits.
@@ -35,16 +126,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Shows what was seen on `node` on standard output.
-    pub(super) fn new(
-        pipeline: Pipeline,
-        settings: &OutputSettings,
-        node: &Arc<str>,
-        clock: Box<dyn WallClock + Send>,
-    ) -> Output {
+    /// Tells these of what happens.
+    pub(super) fn new(pipeline: Pipeline, outlets: Vec<Box<dyn Outlet>>) -> Output {
         Output {
             pipeline,
-            sink: settings.sink(node, clock, io::stdout()),
+            outlets,
             events: 0,
             tell_news: false,
             reporter: LossReporter::new(),
@@ -60,12 +146,15 @@ impl Output {
 
     /// The source leaves packets out that the filter has no use for.
     pub(super) fn without(&mut self, unrecorded: Unrecorded) {
-        self.sink.without(unrecorded);
+        for outlet in &mut self.outlets {
+            outlet.without(unrecorded.clone());
+        }
     }
 
     /// Says on standard error where a filter names somebody that nobody knows; each once, however often it is asked.
     pub(super) fn warn_of_filters(&mut self) {
-        for warning in self.sink.filter().warnings(self.pipeline.index()) {
+        let filters = self.outlets.iter().filter_map(|outlet| outlet.filter());
+        for warning in filters.flat_map(|filter| filter.warnings(self.pipeline.index())) {
             if !self.warned.contains(&warning) {
                 eprintln!("warning: {warning}");
                 self.warned.insert(warning);
@@ -75,8 +164,13 @@ impl Output {
 
     /// Those of these interfaces that have nothing to show.
     pub(super) fn mute(&self, traced: &BTreeSet<Ifindex>, at: Timestamp) -> BTreeSet<Ifindex> {
-        let index = self.pipeline.index();
-        self.sink.filter().mute(traced, index, at)
+        match self.outlets.as_slice() {
+            [only] => only.filter().map_or_else(BTreeSet::new, |filter| {
+                filter.mute(traced, self.pipeline.index(), at)
+            }),
+            // What one has no use for another may show.
+            _ => BTreeSet::new(),
+        }
     }
 
     /// One input, and its events out at once.
@@ -89,23 +183,30 @@ impl Output {
 
     /// One input; its events may stay in the output's buffer.
     pub(super) fn put(&mut self, input: Input) -> Result<Next> {
+        let now = input.time();
+        let ticked = matches!(input, Input::Tick(_));
         let mut out = std::mem::take(&mut self.out);
         self.pipeline.step(input, &mut out);
         self.events += out.len() as u64;
         let mut next = Next::Continue;
         for event in out.drain(..) {
-            next = self.show(&event)?;
+            next = self.show(now, &event)?;
             if next != Next::Continue {
                 break;
             }
         }
         out.clear();
         self.out = out;
-        if let Some(report) = self.sink.report() {
+        for report in self.outlets.iter_mut().filter_map(|outlet| outlet.report()) {
             for line in report.news() {
                 if self.tell_news {
                     eprintln!("found {}", safe(&line));
                 }
+            }
+        }
+        if ticked {
+            for outlet in &mut self.outlets {
+                outlet.reached(now);
             }
         }
         Ok(next)
@@ -113,20 +214,26 @@ impl Output {
 
     /// What is in the output's buffer goes out.
     pub(super) fn flush(&mut self) -> Result<Next> {
-        self.sink.idle().context("cannot write to standard output")
+        let mut next = Next::Continue;
+        for outlet in &mut self.outlets {
+            next = worse(next, outlet.idle()?);
+        }
+        Ok(next)
     }
 
     /// The end of all input, and what is told because of it.
     pub(super) fn end(&mut self, now: Timestamp) -> Result<()> {
         if self.step(Input::End(now))? == Next::Continue {
-            self.sink.end().context("cannot write to standard output")?;
+            for outlet in &mut self.outlets {
+                outlet.end()?;
+            }
         }
         Ok(())
     }
 
     /// Whether nobody reads the events any more, which is noticed while there is nothing to write, too.
     pub(super) fn is_unread(&self) -> bool {
-        reader_gone(io::stdout())
+        self.outlets.iter().any(|outlet| outlet.is_unread())
     }
 
     /// Tells losses that are new. `source` is what was lost before the pipeline.
@@ -136,7 +243,7 @@ impl Output {
         }
         let losses = self.losses(source);
         for event in self.reporter.grown(now, &losses) {
-            let next = self.show(&event)?;
+            let next = self.show(now, &event)?;
             if next != Next::Continue {
                 return Ok(next);
             }
@@ -148,10 +255,16 @@ impl Output {
     pub(super) fn losses(&mut self, source: &Losses) -> Losses {
         let mut losses = self.pipeline.losses();
         losses.merge(source);
-        if let Some(report) = self.sink.report() {
+        for report in self.outlets.iter_mut().filter_map(|outlet| outlet.report()) {
             losses.merge(report.losses());
         }
         losses
+    }
+
+    /// The figures of a report, where one was asked for.
+    pub(super) fn digest(&mut self) -> Option<Digest> {
+        let mut reports = self.outlets.iter_mut().filter_map(|outlet| outlet.report());
+        reports.next().map(|report| report.digest())
     }
 
     /// How many events there were.
@@ -159,19 +272,21 @@ impl Output {
         self.events
     }
 
-    /// The figures of a report, where one was asked for.
-    pub(super) fn digest(&mut self) -> Option<Digest> {
-        self.sink.report().map(|report| report.digest())
-    }
-
     /// How many of them were shown.
     pub(super) fn shown(&self) -> u64 {
-        self.sink.shown()
+        self.outlets.iter().map(|outlet| outlet.shown()).sum()
     }
 
-    fn show(&mut self, event: &Event) -> Result<Next> {
-        self.sink
-            .take(event)
-            .context("cannot write to standard output")
+    fn show(&mut self, told: Timestamp, event: &Event) -> Result<Next> {
+        let mut next = Next::Continue;
+        for outlet in &mut self.outlets {
+            next = worse(next, outlet.take(told, event)?);
+        }
+        Ok(next)
     }
+}
+
+/// Of two, the one that ends.
+fn worse(one: Next, other: Next) -> Next {
+    if one == Next::Continue { other } else { one }
 }

@@ -18,7 +18,7 @@ use self::pipe::Pipe;
 use self::pods::PodAddresses;
 use self::reading::{Batch, Figures, Reading};
 use super::inventory;
-use super::output::Output;
+use super::output::{self, Output};
 use crate::capture::file::{FileError, Reader, Replay, ReplaySettings};
 use crate::config::ObserveConfig;
 use crate::model::cluster::Change;
@@ -111,7 +111,10 @@ impl Run {
         let wall = |at: Timestamp| {
             jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
         };
-        let mut output = Output::new(pipeline, &config.output, &config.node, Box::new(wall));
+        let mut output = Output::new(
+            pipeline,
+            output::stdout(&config.output, &config.node, Box::new(wall)),
+        );
         output.warn_of_filters();
 
         let settings = ReplaySettings {
@@ -324,6 +327,7 @@ impl Run {
             ));
         }
         Ok(Summary {
+            agents: None,
             duration: latest.since(self.span.first.unwrap_or(latest)),
             packets: Some(read.packets),
             records: self.output.pipeline.records(),

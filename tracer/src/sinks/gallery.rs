@@ -25,7 +25,7 @@ use crate::model::time::Timestamp;
 
 mod events;
 
-pub(super) use self::events::all;
+pub(crate) use self::events::all;
 
 const CLIENT: &str = "10.1.39.193";
 const KUBE_DNS: &str = "10.152.183.10";

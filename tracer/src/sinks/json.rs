@@ -45,6 +45,10 @@ struct Line<'a> {
 }
 
 impl Encode for Json {
+    fn of_node(&mut self, node: &Arc<str>) {
+        self.node.clone_from(node);
+    }
+
     fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String) {
         let ports = body::has_ports(&event.body);
         let ends = event.ends.as_ref();

@@ -4,7 +4,7 @@
 //! [`text`]) is apart from writing ([`writer`]), and choosing ([`filter`]) from both; [`Sink`] puts them together. It never
 //! changes an event and never waits for anything but the writer. Input: the pipeline's events and a [`WallClock`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub mod words;
 pub mod writer;
 
 #[cfg(test)]
-mod gallery;
+pub(crate) mod gallery;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +50,9 @@ impl<F: Fn(Timestamp) -> jiff::Timestamp> WallClock for F {
 
 /// Turns an event into lines.
 pub trait Encode {
+    /// What follows was seen on this node.
+    fn of_node(&mut self, _node: &Arc<str>) {}
+
     /// Appends the event's lines to `out`, each with its newline.
     fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String);
 }
@@ -86,6 +89,19 @@ pub struct OutputSettings {
 }
 
 impl OutputSettings {
+    /// Which events are shown in this form.
+    pub fn filter(&self) -> FilterConfig {
+        let detail = match self.format {
+            // A report counts what it does not show.
+            Format::Text if !self.report => Detail::Digest,
+            Format::Text | Format::Wide | Format::Json => Detail::All,
+        };
+        FilterConfig {
+            detail,
+            ..self.filter.clone()
+        }
+    }
+
     /// A sink that writes to `out` what was seen on `node`. Text has local times.
     pub fn sink<W: io::Write>(
         &self,
@@ -105,17 +121,12 @@ impl OutputSettings {
                 Box::new(Text::new(settings))
             }
         };
-        let (detail, encoder): (_, Box<dyn Encode + Send>) = match self.format {
-            // A report counts what it does not show.
-            Format::Text if self.report => (Detail::All, text(false)),
-            Format::Text => (Detail::Digest, text(false)),
-            Format::Wide => (Detail::All, text(true)),
-            Format::Json => (Detail::All, Box::new(Json::new(node.clone()))),
+        let encoder: Box<dyn Encode + Send> = match self.format {
+            Format::Text => text(false),
+            Format::Wide => text(true),
+            Format::Json => Box::new(Json::new(node.clone())),
         };
-        let filter = Filter::from(FilterConfig {
-            detail,
-            ..self.filter.clone()
-        });
+        let filter = Filter::from(self.filter());
         let mut sink = Sink::new(filter, encoder, clock, LineWriter::new(out), self.count);
         sink.since = self.since;
         sink.last = self.last;
@@ -145,7 +156,11 @@ pub struct Sink<W: io::Write> {
     since: Option<jiff::Timestamp>,
     last: Option<usize>,
     /// With `last`: the latest of what passed so far, at most so many.
-    held: VecDeque<Event>,
+    held: VecDeque<(Option<Arc<str>>, Event)>,
+    /// Where the events come from that are taken now, where they come from several nodes.
+    node: Option<Arc<str>>,
+    /// Where findings of a report come from, by their ids.
+    nodes: BTreeMap<String, Arc<str>>,
     report: Option<Report>,
     shown: u64,
     line: String,
@@ -169,10 +184,23 @@ impl<W: io::Write> Sink<W> {
             since: None,
             last: None,
             held: VecDeque::new(),
+            node: None,
+            nodes: BTreeMap::new(),
             report: None,
             shown: 0,
             line: String::new(),
         }
+    }
+
+    /// Shows one event of this node; see [`Sink::take`].
+    pub fn take_of(&mut self, node: &Arc<str>, event: &Event) -> io::Result<Next> {
+        self.node = Some(Arc::clone(node));
+        if let (Body::Finding(finding), Some(_)) = (&event.body, &self.report)
+            && self.nodes.len() < report::MOST_FINDINGS
+        {
+            self.nodes.insert(finding.id.clone(), Arc::clone(node));
+        }
+        self.take(event)
     }
 
     /// Shows one event, if the filter lets it through. It may stay in the buffer until [`Sink::idle`].
@@ -192,13 +220,13 @@ impl<W: io::Write> Sink<W> {
             return Ok(Next::Continue);
         }
         if let Some(last) = self.last.filter(|_| !lost) {
-            self.held.push_back(event.clone());
+            self.held.push_back((self.node.clone(), event.clone()));
             if self.held.len() > last {
                 self.held.pop_front();
             }
             return Ok(Next::Continue);
         }
-        self.show(event)
+        self.show(self.node.clone().as_ref(), event)
     }
 
     fn is_recent(&self, event: &Event) -> bool {
@@ -206,7 +234,10 @@ impl<W: io::Write> Sink<W> {
             .is_none_or(|since| self.clock.wall(event.time) >= since)
     }
 
-    fn show(&mut self, event: &Event) -> io::Result<Next> {
+    fn show(&mut self, node: Option<&Arc<str>>, event: &Event) -> io::Result<Next> {
+        if let Some(node) = node {
+            self.encoder.of_node(node);
+        }
         self.line.clear();
         self.encoder
             .encode(event, self.clock.as_ref(), &mut self.line);
@@ -231,9 +262,24 @@ impl<W: io::Write> Sink<W> {
     /// There will be no more events: those that waited for it go out.
     pub fn end(&mut self) -> io::Result<Next> {
         let reported = self.report.as_ref().map(Report::findings);
-        let held = std::mem::take(&mut self.held);
-        for event in reported.unwrap_or_default().into_iter().chain(held) {
-            match self.show(&event)? {
+        for event in reported.unwrap_or_default() {
+            let node = match &event.body {
+                Body::Finding(finding) => self.nodes.get(&finding.id).cloned(),
+                _ => None,
+            };
+            match self.show(node.as_ref(), &event)? {
+                Next::Continue => {}
+                next => return Ok(next),
+            }
+        }
+        self.past_ended()
+    }
+
+    /// What was recorded is over, and what is taken from now on has just happened: the last ones of it go out.
+    pub fn past_ended(&mut self) -> io::Result<Next> {
+        self.last = None;
+        for (node, event) in std::mem::take(&mut self.held) {
+            match self.show(node.as_ref(), &event)? {
                 Next::Continue => {}
                 next => return Ok(next),
             }

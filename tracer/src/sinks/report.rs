@@ -19,7 +19,7 @@ use crate::model::time::Timestamp;
 use crate::model::units::count;
 
 /// Findings that a report holds. Nobody reads as many.
-const MOST_FINDINGS: usize = 10_000;
+pub(super) const MOST_FINDINGS: usize = 10_000;
 /// Connections that are remembered because they are told more than once.
 const MOST_CONNECTIONS: usize = 65_536;
 

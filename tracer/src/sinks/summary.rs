@@ -14,6 +14,8 @@ pub struct Summary {
     pub duration: Duration,
     /// Packets that the probes saw; `None` where there are no probes.
     pub packets: Option<u64>,
+    /// Agents that told events; `None` where none were asked.
+    pub agents: Option<u64>,
     /// Records that reached the pipeline.
     pub records: u64,
     /// Events that the pipeline put out.
@@ -36,7 +38,10 @@ impl fmt::Display for Summary {
         if let Some(packets) = self.packets {
             write!(f, "{} seen, ", units::count(packets, "packet"))?;
         }
-        write!(f, "{} read", units::count(self.records, "record"))?;
+        match self.agents {
+            Some(agents) => write!(f, "{} heard", units::count(agents, "agent"))?,
+            None => write!(f, "{} read", units::count(self.records, "record"))?,
+        }
         match &self.report {
             Some(digest) => write!(f, "\n{digest}")?,
             None => writeln!(
@@ -90,6 +95,7 @@ mod tests {
         let mut summary = Summary {
             duration: Duration::from_millis(12_400),
             packets: Some(1204),
+            agents: None,
             records: 318,
             events: 1,
             shown: 0,

@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -58,6 +59,8 @@ pub struct Text {
     settings: TextSettings,
     columns: Columns,
     explained: HashSet<(Option<IpAddr>, UnknownReason)>,
+    /// Where events come from, where they come from several nodes.
+    node: Option<Arc<str>>,
 }
 
 impl Text {
@@ -67,6 +70,7 @@ impl Text {
             settings,
             columns: Columns::default(),
             explained: HashSet::new(),
+            node: None,
         }
     }
 
@@ -87,6 +91,10 @@ impl Text {
 }
 
 impl Encode for Text {
+    fn of_node(&mut self, node: &Arc<str>) {
+        self.node = Some(Arc::clone(node));
+    }
+
     fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String) {
         let painter = Painter::new(self.settings.color);
         if let Some(ends) = &event.ends {
@@ -113,7 +121,10 @@ impl Encode for Text {
             .to_zoned(self.settings.time_zone.clone());
         let who = match ends {
             Some(ends) => names::pod(&ends.pod),
-            None => "tracer".to_owned(),
+            None => match &self.node {
+                Some(node) => format!("tracer on {node}"),
+                None => "tracer".to_owned(),
+            },
         };
         self.columns.fit(&who, &rows);
         let mut head = String::with_capacity(160);

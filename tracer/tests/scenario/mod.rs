@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use prost::Message as _;
 use serde_json::Value;
 use tracer::cli::{Cli, Command, Host};
 use tracer::model::cluster::{Change, Inventory, Kind, PodScope};
@@ -19,9 +20,10 @@ use tracer::model::loss::{Losses, Stage};
 use tracer::model::record::Record;
 use tracer::model::time::Timestamp;
 use tracer::pipeline::{Input, Pipeline, Settings};
-use tracer::sinks::Encode as _;
 use tracer::sinks::filter::{Filter, FilterConfig};
 use tracer::sinks::json::Json;
+use tracer::sinks::{Encode as _, WallClock};
+use tracer::stream;
 
 /// The server of an `ask` answers after so long.
 const ANSWERED_AFTER_NS: u64 = 500_000;
@@ -456,12 +458,29 @@ fn filter(options: &[&str]) -> Result<Filter, String> {
     Ok(Filter::from(config.output.filter))
 }
 
+/// The JSON of an event at a client that it was sent to.
+fn over_the_wire(event: &Event, clock: &dyn WallClock) -> Result<String, String> {
+    let sent = stream::event::to_wire(event, clock).encode_to_vec();
+    let received =
+        stream::proto::Event::decode(sent.as_slice()).map_err(|error| error.to_string())?;
+    let event = stream::event::from_wire(received).map_err(|error| error.to_string())?;
+    let mut line = String::new();
+    Json::new("a-node".into()).encode(&event, &stream::event::unix_clock, &mut line);
+    Ok(line)
+}
+
 /// An event as a line of JSON.
 pub fn encode(event: &Event) -> Result<Value, String> {
     let wall =
         |time: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
     let mut line = String::new();
     Json::new("a-node".into()).encode(event, &wall, &mut line);
+    let over_the_wire = over_the_wire(event, &wall)?;
+    if over_the_wire != line {
+        return Err(format!(
+            "over the wire the event is another one:\n  {line}  {over_the_wire}"
+        ));
+    }
     serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Below a compiler's directory, a file of the core library's source.
 const SOURCE: &str = "lib/rustlib/src/rust/library/core/src/lib.rs";
 
-/// A compiler that has the core library's source, in the order in which the build prefers them (`tracer/build.rs`).
+/// A compiler that has the core library's source, in the order in which the build prefers them (`tracer/build/probes.rs`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Compiler {
     /// A rustup nightly with the rust-src component.

@@ -173,8 +173,10 @@ fn every_option_has_its_variable() {
 #[test]
 fn what_is_wrong_is_named_with_what_would_be_right() {
     for (args, says) in [
-        ("", "Give --local"),
-        ("", "--replay FILE"),
+        ("--local --server unix:/a", "agents that trace already"),
+        ("--replay f --node a", "agents that trace already"),
+        ("--server tcp:a", "unix:PATH or https://HOST:PORT"),
+        ("--record g", "agents send events, no packets"),
         ("--local --replay f", "leave one out"),
         ("--replay f --record g", "a file already"),
         ("--replay f --follow", "read to its end"),
@@ -200,11 +202,6 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         let refusal = refusal(args);
         assert!(refusal.contains(says), "{args}: {refusal}");
     }
-}
-
-#[test]
-fn options_of_later_versions_are_not_offered() {
-    assert!(parse("--local --server a").is_err());
 }
 
 #[test]
@@ -237,6 +234,23 @@ fn names_come_from_a_cluster_where_one_is_named() {
         let refusal = refusal(args);
         assert!(refusal.contains(says), "{args}: {refusal}");
     }
+}
+
+#[test]
+fn events_come_from_agents_unless_it_is_said_otherwise() {
+    let asked = |args: &str| match resolve(args).source {
+        Source::Agents {
+            agents,
+            follow,
+            history,
+        } => (agents.servers.len(), agents.nodes.len(), follow, history),
+        other => panic!("{args}: {other:?}"),
+    };
+    assert_eq!(asked(""), (0, 0, false, true));
+    assert_eq!(asked("-f --node a,b*"), (0, 2, true, false));
+    assert_eq!(asked("-f --last 5"), (0, 0, true, true));
+    let servers = "--server unix:/a --server https://b:1 -f --since 5m";
+    assert_eq!(asked(servers), (2, 0, true, true));
 }
 
 #[test]

@@ -82,6 +82,15 @@ impl FromStr for PodPattern {
     }
 }
 
+impl fmt::Display for PodPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PodPattern::Named(object) => object.fmt(f),
+            PodPattern::Address(address) => address.fmt(f),
+        }
+    }
+}
+
 impl PodPattern {
     pub(super) fn fits(&self, ip: IpAddr, pod: Option<&PodIdentity>) -> bool {
         match self {
@@ -136,6 +145,15 @@ impl FromStr for PeerPattern {
     }
 }
 
+impl fmt::Display for PeerPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerPattern::Named(object) => object.fmt(f),
+            PeerPattern::Addresses(range) => range.fmt(f),
+        }
+    }
+}
+
 impl PeerPattern {
     pub(super) fn fits(&self, peer: &PeerEnd) -> bool {
         match self {
@@ -171,6 +189,12 @@ impl FromStr for NamePattern {
             Some(relative) if !relative.is_empty() => relative.parse().map(NamePattern),
             _ => written.parse().map(NamePattern),
         }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

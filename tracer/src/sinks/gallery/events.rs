@@ -4,7 +4,7 @@ use super::*;
 use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
 
 /// Every event, with what it shows.
-pub(in super::super) fn all() -> Vec<(&'static str, Event)> {
+pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let mut all = exchanges();
     all.extend(lookups());
     all.extend(flows());

@@ -8,19 +8,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-fn main() -> ExitCode {
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("cannot build the eBPF probes: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn build() -> Result<(), String> {
+/// Leaves `tracer-ebpf.o` in `OUT_DIR`.
+pub fn build() -> Result<(), String> {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let workspace = manifest_dir
@@ -28,7 +19,7 @@ fn build() -> Result<(), String> {
         .ok_or("the crate has no parent directory")?;
     let probes = workspace.join("tracer-ebpf");
     for input in [
-        "build.rs",
+        "build/probes.rs",
         "../tracer-ebpf/src",
         "../tracer-ebpf/Cargo.toml",
         "../tracer-ebpf/Cargo.lock",

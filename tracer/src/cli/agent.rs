@@ -1,0 +1,218 @@
+//! `tracer agent` and `tracer relay`: the options, and what they resolve to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::cluster::ClusterArgs;
+use super::limits::LimitArgs;
+use super::rules_file::RulesArgs;
+use super::sources::SourceArgs;
+use super::thresholds::ThresholdArgs;
+use super::{Exit, Host, values};
+use crate::config::{AgentConfig, ObserveConfig, Source};
+use crate::model::emission::Emission;
+use crate::sinks::OutputSettings;
+use crate::stream::listen::TlsListen;
+use crate::{pipeline, run};
+
+/// Arguments of `tracer agent`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  \
+        tracer agent --inventory inventory.yaml\n  \
+        tracer observe -f --server unix:/run/tracer/agent.sock\n\n\
+        `--help` says who may connect and has more options.",
+    after_long_help = HELP
+)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+
+    /// What it holds of the past, so that one can look back: the latest events, encoded, as in 64MiB
+    #[arg(long, env = "TRACER_HISTORY", value_name = "SIZE", default_value = "16MiB", value_parser = values::history_bytes)]
+    history: u64,
+
+    /// Serve on this address, too: with TLS, and clients need a certificate
+    #[arg(
+        long,
+        env = "TRACER_LISTEN",
+        value_name = "ADDR:PORT",
+        requires = "tls_cert"
+    )]
+    listen: Option<SocketAddr>,
+
+    /// Of --listen: the agent's certificate, PEM
+    #[arg(
+        long,
+        env = "TRACER_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// Of --listen: its key, PEM
+    #[arg(long, env = "TRACER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
+    /// Of --listen: only clients with a certificate of this authority may connect, PEM
+    #[arg(long, env = "TRACER_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// Of --listen: let anybody connect who reaches the address
+    #[arg(
+        long,
+        env = "TRACER_TLS_ANY_CLIENT",
+        hide_short_help = true,
+        conflicts_with = "tls_client_ca"
+    )]
+    tls_any_client: bool,
+
+    /// Streams that it serves at a time
+    #[arg(long, env = "TRACER_MAX_CLIENTS", value_name = "N", default_value_t = 32, hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    max_clients: u32,
+
+    #[command(flatten)]
+    sources: SourceArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    #[command(flatten)]
+    rules: RulesArgs,
+
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Where an agent of this machine is reached.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SocketArgs {
+    /// The agent's socket; /run/tracer/agent.sock for root, else tracer/agent.sock in $XDG_RUNTIME_DIR
+    #[arg(long, env = "TRACER_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Arguments of `tracer relay`.
+#[derive(Clone, Debug, Args)]
+pub struct RelayArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+const HELP: &str = "\
+What it does:
+  Traces the pods of this node as `tracer observe --local` does, until SIGTERM
+  or Ctrl-C; shows nothing itself. It holds the latest events within --history
+  and serves clients: `tracer observe`, `diagnose` and `status` with --server,
+  or by way of a cluster's API server.
+  A client that is slow or gone never holds it up: each reads the history at
+  its own pace, and one that falls behind it is told how many events it missed.
+
+  In a pod of a cluster it asks that cluster who is who, unless --inventory,
+  --kubeconfig or --context say otherwise.
+
+Who may connect:
+  The socket is for the user that the agent runs as. --listen needs TLS:
+  --tls-cert, --tls-key and, so that not everybody may look, --tls-client-ca.
+
+Needs:
+  Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
+  `tracer check` says what is missing.
+
+Exit codes:
+  0  it was told to end
+  2  it could not do its job: no permission, another agent on the socket";
+
+impl SocketArgs {
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.socket {
+            return Ok(path.clone());
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/run/tracer/agent.sock"));
+        }
+        match std::env::var_os("XDG_RUNTIME_DIR") {
+            Some(directory) => Ok(PathBuf::from(directory).join("tracer/agent.sock")),
+            None => bail!(
+                "where is the agent's socket? This is not root, whose agents are at /run/tracer/agent.sock, and \
+                 XDG_RUNTIME_DIR is not set: give --socket PATH"
+            ),
+        }
+    }
+}
+
+impl AgentArgs {
+    /// What to do, with everything looked up.
+    pub fn resolve(&self, host: &Host) -> anyhow::Result<AgentConfig> {
+        let thresholds = self.thresholds.resolve();
+        // What clients ask for is known only when they come.
+        let capture = self
+            .sources
+            .capture(Emission::default(), thresholds.flow_idle)?;
+        Ok(AgentConfig {
+            trace: ObserveConfig {
+                source: Source::Local { record: None },
+                inventory: self.sources.inventory.clone(),
+                cluster: self
+                    .cluster
+                    .resolve_for_agent(self.sources.inventory.is_some())?,
+                node: self.sources.node(host),
+                pipeline: pipeline::Settings {
+                    dns_ports: capture.dns_ports.clone(),
+                    thresholds,
+                    limits: self.limits.resolve(),
+                    index: self.sources.index(),
+                    diagnosis: self.rules.resolve()?,
+                },
+                capture,
+                output: OutputSettings::default(),
+                duration: None,
+            },
+            socket: self.socket.path()?,
+            listen: self.listen()?,
+            history_bytes: usize::try_from(self.history).unwrap_or(usize::MAX),
+            max_clients: self.max_clients as usize,
+        })
+    }
+
+    fn listen(&self) -> anyhow::Result<Option<TlsListen>> {
+        let Some(address) = self.listen else {
+            return Ok(None);
+        };
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            bail!("--listen needs TLS: give --tls-cert FILE and --tls-key FILE");
+        };
+        if self.tls_client_ca.is_none() && !self.tls_any_client {
+            bail!(
+                "--listen {address}: who may connect? Events tell what every pod looks up and connects to. Give \
+                 --tls-client-ca FILE, the authority of the clients' certificates; --tls-any-client lets everybody in"
+            );
+        }
+        Ok(Some(TlsListen {
+            address,
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: self.tls_client_ca.clone(),
+        }))
+    }
+
+    pub(super) fn run(&self, host: &Host) -> anyhow::Result<Exit> {
+        let summary = run::agent(&self.resolve(host)?)?;
+        eprint!("{summary}");
+        Ok(Exit::Fine)
+    }
+}
+
+impl RelayArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+        run::relay(&self.socket.path()?)?;
+        Ok(Exit::Fine)
+    }
+}

@@ -1,0 +1,215 @@
+//! Events to the wire and back.
+//!
+//! On the wire times are wall time: the agent's clock is asked once, there. A client's timestamps are nanoseconds since 1970,
+//! so [`unix_clock`] is its clock. What comes from another version can have what this one does not know: a word without a
+//! meaning here makes the event [`Unreadable`], a field without one is left out.
+
+use std::time::Duration;
+
+use super::proto;
+use crate::model::event::{Body, Event};
+use crate::model::finding::Finding;
+use crate::model::loss::Loss;
+use crate::model::time::Timestamp;
+use crate::sinks::WallClock;
+
+mod dns;
+mod ends;
+mod flows;
+mod intern;
+mod words;
+
+use self::intern::intern;
+use self::words::Word;
+
+/// Why a message is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A part that every version sends is missing.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A word, number or address that this version has no meaning for.
+    #[error("{0} has a value that this version does not know")]
+    Unknown(&'static str),
+}
+
+/// The clock of events that came over the wire.
+pub fn unix_clock(at: Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// Nanoseconds since 1970.
+pub fn unix_ns(time: jiff::Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// A moment that came over the wire, on [`unix_clock`].
+pub fn timestamp(unix_ns: i64) -> Timestamp {
+    Timestamp(u64::try_from(unix_ns).unwrap_or(0))
+}
+
+fn wall(clock: &dyn WallClock, at: Timestamp) -> i64 {
+    unix_ns(clock.wall(at))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn small<T: TryFrom<u32>>(number: u32, what: &'static str) -> Result<T, Unreadable> {
+    T::try_from(number).map_err(|_| Unreadable::Unknown(what))
+}
+
+/// For the wire.
+pub fn to_wire(event: &Event, clock: &dyn WallClock) -> proto::Event {
+    use proto::event::Body as Wire;
+    let body = match &event.body {
+        Body::Dns(exchange, place) => {
+            Wire::Dns(dns::exchange_to_wire(exchange, place.as_ref(), clock))
+        }
+        Body::Lookup(lookup) => Wire::Lookup(dns::lookup_to_wire(lookup, clock)),
+        Body::Tcp(connection) => Wire::Tcp(flows::tcp_to_wire(connection, clock)),
+        Body::Udp(flow) => Wire::Udp(flows::udp_to_wire(flow, clock)),
+        Body::Echo(echo) => Wire::Echo(flows::echo_to_wire(echo, clock)),
+        Body::IcmpError(error) => Wire::IcmpError(flows::icmp_to_wire(error)),
+        Body::Finding(finding) => Wire::Finding(finding_to_wire(finding, clock)),
+        Body::Lost(loss) => Wire::Lost(loss_to_wire(loss)),
+    };
+    proto::Event {
+        time_unix_ns: wall(clock, event.time),
+        ends: event.ends.as_ref().map(ends::to_wire),
+        body: Some(body),
+    }
+}
+
+/// From the wire; its timestamps are those of [`unix_clock`].
+pub fn from_wire(wire: proto::Event) -> Result<Event, Unreadable> {
+    use proto::event::Body as Wire;
+    let body = match wire.body.ok_or(Unreadable::Missing("the body"))? {
+        Wire::Dns(dns) => {
+            let (exchange, place) = dns::exchange_from_wire(dns)?;
+            Body::Dns(Box::new(exchange), place)
+        }
+        Wire::Lookup(lookup) => Body::Lookup(Box::new(dns::lookup_from_wire(lookup)?)),
+        Wire::Tcp(connection) => Body::Tcp(Box::new(flows::tcp_from_wire(connection)?)),
+        Wire::Udp(flow) => Body::Udp(Box::new(flows::udp_from_wire(flow)?)),
+        Wire::Echo(echo) => Body::Echo(Box::new(flows::echo_from_wire(echo)?)),
+        Wire::IcmpError(error) => Body::IcmpError(Box::new(flows::icmp_from_wire(&error)?)),
+        Wire::Finding(finding) => Body::Finding(Box::new(finding_from_wire(finding)?)),
+        Wire::Lost(loss) => Body::Lost(loss_from_wire(&loss)?),
+    };
+    Ok(Event {
+        time: timestamp(wire.time_unix_ns),
+        ends: wire.ends.map(ends::from_wire).transpose()?,
+        body,
+    })
+}
+
+fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
+    proto::Finding {
+        id: finding.id.clone(),
+        rule: finding.rule.to_owned(),
+        severity: finding.severity.to_wire(),
+        resolved: finding.resolved,
+        first_unix_ns: wall(clock, finding.first),
+        last_unix_ns: wall(clock, finding.last),
+        count: finding.count,
+        summary: finding.summary.clone(),
+        why: finding.why.clone(),
+        r#try: finding.remedies.clone(),
+        evidence: finding
+            .evidence
+            .iter()
+            .map(|line| line.to_string())
+            .collect(),
+        was: finding.was.clone(),
+        names: finding.names.iter().map(|name| name.to_string()).collect(),
+    }
+}
+
+fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
+    Ok(Finding {
+        id: wire.id,
+        rule: intern(&wire.rule),
+        severity: Word::from_wire(wire.severity)?,
+        resolved: wire.resolved,
+        first: timestamp(wire.first_unix_ns),
+        last: timestamp(wire.last_unix_ns),
+        count: wire.count,
+        summary: wire.summary,
+        why: wire.why,
+        remedies: wire.r#try,
+        evidence: wire.evidence.into_iter().map(Into::into).collect(),
+        was: wire.was,
+        names: wire.names.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// A loss for the wire.
+pub fn loss_to_wire(loss: &Loss) -> proto::Lost {
+    proto::Lost {
+        stage: loss.stage.to_wire(),
+        reason: loss.reason.to_owned(),
+        count: loss.count,
+    }
+}
+
+/// A loss from the wire.
+pub fn loss_from_wire(wire: &proto::Lost) -> Result<Loss, Unreadable> {
+    Ok(Loss {
+        stage: Word::from_wire(wire.stage)?,
+        reason: intern(&wire.reason),
+        count: wire.count,
+    })
+}
+
+/// A pod's name for the wire.
+pub fn pod_to_wire(pod: &crate::model::identity::PodIdentity) -> proto::Pod {
+    ends::pod_to_wire(pod)
+}
+
+/// Counts for the wire.
+pub fn totals_to_wire(totals: crate::model::flow::FlowTotals) -> proto::Totals {
+    flows::totals_to_wire(totals)
+}
+
+/// A role for the wire.
+pub fn role_to_wire(role: Option<crate::model::flow::Role>) -> i32 {
+    role.map_or(0, Word::to_wire)
+}
+
+/// A role from the wire, where one was given.
+pub fn role_from_wire(wire: i32) -> Result<Option<crate::model::flow::Role>, Unreadable> {
+    (wire != 0).then(|| Word::from_wire(wire)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::sinks::gallery;
+
+    #[test]
+    fn every_event_comes_back_as_it_was() {
+        for (name, event) in gallery::all() {
+            let encoded = to_wire(&event, &unix_clock).encode_to_vec();
+            let wire = proto::Event::decode(encoded.as_slice()).expect("a message");
+            assert_eq!(from_wire(wire), Ok(event), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_another_version_means_by_an_unknown_word_is_not_guessed() {
+        let (_, event) = gallery::all().swap_remove(0);
+        let wire = to_wire(&event, &unix_clock);
+        let mut without = wire.clone();
+        without.body = None;
+        assert_eq!(from_wire(without), Err(Unreadable::Missing("the body")));
+        let mut newer = wire;
+        if let Some(ends) = &mut newer.ends {
+            ends.role = 77;
+        }
+        assert_eq!(from_wire(newer), Err(Unreadable::Unknown("the role")));
+    }
+}

@@ -1,0 +1,200 @@
+//! Filters to the wire and back: patterns go as they were written.
+//!
+//! A client applies its filter to what it gets as well, so an agent that does not know a part of it sends too much and never
+//! too little.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::event::{role_from_wire, role_to_wire};
+use super::proto;
+use crate::model::dns::RecordType;
+use crate::sinks::filter::{Detail, FilterConfig, Kind};
+
+/// A part of a filter that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("filter {option}: {value:?}: {why}")]
+pub struct FilterError {
+    option: &'static str,
+    value: String,
+    why: String,
+}
+
+/// For the wire.
+pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
+    fn written<T: ToString>(patterns: &[T]) -> Vec<String> {
+        patterns.iter().map(ToString::to_string).collect()
+    }
+    proto::Filter {
+        namespaces: written(&filter.namespaces),
+        pods: written(&filter.pods),
+        types: filter
+            .kinds
+            .iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect(),
+        direction: role_to_wire(filter.direction),
+        peers: written(&filter.peers),
+        ports: filter.ports.iter().copied().map(u32::from).collect(),
+        names: written(&filter.names),
+        qtypes: filter
+            .qtypes
+            .iter()
+            .map(|qtype| u32::from(u16::from(*qtype)))
+            .collect(),
+        rcodes: filter
+            .rcodes
+            .iter()
+            .map(|rcode| u32::from(u16::from(*rcode)))
+            .collect(),
+        outcomes: filter.outcomes.clone(),
+        slow_ns: filter
+            .slow
+            .map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)),
+        failed: filter.failed,
+        digest: filter.detail == Detail::Digest,
+    }
+}
+
+/// From the wire.
+pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
+    Ok(FilterConfig {
+        namespaces: patterns("namespaces", &wire.namespaces)?,
+        pods: patterns("pods", &wire.pods)?,
+        kinds: wire
+            .types
+            .iter()
+            .map(|word| {
+                Kind::ALL
+                    .into_iter()
+                    .find(|kind| kind.as_str() == word)
+                    .ok_or_else(|| FilterError {
+                        option: "types",
+                        value: word.clone(),
+                        why: "this agent knows no such type of event".to_owned(),
+                    })
+            })
+            .collect::<Result<_, _>>()?,
+        direction: role_from_wire(wire.direction).map_err(|error| FilterError {
+            option: "direction",
+            value: wire.direction.to_string(),
+            why: error.to_string(),
+        })?,
+        peers: patterns("peers", &wire.peers)?,
+        ports: numbers("ports", &wire.ports)?,
+        names: patterns("names", &wire.names)?,
+        qtypes: numbers("qtypes", &wire.qtypes)?
+            .into_iter()
+            .map(RecordType::from)
+            .collect(),
+        rcodes: numbers("rcodes", &wire.rcodes)?
+            .into_iter()
+            .map(Into::into)
+            .collect(),
+        outcomes: wire.outcomes,
+        slow: wire.slow_ns.map(Duration::from_nanos),
+        failed: wire.failed,
+        detail: if wire.digest {
+            Detail::Digest
+        } else {
+            Detail::All
+        },
+    })
+}
+
+fn patterns<T>(option: &'static str, written: &[String]) -> Result<Vec<T>, FilterError>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    written
+        .iter()
+        .map(|value| {
+            value.parse().map_err(|error: T::Err| FilterError {
+                option,
+                value: value.clone(),
+                why: error.to_string(),
+            })
+        })
+        .collect()
+}
+
+fn numbers(option: &'static str, given: &[u32]) -> Result<Vec<u16>, FilterError> {
+    given
+        .iter()
+        .map(|number| {
+            u16::try_from(*number).map_err(|_| FilterError {
+                option,
+                value: number.to_string(),
+                why: "it is at most 65535".to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::dns::ResponseCode;
+    use crate::model::flow::Role;
+
+    #[test]
+    fn a_filter_comes_back_as_it_was() {
+        let filter = FilterConfig {
+            namespaces: vec!["shop*".parse().expect("a pattern")],
+            pods: vec![
+                "web-?".parse().expect("a pattern"),
+                "shop/web".parse().expect("a pattern"),
+                "10.1.2.3".parse().expect("an address"),
+            ],
+            kinds: Kind::ALL.to_vec(),
+            direction: Some(Role::Server),
+            peers: vec![
+                "10.0.0.0/8".parse().expect("a range"),
+                "fd00::1".parse().expect("an address"),
+                "kube-system/kube-dns".parse().expect("a name"),
+            ],
+            ports: vec![80, 65_535],
+            names: vec!["*.example.com.".parse().expect("a name")],
+            qtypes: vec![RecordType::AAAA, RecordType::from(65_280)],
+            rcodes: vec![ResponseCode::NXDomain],
+            outcomes: vec!["timeout".to_owned()],
+            slow: Some(Duration::from_millis(50)),
+            failed: true,
+            detail: Detail::Digest,
+        };
+        assert_eq!(from_wire(to_wire(&filter)), Ok(filter));
+        let nothing = FilterConfig::default();
+        assert_eq!(from_wire(to_wire(&nothing)), Ok(nothing));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (wire, says) in [
+            (
+                proto::Filter {
+                    types: vec!["quic".to_owned()],
+                    ..proto::Filter::default()
+                },
+                "quic",
+            ),
+            (
+                proto::Filter {
+                    ports: vec![70_000],
+                    ..proto::Filter::default()
+                },
+                "70000",
+            ),
+            (
+                proto::Filter {
+                    peers: vec!["10.0.0.0/99".to_owned()],
+                    ..proto::Filter::default()
+                },
+                "10.0.0.0/99",
+            ),
+        ] {
+            let error = from_wire(wire).expect_err("refused").to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The service: streams of events, and the status.
+//!
+//! Owns what a client gets. Each stream is a task that reads the history, chooses, and sends; it waits for its client, and
+//! nobody waits for it. A client that falls behind what the history holds is told how much it missed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::event::{from_wire, loss_to_wire, unix_clock, unix_ns};
+use super::history::Entry;
+use super::hub::{Hub, Progress};
+use super::proto::observe_response::Message;
+use super::proto::tracer_server::Tracer;
+use super::{filter, proto};
+use crate::model::event::{Body, Event};
+use crate::model::loss::{Loss, Stage};
+use crate::sinks::filter::Filter;
+
+/// What is read of the history at a time.
+const PAGE: usize = 256;
+/// Messages that a client has not taken yet, beside what the connection holds.
+const QUEUE: usize = 64;
+/// The one who knows who is who is busy at most so long.
+const ASK_FOR: Duration = Duration::from_secs(1);
+
+/// What a client missed, in words of the loss.
+const TOO_SLOW: &str = "events that this client did not read in time, before its filters";
+const GONE: &str = "events that the history no longer held, before filters";
+
+/// Serves one agent.
+#[derive(Clone, Debug)]
+pub struct Service {
+    hub: Arc<Hub>,
+    clients: Arc<Semaphore>,
+    max_clients: usize,
+}
+
+impl Service {
+    /// At most so many streams at a time.
+    pub fn new(hub: Arc<Hub>, max_clients: usize) -> Service {
+        Service {
+            hub,
+            clients: Arc::new(Semaphore::new(max_clients)),
+            max_clients,
+        }
+    }
+
+    fn node(&self, filter_warnings: Vec<String>) -> proto::NodeInfo {
+        let identity = self.hub.identity();
+        proto::NodeInfo {
+            node: identity.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: identity.instance.clone(),
+            started_unix_ns: identity.started_unix_ns,
+            now_unix_ns: unix_ns(jiff::Timestamp::now()),
+            filter_warnings,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Tracer for Service {
+    type ObserveStream =
+        Pin<Box<dyn Stream<Item = Result<proto::ObserveResponse, Status>> + Send + 'static>>;
+
+    async fn observe(
+        &self,
+        request: Request<proto::ObserveRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
+        let request = request.into_inner();
+        let node = &self.hub.identity().node;
+        let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
+            return Err(Status::resource_exhausted(format!(
+                "the agent of {node} serves {} streams already, as many as it may (--max-clients)",
+                self.max_clients
+            )));
+        };
+        let asked = filter::from_wire(request.filter.clone().unwrap_or_default())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let filter = Filter::from(asked);
+        let progress = self.hub.progress();
+        tracing::info!(client = request.client_version, "a stream begins");
+        // An agent that is busy just now has more to do than to advise.
+        let warnings = tokio::time::timeout(ASK_FOR, self.hub.ask(filter.clone()))
+            .await
+            .unwrap_or_default();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let feed = Feed {
+            hub: Arc::clone(&self.hub),
+            filter,
+            since: request.since_unix_ns,
+            sender,
+            _permit: permit,
+        };
+        let node = self.node(warnings);
+        tokio::spawn(async move {
+            // The client is gone: nobody is left to be told.
+            let _: Result<(), Gone> = feed.run(request, node, progress).await;
+            tracing::info!("a stream ended");
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<proto::StatusRequest>,
+    ) -> Result<Response<proto::StatusResponse>, Status> {
+        let mut status = self.hub.status();
+        status.node = Some(self.node(Vec::new()));
+        let open = self.max_clients - self.clients.available_permits();
+        status.clients = u32::try_from(open).unwrap_or(u32::MAX);
+        status.max_clients = u32::try_from(self.max_clients).unwrap_or(u32::MAX);
+        Ok(Response::new(status))
+    }
+}
+
+/// The client does not read any more.
+struct Gone;
+
+/// One stream.
+struct Feed {
+    hub: Arc<Hub>,
+    filter: Filter,
+    since: Option<i64>,
+    sender: mpsc::Sender<Result<proto::ObserveResponse, Status>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    async fn run(
+        self,
+        request: proto::ObserveRequest,
+        node: proto::NodeInfo,
+        mut progress: tokio::sync::watch::Receiver<Progress>,
+    ) -> Result<(), Gone> {
+        let instance = node.instance.clone();
+        self.send(Message::Node(node)).await?;
+        let mut until = *progress.borrow_and_update();
+        let (mut next, reason) = match &request.after {
+            Some(after) if after.instance == instance => (after.next, GONE),
+            // Another instance's numbers mean nothing here; all that this one holds is new.
+            Some(_) => (0, GONE),
+            None if request.history => (self.oldest(), GONE),
+            None => (until.next, TOO_SLOW),
+        };
+        match request.last {
+            Some(last) if request.after.is_none() => {
+                next = self.tail(next, until.next, last as usize).await?;
+            }
+            _ => next = self.read(next, until.next, reason).await?,
+        }
+        self.mark(next, until, &instance, true).await?;
+        while request.follow {
+            if !until.open {
+                let node = &self.hub.identity().node;
+                let ended = Status::unavailable(format!("the agent of {node} is ending"));
+                return self.sender.send(Err(ended)).await.map_err(|_| Gone);
+            }
+            if progress.changed().await.is_err() {
+                break;
+            }
+            until = *progress.borrow_and_update();
+            next = self.read(next, until.next, TOO_SLOW).await?;
+            self.mark(next, until, &instance, false).await?;
+        }
+        Ok(())
+    }
+
+    fn oldest(&self) -> u64 {
+        self.hub.page(0, 0).first
+    }
+
+    /// Sends what fits of the events `from..until`.
+    async fn read(&self, mut from: u64, until: u64, reason: &'static str) -> Result<u64, Gone> {
+        while from < until {
+            let most = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
+            let page = self.hub.page(from, most);
+            self.missed(page.missed, reason).await?;
+            from = page.first;
+            for entry in &page.entries {
+                if let Some(told) = self.choose(from, entry) {
+                    self.send(Message::Event(told)).await?;
+                }
+                from += 1;
+            }
+            if page.entries.is_empty() {
+                break;
+            }
+            // A filter that nothing fits would not let the others of this thread come to their turn.
+            tokio::task::yield_now().await;
+        }
+        Ok(from)
+    }
+
+    /// Sends the last so many events of `from..until` that fit.
+    async fn tail(&self, mut from: u64, until: u64, last: usize) -> Result<u64, Gone> {
+        let mut kept: VecDeque<(u64, Entry)> = VecDeque::new();
+        while from < until {
+            let most = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
+            let page = self.hub.page(from, most);
+            from = page.first;
+            if page.entries.is_empty() {
+                break;
+            }
+            for entry in page.entries {
+                if self.choose(from, &entry).is_some() {
+                    kept.push_back((from, entry));
+                    if kept.len() > last {
+                        kept.pop_front();
+                    }
+                }
+                from += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+        for (number, entry) in kept {
+            if let Some(told) = self.choose(number, &entry) {
+                self.send(Message::Event(told)).await?;
+            }
+        }
+        Ok(from)
+    }
+
+    /// The event, if it was asked for.
+    fn choose(&self, sequence: u64, entry: &Entry) -> Option<proto::Told> {
+        // The history holds what this program encoded.
+        let wire = proto::Event::decode(&*entry.event).ok()?;
+        let event = from_wire(wire.clone()).ok()?;
+        (self.is_recent(&event) && self.filter.matches(&event)).then(|| proto::Told {
+            event: Some(wire),
+            told_unix_ns: entry.told_unix_ns,
+            sequence,
+        })
+    }
+
+    fn is_recent(&self, event: &Event) -> bool {
+        matches!(event.body, Body::Lost(_))
+            || self
+                .since
+                .is_none_or(|since| unix_ns(unix_clock(event.time)) >= since)
+    }
+
+    async fn missed(&self, count: u64, reason: &'static str) -> Result<(), Gone> {
+        if count == 0 {
+            return Ok(());
+        }
+        let loss = Loss {
+            stage: Stage::Stream,
+            reason,
+            count,
+        };
+        self.send(Message::Lost(loss_to_wire(&loss))).await
+    }
+
+    async fn mark(
+        &self,
+        next: u64,
+        progress: Progress,
+        instance: &str,
+        history_ended: bool,
+    ) -> Result<(), Gone> {
+        self.send(Message::Mark(proto::Mark {
+            reached_unix_ns: progress.reached_unix_ns,
+            position: Some(proto::Position {
+                instance: instance.to_owned(),
+                next,
+            }),
+            history_ended,
+        }))
+        .await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Gone> {
+        let response = proto::ObserveResponse {
+            message: Some(message),
+        };
+        self.sender.send(Ok(response)).await.map_err(|_| Gone)
+    }
+}
