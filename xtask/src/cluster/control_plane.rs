@@ -86,6 +86,8 @@ pub(super) fn start(
             format!("--advertise-address={}", node.ipv4),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
+            // Nobody resolves the nodes' names here.
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
             // The default, said because the agent must do without.
             "--allow-privileged=false".to_owned(),
             format!("--service-cluster-ip-range={}", SERVICES.0),
