@@ -123,6 +123,8 @@ pub(super) fn start(
             "--leader-elect=false".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--use-service-account-credentials=true".to_owned(),
+            // Made where there is none: on the node, not on the machine.
+            "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins".to_owned(),
             format!("--root-ca-file={}", pki("ca.crt")),
             format!(
                 "--service-account-private-key-file={}",
