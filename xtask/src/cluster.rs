@@ -25,6 +25,7 @@ pub(crate) mod images;
 mod lifecycle;
 mod node;
 
+pub(crate) use lifecycle::STREAMER;
 pub use lifecycle::{Cluster, Options};
 
 /// The name of the cluster that a user raises without saying another.

@@ -147,7 +147,7 @@ fn play(
     note(&format!("the scenario is there: {}", scene.describe()));
 
     let program = program.to_str().context("a program path that is UTF-8")?;
-    let observe = target.command(&[program, "observe", "--follow", "--output", "json"])?;
+    let observe = target.observe(program)?;
     let mut events = Events::new(vec![Watch::spawn(observe)?]);
     begin(target, &mut events).context("nothing of the client's is told")?;
     note("`tracer observe` tells what the client does");

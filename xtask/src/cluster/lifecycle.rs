@@ -22,6 +22,9 @@ use super::{components, images};
 
 const COREDNS: &str = include_str!("../../cluster/coredns.yaml");
 
+/// A user who may do nothing.
+pub(crate) const STREAMER: &str = "streamer";
+
 /// The nodes that there can be, from the scenario: name, address, pods' addresses. The first has the control plane.
 const NODES: [(&str, Ipv4Addr, &str); 2] = [
     (
@@ -151,6 +154,8 @@ impl Cluster {
         let server = control_plane::server(first);
         control_plane::sign(&authority, first)?;
         authority.kubeconfig("admin", &server, "kubernetes-admin", Some("system:masters"))?;
+        // Somebody without any right, until a test gives them one.
+        authority.kubeconfig(STREAMER, &server, STREAMER, None)?;
         let mut holders = Vec::new();
         for node in &nodes {
             holders.push(node.hold(paths)?);
@@ -244,6 +249,13 @@ impl Cluster {
     /// The administrator's kubeconfig file. What it names is reached only from within: see [`Cluster::command`].
     pub fn kubeconfig(&self) -> PathBuf {
         self.paths.directory().join("pki/admin.kubeconfig")
+    }
+
+    /// The kubeconfig file of the user [`STREAMER`].
+    pub fn streamer(&self) -> PathBuf {
+        self.paths
+            .directory()
+            .join(format!("pki/{STREAMER}.kubeconfig"))
     }
 
     /// What the API server wrote down of the agents' requests, a JSON object a line.

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, STREAMER};
 use crate::lab::shell;
 
 /// A cluster.
@@ -63,6 +63,34 @@ impl Target {
                 Ok(command)
             }
         }
+    }
+
+    /// `tracer observe` of somebody who has the role `tracer-stream` and no other, where there is such a user.
+    pub(super) fn observe(&self, program: &str) -> Result<Command> {
+        let observe = [
+            program,
+            "observe",
+            "--follow",
+            "--output",
+            "json",
+            "--agent-namespace",
+            "tracer",
+        ];
+        let mut command = self.command(&observe)?;
+        if let Target::Local(cluster) = self {
+            let (role, user) = ("--role=tracer-stream", format!("--user={STREAMER}"));
+            self.kubectl(&[
+                "-n",
+                "tracer",
+                "create",
+                "rolebinding",
+                STREAMER,
+                role,
+                &user,
+            ])?;
+            command.env("KUBECONFIG", cluster.streamer());
+        }
+        Ok(command)
     }
 
     /// kubectl's output.
