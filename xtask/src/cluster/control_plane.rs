@@ -48,18 +48,16 @@ pub(super) fn sign(authority: &Authority, node: &Node) -> Result<()> {
     authority.key("service-accounts")
 }
 
-/// Starts the control plane.
+/// Starts etcd and the API server.
 pub(super) fn start(
     node: &Node,
     place: &Place<'_>,
-    authority: &Authority,
     directory: &Path,
     certificates: &Path,
 ) -> Result<Vec<Process>> {
     let bin = components::programs()?;
     let pki = |name: &str| text(&certificates.join(name));
     let program = |name: &str| text(&bin.join(name));
-    let server = server(node);
     let start = |what: &str, argv: &[String]| {
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         place.start(what, None, &argv, &node.log(what))
@@ -109,6 +107,24 @@ pub(super) fn start(
             format!("--audit-log-path={}", directory.join("audit.log").display()),
         ],
     )?;
+    Ok(vec![etcd, apiserver])
+}
+
+/// Starts what works with the API server, which must be ready: they end where it is not so soon enough.
+pub(super) fn start_controllers(
+    node: &Node,
+    place: &Place<'_>,
+    authority: &Authority,
+    certificates: &Path,
+) -> Result<Vec<Process>> {
+    let bin = components::programs()?;
+    let pki = |name: &str| text(&certificates.join(name));
+    let program = |name: &str| text(&bin.join(name));
+    let server = server(node);
+    let start = |what: &str, argv: &[String]| {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        place.start(what, None, &argv, &node.log(what))
+    };
     let manager = authority.kubeconfig(
         "kube-controller-manager",
         &server,
@@ -145,7 +161,7 @@ pub(super) fn start(
             "--bind-address=127.0.0.1".to_owned(),
         ],
     )?;
-    Ok(vec![etcd, apiserver, manager, scheduler])
+    Ok(vec![manager, scheduler])
 }
 
 /// Waits until a condition holds; the error names the process that ended meanwhile, if one did.

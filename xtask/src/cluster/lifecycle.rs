@@ -161,8 +161,7 @@ impl Cluster {
             holders.push(node.hold(paths)?);
         }
         let place = first.place(holders.first());
-        let control_plane =
-            control_plane::start(first, &place, &authority, &directory, &certificates)?;
+        let control_plane = control_plane::start(first, &place, &directory, &certificates)?;
         state.processes.extend(holders.iter().cloned());
         state.processes.extend(control_plane);
         state.save(paths)?;
@@ -175,6 +174,9 @@ impl Cluster {
         self.wait("the API server is ready", |cluster| {
             cluster.kubectl(&["get", "--raw", "/readyz"]).is_ok()
         })?;
+        let controllers =
+            control_plane::start_controllers(first, &place, &authority, &certificates)?;
+        self.state.processes.extend(controllers);
         let root = format!("/{}", self.paths.name());
         for (node, holder) in nodes.iter().zip(&holders) {
             let mode = self.state.proxy_mode;
