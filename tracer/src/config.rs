@@ -3,6 +3,8 @@
 //! Owns the put-together settings of the stages and edges and nothing else: it looks nothing up and checks nothing. The
 //! command line resolves into it, the composition root reads it.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use crate::client;
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
 use crate::pipeline;
 use crate::sinks::OutputSettings;
+use crate::sinks::privacy::PrivacySettings;
 use crate::stream::listen::TlsListen;
 
 /// Everything that `tracer observe` needs to know.
@@ -78,4 +81,49 @@ pub struct AgentConfig {
     pub history_bytes: usize,
     /// Streams at a time.
     pub max_clients: usize,
+}
+
+/// What an agent exports beside its stream, and what it holds back.
+#[derive(Debug)]
+pub struct ExportConfig {
+    /// Where health and metrics are served.
+    pub http: Option<SocketAddr>,
+    /// Findings become Events of the cluster, where there is one.
+    pub kube_events: bool,
+    /// What can change while the agent runs.
+    pub live: LiveSettings,
+    /// The configuration file, read again when it changes.
+    pub reload: Option<Reload>,
+}
+
+/// What can change while the agent runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LiveSettings {
+    /// What is held back.
+    pub privacy: PrivacySettings,
+    /// Each pod has metrics of its own.
+    pub metrics_pod_label: bool,
+}
+
+/// A configuration file that can be read again.
+pub struct Reload {
+    /// The file.
+    pub path: PathBuf,
+    /// Reads it; why it cannot be used, where it cannot.
+    pub read: Box<dyn Fn() -> Result<Reread, String> + Send>,
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reload({})", self.path.display())
+    }
+}
+
+/// What a configuration file says that was read again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reread {
+    /// What can change while the agent runs.
+    pub live: LiveSettings,
+    /// The options that have changed and cannot.
+    pub restart: Vec<String>,
 }

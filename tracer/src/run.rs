@@ -11,8 +11,11 @@ use crate::sinks::summary::Summary;
 
 mod agent;
 mod agents;
+mod blind_spots;
+mod exports;
 mod inventory;
 mod local;
+mod notice;
 mod output;
 mod recorder;
 mod relay;

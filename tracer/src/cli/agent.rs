@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{ArgMatches, Args, FromArgMatches as _};
 
 use super::cluster::ClusterArgs;
+use super::config_file;
+use super::export::{ExportArgs, LIVE};
 use super::limits::LimitArgs;
+use super::logs::{LogArgs, SetLog};
 use super::rules_file::RulesArgs;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
-use super::{Exit, Host, values};
-use crate::config::{AgentConfig, ObserveConfig, Source};
+use super::{CommandLine, Exit, Host, values};
+use crate::config::{AgentConfig, ExportConfig, ObserveConfig, Reload, Reread, Source};
 use crate::model::emission::Emission;
 use crate::sinks::OutputSettings;
 use crate::stream::listen::TlsListen;
@@ -75,6 +78,16 @@ pub struct AgentArgs {
         value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_clients: u32,
 
+    /// Options from a file, too: YAML with the names of long options, as in `history: 64MiB`. Read again when it changes
+    #[arg(long, env = "TRACER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    exports: ExportArgs,
+
+    #[command(flatten)]
+    log: LogArgs,
+
     #[command(flatten)]
     sources: SourceArgs,
 
@@ -117,6 +130,16 @@ What it does:
 
   In a pod of a cluster it asks that cluster who is who, unless --inventory,
   --kubeconfig or --context say otherwise.
+
+What it exports:
+  /metrics (OpenMetrics), /livez and /readyz on --http. In a cluster, findings
+  of severity warning and error become Events on their pods.
+
+Configuration file:
+  --config FILE holds options by their long names, a list where an option can
+  be repeated. The command line wins over variables, these over the file. When
+  the file changes, exclude-namespace, redact-names, metrics-pod-label and log
+  change at once; the log says what else needs a restart.
 
 Who may connect:
   The socket is for the user that the agent runs as. --listen needs TLS:
@@ -203,11 +226,51 @@ impl AgentArgs {
         }))
     }
 
-    pub(super) fn run(&self, host: &Host) -> anyhow::Result<Exit> {
-        let summary = run::agent(&self.resolve(host)?)?;
-        eprint!("{summary}");
+    pub(super) fn run(
+        &self,
+        host: &Host,
+        line: CommandLine,
+        matches: ArgMatches,
+    ) -> anyhow::Result<Exit> {
+        let config = self.resolve(host)?;
+        let set_log = self.log.install();
+        let exports = ExportConfig {
+            http: self.exports.http.0,
+            kube_events: !self.exports.no_kube_events,
+            live: self.exports.live(),
+            reload: self.config.clone().map(|path| Reload {
+                path,
+                read: Box::new(move || reread(&line, &matches, &set_log)),
+            }),
+        };
+        let summary = run::agent(&config, exports)?;
+        for told in summary.to_string().lines().filter(|told| !told.is_empty()) {
+            tracing::info!("{told}");
+        }
         Ok(Exit::Fine)
     }
+}
+
+/// Reads the configuration file again. What is logged changes here, the rest is for the run to change.
+fn reread(line: &CommandLine, started: &ArgMatches, set_log: &SetLog) -> Result<Reread, String> {
+    let parsed =
+        config_file::parse(&line.command, &line.args).map_err(|error| error.to_string())?;
+    let (Some((name, new)), Some((_, old))) = (parsed.subcommand(), started.subcommand()) else {
+        return Err("there is no command any more".to_owned());
+    };
+    let args = AgentArgs::from_arg_matches(new).map_err(|error| error.to_string())?;
+    set_log(&args.log.log)?;
+    let command = line.command.find_subcommand(name);
+    let changed = command.map_or_else(Vec::new, |command| {
+        config_file::differences(command, old, new)
+    });
+    Ok(Reread {
+        live: args.exports.live(),
+        restart: changed
+            .into_iter()
+            .filter(|option| !LIVE.contains(&option.as_str()))
+            .collect(),
+    })
 }
 
 impl RelayArgs {

@@ -13,10 +13,13 @@ mod agent;
 mod agents;
 mod check;
 mod cluster;
+mod config_file;
 pub mod diagnose;
+mod export;
 mod filters;
 mod form;
 mod limits;
+mod logs;
 pub mod observe;
 mod print;
 mod rules_file;
@@ -170,11 +173,21 @@ fn named(command: clap::Command) -> clap::Command {
 
 /// Parses, runs, says why not.
 pub fn main() -> ExitCode {
-    let cli = match Cli::from_arg_matches(&named(command()).get_matches()) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
+    let line = CommandLine {
+        command: named(command()),
+        args: std::env::args_os().collect(),
     };
-    match run(cli) {
+    let parsed = config_file::parse(&line.command, &line.args)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(config_file::ParseError::Line(error)) => error.exit(),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tracer: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    match run(cli, line, matches) {
         Ok(exit) => exit.into(),
         Err(error) if reader_is_gone(&error) => Exit::Fine.into(),
         Err(error) => {
@@ -185,7 +198,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
+/// What was typed, to be parsed again when the configuration file changes.
+#[derive(Clone, Debug)]
+struct CommandLine {
+    command: clap::Command,
+    args: Vec<std::ffi::OsString>,
+}
+
+fn run(cli: Cli, line: CommandLine, matches: clap::ArgMatches) -> anyhow::Result<Exit> {
     let mut stdout = io::stdout().lock();
     match cli.command {
         Command::Observe(args) => {
@@ -201,8 +221,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Agent(args) => {
             drop(stdout);
-            log_to_stderr();
-            args.run(&Host::look_up())
+            args.run(&Host::look_up(), line, matches)
         }
         Command::Status(args) => {
             log_to_stderr();

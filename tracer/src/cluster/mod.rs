@@ -1,6 +1,7 @@
 //! Edge: inventory file, the watches of a cluster, pod processes and network namespaces, turned into identity changes.
 
 pub mod access;
+pub mod file_watch;
 pub mod interface_watch;
 pub mod inventory;
 pub mod netns_id;

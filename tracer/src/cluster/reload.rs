@@ -1,83 +1,34 @@
 //! The inventory file read again when it changes.
 //!
-//! Owns noticing the change: by polling, because a file that comes as a ConfigMap, over NFS or by rename changes in ways
-//! that inotify does not tell alike. Never replaces an inventory by a bad one; says what is wrong instead.
+//! Owns reading it again; [`super::file_watch`] notices the change. Never replaces an inventory by a bad one; says what is
+//! wrong instead.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::file_watch::FileWatch;
 use super::inventory::{self, InventoryError, Loaded};
 
 /// A change is seen at the latest after two of these.
 pub const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Stamp> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
-}
-
 /// An inventory file and the state in which it was read last.
 #[derive(Debug)]
-pub struct InventoryFile {
-    path: PathBuf,
-    /// The state that was read, good or bad; `None` where there was no file.
-    read: Option<Stamp>,
-    /// The state that the latest poll found.
-    seen: Option<Stamp>,
-}
+pub struct InventoryFile(FileWatch);
 
 impl InventoryFile {
     /// Reads the file for the first time.
     pub fn open(path: &Path) -> Result<(InventoryFile, Loaded), InventoryError> {
-        // The stamp first: what changes meanwhile is read again.
-        let stamp = Stamp::of(path);
+        let file = FileWatch::new(path);
         let loaded = inventory::load(path)?;
-        Ok((
-            InventoryFile {
-                path: path.to_owned(),
-                read: stamp,
-                seen: stamp,
-            },
-            loaded,
-        ))
+        Ok((InventoryFile(file), loaded))
     }
 
-    /// Looks whether the file changed, and reads it if so. A file that was replaced by rename is read at once; one that is
-    /// written in place once it stays the same from one poll to the next. One that is gone is an error, told once.
+    /// Looks whether the file changed ([`FileWatch::changed`]), and reads it if so. One that is gone is an error, told once.
     pub fn poll(&mut self) -> Option<Result<Loaded, InventoryError>> {
-        let now = Stamp::of(&self.path);
-        let before = std::mem::replace(&mut self.seen, now);
-        if now == self.read {
-            return None;
-        }
-        let replaced = match (now, self.read) {
-            (Some(now), Some(read)) => (now.device, now.inode) != (read.device, read.inode),
-            _ => false,
-        };
-        if !replaced && now != before {
-            return None;
-        }
-        self.read = now;
-        Some(inventory::load(&self.path))
+        self.0.changed().then(|| inventory::load(self.0.path()))
     }
 
     /// Polls until nobody listens any more.

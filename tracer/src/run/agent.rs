@@ -1,7 +1,7 @@
 //! `tracer agent`: the probes of this machine, their events held for a while, and clients that read them.
 //!
 //! Two runtimes: the pipeline has one thread, the clients another one, and between them stands the hub, where nobody waits
-//! for anybody. What else an agent exports to is one more [`Outlet`] in [`Serving::outlets`].
+//! for anybody. What else an agent exports to is in [`Exports`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 
+use super::exports::{Exports, IndexReport, LAST_EVENTS};
 use super::local::{Names, Run};
+use super::notice;
 use super::output::{Outlet, Output};
 use crate::capture::{InterfaceStatus, KernelStats};
-use crate::config::AgentConfig;
-use crate::identity::Index;
-use crate::model::cluster::Pod;
+use crate::config::{AgentConfig, ExportConfig};
 use crate::model::event::Event;
 use crate::model::flow::Way;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
-use crate::model::units;
 use crate::sinks::summary::Summary;
 use crate::sinks::{Next, WallClock};
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
@@ -30,8 +29,9 @@ use crate::stream::proto;
 /// At the end clients have so long to take what is left.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
-/// Traces this machine and serves what it sees until SIGINT or SIGTERM.
-pub fn agent(config: &AgentConfig) -> Result<Summary> {
+/// Traces this machine, serves what it sees and exports it until SIGINT or SIGTERM.
+pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
+    notice::log();
     let clients = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("tracer-serve")
@@ -49,6 +49,15 @@ pub fn agent(config: &AgentConfig) -> Result<Summary> {
         started_unix_ns: unix_ns(jiff::Timestamp::now()),
     };
     let (hub, questions) = Hub::new(identity, config.history_bytes);
+    let cluster = config.trace.cluster.as_ref();
+    let mut exports = Exports::start(
+        exports,
+        &config.trace.node,
+        cluster.map(|cluster| &cluster.source),
+        clients.handle(),
+    )?;
+    let health = exports.health();
+    let last_events = exports.worker();
     let serving = Serving {
         hub: Arc::clone(&hub),
         kernel: rustix::system::uname()
@@ -56,6 +65,7 @@ pub fn agent(config: &AgentConfig) -> Result<Summary> {
             .to_string_lossy()
             .into_owned(),
         questions,
+        exports,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,17 +74,22 @@ pub fn agent(config: &AgentConfig) -> Result<Summary> {
     let max_clients = config.max_clients;
     let summary = runtime.block_on(async {
         let run = Run::start(&config.trace, None, Some(serving))?;
+        health.started();
         let mut where_to = format!("serving on unix:{}", config.socket.display());
         if let Some(listen) = &config.listen {
             where_to.push_str(&format!(" and https://{}", listen.address));
         }
         let served = clients.spawn(listeners.serve(Arc::clone(&hub), max_clients));
-        eprintln!("{where_to}");
+        notice::say(&where_to);
         let summary = run.until_stopped(None).await;
         // Also where it ended by an error.
         hub.close();
         // It ends by itself before that.
         let _ = tokio::time::timeout(LAST_WORDS, served).await;
+        if let Some(last_events) = last_events {
+            // What the API server has not taken by then is not worth waiting for.
+            let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
+        }
         summary
     });
     clients.shutdown_timeout(Duration::from_millis(100));
@@ -86,18 +101,23 @@ pub(super) struct Serving {
     hub: Arc<Hub>,
     kernel: String,
     pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) exports: Exports,
 }
 
 impl Serving {
     /// Where events go.
-    pub(super) fn outlets(&self, clock: Box<dyn WallClock + Send>) -> Vec<Box<dyn Outlet>> {
+    pub(super) fn outlets(&self, clock: Arc<dyn WallClock + Send + Sync>) -> Vec<Box<dyn Outlet>> {
         let hub = Arc::clone(&self.hub);
-        vec![Box::new(Held { hub, clock })]
+        let held = Held {
+            hub,
+            clock: Arc::clone(&clock),
+        };
+        vec![Box::new(held), self.exports.outlet(clock)]
     }
 
     /// Says how it stands.
     pub(super) fn publish(
-        &self,
+        &mut self,
         now: Timestamp,
         interfaces: &[InterfaceStatus],
         stats: &KernelStats,
@@ -105,9 +125,26 @@ impl Serving {
         names: &Names,
         output: &mut Output,
     ) {
-        let lost = output.losses(lost).iter().map(loss_to_wire).collect();
+        let losses = output.losses(lost);
+        let lost = losses.iter().map(loss_to_wire).collect();
+        let report = IndexReport {
+            state: &names.source,
+            fresh: names.known,
+            as_of: names.as_of,
+        };
+        self.exports
+            .publish(interfaces, stats, losses, &report, output);
         let index = output.pipeline.index();
         let unseen: Vec<_> = output.pipeline.unseen().collect();
+        let one_way: Vec<(&str, Way)> = unseen
+            .iter()
+            .filter_map(|(ifindex, way)| {
+                let of = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
+                let status = interfaces.iter().find(of)?;
+                Some((status.link.name.as_str(), *way))
+            })
+            .collect();
+        let node = &self.hub.identity().node;
         let interface = |status: &InterfaceStatus| {
             let ifindex = status.link.ifindex;
             proto::Interface {
@@ -134,7 +171,7 @@ impl Serving {
                 pods: index.pods().count() as u64,
                 services: index.services().count() as u64,
             }),
-            blind_spots: blind_spots(index, &self.hub.identity().node),
+            blind_spots: self.exports.blind_spots(index, node, &one_way),
             packets: stats.seen,
             records: output.pipeline.records(),
             events: output.events(),
@@ -144,38 +181,10 @@ impl Serving {
     }
 }
 
-/// What happens on this node and does not cross a pod's interface, as far as objects tell.
-fn blind_spots(index: &Index, node: &str) -> Vec<String> {
-    let here = |pod: &&Pod| pod.node.as_deref() == Some(node) && !pod.terminated;
-    let on_host = index.pods().filter(here).filter(|pod| pod.host_network);
-    let mut sentences = Vec::new();
-    match on_host.count() as u64 {
-        0 => {}
-        pods => sentences.push(format!(
-            "what {} of this node with hostNetwork do: they share the node's interfaces, which are not traced",
-            units::count(pods, "pod")
-        )),
-    }
-    let caches = |pod: &Pod| {
-        pod.namespace.as_ref() == "kube-system" && pod.name.starts_with("node-local-dns")
-    };
-    if index.pods().filter(here).any(caches) {
-        sentences.push(
-            "queries from this node's DNS cache (NodeLocal DNSCache) to the cluster's DNS server: pods' own queries to the \
-             cache are seen"
-                .to_owned(),
-        );
-    }
-    sentences.push(
-        "names inside of TLS (DNS over TLS or HTTPS): only the connections are seen".to_owned(),
-    );
-    sentences
-}
-
 /// The agent's own outlet: the history that clients read.
 struct Held {
     hub: Arc<Hub>,
-    clock: Box<dyn WallClock + Send>,
+    clock: Arc<dyn WallClock + Send + Sync>,
 }
 
 impl Outlet for Held {

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::agent::Serving;
 use super::inventory;
+use super::notice;
 use super::output::{self, Output};
 use super::recorder::Recorder;
 use crate::capture::file::FileWriter;
@@ -81,7 +82,10 @@ fn tell_news(watches: Option<&Watches>) {
         .into_iter()
         .flat_map(|watches| watches.sync().news())
     {
-        eprintln!("{news}");
+        match news.trouble {
+            true => notice::warn(&news.text),
+            false => notice::say(&news.text),
+        }
     }
 }
 
@@ -199,10 +203,13 @@ impl Run {
         let wall =
             move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
         let outlets = match &serving {
-            Some(serving) => serving.outlets(Box::new(wall)),
+            Some(serving) => serving.outlets(Arc::new(wall)),
             None => output::stdout(&config.output, &config.node, Box::new(wall)),
         };
         let mut output = Output::new(pipeline, outlets);
+        if let Some(serving) = &serving {
+            output.guard(serving.exports.privacy());
+        }
         output.without(Unrecorded::new(
             config.capture.emission.clone(),
             config.capture.dns_ports.clone(),
@@ -256,7 +263,9 @@ impl Run {
             [] => "none yet, new pods are found as they come".to_owned(),
             names => names.join(", "),
         };
-        eprintln!("tracing the pod interfaces of {node} ({names}); Ctrl-C ends");
+        notice::say(&format!(
+            "tracing the pod interfaces of {node} ({names}); Ctrl-C ends"
+        ));
     }
 
     /// Until a signal, the end of `duration`, or of the output.
@@ -341,7 +350,7 @@ impl Run {
                         News::Gone(ifindex)
                     }
                     InterfaceEvent::Failed { link, why } => {
-                        eprintln!("warning: {} is not traced: {why}", link.name);
+                        notice::warn(&format!("{} is not traced: {why}", link.name));
                         self.notes
                             .push(format!("{} was not traced: {why}", link.name));
                         return Ok(Next::Continue);
@@ -364,7 +373,7 @@ impl Run {
                 Ok(next)
             }
             Err(error) => {
-                eprintln!("warning: the inventory stays as it was: {error}");
+                notice::warn(&format!("the inventory stays as it was: {error}"));
                 Ok(Next::Continue)
             }
         }
@@ -400,7 +409,7 @@ impl Run {
             lost.merge(&recorder.losses());
         }
         let now = self.clock.now();
-        if let Some(serving) = &self.serving {
+        if let Some(serving) = &mut self.serving {
             let of_cluster = self
                 .watches
                 .as_ref()
@@ -433,7 +442,7 @@ impl Run {
                 Way::FromPod => "from the pod are not visible",
             };
             let note = format!("{name}: packets {direction}; nothing is concluded from silence");
-            eprintln!("warning: {note}");
+            notice::warn(&note);
             self.notes.push(note);
         }
     }

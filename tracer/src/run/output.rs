@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Stdout};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
@@ -17,6 +17,7 @@ use crate::pipeline::{Input, Pipeline};
 use crate::sinks::filter::Filter;
 use crate::sinks::filter::emission::Unrecorded;
 use crate::sinks::losses::LossReporter;
+use crate::sinks::privacy::Privacy;
 use crate::sinks::report::{Digest, Report};
 use crate::sinks::text::safe;
 use crate::sinks::writer::reader_gone;
@@ -115,6 +116,8 @@ pub(super) fn stdout(
 pub(super) struct Output {
     pub(super) pipeline: Pipeline,
     outlets: Vec<Box<dyn Outlet>>,
+    /// What every event has to pass first.
+    guard: Option<Arc<Mutex<Privacy>>>,
     events: u64,
     reporter: LossReporter,
     /// Findings of a report are told on standard error as they come: it stands at the end, and somebody waits.
@@ -131,12 +134,18 @@ impl Output {
         Output {
             pipeline,
             outlets,
+            guard: None,
             events: 0,
             tell_news: false,
             reporter: LossReporter::new(),
             warned: HashSet::new(),
             out: Vec::new(),
         }
+    }
+
+    /// From now on every event has to pass this before any outlet is told of it.
+    pub(super) fn guard(&mut self, privacy: Arc<Mutex<Privacy>>) {
+        self.guard = Some(privacy);
     }
 
     /// Findings of a report are told on standard error as they come.
@@ -190,6 +199,9 @@ impl Output {
         self.events += out.len() as u64;
         let mut next = Next::Continue;
         for event in out.drain(..) {
+            let Some(event) = self.passed(event) else {
+                continue;
+            };
             next = self.show(now, &event)?;
             if next != Next::Continue {
                 break;
@@ -210,6 +222,18 @@ impl Output {
             }
         }
         Ok(next)
+    }
+
+    /// What may be told of an event.
+    fn passed(&self, event: Event) -> Option<Event> {
+        match &self.guard {
+            None => Some(event),
+            // A panic elsewhere while it was locked leaves its settings whole.
+            Some(guard) => guard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pass(event),
+        }
     }
 
     /// What is in the output's buffer goes out.

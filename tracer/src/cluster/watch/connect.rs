@@ -75,12 +75,7 @@ pub(super) struct Connection {
 impl ClusterSource {
     /// Reads the credentials. Sends nothing yet, but for a credential plugin that does.
     pub(super) async fn connect(&self, sync: &ClusterSync) -> Result<Connection, ConnectError> {
-        let mut config = self.config().await?;
-        config.connect_timeout = Some(CONNECT_WITHIN);
-        // It would repeat a refused request without a word for minutes. The watches try again themselves, and say so.
-        config.default_retry = false;
-        let server = config.cluster_url.to_string();
-        let server = server.trim_end_matches('/').to_owned();
+        let (config, server) = self.settled().await?;
         let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Client {
             server: server.clone(),
             source: Box::new(source),
@@ -89,6 +84,26 @@ impl ClusterSource {
             .with_layer(&ObservedLayer::new(sync.clone()))
             .build();
         Ok(Connection { client, server })
+    }
+
+    /// A client for what is no watch. Sends nothing yet, but for a credential plugin that does.
+    pub async fn client(&self) -> Result<Client, ConnectError> {
+        let (config, server) = self.settled().await?;
+        Client::try_from(config).map_err(|source| ConnectError::Client {
+            server,
+            source: Box::new(source),
+        })
+    }
+
+    /// How to connect, and the server's address for people.
+    async fn settled(&self) -> Result<(Config, String), ConnectError> {
+        let mut config = self.config().await?;
+        config.connect_timeout = Some(CONNECT_WITHIN);
+        // It would repeat a refused request without a word for minutes. Who asks tries again, and says so.
+        config.default_retry = false;
+        let server = config.cluster_url.to_string();
+        let server = server.trim_end_matches('/').to_owned();
+        Ok((config, server))
     }
 
     async fn config(&self) -> Result<Config, ConnectError> {

@@ -29,8 +29,6 @@ pub struct State {
     pub attached: u64,
     /// Of these, those of which one direction is not visible.
     pub one_way: u64,
-    /// Clients of the event stream.
-    pub clients: u64,
     /// What became of findings that were to be Events of the cluster; `None` where none are.
     pub kube_events: Option<KubeEventTotals>,
     /// What is known of the cluster.
@@ -96,11 +94,6 @@ impl Collector for Shared {
             "one_way_interfaces",
             "Pod interfaces of which one direction is not visible, so that silence means nothing",
             state.one_way,
-        )?;
-        gauge(
-            "stream_clients",
-            "Clients that read the event stream",
-            state.clients,
         )?;
         gauge(
             "index_synced",

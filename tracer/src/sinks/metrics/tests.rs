@@ -39,6 +39,10 @@ struct FamilyText {
 /// Reads the text as the specification (OpenMetrics 1.0, "Text format") has it, and refuses whatever breaks its rules.
 fn read(text: &str) -> BTreeMap<String, FamilyText> {
     let body = text.strip_suffix("# EOF\n").expect("ends with # EOF");
+    assert!(
+        body.chars().all(|c| c == '\n' || !c.is_control()),
+        "{body:?}"
+    );
     let mut families: BTreeMap<String, FamilyText> = BTreeMap::new();
     let mut current: Option<String> = None;
     let mut done: BTreeSet<String> = BTreeSet::new();
