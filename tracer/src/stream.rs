@@ -17,6 +17,7 @@ pub mod service;
     missing_docs,
     unused_qualifications,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated; the protocol's file has the words"
 )]
 pub mod proto {

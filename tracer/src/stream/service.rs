@@ -158,20 +158,22 @@ impl Feed {
             _ => next = self.read(next, until.next, reason).await?,
         }
         self.mark(next, until, &instance, true).await?;
-        while request.follow {
+        if !request.follow {
+            return Ok(());
+        }
+        loop {
             if !until.open {
                 let node = &self.hub.identity().node;
                 let ended = Status::unavailable(format!("the agent of {node} is ending"));
                 return self.sender.send(Err(ended)).await.map_err(|_| Gone);
             }
             if progress.changed().await.is_err() {
-                break;
+                return Ok(());
             }
             until = *progress.borrow_and_update();
             next = self.read(next, until.next, TOO_SLOW).await?;
             self.mark(next, until, &instance, false).await?;
         }
-        Ok(())
     }
 
     fn oldest(&self) -> u64 {
@@ -234,7 +236,7 @@ impl Feed {
         // The history holds what this program encoded.
         let wire = proto::Event::decode(&*entry.event).ok()?;
         let event = from_wire(wire.clone()).ok()?;
-        (self.is_recent(&event) && self.filter.matches(&event)).then(|| proto::Told {
+        (self.is_recent(&event) && self.filter.matches(&event)).then_some(proto::Told {
             event: Some(wire),
             told_unix_ns: entry.told_unix_ns,
             sequence,
