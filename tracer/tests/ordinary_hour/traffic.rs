@@ -111,8 +111,11 @@ pub const FAULTS: &[Fault] = &[
     },
 ];
 
+/// Something that a pod does.
+type Deed = fn(&mut Pod<'_>);
+
 /// What a pod can do, and how often in comparison with the rest.
-const DEEDS: [(u32, fn(&mut Pod<'_>)); 22] = [
+const DEEDS: [(u32, Deed); 22] = [
     (12, |pod| pod.own_namespace()),
     (8, |pod| pod.other_namespace()),
     (6, |pod| pod.outside()),
