@@ -275,6 +275,7 @@ impl Pipeline {
         let body = match what {
             Happening::Asked(asked) => {
                 if role == Role::Client {
+                    self.diagnosis.asked(time, &ends, &self.index);
                     let resolver = ends
                         .pod
                         .who

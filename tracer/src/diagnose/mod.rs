@@ -75,6 +75,13 @@ impl Diagnosis {
         }
     }
 
+    /// A pod asked a DNS server, before anything is told of it. Who it is may be known only when the answer comes.
+    pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
+        if ends.pod.who.is_err() && index.informed() {
+            self.memory.unnamed.add(at, ends);
+        }
+    }
+
     /// Takes an event in, as it is told at `now`.
     pub fn event(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
         let Some(ends) = &event.ends else { return };
@@ -83,9 +90,6 @@ impl Diagnosis {
             // What a pod is asked is told from the side of who asks.
             _ if ends.role == Role::Server => {}
             Body::Dns(exchange, place) => {
-                if ends.pod.who.is_err() && index.informed() {
-                    self.memory.unnamed.add(now, ends, exchange.asked);
-                }
                 if place.is_some() {
                     self.memory.exchanges.add(now, Owner::of(ends), exchange);
                 }

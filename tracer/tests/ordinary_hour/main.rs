@@ -111,6 +111,13 @@ fn one_fault_in_the_same_traffic_is_found_and_nothing_else() {
 /// What is left of the search path bears the pod's name, and looks as if that was all that the pod asked for.
 #[test]
 fn a_lookup_that_began_before_its_pod_was_known_is_no_failure() {
+    // It becomes known while the pod waits for the first answer, or after that.
+    for answered_after in [500, 5] {
+        began_unnamed(answered_after);
+    }
+}
+
+fn began_unnamed(answered_after: u64) {
     let guest = Guest::new(0, 20, SECOND, MINUTE);
     let mut story = Story::default();
     let none = cluster::inventory([].into_iter());
@@ -120,12 +127,14 @@ fn a_lookup_that_began_before_its_pod_was_known_is_no_failure() {
     story.at(SECOND, Happening::Attached(guest.ifindex));
     let asked = [
         (5000, "AAAA web.shop.svc.cluster.local.", "NOERROR"),
-        (5500, "AAAA web.svc.cluster.local.", "NXDOMAIN"),
-        (5510, "AAAA web.cluster.local.", "NXDOMAIN"),
-        (5520, "AAAA web.", "NXDOMAIN"),
-        (5530, "A web.shop.svc.cluster.local.", "NOERROR"),
+        (5600, "AAAA web.svc.cluster.local.", "NXDOMAIN"),
+        (5610, "AAAA web.cluster.local.", "NXDOMAIN"),
+        (5620, "AAAA web.", "NXDOMAIN"),
+        (5630, "A web.shop.svc.cluster.local.", "NOERROR"),
     ];
-    for (port, (at, question, rcode)) in (40_001..).zip(asked) {
+    let latencies = [answered_after, 5, 5, 5, 5];
+    let asked = asked.into_iter().zip(latencies);
+    for (port, ((at, question, rcode), latency)) in (40_001..).zip(asked) {
         let (from, to) = (format!("{}:{port}", guest.ip), format!("{DNS}:53"));
         let answer = if question.starts_with("A ") {
             "5 A 10.152.183.40"
@@ -135,7 +144,7 @@ fn a_lookup_that_began_before_its_pod_was_known_is_no_failure() {
         let query = format!("udp {from} {to} query {port} {question}");
         let reply = format!("udp {to} {from} answer {port} {rcode} {question} {answer}");
         story.out(at * MS, guest.ifindex, query);
-        story.back((at + 5) * MS, guest.ifindex, reply);
+        story.back((at + latency) * MS, guest.ifindex, reply);
     }
     let found = Happening::Found(guest.ifindex, guest.uid.clone());
     story.at(5300 * MS, found);

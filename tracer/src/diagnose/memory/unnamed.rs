@@ -28,9 +28,9 @@ impl Unnamed {
     }
 
     /// Somebody without a name asked.
-    pub fn add(&mut self, now: Timestamp, ends: &Ends, asked: Timestamp) {
+    pub fn add(&mut self, at: Timestamp, ends: &Ends) {
         let key = (ends.ifindex, ends.pod.ip);
-        if self.of.insert(key, asked, now.after(KEEP)).is_some() {
+        if self.of.insert(key, at, at.after(KEEP)).is_some() {
             self.losses
                 .add(Stage::Table, "pods without a name, kept for findings", 1);
         }
