@@ -1,21 +1,29 @@
 //! The program itself, traced with and told to end.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::child::{hooks, programs};
 use crate::netns::Netns;
 
 /// `tracer observe --local -o json`, attached.
-pub struct Tracer(Child);
+pub struct Tracer {
+    child: Child,
+    /// The lines of its standard error.
+    says: Receiver<String>,
+    /// Those of them that were read while it started.
+    said: String,
+}
 
 impl Tracer {
-    /// Starts it and waits until it is attached to the interface.
+    /// Starts it and waits until it says that it traces the interface: from then on it takes a direction that is not seen for
+    /// one that cannot be seen.
     pub fn start(node: &Netns, interface: &str) -> Tracer {
-        let child = node
+        let mut child = node
             .enter(|| {
                 Command::new(env!("CARGO_BIN_EXE_tracer"))
                     .args(["observe", "--local", "-o", "json"])
@@ -24,27 +32,44 @@ impl Tracer {
                     .spawn()
             })
             .expect("starts");
-        let tracer = Tracer(child);
-        // An emulated machine takes its time.
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while programs(node, interface, hooks()[0]).len() < 2 {
-            assert!(Instant::now() < deadline, "it does not attach");
-            std::thread::sleep(Duration::from_millis(20));
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (line, says) = channel();
+        std::thread::spawn(move || {
+            for text in stderr.lines().map_while(Result::ok) {
+                if line.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut tracer = Tracer {
+            child,
+            says,
+            said: String::new(),
+        };
+        while !tracer.said.contains(&format!("({interface})")) {
+            // An emulated machine takes its time.
+            let line = tracer.says.recv_timeout(Duration::from_secs(120));
+            let line = line.unwrap_or_else(|_| panic!("it does not attach: {}", tracer.said));
+            tracer.said.push_str(&line);
+            tracer.said.push('\n');
         }
         tracer
     }
 
     /// Ctrl-C; then its JSON lines and what it said on standard error.
-    pub fn stop(self) -> (Vec<Value>, String) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+    pub fn stop(mut self) -> (Vec<Value>, String) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process"), Signal::INT).expect("told");
-        let output = self.0.wait_with_output().expect("ends");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
+        let output = self.child.wait_with_output().expect("ends");
+        for line in self.says {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        assert!(output.status.success(), "{}", self.said);
         let lines = String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect();
-        (lines, said)
+        (lines, self.said)
     }
 }
