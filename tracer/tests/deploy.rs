@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -214,6 +215,32 @@ fn the_agents_container_has_three_capabilities_and_no_more_than_it_needs() {
         assert!(
             list.as_ref()
                 .is_some_and(|list| list.contains_key("memory"))
+        );
+    }
+}
+
+#[test]
+fn kubelet_asks_the_agent_on_the_nodes_loopback() {
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let spec = daemonset.spec.expect("a spec");
+    let container = &spec.template.spec.expect("a pod").containers[0];
+    let probes = [
+        (&container.startup_probe, "/livez"),
+        (&container.liveness_probe, "/livez"),
+        (&container.readiness_probe, "/readyz"),
+    ];
+    for (probe, path) in probes {
+        let probe = probe.as_ref().expect("a probe");
+        let get = probe.http_get.as_ref().expect("by HTTP");
+        assert_eq!(get.host.as_deref(), Some("127.0.0.1"));
+        assert_eq!(get.path.as_deref(), Some(path));
+        let IntOrString::Int(port) = get.port else {
+            panic!("a number")
+        };
+        // What the agent listens on unless told otherwise.
+        assert_eq!(
+            format!("127.0.0.1:{port}"),
+            tracer::sinks::http::DEFAULT_ADDRESS
         );
     }
 }

@@ -17,6 +17,7 @@ use crate::image;
 use crate::watch::{Events, Watch};
 
 mod audit;
+mod exports;
 mod scene;
 mod steps;
 mod target;
@@ -165,6 +166,12 @@ fn play(
     let ended = events.stop()?;
     for line in ended.iter().flat_map(|ended| &ended.log) {
         eprintln!("     tracer: {line}");
+    }
+    for exported in [exports::events(target), exports::metrics(target, &scene)] {
+        match exported {
+            Ok(said) => note(&said),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
     }
     match audit::check(target) {
         Ok(Some(said)) => note(&said),
