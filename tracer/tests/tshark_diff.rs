@@ -24,9 +24,14 @@ fn fixture(file: &str) -> PathBuf {
         .join(file)
 }
 
-/// What `cargo xtask tshark-diff --keep` made.
+/// What `cargo xtask tshark-diff --keep` made at the pod's interface.
 fn session() -> PathBuf {
     fixture("dns-session.pcap.gz")
+}
+
+/// And at all interfaces of the node.
+fn everywhere() -> PathBuf {
+    fixture("dns-session-all.pcap.gz")
 }
 
 #[test]
@@ -48,8 +53,20 @@ fn the_labs_session_is_decoded_as_tshark_decodes_it() {
 }
 
 #[test]
+fn a_session_seen_at_all_interfaces_is_told_once() {
+    let report = diff(program(), &everywhere()).expect("both sides");
+    assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");
+    assert!(report.messages > 180 && report.compared > 40, "{report}");
+    // Each message is there before and after the Service's address is translated.
+    let copies = report.intended[&Intended::Copy];
+    assert!(copies * 3 > report.messages, "{report}");
+}
+
+#[test]
 fn captures_of_every_form_are_decoded_as_tshark_decodes_them() {
     for file in [
+        "any.pcap",
+        "cooked1.pcap",
         "ethernet.pcap",
         "ethernet.pcapng.gz",
         "inside.pcap",
@@ -58,6 +75,7 @@ fn captures_of_every_form_are_decoded_as_tshark_decodes_them() {
         "modified.pcap",
         "raw.pcap",
         "snapped.pcap",
+        "two-interfaces.pcapng",
     ] {
         let report = diff(program(), &fixture(file)).expect("both sides");
         assert_eq!(report.unexplained, Vec::<String>::new(), "{file}: {report}");
@@ -67,8 +85,16 @@ fn captures_of_every_form_are_decoded_as_tshark_decodes_them() {
 
 /// The session with one event changed.
 fn doctored(fits: impl Fn(&Value) -> bool, change: impl Fn(&mut Value)) -> Report {
-    let ours = replay(program(), &session()).expect("events");
-    let theirs = theirs::decode(&session()).expect("packets");
+    doctored_in(&session(), fits, change)
+}
+
+fn doctored_in(
+    capture: &Path,
+    fits: impl Fn(&Value) -> bool,
+    change: impl Fn(&mut Value),
+) -> Report {
+    let ours = replay(program(), capture).expect("events");
+    let theirs = theirs::decode(capture).expect("packets");
     let mut changed = 0;
     let lines: Vec<String> = ours
         .lines()
@@ -134,6 +160,31 @@ fn every_doctored_field_of_an_event_is_found() {
         let found = report.unexplained.iter().any(|line| line.contains(word));
         assert!(found, "{word}: {report}");
     }
+}
+
+#[test]
+fn copies_of_a_packet_hide_no_difference() {
+    let answered = |event: &Value| event["outcome"] == "answered" && event["attempts"] == 1;
+    let found = |report: &Report, what: &str| {
+        let found = report.unexplained.iter().any(|line| line.contains(what));
+        assert!(found, "{what}: {report}");
+    };
+    let untold = doctored_in(&everywhere(), answered, |event| {
+        event["type"] = json!("tcp")
+    });
+    found(&untold, "no event tells of it");
+    let later = doctored_in(&everywhere(), answered, |event| {
+        event["latency_ns"] = json!(event["latency_ns"].as_i64().expect("a latency") + 1);
+    });
+    found(&later, "no such answer at that time");
+
+    // One event for each of two interfaces.
+    let ours = replay(program(), &everywhere()).expect("events");
+    let theirs = theirs::decode(&everywhere()).expect("packets");
+    let event = ours.lines().find(|line| line.contains("answered"));
+    let twice = format!("{ours}{}", event.expect("an answer"));
+    let report = of_texts(&twice, &theirs).expect("both sides");
+    found(&report, "another event's, too");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::lab::{Inventory, Lab, Options, ProxyMode};
 use crate::{build, setup};
 
 pub mod compare;
+pub mod copies;
 pub mod message;
 pub mod ours;
 pub mod session;
@@ -26,10 +27,10 @@ use self::compare::Report;
     after_help = "Exits 1 on a difference that is not intended. docs/tshark-diff.md explains the intended ones."
 )]
 pub struct Arguments {
-    /// pcap or pcapng files, of one interface each
+    /// pcap or pcapng files, gzipped or not
     files: Vec<PathBuf>,
-    /// Keep the capture that is made in the lab
-    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    /// Keep the captures that are made in the lab: pod.pcap, at the pod's interface, and all.pcap, at all of the node's
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "files")]
     keep: Option<PathBuf>,
 }
 
@@ -41,23 +42,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         setup::Needs::Probes
     })?;
     let program = build::tracer()?;
-    let mut files = arguments.files.clone();
-    let mut made = None;
-    if files.is_empty() {
-        let file = match &arguments.keep {
-            Some(file) => file.clone(),
-            None => std::env::temp_dir().join(format!("tshark-diff-{}.pcap", std::process::id())),
-        };
-        let captured = lab_capture(&file);
-        made = Some(file.clone()).filter(|_| arguments.keep.is_none());
-        files.push(file);
-        captured?;
-    }
-    let agree = agree(&program, &files);
-    if let Some(made) = made {
-        std::fs::remove_file(made).context("cannot remove the capture")?;
-    }
-    Ok(if agree? {
+    let agree = if arguments.files.is_empty() {
+        let made = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let directory = arguments.keep.as_deref().unwrap_or(made.path());
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let session::Captures { pod, all } = lab_session(directory)?;
+        agree(&program, &[pod, all])?
+    } else {
+        agree(&program, &arguments.files)?
+    };
+    Ok(if agree {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -75,7 +70,7 @@ pub fn agree(program: &Path, files: &[PathBuf]) -> Result<bool> {
     Ok(agree)
 }
 
-fn lab_capture(file: &Path) -> Result<()> {
+fn lab_session(directory: &Path) -> Result<session::Captures> {
     eprintln!("raising the lab for a session of about half a minute");
     let lab = Lab::up(Options {
         name: "tracer-tshark-diff".to_owned(),
@@ -83,7 +78,7 @@ fn lab_capture(file: &Path) -> Result<()> {
         inventory: Inventory::scenario()?,
     })?
     .temporary();
-    session::capture(&lab, file)
+    session::capture(&lab, directory)
 }
 
 /// Both sides of one file, compared.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::copies::Sighting;
 use super::message::{Answer, End, Time, milliseconds};
 use super::ours::Exchange;
 use super::theirs::Message;
@@ -25,7 +26,7 @@ pub enum Intended {
     DuplicateAnswer,
     /// The file ends before it is known whether an answer comes.
     Undecided,
-    /// The packet is in the file twice, as captured at two interfaces.
+    /// The packet is in the file several times, as captured at several interfaces.
     Copy,
     /// The capture holds a part of the message only: what is missing is not compared.
     CutShort,
@@ -85,6 +86,7 @@ pub fn compare(ours: &[Exchange], theirs: &[Message]) -> Report {
     let mut comparison = Comparison {
         theirs,
         accounted: vec![false; theirs.len()],
+        begun: vec![false; theirs.len()],
         report: Report {
             messages: theirs.len(),
             ..Report::default()
@@ -104,6 +106,8 @@ struct Comparison<'a> {
     theirs: &'a [Message],
     /// Messages that an event told of.
     accounted: Vec<bool>,
+    /// Queries that an event began with.
+    begun: Vec<bool>,
     report: Report,
 }
 
@@ -111,6 +115,12 @@ impl Comparison<'_> {
     fn exchange(&mut self, exchange: &Exchange) {
         let begin = self.query(exchange);
         if let Some(begin) = begin {
+            // A late answer is a second event of its query.
+            let told = self.begun[begin] || self.is_copy(&self.theirs[begin], &self.begun);
+            if told && !exchange.late {
+                self.differs(exchange, "its first query is another event's, too");
+            }
+            self.begun[begin] = true;
             self.accounted[begin] = true;
         } else if exchange.attempts > 0 {
             self.differs(exchange, "tshark sees no such query at that time");
@@ -132,23 +142,23 @@ impl Comparison<'_> {
 
     /// The first query of an exchange.
     fn query(&self, exchange: &Exchange) -> Option<usize> {
-        self.position(|message| {
+        self.position(|message, at| {
             !message.response
-                && message.time == exchange.begin
-                && message.src == exchange.client
-                && message.dst == exchange.server
                 && message.id == exchange.id
+                && at.time == exchange.begin
+                && at.src == exchange.client
+                && at.dst == exchange.server
         })
     }
 
     /// The answer that came at this time. After a retry or over TCP it goes to another port than the first query's.
     fn answer(&self, exchange: &Exchange, time: Time) -> Option<usize> {
-        self.position(|message| {
+        self.position(|message, at| {
             message.response
-                && message.time == time
                 && message.tcp == exchange.tcp
-                && message.dst.ip == exchange.client.ip
-                && message.src == exchange.server
+                && at.time == time
+                && at.dst.ip == exchange.client.ip
+                && at.src == exchange.server
         })
     }
 
@@ -175,6 +185,8 @@ impl Comparison<'_> {
                 // Counted with the truncated answer.
                 _ if elsewhere => {}
                 (true, _) => self.intended(Intended::Copy),
+                // Each from the first of several packets; that ours are two of them is known.
+                _ if !message.copies.is_empty() => self.intended(Intended::Copy),
                 (_, true) => self.intended(Intended::Retry),
                 _ => {
                     let say = |time: Option<Time>| time.map_or("none".to_owned(), milliseconds);
@@ -217,18 +229,21 @@ impl Comparison<'_> {
 
     /// The truncated answer over UDP that made the client ask over TCP, and the query there.
     fn truncated(&mut self, exchange: &Exchange, after: Time) {
-        let answer = self.position(|message| {
+        let answer = self.position(|message, at| {
             message.response
                 && message.truncated
-                && message.time == exchange.begin + after
-                && message.dst == exchange.client
-                && message.src == exchange.server
                 && message.id == exchange.id
+                && at.time == exchange.begin + after
+                && at.dst == exchange.client
+                && at.src == exchange.server
         });
         match answer {
             Some(index) => {
                 self.accounted[index] = true;
-                if self.theirs[index].since_query != Some(after) && exchange.attempts == 1 {
+                let message = &self.theirs[index];
+                // As for other answers.
+                let comparable = exchange.attempts == 1 && message.copies.is_empty();
+                if comparable && message.since_query != Some(after) {
                     self.differs(exchange, "the truncated answer took another time");
                 }
             }
@@ -240,15 +255,15 @@ impl Comparison<'_> {
     /// What had no answer in time must have none there either.
     fn unanswered(&mut self, exchange: &Exchange) {
         self.report.compared += 1;
-        let answer = self.position(|message| {
+        let answer = self.position(|message, at| {
             message.response
-                && message.dst == exchange.client
-                && message.src == exchange.server
                 && message.id == exchange.id
                 && message.name == exchange.name
-                && message.time > exchange.begin
-                && message.time < exchange.begin + TIMEOUT_NS
                 && message.since_query.is_some()
+                && at.dst == exchange.client
+                && at.src == exchange.server
+                && at.time > exchange.begin
+                && at.time < exchange.begin + TIMEOUT_NS
         });
         if let Some(answer) = answer {
             let frame = self.theirs[answer].frame;
@@ -304,52 +319,80 @@ impl Comparison<'_> {
     /// What no event told of.
     fn rest(&mut self) {
         let end = self.theirs.iter().map(|message| message.time).max();
-        for index in 0..self.theirs.len() {
+        let mut explained = self.accounted.clone();
+        let mut left = Vec::new();
+        for (index, message) in self.theirs.iter().enumerate() {
             if self.accounted[index] {
                 continue;
             }
-            let message = &self.theirs[index];
-            let told = |other: &(usize, &Message)| {
-                let (at, other) = other;
-                self.accounted[*at]
-                    && other.response == message.response
-                    && other.id == message.id
-                    && other.name == message.name
-                    && other.qtype == message.qtype
-                    && other.client().ip == message.client().ip
-                    && other.server() == message.server()
-            };
-            let again = self.theirs.iter().enumerate().any(|other| told(&other));
-            let class = if message.retransmission && !message.response && again {
-                Some(Intended::Copy)
-            } else if message.response && again {
-                Some(Intended::DuplicateAnswer)
-            } else if !message.response && end.is_some_and(|end| end - message.time < TIMEOUT_NS) {
-                Some(Intended::Undecided)
-            } else {
-                None
-            };
-            match class {
-                Some(class) => self.intended(class),
-                None => {
-                    let line = format!(
-                        "packet {}: {} id {} {} {}, {} to {}: no event tells of it",
-                        message.frame,
-                        if message.response { "answer" } else { "query" },
-                        message.id,
-                        message.name,
-                        message.qtype,
-                        message.src,
-                        message.dst
-                    );
-                    self.report.unexplained.push(line);
+            match self.silence(message, end.unwrap_or(message.time)) {
+                Some(class) => {
+                    explained[index] = true;
+                    self.intended(class);
                 }
+                None => left.push(index),
+            }
+        }
+        // What stands for the packet may itself have no event: a second answer.
+        for index in left {
+            let message = &self.theirs[index];
+            if self.is_copy(message, &explained) {
+                self.intended(Intended::Copy);
+            } else {
+                let line = format!(
+                    "packet {}: {} id {} {} {}, {} to {}: no event tells of it",
+                    message.frame,
+                    if message.response { "answer" } else { "query" },
+                    message.id,
+                    message.name,
+                    message.qtype,
+                    message.src,
+                    message.dst
+                );
+                self.report.unexplained.push(line);
             }
         }
     }
 
-    fn position(&self, fits: impl Fn(&Message) -> bool) -> Option<usize> {
-        self.theirs.iter().position(fits)
+    /// Why no event tells of a message, where that is meant to be.
+    fn silence(&self, message: &Message, end: Time) -> Option<Intended> {
+        let told = |(other, accounted): (&Message, &bool)| {
+            *accounted
+                && other.response == message.response
+                && other.id == message.id
+                && other.name == message.name
+                && other.qtype == message.qtype
+                && other.client().ip == message.client().ip
+                && other.server() == message.server()
+        };
+        let again = self.theirs.iter().zip(&self.accounted).any(told);
+        let repeated = message.retransmission && !message.response && again;
+        if repeated || self.is_copy(message, &self.accounted) {
+            Some(Intended::Copy)
+        } else if message.response && again {
+            Some(Intended::DuplicateAnswer)
+        } else if !message.response && end - message.time < TIMEOUT_NS {
+            Some(Intended::Undecided)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is the packet of one of these.
+    fn is_copy(&self, message: &Message, these: &[bool]) -> bool {
+        let here = message.sighting();
+        let mut messages = self.theirs.iter().zip(these);
+        messages.any(|(other, this)| *this && other.copies.contains(&here))
+    }
+
+    /// The message whose packet was seen like this: where tshark took it from, else at another interface.
+    fn position(&self, fits: impl Fn(&Message, &Sighting) -> bool) -> Option<usize> {
+        let mut messages = self.theirs.iter();
+        let here = messages.position(|message| fits(message, &message.sighting()));
+        here.or_else(|| {
+            let mut messages = self.theirs.iter();
+            messages.position(|message| message.copies.iter().any(|at| fits(message, at)))
+        })
     }
 
     fn intended(&mut self, class: Intended) {

@@ -1,7 +1,7 @@
 //! A session in the lab whose DNS packets are captured: all that resolvers and tools do with names, and what goes wrong.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,42 +53,81 @@ const QUESTIONS: &[&[&str]] = &[
     &["dig", "+tries=1", "+time=1", "@10.1.235.214", NAME],
 ];
 
-/// Captures what a pod does at the node's end of its veth.
-pub fn capture(lab: &Lab, file: &Path) -> Result<()> {
-    let interface = lab.host_interface(CLIENT)?;
+/// The captures that a session leaves in a directory.
+#[derive(Clone, Debug)]
+pub struct Captures {
+    /// At the node's end of the pod's veth.
+    pub pod: PathBuf,
+    /// At all interfaces of the node: each packet several times, before and after the Service's address is translated.
+    pub all: PathBuf,
+}
+
+/// Captures what a pod does, in files of this directory.
+pub fn capture(lab: &Lab, directory: &Path) -> Result<Captures> {
     let pod = lab.inventory().pod(CLIENT)?;
     let server = lab.inventory().pod(SERVER)?;
-    let target = file.to_str().context("a path that is UTF-8")?;
-    let log = file.with_extension("tcpdump");
-    let mut tcpdump = lab
-        .exec_node(
-            &pod.node,
-            &[
-                "tcpdump",
-                "-U",
-                "-n",
-                "-i",
-                &interface,
-                "--time-stamp-precision=nano",
-                "-w",
-                target,
-            ],
-        )?
-        .stdin(Stdio::null())
-        .stderr(std::fs::File::create(&log).context("cannot write tcpdump's log")?)
-        .spawn()
-        .context("tcpdump is needed (Debian: tcpdump)")?;
-    let played = wait_listening(&log).and_then(|()| {
-        let ipv6 = server.ipv6.map(|ip| ip.to_string());
-        play(lab, ipv6.as_deref())
-    });
+    let captures = Captures {
+        pod: directory.join("pod.pcap"),
+        all: directory.join("all.pcap"),
+    };
+    let running = [
+        Tcpdump::start(lab, &pod.node, &lab.host_interface(CLIENT)?, &captures.pod)?,
+        Tcpdump::start(lab, &pod.node, "any", &captures.all)?,
+    ];
+    let ipv6 = server.ipv6.map(|ip| ip.to_string());
+    let played = play(lab, ipv6.as_deref());
     // libpcap hands over its last batch within a second.
     thread::sleep(Duration::from_millis(1_200));
-    let ended = kill_process(Pid::from_child(&tcpdump), Signal::INT);
-    tcpdump.wait().context("tcpdump does not end")?;
-    std::fs::remove_file(&log).ok();
-    played?;
-    ended.context("tcpdump ended by itself")
+    for tcpdump in running {
+        tcpdump.end()?;
+    }
+    played.map(|()| captures)
+}
+
+/// A running tcpdump; killed where its captures are given up.
+struct Tcpdump {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Tcpdump {
+    /// Returns when it listens.
+    fn start(lab: &Lab, node: &str, interface: &str, file: &Path) -> Result<Tcpdump> {
+        let target = file.to_str().context("a path that is UTF-8")?;
+        let log = file.with_extension("tcpdump");
+        let precision = "--time-stamp-precision=nano";
+        let process = lab
+            .exec_node(
+                node,
+                &[
+                    "tcpdump", "-U", "-n", "-i", interface, precision, "-w", target,
+                ],
+            )?
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(&log).context("cannot write tcpdump's log")?)
+            .spawn()
+            .context("tcpdump is needed (Debian: tcpdump)")?;
+        let tcpdump = Tcpdump { process, log };
+        wait_listening(&tcpdump.log)?;
+        Ok(tcpdump)
+    }
+
+    /// Writes the rest of its file.
+    fn end(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.process), Signal::INT)
+            .context("tcpdump ended by itself")?;
+        self.process.wait().context("tcpdump does not end")?;
+        Ok(())
+    }
+}
+
+impl Drop for Tcpdump {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is what is wanted.
+        self.process.kill().ok();
+        self.process.wait().ok();
+        std::fs::remove_file(&self.log).ok();
+    }
 }
 
 fn play(lab: &Lab, ipv6: Option<&str>) -> Result<()> {

@@ -6,10 +6,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value};
 
+use super::copies::{Copies, Sighting};
 use super::message::{Answer, End, Time, rcode_name, type_name};
 
-/// What ICMP errors quote was sent before, and is no message of its own.
-const FILTER: &str = "dns && !icmp && !icmpv6";
+/// What ICMP errors quote was sent before, and is no message of its own. Segments that are not dissected are copies of
+/// others, or the beginning of what a later one ends.
+const FILTER: &str = "(dns || (tcp.port == 53 && tcp.len > 0)) && !icmp && !icmpv6";
 
 /// A DNS message as tshark decodes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Message {
     pub retransmission: bool,
     /// The capture ends within it, or it is broken.
     pub cut: bool,
+    /// The same packet at other interfaces.
+    pub copies: Vec<Sighting>,
 }
 
 impl Message {
@@ -55,6 +59,15 @@ impl Message {
     /// Who answers.
     pub fn server(&self) -> &End {
         if self.response { &self.src } else { &self.dst }
+    }
+
+    /// Where the packet was seen that tshark took the message from.
+    pub fn sighting(&self) -> Sighting {
+        Sighting {
+            time: self.time,
+            src: self.src.clone(),
+            dst: self.dst.clone(),
+        }
     }
 }
 
@@ -80,23 +93,36 @@ pub fn decode(file: &Path) -> Result<String> {
 /// Reads tshark's JSON.
 pub fn read(json: &str) -> Result<Vec<Message>> {
     let packets: Vec<Value> = serde_json::from_str(json).context("not tshark's JSON")?;
-    let mut messages = Vec::new();
+    let mut seen = Vec::new();
     for packet in &packets {
         let layers = &packet["_source"]["layers"];
-        let frame = &layers["frame"]["frame.number"];
+        seen.push((
+            layers,
+            sighting(layers).with_context(|| unexpected(layers))?,
+        ));
+    }
+    let copies = Copies::of(&seen);
+    let mut messages = Vec::new();
+    for (layers, sighting) in &seen {
         // A TCP segment can hold several.
         for dns in each(&layers["dns"]) {
-            messages.push(
-                message(layers, dns).with_context(|| format!("not as expected: packet {frame}"))?,
-            );
+            let elsewhere = copies.elsewhere(layers, sighting);
+            let message = message(layers, sighting.clone(), dns, elsewhere);
+            messages.push(message.with_context(|| unexpected(layers))?);
         }
     }
     Ok(messages)
 }
 
-fn message(layers: &Value, dns: &Value) -> Result<Message> {
-    let tcp = layers.get("tcp").is_some();
-    let transport = if tcp { "tcp" } else { "udp" };
+fn unexpected(layers: &Value) -> String {
+    format!(
+        "not as expected: packet {}",
+        layers["frame"]["frame.number"]
+    )
+}
+
+fn sighting(layers: &Value) -> Result<Sighting> {
+    let transport = transport(layers);
     let end = |which: &str, port: &str| -> Result<End> {
         let ip = layers["ip"][format!("ip.{which}")]
             .as_str()
@@ -106,6 +132,27 @@ fn message(layers: &Value, dns: &Value) -> Result<Message> {
             port: number(&layers[transport][format!("{transport}.{port}")])?,
         })
     };
+    Ok(Sighting {
+        time: seconds(&layers["frame"]["frame.time_epoch"])?,
+        src: end("src", "srcport")?,
+        dst: end("dst", "dstport")?,
+    })
+}
+
+fn transport(layers: &Value) -> &'static str {
+    if layers.get("tcp").is_some() {
+        "tcp"
+    } else {
+        "udp"
+    }
+}
+
+fn message(
+    layers: &Value,
+    Sighting { time, src, dst }: Sighting,
+    dns: &Value,
+    copies: Vec<Sighting>,
+) -> Result<Message> {
     let flags = &dns["dns.flags_tree"];
     let flag = |name: &str| is_true(&flags[format!("dns.flags.{name}")]);
     let response = flag("response");
@@ -119,10 +166,10 @@ fn message(layers: &Value, dns: &Value) -> Result<Message> {
     let rcode = number(&flags["dns.flags.rcode"]).unwrap_or(0);
     Ok(Message {
         frame: number(&layers["frame"]["frame.number"])?,
-        time: seconds(&layers["frame"]["frame.time_epoch"])?,
-        src: end("src", "srcport")?,
-        dst: end("dst", "dstport")?,
-        tcp,
+        time,
+        src,
+        dst,
+        tcp: transport(layers) == "tcp",
         id: number(&dns["dns.id"])?,
         response,
         truncated: flag("truncated"),
@@ -140,6 +187,7 @@ fn message(layers: &Value, dns: &Value) -> Result<Message> {
         since_query: dns.get("dns.time").map(seconds).transpose()?,
         retransmission: dns.as_object().is_some_and(marks_retransmission),
         cut,
+        copies,
     })
 }
 
