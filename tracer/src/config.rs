@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::capture;
 use crate::client;
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::diagnose::DiagnosisSettings;
 use crate::pipeline;
 use crate::sinks::OutputSettings;
 use crate::sinks::privacy::PrivacySettings;
@@ -92,7 +93,7 @@ pub struct ExportConfig {
     pub kube_events: bool,
     /// What can change while the agent runs.
     pub live: LiveSettings,
-    /// The configuration file, read again when it changes.
+    /// The configuration and rules files, read again when one of them changes.
     pub reload: Option<Reload>,
 }
 
@@ -103,27 +104,31 @@ pub struct LiveSettings {
     pub privacy: PrivacySettings,
     /// Each pod has metrics of its own.
     pub metrics_pod_label: bool,
+    /// Which findings are told, and from when on.
+    pub diagnosis: DiagnosisSettings,
 }
 
-/// A configuration file that can be read again.
+/// Files of settings that can be read again.
 pub struct Reload {
-    /// The file.
-    pub path: PathBuf,
-    /// Reads it; why it cannot be used, where it cannot.
+    /// Those that were read at the start.
+    pub files: Vec<PathBuf>,
+    /// Reads all of them; why they cannot be used, where they cannot.
     pub read: Box<dyn Fn() -> Result<Reread, String> + Send>,
 }
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reload({})", self.path.display())
+        f.debug_tuple("Reload").field(&self.files).finish()
     }
 }
 
-/// What a configuration file says that was read again.
+/// What files of settings say that were read again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reread {
     /// What can change while the agent runs.
     pub live: LiveSettings,
     /// The options that have changed and cannot.
     pub restart: Vec<String>,
+    /// The files that it was read from: the configuration may name other ones than before.
+    pub files: Vec<PathBuf>,
 }

@@ -38,6 +38,8 @@ pub enum Input {
     Attached(Timestamp, Ifindex),
     /// An interface is not traced any more.
     Gone(Timestamp, Ifindex),
+    /// Rules speak by other thresholds, and other findings are silenced.
+    Rules(Timestamp, Box<DiagnosisSettings>),
     /// Time passed: everything before it has been put in.
     Tick(Timestamp),
     /// No more input.
@@ -53,6 +55,7 @@ impl Input {
             | Input::Change(at, _)
             | Input::Attached(at, _)
             | Input::Gone(at, _)
+            | Input::Rules(at, _)
             | Input::Tick(at)
             | Input::End(at) => *at,
         }
@@ -178,6 +181,7 @@ impl Pipeline {
             }
             Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
             Input::Gone(_, ifindex) => self.one_way.forget(ifindex),
+            Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);
                 self.identify(now, correlated, out);

@@ -20,6 +20,7 @@ mod output;
 mod recorder;
 mod relay;
 mod replay;
+mod settings;
 
 pub use self::agent::agent;
 pub use self::agents::{observe_agents, statuses};

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -66,6 +67,7 @@ fn every_object_is_one_that_the_api_server_knows() {
         match object["kind"].as_str().expect("a kind") {
             "ClusterRole" => strict::<ClusterRole>(object),
             "ClusterRoleBinding" => strict::<ClusterRoleBinding>(object),
+            "ConfigMap" => strict::<ConfigMap>(object),
             "DaemonSet" => strict::<DaemonSet>(object),
             "Namespace" => strict::<Namespace>(object),
             "PriorityClass" => strict::<PriorityClass>(object),
@@ -266,6 +268,87 @@ fn the_selector_finds_the_agents_pods_and_the_metrics_service_too() {
     let service = service.spec.expect("a spec");
     assert!(selected(&service.selector.expect("a selector")));
     assert_eq!(service.cluster_ip.as_deref(), Some("None"));
+}
+
+#[test]
+fn the_config_map_is_mounted_whole_and_may_be_missing() {
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let config: ConfigMap = typed(find("ConfigMap", "tracer-agent"));
+    let spec = daemonset.spec.expect("a spec");
+    let pod = spec.template.spec.expect("a pod");
+    let volumes = pod.volumes.expect("volumes");
+    let volume = volumes.iter().find(|volume| volume.config_map.is_some());
+    let volume = volume.expect("a volume of the ConfigMap");
+    let source = volume.config_map.as_ref().expect("its source");
+    assert_eq!(Some(&source.name), config.metadata.name.as_ref());
+    assert_eq!(source.optional, Some(true));
+    assert!(source.items.is_none(), "all of its files");
+    let container = &pod.containers[0];
+    let mounts = container.volume_mounts.as_ref().expect("mounts");
+    let mount = mounts.iter().find(|mount| mount.name == volume.name);
+    let mount = mount.expect("it is mounted");
+    assert!(
+        mount.sub_path.is_none(),
+        "kubelet never changes what is mounted by subPath"
+    );
+    for name in ["TRACER_CONFIG", "TRACER_RULES"] {
+        let env = container.env.iter().flatten().find(|env| env.name == name);
+        let value = env.and_then(|env| env.value.as_deref());
+        assert_eq!(value, Some(mount.mount_path.as_str()), "{name}");
+    }
+}
+
+/// What the agent says to settings, with a socket that it cannot have, so that it ends once it has read them.
+fn agent_with(settings: &Path) -> String {
+    let agent = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .args(["agent", "--socket", "/proc/none/agent.sock"])
+        .arg("--config")
+        .arg(settings)
+        .arg("--rules")
+        .arg(settings)
+        .output()
+        .expect("it runs");
+    assert_eq!(agent.status.code(), Some(2));
+    String::from_utf8_lossy(&agent.stderr).into_owned()
+}
+
+#[test]
+fn the_config_map_says_nothing_until_a_line_is_uncommented_and_every_example_is_right() {
+    let config: ConfigMap = typed(find("ConfigMap", "tracer-agent"));
+    let files = config.data.expect("files");
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["config.yaml", "rules.yaml"]);
+    let mount = tempfile::tempdir().expect("a directory");
+    let empty = agent_with(mount.path());
+    assert!(empty.contains("/proc/none"), "{empty}");
+    let mut examples = 0;
+    for (name, text) in &files {
+        assert!(
+            text.lines().all(|line| line.starts_with('#')),
+            "the defaults hold: {text}"
+        );
+        // A sentence has a space after its #, an example has none, or the indentation of one above it.
+        let mut within = false;
+        let uncommented = text.lines().map(|line| {
+            let rest = line.trim_start_matches('#');
+            let begins = rest.starts_with(|c: char| c.is_ascii_lowercase());
+            within = begins || (within && rest.starts_with("  "));
+            examples += u32::from(begins);
+            if within { rest } else { line }
+        });
+        let uncommented: Vec<&str> = uncommented.collect();
+        fs::write(mount.path().join(name), uncommented.join("\n")).expect("written");
+    }
+    assert!(examples >= 8, "{examples}");
+    let said = agent_with(mount.path());
+    assert!(said.contains("/proc/none"), "{said}");
+    // It does read them.
+    fs::write(mount.path().join("rules.yaml"), "silense: []\n").expect("written");
+    let said = agent_with(mount.path());
+    assert!(
+        said.contains("rules.yaml: line 1: ") && said.contains("did you mean silence?"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::export::{ExportArgs, LIVE};
 use super::limits::LimitArgs;
 use super::logs::{LogArgs, SetLog};
 use super::rules_file::RulesArgs;
+use super::settings_file::SettingsFile;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
 use super::{CommandLine, Exit, Host, values};
@@ -79,7 +80,7 @@ pub struct AgentArgs {
     max_clients: u32,
 
     /// Options from a file, too: YAML with the names of long options, as in `history: 64MiB`. Read again when it changes
-    #[arg(long, env = "TRACER_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "TRACER_CONFIG", value_name = "FILE|DIR")]
     config: Option<PathBuf>,
 
     #[command(flatten)]
@@ -138,8 +139,12 @@ What it exports:
 Configuration file:
   --config FILE holds options by their long names, a list where an option can
   be repeated. The command line wins over variables, these over the file. When
-  the file changes, exclude-namespace, redact-names, metrics-pod-label and log
-  change at once; the log says what else needs a restart.
+  it changes, exclude-namespace, redact-names, metrics-pod-label, log and rules
+  change at once; so does what the file of --rules says. `tracer status` and
+  the log say what else needs a restart, and why a file cannot be used: then
+  all stays as it was.
+  Both options take a directory, too, as a ConfigMap is mounted: config.yaml
+  and rules.yaml in it, each of which may be missing.
 
 Who may connect:
   The socket is for the user that the agent runs as. --listen needs TLS:
@@ -174,6 +179,7 @@ impl SocketArgs {
 impl AgentArgs {
     /// What to do, with everything looked up.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<AgentConfig> {
+        let diagnosis = self.rules.resolve()?;
         let thresholds = self.thresholds.resolve();
         // What clients ask for is known only when they come.
         let capture = self
@@ -192,7 +198,7 @@ impl AgentArgs {
                     thresholds,
                     limits: self.limits.resolve(),
                     index: self.sources.index(),
-                    diagnosis: self.rules.resolve()?,
+                    diagnosis,
                 },
                 capture,
                 output: OutputSettings::default(),
@@ -226,6 +232,14 @@ impl AgentArgs {
         }))
     }
 
+    /// Files of settings that are read again when they change.
+    fn files(&self) -> Vec<PathBuf> {
+        let config = self.config.as_ref();
+        let config = config.map(|given| SettingsFile::of(given, config_file::IN_DIRECTORY));
+        let files = config.into_iter().chain(self.rules.file());
+        files.map(|file| file.path().to_owned()).collect()
+    }
+
     pub(super) fn run(
         &self,
         host: &Host,
@@ -234,12 +248,13 @@ impl AgentArgs {
     ) -> anyhow::Result<Exit> {
         let config = self.resolve(host)?;
         let set_log = self.log.install();
+        let files = self.files();
         let exports = ExportConfig {
             http: self.exports.http.0,
             kube_events: !self.exports.no_kube_events,
-            live: self.exports.live(),
-            reload: self.config.clone().map(|path| Reload {
-                path,
+            live: self.exports.live(config.trace.pipeline.diagnosis.clone()),
+            reload: (!files.is_empty()).then(|| Reload {
+                files,
                 read: Box::new(move || reread(&line, &matches, &set_log)),
             }),
         };
@@ -251,7 +266,7 @@ impl AgentArgs {
     }
 }
 
-/// Reads the configuration file again. What is logged changes here, the rest is for the run to change.
+/// Reads the files of settings again, all or nothing. What is logged changes here, the rest is for the run to change.
 fn reread(line: &CommandLine, started: &ArgMatches, set_log: &SetLog) -> Result<Reread, String> {
     let parsed =
         config_file::parse(&line.command, &line.args).map_err(|error| error.to_string())?;
@@ -259,13 +274,15 @@ fn reread(line: &CommandLine, started: &ArgMatches, set_log: &SetLog) -> Result<
         return Err("there is no command any more".to_owned());
     };
     let args = AgentArgs::from_arg_matches(new).map_err(|error| error.to_string())?;
+    let diagnosis = args.rules.resolve().map_err(|error| format!("{error:#}"))?;
     set_log(&args.log.log)?;
     let command = line.command.find_subcommand(name);
     let changed = command.map_or_else(Vec::new, |command| {
         config_file::differences(command, old, new)
     });
     Ok(Reread {
-        live: args.exports.live(),
+        live: args.exports.live(diagnosis),
+        files: args.files(),
         restart: changed
             .into_iter()
             .filter(|option| !LIVE.contains(&option.as_str()))

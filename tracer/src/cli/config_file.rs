@@ -9,47 +9,92 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::settings_file::{SettingsError, SettingsFile};
 
 /// The option that names the file, and the only one that it cannot hold beside `help`.
 pub(super) const OPTION: &str = "config";
-/// A ConfigMap holds 1 MiB at most.
-const MAX_BYTES: u64 = 1 << 20;
+/// The file, where the option names a directory.
+pub(super) const IN_DIRECTORY: &str = "config.yaml";
 /// A key that is nearer than this to an option was meant for it.
 const NEAR: f64 = 0.7;
 
 /// What is wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigFileError {
-    #[error("cannot read {}: {source}. It is given by --config or TRACER_CONFIG", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{} has {bytes} bytes; a configuration has {MAX_BYTES} at most", path.display())]
-    TooLarge { path: PathBuf, bytes: u64 },
-    #[error("{} is not YAML with one option a line, as in `history: 64MiB`: {source}", path.display())]
+    #[error("{0}. It is given by --config or TRACER_CONFIG")]
+    Read(#[from] SettingsError),
+    #[error("{} is not YAML with one option a line, as in `history: 64MiB`: {}", path.display(), source.without_snippet())]
     Yaml {
         path: PathBuf,
         source: Box<serde_saphyr::Error>,
     },
-    #[error("{}: there is no option {key:?}{suggestion}", path.display())]
+    #[error("{}: line {line}: there is no option {key:?}{suggestion}", path.display())]
     Unknown {
         path: PathBuf,
+        line: u64,
         key: String,
         suggestion: Suggestion,
     },
-    #[error("{}: {key} is {found}; it takes {wanted}", path.display())]
+    #[error("{}: line {line}: {key} is {found}; it takes {wanted}", path.display())]
     Shape {
         path: PathBuf,
+        line: u64,
         key: String,
         found: String,
         wanted: &'static str,
     },
-    #[error("{}: {message}", path.display())]
-    Value { path: PathBuf, message: String },
+    #[error("{}: {}{message}", path.display(), line.map_or_else(String::new, |line| format!("line {line}: ")))]
+    Value {
+        path: PathBuf,
+        /// Of the option that is wrong, where it is one.
+        line: Option<u64>,
+        message: String,
+    },
+}
+
+/// One option of the file.
+#[derive(Debug, PartialEq)]
+struct Entry {
+    key: String,
+    line: u64,
+    value: Value,
+}
+
+/// All of them, in the file's order.
+#[derive(Debug, Default)]
+struct Entries(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
+        struct OfMap;
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("options by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((key, value)) = map.next_entry::<Spanned<String>, Value>()? {
+                    entries.push(Entry {
+                        line: key.referenced.line(),
+                        key: key.value,
+                        value,
+                    });
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(OfMap)
+    }
 }
 
 /// What could have been meant.
@@ -75,24 +120,27 @@ impl fmt::Display for Suggestion {
 pub(super) fn parse(command: &Command, args: &[OsString]) -> Result<ArgMatches, ParseError> {
     match file_of(command, args) {
         None => Ok(command.clone().try_get_matches_from(args)?),
-        Some((name, found, path)) => {
-            let options = read(&path)?;
+        Some((name, found, file)) => {
+            let path = file.path();
+            let options = read(&file)?;
             let sub = command
                 .find_subcommand(&name)
                 .ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
-            let added = arguments(sub, &found, &path, &options)?;
+            let added = arguments(sub, &found, path, &options)?;
             // A mistake of the command line is told as one.
             let with_file = args.iter().cloned().chain(added);
             match command.clone().try_get_matches_from(with_file) {
                 Ok(matches) => Ok(matches),
                 Err(error) => {
                     command.clone().try_get_matches_from(args)?;
+                    let line = line_of(&error, &options);
                     let message = error.render().to_string();
                     let message = message.strip_prefix("error: ").unwrap_or(&message);
                     // What follows is how the command line is used.
                     let message = message.split("\n\n").next().unwrap_or_default().trim();
                     Err(ConfigFileError::Value {
-                        path,
+                        path: path.to_owned(),
+                        line,
                         message: message.to_owned(),
                     }
                     .into())
@@ -112,39 +160,38 @@ pub(super) enum ParseError {
 }
 
 /// The subcommand, what the command line and the environment say, and the file that they name.
-fn file_of(command: &Command, args: &[OsString]) -> Option<(String, ArgMatches, PathBuf)> {
+fn file_of(command: &Command, args: &[OsString]) -> Option<(String, ArgMatches, SettingsFile)> {
     // What is missing here can stand in the file, so this is no place to complain.
     let lenient = command.clone().ignore_errors(true);
     let matches = lenient.try_get_matches_from(args).ok()?;
     let (name, found) = matches.subcommand()?;
-    let path = found
-        .try_get_one::<PathBuf>(OPTION)
-        .ok()
-        .flatten()
-        .cloned()?;
-    Some((name.to_owned(), found.clone(), path))
+    let path = found.try_get_one::<PathBuf>(OPTION).ok().flatten()?;
+    let file = SettingsFile::of(path, IN_DIRECTORY);
+    Some((name.to_owned(), found.clone(), file))
 }
 
-fn read(path: &Path) -> Result<Map<String, Value>, ConfigFileError> {
-    let failed = |source| ConfigFileError::Read {
-        path: path.to_owned(),
-        source,
+/// Where in the file the option stands that is wrong.
+fn line_of(error: &clap::Error, options: &[Entry]) -> Option<u64> {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
+        return None;
     };
-    let bytes = std::fs::metadata(path).map_err(failed)?.len();
-    if bytes > MAX_BYTES {
-        return Err(ConfigFileError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-        });
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    // As in "--count <N>".
+    let long = arg.strip_prefix("--")?.split([' ', '=']).next()?;
+    options
+        .iter()
+        .find(|option| option.key == long)
+        .map(|option| option.line)
+}
+
+fn read(file: &SettingsFile) -> Result<Vec<Entry>, ConfigFileError> {
+    let text = file.read()?.unwrap_or_default();
     // Nothing but comments is no option at all.
-    let options: Option<Map<String, Value>> =
+    let options: Option<Entries> =
         serde_saphyr::from_str(&text).map_err(|source| ConfigFileError::Yaml {
-            path: path.to_owned(),
+            path: file.path().to_owned(),
             source: Box::new(source),
         })?;
-    Ok(options.unwrap_or_default())
+    Ok(options.unwrap_or_default().0)
 }
 
 /// The file's options as arguments, without those that the command line or the environment gives.
@@ -152,17 +199,19 @@ fn arguments(
     command: &Command,
     found: &ArgMatches,
     path: &Path,
-    options: &Map<String, Value>,
+    options: &[Entry],
 ) -> Result<Vec<OsString>, ConfigFileError> {
     let mut arguments = Vec::new();
-    for (key, value) in options {
+    for Entry { key, line, value } in options {
         let arg = option(command, key).ok_or_else(|| ConfigFileError::Unknown {
             path: path.to_owned(),
+            line: *line,
             key: key.clone(),
             suggestion: suggest(command, key),
         })?;
         let shape = |wanted| ConfigFileError::Shape {
             path: path.to_owned(),
+            line: *line,
             key: key.clone(),
             found: value.to_string(),
             wanted,
@@ -353,13 +402,19 @@ mod tests {
         for (file, says) in [
             (
                 "redact_names: a",
-                "FILE: there is no option \"redact_names\": did you mean redact-names?",
+                "FILE: line 1: there is no option \"redact_names\": did you mean redact-names?",
             ),
             ("histroy: 1", "did you mean history?"),
             ("xyzzy: 1", "`tracer agent --help`"),
             ("config: other.yaml", "there is no option \"config\""),
-            ("count: many", "FILE: invalid value 'many' for '--count"),
-            ("count: [1, 2]", "FILE: count is [1,2]; it takes one value"),
+            (
+                "history: 1\ncount: many",
+                "FILE: line 2: invalid value 'many' for '--count",
+            ),
+            (
+                "count: [1, 2]",
+                "FILE: line 1: count is [1,2]; it takes one value",
+            ),
             ("metrics-pod-label: maybe", "it takes true or false"),
             (
                 "redact-names: {a: b}",

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::config::LiveSettings;
+use crate::diagnose::DiagnosisSettings;
 use crate::model::glob::Glob;
 use crate::sinks::http;
 use crate::sinks::privacy::{PrivacySettings, RedactedDomain};
@@ -48,22 +49,24 @@ pub(super) struct ExportArgs {
 }
 
 /// The options that can change while the agent runs.
-pub(super) const LIVE: [&str; 4] = [
+pub(super) const LIVE: [&str; 5] = [
     "exclude-namespace",
     "log",
     "metrics-pod-label",
     "redact-names",
+    "rules",
 ];
 
 impl ExportArgs {
-    /// What can change while the agent runs.
-    pub(super) fn live(&self) -> LiveSettings {
+    /// What can change while the agent runs, with what the rules file says.
+    pub(super) fn live(&self, diagnosis: DiagnosisSettings) -> LiveSettings {
         LiveSettings {
             privacy: PrivacySettings {
                 exclude_namespaces: self.exclude_namespace.clone(),
                 redact: self.redact_names.clone(),
             },
             metrics_pod_label: self.metrics_pod_label,
+            diagnosis,
         }
     }
 }

@@ -23,6 +23,7 @@ mod logs;
 pub mod observe;
 mod print;
 mod rules_file;
+mod settings_file;
 mod sources;
 mod status;
 mod thresholds;

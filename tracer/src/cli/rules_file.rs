@@ -3,7 +3,7 @@
 //! Owns the file's form and what is said of a file that is wrong: where, what, and what may have been meant. What the
 //! settings mean is for [`crate::diagnose`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,13 +11,14 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::diagnose::offers;
+use super::settings_file::SettingsFile;
 use super::values::Span;
 use crate::diagnose::catalogue::RULES;
 use crate::diagnose::{DiagnosisSettings, RuleThresholds, Silence};
 use crate::model::glob::Glob;
 
-/// A file beyond this is something else.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The file, where the option names a directory.
+const IN_DIRECTORY: &str = "rules.yaml";
 /// Answers that are remembered as slow; no threshold can be beyond.
 const MOST_SLOW_ANSWERS: u64 = 60;
 
@@ -31,21 +32,20 @@ pub(super) struct RulesArgs {
 }
 
 impl RulesArgs {
+    /// Where it is read from.
+    pub(super) fn file(&self) -> Option<SettingsFile> {
+        let given = self.rules.as_ref()?;
+        Some(SettingsFile::of(given, IN_DIRECTORY))
+    }
+
     /// What the file says; the defaults without one.
     pub(super) fn resolve(&self) -> anyhow::Result<DiagnosisSettings> {
-        match &self.rules {
-            None => Ok(DiagnosisSettings::default()),
-            Some(path) => read(path).with_context(|| format!("rules file {}", path.display())),
-        }
+        let Some(file) = self.file() else {
+            return Ok(DiagnosisSettings::default());
+        };
+        let text = file.read().context("--rules")?.unwrap_or_default();
+        parse(&text).with_context(|| format!("rules file {}", file.path().display()))
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<DiagnosisSettings> {
-    let size = std::fs::metadata(path).context("cannot read it")?.len();
-    if size > MAX_FILE_BYTES {
-        bail!("it is larger than 1 MiB: is it the inventory?");
-    }
-    parse(&std::fs::read_to_string(path).context("cannot read it")?)
 }
 
 #[derive(Debug, Default, Deserialize)]

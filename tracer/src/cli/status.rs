@@ -47,6 +47,8 @@ What it says of each agent:
   traces    the pod interfaces that its probes are attached to
   names     where the names of pods and Services come from, and how fresh
             they are
+  settings  the files of --config and --rules, when what holds was read, and
+            why a change of them does not hold
   told      packets that the probes saw, and events that came of them
   history   what it holds of the past, and since when
   clients   streams that it serves now
@@ -117,6 +119,9 @@ fn as_text(answer: &Answer, host: &Host) -> String {
         names.push_str(&format!("; as of {}", clock(as_of)));
     }
     line("names", &names);
+    for (index, settings) in settings(status, &clock).iter().enumerate() {
+        line(if index == 0 { "settings" } else { "" }, settings);
+    }
     line(
         "told",
         &format!(
@@ -171,6 +176,31 @@ fn as_text(answer: &Answer, host: &Host) -> String {
         );
     }
     text
+}
+
+/// The files of settings and how they stand.
+fn settings(status: &StatusResponse, clock: &dyn Fn(i64) -> String) -> Vec<String> {
+    let Some(settings) = &status.settings else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!(
+        "{}; as of {}",
+        settings.files.join(", "),
+        clock(settings.read_unix_ns)
+    )];
+    if !settings.failure.is_empty() {
+        lines.push(format!(
+            "their latest change does not hold: {}",
+            settings.failure
+        ));
+    }
+    if !settings.restart.is_empty() {
+        lines.push(format!(
+            "a restart of the agent is needed for {}",
+            settings.restart.join(", ")
+        ));
+    }
+    lines
 }
 
 fn one_interface(interface: &Interface) -> String {
@@ -267,6 +297,11 @@ fn as_json(answer: &Answer) -> Value {
             "state": index.state, "synced": index.synced, "as_of": index.as_of_unix_ns.map(time),
             "pods": index.pods, "services": index.services,
         },
+        "settings": status.settings.as_ref().map(|settings| json!({
+            "files": settings.files, "as_of": time(settings.read_unix_ns),
+            "failure": (!settings.failure.is_empty()).then_some(&settings.failure),
+            "restart": settings.restart,
+        })),
         "packets": status.packets,
         "records": status.records,
         "events": status.events,

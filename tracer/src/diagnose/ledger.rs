@@ -77,6 +77,33 @@ impl Ledger {
         }
     }
 
+    /// Other findings are silenced from now on. One that was and is not any more is forgotten: it is told when its cause
+    /// shows again, as what it is then.
+    pub fn silence(&mut self, silences: &[Silence]) {
+        self.silences = silences.to_vec();
+        let first: Arc<str> = "".into();
+        let changed: Vec<(Arc<str>, bool)> = self
+            .open
+            .from(&first)
+            .filter_map(|(id, open)| {
+                let finding = &open.finding;
+                let fits =
+                    |silence: &Silence| silence.fits(finding.rule, &open.ends, &finding.names);
+                let silenced = self.silences.iter().any(fits);
+                (silenced != open.silenced).then(|| (Arc::clone(id), silenced))
+            })
+            .collect();
+        for (id, silenced) in changed {
+            if silenced {
+                if let Some(open) = self.open.get_mut(&id) {
+                    open.silenced = true;
+                }
+            } else if let Some(open) = self.open.remove(&id) {
+                self.unlist(&open.owner, &id);
+            }
+        }
+    }
+
     /// Takes a rule's claim in: a new finding, or one more occurrence of an open one.
     pub fn claim(
         &mut self,

@@ -60,6 +60,12 @@ impl Memory {
         }
     }
 
+    /// What is slow, and what a waste, is decided by these from now on.
+    pub fn set(&mut self, thresholds: &RuleThresholds) {
+        self.paces.set(thresholds);
+        self.wastes.set(thresholds);
+    }
+
     /// Forgets what is too old to matter.
     pub fn advance(&mut self, now: Timestamp) {
         self.exchanges.advance(now);

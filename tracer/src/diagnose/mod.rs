@@ -75,6 +75,14 @@ impl Diagnosis {
         }
     }
 
+    /// From now on rules speak by these thresholds, and these findings are silenced. How much is kept, and how findings are
+    /// told, stays.
+    pub fn set(&mut self, settings: &DiagnosisSettings) {
+        self.thresholds = settings.thresholds.clone();
+        self.memory.set(&settings.thresholds);
+        self.ledger.silence(&settings.silences);
+    }
+
     /// A pod asked a DNS server, before anything is told of it. Who it is may be known only when the answer comes.
     pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
         if ends.pod.who.is_err() && index.informed() {

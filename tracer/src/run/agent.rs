@@ -13,6 +13,7 @@ use super::exports::{Exports, IndexReport, LAST_EVENTS};
 use super::local::{Names, Run};
 use super::notice;
 use super::output::{Outlet, Output};
+use super::settings;
 use crate::capture::{InterfaceStatus, KernelStats};
 use crate::config::{AgentConfig, ExportConfig};
 use crate::model::event::Event;
@@ -176,8 +177,22 @@ impl Serving {
             records: output.pipeline.records(),
             events: output.events(),
             lost,
+            settings: self.exports.settings().map(settings_to_wire),
             ..proto::StatusResponse::default()
         });
+    }
+}
+
+fn settings_to_wire(report: settings::Report) -> proto::Settings {
+    proto::Settings {
+        files: report
+            .files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect(),
+        read_unix_ns: unix_ns(report.read),
+        failure: report.failure.unwrap_or_default(),
+        restart: report.restart,
     }
 }
 

@@ -1,22 +1,23 @@
 //! What an agent exports beside its stream: metrics and health over HTTP, Events of the cluster; and what it holds back.
 //!
 //! Wires the sinks to the run. All of it lives on the runtime that serves clients: the task that owns the pipeline calls
-//! [`Exporter`], which never waits. The configuration file is reread here when it changes.
+//! [`Exporter`], which never waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::blind_spots::BlindSpots;
 use super::output::{Outlet, Output};
+use super::settings::{self, Settings};
 use crate::capture::{InterfaceStatus, KernelStats};
-use crate::cluster::file_watch::FileWatch;
-use crate::cluster::reload::POLL_EVERY;
 use crate::cluster::watch::ClusterSource;
-use crate::config::{ExportConfig, LiveSettings, Reload};
+use crate::config::{ExportConfig, LiveSettings};
+use crate::diagnose::DiagnosisSettings;
 use crate::identity::Index;
 use crate::model::event::Event;
 use crate::model::flow::Way;
@@ -24,7 +25,7 @@ use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 use crate::sinks::http::{self, Health};
 use crate::sinks::kube_events::{self, KubeEvents};
-use crate::sinks::metrics::{Build, IndexState, Metrics, State};
+use crate::sinks::metrics::{Build, IndexState, Metrics, SettingsState, State};
 use crate::sinks::privacy::{Key, Privacy};
 use crate::sinks::{Next, WallClock};
 
@@ -39,6 +40,10 @@ pub(super) struct Exports {
     worker: Option<JoinHandle<()>>,
     blind_spots: Arc<Mutex<BlindSpots>>,
     privacy: Arc<Mutex<Privacy>>,
+    /// Where settings come from files.
+    settings: Option<Settings>,
+    /// Other rules, when a file says so.
+    rules: watch::Receiver<DiagnosisSettings>,
     /// Names come from a cluster, so it is not ready before they are there.
     wants_index: bool,
     was_synced: bool,
@@ -102,22 +107,32 @@ impl Exports {
                 (Some(events), Some(running))
             }
         };
-        let exports = Exports {
+        let (other_rules, rules) = watch::channel(live.diagnosis);
+        let mut exports = Exports {
             metrics: Arc::clone(&metrics),
             health,
             kube_events,
             worker,
             blind_spots: Arc::default(),
             privacy: Arc::new(Mutex::new(Privacy::new(live.privacy, Key::random()))),
+            settings: None,
+            rules,
             wants_index: cluster.is_some(),
             was_synced: false,
         };
         if let Some(reload) = reload {
             let privacy = Arc::clone(&exports.privacy);
-            serving.spawn(follow(reload, move |live: LiveSettings| {
+            let (settings, following) = settings::follow(reload, move |live: LiveSettings| {
                 lock(&privacy).set(live.privacy);
                 metrics.label_pods(live.metrics_pod_label);
-            }));
+                other_rules.send_if_modified(|rules| {
+                    let other = *rules != live.diagnosis;
+                    *rules = live.diagnosis;
+                    other
+                });
+            });
+            exports.settings = Some(settings);
+            serving.spawn(following);
         }
         Ok(exports)
     }
@@ -146,6 +161,19 @@ impl Exports {
     /// What ends once the last finding that was to be an Event reached the API server. All outlets have to be gone.
     pub(super) fn worker(&mut self) -> Option<JoinHandle<()>> {
         self.worker.take()
+    }
+
+    /// Other rules, once a file says so; without such files never.
+    pub(super) async fn other_rules(&mut self) -> DiagnosisSettings {
+        match self.rules.changed().await {
+            Ok(()) => self.rules.borrow_and_update().clone(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// How files of settings stand, where there are any.
+    pub(super) fn settings(&self) -> Option<settings::Report> {
+        self.settings.as_ref().map(Settings::report)
     }
 
     /// Takes over how it stands.
@@ -182,6 +210,10 @@ impl Exports {
             attached: interfaces.len() as u64,
             one_way: one_way.len() as u64,
             kube_events: self.kube_events.as_ref().map(KubeEvents::totals),
+            settings: self.settings().map(|report| SettingsState {
+                holds: report.failure.is_none(),
+                read: report.read,
+            }),
             index: IndexState {
                 objects: vec![
                     ("pods", index.pods().count() as u64),
@@ -230,101 +262,5 @@ impl Outlet for Exporter {
 
     fn reached(&mut self, _at: Timestamp) {
         self.health.advanced(Instant::now());
-    }
-}
-
-/// Rereads the configuration whenever its file changes, for as long as the runtime lives. A file with a mistake changes
-/// nothing; what cannot change while the agent runs is told.
-async fn follow(reload: Reload, apply: impl Fn(LiveSettings)) {
-    let Reload { path, read } = reload;
-    let mut watch = FileWatch::new(&path);
-    let mut ticks = tokio::time::interval(POLL_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        // A ConfigMap is small and on this machine: reading it holds nobody up.
-        if !watch.changed() {
-            continue;
-        }
-        let path = path.display();
-        match read() {
-            Ok(reread) => {
-                apply(reread.live);
-                if reread.restart.is_empty() {
-                    tracing::info!("{path} was read again");
-                } else {
-                    tracing::warn!(
-                        "{path} was read again; a restart is needed for {}",
-                        reread.restart.join(", ")
-                    );
-                }
-            }
-            Err(why) => tracing::warn!("the configuration stays as it was: {why}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc;
-
-    use super::*;
-    use crate::config::Reread;
-    use crate::sinks::privacy::PrivacySettings;
-
-    #[tokio::test]
-    async fn a_changed_file_is_applied_and_a_bad_one_is_not() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("config.yaml");
-        fs::write(&path, "a").expect("written");
-        let replace = |text: &str| {
-            let new = directory.path().join("new");
-            fs::write(&new, text).expect("written");
-            fs::rename(&new, &path).expect("renamed");
-        };
-        let source = path.clone();
-        let reload = Reload {
-            path: path.clone(),
-            read: Box::new(move || {
-                let text = fs::read_to_string(&source).map_err(|error| error.to_string())?;
-                let pods = match text.as_str() {
-                    "pods" => true,
-                    "none" => false,
-                    _ => return Err("no such option".to_owned()),
-                };
-                Ok(Reread {
-                    live: LiveSettings {
-                        privacy: PrivacySettings::default(),
-                        metrics_pod_label: pods,
-                    },
-                    restart: vec!["history".to_owned()],
-                })
-            }),
-        };
-        let (applied, told) = mpsc::channel();
-        let task = tokio::spawn(follow(reload, move |live| {
-            let _ = applied.send(live.metrics_pod_label);
-        }));
-        let next = async || {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            loop {
-                match told.try_recv() {
-                    Ok(pods) => return pods,
-                    Err(_) if Instant::now() < deadline => {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                    Err(_) => panic!("nothing was applied in a minute"),
-                }
-            }
-        };
-        // Until the file's first state was taken down no change can be noticed.
-        tokio::task::yield_now().await;
-        replace("pods");
-        assert!(next().await);
-        replace("mistake");
-        replace("none");
-        assert!(!next().await);
-        task.abort();
     }
 }

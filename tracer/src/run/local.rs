@@ -30,6 +30,7 @@ use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
 use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
 use crate::config::{ClusterConfig, ObserveConfig};
+use crate::diagnose::DiagnosisSettings;
 use crate::model::cluster::Change;
 use crate::model::flow::{Ifindex, Way};
 use crate::model::time::Timestamp;
@@ -297,11 +298,14 @@ impl Run {
                     sweep.as_mut().reset(begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE));
                     self.output.step(Input::Counters(self.read_until, flows))?
                 }
-                Some(question) = asked(&mut self.serving) => {
-                    // Who asked may be gone by now.
-                    let _ = question.answer.send(question.filter.warnings(self.output.pipeline.index()));
-                    Next::Continue
-                }
+                Some(wish) = wished(&mut self.serving) => match wish {
+                    Wish::Answer(question) => {
+                        // Who asked may be gone by now.
+                        let _ = question.answer.send(question.filter.warnings(self.output.pipeline.index()));
+                        Next::Continue
+                    }
+                    Wish::Rules(rules) => self.output.step(Input::Rules(self.clock.now(), rules))?,
+                },
                 _ = reports.tick() => self.report()?,
                 () = &mut end => break,
                 _ = interrupt.recv() => break,
@@ -498,10 +502,19 @@ impl Run {
     }
 }
 
-/// The next question of a client; without an agent nobody ever asks.
-async fn asked(serving: &mut Option<Serving>) -> Option<Question> {
-    match serving {
-        Some(serving) => serving.questions.recv().await,
-        None => None,
+/// What others want of the one who owns the pipeline.
+enum Wish {
+    /// An answer, for a client.
+    Answer(Question),
+    /// Other rules, which a file names.
+    Rules(Box<DiagnosisSettings>),
+}
+
+/// The next wish; without an agent nobody ever has one.
+async fn wished(serving: &mut Option<Serving>) -> Option<Wish> {
+    let serving = serving.as_mut()?;
+    tokio::select! {
+        question = serving.questions.recv() => question.map(Wish::Answer),
+        rules = serving.exports.other_rules() => Some(Wish::Rules(Box::new(rules))),
     }
 }

@@ -33,7 +33,7 @@ pub use self::names::{IDLE, MAX_NAMESPACES, MAX_PODS, OTHER};
 use self::names::{Names, Verdict};
 use self::process::Process;
 use self::state::Shared;
-pub use self::state::{IndexState, State};
+pub use self::state::{IndexState, SettingsState, State};
 use super::words;
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::{RecordType, type_mnemonic};

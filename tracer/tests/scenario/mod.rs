@@ -6,11 +6,13 @@ mod packet;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use prost::Message as _;
 use serde_json::Value;
 use tracer::cli::{Cli, Command, Host};
+use tracer::diagnose::{DiagnosisSettings, Silence};
 use tracer::model::cluster::{Change, Inventory, Kind, PodScope};
 use tracer::model::event::{Body, Event};
 use tracer::model::flow::{
@@ -208,6 +210,25 @@ impl Story {
                 self.step(Input::Attached(Timestamp(0), ifindex));
                 let change = Change::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
+            }
+            ["rules", at, settings @ ..] => {
+                let mut rules = DiagnosisSettings::default();
+                for setting in settings {
+                    match setting.split_once('=') {
+                        Some(("silence", rule)) => rules.silences.push(Silence {
+                            rule: Some(
+                                rule.parse()
+                                    .map_err(|_| format!("{rule:?} is no pattern"))?,
+                            ),
+                            ..Silence::default()
+                        }),
+                        Some(("dns-slow", longer)) => {
+                            rules.thresholds.slow_dns = Duration::from_nanos(time(longer)?.0);
+                        }
+                        _ => return Err(format!("{setting:?} is neither silence nor dns-slow")),
+                    }
+                }
+                self.step(Input::Rules(time(at)?, Box::new(rules)));
             }
             ["gone", at, ifindex] => {
                 let (at, ifindex) = (time(at)?, Ifindex(number(ifindex)?));

@@ -78,6 +78,12 @@ impl Paces {
         }
     }
 
+    /// From now on an answer is slow by these.
+    pub fn set(&mut self, thresholds: &RuleThresholds) {
+        self.threshold = thresholds.slow_dns;
+        self.times_normal = thresholds.slow_dns_times_normal;
+    }
+
     /// An answer came.
     pub fn add(&mut self, now: Timestamp, key: Course, latency: Duration) -> Pace {
         let mut course = self.of.remove(&key).unwrap_or_default();

@@ -62,6 +62,12 @@ impl Wastes {
         }
     }
 
+    /// From now on it is a waste by these.
+    pub fn set(&mut self, thresholds: &RuleThresholds) {
+        self.wasted = thresholds.wasted_queries;
+        self.percent = thresholds.wasted_percent;
+    }
+
     /// A lookup of a workload for a name found something, with so many queries, some of them in vain.
     pub fn add(
         &mut self,

@@ -33,6 +33,17 @@ pub struct State {
     pub kube_events: Option<KubeEventTotals>,
     /// What is known of the cluster.
     pub index: IndexState,
+    /// How files of settings stand; `None` where there are none.
+    pub settings: Option<SettingsState>,
+}
+
+/// How files of settings stand that are read again when they change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SettingsState {
+    /// The latest change of them holds.
+    pub holds: bool,
+    /// When what holds was read.
+    pub read: jiff::Timestamp,
 }
 
 /// What is known of the cluster.
@@ -105,6 +116,22 @@ impl Collector for Shared {
             age.encode(encoder.encode_descriptor(
                 "index_age",
                 "Since when what is known of the cluster may be out of date; 0 while it follows",
+                Some(&Unit::Seconds),
+                MetricType::Gauge,
+            )?)?;
+        }
+        if let Some(settings) = state.settings {
+            let holds = ConstGauge::new(u64::from(settings.holds));
+            holds.encode(encoder.encode_descriptor(
+                "config_last_reload_successful",
+                "1 if what the files of --config and --rules say holds, 0 if a mistake in them keeps what held before",
+                None,
+                MetricType::Gauge,
+            )?)?;
+            let read = ConstGauge::new(settings.read.as_duration().as_secs_f64());
+            read.encode(encoder.encode_descriptor(
+                "config_last_reload_success_timestamp",
+                "When the files of --config and --rules were read last without a mistake",
                 Some(&Unit::Seconds),
                 MetricType::Gauge,
             )?)?;

@@ -170,6 +170,10 @@ fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
                 stale: Some(Duration::from_millis(2_500)),
             },
             attached: 3,
+            settings: Some(SettingsState {
+                holds: false,
+                read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
+            }),
             ..State::default()
         });
         for (_, event) in gallery::all() {
@@ -466,6 +470,24 @@ fn the_process_tells_what_it_costs() {
 }
 
 #[test]
+fn settings_from_files_are_told_with_whether_their_latest_change_holds() {
+    let metrics = metrics(false);
+    let text = metrics.encode().expect("text");
+    assert!(!text.contains("config_last_reload"), "there are none");
+    metrics.set_state(State {
+        settings: Some(SettingsState {
+            holds: false,
+            read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
+        }),
+        ..State::default()
+    });
+    let value = |sample: &str| samples(&metrics, sample, &[])[0].1;
+    assert_eq!(value("tracer_config_last_reload_successful"), 0.0);
+    let read = value("tracer_config_last_reload_success_timestamp_seconds");
+    assert_eq!(read, 1_772_366_400.5);
+}
+
+#[test]
 fn the_pages_list_of_metrics_is_this_one() {
     let metrics = metrics(false);
     metrics.set_state(State {
@@ -474,6 +496,10 @@ fn the_pages_list_of_metrics_is_this_one() {
             ..IndexState::default()
         },
         kube_events: Some(KubeEventTotals::default()),
+        settings: Some(SettingsState {
+            holds: true,
+            read: jiff::Timestamp::UNIX_EPOCH,
+        }),
         ..State::default()
     });
     for (_, event) in gallery::all() {
