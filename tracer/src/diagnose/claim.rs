@@ -22,6 +22,8 @@ pub(super) struct Claim {
     pub by: Option<String>,
     /// Another severity than the rule's own.
     pub severity: Option<Severity>,
+    /// So bad is what happened once. It is as bad as the rule says only if it happens again.
+    pub once: Option<Severity>,
     /// What failed, in one sentence.
     pub summary: String,
     /// Why: sentences, each a line.
@@ -43,6 +45,7 @@ impl Claim {
             cause: cause.into(),
             by: None,
             severity: None,
+            once: None,
             summary: summary.into(),
             why: Vec::new(),
             remedies: Vec::new(),
@@ -61,6 +64,12 @@ impl Claim {
     /// Of that severity, not the rule's.
     pub fn of_severity(mut self, severity: Severity) -> Claim {
         self.severity = Some(severity);
+        self
+    }
+
+    /// Of that severity as long as it happened only once.
+    pub fn once(mut self, severity: Severity) -> Claim {
+        self.once = Some(severity);
         self
     }
 

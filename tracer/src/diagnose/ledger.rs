@@ -1,8 +1,9 @@
 //! The open findings: one per cause and pod, told once its evidence is complete, again with a new count, resolved once.
 //!
 //! Owns their counts and times and when they are told. One that its rule has patience with is not told at all if it is
-//! resolved by then. A cause that shows again after it was resolved is the same finding,
-//! told no sooner than its turn. One that is quiet for long is forgotten without a word: nobody knows whether it is gone.
+//! resolved by then. A cause that shows again after it was resolved is the same finding, told no sooner than its turn; if it
+//! is gone again by then, nobody heard that it was back, and it is not resolved once more. One that is quiet for long is
+//! forgotten without a word: nobody knows whether it is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ struct Open {
     /// It is told no sooner.
     turn: Timestamp,
     told_count: u64,
+    /// What was told last is that its cause is gone.
+    told_resolved: bool,
     /// When it is forgotten if nothing more comes.
     until: Timestamp,
     /// The run of echo requests that it was counted for last: a run is told several times and is one occurrence.
@@ -134,14 +137,18 @@ impl Ledger {
             known => known,
         };
         let before = known.as_ref().map(|known| &known.finding);
+        let count = before.map_or(0, |before| before.count) + u64::from(!again);
         let finding = Finding {
             id: id.to_string(),
             rule: rule.id,
-            severity: claim.severity.unwrap_or(rule.severity),
+            severity: match claim.once {
+                Some(severity) if count <= 1 => severity,
+                _ => claim.severity.unwrap_or(rule.severity),
+            },
             resolved: false,
             first: before.map_or(case.first, |before| before.first.min(case.first)),
             last: before.map_or(case.last, |before| before.last.max(case.last)),
-            count: before.map_or(0, |before| before.count) + u64::from(!again),
+            count,
             summary: claim.summary,
             was: None,
             names: case.names(),
@@ -166,6 +173,7 @@ impl Ledger {
                 .as_ref()
                 .map_or(now.after(claim.patience), |known| known.turn),
             told_count: known.as_ref().map_or(0, |known| known.told_count),
+            told_resolved: known.as_ref().is_some_and(|known| known.told_resolved),
             until: now.after(self.forget),
             run,
         };
@@ -255,6 +263,7 @@ impl Ledger {
         }
         open.turn = now.after(self.repeat);
         open.told_count = open.finding.count;
+        open.told_resolved = open.finding.resolved;
     }
 
     fn resolve(&mut self, moment: Moment, id: &Arc<str>, how: String, out: &mut Vec<Event>) {
@@ -268,7 +277,12 @@ impl Ledger {
         }
         open.finding.resolved = true;
         open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
-        self.tell(&mut open, moment.at, moment.now, out);
+        if open.told_resolved {
+            // It came and went before anybody heard that it was back: what was said last is still so.
+            open.told_count = open.finding.count;
+        } else {
+            self.tell(&mut open, moment.at, moment.now, out);
+        }
         // Kept until its turn, so that a cause that comes and goes is not told each time.
         open.until = moment.now.after(self.repeat);
         self.keep(Arc::clone(id), open);

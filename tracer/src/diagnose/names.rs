@@ -52,6 +52,18 @@ pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Ve
     }
 }
 
+/// The Service that a name means to a pod of the namespace `own`: the Service itself, not one of its pods.
+pub(super) fn service<'a>(
+    index: &'a Index,
+    asked: AskedName<'_>,
+    own: &str,
+) -> Option<&'a Service> {
+    meanings(asked, index.cluster_domain())
+        .into_iter()
+        .filter(|meaning| meaning.host.is_none())
+        .find_map(|meaning| index.service(meaning.namespace.unwrap_or(own), meaning.service))
+}
+
 /// What stands before the cluster's domain.
 pub(super) fn below<'a>(name: &'a str, cluster_domain: &DnsName) -> Option<&'a str> {
     let head = name.strip_suffix(cluster_domain.relative())?;
@@ -89,11 +101,11 @@ pub(super) fn shortest(
     short.unwrap_or(full.as_str()).to_owned()
 }
 
-/// The domain that a name outside of the cluster belongs to, as far as its labels tell: the last two.
+/// The domain that a name outside of the cluster belongs to: what somebody registered below a public suffix, as the list of
+/// publicsuffix.org has them (`shop.co.uk`); below a suffix that is not listed, the last two labels. A suffix is its own.
 pub(super) fn registered(name: &DnsName) -> DnsName {
-    let mut dots = name.relative().rmatch_indices('.').map(|(at, _)| at);
-    match dots.nth(1) {
-        Some(at) => DnsName::new(&name.as_str()[at + 1..]),
+    match psl::domain_str(name.relative()) {
+        Some(domain) => DnsName::new(domain),
         None => name.clone(),
     }
 }
@@ -172,11 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_the_last_two_labels() {
+    fn a_domain_is_what_was_registered_below_a_public_suffix() {
         let registered = |name| registered(&DnsName::new(name)).as_str().to_owned();
         assert_eq!(registered("a.b.example.com"), "example.com.");
         assert_eq!(registered("example.com"), "example.com.");
+        assert_eq!(registered("api.shop.co.uk"), "shop.co.uk.");
+        assert_eq!(registered("api.other.co.uk"), "other.co.uk.");
+        assert_eq!(registered("www.bank.com.au"), "bank.com.au.");
+        // A provider's customers are not one domain.
+        assert_eq!(registered("eu.one.github.io"), "one.github.io.");
+        // Nobody's public suffix.
+        assert_eq!(registered("db.corp.internal"), "corp.internal.");
         assert_eq!(registered("com"), "com.");
+        assert_eq!(registered("co.uk"), "co.uk.");
         assert_eq!(registered("."), ".");
     }
 

@@ -15,15 +15,17 @@ use crate::model::units::duration;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-race",
     severity: Severity::Warning,
-    finds: "of two queries sent together one was lost, and the lookup took seconds",
+    finds: "of two queries sent together one got no answer, and the lookup took seconds",
     means: "A resolver asked for A and AAAA from one socket at the same moment; one was answered at once, the other only when it was \
-            asked again, seconds later. On nodes that translate the DNS server's address this is how a known race shows: both \
-            packets make the same connection tracking entry, and one is dropped.",
+            asked again, seconds later. Once, that is an ordinary loss (severity info). Again and again, it is how a known race \
+            shows on nodes that translate the DNS server's address: both packets make the same connection tracking entry, and one \
+            is dropped (severity warning from the second time within ten minutes).",
     looks_at: "The two exchanges of a lookup: one socket, asked within 50 ms, one answered within a second, the other after it was \
                sent again 0.9 s later or more.",
-    cannot_know: "Whether it was that race or another loss: the node's insert_failed counter tells. It happens by chance, so no \
-                  lookup shows that it is over: it is forgotten when it does not happen again.",
-    fired_by: &["finding-dns-race"],
+    cannot_know: "Whether it was that race, another loss, or a query that the server left unanswered: the node's insert_failed \
+                  counter tells. It happens by chance, so no lookup shows that it is over: it is forgotten when it does not \
+                  happen again for ten minutes.",
+    fired_by: &["finding-dns-race", "finding-dns-race-again"],
     not_fired_by: &[
         "finding-dns-timeout",
         "finding-dns-slow",
@@ -50,30 +52,28 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .flat_map(|one| seen.iter().map(move |other| (one, other)))
         .find(|(one, other)| race(one, other))?;
     let asked = looked.asked()?;
+    let (one, other) = (type_mnemonic(answered.qtype), type_mnemonic(lost.qtype));
     let claim = Claim::new(
         case.ends.peer.ip.to_string(),
         format!(
-            "{} waited {} for \"{}\": one of two queries sent together was lost on its way to DNS server {} or back.",
+            "{} waited {} for \"{}\": of two queries sent together {other} got no answer from DNS server {} until it was asked again.",
             case.who(),
             duration(lost.latency?),
             asked.name,
             server::name(case)
         ),
     )
+    .once(Severity::Info)
     .why(format!(
-        "{} and {} of {} were asked from one socket within {}; {} was answered in {}, {} after {} attempts.",
-        type_mnemonic(answered.qtype),
-        type_mnemonic(lost.qtype),
+        "{one} and {other} of {} were asked from one socket within {}; {one} was answered in {}, {other} after {} attempts.",
         lost.name,
         duration(gap(answered, lost)),
-        type_mnemonic(answered.qtype),
         duration(answered.latency?),
-        type_mnemonic(lost.qtype),
         lost.attempts
     ))
-    .why("Possible cause: the race of two packets of one socket in the node's connection tracking (kubernetes/kubernetes issue 56903).")
-    .remedy("conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the node: it grows with every such loss")
-    .remedy("dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec; glibc heeds it, musl does not")
+    .why("The query was lost, or its answer was, or the server left it unanswered. Once, that is ordinary. If it happens again and again, possible cause: the race of two packets of one socket in the node's connection tracking (kubernetes/kubernetes issue 56903).")
+    .remedy("conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, a line each CPU: with that race they grow")
+    .remedy("dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec, if they do; glibc heeds it, musl does not")
     .evidence(looked.evidence());
     Some(claim)
 }

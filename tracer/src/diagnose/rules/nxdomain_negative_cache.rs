@@ -36,13 +36,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let (looked, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
     let domain = case.index.cluster_domain();
-    let service = names::meanings(asked, domain)
-        .into_iter()
-        .filter(|meaning| meaning.host.is_none())
-        .find_map(|meaning| {
-            let namespace = meaning.namespace.unwrap_or(own);
-            case.index.service(namespace, meaning.service)
-        })?;
+    let service = names::service(case.index, asked, own)?;
     let full = names::full(None, service, domain);
     let seen = looked.seen.iter().find(|seen| seen.name == full)?;
     if seen.alias.is_some() {

@@ -20,6 +20,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "Whether the application meant that Service. Without an inventory, or for a pod that is not in it, whether \
                   there is one.",
     fired_by: &[
+        "finding-comes-and-goes",
         "finding-nxdomain-other-namespace",
         "finding-nxdomain-other-namespace-glibc",
         "finding-nxdomain-other-namespace-several",

@@ -97,13 +97,7 @@ fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         ..asked
     };
     let domain = case.index.cluster_domain();
-    let service = names::meanings(short, domain)
-        .into_iter()
-        .filter(|meaning| meaning.host.is_none())
-        .find_map(|meaning| {
-            let namespace = meaning.namespace.unwrap_or(own);
-            case.index.service(namespace, meaning.service)
-        })?;
+    let service = names::service(case.index, short, own)?;
     // The name is whole: something else is wrong.
     if names::below(asked.name, domain).is_some() {
         return None;
@@ -314,14 +308,7 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
         name: rest,
         ..asked
     };
-    let domain = case.index.cluster_domain();
-    let service = names::meanings(inner, domain)
-        .into_iter()
-        .filter(|meaning| meaning.host.is_none())
-        .find_map(|meaning| {
-            let namespace = meaning.namespace.unwrap_or(own);
-            case.index.service(namespace, meaning.service)
-        })?;
+    let service = names::service(case.index, inner, own)?;
     let named = |listed: &ServicePort| {
         listed.name.as_deref() == Some(port) && listed.protocol.eq_ignore_ascii_case(protocol)
     };
