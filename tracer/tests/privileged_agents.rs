@@ -2,110 +2,17 @@
 
 mod lab;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lab::running::{PATIENCE, Running};
 use lab::{CLIENT, NODE, Stage, program, text};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use xtask::lab::ProxyMode;
 
 const OTHER_NODE: &str = "k8s-master";
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program that says something on both outputs, line by line.
-struct Running {
-    child: Child,
-    out: Receiver<String>,
-    err: Receiver<String>,
-    lines: Vec<String>,
-    said: Vec<String>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Running {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let out = lines(child.stdout.take().expect("a pipe"));
-        let err = lines(child.stderr.take().expect("a pipe"));
-        Running {
-            child,
-            out,
-            err,
-            lines: Vec::new(),
-            said: Vec::new(),
-        }
-    }
-
-    fn wait_for(&mut self, what: &str, done: impl Fn(&Running) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.lines.extend(self.out.try_iter());
-            self.said.extend(self.err.try_iter());
-            if done(self) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{what}: it never came; it printed\n{}\nand said\n{}",
-                self.lines.join("\n"),
-                self.said.join("\n")
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn says(&self, words: &str) -> bool {
-        self.said.iter().any(|line| line.contains(words))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
-    }
-
-    /// Ends it; all it printed and said.
-    fn stop(&mut self, signal: Signal) -> Option<i32> {
-        self.signal(signal);
-        let code = self.child.wait().expect("it ends").code();
-        self.lines.extend(self.out.iter());
-        self.said.extend(self.err.iter());
-        code
-    }
-
-    fn events(&self) -> Vec<Value> {
-        self.lines
-            .iter()
-            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
-            .collect()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to end. SIGTERM lets an agent detach its probes.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        drop(self.child.wait());
-    }
-}
-
-fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
 
 fn agent(stage: &Stage, node: &str, socket: &Path) -> Running {
     let program = program().to_str().expect("UTF-8");
@@ -175,7 +82,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
         assert!(ping.status.success(), "{}", text(&ping));
         // Its end is told 3 s after its last request.
         std::thread::sleep(Duration::from_secs(4));
-        watch.lines.extend(watch.out.try_iter());
+        watch.hear();
         if seen(&watch, NODE, "client") && seen(&watch, OTHER_NODE, "server") {
             break;
         }

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::StreamExt as _;
-use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{Method, StatusCode};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -88,6 +88,8 @@ struct Store {
     always: HashMap<String, Fault>,
     token: Option<String>,
     asked: Vec<Asked>,
+    /// Events that were made of findings, as they came, and what they were changed by.
+    told: Vec<Value>,
     /// Lists of these are held back.
     held: HashMap<String, watch::Sender<bool>>,
 }
@@ -275,6 +277,11 @@ impl Api {
             .send_replace(held);
     }
 
+    /// Events that it was told of.
+    pub fn told(&self) -> Vec<Value> {
+        self.store().told.clone()
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.store().asked.clone()
     }
@@ -436,8 +443,28 @@ fn failure(fault: &Fault) -> Response {
     response
 }
 
+/// An Event that is made or changed: written down, and answered as if it were kept.
+async fn told(store: &Mutex<Store>, request: Request) -> Response {
+    let created = request.method() == Method::POST;
+    let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    store.lock().unwrap().told.push(event.clone());
+    let kept = match created {
+        true => event,
+        false => json!({"metadata": {"name": "kept", "namespace": "kept"}}),
+    };
+    let mut response = Response::new(Body::from(kept.to_string()));
+    if created {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    response
+}
+
 async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Response {
     let uri = request.uri();
+    if uri.path().starts_with("/apis/events.k8s.io/v1/") {
+        return told(&store, request).await;
+    }
     let resource = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
     let query = uri.query().unwrap_or_default().split('&');
     let query: HashMap<String, String> = query
