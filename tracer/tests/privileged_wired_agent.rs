@@ -22,6 +22,9 @@ use self::api::Api;
 /// A pod of a namespace that will be excluded.
 const EXCLUDED: &str = "myns/apache-ds-myns-d4f2h";
 
+/// An interface of the node that bears the node's address.
+const BORROWS: &str = "borrows";
+
 /// A ConfigMap as kubelet mounts it: files behind a symlink that is swapped, so that all of them change at once.
 struct Mount {
     directory: PathBuf,
@@ -110,6 +113,12 @@ impl Wired<'_> {
         all.remove(0)
     }
 
+    fn traces(&self, interface: &str) -> bool {
+        let status = self.status();
+        let interfaces = status["interfaces"].as_array().expect("a list");
+        interfaces.iter().any(|known| known["name"] == interface)
+    }
+
     /// What the agent holds of the past.
     fn past(&self) -> Vec<Value> {
         self.ask(&["observe", "-o", "json"])
@@ -169,6 +178,20 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         api.put_object(object);
     }
     api.hold("pods", true);
+    api.hold("nodes", true);
+    // A second way out that borrows the node's address: no pod's interface, as the Node object tells.
+    let elsewhere = stage.lab.pod_netns(CLIENT).expect("a pod");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    for command in [
+        &[
+            "ip", "link", "add", BORROWS, "type", "veth", "peer", "name", "x0", "netns", elsewhere,
+        ][..],
+        &["ip", "addr", "add", "192.168.2.33/32", "dev", BORROWS],
+        &["ip", "link", "set", BORROWS, "up"],
+    ] {
+        let done = stage.on_node(NODE, command).output().expect("ip");
+        assert!(done.status.success(), "{done:?}");
+    }
     let directory = tempfile::tempdir().expect("a directory");
     let kubeconfig = directory.path().join("kubeconfig");
     fs::write(&kubeconfig, api.kubeconfig("t")).expect("a kubeconfig");
@@ -184,13 +207,18 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         body.starts_with("names: ") && body.contains("pods")
     });
     assert_eq!(wired.metric("tracer_index_synced"), Some(0.0));
+    wired.until("every interface that may be a pod's", || {
+        wired.traces(BORROWS)
+    });
     api.hold("pods", false);
+    api.hold("nodes", false);
     wired.until("it is ready", || {
         wired.get("/readyz") == Some((200, "ok\n".to_owned()))
     });
     wired.until("the synced index", || {
         wired.metric("tracer_index_synced") == Some(1.0)
     });
+    wired.until("the node's interface is let go", || !wired.traces(BORROWS));
     let client_interface = stage.lab.host_interface(CLIENT).expect("a pod of the lab");
     wired.until("the client's pod", || {
         let status = wired.status();

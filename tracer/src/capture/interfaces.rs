@@ -62,7 +62,12 @@ impl Table {
         }
     }
 
-    /// Forgets everything: the kernel's lists follow.
+    /// The node's own addresses are these from now on.
+    pub fn set_node_addresses(&mut self, addresses: &[IpAddr]) {
+        self.node_addresses = addresses.iter().copied().collect();
+    }
+
+    /// Forgets what the kernel told: its lists follow.
     pub fn clear(&mut self) {
         self.links.clear();
         self.addresses.clear();
@@ -334,6 +339,21 @@ mod tests {
         table.link(&link(2, "uplink", InfoKind::Veth, Some(0)));
         table.address(&address(2, "192.168.2.33", 32), false);
         assert_eq!(names(&table), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_node_s_addresses_may_become_known_later_and_change() {
+        let mut table = table(&[], &[]);
+        table.link(&link(2, "uplink", InfoKind::Veth, Some(0)));
+        table.link(&link(3, "cali1", InfoKind::Veth, Some(1)));
+        table.address(&address(2, "192.168.2.33", 32), false);
+        table.address(&address(3, "10.1.39.192", 32), false);
+        assert_eq!(names(&table), ["uplink", "cali1"]);
+        let node = |ip: &str| [ip.parse().expect("an address")];
+        table.set_node_addresses(&node("192.168.2.33"));
+        assert_eq!(names(&table), ["cali1"]);
+        table.set_node_addresses(&node("192.168.2.34"));
+        assert_eq!(names(&table), ["uplink", "cali1"]);
     }
 
     #[test]

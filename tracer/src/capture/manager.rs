@@ -6,17 +6,17 @@
 //! by its turn costs nothing, and the others keep their order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::RouteMessage;
 use rtnetlink::MulticastGroup;
 use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracer_common::InterfaceState;
 use tracing::{debug, warn};
 
@@ -25,6 +25,7 @@ use super::clock;
 use super::counters::totals;
 use super::error::{AttachError, CaptureError};
 use super::interfaces::{Changed, PodLink, Table};
+use super::listing;
 use crate::model::flow::{FlowTotals, Ifindex};
 use crate::model::time::Timestamp;
 
@@ -89,6 +90,8 @@ pub(super) struct Manager {
     traced: SharedTraced,
     events: Events,
     look_again: Duration,
+    /// The node's own addresses, as they become known.
+    node_addresses: watch::Receiver<Vec<IpAddr>>,
 }
 
 /// The two netlink connections: one that listens, one that asks. A burst of messages then never costs an answer.
@@ -127,6 +130,7 @@ impl Manager {
         traced: SharedTraced,
         events: Events,
         look_again: Duration,
+        node_addresses: watch::Receiver<Vec<IpAddr>>,
     ) -> Manager {
         Manager {
             attacher,
@@ -139,6 +143,7 @@ impl Manager {
             traced,
             events,
             look_again,
+            node_addresses,
         }
     }
 
@@ -172,6 +177,12 @@ impl Manager {
                         break;
                     }
                 },
+                // Its sender lives as long as the owner, who is about to say stop once it is gone.
+                Ok(()) = self.node_addresses.changed() => {
+                    let addresses = self.node_addresses.borrow_and_update().clone();
+                    self.table.set_node_addresses(&addresses);
+                    self.settle_all().await;
+                }
                 _ = look_again.tick() => {
                     self.list_or_warn().await;
                     self.repair().await;
@@ -214,7 +225,7 @@ impl Manager {
         match changed {
             Changed::Nothing => {}
             Changed::One(ifindex) => self.settle(ifindex).await,
-            Changed::Routes => match self.list_routes().await {
+            Changed::Routes => match listing::routes(&self.netlink, &mut self.table).await {
                 Ok(()) => self.settle_all().await,
                 Err(error) => {
                     warn!(error = %error_chain(&error), "the default routes may have changed");
@@ -261,60 +272,8 @@ impl Manager {
     }
 
     async fn list(&mut self) -> Result<(), CaptureError> {
-        let failed = |operation| move |source| CaptureError::Netlink { operation, source };
-        let links: Vec<_> = self
-            .netlink
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(failed("list the interfaces"))?;
-        let addresses: Vec<_> = self
-            .netlink
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(failed("list the addresses"))?;
-        self.table.clear();
-        for link in &links {
-            self.table.link(link);
-        }
-        for address in &addresses {
-            self.table.address(address, false);
-        }
-        self.list_routes().await?;
+        listing::all(&self.netlink, &mut self.table).await?;
         self.settle_all().await;
-        Ok(())
-    }
-
-    async fn list_routes(&mut self) -> Result<(), CaptureError> {
-        let mut routes = Vec::new();
-        for family in [
-            netlink_packet_route::AddressFamily::Inet,
-            netlink_packet_route::AddressFamily::Inet6,
-        ] {
-            let mut request = RouteMessage::default();
-            request.header.address_family = family;
-            let listed: Vec<RouteMessage> = self
-                .netlink
-                .route()
-                .get(request)
-                .execute()
-                .try_collect()
-                .await
-                .map_err(|source| CaptureError::Netlink {
-                    operation: "list the routes",
-                    source,
-                })?;
-            routes.extend(listed);
-        }
-        self.table.clear_routes();
-        for route in &routes {
-            self.table.route(route);
-        }
         Ok(())
     }
 

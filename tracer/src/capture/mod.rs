@@ -11,6 +11,7 @@ mod error;
 pub mod file;
 mod flow_table;
 mod interfaces;
+mod listing;
 mod lock;
 mod manager;
 mod options;
@@ -19,13 +20,14 @@ mod ring;
 mod tables;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
 pub use attach::Hook;
@@ -33,6 +35,7 @@ pub use clock::Clock;
 pub use counters::KernelStats;
 pub use error::{AttachError, CaptureError};
 pub use interfaces::PodLink;
+pub use listing::pod_interfaces;
 pub use manager::InterfaceEvent;
 pub use options::{DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND, HookChoice, Options};
 pub use probes::TOOLCHAIN;
@@ -89,6 +92,7 @@ pub struct Capture {
     traced: SharedTraced,
     clock: Arc<Clock>,
     ring_state: Arc<RingState>,
+    node_addresses: watch::Sender<Vec<IpAddr>>,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
     ring_thread: Option<JoinHandle<()>>,
@@ -115,6 +119,7 @@ impl Capture {
         let ring_state = Arc::new(RingState::default());
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
+        let (node_addresses, known) = watch::channel(options.node_addresses.clone());
 
         let ring_thread = spawn("tracer-ring", {
             let sender = sender.clone();
@@ -134,6 +139,7 @@ impl Capture {
             traced: Arc::clone(&traced),
             clock: Arc::new(Clock::new()),
             ring_state: Arc::clone(&ring_state),
+            node_addresses,
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),
@@ -149,6 +155,7 @@ impl Capture {
             options,
             log,
             sender,
+            node_addresses: known,
             stopped,
         };
         capture.attach_thread = Some(spawn("tracer-attach", move || attach_thread.run(&ready))?);
@@ -223,6 +230,15 @@ impl Capture {
             })
     }
 
+    /// The node's own addresses are these from now on: an interface that holds one is no pod's, and is let go.
+    pub fn set_node_addresses(&self, addresses: Vec<IpAddr>) {
+        self.node_addresses.send_if_modified(|known| {
+            let other = *known != addresses;
+            *known = addresses;
+            other
+        });
+    }
+
     /// The probes' clock, and what it is as wall time.
     pub fn clock(&self) -> Arc<Clock> {
         Arc::clone(&self.clock)
@@ -282,6 +298,7 @@ struct AttachThread {
     options: Options,
     log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     sender: mpsc::Sender<CaptureMessage>,
+    node_addresses: watch::Receiver<Vec<IpAddr>>,
     stopped: oneshot::Receiver<()>,
 }
 
@@ -295,6 +312,7 @@ impl AttachThread {
             options,
             log,
             sender,
+            node_addresses,
             stopped,
         } = self;
         // Whoever waits for `ready` is answered in any case, if only by its end.
@@ -306,7 +324,15 @@ impl AttachThread {
                 let (events, told) = mpsc::unbounded_channel();
                 let forwarder = tokio::spawn(forward(told, sender));
                 let logger = log.map(|log| tokio::spawn(follow_log(log)));
-                match start_manager(programs, interfaces, traced, &options, events).await {
+                let started = start_manager(
+                    programs,
+                    interfaces,
+                    traced,
+                    &options,
+                    events,
+                    node_addresses,
+                );
+                match started.await {
                     Ok(manager) => {
                         if ready.send(Ok(())).is_ok() {
                             manager.run(stopped).await;
@@ -341,6 +367,7 @@ async fn start_manager(
     traced: SharedTraced,
     options: &Options,
     events: mpsc::UnboundedSender<InterfaceEvent>,
+    node_addresses: watch::Receiver<Vec<IpAddr>>,
 ) -> Result<Manager, CaptureError> {
     let (netlink, messages) = manager::connect()?;
     let attacher = Attacher::new(
@@ -359,6 +386,7 @@ async fn start_manager(
         traced,
         events,
         options.look_again,
+        node_addresses,
     );
     manager.start().await?;
     Ok(manager)

@@ -52,6 +52,11 @@ impl Index {
         self.pod_scope == PodScope::Cluster && self.pods.iter().next().is_some()
     }
 
+    /// The addresses of a node; none of one that is not known.
+    pub fn node_addresses(&self, node: &str) -> &[IpAddr] {
+        self.node_ips.get(node).map_or(&[], Vec::as_slice)
+    }
+
     /// The cluster's DNS domain.
     pub fn cluster_domain(&self) -> &DnsName {
         &self.settings.cluster_domain

@@ -31,7 +31,7 @@ use crate::cluster::reload::POLL_EVERY;
 use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
 use crate::config::{ClusterConfig, ObserveConfig};
 use crate::diagnose::DiagnosisSettings;
-use crate::model::cluster::Change;
+use crate::model::cluster::{Change, Kind};
 use crate::model::flow::{Ifindex, Way};
 use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
@@ -100,6 +100,8 @@ pub(super) struct Run {
     inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
     /// Where names come from a cluster. Its changes are among `changes`.
     watches: Option<Watches>,
+    /// The name of this node.
+    node: Arc<str>,
     clock: Arc<Clock>,
     /// Every record from before this moment is in the pipeline.
     read_until: Timestamp,
@@ -233,6 +235,7 @@ impl Run {
             changes,
             inventory,
             watches,
+            node: Arc::clone(&config.node),
             read_until: clock.now(),
             clock,
             started: Instant::now(),
@@ -387,7 +390,15 @@ impl Run {
     fn change(&mut self, change: Change) -> Result<Next> {
         let now = self.clock.now();
         let listed = matches!(change, Change::List(_));
+        let of_nodes = change.concerns(Kind::Node);
         let next = self.output.step(Input::Change(now, change))?;
+        if of_nodes {
+            let addresses = self.output.pipeline.index().node_addresses(&self.node);
+            // A node that is not among them says nothing of its addresses.
+            if !addresses.is_empty() {
+                self.capture.set_node_addresses(addresses.to_vec());
+            }
+        }
         if listed {
             self.output.warn_of_filters();
         }

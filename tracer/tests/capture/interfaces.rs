@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
-use tracer::capture::{Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
+use tracer::capture::{self, Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
 
 use crate::child::{Child, hooks, programs_left};
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
@@ -89,10 +89,56 @@ fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
     node.add_pod(&pod, "pod1", 1);
     node.sh(&format!(
         "ip link add uplink type veth peer name eth0 netns {} && ip addr add 192.168.2.33/24 dev uplink
-         ip link add here type veth peer name there && ip link set uplink up",
+         ip link add here type veth peer name there && ip link set uplink up
+         ip link add route type veth peer name eth1 netns {0} && ip link set route up
+         ip addr add 10.99.0.1/32 dev route && ip route add default dev route",
         other.path()
     ));
     let live = Live::start(&node, Options::default());
+    let traced: Vec<String> = live
+        .capture
+        .interfaces()
+        .into_iter()
+        .map(|status| status.link.name)
+        .collect();
+    assert_eq!(traced, ["pod1"]);
+    live.stop();
+    // What `tracer check` names is what would be traced.
+    let listed = node
+        .enter(capture::pod_interfaces)
+        .expect("the kernel lists");
+    let listed: Vec<String> = listed.into_iter().map(|link| link.name).collect();
+    assert_eq!(listed, ["pod1"]);
+    // In a pod, its own end leads elsewhere, too.
+    let listed = pod
+        .enter(capture::pod_interfaces)
+        .expect("the kernel lists");
+    assert_eq!(listed, []);
+}
+
+#[test]
+fn an_interface_whose_address_turns_out_to_be_the_node_s_is_let_go() {
+    if !may_run() {
+        return;
+    }
+    let (node, pod, other) = (Netns::new(), Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    node.sh(&format!(
+        "ip link add uplink type veth peer name eth0 netns {} && ip link set uplink up
+         ip addr add 192.168.2.33/32 dev uplink",
+        other.path()
+    ));
+    let mut live = Live::start(&node, Options::default());
+    live.wait("both", |live| {
+        attached(live, "pod1") && attached(live, "uplink")
+    });
+    let address = "192.168.2.33".parse().expect("an address");
+    live.capture.set_node_addresses(vec![address]);
+    live.wait("the end of it", |live| {
+        live.events
+            .iter()
+            .any(|event| matches!(event, InterfaceEvent::Gone { name, .. } if name == "uplink"))
+    });
     let traced: Vec<String> = live
         .capture
         .interfaces()

@@ -9,6 +9,8 @@ use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 use rustix::process::{Resource, getrlimit};
 
+use crate::capture;
+
 /// A try of bpf(): the kernel has it or not, or the call was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
@@ -44,7 +46,7 @@ pub(super) struct Facts {
     /// The word in brackets of /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
     pub(super) processes: Processes,
-    /// Names of network devices whose other end is in another namespace.
+    /// Names of the interfaces that would be traced.
     pub(super) pod_interfaces: Vec<String>,
 }
 
@@ -215,29 +217,10 @@ fn pod_of(cgroup: &str) -> Option<String> {
     })
 }
 
-/// Devices with a peer elsewhere: what a veth or netkit pair looks like whose other end is in a pod.
+/// The interfaces that would be traced here. Where the kernel does not list them there are none to name.
 fn pod_interfaces() -> Vec<String> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let read = |file: &str| integer(&entry.path().join(file).to_string_lossy());
-        let kind_is_pair = fs::read_to_string(entry.path().join("uevent"))
-            .is_ok_and(|uevent| !uevent.contains("DEVTYPE="));
-        let virtual_device = fs::canonicalize(entry.path())
-            .is_ok_and(|path| path.starts_with("/sys/devices/virtual/net"));
-        if let (Some(index), Some(peer)) = (read("ifindex"), read("iflink"))
-            && index != peer
-            && kind_is_pair
-            && virtual_device
-        {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    names.sort_unstable();
-    names
+    let links = capture::pod_interfaces().unwrap_or_default();
+    links.into_iter().map(|link| link.name).collect()
 }
 
 #[cfg(test)]
