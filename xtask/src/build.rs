@@ -1,6 +1,7 @@
 //! Builds the programs that other tasks run.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,9 +12,19 @@ pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
+/// Where cargo builds.
+pub fn target_directory() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// cargo, in the repository's root.
 pub fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo_called(&env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// That cargo, in the repository's root.
+pub fn cargo_called(program: &OsStr) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root());
     // What `cargo xtask` says of xtask itself is not for this build: some build scripts watch these variables, and half
     // of the dependencies would be built again whenever cargo is started in the other way.
@@ -38,9 +49,7 @@ pub fn tracer() -> Result<PathBuf> {
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "the tracer does not build");
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let program = target.join("debug/tracer");
+    let program = target_directory().join("debug/tracer");
     program
         .canonicalize()
         .with_context(|| format!("no program {}", program.display()))

@@ -1,8 +1,8 @@
 //! `cargo xtask image`: the agent's container image as an OCI archive, without Docker, the same bytes for the same commit.
 //!
-//! One static program and nothing else. glibc is linked in (`crt-static`), so no musl target is needed. Paths of the machine
-//! that builds are replaced, every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that whoever has the commit and the
-//! same compiler can check that an image was made from it.
+//! One static program and nothing else, for each platform that is asked for. Paths of the machine that builds are replaced,
+//! every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that whoever has the commit and the same compiler can check
+//! that an image was made from it; `--verify` builds it twice and compares.
 
 use std::env;
 use std::fs;
@@ -10,18 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use oci_spec::image::Arch;
 use serde::Deserialize;
 
 use crate::{build, setup};
 
 pub mod archive;
+mod compare;
+mod platform;
+mod program;
+mod verify;
 
-use archive::{Compression, File, Image};
+use archive::{Compression, File, Image, Variant};
+pub use platform::Platform;
 
-/// What the program is built for.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// Every node pulls it: an image above this is a defect.
+/// Every node pulls it: a platform's image above this is a defect.
 const MOST_BYTES: u64 = 25 * 1024 * 1024;
 const DESCRIPTION: &str =
     "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed";
@@ -33,31 +35,54 @@ const KUSTOMIZATION: &str = "deploy/base/kustomization.yaml";
 #[command(after_help = "Examples:\n  \
     cargo xtask image && ctr -n k8s.io image import target/tracer-image.tar\n  \
     cargo xtask image && kind load image-archive target/tracer-image.tar\n  \
-    cargo xtask image && skopeo copy oci-archive:target/tracer-image.tar docker://YOUR.REGISTRY/tracer:0.1.0\n\n\
+    cargo xtask image --platform linux/amd64,linux/arm64\n  \
+    skopeo copy --all oci-archive:target/tracer-image.tar docker://YOUR.REGISTRY/tracer:0.1.0\n  \
+    cargo xtask image --verify\n\n\
     The image's name is the one in deploy/base/kustomization.yaml. SOURCE_DATE_EPOCH sets the time in it\n\
-    (else the commit's), TRACER_GIT_COMMIT the commit where there is no repository to ask.")]
+    (else the commit's), TRACER_GIT_COMMIT the commit where there is no repository to ask.\n\n\
+    For another platform than this machine's the compiler needs the library of that target: rustup's\n\
+    (rustup target add aarch64-unknown-linux-gnu) where it is there, else Debian's rustc-web builds it from\n\
+    rust-web-src; and a C compiler with its static library (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross).\n\n\
+    Exit code 0: it is written, or verified; 1: two builds differ; 2: it could not be built.")]
 pub struct Arguments {
     /// Where to write the archive
     #[arg(long, value_name = "FILE", default_value = "target/tracer-image.tar")]
     out: PathBuf,
-    /// Take this program instead of building one: it must be static
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    /// What it is for: one, or several with commas between them [default: this machine's]
+    #[arg(long, value_enum, value_name = "OS/ARCH", value_delimiter = ',')]
+    platform: Vec<Platform>,
+    /// Take this program instead of building one: it must be static. Once for each architecture
+    #[arg(long, value_name = "FILE", conflicts_with = "platform")]
+    program: Vec<PathBuf>,
+    /// Write nothing: build it twice from nothing, in two fresh copies of the sources, and compare
+    #[arg(long, conflicts_with_all = ["program", "out"])]
+    verify: bool,
 }
 
-/// Builds the program and writes the image.
+/// Builds the programs and writes the image.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let program = match &arguments.program {
-        Some(program) => program.clone(),
-        None => {
-            setup::ensure(setup::Needs::Probes)?;
-            static_program()?
-        }
-    };
-    let written = write(&program, &arguments.out)?;
+    let sources = Sources::here()?;
+    let mut platforms = arguments.platform.clone();
+    if platforms.is_empty() && arguments.program.is_empty() {
+        platforms.push(Platform::host()?);
+    }
+    platforms.sort();
+    platforms.dedup();
+    if !platforms.is_empty() {
+        setup::ensure(setup::Needs::Probes)?;
+    }
+    if arguments.verify {
+        return verify::run(&sources, &platforms);
+    }
+    let mut programs = arguments.program.clone();
+    for platform in platforms {
+        programs.push(sources.program(platform, &usual_directory()?)?);
+    }
+    let written = sources.write(&programs, &arguments.out)?;
     eprintln!(
-        "image: {} {}, {:.1} MB: {}",
+        "image: {} for {}, {}, {:.1} MB: {}",
         written.reference,
+        written.platforms,
         written.digest,
         written.bytes as f64 / 1e6,
         arguments.out.display()
@@ -66,128 +91,141 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the tracer for an image of this machine's platform and gives its path. Cargo shows its progress.
+pub fn static_program() -> Result<PathBuf> {
+    setup::ensure(setup::Needs::Probes)?;
+    Sources::here()?.program(Platform::host()?, &usual_directory()?)
+}
+
+/// Puts a static program into an image.
+pub fn write(program: &Path, out: &Path) -> Result<Written> {
+    Sources::here()?.write(&[program.to_owned()], out)
+}
+
+/// cargo's directory for images: with other flags than usual, everything in the usual one would be rebuilt, back and forth.
+fn usual_directory() -> Result<PathBuf> {
+    Ok(std::path::absolute(build::target_directory())?.join("image"))
+}
+
 /// An image that was written.
 #[derive(Debug)]
 pub struct Written {
     /// Its name.
     pub reference: String,
+    /// What it is for, in words.
+    pub platforms: String,
     /// The digest of its index.
     pub digest: String,
     /// The archive's size.
     pub bytes: u64,
 }
 
-/// Puts a static program into an image.
-pub fn write(program: &Path, out: &Path) -> Result<Written> {
-    let content =
-        fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    ensure_static(&content).with_context(|| format!("{} does not fit", program.display()))?;
-    let reference = reference()?;
-    let version = reference
-        .rsplit_once(':')
-        .map_or("", |(_, tag)| tag)
-        .to_owned();
-    let mut labels = vec![
-        ("title", "tracer".to_owned()),
-        ("description", DESCRIPTION.to_owned()),
-        (
-            "licenses",
-            "(MIT OR Apache-2.0) AND (MIT OR GPL-2.0-only)".to_owned(),
-        ),
-        ("version", version),
-    ];
-    if let Some(commit) = commit() {
-        labels.push(("revision", commit));
-    }
-    let mut files = vec![("usr/bin/tracer".to_owned(), File::Plain(0o755, content))];
-    for name in ["LICENSE-APACHE", "LICENSE-GPL2", "LICENSE-MIT"] {
-        let text =
-            fs::read(build::root().join(name)).with_context(|| format!("cannot read {name}"))?;
-        files.push((
-            format!("usr/share/doc/tracer/{name}"),
-            File::Plain(0o644, text),
-        ));
-    }
-    // What the agent's volumes are mounted on: the root is read-only.
-    files.push(("run/tracer".to_owned(), File::Directory(0o755)));
-    let image = Image {
-        reference: reference.clone(),
-        architecture: Arch::Amd64,
-        created: time()?,
-        entrypoint: vec!["/usr/bin/tracer".to_owned()],
-        environment: vec!["PATH=/usr/bin".to_owned()],
-        labels: labels
-            .into_iter()
-            .map(|(name, text)| (format!("org.opencontainers.image.{name}"), text))
-            .collect(),
-        compression: Compression::best(),
-        files: files.into_iter().collect(),
-    };
-    let file = fs::File::create(out).with_context(|| format!("cannot write {}", out.display()))?;
-    let digest = image.write(std::io::BufWriter::new(file))?;
-    let bytes = fs::metadata(out)?.len();
-    ensure!(
-        bytes <= MOST_BYTES,
-        "the image has {bytes} bytes; {MOST_BYTES} is the most that every node should have to pull"
-    );
-    Ok(Written {
-        reference,
-        digest,
-        bytes,
-    })
+/// What images are made from.
+#[derive(Clone, Debug)]
+struct Sources {
+    /// The repository, or a copy of it.
+    tree: PathBuf,
+    /// Which commit that is, where it is known.
+    commit: Option<String>,
+    /// When that was: the time of everything in the image.
+    created: i64,
 }
 
-/// Builds the tracer for an image and gives its path. Cargo shows its progress.
-pub fn static_program() -> Result<PathBuf> {
-    let root = build::root().canonicalize()?;
-    let mut flags = vec![
-        "-Ctarget-feature=+crt-static".to_owned(),
-        "-Cstrip=symbols".to_owned(),
-        remap(&root, "/tracer")?,
-    ];
-    let cargo_home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    if let Some(home) = cargo_home {
-        flags.push(remap(&home, "/cargo")?);
+impl Sources {
+    fn here() -> Result<Sources> {
+        Ok(Sources {
+            tree: build::root().canonicalize()?,
+            commit: commit(),
+            created: time()?,
+        })
     }
-    // Its own directory: other flags would rebuild everything in the usual one, back and forth.
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), PathBuf::from)
-        .join("image");
-    let mut cargo = build::cargo();
-    cargo
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "tracer",
-            "--bin",
-            "tracer",
-        ])
-        .args(["--target", TARGET, "--target-dir"])
-        .arg(&target)
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    if let Some(commit) = commit() {
-        cargo.env("TRACER_GIT_COMMIT", commit);
-    }
-    let status = cargo.status().context("cannot run cargo")?;
-    ensure!(status.success(), "the tracer does not build");
-    Ok(target.join(TARGET).join("release/tracer"))
-}
 
-fn remap(path: &Path, to: &str) -> Result<String> {
-    let path = path
-        .to_str()
-        .with_context(|| format!("the path {} is not UTF-8", path.display()))?;
-    Ok(format!("--remap-path-prefix={path}={to}"))
+    fn program(&self, platform: Platform, target_directory: &Path) -> Result<PathBuf> {
+        program::build(
+            &self.tree,
+            target_directory,
+            platform,
+            self.commit.as_deref(),
+        )
+    }
+
+    fn write(&self, programs: &[PathBuf], out: &Path) -> Result<Written> {
+        let reference = reference(&self.tree)?;
+        let version = reference
+            .rsplit_once(':')
+            .map_or("", |(_, tag)| tag)
+            .to_owned();
+        let mut labels = vec![
+            ("title", "tracer".to_owned()),
+            ("description", DESCRIPTION.to_owned()),
+            (
+                "licenses",
+                "(MIT OR Apache-2.0) AND (MIT OR GPL-2.0-only)".to_owned(),
+            ),
+            ("version", version),
+        ];
+        labels.extend(self.commit.clone().map(|commit| ("revision", commit)));
+        let variants: Result<Vec<(Platform, Variant)>> =
+            programs.iter().map(|file| self.variant(file)).collect();
+        let (platforms, variants): (Vec<Platform>, _) = variants?.into_iter().unzip();
+        let image = Image {
+            reference: reference.clone(),
+            created: self.created,
+            entrypoint: vec!["/usr/bin/tracer".to_owned()],
+            environment: vec!["PATH=/usr/bin".to_owned()],
+            labels: labels
+                .into_iter()
+                .map(|(name, text)| (format!("org.opencontainers.image.{name}"), text))
+                .collect(),
+            compression: Compression::best(),
+            variants,
+        };
+        let file =
+            fs::File::create(out).with_context(|| format!("cannot write {}", out.display()))?;
+        let digest = image.write(std::io::BufWriter::new(file))?;
+        let bytes = fs::metadata(out)?.len();
+        let most = MOST_BYTES * platforms.len() as u64;
+        ensure!(
+            bytes <= most,
+            "the image has {bytes} bytes; {most} is the most that every node should have to pull"
+        );
+        let platforms: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+        Ok(Written {
+            reference,
+            platforms: platforms.join(" and "),
+            digest,
+            bytes,
+        })
+    }
+
+    /// What the image is on the platform that a program is for.
+    fn variant(&self, program: &Path) -> Result<(Platform, Variant)> {
+        let content =
+            fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        let platform = Platform::of_static(&content)
+            .with_context(|| format!("{} does not fit", program.display()))?;
+        let mut files = vec![("usr/bin/tracer".to_owned(), File::Plain(0o755, content))];
+        for name in ["LICENSE-APACHE", "LICENSE-GPL2", "LICENSE-MIT"] {
+            let text =
+                fs::read(self.tree.join(name)).with_context(|| format!("cannot read {name}"))?;
+            files.push((
+                format!("usr/share/doc/tracer/{name}"),
+                File::Plain(0o644, text),
+            ));
+        }
+        // What the agent's volumes are mounted on: the root is read-only.
+        files.push(("run/tracer".to_owned(), File::Directory(0o755)));
+        let variant = Variant {
+            architecture: platform.arch(),
+            files: files.into_iter().collect(),
+        };
+        Ok((platform, variant))
+    }
 }
 
 /// The image's name with its tag, from the one place where it is set.
-pub fn reference() -> Result<String> {
-    let path = build::root().join(KUSTOMIZATION);
+fn reference(tree: &Path) -> Result<String> {
+    let path = tree.join(KUSTOMIZATION);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {KUSTOMIZATION}"))?;
     parse_reference(&text).with_context(|| format!("in {KUSTOMIZATION}"))
 }
@@ -253,48 +291,14 @@ fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// An empty image has no loader and no libraries: an ELF file that asks for an interpreter cannot start there.
-fn ensure_static(program: &[u8]) -> Result<()> {
-    const PT_INTERP: u32 = 3;
-    let number = |at: usize, bytes: usize| -> Result<u64> {
-        let field = at
-            .checked_add(bytes)
-            .and_then(|end| program.get(at..end))
-            .context("it is cut off")?;
-        Ok(field
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    };
-    // 64 bits, little-endian: what the image is for (System V ABI, chapter 4).
-    ensure!(
-        program.starts_with(b"\x7fELF\x02\x01"),
-        "it is no 64-bit ELF program"
-    );
-    ensure!(number(18, 2)? == 62, "it is not for x86-64");
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    for index in 0..count {
-        let at = usize::try_from(table.saturating_add(index * size))?;
-        ensure!(
-            number(at, 4)? != u64::from(PT_INTERP),
-            "it is linked dynamically; build it with -C target-feature=+crt-static"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::time::{Duration, SystemTime};
 
-    #[test]
-    fn a_program_that_needs_a_loader_is_refused() {
-        let own = fs::read(env::current_exe().expect("this program")).expect("it can be read");
-        let error = ensure_static(&own).expect_err("tests are linked dynamically");
-        assert!(error.to_string().contains("crt-static"), "{error:#}");
-        assert!(ensure_static(&own[..100]).is_err());
-        assert!(ensure_static(b"#!/bin/sh\n").is_err());
-    }
+    use super::platform::tests::program;
+    use super::*;
 
     #[test]
     fn the_name_comes_from_the_deployment() {
@@ -304,6 +308,59 @@ mod tests {
             "some.registry/a/tracer:v2"
         );
         assert!(parse_reference("images: []").is_err());
-        assert!(reference().expect("deploy/ has one").contains("/tracer:"));
+        let ours = reference(&build::root()).expect("deploy/ has one");
+        assert!(ours.contains("/tracer:"), "{ours}");
+    }
+
+    #[test]
+    fn an_image_is_what_its_files_contain_and_not_when_or_by_whom_they_were_made() {
+        let directory = env::temp_dir().join(format!("xtask-image-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        // A program and the tree that it is from; `rest` is what the program contains.
+        let image = |name: &str, rest: &[u8], reversed: bool| {
+            let tree = directory.join(name);
+            fs::create_dir_all(tree.join("deploy/base")).expect("a directory");
+            let mut files = vec![
+                "LICENSE-APACHE",
+                "LICENSE-GPL2",
+                "LICENSE-MIT",
+                KUSTOMIZATION,
+            ];
+            if reversed {
+                files.reverse();
+            }
+            for file in files {
+                fs::copy(build::root().join(file), tree.join(file)).expect("a copy");
+            }
+            let (amd, arm) = (tree.join("amd"), tree.join("arm"));
+            fs::write(&amd, program(62, rest)).expect("a file");
+            fs::write(&arm, program(183, rest)).expect("a file");
+            let mut programs = [amd.clone(), arm];
+            if reversed {
+                programs.reverse();
+                let file = fs::File::options().write(true).open(&amd);
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+                file.and_then(|file| file.set_modified(time))
+                    .expect("it can be aged");
+                fs::set_permissions(&amd, Permissions::from_mode(0o600)).expect("ours");
+                if rustix::process::geteuid().is_root() {
+                    chown(&amd, Some(12), Some(34)).expect("root may");
+                }
+            }
+            let sources = Sources {
+                tree,
+                commit: Some("0123abcd".to_owned()),
+                created: 1_700_000_000,
+            };
+            let out = directory.join(format!("{name}.tar"));
+            let written = sources.write(&programs, &out).expect("it can be written");
+            (written.digest, fs::read(out).expect("it is there"))
+        };
+        let first = image("first", b"content", false);
+        let second = image("second", b"content", true);
+        assert!(first == second);
+        let changed = image("changed", b"contenu", false);
+        assert_ne!(first.0, changed.0);
+        fs::remove_dir_all(&directory).expect("it goes");
     }
 }

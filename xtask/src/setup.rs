@@ -275,6 +275,11 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     find::program(name)
 }
 
+/// Whether the distribution's compiler is there with its library's source.
+pub(crate) fn system_compiler() -> bool {
+    Compiler::system(Path::new("/usr")).is_some()
+}
+
 /// Installs Debian packages, where this is Debian and the caller may.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if !debian::is_debian() {

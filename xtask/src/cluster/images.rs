@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use oci_spec::image::Arch;
 
-use crate::image::archive::{Compression, File, Image};
+use crate::image::Platform;
+use crate::image::archive::{Compression, File, Image, Variant};
 use crate::lab::shell;
 use crate::setup;
 
@@ -36,7 +36,7 @@ pub(super) fn write_all(directory: &Path) -> Result<Vec<PathBuf>> {
     let images = [
         (
             "pause",
-            image(PAUSE, &["/bin/sleep", "infinity"], busybox(&["sleep"])?),
+            image(PAUSE, &["/bin/sleep", "infinity"], busybox(&["sleep"])?)?,
         ),
         (
             "coredns",
@@ -44,7 +44,7 @@ pub(super) fn write_all(directory: &Path) -> Result<Vec<PathBuf>> {
                 COREDNS,
                 &["/coredns"],
                 BTreeMap::from([("coredns".to_owned(), program(&coredns)?)]),
-            ),
+            )?,
         ),
     ];
     let images = images
@@ -58,7 +58,7 @@ pub(crate) fn write_tools(directory: &Path) -> Result<PathBuf> {
     write(
         directory,
         "tools",
-        &image(TOOLS, &["/bin/sleep", "infinity"], tools()?),
+        &image(TOOLS, &["/bin/sleep", "infinity"], tools()?)?,
     )
 }
 
@@ -72,17 +72,21 @@ fn write(directory: &Path, name: &str, image: &Image) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn image(reference: &str, entrypoint: &[&str], files: BTreeMap<String, File>) -> Image {
-    Image {
+fn image(reference: &str, entrypoint: &[&str], files: BTreeMap<String, File>) -> Result<Image> {
+    // Of this machine's programs, for this machine.
+    let architecture = Platform::host()?.arch();
+    Ok(Image {
         reference: reference.to_owned(),
-        architecture: Arch::Amd64,
         created: 0,
         entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
         environment: vec!["PATH=/usr/bin:/bin".to_owned()],
         labels: BTreeMap::new(),
         compression: Compression::fast(),
-        files,
-    }
+        variants: vec![Variant {
+            architecture,
+            files,
+        }],
+    })
 }
 
 fn busybox(names: &[&str]) -> Result<BTreeMap<String, File>> {

@@ -1,12 +1,11 @@
 //! Raising a cluster, running programs against it, taking it down without a trace.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::lab::inventory::{Inventory, Node as InventoryNode};
@@ -329,25 +328,8 @@ impl Cluster {
     }
 
     fn apply(&self, manifest: &str) -> Result<()> {
-        let mut child = self
-            .command(&["kubectl", "apply", "-f", "-"])?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot run kubectl")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // kubectl's status says more than a broken pipe would.
-            let _ = stdin.write_all(manifest.as_bytes());
-        }
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!(
-                "kubectl apply: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(())
+        let mut kubectl = self.command(&["kubectl", "apply", "-f", "-"])?;
+        shell::feed(&mut kubectl, manifest).map(drop)
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the test puts into the cluster, and that all of it is gone afterwards.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::build;
+use crate::lab::shell;
 use crate::scenario::{Output, typed};
 
 use super::target::Target;
@@ -137,10 +137,9 @@ impl Scene {
             "no DNS server: no pod k8s-app=kube-dns in kube-system"
         );
         let node = client_node(&target.get(&["nodes"])?, &servers)?;
-        apply(
-            target,
-            &SCENARIO.replace("IMAGE", image).replace("NODE", &node),
-        )?;
+        let scenario = SCENARIO.replace("IMAGE", image).replace("NODE", &node);
+        let apply = ["kubectl", "apply", "--validate=strict", "-f", "-"];
+        shell::feed(&mut target.command(&apply)?, &scenario)?;
         for (namespace, daemonset) in [
             ("default", "daemonset/nginx-ds"),
             ("myns", "daemonset/apache-ds-myns"),
@@ -240,28 +239,6 @@ fn pod(object: &Value) -> Option<Pod> {
         ip: text(&object["status"]["podIP"])?,
         node: text(&object["spec"]["nodeName"])?,
     })
-}
-
-fn apply(target: &Target, manifest: &str) -> Result<()> {
-    let mut child = target
-        .command(&["kubectl", "apply", "--validate=strict", "-f", "-"])?
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run kubectl")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // kubectl's status says more than a broken pipe would.
-        let _ = stdin.write_all(manifest.as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!(
-            "kubectl apply: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
 }
 
 /// Runs a command in the client and returns all that it printed, whatever its exit code: nslookup's and ping's say whether

@@ -22,13 +22,11 @@ use sha2::{Digest as _, Sha256};
 /// The name under which containerd stores what it imports.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// An image of one layer, for one architecture.
+/// An image of one layer for each architecture.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Its name with tag, as a registry would serve it.
     pub reference: String,
-    /// What it runs on.
-    pub architecture: Arch,
     /// When it was made, in seconds since 1970: every time stamp in it.
     pub created: i64,
     /// The program, with fixed arguments.
@@ -39,6 +37,15 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// How hard to compress: for a registry, or for the next minutes.
     pub compression: Compression,
+    /// What it runs on, at least one.
+    pub variants: Vec<Variant>,
+}
+
+/// What an image is on one architecture.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The architecture.
+    pub architecture: Arch,
     /// Everything in it, by path without a leading slash. Directories above are made.
     pub files: BTreeMap<String, File>,
 }
@@ -62,28 +69,26 @@ impl Image {
             created: self.time()?,
             blobs: BTreeMap::new(),
         };
-        let (layer, uncompressed) = self.layer()?;
-        let layer = archive.blob(MediaType::ImageLayerGzip, layer)?;
-        let config = archive.json(MediaType::ImageConfig, &self.config(&uncompressed)?)?;
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2_u32)
-            .media_type(MediaType::ImageManifest)
-            .config(config)
-            .layers(vec![layer])
-            .annotations(self.labels())
-            .build()?;
-        let mut manifest = archive.json(MediaType::ImageManifest, &manifest)?;
-        manifest.set_platform(Some(
-            PlatformBuilder::default()
-                .architecture(self.architecture.clone())
-                .os(Os::Linux)
-                .build()?,
-        ));
+        // In an order of its own: the same image in whatever order it was asked for.
+        let mut variants = BTreeMap::new();
+        for variant in &self.variants {
+            let architecture = variant.architecture.to_string();
+            ensure!(
+                variants.insert(architecture, variant).is_none(),
+                "an image has one variant for {}, not two",
+                variant.architecture
+            );
+        }
+        ensure!(!variants.is_empty(), "an image for nothing");
+        let manifests: Result<Vec<Descriptor>> = variants
+            .values()
+            .map(|variant| self.manifest(variant, &mut archive))
+            .collect();
         // An index even for one architecture: another one is added without a change of what refers to it.
         let index = ImageIndexBuilder::default()
             .schema_version(2_u32)
             .media_type(MediaType::ImageIndex)
-            .manifests(vec![manifest])
+            .manifests(manifests?)
             .annotations(self.labels())
             .build()?;
         let mut index = archive.json(MediaType::ImageIndex, &index)?;
@@ -105,6 +110,29 @@ impl Image {
         Ok(digest)
     }
 
+    /// Adds what the image is on one architecture.
+    fn manifest(&self, variant: &Variant, archive: &mut Archive<impl Write>) -> Result<Descriptor> {
+        let (layer, uncompressed) = self.layer(&variant.files)?;
+        let layer = archive.blob(MediaType::ImageLayerGzip, layer)?;
+        let config = self.config(&variant.architecture, &uncompressed)?;
+        let config = archive.json(MediaType::ImageConfig, &config)?;
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageManifest)
+            .config(config)
+            .layers(vec![layer])
+            .annotations(self.labels())
+            .build()?;
+        let mut manifest = archive.json(MediaType::ImageManifest, &manifest)?;
+        manifest.set_platform(Some(
+            PlatformBuilder::default()
+                .architecture(variant.architecture.clone())
+                .os(Os::Linux)
+                .build()?,
+        ));
+        Ok(manifest)
+    }
+
     fn time(&self) -> Result<u64> {
         u64::try_from(self.created).context("an image that was made before 1970")
     }
@@ -113,12 +141,12 @@ impl Image {
         self.labels.clone().into_iter().collect()
     }
 
-    fn config(&self, uncompressed: &str) -> Result<impl Serialize + use<>> {
+    fn config(&self, architecture: &Arch, uncompressed: &str) -> Result<impl Serialize + use<>> {
         let created =
             jiff::Timestamp::from_second(self.created).context("the time of the image")?;
         Ok(ImageConfigurationBuilder::default()
             .created(created.to_string())
-            .architecture(self.architecture.clone())
+            .architecture(architecture.clone())
             .os(Os::Linux)
             .config(
                 ConfigBuilder::default()
@@ -138,9 +166,9 @@ impl Image {
     }
 
     /// The layer, compressed, and the digest of it uncompressed.
-    fn layer(&self) -> Result<(Vec<u8>, String)> {
+    fn layer(&self, content: &BTreeMap<String, File>) -> Result<(Vec<u8>, String)> {
         let mut files: BTreeMap<&str, &File> = BTreeMap::new();
-        for (path, file) in &self.files {
+        for (path, file) in content {
             ensure!(
                 !path.starts_with('/')
                     && !path.split('/').any(|part| part.is_empty() || part == ".."),
@@ -271,7 +299,7 @@ fn append(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Read as _;
     use std::process::{Command, Stdio};
 
@@ -280,11 +308,10 @@ mod tests {
 
     use super::*;
 
-    fn image() -> Image {
+    pub(in super::super) fn image() -> Image {
         let labels = ["title", "licenses", "revision", "version", "description"];
         Image {
             reference: "registry.example/thing:1.2".to_owned(),
-            architecture: Arch::Amd64,
             created: 1_700_000_000,
             entrypoint: vec!["/usr/bin/thing".to_owned()],
             environment: vec!["PATH=/usr/bin".to_owned()],
@@ -292,14 +319,19 @@ mod tests {
                 .map(|name| (name.to_owned(), name.to_uppercase()))
                 .into(),
             compression: Compression::best(),
-            files: [
-                (
-                    "usr/bin/thing".to_owned(),
-                    File::Plain(0o755, b"program".to_vec()),
-                ),
-                ("usr/bin/other".to_owned(), File::Link("thing".to_owned())),
-            ]
-            .into(),
+            variants: vec![variant(Arch::Amd64, b"program")],
+        }
+    }
+
+    pub(in super::super) fn variant(architecture: Arch, program: &[u8]) -> Variant {
+        let program = File::Plain(0o755, program.to_vec());
+        let files = [
+            ("usr/bin/thing".to_owned(), program),
+            ("usr/bin/other".to_owned(), File::Link("thing".to_owned())),
+        ];
+        Variant {
+            architecture,
+            files: files.into(),
         }
     }
 
@@ -428,10 +460,62 @@ mod tests {
     }
 
     #[test]
+    fn an_index_has_a_manifest_for_each_architecture_in_whatever_order_they_were_given() {
+        let arm = variant(Arch::ARM64, b"another program");
+        let amd = variant(Arch::Amd64, b"program");
+        let write = |variants: Vec<Variant>| {
+            let mut bytes = Vec::new();
+            let image = Image {
+                variants,
+                ..image()
+            };
+            image.write(&mut bytes).map(|_| bytes)
+        };
+        let both = write(vec![amd.clone(), arm.clone()]).expect("it can be written");
+        assert!(both == write(vec![arm.clone(), amd.clone()]).expect("it can be written"));
+        assert!(
+            write(vec![arm.clone(), arm]).is_err(),
+            "one of them is which?"
+        );
+        assert!(write(vec![]).is_err());
+
+        let entries = entries(&both);
+        let top = parse(&entries["index.json"]);
+        let index = "application/vnd.oci.image.index.v1+json";
+        let index = parse(&follow(&entries, &top["manifests"][0], index));
+        let manifests = index["manifests"].as_array().expect("a list");
+        let mut found = Vec::new();
+        for listed in manifests {
+            let manifest = "application/vnd.oci.image.manifest.v1+json";
+            let manifest = parse(&follow(&entries, listed, manifest));
+            let config = "application/vnd.oci.image.config.v1+json";
+            let config = parse(&follow(&entries, &manifest["config"], config));
+            assert_eq!(config["architecture"], listed["platform"]["architecture"]);
+            let layer = "application/vnd.oci.image.layer.v1.tar+gzip";
+            let layer = follow(&entries, &manifest["layers"][0], layer);
+            let mut tar = Vec::new();
+            GzDecoder::new(layer.as_slice())
+                .read_to_end(&mut tar)
+                .expect("gzip");
+            let program = self::entries(&tar).remove("usr/bin/thing");
+            found.push((config["architecture"].clone(), program.expect("a program")));
+        }
+        assert_eq!(
+            found,
+            [
+                ("amd64".into(), b"program".to_vec()),
+                ("arm64".into(), b"another program".to_vec())
+            ]
+        );
+    }
+
+    #[test]
     fn a_path_that_leads_out_of_the_image_is_refused() {
         for path in ["/etc/passwd", "../x", "a//b", ""] {
             let mut image = image();
-            image.files.insert(path.to_owned(), File::Directory(0o755));
+            image.variants[0]
+                .files
+                .insert(path.to_owned(), File::Directory(0o755));
             assert!(image.write(io::sink()).is_err(), "{path:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! Runs other programs, here or in a network namespace, and turns their failure into an error that shows what they said.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// A command that finds the system's programs too: a plain user's PATH lacks the sbin directories.
-pub(crate) fn command(program: &str) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env(
@@ -34,29 +35,63 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs it to its end with that text as its input, and returns its output.
+pub(crate) fn feed(command: &mut Command, input: &str) -> Result<String> {
+    let what = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {what}"))?;
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Some(mut stdin) = stdin {
+                // A program that stops early closes its input; its status says more than this error would.
+                let _ = stdin.write_all(input.as_bytes());
+            }
+        });
+        child.wait_with_output()
+    })?;
+    if !output.status.success() {
+        bail!(
+            "{what}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Runs a shell script inside a network namespace. It stops at its first error.
 pub(crate) fn script_in(netns: &Path, script: &str) -> Result<()> {
     let mut command = command("nsenter");
     command
         .arg(format!("--net={}", netns.display()))
         .args(["--", "sh", "-e"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run nsenter")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A script that stops early closes its input; its status says more than this error would.
-        let _ = stdin.write_all(script.as_bytes());
+    feed(&mut command, script)
+        .map(drop)
+        .with_context(|| format!("the script was\n{script}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_beyond_a_pipes_size_reaches_a_program_that_answers_at_once() {
+        let input = "a line\n".repeat(100_000);
+        assert!(feed(&mut command("cat"), &input).expect("cat") == input);
     }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!(
-            "in {}: {}\n{script}",
-            netns.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+
+    #[test]
+    fn a_program_that_fails_is_told_with_what_it_said_though_it_read_nothing() {
+        let mut failing = command("sh");
+        failing.args(["-c", "echo no such thing >&2; exit 3"]);
+        let error = feed(&mut failing, &"x".repeat(1_000_000)).expect_err("it fails");
+        let told = error.to_string();
+        assert!(told.contains("no such thing"), "{told}");
+        assert!(told.contains("exit status: 3"), "{told}");
     }
-    Ok(())
 }

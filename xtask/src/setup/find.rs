@@ -48,7 +48,7 @@ impl Compiler {
         found.map(|entry| Compiler::Nightly(entry.path()))
     }
 
-    fn system(usr: &Path) -> Option<Compiler> {
+    pub(super) fn system(usr: &Path) -> Option<Compiler> {
         let complete = ["bin/rustc", "bin/cargo", SOURCE]
             .iter()
             .all(|file| usr.join(file).exists());

@@ -1,0 +1,181 @@
+//! Builds the static program of an image, for this machine's architecture or for another one.
+//!
+//! The library for another architecture comes from rustup where that has it (`rustup target add`). Where not, Debian's
+//! compiler builds it from its source, which it needs for the probes anyway. Which way was taken is said.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::lab::shell;
+use crate::{build, setup};
+
+use super::platform::Platform;
+
+/// Of Debian's compiler.
+const SYSTEM: (&str, &str) = ("/usr/bin/rustc", "/usr/bin/cargo");
+
+/// Where the standard library for a platform is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    /// It came with the compiler that cargo uses, or through `rustup target add`.
+    Installed,
+    /// Debian's compiler builds it.
+    Source,
+}
+
+/// Builds the tracer from a tree of sources and gives its path. Cargo shows its progress.
+pub(super) fn build(
+    tree: &Path,
+    target_directory: &Path,
+    platform: Platform,
+    commit: Option<&str>,
+) -> Result<PathBuf> {
+    let tree = tree.canonicalize()?;
+    let library = library(platform)?;
+    let mut cargo = match library {
+        Library::Installed => build::cargo(),
+        Library::Source => {
+            let (rustc, cargo) = SYSTEM;
+            let mut cargo = build::cargo_called(cargo.as_ref());
+            // A release compiler; -Z build-std is for those who ask. The libraries that rustup points to are another compiler's.
+            cargo
+                .args(["-Z", "build-std=std,panic_abort"])
+                .env("RUSTC", rustc)
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env_remove("LD_LIBRARY_PATH")
+                .env_remove("RUSTUP_TOOLCHAIN");
+            cargo
+        }
+    };
+    let target = platform.target();
+    cargo
+        .current_dir(&tree)
+        .args(["build", "--release", "--locked"])
+        .args(["--package", "tracer", "--bin", "tracer"])
+        .args(["--target", target, "--target-dir"])
+        .arg(target_directory)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&tree)?);
+    if platform != Platform::host()? {
+        let variable = format!(
+            "CARGO_TARGET_{}_LINKER",
+            target.to_uppercase().replace('-', "_")
+        );
+        if env::var_os(&variable).is_none() {
+            ensure_linker(platform)?;
+            cargo.env(variable, platform.linker());
+        }
+    }
+    if let Some(commit) = commit {
+        cargo.env("TRACER_GIT_COMMIT", commit);
+    }
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(
+        status.success(),
+        "the tracer does not build for {platform}; cargo's messages are above"
+    );
+    Ok(target_directory.join(target).join("release/tracer"))
+}
+
+/// As cargo takes them: separated by a character that no path contains.
+fn flags(tree: &Path) -> Result<String> {
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        "-Cstrip=symbols".to_owned(),
+        remap(tree, "/tracer")?,
+    ];
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    if let Some(home) = cargo_home {
+        flags.push(remap(&home, "/cargo")?);
+    }
+    Ok(flags.join("\u{1f}"))
+}
+
+fn remap(path: &Path, to: &str) -> Result<String> {
+    let path = path
+        .to_str()
+        .with_context(|| format!("the path {} is not UTF-8", path.display()))?;
+    Ok(format!("--remap-path-prefix={path}={to}"))
+}
+
+/// Decides by what there is, and says what it decided.
+fn library(platform: Platform) -> Result<Library> {
+    let target = platform.target();
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let version = shell::run(shell::command(&rustc).arg("--version"))?;
+    let directory =
+        shell::run(shell::command(&rustc).args(["--print", "target-libdir", "--target", target]))?;
+    if has_library(Path::new(directory.trim())) {
+        eprintln!("image: {platform} with {}", version.trim());
+        return Ok(Library::Installed);
+    }
+    if !setup::system_compiler() {
+        bail!(
+            "{} has no library for {target}, which images for {platform} need. `rustup target add {target}` fetches it; \
+             without rustup, Debian's rustc-web, cargo-web and rust-web-src build it from its source (apt-get install \
+             --no-install-recommends rustc-web cargo-web rust-web-src)",
+            version.trim()
+        );
+    }
+    let version = shell::run(shell::command(SYSTEM.0).arg("--version"))?;
+    eprintln!(
+        "image: {platform} with the distribution's {}, and the library from its source (`rustup target add {target}` would \
+         spare it that)",
+        version.trim()
+    );
+    Ok(Library::Source)
+}
+
+fn has_library(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names = files.filter_map(|file| file.file_name().into_string().ok());
+    names.any(|name| name.starts_with("libstd-") && name.ends_with(".rlib"))
+}
+
+/// Sees to it that there is a C compiler for the platform and a static C library.
+fn ensure_linker(platform: Platform) -> Result<()> {
+    let linker = platform.linker();
+    if setup::find_program(linker).is_some() {
+        // The name alone comes back where it has no such file.
+        let library = shell::run(shell::command(linker).arg("-print-file-name=libc.a"))?;
+        if Path::new(library.trim()).is_absolute() {
+            return Ok(());
+        }
+    }
+    eprintln!(
+        "image: {linker} or its static C library is missing, which link programs for {platform}"
+    );
+    setup::install(&platform.packages())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_target_counts_as_installed_only_with_its_library() {
+        let directory = tempdir("target-libdir");
+        assert!(!has_library(&directory.join("lib")), "not there");
+        fs::create_dir(directory.join("lib")).expect("a directory");
+        assert!(!has_library(&directory.join("lib")), "empty");
+        fs::write(directory.join("lib/libstd-0123.so"), "").expect("a file");
+        assert!(!has_library(&directory.join("lib")), "cannot be linked in");
+        fs::write(directory.join("lib/libstd-0123.rlib"), "").expect("a file");
+        assert!(has_library(&directory.join("lib")));
+        fs::remove_dir_all(&directory).expect("it goes");
+    }
+
+    fn tempdir(name: &str) -> PathBuf {
+        let directory = env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory");
+        directory
+    }
+}
