@@ -18,12 +18,16 @@ const COPIES: [&str; 2] = ["first", "another-directory"];
 pub(super) fn run(sources: &Sources, platforms: &[Platform]) -> Result<ExitCode> {
     let directory = std::path::absolute(build::target_directory())?.join("verify");
     clear(&directory)?;
+    // Both before the builds, which take their time: somebody may go on working on the sources.
+    for name in COPIES {
+        let tree = directory.join(name);
+        copy(&sources.tree, &tree)
+            .with_context(|| format!("cannot copy the sources to {}", tree.display()))?;
+    }
     let mut written = Vec::new();
     for name in COPIES {
         let tree = directory.join(name);
         eprintln!("image: building in {}", tree.display());
-        copy(&sources.tree, &tree)
-            .with_context(|| format!("cannot copy the sources to {}", tree.display()))?;
         let copied = Sources {
             tree: tree.clone(),
             ..sources.clone()
