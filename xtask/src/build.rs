@@ -14,7 +14,11 @@ pub fn root() -> PathBuf {
 
 /// Where cargo builds.
 pub fn target_directory() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    let usual = || {
+        let root = root();
+        root.canonicalize().unwrap_or(root).join("target")
+    };
+    env::var_os("CARGO_TARGET_DIR").map_or_else(usual, PathBuf::from)
 }
 
 /// cargo, in the repository's root.
