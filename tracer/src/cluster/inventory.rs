@@ -39,23 +39,25 @@ pub struct Loaded {
     pub duplicates: usize,
 }
 
+/// A file that gives no inventory.
+#[derive(Debug, thiserror::Error)]
+#[error("inventory {}: {why}", path.display())]
+pub struct InventoryFileError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why not.
+    pub why: InventoryError,
+}
+
 /// Why there is no inventory.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// The file could not be read.
-    #[error("cannot read inventory {path}: {source}", path = path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is larger than an inventory can be.
-    #[error("inventory {path} is larger than {limit} MiB", path = path.display(), limit = MAX_FILE_BYTES >> 20)]
-    TooLarge {
-        /// Which file.
-        path: PathBuf,
-    },
+    /// It could not be read.
+    #[error("cannot read it: {0}")]
+    Read(std::io::Error),
+    /// It is larger than an inventory can be.
+    #[error("larger than {limit} MiB", limit = MAX_FILE_BYTES >> 20)]
+    TooLarge,
     /// It is neither YAML nor JSON.
     #[error("not YAML or JSON: {}{message}", position(.line, .column))]
     Syntax {
@@ -118,24 +120,27 @@ fn listed(problems: &[Problem], more: &usize) -> String {
 }
 
 /// Reads and parses a file.
-pub fn load(path: &Path) -> Result<Loaded, InventoryError> {
-    let unreadable = |source| InventoryError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+pub fn load(path: &Path) -> Result<Loaded, InventoryFileError> {
+    read(path)
+        .and_then(|text| parse(&text))
+        .map_err(|why| InventoryFileError {
+            path: path.to_owned(),
+            why,
+        })
+}
+
+fn read(path: &Path) -> Result<String, InventoryError> {
+    let file = std::fs::File::open(path).map_err(InventoryError::Read)?;
     let mut text = String::new();
     // Limited while reading too: the size that stat tells is nothing to rely on (a pipe, a file that grows).
     let read = file
         .take(MAX_FILE_BYTES + 1)
         .read_to_string(&mut text)
-        .map_err(unreadable)?;
+        .map_err(InventoryError::Read)?;
     if read as u64 > MAX_FILE_BYTES {
-        return Err(InventoryError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(InventoryError::TooLarge);
     }
-    parse(&text)
+    Ok(text)
 }
 
 /// Parses a file's text.

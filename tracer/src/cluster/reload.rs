@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::file_watch::FileWatch;
-use super::inventory::{self, InventoryError, Loaded};
+use super::inventory::{self, InventoryFileError, Loaded};
 
 /// A change is seen at the latest after two of these.
 pub const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -20,14 +20,14 @@ pub struct InventoryFile(FileWatch);
 
 impl InventoryFile {
     /// Reads the file for the first time.
-    pub fn open(path: &Path) -> Result<(InventoryFile, Loaded), InventoryError> {
+    pub fn open(path: &Path) -> Result<(InventoryFile, Loaded), InventoryFileError> {
         let file = FileWatch::new(path);
         let loaded = inventory::load(path)?;
         Ok((InventoryFile(file), loaded))
     }
 
     /// Looks whether the file changed ([`FileWatch::changed`]), and reads it if so. One that is gone is an error, told once.
-    pub fn poll(&mut self) -> Option<Result<Loaded, InventoryError>> {
+    pub fn poll(&mut self) -> Option<Result<Loaded, InventoryFileError>> {
         self.0.changed().then(|| inventory::load(self.0.path()))
     }
 
@@ -35,7 +35,7 @@ impl InventoryFile {
     pub async fn watch(
         mut self,
         every: Duration,
-        news: mpsc::Sender<Result<Loaded, InventoryError>>,
+        news: mpsc::Sender<Result<Loaded, InventoryFileError>>,
     ) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -71,7 +71,9 @@ mod tests {
     const ONE: &str = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: one}}\n";
     const MORE: &str = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: another}}\n";
 
-    fn names(read: Option<Result<Loaded, InventoryError>>) -> Option<Result<Vec<String>, String>> {
+    fn names(
+        read: Option<Result<Loaded, InventoryFileError>>,
+    ) -> Option<Result<Vec<String>, String>> {
         read.map(|read| match read {
             Ok(loaded) => Ok(loaded
                 .inventory
@@ -131,8 +133,14 @@ mod tests {
             fs::rename(&new, &path).unwrap();
         };
         replace("kind: List\nitems:\n- {kind: Pod}\n");
-        let told = "object 1 (Pod, line 3): metadata.name is missing";
-        assert_eq!(names(file.poll()), Some(Err(told.to_owned())));
+        let told = names(file.poll()).unwrap().unwrap_err();
+        assert_eq!(
+            told,
+            format!(
+                "inventory {}: object 1 (Pod, line 3): metadata.name is missing",
+                path.display()
+            )
+        );
         assert_eq!(names(file.poll()), None);
         replace(MORE);
         assert_eq!(names(file.poll()), Some(Ok(vec!["another".into()])));

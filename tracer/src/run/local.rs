@@ -24,7 +24,7 @@ use super::recorder::Recorder;
 use crate::capture::file::FileWriter;
 use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
 use crate::cluster::interface_watch::{self, News};
-use crate::cluster::inventory::{InventoryError, Loaded};
+use crate::cluster::inventory::{InventoryFileError, Loaded};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
@@ -97,7 +97,7 @@ pub(super) struct Run {
     messages: mpsc::Receiver<CaptureMessage>,
     news: std::sync::mpsc::Sender<News>,
     changes: mpsc::Receiver<Change>,
-    inventory: mpsc::Receiver<Result<Loaded, InventoryError>>,
+    inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     /// Where names come from a cluster. Its changes are among `changes`.
     watches: Option<Watches>,
     /// The name of this node.
@@ -371,7 +371,7 @@ impl Run {
         }
     }
 
-    fn reload(&mut self, read: Result<Loaded, InventoryError>) -> Result<Next> {
+    fn reload(&mut self, read: Result<Loaded, InventoryFileError>) -> Result<Next> {
         match read {
             Ok(loaded) => {
                 let next = self.change(Change::Replace(Box::new(loaded.inventory)))?;

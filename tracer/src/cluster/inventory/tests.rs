@@ -288,7 +288,7 @@ fn a_file_that_cannot_be_read_is_told_with_its_name() {
         .to_string();
     assert_eq!(
         text,
-        "cannot read inventory /nowhere/inventory.yaml: No such file or directory (os error 2)"
+        "inventory /nowhere/inventory.yaml: cannot read it: No such file or directory (os error 2)"
     );
 }
 
