@@ -52,27 +52,22 @@ pub(super) fn run(
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
-    let mut told = Timestamp(0);
+    let mut teller = Teller::new(sender, state);
     loop {
         // Read before the ring: what was written before the end was told is then read.
         let last_look = state.finish.load(Ordering::Acquire);
         let looked = clock::now();
-        let drained = drain(&mut ring, sender, state);
-        if looked.since(told) >= TELL_TIME && !matches!(drained, Drained::Closed) {
-            told = looked;
-            let until = Timestamp(looked.0.saturating_sub(IN_FLIGHT.as_nanos() as u64));
-            if sender
-                .blocking_send(CaptureMessage::ReadUntil(until))
-                .is_err()
-            {
+        let drained = teller.drain(|| ring.next().map(|item| parse(&item)));
+        match drained {
+            Ok(Drained::Nothing) if last_look => {
+                // Nobody is left to tell where this fails.
+                let _ = teller.read_until(looked);
                 return;
             }
-        }
-        match drained {
-            Drained::Closed => return,
-            Drained::Nothing if last_look => return,
-            Drained::Nothing => {}
-            Drained::Some => std::thread::sleep(NAP),
+            Ok(_) if teller.read_until(looked).is_err() => return,
+            Ok(Drained::Nothing) => {}
+            Ok(Drained::Some) => std::thread::sleep(NAP),
+            Err(Closed) => return,
         }
         let mut fds = [PollFd::new(&ring, PollFlags::IN)];
         // An error (a signal) is as good as a timeout: the next look follows.
@@ -83,36 +78,69 @@ pub(super) fn run(
 enum Drained {
     Nothing,
     Some,
-    Closed,
 }
 
-fn drain(
-    ring: &mut RingBuf<MapData>,
-    sender: &mpsc::Sender<CaptureMessage>,
-    state: &RingState,
-) -> Drained {
-    let mut drained = Drained::Nothing;
-    loop {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            let Some(item) = ring.next() else { break };
-            match parse(&item) {
-                Some(record) => batch.push(record),
-                None => {
-                    state.undecodable.fetch_add(1, Ordering::Relaxed);
+/// Nobody receives any more.
+#[derive(Debug)]
+struct Closed;
+
+/// Sends what is read, and up to when everything was.
+struct Teller<'a> {
+    sender: &'a mpsc::Sender<CaptureMessage>,
+    state: &'a RingState,
+    told: Timestamp,
+}
+
+impl Teller<'_> {
+    fn new<'a>(sender: &'a mpsc::Sender<CaptureMessage>, state: &'a RingState) -> Teller<'a> {
+        Teller {
+            sender,
+            state,
+            told: Timestamp(0),
+        }
+    }
+
+    /// Sends all entries that there are: records, or `None` for what is none. Says in between up to when it has read: a
+    /// ring that is filled as fast as it is read has no end, and whoever waits for the time must not wait for that.
+    fn drain(
+        &mut self,
+        mut next: impl FnMut() -> Option<Option<Record>>,
+    ) -> Result<Drained, Closed> {
+        let mut drained = Drained::Nothing;
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH
+                && let Some(entry) = next()
+            {
+                match entry {
+                    Some(record) => batch.push(record),
+                    None => {
+                        self.state.undecodable.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
+            let Some(latest) = batch.last().map(|record: &Record| record.time) else {
+                return Ok(drained);
+            };
+            self.send(CaptureMessage::Records(batch))?;
+            // The ring is in the order in which probes began to write.
+            self.read_until(latest)?;
+            drained = Drained::Some;
         }
-        if batch.is_empty() {
-            return drained;
+    }
+
+    /// Everything from before `at` was sent, but for what a probe was about to write then.
+    fn read_until(&mut self, at: Timestamp) -> Result<(), Closed> {
+        if at.since(self.told) < TELL_TIME {
+            return Ok(());
         }
-        if sender
-            .blocking_send(CaptureMessage::Records(batch))
-            .is_err()
-        {
-            return Drained::Closed;
-        }
-        drained = Drained::Some;
+        self.told = at;
+        let until = Timestamp(at.0.saturating_sub(IN_FLIGHT.as_nanos() as u64));
+        self.send(CaptureMessage::ReadUntil(until))
+    }
+
+    fn send(&self, message: CaptureMessage) -> Result<(), Closed> {
+        self.sender.blocking_send(message).map_err(|_| Closed)
     }
 }
 
@@ -149,6 +177,43 @@ mod tests {
             std::slice::from_raw_parts((&raw const header).cast::<u8>(), size_of::<RecordHeader>())
         };
         [head, bytes].concat()
+    }
+
+    #[test]
+    fn a_ring_that_never_runs_empty_tells_the_time_all_the_same() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let reading = std::thread::spawn(move || {
+            let state = RingState::default();
+            let mut at = 0;
+            let without_end = || {
+                at += 100_000;
+                let header = RecordHeader {
+                    ktime_ns: at,
+                    ..RecordHeader::default()
+                };
+                Some(parse(&entry(header, &[])))
+            };
+            Teller::new(&sender, &state).drain(without_end).is_err()
+        });
+        let mut latest = Timestamp(0);
+        let mut told = None;
+        for _ in 0..1_000 {
+            match receiver.blocking_recv().expect("it goes on") {
+                CaptureMessage::Records(records) => {
+                    assert!(records.iter().all(|record| Some(record.time) >= told));
+                    latest = records.last().expect("no batch is empty").time;
+                }
+                CaptureMessage::ReadUntil(until) => {
+                    assert!(until < latest && latest.since(until) <= IN_FLIGHT);
+                    told = Some(until);
+                }
+                CaptureMessage::Interface(event) => panic!("{event:?}"),
+            }
+        }
+        // Of 500 batches of 25.6 ms each the last ones.
+        assert!(told.is_some_and(|told| latest.since(told) < TELL_TIME * 4));
+        drop(receiver);
+        assert!(reading.join().expect("it ends"), "nobody receives any more");
     }
 
     #[test]
