@@ -326,8 +326,18 @@ impl Streams {
         if let Some((evicted, connection)) = self.open.insert(flow, connection, deadline) {
             let reason = "dns over tcp: connection table full";
             self.books.losses.add(Stage::Table, reason, 1);
-            self.finish(evicted, connection, out);
+            self.evicted(evicted, connection, out);
         }
+    }
+
+    /// It had to make room and goes on unseen: what is still to be answered on it may be answered there.
+    fn evicted(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
+        self.finish(flow, connection, out);
+        self.news.push(StreamNews {
+            flow,
+            way: None,
+            what: StreamChange::Gap,
+        });
     }
 
     /// Brings a connection and the table within their limits, after something changed in it.
@@ -383,7 +393,7 @@ impl Streams {
             if let Some(connection) = self.open.remove(&oldest) {
                 let reason = "dns over tcp: bytes full";
                 self.books.losses.add(Stage::Table, reason, 1);
-                self.finish(oldest, connection, out);
+                self.evicted(oldest, connection, out);
             }
         }
     }
