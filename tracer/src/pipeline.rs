@@ -251,7 +251,10 @@ impl Pipeline {
                 self.name(now, item, out);
             }
         }
-        self.release(now, out);
+        // Names come with changes; between two of them only patience ends, and there may be thousands that wait.
+        if self.waiting.is_due(now) {
+            self.release(now, out);
+        }
         // No lookup is over by time alone while a query of before still waits, which may belong to it.
         let until = self.waiting.oldest().map_or(now, |oldest| oldest.min(now));
         self.lookups(out, |folder, decided| folder.advance(until, decided));

@@ -29,7 +29,8 @@ use truncated::{Held, Truncated};
 const NEW_PORT_RETRY: Duration = Duration::from_millis(900);
 /// So many ports of earlier attempts are kept, for answers that come late.
 const MAX_EARLIER_PORTS: usize = 4;
-/// So many of a client's queries are looked through for the one that something is about which does not say its identifier.
+/// So many of a client's queries are looked through for the one that something is about. One that sends the same query from
+/// every port it has would otherwise have all of them looked through each time.
 const MAX_SEARCH: usize = 4096;
 /// So much longer than the connection's own timeout a truncated answer waits for what becomes of the connection.
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
@@ -201,6 +202,7 @@ impl Exchanges {
         self.open
             .from(&key.first_of_question())
             .take_while(|(other, _)| other.same_question(key))
+            .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server == key.server
                     && !query.timed_out
@@ -285,6 +287,7 @@ impl Exchanges {
         self.open
             .from(&key.first_of_id())
             .take_while(|(other, _)| other.same_id(key))
+            .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server == key.server
                     && (key.question.is_none() || other.question == key.question)
@@ -302,6 +305,7 @@ impl Exchanges {
         self.open
             .from(&key.first_of_question())
             .take_while(|(other, _)| other.same_question(key))
+            .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server != key.server
                     && (other.port == key.port || query.earlier_ports.contains(&key.port))
@@ -318,6 +322,7 @@ impl Exchanges {
                     .answered
                     .from(&key.first_of_id())
                     .take_while(|(other, ())| other.same_id(key))
+                .take(MAX_SEARCH)
                     .any(|(other, ())| other.same_sockets(key))
     }
 

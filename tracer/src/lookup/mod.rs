@@ -37,6 +37,9 @@ mod verdict;
 const CUT: Duration = Duration::from_secs(1);
 /// A name in the place of a node's domain is looked for behind so many labels of it; names that are searched for are short.
 const MAX_LABELS: usize = 16;
+/// So many of a pod's open lookups that expect a name are looked through, the youngest first. A pod that asks again and again
+/// while nobody answers has thousands of them, and its next query belongs to none but the latest.
+const MAX_SEARCH: usize = 256;
 
 /// A lookup that was decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +148,7 @@ impl Folder {
     fn retransmitted(&mut self, at: Timestamp, owner: &Owner, query: &Query) {
         let key = (owner.clone(), query.question.name.clone());
         let open = self.expected.get(&key).into_iter().flatten().rev();
-        let belongs = open.copied().find_map(|id| {
+        let belongs = open.take(MAX_SEARCH).copied().find_map(|id| {
             let Some(Belongs::Again(step)) = self.open.get(&id)?.repeated(query) else {
                 return None;
             };
@@ -161,7 +164,7 @@ impl Folder {
     /// The open lookup that a query belongs to: one that asked the very same, else the youngest that can go on with it.
     fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Belongs)> {
         let youngest = |ids: Option<&Vec<u64>>, how: &dyn Fn(&Open) -> Option<Belongs>| {
-            let mut ids = ids.into_iter().flatten().rev();
+            let mut ids = ids.into_iter().flatten().rev().take(MAX_SEARCH);
             ids.find_map(|id| Some((*id, how(self.open.get(id)?)?)))
         };
         let name = &query.question.name;

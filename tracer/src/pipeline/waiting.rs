@@ -49,6 +49,12 @@ impl Waiting {
         None
     }
 
+    /// Whether the one that has waited for longest has waited long enough.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.oldest()
+            .is_some_and(|since| now.since(since) >= self.patience)
+    }
+
     /// Takes out, in order, what has waited long enough or need not wait any more.
     pub fn ready(
         &mut self,
