@@ -256,7 +256,7 @@ impl Echoes {
                 continue;
             }
             out.push(run.told(&key, EchoState::Running));
-            run.next_report = run.next_report.after(self.report);
+            run.next_report = self.beat_after(run.next_report, now);
             let deadline = done.min(run.next_report);
             self.runs.insert(key, run, deadline);
         }
@@ -268,6 +268,17 @@ impl Echoes {
             self.kept -= run.requests.len();
             out.push(run.told(&key, EchoState::Done));
         }
+    }
+
+    /// The first moment after `now` to tell a run that is told at `beat`. Of several that passed at once one was told.
+    fn beat_after(&self, beat: Timestamp, now: Timestamp) -> Timestamp {
+        let every_ns = u64::try_from(self.report.as_nanos()).unwrap_or(u64::MAX);
+        let every_ns = every_ns.max(1);
+        let passed = now.0.saturating_sub(beat.0) / every_ns;
+        Timestamp(
+            beat.0
+                .saturating_add(every_ns.saturating_mul(passed.saturating_add(1))),
+        )
     }
 
     fn due(&self, key: &Key) -> Timestamp {

@@ -34,8 +34,16 @@ impl Bench {
     }
 
     pub(super) fn with(limits: Limits) -> Bench {
+        Bench::of(Thresholds::default(), &limits)
+    }
+
+    pub(super) fn waiting(thresholds: Thresholds) -> Bench {
+        Bench::of(thresholds, &Limits::default())
+    }
+
+    fn of(thresholds: Thresholds, limits: &Limits) -> Bench {
         Bench {
-            correlator: Correlator::new(Thresholds::default(), &limits),
+            correlator: Correlator::new(thresholds, limits),
             out: Vec::new(),
         }
     }

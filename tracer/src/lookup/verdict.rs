@@ -97,7 +97,9 @@ impl Open {
         {
             // The exchange decides about its own timeout, `dns_timeout` after its last attempt, and says so. This is the
             // net below it, for an exchange that was evicted.
-            return self.touched.after(thresholds.dns_timeout * 10);
+            return self
+                .touched
+                .after(thresholds.dns_timeout.saturating_mul(10));
         }
         let again = self
             .current_steps()

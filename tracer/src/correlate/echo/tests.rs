@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use crate::correlate::testing::*;
 use crate::model::correlated::Happening;
 use crate::model::echo::{Echo, EchoState};
 use crate::model::flow::{Protocol, Role, Way};
-use crate::model::settings::Limits;
+use crate::model::settings::{Limits, Thresholds};
 
 use Way::{FromPod, ToPod};
 
@@ -223,6 +225,19 @@ fn reply_without_a_run_is_counted() {
     reply(&mut bench, 0, 1);
     bench.end(1).silent();
     assert_eq!(bench.lost("echo reply without a run"), 1);
+}
+
+#[test]
+fn run_that_is_told_more_often_than_time_passes_is_told_once_each_time() {
+    let mut bench = Bench::waiting(Thresholds {
+        echo_report: Duration::from_nanos(1),
+        ..Thresholds::default()
+    });
+    request(&mut bench, 0, 1);
+    bench.at(1_000);
+    assert_eq!(runs(&mut bench).len(), 1);
+    bench.at(2_000);
+    assert_eq!(runs(&mut bench).len(), 1);
 }
 
 #[test]
