@@ -86,6 +86,26 @@ fn a_capture_is_told_with_names_from_the_inventory_and_its_own_times() {
 }
 
 #[test]
+fn a_file_s_name_reaches_no_terminal_raw() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Sets the window's title where a terminal is told so.
+    let name = directory.path().join("\u{1b}]0;owned\u{7}.pcap");
+    let whole = fs::read(fixture("ethernet.pcap")).expect("the fixture");
+    // One that cannot be read at all, and one that ends early, which is said in the summary.
+    for (bytes, says, code) in [
+        (&b"no capture"[..], "is not a capture file", 2),
+        (&whole[..whole.len() - 3], "ends within the packet", 0),
+    ] {
+        fs::write(&name, bytes).expect("there is room");
+        let (_, said, exit) = run(&mut tracer(&name));
+        assert_eq!(exit, Some(code), "{said}");
+        assert!(said.contains(says), "{said}");
+        let raw = said.contains(|character: char| character.is_control() && character != '\n');
+        assert!(!raw, "{said:?}");
+    }
+}
+
+#[test]
 fn without_an_inventory_whoever_asks_is_the_pod() {
     let events = replay(&fixture("ethernet.pcap"), &["--type", "dns"]);
     assert_eq!(events.len(), 4);

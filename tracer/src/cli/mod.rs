@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::sinks::text::safe_lines;
+
 mod agent;
 mod agents;
 mod check;
@@ -184,7 +186,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(config_file::ParseError::Line(error)) => error.exit(),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "tracer: {error}");
+            complain(&error.to_string());
             return Exit::Failed.into();
         }
     };
@@ -192,11 +194,16 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if reader_is_gone(&error) => Exit::Fine.into(),
         Err(error) => {
-            // Where even standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "tracer: {error:#}");
+            complain(&format!("{error:#}"));
             Exit::Failed.into()
         }
     }
+}
+
+/// Says why it could not do its job. Errors quote names of files, and words of API servers and agents.
+fn complain(why: &str) {
+    // Where even standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "tracer: {}", safe_lines(why));
 }
 
 /// What was typed, to be parsed again when the configuration file changes.

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::sinks::text::safe_lines;
+
 /// Whether this process is an agent.
 static LOGGED: AtomicBool = AtomicBool::new(false);
 
@@ -17,7 +19,7 @@ pub(super) fn say(text: &str) {
     if LOGGED.load(Ordering::Relaxed) {
         tracing::info!("{text}");
     } else {
-        eprintln!("{text}");
+        eprintln!("{}", safe_lines(text));
     }
 }
 
@@ -26,6 +28,6 @@ pub(super) fn warn(text: &str) {
     if LOGGED.load(Ordering::Relaxed) {
         tracing::warn!("{text}");
     } else {
-        eprintln!("warning: {text}");
+        eprintln!("warning: {}", safe_lines(text));
     }
 }

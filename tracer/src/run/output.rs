@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
+use super::notice;
 use crate::model::event::Event;
 use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
@@ -165,7 +166,7 @@ impl Output {
         let filters = self.outlets.iter().filter_map(|outlet| outlet.filter());
         for warning in filters.flat_map(|filter| filter.warnings(self.pipeline.index())) {
             if !self.warned.contains(&warning) {
-                eprintln!("warning: {warning}");
+                notice::warn(&warning);
                 self.warned.insert(warning);
             }
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use lru::LruCache;
 
+use super::notice;
 use crate::capture::Clock;
 use crate::capture::file::{FileWriter, WriterStats, pod_address};
 use crate::identity::Index;
@@ -175,7 +176,7 @@ fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>) -> WriterStats 
 /// The writer fails once; from then on it only counts.
 fn tell(result: Result<(), crate::capture::file::FileError>) {
     if let Err(error) = result {
-        eprintln!("warning: {}; tracing goes on", error.explained());
+        notice::warn(&format!("{}; tracing goes on", error.explained()));
     }
 }
 

@@ -26,6 +26,7 @@ use crate::model::time::Timestamp;
 use crate::pipeline::{Input, Pipeline};
 use crate::sinks::Next;
 use crate::sinks::summary::Summary;
+use crate::sinks::text::safe;
 
 mod pipe;
 mod pods;
@@ -349,7 +350,7 @@ impl Progress {
         }
         let metadata = path.metadata().ok()?;
         (metadata.is_file() && metadata.len() > 0).then(|| Progress {
-            file: path.display().to_string(),
+            file: safe(&path.display().to_string()).into_owned(),
             bytes: metadata.len(),
             shown: false,
         })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::report::Digest;
-use super::text::units;
+use super::text::{safe, units};
 use crate::model::loss::Losses;
 
 /// The figures of a run.
@@ -74,7 +74,7 @@ impl fmt::Display for Summary {
             }
         }
         for note in &self.notes {
-            writeln!(f, "{note}")?;
+            writeln!(f, "{}", safe(note))?;
         }
         Ok(())
     }
@@ -102,7 +102,10 @@ mod tests {
             report: None,
             silenced: 2,
             losses,
-            notes: vec!["2 queries were open at the end".to_owned()],
+            notes: vec![
+                "2 queries were open at the end".to_owned(),
+                "recorded: 3 packets in \u{1b}]0;pwned\u{7}".to_owned(),
+            ],
         };
         assert_eq!(
             summary.to_string(),
@@ -110,7 +113,8 @@ mod tests {
              silenced by the rules file: 2 findings\n\
              lost: ring 31: ring buffer full\n\
              lost: table 2: dns table full\n\
-             2 queries were open at the end\n"
+             2 queries were open at the end\n\
+             recorded: 3 packets in \\u{1b}]0;pwned\\u{7}\n"
         );
         summary.losses = Losses::default();
         summary.notes.clear();

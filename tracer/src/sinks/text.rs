@@ -154,6 +154,12 @@ pub fn safe(text: &str) -> std::borrow::Cow<'_, str> {
     escaped.into()
 }
 
+/// The same for a text of several lines, which stay lines.
+pub fn safe_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(safe).collect();
+    lines.join("\n")
+}
+
 /// C0 and C1 controls, DEL, and Unicode's marks for direction, joining and invisible space.
 pub(super) fn unsafe_to_print(character: char) -> bool {
     character.is_control()
