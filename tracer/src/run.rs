@@ -15,6 +15,7 @@ mod blind_spots;
 mod exports;
 mod inventory;
 mod local;
+mod notes;
 mod notice;
 mod output;
 mod recorder;

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::agent::Serving;
 use super::inventory;
+use super::notes::Notes;
 use super::notice;
 use super::output::{self, Output};
 use super::recorder::Recorder;
@@ -106,7 +107,7 @@ pub(super) struct Run {
     /// Every record from before this moment is in the pipeline.
     read_until: Timestamp,
     started: Instant,
-    notes: Vec<String>,
+    notes: Notes,
     /// Directions of interfaces that were told as invisible.
     unseen: HashSet<(Ifindex, Way)>,
     /// The interfaces that are traced.
@@ -239,7 +240,7 @@ impl Run {
             read_until: clock.now(),
             clock,
             started: Instant::now(),
-            notes: Vec::new(),
+            notes: Notes::default(),
             unseen: HashSet::new(),
             traced: BTreeSet::new(),
             muted: BTreeSet::new(),
@@ -487,16 +488,16 @@ impl Run {
         }
         self.tell_unseen(&interfaces);
         let stats = self.capture.stop()?;
+        let mut notes = std::mem::take(&mut self.notes).all();
         let mut lost = stats.losses();
         if let Some(recorder) = self.recorder {
             lost.merge(&recorder.losses());
-            self.notes.push(recorder.finish());
+            notes.push(recorder.finish());
         }
         tell_news(self.watches.as_ref());
         if let Some(watches) = self.watches {
             let report = watches.sync().report();
-            self.notes
-                .push(format!("names from {}: {report}", report.server));
+            notes.push(format!("names from {}: {report}", report.server));
         }
         Ok(Summary {
             duration: self.started.elapsed(),
@@ -508,7 +509,7 @@ impl Run {
             report: self.output.digest(),
             silenced: self.output.pipeline.silenced(),
             losses: self.output.losses(&lost),
-            notes: self.notes,
+            notes,
         })
     }
 }
