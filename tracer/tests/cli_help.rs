@@ -155,6 +155,11 @@ fn manual_pages_are_roff_of_the_command() {
         "{page}"
     );
     assert!(page.contains("TRACER_INVENTORY"), "{page}");
+    // What the short help leaves out is there.
+    for command in ["agent", "observe", "diagnose"] {
+        let page = stdout_of(&["man", command]);
+        assert!(page.contains("TRACER_RING_SIZE"), "{command}: {page}");
+    }
 }
 
 #[test]

@@ -41,11 +41,8 @@ pub(super) fn completions(args: &CompletionsArgs, out: &mut impl Write) -> anyho
 }
 
 pub(super) fn man(args: &ManArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
-    // Unlike the help, the page names each option's variable, and leaves no option to the long form.
+    // Unlike the help, the page names each option's variable.
     let mut root = super::Cli::command();
-    for name in ["observe", "diagnose"] {
-        root = root.mut_subcommand(name, |sub| sub.mut_args(|arg| arg.hide_short_help(false)));
-    }
     root.build();
     let page = match &args.command {
         None => root,

@@ -10,6 +10,7 @@ use aya::sys::{is_map_supported, is_program_supported};
 use rustix::process::{Resource, getrlimit};
 
 use crate::capture;
+use crate::cluster::pod_cgroup::pod_cgroup;
 
 /// A try of bpf(): the kernel has it or not, or the call was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,25 +197,11 @@ fn processes() -> Processes {
         processes.seen += 1;
         if let Ok(cgroup) = fs::read_to_string(entry.path().join("cgroup")) {
             processes.readable += 1;
-            pods.extend(pod_of(&cgroup));
+            pods.extend(pod_cgroup(&cgroup).map(|pod| pod.uid));
         }
     }
     processes.pods = pods.len();
     processes
-}
-
-/// The pod that a /proc/PID/cgroup names: `pod<UID>` as a directory (cgroupfs), or at the end of one (`...-pod<UID>.slice`,
-/// systemd, with `_` for `-`).
-fn pod_of(cgroup: &str) -> Option<String> {
-    cgroup.split(['/', '\n']).find_map(|directory| {
-        let directory = directory.strip_suffix(".slice").unwrap_or(directory);
-        let (_, uid) = directory.rsplit_once("pod")?;
-        let uid = uid.replace('_', "-");
-        let hexadecimal = uid
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        (uid.len() >= 32 && hexadecimal).then_some(uid)
-    })
 }
 
 /// The interfaces that would be traced here. Where the kernel does not list them there are none to name.
@@ -225,30 +212,7 @@ fn pod_interfaces() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{errno_of, in_brackets, pod_of};
-
-    #[test]
-    fn the_pod_is_read_from_both_forms_of_a_cgroup_path() {
-        let uid = "0b1c2d3e-4f50-4162-8374-95a6b7c8d9e0";
-        for path in [
-            format!("0::/kubepods/besteffort/pod{uid}/0123abcd"),
-            format!("3:cpu:/kubepods/pod{uid}/0123abcd\n0::/"),
-            format!(
-                "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{}.slice/cri-containerd-1.scope",
-                uid.replace('-', "_")
-            ),
-            format!("0::/../../pod{uid}/0123"),
-        ] {
-            assert_eq!(pod_of(&path).as_deref(), Some(uid), "{path}");
-        }
-        for path in [
-            "0::/",
-            "0::/user.slice/podman-1.scope",
-            "0::/system.slice/pod.slice",
-        ] {
-            assert_eq!(pod_of(path), None, "{path}");
-        }
-    }
+    use super::{errno_of, in_brackets};
 
     #[test]
     fn the_errno_is_found_below_what_wraps_it() {
