@@ -131,7 +131,7 @@ Examples:
   tracer diagnose --replay run.pcapng --fail-on error && echo fine
   tracer diagnose --list
   tracer diagnose --explain nxdomain-other-namespace
-  kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A -o yaml > inventory.yaml
+  kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml
 
 Exit codes:
   0  nothing of severity warning or error was found (--fail-on moves the line)

@@ -1,5 +1,5 @@
-//! The inventory file: Kubernetes objects as `kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A
-//! -o yaml` (or `-o json`) prints them.
+//! The inventory file: Kubernetes objects as `kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml` (or
+//! `-o json`) prints them; from Kubernetes 1.33 on with servicecidrs, of which an older API server knows nothing.
 //!
 //! Owns reading it and saying what is wrong with it, at which object. Any kind may be missing; kinds that the tracer has no
 //! use for are skipped and counted. Never decides what the objects mean: that is `identity`.

@@ -16,7 +16,7 @@ use crate::model::units::count;
 const LISTED: usize = 8;
 
 /// How an inventory is made.
-pub(super) const GIVE_INVENTORY: &str = "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies,servicecidrs -A -o yaml > inventory.yaml   # then --inventory inventory.yaml";
+pub(super) const GIVE_INVENTORY: &str = "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml   # then --inventory inventory.yaml";
 
 /// What is missing without one.
 pub(super) const WITHOUT_INVENTORY: &str =
