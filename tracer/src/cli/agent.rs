@@ -6,21 +6,15 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{ArgMatches, Args, FromArgMatches as _};
 
-use super::cluster::ClusterArgs;
 use super::config_file;
 use super::export::{ExportArgs, LIVE};
-use super::limits::LimitArgs;
 use super::logs::{LogArgs, SetLog};
-use super::rules_file::RulesArgs;
 use super::settings_file::SettingsFile;
-use super::sources::SourceArgs;
-use super::thresholds::ThresholdArgs;
+use super::trace::TraceArgs;
 use super::{CommandLine, Exit, Host, values};
-use crate::config::{AgentConfig, ExportConfig, ObserveConfig, Reload, Reread, Source};
-use crate::model::emission::Emission;
-use crate::sinks::OutputSettings;
+use crate::config::{AgentConfig, ExportConfig, Reload, Reread};
+use crate::run;
 use crate::stream::listen::TlsListen;
-use crate::{pipeline, run};
 
 /// Arguments of `tracer agent`.
 #[derive(Clone, Debug, Args)]
@@ -90,19 +84,7 @@ pub struct AgentArgs {
     log: LogArgs,
 
     #[command(flatten)]
-    sources: SourceArgs,
-
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    #[command(flatten)]
-    rules: RulesArgs,
-
-    #[command(flatten)]
-    thresholds: ThresholdArgs,
-
-    #[command(flatten)]
-    limits: LimitArgs,
+    trace: TraceArgs,
 }
 
 /// Where an agent of this machine is reached.
@@ -179,31 +161,8 @@ impl SocketArgs {
 impl AgentArgs {
     /// What to do, with everything looked up.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<AgentConfig> {
-        let diagnosis = self.rules.resolve()?;
-        let thresholds = self.thresholds.resolve();
-        // What clients ask for is known only when they come.
-        let capture = self
-            .sources
-            .capture(Emission::default(), thresholds.flow_idle)?;
         Ok(AgentConfig {
-            trace: ObserveConfig {
-                source: Source::Local { record: None },
-                inventory: self.sources.inventory.clone(),
-                cluster: self
-                    .cluster
-                    .resolve_for_agent(self.sources.inventory.is_some())?,
-                node: self.sources.node(host),
-                pipeline: pipeline::Settings {
-                    dns_ports: capture.dns_ports.clone(),
-                    thresholds,
-                    limits: self.limits.resolve(),
-                    index: self.sources.index(),
-                    diagnosis,
-                },
-                capture,
-                output: OutputSettings::default(),
-                duration: None,
-            },
+            trace: self.trace.resolve_for_agent(host)?,
             socket: self.socket.path()?,
             listen: self.listen()?,
             history_bytes: usize::try_from(self.history).unwrap_or(usize::MAX),
@@ -236,7 +195,7 @@ impl AgentArgs {
     fn files(&self) -> Vec<PathBuf> {
         let config = self.config.as_ref();
         let config = config.map(|given| SettingsFile::of(given, config_file::IN_DIRECTORY));
-        let files = config.into_iter().chain(self.rules.file());
+        let files = config.into_iter().chain(self.trace.rules().file());
         files.map(|file| file.path().to_owned()).collect()
     }
 
@@ -274,7 +233,11 @@ fn reread(line: &CommandLine, started: &ArgMatches, set_log: &SetLog) -> Result<
         return Err("there is no command any more".to_owned());
     };
     let args = AgentArgs::from_arg_matches(new).map_err(|error| error.to_string())?;
-    let diagnosis = args.rules.resolve().map_err(|error| format!("{error:#}"))?;
+    let diagnosis = args
+        .trace
+        .rules()
+        .resolve()
+        .map_err(|error| format!("{error:#}"))?;
     set_log(&args.log.log)?;
     let command = line.command.find_subcommand(name);
     let changed = command.map_or_else(Vec::new, |command| {

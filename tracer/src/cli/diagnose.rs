@@ -10,19 +10,15 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::agents::AgentsArgs;
-use super::cluster::ClusterArgs;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
-use super::limits::LimitArgs;
-use super::rules_file::RulesArgs;
-use super::sources::SourceArgs;
-use super::thresholds::ThresholdArgs;
+use super::trace::{TraceArgs, one_source};
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
 use crate::model::finding::Severity;
+use crate::run;
 use crate::sinks::{Format, OutputSettings};
-use crate::{pipeline, run};
 
 mod catalogue;
 
@@ -77,19 +73,7 @@ pub struct DiagnoseArgs {
     agents: AgentsArgs,
 
     #[command(flatten)]
-    sources: SourceArgs,
-
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    #[command(flatten)]
-    rules: RulesArgs,
-
-    #[command(flatten)]
-    thresholds: ThresholdArgs,
-
-    #[command(flatten)]
-    limits: LimitArgs,
+    trace: TraceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,25 +130,8 @@ impl DiagnoseArgs {
     /// What to do, with everything looked up.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let filter = self.subject.resolve();
-        let thresholds = self.thresholds.resolve();
-        let capture = self
-            .sources
-            .capture(filter.emission(), thresholds.flow_idle)?;
+        let emission = filter.emission();
         Ok(ObserveConfig {
-            source: self.source()?,
-            inventory: self.sources.inventory.clone(),
-            cluster: self
-                .cluster
-                .resolve(self.sources.inventory.is_some(), self.replay.is_some())?,
-            node: self.sources.node(host),
-            pipeline: pipeline::Settings {
-                dns_ports: capture.dns_ports.clone(),
-                thresholds,
-                limits: self.limits.resolve(),
-                index: self.sources.index(),
-                diagnosis: self.rules.resolve()?,
-            },
-            capture,
             output: OutputSettings {
                 format: match self.output {
                     FormArg::Text => Format::Text,
@@ -180,27 +147,20 @@ impl DiagnoseArgs {
                 ..OutputSettings::default()
             },
             duration: self.duration.map(|span| span.0),
+            ..self.trace.resolve(host, self.source()?, emission)?
         })
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        if let (Some(option), true) = (self.agents.asked_for(), self.local || self.replay.is_some())
-        {
-            bail!(
-                "{option} is for agents that trace already: leave it out, or --local and --replay"
-            );
-        }
+        one_source(self.local, self.replay.is_some(), &self.agents)?;
         match (self.local, &self.replay) {
-            (true, Some(_)) => bail!(
-                "--local and --replay: packets come from this machine or from a file; leave one out"
-            ),
             // Findings of the past, and where one waits for them, those of that time.
             (false, None) => Ok(Source::Agents {
-                agents: self.agents.resolve(&self.cluster.kube)?,
+                agents: self.agents.resolve(self.trace.kube())?,
                 follow: self.duration.is_some(),
                 history: true,
             }),
-            (true, None) => Ok(Source::Local { record: None }),
+            (true, _) => Ok(Source::Local { record: None }),
             (false, Some(file)) => Ok(Source::Replay(file.clone())),
         }
     }

@@ -29,6 +29,7 @@ mod settings_file;
 mod sources;
 mod status;
 mod thresholds;
+mod trace;
 mod values;
 mod version;
 

@@ -7,19 +7,15 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::agents::{self, AgentsArgs};
-use super::cluster::ClusterArgs;
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
-use super::limits::LimitArgs;
-use super::rules_file::RulesArgs;
-use super::sources::SourceArgs;
-use super::thresholds::ThresholdArgs;
+use super::trace::{TraceArgs, one_source};
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
 use crate::model::emission::Emission;
+use crate::run;
 use crate::sinks::OutputSettings;
-use crate::{pipeline, run};
 
 #[cfg(test)]
 mod tests;
@@ -74,19 +70,7 @@ pub struct ObserveArgs {
     agents: AgentsArgs,
 
     #[command(flatten)]
-    sources: SourceArgs,
-
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    #[command(flatten)]
-    rules: RulesArgs,
-
-    #[command(flatten)]
-    thresholds: ThresholdArgs,
-
-    #[command(flatten)]
-    limits: LimitArgs,
+    trace: TraceArgs,
 }
 
 const HELP_EVENTS: &str = "\
@@ -163,30 +147,13 @@ impl ObserveArgs {
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
-        let sources = &self.sources;
         let filter = self.filters.resolve();
-        let thresholds = self.thresholds.resolve();
         // A recording is for other questions, too.
         let emission = match self.record {
             None => filter.emission(),
             Some(_) => Emission::default(),
         };
-        let capture = sources.capture(emission, thresholds.flow_idle)?;
         Ok(ObserveConfig {
-            source,
-            inventory: sources.inventory.clone(),
-            cluster: self
-                .cluster
-                .resolve(sources.inventory.is_some(), self.replay.is_some())?,
-            node: sources.node(host),
-            pipeline: pipeline::Settings {
-                dns_ports: capture.dns_ports.clone(),
-                thresholds,
-                limits: self.limits.resolve(),
-                index: sources.index(),
-                diagnosis: self.rules.resolve()?,
-            },
-            capture,
             output: OutputSettings {
                 format: self.form.format(),
                 color: self.form.color(host),
@@ -197,25 +164,18 @@ impl ObserveArgs {
                 report: false,
             },
             duration: self.duration.map(|span| span.0),
+            ..self.trace.resolve(host, source, emission)?
         })
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        if let (Some(option), true) = (self.agents.asked_for(), self.local || self.replay.is_some())
-        {
-            bail!(
-                "{option} is for agents that trace already: leave it out, or --local and --replay"
-            );
-        }
+        one_source(self.local, self.replay.is_some(), &self.agents)?;
         match (self.local, &self.replay, &self.record) {
-            (true, Some(_), _) => bail!(
-                "--local and --replay: packets come from this machine or from a file; leave one out"
-            ),
             (false, None, Some(_)) => {
                 bail!("--record writes what --local traces: agents send events, no packets")
             }
             (false, None, None) => Ok(Source::Agents {
-                agents: self.agents.resolve(&self.cluster.kube)?,
+                agents: self.agents.resolve(self.trace.kube())?,
                 follow: self.follow,
                 history: !self.follow
                     || self.history.since.is_some()
@@ -226,16 +186,16 @@ impl ObserveArgs {
                     "--record writes what --local traces; a capture that is replayed is a file already"
                 )
             }
-            (true, None, Some(record)) if record == Path::new("-") => {
+            (true, _, Some(record)) if record == Path::new("-") => {
                 bail!("--record needs a file: the events are on standard output")
             }
-            (true, None, _) if self.history.since.is_some() || self.history.last.is_some() => {
+            (true, _, _) if self.history.since.is_some() || self.history.last.is_some() => {
                 bail!(
                     "--since and --last choose from what was recorded, and --local has no record of the past: it shows what \
                  happens from now on. Leave them out, or end it with --count or --duration"
                 )
             }
-            (true, None, record) => Ok(Source::Local {
+            (true, _, record) => Ok(Source::Local {
                 record: record.clone(),
             }),
             (false, Some(_), None) if self.follow => {
