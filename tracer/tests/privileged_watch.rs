@@ -114,6 +114,18 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
         .expect("it is said");
     let event = ask(&stage, &mut watch, CLIENT, "stale.example.");
     assert_eq!(name(&event["pod"]), CLIENT, "{event}");
+    // What is concluded from what was known says how old it is.
+    stage.run(&["nslookup", "nobody-has-this-name"]);
+    let finding = wait_for(&mut watch, "finding", |event| event["type"] == "finding");
+    let why = finding["why"].as_str().expect("a text");
+    assert!(
+        why.contains("There is no Service nobody-has-this-name"),
+        "{why}"
+    );
+    assert!(
+        why.contains("may be out of date: the API server could not be watched for "),
+        "{why}"
+    );
     let ended = watch.stop().expect("it ends");
     let says = |text: &str| ended.log.iter().any(|line| line.contains(text));
     assert!(says("stale since "), "{:?}", ended.log);

@@ -23,6 +23,8 @@ use crate::model::time::Timestamp;
 pub(super) struct Case<'a> {
     /// The moment that sentences are about.
     pub at: Timestamp,
+    /// When it is looked at.
+    pub now: Timestamp,
     /// When its first evidence was on the wire.
     pub first: Timestamp,
     /// When its last was.

@@ -17,6 +17,7 @@ mod gone;
 mod ledger;
 mod looked;
 mod memory;
+mod missing;
 mod names;
 mod policies;
 mod rules;
@@ -387,6 +388,7 @@ impl Diagnosis {
     ) {
         let case = Case {
             at: span.at,
+            now: span.now,
             first: span.first,
             last: span.last,
             ends,
@@ -400,6 +402,7 @@ impl Diagnosis {
             .iter()
             .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
         if let Some((rule, claim)) = claim {
+            let claim = missing::stale(&case, claim);
             self.ledger.claim(span.now, &case, rule, claim, out);
         }
     }

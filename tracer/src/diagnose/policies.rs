@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::claim::Claim;
 use super::services;
-use crate::model::cluster::{NetworkPolicy, Pod};
+use crate::model::cluster::{Kind, NetworkPolicy, Pod};
 
 /// Adds those that may be the cause.
 pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
@@ -21,9 +21,12 @@ pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
         }
     }
     let mut claim = claim;
-    if case.index.informed() && case.index.policies().is_empty() {
-        // Whether the cluster has none, or nobody asked for that kind, the file does not tell.
-        claim = claim.why("The inventory holds no NetworkPolicy.");
+    if case.index.knows(Kind::NetworkPolicy) && case.index.policies().is_empty() {
+        claim = claim.why(match case.index.follows_cluster() {
+            true => "The cluster has no NetworkPolicy.",
+            // Whether the cluster has none, or nobody asked for that kind, the file does not tell.
+            false => "The inventory holds no NetworkPolicy.",
+        });
     }
     for (policies, what) in [
         (egress, "what this pod sends"),

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::claim::{Claim, Cure};
-use super::{services, words};
+use super::{missing, services, words};
 
 /// `kube-system/kube-dns (10.152.183.10)`.
 pub(super) fn name(case: &Case<'_>) -> String {
@@ -18,12 +18,7 @@ pub(super) fn name(case: &Case<'_>) -> String {
 pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
     let index = case.index;
     let Some(service) = case.service() else {
-        return match index.informed() {
-            true => claim,
-            false => claim
-                .why(words::WITHOUT_INVENTORY)
-                .remedy(words::GIVE_INVENTORY),
-        };
+        return missing::who(case, claim);
     };
     let name = words::name_of(service);
     if !services::none_ready(index, service) {

@@ -1,9 +1,9 @@
 //! What can be said of a Service's endpoints: which are ready, and why none is.
 
 use crate::identity::{Endpoint, Index};
-use crate::model::cluster::{Pod, Service};
+use crate::model::cluster::{Kind, Pod, Service};
 
-use super::words;
+use super::{missing, words};
 
 /// The ready endpoints of a Service, each once.
 pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
@@ -20,8 +20,10 @@ pub(super) fn none_ready(index: &Index, service: &Service) -> bool {
 /// How many endpoints of a Service are ready, and which.
 pub(super) fn ready_sentence(index: &Index, service: &Service) -> String {
     if !index.knows_endpoints() {
-        return "Which endpoints it has is not known: the inventory holds no EndpointSlices."
-            .to_owned();
+        return format!(
+            "Which endpoints it has is not known: {}.",
+            missing::lack(index, Kind::EndpointSlice, None)
+        );
     }
     let ready: Vec<String> = ready(index, service).iter().map(words::endpoint).collect();
     match ready.len() {
@@ -50,8 +52,8 @@ pub(super) fn why_none_ready(index: &Index, service: &Service) -> String {
     }
     if !index.knows_all_pods() {
         let lacks = match index.pods().next() {
-            None => "the inventory holds no pods",
-            Some(_) => "only the pods of this node are known",
+            None => missing::lack(index, Kind::Pod, None),
+            Some(_) => "only the pods of this node are known".to_owned(),
         };
         return format!(
             "It has no endpoint. Whether its selector {} matches a pod is not known: {lacks}.",

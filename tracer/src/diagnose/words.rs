@@ -18,10 +18,6 @@ const LISTED: usize = 8;
 /// How an inventory is made.
 pub(super) const GIVE_INVENTORY: &str = "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml   # then --inventory inventory.yaml";
 
-/// What is missing without one.
-pub(super) const WITHOUT_INVENTORY: &str =
-    "Who has that address is not known: there is no inventory.";
-
 /// How an exchange ended, as a person says it.
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {

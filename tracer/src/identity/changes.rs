@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Index, objects};
+use super::{Index, Lack, objects};
 use crate::model::cluster::{
     EndpointSlice, Inventory, Kind, Listed, NetworkPolicy, Node, Object, ObjectKey, Pod, PodScope,
     Service, ServiceCidr,
@@ -43,6 +43,23 @@ impl Kinds {
             && self
                 .asked
                 .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
+    }
+
+    /// Whether a cluster was asked for any.
+    pub fn asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Why objects of a kind are not known, where they are not.
+    pub fn lack(&self, kind: Kind) -> Option<Lack> {
+        if self.known.contains(&kind) {
+            None
+        } else if self.refused.contains(&kind) {
+            Some(Lack::Refused)
+        } else {
+            let asked = self.asked.filter(|_| self.awaited.contains(&kind));
+            Some(asked.map_or(Lack::NoInventory, Lack::NotAnswered))
+        }
     }
 
     /// Why pods have no names while they are not known.

@@ -37,7 +37,7 @@ use self::names::Names;
 use self::pods::{Known, Pods};
 use self::services::Services;
 
-pub use self::objects::Presence;
+pub use self::objects::{Lack, Presence};
 pub use self::owner::Owner;
 pub use self::resolver::ResolverConfig;
 pub use self::services::Endpoint;
@@ -75,6 +75,8 @@ pub struct Index {
     pod_scope: PodScope,
     /// An inventory file says who is who: as things are at some moment. Otherwise a cluster tells of each change.
     snapshot: bool,
+    /// Since when what the cluster told may be out of date.
+    stale_since: Option<Timestamp>,
     interfaces: Interfaces,
     pods: Pods,
     services: Services,
@@ -131,6 +133,7 @@ impl Index {
             kinds: Kinds::default(),
             pod_scope: PodScope::Cluster,
             snapshot: false,
+            stale_since: None,
             interfaces: Interfaces::default(),
             pods: Pods::default(),
             services: Services::default(),
@@ -159,6 +162,7 @@ impl Index {
             Change::Put(object) => self.put(at, at, *object),
             Change::Delete(key) => self.delete(at, &key),
             Change::Refused(kind) => self.refuse(kind),
+            Change::Stale(since) => self.stale_since = since,
             Change::Interface { ifindex, uid } => {
                 let cost = self.interfaces.tell(at, ifindex, uid);
                 self.losses.add(Stage::Table, "interface table full", cost);

@@ -35,6 +35,17 @@ impl Presence {
     }
 }
 
+/// Why objects of a kind are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Nobody gave an inventory or a cluster to ask.
+    NoInventory,
+    /// A cluster was asked then, and has not answered yet.
+    NotAnswered(Timestamp),
+    /// The cluster does not let them be read, or has no such kind.
+    Refused,
+}
+
 /// Lookups by name, as things are now.
 impl Index {
     /// Whether there is an inventory at all, with pods in it or not.
@@ -45,6 +56,21 @@ impl Index {
     /// Whether all objects of this kind have been told.
     pub fn knows(&self, kind: Kind) -> bool {
         self.kinds.known(kind)
+    }
+
+    /// Why objects of this kind are not known; nothing where they are.
+    pub fn lack(&self, kind: Kind) -> Option<Lack> {
+        self.kinds.lack(kind)
+    }
+
+    /// Whether a cluster tells of each change, rather than a file how things were at some moment.
+    pub fn follows_cluster(&self) -> bool {
+        !self.snapshot && self.kinds.asked()
+    }
+
+    /// Since when what the cluster told may be out of date.
+    pub fn stale_since(&self) -> Option<Timestamp> {
+        self.stale_since
     }
 
     /// Whether there are pods, and they are all there are: that one is not among them means that it does not exist.

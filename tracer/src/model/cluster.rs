@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::dns::DnsName;
 use super::flow::Ifindex;
 use super::identity::Workload;
+use super::time::Timestamp;
 
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -405,6 +406,8 @@ pub enum Change {
     Delete(ObjectKey),
     /// The cluster does not tell of this kind (no permission, or it has no such kind): nobody waits for it.
     Refused(Kind),
+    /// The cluster cannot be asked: since that time what it told may be out of date. `None`: it tells everything again.
+    Stale(Option<Timestamp>),
     /// An interface is traced, and the pod behind it where that is known, found through its network namespace. Told with
     /// `None` as soon as the interface is attached, and when the pod is not known any more.
     Interface {
@@ -432,6 +435,7 @@ impl Change {
             Change::Delete(key) => key.kind == kind,
             Change::Asked { .. }
             | Change::Refused(_)
+            | Change::Stale(_)
             | Change::Interface { .. }
             | Change::InterfaceGone(_) => false,
         }

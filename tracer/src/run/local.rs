@@ -425,15 +425,32 @@ impl Run {
             lost.merge(&recorder.losses());
         }
         let now = self.clock.now();
+        let cluster = self.watches.as_ref().map(|watches| watches.sync().report());
+        if let Some(report) = &cluster {
+            self.tell_stale(now, report)?;
+        }
         if let Some(serving) = &mut self.serving {
-            let of_cluster = self
-                .watches
-                .as_ref()
-                .map(|watches| Names::of_cluster(&watches.sync().report()));
+            let of_cluster = cluster.as_ref().map(Names::of_cluster);
             let names = of_cluster.as_ref().unwrap_or(&self.names);
             serving.publish(now, &interfaces, &stats, &lost, names, &mut self.output);
         }
         self.output.report(now, &lost)
+    }
+
+    /// Tells the pipeline whether what the cluster told may be out of date, when that changes.
+    fn tell_stale(&mut self, now: Timestamp, report: &SyncReport) -> Result<()> {
+        let index = self.output.pipeline.index();
+        let since = report.stale_since();
+        if since.is_some() == index.stale_since().is_some() {
+            return Ok(());
+        }
+        // The watches have the time of day.
+        let since = since.map(|since| {
+            let ago = jiff::Timestamp::now().duration_since(since).as_nanos();
+            Timestamp(now.0.saturating_sub(u64::try_from(ago).unwrap_or(0)))
+        });
+        self.output.put(Input::Change(now, Change::Stale(since)))?;
+        Ok(())
     }
 
     /// Says of which interfaces a direction cannot be seen, once.

@@ -211,6 +211,18 @@ impl Story {
                 let change = Change::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
             }
+            ["away" | "back", at] => {
+                let at = time(at)?;
+                let since = (words[0] == "away").then_some(at);
+                self.step(Input::Change(at, Change::Stale(since)));
+            }
+            ["refused", at, resource] => {
+                let kind = Kind::ALL
+                    .into_iter()
+                    .find(|kind| kind.resource() == *resource);
+                let kind = kind.ok_or_else(|| format!("no kind is called {resource:?}"))?;
+                self.step(Input::Change(time(at)?, Change::Refused(kind)));
+            }
             ["rules", at, settings @ ..] => {
                 let mut rules = DiagnosisSettings::default();
                 for setting in settings {

@@ -4,8 +4,9 @@ use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::{gone, policies, services, words};
+use crate::diagnose::{gone, missing, policies, services, words};
 use crate::identity::Owner;
+use crate::model::cluster::Kind;
 use crate::model::finding::Severity;
 use crate::model::units::duration;
 
@@ -20,6 +21,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "Where the packets were lost. What a NetworkPolicy allows: those that select either end are named as a possible \
                   cause. What pods of other nodes reach.",
     fired_by: &[
+        "finding-api-server-not-answered",
         "finding-connect-timeout",
         "finding-connect-timeout-policies",
         "finding-no-inventory",
@@ -48,12 +50,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     claim = place(case, claim, attempt.port);
     claim = claim.why(others(case, attempt.port));
     claim = policies::possible(case, claim);
-    if !case.index.informed() {
-        claim = claim
-            .why(words::WITHOUT_INVENTORY)
-            .remedy(words::GIVE_INVENTORY);
-    }
-    Some(claim)
+    Some(missing::who(case, claim))
 }
 
 /// Who has the address, and where.
@@ -99,11 +96,17 @@ fn place(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
             ))
             .remedy(format!("kubectl get services -A | grep -w {}", peer.ip)),
         (None, Some(_)) => claim,
-        (None, None) if case.index.informed() => {
+        (None, None) if knows_who(case) => {
             claim.why("No pod, Service or node of the inventory has that address.")
         }
         (None, None) => claim,
     }
+}
+
+/// Whether an address that nobody has would be known to be nobody's.
+fn knows_who(case: &Case<'_>) -> bool {
+    let kinds = [Kind::Pod, Kind::Service, Kind::Node];
+    kinds.into_iter().all(|kind| case.index.knows(kind))
 }
 
 /// Whether it is this pod's trouble or everybody's.

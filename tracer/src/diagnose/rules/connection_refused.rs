@@ -4,7 +4,7 @@ use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::{gone, policies, services, words};
+use crate::diagnose::{gone, missing, policies, services, words};
 use crate::model::cluster::{Pod, Service};
 use crate::model::finding::Severity;
 
@@ -18,7 +18,12 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                ports that the pods' containers declare; NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed and one that is not declared may be open. Which of several \
                   endpoints refused. Whether a firewall sent the reset.",
-    fired_by: &["finding-connection-refused", "finding-no-inventory"],
+    fired_by: &[
+        "finding-api-server-not-answered",
+        "finding-api-server-refuses",
+        "finding-connection-refused",
+        "finding-no-inventory",
+    ],
     not_fired_by: &[
         "finding-clusterip-port-not-served",
         "finding-service-no-endpoints",
@@ -56,7 +61,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 pod.namespace, pod.name
             ))
         }
-        (_, _, Failure::Reset) => elsewhere(case, claim).why(format!(
+        (_, _, Failure::Reset) => missing::who(case, claim).why(format!(
             "The host is there, and nobody listens on port {}, or a firewall resets connections.",
             attempt.port
         )),
@@ -118,17 +123,7 @@ fn declared(claim: Claim, pods: &[&Pod], target: u16) -> Claim {
 
 /// By an ICMP error.
 fn rejected(case: &Case<'_>, claim: Claim) -> Claim {
-    let claim = elsewhere(case, claim)
+    let claim = missing::who(case, claim)
         .why("Something on the way rejects it. Possible causes: a firewall or NetworkPolicy that rejects, no route, or a node that does not know the endpoints yet.");
     policies::possible(case, claim)
-}
-
-/// Without an inventory nobody knows who that is.
-fn elsewhere(case: &Case<'_>, claim: Claim) -> Claim {
-    if case.index.informed() {
-        return claim;
-    }
-    claim
-        .why(words::WITHOUT_INVENTORY)
-        .remedy(words::GIVE_INVENTORY)
 }

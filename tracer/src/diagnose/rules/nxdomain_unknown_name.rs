@@ -4,10 +4,11 @@ use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::{AskedName, How, Looked};
+use crate::diagnose::missing;
 use crate::diagnose::names;
 use crate::diagnose::words;
 use crate::identity::Presence;
-use crate::model::cluster::Service;
+use crate::model::cluster::{Kind, Service};
 use crate::model::dns::DnsName;
 use crate::model::finding::Severity;
 
@@ -24,6 +25,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                   Of a pod that resolves as its node does (dnsPolicy Default, as CoreDNS itself) nothing is said: it may pass on \
                   what others asked for, and those are told of.",
     fired_by: &[
+        "finding-api-server-away",
+        "finding-api-server-not-answered",
         "finding-nxdomain-negative-cache",
         "finding-nxdomain-no-inventory",
         "finding-nxdomain-unknown-name",
@@ -67,14 +70,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let (name, namespace) = service;
     if !case.knows_services() {
-        let lacks = without_services(case);
-        return Some(
-            claim
-                .why(format!(
-                    "Whether a Service {name} exists, in some namespace, is not known: {lacks}."
-                ))
-                .remedy(words::GIVE_INVENTORY),
-        );
+        let lacks = missing::lack_of(case, Kind::Service);
+        claim = claim.why(format!(
+            "Whether a Service {name} exists, in some namespace, is not known: {lacks}."
+        ));
+        return Some(missing::look(case, Kind::Service, claim));
     }
     if !case.index.services_named(name).is_empty() {
         // There is, and what went wrong cannot be told.
@@ -141,15 +141,6 @@ fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
     }
 }
 
-/// What is missing where no Service is known.
-fn without_services(case: &Case<'_>) -> &'static str {
-    if case.index.informed() {
-        "the inventory holds no Services"
-    } else {
-        "there is no inventory"
-    }
-}
-
 fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim {
     let last = DnsName::new(asked.name);
     let seen = looked.seen.iter().rfind(|seen| seen.name == last);
@@ -160,12 +151,11 @@ fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim
         .remedy(case.in_pod(&again));
     if !case.knows_services() && asked.name.matches('.').count() == 1 {
         // `service.namespace` looks the same.
-        claim = claim
-            .why(format!(
-                "Whether Service and namespace are meant by it is not known: {}.",
-                without_services(case)
-            ))
-            .remedy(words::GIVE_INVENTORY);
+        claim = claim.why(format!(
+            "Whether Service and namespace are meant by it is not known: {}.",
+            missing::lack_of(case, Kind::Service)
+        ));
+        claim = missing::look(case, Kind::Service, claim);
     }
     let domain = case.index.cluster_domain().relative();
     let Some(zone) = seen.and_then(|seen| seen.zone.as_ref()) else {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::missing;
 use crate::diagnose::services;
 use crate::diagnose::words;
-use crate::model::cluster::Service;
+use crate::model::cluster::{Kind, Service};
 use crate::model::echo::Echo;
 use crate::model::finding::Severity;
 use crate::model::units::count;
@@ -23,6 +24,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "How the node forwards (kube-proxy's mode): it is named as a possible cause only. Without an inventory, \
                   whether an address is a ClusterIP.",
     fired_by: &[
+        "finding-api-server-not-answered",
+        "finding-api-server-refuses",
         "finding-no-inventory",
         "finding-ping-clusterip-answered",
         "finding-ping-clusterip-rejected",
@@ -85,26 +88,20 @@ fn unknown(case: &Case<'_>, echo: &Echo) -> Option<Claim> {
     if echo.received > 0 || !private || case.ends.peer.pod.is_some() {
         return None;
     }
-    let lacks = if case.index.informed() {
-        "the inventory holds no Services"
-    } else {
-        "there is no inventory"
-    };
+    let lacks = missing::lack_of(case, Kind::Service);
     let summary = format!(
         "{} pinged {ip}: {} sent, 0 received.",
         case.who(),
         echo.sent
     );
-    Some(
-        Claim::new(ip.to_string(), summary)
-            .of_severity(Severity::Info)
-            .why(format!(
-                "Whether that is the ClusterIP of a Service, which no ping can reach, is not known: {lacks}."
-            ))
-            .remedy(words::GIVE_INVENTORY)
-            .evidence(evidence(echo))
-            .cure(Cure::Replies(ip)),
-    )
+    let claim = Claim::new(ip.to_string(), summary)
+        .of_severity(Severity::Info)
+        .why(format!(
+            "Whether that is the ClusterIP of a Service, which no ping can reach, is not known: {lacks}."
+        ))
+        .evidence(evidence(echo))
+        .cure(Cure::Replies(ip));
+    Some(missing::look(case, Kind::Service, claim))
 }
 
 /// What came back and what may be behind it.
