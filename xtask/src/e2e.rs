@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cluster::{DEFAULT_NAME, images};
-use crate::image;
 use crate::watch::{Events, Watch};
+use crate::{build, image, setup};
 
 mod audit;
 mod exports;
@@ -28,12 +28,30 @@ use target::Target;
 
 /// The deployment and the scenario on a real cluster
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    cargo xtask cluster up && cargo xtask e2e\n  \
-    cargo xtask e2e --kubeconfig ~/.kube/config --load 'kind load image-archive {}'\n  \
-    cargo xtask e2e --kubeconfig /var/snap/microk8s/current/credentials/client.config --load 'microk8s ctr image import {}'\n  \
-    cargo xtask e2e --kubeconfig FILE --image REGISTRY/tracer:0.1.0 --tools-image REGISTRY/tools:1\n\n\
-    It needs the namespaces tracer and myns and a few names in the namespace default for itself, and refuses where they are taken.")]
+#[command(after_help = "Examples:
+  the cluster of this machine (cargo xtask cluster up):
+    cargo xtask e2e
+  kind:
+    kind get kubeconfig > kind.config
+    cargo xtask e2e --kubeconfig kind.config --load 'kind load image-archive {}'
+  microk8s:
+    microk8s config > microk8s.config
+    cargo xtask e2e --kubeconfig microk8s.config --load 'microk8s ctr image import {}'
+  k3s:
+    cargo xtask e2e --kubeconfig /etc/rancher/k3s/k3s.yaml --load 'k3s ctr images import {}'
+  one node with containerd:
+    cargo xtask e2e --kubeconfig FILE --load 'ctr --namespace k8s.io images import {}'
+  images that the nodes have already, or can pull:
+    cargo xtask e2e --kubeconfig FILE --image REGISTRY/tracer:0.1.0 --tools-image REGISTRY/tools:1
+
+--load runs in a shell, once for each archive; afterwards every node must have the image. The archive of the tools' \
+image is target/e2e/tools.tar, and its name tracer.invalid/tools:1: --tools-image can name it once it is loaded.
+
+With --kubeconfig it uses the kubectl on the PATH and the rights of an administrator. It needs the namespaces tracer \
+and myns and a few names in the namespace default for itself, refuses where they are taken, and removes them again.
+
+Exit code 0: every step was told as it happened, and nothing is left; 1: something was told wrongly; 2: it could \
+not be done.")]
 pub struct Arguments {
     /// The cluster, instead of the one of `cargo xtask cluster up`
     #[arg(long, value_name = "FILE")]
@@ -44,13 +62,13 @@ pub struct Arguments {
     /// How nodes get an image that no registry has: a command, with {} for the archive
     #[arg(long, value_name = "COMMAND", requires = "kubeconfig")]
     load: Option<String>,
-    /// The agent's image, where a registry has it; else it is built and loaded
+    /// The agent's image, where the nodes have it or can pull it; else it is built and loaded
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// An image with nslookup, curl, ping, sh and busybox's httpd, where a registry has one; else it is made and loaded
+    /// An image with nslookup, curl, ping, sh and busybox's httpd that they have or can pull; else it is made and loaded
     #[arg(long, value_name = "IMAGE")]
     tools_image: Option<String>,
-    /// Take this static program for the agent's image instead of building one
+    /// Take this program instead of building one: for the streams, and, if it is static, for the agent's image
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// Leave everything in the cluster, to look at it
@@ -67,11 +85,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(file) => Target::kubeconfig(file, arguments.load.as_deref())?,
         None => Target::local(&arguments.cluster)?,
     };
+    // Before anything is built: that takes minutes.
+    ensure!(
+        arguments.kubeconfig.is_none() || setup::find_program("kubectl").is_some(),
+        "no kubectl on the PATH, by which --kubeconfig's cluster is talked to"
+    );
+    if arguments.image.is_none() || arguments.tools_image.is_none() {
+        target.ensure_loads()?;
+    }
     note(&format!("the cluster: {}", target.describe()?));
     scene::ensure_free(&target)?;
     let program = match &arguments.program {
-        Some(program) => program.canonicalize().context("--program")?,
-        None => image::static_program()?,
+        Some(program) => program
+            .canonicalize()
+            .with_context(|| format!("--program {}", program.display()))?,
+        None if arguments.image.is_none() => image::static_program()?,
+        // For the streams alone.
+        None => {
+            setup::ensure(setup::Needs::Probes)?;
+            build::tracer()?
+        }
     };
     let tools = give_images(arguments, &target, &program)?;
 
@@ -109,7 +142,7 @@ fn give_images(
     target: &Target,
     program: &std::path::Path,
 ) -> Result<String> {
-    let directory = crate::build::root().join("target/e2e");
+    let directory = build::root().join("target/e2e");
     std::fs::create_dir_all(&directory)?;
     if arguments.image.is_none() {
         let archive = directory.join("tracer.tar");

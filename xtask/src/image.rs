@@ -32,18 +32,21 @@ const KUSTOMIZATION: &str = "deploy/base/kustomization.yaml";
 
 /// The agent's container image, as an OCI archive
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    cargo xtask image && ctr -n k8s.io image import target/tracer-image.tar\n  \
-    cargo xtask image && kind load image-archive target/tracer-image.tar\n  \
-    cargo xtask image --platform linux/amd64,linux/arm64\n  \
-    skopeo copy --all oci-archive:target/tracer-image.tar docker://YOUR.REGISTRY/tracer:0.1.0\n  \
-    cargo xtask image --verify\n\n\
-    The image's name is the one in deploy/base/kustomization.yaml. SOURCE_DATE_EPOCH sets the time in it\n\
-    (else the commit's), TRACER_GIT_COMMIT the commit where there is no repository to ask.\n\n\
-    For another platform than this machine's the compiler needs the library of that target: rustup's\n\
-    (rustup target add aarch64-unknown-linux-gnu) where it is there, else Debian's rustc-web builds it from\n\
-    rust-web-src; and a C compiler with its static library (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross).\n\n\
-    Exit code 0: it is written, or verified; 1: two builds differ; 2: it could not be built.")]
+#[command(after_help = "Examples:
+  cargo xtask image && ctr -n k8s.io image import target/tracer-image.tar
+  cargo xtask image && kind load image-archive target/tracer-image.tar
+  cargo xtask image --platform linux/amd64,linux/arm64
+  skopeo copy --all oci-archive:target/tracer-image.tar docker://YOUR.REGISTRY/tracer:0.1.0
+  cargo xtask image --verify
+
+The image's name is the one in deploy/base/kustomization.yaml. SOURCE_DATE_EPOCH sets the time in it (else the \
+commit's), TRACER_GIT_COMMIT the commit where there is no repository to ask.
+
+For another platform than this machine's the compiler needs the library of that target: rustup's (rustup target add \
+aarch64-unknown-linux-gnu) where it is there, else Debian's rustc-web builds it from rust-web-src; and a C compiler with \
+its static library (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross).
+
+Exit code 0: it is written, or verified; 1: two builds differ; 2: it could not be built.")]
 pub struct Arguments {
     /// Where to write the archive
     #[arg(long, value_name = "FILE", default_value = "target/tracer-image.tar")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, STREAMER};
@@ -104,18 +104,71 @@ impl Target {
         serde_json::from_str(&text).with_context(|| format!("kubectl get {}", arguments.join(" ")))
     }
 
+    /// Refuses where there is no way to give the nodes an image.
+    pub(super) fn ensure_loads(&self) -> Result<()> {
+        ensure!(
+            !matches!(self, Target::Other(_, None)),
+            "how do this cluster's nodes get the agent's and the tools' image? Say it with --load (kind: --load 'kind load \
+             image-archive {{}}'; microk8s: --load 'microk8s ctr image import {{}}'; k3s: --load 'k3s ctr images import {{}}'), \
+             or name images that they can pull with --image and --tools-image"
+        );
+        Ok(())
+    }
+
     /// Gives the nodes an image.
     pub(super) fn load(&self, archive: &Path) -> Result<()> {
         match self {
             Target::Local(cluster) => cluster.load_image(archive),
             Target::Other(_, Some(template)) => {
-                let command = template.replace("{}", &archive.display().to_string());
-                shell::run(shell::command("sh").args(["-c", &command])).map(drop)
+                let command = template.replace("{}", &quoted(archive));
+                shell::run(shell::command("sh").args(["-c", &command]))
+                    .map(drop)
+                    .context("--load")
             }
-            Target::Other(_, None) => bail!(
-                "say how this cluster's nodes get images: --load 'kind load image-archive {{}}', or name images that they can \
-                 pull with --image and --tools-image"
-            ),
+            Target::Other(_, None) => self.ensure_loads(),
         }
+    }
+}
+
+/// As one word for a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(load: Option<&str>) -> Result<Target> {
+        Target::kubeconfig(Path::new("/dev/null"), load)
+    }
+
+    #[test]
+    fn an_archive_is_loaded_by_the_command_whatever_its_path() {
+        let directory = std::env::temp_dir().join(format!("xtask e2e's {}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let archive = directory.join("image.tar");
+        std::fs::write(&archive, "content").expect("a file");
+        let load = target(Some("cat {} > /dev/null && cp {} {}.loaded")).expect("it has {}");
+        load.load(&archive).expect("it is loaded");
+        let loaded = std::fs::read_to_string(directory.join("image.tar.loaded"));
+        assert_eq!(loaded.expect("the command ran"), "content");
+
+        let failing = target(Some("echo no such cluster >&2; false {}")).expect("it has {}");
+        let error = format!("{:#}", failing.load(&archive).expect_err("it fails"));
+        assert!(error.contains("no such cluster"), "{error}");
+        std::fs::remove_dir_all(&directory).expect("it goes");
+    }
+
+    #[test]
+    fn who_does_not_say_how_images_are_loaded_is_told_how() {
+        let error = target(None).expect("a file").ensure_loads();
+        let told = error.expect_err("there is no way").to_string();
+        assert!(told.contains("kind load image-archive {}"), "{told}");
+        assert!(target(Some("kind load image-archive")).is_err(), "no {{}}");
+        target(Some("kind load image-archive {}"))
+            .expect("it has {}")
+            .ensure_loads()
+            .expect("it says how");
     }
 }
