@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod feed;
 pub mod merge;
+pub mod skew;
 mod source;
 pub mod status;
 pub mod target;

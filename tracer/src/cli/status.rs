@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::agents::AgentsArgs;
 use super::cluster::KubeArgs;
 use super::{Exit, Host};
+use crate::client::skew;
 use crate::client::status::{Answer, Statuses};
 use crate::model::units;
 use crate::run;
 use crate::sinks::text::safe;
-use crate::stream::event::{loss_from_wire, timestamp, unix_clock, unix_ns};
+use crate::stream::event::{loss_from_wire, timestamp, unix_clock};
 use crate::stream::proto::{Interface, StatusResponse};
 
 /// Arguments of `tracer status`.
@@ -54,6 +55,8 @@ What it says of each agent:
   clients   streams that it serves now
   lost      by stage, since it started
   cannot see  what happens on the node and does not show
+  version   where it is another one than this program's
+  clock     where it is more than 2 s off this machine's
 
 Exit codes:
   0  at least one agent answered; what could not be reached is shown
@@ -83,7 +86,6 @@ fn as_text(answer: &Answer, host: &Host) -> String {
         Err(why) => return format!("{}  not reached: {}\n", safe(name), safe(why)),
     };
     let node = status.node.clone().unwrap_or_default();
-    let now = unix_ns(host.now.timestamp());
     let mut text = format!(
         "{}  tracer {}, up {}, Linux {}  ({})\n",
         safe(name),
@@ -168,12 +170,13 @@ fn as_text(answer: &Answer, host: &Host) -> String {
     for (index, blind) in blind_spots(status).iter().enumerate() {
         line(if index == 0 { "cannot see" } else { "" }, blind);
     }
-    let apart = node.now_unix_ns.saturating_sub(now);
-    if apart.saturating_abs() > 2_000_000_000 {
-        line(
-            "clock",
-            &format!("{:+.1} s off this machine's", apart as f64 / 1e9),
-        );
+    for (what, sentence) in [
+        ("version", skew::version_sentence(&node.version)),
+        ("clock", skew::clock_sentence(answer.clock_off_ns)),
+    ] {
+        if let Some(sentence) = sentence {
+            line(what, &sentence);
+        }
     }
     text
 }
@@ -292,6 +295,7 @@ fn as_json(answer: &Answer) -> Value {
         "kernel": status.kernel,
         "started": time(node.started_unix_ns),
         "now": time(node.now_unix_ns),
+        "clock_off_ns": answer.clock_off_ns,
         "interfaces": interfaces,
         "index": {
             "state": index.state, "synced": index.synced, "as_of": index.as_of_unix_ns.map(time),

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::cluster::{AgentPod, Change, Cluster};
 use super::merge::{Merge, Next, SourceId};
+use super::skew;
 use super::source::{Place, Said, Source};
 use super::target::Target;
 use super::{ClientError, Options};
@@ -26,8 +27,6 @@ use crate::stream::{filter, proto};
 const QUEUE: usize = 1024;
 /// Agents that came or went.
 const CHANGES: usize = 64;
-/// Clocks further apart than this are told of.
-const CLOCKS_APART_NS: i64 = 2_000_000_000;
 
 /// What is asked of every agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -334,10 +333,10 @@ impl Feed {
             return;
         };
         match said {
-            Said::Node(info) => {
+            Said::Node(info, clock_off_ns) => {
                 // Anew, where the connection had been lost.
                 self.merge.open(id, now);
-                Feed::met(agent, info, &mut self.news);
+                Feed::met(agent, info, clock_off_ns, &mut self.news);
             }
             Said::Event(told, room) => {
                 let Some(node) = &agent.node else { return };
@@ -405,7 +404,7 @@ impl Feed {
     }
 
     /// It is connected to that agent.
-    fn met(agent: &mut Agent, info: proto::NodeInfo, news: &mut VecDeque<News>) {
+    fn met(agent: &mut Agent, info: proto::NodeInfo, clock_off_ns: i64, news: &mut VecDeque<News>) {
         let node = info.node.as_str();
         if agent.instance.is_some() || agent.summary.failures > 0 {
             let how = match &agent.instance {
@@ -417,21 +416,11 @@ impl Feed {
             };
             news.push_back(News::Notice(format!("{node}: {how}")));
         }
-        let own = env!("CARGO_PKG_VERSION");
-        if info.version != own && agent.version.as_ref() != Some(&info.version) {
-            news.push_back(News::Notice(format!(
-                "{node}: its agent is version {}, this is {own}: what only one of them knows is left out",
-                info.version
-            )));
-        }
-        let apart = info
-            .now_unix_ns
-            .saturating_sub(unix_ns(jiff::Timestamp::now()));
-        if agent.node.is_none() && apart.saturating_abs() > CLOCKS_APART_NS {
-            let seconds = apart as f64 / 1e9;
-            news.push_back(News::Notice(format!(
-                "{node}: its clock is {seconds:+.1} s off this machine's: times and the order of events are its own"
-            )));
+        let other_version = skew::version_sentence(&info.version)
+            .filter(|_| agent.version.as_ref() != Some(&info.version));
+        let other_clock = skew::clock_sentence(clock_off_ns).filter(|_| agent.node.is_none());
+        for sentence in other_version.into_iter().chain(other_clock) {
+            news.push_back(News::Notice(format!("{node}: {sentence}")));
         }
         agent.summary.name = info.node.clone();
         agent.node = Some(info.node.into());

@@ -248,6 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_whose_clock_is_ahead_is_shown_after_the_wait_and_holds_nobody_up() {
+        const HOUR: i64 = 3_600_000;
+        let now = Instant::now();
+        let mut merge = Merge::default();
+        merge.open(1, now);
+        merge.open(2, now);
+        merge.reached(1, 1_000, true, now);
+        merge.reached(2, HOUR, true, now);
+        merge.put(2, HOUR + 1, "ahead", now);
+        merge.put(1, 1_001, "a", now);
+        assert_eq!(all(&mut merge, now), ["a"]);
+        assert_eq!(merge.next(now), Next::Wait(now + WAIT));
+        merge.reached(1, 1_900, true, now + WAIT);
+        assert_eq!(all(&mut merge, now + WAIT), ["ahead"]);
+        // What comes after it by this clock is told at once, and counted as out of its place.
+        merge.put(1, 2_000, "b", now + WAIT);
+        assert_eq!(all(&mut merge, now + WAIT), ["b"]);
+        assert_eq!(merge.out_of_order(), 1);
+    }
+
+    #[test]
     fn in_a_history_a_stream_that_speaks_is_waited_for_however_long_it_takes() {
         let now = Instant::now();
         let mut merge = Merge::default();

@@ -8,8 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Code;
 
 use super::merge::SourceId;
+use super::skew::clock_off_ns;
 use super::target::Target;
 use super::{Options, one_line};
+use crate::stream::event::unix_ns;
 use crate::stream::proto::observe_response::Message;
 use crate::stream::proto::tracer_client::TracerClient;
 use crate::stream::proto::{self, Position};
@@ -25,8 +27,8 @@ const WINDOW: usize = 4096;
 /// What the stream of an agent says.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// It is connected to this agent.
-    Node(proto::NodeInfo),
+    /// It is connected to this agent, whose clock is so many nanoseconds off this machine's.
+    Node(proto::NodeInfo, i64),
     /// An event, and the room that it takes.
     Event(Box<proto::Told>, OwnedSemaphorePermit),
     /// The agent says that this stream lost something.
@@ -103,15 +105,17 @@ impl Source {
         let connect = async {
             let channel = self.target.connect().await.map_err(|error| error.0)?;
             let mut client = TracerClient::new(channel);
+            let asked = jiff::Timestamp::now();
             let mut stream = client
                 .observe(request)
                 .await
                 .map_err(|status| said(&status))?
                 .into_inner();
             let first = stream.message().await.map_err(|status| said(&status))?;
-            Ok::<_, String>((first, stream))
+            Ok::<_, String>((first, stream, asked, jiff::Timestamp::now()))
         };
-        let (first, mut stream) = match tokio::time::timeout(PATIENCE, connect).await {
+        let (first, mut stream, asked, heard) = match tokio::time::timeout(PATIENCE, connect).await
+        {
             Ok(Ok(connected)) => connected,
             Ok(Err(why)) => return End::Failed(why),
             Err(_) => return End::Failed(format!("no answer within {} s", PATIENCE.as_secs())),
@@ -124,7 +128,8 @@ impl Source {
         }
         *connected = true;
         let instance = info.instance.clone();
-        if self.say(Said::Node(info)).await.is_err() {
+        let off_ns = clock_off_ns(unix_ns(asked), info.now_unix_ns, unix_ns(heard));
+        if self.say(Said::Node(info, off_ns)).await.is_err() {
             return End::Unheard;
         }
         loop {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::cluster::Cluster;
+use super::skew::clock_off_ns;
 use super::source::said;
 use super::target::Target;
 use super::{ClientError, Options};
+use crate::stream::event::unix_ns;
 use crate::stream::proto;
 use crate::stream::proto::tracer_client::TracerClient;
 
@@ -23,6 +25,8 @@ pub struct Answer {
     pub node: Option<String>,
     /// Its status, or why there is none.
     pub status: Result<proto::StatusResponse, String>,
+    /// So far its clock is off this machine's.
+    pub clock_off_ns: i64,
 }
 
 /// All that is known of the agents.
@@ -71,15 +75,24 @@ pub async fn ask(options: &Options) -> Result<Statuses, ClientError> {
 async fn one(target: Target) -> Answer {
     let ask = async {
         let channel = target.connect().await.map_err(|error| error.0)?;
-        TracerClient::new(channel)
+        let asked = unix_ns(jiff::Timestamp::now());
+        let status = TracerClient::new(channel)
             .status(proto::StatusRequest {})
             .await
             .map(tonic::Response::into_inner)
-            .map_err(|status| said(&status))
+            .map_err(|status| said(&status))?;
+        let heard = unix_ns(jiff::Timestamp::now());
+        let node = status.node.as_ref();
+        let off_ns = node.map_or(0, |node| clock_off_ns(asked, node.now_unix_ns, heard));
+        Ok((status, off_ns))
     };
     let status = tokio::time::timeout(PATIENCE, ask)
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
+    let (status, clock_off_ns) = match status {
+        Ok((status, off_ns)) => (Ok(status), off_ns),
+        Err(why) => (Err(why), 0),
+    };
     let told = status
         .as_ref()
         .ok()
@@ -88,5 +101,6 @@ async fn one(target: Target) -> Answer {
         node: told.or_else(|| target.node().map(str::to_owned)),
         target: target.to_string(),
         status,
+        clock_off_ns,
     }
 }
