@@ -11,7 +11,7 @@ use lab::{CLIENT, NODE, Stage, program, text};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use xtask::lab::ProxyMode;
-use xtask::watch::{Ended, Watch};
+use xtask::watch::{Ended, Events, Watch};
 
 /// tcpdump on the node's end of the client's interface.
 struct Tcpdump(Child);
@@ -65,24 +65,21 @@ impl Tcpdump {
 /// Two tracers on the client's node: one with these options, one that sees everything.
 struct Pair {
     filtered: Watch,
-    whole: Watch,
+    whole: Events,
 }
 
 impl Pair {
     fn start(stage: &Stage, options: &[&str]) -> Pair {
         let options = [options, &["--instance", "filtered"]].concat();
-        let pair = Pair {
-            filtered: stage.trace(NODE, &options),
-            whole: stage.trace(NODE, &["--instance", "whole"]),
-        };
-        // Until both have found whose interfaces these are: before, what two pods of the node do is told from both sides.
-        std::thread::sleep(Duration::from_secs(1));
-        pair
+        Pair {
+            filtered: stage.trace_known(NODE, &options),
+            whole: Events::new(vec![stage.trace_known(NODE, &["--instance", "whole"])]),
+        }
     }
 
-    fn stop(self) -> (Ended, Ended) {
-        let [filtered, whole] =
-            [self.filtered, self.whole].map(|watch| watch.stop().expect("ends"));
+    fn stop(mut self) -> (Ended, Ended) {
+        let filtered = self.filtered.stop().expect("ends");
+        let whole = end(&mut self.whole);
         for ended in [&filtered, &whole] {
             assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
             assert!(
@@ -92,6 +89,15 @@ impl Pair {
             );
         }
         (filtered, whole)
+    }
+}
+
+/// Ctrl-C, and all lines from the beginning.
+fn end(events: &mut Events) -> Ended {
+    let ended = events.stop().expect("ends").pop().expect("one tracer");
+    Ended {
+        lines: events.all().iter().map(Value::to_string).collect(),
+        ..ended
     }
 }
 
@@ -163,8 +169,8 @@ fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
 const PINGED_BY_NAME: &str = "clusterip-nginx-ds";
 
 /// Something of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors end, a rejected
-/// ping and one that is answered.
-fn traffic(stage: &Stage) {
+/// ping and one that is answered. Until a tracer that sees everything has told the last of it.
+fn traffic(stage: &Stage, whole: &mut Events) {
     stage.run(&["nslookup", "clusterip-nginx-ds"]);
     stage.run(&["nslookup", "clusterip-apache2-ds-myns"]);
     let page = stage.run(&[
@@ -198,16 +204,21 @@ fn traffic(stage: &Stage) {
     assert!(ping("10.152.183.115").contains("+5 errors"));
     // By now the node may send fewer errors than there are requests.
     assert!(ping(PINGED_BY_NAME).contains("5 packets transmitted"));
-    // A ping run is told 3 s after its last request.
-    std::thread::sleep(Duration::from_secs(4));
+    whole
+        .wait_for("the end of the last ping", |event| {
+            event["kind"] == "echo"
+                && event["state"] == "done"
+                && event["peer"]["service"]["name"] == PINGED_BY_NAME
+        })
+        .expect("it is told");
 }
 
 #[test]
 fn asked_for_icmp_the_probes_tell_of_icmp_and_of_names_alone_and_the_events_are_the_same() {
     let stage = Stage::new(ProxyMode::Nftables);
-    let pair = Pair::start(&stage, &["--type", "icmp"]);
+    let mut pair = Pair::start(&stage, &["--type", "icmp"]);
     let tcpdump = Tcpdump::start(&stage, "icmp or udp port 53");
-    traffic(&stage);
+    traffic(&stage, &mut pair.whole);
     let packets = tcpdump.stop();
     let (filtered, whole) = pair.stop();
     let icmp = |event: &Value| event["type"] == "icmp";
@@ -254,11 +265,11 @@ fn asked_for_a_port_or_a_pod_the_events_are_those_of_a_tracer_that_sees_everythi
             Box::new(|event: &Value| event["type"] == "dns" || event["type"] == "lookup"),
         ),
     ] {
-        let pair = Pair::start(&stage, options);
+        let mut pair = Pair::start(&stage, options);
         // Between two pods of this node, on two interfaces.
         stage.run(&["curl", "-sS", "-o", "/dev/null", "http://10.1.39.194/"]);
         stage.run(&["ping", "-n", "-c", "2", "-i", "0.2", "10.1.39.194"]);
-        traffic(&stage);
+        traffic(&stage, &mut pair.whole);
         let (filtered, whole) = pair.stop();
         let shown = events(&filtered, |_| true);
         assert!(!shown.is_empty(), "{options:?}");
@@ -320,13 +331,13 @@ fn a_filter_means_the_same_live_and_in_replay() {
         .enumerate()
         .map(|(number, options)| {
             let instance = format!("filter-{number}");
-            stage.trace(NODE, &[*options, &["--instance", &instance]].concat())
+            stage.trace_known(NODE, &[*options, &["--instance", &instance]].concat())
         })
         .collect();
-    let whole = stage.trace(NODE, &["--instance", "whole", "--record", recording]);
-    std::thread::sleep(Duration::from_secs(1));
-    traffic(&stage);
-    whole.stop().expect("it ends");
+    let options = ["--instance", "whole", "--record", recording];
+    let mut whole = Events::new(vec![stage.trace_known(NODE, &options)]);
+    traffic(&stage, &mut whole);
+    end(&mut whole);
     for (options, watch) in filters.iter().zip(watches) {
         let live = watch.stop().expect("it ends");
         let replayed = Command::new(program())

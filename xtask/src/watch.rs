@@ -94,6 +94,24 @@ impl Watch {
         Ok(())
     }
 
+    /// Waits until so many lines of standard error hold that text.
+    pub fn wait_for_logs(&mut self, text: &str, count: usize) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.log.iter().filter(|line| line.contains(text)).count() < count {
+            match self
+                .stderr
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.log.push(line),
+                Err(_) => bail!(
+                    "tracer did not say {text:?} {count} times; it said:\n{}",
+                    self.log.join("\n")
+                ),
+            }
+        }
+        Ok(())
+    }
+
     /// The next line of standard output; `None` if there is none for so long. That it ended by itself is an error.
     pub fn line(&mut self, patience: Duration) -> Result<Option<String>> {
         match self.stdout.recv_timeout(patience) {

@@ -392,6 +392,10 @@ impl Run {
         let now = self.clock.now();
         let listed = matches!(change, Change::List(_));
         let of_nodes = change.concerns(Kind::Node);
+        let known = match &change {
+            Change::Interface { ifindex, uid } => uid.clone().map(|uid| (*ifindex, uid)),
+            _ => None,
+        };
         let next = self.output.step(Input::Change(now, change))?;
         if of_nodes {
             let addresses = self.output.pipeline.index().node_addresses(&self.node);
@@ -411,6 +415,9 @@ impl Run {
                     .context("cannot choose the interfaces that the probes tell of")?;
             }
             self.muted = muted;
+        }
+        if let Some((ifindex, uid)) = known {
+            tracing::debug!(ifindex = ifindex.0, %uid, "its pod is known");
         }
         Ok(next)
     }

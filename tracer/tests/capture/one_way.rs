@@ -1,7 +1,7 @@
 //! A CNI that delivers past the host end of the pod's veth (`bpf_redirect_peer`, as Cilium's eBPF host routing does).
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,6 +19,9 @@ pub const QUERY: &[u8] = &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1,
 pub const ANSWER: &[u8] = &[
     0, 7, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
 ];
+
+/// Packets to it vanish at the node without a word.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 pub struct Site {
     pub node: Netns,
@@ -41,7 +44,8 @@ pub fn site() -> Site {
     Site { node, pod, outside }
 }
 
-/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always answered.
+/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always answered. What
+/// another pod does last gets no answer: when that is told, every silence of before was long enough to be told.
 fn told(site: &Site) -> (Vec<Value>, String) {
     let Site { node, pod, outside } = site;
     let dns = udp_socket(outside, &format!("{OUTSIDE}:53"));
@@ -49,7 +53,10 @@ fn told(site: &Site) -> (Vec<Value>, String) {
     let listener = outside
         .enter(|| TcpListener::bind((OUTSIDE, 80)))
         .expect("listens");
-    let tracer = Tracer::start(node, "pod1");
+    let other_pod = Netns::new();
+    node.add_pod(&other_pod, "pod2", 2);
+    node.sh(&format!("ip route add blackhole {NOWHERE}/32"));
+    let mut tracer = Tracer::start(node, "pod1, pod2");
     let ask = |server: &UdpSocket, port: u16, question: &[u8], answer: &[u8]| {
         let client = udp_socket(pod, "10.9.0.1:0");
         client.send_to(question, (OUTSIDE, port)).expect("sends");
@@ -75,9 +82,26 @@ fn told(site: &Site) -> (Vec<Value>, String) {
         pinged.contains("3 packets transmitted, 3 received"),
         "{pinged}"
     );
-    // Longer than any silence takes to be told.
-    std::thread::sleep(Duration::from_secs(8));
-    tracer.stop()
+    let lost = udp_socket(&other_pod, "10.9.0.2:0");
+    lost.send_to(b"a question", (NOWHERE, 9999)).expect("sends");
+    lost.send_to(QUERY, (NOWHERE, 53)).expect("sends");
+    // Its SYN is out; that it gives up at once is no packet.
+    let connected = other_pod
+        .enter(|| TcpStream::connect_timeout(&(NOWHERE, 80).into(), Duration::from_millis(50)));
+    assert!(connected.is_err(), "nobody is there");
+    let nowhere = NOWHERE.to_string();
+    for (kind, key, silence) in [
+        ("dns", "outcome", "timeout"),
+        ("tcp", "state", "timeout"),
+        ("udp", "state", "unanswered"),
+    ] {
+        tracer.wait_for("silence that is none", |line| {
+            line["type"] == kind && line[key] == silence && line["peer"]["ip"] == *nowhere
+        });
+    }
+    let (mut lines, said) = tracer.stop();
+    lines.retain(|line| line["pod"]["ip"] != "10.9.0.2");
+    (lines, said)
 }
 
 /// The lines that say that something did not come.

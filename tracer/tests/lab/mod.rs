@@ -64,6 +64,20 @@ impl Stage {
         Watch::start(&self.lab, program(), node, &arguments).expect("the tracer starts")
     }
 
+    /// The same, once it knows whose interfaces these are: before, what two pods of the node do is told from both sides.
+    pub fn trace_known(&self, node: &str, arguments: &[&str]) -> Watch {
+        let arguments = [&["-o", "json"], arguments].concat();
+        let says = ["env", "TRACER_LOG=warn,tracer::run=debug"];
+        let mut watch = Watch::start_within(&self.lab, &says, program(), node, &arguments)
+            .expect("the tracer starts");
+        let inventory = self.lab.inventory();
+        let pods = inventory.pods.iter().filter(|pod| pod.node == node);
+        watch
+            .wait_for_logs("its pod is known", pods.count())
+            .expect("it finds the pods behind the interfaces");
+        watch
+    }
+
     /// Starts the tracer on the client's node and follows its events.
     pub fn events(&self, arguments: &[&str]) -> Events {
         Events::new(vec![self.trace(NODE, arguments)])
