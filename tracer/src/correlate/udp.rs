@@ -169,14 +169,13 @@ impl UdpFlows {
         }
     }
 
-    /// Totals so far and the state as it is.
+    /// Totals so far of what works.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((flow, conversation)) = self.open.pop_oldest() {
-            let state = match conversation.state {
-                UdpState::Unanswered if conversation.answered() => UdpState::Open,
-                state => state,
-            };
-            out.push(conversation.told(flow, state, None));
+            // That it failed was told when it did, and it did not fail again.
+            if conversation.state == UdpState::Open || conversation.answered() {
+                out.push(conversation.told(flow, UdpState::Open, None));
+            }
         }
     }
 

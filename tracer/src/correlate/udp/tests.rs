@@ -126,11 +126,20 @@ fn end_of_input_tells_totals_so_far() {
         .end(2);
     let told = bench.told();
     assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn a_flow_that_failed_does_not_fail_again_at_the_end_of_the_input() {
     let mut bench = Bench::new();
     bench.see(datagram(0, FromPod)).at(6_000);
-    bench.told();
-    bench.end(7_000);
-    assert_eq!(bench.udp().state, UdpState::Unanswered);
+    assert_eq!(bench.told().len(), 2, "opened, unanswered");
+    bench.end(7_000).silent();
+    let mut bench = Bench::new();
+    bench
+        .see(datagram(0, FromPod))
+        .see(unreachable(1, syslog()));
+    assert_eq!(bench.told().len(), 2, "opened, rejected");
+    bench.end(7_000).silent();
 }
 
 #[test]
