@@ -1,0 +1,153 @@
+//! An agent without probes, and what a client hears of several.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracer::client::feed::{Feed, News, Question};
+use tracer::client::{Options, Target};
+use tracer::model::event::{Body, Event};
+use tracer::model::finding::{Finding, Severity};
+use tracer::model::time::Timestamp;
+use tracer::stream::event::unix_clock;
+use tracer::stream::hub::{Hub, Identity};
+use tracer::stream::listen::{Listeners, TlsListen};
+
+/// Nothing here takes so long, on a busy machine either.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Any moment will do.
+pub const START: i64 = 1_800_000_000_000_000_000;
+pub const MILLISECOND: i64 = 1_000_000;
+
+/// An agent without probes.
+pub struct Agent {
+    hub: Arc<Hub>,
+    served: JoinHandle<()>,
+}
+
+impl Agent {
+    pub fn start(node: &str, instance: &str, socket: &Path, history_bytes: usize) -> Agent {
+        Agent::start_with(node, instance, socket, history_bytes, None, 8)
+    }
+
+    pub fn start_with(
+        node: &str,
+        instance: &str,
+        socket: &Path,
+        history_bytes: usize,
+        tls: Option<&TlsListen>,
+        max_clients: usize,
+    ) -> Agent {
+        let identity = Identity {
+            node: node.into(),
+            instance: instance.to_owned(),
+            started_unix_ns: START,
+        };
+        let (hub, _) = Hub::new(identity, history_bytes);
+        let listeners = Listeners::bind(socket, tls).expect("bound");
+        let serving = listeners.serve(Arc::clone(&hub), max_clients);
+        let served = tokio::spawn(async move { serving.await.expect("served") });
+        Agent { hub, served }
+    }
+
+    /// Tells a finding of that id.
+    pub fn tell(&self, milliseconds: i64, id: &str) {
+        let told = START + milliseconds * MILLISECOND;
+        self.hub.put(told, &finding(told, id), &unix_clock);
+    }
+
+    pub fn reached(&self, milliseconds: i64) {
+        self.hub.reached(START + milliseconds * MILLISECOND);
+    }
+
+    pub async fn end(self) {
+        self.hub.close();
+        within(self.served).await.expect("it ends");
+    }
+}
+
+fn finding(at_unix_ns: i64, id: &str) -> Event {
+    let at = Timestamp(u64::try_from(at_unix_ns).expect("after 1970"));
+    Event {
+        time: at,
+        ends: None,
+        body: Body::Finding(Box::new(Finding {
+            id: id.to_owned(),
+            rule: "a-rule",
+            severity: Severity::Info,
+            resolved: false,
+            first: at,
+            last: at,
+            count: 1,
+            summary: "something".to_owned(),
+            was: None,
+            names: Vec::new(),
+            why: "because".to_owned(),
+            remedies: Vec::new(),
+            evidence: Vec::new(),
+        })),
+    }
+}
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it happens in time")
+}
+
+pub fn unix(sockets: &[&Path]) -> Options {
+    Options {
+        servers: sockets
+            .iter()
+            .map(|path| Target::Unix(path.to_path_buf()))
+            .collect(),
+        ..Options::default()
+    }
+}
+
+pub fn history() -> Question {
+    Question {
+        history: true,
+        ..Question::default()
+    }
+}
+
+/// What a feed said.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// `node/id` of findings, in order.
+    pub events: Vec<String>,
+    pub said: Vec<String>,
+    pub lost: u64,
+}
+
+impl Heard {
+    pub fn take(&mut self, news: News) {
+        match news {
+            News::Event(node, event) => match event.body {
+                Body::Finding(finding) => self.events.push(format!("{node}/{}", finding.id)),
+                Body::Lost(loss) => self.lost += loss.count,
+                other => panic!("an event that nobody told: {other:?}"),
+            },
+            News::Notice(sentence) | News::Warning(sentence) => self.said.push(sentence),
+            News::HistoryEnded => {}
+        }
+    }
+
+    /// To the end of the feed.
+    pub async fn all(feed: &mut Feed) -> Heard {
+        let mut heard = Heard::default();
+        while let Some(news) = within(feed.next()).await.expect("agents") {
+            heard.take(news);
+        }
+        heard
+    }
+
+    pub async fn until(&mut self, feed: &mut Feed, done: impl Fn(&Heard) -> bool) {
+        while !done(self) {
+            let news = within(feed.next()).await.expect("agents");
+            self.take(news.expect("it follows"));
+        }
+    }
+}
