@@ -26,6 +26,8 @@ enum Task {
     Demo(xtask::demo::Arguments),
     /// Ordinary traffic in the lab for a while: the tracer must find nothing wrong with it
     Soak(xtask::soak::Arguments),
+    /// What the agent costs under ordinary traffic in the lab: memory and CPU, by its metrics and by /proc
+    Cost(xtask::soak::cost::Arguments),
     /// All tests that need no more than this machine; those with real probes need root
     Test(xtask::test::Arguments),
     /// The capture tests inside QEMU, on older kernels
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => xtask::lab::cli::run(arguments),
         Task::Demo(arguments) => xtask::demo::run(&arguments),
         Task::Soak(arguments) => xtask::soak::run(&arguments),
+        Task::Cost(arguments) => xtask::soak::cost::run(&arguments),
         Task::Test(arguments) => xtask::test::run(&arguments),
         Task::Cluster(arguments) => xtask::cluster::run(arguments),
         Task::E2e(arguments) => xtask::e2e::run(&arguments),

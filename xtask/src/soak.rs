@@ -4,6 +4,7 @@
 //! two tracers watch. Nothing fails, so nothing may be told that sounds as if it had: a finding of severity warning or
 //! error, or a loss, ends it with 1. A client that fails ends it with 1, too: then the traffic was not ordinary.
 
+pub mod cost;
 mod tally;
 mod traffic;
 

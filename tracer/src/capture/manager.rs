@@ -124,8 +124,7 @@ pub(super) fn connect() -> Result<(rtnetlink::Handle, Messages), CaptureError> {
 impl Manager {
     pub fn new(
         attacher: Attacher,
-        netlink: rtnetlink::Handle,
-        messages: Messages,
+        (netlink, messages): (rtnetlink::Handle, Messages),
         table: Table,
         traced: SharedTraced,
         events: Events,

@@ -380,8 +380,7 @@ async fn start_manager(
     let table = Table::new(options.interfaces.clone(), &options.node_addresses);
     let mut manager = Manager::new(
         attacher,
-        netlink,
-        messages,
+        (netlink, messages),
         table,
         traced,
         events,

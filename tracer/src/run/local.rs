@@ -308,7 +308,10 @@ impl Run {
                         let _ = question.answer.send(question.filter.warnings(self.output.pipeline.index()));
                         Next::Continue
                     }
-                    Wish::Rules(rules) => self.output.step(Input::Rules(self.clock.now(), rules))?,
+                    Wish::Rules(rules) => {
+                        let rules = Input::Rules(self.clock.now(), Box::new(rules));
+                        self.output.step(rules)?
+                    },
                 },
                 _ = reports.tick() => self.report()?,
                 () = &mut end => break,
@@ -543,7 +546,7 @@ enum Wish {
     /// An answer, for a client.
     Answer(Question),
     /// Other rules, which a file names.
-    Rules(Box<DiagnosisSettings>),
+    Rules(DiagnosisSettings),
 }
 
 /// The next wish; without an agent nobody ever has one.
@@ -551,6 +554,6 @@ async fn wished(serving: &mut Option<Serving>) -> Option<Wish> {
     let serving = serving.as_mut()?;
     tokio::select! {
         question = serving.questions.recv() => question.map(Wish::Answer),
-        rules = serving.exports.other_rules() => Some(Wish::Rules(Box::new(rules))),
+        rules = serving.exports.other_rules() => Some(Wish::Rules(rules)),
     }
 }

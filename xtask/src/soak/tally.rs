@@ -24,8 +24,8 @@ const MS_PER_TICK: u64 = 10;
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
-    cpu: Duration,
-    memory_kib: u64,
+    pub cpu: Duration,
+    pub memory_kib: u64,
     files: usize,
 }
 
