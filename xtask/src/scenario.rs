@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, shell};
 use crate::watch::listed;
 
 mod remedies;
@@ -179,13 +179,7 @@ impl Step {
 
 /// As a person would type it.
 pub(crate) fn typed(argv: &[&str]) -> String {
-    let quoted = argv.iter().map(|word| {
-        if word.contains([' ', '%', '{']) {
-            format!("'{word}'")
-        } else {
-            (*word).to_owned()
-        }
-    });
+    let quoted = argv.iter().map(|word| shell::quoted(word));
     quoted.collect::<Vec<_>>().join(" ")
 }
 

@@ -120,7 +120,8 @@ impl Target {
         match self {
             Target::Local(cluster) => cluster.load_image(archive),
             Target::Other(_, Some(template)) => {
-                let command = template.replace("{}", &quoted(archive));
+                let command =
+                    template.replace("{}", &shell::quoted(&archive.display().to_string()));
                 shell::run(shell::command("sh").args(["-c", &command]))
                     .map(drop)
                     .context("--load")
@@ -128,11 +129,6 @@ impl Target {
             Target::Other(_, None) => self.ensure_loads(),
         }
     }
-}
-
-/// As one word for a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

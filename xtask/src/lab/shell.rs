@@ -18,9 +18,26 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A word as it would be typed in a shell.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The program and its arguments, without the environment: `{command:?}` shows all that was set in it.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Runs it to its end and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let what = format!("{command:?}");
+    let what = words(command);
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -37,7 +54,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 
 /// Runs it to its end with that text as its input, and returns its output.
 pub(crate) fn feed(command: &mut Command, input: &str) -> Result<String> {
-    let what = format!("{command:?}");
+    let what = words(command);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -90,8 +107,9 @@ mod tests {
         let mut failing = command("sh");
         failing.args(["-c", "echo no such thing >&2; exit 3"]);
         let error = feed(&mut failing, &"x".repeat(1_000_000)).expect_err("it fails");
-        let told = error.to_string();
-        assert!(told.contains("no such thing"), "{told}");
-        assert!(told.contains("exit status: 3"), "{told}");
+        assert_eq!(
+            error.to_string(),
+            "sh -c 'echo no such thing >&2; exit 3': exit status: 3: no such thing"
+        );
     }
 }
