@@ -6,10 +6,11 @@
 mod lab;
 
 use std::net::Ipv4Addr;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Instant;
 
-use lab::{CLIENT, NODE, Stage, name};
+use lab::findings::{Expected, Findings, PATIENCE, expect, text_of};
+use lab::{CLIENT, NODE, Stage};
 use serde_json::{Value, json};
 use xtask::lab::{Inventory, NewPod, ProxyMode};
 use xtask::watch::Events;
@@ -19,9 +20,6 @@ const NGINX: &str = "default/nginx-ds-v2qf5";
 const APACHE: &str = "myns/apache-ds-myns-d4f2h";
 /// The DNS server, which is itself a client of the resolver outside.
 const COREDNS: &str = "kube-system/coredns-6f5f9b5d74-pf4ld";
-
-/// A lookup, a connection or a ping that was not answered is told after 6 or 7 s; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 #[test]
 fn in_iptables_mode_each_failure_has_its_finding_and_nothing_else_has() {
@@ -33,69 +31,28 @@ fn in_nftables_mode_each_failure_has_its_finding_and_nothing_else_has() {
     play(ProxyMode::Nftables);
 }
 
-/// A finding that must be told, and what its text must say.
-#[derive(Clone, Debug)]
-struct Expected {
-    rule: &'static str,
-    pod: &'static str,
-    says: Vec<&'static str>,
-}
-
-fn expect(rule: &'static str, pod: &'static str, says: &[&'static str]) -> Expected {
-    Expected {
-        rule,
-        pod,
-        says: says.to_vec(),
-    }
-}
-
-impl Expected {
-    fn fits(&self, finding: &Value) -> bool {
-        let text = text_of(finding);
-        finding["rule"] == self.rule
-            && name(&finding["pod"]) == self.pod
-            && self.says.iter().all(|words| text.contains(words))
-    }
-}
-
-/// Summary, reasons and remedies.
-fn text_of(finding: &Value) -> String {
-    let tries = finding["try"].as_array().into_iter().flatten();
-    let lines = [&finding["summary"], &finding["why"]];
-    let lines = lines.into_iter().chain(tries).filter_map(Value::as_str);
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 /// One lab and what is expected of it so far.
 struct Play {
     stage: Stage,
-    events: Events,
-    expected: Vec<Expected>,
+    told: Findings,
 }
 
 fn play(mode: ProxyMode) {
     let stage = Stage::with_near_misses(mode);
     let watches = [NODE, "k8s-master"].map(|node| stage.trace(node, &[]));
     let mut play = Play {
-        events: Events::new(watches.into_iter().collect()),
+        told: Findings::of(Events::new(watches.into_iter().collect())),
         stage,
-        expected: Vec::new(),
     };
     play.all_at_once(mode);
     play.remedies();
     play.repaired();
     play.dns_without_endpoints();
     play.dns_silent();
-    play.nothing_else();
+    play.told.nothing_else();
 }
 
 impl Play {
-    fn spawn(&self, pod: &str, argv: &[&str]) -> Child {
-        let mut command = self.stage.lab.exec(pod, argv).expect("a pod of the lab");
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(Stdio::piped()).spawn().expect("it starts")
-    }
-
     /// A command that must succeed.
     fn works(&self, pod: &str, argv: &[&str]) {
         let output = self.stage.run_in(pod, argv);
@@ -106,9 +63,9 @@ impl Play {
     fn known(&mut self, address: &str, fits: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            self.events.next_step();
+            self.told.events.next_step();
             self.stage.run(&["ping", "-c", "1", "-W", "1", address]);
-            let told = self.events.wait_for("the ping", |event| {
+            let told = self.told.events.wait_for("the ping", |event| {
                 event["kind"] == "echo"
                     && event["state"] == "done"
                     && event["peer"]["ip"] == address
@@ -159,7 +116,7 @@ impl Play {
         } else {
             "Nobody answered"
         };
-        self.expected.push(expect(
+        self.told.expect(expect(
             "ping-clusterip",
             CLIENT,
             &[
@@ -369,7 +326,7 @@ impl Play {
                 Some(expect(
                     "stale-pod-address",
                     CLIENT,
-                    &["10.1.69.220 was the address of pod default/gone, which is gone since"],
+                    &["10.1.69.220 was the address of pod default/gone, which had been gone for"],
                 )),
             ),
             // Pings.
@@ -427,7 +384,7 @@ impl Play {
         }
         let children: Vec<Child> = cases
             .iter()
-            .map(|(pod, argv, _)| self.spawn(pod, argv))
+            .map(|(pod, argv, _)| self.stage.spawn_in(pod, argv))
             .collect();
         for ((pod, argv, expected), child) in cases.into_iter().zip(children) {
             let output = child.wait_with_output().expect("it ends");
@@ -435,15 +392,18 @@ impl Play {
                 expected.is_some() || output.status.success(),
                 "{argv:?} in {pod}: {output:?}"
             );
-            self.expected.extend(expected);
+            expected
+                .into_iter()
+                .for_each(|expected| self.told.expect(expected));
         }
-        self.expected
-            .push(expect("dns-servfail", COREDNS, &["servfail.example"]));
-        self.expected
-            .push(expect("dns-refused", COREDNS, &["REFUSED by DNS server"]));
-        self.wait();
+        self.told
+            .expect(expect("dns-servfail", COREDNS, &["servfail.example"]));
+        self.told
+            .expect(expect("dns-refused", COREDNS, &["REFUSED by DNS server"]));
+        self.told.wait();
         if !rejected {
             let answered = self
+                .told
                 .events
                 .all()
                 .iter()
@@ -480,9 +440,9 @@ impl Play {
             &["curl", "-sSf", "-m", "5", "http://10.152.183.115:90/"],
         );
         for pod in [CLIENT, NGINX, APACHE] {
-            self.resolved("nxdomain-other-namespace", pod, "");
+            self.told.resolved("nxdomain-other-namespace", pod, "");
         }
-        self.resolved(
+        self.told.resolved(
             "ping-clusterip",
             CLIENT,
             "connects to 10.152.183.115 port 90",
@@ -517,12 +477,12 @@ impl Play {
             CLIENT,
             &["curl", "-sSf", "-m", "5", "http://10.152.183.20/"],
         );
-        self.resolved(
+        self.told.resolved(
             "connection-refused",
             CLIENT,
             "connects to 10.152.183.21 port 80",
         );
-        self.resolved("service-no-endpoints", CLIENT, "");
+        self.told.resolved("service-no-endpoints", CLIENT, "");
     }
 
     fn dns_without_endpoints(&mut self) {
@@ -542,12 +502,12 @@ impl Play {
             "clusterip-nginx-ds.default.svc.cluster.local",
         ]);
         assert!(!output.status.success(), "{output:?}");
-        self.expected.push(expect(
+        self.told.expect(expect(
             "dns-server-unreachable",
             CLIENT,
             &["kube-system/kube-dns", "ICMP port unreachable"],
         ));
-        self.wait();
+        self.told.wait();
         self.stage.lab.apply(whole).expect("the lab follows");
         self.works(
             CLIENT,
@@ -557,7 +517,7 @@ impl Play {
                 "clusterip-nginx-ds.default.svc.cluster.local",
             ],
         );
-        self.resolved(
+        self.told.resolved(
             "dns-server-unreachable",
             CLIENT,
             "answers default/deb-ubuntu again",
@@ -576,7 +536,7 @@ impl Play {
             ],
         );
         assert!(!output.status.success(), "{output:?}");
-        self.expected.push(expect(
+        self.told.expect(expect(
             "dns-timeout",
             APACHE,
             &[
@@ -584,7 +544,7 @@ impl Play {
                 "kube-system/kube-dns",
             ],
         ));
-        self.wait();
+        self.told.wait();
         self.stage.lab.silence_dns(false).expect("it goes on");
         self.works(
             APACHE,
@@ -594,96 +554,10 @@ impl Play {
                 "clusterip-nginx-ds.default.svc.cluster.local",
             ],
         );
-        self.resolved(
+        self.told.resolved(
             "dns-timeout",
             APACHE,
             "answers myns/apache-ds-myns-d4f2h again",
         );
     }
-
-    /// Waits until every expected finding has been told.
-    fn wait(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.events.poll().expect("JSON lines");
-            let alarms = alarms(self.events.all());
-            let missing: Vec<&Expected> = self
-                .expected
-                .iter()
-                .filter(|expected| !alarms.iter().any(|finding| expected.fits(finding)))
-                .collect();
-            if missing.is_empty() {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "not told: {missing:#?}\ntold were{}",
-                brief(self.events.all())
-            );
-        }
-    }
-
-    /// Waits until a finding was told as resolved, in words that hold that text.
-    fn resolved(&mut self, rule: &str, pod: &str, words: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.events.poll().expect("JSON lines");
-            let resolved = self.events.all().iter().any(|event| {
-                event["rule"] == rule
-                    && event["state"] == "resolved"
-                    && name(&event["pod"]) == pod
-                    && event["summary"]
-                        .as_str()
-                        .is_some_and(|text| text.contains(words))
-            });
-            if resolved {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{rule} of {pod} is not resolved: {words}; told were{}",
-                brief(self.events.all())
-            );
-        }
-    }
-
-    /// At the end: each alarm was expected, and each expectation is of one alarm.
-    fn nothing_else(mut self) {
-        for ended in self.events.stop().expect("the tracers run to the end") {
-            assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
-        }
-        let alarms = alarms(self.events.all());
-        let unexpected: Vec<Value> = alarms
-            .iter()
-            .filter(|finding| !self.expected.iter().any(|expected| expected.fits(finding)))
-            .cloned()
-            .collect();
-        assert!(unexpected.is_empty(), "false alarms:{}", brief(&unexpected));
-        assert_eq!(alarms.len(), self.expected.len(), "{}", brief(&alarms));
-    }
-}
-
-/// Findings, a line each, for messages.
-fn brief(events: &[Value]) -> String {
-    let findings = events.iter().filter(|event| event["type"] == "finding");
-    let line = |finding: &Value| {
-        format!(
-            "\n  {} {} {}: {}",
-            finding["state"], finding["severity"], finding["rule"], finding["summary"]
-        )
-    };
-    findings.map(line).collect()
-}
-
-/// Findings of severity warning or error, each once, as it was told first.
-fn alarms(events: &[Value]) -> Vec<Value> {
-    let mut alarms: Vec<Value> = Vec::new();
-    for event in events {
-        let alarm =
-            event["type"] == "finding" && event["state"] == "active" && event["severity"] != "info";
-        if alarm && !alarms.iter().any(|known| known["id"] == event["id"]) {
-            alarms.push(event.clone());
-        }
-    }
-    alarms
 }

@@ -70,9 +70,11 @@ impl Attempt {
 
     /// The claim's beginning: who could not reach what, and what came back.
     pub fn claim(&self, case: &Case<'_>, target: &str) -> Claim {
-        let verb = match self.protocol {
-            "TCP" => "cannot connect to",
-            _ => "gets no answer from",
+        let verb = match (self.protocol, self.failure) {
+            ("TCP", _) => "cannot connect to",
+            // UDP need not be answered.
+            (_, Failure::Silent) => "gets no answer from",
+            _ => "cannot reach",
         };
         let how = match self.failure {
             Failure::Reset => "refused by a reset".to_owned(),

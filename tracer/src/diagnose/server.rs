@@ -23,7 +23,7 @@ pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
     let name = words::name_of(service);
     if !services::none_ready(index, service) {
         let claim = claim.why(format!(
-            "Service {name}: {}",
+            "The DNS server is Service {name}. {}",
             services::ready_sentence(index, service)
         ));
         return logs(case, claim);

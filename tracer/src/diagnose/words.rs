@@ -189,6 +189,11 @@ pub(super) fn try_tcp(ip: IpAddr, port: u16, endpoint: Option<&Endpoint>) -> Str
     )
 }
 
+/// The command that looks for the Service that has an address.
+pub(super) fn find_service(ip: IpAddr) -> String {
+    format!("kubectl get services -A | grep -wF {ip}   # prints nothing while no Service has it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::list;

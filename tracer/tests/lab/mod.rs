@@ -4,8 +4,11 @@
 
 pub mod running;
 
+pub mod faults;
+pub mod findings;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -95,6 +98,13 @@ impl Stage {
             .expect("a pod of the lab")
             .output()
             .expect("the command runs")
+    }
+
+    /// Starts a command in a pod whose output is read at its end.
+    pub fn spawn_in(&self, pod: &str, argv: &[&str]) -> Child {
+        let mut command = self.lab.exec(pod, argv).expect("a pod of the lab");
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().expect("it starts")
     }
 
     /// A command in the network of a node.

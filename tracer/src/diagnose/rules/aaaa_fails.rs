@@ -42,21 +42,35 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         outcome.failed() && !(looked.cut_short && *outcome == Outcome::Timeout)
     })?;
     let how = words::outcome(outcome);
+    let seen = looked
+        .seen
+        .iter()
+        .find(|seen| seen.name == aaaa.name && seen.qtype == aaaa.qtype && seen.outcome == outcome);
+    let again = match seen.filter(|seen| seen.attempts > 1) {
+        Some(seen) => format!(
+            ", asked {} times within {}",
+            seen.attempts,
+            duration(seen.last.since(seen.asked))
+        ),
+        None => String::new(),
+    };
     Some(
         Claim::new(
             a.name.relative(),
             format!(
-                "{} looked up {}: A is answered, AAAA is not ({how}); the lookup took {}.",
+                "{} looked up {}: A is answered, AAAA is not: {how}{again}.",
                 case.who(),
                 a.name,
-                duration(looked.lookup.duration)
             ),
         )
         .why(format!(
-            "A name without IPv6 addresses has to be answered with an empty answer. Here it was: {how}, from DNS server {}.",
+            "For a name without IPv6 addresses the right answer is an empty one. From DNS server {} came: {how}.",
             server::name(case)
         ))
-        .why("Possible cause: the domain's own servers, or a firewall in front of them, do not understand AAAA.")
+        .why(match outcome {
+            Outcome::Timeout => "Possible causes: the domain's own servers, or a firewall in front of them, do not understand AAAA; or something on the way drops these queries.",
+            _ => "Possible cause: the domain's own servers, or a firewall in front of them, do not understand AAAA.",
+        })
         .remedy(case.in_pod(&format!(
             "nslookup -type=AAAA {} {}",
             crate::diagnose::names::quoted(a.name.as_str()),

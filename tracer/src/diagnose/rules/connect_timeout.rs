@@ -94,11 +94,11 @@ fn place(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
             .why(format!(
                 "The address lies in the range of ClusterIPs, {range}, and no Service has it."
             ))
-            .remedy(format!("kubectl get services -A | grep -w {}", peer.ip)),
-        (None, Some(_)) => claim,
-        (None, None) if knows_who(case) => {
-            claim.why("No pod, Service or node of the inventory has that address.")
-        }
+            .remedy(words::find_service(peer.ip)),
+        (None, Some(_)) => claim.remedy(case.in_pod(&words::try_tcp(peer.ip, port, None))),
+        (None, None) if knows_who(case) => claim
+            .why("No pod, Service or node of the inventory has that address.")
+            .remedy(case.in_pod(&words::try_tcp(peer.ip, port, None))),
         (None, None) => claim,
     }
 }

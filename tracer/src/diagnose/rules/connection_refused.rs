@@ -61,11 +61,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 pod.namespace, pod.name
             ))
         }
-        (_, _, Failure::Reset) => missing::who(case, claim).why(format!(
+        (_, _, Failure::Reset) => missing::who(case, again(case, attempt.port, claim)).why(format!(
             "The host is there, and nobody listens on port {}, or a firewall resets connections.",
             attempt.port
         )),
-        _ => rejected(case, claim),
+        _ => rejected(case, again(case, attempt.port, claim)),
     })
 }
 
@@ -126,4 +126,9 @@ fn rejected(case: &Case<'_>, claim: Claim) -> Claim {
     let claim = missing::who(case, claim)
         .why("Something on the way rejects it. Possible causes: a firewall or NetworkPolicy that rejects, no route, or a node that does not know the endpoints yet.");
     policies::possible(case, claim)
+}
+
+/// Whether it is still so.
+fn again(case: &Case<'_>, port: u16, claim: Claim) -> Claim {
+    claim.remedy(case.in_pod(&words::try_tcp(case.ends.peer.ip, port, None)))
 }

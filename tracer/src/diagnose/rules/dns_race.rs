@@ -20,8 +20,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             asked again, seconds later. Once, that is an ordinary loss (severity info). Again and again, it is how a known race \
             shows on nodes that translate the DNS server's address: both packets make the same connection tracking entry, and one \
             is dropped (severity warning from the second time within ten minutes).",
-    looks_at: "The two exchanges of a lookup: one socket, asked within 50 ms, one answered within a second, the other after it was \
-               sent again 0.9 s later or more.",
+    looks_at: "The two exchanges of a lookup: one socket, neither waited for the other, one answered within a second, the other after \
+               it was sent again 0.9 s later or more.",
     cannot_know: "Whether it was that race, another loss, or a query that the server left unanswered: the node's insert_failed \
                   counter tells. It happens by chance, so no lookup shows that it is over: it is forgotten when it does not \
                   happen again for ten minutes.",
@@ -35,7 +35,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     check,
 };
 
-/// A resolver that asks in parallel sends both without waiting.
+/// A resolver that asks in parallel sends both without waiting; on a busy node that may take a while all the same.
 const TOGETHER: Duration = Duration::from_millis(50);
 /// The one that was answered was answered as usual.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -88,11 +88,22 @@ fn race(answered: &Seen, lost: &Seen) -> bool {
         && answered.name == lost.name
         && answered.from == lost.from
         && answered.server == lost.server
-        && gap(answered, lost) <= TOGETHER
+        && together(answered, lost)
         && answered.attempts == 1
         && answered.latency.is_some_and(|latency| latency < AT_ONCE)
         && lost.attempts > 1
         && lost.latency.is_some_and(|latency| latency >= RETRY)
+}
+
+/// Whether neither waited for the other: one that asks for one type after the other has an answer to the first before.
+fn together(one: &Seen, other: &Seen) -> bool {
+    let (first, second) = if one.asked <= other.asked {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let gap = gap(one, other);
+    gap <= TOGETHER || gap < AT_ONCE && second.asked < first.last
 }
 
 fn gap(one: &Seen, other: &Seen) -> Duration {

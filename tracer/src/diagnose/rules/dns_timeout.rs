@@ -3,7 +3,7 @@
 use crate::diagnose::case::Case;
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::{policies, server, words};
+use crate::diagnose::{names, policies, server, words};
 use crate::identity::Owner;
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
@@ -47,6 +47,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         ),
     )
     .evidence(looked.evidence());
+    let claim = match looked.names().last() {
+        Some(name) => claim.remedy(case.in_pod(&format!(
+            "nslookup {} {server}   # is it still so?",
+            names::quoted(name.as_str())
+        ))),
+        None => claim,
+    };
     let claim = server::endpoints(case, claim).why(others(case));
     Some(policies::possible(case, claim).cure(Cure::Answers(server)))
 }

@@ -53,7 +53,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     .remedy(case.in_pod("ip link show eth0   # its MTU"));
     let size = error.mtu.and_then(|mtu| mtu.checked_sub(28));
     let claim = match size {
-        Some(size) => claim.remedy(case.in_pod(&format!("ping -c 3 -M do -s {size} {to}"))),
+        Some(size) => claim.remedy(case.in_pod(&format!(
+            "ping -c 3 -M do -s {size} {to}   # passes, and one byte more does not"
+        ))),
         None => claim,
     };
     Some(claim.evidence([format!(

@@ -98,7 +98,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             .remedy(short)
             .cure(Cure::Found(names::full(None, service, domain)));
     }
-    if near.is_empty() {
+    if let Some(name) = claim.remedies.first() {
+        let again = case.in_pod(&format!("getent hosts {name}"));
+        claim = claim.remedy(again);
+    } else {
         claim = claim.remedy(match namespace.or(case.pod().map(|pod| &*pod.namespace)) {
             Some(namespace) if case.index.has_namespace(namespace) != Presence::No => {
                 format!("kubectl -n {namespace} get services")

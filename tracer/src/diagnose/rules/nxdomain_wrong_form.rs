@@ -42,6 +42,8 @@ struct Form<'a> {
     services: Vec<&'a Service>,
     /// No search domain will be tried: only the absolute name works.
     absolute: bool,
+    /// What works where it is no Service's name.
+    instead: Vec<String>,
 }
 
 impl<'a> Form<'a> {
@@ -51,6 +53,7 @@ impl<'a> Form<'a> {
             host: None,
             services: vec![service],
             absolute: false,
+            instead: Vec::new(),
         }
     }
 }
@@ -78,13 +81,14 @@ fn claim(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>, form: Form<
             .remedy(name)
             .cure(Cure::Found(names::full(form.host, service, domain)));
     }
-    match claim.remedies.first() {
+    let claim = match claim.remedies.first() {
         Some(name) => {
             let again = case.in_pod(&format!("getent hosts {name}"));
             claim.remedy(again)
         }
         None => claim,
-    }
+    };
+    form.instead.into_iter().fold(claim, Claim::remedy)
 }
 
 /// With a trailing dot, or by a program that does not use the search list, and so without the rest of the name.
@@ -112,6 +116,7 @@ fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         host: None,
         services: vec![service],
         absolute: true,
+        instead: Vec::new(),
     })
 }
 
@@ -151,13 +156,18 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
                 .collect();
             (!services.is_empty()).then(|| Form {
                 wrong: format!(
-                    "The namespace is missing: a whole name is name.namespace.svc.{}. There is Service {}.",
+                    "The namespace is missing: a whole name is name.namespace.svc.{}. {} {}.",
                     domain.relative(),
+                    match all.len() {
+                        1 => "There is Service",
+                        _ => "There are Services",
+                    },
                     words::list(&all)
                 ),
                 host: None,
                 services,
                 absolute: false,
+                instead: Vec::new(),
             })
         }
         ([name, namespace], true) => {
@@ -234,6 +244,7 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
             host: Some(host),
             services: governing,
             absolute: false,
+            instead: Vec::new(),
         });
     }
     let mut pods = case.index.pods_named(host);
@@ -253,9 +264,21 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         .iter()
         .map(|&service| words::name_of(service))
         .collect();
-    let leads = match all.len() {
-        0 => "No Service leads to it.".to_owned(),
-        _ => format!("Service {} leads to it.", words::list(&all)),
+    let (leads, instead) = match all.len() {
+        0 => (
+            "No Service leads to it.".to_owned(),
+            vec![format!(
+                "{ip}   # its address, for as long as the pod lives"
+            )],
+        ),
+        1 => (
+            format!("Service {} leads to it.", words::list(&all)),
+            Vec::new(),
+        ),
+        _ => (
+            format!("Services {} lead to it.", words::list(&all)),
+            Vec::new(),
+        ),
     };
     Some(Form {
         wrong: format!(
@@ -265,6 +288,7 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         host: None,
         services,
         absolute: false,
+        instead,
     })
 }
 
@@ -280,10 +304,11 @@ fn no_such_host<'a>(case: &Case<'a>, service: &'a Service, host: &str) -> Form<'
         );
     }
     let endpoints = case.index.endpoints(&service.namespace, &service.name);
-    let hosts: Vec<&str> = endpoints
+    let mut hosts: Vec<&str> = endpoints
         .iter()
         .filter_map(|endpoint| endpoint.hostname.as_deref())
         .collect();
+    hosts.sort_unstable();
     let has = if !case.index.knows_endpoints() {
         "Which it has is not known: the inventory holds no EndpointSlices.".to_owned()
     } else if hosts.is_empty() {
@@ -326,6 +351,7 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
             ))
         })
         .collect();
+    let instead = names.iter().map(|name| format!("{name}.{rest}")).collect();
     let has = if names.is_empty() {
         "none of its ports has a name".to_owned()
     } else {
@@ -339,5 +365,6 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
         host: None,
         services: Vec::new(),
         absolute: false,
+        instead,
     })
 }

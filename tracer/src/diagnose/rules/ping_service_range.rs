@@ -55,7 +55,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     Some(
         claim
-            .remedy(format!("kubectl get services -A | grep -w {ip}"))
+            .remedy(words::find_service(ip))
             .evidence([words::echo(echo)])
             .cure(Cure::Replies(ip)),
     )

@@ -54,7 +54,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let name = format!("{}/{}", pod.namespace, pod.name);
     let mut claim = claim.why(match until {
         Some(until) => format!(
-            "{ip} was the address of pod {name}, which is gone since {} before that.",
+            "{ip} was the address of pod {name}, which had been gone for {} by then.",
             duration(case.at.since(until))
         ),
         None => format!("{ip} is the address of pod {name}, which has ended."),
@@ -74,6 +74,6 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             .remedy(names::shortest(None, service, resolver.as_ref(), domain));
     }
     Some(claim.remedy(format!(
-        "kubectl get pods -A -o wide | grep -w {ip}   # who has the address now"
+        "kubectl get pods -A -o wide | grep -wF {ip}   # who has the address now"
     )))
 }

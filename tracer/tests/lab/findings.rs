@@ -1,0 +1,183 @@
+//! The findings of a run in the lab: which must be told, which were, and that there are no others.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::watch::{Ended, Events, listed};
+
+use super::name;
+
+/// A lookup, a connection or a ping that was not answered is told after 6 or 7 s; the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A finding that must be told, and what its text must say.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    rule: &'static str,
+    pod: &'static str,
+    says: Vec<&'static str>,
+}
+
+pub fn expect(rule: &'static str, pod: &'static str, says: &[&'static str]) -> Expected {
+    Expected {
+        rule,
+        pod,
+        says: says.to_vec(),
+    }
+}
+
+impl Expected {
+    fn fits(&self, finding: &Value) -> bool {
+        let text = text_of(finding);
+        finding["rule"] == self.rule
+            && name(&finding["pod"]) == self.pod
+            && self.says.iter().all(|words| text.contains(words))
+    }
+}
+
+/// Summary, reasons and remedies.
+pub fn text_of(finding: &Value) -> String {
+    let tries = finding["try"].as_array().into_iter().flatten();
+    let lines = [&finding["summary"], &finding["why"]];
+    let lines = lines.into_iter().chain(tries).filter_map(Value::as_str);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is told, and what is expected of it so far.
+pub struct Findings {
+    pub events: Events,
+    expected: Vec<Expected>,
+    /// Those of severity info are expected one by one, too.
+    infos: bool,
+}
+
+impl Findings {
+    /// Of severity warning or error; what else is told may be.
+    pub fn of(events: Events) -> Findings {
+        Findings {
+            events,
+            expected: Vec::new(),
+            infos: false,
+        }
+    }
+
+    /// Of every severity.
+    pub fn all_of(events: Events) -> Findings {
+        Findings {
+            infos: true,
+            ..Findings::of(events)
+        }
+    }
+
+    /// That finding must be told.
+    pub fn expect(&mut self, expected: Expected) {
+        self.expected.push(expected);
+    }
+
+    /// Waits until every expected finding has been told.
+    pub fn wait(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.events.poll().expect("JSON lines");
+            let told = self.told();
+            let missing: Vec<&Expected> = self
+                .expected
+                .iter()
+                .filter(|expected| !told.iter().any(|finding| expected.fits(finding)))
+                .collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not told: {missing:#?}\ntold were{}\nand of these pods{}",
+                brief(self.events.all()),
+                self.others_of(&missing)
+            );
+        }
+    }
+
+    /// What else was told of the pods whose findings are missing.
+    fn others_of(&self, missing: &[&Expected]) -> String {
+        let of_these = |event: &&Value| {
+            let pod = name(&event["pod"]);
+            event["type"] != "finding" && missing.iter().any(|expected| expected.pod == pod)
+        };
+        let events: Vec<Value> = self.events.all().iter().filter(of_these).cloned().collect();
+        listed(&events)
+    }
+
+    /// The finding of that rule about that pod, as it was told first.
+    pub fn finding(&self, rule: &str, pod: &str) -> Value {
+        let mut told = self.told().into_iter();
+        let found = told.find(|finding| finding["rule"] == rule && name(&finding["pod"]) == pod);
+        found.unwrap_or_else(|| panic!("no {rule} of {pod}:{}", brief(self.events.all())))
+    }
+
+    /// Waits until a finding was told as resolved, in words that hold that text.
+    pub fn resolved(&mut self, rule: &str, pod: &str, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.events.poll().expect("JSON lines");
+            let resolved = self.events.all().iter().any(|event| {
+                event["rule"] == rule
+                    && event["state"] == "resolved"
+                    && name(&event["pod"]) == pod
+                    && event["summary"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(words))
+            });
+            if resolved {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{rule} of {pod} is not resolved: {words}; told were{}",
+                brief(self.events.all())
+            );
+        }
+    }
+
+    /// At the end: each finding was expected, and each expectation is of one finding. All that was told, and the ends.
+    pub fn nothing_else(mut self) -> (Vec<Value>, Vec<Ended>) {
+        let ended = self.events.stop().expect("the tracers run to the end");
+        for ended in &ended {
+            assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
+        }
+        let told = self.told();
+        let unexpected: Vec<Value> = told
+            .iter()
+            .filter(|finding| !self.expected.iter().any(|expected| expected.fits(finding)))
+            .cloned()
+            .collect();
+        assert!(unexpected.is_empty(), "false alarms:{}", brief(&unexpected));
+        assert_eq!(told.len(), self.expected.len(), "{}", brief(&told));
+        (self.events.all().to_vec(), ended)
+    }
+
+    /// Findings that are expected one by one, each once, as it was told first.
+    fn told(&self) -> Vec<Value> {
+        let mut told: Vec<Value> = Vec::new();
+        for event in self.events.all() {
+            let counts = event["type"] == "finding"
+                && event["state"] == "active"
+                && (self.infos || event["severity"] != "info");
+            if counts && !told.iter().any(|known| known["id"] == event["id"]) {
+                told.push(event.clone());
+            }
+        }
+        told
+    }
+}
+
+/// Findings, a line each, for messages.
+pub fn brief(events: &[Value]) -> String {
+    let findings = events.iter().filter(|event| event["type"] == "finding");
+    let line = |finding: &Value| {
+        format!(
+            "\n  {} {} {}: {}",
+            finding["state"], finding["severity"], finding["rule"], finding["summary"]
+        )
+    };
+    findings.map(line).collect()
+}
