@@ -271,6 +271,23 @@ fn the_selector_finds_the_agents_pods_and_the_metrics_service_too() {
 }
 
 #[test]
+fn the_prometheus_overlay_brings_the_dashboard_where_grafana_looks_for_it() {
+    let overlay = &documents(&deploy().join("overlays/prometheus/kustomization.yaml"))[0];
+    let resources = overlay["resources"].as_array().expect("resources");
+    assert!(resources.contains(&"../../dashboards".into()));
+    let directory = deploy().join("dashboards");
+    let kustomization = &documents(&directory.join("kustomization.yaml"))[0];
+    let generator = &kustomization["configMapGenerator"][0];
+    assert_eq!(generator["options"]["labels"]["grafana_dashboard"], "1");
+    for file in generator["files"].as_array().expect("files") {
+        let path = directory.join(file.as_str().expect("a name"));
+        let bytes = fs::metadata(&path).expect("it is there").len();
+        // What a ConfigMap holds, and what kubectl apply writes into an annotation.
+        assert!(bytes < 256 << 10, "{} has {bytes} bytes", path.display());
+    }
+}
+
+#[test]
 fn the_config_map_is_mounted_whole_and_may_be_missing() {
     let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
     let config: ConfigMap = typed(find("ConfigMap", "tracer-agent"));

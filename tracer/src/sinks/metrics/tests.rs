@@ -10,6 +10,8 @@ use crate::model::time::Timestamp;
 use crate::sinks::gallery;
 use crate::sinks::kube_events::KubeEventTotals;
 
+mod queries;
+
 fn metrics(by_pod: bool) -> Metrics {
     let build = Build {
         version: "1.2.3".to_owned(),

@@ -1,0 +1,221 @@
+//! The queries of the dashboard and of docs/metrics.md ask for metrics and labels that the program has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::*;
+
+/// Labels that a series has wherever it is scraped.
+const OF_EVERY_TARGET: [&str; 2] = ["instance", "job"];
+
+/// Every series that there can be, with its labels.
+fn registered() -> BTreeMap<String, BTreeSet<String>> {
+    let metrics = metrics(false);
+    let mut losses = Losses::default();
+    losses.add(Stage::Ring, "ring buffer full", 31);
+    metrics.set_state(State {
+        losses,
+        index: IndexState {
+            objects: vec![("pods", 4)],
+            synced: true,
+            stale: Some(Duration::ZERO),
+        },
+        kube_events: Some(KubeEventTotals::default()),
+        settings: Some(SettingsState {
+            holds: true,
+            read: jiff::Timestamp::UNIX_EPOCH,
+        }),
+        ..State::default()
+    });
+    for (_, event) in gallery::all() {
+        metrics.observe(&event);
+    }
+    let text = metrics.encode().expect("text");
+    let families = read(&text).into_values();
+    let mut registered: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for series in families.flat_map(|family| family.samples.into_keys()) {
+        let name = series.split('{').next().expect("a name").to_owned();
+        let known = registered.entry(name).or_default();
+        known.extend(labels(&series).into_keys());
+    }
+    registered
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Text,
+    Sign(char),
+}
+
+/// A query in words, texts and signs, as far as names of metrics and labels need it.
+fn tokens(query: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = query;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
+        if first == '"' {
+            let end = rest[1..].find('"').expect("a closing quote");
+            tokens.push(Token::Text);
+            rest = &rest[end + 2..];
+        } else if is_word(first) {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            tokens.push(Token::Word(rest[..end].to_owned()));
+            rest = &rest[end..];
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(Token::Sign(first));
+            }
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    tokens
+}
+
+/// What is wrong with a query: a metric that there is not, or a label that its metric, or none of its metrics, has.
+fn mistakes(query: &str, registered: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let tokens = tokens(query);
+    let mut wrong = Vec::new();
+    let mut asked: Vec<&str> = Vec::new();
+    let mut grouped: Vec<&str> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let Token::Word(word) = &tokens[at] else {
+            at += 1;
+            continue;
+        };
+        at += 1;
+        let lists_labels = matches!(word.as_str(), "by" | "without" | "on" | "ignoring");
+        let (open, close) = match lists_labels {
+            true => ('(', ')'),
+            false => ('{', '}'),
+        };
+        let is_metric = word.starts_with("tracer_") || word.starts_with("process_");
+        if is_metric {
+            asked.push(word);
+            if !registered.contains_key(word) {
+                wrong.push(format!("there is no metric {word}"));
+            }
+        }
+        if !(is_metric || lists_labels) || tokens.get(at) != Some(&Token::Sign(open)) {
+            continue;
+        }
+        while at < tokens.len() && tokens[at] != Token::Sign(close) {
+            if let Token::Word(label) = &tokens[at] {
+                let has = |metric: &str| {
+                    OF_EVERY_TARGET.contains(&label.as_str())
+                        || registered.get(metric).is_some_and(|of| of.contains(label))
+                };
+                if lists_labels {
+                    grouped.push(label);
+                } else if !has(word) {
+                    wrong.push(format!("{word} has no label {label}"));
+                }
+            }
+            at += 1;
+        }
+    }
+    if asked.is_empty() {
+        wrong.push("it asks for no metric of the program".to_owned());
+    }
+    for label in grouped {
+        let has = |metric: &&str| registered.get(*metric).is_some_and(|of| of.contains(label));
+        if !OF_EVERY_TARGET.contains(&label) && !asked.iter().any(has) {
+            wrong.push(format!("no metric of it has a label {label}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn a_query_for_what_there_is_not_is_a_mistake() {
+    let registered = registered();
+    for (query, says) in [
+        (
+            "rate(tracer_lookups[5m])",
+            Some("there is no metric tracer_lookups"),
+        ),
+        ("rate(tracer_lookups_total[5m])", None),
+        (
+            "tracer_lookups_total{outcom=\"nodata\"}",
+            Some("tracer_lookups_total has no label outcom"),
+        ),
+        (
+            "sum by (qtype) (tracer_lookups_total)",
+            Some("no metric of it has a label qtype"),
+        ),
+        ("sum by (le) (tracer_dns_latency_seconds_bucket)", None),
+        ("up == 0", Some("it asks for no metric of the program")),
+    ] {
+        let found = mistakes(query, &registered);
+        assert_eq!(found.first().map(String::as_str), says, "{query}");
+    }
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
+    let registered = registered();
+    let file = include_str!("../../../../../deploy/dashboards/tracer.json");
+    let dashboard: Value = serde_json::from_str(file).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() >= 10);
+    let mut ids = BTreeSet::new();
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().expect("a title");
+        assert!(
+            ids.insert(panel["id"].as_u64().expect("an id")),
+            "{title}: its id is another one's"
+        );
+        assert!(
+            panel["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+        let targets = panel["targets"].as_array().expect("targets");
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            let query = target["expr"].as_str().expect("a query");
+            assert_eq!(mistakes(query, &registered), [""; 0], "{title}: {query}");
+            used.extend(tokens(query).into_iter().filter_map(|token| match token {
+                Token::Word(word) => Some(word),
+                _ => None,
+            }));
+            // What a legend shows is a label of what the query leaves.
+            let legend = target["legendFormat"].as_str().expect("a legend");
+            for label in legend.split("{{").skip(1) {
+                let label = label.split("}}").next().expect("closed").trim();
+                assert!(used.contains(label), "{title}: {{{{{label}}}}} of {query}");
+            }
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().expect("a list") {
+        if let Some(query) = variable["query"]["query"].as_str() {
+            let inner = query.strip_prefix("label_values(").expect("label_values");
+            let inner = inner.strip_suffix(')').expect("a closing one");
+            let (metric, label) = inner.split_once(", ").expect("a metric and a label");
+            assert!(registered[metric].contains(label), "{query}");
+        }
+    }
+}
+
+#[test]
+fn the_page_s_questions_ask_for_metrics_and_labels_that_there_are() {
+    let registered = registered();
+    let page = include_str!("../../../../../docs/metrics.md");
+    let (_, questions) = page
+        .split_once("## Questions they answer")
+        .expect("the section");
+    // A query is a block of indented lines behind its comment.
+    let queries = questions.split("\n\n").map(|block| {
+        let lines = block.lines().filter_map(|line| line.strip_prefix("    "));
+        let lines = lines.filter(|line| !line.starts_with('#'));
+        lines.collect::<Vec<_>>().join(" ")
+    });
+    let queries: Vec<String> = queries.filter(|query| !query.is_empty()).collect();
+    assert!(queries.len() >= 5, "{queries:?}");
+    for query in queries {
+        assert_eq!(mistakes(&query, &registered), [""; 0], "{query}");
+    }
+}
