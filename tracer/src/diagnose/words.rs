@@ -85,6 +85,18 @@ pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
     text
 }
 
+/// `1st`, `2nd`, `3rd`, `11th`.
+pub(super) fn ordinal(number: usize) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 /// The pod: `namespace/name`, or its address.
 pub(super) fn who(ends: &Ends) -> String {
     pod(&ends.pod)
@@ -196,7 +208,7 @@ pub(super) fn find_service(ip: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::list;
+    use super::{list, ordinal};
 
     #[test]
     fn a_list_reads_as_a_sentence_and_ends_in_a_number() {
@@ -206,5 +218,12 @@ mod tests {
         let many: Vec<String> = (0..10).map(|n| n.to_string()).collect();
         assert_eq!(list(&many), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
         assert_eq!(list::<&str>(&[]), "");
+    }
+
+    #[test]
+    fn ordinals_end_as_they_are_spoken() {
+        let spoken = [1, 2, 3, 4, 11, 12, 13, 21, 103, 112].map(ordinal);
+        let expected = "1st 2nd 3rd 4th 11th 12th 13th 21st 103rd 112th";
+        assert_eq!(spoken.join(" "), expected);
     }
 }

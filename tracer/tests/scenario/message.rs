@@ -86,7 +86,11 @@ fn dns(
     rcode: Option<&str>,
     records: &[&str],
 ) -> Result<Message, String> {
-    let name = Name::from_str(name).map_err(|error| format!("{name:?}: {error}"))?;
+    // On the wire a label may hold any bytes, also some of which no host is named.
+    let raw = || Name::from_labels(name.trim_end_matches('.').split('.').map(str::as_bytes));
+    let name = Name::from_str(name)
+        .or_else(|_| raw())
+        .map_err(|error| format!("{name:?}: {error}"))?;
     let qtype = RecordType::from_str(qtype).map_err(|error| format!("{qtype:?}: {error}"))?;
     let kind = if rcode.is_some() {
         MessageType::Response

@@ -4,7 +4,7 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::memory::Pace;
-use crate::diagnose::{server, services};
+use crate::diagnose::{server, services, words};
 use crate::model::finding::Severity;
 use crate::model::units::duration;
 
@@ -53,13 +53,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = Claim::new(
         format!("{server}:{cause}"),
         format!(
-            "DNS server {} answers {} slowly: {} for {}, the {times}th time within a minute.",
+            "DNS server {} answers {} slowly: {} for {}, the {} time within a minute.",
             server::name(case),
             case.who(),
             duration(latency),
-            question.name
-        )
-        .replace("3th", "3rd"),
+            question.name,
+            words::ordinal(times)
+        ),
     )
     .why(match normal {
         Some(normal) => format!("For {which} this pod is used to {}.", duration(normal)),

@@ -1,5 +1,6 @@
 //! A pod that is told again and again that its packets are too big, and goes on.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Symptom};
@@ -51,7 +52,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     .why(format!("{mtu}: {}.", words::icmp(&error)))
     .why("Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted.")
     .remedy(case.in_pod("ip link show eth0   # its MTU"));
-    let size = error.mtu.and_then(|mtu| mtu.checked_sub(28));
+    let size = error.mtu.and_then(|mtu| mtu.checked_sub(headers(to)));
     let claim = match size {
         Some(size) => claim.remedy(case.in_pod(&format!(
             "ping -c 3 -M do -s {size} {to}   # passes, and one byte more does not"
@@ -63,4 +64,23 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         words::icmp(&error),
         error.about.src.ip()
     )]))
+}
+
+/// Of a ping's packet: the IP header without options, and ICMP's.
+fn headers(to: IpAddr) -> u32 {
+    match to {
+        IpAddr::V4(_) => 20 + 8,
+        IpAddr::V6(_) => 40 + 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::headers;
+
+    #[test]
+    fn a_ping_of_an_mtu_leaves_room_for_its_headers() {
+        assert_eq!(headers([10, 1, 39, 193].into()), 28);
+        assert_eq!(headers([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()), 48);
+    }
 }
