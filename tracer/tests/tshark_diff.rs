@@ -170,7 +170,7 @@ fn copies_of_a_packet_hide_no_difference() {
         assert!(found, "{what}: {report}");
     };
     let untold = doctored_in(&everywhere(), answered, |event| {
-        event["type"] = json!("tcp")
+        event["type"] = json!("tcp");
     });
     found(&untold, "no event tells of it");
     let later = doctored_in(&everywhere(), answered, |event| {
