@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::process::Output;
 
 use lab::faults::{self, RAW, counted, done, question};
-use lab::findings::{Findings, brief, expect, text_of};
+use lab::findings::{Findings, brief, expect, pasted, text_of};
 use lab::{CLIENT, NODE, Stage, name, text};
 use serde_json::Value;
 use xtask::lab::{NewPod, ProxyMode};
@@ -389,27 +389,24 @@ fn packets_too_big_for_their_path_are_told_where_the_pod_goes_on_sending_them() 
         "each error that came to the pod is an event: {errors}, {counted:?}{}",
         brief(&events)
     );
-    pasted(&stage, &finding);
+    remedies(&stage, &finding);
 }
 
-/// What a finding says to run in the pod runs there, and shows what its comment says.
-fn pasted(stage: &Stage, finding: &Value) {
-    let (namespace, pod) = CLIENT.split_once('/').expect("namespace/name");
-    let prefix = format!("kubectl -n {namespace} exec {pod} -- ");
-    let tries = finding["try"].as_array().expect("something to try");
-    let said: Vec<String> = tries
+/// What the finding says to run in the pod runs there, and shows what it says of it.
+fn remedies(stage: &Stage, finding: &Value) {
+    let ran = pasted(stage, std::slice::from_ref(finding));
+    let said: Vec<(&str, String)> = ran
         .iter()
-        .filter_map(|line| line.as_str()?.strip_prefix(&prefix))
-        .map(|command| said(&stage.run(&["sh", "-c", command])))
+        .map(|(command, output)| (command.as_str(), said(output)))
         .collect();
-    assert_eq!(said.len(), 2, "{}", text_of(finding));
-    assert!(said[0].contains("mtu 1500"), "the pod's own: {}", said[0]);
-    assert!(said[1].contains(" 0% packet loss"), "{}", said[1]);
-    let larger = tries[1].as_str().expect("a command");
-    let larger = larger.strip_prefix(&prefix).expect("in the pod");
-    let larger = larger
-        .replace("-s 1252", "-s 1253")
-        .replace("-c 3", "-c 1 -W 1");
+    let [(_, link), (ping, replies)] = said.as_slice() else {
+        panic!("{}", text_of(finding));
+    };
+    assert!(link.contains("mtu 1500"), "the pod's own: {link}");
+    assert!(replies.contains(" 0% packet loss"), "{replies}");
+    let (_, larger) = ping.split_once(" -- ").expect("in the pod");
+    assert!(larger.contains("-s 1252 "), "{larger}");
+    let larger = larger.replace("-s 1252", "-s 1253");
     let output = stage.run(&["sh", "-c", &larger]);
     assert!(
         !output.status.success(),

@@ -5,11 +5,12 @@
 
 mod lab;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::process::Child;
 use std::time::Instant;
 
-use lab::findings::{Expected, Findings, PATIENCE, expect, text_of};
+use lab::findings::{Expected, Findings, PATIENCE, expect, pasted, text_of};
 use lab::{CLIENT, NODE, Stage};
 use serde_json::{Value, json};
 use xtask::lab::{Inventory, NewPod, ProxyMode};
@@ -49,7 +50,26 @@ fn play(mode: ProxyMode) {
     play.repaired();
     play.dns_without_endpoints();
     play.dns_silent();
-    play.told.nothing_else();
+    let (events, _) = play.told.nothing_else();
+    commands(&play.stage, &events);
+}
+
+/// Every command that a finding gives for a pod is one: its program is there, and takes its arguments.
+fn commands(stage: &Stage, events: &[Value]) {
+    let ran = pasted(stage, events);
+    let mut programs = BTreeSet::new();
+    for (line, output) in &ran {
+        let (_, command) = line.split_once(" -- ").expect("in a pod");
+        programs.extend(command.split_whitespace().next());
+        let complaint = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        // 126 and 127: the shell cannot run it.
+        assert!(
+            !matches!(output.status.code(), Some(126 | 127)) && !complaint.contains("usage"),
+            "{line}: {output:?}"
+        );
+    }
+    let known = ["curl", "dig", "getent", "nslookup", "ping", "ss"];
+    assert_eq!(programs, BTreeSet::from(known), "{:#?}", ran.keys());
 }
 
 impl Play {

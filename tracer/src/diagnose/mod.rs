@@ -355,7 +355,7 @@ impl Diagnosis {
         let ended = started.after(lookup.duration);
         let looked = Looked {
             lookup,
-            seen: self.memory.exchanges.take(&Owner::of(ends), lookup, now),
+            seen: self.memory.exchanges.take(&Owner::of(ends), lookup, ended),
             resolver: ends
                 .pod
                 .who

@@ -1,11 +1,13 @@
 //! The findings of a run in the lab: which must be told, which were, and that there are no others.
 
+use std::collections::BTreeMap;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::watch::{Ended, Events, listed};
 
-use super::name;
+use super::{Stage, name};
 
 /// A lookup, a connection or a ping that was not answered is told after 6 or 7 s; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -168,6 +170,33 @@ impl Findings {
         }
         told
     }
+}
+
+/// Runs what findings say to try in a pod, as it would be pasted, each command once and all at the same time. By command.
+pub fn pasted(stage: &Stage, findings: &[Value]) -> BTreeMap<String, Output> {
+    let tries = findings
+        .iter()
+        .filter_map(|finding| finding["try"].as_array())
+        .flatten()
+        .filter_map(Value::as_str);
+    let mut running = BTreeMap::new();
+    for line in tries {
+        // Without kubectl, the lab takes the rest: `-n NAMESPACE exec POD -- COMMAND`.
+        let Some((place, command)) = line
+            .strip_prefix("kubectl -n ")
+            .and_then(|line| line.split_once(" -- "))
+        else {
+            continue;
+        };
+        let (namespace, pod) = place.split_once(" exec ").expect("a pod");
+        running.entry(line.to_owned()).or_insert_with(|| {
+            stage.spawn_in(&format!("{namespace}/{pod}"), &["sh", "-c", command])
+        });
+    }
+    let output = |(line, child): (String, std::process::Child)| {
+        (line, child.wait_with_output().expect("it ends"))
+    };
+    running.into_iter().map(output).collect()
 }
 
 /// Findings, a line each, for messages.

@@ -119,11 +119,15 @@ impl Exchanges {
         }
     }
 
-    /// Takes out those of a lookup that was decided and ended at `until`: of each step all that asked its question.
-    pub fn take(&mut self, client: &Owner, lookup: &Lookup, until: Timestamp) -> Vec<Seen> {
+    /// Takes out those of a lookup that ended at `ended`: of each step all that asked its question. Not what was asked between
+    /// its end and its decision: that is another lookup's.
+    pub fn take(&mut self, client: &Owner, lookup: &Lookup, ended: Timestamp) -> Vec<Seen> {
         let Some(all) = self.of.get_mut(client) else {
             return Vec::new();
         };
+        // Where nothing was answered the end is no later than the last question.
+        let asked = lookup.steps.iter().map(|step| step.asked).max();
+        let until = asked.map_or(ended, |asked| asked.max(ended));
         let of_lookup = |seen: &Seen| {
             lookup.steps.iter().any(|step| {
                 seen.name == step.name

@@ -25,7 +25,11 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "Whether it was that race, another loss, or a query that the server left unanswered: the node's insert_failed \
                   counter tells. It happens by chance, so no lookup shows that it is over: it is forgotten when it does not \
                   happen again for ten minutes.",
-    fired_by: &["finding-dns-race", "finding-dns-race-again"],
+    fired_by: &[
+        "finding-dns-race",
+        "finding-dns-race-again",
+        "finding-dns-race-same-name",
+    ],
     not_fired_by: &[
         "finding-dns-timeout",
         "finding-dns-slow",
