@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: runs the fuzz targets of `tracer/fuzz` with libFuzzer, and says what they found.
 //!
 //! It needs a nightly compiler and cargo-fuzz, which it installs. `cargo xtask test` runs the same targets without either, on
-//! the seeds and a few mutations of them (`tracer/tests/fuzz_smoke.rs`). docs/fuzzing.md says what each target asserts.
+//! the seeds and a few mutations of them (`tracer/tests/fuzz_smoke`). docs/fuzzing.md says what each target asserts.
 
 use std::ffi::OsStr;
 use std::fs;
