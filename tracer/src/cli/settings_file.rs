@@ -4,7 +4,8 @@
 //! which says nothing, while a file that was given by its own name must be there. Owns that difference and the bound of
 //! the size; what is in the file is for those who read it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// A ConfigMap holds 1 MiB at most.
@@ -22,8 +23,8 @@ pub(super) struct SettingsFile {
 pub(super) enum SettingsError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} has {bytes} bytes; settings have {MAX_BYTES} at most: is it the inventory?", path.display())]
-    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{} has more than {MAX_BYTES} bytes, which settings have at most: is it the inventory?", path.display())]
+    TooLarge { path: PathBuf },
 }
 
 impl SettingsFile {
@@ -53,35 +54,34 @@ impl SettingsFile {
             path: self.path.clone(),
             source,
         };
-        let bytes = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata.len(),
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
             Err(error) if missing(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        if bytes > MAX_BYTES {
+        let mut text = String::new();
+        // Limited while reading: the size that stat tells is nothing to rely on (a device, a pipe, a file that grows).
+        let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+        if read.map_err(failed)? as u64 > MAX_BYTES {
             return Err(SettingsError::TooLarge {
                 path: self.path.clone(),
-                bytes,
             });
         }
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if missing(&error) => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        Ok(Some(text))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::{MAX_BYTES, SettingsFile};
 
     #[test]
     fn a_file_must_be_there_and_one_in_a_directory_need_not() {
         let directory = tempfile::tempdir().expect("a directory");
-        let read = |given: &std::path::Path| {
+        let read = |given: &Path| {
             let read = SettingsFile::of(given, "rules.yaml").read();
             read.map_err(|error| error.to_string())
         };
@@ -104,8 +104,11 @@ mod tests {
         let path = directory.path().join("rules.yaml");
         let file = fs::File::create(&path).expect("made");
         file.set_len(MAX_BYTES + 1).expect("grown");
-        let error = SettingsFile::of(&path, "rules.yaml").read();
-        let error = error.expect_err("too large").to_string();
-        assert!(error.contains("is it the inventory?"), "{error}");
+        // Of a device stat tells no size, and it has no end.
+        for path in [path.as_path(), Path::new("/dev/zero")] {
+            let error = SettingsFile::of(path, "rules.yaml").read();
+            let error = error.expect_err("too large").to_string();
+            assert!(error.contains("is it the inventory?"), "{error}");
+        }
     }
 }
