@@ -177,7 +177,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "{}: {:.0} packets and {:.0} events in {lasted:.0} s, {:.0} lost\n  \
              CPU       {:.1} m by its metrics, {:.1} m by /proc   (thousandths of a CPU)\n  \
              resident  {:.1} MiB by its metrics, {:.1} MiB by /proc, {:.1} MiB at most\n  \
-             BPF maps  {:.1} MiB besides, by /proc/PID/fdinfo",
+             BPF maps  {:.1} MiB by /proc/PID/fdinfo; pages of the ring that were read are resident, too",
             agent.node,
             counted("tracer_packets_total"),
             counted("tracer_events_total"),
