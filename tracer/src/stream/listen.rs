@@ -216,9 +216,8 @@ impl Listeners {
         if let Some((incoming, mut server)) = self.tls.take() {
             let router = server.add_service(service.clone());
             let ended = closed(over.clone());
-            served.push(tokio::spawn(
-                router.serve_with_incoming_shutdown(incoming, ended),
-            ));
+            let serving = router.serve_with_incoming_shutdown(incoming, ended);
+            served.push(tokio::spawn(told("the address of --listen", serving)));
         }
         if let Some(listener) = self.socket.listener.take() {
             let path = self.socket.path.clone();
@@ -232,15 +231,25 @@ impl Listeners {
             let router = server().add_service(service);
             let incoming = UnixListenerStream::new(listener);
             let ended = closed(over.clone());
-            served.push(tokio::spawn(
-                router.serve_with_incoming_shutdown(incoming, ended),
-            ));
+            let serving = router.serve_with_incoming_shutdown(incoming, ended);
+            served.push(tokio::spawn(told("the socket", serving)));
         }
         closed(over).await;
         // A client that does not read must not keep the agent.
         let all = futures::future::join_all(served);
         let _ = tokio::time::timeout(LAST_WORDS, all).await;
         Ok(())
+    }
+}
+
+/// Says where a server ends by itself: the agent traces on, and clients would not know why it does not answer.
+async fn told(place: &str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = serving.await {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(
+            error,
+            "nobody is served on {place} any more: restart the agent"
+        );
     }
 }
 
