@@ -34,6 +34,10 @@ pub(super) fn build(
     commit: Option<&str>,
 ) -> Result<PathBuf> {
     let tree = tree.canonicalize()?;
+    std::fs::create_dir_all(target_directory)
+        .with_context(|| format!("cannot make {}", target_directory.display()))?;
+    // As the compiler will see it: what is replaced in paths is compared with that, letter by letter.
+    let target_directory = target_directory.canonicalize()?;
     let library = library(platform)?;
     let mut cargo = match library {
         Library::Installed => build::cargo(),
@@ -56,9 +60,9 @@ pub(super) fn build(
         .args(["build", "--release", "--locked"])
         .args(["--package", "tracer", "--bin", "tracer"])
         .args(["--target", target, "--target-dir"])
-        .arg(target_directory)
+        .arg(&target_directory)
         .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&tree)?);
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&tree, &target_directory)?);
     if platform != Platform::host()? {
         let variable = format!(
             "CARGO_TARGET_{}_LINKER",
@@ -81,11 +85,13 @@ pub(super) fn build(
 }
 
 /// As cargo takes them: separated by a character that no path contains.
-fn flags(tree: &Path) -> Result<String> {
+fn flags(tree: &Path, target_directory: &Path) -> Result<String> {
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
         "-Cstrip=symbols".to_owned(),
         remap(tree, "/tracer")?,
+        // Code that build scripts write is compiled from there. It may be in the tree or not: the last that fits counts.
+        remap(target_directory, "/target")?,
     ];
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -158,6 +164,49 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn the_same_code_is_compiled_from_the_same_paths_wherever_it_lies() {
+        // By the compiler itself: what it writes into a program as the source of a panic.
+        let compiled = |target_directory: &str| {
+            let directory = tempdir("remap");
+            let tree = directory.join("tree");
+            let target = directory.join(target_directory);
+            fs::create_dir_all(&tree).expect("a directory");
+            fs::create_dir_all(target.join("out")).expect("a directory");
+            let generated = target.join("out/generated.rs");
+            let flags = flags(&tree, &target).expect("paths in UTF-8");
+            let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+            let mut command = shell::command(&rustc);
+            command
+                .args(["--crate-type=lib", "--emit=llvm-ir", "-o"])
+                .arg(directory.join("ir"))
+                .args(
+                    flags
+                        .split('\u{1f}')
+                        .filter(|flag| flag.starts_with("--remap")),
+                )
+                .arg(&generated);
+            // A constant that is used: else nothing is written.
+            fs::write(
+                &generated,
+                "#[unsafe(no_mangle)] pub static FILE: &str = file!();",
+            )
+            .expect("a file");
+            shell::run(&mut command).expect("it compiles");
+            let text = fs::read_to_string(directory.join("ir")).expect("it is text");
+            fs::remove_dir_all(&directory).expect("it goes");
+            text
+        };
+        for target_directory in ["tree/target", "elsewhere", "tree/target/image"] {
+            let text = compiled(target_directory);
+            assert!(text.contains("/target/out/generated.rs"), "{text}");
+            assert!(
+                !text.contains("/tree") && !text.contains("elsewhere"),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn a_target_counts_as_installed_only_with_its_library() {
