@@ -266,8 +266,8 @@ fn find_linker() -> Result<PathBuf, String> {
         .map(|directory| directory.join("bpf-linker"))
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| {
-            "bpf-linker is neither on the PATH nor in ~/.cargo/bin. Run `cargo xtask setup`, or install it: `cargo install \
-             bpf-linker`"
+            "bpf-linker is neither on the PATH nor in ~/.cargo/bin. Run `cargo xtask setup`, or put a release of \
+             https://github.com/aya-rs/bpf-linker there"
                 .to_owned()
         })
 }

@@ -317,3 +317,22 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert!(!said.err.contains("tracer:"), "{}", said.err);
     assert_ne!(said.code, Some(2), "{}", said.err);
 }
+
+#[test]
+fn without_a_cluster_it_says_which_kubeconfig_is_missing_and_what_else_there_is() {
+    let home = tempfile::tempdir().expect("a directory");
+    let said = Said::by(
+        tracer(&[])
+            .env("HOME", home.path())
+            .env_remove("KUBECONFIG")
+            .env_remove("KUBERNETES_SERVICE_HOST"),
+    );
+    assert_eq!(said.code, Some(2));
+    assert_eq!(said.out, "");
+    let file = home.path().join(".kube/config");
+    for word in [&*file.to_string_lossy(), "--kubeconfig", "--local"] {
+        assert!(said.err.contains(word), "{word}: {}", said.err);
+    }
+    // Nobody claimed to be in a pod.
+    assert!(!said.err.contains("in-cluster"), "{}", said.err);
+}

@@ -3,6 +3,7 @@
 //! Owns the question and how it is asked of the API server. Agents come, go and are replaced; [`follow`] tells of it.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -21,6 +22,8 @@ pub const LABEL: &str = "app.kubernetes.io/name=tracer,app.kubernetes.io/compone
 const USUAL_NAMESPACE: &str = "tracer";
 /// The container of deploy/.
 const CONTAINER: &str = "agent";
+/// kubelet sets it in every container.
+const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
 /// An API server that does not answer is told after so long.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -252,7 +255,13 @@ async fn config(options: &Options) -> Result<kube::Config, String> {
         (None, Some(_)) => kube::Config::from_kubeconfig(&choice)
             .await
             .map_err(|error| causes(&error)),
-        (None, None) => kube::Config::infer().await.map_err(|error| causes(&error)),
+        (None, None) => kube::Config::infer()
+            .await
+            .map_err(|error| match error.source() {
+                // That this is no pod either goes without saying where nothing says that it is one.
+                Some(kubeconfig) if std::env::var_os(POD_VARIABLE).is_none() => causes(kubeconfig),
+                _ => causes(&error),
+            }),
     }
 }
 

@@ -22,6 +22,9 @@ const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omit
 "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:tracer"]}, {"level": "None"}]}
 "#;
 
+/// The API server for those on its own node.
+pub(super) const LOCAL_SERVER: &str = "https://127.0.0.1:6443";
+
 /// Where the API server listens.
 pub(super) fn server(node: &Node) -> String {
     format!("https://{}:6443", node.ipv4)

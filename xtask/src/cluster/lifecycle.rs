@@ -152,9 +152,12 @@ impl Cluster {
         let first = nodes.first().context("a cluster without nodes")?;
         let server = control_plane::server(first);
         control_plane::sign(&authority, first)?;
-        authority.kubeconfig("admin", &server, "kubernetes-admin", Some("system:masters"))?;
+        // For people and tests. Used anywhere else than on the first node it reaches nobody, least of all a machine
+        // outside that happens to have the node's address.
+        let local = control_plane::LOCAL_SERVER;
+        authority.kubeconfig("admin", local, "kubernetes-admin", Some("system:masters"))?;
         // Somebody without any right, until a test gives them one.
-        authority.kubeconfig(STREAMER, &server, STREAMER, None)?;
+        authority.kubeconfig(STREAMER, local, STREAMER, None)?;
         let mut holders = Vec::new();
         for node in &nodes {
             holders.push(node.hold(paths)?);
@@ -247,7 +250,7 @@ impl Cluster {
         dead.map(|process| process.what.as_str()).collect()
     }
 
-    /// The administrator's kubeconfig file. What it names is reached only from within: see [`Cluster::command`].
+    /// The administrator's kubeconfig file. What it names is reached only from the first node: see [`Cluster::command`].
     pub fn kubeconfig(&self) -> PathBuf {
         self.paths.directory().join("pki/admin.kubeconfig")
     }
@@ -264,11 +267,13 @@ impl Cluster {
         self.paths.directory().join("audit.log")
     }
 
-    /// A command that runs as on an administrator's machine: outside of the nodes, on their network, with kubectl on its
-    /// PATH and the administrator's kubeconfig.
+    /// A command as of an administrator: in the first node's network and with this machine's files, kubectl on its PATH
+    /// and the administrator's kubeconfig.
     pub fn command(&self, argv: &[&str]) -> Result<Command> {
         let mut command = shell::command("nsenter");
-        let netns = netns_file(&self.paths.netns("upstream"));
+        let nodes = self.nodes();
+        let first = nodes.first().context("a cluster without nodes")?;
+        let netns = netns_file(&self.paths.netns(first));
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .arg(format!("--net={}", netns.display()))
