@@ -22,6 +22,7 @@ mod recorder;
 mod relay;
 mod replay;
 mod settings;
+mod signals;
 
 pub use self::agent::agent;
 pub use self::agents::{observe_agents, statuses};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::FutureExt as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::signals::Signals;
 use crate::client::feed::{Feed, News, Question};
 use crate::client::{self, status};
 use crate::config::ObserveConfig;
@@ -76,8 +76,7 @@ struct Run {
 
 impl Run {
     async fn until_over(&mut self, feed: &mut Feed, duration: Option<Duration>) -> Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut signals = Signals::listen()?;
         let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(end);
         let mut looks = interval(LOOK_EVERY);
@@ -100,8 +99,8 @@ impl Run {
                             continue;
                         }
                         () = &mut end => break,
-                        _ = interrupt.recv() => break,
-                        _ = terminate.recv() => break,
+                        _ = signals.interrupt.recv() => break,
+                        _ = signals.terminate.recv() => break,
                     }
                 }
             };

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,6 +21,7 @@ use super::notes::Notes;
 use super::notice;
 use super::output::{self, Output};
 use super::recorder::Recorder;
+use super::signals::Signals;
 use crate::capture::file::FileWriter;
 use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
 use crate::cluster::interface_watch::{self, News};
@@ -120,6 +120,7 @@ pub(super) struct Run {
     names: Names,
     /// Of an agent.
     serving: Option<Serving>,
+    signals: Signals,
 }
 
 /// Where names come from, and since when they have been so.
@@ -166,6 +167,7 @@ impl Run {
         record: Option<&Path>,
         serving: Option<Serving>,
     ) -> Result<Run> {
+        let signals = Signals::listen()?;
         let mut pipeline = Pipeline::new(config.pipeline.clone());
         let mut node_addresses = Vec::new();
         let mut file = None;
@@ -247,6 +249,7 @@ impl Run {
             mutes: config.capture.emission.by_interface,
             names: Names::of(config.inventory.as_deref()),
             serving,
+            signals,
         };
         run.announce(&config.node);
         if let Some(file) = file {
@@ -275,8 +278,6 @@ impl Run {
 
     /// Until a signal, the end of `duration`, or of the output.
     pub(super) async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(end);
         let mut reports = interval(REPORT_EVERY);
@@ -315,8 +316,8 @@ impl Run {
                 },
                 _ = reports.tick() => self.report()?,
                 () = &mut end => break,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                _ = self.signals.interrupt.recv() => break,
+                _ = self.signals.terminate.recv() => break,
             };
             if next != Next::Continue {
                 break;

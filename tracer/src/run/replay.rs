@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::FileType;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -19,6 +18,7 @@ use self::pods::PodAddresses;
 use self::reading::{Batch, Figures, Reading};
 use super::inventory;
 use super::output::{self, Output};
+use super::signals::Signals;
 use crate::capture::file::{FileError, Reader, Replay, ReplaySettings};
 use crate::config::ObserveConfig;
 use crate::model::cluster::Change;
@@ -75,6 +75,7 @@ struct Run {
     /// What was wrong with the file, and how much more there was of it.
     troubles: Vec<String>,
     more_troubles: u64,
+    signals: Signals,
 }
 
 /// From the first packet to the latest.
@@ -134,6 +135,7 @@ impl Run {
             .name("tracer-read".to_owned())
             .spawn(move || reading.run(&sender))
             .context("cannot start the thread that reads the capture")?;
+        let signals = Signals::listen()?;
         if stdin {
             eprintln!("reading a capture from standard input; Ctrl-C ends");
         }
@@ -148,12 +150,11 @@ impl Run {
             held: false,
             troubles: Vec::new(),
             more_troubles: 0,
+            signals,
         })
     }
 
     async fn until_over(mut self, duration: Option<Duration>) -> Result<Summary> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let live = self.pipe.is_some();
         // Of a file it is the capture's time that counts.
         self.until = duration.filter(|_| !live);
@@ -174,7 +175,7 @@ impl Run {
                 _ = ticks.tick(), if live => flow(self.tick()?),
                 _ = reports.tick() => flow(self.report()?),
                 () = &mut end => break,
-                _ = interrupt.recv() => {
+                _ = self.signals.interrupt.recv() => {
                     if interrupted || !live {
                         break;
                     }
@@ -182,7 +183,7 @@ impl Run {
                     end.as_mut().reset(Instant::now() + LAST_WORDS);
                     ControlFlow::Continue(())
                 }
-                _ = terminate.recv() => break,
+                _ = self.signals.terminate.recv() => break,
             };
             if let ControlFlow::Break(next) = next {
                 return self.finish(next);
