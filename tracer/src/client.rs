@@ -15,7 +15,7 @@ pub mod target;
 
 use std::path::PathBuf;
 
-use crate::model::glob::Glob;
+use tracer_core::model::glob::Glob;
 
 pub use self::target::{Target, TlsFiles};
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use crate::capture;
 use crate::client;
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
-use crate::diagnose::DiagnosisSettings;
-use crate::pipeline;
-use crate::sinks::OutputSettings;
-use crate::sinks::privacy::PrivacySettings;
 use crate::stream::listen::TlsListen;
+use tracer_core::diagnose::DiagnosisSettings;
+use tracer_core::pipeline;
+use tracer_core::view::OutputSettings;
+use tracer_core::view::privacy::PrivacySettings;
 
 /// Everything that `tracer observe` needs to know.
 #[derive(Clone, Debug)]

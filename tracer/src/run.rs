@@ -7,11 +7,10 @@
 use anyhow::Result;
 
 use crate::config::{ObserveConfig, Source};
-use crate::sinks::summary::Summary;
+use tracer_core::view::summary::Summary;
 
 mod agent;
 mod agents;
-mod blind_spots;
 mod exports;
 mod inventory;
 mod local;
@@ -23,6 +22,7 @@ mod relay;
 mod replay;
 mod settings;
 mod signals;
+mod stdout;
 
 pub use self::agent::agent;
 pub use self::agents::{observe_agents, statuses};

@@ -13,7 +13,7 @@ const REFUSED: &str = "ethernet.pcap";
 
 fn capture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/captures")
+        .join("../tracer-core/tests/fixtures/captures")
         .join(file)
 }
 

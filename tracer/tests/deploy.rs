@@ -242,7 +242,7 @@ fn kubelet_asks_the_agent_on_the_nodes_loopback() {
         // What the agent listens on unless told otherwise.
         assert_eq!(
             format!("127.0.0.1:{port}"),
-            tracer::sinks::http::DEFAULT_ADDRESS
+            tracer::export::http::DEFAULT_ADDRESS
         );
     }
 }

@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tracer::cluster::objects::Trimmer;
 use tracer::cluster::watch::{ClusterSource, RemoteIdentity, WatchConfig, Watches};
-use tracer::identity::{Index, IndexSettings};
-use tracer::model::cluster::{Change, Kind, Listed, Object};
-use tracer::model::time::Timestamp;
+use tracer_core::files::objects::Trimmer;
+use tracer_core::identity::{Index, IndexSettings};
+use tracer_core::model::cluster::{Change, Kind, Listed, Object};
+use tracer_core::model::time::Timestamp;
 
 use self::api::Api;
 

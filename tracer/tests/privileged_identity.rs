@@ -14,8 +14,8 @@ use std::time::Duration;
 use tracer::cluster::interface_watch::{self, News};
 use tracer::cluster::netns_id::NetnsId;
 use tracer::cluster::pod_interfaces::InterfaceResolver;
-use tracer::model::cluster::Change;
-use tracer::model::flow::Ifindex;
+use tracer_core::model::cluster::Change;
+use tracer_core::model::flow::Ifindex;
 
 /// A node: a network namespace and a cgroup, both gone with it.
 struct Node {

@@ -13,7 +13,7 @@ const PCAP_HEADER: usize = 24;
 
 fn fixture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/captures")
+        .join("../tracer-core/tests/fixtures/captures")
         .join(file)
 }
 

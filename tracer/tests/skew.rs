@@ -14,13 +14,13 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tracer::client::feed::{Feed, News, Question};
 use tracer::client::{Options, Target};
-use tracer::model::event::{Body, Event};
-use tracer::model::finding::{Finding, Severity};
-use tracer::model::time::Timestamp;
 use tracer::stream::event::{to_wire, unix_clock};
 use tracer::stream::proto;
 use tracer::stream::proto::observe_response::Message;
 use tracer::stream::proto::tracer_server::{Tracer, TracerServer};
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::finding::{Finding, Severity};
+use tracer_core::model::time::Timestamp;
 
 /// Nothing here takes so long, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(60);

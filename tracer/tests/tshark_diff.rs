@@ -20,7 +20,7 @@ fn program() -> &'static Path {
 
 fn fixture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/captures")
+        .join("../tracer-core/tests/fixtures/captures")
         .join(file)
 }
 

@@ -1,9 +1,8 @@
-//! `cargo xtask fuzz`: runs the fuzz targets of `tracer/fuzz` with libFuzzer, and says what they found.
+//! `cargo xtask fuzz`: runs the fuzz targets of `tracer-core/fuzz` with libFuzzer, and says what they found.
 //!
 //! It needs a nightly compiler and cargo-fuzz, which it installs. `cargo xtask test` runs the same targets without either, on
-//! the seeds and a few mutations of them (`tracer/tests/fuzz_smoke`). docs/fuzzing.md says what each target asserts.
+//! the seeds and a few mutations of them (`tracer-core/tests/core/fuzz_smoke`). docs/fuzzing.md says what each target asserts.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -11,85 +10,12 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use self::inputs::{TARGETS, Target};
 use crate::{build, setup};
 
-/// A fuzz target.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Its name.
-    pub name: &'static str,
-    /// Where its seeds are, files and directories, from `tracer/fuzz`.
-    pub seeds: &'static [&'static str],
-    /// Inputs are no longer, in bytes: longer ones find nothing that shorter ones do not, only later.
-    pub max_len: usize,
-}
-
-/// All targets.
-pub const TARGETS: [Target; 6] = [
-    Target {
-        name: "record",
-        seeds: &["seeds/record"],
-        max_len: 2_048,
-    },
-    Target {
-        name: "dns_message",
-        seeds: &["seeds/dns_message"],
-        max_len: 2_048,
-    },
-    Target {
-        name: "tcp_stream",
-        seeds: &["seeds/tcp_stream"],
-        max_len: 4_096,
-    },
-    Target {
-        name: "capture_file",
-        seeds: &["seeds/capture_file", "../tests/fixtures/captures"],
-        max_len: 8_192,
-    },
-    Target {
-        name: "inventory",
-        seeds: &[
-            "seeds/inventory",
-            "../tests/fixtures/inventory",
-            "../../xtask/lab/near-misses.yaml",
-        ],
-        max_len: 8_192,
-    },
-    Target {
-        name: "pipeline",
-        seeds: &["seeds/pipeline"],
-        max_len: 4_096,
-    },
-];
-
-/// What stands beside seeds and is none.
-const NO_SEEDS: [&str; 3] = ["txt", "sh", "md"];
-
-impl Target {
-    /// Its seed files, in order.
-    pub fn seed_files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for place in self.seeds {
-            let place = directory_of_targets().join(place);
-            let paths = if place.is_dir() {
-                entries(&place)?
-            } else {
-                vec![place]
-            };
-            for path in paths {
-                let seed = path
-                    .extension()
-                    .and_then(OsStr::to_str)
-                    .is_none_or(|extension| !NO_SEEDS.contains(&extension));
-                if seed && path.is_file() {
-                    files.push(path);
-                }
-            }
-        }
-        files.sort();
-        Ok(files)
-    }
-}
+// What the targets read is beside them, for the smoke test reads it, too.
+#[path = "../../tracer-core/fuzz/inputs.rs"]
+mod inputs;
 
 /// The fuzz targets under libFuzzer
 #[derive(Debug, clap::Args)]
@@ -128,9 +54,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     for (target, artifact) in findings {
         eprintln!(
-            "\nFinding of {target}: {path}\n  again:    cargo +nightly fuzz run --fuzz-dir tracer/fuzz --sanitizer {sanitizer} {target} {path}\n  \
-             smaller:  cargo +nightly fuzz tmin --fuzz-dir tracer/fuzz --sanitizer {sanitizer} {target} {path}\n  \
-             to keep:  copy it to tracer/fuzz/seeds/{target} under a name that says what happened; `cargo xtask test` runs it",
+            "\nFinding of {target}: {path}\n  again:    cargo +nightly fuzz run --fuzz-dir tracer-core/fuzz --sanitizer {sanitizer} {target} {path}\n  \
+             smaller:  cargo +nightly fuzz tmin --fuzz-dir tracer-core/fuzz --sanitizer {sanitizer} {target} {path}\n  \
+             to keep:  copy it to tracer-core/fuzz/seeds/{target} under a name that says what happened; `cargo xtask test` runs it",
             path = artifact.display(),
             sanitizer = arguments.sanitizer,
         );
@@ -139,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn directory_of_targets() -> PathBuf {
-    build::root().join("tracer/fuzz")
+    build::root().join("tracer-core/fuzz")
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -203,7 +129,7 @@ fn same_versions() -> Result<()> {
 
 fn build_targets(sanitizer: &str) -> Result<()> {
     let status = nightly()
-        .args(["fuzz", "build", "--fuzz-dir", "tracer/fuzz"])
+        .args(["fuzz", "build", "--fuzz-dir", "tracer-core/fuzz"])
         .args(["--sanitizer", sanitizer])
         .status()
         .context("cannot run cargo")?;
@@ -215,14 +141,14 @@ fn build_targets(sanitizer: &str) -> Result<()> {
 fn fuzz(target: &Target, arguments: &Arguments) -> Result<Vec<(&'static str, PathBuf)>> {
     let corpus = directory_of_targets().join("corpus").join(target.name);
     fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-    for seed in target.seed_files()? {
+    for seed in target.seed_files(&directory_of_targets())? {
         let name = seed.file_name().unwrap_or_default();
         fs::copy(&seed, corpus.join(name))
             .with_context(|| format!("cannot copy {}", seed.display()))?;
     }
     let start = SystemTime::now();
     let status = nightly()
-        .args(["fuzz", "run", "--fuzz-dir", "tracer/fuzz"])
+        .args(["fuzz", "run", "--fuzz-dir", "tracer-core/fuzz"])
         .args(["--sanitizer", &arguments.sanitizer, target.name, "--"])
         .arg(format!("-max_total_time={}", arguments.seconds))
         .arg(format!("-max_len={}", target.max_len))

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tracer_common::{CAPTURE_CLASSES, MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
 
-use super::error::CaptureError;
-use crate::model::emission::{Emission, MAX_PORTS};
-use crate::model::glob::Glob;
+use super::live::CaptureError;
+use tracer_core::model::emission::{Emission, MAX_PORTS};
+use tracer_core::model::glob::Glob;
 
 /// Of one interface, unless told otherwise: far more than a pod's DNS and connections, far less than a flood.
 pub const DEFAULT_RECORDS_PER_SECOND: u32 = 10_000;
@@ -85,7 +85,7 @@ pub enum HookChoice {
 
 /// The read-only globals of the probes, as the options say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Globals {
+pub(crate) struct Globals {
     pub dns_ports: [u16; MAX_DNS_PORTS],
     pub emit: u32,
     pub emit_ports: [u16; MAX_EMIT_PORTS],

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::cluster::KubeArgs;
 use crate::client::{Options, Target, TlsFiles};
-use crate::model::glob::Glob;
+use tracer_core::model::glob::Glob;
 
 /// Which agents are asked.
 #[derive(Clone, Debug, Args)]

@@ -16,9 +16,9 @@ use super::trace::{TraceArgs, one_source};
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
-use crate::model::finding::Severity;
 use crate::run;
-use crate::sinks::{Format, OutputSettings};
+use tracer_core::model::finding::Severity;
+use tracer_core::view::{Format, OutputSettings};
 
 mod catalogue;
 

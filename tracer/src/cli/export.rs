@@ -7,10 +7,10 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::config::LiveSettings;
-use crate::diagnose::DiagnosisSettings;
-use crate::model::glob::Glob;
-use crate::sinks::http;
-use crate::sinks::privacy::{PrivacySettings, RedactedDomain};
+use crate::export::http;
+use tracer_core::diagnose::DiagnosisSettings;
+use tracer_core::model::glob::Glob;
+use tracer_core::view::privacy::{PrivacySettings, RedactedDomain};
 
 /// What the agent exports beside its stream, and what it holds back.
 #[derive(Clone, Debug, Args)]

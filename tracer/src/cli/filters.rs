@@ -1,15 +1,15 @@
 //! Which events are shown, as options of every command that shows events. What they mean for each type of event is said in
-//! [`sinks::filter`](crate::sinks::filter) and, for users, in the long help.
+//! [`sinks::filter`](tracer_core::view::filter) and, for users, in the long help.
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
 use super::values::{self, Moment, Span};
-use crate::model::dns::{RecordType, ResponseCode};
-use crate::model::flow::Role;
-use crate::model::glob::Glob;
-use crate::sinks::filter::{Detail, FilterConfig, Kind, NamePattern, PeerPattern, PodPattern};
-use crate::sinks::words;
+use tracer_core::model::dns::{RecordType, ResponseCode};
+use tracer_core::model::flow::Role;
+use tracer_core::model::glob::Glob;
+use tracer_core::view::filter::{Detail, FilterConfig, Kind, NamePattern, PeerPattern, PodPattern};
+use tracer_core::view::words;
 
 /// Whom and what it is about.
 #[derive(Clone, Debug, Args)]

@@ -3,8 +3,8 @@
 use clap::{Args, ColorChoice, ValueEnum};
 
 use super::Host;
-use crate::sinks::Format;
-use crate::sinks::text::{Color, use_color};
+use tracer_core::view::Format;
+use tracer_core::view::text::{Color, use_color};
 
 /// Form and colour of the output.
 #[derive(Clone, Debug, Args)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::model::settings::Limits;
+use tracer_core::model::settings::Limits;
 
 /// No table is larger, whatever is asked for: memory of a node is for its pods.
 const MOST: u64 = 16 * 1024 * 1024;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::sinks::text::safe_lines;
+use tracer_core::view::text::safe_lines;
 
 mod agent;
 mod agents;

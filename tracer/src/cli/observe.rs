@@ -13,9 +13,9 @@ use super::trace::{TraceArgs, one_source};
 use super::values::Span;
 use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
-use crate::model::emission::Emission;
 use crate::run;
-use crate::sinks::OutputSettings;
+use tracer_core::model::emission::Emission;
+use tracer_core::view::OutputSettings;
 
 #[cfg(test)]
 mod tests;

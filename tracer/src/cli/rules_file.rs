@@ -1,7 +1,7 @@
 //! `--rules FILE`: which findings nobody wants to hear of, and from when on rules speak.
 //!
 //! Owns the file's form and what is said of a file that is wrong: where, what, and what may have been meant. What the
-//! settings mean is for [`crate::diagnose`].
+//! settings mean is for [`tracer_core::diagnose`].
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use serde_saphyr::Spanned;
 use super::diagnose::offers;
 use super::settings_file::SettingsFile;
 use super::values::Span;
-use crate::diagnose::catalogue::RULES;
-use crate::diagnose::{DiagnosisSettings, RuleThresholds, Silence};
-use crate::model::glob::Glob;
+use tracer_core::diagnose::catalogue::RULES;
+use tracer_core::diagnose::{DiagnosisSettings, RuleThresholds, Silence};
+use tracer_core::model::glob::Glob;
 
 /// The file, where the option names a directory.
 const IN_DIRECTORY: &str = "rules.yaml";
@@ -246,7 +246,7 @@ mod tests {
     use std::time::Duration;
 
     use super::parse;
-    use crate::diagnose::{DiagnosisSettings, RuleThresholds};
+    use tracer_core::diagnose::{DiagnosisSettings, RuleThresholds};
 
     #[test]
     fn silences_and_thresholds_are_read() {

@@ -10,10 +10,10 @@ use clap::builder::BoolishValueParser;
 
 use super::{Host, values};
 use crate::capture::{self, DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND};
-use crate::identity::IndexSettings;
-use crate::model::dns::DnsName;
-use crate::model::emission::Emission;
-use crate::model::glob::Glob;
+use tracer_core::identity::IndexSettings;
+use tracer_core::model::dns::DnsName;
+use tracer_core::model::emission::Emission;
+use tracer_core::model::glob::Glob;
 
 /// What is traced and who is who.
 #[derive(Clone, Debug, Args)]

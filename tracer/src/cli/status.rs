@@ -11,11 +11,11 @@ use super::cluster::KubeArgs;
 use super::{Exit, Host};
 use crate::client::skew;
 use crate::client::status::{Answer, Statuses};
-use crate::model::units;
 use crate::run;
-use crate::sinks::text::safe;
 use crate::stream::event::{loss_from_wire, timestamp, unix_clock};
 use crate::stream::proto::{Interface, StatusResponse};
+use tracer_core::model::units;
+use tracer_core::view::text::safe;
 
 /// Arguments of `tracer status`.
 #[derive(Clone, Debug, Args)]

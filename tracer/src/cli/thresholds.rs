@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::values::Span;
-use crate::model::settings::Thresholds;
+use tracer_core::model::settings::Thresholds;
 
 /// When silence becomes an event.
 #[derive(Clone, Debug, Args)]

@@ -15,9 +15,9 @@ use super::rules_file::RulesArgs;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
 use crate::config::{ClusterConfig, ObserveConfig, Source};
-use crate::model::emission::Emission;
-use crate::pipeline;
-use crate::sinks::OutputSettings;
+use tracer_core::model::emission::Emission;
+use tracer_core::pipeline;
+use tracer_core::view::OutputSettings;
 
 /// The groups, in the order in which the help has them.
 #[derive(Clone, Debug, Args)]

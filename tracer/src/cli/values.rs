@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::{SignedDuration, Zoned, civil};
 
-use crate::model::dns::{DnsName, RecordType, ResponseCode, rcode_from_mnemonic, type_mnemonic};
+use tracer_core::model::dns::{
+    DnsName, RecordType, ResponseCode, rcode_from_mnemonic, type_mnemonic,
+};
 
 /// A duration with its unit: `500ms`, `10s`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +202,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Moment, Span, domain, instance, qtype, rcode, ring_bytes};
-    use crate::model::dns::RecordType;
+    use tracer_core::model::dns::RecordType;
 
     #[test]
     fn durations_need_a_unit_and_a_length() {

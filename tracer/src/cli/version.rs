@@ -13,7 +13,7 @@ pub(super) fn print(out: &mut impl Write) -> anyhow::Result<Exit> {
         "commit         {}",
         or_unknown(option_env!("TRACER_GIT_COMMIT"))
     )?;
-    writeln!(out, "eBPF toolchain {}", crate::capture::TOOLCHAIN)?;
+    writeln!(out, "eBPF toolchain {}", crate::capture::live::TOOLCHAIN)?;
     writeln!(out, "record layout  {}", tracer_common::LAYOUT_VERSION)?;
     Ok(Exit::Fine)
 }

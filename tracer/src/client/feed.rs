@@ -17,11 +17,11 @@ use super::skew;
 use super::source::{Place, Said, Source};
 use super::target::Target;
 use super::{ClientError, Options};
-use crate::model::event::{Body, Event};
-use crate::model::loss::{Loss, Stage};
-use crate::sinks::filter::FilterConfig;
 use crate::stream::event::{from_wire, loss_from_wire, timestamp, unix_ns};
 use crate::stream::{filter, proto};
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::loss::{Loss, Stage};
+use tracer_core::view::filter::FilterConfig;
 
 /// What the streams said and nobody has looked at yet.
 const QUEUE: usize = 1024;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::netns_id::NetnsId;
 use super::pod_interfaces::InterfaceResolver;
-use crate::model::cluster::Change;
-use crate::model::flow::Ifindex;
+use tracer_core::model::cluster::Change;
+use tracer_core::model::flow::Ifindex;
 
 /// Waits between looks. The short ones serve a pod that just starts: its sandbox process follows within tens of
 /// milliseconds where the runtime has one. The long ones serve runtimes that do without (CRI-O), where the first process

@@ -3,9 +3,7 @@
 pub mod access;
 pub mod file_watch;
 pub mod interface_watch;
-pub mod inventory;
 pub mod netns_id;
-pub mod objects;
 pub mod pod_cgroup;
 pub mod pod_interfaces;
 pub mod pod_processes;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::netns_id::{NetnsId, NetnsIds};
 use super::pod_cgroup::PodCgroup;
 use super::pod_processes::{Process, first_of_each_pod};
-use crate::model::flow::Ifindex;
+use tracer_core::model::flow::Ifindex;
 
 /// A pod that a network namespace was found for.
 #[derive(Debug)]

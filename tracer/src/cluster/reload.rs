@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::file_watch::FileWatch;
-use super::inventory::{self, InventoryFileError, Loaded};
+use tracer_core::files::inventory::{self, InventoryFileError, Loaded};
 
 /// A change is seen at the latest after two of these.
 pub const POLL_EVERY: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::cluster::{Change, Kind, PodScope};
+use tracer_core::model::cluster::{Change, Kind, PodScope};
 
 pub use self::connect::{ClusterSource, ConnectError};
 pub use self::sync::{ClusterSync, KindReport, News, SyncReport};

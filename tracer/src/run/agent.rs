@@ -14,18 +14,18 @@ use super::local::{Names, Run};
 use super::notice;
 use super::output::{Outlet, Output};
 use super::settings;
-use crate::capture::{InterfaceStatus, KernelStats};
+use crate::capture::live::{InterfaceStatus, KernelStats};
 use crate::config::{AgentConfig, ExportConfig};
-use crate::model::event::Event;
-use crate::model::flow::Way;
-use crate::model::loss::Losses;
-use crate::model::time::Timestamp;
-use crate::sinks::summary::Summary;
-use crate::sinks::{Next, WallClock};
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
 use crate::stream::hub::{Hub, Identity, Question};
 use crate::stream::listen::Listeners;
 use crate::stream::proto;
+use tracer_core::model::event::Event;
+use tracer_core::model::flow::Way;
+use tracer_core::model::loss::Losses;
+use tracer_core::model::time::Timestamp;
+use tracer_core::view::summary::Summary;
+use tracer_core::view::{Next, WallClock};
 
 /// At the end clients have so long to take what is left.
 const LAST_WORDS: Duration = Duration::from_secs(4);

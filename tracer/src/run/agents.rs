@@ -8,16 +8,16 @@ use futures::FutureExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::signals::Signals;
+use super::stdout::reader_gone;
 use crate::client::feed::{Feed, News, Question};
 use crate::client::{self, status};
 use crate::config::ObserveConfig;
-use crate::model::event::Body;
-use crate::model::loss::Losses;
-use crate::sinks::summary::Summary;
-use crate::sinks::text::safe;
-use crate::sinks::writer::reader_gone;
-use crate::sinks::{Next, Sink};
 use crate::stream::event::unix_clock;
+use tracer_core::model::event::Body;
+use tracer_core::model::loss::Losses;
+use tracer_core::view::summary::Summary;
+use tracer_core::view::text::safe;
+use tracer_core::view::{Next, Sink};
 
 /// How often it is noticed that nobody reads the events any more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

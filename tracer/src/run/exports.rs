@@ -11,23 +11,23 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::blind_spots::BlindSpots;
 use super::output::{Outlet, Output};
 use super::settings::{self, Settings};
-use crate::capture::{InterfaceStatus, KernelStats};
+use crate::capture::live::{InterfaceStatus, KernelStats};
 use crate::cluster::watch::ClusterSource;
 use crate::config::{ExportConfig, LiveSettings};
-use crate::diagnose::DiagnosisSettings;
-use crate::identity::Index;
-use crate::model::event::Event;
-use crate::model::flow::Way;
-use crate::model::loss::Losses;
-use crate::model::time::Timestamp;
-use crate::sinks::http::{self, Health};
-use crate::sinks::kube_events::{self, KubeEvents};
-use crate::sinks::metrics::{Build, IndexState, Metrics, SettingsState, State};
-use crate::sinks::privacy::{Key, Privacy};
-use crate::sinks::{Next, WallClock};
+use crate::export::http::{self, Health};
+use crate::export::kube_events::{self, KubeEvents};
+use crate::export::metrics::{Build, IndexState, Metrics, SettingsState, State};
+use tracer_core::blind_spots::BlindSpots;
+use tracer_core::diagnose::DiagnosisSettings;
+use tracer_core::identity::Index;
+use tracer_core::model::event::Event;
+use tracer_core::model::flow::Way;
+use tracer_core::model::loss::Losses;
+use tracer_core::model::time::Timestamp;
+use tracer_core::view::privacy::{Key, Privacy};
+use tracer_core::view::{Next, WallClock};
 
 /// At the end what is on its way to the API server has so long.
 pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);

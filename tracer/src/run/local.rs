@@ -22,24 +22,24 @@ use super::notice;
 use super::output::{self, Output};
 use super::recorder::Recorder;
 use super::signals::Signals;
-use crate::capture::file::FileWriter;
-use crate::capture::{self, Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
+use crate::capture::live::{Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
 use crate::cluster::interface_watch::{self, News};
-use crate::cluster::inventory::{InventoryFileError, Loaded};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
 use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
 use crate::config::{ClusterConfig, ObserveConfig};
-use crate::diagnose::DiagnosisSettings;
-use crate::model::cluster::{Change, Kind};
-use crate::model::flow::{Ifindex, Way};
-use crate::model::time::Timestamp;
-use crate::pipeline::{Input, Pipeline};
-use crate::sinks::Next;
-use crate::sinks::filter::emission::Unrecorded;
-use crate::sinks::summary::Summary;
 use crate::stream::hub::Question;
+use tracer_core::diagnose::DiagnosisSettings;
+use tracer_core::files::capture::FileWriter;
+use tracer_core::files::inventory::{InventoryFileError, Loaded};
+use tracer_core::model::cluster::{Change, Kind};
+use tracer_core::model::flow::{Ifindex, Way};
+use tracer_core::model::time::Timestamp;
+use tracer_core::pipeline::{Input, Pipeline};
+use tracer_core::view::Next;
+use tracer_core::view::filter::emission::Unrecorded;
+use tracer_core::view::summary::Summary;
 
 /// How often the kernel's flow counters are read: that a UDP flow had no answer is known so much later.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -191,7 +191,7 @@ impl Run {
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
             InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
-        let (capture, messages) = Capture::start(capture::Options {
+        let (capture, messages) = Capture::start(crate::capture::Options {
             node_addresses,
             ..config.capture.clone()
         })?;

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sinks::text::safe_lines;
+use tracer_core::view::text::safe_lines;
 
 /// Whether this process is an agent.
 static LOGGED: AtomicBool = AtomicBool::new(false);

@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 
 use super::notice;
-use crate::model::event::Event;
-use crate::model::flow::Ifindex;
-use crate::model::loss::Losses;
-use crate::model::time::Timestamp;
-use crate::pipeline::{Input, Pipeline};
-use crate::sinks::filter::Filter;
-use crate::sinks::filter::emission::Unrecorded;
-use crate::sinks::losses::LossReporter;
-use crate::sinks::privacy::Privacy;
-use crate::sinks::report::{Digest, Report};
-use crate::sinks::text::safe;
-use crate::sinks::writer::reader_gone;
-use crate::sinks::{Next, OutputSettings, Sink, WallClock};
+use super::stdout::reader_gone;
+use tracer_core::model::event::Event;
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::loss::Losses;
+use tracer_core::model::time::Timestamp;
+use tracer_core::pipeline::{Input, Pipeline};
+use tracer_core::view::filter::Filter;
+use tracer_core::view::filter::emission::Unrecorded;
+use tracer_core::view::losses::LossReporter;
+use tracer_core::view::privacy::Privacy;
+use tracer_core::view::report::{Digest, Report};
+use tracer_core::view::text::safe;
+use tracer_core::view::{Next, OutputSettings, Sink, WallClock};
 
 /// Where events go behind the pipeline. It is called by the one task that owns the pipeline, so it must not wait for
 /// anybody but standard output.

@@ -13,13 +13,13 @@ use anyhow::{Context as _, Result};
 use lru::LruCache;
 
 use super::notice;
-use crate::capture::Clock;
-use crate::capture::file::{FileWriter, WriterStats, pod_address};
-use crate::identity::Index;
-use crate::model::flow::Ifindex;
-use crate::model::loss::{Losses, Stage};
-use crate::model::record::Record;
-use crate::model::time::Timestamp;
+use crate::capture::live::Clock;
+use tracer_core::files::capture::{FileWriter, WriterStats, pod_address};
+use tracer_core::identity::Index;
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::loss::{Losses, Stage};
+use tracer_core::model::record::Record;
+use tracer_core::model::time::Timestamp;
 
 /// What came so far is in the file after so long, for those who look into it meanwhile.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -174,7 +174,7 @@ fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>) -> WriterStats 
 }
 
 /// The writer fails once; from then on it only counts.
-fn tell(result: Result<(), crate::capture::file::FileError>) {
+fn tell(result: Result<(), tracer_core::files::capture::FileError>) {
     if let Err(error) = result {
         notice::warn(&format!("{}; tracing goes on", error.explained()));
     }

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use super::proto;
-use crate::model::event::{Body, Event};
-use crate::model::finding::Finding;
-use crate::model::loss::Loss;
-use crate::model::time::Timestamp;
-use crate::sinks::WallClock;
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::finding::Finding;
+use tracer_core::model::loss::Loss;
+use tracer_core::model::time::Timestamp;
+use tracer_core::view::WallClock;
 
 mod dns;
 mod ends;
@@ -164,22 +164,22 @@ pub fn loss_from_wire(wire: &proto::Lost) -> Result<Loss, Unreadable> {
 }
 
 /// A pod's name for the wire.
-pub fn pod_to_wire(pod: &crate::model::identity::PodIdentity) -> proto::Pod {
+pub fn pod_to_wire(pod: &tracer_core::model::identity::PodIdentity) -> proto::Pod {
     ends::pod_to_wire(pod)
 }
 
 /// Counts for the wire.
-pub fn totals_to_wire(totals: crate::model::flow::FlowTotals) -> proto::Totals {
+pub fn totals_to_wire(totals: tracer_core::model::flow::FlowTotals) -> proto::Totals {
     flows::totals_to_wire(totals)
 }
 
 /// A role for the wire.
-pub fn role_to_wire(role: Option<crate::model::flow::Role>) -> i32 {
+pub fn role_to_wire(role: Option<tracer_core::model::flow::Role>) -> i32 {
     role.map_or(0, Word::to_wire)
 }
 
 /// A role from the wire, where one was given.
-pub fn role_from_wire(wire: i32) -> Result<Option<crate::model::flow::Role>, Unreadable> {
+pub fn role_from_wire(wire: i32) -> Result<Option<tracer_core::model::flow::Role>, Unreadable> {
     (wire != 0).then(|| Word::from_wire(wire)).transpose()
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::sinks::gallery;
+    use tracer_core::view::gallery;
 
     #[test]
     fn every_event_comes_back_as_it_was() {

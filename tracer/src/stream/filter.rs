@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::event::{role_from_wire, role_to_wire};
 use super::proto;
-use crate::model::dns::RecordType;
-use crate::sinks::filter::{Detail, FilterConfig, Kind};
+use tracer_core::model::dns::RecordType;
+use tracer_core::view::filter::{Detail, FilterConfig, Kind};
 
 /// A part of a filter that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,8 +135,8 @@ fn numbers(option: &'static str, given: &[u32]) -> Result<Vec<u16>, FilterError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::dns::ResponseCode;
-    use crate::model::flow::Role;
+    use tracer_core::model::dns::ResponseCode;
+    use tracer_core::model::flow::Role;
 
     #[test]
     fn a_filter_comes_back_as_it_was() {

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::history::{Entry, History, Page};
 use super::proto;
-use crate::model::event::Event;
-use crate::sinks::WallClock;
-use crate::sinks::filter::Filter;
+use tracer_core::model::event::Event;
+use tracer_core::view::WallClock;
+use tracer_core::view::filter::Filter;
 
 /// Without events, clients are told the time so often.
 const MARK_EVERY: Duration = Duration::from_millis(100);

@@ -20,9 +20,9 @@ use super::hub::{Hub, Progress};
 use super::proto::observe_response::Message;
 use super::proto::tracer_server::Tracer;
 use super::{filter, proto};
-use crate::model::event::{Body, Event};
-use crate::model::loss::{Loss, Stage};
-use crate::sinks::filter::Filter;
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::loss::{Loss, Stage};
+use tracer_core::view::filter::Filter;
 
 /// What is read of the history at a time.
 const PAGE: usize = 256;

@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aya::util::KernelVersion;
-use tracer::capture::{Capture, HookChoice, Options};
+use tracer::capture::live::Capture;
+use tracer::capture::{HookChoice, Options};
 
 use crate::interfaces::{clsact_programs, tcx_programs};
 use crate::netns::Netns;

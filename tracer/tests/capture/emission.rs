@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use tracer::capture::Options;
-use tracer::model::emission::Emission;
-use tracer::model::flow::{Flow, FlowTotals, Protocol};
-use tracer::model::record::Record;
+use tracer_core::model::emission::Emission;
+use tracer_core::model::flow::{Flow, FlowTotals, Protocol};
+use tracer_core::model::record::Record;
 
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};

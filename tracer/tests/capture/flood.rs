@@ -1,11 +1,11 @@
 //! A flood of pings: its records are held back beyond a rate, and the counts are ping's own all the same.
 
 use tracer::capture::Options;
-use tracer::model::echo::Echo;
-use tracer::model::event::Body;
-use tracer::model::flow::Ifindex;
-use tracer::model::time::Timestamp;
-use tracer::pipeline::{Input, Pipeline, Settings};
+use tracer_core::model::echo::Echo;
+use tracer_core::model::event::Body;
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::time::Timestamp;
+use tracer_core::pipeline::{Input, Pipeline, Settings};
 
 use crate::live::{GATEWAY, Live};
 use crate::netns::{Netns, may_run};

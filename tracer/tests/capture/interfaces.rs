@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
-use tracer::capture::{self, Capture, CaptureError, Hook, HookChoice, InterfaceEvent, Options};
+use tracer::capture::live::{self as capture, Capture, CaptureError, Hook, InterfaceEvent};
+use tracer::capture::{HookChoice, Options};
 
 use crate::child::{Child, hooks, programs_left};
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};

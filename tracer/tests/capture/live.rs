@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
-use tracer::capture::{Capture, CaptureMessage, InterfaceEvent, KernelStats, Options};
-use tracer::model::record::Record;
+use tracer::capture::Options;
+use tracer::capture::live::{Capture, CaptureMessage, InterfaceEvent, KernelStats};
+use tracer_core::model::record::Record;
 
 use crate::netns::Netns;
 

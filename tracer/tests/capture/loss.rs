@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracer::capture::Options;
-use tracer::model::loss::Stage;
+use tracer_core::model::loss::Stage;
 
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run};

@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use tracer::capture::Options;
-use tracer::model::flow::{Protocol, Way};
-use tracer::model::record::Record;
+use tracer_core::model::flow::{Protocol, Way};
+use tracer_core::model::record::Record;
 
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
 use crate::netns::{Netns, may_run, send_frame};

@@ -8,7 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tracer::capture::{HookChoice, InterfaceEvent, Options};
+use tracer::capture::live::InterfaceEvent;
+use tracer::capture::{HookChoice, Options};
 
 use crate::child::{Child, hooks, programs, programs_left};
 use crate::interfaces::{attached, by, clsact_programs};

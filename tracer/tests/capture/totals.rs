@@ -5,9 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use tracer::capture::{InterfaceStatus, Options};
-use tracer::model::flow::{Flow, FlowSnapshot, FlowTotals, Traffic};
-use tracer::model::time::Timestamp;
+use tracer::capture::Options;
+use tracer::capture::live::InterfaceStatus;
+use tracer_core::model::flow::{Flow, FlowSnapshot, FlowTotals, Traffic};
+use tracer_core::model::time::Timestamp;
 
 use crate::live::{GATEWAY, Live, udp_socket};
 use crate::netns::{Netns, may_run, send_frame};

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracer::cluster::watch::{ClusterSource, KindReport, RemoteIdentity, WatchConfig, Watches};
-use tracer::identity::{Index, IndexSettings};
-use tracer::model::cluster::{Change, Kind};
-use tracer::model::flow::{Flow, Ifindex, Protocol, Role};
-use tracer::model::time::Timestamp;
+use tracer_core::identity::{Index, IndexSettings};
+use tracer_core::model::cluster::{Change, Kind};
+use tracer_core::model::flow::{Flow, Ifindex, Protocol, Role};
+use tracer_core::model::time::Timestamp;
 
 use crate::api::Api;
 

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tracer::cluster::watch::{ClusterSource, RemoteIdentity, WatchConfig, Watches};
-use tracer::identity::Presence;
-use tracer::model::cluster::Kind;
-use tracer::model::flow::Ifindex;
-use tracer::model::identity::UnknownReason;
+use tracer_core::identity::Presence;
+use tracer_core::model::cluster::Kind;
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::identity::UnknownReason;
 
 use self::api::{Api, Fault, GONE};
 use self::cluster::{Cluster, api, fill, pod, service, slice};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracer::client::feed::{Feed, News, Question};
 use tracer::client::{Options, Target};
-use tracer::model::event::{Body, Event};
-use tracer::model::finding::{Finding, Severity};
-use tracer::model::time::Timestamp;
 use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{Hub, Identity};
 use tracer::stream::listen::{Listeners, TlsListen};
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::finding::{Finding, Severity};
+use tracer_core::model::time::Timestamp;
 
 /// Nothing here takes so long, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,12 +5,12 @@ mod reach;
 
 use tracer::client::feed::{Feed, News, Question};
 use tracer::client::{ClientError, Options, Target};
-use tracer::model::time::Timestamp;
-use tracer::sinks::filter::{FilterConfig, Kind};
 use tracer::stream::event::unix_clock;
 use tracer::stream::proto;
 use tracer::stream::proto::observe_response::Message;
 use tracer::stream::proto::tracer_client::TracerClient;
+use tracer_core::model::time::Timestamp;
+use tracer_core::view::filter::{FilterConfig, Kind};
 
 use agent::{Agent, Heard, MILLISECOND, START, history, unix, within};
 

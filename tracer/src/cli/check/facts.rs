@@ -9,7 +9,7 @@ use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 use rustix::process::{Resource, getrlimit};
 
-use crate::capture;
+use crate::capture::live as capture;
 use crate::cluster::pod_cgroup::pod_cgroup;
 
 /// A try of bpf(): the kernel has it or not, or the call was refused.

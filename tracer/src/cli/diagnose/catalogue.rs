@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::Exit;
 use super::FormArg;
-use crate::diagnose::catalogue::{RULES, Rule, rule};
-use crate::sinks::words;
+use tracer_core::diagnose::catalogue::{RULES, Rule, rule};
+use tracer_core::view::words;
 
 /// Sentences are broken before this column.
 const WRAP: usize = 100;
@@ -118,7 +118,7 @@ fn full(rule: &Rule) -> FullLine {
 fn files(names: &'static [&'static str]) -> impl Iterator<Item = String> {
     names
         .iter()
-        .map(|name| format!("tracer/tests/scenarios/{name}.txt"))
+        .map(|name| format!("tracer-core/tests/scenarios/{name}.txt"))
 }
 
 fn json(line: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
@@ -214,7 +214,7 @@ fn markdown(rules: &[&Rule]) -> String {
 fn links(names: &[&str]) -> String {
     let links: Vec<String> = names
         .iter()
-        .map(|name| format!("[{name}](../tracer/tests/scenarios/{name}.txt)"))
+        .map(|name| format!("[{name}](../tracer-core/tests/scenarios/{name}.txt)"))
         .collect();
     links.join(", ")
 }

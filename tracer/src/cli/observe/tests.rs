@@ -8,11 +8,11 @@ use super::*;
 use crate::cli::{Cli, Command};
 use crate::cluster::watch::{ClusterSource, RemoteIdentity};
 use crate::config::ClusterConfig;
-use crate::model::dns::{RecordType, ResponseCode};
-use crate::model::flow::Role;
-use crate::model::glob::Glob;
-use crate::sinks::Format;
-use crate::sinks::filter::{Kind, PodPattern};
+use tracer_core::model::dns::{RecordType, ResponseCode};
+use tracer_core::model::flow::Role;
+use tracer_core::model::glob::Glob;
+use tracer_core::view::Format;
+use tracer_core::view::filter::{Kind, PodPattern};
 
 fn host() -> Host {
     Host {
@@ -67,11 +67,11 @@ fn the_defaults_are_those_of_the_design() {
     );
     assert_eq!(
         config.pipeline.thresholds,
-        crate::model::settings::Thresholds::default()
+        tracer_core::model::settings::Thresholds::default()
     );
     assert_eq!(
         config.pipeline.limits,
-        crate::model::settings::Limits::default()
+        tracer_core::model::settings::Limits::default()
     );
     assert_eq!(config.output, OutputSettings::default());
     assert_eq!(config.duration, None);

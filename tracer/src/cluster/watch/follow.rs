@@ -20,8 +20,8 @@ use super::slim::{Slim, Watched};
 use super::sync::ClusterSync;
 use super::trouble::Trouble;
 use super::{RemoteIdentity, WatchConfig};
-use crate::cluster::objects::Trimmer;
-use crate::model::cluster::{Change, Kind, Listed, Object, ObjectKey};
+use tracer_core::files::objects::Trimmer;
+use tracer_core::model::cluster::{Change, Kind, Listed, Object, ObjectKey};
 
 /// Objects of one page of a list: in memory at once, and decoded at one go.
 const PAGE: u32 = 100;

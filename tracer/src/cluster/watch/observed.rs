@@ -13,7 +13,7 @@ use kube::client::Body;
 use tower::{Layer, Service};
 
 use super::sync::ClusterSync;
-use crate::model::cluster::Kind;
+use tracer_core::model::cluster::Kind;
 
 /// A server that asks for more patience than this is asked sooner.
 const MOST_PATIENCE: Duration = Duration::from_secs(60);

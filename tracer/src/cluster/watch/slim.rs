@@ -13,8 +13,8 @@ use kube::Resource;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::cluster::objects::{MIRROR_ANNOTATION, ObjectError, Trimmer};
-use crate::model::cluster::{Kind, Object, ObjectKey};
+use tracer_core::files::objects::{MIRROR_ANNOTATION, ObjectError, Trimmer};
+use tracer_core::model::cluster::{Kind, Object, ObjectKey};
 
 /// A kind that is watched.
 pub(super) trait Watched: Resource<DynamicType = ()> + DeserializeOwned {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::trouble::Trouble;
-use crate::model::cluster::Kind;
+use tracer_core::model::cluster::Kind;
 
 /// So much news waits for somebody to read it; the oldest is dropped.
 const MAX_NEWS: usize = 32;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::model::time::Timestamp;
+use tracer_core::model::time::Timestamp;
 
 /// libpcap hands over what it captured after a second at the latest, and a pipe and a busy machine take their time. What
 /// time alone decides is told so much later than with the probes.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::cluster::{Change, Inventory};
-use crate::model::flow::Ifindex;
+use tracer_core::model::cluster::{Change, Inventory};
+use tracer_core::model::flow::Ifindex;
 
 /// Pods by address. Those on their node's network have none of their own.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl PodAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::cluster::Pod;
+    use tracer_core::model::cluster::Pod;
 
     fn pod(uid: &str, ip: &str, host_network: bool, terminated: bool) -> Pod {
         Pod {

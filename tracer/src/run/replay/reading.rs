@@ -3,10 +3,10 @@
 use tokio::sync::mpsc;
 
 use super::pods::PodAddresses;
-use crate::capture::file::{FileError, ReaderStats, Replay, SidesStats};
-use crate::model::loss::Losses;
-use crate::model::time::Timestamp;
-use crate::pipeline::Input;
+use tracer_core::files::capture::{FileError, ReaderStats, Replay, SidesStats};
+use tracer_core::model::loss::Losses;
+use tracer_core::model::time::Timestamp;
+use tracer_core::pipeline::Input;
 
 /// What was read so far.
 #[derive(Clone, Debug, Default)]

@@ -6,11 +6,13 @@ use super::ends::{address_from_wire, address_to_wire};
 use super::flows::{flow_from_wire, flow_to_wire, icmp_to_wire, optional_icmp};
 use super::words::Word;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
-use crate::model::dns::{DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord};
-use crate::model::edns::{Edns, EdnsOption, ExtendedError};
-use crate::model::exchange::{self, Details, Exchange};
-use crate::model::lookup::{Lookup, Place, Step};
-use crate::sinks::WallClock;
+use tracer_core::model::dns::{
+    DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord,
+};
+use tracer_core::model::edns::{Edns, EdnsOption, ExtendedError};
+use tracer_core::model::exchange::{self, Details, Exchange};
+use tracer_core::model::lookup::{Lookup, Place, Step};
+use tracer_core::view::WallClock;
 
 pub(super) fn exchange_to_wire(
     exchange: &Exchange,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::words::Word;
 use super::{Unreadable, proto, small};
-use crate::model::dns::DnsName;
-use crate::model::event::Ends;
-use crate::model::flow::Ifindex;
-use crate::model::identity::{
+use tracer_core::model::dns::DnsName;
+use tracer_core::model::event::Ends;
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::identity::{
     PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
 };
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::ends::{address_from_wire, address_to_wire};
 use super::words::Word;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
-use crate::model::connection::{TcpConnection, UdpFlow};
-use crate::model::echo::{Echo, EchoState, Rtt};
-use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic};
-use crate::model::observation::IcmpError;
-use crate::sinks::WallClock;
+use tracer_core::model::connection::{TcpConnection, UdpFlow};
+use tracer_core::model::echo::{Echo, EchoState, Rtt};
+use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic};
+use tracer_core::model::observation::IcmpError;
+use tracer_core::view::WallClock;
 
 pub(super) fn flow_to_wire(flow: &Flow) -> proto::Flow {
     proto::Flow {

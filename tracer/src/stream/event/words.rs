@@ -1,12 +1,12 @@
 //! Words of the vocabulary and their numbers on the wire.
 
 use super::{Unreadable, proto};
-use crate::model::connection::{RefusedBy, TcpState, UdpState};
-use crate::model::exchange::{ConnectionEnd, Outcome, Transport};
-use crate::model::finding::Severity;
-use crate::model::flow::Role;
-use crate::model::identity::UnknownReason;
-use crate::model::loss::Stage;
+use tracer_core::model::connection::{RefusedBy, TcpState, UdpState};
+use tracer_core::model::exchange::{ConnectionEnd, Outcome, Transport};
+use tracer_core::model::finding::Severity;
+use tracer_core::model::flow::Role;
+use tracer_core::model::identity::UnknownReason;
+use tracer_core::model::loss::Stage;
 
 /// A word with a number.
 pub(super) trait Word: Sized {

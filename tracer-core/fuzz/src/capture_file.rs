@@ -1,0 +1,86 @@
+//! A capture file of arbitrary bytes: read, put in order, made records, decoded.
+//!
+//! Input: the file as it stands, pcap or pcapng, gzipped or not.
+
+use std::error::Error;
+use std::io::Cursor;
+use std::iter::successors;
+use std::net::IpAddr;
+
+use tracer_core::decode::Decoder;
+use tracer_core::files::capture::{Reader, Replay, ReplaySettings};
+use tracer_core::model::loss::Stage;
+
+use super::safe;
+
+/// No packet is longer, whatever its block says.
+const MAX_PACKET_BYTES: usize = 4 << 20;
+/// What a packet, or a block that there is an error about, takes in a file at the least.
+const MIN_BLOCK_BYTES: usize = 12;
+/// Gzip packs a thousand times: beyond so many packets an input only takes time.
+const MAX_PACKETS: usize = 20_000;
+
+/// The target.
+pub fn run(data: &[u8]) {
+    // Few, so that they overflow.
+    let settings = ReplaySettings {
+        flows: 8,
+        ..ReplaySettings::default()
+    };
+    let reader = Reader::new("fuzz", Cursor::new(data.to_vec()));
+    let mut replay = Replay::new(reader, &settings);
+    let mut decoder = Decoder::new(settings.dns_ports);
+    let packed = data.starts_with(&[0x1f, 0x8b]);
+    let (mut packets, mut errors) = (0, 0);
+    let mut records = Vec::new();
+    loop {
+        records.clear();
+        match replay.step(is_pod, &mut records) {
+            Ok(true) => packets += 1,
+            Ok(false) => break,
+            Err(error) => {
+                errors += 1;
+                safe::assert_terminal(&error.to_string());
+                let causes = successors(error.source(), |&cause| cause.source());
+                causes.for_each(|cause| safe::assert_terminal(&cause.to_string()));
+            }
+        }
+        assert!(
+            records.len() <= 2,
+            "a packet is seen at two pods at the most"
+        );
+        for record in &records {
+            assert!(record.bytes.len() <= MAX_PACKET_BYTES);
+            let _ = decoder.decode(record);
+        }
+        if packed && packets + errors > MAX_PACKETS {
+            return;
+        }
+        assert!(
+            packed || (packets + errors) * MIN_BLOCK_BYTES <= data.len() + MIN_BLOCK_BYTES,
+            "more packets than there is room for"
+        );
+    }
+    let (stats, _) = replay.stats();
+    let losses = replay.losses();
+    let unreadable: u64 = losses
+        .iter()
+        .filter(|loss| loss.stage == Stage::Decode)
+        .map(|loss| loss.count)
+        .sum();
+    // Packets that were fragments of one were told once.
+    let told = packets as u64 + stats.not_ip + unreadable;
+    assert!(
+        told == stats.packets || told < stats.packets && replay.reassembled() > 0,
+        "every packet of the file is told or counted: {packets} of {stats:?}, {losses:?}"
+    );
+    assert!(!replay.holds(), "nothing follows, so nothing waits");
+}
+
+/// Some are, some are not.
+fn is_pod(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.octets()[3] % 2 == 1,
+        IpAddr::V6(address) => address.octets()[15] % 2 == 1,
+    }
+}

@@ -1,0 +1,378 @@
+//! Each flag against the gallery: the table says which events pass, by what they show.
+
+use super::*;
+use crate::view::gallery;
+
+mod ends;
+
+/// What of the gallery passes.
+fn passes(asked: &FilterConfig) -> Vec<&'static str> {
+    let filter = Filter::from(asked.clone());
+    gallery::all()
+        .into_iter()
+        .filter(|(_, event)| filter.matches(event))
+        // A loss passes always; see `a_loss_passes_whatever_is_asked_for`.
+        .filter(|(what, _)| *what != "lost" && !what.starts_with("hostile"))
+        .map(|(what, _)| what)
+        .collect()
+}
+
+fn all_but(missing: &[&str]) -> Vec<&'static str> {
+    let all = passes(&FilterConfig::default());
+    for missing in missing {
+        assert!(all.contains(missing), "{missing} is not in the gallery");
+    }
+    all.into_iter()
+        .filter(|what| !missing.contains(what))
+        .collect()
+}
+
+fn glob(written: &str) -> Glob {
+    written.parse().expect("a pattern")
+}
+
+fn pods(written: &[&str]) -> FilterConfig {
+    FilterConfig {
+        pods: written
+            .iter()
+            .map(|pod| pod.parse().expect("a pattern"))
+            .collect(),
+        ..FilterConfig::default()
+    }
+}
+
+fn peers(written: &[&str]) -> FilterConfig {
+    FilterConfig {
+        peers: written
+            .iter()
+            .map(|peer| peer.parse().expect("a pattern"))
+            .collect(),
+        ..FilterConfig::default()
+    }
+}
+
+fn names(written: &str) -> FilterConfig {
+    FilterConfig {
+        names: vec![written.parse().expect("a pattern")],
+        ..FilterConfig::default()
+    }
+}
+
+fn rcodes(rcode: ResponseCode) -> FilterConfig {
+    FilterConfig {
+        rcodes: vec![rcode],
+        ..FilterConfig::default()
+    }
+}
+
+fn outcomes(words: &[&str]) -> FilterConfig {
+    FilterConfig {
+        outcomes: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..FilterConfig::default()
+    }
+}
+
+fn kinds(kinds: &[Kind]) -> FilterConfig {
+    FilterConfig {
+        kinds: kinds.to_vec(),
+        ..FilterConfig::default()
+    }
+}
+
+#[test]
+fn without_a_filter_all_passes_but_what_the_client_tells_too() {
+    let told_twice = "tcp at the server, told by the client too";
+    assert!(!passes(&FilterConfig::default()).contains(&told_twice));
+    let of_servers = FilterConfig {
+        direction: Some(Role::Server),
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&of_servers),
+        ["dns at the server", told_twice, "ping at the server"]
+    );
+    let of_clients = FilterConfig {
+        direction: Some(Role::Client),
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&of_clients),
+        all_but(&["dns at the server", "ping at the server"])
+    );
+}
+
+#[test]
+fn a_loss_passes_whatever_is_asked_for() {
+    let filter = Filter::from(FilterConfig {
+        kinds: vec![Kind::Dns],
+        namespaces: vec![glob("nowhere")],
+        failed: true,
+        ..FilterConfig::default()
+    });
+    let passed: Vec<_> = gallery::all()
+        .into_iter()
+        .filter(|(_, event)| filter.matches(event))
+        .map(|(what, _)| what)
+        .collect();
+    assert_eq!(passed, ["lost"]);
+}
+
+#[test]
+fn a_query_type_fits_dns_and_lookups_only() {
+    let qtypes = |qtypes: &[RecordType]| FilterConfig {
+        qtypes: qtypes.to_vec(),
+        ..FilterConfig::default()
+    };
+    for what in passes(&qtypes(&[RecordType::A, RecordType::AAAA])) {
+        assert!(
+            what.starts_with("dns") || what.starts_with("lookup"),
+            "{what}"
+        );
+    }
+    assert_eq!(
+        passes(&qtypes(&[RecordType::TXT, RecordType::from(65_280)])),
+        [
+            "dns truncated and cut short",
+            "dns truncated, then answered over tcp",
+            "dns truncated, tcp refused",
+            "dns other rcode, unknown type, fault"
+        ]
+    );
+}
+
+#[test]
+fn slow_is_what_took_at_least_so_long() {
+    let slow = |slow: Duration| FilterConfig {
+        slow: Some(slow),
+        ..FilterConfig::default()
+    };
+    let taken = |what: &str| {
+        let all = gallery::all();
+        let (_, event) = all.iter().find(|(name, _)| *name == what).expect(what);
+        took(&event.body)
+    };
+    for (what, expected) in [
+        ("dns answered", Some(Duration::from_micros(612))),
+        ("dns timeout", None),
+        ("tcp established", Some(Duration::from_micros(410))),
+        ("udp unanswered", None),
+        ("icmp error, too big", None),
+        ("ping unanswered", None),
+        ("finding active", None),
+    ] {
+        assert_eq!(taken(what), expected, "{what}");
+    }
+    for what in ["dns answered", "tcp established"] {
+        let exactly = taken(what).expect("it took some time");
+        assert!(passes(&slow(exactly)).contains(&what), "{what}");
+        let longer = exactly + Duration::from_nanos(1);
+        assert!(!passes(&slow(longer)).contains(&what), "{what}");
+    }
+    let ping = gallery::all()
+        .into_iter()
+        .find_map(|(what, event)| match event.body {
+            Body::Echo(echo) if what == "ping answered" => echo.rtt,
+            _ => None,
+        })
+        .expect("a ping with round trips");
+    assert!(ping.avg < ping.max);
+    assert!(passes(&slow(ping.max)).contains(&"ping answered"));
+    assert!(!passes(&slow(ping.max + Duration::from_nanos(1))).contains(&"ping answered"));
+}
+
+#[test]
+fn a_type_passes_with_all_its_states() {
+    for (kind, count) in [
+        (Kind::Dns, 21),
+        (Kind::Lookup, 8),
+        (Kind::Tcp, 9),
+        (Kind::Udp, 4),
+        (Kind::Icmp, 7),
+        (Kind::Finding, 2),
+    ] {
+        for detail in [Detail::All, Detail::Digest] {
+            let asked = FilterConfig {
+                detail,
+                ..kinds(&[kind])
+            };
+            let passed = passes(&asked);
+            let prefix = match kind {
+                Kind::Icmp => "",
+                kind => kind.as_str(),
+            };
+            assert!(passed.iter().all(|what| what.starts_with(prefix)));
+            assert_eq!(passed.len(), count, "{kind:?} {detail:?} {passed:?}");
+        }
+    }
+    assert_eq!(passes(&kinds(&[Kind::Tcp, Kind::Udp])).len(), 13);
+}
+
+#[test]
+fn a_name_is_one_that_was_asked_for_or_that_the_peer_was_resolved_from() {
+    for (pattern, expected) in [
+        (
+            "www.example.com",
+            vec![
+                "dns over tcp with a chain",
+                "lookup of an absolute name with many addresses",
+                "tcp established after retransmissions, peer by name",
+            ],
+        ),
+        (
+            "CLUSTERIP-nginx-ds",
+            vec![
+                "dns answered",
+                "dns nodata",
+                "dns late",
+                "lookup found at the first candidate",
+            ],
+        ),
+        (
+            "*.myns.svc.cluster.local.",
+            vec!["lookup with a wasted candidate"],
+        ),
+        ("example.com", vec![]),
+    ] {
+        assert_eq!(passes(&names(pattern)), expected, "{pattern}");
+    }
+}
+
+#[test]
+fn a_response_code_is_that_of_a_query_and_fits_dns_and_lookups_only() {
+    assert_eq!(
+        passes(&rcodes(ResponseCode::NXDomain)),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns late",
+            "dns at the server",
+            "lookup found nowhere, by nslookup",
+            "lookup found nowhere, by glibc",
+            // It succeeded in the end, but that code was in it.
+            "lookup with a wasted candidate",
+        ]
+    );
+    assert_eq!(
+        passes(&rcodes(ResponseCode::NotImp)),
+        ["dns other rcode, unknown type, fault"]
+    );
+}
+
+#[test]
+fn an_outcome_is_the_events_own() {
+    assert_eq!(
+        passes(&outcomes(&["nxdomain"])),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns late",
+            "dns at the server",
+            "lookup found nowhere, by nslookup",
+            "lookup found nowhere, by glibc",
+        ]
+    );
+    assert_eq!(
+        passes(&outcomes(&["refused"])),
+        [
+            "dns refused",
+            "tcp refused by a reset",
+            "tcp refused by icmp"
+        ]
+    );
+    assert_eq!(
+        passes(&outcomes(&["closed", "running"])),
+        [
+            "tcp closed",
+            "tcp closed in silence",
+            "udp closed",
+            "ping running with loss, duplicates and a late reply"
+        ]
+    );
+}
+
+#[test]
+fn every_outcome_of_the_gallery_can_be_asked_for() {
+    for (what, event) in gallery::all() {
+        if let Some(word) = words::outcome(&event.body) {
+            assert!(words::outcomes().contains(&word), "{what}: {word}");
+        }
+    }
+}
+
+#[test]
+fn failed_is_what_did_not_work() {
+    let asked = FilterConfig {
+        failed: true,
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&asked),
+        all_but(&[
+            "dns answered",
+            "dns notify",
+            "dns without a question",
+            "dns nodata",
+            "dns over tcp with a chain",
+            "dns truncated and cut short",
+            "dns truncated, then answered over tcp",
+            "dns truncated, tcp refused",
+            "lookup found at the first candidate",
+            "lookup with a wasted candidate",
+            "lookup of an absolute name with many addresses",
+            "tcp established",
+            "tcp established after retransmissions, peer by name",
+            "tcp closed",
+            "tcp closed in silence",
+            "udp open",
+            "udp closed",
+            "ping answered",
+            "ping at the server",
+            "finding resolved",
+        ])
+    );
+}
+
+#[test]
+fn the_digest_leaves_out_routine_unless_it_is_asked_for() {
+    let digest = FilterConfig {
+        detail: Detail::Digest,
+        ..FilterConfig::default()
+    };
+    assert_eq!(
+        passes(&digest),
+        all_but(&[
+            // Their lookup tells them again.
+            "dns answered",
+            "dns nxdomain, asked not known yet",
+            "dns nodata",
+            "tcp closed",
+            "udp open",
+            "udp closed",
+        ])
+    );
+    let closed = FilterConfig {
+        detail: Detail::Digest,
+        ..outcomes(&["closed", "nodata"])
+    };
+    assert_eq!(
+        passes(&closed),
+        ["tcp closed", "tcp closed in silence", "udp closed"]
+    );
+}
+
+#[test]
+fn options_combine_with_and() {
+    let asked = FilterConfig {
+        kinds: vec![Kind::Dns],
+        failed: true,
+        ..names("no-such-service.*")
+    };
+    assert_eq!(
+        passes(&asked),
+        [
+            "dns nxdomain, asked not known yet",
+            "dns timeout",
+            "dns late",
+            "dns icmp error",
+            "dns at the server"
+        ]
+    );
+}

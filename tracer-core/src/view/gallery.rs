@@ -1,0 +1,369 @@
+//! Hand-written events of every type and state, hostile names among them: what the encoders and filters are tried on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::WallClock;
+use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow, UdpState};
+use crate::model::dns::{
+    DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
+};
+use crate::model::echo::{Echo, EchoState, Rtt};
+use crate::model::edns::{Edns, EdnsOption, ExtendedError};
+use crate::model::event::{Body, Ends, Event};
+use crate::model::exchange::{Details, Exchange, Outcome, Transport};
+use crate::model::finding::{Finding, Severity};
+use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
+use crate::model::identity::{
+    PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
+};
+use crate::model::lookup::{Lookup, Place, Step};
+use crate::model::loss::{Loss, Stage};
+use crate::model::observation::IcmpError;
+use crate::model::time::Timestamp;
+
+mod events;
+
+pub use self::events::all;
+
+const CLIENT: &str = "10.1.39.193";
+const KUBE_DNS: &str = "10.152.183.10";
+const NEVER: &str = "no-such-service.default.svc.cluster.local.";
+
+/// The pipeline's zero is 12:01:02 UTC on the day of the scenario.
+pub fn clock() -> impl WallClock + Send {
+    |at: Timestamp| {
+        let start: jiff::Timestamp = "2026-03-01T12:01:02Z".parse().expect("a time");
+        start + Duration::from_nanos(at.0)
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn socket(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip(address), port)
+}
+
+fn us(microseconds: u64) -> Duration {
+    Duration::from_micros(microseconds)
+}
+
+fn at(milliseconds: u64) -> Timestamp {
+    Timestamp(milliseconds * 1_000_000)
+}
+
+/// A pod of the scenario; its UID is made of its name.
+pub fn identity(
+    namespace: &str,
+    name: &str,
+    kind: Option<(&str, &str)>,
+    node: &str,
+) -> Arc<PodIdentity> {
+    Arc::new(PodIdentity {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: format!("uid-of-{name}").into(),
+        workload: kind.map(|(kind, name)| Workload {
+            kind: kind.into(),
+            name: name.into(),
+        }),
+        node: Some(node.into()),
+    })
+}
+
+fn ubuntu() -> Arc<PodIdentity> {
+    identity("default", "deb-ubuntu", None, "k8s-worker03")
+}
+
+fn nginx() -> Arc<PodIdentity> {
+    let workload = Some(("DaemonSet", "nginx-ds"));
+    identity("default", "nginx-ds-v2qf5", workload, "k8s-worker03")
+}
+
+fn apache() -> Arc<PodIdentity> {
+    let workload = Some(("DaemonSet", "apache-ds-myns"));
+    identity("myns", "apache-ds-myns-5tjrr", workload, "k8s-worker01")
+}
+
+fn coredns() -> Arc<PodIdentity> {
+    identity(
+        "kube-system",
+        "coredns-6f5f9b5d74-pf4ld",
+        Some(("Deployment", "coredns")),
+        "k8s-master",
+    )
+}
+
+/// Ends of the client pod deb-ubuntu and an external peer.
+pub fn client(peer: &str, port: u16) -> Ends {
+    Ends {
+        ifindex: Ifindex(7),
+        role: Role::Client,
+        pod: PodEnd {
+            ip: ip(CLIENT),
+            port: Some(41_000),
+            who: Ok(ubuntu()),
+        },
+        peer: PeerEnd {
+            ip: ip(peer),
+            port: Some(port),
+            pod: None,
+            service: None,
+            node: None,
+            names: Vec::new(),
+        },
+        peer_traced_here: false,
+    }
+}
+
+fn with_service(mut ends: Ends, namespace: &str, name: &str) -> Ends {
+    ends.peer.service = Some(Arc::new(ServiceIdentity {
+        namespace: namespace.into(),
+        name: name.into(),
+    }));
+    ends
+}
+
+fn with_pod(mut ends: Ends, pod: Arc<PodIdentity>) -> Ends {
+    ends.peer.node.clone_from(&pod.node);
+    ends.peer.pod = Some(pod);
+    ends
+}
+
+fn kube_dns() -> Ends {
+    with_service(client(KUBE_DNS, 53), "kube-system", "kube-dns")
+}
+
+/// Ends of a pod that is asked by deb-ubuntu.
+pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
+    let mut ends = with_pod(client(CLIENT, 41_000), ubuntu());
+    ends.role = Role::Server;
+    ends.ifindex = Ifindex(9);
+    ends.pod = PodEnd {
+        ip: ip(address),
+        port: Some(port),
+        who: Ok(pod),
+    };
+    ends
+}
+
+fn flow(protocol: Protocol, ends: &Ends) -> Flow {
+    Flow {
+        ifindex: ends.ifindex,
+        protocol,
+        pod: SocketAddr::new(ends.pod.ip, ends.pod.port.unwrap_or(0)),
+        peer: SocketAddr::new(ends.peer.ip, ends.peer.port.unwrap_or(0)),
+    }
+}
+
+fn totals(tx: (u64, u64), rx: (u64, u64)) -> FlowTotals {
+    let traffic = |(packets, bytes)| Traffic { packets, bytes };
+    FlowTotals {
+        tx: traffic(tx),
+        rx: traffic(rx),
+    }
+}
+
+fn record(name: &str, rtype: RecordType, ttl: u32, data: &str) -> ResourceRecord {
+    ResourceRecord {
+        name: DnsName::new(name),
+        rtype,
+        ttl,
+        data: data.to_owned(),
+    }
+}
+
+/// An answered exchange with kube-dns, to be changed.
+pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
+    let rcode = match outcome {
+        Outcome::Answered | Outcome::Nodata | Outcome::Truncated => Some(ResponseCode::NoError),
+        Outcome::Nxdomain => Some(ResponseCode::NXDomain),
+        Outcome::Servfail => Some(ResponseCode::ServFail),
+        Outcome::Refused => Some(ResponseCode::Refused),
+        Outcome::Formerr => Some(ResponseCode::FormErr),
+        Outcome::Other => Some(ResponseCode::NotImp),
+        Outcome::Timeout | Outcome::IcmpError => None,
+    };
+    Exchange {
+        flow: flow(Protocol::Udp, &kube_dns()),
+        role: Role::Client,
+        transport: Transport::Udp,
+        id: 0x2b1a,
+        question: Some(Question {
+            name: DnsName::new(name),
+            qtype,
+        }),
+        asked: at(100),
+        last_attempt: at(100),
+        attempts: 1,
+        outcome,
+        rcode,
+        answers: Vec::new(),
+        authorities: Vec::new(),
+        latency: rcode.map(|_| us(612)),
+        late: false,
+        icmp: None,
+        connection: None,
+        asked_peer: None,
+        steps: Vec::new(),
+        fault: None,
+        details: Details::default(),
+    }
+}
+
+fn dns(ends: Ends, exchange: Exchange, place: Option<(Option<&str>, u32, Option<u32>)>) -> Event {
+    let place = place.map(|(asked, candidate, of)| Place {
+        asked: asked.map(str::to_owned),
+        candidate,
+        of,
+    });
+    event(100, Some(ends), Body::Dns(Box::new(exchange), place))
+}
+
+/// An event at so many milliseconds.
+pub fn event(milliseconds: u64, ends: Option<Ends>, body: Body) -> Event {
+    Event {
+        time: at(milliseconds),
+        ends,
+        body,
+    }
+}
+
+fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) -> Step {
+    Step {
+        name: DnsName::new(name),
+        qtype,
+        outcome,
+        latency: outcome
+            .filter(|outcome| *outcome != Outcome::Timeout)
+            .map(|_| us(700)),
+        attempts: 1,
+        data: data.iter().map(|data| (*data).to_owned()).collect(),
+        errors: Vec::new(),
+        asked: at(100),
+    }
+}
+
+/// A lookup through kube-dns.
+pub fn lookup(asked: Option<&str>, outcome: Outcome, steps: Vec<Step>) -> Event {
+    let mut qtypes: Vec<RecordType> = Vec::new();
+    for step in &steps {
+        if !qtypes.contains(&step.qtype) {
+            qtypes.push(step.qtype);
+        }
+    }
+    let lookup = Lookup {
+        asked: asked.map(str::to_owned),
+        qtypes,
+        outcome,
+        queries: u32::try_from(steps.len()).expect("few"),
+        duration: match outcome {
+            Outcome::Timeout => Duration::ZERO,
+            _ => us(3_100),
+        },
+        steps,
+    };
+    event(1_123, Some(kube_dns()), Body::Lookup(Box::new(lookup)))
+}
+
+/// An ICMP port unreachable for a packet from deb-ubuntu.
+pub fn icmp(protocol: Protocol, dst: SocketAddr) -> IcmpError {
+    IcmpError {
+        from: socket("192.168.2.33", 0),
+        v6: false,
+        icmp_type: 3,
+        icmp_code: 3,
+        mtu: None,
+        about: QuotedFlow {
+            protocol,
+            src: socket(CLIENT, 41_000),
+            dst,
+        },
+        echo_sequence: None,
+        opens: false,
+        datagram_id: None,
+    }
+}
+
+/// A TCP connection.
+pub fn tcp(ends: Ends, state: TcpState, change: impl FnOnce(&mut TcpConnection)) -> Event {
+    let mut connection = TcpConnection {
+        flow: flow(Protocol::Tcp, &ends),
+        role: ends.role,
+        state,
+        handshake: None,
+        syn_retransmits: 0,
+        totals: totals((1, 60), (0, 0)),
+        icmp: None,
+        last: at(1_200),
+    };
+    change(&mut connection);
+    event(1_200, Some(ends), Body::Tcp(Box::new(connection)))
+}
+
+/// A UDP flow.
+pub fn udp(ends: Ends, state: UdpState, change: impl FnOnce(&mut UdpFlow)) -> Event {
+    let mut udp = UdpFlow {
+        flow: flow(Protocol::Udp, &ends),
+        role: ends.role,
+        state,
+        totals: totals((3, 180), (0, 0)),
+        icmp: None,
+        last: at(1_300),
+    };
+    change(&mut udp);
+    event(1_300, Some(ends), Body::Udp(Box::new(udp)))
+}
+
+/// An echo run.
+pub fn echo(ends: Ends, sent: u64, received: u64, change: impl FnOnce(&mut Echo)) -> Event {
+    let mut ends = ends;
+    ends.pod.port = None;
+    ends.peer.port = None;
+    let mut echo = Echo {
+        flow: flow(Protocol::Icmp, &ends),
+        role: ends.role,
+        id: 4711,
+        sent,
+        received,
+        duplicates: 0,
+        errors: 0,
+        last_error: None,
+        samples: received,
+        rtt: (received > 0).then_some(Rtt {
+            min: us(61),
+            avg: us(84),
+            max: us(112),
+            mdev: us(18),
+        }),
+        last: at(12_480),
+        state: EchoState::Done,
+    };
+    change(&mut echo);
+    event(12_480, Some(ends), Body::Echo(Box::new(echo)))
+}
+
+/// A finding about deb-ubuntu.
+pub fn finding(severity: Severity, resolved: bool) -> Event {
+    let finding = Finding {
+        id: "nxdomain-other-namespace:default/deb-ubuntu:clusterip-apache2-ds-myns".to_owned(),
+        rule: "nxdomain-other-namespace",
+        severity,
+        resolved,
+        first: at(1_123),
+        last: at(1_126),
+        count: 2,
+        summary: "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists"
+            .to_owned(),
+        was: resolved.then(|| "it had failed".to_owned()),
+        names: vec!["clusterip-apache2-ds-myns".into()],
+        why: "A Service of that name is in namespace myns, and a short name is looked up in the pod's own namespace, default, only."
+            .to_owned(),
+        remedies: vec!["use clusterip-apache2-ds-myns.myns".to_owned()],
+        evidence: vec!["4 candidates, 4 NXDOMAIN".into()],
+    };
+    event(1_126, Some(kube_dns()), Body::Finding(Box::new(finding)))
+}

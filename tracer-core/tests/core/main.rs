@@ -1,0 +1,9 @@
+//! The tests of the core that see it from outside. They need no root; `captures` needs tshark.
+
+mod architecture;
+mod captures;
+mod fuzz_smoke;
+mod ordinary_hour;
+mod replay;
+mod scenario;
+mod scenarios;

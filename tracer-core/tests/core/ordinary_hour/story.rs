@@ -1,0 +1,151 @@
+//! What happens, in the order of time; and the pipeline that it is played to.
+
+use std::sync::Arc;
+
+use tracer_core::model::cluster::{Change, Inventory};
+use tracer_core::model::event::Event;
+use tracer_core::model::flow::{
+    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
+};
+use tracer_core::model::record::Record;
+use tracer_core::model::time::Timestamp;
+use tracer_core::pipeline::{Input, Pipeline, Settings};
+
+use crate::scenario::packet;
+
+/// Nanoseconds.
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1000 * MS;
+pub const MINUTE: u64 = 60 * SECOND;
+/// As often, and more often, the program itself ticks.
+const TICK: u64 = 250 * MS;
+
+/// Something that happens.
+pub enum Happening {
+    /// A packet in words, as scenario files have them; out of the pod or in to it.
+    Packet(u32, Way, String),
+    /// A pod's interface comes; its pod is found a little later.
+    Attached(u32),
+    Found(u32, Arc<str>),
+    Gone(u32),
+    /// The cluster as the API tells it from then on.
+    Cluster(Box<Inventory>),
+    /// A connection's counters: packets of the pod, and to it.
+    Counted(u32, String, String, u64),
+}
+
+/// Happenings with their times, in any order.
+#[derive(Default)]
+pub struct Story {
+    all: Vec<(u64, Happening)>,
+}
+
+impl Story {
+    pub fn at(&mut self, time: u64, happening: Happening) {
+        self.all.push((time, happening));
+    }
+
+    pub fn out(&mut self, time: u64, ifindex: u32, packet: String) {
+        self.at(time, Happening::Packet(ifindex, Way::FromPod, packet));
+    }
+
+    pub fn back(&mut self, time: u64, ifindex: u32, packet: String) {
+        self.at(time, Happening::Packet(ifindex, Way::ToPod, packet));
+    }
+}
+
+/// What the pipeline made of it.
+pub struct Played {
+    pub events: Vec<Event>,
+    pub losses: Vec<String>,
+}
+
+/// Plays it to its end, which is a minute after the last thing that happens.
+pub fn play(story: Story) -> Played {
+    let mut all = story.all;
+    // Stable: what happens at the same time stays in the order in which it was told.
+    all.sort_by_key(|(time, _)| *time);
+    let mut pipeline = Pipeline::new(Settings::default());
+    let mut events = Vec::new();
+    let mut ticked = 0;
+    let mut last = 0;
+    for (time, happening) in all {
+        while ticked + TICK <= time {
+            ticked += TICK;
+            pipeline.step(Input::Tick(Timestamp(ticked)), &mut events);
+        }
+        last = time;
+        for input in inputs(Timestamp(time), happening) {
+            pipeline.step(input, &mut events);
+        }
+    }
+    while ticked < last + MINUTE {
+        ticked += TICK;
+        pipeline.step(Input::Tick(Timestamp(ticked)), &mut events);
+    }
+    pipeline.step(Input::End(Timestamp(ticked)), &mut events);
+    let losses = pipeline.losses();
+    let losses = losses
+        .iter()
+        .map(|loss| format!("{} {}", loss.count, loss.reason));
+    Played {
+        events,
+        losses: losses.collect(),
+    }
+}
+
+fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
+    let interface = |ifindex, uid| Change::Interface {
+        ifindex: Ifindex(ifindex),
+        uid,
+    };
+    match happening {
+        Happening::Packet(ifindex, way, words) => {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let packet = packet::build(&words).expect("a packet");
+            vec![Input::Record(Record {
+                time: at,
+                ifindex: Ifindex(ifindex),
+                way,
+                ethertype: packet.ethertype,
+                wire_len: u32::try_from(packet.bytes.len()).expect("a short packet"),
+                chunk_offset: 0,
+                totals: None,
+                bytes: packet.bytes,
+            })]
+        }
+        Happening::Attached(ifindex) => vec![
+            Input::Change(at, interface(ifindex, None)),
+            Input::Attached(at, Ifindex(ifindex)),
+        ],
+        Happening::Found(ifindex, uid) => vec![Input::Change(at, interface(ifindex, Some(uid)))],
+        Happening::Gone(ifindex) => vec![
+            Input::Gone(at, Ifindex(ifindex)),
+            Input::Change(at, Change::InterfaceGone(Ifindex(ifindex))),
+        ],
+        Happening::Cluster(inventory) => vec![Input::Change(at, Change::Replace(inventory))],
+        Happening::Counted(ifindex, pod, peer, packets) => {
+            let traffic = Traffic {
+                packets,
+                bytes: 100 * packets,
+            };
+            let both = SeenFlags::SYN | SeenFlags::ACK | SeenFlags::PSH;
+            let snapshot = FlowSnapshot {
+                flow: Flow {
+                    ifindex: Ifindex(ifindex),
+                    protocol: Protocol::Tcp,
+                    pod: pod.parse().expect("a socket"),
+                    peer: peer.parse().expect("a socket"),
+                },
+                totals: FlowTotals {
+                    tx: traffic,
+                    rx: traffic,
+                },
+                first: Timestamp(0),
+                last: at,
+                tcp_flags: SeenFlags { tx: both, rx: both },
+            };
+            vec![Input::Counters(at, vec![snapshot])]
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Scenario files: packets in, events out, through the whole pure pipeline in virtual time.
+//!
+//! `tests/scenarios/*.txt`; the format is described in `tests/scenarios/README.md`. Packets are built with etherparse and
+//! hickory-proto, so nothing of the decoder under test describes its own input. Every event must be expected, and every
+//! expectation must be met: the counts are compared before the contents.
+//!
+//! The same files show that what the rules say of themselves is so: each speaks, and keeps silent, in the scenarios that it
+//! names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use super::scenario;
+use serde_json::Value;
+use tracer_core::diagnose::catalogue::RULES;
+use tracer_core::view::privacy::{Key, Privacy, PrivacySettings};
+
+/// All scenario files, in order.
+fn files() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("tests/scenarios")
+        .map(|entry| entry.expect("an entry of tests/scenarios").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no scenario in {}", folder.display());
+    files
+}
+
+#[test]
+fn every_scenario_file_gives_the_events_that_it_expects() {
+    let files = files();
+    let failures: Vec<String> = files
+        .iter()
+        .filter_map(|path| {
+            let text = fs::read_to_string(path).expect("a readable scenario");
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            scenario::run(&text)
+                .err()
+                .map(|failure| format!("{name}: {failure}"))
+        })
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} scenarios failed\n\n{}",
+        failures.len(),
+        files.len(),
+        failures.join("\n\n")
+    );
+}
+
+#[test]
+fn a_scenario_fails_on_an_unknown_word_and_on_a_wrong_expectation() {
+    let unknown = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 question 1 A a.\n";
+    assert!(scenario::run(unknown).unwrap_err().contains("question"));
+    let query = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 query 1 A a.\nend 7s\n";
+    assert!(
+        scenario::run(query)
+            .unwrap_err()
+            .contains("expected 0 events")
+    );
+    let wrong = format!("{query}expect dns outcome=answered\nexpect lookup\n");
+    assert!(scenario::run(&wrong).unwrap_err().contains("outcome"));
+    let no_such_key = format!("{query}expect dns outcom=timeout\nexpect lookup\n");
+    assert!(scenario::run(&no_such_key).unwrap_err().contains("outcom"));
+}
+
+/// The rules that say something, by scenario.
+fn spoken() -> BTreeMap<String, BTreeSet<&'static str>> {
+    files()
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a readable scenario");
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let rules = scenario::rules(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name.into_owned(), rules)
+        })
+        .collect()
+}
+
+#[test]
+fn each_rule_names_every_finding_scenario_in_which_it_speaks_and_others_in_which_it_does_not() {
+    let spoken = spoken();
+    let mut wrong = Vec::new();
+    for rule in RULES {
+        let fires: BTreeSet<&str> = spoken
+            .iter()
+            .filter(|(name, rules)| name.starts_with("finding-") && rules.contains(rule.id))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let named: BTreeSet<&str> = rule.fired_by.iter().copied().collect();
+        if fires.is_empty() || fires != named {
+            wrong.push(format!(
+                "{} says something in {fires:?} and names {named:?}",
+                rule.id
+            ));
+        }
+        if rule.not_fired_by.is_empty() {
+            wrong.push(format!(
+                "{} names no scenario that it must not take for its own",
+                rule.id
+            ));
+        }
+        for name in rule.not_fired_by {
+            match spoken.get(*name) {
+                Some(rules) if !rules.contains(rule.id) => {}
+                Some(_) => wrong.push(format!("{} does say something in {name}", rule.id)),
+                None => wrong.push(format!("{} names {name}, which is no scenario", rule.id)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every text of a JSON value, keys aside.
+fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The names below a domain that stand anywhere in a text: written anew here, byte by byte, so that it shares nothing with
+/// what it checks.
+fn names_below(text: &str, domain: &str, into: &mut BTreeSet<String>) {
+    let text = text.to_ascii_lowercase();
+    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*\\".contains(&byte);
+    let bytes = text.as_bytes();
+    for (at, _) in text.match_indices(&format!(".{domain}")) {
+        let end = at + 1 + domain.len();
+        if bytes
+            .get(end)
+            .is_some_and(|byte| of_a_name(*byte) && *byte != b'.')
+        {
+            continue;
+        }
+        let before = bytes[..at]
+            .iter()
+            .rev()
+            .take_while(|byte| of_a_name(**byte));
+        let start = at - before.count();
+        if start < at {
+            into.insert(text[start..end].to_owned());
+        }
+    }
+}
+
+#[test]
+fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
+    const DOMAINS: [&str; 5] = ["cluster.local", "com", "example", "net", "org"];
+    let settings = PrivacySettings {
+        exclude_namespaces: Vec::new(),
+        redact: DOMAINS
+            .map(|domain| domain.parse().expect("a domain"))
+            .into(),
+    };
+    let mut privacy = Privacy::new(settings, Key::from_bytes([7; 32]));
+    let (mut originals, mut hashed) = (0, 0);
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("a readable scenario");
+        let events = scenario::events(&text).expect("a scenario");
+        // What one event tells another must not tell either: all names of the file are looked for in all of its events.
+        let mut secrets = BTreeSet::new();
+        let mut lines = Vec::new();
+        for event in events {
+            let line = scenario::encode(&event).expect("a line");
+            let mut all = Vec::new();
+            texts(&line, &mut all);
+            for text in all {
+                for domain in DOMAINS {
+                    names_below(text, domain, &mut secrets);
+                }
+            }
+            let redacted = privacy.pass(event).expect("no namespace is excluded");
+            lines.push(scenario::encode(&redacted).expect("a line").to_string());
+        }
+        originals += secrets.len();
+        for line in lines {
+            let line = line.to_ascii_lowercase();
+            hashed += line.matches("h-").count();
+            for secret in &secrets {
+                assert!(
+                    !line.contains(secret),
+                    "{}: {secret} in {line}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(
+        originals > 50 && hashed > 100,
+        "{originals} names, {hashed} hashes"
+    );
+}

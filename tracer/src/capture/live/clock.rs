@@ -1,0 +1,139 @@
+//! The kernel's clock (`CLOCK_MONOTONIC`, what the probes stamp with) and what it is as wall time.
+//!
+//! The offset between the two is sampled again every second, so a wall clock that is set or slewed shows in what is told
+//! from then on; order and durations come from the monotonic clock and never change.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use tracer_core::model::time::Timestamp;
+
+const SAMPLE_EVERY_NS: u64 = 1_000_000_000;
+/// Between two reads of a clock the scheduler can take the CPU away. One of several tries is not disturbed.
+const TRIES: usize = 5;
+
+/// Maps kernel time to wall time. Shared freely: it locks nothing.
+#[derive(Debug)]
+pub struct Clock {
+    /// Wall minus monotonic. 63 bits of nanoseconds reach to the year 2262.
+    offset_ns: AtomicI64,
+    sampled_at_ns: AtomicU64,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::new()
+    }
+}
+
+impl Clock {
+    /// Sampled now.
+    pub fn new() -> Clock {
+        let clock = Clock {
+            offset_ns: AtomicI64::new(0),
+            sampled_at_ns: AtomicU64::new(0),
+        };
+        clock.sample();
+        clock
+    }
+
+    /// Now, on the probes' clock.
+    pub fn now(&self) -> Timestamp {
+        now()
+    }
+
+    /// The wall time of a moment on the probes' clock.
+    pub fn wall(&self, at: Timestamp) -> SystemTime {
+        let now_ns = read(ClockId::Monotonic);
+        if now_ns.saturating_sub(self.sampled_at_ns.load(Ordering::Relaxed)) >= SAMPLE_EVERY_NS {
+            self.sample();
+        }
+        apply(self.offset_ns.load(Ordering::Relaxed), at)
+    }
+
+    fn sample(&self) {
+        let samples = (0..TRIES).map(|_| Sample {
+            before_ns: read(ClockId::Monotonic),
+            wall_ns: read(ClockId::Realtime),
+            after_ns: read(ClockId::Monotonic),
+        });
+        if let Some((offset_ns, at_ns)) = best_offset(samples) {
+            self.offset_ns.store(offset_ns, Ordering::Relaxed);
+            self.sampled_at_ns.store(at_ns, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Both clocks, read one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    before_ns: u64,
+    wall_ns: u64,
+    after_ns: u64,
+}
+
+/// The offset by the sample whose two monotonic reads lie closest together, and when that was.
+fn best_offset(samples: impl Iterator<Item = Sample>) -> Option<(i64, u64)> {
+    let best = samples.min_by_key(|sample| sample.after_ns.saturating_sub(sample.before_ns))?;
+    let middle_ns = best.before_ns + best.after_ns.saturating_sub(best.before_ns) / 2;
+    let offset_ns = i128::from(best.wall_ns) - i128::from(middle_ns);
+    Some((i64::try_from(offset_ns).unwrap_or(0), best.after_ns))
+}
+
+fn apply(offset_ns: i64, at: Timestamp) -> SystemTime {
+    let wall_ns = i128::from(at.0) + i128::from(offset_ns);
+    UNIX_EPOCH + Duration::from_nanos(u64::try_from(wall_ns.max(0)).unwrap_or(u64::MAX))
+}
+
+/// Now, on the probes' clock.
+pub(super) fn now() -> Timestamp {
+    Timestamp(read(ClockId::Monotonic))
+}
+
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_that_was_not_interrupted_counts() {
+        let samples = [
+            Sample {
+                before_ns: 1_000,
+                wall_ns: 900_500,
+                after_ns: 801_000,
+            },
+            Sample {
+                before_ns: 802_000,
+                wall_ns: 5_802_050,
+                after_ns: 802_100,
+            },
+        ];
+        assert_eq!(best_offset(samples.into_iter()), Some((5_000_000, 802_100)));
+    }
+
+    #[test]
+    fn a_moment_before_the_epoch_does_not_panic() {
+        assert_eq!(apply(i64::MIN, Timestamp(5)), UNIX_EPOCH);
+    }
+
+    #[test]
+    fn the_current_moment_is_the_system_s_wall_time() {
+        let clock = Clock::new();
+        let before = SystemTime::now();
+        let told = clock.wall(clock.now());
+        let off = told
+            .duration_since(before)
+            .unwrap_or_else(|error| error.duration());
+        assert!(off < Duration::from_millis(50), "{off:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Loads the probes: sets their read-only globals, sizes their maps, has the kernel verify them.
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya_log::EbpfLogger;
+use tracing::warn;
+
+use super::counters::StatsMap;
+use super::error::CaptureError;
+use super::flow_table::FlowTable;
+use super::tables::InterfaceTables;
+use crate::capture::options::{Globals, Options};
+
+/// The object, built from `tracer-ebpf` by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o"));
+
+/// What the probes were compiled with.
+pub const TOOLCHAIN: &str = env!("TRACER_EBPF_TOOLCHAIN");
+
+/// The program at tc ingress: what a pod sends.
+pub(super) const FROM_POD: &str = "from_pod";
+/// The program at tc egress: what goes to a pod.
+pub(super) const TO_POD: &str = "to_pod";
+
+/// The loaded probes with their maps, each ready for the part that owns it.
+pub(super) struct Probes {
+    pub programs: Ebpf,
+    pub records: RingBuf<MapData>,
+    pub flows: FlowTable,
+    pub interfaces: InterfaceTables,
+    pub stats: StatsMap,
+    /// With `--probe-log`: what the probes say.
+    pub log: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+/// Loads the object and verifies both programs.
+pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
+    let globals = Globals::new(options)?;
+    let mut programs = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global("DNS_PORTS", &globals.dns_ports, true)
+        .override_global("EMIT", &globals.emit, true)
+        .override_global("EMIT_PORTS", &globals.emit_ports, true)
+        .override_global("PAYLOAD_CAP_BYTES", &globals.payload_cap_bytes, true)
+        .override_global("BUCKET_COST_NS", &globals.bucket_cost_ns, true)
+        .override_global("BUCKET_BURST_NS", &globals.bucket_burst_ns, true)
+        .override_global("RING_WATERMARK_BYTES", &globals.ring_watermark_bytes, true)
+        .override_global("PROBE_LOG", &globals.probe_log, true)
+        .map_max_entries("RECORDS", options.ring_bytes)
+        .map_max_entries("FLOWS", options.flow_entries)
+        .load(OBJECT)
+        .map_err(|source| CaptureError::Load { source })?;
+    for name in [FROM_POD, TO_POD] {
+        program(&mut programs, name)?
+            .load()
+            .map_err(|source| CaptureError::Program {
+                program: name,
+                source,
+            })?;
+    }
+    let log = if options.probe_log {
+        EbpfLogger::init(&mut programs)
+            .inspect_err(|error| warn!(%error, "the probes cannot log"))
+            .ok()
+    } else {
+        None
+    };
+    Ok(Probes {
+        records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
+        flows: FlowTable::new(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
+        interfaces: InterfaceTables {
+            attached: HashMap::try_from(take(&mut programs, "INTERFACES")?)
+                .map_err(wrong("INTERFACES"))?,
+            muted: HashMap::try_from(take(&mut programs, "MUTED")?).map_err(wrong("MUTED"))?,
+        },
+        stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
+        programs,
+        log,
+    })
+}
+
+/// One of the two programs.
+pub(super) fn program<'a>(
+    programs: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, CaptureError> {
+    programs
+        .program_mut(name)
+        .ok_or(CaptureError::Object { missing: name })?
+        .try_into()
+        .map_err(|source| CaptureError::Program {
+            program: name,
+            source,
+        })
+}
+
+fn take(programs: &mut Ebpf, map: &'static str) -> Result<Map, CaptureError> {
+    programs
+        .take_map(map)
+        .ok_or(CaptureError::Object { missing: map })
+}
+
+fn wrong(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> CaptureError {
+    move |source| CaptureError::Map { map, source }
+}

@@ -1,0 +1,85 @@
+//! The words of an Event.
+
+/// The API server takes no more (`ValidateEventCreate` in k8s.io/kubernetes, pkg/apis/core/validation/events.go).
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// What failed and what to try, cut to what the API server takes.
+pub(super) fn note(summary: &str, remedies: &[String]) -> String {
+    let mut note = summary.trim_end().to_owned();
+    if !remedies.is_empty() {
+        if !note.ends_with(['.', '!', '?']) {
+            note.push('.');
+        }
+        note.push_str(" Try: ");
+        note.push_str(&remedies.join("; "));
+    }
+    cut(note)
+}
+
+fn cut(mut note: String) -> String {
+    const DOTS: &str = "...";
+    if note.len() > MAX_NOTE_BYTES {
+        let mut end = MAX_NOTE_BYTES - DOTS.len();
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+        note.push_str(DOTS);
+    }
+    note
+}
+
+/// The rule's name as Events write reasons: `nxdomain-other-namespace` is `NxdomainOtherNamespace`.
+pub(super) fn reason(rule: &str) -> String {
+    rule.split('-')
+        .map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect::<String>()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{note, reason};
+    use tracer_core::diagnose::catalogue::RULES;
+
+    #[test]
+    fn a_note_says_what_failed_and_what_to_try() {
+        let remedies = ["use db.shop".to_owned(), "or db.shop.svc".to_owned()];
+        assert_eq!(
+            note("default/web asked for db", &remedies),
+            "default/web asked for db. Try: use db.shop; or db.shop.svc"
+        );
+        assert_eq!(
+            note("It failed.", &remedies[..1]),
+            "It failed. Try: use db.shop"
+        );
+        assert_eq!(note("It failed", &[]), "It failed");
+    }
+
+    #[test]
+    fn a_note_that_is_too_long_is_cut_between_characters() {
+        let cut = note(&"ä".repeat(600), &[]);
+        assert!(cut.len() <= 1024 && cut.len() > 1000, "{}", cut.len());
+        assert!(cut.ends_with("ä..."));
+    }
+
+    #[test]
+    fn every_rule_has_a_reason_that_the_api_server_takes() {
+        assert_eq!(reason("nxdomain-other-namespace"), "NxdomainOtherNamespace");
+        for rule in RULES {
+            let reason = reason(rule.id);
+            assert!(reason.len() <= 128, "{reason}");
+            assert!(
+                reason.chars().all(|c| c.is_ascii_alphanumeric()),
+                "{reason}"
+            );
+            assert!(
+                reason.starts_with(|c: char| c.is_ascii_uppercase()),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The requests: their number by the ledger alone, their content as they arrive at a server.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::ledger::{NODE_BURST, POD_BURST, UPDATE_EVERY};
+use super::*;
+use tracer_core::model::finding::Finding;
+use tracer_core::view::gallery;
+
+/// An answer of the API server that takes longer than this will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An API server that takes down what it is asked and answers as it is told to.
+struct Server {
+    client: Client,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    answers: Arc<Mutex<Vec<u16>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    method: Method,
+    path: String,
+    content_type: String,
+    body: Value,
+}
+
+#[derive(Clone)]
+struct Shared {
+    asked: mpsc::UnboundedSender<Asked>,
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Server {
+    /// Answers with these codes first, and with success from then on.
+    async fn start(answers: &[u16]) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, asked) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(answers.iter().rev().copied().collect()));
+        let shared = Shared {
+            asked: sender,
+            answers: Arc::clone(&answers),
+        };
+        let router = Router::new().fallback(answer).with_state(shared);
+        let task = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        let uri = format!("http://{address}").parse().expect("a URI");
+        let client = Client::try_from(kube::Config::new(uri)).expect("a client");
+        Server {
+            client,
+            asked,
+            answers,
+            task,
+        }
+    }
+
+    async fn asked(&mut self) -> Asked {
+        tokio::time::timeout(PATIENCE, self.asked.recv())
+            .await
+            .expect("a request in time")
+            .expect("a request")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(
+    State(shared): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    let content_type = headers.get(header::CONTENT_TYPE).expect("a content type");
+    let asked = Asked {
+        method,
+        path: uri.path().to_owned(),
+        content_type: content_type.to_str().expect("text").to_owned(),
+        body: body.clone(),
+    };
+    let _ = shared.asked.send(asked);
+    let code = shared.answers.lock().expect("no panic").pop();
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    match code {
+        None | Some(200) => {
+            let mut object = json!({
+                "apiVersion": "events.k8s.io/v1", "kind": "Event",
+                "metadata": {"name": "an-event"}, "eventTime": null,
+            });
+            if let (Some(object), Some(fields)) = (object.as_object_mut(), body.as_object()) {
+                object.extend(fields.clone());
+            }
+            (json, object.to_string()).into_response()
+        }
+        Some(code) => {
+            let status = json!({
+                "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+                "message": "events.events.k8s.io is forbidden", "reason": "Any", "code": code,
+            });
+            let code = StatusCode::from_u16(code).expect("a code");
+            (code, json, status.to_string()).into_response()
+        }
+    }
+}
+
+fn finding(severity: Severity, change: impl FnOnce(&mut Finding)) -> Event {
+    let mut event = gallery::finding(severity, false);
+    if let Body::Finding(finding) = &mut event.body {
+        change(finding);
+    }
+    event
+}
+
+fn told(count: u64, resolved: bool) -> Event {
+    finding(Severity::Error, |finding| {
+        finding.count = count;
+        finding.resolved = resolved;
+    })
+}
+
+#[tokio::test]
+async fn a_finding_arrives_as_an_event_about_its_pod_and_is_counted_up_until_it_is_resolved() {
+    let mut server = Server::start(&[]).await;
+    let (events, worker) = new("k8s-worker03");
+    let worker = tokio::spawn(worker.run(server.client.clone()));
+    events.offer(&told(1, false), &gallery::clock());
+    let created = server.asked().await;
+    assert_eq!(created.method, Method::POST);
+    assert_eq!(
+        created.path,
+        "/apis/events.k8s.io/v1/namespaces/default/events"
+    );
+    let name = created.body["metadata"]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    assert!(name.starts_with("deb-ubuntu."), "{name}");
+    assert_eq!(
+        created.body,
+        json!({
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": "default"},
+            "eventTime": "2026-03-01T12:01:03.123000Z",
+            "regarding": {
+                "apiVersion": "v1", "kind": "Pod", "namespace": "default", "name": "deb-ubuntu",
+                "uid": "uid-of-deb-ubuntu",
+            },
+            "reason": "NxdomainOtherNamespace",
+            "note": "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists. \
+                     Try: use clusterip-apache2-ds-myns.myns",
+            "type": "Warning",
+            "action": "Diagnose",
+            "reportingController": "tracer-agent",
+            "reportingInstance": "k8s-worker03",
+        })
+    );
+    // Again too soon for an update; the end is told at once.
+    events.offer(&told(2, false), &gallery::clock());
+    events.offer(&told(7, true), &gallery::clock());
+    let updated = server.asked().await;
+    assert_eq!(updated.method, Method::PATCH);
+    assert_eq!(
+        updated.path,
+        format!("/apis/events.k8s.io/v1/namespaces/default/events/{name}")
+    );
+    assert_eq!(updated.content_type, "application/merge-patch+json");
+    assert_eq!(
+        updated.body,
+        json!({"series": {"count": 7, "lastObservedTime": "2026-03-01T12:01:03.126000Z"}})
+    );
+    // It comes again: another Event, which counts from there.
+    events.offer(&told(9, false), &gallery::clock());
+    let again = server.asked().await;
+    assert_eq!(again.method, Method::POST);
+    assert_ne!(again.body["metadata"]["name"], name.as_str());
+    assert_eq!(again.body["series"]["count"], 2);
+    assert_eq!(again.body["eventTime"], "2026-03-01T12:01:03.126000Z");
+    let totals = events.totals();
+    drop(events);
+    worker.await.expect("it ends when there is no more to come");
+    assert!(totals.created >= 1 && totals.failed == 0, "{totals:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_warning_and_what_is_about_nobody_is_left_alone() {
+    let mut server = Server::start(&[]).await;
+    let (events, worker) = new("k8s-worker03");
+    let worker = tokio::spawn(worker.run(server.client.clone()));
+    events.offer(&finding(Severity::Info, |_| {}), &gallery::clock());
+    let mut nobody = told(1, false);
+    if let Some(ends) = &mut nobody.ends {
+        ends.pod.who = Err(tracer_core::model::identity::UnknownReason::NotInInventory);
+    }
+    events.offer(&nobody, &gallery::clock());
+    for (_, event) in gallery::all() {
+        if !matches!(event.body, Body::Finding(_)) {
+            events.offer(&event, &gallery::clock());
+        }
+    }
+    // The first request is that of the one that came last.
+    let last = finding(Severity::Warning, |finding| finding.rule = "dns-slow");
+    events.offer(&last, &gallery::clock());
+    assert_eq!(server.asked().await.body["reason"], "DnsSlow");
+    drop(events);
+    worker.await.expect("no panic");
+    assert!(server.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_event_that_the_server_has_forgotten_is_made_anew() {
+    let mut server = Server::start(&[200, 404]).await;
+    let (events, worker) = new("k8s-worker03");
+    let worker = tokio::spawn(worker.run(server.client.clone()));
+    events.offer(&told(1, false), &gallery::clock());
+    let first = server.asked().await;
+    // Due at once, as `resolved` is; that alone would make no new Event.
+    let mut report = told(3, true);
+    events.offer(&report, &gallery::clock());
+    assert_eq!(server.asked().await.method, Method::PATCH);
+    if let Body::Finding(finding) = &mut report.body {
+        (finding.resolved, finding.count) = (false, 4);
+    }
+    events.offer(&report, &gallery::clock());
+    let again = server.asked().await;
+    assert_eq!(again.method, Method::POST);
+    assert_ne!(
+        again.body["metadata"]["name"],
+        first.body["metadata"]["name"]
+    );
+    drop(events);
+    worker.await.expect("no panic");
+    assert!(server.answers.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_request_is_counted_and_the_finding_tried_again_when_it_comes_again() {
+    let mut server = Server::start(&[403, 500]).await;
+    let (events, worker) = new("k8s-worker03");
+    let worker = tokio::spawn(worker.run(server.client.clone()));
+    for count in 1..=3 {
+        events.offer(&told(count, false), &gallery::clock());
+        assert_eq!(server.asked().await.method, Method::POST);
+    }
+    let counts = events.clone();
+    drop(events);
+    // `counts` holds the queue open, so the worker is not awaited before it is gone.
+    let totals = async {
+        loop {
+            let totals = counts.totals();
+            if totals.created == 1 {
+                return totals;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let totals = tokio::time::timeout(PATIENCE, totals)
+        .await
+        .expect("in time");
+    assert_eq!((totals.failed, totals.created), (2, 1));
+    drop(counts);
+    worker.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn without_room_in_the_queue_findings_are_dropped_and_counted() {
+    let (events, worker) = new("k8s-worker03");
+    for count in 0..QUEUE as u64 + 5 {
+        events.offer(&told(count, false), &gallery::clock());
+    }
+    assert_eq!(events.totals().dropped, 5);
+    drop(worker);
+}
+
+fn report(pod: &str, id: &str, count: u64, resolved: bool) -> Report {
+    Report {
+        pod: gallery::identity("shop", pod, None, "a-node"),
+        id: id.to_owned(),
+        rule: "dns-timeout",
+        resolved,
+        count,
+        first: jiff::Timestamp::UNIX_EPOCH,
+        last: jiff::Timestamp::UNIX_EPOCH,
+        note: "It failed".to_owned(),
+    }
+}
+
+fn kind(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Act(Act::Create(_)) => "create",
+        Verdict::Act(Act::Update { .. }) => "update",
+        Verdict::Nothing => "nothing",
+        Verdict::Limited => "limited",
+    }
+}
+
+#[test]
+fn an_event_is_counted_up_no_more_than_once_a_minute() {
+    let mut ledger = Ledger::new("a-node");
+    let start = Instant::now();
+    let mut take = |after: Duration, count, resolved| {
+        kind(&ledger.take(start + after, &report("web", "a", count, resolved)))
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(take(Duration::ZERO, 1, false), "create");
+    assert_eq!(take(30 * second, 2, false), "nothing");
+    assert_eq!(take(UPDATE_EVERY, 3, false), "update");
+    assert_eq!(take(UPDATE_EVERY + second, 4, false), "nothing");
+    assert_eq!(take(UPDATE_EVERY + 2 * second, 4, true), "update");
+    // Closed: what was resolved needs no second end, and comes again as another.
+    assert_eq!(take(UPDATE_EVERY + 3 * second, 4, true), "nothing");
+    assert_eq!(take(UPDATE_EVERY + 4 * second, 5, false), "create");
+    // Nothing came on top: nothing to tell at the end.
+    assert_eq!(take(UPDATE_EVERY + 5 * second, 5, true), "nothing");
+}
+
+#[test]
+fn two_causes_are_two_events_and_so_are_two_pods() {
+    let mut ledger = Ledger::new("a-node");
+    let now = Instant::now();
+    for (pod, id) in [("web", "a"), ("web", "b"), ("db", "a")] {
+        assert_eq!(
+            kind(&ledger.take(now, &report(pod, id, 1, false))),
+            "create"
+        );
+    }
+}
+
+#[test]
+fn a_pod_with_many_causes_is_held_back_and_the_others_are_not() {
+    let mut ledger = Ledger::new("a-node");
+    let now = Instant::now();
+    let mut created = 0;
+    for cause in 0..100 {
+        let report = report("web", &cause.to_string(), 1, false);
+        created += u32::from(kind(&ledger.take(now, &report)) == "create");
+    }
+    assert_eq!(created, POD_BURST);
+    assert_eq!(
+        kind(&ledger.take(now, &report("db", "a", 1, false))),
+        "create"
+    );
+    // One more in a minute.
+    let later = now + Duration::from_secs(60);
+    assert_eq!(
+        kind(&ledger.take(later, &report("web", "x", 1, false))),
+        "create"
+    );
+    assert_eq!(
+        kind(&ledger.take(later, &report("web", "y", 1, false))),
+        "limited"
+    );
+}
+
+#[test]
+fn a_node_with_many_pods_is_held_back() {
+    let mut ledger = Ledger::new("a-node");
+    let now = Instant::now();
+    let mut created = 0;
+    for pod in 0..1_000 {
+        let report = report(&format!("web-{pod}"), "a", 1, false);
+        created += u32::from(kind(&ledger.take(now, &report)) == "create");
+    }
+    assert_eq!(created, NODE_BURST);
+}
+
+#[test]
+fn names_of_events_are_names_that_the_api_server_takes() {
+    let mut ledger = Ledger::new("a-node");
+    let long = format!("{}.{}", "a".repeat(235), "b".repeat(17));
+    let Verdict::Act(Act::Create(event)) =
+        ledger.take(Instant::now(), &report(&long, "a", 1, false))
+    else {
+        panic!("an Event");
+    };
+    let name = event.metadata.name.expect("a name");
+    assert!(name.len() <= 253, "{}", name.len());
+    assert!(
+        name.split('.')
+            .all(|label| !label.is_empty() && !label.ends_with('-')),
+        "{name}"
+    );
+}

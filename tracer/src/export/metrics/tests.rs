@@ -1,0 +1,552 @@
+//! What events count as, and that the text is what the OpenMetrics specification demands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+use crate::export::kube_events::KubeEventTotals;
+use tracer_core::model::echo::EchoState;
+use tracer_core::model::loss::{Losses, Stage};
+use tracer_core::model::time::Timestamp;
+use tracer_core::view::gallery;
+
+mod queries;
+
+fn metrics(by_pod: bool) -> Metrics {
+    let build = Build {
+        version: "1.2.3".to_owned(),
+        commit: "c0ffee".to_owned(),
+    };
+    let started = "2026-03-01T12:00:00Z".parse().expect("a time");
+    Metrics::new(by_pod, &build, started)
+}
+
+fn of(name: &str) -> Event {
+    let (_, event) = gallery::all()
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no event {name}"));
+    event
+}
+
+/// One metric family as the text has it.
+#[derive(Debug, Default)]
+struct FamilyText {
+    kind: String,
+    unit: Option<String>,
+    help: String,
+    samples: BTreeMap<String, f64>,
+}
+
+/// Reads the text as the specification (OpenMetrics 1.0, "Text format") has it, and refuses whatever breaks its rules.
+fn read(text: &str) -> BTreeMap<String, FamilyText> {
+    let body = text.strip_suffix("# EOF\n").expect("ends with # EOF");
+    assert!(
+        body.chars().all(|c| c == '\n' || !c.is_control()),
+        "{body:?}"
+    );
+    let mut families: BTreeMap<String, FamilyText> = BTreeMap::new();
+    let mut current: Option<String> = None;
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    for line in body.lines() {
+        if let Some(metadata) = line.strip_prefix("# ") {
+            let mut parts = metadata.splitn(3, ' ');
+            let (what, name) = (parts.next().unwrap(), parts.next().unwrap());
+            let value = parts.next().unwrap_or_default().to_owned();
+            if current.as_deref() != Some(name) {
+                assert!(done.insert(name.to_owned()), "{name} comes in two places");
+                current = Some(name.to_owned());
+            }
+            let family = families.entry(name.to_owned()).or_default();
+            assert!(family.samples.is_empty(), "metadata after samples: {line}");
+            match what {
+                "TYPE" => family.kind = value,
+                "HELP" => family.help = value,
+                "UNIT" => {
+                    assert!(name.ends_with(&format!("_{value}")), "unit of {name}");
+                    family.unit = Some(value);
+                }
+                other => panic!("unknown metadata {other}: {line}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let name = series.split('{').next().expect("a name");
+        let family_name = current.as_deref().expect("metadata before samples");
+        let suffix = name.strip_prefix(family_name).unwrap_or_else(|| {
+            panic!("{name} stands among the samples of {family_name}");
+        });
+        let family = families.get_mut(family_name).expect("known");
+        let suffixes: &[&str] = match family.kind.as_str() {
+            "counter" => &["_total"],
+            "gauge" => &[""],
+            "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            other => panic!("type {other} of {family_name}"),
+        };
+        assert!(
+            suffixes.contains(&suffix),
+            "{name} is of type {}",
+            family.kind
+        );
+        labels(series);
+        let value: f64 = value.parse().expect("a number");
+        assert!(value >= 0.0, "{line}");
+        let twice = family.samples.insert(series.to_owned(), value);
+        assert_eq!(twice, None, "twice: {series}");
+    }
+    families
+}
+
+/// Names and values of a series' labels; refuses what is not escaped.
+fn labels(series: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let Some((_, rest)) = series.split_once('{') else {
+        return labels;
+    };
+    let mut rest = rest.strip_suffix('}').expect("a closing brace");
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"").expect("name=\"value\"");
+        assert!(
+            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
+            "label {name}"
+        );
+        let mut value = String::new();
+        let mut chars = after.char_indices();
+        let end = loop {
+            match chars.next().expect("a closing quote") {
+                (at, '"') => break at,
+                (_, '\\') => match chars.next().expect("an escaped character") {
+                    (_, 'n') => value.push('\n'),
+                    (_, c @ ('\\' | '"')) => value.push(c),
+                    (_, other) => panic!("escape {other:?}"),
+                },
+                (_, c) => value.push(c),
+            }
+        };
+        let twice = labels.insert(name.to_owned(), value);
+        assert_eq!(twice, None, "label {name} twice");
+        rest = &after[end + 1..];
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+    labels
+}
+
+/// The samples of one metric, by the values of these labels.
+fn samples(metrics: &Metrics, sample: &str, by: &[&str]) -> Vec<(String, f64)> {
+    let text = metrics.encode().expect("text");
+    let mut found = Vec::new();
+    for (series, value) in read(&text).into_values().flat_map(|family| family.samples) {
+        if series.split('{').next() == Some(sample) {
+            let labels = labels(&series);
+            let values: Vec<&str> = by
+                .iter()
+                .map(|name| labels.get(*name).map_or("-", String::as_str))
+                .collect();
+            found.push((values.join(" "), value));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+fn pairs(expected: &[(&str, f64)]) -> Vec<(String, f64)> {
+    expected
+        .iter()
+        .map(|(labels, value)| ((*labels).to_owned(), *value))
+        .collect()
+}
+
+#[test]
+fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
+    for by_pod in [false, true] {
+        let metrics = metrics(by_pod);
+        let mut losses = Losses::default();
+        losses.add(Stage::Ring, "ring buffer full", 31);
+        losses.add(Stage::Table, "dns table full", 2);
+        metrics.set_state(State {
+            losses,
+            index: IndexState {
+                objects: vec![("pods", 4), ("services", 2)],
+                synced: true,
+                stale: Some(Duration::from_millis(2_500)),
+            },
+            attached: 3,
+            settings: Some(SettingsState {
+                holds: false,
+                read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
+            }),
+            ..State::default()
+        });
+        for (_, event) in gallery::all() {
+            metrics.observe(&event);
+        }
+        let families = read(&metrics.encode().expect("text"));
+        for (name, family) in &families {
+            assert!(!family.help.is_empty() && !family.kind.is_empty(), "{name}");
+            assert!(
+                name.starts_with("tracer_") || name.starts_with("process_"),
+                "{name}"
+            );
+            for series in family.samples.keys() {
+                let pod = labels(series).contains_key("pod");
+                assert!(by_pod || !pod, "a pod label without being asked: {series}");
+            }
+        }
+        assert_eq!(families["tracer_dns_latency_seconds"].kind, "histogram");
+        assert_eq!(
+            families["tracer_dns_latency_seconds"].unit.as_deref(),
+            Some("seconds")
+        );
+        assert_eq!(
+            samples(&metrics, "tracer_lost_total", &["stage", "reason"]),
+            pairs(&[
+                ("ring ring buffer full", 31.0),
+                ("table dns table full", 2.0)
+            ])
+        );
+        assert_eq!(
+            samples(&metrics, "tracer_index_objects", &["kind"]),
+            pairs(&[("pods", 4.0), ("services", 2.0)])
+        );
+        assert_eq!(samples(&metrics, "tracer_index_age_seconds", &[])[0].1, 2.5);
+        assert_eq!(
+            samples(&metrics, "tracer_build_info", &["version", "commit"]),
+            pairs(&[("1.2.3 c0ffee", 1.0)])
+        );
+    }
+}
+
+#[test]
+fn an_exchange_counts_at_its_client_by_outcome_and_type() {
+    let metrics = metrics(false);
+    for event in [
+        "dns answered",
+        "dns answered",
+        "dns nodata",
+        "dns at the server",
+        "dns other rcode, unknown type, fault",
+    ] {
+        metrics.observe(&of(event));
+    }
+    assert_eq!(
+        samples(
+            &metrics,
+            "tracer_dns_exchanges_total",
+            &["outcome", "qtype", "namespace"]
+        ),
+        pairs(&[
+            ("answered A default", 2.0),
+            ("nodata AAAA default", 1.0),
+            ("other other default", 1.0),
+        ])
+    );
+    assert_eq!(
+        samples(&metrics, "tracer_events_total", &["type"]),
+        pairs(&[("dns", 5.0)])
+    );
+}
+
+#[test]
+fn a_late_answer_is_no_second_exchange() {
+    let metrics = metrics(false);
+    metrics.observe(&of("dns timeout"));
+    metrics.observe(&of("dns late"));
+    let exchanges = samples(&metrics, "tracer_dns_exchanges_total", &["outcome"]);
+    assert_eq!(exchanges, pairs(&[("timeout", 1.0)]));
+    let late = samples(&metrics, "tracer_dns_late_answers_total", &["namespace"]);
+    assert_eq!(late, pairs(&[("default", 1.0)]));
+}
+
+#[test]
+fn latency_falls_into_the_buckets_above_it() {
+    let metrics = metrics(false);
+    let mut event = of("dns answered");
+    for latency in [400, 2_400, 2_600] {
+        if let Body::Dns(exchange, _) = &mut event.body {
+            exchange.latency = Some(Duration::from_micros(latency));
+        }
+        metrics.observe(&event);
+    }
+    let buckets = samples(&metrics, "tracer_dns_latency_seconds_bucket", &["le"]);
+    let below = |bound: &str| {
+        let bucket = buckets.iter().find(|(le, _)| le == bound);
+        bucket.unwrap_or_else(|| panic!("{buckets:?}")).1
+    };
+    assert_eq!(
+        (
+            below("0.0005"),
+            below("0.001"),
+            below("0.0025"),
+            below("0.005"),
+            below("+Inf")
+        ),
+        (1.0, 1.0, 2.0, 3.0, 3.0)
+    );
+    let sum = samples(&metrics, "tracer_dns_latency_seconds_sum", &[])[0].1;
+    assert!((sum - 0.0054).abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn queries_per_lookup_are_the_amplification() {
+    let metrics = metrics(false);
+    let nowhere = of("lookup found nowhere, by glibc");
+    let Body::Lookup(lookup) = &nowhere.body else {
+        panic!("a lookup");
+    };
+    let queries = f64::from(lookup.queries);
+    metrics.observe(&nowhere);
+    metrics.observe(&nowhere);
+    assert_eq!(
+        samples(&metrics, "tracer_lookups_total", &["outcome"]),
+        pairs(&[("nxdomain", 2.0)])
+    );
+    assert_eq!(
+        samples(&metrics, "tracer_lookup_queries_sum", &["namespace"]),
+        pairs(&[("default", 2.0 * queries)])
+    );
+    assert_eq!(
+        samples(&metrics, "tracer_lookup_queries_count", &[]),
+        pairs(&[("", 2.0)])
+    );
+}
+
+#[test]
+fn a_connection_counts_once_as_it_opens_and_once_as_it_ends() {
+    let metrics = metrics(false);
+    for event in [
+        "tcp opening",
+        "tcp established",
+        "tcp closed",
+        "tcp refused by icmp",
+        "tcp refused by a reset",
+        "tcp at the server, told by the client too",
+    ] {
+        metrics.observe(&of(event));
+    }
+    assert_eq!(
+        samples(
+            &metrics,
+            "tracer_tcp_connections_total",
+            &["outcome", "direction"]
+        ),
+        pairs(&[
+            ("established client", 1.0),
+            ("established server", 1.0),
+            ("refused client", 2.0),
+        ])
+    );
+    assert_eq!(
+        samples(&metrics, "tracer_tcp_connection_ends_total", &["outcome"]),
+        pairs(&[("closed", 1.0)])
+    );
+    // The server's side of a handshake is not what the pod waited for.
+    let handshakes = samples(&metrics, "tracer_tcp_handshake_seconds_count", &[]);
+    assert_eq!(handshakes, pairs(&[("", 1.0)]));
+}
+
+#[test]
+fn a_running_ping_is_counted_as_it_goes_and_no_packet_twice() {
+    let metrics = metrics(false);
+    let mut event = of("ping answered");
+    for (sent, received, state) in [
+        (10, 9, EchoState::Running),
+        (20, 18, EchoState::Running),
+        (24, 22, EchoState::Done),
+        // The same identifier again.
+        (3, 3, EchoState::Done),
+    ] {
+        if let Body::Echo(echo) = &mut event.body {
+            (echo.sent, echo.received, echo.state) = (sent, received, state);
+        }
+        metrics.observe(&event);
+    }
+    for (sample, total) in [
+        ("tracer_echo_requests_total", 27.0),
+        ("tracer_echo_replies_total", 25.0),
+        ("tracer_echo_runs_total", 2.0),
+    ] {
+        assert_eq!(
+            samples(&metrics, sample, &["direction"]),
+            pairs(&[("client", total)]),
+            "{sample}"
+        );
+    }
+}
+
+#[test]
+fn a_finding_told_again_is_the_same_finding_with_more_occurrences() {
+    let metrics = metrics(false);
+    let mut event = of("finding active");
+    let labels = {
+        let Body::Finding(finding) = &event.body else {
+            panic!("a finding");
+        };
+        format!("{} {}", finding.rule, words::severity(finding.severity))
+    };
+    for (count, resolved) in [(1, false), (5, false), (5, true), (6, false), (1, false)] {
+        if let Body::Finding(finding) = &mut event.body {
+            (finding.count, finding.resolved) = (count, resolved);
+        }
+        metrics.observe(&event);
+    }
+    // The last one begins at one again: it had been forgotten meanwhile.
+    assert_eq!(
+        samples(&metrics, "tracer_findings_total", &["rule", "severity"]),
+        pairs(&[(&labels, 2.0)])
+    );
+    assert_eq!(
+        samples(
+            &metrics,
+            "tracer_finding_occurrences_total",
+            &["rule", "severity"]
+        ),
+        pairs(&[(&labels, 7.0)])
+    );
+}
+
+#[test]
+fn more_namespaces_than_have_series_are_counted_together_and_that_is_counted() {
+    let metrics = metrics(false);
+    let mut event = of("dns answered");
+    let more = 7;
+    for number in 0..MAX_NAMESPACES + more {
+        if let Some(ends) = &mut event.ends {
+            let namespace = format!("ns-{number}");
+            ends.pod.who = Ok(gallery::identity(&namespace, "a", None, "k8s-worker03"));
+        }
+        metrics.observe(&event);
+    }
+    let series = samples(&metrics, "tracer_dns_exchanges_total", &["namespace"]);
+    assert_eq!(series.len(), MAX_NAMESPACES + 1);
+    let other = series.iter().find(|(namespace, _)| namespace == OTHER);
+    assert_eq!(other.map(|(_, count)| *count), Some(more as f64));
+    assert_eq!(
+        samples(&metrics, "tracer_metrics_label_overflow_total", &["label"]),
+        pairs(&[("namespace", more as f64), ("pod", 0.0)])
+    );
+    // Who was quiet for long makes room, and its series go.
+    event.time = event.time.after(IDLE);
+    metrics.observe(&event);
+    let series = samples(&metrics, "tracer_dns_exchanges_total", &["namespace"]);
+    assert_eq!(series.len(), MAX_NAMESPACES + 1);
+    assert!(series.iter().all(|(namespace, _)| namespace != "ns-0"));
+}
+
+#[test]
+fn pods_have_series_only_when_asked_for_and_can_lose_them_again() {
+    let metrics = metrics(true);
+    metrics.observe(&of("dns answered"));
+    let by = ["namespace", "pod"];
+    assert_eq!(
+        samples(&metrics, "tracer_dns_exchanges_total", &by),
+        pairs(&[("default deb-ubuntu", 1.0)])
+    );
+    metrics.label_pods(false);
+    metrics.observe(&of("dns answered"));
+    assert_eq!(
+        samples(&metrics, "tracer_dns_exchanges_total", &by),
+        pairs(&[("default -", 1.0)])
+    );
+}
+
+#[test]
+fn a_pod_that_is_not_known_is_counted_without_a_namespace() {
+    let metrics = metrics(false);
+    metrics.observe(&of("tcp reset, no inventory"));
+    assert_eq!(
+        samples(&metrics, "tracer_tcp_connection_ends_total", &["namespace"]),
+        pairs(&[("", 1.0)])
+    );
+}
+
+#[test]
+fn the_process_tells_what_it_costs() {
+    let metrics = metrics(false);
+    let value = |sample: &str| samples(&metrics, sample, &[])[0].1;
+    assert!(value("process_cpu_seconds_total") > 0.0);
+    assert!(value("process_resident_memory_bytes") > 100_000.0);
+    assert!(value("process_open_fds") >= 1.0);
+    // 2026-03-01T12:00:00Z
+    assert_eq!(value("process_start_time_seconds"), 1_772_366_400.0);
+}
+
+#[test]
+fn settings_from_files_are_told_with_whether_their_latest_change_holds() {
+    let metrics = metrics(false);
+    let text = metrics.encode().expect("text");
+    assert!(!text.contains("config_last_reload"), "there are none");
+    metrics.set_state(State {
+        settings: Some(SettingsState {
+            holds: false,
+            read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
+        }),
+        ..State::default()
+    });
+    let value = |sample: &str| samples(&metrics, sample, &[])[0].1;
+    assert_eq!(value("tracer_config_last_reload_successful"), 0.0);
+    let read = value("tracer_config_last_reload_success_timestamp_seconds");
+    assert_eq!(read, 1_772_366_400.5);
+}
+
+#[test]
+fn the_pages_list_of_metrics_is_this_one() {
+    let metrics = metrics(false);
+    metrics.set_state(State {
+        index: IndexState {
+            stale: Some(Duration::ZERO),
+            ..IndexState::default()
+        },
+        kube_events: Some(KubeEventTotals::default()),
+        settings: Some(SettingsState {
+            holds: true,
+            read: jiff::Timestamp::UNIX_EPOCH,
+        }),
+        ..State::default()
+    });
+    for (_, event) in gallery::all() {
+        metrics.observe(&event);
+    }
+    metrics.observe(&Event {
+        time: Timestamp(0),
+        ends: None,
+        body: of("lost").body,
+    });
+    let page = include_str!("../../../../docs/metrics.md");
+    let mut told = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, kind, labels, meaning] = cells[..] else {
+            panic!("four cells: {line}");
+        };
+        assert!(!meaning.is_empty(), "{line}");
+        let mut labels: Vec<&str> = labels
+            .split(", ")
+            .map(|label| label.trim_matches('`'))
+            .filter(|label| !label.is_empty())
+            .collect();
+        labels.sort_unstable();
+        told.insert(
+            name.trim_matches('`').to_owned(),
+            (kind.to_owned(), labels.join(" ")),
+        );
+    }
+    let mut registered = BTreeMap::new();
+    for (name, family) in read(&metrics.encode().expect("text")) {
+        let name = match family.kind.as_str() {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name,
+        };
+        let of_a_sample = family.samples.keys().next().map(|series| {
+            let mut labels: Vec<String> = labels(series).into_keys().collect();
+            labels.retain(|label| label != "le");
+            labels.join(" ")
+        });
+        let documented = told.get(&name).map(|(_, labels)| labels.clone());
+        // Without a sample there are no labels to compare.
+        let labels = of_a_sample.or(documented).unwrap_or_default();
+        registered.insert(name, (family.kind, labels));
+    }
+    assert_eq!(told, registered);
+}
