@@ -87,7 +87,7 @@ pub struct RecordHeader {
     /// The EtherType of the network header, after VLAN tags, as a number in host order (0x0800, 0x86dd).
     pub ethertype: u16,
     /// [`FROM_POD`] or [`TO_POD`].
-    pub way: u8,
+    pub direction: u8,
     /// One of [`reason`].
     pub reason: u8,
     /// [`flag`] bits.
@@ -197,7 +197,7 @@ pub mod stat {
 const _: () = {
     assert!(size_of::<RecordHeader>() == 64);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
-    assert!(core::mem::offset_of!(RecordHeader, way) == 56);
+    assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 56);

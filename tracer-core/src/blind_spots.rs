@@ -12,7 +12,7 @@ use crate::identity::Index;
 use crate::model::cluster::Pod;
 use crate::model::connection::TcpState;
 use crate::model::event::{Body, Event};
-use crate::model::flow::{Role, Way};
+use crate::model::flow::{Direction, Role};
 use crate::model::identity::PodIdentity;
 use crate::model::units;
 
@@ -137,17 +137,17 @@ impl BlindSpots {
     }
 
     /// A sentence for each. `one_way` are interfaces of which a direction is not visible, by name.
-    pub fn list(&self, index: &Index, node: &str, one_way: &[(&str, Way)]) -> Vec<String> {
+    pub fn list(&self, index: &Index, node: &str, one_way: &[(&str, Direction)]) -> Vec<String> {
         let mut sentences = Vec::new();
-        for (way, direction) in [(Way::ToPod, "to"), (Way::FromPod, "from")] {
+        for (direction, word) in [(Direction::ToPod, "to"), (Direction::FromPod, "from")] {
             let names: Vec<&str> = one_way
                 .iter()
-                .filter(|(_, unseen)| *unseen == way)
+                .filter(|(_, unseen)| *unseen == direction)
                 .map(|(name, _)| *name)
                 .collect();
             if let Some(names) = some_of(&names, false) {
                 sentences.push(format!(
-                    "packets {direction} the pods behind {names}: the network plugin takes them past the interface \
+                    "packets {word} the pods behind {names}: the network plugin takes them past the interface \
                      (bpf_redirect_peer?), so no conclusion is drawn from silence there"
                 ));
             }
@@ -312,9 +312,9 @@ mod tests {
     #[test]
     fn one_way_interfaces_are_named_with_the_direction_that_is_missing() {
         let one_way = [
-            ("veth1", Way::ToPod),
-            ("veth2", Way::ToPod),
-            ("veth3", Way::FromPod),
+            ("veth1", Direction::ToPod),
+            ("veth2", Direction::ToPod),
+            ("veth3", Direction::FromPod),
         ];
         let told = BlindSpots::default().list(&index(Vec::new()), "here", &one_way);
         assert_eq!(told.len(), 2);

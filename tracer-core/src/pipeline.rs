@@ -13,7 +13,7 @@ use crate::model::cluster::{Change, Kind};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
-use crate::model::flow::{FlowSnapshot, Ifindex, Role, Way};
+use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
@@ -204,7 +204,7 @@ impl Pipeline {
     }
 
     /// Directions that cannot be seen, and of which interfaces: no verdict rests on silence there.
-    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Way)> {
+    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.one_way.unseen()
     }
 

@@ -11,21 +11,21 @@ const BPF_NOEXIST: u64 = 1;
 
 /// Counts a packet of the interface.
 #[inline(always)]
-pub fn count_interface<const WAY: u8>(interface: *mut InterfaceState, bytes: u32) {
+pub fn count_interface<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
     // SAFETY: a live map value; taking a field's address reads nothing.
-    add::<WAY>(unsafe { &raw mut (*interface).totals }, bytes);
+    add::<DIRECTION>(unsafe { &raw mut (*interface).totals }, bytes);
 }
 
 /// Counts a packet of the interface that no flow counts.
 #[inline(always)]
-pub fn count_outside<const WAY: u8>(interface: *mut InterfaceState, bytes: u32) {
+pub fn count_outside<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
     // SAFETY: as above.
-    add::<WAY>(unsafe { &raw mut (*interface).outside }, bytes);
+    add::<DIRECTION>(unsafe { &raw mut (*interface).outside }, bytes);
 }
 
 /// Counts a packet of its flow; the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] go into the record's header.
 #[inline(always)]
-pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
+pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
     let Scratch {
         packet,
         key,
@@ -35,7 +35,7 @@ pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
     } = scratch;
     header.flags = 0;
     if let Some(state) = FLOWS.get_ptr_mut(&*key) {
-        header.flow = add_to::<WAY>(state, packet, now_ns);
+        header.flow = add_to::<DIRECTION>(state, packet, now_ns);
         return;
     }
     *fresh = FlowState {
@@ -43,7 +43,7 @@ pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
         last_ktime_ns: now_ns,
         ..FlowState::default()
     };
-    if WAY == FROM_POD {
+    if DIRECTION == FROM_POD {
         fresh.totals.tx_packets = 1;
         fresh.totals.tx_bytes = u64::from(packet.len);
         fresh.tx_tcp_flags = u32::from(packet.tcp_flags);
@@ -59,7 +59,7 @@ pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
     }
     // Full, or another CPU was faster.
     match FLOWS.get_ptr_mut(&*key) {
-        Some(state) => header.flow = add_to::<WAY>(state, packet, now_ns),
+        Some(state) => header.flow = add_to::<DIRECTION>(state, packet, now_ns),
         None => {
             header.flow = FlowTotals::default();
             header.flags = flag::NO_FLOW;
@@ -68,12 +68,12 @@ pub fn count<const WAY: u8>(scratch: &mut Scratch, now_ns: u64) {
 }
 
 #[inline(always)]
-fn add_to<const WAY: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) -> FlowTotals {
+fn add_to<const DIRECTION: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) -> FlowTotals {
     // SAFETY: a live map value; the verifier checks the accesses.
     unsafe {
-        add::<WAY>(&raw mut (*state).totals, packet.len);
+        add::<DIRECTION>(&raw mut (*state).totals, packet.len);
         (*state).last_ktime_ns = now_ns;
-        let flags = if WAY == FROM_POD {
+        let flags = if DIRECTION == FROM_POD {
             &raw mut (*state).tx_tcp_flags
         } else {
             &raw mut (*state).rx_tcp_flags
@@ -89,10 +89,10 @@ fn add_to<const WAY: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) ->
 }
 
 #[inline(always)]
-fn add<const WAY: u8>(totals: *mut FlowTotals, bytes: u32) {
+fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
     // SAFETY: inside a live map value; taking a field's address reads nothing.
     let (packet_count, byte_count) = unsafe {
-        if WAY == FROM_POD {
+        if DIRECTION == FROM_POD {
             (&raw mut (*totals).tx_packets, &raw mut (*totals).tx_bytes)
         } else {
             (&raw mut (*totals).rx_packets, &raw mut (*totals).rx_bytes)

@@ -6,12 +6,12 @@ use tracer_common::FlowKey;
 
 /// Logs a packet.
 #[inline(never)]
-pub fn packet(ctx: &TcContext, key: &FlowKey, way: u8, len: u32) {
+pub fn packet(ctx: &TcContext, key: &FlowKey, direction: u8, len: u32) {
     info!(
         ctx,
-        "interface {} way {} protocol {} port {} peer port {} length {}",
+        "interface {} direction {} protocol {} port {} peer port {} length {}",
         key.ifindex,
-        way,
+        direction,
         key.protocol,
         key.pod_port,
         key.peer_port,

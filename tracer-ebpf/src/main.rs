@@ -48,7 +48,7 @@ pub fn to_pod(ctx: TcContext) -> i32 {
 
 /// Counts one packet and emits what is due for it. `TC_ACT_UNSPEC` (-1, also TCX_NEXT) follows whatever happens here.
 #[inline(always)]
-fn observe<const WAY: u8>(ctx: &TcContext) {
+fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
         return;
     };
@@ -67,23 +67,23 @@ fn observe<const WAY: u8>(ctx: &TcContext) {
         ..FlowKey::default()
     };
     let mut scratch = scratch.settle();
-    let parsed = packet::parse_network::<WAY>(ctx, &stats, scratch);
+    let parsed = packet::parse_network::<DIRECTION>(ctx, &stats, scratch);
     scratch = scratch.settle();
-    flow::count_interface::<WAY>(interface, scratch.packet.len);
+    flow::count_interface::<DIRECTION>(interface, scratch.packet.len);
     let parsed = match parsed {
-        Parsed::Ip => packet::parse_transport::<WAY>(ctx, &stats, scratch),
+        Parsed::Ip => packet::parse_transport::<DIRECTION>(ctx, &stats, scratch),
         other => other,
     };
     match parsed {
         Parsed::Ip => {}
         Parsed::NotIp => {
             stats.count(stat::NOT_IP);
-            flow::count_outside::<WAY>(interface, scratch.packet.len);
+            flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
             return;
         }
         Parsed::Malformed => {
             stats.count(stat::MALFORMED);
-            flow::count_outside::<WAY>(interface, scratch.packet.len);
+            flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
             return;
         }
     }
@@ -92,16 +92,16 @@ fn observe<const WAY: u8>(ctx: &TcContext) {
         stats.count(stat::FRAGMENT);
     }
 
-    flow::count::<WAY>(scratch, now_ns);
+    flow::count::<DIRECTION>(scratch, now_ns);
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);
-        flow::count_outside::<WAY>(interface, scratch.packet.len);
+        flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
     }
     if settings::probe_log() {
-        log::packet(ctx, &scratch.key, WAY, scratch.packet.len);
+        log::packet(ctx, &scratch.key, DIRECTION, scratch.packet.len);
     }
-    record::emit::<WAY>(ctx, &stats, interface, scratch, now_ns);
+    record::emit::<DIRECTION>(ctx, &stats, interface, scratch, now_ns);
 }
 
 /// The interface that the packet crosses.

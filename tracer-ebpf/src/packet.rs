@@ -149,7 +149,7 @@ fn load<T: Copy>(ctx: &TcContext, stats: &Stats, offset: u32) -> Option<T> {
 /// Finds the network header and what it says: `packet` as far as it can be read (`len` always), the addresses and the
 /// protocol of `key`.
 #[inline(always)]
-pub fn parse_network<const WAY: u8>(
+pub fn parse_network<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     scratch: &mut Scratch,
@@ -175,8 +175,8 @@ pub fn parse_network<const WAY: u8>(
     packet.ethertype = ethertype;
     packet.network = network;
     let found = match ethertype {
-        ETHERTYPE_IPV4 => ipv4::<WAY>(ctx, stats, packet, key),
-        ETHERTYPE_IPV6 => ipv6::<WAY>(ctx, stats, packet, key),
+        ETHERTYPE_IPV4 => ipv4::<DIRECTION>(ctx, stats, packet, key),
+        ETHERTYPE_IPV6 => ipv6::<DIRECTION>(ctx, stats, packet, key),
         _ => return Parsed::NotIp,
     };
     match found {
@@ -189,7 +189,7 @@ pub fn parse_network<const WAY: u8>(
 }
 
 #[inline(always)]
-fn ipv4<const WAY: u8>(
+fn ipv4<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     packet: &mut Packet,
@@ -204,7 +204,7 @@ fn ipv4<const WAY: u8>(
     packet.protocol = header.protocol;
     // The low 13 bits are the offset (RFC 791).
     packet.later_fragment = u16::from_be(header.fragment_be) & 0x1fff != 0;
-    let (pod, peer) = if WAY == FROM_POD {
+    let (pod, peer) = if DIRECTION == FROM_POD {
         (header.src, header.dst)
     } else {
         (header.dst, header.src)
@@ -226,7 +226,7 @@ fn put_mapped(to: &mut [u8; 16], address: [u8; 4]) {
 }
 
 #[inline(always)]
-fn ipv6<const WAY: u8>(
+fn ipv6<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     packet: &mut Packet,
@@ -236,7 +236,7 @@ fn ipv6<const WAY: u8>(
     if header.version_class_flow.to_be() >> 28 != 6 {
         return None;
     }
-    let (pod, peer) = if WAY == FROM_POD {
+    let (pod, peer) = if DIRECTION == FROM_POD {
         (header.src, header.dst)
     } else {
         (header.dst, header.src)
@@ -282,7 +282,7 @@ fn address_bytes(words: [u32; 4]) -> [u8; 16] {
 
 /// Reads the transport header: the rest of `packet` and the ports of `key`.
 #[inline(always)]
-pub fn parse_transport<const WAY: u8>(
+pub fn parse_transport<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     scratch: &mut Scratch,
@@ -293,14 +293,14 @@ pub fn parse_transport<const WAY: u8>(
     }
     // It is smaller than that already; the verifier, who does not know what is in a map, wants to see it.
     let offset = packet.transport & (MAX_OFFSET - 1);
-    match transport::<WAY>(ctx, stats, offset, packet, key) {
+    match transport::<DIRECTION>(ctx, stats, offset, packet, key) {
         Some(()) => Parsed::Ip,
         None => Parsed::Malformed,
     }
 }
 
 #[inline(always)]
-fn transport<const WAY: u8>(
+fn transport<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     offset: u32,
@@ -333,7 +333,7 @@ fn transport<const WAY: u8>(
         }
         _ => return Some(()),
     };
-    let (pod, peer) = if WAY == FROM_POD {
+    let (pod, peer) = if DIRECTION == FROM_POD {
         (src, dst)
     } else {
         (dst, src)

@@ -44,7 +44,7 @@ struct Slot<const N: usize> {
 
 /// Emits the packet's record, or records, if any is due.
 #[inline(always)]
-pub fn emit<const WAY: u8>(
+pub fn emit<const DIRECTION: u8>(
     ctx: &TcContext,
     stats: &Stats,
     interface: *mut InterfaceState,
@@ -70,7 +70,7 @@ pub fn emit<const WAY: u8>(
     header.ifindex = key.ifindex;
     header.wire_len_bytes = packet.len;
     header.ethertype = packet.ethertype;
-    header.way = WAY;
+    header.direction = DIRECTION;
     header.reserved = 0;
     packet.wanted = wanted;
     let scratch = scratch.settle();
@@ -133,27 +133,27 @@ fn want(scratch: &mut Scratch) -> Option<u32> {
         }
         return Some(packet.len);
     }
-    let (asked, wanted) = if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0
-    {
-        header.reason = reason::TCP_CONTROL;
-        (wants_tcp(key), headers)
-    } else if is_icmp(packet) && packet::is_echo(packet.protocol, packet.icmp_type) {
-        header.reason = reason::ICMP;
-        (settings::emits(emit::ECHO), headers)
-    } else if is_icmp(packet) && packet::is_icmp_error(packet.protocol, packet.icmp_type) {
-        header.reason = reason::ICMP;
-        (settings::emits(emit::ICMP_ERROR), headers + QUOTED_BYTES)
-    } else if header.flags & flag::NEW_FLOW != 0 {
-        header.reason = reason::FIRST;
-        let asked = if packet.protocol == TCP {
-            wants_tcp(key)
+    let (asked, wanted) =
+        if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
+            header.reason = reason::TCP_CONTROL;
+            (wants_tcp(key), headers)
+        } else if is_icmp(packet) && packet::is_echo(packet.protocol, packet.icmp_type) {
+            header.reason = reason::ICMP;
+            (settings::emits(emit::ECHO), headers)
+        } else if is_icmp(packet) && packet::is_icmp_error(packet.protocol, packet.icmp_type) {
+            header.reason = reason::ICMP;
+            (settings::emits(emit::ICMP_ERROR), headers + QUOTED_BYTES)
+        } else if header.flags & flag::NEW_FLOW != 0 {
+            header.reason = reason::FIRST;
+            let asked = if packet.protocol == TCP {
+                wants_tcp(key)
+            } else {
+                wants(emit::FIRST, key)
+            };
+            (asked, headers)
         } else {
-            wants(emit::FIRST, key)
+            return None;
         };
-        (asked, headers)
-    } else {
-        return None;
-    };
     if !asked {
         return None;
     }

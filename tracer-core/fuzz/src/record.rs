@@ -6,13 +6,13 @@ use std::net::IpAddr;
 
 use tracer_core::decode::Decoder;
 use tracer_core::model::dns::Message;
-use tracer_core::model::flow::{FlowTotals, Ifindex, Traffic, Way};
+use tracer_core::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use tracer_core::model::observation::{Observation, What};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 use super::safe;
-use super::source::{Source, way};
+use super::source::{Source, direction};
 
 /// The packet went to the pod.
 pub const TO_POD: u8 = 1;
@@ -55,7 +55,7 @@ pub fn record(time: Timestamp, ifindex: Ifindex, source: &mut Source<'_>, bytes:
     Record {
         time,
         ifindex,
-        way: way(switches & TO_POD != 0),
+        direction: direction(switches & TO_POD != 0),
         ethertype: ethertype.unwrap_or(of_version),
         wire_len: longer + u32::try_from(bytes.len()).expect("a fuzzer's input is short"),
         chunk_offset,
@@ -80,9 +80,9 @@ fn check(record: &Record, observation: &Observation) {
     assert_eq!(observation.flow.ifindex, record.ifindex);
     assert_eq!(observation.totals, record.totals);
     let (src, dst) = addresses(&record.bytes);
-    let (pod, peer) = match record.way {
-        Way::FromPod => (src, dst),
-        Way::ToPod => (dst, src),
+    let (pod, peer) = match record.direction {
+        Direction::FromPod => (src, dst),
+        Direction::ToPod => (dst, src),
     };
     assert_eq!(observation.flow.pod.ip(), pod);
     assert_eq!(observation.flow.peer.ip(), peer);

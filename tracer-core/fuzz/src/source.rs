@@ -3,7 +3,7 @@
 //! Plain on purpose: a seed is written by hand or made of a captured packet, and a byte that the fuzzer changes changes one
 //! value and moves none. Where the bytes end all values are zero.
 
-use tracer_core::model::flow::Way;
+use tracer_core::model::flow::Direction;
 
 /// The bytes that are not used yet.
 #[derive(Clone, Debug)]
@@ -53,6 +53,10 @@ impl<'a> Source<'a> {
 }
 
 /// Which way a packet went, by one bit.
-pub fn way(bit: bool) -> Way {
-    if bit { Way::ToPod } else { Way::FromPod }
+pub fn direction(bit: bool) -> Direction {
+    if bit {
+        Direction::ToPod
+    } else {
+        Direction::FromPod
+    }
 }

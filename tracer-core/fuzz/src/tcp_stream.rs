@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracer_core::correlate::stream::{Extent, StreamLimits, StreamMessage, Streams};
-use tracer_core::model::flow::{Flow, Ifindex, Protocol, Way};
+use tracer_core::model::flow::{Direction, Flow, Ifindex, Protocol};
 use tracer_core::model::observation::TcpSegment;
 use tracer_core::model::time::Timestamp;
 
-use super::source::{Source, way};
+use super::source::{Source, direction};
 
 /// Segments contradict each other.
 pub const ARBITRARY: u8 = 0;
@@ -66,11 +66,11 @@ impl Wire {
         }
     }
 
-    fn segment(&mut self, flow: Flow, way: Way, segment: &TcpSegment, extent: Extent) {
+    fn segment(&mut self, flow: Flow, direction: Direction, segment: &TcpSegment, extent: Extent) {
         self.now = self.now.after(Duration::from_millis(1));
         let before = self.streams.counts().received;
         self.streams
-            .segment(self.now, flow, way, segment, extent, &mut self.out);
+            .segment(self.now, flow, direction, segment, extent, &mut self.out);
         let received = self.streams.counts().received - before;
         // Those of a reset are no part of the stream (RFC 9293 section 3.10.7.4), and there is no room in no table at all.
         assert!(received == segment.payload.len() as u64 || segment.rst);
@@ -190,7 +190,7 @@ fn arbitrary(source: &mut Source<'_>) {
             length: length.unwrap_or(Extent::whole(&segment).length),
             cut: kind & CUT != 0,
         };
-        wire.segment(flow, way(kind & TO_POD != 0), &segment, extent);
+        wire.segment(flow, direction(kind & TO_POD != 0), &segment, extent);
     }
     wire.end();
 }
@@ -213,7 +213,7 @@ fn honest(source: &mut Source<'_>) {
         ..TcpSegment::default()
     };
     let pass = |wire: &mut Wire, segment: &TcpSegment| {
-        wire.segment(flow(0), Way::FromPod, segment, Extent::whole(segment));
+        wire.segment(flow(0), Direction::FromPod, segment, Extent::whole(segment));
     };
     let opening = TcpSegment {
         sequence: first.wrapping_sub(1),

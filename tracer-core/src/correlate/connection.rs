@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::table::Table;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
-use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
@@ -102,9 +102,9 @@ impl Connections {
             self.established_unseen(flow, &mut connection, out);
         }
         if segment.fin {
-            match observation.way {
-                Way::FromPod => connection.fin_from_pod = true,
-                Way::ToPod => connection.fin_to_pod = true,
+            match observation.direction {
+                Direction::FromPod => connection.fin_from_pod = true,
+                Direction::ToPod => connection.fin_to_pod = true,
             }
             if connection.fin_from_pod && connection.fin_to_pod {
                 out.push(connection.told(flow, TcpState::Closed, None));
@@ -146,7 +146,7 @@ impl Connections {
         observation: &Observation,
         out: &mut Vec<Correlated>,
     ) {
-        if !connection.unanswered() || opener(observation.way) != connection.role {
+        if !connection.unanswered() || opener(observation.direction) != connection.role {
             return;
         }
         connection.syn_retransmits = connection.syn_retransmits.saturating_add(1);
@@ -169,7 +169,7 @@ impl Connections {
         let state = if connection.unanswered() {
             if connection.answered_by(observation, segment) {
                 TcpState::Refused(RefusedBy::Rst)
-            } else if opener(observation.way) == connection.role {
+            } else if opener(observation.direction) == connection.role {
                 // Whoever opened it took it back.
                 TcpState::Reset
             } else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::table::Table;
 use crate::model::correlated::Correlated;
 use crate::model::echo::EchoState;
-use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{EchoMessage, IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
@@ -68,9 +68,9 @@ impl Echoes {
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
-        let role = match (observation.way, message.reply) {
-            (Way::FromPod, false) | (Way::ToPod, true) => Role::Client,
-            (Way::ToPod, false) | (Way::FromPod, true) => Role::Server,
+        let role = match (observation.direction, message.reply) {
+            (Direction::FromPod, false) | (Direction::ToPod, true) => Role::Client,
+            (Direction::ToPod, false) | (Direction::FromPod, true) => Role::Server,
         };
         let key = Key {
             flow: observation.flow,

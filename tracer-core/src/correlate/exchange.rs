@@ -15,7 +15,7 @@ use super::table::Table;
 use crate::model::correlated::{Asked, Correlated, Happening};
 use crate::model::dns::{Message, OpCode, Question};
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
@@ -41,7 +41,7 @@ pub(super) struct Seen {
     /// Of a query its first packet, of a response its last.
     pub(super) time: Timestamp,
     pub(super) flow: Flow,
-    pub(super) way: Way,
+    pub(super) direction: Direction,
     /// It came out of a TCP stream at a place that was guessed.
     pub(super) resynchronised: bool,
 }
@@ -104,9 +104,9 @@ impl Exchanges {
         out: &mut Vec<Correlated>,
     ) {
         // The pod is the client if it sends the query or gets the response.
-        let role = match (seen.way, message.response) {
-            (Way::FromPod, false) | (Way::ToPod, true) => Role::Client,
-            (Way::ToPod, false) | (Way::FromPod, true) => Role::Server,
+        let role = match (seen.direction, message.response) {
+            (Direction::FromPod, false) | (Direction::ToPod, true) => Role::Client,
+            (Direction::ToPod, false) | (Direction::FromPod, true) => Role::Server,
         };
         let key = Key::new(
             &seen.flow,

@@ -5,7 +5,7 @@ use super::echo::Echoes;
 use super::exchange::Exchanges;
 use super::udp::UdpFlows;
 use crate::model::correlated::{Correlated, Happening};
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{IcmpError, Observation};
 
 /// Tells an ICMP error as the end of what it is about. One that ends nothing is told for itself: with the flow it quotes
@@ -22,9 +22,9 @@ pub(super) fn bind(
     let now = observation.time;
     let flow = quoted_flow(observation, error);
     // The pod's role if the quoted packet was a question (query, request) rather than an answer.
-    let role = match observation.way {
-        Way::ToPod => Role::Client,
-        Way::FromPod => Role::Server,
+    let role = match observation.direction {
+        Direction::ToPod => Role::Client,
+        Direction::FromPod => Role::Server,
     };
     let echo = matches!(error.about.protocol, Protocol::Icmp | Protocol::Icmpv6);
     // A packet that was too big for some link is sent again smaller: nothing ended. ping does not do so, and counts it.
@@ -63,9 +63,9 @@ pub(super) fn bind(
 /// The flow of the quoted packet: an error that goes to the pod quotes what the pod sent, and the other way round.
 fn quoted_flow(observation: &Observation, error: &IcmpError) -> Flow {
     let about = &error.about;
-    let (mut pod, mut peer) = match observation.way {
-        Way::ToPod => (about.src, about.dst),
-        Way::FromPod => (about.dst, about.src),
+    let (mut pod, mut peer) = match observation.direction {
+        Direction::ToPod => (about.src, about.dst),
+        Direction::FromPod => (about.dst, about.src),
     };
     if matches!(about.protocol, Protocol::Icmp | Protocol::Icmpv6) {
         // Of an echo the pod's port is the identifier, whoever sent the request.

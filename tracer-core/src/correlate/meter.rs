@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::flow::{FlowTotals, Traffic, Way};
+use crate::model::flow::{Direction, FlowTotals, Traffic};
 use crate::model::observation::Observation;
 use crate::model::time::Timestamp;
 
@@ -105,12 +105,12 @@ fn packet(observation: &Observation) -> FlowTotals {
         packets: 1,
         bytes: u64::from(observation.wire_len),
     };
-    match observation.way {
-        Way::FromPod => FlowTotals {
+    match observation.direction {
+        Direction::FromPod => FlowTotals {
             tx: packet,
             rx: Traffic::default(),
         },
-        Way::ToPod => FlowTotals {
+        Direction::ToPod => FlowTotals {
             tx: Traffic::default(),
             rx: packet,
         },
@@ -153,7 +153,7 @@ mod tests {
     fn sent(milliseconds: u64) -> Observation {
         packet(
             milliseconds,
-            Way::FromPod,
+            Direction::FromPod,
             flow(Protocol::Udp, 1, 2),
             What::Other,
         )
@@ -164,7 +164,7 @@ mod tests {
         let mut meter = Meter::starting(&sent(0));
         meter.observe(&sent(1));
         meter.observe(&Observation {
-            way: Way::ToPod,
+            direction: Direction::ToPod,
             ..sent(2)
         });
         assert_eq!(meter.totals(), totals(2, 1));

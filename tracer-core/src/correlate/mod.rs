@@ -21,7 +21,7 @@ use crate::decode;
 use crate::model::connection::TcpState;
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::exchange::ConnectionEnd;
-use crate::model::flow::{FlowSnapshot, Protocol, Role, Way};
+use crate::model::flow::{Direction, FlowSnapshot, Protocol, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::settings::{Limits, Thresholds};
@@ -68,7 +68,7 @@ impl Correlator {
                 let seen = Seen {
                     time: observation.time,
                     flow: observation.flow,
-                    way: observation.way,
+                    direction: observation.direction,
                     resynchronised: false,
                 };
                 self.exchanges.observe(&seen, message, losses, out);
@@ -99,10 +99,13 @@ impl Correlator {
     fn tcp(&mut self, observation: &Observation, segment: &TcpSegment, out: &mut Vec<Correlated>) {
         if segment.dns {
             let Observation {
-                time, flow, way, ..
+                time,
+                flow,
+                direction,
+                ..
             } = *observation;
             if segment.syn && !segment.ack {
-                self.exchanges.connecting(time, &flow, opener(way));
+                self.exchanges.connecting(time, &flow, opener(direction));
             }
             let extent = Extent {
                 length: segment.length,
@@ -110,7 +113,7 @@ impl Correlator {
             };
             let mut messages = Vec::new();
             self.streams
-                .segment(time, flow, way, segment, extent, &mut messages);
+                .segment(time, flow, direction, segment, extent, &mut messages);
             self.messages(messages, out);
             // What the segment ends comes after what it brings.
             self.stream_news(out);
@@ -137,7 +140,7 @@ impl Correlator {
                     message.began
                 },
                 flow: message.flow,
-                way: message.way,
+                direction: message.direction,
                 resynchronised: message.resynchronised,
             };
             self.exchanges
@@ -147,10 +150,15 @@ impl Correlator {
 
     /// Tells the exchanges what happened to streams: who sends on a way that is over answers no more.
     fn stream_news(&mut self, out: &mut Vec<Correlated>) {
-        for StreamNews { flow, way, what } in self.streams.news() {
-            let roles: &[Role] = match way {
-                Some(Way::ToPod) => &[Role::Client],
-                Some(Way::FromPod) => &[Role::Server],
+        for StreamNews {
+            flow,
+            direction,
+            what,
+        } in self.streams.news()
+        {
+            let roles: &[Role] = match direction {
+                Some(Direction::ToPod) => &[Role::Client],
+                Some(Direction::FromPod) => &[Role::Server],
                 None => &[Role::Client, Role::Server],
             };
             for &role in roles {

@@ -6,7 +6,7 @@ use crate::decode::Decoder;
 use crate::decode::robustness::{Random, mangled, seeds};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{RecordType, ResponseCode};
-use crate::model::flow::{FlowSnapshot, Ifindex, Protocol, SeenFlags, Way};
+use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Protocol, SeenFlags};
 use crate::model::observation::{Observation, What};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
@@ -28,10 +28,10 @@ fn tight() -> Limits {
 fn any(random: &mut Random, now: u64) -> Observation {
     // Records of two processors overtake each other by a little.
     let at = now.saturating_sub(random.below(3) as u64);
-    let way = if random.below(2) == 0 {
-        Way::FromPod
+    let direction = if random.below(2) == 0 {
+        Direction::FromPod
     } else {
-        Way::ToPod
+        Direction::ToPod
     };
     let port = 1_000 + random.below(12) as u16;
     let id = random.below(4) as u16;
@@ -39,7 +39,7 @@ fn any(random: &mut Random, now: u64) -> Observation {
     let seen = match random.below(9) {
         0 | 1 => dns(
             at,
-            way,
+            direction,
             flow(Protocol::Udp, port, 53),
             query(id, "a.example.", qtype),
         ),
@@ -47,7 +47,7 @@ fn any(random: &mut Random, now: u64) -> Observation {
             let rcode = ResponseCode::from(0, random.below(16) as u8);
             dns(
                 at,
-                way,
+                direction,
                 flow(Protocol::Udp, port, 53),
                 response(id, "a.example.", qtype, rcode, &[qtype]),
             )
@@ -58,14 +58,20 @@ fn any(random: &mut Random, now: u64) -> Observation {
             let (sequence, acknowledgment) = (number(random), number(random));
             tcp(
                 at,
-                way,
+                direction,
                 flow(Protocol::Tcp, port, 80),
                 flags,
                 sequence,
                 acknowledgment,
             )
         }
-        5 | 6 => echo(at, way, random.below(2) == 0, id, random.below(40) as u16),
+        5 | 6 => echo(
+            at,
+            direction,
+            random.below(2) == 0,
+            id,
+            random.below(40) as u16,
+        ),
         7 => {
             let protocol = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp][random.below(3)];
             let about = match protocol {
@@ -74,11 +80,11 @@ fn any(random: &mut Random, now: u64) -> Observation {
             };
             let code = random.below(5) as u8;
             Observation {
-                way,
+                direction,
                 ..icmp(at, about, 3, code, None, Some(random.below(40) as u16))
             }
         }
-        _ => packet(at, way, flow(Protocol::Udp, port, 514), What::Other),
+        _ => packet(at, direction, flow(Protocol::Udp, port, 514), What::Other),
     };
     match random.below(3) {
         0 => seen,
@@ -259,9 +265,9 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
     for _ in 0..3_000 {
         now += [0, 1, 300, 7_000][random.below(4)] * u64::from(random.below(30) == 0) + 1;
         let (port, which) = (random.below(4), random.below(2));
-        let (way, bytes, first) = match which {
-            0 => (Way::FromPod, &queries, 101),
-            _ => (Way::ToPod, &responses, 501),
+        let (direction, bytes, first) = match which {
+            0 => (Direction::FromPod, &queries, 101),
+            _ => (Direction::ToPod, &responses, 501),
         };
         let flow = flow(Protocol::Tcp, 1_000 + port as u16, 53);
         let at = &mut next[port][which];
@@ -269,7 +275,7 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
             // A new connection; which SYN is lost and which is not.
             next[port] = [0; 2];
             let flags = ["S", "SA"][which];
-            correlator.observe(tcp(now, way, flow, flags, first - 1, 0), &mut out);
+            correlator.observe(tcp(now, direction, flow, flags, first - 1, 0), &mut out);
             continue;
         }
         let from = match random.below(12) {
@@ -287,7 +293,7 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
             1 => "FA",
             _ => "A",
         };
-        let mut seen = tcp(now, way, flow, flags, first + from as u32, 0);
+        let mut seen = tcp(now, direction, flow, flags, first + from as u32, 0);
         if let What::Tcp(segment) = &mut seen.what {
             segment.dns = true;
             segment.payload = bytes[from..to].to_vec();
@@ -349,10 +355,10 @@ fn mangled_packets_correlate_without_panic() {
         let record = Record {
             time: Timestamp(now),
             ifindex: Ifindex(random.below(3) as u32),
-            way: if random.below(2) == 0 {
-                Way::FromPod
+            direction: if random.below(2) == 0 {
+                Direction::FromPod
             } else {
-                Way::ToPod
+                Direction::ToPod
             },
             ethertype: if bytes.first().is_some_and(|first| first >> 4 == 6) {
                 0x86dd

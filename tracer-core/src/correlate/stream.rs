@@ -9,8 +9,8 @@
 //! payload byte is delivered, repeated, dropped or held ([`StreamCounts`]). Memory stays within [`StreamLimits`] whatever
 //! the sender does.
 
-mod direction;
 mod framing;
+mod half_stream;
 mod pieces;
 mod plausible;
 mod position;
@@ -21,12 +21,12 @@ mod tests;
 use std::time::Duration;
 
 use super::table::Table;
-use crate::model::flow::{Flow, Way};
+use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::TcpSegment;
 use crate::model::time::Timestamp;
 
-use direction::Direction;
+use half_stream::HalfStream;
 use tally::{Books, GivenUp};
 
 pub use crate::model::settings::StreamLimits;
@@ -60,7 +60,7 @@ pub struct StreamMessage {
     /// Its connection.
     pub flow: Flow,
     /// Which way it went.
-    pub way: Way,
+    pub direction: Direction,
     /// The message without its length prefix.
     pub bytes: Vec<u8>,
     /// When the packet with the first byte of its length prefix was seen.
@@ -78,7 +78,7 @@ pub struct StreamNews {
     /// Which connection.
     pub flow: Flow,
     /// Which way; `None` for both.
-    pub way: Option<Way>,
+    pub direction: Option<Direction>,
     /// What happened.
     pub what: StreamChange,
 }
@@ -99,8 +99,8 @@ pub enum StreamChange {
 
 #[derive(Debug)]
 struct Connection {
-    from_pod: Direction,
-    to_pod: Direction,
+    from_pod: HalfStream,
+    to_pod: HalfStream,
     last: Timestamp,
     /// As last added to the table's sum.
     memory: usize,
@@ -109,17 +109,17 @@ struct Connection {
 impl Connection {
     fn unseen(time: Timestamp) -> Connection {
         Connection {
-            from_pod: Direction::unseen(),
-            to_pod: Direction::unseen(),
+            from_pod: HalfStream::unseen(),
+            to_pod: HalfStream::unseen(),
             last: time,
             memory: 0,
         }
     }
 
-    fn direction(&mut self, way: Way) -> &mut Direction {
-        match way {
-            Way::FromPod => &mut self.from_pod,
-            Way::ToPod => &mut self.to_pod,
+    fn half(&mut self, direction: Direction) -> &mut HalfStream {
+        match direction {
+            Direction::FromPod => &mut self.from_pod,
+            Direction::ToPod => &mut self.to_pod,
         }
     }
 
@@ -135,7 +135,7 @@ impl Connection {
     fn deadline(&self, limits: &StreamLimits) -> Timestamp {
         let waiting = [&self.from_pod, &self.to_pod]
             .into_iter()
-            .filter_map(Direction::waiting_since)
+            .filter_map(HalfStream::waiting_since)
             .map(|since| since.after(limits.gap_wait));
         waiting.fold(self.last.after(limits.idle), Timestamp::min)
     }
@@ -176,19 +176,19 @@ impl Streams {
         &mut self,
         time: Timestamp,
         flow: Flow,
-        way: Way,
+        direction: Direction,
         segment: &TcpSegment,
         extent: Extent,
         out: &mut Vec<StreamMessage>,
     ) {
         if segment.rst {
-            self.reset(time, flow, way, segment, out);
+            self.reset(time, flow, direction, segment, out);
             return;
         }
         if segment.syn {
-            self.opened(time, flow, way, segment, out);
+            self.opened(time, flow, direction, segment, out);
         } else if self.ended.get(&flow).is_some() {
-            let mut tally = self.books.tally(flow, way, out);
+            let mut tally = self.books.tally(flow, direction, out);
             tally.received(segment.payload.len());
             tally.repeated(segment.payload.len() as u64);
             return;
@@ -200,12 +200,12 @@ impl Streams {
         };
         connection.last = connection.last.max(time);
         if !segment.payload.is_empty() || segment.fin {
-            let mut tally = self.books.tally(flow, way, out);
+            let mut tally = self.books.tally(flow, direction, out);
             tally.received(segment.payload.len());
-            let direction = connection.direction(way);
-            direction.accept(time, segment, extent, &mut tally);
-            while direction.pieces() > self.limits.out_of_order
-                && direction.give_up_hole(GivenUp::Full, &mut tally)
+            let half = connection.half(direction);
+            half.accept(time, segment, extent, &mut tally);
+            while half.pieces() > self.limits.out_of_order
+                && half.give_up_hole(GivenUp::Full, &mut tally)
             {}
         }
         self.settle(flow, out);
@@ -219,10 +219,10 @@ impl Streams {
                 self.finish(flow, connection, out);
                 continue;
             }
-            for way in [Way::FromPod, Way::ToPod] {
-                let mut tally = self.books.tally(flow, way, out);
+            for direction in [Direction::FromPod, Direction::ToPod] {
+                let mut tally = self.books.tally(flow, direction, out);
                 connection
-                    .direction(way)
+                    .half(direction)
                     .advance(now, self.limits.gap_wait, &mut tally);
             }
             self.insert(flow, connection, out);
@@ -270,18 +270,18 @@ impl Streams {
         &mut self,
         time: Timestamp,
         flow: Flow,
-        way: Way,
+        direction: Direction,
         segment: &TcpSegment,
         out: &mut Vec<StreamMessage>,
     ) {
         self.ended.remove(&flow);
         if let Some(connection) = self.open.get_mut(&flow) {
-            let direction = connection.direction(way);
-            if direction.opened_by(segment.sequence) {
+            let half = connection.half(direction);
+            if half.opened_by(segment.sequence) {
                 return;
             }
-            if direction.is_unseen() {
-                direction.open(segment.sequence, time);
+            if half.is_unseen() {
+                half.open(segment.sequence, time);
                 return;
             }
         }
@@ -290,7 +290,7 @@ impl Streams {
             self.ended_both(flow, false, gap);
         }
         let mut connection = Connection::unseen(time);
-        connection.direction(way).open(segment.sequence, time);
+        connection.half(direction).open(segment.sequence, time);
         self.insert(flow, connection, out);
     }
 
@@ -298,14 +298,14 @@ impl Streams {
         &mut self,
         time: Timestamp,
         flow: Flow,
-        way: Way,
+        direction: Direction,
         segment: &TcpSegment,
         out: &mut Vec<StreamMessage>,
     ) {
         let admitted = self
             .open
             .get_mut(&flow)
-            .is_some_and(|connection| connection.direction(way).admits(segment.sequence));
+            .is_some_and(|connection| connection.half(direction).admits(segment.sequence));
         if admitted && let Some(connection) = self.open.remove(&flow) {
             let gap = self.finish(flow, connection, out);
             self.ended.insert(flow, (), time.after(LINGER));
@@ -316,7 +316,7 @@ impl Streams {
     fn ended_both(&mut self, flow: Flow, reset: bool, gap: bool) {
         self.news.push(StreamNews {
             flow,
-            way: None,
+            direction: None,
             what: StreamChange::Ended { reset, gap },
         });
     }
@@ -335,7 +335,7 @@ impl Streams {
         self.finish(flow, connection, out);
         self.news.push(StreamNews {
             flow,
-            way: None,
+            direction: None,
             what: StreamChange::Gap,
         });
     }
@@ -346,29 +346,27 @@ impl Streams {
             return;
         };
         while connection.held_memory() > self.limits.connection_bytes {
-            let way = if connection.from_pod.memory() >= connection.to_pod.memory() {
-                Way::FromPod
+            let direction = if connection.from_pod.memory() >= connection.to_pod.memory() {
+                Direction::FromPod
             } else {
-                Way::ToPod
+                Direction::ToPod
             };
-            let mut tally = self.books.tally(flow, way, out);
-            let direction = connection.direction(way);
-            if !direction.give_up_hole(GivenUp::Full, &mut tally)
-                && !direction.give_up_message(&mut tally)
-            {
+            let mut tally = self.books.tally(flow, direction, out);
+            let half = connection.half(direction);
+            if !half.give_up_hole(GivenUp::Full, &mut tally) && !half.give_up_message(&mut tally) {
                 break;
             }
         }
-        for way in [Way::FromPod, Way::ToPod] {
-            let direction = connection.direction(way);
-            let gap = direction.new_gap().then_some(StreamChange::Gap);
-            let end = direction
+        for direction in [Direction::FromPod, Direction::ToPod] {
+            let half = connection.half(direction);
+            let gap = half.new_gap().then_some(StreamChange::Gap);
+            let end = half
                 .newly_finished()
                 .map(|gap| StreamChange::Ended { reset: false, gap });
             self.news
                 .extend(gap.into_iter().chain(end).map(|what| StreamNews {
                     flow,
-                    way: Some(way),
+                    direction: Some(direction),
                     what,
                 }));
         }
@@ -407,9 +405,9 @@ impl Streams {
     ) -> bool {
         self.memory -= connection.memory;
         self.holding.remove(&flow);
-        for way in [Way::FromPod, Way::ToPod] {
-            let mut tally = self.books.tally(flow, way, out);
-            connection.direction(way).finish(&mut tally);
+        for direction in [Direction::FromPod, Direction::ToPod] {
+            let mut tally = self.books.tally(flow, direction, out);
+            connection.half(direction).finish(&mut tally);
         }
         connection.from_pod.has_gap() || connection.to_pod.has_gap()
     }

@@ -11,7 +11,8 @@ use crate::model::dns::{
 use crate::model::echo::Echo;
 use crate::model::exchange::Exchange;
 use crate::model::flow::{
-    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, QuotedFlow, SeenFlags, Traffic, Way, host,
+    Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, QuotedFlow, SeenFlags, Traffic,
+    host,
 };
 use crate::model::observation::{EchoMessage, IcmpError, Observation, TcpSegment, What};
 use crate::model::settings::{Limits, Thresholds};
@@ -169,11 +170,16 @@ pub(super) fn flow(protocol: Protocol, pod_port: u16, peer_port: u16) -> Flow {
 }
 
 /// A packet of 100 bytes.
-pub(super) fn packet(milliseconds: u64, way: Way, flow: Flow, what: What) -> Observation {
+pub(super) fn packet(
+    milliseconds: u64,
+    direction: Direction,
+    flow: Flow,
+    what: What,
+) -> Observation {
     Observation {
         time: ms(milliseconds),
         flow,
-        way,
+        direction,
         wire_len: 100,
         totals: None,
         what,
@@ -254,14 +260,19 @@ pub(super) fn resource(name: &str, rtype: RecordType) -> ResourceRecord {
     }
 }
 
-pub(super) fn dns(milliseconds: u64, way: Way, flow: Flow, message: Message) -> Observation {
-    packet(milliseconds, way, flow, What::Dns(Box::new(message)))
+pub(super) fn dns(
+    milliseconds: u64,
+    direction: Direction,
+    flow: Flow,
+    message: Message,
+) -> Observation {
+    packet(milliseconds, direction, flow, What::Dns(Box::new(message)))
 }
 
 /// A TCP segment with these flags: a word of S, A, F, R.
 pub(super) fn tcp(
     milliseconds: u64,
-    way: Way,
+    direction: Direction,
     flow: Flow,
     flags: &str,
     sequence: u32,
@@ -276,13 +287,13 @@ pub(super) fn tcp(
         rst: flags.contains('R'),
         ..TcpSegment::default()
     };
-    packet(milliseconds, way, flow, What::Tcp(segment))
+    packet(milliseconds, direction, flow, What::Tcp(segment))
 }
 
 /// An echo request or reply, whose flow has the identifier.
 pub(super) fn echo(
     milliseconds: u64,
-    way: Way,
+    direction: Direction,
     reply: bool,
     id: u16,
     sequence: u16,
@@ -294,7 +305,7 @@ pub(super) fn echo(
     };
     packet(
         milliseconds,
-        way,
+        direction,
         flow(Protocol::Icmp, id, 0),
         What::Echo(message),
     )
@@ -336,7 +347,7 @@ pub(super) fn icmp(
         peer: node,
         ..about
     };
-    packet(milliseconds, Way::ToPod, flow, What::IcmpError(error))
+    packet(milliseconds, Direction::ToPod, flow, What::IcmpError(error))
 }
 
 pub(super) fn milliseconds(milliseconds: u64) -> Duration {

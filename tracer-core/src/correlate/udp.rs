@@ -9,7 +9,7 @@ use super::meter::Meter;
 use super::table::Table;
 use crate::model::connection::{UdpFlow, UdpState};
 use crate::model::correlated::{Correlated, Happening};
-use crate::model::flow::{Flow, FlowSnapshot, Role, Way};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
@@ -91,9 +91,9 @@ impl UdpFlows {
             return;
         }
         let conversation = Conversation {
-            role: match observation.way {
-                Way::FromPod => Role::Client,
-                Way::ToPod => Role::Server,
+            role: match observation.direction {
+                Direction::FromPod => Role::Client,
+                Direction::ToPod => Role::Server,
             },
             started: observation.time,
             last: observation.time,

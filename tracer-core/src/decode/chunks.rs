@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use tracer_common::CAPTURE_CLASSES;
 
-use crate::model::flow::{Flow, Ifindex, Way};
+use crate::model::flow::{Direction, Flow, Ifindex};
 use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -26,7 +26,7 @@ const REMEMBERED: usize = 256;
 struct Begun {
     time: Timestamp,
     ifindex: Ifindex,
-    way: Way,
+    direction: Direction,
     wire_len: u32,
     flow: Flow,
     /// Without payload.
@@ -65,7 +65,7 @@ impl Chunks {
         self.begun.push_back(Begun {
             time: record.time,
             ifindex: record.ifindex,
-            way: record.way,
+            direction: record.direction,
             wire_len: record.wire_len,
             flow: observation.flow,
             segment: TcpSegment {
@@ -83,7 +83,7 @@ impl Chunks {
         let fits = |begun: &Begun| {
             begun.time == record.time
                 && begun.ifindex == record.ifindex
-                && begun.way == record.way
+                && begun.direction == record.direction
                 && begun.wire_len == record.wire_len
                 && begun.next <= u64::from(record.chunk_offset)
         };
@@ -104,7 +104,7 @@ impl Chunks {
         let observation = Observation {
             time: record.time,
             flow: begun.flow,
-            way: record.way,
+            direction: record.direction,
             wire_len: record.wire_len,
             totals: record.totals,
             what: What::Tcp(TcpSegment {

@@ -10,7 +10,7 @@ use etherparse::err::tcp::HeaderSliceError;
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, UdpSlice, ether_type};
 
 use super::{Fault, chunks, dns, icmp};
-use crate::model::flow::{Flow, Protocol, Way, host};
+use crate::model::flow::{Direction, Flow, Protocol, host};
 use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::record::Record;
 
@@ -54,10 +54,10 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
         Protocol::Tcp => tcp(record, &packet, dns_ports)?,
         Protocol::Icmp | Protocol::Icmpv6 => {
             let what = icmp::read(packet.protocol, packet.src, packet.payload)?;
-            let (src_port, dst_port) = match (&what, record.way) {
+            let (src_port, dst_port) = match (&what, record.direction) {
                 // Whoever pings whom, the identifier stands at the pod.
-                (What::Echo(echo), Way::FromPod) => (echo.id, 0),
-                (What::Echo(echo), Way::ToPod) => (0, echo.id),
+                (What::Echo(echo), Direction::FromPod) => (echo.id, 0),
+                (What::Echo(echo), Direction::ToPod) => (0, echo.id),
                 _ => (0, 0),
             };
             Transport {
@@ -76,9 +76,9 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
     };
     let src = SocketAddr::new(packet.src, transport.src_port);
     let dst = SocketAddr::new(packet.dst, transport.dst_port);
-    let (pod, peer) = match record.way {
-        Way::FromPod => (src, dst),
-        Way::ToPod => (dst, src),
+    let (pod, peer) = match record.direction {
+        Direction::FromPod => (src, dst),
+        Direction::ToPod => (dst, src),
     };
     let observation = Observation {
         time: record.time,
@@ -88,7 +88,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
             pod,
             peer,
         },
-        way: record.way,
+        direction: record.direction,
         wire_len: record.wire_len,
         totals: record.totals,
         what: transport.what,

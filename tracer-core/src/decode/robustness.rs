@@ -3,7 +3,7 @@
 use super::Decoder;
 use super::testing::{captures, vectors};
 use crate::model::dns::Message;
-use crate::model::flow::{Ifindex, Way};
+use crate::model::flow::{Direction, Ifindex};
 use crate::model::observation::What;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -97,10 +97,10 @@ fn record(random: &mut Random, bytes: Vec<u8>) -> Record {
     Record {
         time: Timestamp(0),
         ifindex: Ifindex(1),
-        way: if random.below(2) == 0 {
-            Way::FromPod
+        direction: if random.below(2) == 0 {
+            Direction::FromPod
         } else {
-            Way::ToPod
+            Direction::ToPod
         },
         ethertype: if bytes.first().is_some_and(|first| first >> 4 == 6) {
             0x86dd

@@ -1,6 +1,6 @@
 //! What the tests of this stage and the next share: records from bytes that others made.
 
-use crate::model::flow::{Ifindex, Way};
+use crate::model::flow::{Direction, Ifindex};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -10,7 +10,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
     Record {
         time: Timestamp(1),
         ifindex: Ifindex(7),
-        way: Way::FromPod,
+        direction: Direction::FromPod,
         ethertype: if version == 6 { 0x86dd } else { 0x0800 },
         wire_len: u32::try_from(bytes.len()).expect("a packet"),
         chunk_offset: 0,
@@ -22,7 +22,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
 /// A record of a packet that was sent to the pod.
 pub(crate) fn to_pod(bytes: &[u8]) -> Record {
     Record {
-        way: Way::ToPod,
+        direction: Direction::ToPod,
         ..from_pod(bytes)
     }
 }
@@ -139,15 +139,15 @@ pub(crate) fn capture(case: &str) -> Capture {
 /// From time, way, length and bytes.
 fn captured(packet: &str) -> Record {
     let fields: Vec<&str> = packet.split(' ').collect();
-    let [time, way, wire_len, bytes] = fields[..] else {
+    let [time, direction, wire_len, bytes] = fields[..] else {
         panic!("four fields in {packet}")
     };
     Record {
         time: Timestamp(time.parse().expect("nanoseconds")),
-        way: if way == "from" {
-            Way::FromPod
+        direction: if direction == "from" {
+            Direction::FromPod
         } else {
-            Way::ToPod
+            Direction::ToPod
         },
         wire_len: wire_len.parse().expect("a length"),
         ..from_pod(&unhex(bytes))

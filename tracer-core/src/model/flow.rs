@@ -8,7 +8,7 @@ pub struct Ifindex(pub u32);
 
 /// Which way a packet went over the host end of a pod's veth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum Direction {
     /// The pod sent it (tc ingress of the host end).
     FromPod,
     /// It goes to the pod (tc egress of the host end).

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::dns::Message;
-use super::flow::{Flow, FlowTotals, QuotedFlow, Way};
+use super::flow::{Direction, Flow, FlowTotals, QuotedFlow};
 use super::time::Timestamp;
 
 /// One packet, decoded as far as it goes.
@@ -14,7 +14,7 @@ pub struct Observation {
     /// Its flow, from the pod's side.
     pub flow: Flow,
     /// Which way it went.
-    pub way: Way,
+    pub direction: Direction,
     /// The packet's length from the network header on.
     pub wire_len: u32,
     /// The flow's counters including this packet, where known.

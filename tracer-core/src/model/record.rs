@@ -1,6 +1,6 @@
 //! What comes out of the ring buffer or a capture file: one packet's first bytes and where it was seen.
 
-use super::flow::{FlowTotals, Ifindex, Way};
+use super::flow::{Direction, FlowTotals, Ifindex};
 use super::time::Timestamp;
 
 /// One packet, or one chunk of a long TCP segment.
@@ -11,7 +11,7 @@ pub struct Record {
     /// Where it was seen.
     pub ifindex: Ifindex,
     /// Which way it went.
-    pub way: Way,
+    pub direction: Direction,
     /// The EtherType of the network header (0x0800, 0x86dd).
     pub ethertype: u16,
     /// The packet's length from the network header on; `bytes` may be shorter.

@@ -11,7 +11,7 @@ use crate::correlate::HalfSeen;
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::event::{Body, Ends};
 use crate::model::exchange::Outcome;
-use crate::model::flow::{Ifindex, Role, Way};
+use crate::model::flow::{Direction, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -86,8 +86,8 @@ impl OneWay {
                 .is_some_and(|attached| evidence.started >= attached);
         let counted = evidence.counted.then_some(evidence.started);
         let sight = match evidence.unseen {
-            Way::ToPod => &mut interface.to_pod,
-            Way::FromPod => &mut interface.from_pod,
+            Direction::ToPod => &mut interface.to_pod,
+            Direction::FromPod => &mut interface.from_pod,
         };
         *sight = match *sight {
             Sight::Unseen => Sight::Unseen,
@@ -104,26 +104,26 @@ impl OneWay {
     }
 
     /// Whether packets of this direction are known to be invisible.
-    pub fn is_unseen(&self, ifindex: Ifindex, way: Way) -> bool {
+    pub fn is_unseen(&self, ifindex: Ifindex, direction: Direction) -> bool {
         self.interfaces.get(&ifindex).is_some_and(|interface| {
-            let sight = match way {
-                Way::ToPod => interface.to_pod,
-                Way::FromPod => interface.from_pod,
+            let sight = match direction {
+                Direction::ToPod => interface.to_pod,
+                Direction::FromPod => interface.from_pod,
             };
             sight == Sight::Unseen
         })
     }
 
     /// Every direction that is known to be invisible.
-    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Way)> {
+    pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.interfaces.iter().flat_map(|(ifindex, interface)| {
             [
-                (interface.to_pod, Way::ToPod),
-                (interface.from_pod, Way::FromPod),
+                (interface.to_pod, Direction::ToPod),
+                (interface.from_pod, Direction::FromPod),
             ]
             .into_iter()
             .filter(|(sight, _)| *sight == Sight::Unseen)
-            .map(|(_, way)| (*ifindex, way))
+            .map(|(_, direction)| (*ifindex, direction))
         })
     }
 
@@ -131,8 +131,8 @@ impl OneWay {
     pub fn may_tell(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
         let answers = match ends.role {
-            Role::Client => Way::ToPod,
-            Role::Server => Way::FromPod,
+            Role::Client => Direction::ToPod,
+            Role::Server => Direction::FromPod,
         };
         if !self.is_unseen(ends.ifindex, answers) || !rests_on_silence(body) {
             return true;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tracer_core::files::capture::{Reader, Replay, ReplaySettings, Writer};
-use tracer_core::model::flow::Way;
+use tracer_core::model::flow::Direction;
 use tracer_core::model::record::Record;
 
 fn fixture(file: &str) -> PathBuf {
@@ -76,11 +76,11 @@ fn records(file: &Path) -> Vec<Record> {
 fn record_to(path: &Path, records: &[Record]) {
     let mut writer = Writer::create(path).expect("a new file");
     for record in records {
-        let way = match record.way {
-            Way::FromPod => "from pod",
-            Way::ToPod => "to pod",
+        let direction = match record.direction {
+            Direction::FromPod => "from pod",
+            Direction::ToPod => "to pod",
         };
-        let comment = format!("default/deb-ubuntu {way}");
+        let comment = format!("default/deb-ubuntu {direction}");
         writer
             .write(record.time, "cali1", record, &comment)
             .expect("there is room");
@@ -182,10 +182,10 @@ fn wireshark_shows_whose_packet_it_is() {
     );
     let expected: Vec<String> = records
         .iter()
-        .map(|record| match record.way {
+        .map(|record| match record.direction {
             // Seen from the node, which is where the interface is.
-            Way::FromPod => "default/deb-ubuntu from pod,cali1,0x00000001".to_owned(),
-            Way::ToPod => "default/deb-ubuntu to pod,cali1,0x00000002".to_owned(),
+            Direction::FromPod => "default/deb-ubuntu from pod,cali1,0x00000001".to_owned(),
+            Direction::ToPod => "default/deb-ubuntu to pod,cali1,0x00000002".to_owned(),
         })
         .collect();
     assert_eq!(shown, expected);

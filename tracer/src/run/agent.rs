@@ -21,7 +21,7 @@ use crate::stream::hub::{Hub, Identity, Question};
 use crate::stream::listen::Listeners;
 use crate::stream::proto;
 use tracer_core::model::event::Event;
-use tracer_core::model::flow::Way;
+use tracer_core::model::flow::Direction;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::summary::Summary;
@@ -137,12 +137,12 @@ impl Serving {
             .publish(interfaces, stats, losses, &report, output);
         let index = output.pipeline.index();
         let unseen: Vec<_> = output.pipeline.unseen().collect();
-        let one_way: Vec<(&str, Way)> = unseen
+        let one_way: Vec<(&str, Direction)> = unseen
             .iter()
-            .filter_map(|(ifindex, way)| {
+            .filter_map(|(ifindex, direction)| {
                 let of = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
                 let status = interfaces.iter().find(of)?;
-                Some((status.link.name.as_str(), *way))
+                Some((status.link.name.as_str(), *direction))
             })
             .collect();
         let node = &self.hub.identity().node;
@@ -155,8 +155,8 @@ impl Serving {
                 pod: index.pod_behind(now, ifindex).map(|pod| pod_to_wire(pod)),
                 totals: Some(totals_to_wire(status.totals)),
                 suppressed: status.suppressed,
-                to_pod_unseen: unseen.contains(&(ifindex, Way::ToPod)),
-                from_pod_unseen: unseen.contains(&(ifindex, Way::FromPod)),
+                to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
+                from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
             }
         };
         self.hub.publish(proto::StatusResponse {

@@ -23,7 +23,7 @@ use tracer_core::blind_spots::BlindSpots;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
-use tracer_core::model::flow::Way;
+use tracer_core::model::flow::Direction;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::privacy::{Key, Privacy};
@@ -230,7 +230,7 @@ impl Exports {
         &self,
         index: &Index,
         node: &str,
-        one_way: &[(&str, Way)],
+        one_way: &[(&str, Direction)],
     ) -> Vec<String> {
         lock(&self.blind_spots).list(index, node, one_way)
     }

@@ -34,7 +34,7 @@ use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::files::capture::FileWriter;
 use tracer_core::files::inventory::{InventoryFileError, Loaded};
 use tracer_core::model::cluster::{Change, Kind};
-use tracer_core::model::flow::{Ifindex, Way};
+use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::Next;
@@ -109,7 +109,7 @@ pub(super) struct Run {
     started: Instant,
     notes: Notes,
     /// Directions of interfaces that were told as invisible.
-    unseen: HashSet<(Ifindex, Way)>,
+    unseen: HashSet<(Ifindex, Direction)>,
     /// The interfaces that are traced.
     traced: BTreeSet<Ifindex>,
     /// Those of them that have nothing to show: their packets are counted and not told.
@@ -466,14 +466,14 @@ impl Run {
 
     /// Says of which interfaces a direction cannot be seen, once.
     fn tell_unseen(&mut self, interfaces: &[InterfaceStatus]) {
-        let new: Vec<(Ifindex, Way)> = self
+        let new: Vec<(Ifindex, Direction)> = self
             .output
             .pipeline
             .unseen()
             .filter(|direction| !self.unseen.contains(direction))
             .collect();
-        for (ifindex, way) in new {
-            self.unseen.insert((ifindex, way));
+        for (ifindex, direction) in new {
+            self.unseen.insert((ifindex, direction));
             let name = interfaces
                 .iter()
                 .find(|status| status.link.ifindex == ifindex)
@@ -481,11 +481,11 @@ impl Run {
                     || format!("interface {}", ifindex.0),
                     |status| status.link.name.clone(),
                 );
-            let direction = match way {
-                Way::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
-                Way::FromPod => "from the pod are not visible",
+            let unseen = match direction {
+                Direction::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
+                Direction::FromPod => "from the pod are not visible",
             };
-            let note = format!("{name}: packets {direction}; nothing is concluded from silence");
+            let note = format!("{name}: packets {unseen}; nothing is concluded from silence");
             notice::warn(&note);
             self.notes.push(note);
         }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use tracer::capture::Options;
-use tracer_core::model::flow::{Protocol, Way};
+use tracer_core::model::flow::{Direction, Protocol};
 use tracer_core::model::record::Record;
 
 use crate::live::{GATEWAY, Live, udp_payload, udp_socket};
@@ -67,13 +67,13 @@ fn dns_over_udp_is_recorded_on_both_hooks() {
     let seen: Vec<_> = live
         .ipv4()
         .into_iter()
-        .map(|record| (record.way, udp_payload(record)))
+        .map(|record| (record.direction, udp_payload(record)))
         .collect();
     assert_eq!(
         seen,
         [
-            (Way::FromPod, &b"a question"[..]),
-            (Way::ToPod, &b"an answer"[..])
+            (Direction::FromPod, &b"a question"[..]),
+            (Direction::ToPod, &b"an answer"[..])
         ]
     );
 
@@ -105,14 +105,14 @@ fn a_long_dns_message_is_cut_where_the_option_says() {
     live.wait("both", |live| {
         live.records
             .iter()
-            .filter(|record| record.way == Way::FromPod)
+            .filter(|record| record.direction == Direction::FromPod)
             .count()
             == 2
     });
     let lengths: Vec<_> = live
         .records
         .iter()
-        .filter(|record| record.way == Way::FromPod)
+        .filter(|record| record.direction == Direction::FromPod)
         .map(|record| (udp_payload(record).len(), record.wire_len))
         .collect();
     assert_eq!(lengths, [(1_232, 1_260), (1_232, 4_028)]);
@@ -190,7 +190,7 @@ fn a_long_dns_answer_over_tcp_comes_complete_in_chunks() {
         for record in live
             .records
             .iter()
-            .filter(|record| record.way == Way::ToPod)
+            .filter(|record| record.direction == Direction::ToPod)
         {
             if record.chunk_offset == 0 {
                 put(&mut stream, start, segment.take());
@@ -244,7 +244,7 @@ fn a_connection_is_recorded_by_its_control_segments_only() {
         std::io::ErrorKind::ConnectionRefused
     );
 
-    let flags = |live: &Live, port: u16| -> Vec<(Way, u8)> {
+    let flags = |live: &Live, port: u16| -> Vec<(Direction, u8)> {
         let tcp = live
             .records
             .iter()
@@ -254,12 +254,12 @@ fn a_connection_is_recorded_by_its_control_segments_only() {
                 [20, 22].map(|at| u16::from_be_bytes([record.bytes[at], record.bytes[at + 1]]));
             ports.contains(&port)
         })
-        .map(|record| (record.way, record.bytes[33] & 0x17))
+        .map(|record| (record.direction, record.bytes[33] & 0x17))
         .collect()
     };
     live.wait("both FINs", |live| flags(live, 8080).len() == 4);
     let (syn, fin, rst, ack) = (2, 1, 4, 16);
-    let (from, to) = (Way::FromPod, Way::ToPod);
+    let (from, to) = (Direction::FromPod, Direction::ToPod);
     assert_eq!(
         flags(&live, 8080),
         [
@@ -323,8 +323,13 @@ fn an_icmp_error_is_recorded_with_the_packet_that_it_quotes() {
     live.wait("query and error", |live| live.ipv4().len() == 2);
     let (query, error) = (live.ipv4()[0], live.ipv4()[1]);
     assert_eq!(
-        (error.way, error.bytes[9], error.bytes[20], error.bytes[21]),
-        (Way::ToPod, 1, 3, 3)
+        (
+            error.direction,
+            error.bytes[9],
+            error.bytes[20],
+            error.bytes[21]
+        ),
+        (Direction::ToPod, 1, 3, 3)
     );
     // The quote is the query but for what the way changed: the time to live and the checksums.
     assert_eq!(error.bytes[28 + 12..28 + 24], query.bytes[12..24]);

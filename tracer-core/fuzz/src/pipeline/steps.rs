@@ -7,14 +7,14 @@ use std::time::Duration;
 use tracer_core::files::inventory;
 use tracer_core::model::cluster::{Change, Inventory};
 use tracer_core::model::flow::{
-    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
+    Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::Input;
 
 use super::super::record::{TO_POD, TOTALS, TOTALS_BYTES, record};
-use super::super::source::{Source, way};
+use super::super::source::{Source, direction};
 use super::packet;
 
 /// A packet as it is: an interface, the packet's length, then as [`record`] has it.
@@ -56,7 +56,7 @@ struct Steps {
     now: Timestamp,
     inputs: Vec<Input>,
     /// The latest packet, to be quoted by an ICMP error, and which way it went.
-    sent: Option<(Vec<u8>, Way)>,
+    sent: Option<(Vec<u8>, Direction)>,
 }
 
 impl Steps {
@@ -91,7 +91,7 @@ impl Steps {
         let serves = response != to_pod;
         let ends = Ends::read(source, serves, 53);
         let message = packet::dns(source, response);
-        let (src, dst) = ends.way(to_pod);
+        let (src, dst) = ends.direction(to_pod);
         if switches & 4 == 0 {
             self.packet(
                 source,
@@ -114,7 +114,7 @@ impl Steps {
         let switches = source.byte();
         let to_pod = switches & 1 != 0;
         let ends = Ends::read(source, switches & 2 != 0, 80);
-        let (src, dst) = ends.way(to_pod);
+        let (src, dst) = ends.direction(to_pod);
         let (sequence, acknowledgment) = (source.byte() % 4, source.byte() % 4);
         let segment = packet::tcp(
             src,
@@ -131,7 +131,7 @@ impl Steps {
         let switches = source.byte();
         let to_pod = switches & 1 != 0;
         let ends = Ends::read(source, switches & 2 != 0, 514);
-        let (src, dst) = ends.way(to_pod);
+        let (src, dst) = ends.direction(to_pod);
         self.packet(
             source,
             ends.ifindex,
@@ -144,7 +144,7 @@ impl Steps {
         let switches = source.byte();
         let (reply, to_pod) = (switches & 1 != 0, switches & 2 != 0);
         let ends = Ends::read(source, false, 0);
-        let (src, dst) = ends.way(to_pod);
+        let (src, dst) = ends.direction(to_pod);
         let rest = [0, source.byte() % 2, 0, source.byte()];
         let kind = match (src.is_ipv4(), reply) {
             (true, false) => 8,
@@ -158,13 +158,13 @@ impl Steps {
 
     /// About the packet before, or a part of it.
     fn icmp_error(&mut self, source: &mut Source<'_>) {
-        let Some((sent, way)) = self.sent.clone() else {
+        let Some((sent, direction)) = self.sent.clone() else {
             return;
         };
         let ends = Ends::read(source, false, 0);
         let (kind, code) = (source.byte(), source.byte());
-        let to_pod = way == Way::FromPod;
-        let (src, dst) = ends.way(to_pod);
+        let to_pod = direction == Direction::FromPod;
+        let (src, dst) = ends.direction(to_pod);
         let kinds = if src.is_ipv4() {
             [3, 11, 12, 5]
         } else {
@@ -180,7 +180,7 @@ impl Steps {
     /// Records of two processors overtake each other by a little.
     fn packet(&mut self, source: &mut Source<'_>, ifindex: Ifindex, to_pod: bool, bytes: Vec<u8>) {
         let switches = source.byte();
-        self.sent = Some((bytes.clone(), way(to_pod)));
+        self.sent = Some((bytes.clone(), direction(to_pod)));
         let overtaken = u64::from(switches >> 6) * 10_000;
         let totals = if switches & TOTALS != 0 {
             TOTALS_BYTES
@@ -324,7 +324,7 @@ impl Ends {
     }
 
     /// Source and destination.
-    fn way(&self, to_pod: bool) -> (SocketAddr, SocketAddr) {
+    fn direction(&self, to_pod: bool) -> (SocketAddr, SocketAddr) {
         if to_pod {
             (self.peer, self.pod)
         } else {

@@ -4,7 +4,7 @@
 //! gives it away: it acknowledges, or goes on after, a SYN-ACK that was not seen. Owns no verdict; that is the pipeline's.
 
 use super::life::Connection;
-use crate::model::flow::{Flow, FlowSnapshot, FlowTotals, Role, SeenFlags, Way};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, FlowTotals, Role, SeenFlags};
 use crate::model::time::Timestamp;
 
 /// A connection that got further than what was seen of it allows.
@@ -15,7 +15,7 @@ pub struct HalfSeen {
     /// Its first SYN.
     pub started: Timestamp,
     /// Of this direction nothing was seen, though there must have been something.
-    pub unseen: Way,
+    pub unseen: Direction,
     /// The kernel counted it. Without its counters the missing packets can be records that were lost.
     pub counted: bool,
 }
@@ -24,8 +24,8 @@ pub struct HalfSeen {
 pub(super) fn evidence(flow: Flow, connection: &Connection) -> Option<HalfSeen> {
     let FlowTotals { tx, rx } = connection.meter.totals();
     let (answers, unseen) = match connection.role {
-        Role::Client => (rx.packets, Way::ToPod),
-        Role::Server => (tx.packets, Way::FromPod),
+        Role::Client => (rx.packets, Direction::ToPod),
+        Role::Server => (tx.packets, Direction::FromPod),
     };
     (answers == 0).then(|| HalfSeen {
         flow,
@@ -45,8 +45,8 @@ pub(super) fn counted(snapshot: &FlowSnapshot) -> Option<HalfSeen> {
             && flags & SeenFlags::RST == 0
     };
     let unseen = match (tx.packets, rx.packets) {
-        (1.., 0) if went_on(snapshot.tcp_flags.tx) => Way::ToPod,
-        (0, 1..) if went_on(snapshot.tcp_flags.rx) => Way::FromPod,
+        (1.., 0) if went_on(snapshot.tcp_flags.tx) => Direction::ToPod,
+        (0, 1..) if went_on(snapshot.tcp_flags.rx) => Direction::FromPod,
         _ => return None,
     };
     Some(HalfSeen {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::correlate::meter::Meter;
 use crate::model::connection::{TcpConnection, TcpState};
 use crate::model::correlated::{Correlated, Happening};
-use crate::model::flow::{Flow, Role, Way};
+use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::time::Timestamp;
 
@@ -46,7 +46,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn opened(observation: &Observation, segment: &TcpSegment) -> Connection {
         Connection {
-            role: opener(observation.way),
+            role: opener(observation.direction),
             started: observation.time,
             isn: Some(segment.sequence),
             syn_retransmits: 0,
@@ -63,7 +63,7 @@ impl Connection {
     pub(super) fn picked_up(observation: &Observation, segment: &TcpSegment) -> Connection {
         let flow = &observation.flow;
         let role = if segment.syn {
-            answerer(observation.way)
+            answerer(observation.direction)
         } else if flow.pod.port() < flow.peer.port() {
             Role::Server
         } else {
@@ -111,7 +111,7 @@ impl Connection {
 
     /// Whether a SYN-ACK or RST answers the SYN that was seen.
     pub(super) fn answered_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
-        let from_answerer = answerer(observation.way) == self.role;
+        let from_answerer = answerer(observation.direction) == self.role;
         let acknowledged = match self.isn {
             Some(isn) if segment.ack => {
                 segment.acknowledgment.wrapping_sub(isn.wrapping_add(1)) <= MAX_SYN_DATA
@@ -131,12 +131,12 @@ impl Connection {
             && segment.ack
             && !segment.syn
             && !segment.rst
-            && opener(observation.way) == self.role
+            && opener(observation.direction) == self.role
     }
 
     /// Whether a SYN opens another connection than this one on its ports.
     pub(super) fn replaced_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
-        let same_direction = opener(observation.way) == self.role;
+        let same_direction = opener(observation.direction) == self.role;
         match self.isn {
             Some(isn) => match same_direction {
                 true => isn != segment.sequence,
@@ -158,17 +158,17 @@ impl Connection {
 }
 
 /// The pod's role if this packet opens a connection.
-pub(in crate::correlate) fn opener(way: Way) -> Role {
-    match way {
-        Way::FromPod => Role::Client,
-        Way::ToPod => Role::Server,
+pub(in crate::correlate) fn opener(direction: Direction) -> Role {
+    match direction {
+        Direction::FromPod => Role::Client,
+        Direction::ToPod => Role::Server,
     }
 }
 
 /// The pod's role if this packet answers one that opened a connection.
-fn answerer(way: Way) -> Role {
-    match way {
-        Way::FromPod => Role::Server,
-        Way::ToPod => Role::Client,
+fn answerer(direction: Direction) -> Role {
+    match direction {
+        Direction::FromPod => Role::Server,
+        Direction::ToPod => Role::Client,
     }
 }

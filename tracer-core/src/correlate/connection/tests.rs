@@ -1,10 +1,10 @@
 use crate::correlate::testing::*;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Happening;
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::settings::Limits;
 
-use Way::{FromPod, ToPod};
+use Direction::{FromPod, ToPod};
 
 fn web() -> Flow {
     flow(Protocol::Tcp, 40_000, 80)
@@ -395,14 +395,16 @@ fn reset_in_every_state() {
         ),
     ];
     for (state, before, by_peer, by_pod) in cases {
-        for (way, flags, expected) in [(ToPod, "RA", by_peer), (FromPod, "R", by_pod)] {
+        for (direction, flags, expected) in [(ToPod, "RA", by_peer), (FromPod, "R", by_pod)] {
             let mut bench = Bench::new();
             for seen in before.clone() {
                 bench.see(seen);
             }
             let at = if state == "timed out" { 7_001 } else { 5 };
-            bench.see(tcp(at, way, web(), flags, 102, 101)).end(at + 1);
-            assert_eq!(states(&mut bench), expected, "{state}, {way:?}");
+            bench
+                .see(tcp(at, direction, web(), flags, 102, 101))
+                .end(at + 1);
+            assert_eq!(states(&mut bench), expected, "{state}, {direction:?}");
         }
     }
 }

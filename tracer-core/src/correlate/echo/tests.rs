@@ -3,10 +3,10 @@ use std::time::Duration;
 use crate::correlate::testing::*;
 use crate::model::correlated::Happening;
 use crate::model::echo::{Echo, EchoState};
-use crate::model::flow::{Protocol, Role, Way};
+use crate::model::flow::{Direction, Protocol, Role};
 use crate::model::settings::{Limits, Thresholds};
 
-use Way::{FromPod, ToPod};
+use Direction::{FromPod, ToPod};
 
 fn request(bench: &mut Bench, at: u64, sequence: u16) {
     bench.see(echo(at, FromPod, false, 77, sequence));
@@ -347,17 +347,21 @@ fn two_that_ping_each_other_share_the_kernels_counters_and_count_each_their_own(
     let (mut sent, mut got) = (0, 0);
     for number in 0..3_u16 {
         let at = u64::from(number) * 1_000;
-        for (after, way, reply) in [
+        for (after, direction, reply) in [
             (0, FromPod, false),
             (1, ToPod, true),
             (2, ToPod, false),
             (3, FromPod, true),
         ] {
-            match way {
+            match direction {
                 FromPod => sent += 1,
                 ToPod => got += 1,
             }
-            bench.see(counted(echo(at + after, way, reply, 77, number), sent, got));
+            bench.see(counted(
+                echo(at + after, direction, reply, 77, number),
+                sent,
+                got,
+            ));
         }
     }
     bench.end(2_100);

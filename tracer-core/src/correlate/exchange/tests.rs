@@ -3,13 +3,13 @@ use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{DnsFault, Flags, Message, OpCode, RecordType, ResponseCode};
 use crate::model::edns::Edns;
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{Observation, What};
 use crate::model::settings::{Limits, StreamLimits};
 
+use Direction::{FromPod, ToPod};
 use RecordType::{A, AAAA, CNAME, NS, SOA};
 use ResponseCode::{NXDomain, NoError, ServFail};
-use Way::{FromPod, ToPod};
 
 mod icmp;
 mod outcomes;

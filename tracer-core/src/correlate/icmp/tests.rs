@@ -1,10 +1,10 @@
 use crate::correlate::testing::*;
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::{RecordType, ResponseCode};
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::What;
 
-use Way::FromPod;
+use Direction::FromPod;
 
 fn only_error(bench: &mut Bench) -> Correlated {
     let mut told = bench.told();
@@ -50,7 +50,7 @@ fn error_about_an_established_connection_is_told_with_the_flow() {
     let web = flow(Protocol::Tcp, 40_000, 80);
     bench
         .see(tcp(0, FromPod, web, "S", 100, 0))
-        .see(tcp(1, Way::ToPod, web, "SA", 500, 101));
+        .see(tcp(1, Direction::ToPod, web, "SA", 500, 101));
     bench.told();
     bench.see(icmp(2, web, 11, 0, None, None));
     assert_eq!(only_error(&mut bench).flow, web);
@@ -62,7 +62,7 @@ fn error_that_the_pod_sends_about_an_answer_is_told_for_itself() {
     let mut bench = Bench::new();
     let socket = flow(Protocol::Udp, 40_000, 53);
     let mut error = unreachable(9_000, socket);
-    error.way = FromPod;
+    error.direction = FromPod;
     error.flow = Flow {
         protocol: Protocol::Icmp,
         ..socket
@@ -81,7 +81,7 @@ fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_n
     let web = flow(Protocol::Tcp, 40_000, 80);
     bench
         .see(tcp(0, FromPod, web, "S", 100, 0))
-        .see(tcp(1, Way::ToPod, web, "SA", 500, 101));
+        .see(tcp(1, Direction::ToPod, web, "SA", 500, 101));
     bench.told();
     // Net, host, protocol, port unreachable; fragmentation needed; prohibited; time exceeded; parameter problem.
     let kinds = [
@@ -108,7 +108,7 @@ fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_n
     }
     bench.see(tcp(100, FromPod, web, "FA", 101, 501)).see(tcp(
         101,
-        Way::ToPod,
+        Direction::ToPod,
         web,
         "FA",
         501,
@@ -129,7 +129,7 @@ fn packet_too_big_about_a_dns_answer_is_bound_to_its_flow() {
     let server = flow(Protocol::Udp, 53, 40_000);
     bench.see(dns(
         0,
-        Way::ToPod,
+        Direction::ToPod,
         server,
         query(7, "a.example.", RecordType::A),
     ));

@@ -1,6 +1,6 @@
 //! A stream's bytes in order, to messages by their length prefixes (RFC 1035 section 4.2.2, RFC 7766 section 8).
 //!
-//! Owns where the next message starts, and how that is known. Never sees sequence numbers: [`super::direction`] gives it
+//! Owns where the next message starts, and how that is known. Never sees sequence numbers: [`super::half_stream`] gives it
 //! runs of bytes in order and says where bytes are missing.
 //!
 //! A boundary is certain at the start of the stream and wherever the lengths lead from there, also across a gap within

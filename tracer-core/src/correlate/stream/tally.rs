@@ -3,7 +3,7 @@
 //! Every payload byte ends in exactly one place: delivered within a message, repeated, dropped, or still held.
 
 use super::StreamMessage;
-use crate::model::flow::{Flow, Way};
+use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -53,12 +53,12 @@ impl Books {
     pub(super) fn tally<'a>(
         &'a mut self,
         flow: Flow,
-        way: Way,
+        direction: Direction,
         out: &'a mut Vec<StreamMessage>,
     ) -> Tally<'a> {
         Tally {
             flow,
-            way,
+            direction,
             out,
             counts: &mut self.counts,
             losses: &mut self.losses,
@@ -70,7 +70,7 @@ impl Books {
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
     flow: Flow,
-    way: Way,
+    direction: Direction,
     out: &'a mut Vec<StreamMessage>,
     counts: &'a mut StreamCounts,
     losses: &'a mut Losses,
@@ -100,7 +100,7 @@ impl Tally<'_> {
         self.counts.delivered += (bytes.len() + super::plausible::PREFIX) as u64;
         self.out.push(StreamMessage {
             flow: self.flow,
-            way: self.way,
+            direction: self.direction,
             bytes,
             began,
             completed,

@@ -130,7 +130,7 @@ struct Wire {
     streams: Streams,
     out: Vec<StreamMessage>,
     flow: Flow,
-    way: Way,
+    direction: Direction,
     /// The sequence number of the stream's first byte.
     first: u32,
     now: Timestamp,
@@ -143,7 +143,7 @@ impl Wire {
             streams: Streams::new(StreamLimits::default()),
             out: Vec::new(),
             flow: flow(40_000),
-            way: Way::FromPod,
+            direction: Direction::FromPod,
             first,
             now: Timestamp(MILLISECOND),
         }
@@ -177,9 +177,9 @@ impl Wire {
 
     fn pass_of(&mut self, segment: &TcpSegment, extent: Extent) {
         self.now = self.now.after(Duration::from_millis(1));
-        let (now, flow, way) = (self.now, self.flow, self.way);
+        let (now, flow, direction) = (self.now, self.flow, self.direction);
         self.streams
-            .segment(now, flow, way, segment, extent, &mut self.out);
+            .segment(now, flow, direction, segment, extent, &mut self.out);
         self.check_books();
     }
 

@@ -1,17 +1,17 @@
 use crate::correlate::testing::*;
 use crate::model::connection::UdpState;
-use crate::model::flow::{Flow, Protocol, Role, Way};
+use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{Observation, What};
 use crate::model::settings::Limits;
 
-use Way::{FromPod, ToPod};
+use Direction::{FromPod, ToPod};
 
 fn syslog() -> Flow {
     flow(Protocol::Udp, 40_000, 514)
 }
 
-fn datagram(at: u64, way: Way) -> Observation {
-    packet(at, way, syslog(), What::Other)
+fn datagram(at: u64, direction: Direction) -> Observation {
+    packet(at, direction, syslog(), What::Other)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use crate::decode::testing::{from_pod, to_pod};
 use crate::decode::{Decoder, Fault};
-use crate::model::flow::Way;
+use crate::model::flow::Direction;
 use crate::model::observation::{TcpSegment, What};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -84,7 +84,7 @@ fn chunks_of_segments_of_both_ways_and_of_two_processors_do_not_meet() {
     }
     assert_eq!(lengths, [5_000, 6_000, 5_000, 6_000, 5_000, 6_000]);
     let other_way = Record {
-        way: Way::FromPod,
+        direction: Direction::FromPod,
         ..ours[1].clone()
     };
     assert_eq!(decoder.decode(&other_way), Err(Fault::LaterChunk));

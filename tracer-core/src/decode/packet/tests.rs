@@ -2,7 +2,7 @@ use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, PacketBuilder,
 
 use crate::decode::testing::{captures, from_pod, to_pod};
 use crate::decode::{Decoder, Fault};
-use crate::model::flow::{Ifindex, Protocol, Way};
+use crate::model::flow::{Direction, Ifindex, Protocol};
 use crate::model::observation::{Observation, What};
 use crate::model::record::Record;
 
@@ -12,9 +12,9 @@ fn decode(record: &Record) -> Result<Observation, Fault> {
 
 /// In the words of the captures' tshark lines.
 fn words(observation: &Observation) -> String {
-    let (src, dst) = match observation.way {
-        Way::FromPod => (observation.flow.pod, observation.flow.peer),
-        Way::ToPod => (observation.flow.peer, observation.flow.pod),
+    let (src, dst) = match observation.direction {
+        Direction::FromPod => (observation.flow.pod, observation.flow.peer),
+        Direction::ToPod => (observation.flow.peer, observation.flow.pod),
     };
     let ends = format!("{} {} > {} {}", src.ip(), src.port(), dst.ip(), dst.port());
     match &observation.what {

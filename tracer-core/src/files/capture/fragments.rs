@@ -16,8 +16,8 @@ use etherparse::{
 };
 use lru::LruCache;
 
-use super::{Direction, Origin, Packet};
-use crate::model::flow::{Ifindex, Traffic, Way};
+use super::{LinkDirection, Origin, Packet};
+use crate::model::flow::{Direction, Ifindex, Traffic};
 use crate::model::loss::{Losses, Stage};
 
 /// The fragments of a packet follow each other closely. A receiver waits longer, but an answer's first fragment must be
@@ -47,8 +47,8 @@ pub(super) struct Whole {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     origin: Origin,
-    direction: Option<Direction>,
-    recorded: Option<(Ifindex, Way)>,
+    direction: Option<LinkDirection>,
+    recorded: Option<(Ifindex, Direction)>,
     src: IpAddr,
     dst: IpAddr,
     id: u32,
@@ -296,7 +296,7 @@ impl Piece {
             direction: packet.direction,
             recorded: packet
                 .recorded
-                .map(|recorded| (recorded.ifindex, recorded.way)),
+                .map(|recorded| (recorded.ifindex, recorded.direction)),
             src: ip.source_addr(),
             dst: ip.destination_addr(),
             id,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, icmpv4, icmpv6};
 
-use crate::model::flow::{Protocol, Way};
+use crate::model::flow::{Direction, Protocol};
 use crate::model::record::Record;
 
 const TCP_SYN: u8 = 0x02;
@@ -161,9 +161,9 @@ pub fn pod_address(record: &Record) -> Option<IpAddr> {
         return None;
     }
     let (ip, _) = LaxIpSlice::from_slice(&record.bytes).ok()?;
-    Some(match record.way {
-        Way::FromPod => ip.source_addr(),
-        Way::ToPod => ip.destination_addr(),
+    Some(match record.direction {
+        Direction::FromPod => ip.source_addr(),
+        Direction::ToPod => ip.destination_addr(),
     })
 }
 

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Direction, Origin};
-use crate::model::flow::{Ifindex, Way};
+use super::{LinkDirection, Origin};
+use crate::model::flow::{Direction, Ifindex};
 use crate::model::time::Timestamp;
 
 /// Synthetic interface indices start here, so they never meet a kernel's, which are positive 32-bit integers.
@@ -25,7 +25,7 @@ const HOME_TRUST: Duration = Duration::from_secs(1);
 struct Place {
     origin: Origin,
     /// In which direction those go that the pod sends, where the capture tells: in on the node, out in the pod.
-    sends: Option<Direction>,
+    sends: Option<LinkDirection>,
 }
 
 #[derive(Debug)]
@@ -89,17 +89,17 @@ impl Interfaces {
     pub(super) fn admit(
         &mut self,
         pod: IpAddr,
-        way: Way,
+        direction: Direction,
         origin: Origin,
-        direction: Option<Direction>,
+        link_direction: Option<LinkDirection>,
         now: Timestamp,
     ) -> Option<Ifindex> {
-        let sends = match way {
-            Way::FromPod => direction,
-            Way::ToPod => direction.map(Direction::reverse),
+        let sends = match direction {
+            Direction::FromPod => link_direction,
+            Direction::ToPod => link_direction.map(LinkDirection::reverse),
         };
         let place = Place { origin, sends };
-        let sent = way == Way::FromPod;
+        let sent = direction == Direction::FromPod;
         let count = self.pods.len();
         let Some(known) = self.pods.get_mut(&pod) else {
             if count >= self.limit {

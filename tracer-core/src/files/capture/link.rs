@@ -4,7 +4,7 @@
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice, ether_type};
 
-use super::Direction;
+use super::LinkDirection;
 
 /// A supported link type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct Network<'a> {
     pub(super) bytes: &'a [u8],
     /// Length of the same on the wire.
     pub(super) wire_len: u32,
-    pub(super) direction: Option<Direction>,
+    pub(super) direction: Option<LinkDirection>,
     /// The interface, where the link header names it.
     pub(super) device: u32,
 }
@@ -113,10 +113,10 @@ impl Link {
 }
 
 /// The packet type of Linux cooked captures (`sll_pkttype` of packet(7)).
-fn cooked_direction(packet_type: u16) -> Option<Direction> {
+fn cooked_direction(packet_type: u16) -> Option<LinkDirection> {
     match packet_type {
-        0..=3 => Some(Direction::Incoming),
-        4 => Some(Direction::Outgoing),
+        0..=3 => Some(LinkDirection::Incoming),
+        4 => Some(LinkDirection::Outgoing),
         _ => None,
     }
 }
@@ -207,13 +207,13 @@ mod tests {
         let network = Link::Cooked2.network(&frame, 49).expect("IP");
         assert_eq!(
             (network.device, network.direction, network.wire_len),
-            (9, Some(Direction::Outgoing), 29)
+            (9, Some(LinkDirection::Outgoing), 29)
         );
         let mut sll = [0; 16];
         sll[14..].copy_from_slice(&[0x08, 0x00]);
         let frame = [&sll[..], &ip()].concat();
         let network = Link::Cooked1.network(&frame, 45).expect("IP");
-        assert_eq!(network.direction, Some(Direction::Incoming));
+        assert_eq!(network.direction, Some(LinkDirection::Incoming));
     }
 
     #[test]

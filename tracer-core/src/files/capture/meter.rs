@@ -11,7 +11,7 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::headers::Headers;
-use crate::model::flow::{FlowTotals, Ifindex, Protocol, Traffic, Way};
+use crate::model::flow::{Direction, FlowTotals, Ifindex, Protocol, Traffic};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -68,9 +68,9 @@ impl Meter {
         // Whether it is DNS makes no difference to the counters.
         let headers = Headers::read(&record.bytes, &[])?;
         let (src, dst) = headers.ends();
-        let (mut pod, peer) = match record.way {
-            Way::FromPod => (src, dst),
-            Way::ToPod => (dst, src),
+        let (mut pod, peer) = match record.direction {
+            Direction::FromPod => (src, dst),
+            Direction::ToPod => (dst, src),
         };
         // Whoever pings whom, the identifier stands at the pod.
         if let Some(id) = headers.echo_id {
@@ -82,9 +82,9 @@ impl Meter {
             return None;
         }
         let (totals, last) = self.flows.get_or_insert_mut(key, Default::default);
-        let traffic = match record.way {
-            Way::FromPod => &mut totals.tx,
-            Way::ToPod => &mut totals.rx,
+        let traffic = match record.direction {
+            Direction::FromPod => &mut totals.tx,
+            Direction::ToPod => &mut totals.rx,
         };
         traffic.packets += wire.packets;
         traffic.bytes += wire.bytes;

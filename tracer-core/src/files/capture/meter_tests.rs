@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Meter;
 use super::testing::udp;
-use crate::model::flow::{Ifindex, Traffic, Way};
+use crate::model::flow::{Direction, Ifindex, Traffic};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -13,7 +13,7 @@ fn record(seconds: u64, port: u16) -> Record {
     Record {
         time: Timestamp(seconds * 1_000_000_000),
         ifindex: Ifindex(3),
-        way: Way::FromPod,
+        direction: Direction::FromPod,
         ethertype: 0x0800,
         wire_len: 29,
         chunk_offset: 0,
@@ -65,7 +65,7 @@ fn each_interface_has_its_own_view_of_a_flow() {
     let mut sender = record(0, 1);
     let mut receiver = Record {
         ifindex: Ifindex(4),
-        way: Way::ToPod,
+        direction: Direction::ToPod,
         ..record(0, 1)
     };
     meter.count(&mut sender);

@@ -46,7 +46,7 @@ pub use self::error::{FileError, Malformed};
 pub use self::headers::pod_address;
 pub use self::interfaces::SYNTHETIC_INTERFACES;
 pub use self::meter::Meter;
-pub use self::packet::{Direction, Origin, Packet, Recorded};
+pub use self::packet::{LinkDirection, Origin, Packet, Recorded};
 pub use self::reader::{Reader, ReaderStats};
 pub use self::replay::{Replay, ReplaySettings};
 pub use self::sides::{Sides, SidesStats};

@@ -4,7 +4,7 @@
 //! `tracer: from pod, interface 12, flow sent 3 packets 180 bytes, received 2 packets 120 bytes`
 
 use super::Recorded;
-use crate::model::flow::{FlowTotals, Ifindex, Traffic, Way};
+use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use crate::model::record::Record;
 
 const START: &str = "tracer: ";
@@ -16,11 +16,11 @@ const RECEIVED: &str = "received ";
 
 /// The note for a record.
 pub(super) fn of(record: &Record) -> String {
-    let way = match record.way {
-        Way::FromPod => FROM_POD,
-        Way::ToPod => TO_POD,
+    let direction = match record.direction {
+        Direction::FromPod => FROM_POD,
+        Direction::ToPod => TO_POD,
     };
-    let mut note = format!("{START}{way}, {INTERFACE}{}", record.ifindex.0);
+    let mut note = format!("{START}{direction}, {INTERFACE}{}", record.ifindex.0);
     if let Some(FlowTotals { tx, rx }) = record.totals {
         note += &format!(
             ", {SENT}{} packets {} bytes, {RECEIVED}{} packets {} bytes",
@@ -34,9 +34,9 @@ pub(super) fn of(record: &Record) -> String {
 pub(super) fn read(comment: &[u8]) -> Option<Recorded> {
     let note = std::str::from_utf8(comment).ok()?.strip_prefix(START)?;
     let mut parts = note.split(", ");
-    let way = match parts.next()? {
-        FROM_POD => Way::FromPod,
-        TO_POD => Way::ToPod,
+    let direction = match parts.next()? {
+        FROM_POD => Direction::FromPod,
+        TO_POD => Direction::ToPod,
         _ => return None,
     };
     let ifindex = parts.next()?.strip_prefix(INTERFACE)?.parse().ok()?;
@@ -49,7 +49,7 @@ pub(super) fn read(comment: &[u8]) -> Option<Recorded> {
     };
     Some(Recorded {
         ifindex: Ifindex(ifindex),
-        way,
+        direction,
         totals,
     })
 }

@@ -1,23 +1,23 @@
 //! An IP packet of a capture file, before it is known which end is the pod.
 
-use crate::model::flow::{FlowTotals, Ifindex, Way};
+use crate::model::flow::{Direction, FlowTotals, Ifindex};
 use crate::model::time::Timestamp;
 
 /// Where the capture's interface saw a packet go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
+pub enum LinkDirection {
     /// To the host that captured.
     Incoming,
     /// From the host that captured.
     Outgoing,
 }
 
-impl Direction {
+impl LinkDirection {
     /// The other one.
-    pub fn reverse(self) -> Direction {
+    pub fn reverse(self) -> LinkDirection {
         match self {
-            Direction::Incoming => Direction::Outgoing,
-            Direction::Outgoing => Direction::Incoming,
+            LinkDirection::Incoming => LinkDirection::Outgoing,
+            LinkDirection::Outgoing => LinkDirection::Incoming,
         }
     }
 }
@@ -39,7 +39,7 @@ pub struct Recorded {
     /// The host end of the pod's veth.
     pub ifindex: Ifindex,
     /// Which way it went over it.
-    pub way: Way,
+    pub direction: Direction,
     /// The flow's counters.
     pub totals: Option<FlowTotals>,
 }
@@ -52,7 +52,7 @@ pub struct Packet {
     /// Where it was captured.
     pub origin: Origin,
     /// Its direction there, where the file tells.
-    pub direction: Option<Direction>,
+    pub direction: Option<LinkDirection>,
     /// The EtherType of the network header.
     pub ethertype: u16,
     /// The packet's length from the network header on; `bytes` may be shorter.

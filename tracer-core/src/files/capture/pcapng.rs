@@ -12,7 +12,7 @@ use super::link::Link;
 use super::reader::{Frame, Step, Stop, Tally};
 use super::stamps::Clock;
 use super::window::Window;
-use super::{Direction, Malformed, Origin};
+use super::{LinkDirection, Malformed, Origin};
 use crate::model::time::Timestamp;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -284,15 +284,15 @@ impl PcapNg {
         }
     }
 
-    fn direction(&self, packet: &EnhancedPacketBlock<'_>) -> Option<Direction> {
+    fn direction(&self, packet: &EnhancedPacketBlock<'_>) -> Option<LinkDirection> {
         let flags = packet
             .options
             .iter()
             .find(|option| option.code == EPB_FLAGS)?;
         let flags = self.number(flags.as_bytes().ok()?.try_into().ok()?);
         match flags & 0b11 {
-            0b01 => Some(Direction::Incoming),
-            0b10 => Some(Direction::Outgoing),
+            0b01 => Some(LinkDirection::Incoming),
+            0b10 => Some(LinkDirection::Outgoing),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ use super::pcap::Pcap;
 use super::pcapng::PcapNg;
 use super::source::{self, Counted, Input};
 use super::window::Window;
-use super::{Direction, FileError, Malformed, Origin, Packet, note};
+use super::{FileError, LinkDirection, Malformed, Origin, Packet, note};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -63,7 +63,7 @@ pub(super) struct Frame<'a> {
     pub(super) time: Timestamp,
     pub(super) origin: Origin,
     pub(super) link: Link,
-    pub(super) direction: Option<Direction>,
+    pub(super) direction: Option<LinkDirection>,
     pub(super) wire_len: u32,
     pub(super) data: &'a [u8],
 }

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::testing::{CAPTURES, Order, Truth, addresses, bytes, packets, path, read, truth, udp};
-use super::{Direction, FileError, Malformed, Packet, Reader, Replay, ReplaySettings};
+use super::{FileError, LinkDirection, Malformed, Packet, Reader, Replay, ReplaySettings};
 use crate::model::time::Timestamp;
 
 const A: (&str, u16) = ("10.0.0.1", 4_000);
@@ -158,8 +158,8 @@ fn sections_have_their_own_interfaces_and_byte_order() {
         seen,
         [
             (0, 0, 1_000, None),
-            (1, 0, 2_000, Some(Direction::Incoming)),
-            (1, 1, 3, Some(Direction::Outgoing)),
+            (1, 0, 2_000, Some(LinkDirection::Incoming)),
+            (1, 1, 3, Some(LinkDirection::Outgoing)),
         ]
     );
     assert!(

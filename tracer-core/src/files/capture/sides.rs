@@ -11,7 +11,7 @@ use super::Packet;
 use super::headers::{Headers, pod_address};
 use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
-use crate::model::flow::{Ifindex, Way};
+use crate::model::flow::{Direction, Ifindex};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 
@@ -56,7 +56,7 @@ impl Sides {
         if let Some(recorded) = packet.recorded {
             let record = Record {
                 totals: recorded.totals,
-                ..record(packet, recorded.ifindex, recorded.way)
+                ..record(packet, recorded.ifindex, recorded.direction)
             };
             if let Some(pod) = pod_address(&record).filter(|pod| is_pod(*pod)) {
                 self.interfaces.recorded(recorded.ifindex, pod);
@@ -66,7 +66,11 @@ impl Sides {
         }
         let Some(headers) = Headers::read(&packet.bytes, &self.dns_ports) else {
             // The decoder says what is wrong with it, and counts it.
-            out.push(record(packet, Ifindex(SYNTHETIC_INTERFACES), Way::FromPod));
+            out.push(record(
+                packet,
+                Ifindex(SYNTHETIC_INTERFACES),
+                Direction::FromPod,
+            ));
             return;
         };
         let (from, to) = match (is_pod(headers.src), is_pod(headers.dst)) {
@@ -76,21 +80,24 @@ impl Sides {
             }
             listed => listed,
         };
-        let (origin, direction, time) = (packet.origin, packet.direction, packet.time);
-        let mut admit = |wanted: bool, pod: IpAddr, way: Way| {
+        let (origin, link_direction, time) = (packet.origin, packet.direction, packet.time);
+        let mut admit = |wanted: bool, pod: IpAddr, direction: Direction| {
             wanted
-                .then(|| self.interfaces.admit(pod, way, origin, direction, time))
+                .then(|| {
+                    self.interfaces
+                        .admit(pod, direction, origin, link_direction, time)
+                })
                 .flatten()
         };
-        let sender = admit(from, headers.src, Way::FromPod);
-        let receiver = admit(to, headers.dst, Way::ToPod);
+        let sender = admit(from, headers.src, Direction::FromPod);
+        let receiver = admit(to, headers.dst, Direction::ToPod);
         match (sender, receiver) {
             (Some(sender), Some(receiver)) => {
-                out.push(record(packet.clone(), sender, Way::FromPod));
-                out.push(record(packet, receiver, Way::ToPod));
+                out.push(record(packet.clone(), sender, Direction::FromPod));
+                out.push(record(packet, receiver, Direction::ToPod));
             }
-            (Some(sender), None) => out.push(record(packet, sender, Way::FromPod)),
-            (None, Some(receiver)) => out.push(record(packet, receiver, Way::ToPod)),
+            (Some(sender), None) => out.push(record(packet, sender, Direction::FromPod)),
+            (None, Some(receiver)) => out.push(record(packet, receiver, Direction::ToPod)),
             (None, None) => {}
         }
     }
@@ -125,11 +132,11 @@ impl Sides {
     }
 }
 
-fn record(packet: Packet, ifindex: Ifindex, way: Way) -> Record {
+fn record(packet: Packet, ifindex: Ifindex, direction: Direction) -> Record {
     Record {
         time: packet.time,
         ifindex,
-        way,
+        direction,
         ethertype: packet.ethertype,
         wire_len: packet.wire_len,
         chunk_offset: 0,

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use super::testing::{CLIENT, SERVER, addresses, is_one_of, packets, path, tcp, truth, udp};
 use super::{
-    Direction, Origin, Packet, Reader, Recorded, Replay, ReplaySettings, SYNTHETIC_INTERFACES,
+    LinkDirection, Origin, Packet, Reader, Recorded, Replay, ReplaySettings, SYNTHETIC_INTERFACES,
     Sides,
 };
-use crate::model::flow::{Ifindex, Way};
+use crate::model::flow::{Direction, Ifindex};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -43,17 +43,17 @@ fn nobody(_: IpAddr) -> bool {
 }
 
 /// The way of each packet when nobody says who the pods are.
-fn ways(packets: Vec<Vec<u8>>) -> Vec<Way> {
+fn directions(packets: Vec<Vec<u8>>) -> Vec<Direction> {
     let mut sides = Sides::new(&[53], 100);
     let mut out = Vec::new();
     for bytes in packets {
         sides.place(packet(bytes), nobody, &mut out);
     }
-    out.iter().map(|record| record.way).collect()
+    out.iter().map(|record| record.direction).collect()
 }
 
 /// What two captures of one veth have in common: order, ways, lengths, bytes and counters, but not stamps.
-fn essence(records: Vec<Record>) -> Vec<(Way, u32, Vec<u8>, String)> {
+fn essence(records: Vec<Record>) -> Vec<(Direction, u32, Vec<u8>, String)> {
     records
         .into_iter()
         // Neighbour discovery and multicast differ by place.
@@ -66,7 +66,7 @@ fn essence(records: Vec<Record>) -> Vec<(Way, u32, Vec<u8>, String)> {
         .map(|record| {
             let totals = format!("{:?}", record.totals);
             (
-                record.way,
+                record.direction,
                 record.wire_len,
                 without_ttl(record.bytes),
                 totals,
@@ -119,7 +119,10 @@ fn traffic_between_two_pods_is_told_from_both_sides() {
         let one = essence(replay(file, is_one_of(&CLIENT)));
         let two = essence(replay(file, is_one_of(&both)));
         assert_eq!(two.len(), 2 * one.len(), "{file}");
-        let leaving = two.iter().filter(|record| record.0 == Way::FromPod).count();
+        let leaving = two
+            .iter()
+            .filter(|record| record.0 == Direction::FromPod)
+            .count();
         assert_eq!(leaving, one.len(), "{file}");
     }
 }
@@ -139,10 +142,10 @@ fn copies_are_told_at_the_time_they_had_at_the_pod() {
         .iter()
         .filter(|record| record.bytes[0] >> 4 == 4)
         .take(2)
-        .map(|record| (record.way, record.time))
+        .map(|record| (record.direction, record.time))
         .collect();
-    assert_eq!(told[0], (Way::FromPod, query[0].time));
-    assert_eq!(told[1].0, Way::ToPod);
+    assert_eq!(told[0], (Direction::FromPod, query[0].time));
+    assert_eq!(told[1].0, Direction::ToPod);
 }
 
 #[test]
@@ -168,9 +171,9 @@ fn flow_counters_add_up_to_what_tshark_saw() {
     let mut found: BTreeMap<(IpAddr, IpAddr), (u64, u64)> = BTreeMap::new();
     for record in last.values() {
         let (src, dst) = addresses(&record.bytes);
-        let (pod, peer) = match record.way {
-            Way::FromPod => (src, dst),
-            Way::ToPod => (dst, src),
+        let (pod, peer) = match record.direction {
+            Direction::FromPod => (src, dst),
+            Direction::ToPod => (dst, src),
         };
         let totals = record.totals.expect("the table is large");
         for (ends, traffic) in [((pod, peer), totals.tx), ((peer, pod), totals.rx)] {
@@ -215,19 +218,24 @@ fn a_syn_tells_the_client_and_so_does_its_answer() {
         tcp(B, A, "R"),
     ];
     assert_eq!(
-        ways(flow.to_vec()),
-        [Way::FromPod, Way::ToPod, Way::FromPod, Way::ToPod]
+        directions(flow.to_vec()),
+        [
+            Direction::FromPod,
+            Direction::ToPod,
+            Direction::FromPod,
+            Direction::ToPod
+        ]
     );
     // The SYN was missed.
     assert_eq!(
-        ways(vec![tcp(B, A, "SA"), tcp(A, B, "A")]),
-        [Way::ToPod, Way::FromPod]
+        directions(vec![tcp(B, A, "SA"), tcp(A, B, "A")]),
+        [Direction::ToPod, Direction::FromPod]
     );
     // Ports that tell nothing, or the wrong thing.
     let high = ("10.0.0.2", 50_000);
     assert_eq!(
-        ways(vec![tcp(A, high, "S"), tcp(high, A, "A")]),
-        [Way::FromPod, Way::ToPod]
+        directions(vec![tcp(A, high, "S"), tcp(high, A, "A")]),
+        [Direction::FromPod, Direction::ToPod]
     );
 }
 
@@ -235,23 +243,29 @@ fn a_syn_tells_the_client_and_so_does_its_answer() {
 fn a_later_syn_corrects_a_guess() {
     let high = ("10.0.0.2", 50_000);
     let flow = vec![tcp(A, high, "A"), tcp(A, high, "S"), tcp(A, high, "A")];
-    assert_eq!(ways(flow), [Way::ToPod, Way::FromPod, Way::FromPod]);
+    assert_eq!(
+        directions(flow),
+        [Direction::ToPod, Direction::FromPod, Direction::FromPod]
+    );
 }
 
 #[test]
 fn a_flow_that_began_before_the_capture_is_judged_by_its_ports() {
     assert_eq!(
-        ways(vec![tcp(B, A, "A"), tcp(A, B, "A")]),
-        [Way::ToPod, Way::FromPod]
+        directions(vec![tcp(B, A, "A"), tcp(A, B, "A")]),
+        [Direction::ToPod, Direction::FromPod]
     );
     let high = ("10.0.0.2", 8_080);
-    assert_eq!(ways(vec![tcp(high, A, "A")]), [Way::ToPod]);
-    assert_eq!(ways(vec![udp(("10.0.0.2", 123), A, b"x")]), [Way::ToPod]);
+    assert_eq!(directions(vec![tcp(high, A, "A")]), [Direction::ToPod]);
+    assert_eq!(
+        directions(vec![udp(("10.0.0.2", 123), A, b"x")]),
+        [Direction::ToPod]
+    );
     // Nothing to go by but the order.
     let other = ("10.0.0.2", 40_000);
     assert_eq!(
-        ways(vec![udp(other, A, b"x"), udp(A, other, b"x")]),
-        [Way::FromPod, Way::ToPod]
+        directions(vec![udp(other, A, b"x"), udp(A, other, b"x")]),
+        [Direction::FromPod, Direction::ToPod]
     );
 }
 
@@ -261,8 +275,8 @@ fn dns_tells_by_its_flags_even_where_both_ports_are_53() {
     let query = [0, 1, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
     let answer = [0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
     assert_eq!(
-        ways(vec![udp(far, near, &answer), udp(near, far, &query)]),
-        [Way::ToPod, Way::FromPod]
+        directions(vec![udp(far, near, &answer), udp(near, far, &query)]),
+        [Direction::ToPod, Direction::FromPod]
     );
 }
 
@@ -279,15 +293,15 @@ fn each_pod_address_has_one_synthetic_interface() {
     );
     let seen: Vec<_> = out
         .iter()
-        .map(|record| (record.ifindex, record.way))
+        .map(|record| (record.ifindex, record.direction))
         .collect();
     assert_eq!(
         seen,
         [
-            (first, Way::FromPod),
-            (second, Way::ToPod),
-            (second, Way::FromPod),
-            (first, Way::ToPod),
+            (first, Direction::FromPod),
+            (second, Direction::ToPod),
+            (second, Direction::FromPod),
+            (first, Direction::ToPod),
         ]
     );
     let fresh = sides.fresh_interfaces();
@@ -311,7 +325,7 @@ fn a_pod_that_moved_is_followed_after_a_second() {
             device,
             ..Origin::default()
         },
-        direction: Some(Direction::Incoming),
+        direction: Some(LinkDirection::Incoming),
         ..packet(bytes)
     };
     let mut told = |packet: Packet| {
@@ -359,7 +373,7 @@ fn a_packet_whose_extension_headers_break_off_is_placed_by_its_addresses() {
     bytes.extend([0xfd; 16]);
     bytes.extend([0xfe; 16]);
     bytes.extend([60, 0, 1, 4, 0, 0, 0, 0]);
-    assert_eq!(ways(vec![bytes]), [Way::FromPod]);
+    assert_eq!(directions(vec![bytes]), [Direction::FromPod]);
 }
 
 /// `src` tells the sender of `quoted` that the port is not reachable.
@@ -383,26 +397,26 @@ fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
     let answer = udp(server, client, &[0, 1, 0x81, 0x80]);
     // A server that is not there refuses the query, a client that went away the answer.
     assert_eq!(
-        ways(vec![unreachable("10.0.0.2", "10.0.0.1", &query)]),
-        [Way::ToPod]
+        directions(vec![unreachable("10.0.0.2", "10.0.0.1", &query)]),
+        [Direction::ToPod]
     );
     assert_eq!(
-        ways(vec![unreachable("10.0.0.1", "10.0.0.2", &answer)]),
-        [Way::FromPod]
+        directions(vec![unreachable("10.0.0.1", "10.0.0.2", &answer)]),
+        [Direction::FromPod]
     );
     // Of a flow that only the capture knows.
     let (near, far) = (("10.0.0.1", 40_000), ("10.0.0.2", 40_001));
     let refused = unreachable("10.0.0.1", "10.0.0.2", &udp(far, near, b"x"));
     assert_eq!(
-        ways(vec![udp(near, far, b"x"), refused]),
-        [Way::FromPod, Way::FromPod]
+        directions(vec![udp(near, far, b"x"), refused]),
+        [Direction::FromPod, Direction::FromPod]
     );
     // What is not readable goes to whom it concerns; so does an error about an error, which nobody may send.
     let nested = unreachable("10.0.0.9", "10.0.0.1", &query);
     for quoted in [&query[..10], &nested] {
         assert_eq!(
-            ways(vec![unreachable("10.0.0.2", "10.0.0.1", quoted)]),
-            [Way::ToPod]
+            directions(vec![unreachable("10.0.0.2", "10.0.0.1", quoted)]),
+            [Direction::ToPod]
         );
     }
 }
@@ -411,10 +425,10 @@ fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
 fn an_interface_of_a_recording_is_told_once_with_the_listed_pod_behind_it() {
     let mut sides = Sides::new(&[53], 100);
     let pods = is_one_of(&["10.0.0.1"]);
-    let recorded = |ifindex: u32, way, bytes| Packet {
+    let recorded = |ifindex: u32, direction, bytes| Packet {
         recorded: Some(Recorded {
             ifindex: Ifindex(ifindex),
-            way,
+            direction,
             totals: None,
         }),
         ..packet(bytes)
@@ -423,13 +437,21 @@ fn an_interface_of_a_recording_is_told_once_with_the_listed_pod_behind_it() {
     // An address that is no pod's says nothing of the interface.
     let other = ("10.9.9.9", 5);
     sides.place(
-        recorded(7, Way::FromPod, tcp(other, B, "S")),
+        recorded(7, Direction::FromPod, tcp(other, B, "S")),
         &pods,
         &mut out,
     );
     assert!(sides.fresh_interfaces().is_empty());
-    sides.place(recorded(7, Way::ToPod, tcp(B, A, "SA")), &pods, &mut out);
-    sides.place(recorded(7, Way::FromPod, tcp(A, B, "A")), &pods, &mut out);
+    sides.place(
+        recorded(7, Direction::ToPod, tcp(B, A, "SA")),
+        &pods,
+        &mut out,
+    );
+    sides.place(
+        recorded(7, Direction::FromPod, tcp(A, B, "A")),
+        &pods,
+        &mut out,
+    );
     let pod: IpAddr = A.0.parse().expect("an address");
     assert_eq!(sides.fresh_interfaces(), [(Ifindex(7), pod)]);
     assert_eq!(out.len(), 3);

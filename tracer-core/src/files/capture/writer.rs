@@ -213,7 +213,7 @@ impl<W: Output> Writer<W> {
         let first = self.waiting.iter_mut().find(|waiting| {
             let first = &waiting.record;
             first.ifindex == chunk.ifindex
-                && first.way == chunk.way
+                && first.direction == chunk.direction
                 && first.time == chunk.time
                 && usize::try_from(chunk.chunk_offset) == Ok(first.bytes.len())
         });

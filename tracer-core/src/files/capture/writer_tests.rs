@@ -5,7 +5,7 @@ use std::io::{self, Cursor, ErrorKind, Write};
 
 use super::testing::{CLIENT, is_one_of, path, read, udp};
 use super::{FileError, Output, Reader, Replay, ReplaySettings, Writer, WriterStats};
-use crate::model::flow::{FlowTotals, Ifindex, Traffic, Way};
+use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -23,10 +23,10 @@ fn record(number: u32) -> Record {
     Record {
         time: Timestamp(1_700_000_000_000_000_000 + u64::from(number)),
         ifindex: Ifindex(number % 3),
-        way: if number.is_multiple_of(2) {
-            Way::FromPod
+        direction: if number.is_multiple_of(2) {
+            Direction::FromPod
         } else {
-            Way::ToPod
+            Direction::ToPod
         },
         ethertype: 0x0800,
         wire_len: 32 + number,

@@ -44,7 +44,7 @@ fn cases(vectors: &str) -> Vec<(String, Vec<Packet>)> {
             }
             ["query", hex] => (false, hex),
             ["response", hex] => (true, hex),
-            ["packet", _, way, _, hex] => (way == "to", hex),
+            ["packet", _, direction, _, hex] => (direction == "to", hex),
             _ => continue,
         };
         let bytes = unhex(hex);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracer_core::model::cluster::{Change, Inventory};
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::{
-    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
+    Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
@@ -23,7 +23,7 @@ const TICK: u64 = 250 * MS;
 /// Something that happens.
 pub enum Happening {
     /// A packet in words, as scenario files have them; out of the pod or in to it.
-    Packet(u32, Way, String),
+    Packet(u32, Direction, String),
     /// A pod's interface comes; its pod is found a little later.
     Attached(u32),
     Found(u32, Arc<str>),
@@ -46,11 +46,11 @@ impl Story {
     }
 
     pub fn out(&mut self, time: u64, ifindex: u32, packet: String) {
-        self.at(time, Happening::Packet(ifindex, Way::FromPod, packet));
+        self.at(time, Happening::Packet(ifindex, Direction::FromPod, packet));
     }
 
     pub fn back(&mut self, time: u64, ifindex: u32, packet: String) {
-        self.at(time, Happening::Packet(ifindex, Way::ToPod, packet));
+        self.at(time, Happening::Packet(ifindex, Direction::ToPod, packet));
     }
 }
 
@@ -100,13 +100,13 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
         uid,
     };
     match happening {
-        Happening::Packet(ifindex, way, words) => {
+        Happening::Packet(ifindex, direction, words) => {
             let words: Vec<&str> = words.split_whitespace().collect();
             let packet = packet::build(&words).expect("a packet");
             vec![Input::Record(Record {
                 time: at,
                 ifindex: Ifindex(ifindex),
-                way,
+                direction,
                 ethertype: packet.ethertype,
                 wire_len: u32::try_from(packet.bytes.len()).expect("a short packet"),
                 chunk_offset: 0,

@@ -14,7 +14,7 @@ use tracer_core::diagnose::{DiagnosisSettings, Silence};
 use tracer_core::model::cluster::{Change, Inventory, Kind, PodScope};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::{
-    Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic, Way,
+    Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::record::Record;
@@ -244,7 +244,7 @@ impl Story {
                 self.step(Input::Gone(at, ifindex));
                 self.step(Input::Change(at, Change::InterfaceGone(ifindex)));
             }
-            ["at", at, ifindex, way, packet @ ..] => {
+            ["at", at, ifindex, direction, packet @ ..] => {
                 let (captured, packet) = match packet {
                     ["snap", length, packet @ ..] => (Captured::Cut(number(length)?), packet),
                     ["chunks", which, packet @ ..] => (Captured::Chunks(which), packet),
@@ -254,9 +254,9 @@ impl Story {
                 let record = Record {
                     time: time(at)?,
                     ifindex: Ifindex(number(ifindex)?),
-                    way: match *way {
-                        "out" => Way::FromPod,
-                        "in" => Way::ToPod,
+                    direction: match *direction {
+                        "out" => Direction::FromPod,
+                        "in" => Direction::ToPod,
                         other => return Err(format!("{other:?} is neither out nor in")),
                     },
                     ethertype: packet.ethertype,

@@ -19,7 +19,7 @@ use tracer_common::{FROM_POD, RecordHeader, flag};
 use super::CaptureMessage;
 use super::clock;
 use super::counters::totals;
-use tracer_core::model::flow::{Ifindex, Way};
+use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
@@ -153,10 +153,10 @@ fn parse(entry: &[u8]) -> Option<Record> {
     Some(Record {
         time: Timestamp(header.ktime_ns),
         ifindex: Ifindex(header.ifindex),
-        way: if header.way == FROM_POD {
-            Way::FromPod
+        direction: if header.direction == FROM_POD {
+            Direction::FromPod
         } else {
-            Way::ToPod
+            Direction::ToPod
         },
         ethertype: header.ethertype,
         wire_len: header.wire_len_bytes,
@@ -230,14 +230,14 @@ mod tests {
             wire_len_bytes: 60,
             captured_len_bytes: 3,
             ethertype: 0x0800,
-            way: TO_POD,
+            direction: TO_POD,
             ..RecordHeader::default()
         };
         let record = parse(&entry(header, &[1, 2, 3, 99, 99])).expect("a record");
         assert_eq!(record.bytes, [1, 2, 3]);
         assert_eq!(
-            (record.time, record.ifindex, record.way),
-            (Timestamp(7), Ifindex(4), Way::ToPod)
+            (record.time, record.ifindex, record.direction),
+            (Timestamp(7), Ifindex(4), Direction::ToPod)
         );
         let totals = record.totals.expect("known");
         assert_eq!((totals.tx.bytes, totals.rx.packets), (60, 2));

@@ -43,7 +43,7 @@ fn icmp_error_from_the_server_pod_tells_the_servers_exchange() {
         ..server
     };
     let mut error = unreachable(1, client);
-    error.way = FromPod;
+    error.direction = FromPod;
     error.flow = Flow {
         protocol: Protocol::Icmp,
         ..server

@@ -3,10 +3,16 @@
 use super::*;
 
 /// A segment on the DNS connection, with a message or none.
-fn segment(at: u64, way: Way, flags: &str, sequence: u32, message: Option<Vec<u8>>) -> Observation {
+fn segment(
+    at: u64,
+    direction: Direction,
+    flags: &str,
+    sequence: u32,
+    message: Option<Vec<u8>>,
+) -> Observation {
     let mut seen = tcp(
         at,
-        way,
+        direction,
         flow(Protocol::Tcp, 50_000, 53),
         flags,
         sequence,
@@ -131,12 +137,12 @@ fn truncated_answer_that_is_asked_for_and_truncated_again_is_told_twice() {
 fn segment_from(
     port: u16,
     at: u64,
-    way: Way,
+    direction: Direction,
     flags: &str,
     sequence: u32,
     message: Option<Vec<u8>>,
 ) -> Observation {
-    let mut seen = segment(at, way, flags, sequence, message);
+    let mut seen = segment(at, direction, flags, sequence, message);
     seen.flow.pod.set_port(port);
     seen
 }

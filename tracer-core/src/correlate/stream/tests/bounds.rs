@@ -19,7 +19,7 @@ fn arbitrary_segments_stay_within_all_limits_and_every_byte_is_accounted_for() {
         let mut wire = Wire::limited(tight());
         for _ in 0..3_000 {
             wire.flow = flow(40_000 + random.below(12) as u16);
-            wire.way = [Way::FromPod, Way::ToPod][random.below(2)];
+            wire.direction = [Direction::FromPod, Direction::ToPod][random.below(2)];
             let length = [0, 1, 2, 30, 1_448, 12_000][random.below(6)];
             let fill = random.below(256);
             let segment = TcpSegment {

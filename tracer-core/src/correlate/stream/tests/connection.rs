@@ -9,16 +9,19 @@ fn both_directions_are_streams_of_their_own() {
     let mut wire = Wire::opened(1);
     let asked_stream = concatenated(std::slice::from_ref(&asked));
     wire.data(0, &asked_stream);
-    wire.way = Way::ToPod;
+    wire.direction = Direction::ToPod;
     wire.first = 0x8000_0000;
     wire.syn();
     wire.data(0, &concatenated(std::slice::from_ref(&answered)));
     let told: Vec<_> = wire
         .out
         .iter()
-        .map(|told| (told.way, &told.bytes))
+        .map(|told| (told.direction, &told.bytes))
         .collect();
-    assert_eq!(told, [(Way::FromPod, &asked), (Way::ToPod, &answered)]);
+    assert_eq!(
+        told,
+        [(Direction::FromPod, &asked), (Direction::ToPod, &answered)]
+    );
     assert!(wire.out.iter().all(|told| !told.resynchronised));
 }
 
@@ -88,7 +91,7 @@ fn a_reset_tells_what_lies_beyond_a_hole_and_ends_both_directions() {
     wire.rst(places[1].end);
     assert_eq!(wire.messages(), [&messages[1][..]]);
     wire.data(0, &stream);
-    wire.way = Way::ToPod;
+    wire.direction = Direction::ToPod;
     wire.data(0, &stream);
     assert_eq!(wire.out.len(), 1);
     assert_eq!(wire.streams.memory(), 0);
@@ -128,10 +131,10 @@ fn ports_that_are_used_again_begin_a_new_stream() {
     wire.data(0, &stream);
     assert_eq!(wire.lost("dns over tcp: message unfinished"), 1);
     wire.fin(stream.len(), &[]);
-    wire.way = Way::ToPod;
+    wire.direction = Direction::ToPod;
     wire.syn();
     wire.fin(0, &[]);
-    wire.way = Way::FromPod;
+    wire.direction = Direction::FromPod;
     wire.first = 900;
     wire.syn();
     wire.data(0, &stream);

@@ -8,7 +8,7 @@ use pcap_parser::pcapng::{
 use pcap_parser::{Linktype, ToVec};
 
 use super::super::note;
-use crate::model::flow::Way;
+use crate::model::flow::Direction;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -61,9 +61,9 @@ pub(super) fn interface(name: &str) -> Vec<u8> {
 
 /// A packet with its comments.
 pub(super) fn packet(interface: u32, stamp: Timestamp, record: &Record, comment: &str) -> Vec<u8> {
-    let flags = match record.way {
-        Way::FromPod => INBOUND,
-        Way::ToPod => OUTBOUND,
+    let flags = match record.direction {
+        Direction::FromPod => INBOUND,
+        Direction::ToPod => OUTBOUND,
     };
     let flags = flags.to_le_bytes();
     let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);

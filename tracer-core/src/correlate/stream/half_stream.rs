@@ -32,7 +32,7 @@ struct End {
 
 /// One direction's state.
 #[derive(Debug)]
-pub(super) struct Direction {
+pub(super) struct HalfStream {
     /// The SYN's sequence number, if it was seen.
     initial: Option<u32>,
     /// The next byte in order; `None` before anything was seen.
@@ -52,9 +52,9 @@ pub(super) struct Direction {
     framer: Framer,
 }
 
-impl Direction {
-    pub(super) fn unseen() -> Direction {
-        Direction {
+impl HalfStream {
+    pub(super) fn unseen() -> HalfStream {
+        HalfStream {
             initial: None,
             next: None,
             end: None,
@@ -105,13 +105,13 @@ impl Direction {
 
     /// A SYN was seen: what follows it is the stream from its start.
     pub(super) fn open(&mut self, sequence: u32, time: Timestamp) {
-        *self = Direction {
+        *self = HalfStream {
             initial: Some(sequence),
             next: Some(ORIGIN + u64::from(sequence) + 1),
             progressed: time,
             gap: false,
             framer: Framer::at_start(),
-            ..Direction::unseen()
+            ..HalfStream::unseen()
         };
     }
 
@@ -143,7 +143,7 @@ impl Direction {
             }
             tally.undecodable("dns over tcp: sequence number out of window");
             self.discard(tally);
-            *self = Direction::unseen();
+            *self = HalfStream::unseen();
             span = Span::of(segment, extent, ORIGIN);
         }
         let Span {
