@@ -204,7 +204,7 @@ const _: () = {
     assert!(size_of::<InterfaceState>() == 88);
 };
 
-#[cfg(feature = "user")]
+#[cfg(all(feature = "user", target_os = "linux"))]
 mod pod {
     // SAFETY: plain integers in C layout without padding, so every byte pattern is a value.
     unsafe impl aya::Pod for super::FlowKey {}

@@ -1,19 +1,18 @@
-//! Builds the probes (`tracer-ebpf`) for the BPF target and leaves the object in `OUT_DIR` for `capture` to embed.
+//! Builds the probes (`tracer-ebpf`) for the BPF target and writes the object to `OUT_DIR`, where `capture` embeds it.
 //!
-//! The probes need the core library's source, for `-Z build-std`, and bpf-linker. Two set-ups have them: a rustup nightly
-//! with the rust-src component, or Debian's rustc-web, cargo-web and rust-web-src. Which one was taken is in the
-//! environment variable `TRACER_EBPF_TOOLCHAIN` of the crate, and in `TRACER_GIT_COMMIT` the commit that is built, where
-//! there is a repository to ask or whoever builds it has set that variable.
+//! The build needs bpf-linker and the core library's source, for `-Z build-std`. Two toolchains have the source: a rustup
+//! nightly with the component rust-src, and Debian's rustc-web, cargo-web and rust-web-src. The crate's environment
+//! variable `TRACER_EBPF_TOOLCHAIN` names the one that was used.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Leaves `tracer-ebpf.o` in `OUT_DIR`.
+/// Writes `tracer-ebpf.o` to `OUT_DIR`.
 pub fn build() -> Result<(), String> {
-    let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    let out_dir = PathBuf::from(variable("OUT_DIR")?);
+    let manifest_dir = PathBuf::from(crate::variable("CARGO_MANIFEST_DIR")?);
+    let out_dir = PathBuf::from(crate::variable("OUT_DIR")?);
     let workspace = manifest_dir
         .parent()
         .ok_or("the crate has no parent directory")?;
@@ -29,8 +28,6 @@ pub fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={input}");
     }
 
-    commit(workspace);
-
     let linker = find_linker()?;
     let toolchain = Toolchain::find()?;
     println!(
@@ -38,11 +35,11 @@ pub fn build() -> Result<(), String> {
         toolchain.description
     );
 
-    let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+    let target = match crate::variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
         "big" => "bpfeb-unknown-none",
         _ => "bpfel-unknown-none",
     };
-    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
+    let arch = crate::variable("CARGO_CFG_TARGET_ARCH")?;
     let target_dir = out_dir.join("tracer-ebpf-target");
     let status = toolchain
         .cargo()
@@ -61,11 +58,11 @@ pub fn build() -> Result<(), String> {
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&linker, &arch, workspace)?)
         .status()
-        .map_err(|error| format!("{} does not start: {error}", toolchain.description))?;
+        .map_err(|error| format!("cannot start {}: {error}", toolchain.description))?;
     if !status.success() {
         return Err(format!(
-            "cargo failed ({status}) with {} and {}; its messages are above. `cargo xtask setup` says what the build \
-             needs; a bpf-linker built for an older LLVM than the compiler's cannot read its output",
+            "cargo failed ({status}) with {} and {}; see its messages above. `cargo xtask setup` checks what the build \
+             needs. A bpf-linker built for an older LLVM than the compiler's cannot read the compiler's output",
             toolchain.description,
             linker.display(),
         ));
@@ -83,54 +80,7 @@ pub fn build() -> Result<(), String> {
     Ok(())
 }
 
-/// Says which commit this is. Sources without a repository are fine, and so are those inside of another one's.
-fn commit(workspace: &Path) {
-    println!("cargo::rerun-if-env-changed=TRACER_GIT_COMMIT");
-    if env::var_os("TRACER_GIT_COMMIT").is_some() {
-        // What the environment says reaches the compiler by itself.
-        return;
-    }
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(workspace)
-            .args(arguments)
-            // Said where git was called from, as in a hook.
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    let top =
-        git(&["rev-parse", "--show-toplevel"]).and_then(|top| Path::new(&top).canonicalize().ok());
-    if top.is_none() || top != workspace.canonicalize().ok() {
-        return;
-    }
-    // A checkout changes HEAD, a commit the file that HEAD names. That is not there while refs are packed into one file; the
-    // log of HEAD knows of it then.
-    let reference = git(&["symbolic-ref", "--quiet", "HEAD"]);
-    for name in ["HEAD", "logs/HEAD", "packed-refs"]
-        .into_iter()
-        .chain(reference.as_deref())
-    {
-        let path = git(&["rev-parse", "--git-path", name]).map(|path| workspace.join(path));
-        // A missing file would count as changed every time.
-        if let Some(path) = path.filter(|path| path.exists()) {
-            println!("cargo::rerun-if-changed={}", path.display());
-        }
-    }
-    if let Some(commit) = git(&["rev-parse", "HEAD"]) {
-        println!("cargo::rustc-env=TRACER_GIT_COMMIT={commit}");
-    }
-}
-
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|error| format!("{name}: {error}"))
-}
-
-/// The flags as cargo takes them: separated by a character that no path contains.
+/// The compiler's flags as `CARGO_ENCODED_RUSTFLAGS` takes them, separated by 0x1f.
 fn flags(linker: &Path, arch: &str, workspace: &Path) -> Result<String, String> {
     let utf8 = |path: &Path| {
         let text = path.to_str().map(str::to_owned);
@@ -138,13 +88,13 @@ fn flags(linker: &Path, arch: &str, workspace: &Path) -> Result<String, String> 
     };
     let mut flags = vec![
         "-Cpanic=abort".to_owned(),
-        // BTF is made from it.
+        // bpf-linker generates BTF from the debug information.
         "-Cdebuginfo=2".to_owned(),
         format!("-Clinker={}", utf8(linker)?),
         "-Clink-arg=--btf".to_owned(),
-        // aya-ebpf's structures of registers depend on it.
+        // aya-ebpf picks its register structures by it.
         format!("--cfg=bpf_target_arch=\"{arch}\""),
-        // BTF names source files: not by where they lie on the machine that builds, or two builds of one commit differ.
+        // BTF contains source paths. Without the remapping two machines build different objects from one commit.
         format!("--remap-path-prefix={}=/tracer", utf8(workspace)?),
     ];
     let cargo_home = env::var_os("CARGO_HOME")
@@ -156,7 +106,7 @@ fn flags(linker: &Path, arch: &str, workspace: &Path) -> Result<String, String> 
     Ok(flags.join("\u{1f}"))
 }
 
-/// What compiles the probes.
+/// The compiler of the probes.
 struct Toolchain {
     description: String,
     command: Vec<OsString>,
@@ -180,13 +130,13 @@ impl Toolchain {
             return Ok(Toolchain {
                 description: format!("the distribution's compiler ({version})"),
                 command: vec![OsString::from("/usr/bin/cargo")],
-                // A release compiler; -Z build-std and inline assembly for BPF are for those who ask.
+                // -Z build-std and inline assembly for BPF are unstable; this lets a release compiler accept them.
                 environment: vec![("RUSTC", "/usr/bin/rustc"), ("RUSTC_BOOTSTRAP", "1")],
             });
         }
-        Err("no compiler with the core library's source. Run `cargo xtask setup`, or install one of: a rustup nightly \
-             with rust-src (`rustup toolchain install nightly --component rust-src`); Debian's rustc-web, cargo-web and \
-             rust-web-src"
+        Err("no compiler with the core library's source found. Run `cargo xtask setup`, or install a rustup nightly with \
+             rust-src (`rustup toolchain install nightly --component rust-src`) or Debian's rustc-web, cargo-web and \
+             rust-web-src. `--no-default-features --features client` builds tracer without the probes"
             .to_owned())
     }
 
@@ -199,7 +149,7 @@ impl Toolchain {
     }
 }
 
-/// The compiler's version, if it runs and has the library's source.
+/// The compiler's version, if it runs and has the core library's source.
 fn version_with_source(rustc: &[&str]) -> Option<String> {
     let ask = |argument: &[&str]| {
         let output = clean(Command::new(rustc[0]))
@@ -218,8 +168,8 @@ fn version_with_source(rustc: &[&str]) -> Option<String> {
     ask(&["--version"])
 }
 
-/// Without what cargo and rustup set for this build: it is meant for another compiler, another target, another profile.
-/// Settings of the user that cargo reads (CARGO_HOME, network, registries) stay.
+/// Removes the variables that cargo and rustup set for this build, which has another compiler, target and profile.
+/// The user's settings for cargo (CARGO_HOME, network, registries) stay.
 fn clean(mut command: Command) -> Command {
     const KEPT: [&str; 6] = [
         "CARGO_HOME",
@@ -247,15 +197,16 @@ fn clean(mut command: Command) -> Command {
     ];
     for (name, _) in env::vars_os() {
         let Some(name) = name.to_str() else { continue };
-        let of_cargo = name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
-        if of_cargo || name.starts_with("RUSTC_") || DROPPED.contains(&name) {
+        let set_by_cargo =
+            name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
+        if set_by_cargo || name.starts_with("RUSTC_") || DROPPED.contains(&name) {
             command.env_remove(name);
         }
     }
     command
 }
 
-/// bpf-linker: where the PATH says, else where `cargo install` puts it.
+/// Finds bpf-linker on the PATH, else where `cargo install` puts it.
 fn find_linker() -> Result<PathBuf, String> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = env::split_paths(&on_path).collect();
@@ -266,8 +217,9 @@ fn find_linker() -> Result<PathBuf, String> {
         .map(|directory| directory.join("bpf-linker"))
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| {
-            "bpf-linker is neither on the PATH nor in ~/.cargo/bin. Run `cargo xtask setup`, or put a release of \
-             https://github.com/aya-rs/bpf-linker there"
+            "bpf-linker is neither on the PATH nor in ~/.cargo/bin. Run `cargo xtask setup`, or install a release of \
+             https://github.com/aya-rs/bpf-linker there. `--no-default-features --features client` builds tracer \
+             without the probes"
                 .to_owned()
         })
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::capture;
 use crate::client;
-use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::cluster::{ClusterSource, RemoteIdentity};
 use crate::stream::listen::TlsListen;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::pipeline;

@@ -1,18 +1,29 @@
 //! Tracer: per-pod DNS and traffic traces for Kubernetes nodes.
 //!
+//! This crate is the program: the edges around `tracer-core`, which decodes, correlates and explains what they capture.
 //! Data flows one way:
 //!
 //! ```text
-//! probe -> record -> observation -> exchange / connection / echo -> identified -> lookup -> finding -> sinks
+//! capture -> tracer_core::pipeline -> view, stream, export
+//!               cluster ---^
 //! ```
 //!
-//! The middle ([`decode`] to [`pipeline`]) is pure: no sockets, no clock, no tokio. Start reading at [`pipeline`].
+//! - [`capture`] attaches the probes and reads their records.
+//! - [`cluster`] finds out which pods, Services and nodes there are.
+//! - [`stream`] is the protocol between agents and clients; [`client`] is its other end.
+//! - [`export`] serves metrics and health, and writes Kubernetes Events.
+//! - [`run`] connects these to the pipeline; [`cli`] is what a user types.
+//!
+//! Feature `agent` has everything that traces a node (Linux only); feature `client` asks agents. Reading a capture file
+//! needs neither. Start reading at [`run`], and at `tracer_core::pipeline` for what happens to a record.
 
 pub mod capture;
 pub mod cli;
+#[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;
 pub mod config;
+#[cfg(agent)]
 pub mod export;
 pub mod run;
 pub mod stream;

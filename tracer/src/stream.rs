@@ -7,9 +7,13 @@
 
 pub mod event;
 pub mod filter;
+#[cfg(agent)]
 pub mod history;
+#[cfg(agent)]
 pub mod hub;
+#[cfg(agent)]
 pub mod listen;
+#[cfg(agent)]
 pub mod service;
 
 /// The messages and the service, as made from the protocol's file.

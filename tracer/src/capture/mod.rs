@@ -2,6 +2,7 @@
 //!
 //! Capture files are read and written by [`tracer_core::files::capture`].
 
+#[cfg(agent)]
 pub mod live;
 mod options;
 

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::cluster::{ClusterSource, RemoteIdentity};
 use crate::config::ClusterConfig;
 
 /// Which cluster, as kubectl is told.

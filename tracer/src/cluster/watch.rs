@@ -18,39 +18,11 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
-use tracer_core::model::cluster::{Change, Kind, PodScope};
+use tracer_core::model::cluster::Change;
 
-pub use self::connect::{ClusterSource, ConnectError};
+pub use self::connect::ConnectError;
 pub use self::sync::{ClusterSync, KindReport, News, SyncReport};
-
-/// How other ends than this node's pods are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RemoteIdentity {
-    /// All pods of the cluster are watched.
-    #[default]
-    Cluster,
-    /// Only this node's pods are; those of others are known as what EndpointSlices say of their addresses.
-    Endpoints,
-    /// Only this node's pods are, and Services by their own addresses.
-    None,
-}
-
-impl RemoteIdentity {
-    /// What is watched for it.
-    pub fn kinds(self) -> Vec<Kind> {
-        let all = Kind::ALL.into_iter();
-        all.filter(|kind| self != RemoteIdentity::None || *kind != Kind::EndpointSlice)
-            .collect()
-    }
-
-    /// Which pods are watched for it.
-    pub fn pods(self) -> PodScope {
-        match self {
-            RemoteIdentity::Cluster => PodScope::Cluster,
-            RemoteIdentity::Endpoints | RemoteIdentity::None => PodScope::Node,
-        }
-    }
-}
+pub use super::source::{ClusterSource, RemoteIdentity};
 
 /// What to watch, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

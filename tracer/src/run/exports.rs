@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::output::{Outlet, Output};
 use super::settings::{self, Settings};
 use crate::capture::live::{InterfaceStatus, KernelStats};
-use crate::cluster::watch::ClusterSource;
+use crate::cluster::ClusterSource;
 use crate::config::{ExportConfig, LiveSettings};
 use crate::export::http::{self, Health};
 use crate::export::kube_events::{self, KubeEvents};

@@ -9,6 +9,7 @@ mod clock;
 mod counters;
 mod error;
 mod flow_table;
+mod globals;
 mod interfaces;
 mod listing;
 mod lock;

@@ -9,8 +9,9 @@ use tracing::warn;
 use super::counters::StatsMap;
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
+use super::globals::Globals;
 use super::tables::InterfaceTables;
-use crate::capture::options::{Globals, Options};
+use crate::capture::Options;
 
 /// The object, built from `tracer-ebpf` by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o"));

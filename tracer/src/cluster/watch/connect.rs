@@ -11,23 +11,10 @@ use kube::{Client, Config};
 
 use super::observed::ObservedLayer;
 use super::sync::ClusterSync;
+use crate::cluster::ClusterSource;
 
 /// A server that does not take a connection for so long is away.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
-/// Where credentials come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClusterSource {
-    /// The service account of the pod that this runs in.
-    InCluster,
-    /// A kubeconfig file.
-    Kubeconfig {
-        /// Which; unless given what KUBECONFIG names, or ~/.kube/config.
-        file: Option<PathBuf>,
-        /// The context in it; unless given its current one.
-        context: Option<String>,
-    },
-}
 
 /// Why nothing can be asked of a cluster.
 #[derive(Debug, thiserror::Error)]
