@@ -8,7 +8,7 @@ use crate::correlate::Correlator;
 use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::identity::{Index, IndexSettings};
-use crate::lookup::{Decided, Folder};
+use crate::lookup::{ClientQuery, Decided, Folder};
 use crate::model::cluster::{Change, Kind};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::dns::OpCode;
@@ -289,9 +289,14 @@ impl Pipeline {
                         .as_ref()
                         .ok()
                         .and_then(|pod| self.index.resolver(pod));
-                    self.lookups(out, |folder, decided| {
-                        folder.asked(time, &flow, &ends, &asked, resolver.as_ref(), decided);
-                    });
+                    let query = ClientQuery {
+                        at: time,
+                        flow: &flow,
+                        ends: &ends,
+                        asked: &asked,
+                        resolver: resolver.as_ref(),
+                    };
+                    self.lookups(out, |folder, decided| folder.query(&query, decided));
                 }
                 return;
             }

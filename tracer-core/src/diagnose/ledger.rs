@@ -166,7 +166,7 @@ impl Ledger {
         let mut open = Open {
             silenced,
             finding,
-            owner: Owner::of(case.ends),
+            owner: Owner::from_ends(case.ends),
             ends: case.ends.clone(),
             cures: claim.cures,
             turn: known
@@ -189,7 +189,7 @@ impl Ledger {
         if self.of_pod.is_empty() {
             return;
         }
-        let Some(ids) = self.of_pod.get(&Owner::of(ends)).cloned() else {
+        let Some(ids) = self.of_pod.get(&Owner::from_ends(ends)).cloned() else {
             return;
         };
         for id in ids {

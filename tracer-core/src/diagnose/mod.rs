@@ -100,7 +100,9 @@ impl Diagnosis {
             _ if ends.role == Role::Server => {}
             Body::Dns(exchange, place) => {
                 if place.is_some() {
-                    self.memory.exchanges.add(now, Owner::of(ends), exchange);
+                    self.memory
+                        .exchanges
+                        .add(now, Owner::from_ends(ends), exchange);
                 }
                 if exchange.connection.is_some() {
                     self.memory.failed_tcp.explained(ends);
@@ -205,7 +207,7 @@ impl Diagnosis {
             let told = self
                 .memory
                 .too_big
-                .add(at, Owner::of(ends), error.about.dst.ip());
+                .add(at, Owner::from_ends(ends), error.about.dst.ip());
             let span = Span {
                 at,
                 ..Span::of(now, told.first, told.last)
@@ -243,7 +245,7 @@ impl Diagnosis {
 
     fn visit(ends: &Ends, at: Timestamp) -> Visit {
         Visit {
-            owner: Owner::of(ends),
+            owner: Owner::from_ends(ends),
             pod: ends.pod.clone(),
             at,
         }
@@ -284,7 +286,7 @@ impl Diagnosis {
             return;
         };
         let course = Course {
-            owner: Owner::of(ends),
+            owner: Owner::from_ends(ends),
             server: ends.peer.ip,
             of_cluster: question.name.below(index.cluster_domain()).is_some(),
         };
@@ -355,7 +357,10 @@ impl Diagnosis {
         let ended = started.after(lookup.duration);
         let looked = Looked {
             lookup,
-            seen: self.memory.exchanges.take(&Owner::of(ends), lookup, ended),
+            seen: self
+                .memory
+                .exchanges
+                .take(&Owner::from_ends(ends), lookup, ended),
             resolver: ends
                 .pod
                 .who

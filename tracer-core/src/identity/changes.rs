@@ -1,8 +1,9 @@
-//! How the index takes objects in: one by one as a cluster tells of them, all of a kind as it lists them, or all at once as
-//! an inventory file has them.
+//! How objects enter the index: one at a time as a cluster reports them, a whole kind as it lists them, or
+//! all at once from an inventory file.
 //!
-//! Owns the one way for all three: a list is the difference to what is known, told object by object at one time, so it is
-//! atomic to who asks. Never decides who is who; that is the rest of the index.
+//! Owns the single path for all three. A list is applied as its difference from the known objects, object by
+//! object, all at one time: queries never see half of it. Never identifies anything; that is the rest of the
+//! index.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -17,14 +18,14 @@ use crate::model::cluster::{
 use crate::model::identity::{PodIdentity, UnknownReason};
 use crate::model::time::Timestamp;
 
-/// After a cluster was asked for the first time, names may come for so long. Events wait for less than that each.
+/// How long identities may still arrive after a cluster was first asked. Each event waits for less than that.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
 
-/// What is known of each kind of objects.
+/// Which kinds of objects are known.
 #[derive(Debug, Default)]
 pub(super) struct Kinds {
     known: HashSet<Kind>,
-    /// Asked for, and not answered yet.
+    /// Requested, not answered yet.
     awaited: HashSet<Kind>,
     refused: HashSet<Kind>,
     asked: Option<Timestamp>,
@@ -35,9 +36,9 @@ impl Kinds {
         self.known.contains(&kind)
     }
 
-    /// Whether the cluster's first answers may still come.
+    /// Whether the cluster's first answers may still arrive.
     pub fn awaited(&self, at: Timestamp) -> bool {
-        // The rest is for diagnosis.
+        // The other kinds serve diagnosis, not identity.
         let naming = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
         naming.iter().any(|kind| self.awaited.contains(kind))
             && self
@@ -45,12 +46,12 @@ impl Kinds {
                 .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
     }
 
-    /// Whether a cluster was asked for any.
+    /// Whether a cluster was asked for any kind.
     pub fn asked(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// Why objects of a kind are not known, where they are not.
+    /// Why objects of this kind are unknown; `None` if they are known.
     pub fn lack(&self, kind: Kind) -> Option<Lack> {
         if self.known.contains(&kind) {
             None
@@ -62,7 +63,7 @@ impl Kinds {
         }
     }
 
-    /// Why pods have no names while they are not known.
+    /// Why pods have no identity while pods are unknown.
     pub fn why_unknown(&self) -> UnknownReason {
         if self.refused.contains(&Kind::Pod) {
             UnknownReason::Refused
@@ -73,8 +74,8 @@ impl Kinds {
         }
     }
 
-    /// All objects of this kind are told from now on. Says whether that is new.
-    fn learn(&mut self, kind: Kind) -> bool {
+    /// Marks a kind as known. Returns whether it was not before.
+    fn mark_known(&mut self, kind: Kind) -> bool {
         self.awaited.remove(&kind);
         self.refused.remove(&kind);
         self.known.insert(kind)
@@ -83,7 +84,7 @@ impl Kinds {
 
 type Claimed = Vec<(IpAddr, Arc<str>)>;
 
-/// The addresses that a pod claims: while it runs, once it has ended, and its node's.
+/// The addresses that a pod claims: as a running pod, as an ended one, and for its node.
 #[derive(Default)]
 struct PodClaims {
     running: Claimed,
@@ -92,15 +93,15 @@ struct PodClaims {
 }
 
 impl PodClaims {
-    fn of(pod: Option<&Pod>) -> PodClaims {
+    fn from_pod(pod: Option<&Pod>) -> PodClaims {
         let Some(pod) = pod else {
             return PodClaims::default();
         };
         let own = || pod.ips.iter().map(|ip| (*ip, pod.uid.clone())).collect();
         let mut claims = PodClaims::default();
         if pod.host_network {
-            let of_node = pod.ips.iter().zip(pod.node.iter().cycle());
-            claims.host = of_node.map(|(ip, node)| (*ip, node.clone())).collect();
+            let node_claims = pod.ips.iter().zip(pod.node.iter().cycle());
+            claims.host = node_claims.map(|(ip, node)| (*ip, node.clone())).collect();
         } else if pod.terminated {
             claims.ended = own();
         } else {
@@ -111,7 +112,7 @@ impl PodClaims {
 }
 
 impl Index {
-    /// Everything at once.
+    /// Replaces all kinds at once.
     pub(super) fn replace(&mut self, at: Timestamp, inventory: Inventory) {
         let Inventory {
             pods,
@@ -137,7 +138,7 @@ impl Index {
         }
     }
 
-    /// A cluster is asked.
+    /// The cluster was asked for these kinds.
     pub(super) fn ask(&mut self, at: Timestamp, kinds: &[Kind], pods: PodScope) {
         self.snapshot = false;
         self.pod_scope = pods;
@@ -147,16 +148,16 @@ impl Index {
         self.kinds.asked = Some(at);
     }
 
-    /// The cluster does not tell of this kind. What it told before stays.
+    /// The cluster refuses this kind. Objects that it reported before stay.
     pub(super) fn refuse(&mut self, kind: Kind) {
         self.kinds.awaited.remove(&kind);
         self.kinds.refused.insert(kind);
     }
 
-    /// All objects of a kind; those that are not listed are gone.
+    /// Replaces all objects of a kind; those not listed are deleted.
     pub(super) fn list(&mut self, at: Timestamp, listed: Listed) {
-        // What the first list tells was so before anybody looked.
-        let from = match self.kinds.learn(listed.kind()) {
+        // The first list describes a state that began before the watch.
+        let from = match self.kinds.mark_known(listed.kind()) {
             true => Timestamp(0),
             false => at,
         };
@@ -212,7 +213,7 @@ impl Index {
         }
     }
 
-    /// An object came or changed. What is new of it began at `from`.
+    /// An object was added or changed. Its new claims begin at `from`.
     pub(super) fn put(&mut self, at: Timestamp, from: Timestamp, object: Object) {
         match object {
             Object::Pod(pod) => self.put_pod(at, from, pod),
@@ -241,7 +242,7 @@ impl Index {
         }
     }
 
-    /// An object is gone.
+    /// An object was deleted.
     pub(super) fn delete(&mut self, at: Timestamp, key: &ObjectKey) {
         let (namespace, name) = (&*key.namespace, &*key.name);
         match key.kind {
@@ -260,7 +261,7 @@ impl Index {
     }
 
     fn put_pod(&mut self, at: Timestamp, from: Timestamp, pod: Pod) {
-        let after = PodClaims::of(Some(&pod));
+        let after = PodClaims::from_pod(Some(&pod));
         let (before, namesake) = self.pods.put(at, from, pod);
         self.claim_pod(at, from, before.as_ref(), after);
         if let Some(namesake) = namesake {
@@ -281,7 +282,7 @@ impl Index {
         before: Option<&Pod>,
         after: PodClaims,
     ) {
-        let before = PodClaims::of(before);
+        let before = PodClaims::from_pod(before);
         self.running.change(at, from, before.running, after.running);
         self.ended.change(at, from, before.ended, after.ended);
         self.hosts.change(at, from, before.host, after.host);
@@ -315,7 +316,7 @@ impl Index {
     }
 
     fn put_slice(&mut self, at: Timestamp, from: Timestamp, slice: EndpointSlice) {
-        // One that belongs to no Service names nobody either.
+        // A slice without a Service identifies no pod either.
         let after: Vec<(IpAddr, Arc<PodIdentity>)> = match slice.service {
             Some(_) => objects::endpoint_pods(&slice).collect(),
             None => Vec::new(),

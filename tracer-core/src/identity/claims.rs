@@ -1,7 +1,8 @@
-//! Who had an address when: a table of claims that begin and end, with a bounded memory of those that ended.
+//! The owners of an address over time: claims that begin and end, with a bounded memory of ended ones.
 //!
-//! Owns the rules of time: a claim holds from its beginning to its end, and an address that nobody held may belong to who
-//! claims it a little later, because the API tells of an address after its first packets.
+//! Owns the rules of time. A claim holds from its beginning to its end. An address without an owner is
+//! attributed to the claim that follows shortly after, because the API reports an address after its first
+//! packets.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,15 +10,15 @@ use std::time::Duration;
 
 use crate::model::time::Timestamp;
 
-/// How much later than a packet the API may tell of its address: the kubelet reports a pod's address once its sandbox
-/// runs, and a watch delivers that within seconds.
+/// How much later than a packet the API may report its address: the kubelet reports a pod's address once its
+/// sandbox runs, and a watch delivers that within seconds.
 const API_LAG: Duration = Duration::from_secs(10);
 
-/// Claims of one sort of owner.
+/// Claims by one kind of owner.
 #[derive(Debug)]
 pub(super) struct Claims<T> {
     by_address: HashMap<IpAddr, Vec<Claim<T>>>,
-    /// Addresses with an ended claim, by the time it ended.
+    /// Addresses with an ended claim, by the time of its end.
     past: VecDeque<(Timestamp, IpAddr)>,
 }
 
@@ -26,7 +27,7 @@ struct Claim<T> {
     owner: T,
     from: Timestamp,
     until: Option<Timestamp>,
-    /// How many objects say so: two slices can list the same endpoint.
+    /// How many objects make this claim: two slices can list the same endpoint.
     holders: u32,
 }
 
@@ -46,7 +47,8 @@ impl<T> Default for Claims<T> {
 }
 
 impl<T: Eq> Claims<T> {
-    /// Somebody claimed `before` and claims `after` from `at` on. What is new begins at `from`; what both hold goes on.
+    /// An object claimed `before` and claims `after` from `at` on. New claims begin at `from`; claims in both
+    /// continue.
     pub fn change(
         &mut self,
         at: Timestamp,
@@ -54,7 +56,7 @@ impl<T: Eq> Claims<T> {
         before: impl IntoIterator<Item = (IpAddr, T)>,
         after: impl IntoIterator<Item = (IpAddr, T)>,
     ) {
-        // Begun before the others end, so that a claim in both is never without a holder.
+        // New claims begin before old ones end, so that a claim in both always has a holder.
         for (ip, owner) in after {
             self.begin(from, ip, owner);
         }
@@ -69,7 +71,7 @@ impl<T: Eq> Claims<T> {
         match open.find(|claim| claim.owner == owner) {
             Some(claim) => claim.holders += 1,
             None => {
-                // Most addresses have one claim for ever.
+                // Most addresses only ever have one claim.
                 held.reserve_exact(1);
                 held.push(Claim {
                     owner,
@@ -94,8 +96,8 @@ impl<T: Eq> Claims<T> {
         }
     }
 
-    /// Who had this address at this time; nobody, one, or several that cannot be told apart.
-    pub fn who(&self, ip: IpAddr, at: Timestamp) -> Vec<&T> {
+    /// The owners of this address at this time: none, one, or several that cannot be told apart.
+    pub fn owners(&self, ip: IpAddr, at: Timestamp) -> Vec<&T> {
         let Some(claims) = self.by_address.get(&ip) else {
             return Vec::new();
         };
@@ -120,7 +122,7 @@ impl<T: Eq> Claims<T> {
             .collect()
     }
 
-    /// Who had this address last before this time, and until when.
+    /// The last owner of this address before this time, and until when.
     pub fn last(&self, ip: IpAddr, at: Timestamp) -> Option<(&T, Timestamp)> {
         let claims = self.by_address.get(&ip)?.iter();
         let ended = claims.filter_map(|claim| claim.until.map(|until| (&claim.owner, until)));
@@ -129,15 +131,16 @@ impl<T: Eq> Claims<T> {
             .max_by_key(|(_, until)| *until)
     }
 
-    /// Forgets what ended before `before`, and the oldest of more than `limit`; says how many the limit cost.
+    /// Forgets claims that ended before `before`, and the oldest beyond `limit`. Returns how many were
+    /// evicted by the limit.
     pub fn forget(&mut self, before: Timestamp, limit: usize) -> u64 {
-        let mut cost = 0;
+        let mut evicted = 0;
         while let Some((ended, ip)) = self.past.front().copied() {
             if ended >= before {
                 if self.past.len() <= limit {
                     break;
                 }
-                cost += 1;
+                evicted += 1;
             }
             self.past.pop_front();
             if let Some(claims) = self.by_address.get_mut(&ip) {
@@ -149,6 +152,6 @@ impl<T: Eq> Claims<T> {
                 }
             }
         }
-        cost
+        evicted
     }
 }

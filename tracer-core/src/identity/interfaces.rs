@@ -1,6 +1,6 @@
-//! Which pod was behind an interface when, as its network namespace told.
+//! The pod behind each interface over time, as its network namespace shows.
 //!
-//! Knows pods by the UID that their cgroup bears and nothing else of them.
+//! Knows a pod only by the UID in its cgroup path.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,26 +8,27 @@ use std::sync::Arc;
 use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
 
-/// So many interfaces are known at once; the kubelet allows a few hundred pods to a node.
+/// Interfaces known at once; the kubelet's default is 110 pods on a node.
 const MAX_INTERFACES: usize = 16_384;
-/// An interface that changes its pod more often than this within the time that is remembered loses the oldest.
+/// Pods remembered for one interface; if it changes hands more often within the retention time, the oldest
+/// are evicted.
 const MAX_SPANS: usize = 8;
 
-/// How an interface is known.
+/// What is known about an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behind<'a> {
-    /// Never told of it: a capture file, or its first packet came before the news.
-    Untold,
-    /// It is traced, but no pod process was found for it (yet).
-    Nobody {
-        /// Since when it is traced.
+    /// It was never reported: the input is a capture file, or its first packet arrived before the report.
+    Unreported,
+    /// It is traced, but no pod process has been found for it so far.
+    NoPod {
+        /// When tracing began.
         since: Timestamp,
     },
     /// The pod with this UID.
     Pod {
         /// Its UID.
         uid: &'a Arc<str>,
-        /// Since when that is known.
+        /// When the UID became known.
         since: Timestamp,
     },
 }
@@ -36,9 +37,9 @@ pub(super) enum Behind<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Interfaces {
     spans: HashMap<Ifindex, Vec<Span>>,
-    /// A pod's interfaces: more than one where it is attached to several networks.
+    /// The interfaces of each pod: several if it is attached to several networks.
     by_uid: HashMap<Arc<str>, Vec<Ifindex>>,
-    /// Interfaces with an ended span, by the time it ended.
+    /// Interfaces with an ended span, by the time of its end.
     past: VecDeque<(Timestamp, Ifindex)>,
 }
 
@@ -52,20 +53,20 @@ struct Span {
 }
 
 impl Interfaces {
-    /// Whether nothing was ever told: then nothing will be.
+    /// Whether no interface was ever reported: then none will be.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// The interface is traced, and this pod is behind it. Says what the limits cost.
-    pub fn tell(&mut self, at: Timestamp, ifindex: Ifindex, uid: Option<Arc<str>>) -> u64 {
+    /// The interface is traced, and this pod is behind it. Returns how many entries were evicted.
+    pub fn report(&mut self, at: Timestamp, ifindex: Ifindex, uid: Option<Arc<str>>) -> u64 {
         if !self.spans.contains_key(&ifindex) && self.spans.len() >= MAX_INTERFACES {
             return 1;
         }
         let spans = self.spans.entry(ifindex).or_default();
         match spans.last_mut().filter(|last| last.until.is_none()) {
             Some(last) if last.uid == uid => return 0,
-            // The name came later than the interface, and holds for all of it.
+            // The UID arrived after the interface and applies to the whole span.
             Some(last) if last.uid.is_none() => {
                 last.uid.clone_from(&uid);
                 last.known = at;
@@ -87,8 +88,8 @@ impl Interfaces {
                 known: at,
             }),
         }
-        let cost = spans.len().saturating_sub(MAX_SPANS);
-        let over: Vec<Span> = spans.drain(..cost).collect();
+        let evicted = spans.len().saturating_sub(MAX_SPANS);
+        let over: Vec<Span> = spans.drain(..evicted).collect();
         self.unlink(ifindex, over);
         if let Some(uid) = uid {
             let interfaces = self.by_uid.entry(uid).or_default();
@@ -96,11 +97,11 @@ impl Interfaces {
                 interfaces.push(ifindex);
             }
         }
-        cost as u64
+        evicted as u64
     }
 
-    /// The interface is gone.
-    pub fn gone(&mut self, at: Timestamp, ifindex: Ifindex) {
+    /// The interface was removed.
+    pub fn remove(&mut self, at: Timestamp, ifindex: Ifindex) {
         let last = self
             .spans
             .get_mut(&ifindex)
@@ -111,30 +112,30 @@ impl Interfaces {
         }
     }
 
-    /// Who was behind this interface at this time.
+    /// The pod behind this interface at this time.
     pub fn behind(&self, ifindex: Ifindex, at: Timestamp) -> Behind<'_> {
         let Some(spans) = self.spans.get(&ifindex) else {
-            return Behind::Untold;
+            return Behind::Unreported;
         };
-        // What was before the first news belongs to it: an interface is attached before it is told of.
+        // Packets from before the first span belong to it: an interface is attached before it is reported.
         let span = spans
             .iter()
             .rev()
             .find(|span| span.from <= at)
             .or(spans.first());
         match span {
-            None => Behind::Untold,
+            None => Behind::Unreported,
             Some(Span {
                 uid: Some(uid),
                 known,
                 ..
             }) => Behind::Pod { uid, since: *known },
-            Some(span) => Behind::Nobody { since: span.from },
+            Some(span) => Behind::NoPod { since: span.from },
         }
     }
 
-    /// The interfaces that this pod is known to have had at this time.
-    pub fn of(&self, uid: &str, at: Timestamp) -> impl Iterator<Item = Ifindex> {
+    /// The interfaces of this pod at this time.
+    pub fn of_pod(&self, uid: &str, at: Timestamp) -> impl Iterator<Item = Ifindex> {
         let interfaces = self.by_uid.get(uid).into_iter().flatten().copied();
         interfaces.filter(move |ifindex| {
             let mut spans = self.spans.get(ifindex).into_iter().flatten();
@@ -144,15 +145,16 @@ impl Interfaces {
         })
     }
 
-    /// Forgets what ended before `before`, and the oldest of more than `limit`; says how many the limit cost.
+    /// Forgets spans that ended before `before`, and the oldest beyond `limit`. Returns how many were evicted
+    /// by the limit.
     pub fn forget(&mut self, before: Timestamp, limit: usize) -> u64 {
-        let mut cost = 0;
+        let mut evicted = 0;
         while let Some((ended, ifindex)) = self.past.front().copied() {
             if ended >= before {
                 if self.past.len() <= limit {
                     break;
                 }
-                cost += 1;
+                evicted += 1;
             }
             self.past.pop_front();
             let Some(spans) = self.spans.get_mut(&ifindex) else {
@@ -163,10 +165,11 @@ impl Interfaces {
                 .collect();
             self.unlink(ifindex, over);
         }
-        cost
+        evicted
     }
 
-    /// What only these spans, taken from the interface, told.
+    /// Removes the links to the pods of these spans, which were taken from the interface, unless another span
+    /// of it has the same pod.
     fn unlink(&mut self, ifindex: Ifindex, over: Vec<Span>) {
         let left = self.spans.get(&ifindex).map_or(&[][..], Vec::as_slice);
         for uid in over.into_iter().filter_map(|span| span.uid) {

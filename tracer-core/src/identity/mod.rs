@@ -1,8 +1,11 @@
-//! Who had this interface, and this address, at that time. Pure: fed by changes, asked by the pipeline.
+//! The identities behind an interface or an address at a given time.
 //!
-//! A local pod is known by its interface: the UID that its processes' cgroup bears. Its address is the fallback, for
-//! addresses are used again and the API lags. The other end is known by its address alone: a Service's, a pod's, a node's.
-//! What cannot be told is unknown with a reason; nothing here guesses.
+//! Owns the time-versioned index of pods, Services, nodes and interfaces. Pure: cluster changes come in, the
+//! pipeline queries it. Never guesses: an identity that cannot be determined is unknown, with a reason.
+//!
+//! A local pod is identified by its interface, through the pod UID in its processes' cgroup path. Its address
+//! is only the fallback, because addresses are reused and the API lags. The remote end is identified by its
+//! address alone: a Service's, a pod's or a node's.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -21,10 +24,10 @@ use crate::model::time::Timestamp;
 mod changes;
 mod claims;
 mod interfaces;
-mod names;
 mod objects;
 mod owner;
 mod pods;
+mod resolved_names;
 mod resolver;
 mod services;
 #[cfg(test)]
@@ -33,8 +36,8 @@ mod tests;
 use self::changes::Kinds;
 use self::claims::Claims;
 use self::interfaces::{Behind, Interfaces};
-use self::names::Names;
 use self::pods::{Known, Pods};
+use self::resolved_names::ResolvedNames;
 use self::services::Services;
 
 pub use self::objects::{Lack, Presence};
@@ -42,15 +45,15 @@ pub use self::owner::Owner;
 pub use self::resolver::ResolverConfig;
 pub use self::services::Endpoint;
 
-/// What is gone stays known for so long: longer than any event waits to be told.
-const MEMORY: Duration = Duration::from_secs(300);
-/// So many gone objects of each sort are remembered.
+/// How long deleted objects stay known: longer than any event waits to be emitted.
+const RETENTION: Duration = Duration::from_secs(300);
+/// Deleted objects remembered, per kind.
 const MAX_PAST: usize = 16_384;
-/// The name of an interface's pod comes within so long after its interface, or not at all: its process starts after the
-/// CNI is done, and the API tells of the pod before both.
+/// How long the pod of a new interface may stay unnamed before it counts as unknown. Its process starts when
+/// the CNI is done, and the API reports the pod before both.
 const NAME_WAIT: Duration = Duration::from_secs(2);
 
-/// What the index is told about the cluster that no object says.
+/// Facts about the cluster that no object states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexSettings {
     /// The cluster's DNS domain.
@@ -65,17 +68,18 @@ impl Default for IndexSettings {
     }
 }
 
-/// Who had which interface and which address, when.
+/// The identities behind each interface and each address, over time.
 #[derive(Debug)]
 pub struct Index {
     settings: IndexSettings,
-    /// What is known of each kind.
+    /// Which kinds of objects are known.
     kinds: Kinds,
-    /// Which pods the cluster tells of.
+    /// The pods that the cluster reports.
     pod_scope: PodScope,
-    /// An inventory file says who is who: as things are at some moment. Otherwise a cluster tells of each change.
+    /// Objects come from an inventory file, which is a snapshot of one moment. Otherwise the cluster reports
+    /// every change.
     snapshot: bool,
-    /// Since when what the cluster told may be out of date.
+    /// The time since which the cluster's objects may be out of date.
     stale_since: Option<Timestamp>,
     interfaces: Interfaces,
     pods: Pods,
@@ -85,48 +89,49 @@ pub struct Index {
     service_cidrs: Vec<ServiceCidr>,
     /// The addresses of each Node.
     node_ips: HashMap<Arc<str>, Vec<IpAddr>>,
-    /// Addresses of pods that run, by UID. A hostNetwork pod has none of its own.
+    /// Addresses of running pods, by UID. A hostNetwork pod has none of its own.
     running: Claims<Arc<str>>,
-    /// Addresses of pods that ended but still exist: they may be others' by now.
+    /// Addresses of pods that ended but still exist: they may belong to other pods by now.
     ended: Claims<Arc<str>>,
-    /// Addresses of endpoints that are pods, for where the pod itself is not in the inventory.
+    /// Addresses of endpoints that are pods, used where the pod itself is not in the inventory.
     endpoints: Claims<Arc<PodIdentity>>,
     cluster_ips: Claims<Arc<ServiceIdentity>>,
     external_ips: Claims<Arc<ServiceIdentity>>,
     nodes: Claims<Arc<str>>,
-    /// What hostNetwork pods tell of their nodes' addresses, for where there are no Nodes in the inventory.
+    /// Node addresses learned from hostNetwork pods, used where the inventory has no Nodes.
     hosts: Claims<Arc<str>>,
-    names: Names,
+    names: ResolvedNames,
     losses: Losses,
 }
 
-/// Who has an address, of those who can be only one.
+/// The holder of an address that only one owner can have.
 enum Holder<T> {
-    Nobody,
+    Vacant,
     One(T),
     Several,
 }
 
 impl<T> Holder<T> {
-    fn of(mut holders: impl Iterator<Item = T>) -> Holder<T> {
+    fn from_candidates(mut holders: impl Iterator<Item = T>) -> Holder<T> {
         match (holders.next(), holders.next()) {
-            (None, _) => Holder::Nobody,
+            (None, _) => Holder::Vacant,
             (Some(one), None) => Holder::One(one),
             (Some(_), Some(_)) => Holder::Several,
         }
     }
 
-    /// Of several there is one or it cannot be told, but not nobody.
+    /// Turns `Vacant` into `Several`: the candidates were narrowed down to none, so which one it is stays
+    /// unknown.
     fn or_several(self) -> Holder<T> {
         match self {
-            Holder::Nobody => Holder::Several,
+            Holder::Vacant => Holder::Several,
             found => found,
         }
     }
 }
 
 impl Index {
-    /// Knows nobody yet.
+    /// An empty index.
     pub fn new(settings: IndexSettings) -> Index {
         Index {
             settings,
@@ -148,12 +153,12 @@ impl Index {
             external_ips: Claims::default(),
             nodes: Claims::default(),
             hosts: Claims::default(),
-            names: Names::default(),
+            names: ResolvedNames::default(),
             losses: Losses::default(),
         }
     }
 
-    /// Takes a change in, valid from `at` on.
+    /// Applies a change, valid from `at` on.
     pub fn apply(&mut self, at: Timestamp, change: Change) {
         match change {
             Change::Replace(inventory) => self.replace(at, *inventory),
@@ -164,17 +169,18 @@ impl Index {
             Change::Refused(kind) => self.refuse(kind),
             Change::Stale(since) => self.stale_since = since,
             Change::Interface { ifindex, uid } => {
-                let cost = self.interfaces.tell(at, ifindex, uid);
-                self.losses.add(Stage::Table, "interface table full", cost);
+                let evicted = self.interfaces.report(at, ifindex, uid);
+                self.losses
+                    .add(Stage::Table, "interface table full", evicted);
             }
-            Change::InterfaceGone(ifindex) => self.interfaces.gone(at, ifindex),
+            Change::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }
         self.forget(at);
     }
 
     fn forget(&mut self, at: Timestamp) {
-        let before = Timestamp(at.0.saturating_sub(Timestamp(0).after(MEMORY).0));
-        let cost = self.interfaces.forget(before, MAX_PAST)
+        let before = Timestamp(at.0.saturating_sub(Timestamp(0).after(RETENTION).0));
+        let evicted = self.interfaces.forget(before, MAX_PAST)
             + self.pods.forget(before, MAX_PAST)
             + self.running.forget(before, MAX_PAST)
             + self.ended.forget(before, MAX_PAST)
@@ -184,10 +190,10 @@ impl Index {
             + self.nodes.forget(before, MAX_PAST)
             + self.hosts.forget(before, MAX_PAST);
         self.losses
-            .add(Stage::Table, "history of the cluster full", cost);
+            .add(Stage::Table, "history of the cluster full", evicted);
     }
 
-    /// Names both ends of a flow as they were at `at`.
+    /// Identifies both ends of a flow as they were at `at`.
     pub fn ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
         let who = self.pod(at, flow.ifindex, flow.pod.ip());
@@ -207,40 +213,46 @@ impl Index {
             peer,
             peer_traced_here,
         };
-        ends.peer.names = self.names.of(&Owner::of(&ends), ends.peer.ip, at);
+        ends.peer.names = self
+            .names
+            .names_for(&Owner::from_ends(&ends), ends.peer.ip, at);
         ends
     }
 
-    /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them. No resolver takes what
-    /// comes from somebody who was not asked.
+    /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them. An
+    /// answer from a server that was not asked is ignored, as every resolver does.
     pub fn resolved(&mut self, at: Timestamp, ends: &Ends, exchange: &Exchange) {
         if let Some(question) = &exchange.question
             && exchange.asked_peer.is_none()
         {
-            let cost = self
-                .names
-                .learn(&Owner::of(ends), at, &question.name, &exchange.answers);
+            let evicted = self.names.learn(
+                &Owner::from_ends(ends),
+                at,
+                &question.name,
+                &exchange.answers,
+            );
             self.losses
-                .add(Stage::Table, "names of addresses full", cost);
+                .add(Stage::Table, "names of addresses full", evicted);
         }
     }
 
-    /// Whether the name of this interface's pod may still come, so that its events had better wait.
+    /// Whether this interface's pod may still be identified, so that its events should wait.
     pub fn pending(&self, at: Timestamp, ifindex: Ifindex) -> bool {
         if self.kinds.awaited(at) {
             return true;
         }
         match self.interfaces.behind(ifindex, at) {
-            // Its first packets can overtake the news of it, but only where there is such news.
-            Behind::Untold => !self.interfaces.is_empty(),
-            Behind::Nobody { since } => at < since.after(NAME_WAIT),
+            // A pod's first packets can arrive before the report of its interface, but only where interfaces
+            // are reported.
+            Behind::Unreported => !self.interfaces.is_empty(),
+            Behind::NoPod { since } => at < since.after(NAME_WAIT),
             Behind::Pod { uid, since } => {
                 self.informed() && self.pods.by_uid(uid).is_none() && at < since.after(NAME_WAIT)
             }
         }
     }
 
-    /// The pod's resolver configuration; `None` where its node's decides. Of a pod that is known by its name alone, the
+    /// The pod's resolver configuration; `None` where its node's applies. For a pod known by name alone, the
     /// default of its namespace.
     pub fn resolver(&self, pod: &Arc<PodIdentity>) -> Option<ResolverConfig> {
         match self.pods.by_uid(&pod.uid) {
@@ -252,12 +264,12 @@ impl Index {
         }
     }
 
-    /// What the limits cost so far.
+    /// Entries evicted because a limit was reached.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    /// The pod behind an interface, or else the one with this address.
+    /// The pod behind an interface; where that is unknown, the pod with this address.
     pub fn pod(
         &self,
         at: Timestamp,
@@ -267,17 +279,18 @@ impl Index {
         if !self.informed() {
             return Err(self.kinds.why_unknown());
         }
-        let nobody = match self.interfaces.behind(ifindex, at) {
-            // The address may say otherwise: it is told late, and a pod can use others. The interface cannot lie.
+        let unidentified = match self.interfaces.behind(ifindex, at) {
+            // The address may contradict: the API reports it late, and a pod can use others. The interface
+            // cannot lie.
             Behind::Pod { uid, .. } => {
                 let known = self.pods.by_uid(uid).ok_or(UnknownReason::NotInInventory)?;
                 return Ok(known.identity.clone());
             }
-            Behind::Nobody { .. } => UnknownReason::NoPodProcess,
-            Behind::Untold => UnknownReason::NotInInventory,
+            Behind::NoPod { .. } => UnknownReason::NoPodProcess,
+            Behind::Unreported => UnknownReason::NotInInventory,
         };
         match self.pod_at(ip, at) {
-            // That pod is known to be elsewhere: its address is used by another one, or falsely.
+            // That pod is known to be behind another interface: its address is reused, or spoofed.
             Holder::One(known)
                 if self
                     .interfaces_of(&known.identity, at)
@@ -287,7 +300,7 @@ impl Index {
             }
             Holder::One(known) => Ok(known.identity.clone()),
             Holder::Several => Err(UnknownReason::Ambiguous),
-            Holder::Nobody => Err(nobody),
+            Holder::Vacant => Err(unidentified),
         }
     }
 
@@ -297,8 +310,8 @@ impl Index {
         let node = self.node_at(ip, at);
         let pod = match self.pod_at(ip, at) {
             Holder::One(known) => Some(known.identity.clone()),
-            Holder::Nobody if node.is_none() => self.endpoint_at(ip, at),
-            Holder::Nobody | Holder::Several => None,
+            Holder::Vacant if node.is_none() => self.endpoint_at(ip, at),
+            Holder::Vacant | Holder::Several => None,
         };
         let service = self.service_at(at, flow, node.is_some() || pod.is_some());
         let (pod, node) = match &service {
@@ -318,14 +331,16 @@ impl Index {
         }
     }
 
-    /// The Service that has the peer's address. An external address can be a node's or a pod's too (`taken`), and several
-    /// Services can share it: then only a port that it lists makes the address the Service's.
+    /// The Service with the peer's address. An external address can also be a node's or a pod's (`taken`),
+    /// and several Services can share it. Then it is a Service's only at a port which that Service lists.
     fn service_at(&self, at: Timestamp, flow: &Flow, taken: bool) -> Option<Arc<ServiceIdentity>> {
         let ip = flow.peer.ip();
-        if let Holder::One(service) = Holder::of(self.cluster_ips.who(ip, at).into_iter()) {
+        if let Holder::One(service) =
+            Holder::from_candidates(self.cluster_ips.owners(ip, at).into_iter())
+        {
             return Some(service.clone());
         }
-        let external = self.external_ips.who(ip, at);
+        let external = self.external_ips.owners(ip, at);
         let lists = |identity: &&&Arc<ServiceIdentity>| {
             let protocol = match flow.protocol {
                 Protocol::Tcp => "TCP",
@@ -341,10 +356,10 @@ impl Index {
                         .any(|port| port.port == flow.peer.port() && &*port.protocol == protocol)
                 })
         };
-        match Holder::of(external.iter().filter(lists)) {
+        match Holder::from_candidates(external.iter().filter(lists)) {
             Holder::One(service) => Some((*service).clone()),
             Holder::Several => None,
-            Holder::Nobody => match Holder::of(external.into_iter()) {
+            Holder::Vacant => match Holder::from_candidates(external.into_iter()) {
                 Holder::One(service) if !taken => Some(service.clone()),
                 _ => None,
             },
@@ -353,31 +368,31 @@ impl Index {
 
     fn node_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<str>> {
         for claims in [&self.nodes, &self.hosts] {
-            match Holder::of(claims.who(ip, at).into_iter()) {
+            match Holder::from_candidates(claims.owners(ip, at).into_iter()) {
                 Holder::One(node) => return Some(node.clone()),
-                Holder::Nobody => {}
+                Holder::Vacant => {}
                 Holder::Several => return None,
             }
         }
         None
     }
 
-    /// The pod with this address: one that runs. Where there is none, and nobody tells of changes, one that has ended.
+    /// The running pod with this address; in a snapshot, failing that, one that has ended.
     fn pod_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
         match self.running_at(ip, at) {
-            // Where a cluster tells of each change, what an ended pod's address does is done by the next one, which the
-            // API has not told of yet.
-            Holder::Nobody if self.snapshot => self.ended_at(ip, at),
+            // Where the cluster reports every change, traffic from an ended pod's address belongs to the next
+            // pod, which the API has not reported yet.
+            Holder::Vacant if self.snapshot => self.ended_at(ip, at),
             found => found,
         }
     }
 
     fn running_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        let holders = self.running.who(ip, at).into_iter();
+        let holders = self.running.owners(ip, at).into_iter();
         let holders: Vec<&Known> = holders.filter_map(|uid| self.pods.by_uid(uid)).collect();
-        match Holder::of(holders.iter().copied()) {
-            // The address was given to a new one while the object of the old one is still being deleted.
-            Holder::Several => Holder::of(
+        match Holder::from_candidates(holders.iter().copied()) {
+            // The address was given to a new pod while the object of the old one is still being deleted.
+            Holder::Several => Holder::from_candidates(
                 holders
                     .into_iter()
                     .filter(|known| known.terminating.is_none_or(|since| since > at)),
@@ -388,22 +403,25 @@ impl Index {
     }
 
     fn ended_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        let holders = self.ended.who(ip, at).into_iter();
-        Holder::of(holders.filter_map(|uid| self.pods.by_uid(uid)))
+        let holders = self.ended.owners(ip, at).into_iter();
+        Holder::from_candidates(holders.filter_map(|uid| self.pods.by_uid(uid)))
     }
 
-    /// The pod that an EndpointSlice has at this address.
+    /// The pod at this address according to an EndpointSlice.
     fn endpoint_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<PodIdentity>> {
-        let Holder::One(target) = Holder::of(self.endpoints.who(ip, at).into_iter()) else {
+        let Holder::One(target) =
+            Holder::from_candidates(self.endpoints.owners(ip, at).into_iter())
+        else {
             return None;
         };
         let known = match &*target.uid {
             "" => self.pods.by_name(&target.namespace, &target.name),
-            // Not by its name, which another pod may bear by now.
+            // Not by name, which another pod may have by now.
             uid => self.pods.by_uid(uid),
         };
         match known {
-            // It has the node's address, and cannot be told from the node's other pods; or the slice lags behind.
+            // A hostNetwork pod has the node's address and is indistinguishable from the node's other pods;
+            // otherwise the slice lags behind.
             Some(known) if known.pod.host_network || known.pod.terminated || known.is_gone() => {
                 None
             }
@@ -412,7 +430,7 @@ impl Index {
         }
     }
 
-    /// The interfaces of a pod at that time.
+    /// A pod's interfaces at that time.
     fn interfaces_of(&self, pod: &PodIdentity, at: Timestamp) -> impl Iterator<Item = Ifindex> {
         let mirrored = self
             .pods
@@ -424,6 +442,6 @@ impl Index {
         ];
         uids.into_iter()
             .flatten()
-            .flat_map(move |uid| self.interfaces.of(uid, at))
+            .flat_map(move |uid| self.interfaces.of_pod(uid, at))
     }
 }

@@ -1,4 +1,4 @@
-//! What rules and filters ask of the index: what exists, under which name, with which endpoints.
+//! Queries of rules and filters: which objects exist, under which name, with which endpoints.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::model::time::Timestamp;
 /// Whether an object exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It does.
+    /// It exists.
     Yes,
-    /// It does not.
+    /// It does not exist.
     No,
-    /// The inventory holds no object of that kind: it was not asked for them.
+    /// Unknown: the inventory was never asked for that kind.
     CannotTell,
 }
 
 impl Presence {
-    fn of(exists: bool, kind_is_known: bool) -> Presence {
+    fn new(exists: bool, kind_is_known: bool) -> Presence {
         match (exists, kind_is_known) {
             (true, _) => Presence::Yes,
             (false, true) => Presence::No,
@@ -35,50 +35,50 @@ impl Presence {
     }
 }
 
-/// Why objects of a kind are not known.
+/// Why objects of a kind are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// Nobody gave an inventory or a cluster to ask.
+    /// There is neither an inventory file nor a cluster to ask.
     NoInventory,
-    /// A cluster was asked then, and has not answered yet.
+    /// A cluster was asked at this time and has not answered yet.
     NotAnswered(Timestamp),
-    /// The cluster does not let them be read, or has no such kind.
+    /// The cluster denies reading them, or has no such kind.
     Refused,
 }
 
-/// Lookups by name, as things are now.
+/// Queries by name, on the current state.
 impl Index {
-    /// Whether there is an inventory at all, with pods in it or not.
+    /// Whether there is an inventory, even one without a single pod.
     pub fn informed(&self) -> bool {
         self.kinds.known(Kind::Pod)
     }
 
-    /// Whether all objects of this kind have been told.
+    /// Whether all objects of this kind are known.
     pub fn knows(&self, kind: Kind) -> bool {
         self.kinds.known(kind)
     }
 
-    /// Why objects of this kind are not known; nothing where they are.
+    /// Why objects of this kind are unknown; `None` if they are known.
     pub fn lack(&self, kind: Kind) -> Option<Lack> {
         self.kinds.lack(kind)
     }
 
-    /// Whether a cluster tells of each change, rather than a file how things were at some moment.
+    /// Whether objects come from a cluster that reports every change, rather than from a file's snapshot.
     pub fn follows_cluster(&self) -> bool {
         !self.snapshot && self.kinds.asked()
     }
 
-    /// Since when what the cluster told may be out of date.
+    /// The time since which the cluster's objects may be out of date.
     pub fn stale_since(&self) -> Option<Timestamp> {
         self.stale_since
     }
 
-    /// Whether there are pods, and they are all there are: that one is not among them means that it does not exist.
+    /// Whether pods are known, and all of them: then a pod that is not among them does not exist.
     pub fn knows_all_pods(&self) -> bool {
         self.pod_scope == PodScope::Cluster && self.pods.iter().next().is_some()
     }
 
-    /// The addresses of a node; none of one that is not known.
+    /// A node's addresses; empty for an unknown node.
     pub fn node_addresses(&self, node: &str) -> &[IpAddr] {
         self.node_ips.get(node).map_or(&[], Vec::as_slice)
     }
@@ -88,29 +88,29 @@ impl Index {
         &self.settings.cluster_domain
     }
 
-    /// Whether there is a namespace of this name.
+    /// Whether this namespace exists.
     pub fn has_namespace(&self, namespace: &str) -> Presence {
         let used = self.namespaces().any(|known| &**known == namespace);
-        Presence::of(used, !self.namespaces.is_empty())
+        Presence::new(used, !self.namespaces.is_empty())
     }
 
-    /// Whether there is a pod of this name.
+    /// Whether this pod exists.
     pub fn has_pod(&self, namespace: &str, name: &str) -> Presence {
-        Presence::of(
+        Presence::new(
             self.pods.by_name(namespace, name).is_some(),
             self.knows_all_pods(),
         )
     }
 
-    /// Whether there is a Service of this name.
+    /// Whether this Service exists.
     pub fn has_service(&self, namespace: &str, name: &str) -> Presence {
-        Presence::of(
+        Presence::new(
             self.service(namespace, name).is_some(),
             self.services.iter().next().is_some(),
         )
     }
 
-    /// The names of namespaces, of those too that are known by their pods and Services alone. Some come more than once.
+    /// Names of namespaces, including those known only from their pods and Services. Some are repeated.
     pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         let by_pods = self.pods.in_namespaces().map(|(namespace, _)| namespace);
         self.namespaces
@@ -119,7 +119,7 @@ impl Index {
             .chain(self.services.namespaces())
     }
 
-    /// The pods of this name, in any namespace.
+    /// The pods with this name, in any namespace.
     pub fn pods_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<PodIdentity>> {
         let uids = self
             .pods
@@ -129,16 +129,16 @@ impl Index {
             .map(|known| &known.identity)
     }
 
-    /// The pod that is known by this interface.
+    /// The pod identified by this interface.
     pub fn pod_behind(&self, at: Timestamp, ifindex: Ifindex) -> Option<&Arc<PodIdentity>> {
         match self.interfaces.behind(ifindex, at) {
             Behind::Pod { uid, .. } => self.pods.by_uid(uid).map(|known| &known.identity),
-            Behind::Untold | Behind::Nobody { .. } => None,
+            Behind::Unreported | Behind::NoPod { .. } => None,
         }
     }
 
-    /// Whether every pod that fits, given as namespace and name, has an interface that is traced here. Of a pod that only
-    /// an EndpointSlice names that cannot be known.
+    /// Whether every matching pod (`fits` takes namespace and name) has an interface traced here. A pod known
+    /// only from an EndpointSlice counts as untraced.
     pub fn are_traced(&self, at: Timestamp, fits: &dyn Fn(&str, &str) -> bool) -> bool {
         if self.pod_scope == PodScope::Node {
             return false;
@@ -157,7 +157,7 @@ impl Index {
                 })
     }
 
-    /// The pod object behind an identity, also for a while after it is gone.
+    /// The pod object of an identity, including a recently deleted one.
     pub fn pod_object(&self, pod: &PodIdentity) -> Option<&Pod> {
         self.pods.by_uid(&pod.uid).map(|known| &known.pod)
     }
@@ -167,12 +167,12 @@ impl Index {
         self.pods.iter().map(|known| &known.pod)
     }
 
-    /// The Service of this name.
+    /// The Service with this name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         self.services.get(namespace, name)
     }
 
-    /// The Services of this name, in any namespace, by namespace.
+    /// The Services with this name in any namespace, sorted by namespace.
     pub fn services_named<'a>(&'a self, name: &'a str) -> Vec<&'a Service> {
         let mut services: Vec<&Service> = self.services.named(name).collect();
         services.sort_by(|a, b| a.namespace.cmp(&b.namespace));
@@ -184,12 +184,13 @@ impl Index {
         self.services.iter().map(|(service, _)| service)
     }
 
-    /// Whether the inventory has EndpointSlices: without them an empty list of endpoints means nothing.
+    /// Whether the inventory has EndpointSlices: without them, an empty list of endpoints proves nothing.
     pub fn knows_endpoints(&self) -> bool {
         self.services.all_slices().next().is_some()
     }
 
-    /// The endpoints of a Service, by address. One that several slices list (dual stack apart) comes once.
+    /// A Service's endpoints, sorted by address. An endpoint listed by several slices appears once, except in
+    /// dual stack.
     pub fn endpoints(&self, namespace: &str, service: &str) -> Vec<Endpoint> {
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for slice in self.services.slices(namespace, service) {
@@ -233,35 +234,35 @@ impl Index {
         endpoints
     }
 
-    /// The pod that had this address last before `at` and has it no more, and until when.
+    /// The pod that last had this address before `at`, and until when, if no pod has it now.
     pub fn past_owner(&self, ip: IpAddr, at: Timestamp) -> Option<(&Arc<PodIdentity>, Timestamp)> {
-        if !matches!(self.pod_at(ip, at), Holder::Nobody) {
+        if !matches!(self.pod_at(ip, at), Holder::Vacant) {
             return None;
         }
         let (uid, until) = self.running.last(ip, at)?;
         self.pods.by_uid(uid).map(|known| (&known.identity, until))
     }
 
-    /// The pod that has this address and has ended, where no other one has it.
+    /// The ended pod with this address, if no other pod has it.
     pub fn ended_owner(&self, ip: IpAddr, at: Timestamp) -> Option<&Arc<PodIdentity>> {
         match (self.running_at(ip, at), self.ended_at(ip, at)) {
-            (Holder::Nobody, Holder::One(known)) => Some(&known.identity),
+            (Holder::Vacant, Holder::One(known)) => Some(&known.identity),
             _ => None,
         }
     }
 
-    /// NetworkPolicies.
+    /// All NetworkPolicies.
     pub fn policies(&self) -> &[NetworkPolicy] {
         &self.policies
     }
 
-    /// Where ClusterIPs come from; empty where that is not known.
+    /// The ranges of ClusterIPs; empty if unknown.
     pub fn service_cidrs(&self) -> &[ServiceCidr] {
         &self.service_cidrs
     }
 }
 
-/// The pods that a slice's endpoints are, by address.
+/// The pods behind a slice's endpoints, by address.
 pub(super) fn endpoint_pods(
     slice: &EndpointSlice,
 ) -> impl Iterator<Item = (IpAddr, Arc<PodIdentity>)> {

@@ -1,4 +1,4 @@
-//! The pods: those that exist, and for a while those that did.
+//! Existing pods, and recently deleted ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use crate::model::cluster::Pod;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
 
-/// A pod and its identity as events bear it.
+/// A pod and its identity as events carry it.
 #[derive(Debug)]
 pub(super) struct Known {
     pub pod: Pod,
     pub identity: Arc<PodIdentity>,
-    /// Since when it is being deleted.
+    /// When its deletion began.
     pub terminating: Option<Timestamp>,
     gone: Option<Timestamp>,
 }
 
 impl Known {
-    /// Whether its object is gone.
+    /// Whether its object is deleted.
     pub fn is_gone(&self) -> bool {
         self.gone.is_some()
     }
@@ -28,15 +28,16 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Pods {
     by_uid: HashMap<Arc<str>, Known>,
-    /// From the UID that a static pod's cgroup bears to that of its object.
+    /// From the UID in a static pod's cgroup path to the UID of its mirror object.
     mirrors: HashMap<Arc<str>, Arc<str>>,
-    /// UIDs of those that exist, by namespace and name.
+    /// UIDs of existing pods, by namespace and name.
     by_name: HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>,
     past: VecDeque<(Timestamp, Arc<str>)>,
 }
 
 impl Pods {
-    /// This pod exists. Gives what was known of it before, and another pod that had its name until now.
+    /// Adds or updates a pod. Returns its previous state, and the pod that had its name until now, if that is
+    /// another one.
     pub fn put(&mut self, at: Timestamp, from: Timestamp, pod: Pod) -> (Option<Pod>, Option<Pod>) {
         let names = self.by_name.entry(pod.namespace.clone()).or_default();
         let namesake = names
@@ -67,7 +68,7 @@ impl Pods {
         ((!was_gone).then_some(before), namesake)
     }
 
-    /// The pod of this name is gone, if it is the one with this UID (or that is not told). Gives the pod.
+    /// Deletes the pod with this name if its UID matches; an empty `uid` matches any. Returns the pod.
     pub fn delete(&mut self, at: Timestamp, namespace: &str, name: &str, uid: &str) -> Option<Pod> {
         let names = self.by_name.get_mut(namespace)?;
         let known = names
@@ -88,7 +89,7 @@ impl Pods {
         Some(known.pod.clone())
     }
 
-    /// Namespace, name and UID of those that exist.
+    /// Namespace, name and UID of every existing pod.
     pub fn keys(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>, Arc<str>)> {
         self.by_name.iter().flat_map(|(namespace, names)| {
             names
@@ -97,39 +98,41 @@ impl Pods {
         })
     }
 
-    /// The pod with this UID, or whose cgroup bears it; also one that is gone, as long as it is remembered.
+    /// The pod with this UID, or with this UID in its cgroup path. Includes deleted pods while they are
+    /// remembered.
     pub fn by_uid(&self, uid: &str) -> Option<&Known> {
         self.by_uid
             .get(uid)
             .or_else(|| self.by_uid.get(self.mirrors.get(uid)?))
     }
 
-    /// The pod of this name that exists.
+    /// The existing pod with this name.
     pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Known> {
         self.by_uid.get(self.by_name.get(namespace)?.get(name)?)
     }
 
-    /// Those that exist, by namespace.
+    /// UIDs of existing pods by name, for each namespace.
     pub fn in_namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &HashMap<Arc<str>, Arc<str>>)> {
         self.by_name.iter()
     }
 
-    /// Those that exist.
+    /// Existing pods.
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
         self.by_uid.values().filter(|known| known.gone.is_none())
     }
 
-    /// Forgets who went before `before`, and the oldest of more than `limit`; says how many the limit cost.
+    /// Forgets pods deleted before `before`, and the oldest beyond `limit`. Returns how many were evicted by
+    /// the limit.
     pub fn forget(&mut self, before: Timestamp, limit: usize) -> u64 {
-        let mut cost = 0;
+        let mut evicted = 0;
         while let Some((gone, uid)) = self.past.front() {
             if *gone >= before {
                 if self.past.len() <= limit {
                     break;
                 }
-                cost += 1;
+                evicted += 1;
             }
-            // It may be back since, or have gone again later.
+            // The pod may exist again, or have been deleted again later.
             if self
                 .by_uid
                 .get(uid)
@@ -146,7 +149,7 @@ impl Pods {
             }
             self.past.pop_front();
         }
-        cost
+        evicted
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Services and what serves them: by name, by bare name in any namespace, with their endpoints.
+//! Services and their EndpointSlices, by namespace and name, and by name in any namespace.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,21 +10,21 @@ use crate::model::identity::{PodIdentity, ServiceIdentity};
 /// An endpoint of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its address; one of them where it has several.
+    /// Its address, or one of them if it has several.
     pub ip: IpAddr,
-    /// The ports that it serves.
+    /// The ports it serves.
     pub ports: Vec<EndpointPort>,
-    /// Ready to serve.
+    /// Whether it is ready to serve.
     pub ready: bool,
-    /// The pod, where the endpoint is one.
+    /// The pod, if the endpoint is one.
     pub pod: Option<Arc<PodIdentity>>,
-    /// The node it is on.
+    /// The node it runs on.
     pub node: Option<Arc<str>>,
     /// Its own DNS name below a headless Service.
     pub hostname: Option<Arc<str>>,
 }
 
-/// The Services that exist, and their slices.
+/// Existing Services and their slices.
 #[derive(Debug, Default)]
 pub(super) struct Services {
     by_name: HashMap<Arc<str>, HashMap<Arc<str>, Entry>>,
@@ -34,13 +34,13 @@ pub(super) struct Services {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// None where slices name a Service that is not in the inventory.
+    /// `None` where slices name a Service that is not in the inventory.
     service: Option<(Service, Arc<ServiceIdentity>)>,
     slices: Vec<EndpointSlice>,
 }
 
 impl Services {
-    /// This Service exists. Gives its identity, and what was known of it before.
+    /// Adds or updates a Service. Returns its identity and its previous state.
     pub fn put(&mut self, service: Service) -> (Arc<ServiceIdentity>, Option<Service>) {
         let entry = self.entry(&service.namespace, &service.name);
         let identity = match &entry.service {
@@ -54,7 +54,7 @@ impl Services {
         (identity, before.map(|(service, _)| service))
     }
 
-    /// The Service of this name is gone. Gives it.
+    /// Deletes the Service with this name and returns it.
     pub fn delete(
         &mut self,
         namespace: &str,
@@ -66,7 +66,7 @@ impl Services {
         gone
     }
 
-    /// This slice exists. Gives what was known of it before. One that belongs to no Service is not kept.
+    /// Adds or updates a slice and returns its previous state. A slice without a Service is not kept.
     pub fn put_slice(&mut self, slice: EndpointSlice) -> Option<EndpointSlice> {
         let before = self.delete_slice(&slice.namespace, &slice.name);
         if let Some(service) = &slice.service {
@@ -81,7 +81,7 @@ impl Services {
         before
     }
 
-    /// The slice of this name is gone. Gives it.
+    /// Deletes the slice with this name and returns it.
     pub fn delete_slice(&mut self, namespace: &str, name: &str) -> Option<EndpointSlice> {
         let names = self.slices.get_mut(namespace)?;
         let service = names.remove(name)?;
@@ -95,7 +95,7 @@ impl Services {
         Some(gone)
     }
 
-    /// Namespace and name of the Services that exist.
+    /// Namespace and name of every existing Service.
     pub fn keys(&self) -> Vec<(Arc<str>, Arc<str>)> {
         let services = self.iter();
         services
@@ -103,7 +103,7 @@ impl Services {
             .collect()
     }
 
-    /// Namespace and name of the slices.
+    /// Namespace and name of every slice.
     pub fn slice_keys(&self) -> Vec<(Arc<str>, Arc<str>)> {
         let slices = self.slices.iter();
         slices
@@ -123,7 +123,7 @@ impl Services {
             .or_default()
     }
 
-    /// Nothing stays of a name that neither a Service nor a slice bears.
+    /// Drops the entry of a name that neither a Service nor a slice uses any more.
     fn tidy(&mut self, namespace: &str, name: &str) {
         let Some(names) = self.by_name.get_mut(namespace) else {
             return;
@@ -139,7 +139,7 @@ impl Services {
         }
     }
 
-    /// The Service of this name.
+    /// The Service with this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Service> {
         self.by_name
             .get(namespace)?
@@ -149,7 +149,7 @@ impl Services {
             .map(|(service, _)| service)
     }
 
-    /// The Services of this name, in any namespace.
+    /// The Services with this name, in any namespace.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Service> {
         let entries = self
             .by_name
@@ -166,7 +166,7 @@ impl Services {
             .filter_map(|entry| entry.service.as_ref())
     }
 
-    /// The slices of a Service.
+    /// A Service's slices.
     pub fn slices(&self, namespace: &str, name: &str) -> &[EndpointSlice] {
         let entry = self
             .by_name
@@ -175,7 +175,7 @@ impl Services {
         entry.map_or(&[], |entry| &entry.slices)
     }
 
-    /// All slices that belong to a Service.
+    /// All slices with a Service.
     pub fn all_slices(&self) -> impl Iterator<Item = &EndpointSlice> {
         self.by_name
             .values()
@@ -183,7 +183,7 @@ impl Services {
             .flat_map(|entry| &entry.slices)
     }
 
-    /// The namespaces that have any.
+    /// Namespaces with a Service or a slice.
     pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_name.keys()
     }

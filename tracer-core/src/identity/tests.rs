@@ -1,4 +1,4 @@
-//! The index in virtual time: seconds of `t` are the pipeline's clock.
+//! The index in virtual time: `t(seconds)` is the pipeline's clock.
 
 use super::*;
 use crate::model::cluster::{
@@ -101,7 +101,7 @@ impl Index {
             .map(|pod| pod.name.to_string())
     }
 
-    /// The other end in one line: pod, service and node, `-` for what it is not.
+    /// The remote end in one line: pod, Service and node, with `-` for each that it is not.
     fn peer_at(&self, at: Timestamp, to: &str) -> String {
         let peer = self.between(at, "10.1.0.99", to).peer;
         let pod = peer.pod.map_or("-".to_owned(), |pod| {
@@ -115,7 +115,7 @@ impl Index {
 }
 
 #[test]
-fn a_pod_is_known_by_its_interface_whatever_its_address() {
+fn a_pod_is_identified_by_its_interface_whatever_its_address() {
     let mut index = index(pods(vec![
         pod("default/a", "10.1.0.1"),
         pod("default/b", "10.1.0.2"),
@@ -130,23 +130,23 @@ fn a_pod_is_known_by_its_interface_whatever_its_address() {
     assert_eq!(
         index.own(t(2.0), "10.1.0.2"),
         Ok("a".into()),
-        "an address that the API lists as another's"
+        "an address that the API lists for another pod"
     );
 }
 
 #[test]
-fn without_news_of_interfaces_the_address_decides() {
+fn without_reported_interfaces_the_address_identifies_the_pod() {
     let index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     assert_eq!(index.own(t(2.0), "10.1.0.1"), Ok("a".into()));
     assert_eq!(
         index.own(t(2.0), "10.1.0.2"),
         Err(UnknownReason::NotInInventory)
     );
-    assert!(!index.pending(t(2.0), Ifindex(7)), "nothing will come");
+    assert!(!index.pending(t(2.0), Ifindex(7)), "no report will follow");
 }
 
 #[test]
-fn without_an_inventory_nobody_is_known_and_nobody_waited_for() {
+fn without_an_inventory_pods_are_unknown_and_events_do_not_wait() {
     let mut index = Index::new(IndexSettings::default());
     index.interface(t(1.0), 7, Some("uid-a"));
     assert_eq!(
@@ -157,7 +157,7 @@ fn without_an_inventory_nobody_is_known_and_nobody_waited_for() {
 }
 
 #[test]
-fn a_pod_that_comes_late_is_waited_for_and_then_named_from_the_start() {
+fn events_wait_for_a_late_pod_and_then_carry_its_identity_from_the_start() {
     let mut index = index(pods(vec![]));
     index.interface(t(10.0), 7, None);
     assert!(
@@ -171,7 +171,7 @@ fn a_pod_that_comes_late_is_waited_for_and_then_named_from_the_start() {
     index.interface(t(10.3), 7, Some("uid-a"));
     assert!(
         index.pending(t(10.1), Ifindex(7)),
-        "the API may still tell of it"
+        "the API may still report it"
     );
     assert_eq!(
         index.own(t(10.1), "10.1.0.1"),
@@ -183,12 +183,12 @@ fn a_pod_that_comes_late_is_waited_for_and_then_named_from_the_start() {
     assert_eq!(
         index.own(t(9.9), "10.1.0.1"),
         Ok("a".into()),
-        "its first packet, before the news of the interface"
+        "its first packet, before the report of the interface"
     );
 }
 
 #[test]
-fn a_name_is_not_waited_for_for_ever() {
+fn events_wait_for_an_identity_only_for_a_limited_time() {
     let mut index = index(pods(vec![]));
     index.interface(t(10.0), 7, None);
     assert!(!index.pending(t(12.1), Ifindex(7)));
@@ -198,14 +198,14 @@ fn a_name_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn packets_that_overtake_the_news_of_their_interface_wait_where_there_is_such_news() {
+fn packets_that_overtake_their_interface_report_wait_where_interfaces_are_reported() {
     let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     index.interface(t(1.0), 6, Some("uid-a"));
     assert!(index.pending(t(1.0), Ifindex(7)));
 }
 
 #[test]
-fn an_address_used_again_within_a_second_names_each_pod_in_its_time() {
+fn an_address_reused_within_a_second_identifies_each_pod_at_its_time() {
     let mut index = index(pods(vec![pod("default/old", "10.1.0.1")]));
     index.replace_at(t(10.0), pods(vec![]));
     index.replace_at(t(10.8), pods(vec![pod("default/new", "10.1.0.1")]));
@@ -213,13 +213,13 @@ fn an_address_used_again_within_a_second_names_each_pod_in_its_time() {
     assert_eq!(
         index.peer_at(t(10.5), "10.1.0.1:80"),
         "default/new - here",
-        "the API tells late"
+        "the API lags"
     );
     assert_eq!(index.peer_at(t(11.0), "10.1.0.1:80"), "default/new - here");
 }
 
 #[test]
-fn an_interface_index_used_again_names_each_pod_in_its_time() {
+fn a_reused_interface_index_identifies_each_pod_at_its_time() {
     let mut index = index(pods(vec![
         pod("default/old", "10.1.0.1"),
         pod("default/new", "10.1.0.2"),
@@ -238,7 +238,7 @@ fn an_interface_index_used_again_names_each_pod_in_its_time() {
 }
 
 #[test]
-fn an_interface_whose_pod_is_not_known_any_more_falls_back_to_the_address() {
+fn an_interface_that_lost_its_pod_falls_back_to_the_address() {
     let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     index.interface(t(1.0), 7, Some("uid-a"));
     index.interface(t(5.0), 7, None);
@@ -250,7 +250,7 @@ fn an_interface_whose_pod_is_not_known_any_more_falls_back_to_the_address() {
 }
 
 #[test]
-fn a_pod_that_is_gone_stays_known_for_a_while_and_not_longer() {
+fn a_deleted_pod_stays_known_for_the_retention_time() {
     let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     index.interface(t(1.0), 7, Some("uid-a"));
     index.replace_at(t(10.0), pods(vec![]));
@@ -263,7 +263,7 @@ fn a_pod_that_is_gone_stays_known_for_a_while_and_not_longer() {
     assert_eq!(
         index.peer_at(t(12.0), "10.1.0.1:80"),
         "- - -",
-        "nobody has the address now"
+        "the address is free now"
     );
     let (past, until) = index.past_owner(ip("10.1.0.1"), t(12.0)).unwrap();
     assert_eq!((&*past.name, until), ("a", t(10.0)));
@@ -292,7 +292,7 @@ fn two_running_pods_with_one_address_are_ambiguous() {
 }
 
 #[test]
-fn the_address_of_a_pod_that_is_known_to_be_behind_another_interface_is_ambiguous() {
+fn the_address_of_a_pod_behind_another_interface_is_ambiguous() {
     let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     index.interface(t(1.0), 6, Some("uid-a"));
     index.interface(t(1.0), 7, None);
@@ -300,7 +300,7 @@ fn the_address_of_a_pod_that_is_known_to_be_behind_another_interface_is_ambiguou
 }
 
 #[test]
-fn a_running_pod_has_the_address_rather_than_one_that_ended() {
+fn a_running_pod_owns_the_address_over_an_ended_one() {
     let ended = Pod {
         terminated: true,
         ..pod("default/job", "10.1.0.1")
@@ -320,7 +320,7 @@ fn a_running_pod_has_the_address_rather_than_one_that_ended() {
 }
 
 #[test]
-fn a_pod_that_ends_keeps_the_address_for_what_it_did_before() {
+fn an_ended_pod_keeps_the_address_for_its_earlier_traffic() {
     let mut index = index(pods(vec![pod("default/job", "10.1.0.1")]));
     let ended = Pod {
         terminated: true,
@@ -332,7 +332,7 @@ fn a_pod_that_ends_keeps_the_address_for_what_it_did_before() {
 }
 
 #[test]
-fn host_network_pods_are_never_claimed_by_the_nodes_address() {
+fn a_node_address_never_identifies_a_host_network_pod() {
     let host = Pod {
         host_network: true,
         ..pod("kube-system/proxy", "192.168.2.30")
@@ -350,7 +350,7 @@ fn host_network_pods_are_never_claimed_by_the_nodes_address() {
 }
 
 #[test]
-fn a_static_pod_is_known_by_the_uid_of_its_cgroup() {
+fn a_static_pod_is_identified_by_the_uid_in_its_cgroup_path() {
     let mirror = Pod {
         static_uid: Some("5f3c".into()),
         ..pod("kube-system/static", "10.1.0.1")
@@ -366,7 +366,7 @@ fn a_static_pod_is_known_by_the_uid_of_its_cgroup() {
 }
 
 #[test]
-fn the_memory_of_what_is_gone_is_bounded_and_its_limit_counted() {
+fn the_memory_of_deleted_objects_is_bounded_and_evictions_are_counted() {
     let many = || {
         (0..MAX_PAST + 5)
             .map(|n| pod(&format!("default/p{n}"), ""))

@@ -1,35 +1,36 @@
 //! What an application may have asked for, given the names that its resolver put on the wire.
 //!
-//! A resolver turns what it is asked into a list of candidates (resolv.conf(5)): a name with fewer dots than `ndots` goes
-//! through the search list and is then tried as it is, any other name is tried as it is first (and musl tries nothing
-//! else); a name with a trailing dot is its only candidate. The wire shows candidates, not what was asked: `a` and
-//! `a.ns.svc.cluster.local.` begin alike.
+//! A resolver turns the asked name into a list of candidates (resolv.conf(5)). A name with fewer dots than
+//! `ndots` goes through the search list and is then tried as it is; any other name is first tried as it is
+//! (musl tries nothing else); a name with a trailing dot is its own only candidate. The wire shows
+//! candidates, not the asked name: `a` and `a.ns.svc.cluster.local.` begin alike.
 //!
-//! One part of the search list is in no object: the node's own domains, which the kubelet puts behind the cluster's. Where
-//! they stand is known, so a name that comes in their place tells one of them.
+//! One part of the search list is in no object: the node's own domains, which the kubelet appends to the
+//! cluster's. Their position is known, so a name that appears at that position reveals one of them.
 
 use std::ops::Range;
 
-use super::node_domains::Seen;
+use super::node_domains::SeenDomains;
 use crate::identity::ResolverConfig;
 use crate::model::dns::DnsName;
 
-/// One way to read the names on the wire: what was asked, and all candidates that it stands for, in order.
+/// One reading of the names on the wire: an asked name and all its candidates, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What the application asked for, as it would have written it. A trailing dot says: as an absolute name.
+    /// The name as the application wrote it; a trailing dot makes it absolute.
     pub asked: String,
     /// The candidates, in the order in which a resolver tries them.
     pub candidates: Vec<DnsName>,
-    /// Which of them have a domain of the node's behind what was asked; empty where none is known. There may be others, in
-    /// the same place.
+    /// The candidates formed with a search domain of the node, as a range; empty if none is known. Others may
+    /// follow at the same position.
     node: Option<Range<usize>>,
-    /// The node is known to have no others.
+    /// Whether all domains of the node are known.
     pub complete: bool,
 }
 
 impl Reading {
-    /// The name as it is and nothing else: it had a trailing dot, or the program does not use the search list (dig).
+    /// The name as it is and nothing else: it had a trailing dot, or the program does not use the search list
+    /// (dig).
     fn absolute(name: &DnsName) -> Reading {
         Reading {
             asked: name.as_str().to_owned(),
@@ -39,7 +40,7 @@ impl Reading {
         }
     }
 
-    /// A name that is searched for.
+    /// A name that goes through the search list.
     fn searched(asked: &str, resolver: &SearchList) -> Reading {
         let as_it_is = DnsName::new(asked);
         let mut candidates: Vec<DnsName> = resolver
@@ -53,7 +54,7 @@ impl Reading {
             candidates.insert(0, as_it_is);
             node = node.map(|node| node.start + 1..node.end + 1);
         } else if !candidates.contains(&as_it_is) {
-            // With the root on the search list it was tried already.
+            // With the root in the search list it is a candidate already.
             candidates.push(as_it_is);
         }
         Reading {
@@ -64,7 +65,7 @@ impl Reading {
         }
     }
 
-    /// Where a name stands after another one.
+    /// The position of a candidate, if it comes after `current`.
     pub fn position_after(&self, current: &DnsName, name: &DnsName) -> Option<usize> {
         let here = self.position(current)?;
         let ahead = self
@@ -75,23 +76,23 @@ impl Reading {
         Some(here + 1 + ahead)
     }
 
-    /// Where a name stands.
+    /// The position of a candidate.
     pub fn position(&self, name: &DnsName) -> Option<usize> {
         self.candidates
             .iter()
             .position(|candidate| candidate == name)
     }
 
-    /// Whether a domain of the node's that is not known may come next after this candidate.
+    /// Whether an unknown search domain of the node may come next after this candidate.
     pub fn node_domain_may_follow(&self, current: &DnsName) -> bool {
         match (&self.node, self.position(current)) {
-            // There may be no domain of the cluster's before them.
+            // The node's domains may be the first of the list.
             (Some(node), Some(here)) => (node.start..=node.end).contains(&(here + 1)),
             _ => false,
         }
     }
 
-    /// The domain that a name has behind what was asked.
+    /// The domain that follows the asked name in this name.
     pub fn domain_of(&self, name: &DnsName) -> Option<DnsName> {
         let head = DnsName::new(&self.asked);
         let rest = name.as_str().strip_prefix(head.relative())?;
@@ -99,7 +100,7 @@ impl Reading {
         Some(DnsName::new(domain))
     }
 
-    /// After `current` the resolver asked for `name`, which has a domain of the node's.
+    /// After `current` the resolver asked for `name`, which has an unknown search domain of the node.
     pub fn insert_after(&mut self, current: &DnsName, name: &DnsName) {
         if let (Some(here), Some(node)) = (self.position(current), &mut self.node) {
             self.candidates.insert(here + 1, name.clone());
@@ -107,42 +108,42 @@ impl Reading {
         }
     }
 
-    /// What these names, asked for in this order, show of the node's domains.
-    pub fn seen(&self, names: &[&DnsName]) -> Option<Seen> {
+    /// The node's search domains that these names, in the order asked, show.
+    pub fn seen(&self, names: &[&DnsName]) -> Option<SeenDomains> {
         let node = self.node.as_ref()?;
         let positions = || names.iter().filter_map(|name| self.position(name));
-        // The candidate just before them was asked for, so none of them was passed over before anybody looked.
+        // The candidate just before them was asked for, so none of them was asked before the input began.
         let before = node.start.checked_sub(1)?;
         positions().find(|position| *position == before)?;
         let of_node = names.iter().filter(|name| {
             self.position(name)
                 .is_some_and(|place| node.contains(&place))
         });
-        Some(Seen {
+        Some(SeenDomains {
             domains: of_node.filter_map(|name| self.domain_of(name)).collect(),
             complete: positions().any(|position| position >= node.end),
         })
     }
 }
 
-/// A search list with what is known of the node's domains in their place.
+/// A search list with the node's known domains at their position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchList {
     /// Search domains, in order.
     domains: Vec<DnsName>,
     ndots: u8,
-    /// Which of them are the node's.
+    /// The range of the node's domains.
     node: Option<Range<usize>>,
     complete: bool,
 }
 
 impl SearchList {
-    /// A pod's, with its node's domains; `complete` says that there are no others.
+    /// A pod's search list with its node's domains; with `complete` the node has no others.
     pub fn new(resolver: &ResolverConfig, node_domains: &[DnsName], complete: bool) -> SearchList {
         let mut domains = resolver.search.clone();
         let node = resolver.node_domains.map(|place| {
             let place = place.min(domains.len());
-            // What is on the list twice is asked once: the kubelet leaves the second out.
+            // The kubelet drops the second of two equal domains.
             let new: Vec<DnsName> = node_domains
                 .iter()
                 .filter(|domain| !domains.contains(domain))
@@ -161,10 +162,10 @@ impl SearchList {
     }
 }
 
-/// Every reading of a lookup that begins with a query for `name`; with `cut`, of one whose first candidates may have been
-/// asked for before anybody looked.
+/// Every reading of a lookup that begins with a query for `name`. With `cut`, its first candidates may have
+/// been asked for before the input began.
 ///
-/// Without a search list (an unknown pod) only the absolute one is left, and nothing can be said of it.
+/// Without a search list (an unknown pod) only the absolute reading is left, and it proves nothing.
 pub fn readings(name: &DnsName, list: Option<&SearchList>, cut: bool) -> Vec<Reading> {
     let mut readings = vec![Reading::absolute(name)];
     let Some(list) = list else {
@@ -178,7 +179,7 @@ pub fn readings(name: &DnsName, list: Option<&SearchList>, cut: bool) -> Vec<Rea
             Some(_) => cut,
             None => false,
         };
-        // With a search list of one candidate's length the two readings would be the same thing twice.
+        // For a list with a single candidate the two readings would be identical.
         if fits && reading.candidates.len() > 1 && !readings.contains(&reading) {
             readings.push(reading);
         }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn first_candidate_may_be_short_or_absolute() {
+    fn the_first_candidate_has_a_short_and_an_absolute_reading() {
         let list = list(&pod_in_default());
         assert_eq!(
             asked("web.default.svc.cluster.local", Some(&list), false),
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn short_name_has_one_candidate_per_search_domain_and_the_bare_name_last() {
+    fn a_short_name_has_a_candidate_per_search_domain_and_then_itself() {
         let list = list(&pod_in_default());
         let name = DnsName::new("web.myns.default.svc.cluster.local");
         let readings = readings(&name, Some(&list), false);
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_domains_stand_behind_the_clusters_and_before_those_of_the_pod() {
+    fn node_domains_come_after_cluster_domains_and_before_pod_domains() {
         let mut resolver = pod_in_default();
         resolver.search.push(DnsName::new("pod.test"));
         let node = [DnsName::new("node.test"), DnsName::new("cluster.local")];
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_on_the_search_list_is_the_name_as_it_is() {
+    fn the_root_in_the_search_list_gives_the_name_as_it_is() {
         let mut resolver = pod_in_default();
         resolver.search.push(DnsName::new("."));
         let reading = Reading::searched("web", &list(&resolver));
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_outside_the_search_list_with_few_dots_was_absolute() {
+    fn a_name_with_few_dots_outside_the_search_list_is_absolute() {
         let list = list(&pod_in_default());
         assert_eq!(asked("example.com", Some(&list), false), ["example.com."]);
     }
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_begun_earlier_may_be_any_candidate() {
+    fn a_lookup_that_may_have_begun_earlier_can_start_at_any_candidate() {
         let list = list(&pod_in_default());
         assert_eq!(
             asked("web.svc.cluster.local", Some(&list), true),

@@ -1,11 +1,12 @@
-//! Folds the queries of one resolver call, over search path and record types, into one lookup. Pure.
+//! Folds the queries of one resolver call, over search path and record types, into one lookup.
 //!
-//! Input: a client pod's queries and the ends of its exchanges, in order of time, with the pod's resolver configuration
-//! from `identity`. It never guesses what was asked: while several readings of the wire are possible, `asked` is `None`.
+//! Pure. Input: a client pod's queries and the ends of its exchanges, in order of time, with the pod's
+//! resolver configuration from `identity`. It never guesses what was asked: while the wire has several
+//! readings, `asked` is `None`.
 //!
-//! One file per idea: `candidates` reads names as what may have been asked for, `node_domains` learns the part of the
-//! search list that no object tells, `asking` tells a question asked again from one asked anew, `verdict`
-//! says when a lookup is over, `open` puts them together.
+//! One file per idea: `candidates` reads names as what the application may have asked for, `node_domains`
+//! learns the part of the search list that no object shows, `open_step` separates a retry from a new
+//! question, `verdict` decides when a lookup is over, `open_lookup` combines them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use self::candidates::SearchList;
 use self::node_domains::NodeDomains;
-use self::open::{Belongs, Open, Query};
+use self::open_lookup::{Relation, OpenLookup, Query};
 use self::verdict::Verdict;
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
@@ -26,25 +27,40 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
-mod asking;
 mod candidates;
 mod node_domains;
-mod open;
+mod open_lookup;
+mod open_step;
 mod verdict;
 
-/// A lookup that is seen to begin so soon after the first input may have begun before it: what was asked is told only if
-/// it could not have been another candidate's.
-const CUT: Duration = Duration::from_secs(1);
-/// A name in the place of a node's domain is looked for behind so many labels of it; names that are searched for are short.
+/// A lookup that starts this soon after the first input may have begun before it. Its `asked` is set only if
+/// no other candidate fits.
+const CUT_WINDOW: Duration = Duration::from_secs(1);
+/// Labels of a name that are tried as the head of a node's search domain; searched names are short.
 const MAX_LABELS: usize = 16;
-/// So many of a pod's open lookups that expect a name are looked through, the youngest first. A pod that asks again and again
-/// while nobody answers has thousands of them, and its next query belongs to none but the latest.
+/// Open lookups of one pod and name that are searched for a match, the youngest first. A pod that keeps
+/// asking a silent server has thousands of them, and its next query belongs to one of the latest.
 const MAX_SEARCH: usize = 256;
 
-/// A lookup that was decided.
+/// A client pod's query with everything that is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientQuery<'a> {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Its flow.
+    pub flow: &'a Flow,
+    /// The identified ends of its flow.
+    pub ends: &'a Ends,
+    /// Its identifier, question and attempt.
+    pub asked: &'a Asked,
+    /// The pod's resolver configuration; `None` if its search list is unknown.
+    pub resolver: Option<&'a ResolverConfig>,
+}
+
+/// A decided lookup.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
-    /// Its first query.
+    /// The time of its first query.
     pub time: Timestamp,
     /// The pod and the server of its last query.
     pub ends: Ends,
@@ -58,13 +74,14 @@ pub struct Folder {
     thresholds: Thresholds,
     open_limit: usize,
     step_limit: usize,
-    /// The first input.
+    /// The time of the first input.
     began: Option<Timestamp>,
     next_id: u64,
-    open: HashMap<u64, Open>,
-    /// Under which names each pod's next query would belong to which lookups, oldest first.
+    open: HashMap<u64, OpenLookup>,
+    /// The lookups to which a pod's next query for a name can belong, oldest first.
     expected: HashMap<(Owner, DnsName), Vec<u64>>,
-    /// Behind what was asked for, in which lookups, a domain of the node's that nobody knows may come next.
+    /// The lookups in which a query for the asked name with an unknown search domain of the node may come
+    /// next.
     gaps: HashMap<(Owner, DnsName), Vec<u64>>,
     queries: HashMap<Query, (u64, usize)>,
     deadlines: BTreeSet<(Timestamp, u64)>,
@@ -73,7 +90,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// With no lookup open.
+    /// A folder without open lookups.
     pub fn new(thresholds: &Thresholds, limits: &Limits) -> Folder {
         Folder {
             thresholds: thresholds.clone(),
@@ -91,46 +108,29 @@ impl Folder {
         }
     }
 
-    /// A client pod's query was seen. `resolver` is `None` for a pod whose search list is not known.
-    pub fn asked(
-        &mut self,
-        at: Timestamp,
-        flow: &Flow,
-        ends: &Ends,
-        asked: &Asked,
-        resolver: Option<&ResolverConfig>,
-        out: &mut Vec<Decided>,
-    ) {
+    /// A client pod sent a query.
+    pub fn query(&mut self, seen: &ClientQuery<'_>, out: &mut Vec<Decided>) {
+        let ClientQuery { at, ends, asked, .. } = *seen;
         let began = *self.began.get_or_insert(at);
+        let owner = Owner::from_ends(ends);
         let query = Query {
-            flow: *flow,
+            flow: *seen.flow,
             id: asked.id,
             question: asked.question.clone(),
         };
         if asked.attempt > 1 {
-            self.retransmitted(at, &Owner::of(ends), &query);
+            self.retransmitted(at, &owner, &query);
             return;
         }
-        let (id, belongs) = self.find(at, &Owner::of(ends), &query).unwrap_or_else(|| {
-            let id = self.next_id;
-            self.next_id += 1;
-            let name = &query.question.name;
-            let list = resolver.map(|resolver| {
-                let (domains, complete) = self.node_domains.of(node(ends));
-                SearchList::new(resolver, domains, complete)
-            });
-            let readings = candidates::readings(name, list.as_ref(), at.since(began) < CUT);
-            let open = Open::new(at, ends, name, readings, list.is_some());
-            self.insert(id, open);
-            (id, Belongs::Next)
-        });
+        let (id, relation) = match self.find(at, &owner, &query) {
+            Some(found) => found,
+            None => (self.begin(seen, began), Relation::Next),
+        };
         let step_limit = self.step_limit;
-        match self
-            .update(id, |open| {
-                open.ask(at, ends, query.clone(), belongs, step_limit)
-            })
-            .flatten()
-        {
+        let step = self.update(id, |open| {
+            open.ask(at, ends, query.clone(), relation, step_limit)
+        });
+        match step.flatten() {
             Some(step) => drop(self.queries.insert(query, (id, step))),
             None => self.losses.add(Stage::Table, "steps of a lookup", 1),
         }
@@ -143,29 +143,46 @@ impl Folder {
         }
     }
 
-    /// A query is sent again, and its exchange goes on: the same step. That a truncated answer is asked for again over TCP
-    /// is the same exchange too, and no further query of the lookup.
+    /// Opens a lookup that begins with this query, and returns its id.
+    fn begin(&mut self, seen: &ClientQuery<'_>, began: Timestamp) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let name = &seen.asked.question.name;
+        let list = seen.resolver.map(|resolver| {
+            let (domains, complete) = self.node_domains.for_node(node(seen.ends));
+            SearchList::new(resolver, domains, complete)
+        });
+        let cut = seen.at.since(began) < CUT_WINDOW;
+        let readings = candidates::readings(name, list.as_ref(), cut);
+        let open = OpenLookup::new(seen.at, seen.ends, name, readings, list.is_some());
+        self.insert(id, open);
+        id
+    }
+
+    /// A query is sent again under the same exchange: the same step. The retry of a truncated answer over TCP
+    /// also belongs to the same exchange and is no further query of the lookup.
     fn retransmitted(&mut self, at: Timestamp, owner: &Owner, query: &Query) {
         let key = (owner.clone(), query.question.name.clone());
         let open = self.expected.get(&key).into_iter().flatten().rev();
-        let belongs = open.take(MAX_SEARCH).copied().find_map(|id| {
-            let Some(Belongs::Again(step)) = self.open.get(&id)?.repeated(query) else {
+        let repeated = open.take(MAX_SEARCH).copied().find_map(|id| {
+            let Some(Relation::Repeat(step)) = self.open.get(&id)?.repeated(query) else {
                 return None;
             };
             Some((id, step))
         });
-        if let Some((id, step)) = belongs
+        if let Some((id, step)) = repeated
             && query.flow.protocol != Protocol::Tcp
         {
             self.update(id, |open| open.retransmitted(at, step));
         }
     }
 
-    /// The open lookup that a query belongs to: one that asked the very same, else the youngest that can go on with it.
-    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Belongs)> {
-        let youngest = |ids: Option<&Vec<u64>>, how: &dyn Fn(&Open) -> Option<Belongs>| {
+    /// The open lookup that a query belongs to: one with the very same query, else the youngest that it can
+    /// continue.
+    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Relation)> {
+        let youngest = |ids: Option<&Vec<u64>>, matches: &dyn Fn(&OpenLookup) -> Option<Relation>| {
             let mut ids = ids.into_iter().flatten().rev().take(MAX_SEARCH);
-            ids.find_map(|id| Some((*id, how(self.open.get(id)?)?)))
+            ids.find_map(|id| Some((*id, matches(self.open.get(id)?)?)))
         };
         let name = &query.question.name;
         let expected = self.expected.get(&(owner.clone(), name.clone()));
@@ -181,7 +198,8 @@ impl Folder {
             })
     }
 
-    /// A client pod's exchange ended at `at`. Says where it stands in its lookup; `out` gets a lookup that this decided.
+    /// A client pod's exchange ended at `at`. Returns its place in its lookup; a lookup that this decides
+    /// goes to `out`.
     pub fn exchange(
         &mut self,
         at: Timestamp,
@@ -189,7 +207,7 @@ impl Folder {
         out: &mut Vec<Decided>,
     ) -> Option<Place> {
         if exchange.asked_peer.is_some() {
-            // From somebody who was not asked: the query goes on to wait.
+            // The answer is from a server that was not asked: the query keeps waiting.
             return None;
         }
         let question = exchange.question.clone()?;
@@ -209,7 +227,7 @@ impl Folder {
         Some(place)
     }
 
-    /// Decides what the passing of time alone decides.
+    /// Decides the lookups whose deadline has passed.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Decided>) {
         self.began.get_or_insert(now);
         while let Some((deadline, id)) = self.deadlines.first().copied() {
@@ -220,25 +238,25 @@ impl Folder {
         }
     }
 
-    /// The input ended: tells the undecided with what is known.
+    /// The input ended: decides every open lookup with what is known.
     pub fn end(&mut self, out: &mut Vec<Decided>) {
         while let Some((_, id)) = self.deadlines.first().copied() {
             self.decide(id, out);
         }
     }
 
-    /// What was lost so far.
+    /// Losses so far.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    fn insert(&mut self, id: u64, open: Open) {
+    fn insert(&mut self, id: u64, open: OpenLookup) {
         self.deadlines.insert((open.deadline, id));
         self.open.insert(id, open);
     }
 
-    /// Changes an open lookup and keeps the tables that point to it in step. `None` if there is none of that id.
-    fn update<T>(&mut self, id: u64, change: impl FnOnce(&mut Open) -> T) -> Option<T> {
+    /// Changes an open lookup and updates the tables that refer to it. `None` if no lookup has this id.
+    fn update<T>(&mut self, id: u64, change: impl FnOnce(&mut OpenLookup) -> T) -> Option<T> {
         let mut open = self.open.remove(&id)?;
         self.forget(id, &open);
         let result = change(&mut open);
@@ -255,7 +273,7 @@ impl Folder {
         Some(result)
     }
 
-    fn forget(&mut self, id: u64, open: &Open) {
+    fn forget(&mut self, id: u64, open: &OpenLookup) {
         self.deadlines.remove(&(open.deadline, id));
         for name in open.expected() {
             unlist(&mut self.expected, &(open.owner.clone(), name), id);
@@ -297,7 +315,7 @@ fn unlist(table: &mut HashMap<(Owner, DnsName), Vec<u64>>, key: &(Owner, DnsName
     }
 }
 
-/// The node that the pod runs on.
+/// The node on which the pod runs.
 fn node(ends: &Ends) -> Option<&Arc<str>> {
     ends.pod.who.as_ref().ok()?.node.as_ref()
 }

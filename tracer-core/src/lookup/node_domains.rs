@@ -1,49 +1,49 @@
 //! The search domains of each node's own resolv.conf, learned from the wire.
 //!
-//! The kubelet puts them behind the cluster's on the search list of every pod that uses the cluster's DNS, and no object
-//! tells them. They are learned from lookups whose candidates before and after them leave no other reading: what was asked,
-//! with something else behind it, in the very place where the node's domains stand.
+//! The kubelet appends them to the cluster's in the search list of every pod that uses the cluster's DNS, and
+//! no object shows them. They are learned from lookups in which the candidates before and after leave no
+//! other reading: the asked name with another suffix, at the position of the node's domains.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::dns::DnsName;
 
-/// So many nodes are kept; an agent has one, a capture file may have been merged.
+/// Nodes kept: an agent has one, but a capture file may have been merged.
 const MAX_NODES: usize = 1_024;
-/// So many domains of a node: the kubelet takes 32 search domains in all.
+/// Domains kept per node: the kubelet takes 32 search domains in all.
 const MAX_DOMAINS: usize = 32;
 
-/// What a lookup showed of its node's domains.
+/// The node's search domains that one lookup showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenDomains {
     /// The domains, in order.
     pub domains: Vec<DnsName>,
-    /// A candidate that stands behind them followed: there are no others.
+    /// Whether they are all: a candidate that comes after them in the list followed.
     pub complete: bool,
 }
 
-/// Of each node.
+/// The learned search domains of every node.
 #[derive(Debug, Default)]
 pub struct NodeDomains {
-    /// By the node's name; where a pod's node is not known, of all such pods together.
-    of: HashMap<Option<Arc<str>>, Seen>,
+    /// By node name; all pods whose node is unknown share one entry.
+    by_node: HashMap<Option<Arc<str>>, SeenDomains>,
 }
 
 impl NodeDomains {
-    /// The domains that were seen, and whether they are all.
-    pub fn of(&self, node: Option<&Arc<str>>) -> (&[DnsName], bool) {
-        self.of
+    /// The domains seen on this node, and whether they are all.
+    pub fn for_node(&self, node: Option<&Arc<str>>) -> (&[DnsName], bool) {
+        self.by_node
             .get(&node.cloned())
             .map_or((&[], false), |seen| (&seen.domains, seen.complete))
     }
 
-    /// Takes in what a lookup showed. Says whether it had to be left out because there are too many nodes.
-    pub fn learn(&mut self, node: Option<&Arc<str>>, mut seen: Seen) -> bool {
+    /// Adds what a lookup showed. Returns whether it was dropped because there are too many nodes.
+    pub fn learn(&mut self, node: Option<&Arc<str>>, mut seen: SeenDomains) -> bool {
         seen.domains.truncate(MAX_DOMAINS);
-        let full = self.of.len() >= MAX_NODES;
-        match self.of.get_mut(&node.cloned()) {
-            // The latest whole list is the one that counts: the node's resolv.conf can change.
+        let full = self.by_node.len() >= MAX_NODES;
+        match self.by_node.get_mut(&node.cloned()) {
+            // The latest complete list wins: the node's resolv.conf can change.
             Some(known) if seen.complete => *known = seen,
             Some(known) => {
                 for domain in seen.domains {
@@ -55,7 +55,7 @@ impl NodeDomains {
             }
             None if seen.domains.is_empty() && !seen.complete => {}
             None if full => return true,
-            None => drop(self.of.insert(node.cloned(), seen)),
+            None => drop(self.by_node.insert(node.cloned(), seen)),
         }
         false
     }
@@ -65,15 +65,15 @@ impl NodeDomains {
 mod tests {
     use super::*;
 
-    fn seen(domains: &[&str], complete: bool) -> Seen {
-        Seen {
+    fn seen(domains: &[&str], complete: bool) -> SeenDomains {
+        SeenDomains {
             domains: domains.iter().map(|domain| DnsName::new(domain)).collect(),
             complete,
         }
     }
 
-    fn told(nodes: &NodeDomains, node: &str) -> (Vec<String>, bool) {
-        let (domains, complete) = nodes.of(Some(&node.into()));
+    fn learned(nodes: &NodeDomains, node: &str) -> (Vec<String>, bool) {
+        let (domains, complete) = nodes.for_node(Some(&node.into()));
         (domains.iter().map(ToString::to_string).collect(), complete)
     }
 
@@ -82,14 +82,14 @@ mod tests {
         let mut nodes = NodeDomains::default();
         let node = Some(Arc::from("a"));
         nodes.learn(node.as_ref(), seen(&["one.test"], false));
-        assert_eq!(told(&nodes, "a"), (vec!["one.test.".to_owned()], false));
-        assert_eq!(told(&nodes, "b"), (vec![], false), "another node");
+        assert_eq!(learned(&nodes, "a"), (vec!["one.test.".to_owned()], false));
+        assert_eq!(learned(&nodes, "b"), (vec![], false), "another node");
         nodes.learn(node.as_ref(), seen(&["two.test"], true));
-        assert_eq!(told(&nodes, "a"), (vec!["two.test.".to_owned()], true));
+        assert_eq!(learned(&nodes, "a"), (vec!["two.test.".to_owned()], true));
         nodes.learn(node.as_ref(), seen(&["two.test"], false));
-        assert_eq!(told(&nodes, "a"), (vec!["two.test.".to_owned()], true));
+        assert_eq!(learned(&nodes, "a"), (vec!["two.test.".to_owned()], true));
         nodes.learn(node.as_ref(), seen(&[], true));
-        assert_eq!(told(&nodes, "a"), (vec![], true));
+        assert_eq!(learned(&nodes, "a"), (vec![], true));
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         let many: Vec<String> = (0..100).map(|number| format!("{number}.test")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(!nodes.learn(None, seen(&many, true)));
-        assert_eq!(nodes.of(None).0.len(), MAX_DOMAINS);
+        assert_eq!(nodes.for_node(None).0.len(), MAX_DOMAINS);
         for number in 1..MAX_NODES {
             let node = Arc::from(format!("node-{number}"));
             assert!(!nodes.learn(Some(&node), seen(&["a.test"], true)));

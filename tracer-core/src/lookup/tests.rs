@@ -38,7 +38,7 @@ impl Pod {
             now_ms: 0,
             decided: Vec::new(),
         };
-        // Long enough after the beginning that no lookup began before it.
+        // Late enough that no lookup can have begun before the first input.
         pod.wait(0);
         pod.wait(2_000);
         pod
@@ -84,11 +84,11 @@ impl Pod {
     }
 
     fn ask(&mut self, port: u16, name: &str, qtype: RecordType) {
-        self.ask_of(port, port, 10, name, qtype);
+        self.ask_server(port, port, 10, name, qtype);
     }
 
-    /// Of the server 10.152.183.`server`, under an identifier.
-    fn ask_of(&mut self, port: u16, id: u16, server: u8, name: &str, qtype: RecordType) {
+    /// Asks server 10.152.183.`server`, under this identifier.
+    fn ask_server(&mut self, port: u16, id: u16, server: u8, name: &str, qtype: RecordType) {
         self.ask_on(Pod::flow_to(port, server), id, name, qtype);
     }
 
@@ -108,22 +108,22 @@ impl Pod {
             attempt,
         };
         let resolver = self.resolver.clone();
-        self.folder.asked(
-            self.now(),
-            &flow,
-            &Pod::ends(),
-            &asked,
-            resolver.as_ref(),
-            &mut self.decided,
-        );
+        let query = ClientQuery {
+            at: self.now(),
+            flow: &flow,
+            ends: &Pod::ends(),
+            asked: &asked,
+            resolver: resolver.as_ref(),
+        };
+        self.folder.query(&query, &mut self.decided);
     }
 
     fn end(&mut self, port: u16, name: &str, qtype: RecordType, outcome: Outcome) -> Option<Place> {
-        self.end_of(port, port, 10, name, qtype, outcome)
+        self.end_server(port, port, 10, name, qtype, outcome)
     }
 
-    /// Answered by the server 10.152.183.`server` one millisecond later.
-    fn end_of(
+    /// Server 10.152.183.`server` answers one millisecond later.
+    fn end_server(
         &mut self,
         port: u16,
         id: u16,
@@ -180,8 +180,8 @@ impl Pod {
         self.folder.advance(now, &mut self.decided);
     }
 
-    /// Asked, types, outcome, queries of what was decided so far.
-    fn told(&self) -> Vec<(Option<&str>, String, Outcome, u32)> {
+    /// Asked name, types, outcome and queries of every lookup decided so far.
+    fn decided_lookups(&self) -> Vec<(Option<&str>, String, Outcome, u32)> {
         self.decided
             .iter()
             .map(|decided| {
@@ -220,7 +220,7 @@ fn nslookup_of_an_unknown_short_name_is_one_lookup_of_four_queries() {
         pod.ask(port, name, A);
         places.push(pod.end(port, name, A, Nxdomain).unwrap());
     }
-    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Nxdomain, 4)]);
+    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 4)]);
     let asked: Vec<_> = places
         .iter()
         .map(|place| (place.asked.as_deref(), place.candidate, place.of))
@@ -244,7 +244,7 @@ fn nslookup_of_an_unknown_short_name_is_one_lookup_of_four_queries() {
 }
 
 #[test]
-fn nslookup_that_finds_a_name_folds_the_aaaa_that_follows_its_a() {
+fn nslookup_asking_aaaa_after_a_is_one_lookup() {
     let mut pod = Pod::new();
     let (miss, hit) = (
         "web.myns.default.svc.cluster.local",
@@ -254,17 +254,17 @@ fn nslookup_that_finds_a_name_folds_the_aaaa_that_follows_its_a() {
     pod.end(1, miss, A, Nxdomain);
     pod.ask(2, hit, A);
     pod.end(2, hit, A, Answered);
-    assert!(pod.told().is_empty(), "AAAA may follow");
+    assert!(pod.decided_lookups().is_empty(), "AAAA may follow");
     pod.ask(3, hit, AAAA);
     pod.end(3, hit, AAAA, Nodata);
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [(Some("web.myns"), "A+AAAA".to_owned(), Answered, 3)]
     );
 }
 
 #[test]
-fn glibc_asks_a_and_aaaa_at_once_and_is_one_lookup() {
+fn glibc_asking_a_and_aaaa_in_parallel_is_one_lookup() {
     let mut pod = Pod::new();
     let names = [
         "web.default.svc.cluster.local",
@@ -279,13 +279,13 @@ fn glibc_asks_a_and_aaaa_at_once_and_is_one_lookup() {
         pod.end(port, name, A, Nxdomain);
     }
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [(Some("web"), "A+AAAA".to_owned(), Nxdomain, 8)]
     );
 }
 
 #[test]
-fn single_request_asks_the_types_of_each_candidate_in_turn() {
+fn single_request_asking_each_type_in_turn_is_one_lookup() {
     let mut pod = Pod::new();
     let names = [
         "web.default.svc.cluster.local",
@@ -300,13 +300,13 @@ fn single_request_asks_the_types_of_each_candidate_in_turn() {
         }
     }
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [(Some("web"), "A+AAAA".to_owned(), Nxdomain, 8)]
     );
 }
 
 #[test]
-fn a_first_candidate_that_is_found_leaves_open_what_was_asked() {
+fn an_answered_first_candidate_leaves_the_asked_name_unknown() {
     let mut pod = Pod::new();
     let name = "web.default.svc.cluster.local";
     pod.ask(1, name, A);
@@ -319,50 +319,50 @@ fn a_first_candidate_that_is_found_leaves_open_what_was_asked() {
         })
     );
     pod.wait(105);
-    assert_eq!(pod.told(), [(None, "A".to_owned(), Answered, 1)]);
+    assert_eq!(pod.decided_lookups(), [(None, "A".to_owned(), Answered, 1)]);
 }
 
 #[test]
-fn a_found_name_waits_for_its_second_type_no_longer_than_the_grace() {
+fn an_answered_name_waits_for_its_second_type_for_the_grace_period() {
     let mut pod = Pod::new();
     pod.ask(1, "example.com", A);
     pod.end(1, "example.com", A, Answered);
     pod.wait(99);
-    assert!(pod.told().is_empty());
+    assert!(pod.decided_lookups().is_empty());
     pod.wait(1);
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [(Some("example.com."), "A".to_owned(), Answered, 1)]
     );
 }
 
 #[test]
-fn an_absolute_name_that_does_not_exist_waits_for_its_second_type_no_longer_than_the_grace() {
+fn a_missing_absolute_name_waits_for_its_second_type_for_the_grace_period() {
     let mut pod = Pod::new();
     pod.ask(1, "no.example.com", A);
     pod.end(1, "no.example.com", A, Nxdomain);
-    assert!(pod.told().is_empty());
+    assert!(pod.decided_lookups().is_empty());
     pod.wait(100);
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [(Some("no.example.com."), "A".to_owned(), Nxdomain, 1)]
     );
 }
 
 #[test]
-fn a_full_name_that_does_not_exist_waits_for_the_next_candidate() {
+fn a_missing_full_name_waits_for_the_next_candidate() {
     let mut pod = Pod::new();
     let name = "web.default.svc.cluster.local";
     pod.ask(1, name, A);
     pod.end(1, name, A, Nxdomain);
     pod.wait(5_999);
-    assert!(pod.told().is_empty());
+    assert!(pod.decided_lookups().is_empty());
     pod.wait(1);
-    assert_eq!(pod.told(), [(None, "A".to_owned(), Nxdomain, 1)]);
+    assert_eq!(pod.decided_lookups(), [(None, "A".to_owned(), Nxdomain, 1)]);
 }
 
 #[test]
-fn two_processes_that_ask_the_same_at_once_are_two_lookups() {
+fn two_processes_asking_the_same_name_are_two_lookups() {
     let mut pod = Pod::new();
     let name = "web.default.svc.cluster.local";
     pod.ask(1, name, A);
@@ -370,11 +370,11 @@ fn two_processes_that_ask_the_same_at_once_are_two_lookups() {
     pod.end(1, name, A, Answered);
     pod.end(2, name, A, Answered);
     pod.wait(105);
-    assert_eq!(pod.told().len(), 2);
+    assert_eq!(pod.decided_lookups().len(), 2);
 }
 
 #[test]
-fn different_names_at_once_do_not_mix() {
+fn interleaved_lookups_of_different_names_stay_separate() {
     let mut pod = Pod::new();
     let pairs = [
         ("a.default.svc.cluster.local", "a.svc.cluster.local"),
@@ -392,7 +392,7 @@ fn different_names_at_once_do_not_mix() {
     }
     pod.wait(105);
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [
             (Some("a"), "A".to_owned(), Answered, 2),
             (Some("b"), "A".to_owned(), Answered, 2)
@@ -401,17 +401,17 @@ fn different_names_at_once_do_not_mix() {
 }
 
 #[test]
-fn silence_ends_a_lookup_and_servfail_does_not() {
+fn silence_ends_a_lookup_but_servfail_does_not() {
     let mut pod = Pod::new();
     pod.ask(1, "web.default.svc.cluster.local", A);
     pod.end(1, "web.default.svc.cluster.local", A, Servfail);
     pod.ask(2, "web.svc.cluster.local", A);
     pod.end(2, "web.svc.cluster.local", A, Timeout);
-    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Servfail, 2)]);
+    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Servfail, 2)]);
 }
 
 #[test]
-fn an_unknown_pod_gets_lookups_that_claim_nothing_about_what_was_asked() {
+fn an_unknown_pod_has_lookups_without_an_asked_name() {
     let mut pod = Pod::new();
     pod.resolver = None;
     pod.ask(1, "web.default.svc.cluster.local", A);
@@ -420,7 +420,7 @@ fn an_unknown_pod_gets_lookups_that_claim_nothing_about_what_was_asked() {
     pod.end(2, "web.svc.cluster.local", A, Nxdomain);
     pod.wait(6_000);
     assert_eq!(
-        pod.told(),
+        pod.decided_lookups(),
         [
             (None, "A".to_owned(), Nxdomain, 1),
             (None, "A".to_owned(), Nxdomain, 1)
@@ -429,13 +429,13 @@ fn an_unknown_pod_gets_lookups_that_claim_nothing_about_what_was_asked() {
 }
 
 #[test]
-fn the_end_of_the_input_tells_what_is_known_and_leaves_nothing_behind() {
+fn the_end_of_the_input_decides_every_lookup_and_empties_the_tables() {
     let mut pod = Pod::new();
     pod.ask(1, "web.default.svc.cluster.local", A);
     pod.end(1, "web.default.svc.cluster.local", A, Nxdomain);
     pod.ask(2, "web.svc.cluster.local", A);
     pod.folder.end(&mut pod.decided);
-    assert_eq!(pod.told(), [(Some("web"), "A".to_owned(), Nxdomain, 2)]);
+    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 2)]);
     let folder = &pod.folder;
     assert!(
         folder.open.is_empty()
@@ -446,7 +446,7 @@ fn the_end_of_the_input_tells_what_is_known_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_full_table_tells_its_oldest_lookup_and_counts_it() {
+fn a_full_table_decides_its_oldest_lookup_and_counts_it() {
     let mut pod = Pod::new();
     pod.folder = Folder::new(
         &Thresholds::default(),
@@ -457,7 +457,7 @@ fn a_full_table_tells_its_oldest_lookup_and_counts_it() {
     );
     pod.ask(1, "a.example.com", A);
     pod.ask(2, "b.example.com", A);
-    assert_eq!(pod.told().len(), 1);
+    assert_eq!(pod.decided_lookups().len(), 1);
     assert_eq!(pod.folder.losses().total(), 1);
     assert_eq!(pod.folder.queries.len(), 1);
 }

@@ -1,37 +1,39 @@
-//! When a lookup is over, how long to wait where that is not clear, and how it ended.
+//! When a lookup is over, how long to wait while that is unclear, and its outcome.
 //!
-//! Owns what resolvers do after each outcome; the steps themselves are [`Open`]'s.
+//! Owns the knowledge of how resolvers behave after each outcome; the steps themselves belong to
+//! [`OpenLookup`].
 
-use super::asking::{Asking, fails};
-use super::open::Open;
+use super::open_step::{OpenStep, fails};
+use super::open_lookup::OpenLookup;
 use crate::model::dns::RecordType;
 use crate::model::exchange::Outcome;
 use crate::model::lookup::Step;
 use crate::model::settings::Thresholds;
 use crate::model::time::Timestamp;
 
-/// What became clear about a lookup.
+/// The state of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Something is still open: an answer, or another candidate.
+    /// An answer is missing, or another candidate may follow.
     Undecided,
-    /// The last candidate ended, but a query may follow at once: of another type, or the same again after a failure.
+    /// The last candidate ended, but a query may follow immediately: for another type, or a retry after a
+    /// failure.
     Ending,
-    /// Over.
+    /// The lookup is over.
     Decided,
 }
 
-impl Open {
-    /// What is clear by now.
+impl OpenLookup {
+    /// The state after what was seen so far.
     pub fn verdict(&self) -> Verdict {
         let Some(outcomes) = self
             .current_steps()
-            .map(Asking::outcome)
+            .map(OpenStep::outcome)
             .collect::<Option<Vec<Outcome>>>()
         else {
             return Verdict::Undecided;
         };
-        let asks = |qtype| self.current_steps().any(|asking| asking.qtype() == qtype);
+        let asks = |qtype| self.current_steps().any(|step| step.qtype() == qtype);
         if outcomes.contains(&Outcome::Answered) {
             let both = asks(RecordType::A) && asks(RecordType::AAAA);
             return if both && !self.more_servers_may_follow() {
@@ -43,7 +45,7 @@ impl Open {
         if outcomes.contains(&Outcome::Timeout) {
             return Verdict::Decided;
         }
-        // glibc gives up after these, bind's tools go on; both do at once.
+        // glibc gives up after these, bind's tools move on; both do so immediately.
         if outcomes.iter().any(|outcome| !tries_next(*outcome)) {
             return Verdict::Ending;
         }
@@ -51,7 +53,7 @@ impl Open {
             .readings
             .iter()
             .all(|reading| reading.candidates.last() == Some(&self.current));
-        // Without a search list nothing that comes later can be told to belong here.
+        // Without a search list nothing shows that a later query belongs to this lookup.
         if !last && self.resolver_known {
             return Verdict::Undecided;
         }
@@ -62,17 +64,17 @@ impl Open {
         }
     }
 
-    /// Whether something may follow at once although the last candidate of all failed.
+    /// Whether a query may follow immediately although the very last candidate failed.
     fn more_may_follow(&self, outcomes: &[Outcome]) -> bool {
-        // The same again, of another server or of the same.
+        // A retry, at another server or the same.
         let again = outcomes.iter().any(|outcome| fails(*outcome));
-        // With `options single-request` the types of a candidate follow one another. Which types are asked for the first
-        // candidate tells.
-        let asks = |qtype| self.current_steps().any(|asking| asking.qtype() == qtype);
-        let another_type = if self.steps.iter().all(|asking| asking.is_for(&self.current)) {
+        // With `options single-request` a candidate's types are asked one after the other. The first
+        // candidate shows which types are asked.
+        let asks = |qtype| self.current_steps().any(|step| step.qtype() == qtype);
+        let another_type = if self.steps.iter().all(|step| step.is_for(&self.current)) {
             asks(RecordType::A) != asks(RecordType::AAAA)
         } else {
-            !self.steps.iter().all(|asking| asks(asking.qtype()))
+            !self.steps.iter().all(|step| asks(step.qtype()))
         };
         let domain_of_the_node = self
             .readings
@@ -81,30 +83,30 @@ impl Open {
         again || another_type || domain_of_the_node || self.more_servers_may_follow()
     }
 
-    /// musl sends each type to all servers before it waits, and an answer can be quicker than the next query: what it asked
-    /// of several servers for one type it asks of them for the other.
+    /// musl sends each type to all servers before it waits, and an answer can arrive before its next query.
+    /// If it asked several servers for one type, it will ask them for the other.
     fn more_servers_may_follow(&self) -> bool {
-        let most = self.current_steps().map(Asking::servers).max();
+        let most = self.current_steps().map(OpenStep::servers).max();
         self.current_steps()
-            .any(|asking| Some(asking.servers()) < most)
+            .any(|step| Some(step.servers()) < most)
     }
 
-    /// Until when to wait for more, given what is clear now.
+    /// The deadline for further queries and answers, in the current state.
     pub fn wait(&self, thresholds: &Thresholds) -> Timestamp {
         if self
             .current_steps()
-            .any(|asking| asking.outcome().is_none())
+            .any(|step| step.outcome().is_none())
         {
-            // The exchange decides about its own timeout, `dns_timeout` after its last attempt, and says so. This is the
-            // net below it, for an exchange that was evicted.
+            // The exchange reports its own timeout, `dns_timeout` after its last attempt. This is the safety
+            // net for an exchange that was evicted.
             return self
                 .touched
                 .after(thresholds.dns_timeout.saturating_mul(10));
         }
         let again = self
             .current_steps()
-            .filter(|asking| asking.outcome().is_some_and(fails))
-            .map(Asking::may_be_asked_again_for)
+            .filter(|step| step.outcome().is_some_and(fails))
+            .map(OpenStep::may_be_asked_again_for)
             .max();
         match self.verdict() {
             Verdict::Ending | Verdict::Decided => self
@@ -115,9 +117,9 @@ impl Open {
     }
 }
 
-/// Whether every resolver goes on to its next candidate after this outcome. glibc (`__res_context_search`) goes on after
-/// NXDOMAIN, NODATA and SERVFAIL and gives up after silence and refusal; musl goes on after NXDOMAIN alone; bind's tools
-/// after every answer but NODATA.
+/// Whether every resolver moves on to its next candidate after this outcome. glibc (`__res_context_search`)
+/// moves on after NXDOMAIN, NODATA and SERVFAIL and gives up after silence and REFUSED; musl moves on after
+/// NXDOMAIN only; bind's tools after every answer but NODATA.
 fn tries_next(outcome: Outcome) -> bool {
     matches!(
         outcome,
@@ -125,8 +127,9 @@ fn tries_next(outcome: Outcome) -> bool {
     )
 }
 
-/// The outcome as the application sees it: an answer counts, else that the name exists (NODATA), else what kept the
-/// resolver from knowing, else NXDOMAIN. An unanswered query that was not waited for is a timeout in the making.
+/// The outcome that the application sees: an answer, else NODATA (the name exists), else the failure that
+/// kept the resolver from knowing, else NXDOMAIN. An unanswered query that the input's end cut off counts as
+/// a timeout.
 pub fn outcome(steps: &[Step]) -> Outcome {
     const ORDER: [Outcome; 9] = [
         Outcome::Answered,

@@ -38,7 +38,7 @@ impl FailedTcp {
 
     /// One failed.
     pub fn add(&mut self, now: Timestamp, failed: Failed) {
-        let key = (Owner::of(&failed.ends), failed.ends.peer.ip);
+        let key = (Owner::from_ends(&failed.ends), failed.ends.peer.ip);
         if self.of.insert(key, failed, now.after(WAIT)).is_some() {
             self.losses.add(
                 Stage::Table,
@@ -50,7 +50,7 @@ impl FailedTcp {
 
     /// It was for a truncated answer, which is told for itself.
     pub fn explained(&mut self, ends: &Ends) {
-        self.of.remove(&(Owner::of(ends), ends.peer.ip));
+        self.of.remove(&(Owner::from_ends(ends), ends.peer.ip));
     }
 
     /// One that nothing explained.

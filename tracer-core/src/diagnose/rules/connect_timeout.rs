@@ -111,7 +111,7 @@ fn knows_who(case: &Case<'_>) -> bool {
 
 /// Whether it is this pod's trouble or everybody's.
 fn others(case: &Case<'_>, port: u16) -> String {
-    let than = Owner::of(case.ends);
+    let than = Owner::from_ends(case.ends);
     match case
         .memory
         .reached

@@ -64,7 +64,7 @@ fn others(case: &Case<'_>) -> String {
     match case
         .memory
         .answered
-        .by_another(server, &Owner::of(case.ends))
+        .by_another(server, &Owner::from_ends(case.ends))
     {
         Some(visit) if visit.at > case.at => {
             format!(

@@ -1,11 +1,11 @@
-//! Objects told one by one, and lists, against an index that was told the same state at once.
+//! An index fed with single changes and lists equals one that received the final state at once.
 
 use super::*;
 use crate::model::cluster::{Kind, Listed, Object, ObjectKey, PodScope};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-/// A small cluster, so that names, UIDs and addresses meet each other all the time.
+/// A small cluster, so that names, UIDs and addresses collide all the time.
 #[derive(Clone, Debug, Default)]
 struct Cluster {
     pods: Vec<Pod>,
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// Something goes, or was not even there.
+    /// Deletes an object, which may not even exist.
     fn delete(&mut self, random: &mut SmallRng) -> ObjectKey {
         let name = some_name(random);
         let kinds = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
@@ -125,42 +125,42 @@ impl Cluster {
     }
 }
 
-fn asked() -> Index {
+fn asked_index() -> Index {
     let mut index = Index::new(IndexSettings::default());
     let (kinds, pods) = (Kind::ALL.to_vec(), PodScope::Cluster);
     index.apply(t(0.0), Change::Asked { kinds, pods });
     index
 }
 
-/// Everything that it says of the small cluster at this time.
-fn said(index: &Index, at: Timestamp) -> Vec<String> {
-    let mut said = Vec::new();
+/// Every answer of the index about the small cluster at this time.
+fn answers(index: &Index, at: Timestamp) -> Vec<String> {
+    let mut answers = Vec::new();
     for address in ADDRESSES {
-        said.push(index.peer_at(at, &format!("{address}:80")));
-        said.push(format!("{:?}", index.own(at, address)));
+        answers.push(index.peer_at(at, &format!("{address}:80")));
+        answers.push(format!("{:?}", index.own(at, address)));
         let ended = index.ended_owner(ip(address), at);
-        said.push(format!("{:?}", ended.map(|pod| &pod.uid)));
+        answers.push(format!("{:?}", ended.map(|pod| &pod.uid)));
     }
     for name in ["a", "b", "c"] {
-        said.push(format!("{:?}", index.has_pod("default", name)));
-        said.push(format!("{:?}", index.has_service("default", name)));
+        answers.push(format!("{:?}", index.has_pod("default", name)));
+        answers.push(format!("{:?}", index.has_service("default", name)));
         let endpoints = index.endpoints("default", name);
         let mut endpoints: Vec<String> = endpoints
             .iter()
             .map(|endpoint| format!("{} {:?}", endpoint.ip, endpoint.pod))
             .collect();
         endpoints.sort();
-        said.push(endpoints.join(", "));
+        answers.push(endpoints.join(", "));
     }
-    said
+    answers
 }
 
 #[test]
-fn whatever_happened_before_the_index_says_what_is_so_now() {
+fn any_history_of_changes_gives_the_same_index_as_the_final_state() {
     for seed in 0..200 {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut cluster = Cluster::default();
-        let mut index = asked();
+        let mut index = asked_index();
         for listed in cluster.lists() {
             index.apply(t(1.0), Change::List(listed));
         }
@@ -168,7 +168,7 @@ fn whatever_happened_before_the_index_says_what_is_so_now() {
             let at = t(2.0 + f64::from(step) * 20.0);
             match random.random_range(0..10) {
                 0 => {
-                    // A watch breaks, and what happens is not told but listed.
+                    // The watch breaks: these changes are not reported one by one, a list follows.
                     for _ in 0..3 {
                         cluster.put(&mut random);
                         cluster.delete(&mut random);
@@ -180,13 +180,13 @@ fn whatever_happened_before_the_index_says_what_is_so_now() {
                 1..4 => index.apply(at, Change::Delete(cluster.delete(&mut random))),
                 _ => index.apply(at, Change::Put(Box::new(cluster.put(&mut random)))),
             }
-            let mut fresh = asked();
+            let mut fresh = asked_index();
             for listed in cluster.lists() {
                 fresh.apply(t(1.0), Change::List(listed));
             }
             assert_eq!(
-                said(&index, at),
-                said(&fresh, at),
+                answers(&index, at),
+                answers(&fresh, at),
                 "seed {seed}, step {step}: {cluster:?}"
             );
         }
@@ -194,10 +194,13 @@ fn whatever_happened_before_the_index_says_what_is_so_now() {
 }
 
 #[test]
-fn only_what_lists_are_awaited_for_holds_events_up() {
-    let mut index = asked();
+fn events_wait_only_for_lists_that_identify_pods() {
+    let mut index = asked_index();
     assert!(index.pending(t(1.0), Ifindex(7)));
-    assert!(!index.pending(t(5.1), Ifindex(7)), "not for ever");
+    assert!(
+        !index.pending(t(5.1), Ifindex(7)),
+        "only for a limited time"
+    );
     for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
         index.apply(t(1.0), Change::List(Listed::empty(kind)));
         assert!(index.pending(t(1.0), Ifindex(7)));
@@ -207,27 +210,31 @@ fn only_what_lists_are_awaited_for_holds_events_up() {
         Err(UnknownReason::NotAnswered)
     );
     index.apply(t(1.0), Change::Refused(Kind::Pod));
-    assert!(!index.pending(t(1.0), Ifindex(7)), "it will not come");
+    assert!(
+        !index.pending(t(1.0), Ifindex(7)),
+        "the list will not arrive"
+    );
     assert_eq!(index.own(t(1.0), "10.1.0.1"), Err(UnknownReason::Refused));
 }
 
 #[test]
-fn a_pod_made_anew_under_the_same_name_is_another_one() {
-    let mut index = asked();
+fn a_pod_recreated_under_the_same_name_is_another_pod() {
+    let mut index = asked_index();
     index.apply(
         t(1.0),
         Change::List(Listed::Pods(vec![pod("default/db-0", "10.1.0.1")])),
     );
-    let mut anew = pod("default/db-0", "10.1.0.2");
-    anew.uid = "uid-anew".into();
+    let mut recreated = pod("default/db-0", "10.1.0.2");
+    recreated.uid = "uid-recreated".into();
     let gone = ObjectKey {
         kind: Kind::Pod,
         namespace: "default".into(),
         name: "db-0".into(),
         uid: "uid-db-0".into(),
     };
-    // The old one's end can be told after the new one's beginning, for the list comes between them.
-    index.apply(t(10.0), Change::Put(Box::new(Object::Pod(anew))));
+    // The deletion of the old pod can be reported after the creation of the new one, because the list comes
+    // between them.
+    index.apply(t(10.0), Change::Put(Box::new(Object::Pod(recreated))));
     index.apply(t(11.0), Change::Delete(gone));
     assert_eq!(index.peer_at(t(12.0), "10.1.0.1:80"), "- - -");
     assert_eq!(index.peer_at(t(12.0), "10.1.0.2:80"), "default/db-0 - here");

@@ -1,4 +1,4 @@
-//! What the folder, rules and filters ask.
+//! Queries of lookups, rules and filters.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn the_search_list_follows_the_dns_policy() {
 }
 
 #[test]
-fn a_host_network_pod_uses_the_nodes_resolver_unless_told_otherwise() {
+fn a_host_network_pod_uses_the_nodes_resolver_unless_its_dns_policy_overrides_it() {
     let of = |policy| {
         let pod = Pod {
             host_network: true,
@@ -75,7 +75,7 @@ fn a_host_network_pod_uses_the_nodes_resolver_unless_told_otherwise() {
 }
 
 #[test]
-fn what_exists_is_told_from_what_is_not_known() {
+fn a_missing_object_is_distinguished_from_an_unknown_kind() {
     let inventory = Inventory {
         services: vec![service("default/web", "", 80), service("shop/web", "", 80)],
         namespaces: vec!["default".into(), "empty".into()],

@@ -1,9 +1,9 @@
-//! The other end: Services, pods, endpoints, nodes.
+//! The remote end: Services, pods, endpoints, nodes.
 
 use super::*;
 
 #[test]
-fn the_other_end_is_told_from_there_where_its_interface_is_traced() {
+fn a_peer_is_traced_here_while_its_interface_is_traced() {
     let mut index = index(pods(vec![
         pod("default/a", "10.1.0.1"),
         pod("default/b", "10.1.0.2"),
@@ -24,7 +24,7 @@ fn the_other_end_is_told_from_there_where_its_interface_is_traced() {
         index
             .between(t(3.0), "10.1.0.1", "10.1.0.2:80")
             .peer_traced_here,
-        "it was then"
+        "it was traced then"
     );
     assert!(
         !index
@@ -34,7 +34,7 @@ fn the_other_end_is_told_from_there_where_its_interface_is_traced() {
 }
 
 #[test]
-fn a_service_is_known_by_its_addresses_before_any_pod() {
+fn a_service_address_wins_over_a_pod_address() {
     let lb = Service {
         external_ips: vec![ip("203.0.113.5")],
         ..service("default/web", "10.152.183.7", 80)
@@ -55,7 +55,7 @@ fn a_service_is_known_by_its_addresses_before_any_pod() {
 }
 
 #[test]
-fn an_external_address_that_is_a_nodes_too_is_the_services_only_at_its_ports() {
+fn an_external_address_shared_with_a_node_is_the_services_only_at_its_ports() {
     let shared = |name, port| Service {
         external_ips: vec![ip("192.168.2.30")],
         ..service(name, "", port)
@@ -75,7 +75,7 @@ fn an_external_address_that_is_a_nodes_too_is_the_services_only_at_its_ports() {
 }
 
 #[test]
-fn a_service_made_anew_elsewhere_is_known_by_each_address_in_its_time() {
+fn a_service_recreated_with_another_address_is_identified_by_each_address_at_its_time() {
     let with = |service| Inventory {
         services: vec![service],
         ..Inventory::default()
@@ -113,7 +113,7 @@ fn slice(address: &str, pod: &str) -> EndpointSlice {
 }
 
 #[test]
-fn a_pod_that_only_a_slice_tells_of_is_known_by_it() {
+fn a_pod_known_only_from_a_slice_is_identified_by_it() {
     let inventory = Inventory {
         services: vec![service("default/web", "10.152.183.7", 80)],
         slices: vec![slice("10.1.9.1", "remote")],
@@ -133,7 +133,7 @@ fn a_pod_that_only_a_slice_tells_of_is_known_by_it() {
 }
 
 #[test]
-fn a_host_network_endpoint_stays_its_node() {
+fn a_host_network_endpoint_is_identified_as_its_node() {
     let host = Pod {
         host_network: true,
         node: Some("there".into()),
@@ -151,7 +151,7 @@ fn a_host_network_endpoint_stays_its_node() {
 }
 
 #[test]
-fn ports_are_told_only_where_the_protocol_has_them() {
+fn ends_carry_ports_only_if_the_protocol_has_ports() {
     let index = index(pods(vec![]));
     let echo = Flow {
         ifindex: Ifindex(7),
@@ -166,7 +166,7 @@ fn ports_are_told_only_where_the_protocol_has_them() {
 }
 
 #[test]
-fn headless_services_have_no_address_to_be_known_by() {
+fn a_headless_service_has_no_address_that_identifies_it() {
     let headless = Service {
         kind: ServiceKind::Headless,
         ..service("default/web", "", 80)

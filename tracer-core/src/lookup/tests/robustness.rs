@@ -1,8 +1,8 @@
-//! Whatever is put in, in whatever order: nothing panics, tables stay within their bounds and end empty.
+//! Random input in random order: nothing panics, tables stay within their limits and end empty.
 
 use super::*;
 
-/// xorshift64: the same numbers every time.
+/// xorshift64: the same sequence on every run.
 struct Random(u64);
 
 impl Random {
@@ -13,7 +13,7 @@ impl Random {
         self.0 % limit
     }
 
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
+    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
         let index = self.below(list.len() as u64);
         list[usize::try_from(index).unwrap()]
     }
@@ -48,7 +48,7 @@ const OUTCOMES: [Outcome; 10] = [
 ];
 
 #[test]
-fn any_queries_and_answers_in_any_order_leave_nothing_behind() {
+fn random_queries_and_answers_leave_the_tables_empty() {
     for seed in 1..=40 {
         let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ seed);
         let mut pod = Pod::new();
@@ -62,9 +62,9 @@ fn any_queries_and_answers_in_any_order_leave_nothing_behind() {
         for _ in 0..2_000 {
             let port = u16::try_from(random.below(3)).unwrap();
             let id = u16::try_from(random.below(4)).unwrap();
-            let server = random.of(&[10, 11]);
-            let name = random.of(&NAMES);
-            let qtype = random.of(&[A, AAAA, RecordType::HTTPS]);
+            let server = random.pick(&[10, 11]);
+            let name = random.pick(&NAMES);
+            let qtype = random.pick(&[A, AAAA, RecordType::HTTPS]);
             let mut flow = Pod::flow_to(port, server);
             if random.below(10) == 0 {
                 flow.protocol = Protocol::Tcp;
@@ -76,11 +76,11 @@ fn any_queries_and_answers_in_any_order_leave_nothing_behind() {
                 }
                 3 => pod.send(flow, id, name, qtype, 2),
                 4 | 5 => {
-                    let outcome = random.of(&OUTCOMES);
+                    let outcome = random.pick(&OUTCOMES);
                     pod.end_on(flow, id, name, qtype, outcome);
                 }
                 6 => pod.wait(random.below(30)),
-                _ => pod.wait(random.of(&[0, 100, 2_500, 5_000, 6_000])),
+                _ => pod.wait(random.pick(&[0, 100, 2_500, 5_000, 6_000])),
             }
             let folder = &pod.folder;
             assert!(folder.open.len() <= 20, "seed {seed}");
@@ -104,7 +104,7 @@ fn any_queries_and_answers_in_any_order_leave_nothing_behind() {
             .sum();
         assert!(
             queries >= asked,
-            "every query is told in a lookup, seed {seed}"
+            "every query is part of a lookup, seed {seed}"
         );
         for decided in &pod.decided {
             assert!(decided.lookup.steps.len() <= 6, "seed {seed}");

@@ -1,55 +1,56 @@
-//! One step of a lookup that is not decided yet: a question, asked once or several times, and what came of it.
+//! One step of an open lookup: a question, asked once or several times, and its result.
 //!
-//! Owns the rules by which the same question asked again is the same step. A retransmission under the identifier of the
-//! first query to the same server is the exchange's own attempt and is counted there; what arrives here is a query that is
-//! an exchange of its own: to another server, over TCP, or after an answer that made the resolver try again.
+//! Owns the rules by which the same question asked again is the same step. A retransmission to the same
+//! server under the first query's identifier is an attempt of the same exchange and is counted there. The
+//! queries that arrive here are exchanges of their own: to another server, over TCP, or after an answer that
+//! made the resolver retry.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::open::Query;
+use super::open_lookup::Query;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Protocol;
 use crate::model::lookup::Step;
 use crate::model::time::Timestamp;
 
-/// After a failure a resolver tries again, or goes on, at once: what comes later is asked anew.
-pub const AT_ONCE: Duration = Duration::from_millis(100);
-/// The wait for an answer that glibc, bind and Go have by default (resolv.conf(5), RES_TIMEOUT).
+/// After a failure a resolver retries or moves on immediately: a later query is a new question.
+pub const IMMEDIATE: Duration = Duration::from_millis(100);
+/// The default wait for an answer in glibc, bind and Go (resolv.conf(5), RES_TIMEOUT).
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// musl asks twice within that time by default.
+/// By default musl asks twice within this time.
 const MUSL_ROUND: Duration = Duration::from_millis(2_500);
-/// A timer starts this much before the packet is seen, at most,
-const TIMER_EARLY: Duration = Duration::from_millis(50);
-/// and it fires so much late on a busy machine.
-const TIMER_LATE: Duration = Duration::from_millis(250);
-/// So many queries of one step are told apart: three servers, asked twice over UDP and over TCP, are 12.
+/// A timer starts at most this long before the packet is seen.
+const MAX_TIMER_EARLY: Duration = Duration::from_millis(50);
+/// On a busy machine a timer fires at most this late.
+const MAX_TIMER_LATE: Duration = Duration::from_millis(250);
+/// Queries kept per step: three servers, asked twice over UDP and over TCP, are 12.
 const MAX_QUERIES: usize = 32;
 
-/// A question and what came of it.
+/// A question and its result.
 #[derive(Debug)]
-pub struct Asking {
-    /// As it will be told.
+pub struct OpenStep {
+    /// The step as the lookup event will show it.
     pub step: Step,
-    /// The candidate that it is asked for: its own name or, where that turned out to be an alias, the alias.
+    /// The candidate for which it is asked: its own name or, if that turned out to be an alias, the alias.
     candidate: DnsName,
     /// Its queries, the latest last.
     queries: Vec<Query>,
-    /// How many of them have not ended.
+    /// How many of its queries have not ended.
     awaited: usize,
-    /// The latest query.
+    /// The time of the latest query.
     last: Timestamp,
-    /// The latest answer.
+    /// The time of the latest answer.
     ended: Timestamp,
-    /// How a query of it failed while others are awaited.
+    /// The failure of one query while others are awaited.
     failure: Option<Outcome>,
 }
 
-impl Asking {
-    /// Asked for the first time.
-    pub fn new(at: Timestamp, query: &Query, candidate: &DnsName) -> Asking {
-        Asking {
+impl OpenStep {
+    /// A step with its first query.
+    pub fn new(at: Timestamp, query: &Query, candidate: &DnsName) -> OpenStep {
+        OpenStep {
             candidate: candidate.clone(),
             step: Step {
                 name: query.question.name.clone(),
@@ -70,70 +71,72 @@ impl Asking {
     }
 
     /// Whether this is a step for that candidate.
-    pub fn is_for(&self, name: &DnsName) -> bool {
+    /// Whether this step is for that candidate.
         self.candidate == *name
     }
 
-    /// The candidate that it is asked for.
+    /// The candidate for which it is asked.
     pub fn candidate(&self) -> &DnsName {
         &self.candidate
     }
 
-    /// Its type.
+    /// The type it asks for.
     pub fn qtype(&self) -> RecordType {
         self.step.qtype
     }
 
-    /// How it ended.
+    /// Its outcome, once it has ended.
     pub fn outcome(&self) -> Option<Outcome> {
         self.step.outcome
     }
 
-    /// Whether a query under the same identifier is one of this step. Resolvers choose it at random, so nobody else has it:
-    /// musl asks all servers at once, glibc and bind the next one, and the same one again after a failure.
+    /// Whether the step has a query with the same identifier and question. Resolvers choose identifiers at
+    /// random, so this query comes from the same resolver call: musl asks all servers at once, glibc and bind
+    /// the next server, or the same one again after a failure.
     pub fn has_id(&self, query: &Query) -> bool {
         let same = |known: &&Query| known.id == query.id && known.question == query.question;
         self.queries.iter().any(|known| same(&known))
     }
 
-    /// Whether a query for the same under another identifier comes from the same resolver call, as far as its time tells:
-    /// Go takes a new one for each attempt, bind for the one over TCP.
-    pub fn tried_again(&self, at: Timestamp, query: &Query) -> bool {
+    /// Whether a query for the same question under another identifier is a retry by the same resolver call,
+    /// judged by its time: Go takes a new identifier for each attempt, bind for the one over TCP.
+    pub fn is_retry(&self, at: Timestamp, query: &Query) -> bool {
         let over_tcp = query.flow.protocol == Protocol::Tcp
             && self
                 .queries
                 .iter()
                 .all(|known| known.flow.protocol == Protocol::Udp);
         match self.step.outcome {
-            // Where both could be told as one exchange, the query over TCP is no first attempt and does not come here.
+            // Where both are part of one exchange, the query over TCP is not a first attempt and never gets
+            // here.
             Some(Outcome::Truncated) if over_tcp => true,
             Some(outcome) if fails(outcome) && outcome != Outcome::Timeout => {
-                at.since(self.ended) <= AT_ONCE
+                at.since(self.ended) <= IMMEDIATE
             }
             None | Some(Outcome::Timeout) => {
                 let silent = at.since(self.last);
-                TIMEOUT - TIMER_EARLY <= silent && silent <= TIMEOUT + TIMER_LATE
+                TIMEOUT - MAX_TIMER_EARLY <= silent && silent <= TIMEOUT + MAX_TIMER_LATE
             }
             Some(_) => false,
         }
     }
 
-    /// Whether the resolver may go on to another candidate at that time: it got no answer that it can use. Go goes on after
-    /// silence, too.
-    pub fn lets_go(&self, at: Timestamp) -> bool {
+    /// Whether the resolver may move on to another candidate at that time, because it got no usable answer.
+    /// Go also moves on after silence.
+    pub fn may_move_on(&self, at: Timestamp) -> bool {
         match self.step.outcome {
             Some(outcome) => !matches!(outcome, Outcome::Answered | Outcome::Truncated),
-            None => at.since(self.last) >= TIMEOUT - TIMER_EARLY,
+            None => at.since(self.last) >= TIMEOUT - MAX_TIMER_EARLY,
         }
     }
 
-    /// One of its queries is sent again.
+    /// One of its queries is retransmitted.
     pub fn retransmitted(&mut self, at: Timestamp) {
         self.step.attempts = self.step.attempts.saturating_add(1);
         self.last = at;
     }
 
-    /// How many servers it was asked of.
+    /// The number of servers asked.
     pub fn servers(&self) -> usize {
         let mut servers: Vec<SocketAddr> =
             self.queries.iter().map(|query| query.flow.peer).collect();
@@ -142,21 +145,22 @@ impl Asking {
         servers.len()
     }
 
-    /// For how long it may still be asked again after it failed. musl sends a query that fails up to three times at once,
-    /// all from one socket, and begins anew half of its timeout later; others stop after two.
+    /// How long after a failure it may still be asked again. musl sends a failing query up to three times in
+    /// a row from one socket, and starts another round half its timeout later; other resolvers stop after
+    /// two.
     pub fn may_be_asked_again_for(&self) -> Duration {
         let times = |flow| {
             let same = self.queries.iter().filter(|query| query.flow == flow);
             same.count()
         };
         if self.queries.iter().any(|query| times(query.flow) > 2) {
-            MUSL_ROUND + TIMER_LATE
+            MUSL_ROUND + MAX_TIMER_LATE
         } else {
-            AT_ONCE
+            IMMEDIATE
         }
     }
 
-    /// It is asked again. Says whether the end of this query will be taken note of.
+    /// It is asked again. Returns whether the end of this query will be tracked.
     pub fn again(&mut self, at: Timestamp, query: &Query) -> bool {
         self.step.attempts = self.step.attempts.saturating_add(1);
         if self.queries.len() >= MAX_QUERIES {
@@ -165,7 +169,7 @@ impl Asking {
         self.queries.push(query.clone());
         self.awaited += 1;
         self.last = at;
-        // An answer that counts still counts.
+        // A usable answer stays the outcome.
         if self.step.outcome.is_some_and(fails) {
             self.failure = self.step.outcome.take();
             self.step.latency = None;
@@ -181,11 +185,11 @@ impl Asking {
             return;
         }
         let outcome = if fails(exchange.outcome) {
-            // Silence of one server says less than what another one said.
-            let said = self
+            // An earlier failure that a server reported says more than the silence of another.
+            let reported = self
                 .failure
                 .filter(|_| exchange.outcome == Outcome::Timeout);
-            let failure = said.unwrap_or(exchange.outcome);
+            let failure = reported.unwrap_or(exchange.outcome);
             self.failure = Some(failure);
             if self.awaited > 0 {
                 return;
@@ -205,7 +209,7 @@ impl Asking {
     }
 }
 
-/// Whether a resolver has reason to ask again after this: it knows no more than before.
+/// Whether a resolver has reason to ask again after this outcome: it learned nothing.
 pub fn fails(outcome: Outcome) -> bool {
     !matches!(
         outcome,

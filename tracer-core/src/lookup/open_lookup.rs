@@ -1,10 +1,10 @@
-//! A lookup that is not decided yet.
+//! A lookup that is not decided yet: its readings, its steps, and whether a query belongs to it.
 
 use std::time::Duration;
 
-use super::asking::{AT_ONCE, Asking};
+use super::open_step::{IMMEDIATE, OpenStep};
 use super::candidates::Reading;
-use super::node_domains::Seen;
+use super::node_domains::SeenDomains;
 use super::verdict::outcome;
 use crate::identity::Owner;
 use crate::model::alias::aliases;
@@ -15,65 +15,65 @@ use crate::model::flow::Flow;
 use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::time::Timestamp;
 
-/// One query on the wire, to find its step when its exchange ends.
+/// One query on the wire, the key to its step when its exchange ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The flow of its first attempt.
     pub flow: Flow,
-    /// The message's identifier.
+    /// The message's ID.
     pub id: u16,
-    /// What it asks.
+    /// The question it asks.
     pub question: Question,
 }
 
-/// How a query belongs to an open lookup.
+/// How a query relates to an open lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belongs {
-    /// A question that it has a step for, asked again.
-    Again(usize),
-    /// Its next question.
+pub enum Relation {
+    /// It repeats the question of this step.
+    Repeat(usize),
+    /// It is the next question.
     Next,
-    /// The current candidate for another type, under the name that it is an alias of.
+    /// It asks for another type of the current candidate, under the canonical name of that alias.
     Alias,
-    /// The next candidate, with a domain of the node's that nobody knew.
-    InGap,
+    /// It asks for the next candidate, with an unknown search domain of the node.
+    NodeDomain,
 }
 
-/// A lookup that is not decided yet.
+/// An undecided lookup.
 #[derive(Debug)]
-pub struct Open {
-    /// Whose it is.
+pub struct OpenLookup {
+    /// The pod that asks.
     pub owner: Owner,
     /// The pod and the server of its latest query.
     pub ends: Ends,
-    /// Its first query.
+    /// The time of its first query.
     pub started: Timestamp,
-    /// Its latest query or answer.
+    /// The time of its latest query or answer.
     pub touched: Timestamp,
-    /// The candidate that is asked for now.
+    /// The candidate that is being asked for.
     pub current: DnsName,
-    /// What the current candidate is an alias of, as an answer said.
+    /// The canonical name of the current candidate, according to an answer.
     canonical: Option<DnsName>,
-    /// When it is decided by silence.
+    /// When silence decides it.
     pub deadline: Timestamp,
     pub(super) readings: Vec<Reading>,
     pub(super) resolver_known: bool,
-    pub(super) steps: Vec<Asking>,
+    pub(super) steps: Vec<OpenStep>,
     awaited: Vec<Query>,
     queries: u32,
 }
 
-impl Open {
-    /// Begins with a query for `name`; the step itself is added by [`Open::ask`].
+impl OpenLookup {
+    /// A lookup that begins with a query for `name`; [`OpenLookup::ask`] adds the step itself.
     pub fn new(
         at: Timestamp,
         ends: &Ends,
         name: &DnsName,
         readings: Vec<Reading>,
         resolver_known: bool,
-    ) -> Open {
-        Open {
-            owner: Owner::of(ends),
+    ) -> OpenLookup {
+        OpenLookup {
+            owner: Owner::from_ends(ends),
             ends: ends.clone(),
             started: at,
             touched: at,
@@ -88,96 +88,96 @@ impl Open {
         }
     }
 
-    /// Whether a query asks, under the identifier of one of this lookup's, the same question as that one.
-    pub fn repeated(&self, query: &Query) -> Option<Belongs> {
+    /// Matches a query that repeats the question of one of this lookup's queries under the same identifier.
+    pub fn repeated(&self, query: &Query) -> Option<Relation> {
         let place = self
             .steps
             .iter()
-            .rposition(|asking| asking.is_for(&self.current) && asking.has_id(query))?;
-        Some(Belongs::Again(place))
+            .rposition(|step| step.is_for(&self.current) && step.has_id(query))?;
+        Some(Relation::Repeat(place))
     }
 
-    /// Whether a query can be one of this lookup, as far as its name, type and time tell.
-    pub fn continued(&self, at: Timestamp, query: &Query) -> Option<Belongs> {
+    /// Matches a query that can belong to this lookup, judged by its name, type and time.
+    pub fn continued(&self, at: Timestamp, query: &Query) -> Option<Relation> {
         let Question { name, qtype } = &query.question;
         if *name == self.current {
             let Some(place) = self
                 .steps
                 .iter()
-                .rposition(|asking| asking.is_for(name) && asking.qtype() == *qtype)
+                .rposition(|step| step.is_for(name) && step.qtype() == *qtype)
             else {
-                return Some(Belongs::Next);
+                return Some(Relation::Next);
             };
-            let again = self.steps[place].tried_again(at, query);
-            return again.then_some(Belongs::Again(place));
+            let again = self.steps[place].is_retry(at, query);
+            return again.then_some(Relation::Repeat(place));
         }
         if self.canonical.as_ref() == Some(name) {
-            // bind's nslookup asks for AAAA of the name that A was found for.
-            let new_type = self.current_steps().all(|asking| asking.qtype() != *qtype);
-            return (*qtype == RecordType::AAAA && new_type).then_some(Belongs::Alias);
+            // bind's nslookup asks for AAAA under the canonical name of the A answer.
+            let new_type = self.current_steps().all(|step| step.qtype() != *qtype);
+            return (*qtype == RecordType::AAAA && new_type).then_some(Relation::Alias);
         }
-        // A resolver moves on only when the candidate failed for every type that it asked for.
-        let moves_on = self.current_steps().all(|asking| asking.lets_go(at))
+        // A resolver moves on only when the candidate failed for every type asked.
+        let moves_on = self.current_steps().all(|step| step.may_move_on(at))
             && self
                 .readings
                 .iter()
                 .any(|reading| reading.position_after(&self.current, name).is_some());
-        moves_on.then_some(Belongs::Next)
+        moves_on.then_some(Relation::Next)
     }
 
-    /// What was asked, where a domain of the node's that is not known may come next behind it. Only where it cannot have
-    /// been anything else, and where the candidate before it does not exist: after anything less a resolver may have
-    /// stopped, and the application asked for something else that begins alike.
+    /// The asked name, if an unknown search domain of the node may come next. Only where no other reading is
+    /// left, and where the previous candidate does not exist: after any other outcome the resolver may have
+    /// stopped, and the application may have asked for another name that begins alike.
     pub fn gap(&self) -> Option<&str> {
         let [reading] = self.readings.as_slice() else {
             return None;
         };
         let missing = self
             .current_steps()
-            .all(|asking| asking.outcome() == Some(Outcome::Nxdomain));
+            .all(|step| step.outcome() == Some(Outcome::Nxdomain));
         let in_gap =
             self.resolver_known && missing && reading.node_domain_may_follow(&self.current);
         in_gap.then_some(&reading.asked)
     }
 
-    /// Whether a query for `name` fills the gap, coming when it does.
-    pub fn in_gap(&self, at: Timestamp, name: &DnsName) -> Option<Belongs> {
+    /// Matches a query for `name` that fills the gap at this time.
+    pub fn in_gap(&self, at: Timestamp, name: &DnsName) -> Option<Relation> {
         let [reading] = self.readings.as_slice() else {
             return None;
         };
         let fits = self.gap().is_some()
-            && at.since(self.touched) <= AT_ONCE
+            && at.since(self.touched) <= IMMEDIATE
             && reading.position(name).is_none()
             && reading.domain_of(name).is_some();
-        fits.then_some(Belongs::InGap)
+        fits.then_some(Relation::NodeDomain)
     }
 
-    /// Adds a query. Returns its step's number, or `None` where the lookup keeps no more.
+    /// Adds a query. Returns the index of its step, or `None` if the lookup keeps no more steps.
     pub fn ask(
         &mut self,
         at: Timestamp,
         ends: &Ends,
         query: Query,
-        belongs: Belongs,
+        relation: Relation,
         limit: usize,
     ) -> Option<usize> {
         self.ends = ends.clone();
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
-        let place = match belongs {
-            Belongs::Again(place) => self
+        let place = match relation {
+            Relation::Repeat(place) => self
                 .steps
                 .get_mut(place)?
                 .again(at, &query)
                 .then_some(place)?,
-            Belongs::Next | Belongs::InGap | Belongs::Alias => {
+            Relation::Next | Relation::NodeDomain | Relation::Alias => {
                 let name = &query.question.name;
-                if belongs == Belongs::InGap
+                if relation == Relation::NodeDomain
                     && let [reading] = self.readings.as_mut_slice()
                 {
                     reading.insert_after(&self.current, name);
                 }
-                if *name != self.current && belongs != Belongs::Alias {
+                if *name != self.current && relation != Relation::Alias {
                     self.canonical = None;
                     let previous = std::mem::replace(&mut self.current, name.clone());
                     self.readings
@@ -186,7 +186,7 @@ impl Open {
                 if self.steps.len() >= limit {
                     return None;
                 }
-                self.steps.push(Asking::new(at, &query, &self.current));
+                self.steps.push(OpenStep::new(at, &query, &self.current));
                 self.steps.len() - 1
             }
         };
@@ -194,12 +194,12 @@ impl Open {
         Some(place)
     }
 
-    /// The query of a step is sent again.
+    /// A step's query is retransmitted.
     pub fn retransmitted(&mut self, at: Timestamp, step: usize) {
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
-        if let Some(asking) = self.steps.get_mut(step) {
-            asking.retransmitted(at);
+        if let Some(step) = self.steps.get_mut(step) {
+            step.retransmitted(at);
         }
     }
 
@@ -207,18 +207,18 @@ impl Open {
     pub fn answer(&mut self, at: Timestamp, query: &Query, step: usize, exchange: &Exchange) {
         self.awaited.retain(|awaited| awaited != query);
         self.touched = self.touched.max(at);
-        let Some(asking) = self.steps.get_mut(step) else {
+        let Some(step) = self.steps.get_mut(step) else {
             return;
         };
-        asking.end(at, exchange);
-        if asking.is_for(&self.current) && asking.outcome() == Some(Outcome::Answered) {
+        step.end(at, exchange);
+        if step.is_for(&self.current) && step.outcome() == Some(Outcome::Answered) {
             let aliases = aliases(&query.question.name, &exchange.answers);
             let canonical = aliases.into_iter().skip(1).last();
             self.canonical = canonical.map(|(name, _)| name).or(self.canonical.take());
         }
     }
 
-    /// Where the queries of the current candidate stand.
+    /// The current candidate's place in the lookup.
     pub fn place(&self) -> Place {
         let asked = self.asked();
         let reading = match self.readings.as_slice() {
@@ -237,9 +237,9 @@ impl Open {
         }
     }
 
-    /// The candidates asked for, each once.
+    /// The candidates asked for, without repetition.
     fn names(&self) -> Vec<&DnsName> {
-        let mut names: Vec<&DnsName> = self.steps.iter().map(Asking::candidate).collect();
+        let mut names: Vec<&DnsName> = self.steps.iter().map(OpenStep::candidate).collect();
         names.dedup();
         names
     }
@@ -251,12 +251,12 @@ impl Open {
         }
     }
 
-    /// The queries whose exchange has not ended.
+    /// The queries whose exchanges have not ended.
     pub fn awaited(&self) -> &[Query] {
         &self.awaited
     }
 
-    /// The names under which the next query of this lookup may come: the current candidate, and those that follow it.
+    /// The names for which the next query of this lookup may ask: the current candidate, and those after it.
     pub fn expected(&self) -> Vec<DnsName> {
         let mut names = vec![self.current.clone()];
         names.extend(self.canonical.clone());
@@ -275,8 +275,9 @@ impl Open {
         names
     }
 
-    /// What it showed of the node's domains: those between the last of the cluster's and what stands behind them.
-    pub fn node_domains(&self) -> Option<Seen> {
+    /// The node's search domains that it showed: the candidates between the cluster's last domain and what
+    /// comes after the node's.
+    pub fn node_domains(&self) -> Option<SeenDomains> {
         let [reading] = self.readings.as_slice() else {
             return None;
         };
@@ -286,17 +287,17 @@ impl Open {
     }
 
     /// The steps of the current candidate.
-    pub(super) fn current_steps(&self) -> impl Iterator<Item = &Asking> {
+    pub(super) fn current_steps(&self) -> impl Iterator<Item = &OpenStep> {
         self.steps
             .iter()
             .rev()
-            .take_while(|asking| asking.is_for(&self.current))
+            .take_while(|step| step.is_for(&self.current))
     }
 
-    /// The lookup as it stands.
+    /// The lookup event, in its current state.
     pub fn finish(self) -> Lookup {
         let asked = self.asked();
-        let steps: Vec<Step> = self.steps.into_iter().map(|asking| asking.step).collect();
+        let steps: Vec<Step> = self.steps.into_iter().map(|open| open.step).collect();
         let mut qtypes = Vec::new();
         for step in &steps {
             if !qtypes.contains(&step.qtype) {
