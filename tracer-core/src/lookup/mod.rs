@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::candidates::SearchList;
 use self::node_domains::NodeDomains;
-use self::open_lookup::{Relation, OpenLookup, Query};
+use self::open_lookup::{OpenLookup, Query, Relation};
 use self::verdict::Verdict;
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
@@ -110,7 +110,9 @@ impl Folder {
 
     /// A client pod sent a query.
     pub fn query(&mut self, seen: &ClientQuery<'_>, out: &mut Vec<Decided>) {
-        let ClientQuery { at, ends, asked, .. } = *seen;
+        let ClientQuery {
+            at, ends, asked, ..
+        } = *seen;
         let began = *self.began.get_or_insert(at);
         let owner = Owner::from_ends(ends);
         let query = Query {
@@ -180,7 +182,8 @@ impl Folder {
     /// The open lookup that a query belongs to: one with the very same query, else the youngest that it can
     /// continue.
     fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Relation)> {
-        let youngest = |ids: Option<&Vec<u64>>, matches: &dyn Fn(&OpenLookup) -> Option<Relation>| {
+        let youngest = |ids: Option<&Vec<u64>>,
+                        matches: &dyn Fn(&OpenLookup) -> Option<Relation>| {
             let mut ids = ids.into_iter().flatten().rev().take(MAX_SEARCH);
             ids.find_map(|id| Some((*id, matches(self.open.get(id)?)?)))
         };

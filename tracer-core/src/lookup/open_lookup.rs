@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::open_step::{IMMEDIATE, OpenStep};
 use super::candidates::Reading;
 use super::node_domains::SeenDomains;
+use super::open_step::{IMMEDIATE, OpenStep};
 use super::verdict::outcome;
 use crate::identity::Owner;
 use crate::model::alias::aliases;

@@ -19,7 +19,7 @@ use crate::model::time::Timestamp;
 pub const IMMEDIATE: Duration = Duration::from_millis(100);
 /// The default wait for an answer in glibc, bind and Go (resolv.conf(5), RES_TIMEOUT).
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// By default musl asks twice within this time.
+/// By default musl asks twice within [`TIMEOUT`]: each round waits for this long.
 const MUSL_ROUND: Duration = Duration::from_millis(2_500);
 /// A timer starts at most this long before the packet is seen.
 const MAX_TIMER_EARLY: Duration = Duration::from_millis(50);
@@ -70,8 +70,8 @@ impl OpenStep {
         }
     }
 
-    /// Whether this is a step for that candidate.
     /// Whether this step is for that candidate.
+    pub fn is_for(&self, name: &DnsName) -> bool {
         self.candidate == *name
     }
 

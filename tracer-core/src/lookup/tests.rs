@@ -220,7 +220,10 @@ fn nslookup_of_an_unknown_short_name_is_one_lookup_of_four_queries() {
         pod.ask(port, name, A);
         places.push(pod.end(port, name, A, Nxdomain).unwrap());
     }
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 4)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Nxdomain, 4)]
+    );
     let asked: Vec<_> = places
         .iter()
         .map(|place| (place.asked.as_deref(), place.candidate, place.of))
@@ -407,7 +410,10 @@ fn silence_ends_a_lookup_but_servfail_does_not() {
     pod.end(1, "web.default.svc.cluster.local", A, Servfail);
     pod.ask(2, "web.svc.cluster.local", A);
     pod.end(2, "web.svc.cluster.local", A, Timeout);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Servfail, 2)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Servfail, 2)]
+    );
 }
 
 #[test]
@@ -435,7 +441,10 @@ fn the_end_of_the_input_decides_every_lookup_and_empties_the_tables() {
     pod.end(1, "web.default.svc.cluster.local", A, Nxdomain);
     pod.ask(2, "web.svc.cluster.local", A);
     pod.folder.end(&mut pod.decided);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 2)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Nxdomain, 2)]
+    );
     let folder = &pod.folder;
     assert!(
         folder.open.is_empty()

@@ -3,8 +3,8 @@
 //! Owns the knowledge of how resolvers behave after each outcome; the steps themselves belong to
 //! [`OpenLookup`].
 
-use super::open_step::{OpenStep, fails};
 use super::open_lookup::OpenLookup;
+use super::open_step::{OpenStep, fails};
 use crate::model::dns::RecordType;
 use crate::model::exchange::Outcome;
 use crate::model::lookup::Step;
@@ -87,16 +87,12 @@ impl OpenLookup {
     /// If it asked several servers for one type, it will ask them for the other.
     fn more_servers_may_follow(&self) -> bool {
         let most = self.current_steps().map(OpenStep::servers).max();
-        self.current_steps()
-            .any(|step| Some(step.servers()) < most)
+        self.current_steps().any(|step| Some(step.servers()) < most)
     }
 
     /// The deadline for further queries and answers, in the current state.
     pub fn wait(&self, thresholds: &Thresholds) -> Timestamp {
-        if self
-            .current_steps()
-            .any(|step| step.outcome().is_none())
-        {
+        if self.current_steps().any(|step| step.outcome().is_none()) {
             // The exchange reports its own timeout, `dns_timeout` after its last attempt. This is the safety
             // net for an exchange that was evicted.
             return self

@@ -34,7 +34,10 @@ fn a_node_domain_is_learned_where_no_other_reading_is_left() {
     let mut pod = Pod::new();
     let whole = [&KNOWN[..], &["web.example.internal", "web"]].concat();
     let places = pod.walk(&whole);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 5)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Nxdomain, 5)]
+    );
     assert_eq!(of(&places[2]), Some(4));
     assert_eq!(of(&places[3]), Some(5));
     assert_eq!(pod.learned(), (vec!["example.internal.".to_owned()], true));
@@ -44,7 +47,10 @@ fn a_node_domain_is_learned_where_no_other_reading_is_left() {
     let other: Vec<&str> = other.iter().map(String::as_str).collect();
     let places = pod.walk(&other);
     assert_eq!(of(&places[1]), Some(5));
-    assert_eq!(pod.decided_lookups()[1], (Some("db"), "A".to_owned(), Nxdomain, 5));
+    assert_eq!(
+        pod.decided_lookups()[1],
+        (Some("db"), "A".to_owned(), Nxdomain, 5)
+    );
 }
 
 #[test]
@@ -75,7 +81,11 @@ fn node_domains_are_learned_in_order_and_dropped_when_they_disappear() {
     assert_eq!(pod.learned(), (now, true));
     pod.walk(&[&KNOWN[..], &["web"]].concat());
     assert_eq!(pod.learned(), (vec![], true));
-    let queries: Vec<u32> = pod.decided_lookups().into_iter().map(|decided| decided.3).collect();
+    let queries: Vec<u32> = pod
+        .decided_lookups()
+        .into_iter()
+        .map(|decided| decided.3)
+        .collect();
     assert_eq!(queries, [6, 6, 4]);
 }
 
@@ -121,10 +131,16 @@ fn a_name_tried_as_it_is_first_ends_with_the_node_domains() {
         .chain(list.iter().map(String::as_str))
         .collect();
     pod.walk(&known);
-    assert!(pod.decided_lookups().is_empty(), "a node domain could follow");
+    assert!(
+        pod.decided_lookups().is_empty(),
+        "a node domain could follow"
+    );
     pod.walk(&["a.b.c.d.e.f.example.internal"]);
     pod.wait(100);
-    assert_eq!(pod.decided_lookups(), [(Some(long), "A".to_owned(), Nxdomain, 5)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some(long), "A".to_owned(), Nxdomain, 5)]
+    );
     assert_eq!(pod.learned(), (vec!["example.internal.".to_owned()], false));
 }
 
@@ -138,7 +154,10 @@ fn a_lookup_that_may_have_begun_earlier_has_an_asked_name_only_if_it_is_certain(
     // The third candidate of `web`, or a full name.
     let mut pod = begin();
     pod.walk(&["web.cluster.local", "web"]);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 2)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Nxdomain, 2)]
+    );
     // The last candidate of `example.com`, or a full name.
     let mut pod = begin();
     pod.walk(&["example.com"]);
@@ -166,5 +185,8 @@ fn a_lookup_without_a_known_search_list_is_decided_without_delay() {
     for qtype in [A, AAAA] {
         pod.end(3, "no.example.com", qtype, Nxdomain);
     }
-    assert_eq!(pod.decided_lookups()[1], (None, "A+AAAA".to_owned(), Nxdomain, 2));
+    assert_eq!(
+        pod.decided_lookups()[1],
+        (None, "A+AAAA".to_owned(), Nxdomain, 2)
+    );
 }

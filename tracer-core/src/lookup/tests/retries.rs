@@ -98,7 +98,10 @@ fn musl_moves_on_after_the_first_nxdomain_and_ignores_the_second_server() {
         pod.ask_server(4000, id, 10, name, A);
         pod.end_server(4000, id, 10, name, A, Nxdomain);
     }
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Nxdomain, 6)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Nxdomain, 6)]
+    );
     let attempts: Vec<u32> = steps(&pod)
         .into_iter()
         .map(|(_, attempts)| attempts)
@@ -134,7 +137,10 @@ fn a_retry_after_the_last_candidate_failed_belongs_to_the_lookup() {
         pod.ask_server(port, 77, 10, "www.example.com", A);
         pod.end_server(port, 77, 10, "www.example.com", A, Servfail);
     }
-    assert!(pod.decided_lookups().is_empty(), "another retry could follow");
+    assert!(
+        pod.decided_lookups().is_empty(),
+        "another retry could follow"
+    );
     pod.wait(100);
     assert_eq!(steps(&pod), [(Some(Servfail), 2)]);
 }
@@ -155,7 +161,10 @@ fn the_next_server_is_asked_after_silence_and_its_answer_decides() {
         (2, Duration::from_millis(5_001))
     );
     // The exchange with the silent server ends later and belongs to no lookup.
-    assert_eq!(pod.end_server(1, 77, 10, "www.example.com", A, Timeout), None);
+    assert_eq!(
+        pod.end_server(1, 77, 10, "www.example.com", A, Timeout),
+        None
+    );
     pod.wait(10_000);
     assert_eq!(pod.decided.len(), 1);
 }
@@ -168,12 +177,18 @@ fn go_uses_a_new_identifier_for_each_attempt_and_moves_on_after_silence() {
     pod.ask(2, NAME, A);
     pod.wait(1_000);
     pod.end(1, NAME, A, Timeout);
-    assert!(pod.decided_lookups().is_empty(), "the second attempt may be answered");
+    assert!(
+        pod.decided_lookups().is_empty(),
+        "the second attempt may be answered"
+    );
     pod.wait(3_999);
     pod.ask(3, "web.svc.cluster.local", A);
     pod.end(3, "web.svc.cluster.local", A, Answered);
     pod.wait(100);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Answered, 3)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Answered, 3)]
+    );
     assert_eq!(steps(&pod), [(None, 2), (Some(Answered), 1)]);
 }
 
@@ -189,7 +204,11 @@ fn the_same_question_a_second_later_is_another_lookup() {
     pod.end(2, "www.example.com", A, Answered);
     pod.end(3, "www.example.com", A, Answered);
     pod.wait(1_000);
-    let outcomes: Vec<Outcome> = pod.decided_lookups().into_iter().map(|decided| decided.2).collect();
+    let outcomes: Vec<Outcome> = pod
+        .decided_lookups()
+        .into_iter()
+        .map(|decided| decided.2)
+        .collect();
     assert_eq!(outcomes, [Servfail, Answered, Answered]);
 }
 
@@ -204,9 +223,15 @@ fn bind_tools_move_on_after_refused_and_glibc_does_not() {
     pod.ask(3, NAME, A);
     pod.end(3, NAME, A, Outcome::Refused);
     pod.wait(99);
-    assert_eq!(pod.decided_lookups(), [(Some("web"), "A".to_owned(), Answered, 2)]);
+    assert_eq!(
+        pod.decided_lookups(),
+        [(Some("web"), "A".to_owned(), Answered, 2)]
+    );
     pod.wait(1);
-    assert_eq!(pod.decided_lookups()[1], (None, "A".to_owned(), Outcome::Refused, 1));
+    assert_eq!(
+        pod.decided_lookups()[1],
+        (None, "A".to_owned(), Outcome::Refused, 1)
+    );
 }
 
 #[test]
