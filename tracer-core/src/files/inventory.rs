@@ -1,8 +1,9 @@
-//! The inventory file: Kubernetes objects as `kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml` (or
-//! `-o json`) prints them; from Kubernetes 1.33 on with servicecidrs, of which an older API server knows nothing.
+//! The inventory file: Kubernetes objects as printed by `kubectl get
+//! nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml` (or `-o json`). Kubernetes 1.33 and later
+//! also have servicecidrs.
 //!
-//! Owns reading it and saying what is wrong with it, at which object. Any kind may be missing; kinds that the tracer has no
-//! use for are skipped and counted. Never decides what the objects mean: that is `identity`.
+//! Owns reading it and reporting what is wrong with which object. Any kind may be missing; kinds that the
+//! tracer does not use are skipped and counted. Never decides what the objects mean: that is `identity`.
 
 mod document;
 #[cfg(test)]
@@ -23,74 +24,74 @@ use self::document::Document;
 use super::objects::{ObjectError, Trimmer};
 use crate::model::cluster::Inventory;
 
-/// A file beyond this is not read: 10,000 pods with all their fields are about a quarter of it.
+/// The largest file that is read: four times the size of 10,000 pods with all their fields.
 const MAX_FILE_BYTES: u64 = 512 << 20;
-/// So many problems are told one by one.
+/// Problems that are listed; the rest are counted.
 const MAX_PROBLEMS: usize = 10;
 
-/// What an inventory file held.
+/// The contents of an inventory file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// The objects.
     pub inventory: Inventory,
-    /// How many objects were skipped, by kind.
+    /// Skipped objects, by kind.
     pub skipped: BTreeMap<String, usize>,
-    /// How many objects were listed again; the last one counts.
+    /// Objects that were listed again; the last occurrence is kept.
     pub duplicates: usize,
 }
 
-/// A file that gives no inventory.
+/// The error of an unusable inventory file, with the file's name.
 #[derive(Debug, thiserror::Error)]
 #[error("inventory {}: {why}", path.display())]
 pub struct InventoryFileError {
-    /// Which file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Why not.
+    /// The reason.
     pub why: InventoryError,
 }
 
-/// Why there is no inventory.
+/// The reason why an inventory file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     /// It could not be read.
     #[error("cannot read it: {0}")]
     Read(std::io::Error),
-    /// It is larger than an inventory can be.
+    /// It exceeds the size limit.
     #[error("larger than {limit} MiB", limit = MAX_FILE_BYTES >> 20)]
     TooLarge,
     /// It is neither YAML nor JSON.
     #[error("not YAML or JSON: {}{message}", position(.line, .column))]
     Syntax {
-        /// Where, as far as the parser says.
+        /// The line, if the parser reports it.
         line: Option<u64>,
-        /// Where in that line.
+        /// The column in that line.
         column: Option<u64>,
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
-    /// There is no object in it, not even an empty List: most likely it is being written just now.
+    /// It holds no object, not even an empty List: most likely it is being written at this moment.
     #[error("no Kubernetes object in it")]
     Empty,
-    /// Some of its objects are wrong.
+    /// Some of its objects are invalid.
     #[error("{}", listed(.problems, .more))]
     Objects {
-        /// What is wrong with which object; the first ones.
+        /// The first problems.
         problems: Vec<Problem>,
-        /// How many more there are.
+        /// How many problems follow them.
         more: usize,
     },
 }
 
-/// What is wrong with one object of the file.
+/// A problem of one object in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which object of the file, counted from 1 over all documents and lists.
+    /// The object's number in the file, counted from 1 across all documents and lists.
     pub item: usize,
-    /// The line where it starts, where the parser gives it.
+    /// The line where it starts, if the parser reports it.
     pub line: Option<u64>,
-    /// Kind, namespace and name, as far as they are there.
+    /// Kind, namespace and name, as far as it has them.
     pub object: String,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -132,7 +133,7 @@ pub fn load(path: &Path) -> Result<Loaded, InventoryFileError> {
 fn read(path: &Path) -> Result<String, InventoryError> {
     let file = std::fs::File::open(path).map_err(InventoryError::Read)?;
     let mut text = String::new();
-    // Limited while reading too: the size that stat tells is nothing to rely on (a pipe, a file that grows).
+    // Limited while reading, too: the size from stat is unreliable (a pipe, a growing file).
     let read = file
         .take(MAX_FILE_BYTES + 1)
         .read_to_string(&mut text)
@@ -145,7 +146,8 @@ fn read(path: &Path) -> Result<String, InventoryError> {
 
 /// Parses a file's text.
 pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
-    // JSON is YAML, too, but needs no reader of YAML. What is wrong with it is for the other reader, which knows lines.
+    // JSON is YAML but does not need a YAML parser. Invalid JSON is left to the YAML parser, which reports
+    // line numbers.
     if text.trim_start().starts_with('{')
         && let Some(loaded) = parse_json(text)
     {
@@ -154,7 +156,7 @@ pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
     parse_yaml(text)
 }
 
-/// JSON documents; `None` where anything is wrong with them.
+/// Reads JSON documents; `None` if anything is wrong with them.
 fn parse_json(text: &str) -> Option<Loaded> {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Document<Value>>();
     let mut reading = Reading::default();
@@ -165,8 +167,8 @@ fn parse_json(text: &str) -> Option<Loaded> {
 }
 
 fn parse_yaml(text: &str) -> Result<Loaded, InventoryError> {
-    // The defaults guard against hostile files by budgets that a large cluster's inventory exceeds. The file's size is
-    // bounded, and aliases, which could multiply it, keep the parser's limits.
+    // The default budgets guard against hostile files but are too small for a large cluster's inventory. The
+    // file's size is limited, and aliases, which could multiply it, keep the parser's limits.
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: usize::MAX,
@@ -196,7 +198,7 @@ fn parse_yaml(text: &str) -> Result<Loaded, InventoryError> {
     reading.finish()
 }
 
-/// The parser's words, safe to print, without the position, which it puts at their end and which is told before them.
+/// The parser's message, safe to print, without the position that it appends: our own message starts with it.
 fn bare_message(error: &serde_saphyr::Error) -> String {
     let message = error.without_snippet().to_string();
     let bare = match error.location() {
@@ -213,14 +215,14 @@ fn line_of<T>(spanned: &Spanned<T>) -> Option<u64> {
     Some(spanned.referenced.line()).filter(|line| *line > 0)
 }
 
-/// Kind, namespace and name of an object, as its key and as people read it.
+/// Kind, namespace and name of an object.
 type Key = (&'static str, Arc<str>, Arc<str>);
 
 #[derive(Default)]
 struct Reading {
     trimmer: Trimmer,
     loaded: Loaded,
-    /// Where in its list of the inventory an object is.
+    /// The position of each object in its list of the inventory.
     places: HashMap<Key, usize>,
     problems: Vec<Problem>,
     more: usize,
@@ -228,12 +230,12 @@ struct Reading {
 }
 
 impl Reading {
-    /// A document's object, or those of its list.
+    /// Adds a document's object, or those of its list.
     fn document<T>(
         &mut self,
         line: Option<u64>,
         document: Document<T>,
-        place: impl Fn(T) -> (Option<u64>, Value),
+        locate: impl Fn(T) -> (Option<u64>, Value),
     ) {
         let Document {
             kind,
@@ -248,7 +250,7 @@ impl Reading {
                     .and_then(|kind| kind.strip_suffix("List"))
                     .filter(|kind| !kind.is_empty());
                 for item in items {
-                    let (line, value) = place(item);
+                    let (line, value) = locate(item);
                     self.object(line, kind, value);
                 }
             }
@@ -271,8 +273,8 @@ impl Reading {
                 None => return self.problem(line, title, "kind is missing".to_owned()),
             },
         };
-        // Other API groups have kinds of these names too (Knative's Service, Calico's NetworkPolicy), and newer versions of
-        // a group read the same as far as the fields that are kept.
+        // Other API groups have kinds with these names (Knative's Service, Calico's NetworkPolicy). Other
+        // versions of a group agree on the fields that are kept.
         let group = match fields.remove("apiVersion") {
             Some(Value::String(version)) => version
                 .split_once('/')
@@ -280,39 +282,39 @@ impl Reading {
                 .or(Some("".to_owned())),
             _ => None,
         };
-        let of = |expected: &str| group.as_deref().is_none_or(|group| group == expected);
+        let in_group = |expected: &str| group.as_deref().is_none_or(|group| group == expected);
         let result = match kind.as_str() {
-            "Pod" if of("") => self.keep(
+            "Pod" if in_group("") => self.keep(
                 value,
                 |trimmer, pod| trimmer.pod(pod),
                 |pod| ("Pod", pod.namespace.clone(), pod.name.clone()),
                 |all| &mut all.pods,
             ),
-            "Service" if of("") => self.keep(
+            "Service" if in_group("") => self.keep(
                 value,
                 |trimmer, service| trimmer.service(service),
                 |service| ("Service", service.namespace.clone(), service.name.clone()),
                 |all| &mut all.services,
             ),
-            "EndpointSlice" if of("discovery.k8s.io") => self.keep(
+            "EndpointSlice" if in_group("discovery.k8s.io") => self.keep(
                 value,
                 |trimmer, slice| trimmer.slice(slice),
                 |slice| ("EndpointSlice", slice.namespace.clone(), slice.name.clone()),
                 |all| &mut all.slices,
             ),
-            "Node" if of("") => self.keep(
+            "Node" if in_group("") => self.keep(
                 value,
                 |trimmer, node| trimmer.node(node),
                 |node| ("Node", "".into(), node.name.clone()),
                 |all| &mut all.nodes,
             ),
-            "Namespace" if of("") => self.keep(
+            "Namespace" if in_group("") => self.keep(
                 value,
                 |trimmer, namespace| trimmer.namespace(&namespace),
                 |namespace| ("Namespace", "".into(), namespace.clone()),
                 |all| &mut all.namespaces,
             ),
-            "NetworkPolicy" if of("networking.k8s.io") => self.keep(
+            "NetworkPolicy" if in_group("networking.k8s.io") => self.keep(
                 value,
                 |trimmer, policy| trimmer.policy(policy),
                 |policy| {
@@ -324,7 +326,7 @@ impl Reading {
                 },
                 |all| &mut all.policies,
             ),
-            "ServiceCIDR" if of("networking.k8s.io") => self.keep(
+            "ServiceCIDR" if in_group("networking.k8s.io") => self.keep(
                 value,
                 |trimmer, range| trimmer.service_cidr(range),
                 |range| ("ServiceCIDR", "".into(), range.name.clone()),
@@ -389,7 +391,7 @@ impl Reading {
     }
 }
 
-/// Kind, namespace and name of an object that may turn out to have none.
+/// Kind, namespace and name of an object that may have none of them.
 fn title(value: &Value, list_kind: Option<&str>) -> String {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str);
     let mut title = text("/kind").or(list_kind).unwrap_or("no kind").to_owned();
@@ -404,9 +406,9 @@ fn title(value: &Value, list_kind: Option<&str>) -> String {
     title
 }
 
-/// Keys and values of the file stand in what is said about it, and that is shown on a terminal: control characters and
-/// marks that hide or reorder text are escaped. So many characters at most.
-fn printable(text: &str, most: usize) -> String {
+/// Escapes control characters and characters that hide or reorder text, because messages quote keys and
+/// values of the file and appear on a terminal. Truncates to `limit` characters.
+fn printable(text: &str, limit: usize) -> String {
     let escape = |character: char| {
         let kept = matches!(character, '"' | '\'' | '\\');
         let escaped = (!kept).then(|| character.escape_debug());
@@ -415,5 +417,5 @@ fn printable(text: &str, most: usize) -> String {
             .flatten()
             .chain(kept.then_some(character))
     };
-    text.chars().flat_map(escape).take(most).collect()
+    text.chars().flat_map(escape).take(limit).collect()
 }

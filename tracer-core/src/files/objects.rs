@@ -1,8 +1,8 @@
-//! Kubernetes objects as the API has them, trimmed to what the model keeps.
+//! Kubernetes objects of the API, trimmed to the fields that the model keeps.
 //!
-//! Owns the translation and the interning of the strings that repeat; never reads a file or asks the API. An object comes
-//! from the inventory file and, in a cluster, from a watch. Names and domains are checked to be printable, because they
-//! end up on terminals.
+//! Owns the translation, and the interning of repeated strings. Never reads a file or calls the API: objects
+//! come from the inventory file and, in a cluster, from a watch. Names and domains must be printable, because
+//! they end up on terminals.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -22,20 +22,20 @@ use crate::model::cluster::{
 use crate::model::dns::DnsName;
 use crate::model::identity::Workload;
 
-/// What is wrong with an object that is well-formed otherwise.
+/// Why a syntactically valid object is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// A field without which the object says nothing.
+    /// A field is missing without which the object is useless.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A field's value is not of the kind that the field needs.
+    /// A field has a value of the wrong form.
     #[error("{field}: {value:?} is not {expected}")]
     Invalid {
-        /// Which field.
+        /// The path of the field.
         field: &'static str,
-        /// What it holds, cut to a length that can be shown.
+        /// Its value, truncated for display.
         value: String,
-        /// What it should hold.
+        /// The expected form.
         expected: &'static str,
     },
 }
@@ -50,29 +50,29 @@ impl ObjectError {
     }
 }
 
-/// Of a static pod's mirror in the API: the UID that the kubelet uses for it.
+/// The annotation on a static pod's mirror object with the UID that the kubelet uses for the pod.
 pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
-/// Below so many strings nothing is worth forgetting.
-const FEW: usize = 4096;
+/// The number of interned strings from which unused ones are dropped.
+const MIN_SWEEP: usize = 4096;
 
 type Labels = Vec<(Arc<str>, Arc<str>)>;
 
-/// Trims objects. Equal strings of all objects that one `Trimmer` handles share their storage.
-/// Those that no object uses any more are forgotten as the others double, so a watch can go on for ever.
+/// Trims objects. Equal strings in all objects of one `Trimmer` share their storage. Unused strings are
+/// dropped whenever the total has doubled, so that a watch can run indefinitely.
 #[derive(Debug, Default)]
 pub struct Trimmer {
     interned: HashSet<Arc<str>>,
-    /// How many there were when those in use were counted last.
+    /// The number of strings in use at the last sweep.
     used: usize,
 }
 
 impl Trimmer {
-    /// With nothing interned yet.
+    /// An empty trimmer.
     pub fn new() -> Trimmer {
         Trimmer::default()
     }
 
-    /// A Pod.
+    /// Trims a Pod.
     pub fn pod(&mut self, pod: core::Pod) -> Result<Pod, ObjectError> {
         let (namespace, name) = self.namespaced(&pod.metadata)?;
         let uid = pod
@@ -121,7 +121,7 @@ impl Trimmer {
             });
         }
         let node = spec.node_name.as_deref().filter(|node| !node.is_empty());
-        // Kept for as long as the object is: what vectors reserve for more is a fifth of all.
+        // Objects live long, and the spare capacity of their vectors would be a fifth of all memory.
         ips.shrink_to_fit();
         ports.shrink_to_fit();
         Ok(Pod {
@@ -146,7 +146,7 @@ impl Trimmer {
         })
     }
 
-    /// A Service.
+    /// Trims a Service.
     pub fn service(&mut self, service: core::Service) -> Result<Service, ObjectError> {
         let (namespace, name) = self.namespaced(&service.metadata)?;
         let spec = service.spec.unwrap_or_default();
@@ -221,7 +221,7 @@ impl Trimmer {
         })
     }
 
-    /// An EndpointSlice.
+    /// Trims an EndpointSlice.
     pub fn slice(&mut self, slice: discovery::EndpointSlice) -> Result<EndpointSlice, ObjectError> {
         let (namespace, name) = self.namespaced(&slice.metadata)?;
         let service = slice
@@ -250,7 +250,7 @@ impl Trimmer {
                 .unwrap_or_default();
             endpoints.push(SliceEndpoint {
                 ips,
-                // The API: unknown is to be taken as ready.
+                // API reference: unknown is to be treated as ready.
                 ready: endpoint
                     .conditions
                     .and_then(|conditions| conditions.ready)
@@ -293,7 +293,7 @@ impl Trimmer {
         })
     }
 
-    /// A Node.
+    /// Trims a Node.
     pub fn node(&mut self, node: core::Node) -> Result<Node, ObjectError> {
         let name = self.name(&node.metadata)?;
         let mut ips = Vec::new();
@@ -310,12 +310,12 @@ impl Trimmer {
         Ok(Node { name, ips })
     }
 
-    /// A Namespace's name.
+    /// The name of a Namespace.
     pub fn namespace(&mut self, namespace: &core::Namespace) -> Result<Arc<str>, ObjectError> {
         self.name(&namespace.metadata)
     }
 
-    /// A NetworkPolicy.
+    /// Trims a NetworkPolicy.
     pub fn policy(
         &mut self,
         policy: networking::NetworkPolicy,
@@ -324,7 +324,7 @@ impl Trimmer {
         let spec = policy.spec.unwrap_or_default();
         let governs = |direction: &str, rules: bool| match &spec.policy_types {
             Some(types) => types.iter().any(|listed| listed == direction),
-            // The API's default: ingress always, egress where there are egress rules.
+            // The API's default: always ingress, and egress if there are egress rules.
             None => rules,
         };
         let (ingress, egress) = (
@@ -344,7 +344,7 @@ impl Trimmer {
         })
     }
 
-    /// A ServiceCIDR.
+    /// Trims a ServiceCIDR.
     pub fn service_cidr(
         &mut self,
         range: networking::ServiceCIDR,
@@ -360,7 +360,7 @@ impl Trimmer {
         Ok(ServiceCidr { name, cidrs })
     }
 
-    /// The API has an empty name for that of an only port.
+    /// A port's name; in the API an only port has an empty name.
     fn port_name(&mut self, name: Option<String>) -> Option<Arc<str>> {
         name.filter(|name| !name.is_empty())
             .map(|name| self.intern(&name))
@@ -388,13 +388,14 @@ impl Trimmer {
         let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else {
             return Ok(None);
         };
-        // The mirror of a static pod: a node is where a pod is, and nothing that a person deploys.
+        // A static pod's mirror belongs to its node, which is not a workload.
         if owner.kind == "Node" {
             return Ok(None);
         }
         let (mut kind, mut name) = (owner.kind.as_str(), owner.name.as_str());
         if kind == "ReplicaSet" {
-            // A Deployment names its ReplicaSets after itself and the hash, which it puts on their pods as a label too.
+            // A Deployment names its ReplicaSets after itself and the hash, which is also a label of their
+            // pods.
             let hash = metadata
                 .labels
                 .as_ref()
@@ -432,7 +433,7 @@ impl Trimmer {
         if let Some(known) = self.interned.get(value) {
             return known.clone();
         }
-        if self.interned.len() >= FEW.max(2 * self.used) {
+        if self.interned.len() >= MIN_SWEEP.max(2 * self.used) {
             self.interned.retain(|known| Arc::strong_count(known) > 1);
             self.interned.shrink_to_fit();
             self.used = self.interned.len();
@@ -473,7 +474,7 @@ fn pod_dns(policy: Option<&str>, config: core::PodDNSConfig) -> Result<PodDns, O
     let ndots = ndots.and_then(|option| option.value.as_deref());
     let ndots = ndots.map(|value| {
         let number: Result<u32, _> = value.parse();
-        // resolv.conf(5): silently capped to 15.
+        // resolv.conf(5): values above 15 are silently capped.
         number.map(|number| number.min(15) as u8).map_err(|_| {
             ObjectError::invalid("spec.dnsConfig.options", value, "a number for ndots")
         })
@@ -498,7 +499,7 @@ fn port_number(field: &'static str, value: i32) -> Result<u16, ObjectError> {
 }
 
 fn domain(field: &'static str, value: &str) -> Result<DnsName, ObjectError> {
-    // A root of "." is what people write to switch a search path off.
+    // "." is a common way to disable the search path.
     let printable = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
     if printable {
         Ok(DnsName::new(value))

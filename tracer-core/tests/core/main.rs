@@ -3,6 +3,7 @@
 mod architecture;
 mod captures;
 mod fuzz_smoke;
+mod inventory;
 mod ordinary_hour;
 mod replay;
 mod scenario;

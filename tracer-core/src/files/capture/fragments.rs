@@ -1,9 +1,9 @@
-//! Puts IP fragments together again, so that a message in several of them is read whole.
+//! Reassembles IP fragments, so that a message in several fragments is decoded completely.
 //!
-//! Live only the first fragment is decoded: it has the ports, and the pipeline must not wait. Here the rest may be looked
-//! for. etherparse's buffer of one packet is used and not its pool of them, which knows no bound. What cannot be put
-//! together (a fragment is missing, or was cut by the capture, or two contradict each other) goes on as it came, and the
-//! decoder does with it what it does live.
+//! A live run decodes only the first fragment: it has the ports, and the pipeline must not wait. A replay can
+//! look for the rest. Uses etherparse's buffer for one packet, but not its pool of them, which is unbounded.
+//! Fragments that cannot be reassembled (one is missing, or was truncated by the capture, or two contradict
+//! each other) continue unchanged, and the decoder treats them as in a live run.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -20,30 +20,30 @@ use super::{LinkDirection, Origin, Packet};
 use crate::model::flow::{Direction, Ifindex, Traffic};
 use crate::model::loss::{Losses, Stage};
 
-/// The fragments of a packet follow each other closely. A receiver waits longer, but an answer's first fragment must be
-/// known before its query is taken for unanswered.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long fragments wait for the rest of their packet. They normally follow each other closely. A receiver
+/// waits longer, but an answer's first fragment must be known before its query counts as unanswered.
+const MAX_FRAGMENT_GAP: Duration = Duration::from_secs(2);
 
-/// Packets that are put together at a time.
+/// Packets in reassembly at a time.
 const MAX_SETS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// What they cost in memory.
+/// The memory limit for them.
 const MAX_BYTES: usize = 32 << 20;
-/// What a fragment costs beside its bytes.
+/// The memory overhead of a fragment.
 const FRAGMENT_BYTES: usize = 256;
-/// The least MTU of IPv4 (RFC 791) makes so many of the longest packet.
+/// The longest packet over the smallest IPv4 MTU (RFC 791) has this many fragments.
 const MAX_FRAGMENTS: usize = 1_366;
 
 const IPV6_HEADER: usize = 40;
 
-/// A packet, and what it was on the wire.
+/// A complete packet, and what it was on the wire.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Whole {
     pub(super) packet: Packet,
-    /// Packets and bytes, where it came in fragments.
+    /// Packets and bytes on the wire, if it was fragmented.
     pub(super) fragments: Option<Traffic>,
 }
 
-/// What the fragments of one packet have in common. The same packet captured at two places is two.
+/// What identifies the fragments of one packet. A packet captured at two places counts as two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     origin: Origin,
@@ -52,29 +52,29 @@ struct Key {
     src: IpAddr,
     dst: IpAddr,
     id: u32,
-    /// Part of the key in IPv4 (RFC 791); in IPv6 only the first fragment's counts (RFC 8200).
+    /// Part of the key in IPv4 (RFC 791). In IPv6 only the first fragment's protocol counts (RFC 8200).
     protocol: Option<IpNumber>,
 }
 
-/// Fragments of one packet.
+/// The fragments of one packet.
 #[derive(Debug)]
 struct Set {
     packets: Vec<Packet>,
-    /// Which of them is the first, and where its fragmentable part starts.
+    /// The index of the first fragment, and the offset of its fragmentable part.
     first: Option<(usize, usize)>,
-    together: IpDefragBuf,
+    buffer: IpDefragBuf,
     cost: usize,
 }
 
-/// Fragments that wait for others, and packets that need not wait.
+/// Fragments that wait for the rest, and packets that are ready.
 #[derive(Debug)]
 pub(super) struct Fragments {
-    /// In the order in which they grew.
+    /// Least recently extended first.
     sets: LruCache<Key, Set>,
     bytes: usize,
     ready: VecDeque<Whole>,
     reassembled: u64,
-    crowded_out: u64,
+    evicted: u64,
 }
 
 impl Default for Fragments {
@@ -84,59 +84,59 @@ impl Default for Fragments {
             bytes: 0,
             ready: VecDeque::new(),
             reassembled: 0,
-            crowded_out: 0,
+            evicted: 0,
         }
     }
 }
 
-/// What a fragment says of itself.
+/// The fragment fields of a packet.
 struct Piece {
     key: Key,
     offset: IpFragOffset,
     more: bool,
     number: IpNumber,
-    /// Where the payload stands in the packet.
+    /// The range of the payload in the packet.
     payload: std::ops::Range<usize>,
 }
 
 impl Fragments {
-    /// Takes a packet.
+    /// Adds a packet.
     pub(super) fn push(&mut self, packet: Packet) {
         while let Some((_, set)) = self.sets.peek_lru()
             && set.is_overdue(&packet)
         {
-            self.give_up_oldest();
+            self.release_oldest();
         }
-        match Piece::of(&packet) {
+        match Piece::from_packet(&packet) {
             None => self.pass(packet),
             Some(piece) => self.add(piece, packet),
         }
     }
 
-    /// Nothing follows.
+    /// The input ended: releases everything.
     pub(super) fn end(&mut self) {
-        while self.give_up_oldest() {}
+        while self.release_oldest() {}
     }
 
-    /// The next packet.
+    /// The next ready packet.
     pub(super) fn pop(&mut self) -> Option<Whole> {
         self.ready.pop_front()
     }
 
-    /// Whether fragments wait for others.
+    /// Whether fragments are waiting.
     pub(super) fn holds(&self) -> bool {
         !self.sets.is_empty()
     }
 
-    /// Packets that were put together.
+    /// The number of reassembled packets.
     pub(super) fn reassembled(&self) -> u64 {
         self.reassembled
     }
 
-    /// What the limits cost.
+    /// Losses caused by the limits.
     pub(super) fn losses(&self) -> Losses {
         let mut losses = Losses::default();
-        losses.add(Stage::Table, "replay fragment table full", self.crowded_out);
+        losses.add(Stage::Table, "replay fragment table full", self.evicted);
         losses
     }
 
@@ -156,11 +156,11 @@ impl Fragments {
             None => Set {
                 packets: Vec::new(),
                 first: None,
-                together: IpDefragBuf::new(number, Vec::new(), Vec::new()),
+                buffer: IpDefragBuf::new(number, Vec::new(), Vec::new()),
                 cost: 0,
             },
         };
-        // What was cut by the capture has a payload that is not all there.
+        // The payload of a packet that the capture truncated is incomplete.
         let fits = packet
             .bytes
             .get(payload.clone())
@@ -172,7 +172,7 @@ impl Fragments {
         if !fits {
             return self.release(set);
         }
-        if set.together.is_complete() {
+        if set.buffer.is_complete() {
             match set.whole() {
                 Ok(whole) => {
                     self.reassembled += 1;
@@ -183,10 +183,10 @@ impl Fragments {
             return;
         }
         if set.packets.len() >= MAX_FRAGMENTS {
-            self.crowded_out += 1;
+            self.evicted += 1;
             return self.release(set);
         }
-        set.cost = set.together.data().capacity()
+        set.cost = set.buffer.data().capacity()
             + set
                 .packets
                 .iter()
@@ -199,13 +199,13 @@ impl Fragments {
     fn keep(&mut self, key: Key, set: Set) {
         while self.sets.len() >= MAX_SETS.get() || (self.bytes > MAX_BYTES && !self.sets.is_empty())
         {
-            self.crowded_out += 1;
-            self.give_up_oldest();
+            self.evicted += 1;
+            self.release_oldest();
         }
         self.sets.put(key, set);
     }
 
-    fn give_up_oldest(&mut self) -> bool {
+    fn release_oldest(&mut self) -> bool {
         let Some((_, set)) = self.sets.pop_lru() else {
             return false;
         };
@@ -214,7 +214,7 @@ impl Fragments {
         true
     }
 
-    /// Lets fragments go as they came.
+    /// Releases fragments unchanged.
     fn release(&mut self, set: Set) {
         for packet in set.packets {
             self.pass(packet);
@@ -230,11 +230,11 @@ impl Fragments {
 }
 
 impl Set {
-    /// Whether nothing of it came for long, or the stamps went back to another time.
+    /// Whether its last fragment is too old, or the timestamps jumped.
     fn is_overdue(&self, now: &Packet) -> bool {
         self.packets.last().is_some_and(|last| {
             now.origin.section != last.origin.section
-                || now.time.since(last.time).max(last.time.since(now.time)) > PATIENCE
+                || now.time.since(last.time).max(last.time.since(now.time)) > MAX_FRAGMENT_GAP
         })
     }
 
@@ -242,22 +242,22 @@ impl Set {
     fn take(&mut self, offset: IpFragOffset, more: bool, payload: &[u8]) -> bool {
         let start = usize::from(offset.byte_offset());
         let end = start + payload.len();
-        // A fragment may come twice. One that says otherwise than another is an error or an attack (RFC 5722).
-        let contradicts = self.together.sections().iter().any(|section| {
+        // A fragment may be repeated. One that contradicts another is an error or an attack (RFC 5722).
+        let contradicts = self.buffer.sections().iter().any(|section| {
             let low = start.max(usize::from(section.start));
             let high = end.min(usize::from(section.end));
             low < high
-                && self.together.data().get(low..high) != payload.get(low - start..high - start)
+                && self.buffer.data().get(low..high) != payload.get(low - start..high - start)
         });
-        !contradicts && self.together.add(offset, more, payload).is_ok()
+        !contradicts && self.buffer.add(offset, more, payload).is_ok()
     }
 
-    /// The packet, as if it had never been cut. It is there when the last fragment is.
+    /// The packet as if it had never been fragmented, at the time of its last fragment.
     fn whole(self) -> Result<Whole, Set> {
         let assembled = self.first.and_then(|(first, start)| {
             let first = self.packets.get(first)?;
             let header = first.bytes.get(..start)?;
-            let bytes = unfragmented(header, self.together.data())?;
+            let bytes = unfragmented(header, self.buffer.data())?;
             Some((first, bytes))
         });
         let (Some((first, bytes)), Some(last)) = (assembled, self.packets.last()) else {
@@ -284,10 +284,10 @@ impl Set {
 }
 
 impl Piece {
-    /// `None` for a packet that is whole, or not to be read.
-    fn of(packet: &Packet) -> Option<Piece> {
+    /// `None` for a packet that is not fragmented, or unreadable.
+    fn from_packet(packet: &Packet) -> Option<Piece> {
         let (ip, stopped) = LaxIpSlice::from_slice(&packet.bytes).ok()?;
-        // etherparse must not be asked for extension headers that are not all there: see `headers`.
+        // etherparse must not iterate over extension headers that are incomplete: see `headers`.
         if stopped.is_some() {
             return None;
         }
@@ -353,8 +353,8 @@ fn extension_len(extension: &Ipv6ExtensionSlice<'_>) -> usize {
     }
 }
 
-/// The packet of the first fragment's headers and the whole payload. In IPv6 the fragment header stays, and says that this
-/// is all (an atomic fragment, RFC 6946). `None` where the packet would be longer than a packet can be.
+/// A packet of the first fragment's headers and the whole payload. In IPv6 the fragment header stays and
+/// marks the packet as an atomic fragment (RFC 6946). `None` if the packet would exceed the maximum length.
 fn unfragmented(header: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = [header, payload].concat();
     if header.first()? >> 4 == 4 {

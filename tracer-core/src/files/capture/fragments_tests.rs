@@ -1,4 +1,4 @@
-//! Reassembly on packets cut by hand. That it agrees with what others read is shown in `tests/replay.rs`.
+//! Reassembly of hand-made fragments. `tests/core/replay.rs` compares the result with other programs.
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header};
 
@@ -28,7 +28,7 @@ fn whole() -> Vec<u8> {
     udp(("10.0.0.1", 4_000), ("10.0.0.2", 53), &payload)
 }
 
-/// The part of `packet` from `start` of its payload on, as a router sends it.
+/// A fragment of `packet` with the payload bytes from `start` to `end`, as a router sends it.
 fn v4_piece(packet: &[u8], id: u16, start: usize, end: usize) -> Vec<u8> {
     let (mut header, payload) = Ipv4Header::from_slice(packet).expect("a header");
     header.identification = id;
@@ -69,7 +69,7 @@ fn all(fragments: &mut Fragments) -> Vec<Whole> {
     std::iter::from_fn(|| fragments.pop()).collect()
 }
 
-fn put_together(pieces: Vec<Vec<u8>>) -> (Vec<Whole>, Fragments) {
+fn reassemble(pieces: Vec<Vec<u8>>) -> (Vec<Whole>, Fragments) {
     let mut fragments = Fragments::default();
     for (time, piece) in (1..).zip(pieces) {
         fragments.push(packet(time, piece));
@@ -78,11 +78,11 @@ fn put_together(pieces: Vec<Vec<u8>>) -> (Vec<Whole>, Fragments) {
 }
 
 #[test]
-fn the_fragments_of_a_packet_in_any_order_and_twice_give_the_packet() {
+fn fragments_are_reassembled_in_any_order_and_with_duplicates() {
     let whole = whole();
     let piece = |start, end| v4_piece(&whole, 7, start, end);
     let cuts = [piece(0, 1_480), piece(1_480, 2_960), piece(2_960, 3_008)];
-    // What is expected: the packet as it was before it was cut, but for the identification.
+    // The expected packet is the original, but for the identification.
     let mut expected = whole.clone();
     expected[4..6].copy_from_slice(&7_u16.to_be_bytes());
     expected[6] &= !0x40;
@@ -90,11 +90,11 @@ fn the_fragments_of_a_packet_in_any_order_and_twice_give_the_packet() {
     header.header_checksum = header.calc_header_checksum();
     expected[..20].copy_from_slice(&header.to_bytes());
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
-        let (found, fragments) = put_together(order.map(|index| cuts[index].clone()).to_vec());
+        let (found, fragments) = reassemble(order.map(|index| cuts[index].clone()).to_vec());
         assert_eq!(found.len(), 1, "{order:?}");
         assert_eq!(found[0].packet.bytes, expected, "{order:?}");
         assert_eq!(found[0].packet.wire_len, 3_028);
-        // It is there when its last fragment is.
+        // It is complete with its last fragment.
         assert_eq!(found[0].packet.time, Timestamp(3));
         let traffic = Traffic {
             packets: 3,
@@ -106,7 +106,7 @@ fn the_fragments_of_a_packet_in_any_order_and_twice_give_the_packet() {
     let twice = [&cuts[0], &cuts[0], &cuts[1], &cuts[2]]
         .map(Clone::clone)
         .to_vec();
-    assert_eq!(put_together(twice).0[0].packet.bytes, expected);
+    assert_eq!(reassemble(twice).0[0].packet.bytes, expected);
 }
 
 #[test]
@@ -116,16 +116,16 @@ fn ipv6_fragments_become_an_atomic_fragment() {
         v6_piece(&payload, 9, 1_232, payload.len()),
         v6_piece(&payload, 9, 0, 1_232),
     ];
-    let (found, _) = put_together(pieces);
+    let (found, _) = reassemble(pieces);
     assert_eq!(found.len(), 1);
-    // RFC 6946: offset 0 and nothing more.
+    // RFC 6946: offset 0 and no more fragments.
     assert_eq!(
         found[0].packet.bytes,
         v6_piece_alone(&payload, 9),
-        "the packet that one fragment would be"
+        "the original packet"
     );
-    // Such a packet is whole as it is.
-    let (found, fragments) = put_together(vec![v6_piece_alone(&payload, 9)]);
+    // An atomic fragment is a whole packet.
+    let (found, fragments) = reassemble(vec![v6_piece_alone(&payload, 9)]);
     assert_eq!((found.len(), fragments.reassembled()), (1, 0));
 }
 
@@ -134,10 +134,10 @@ fn v6_piece_alone(payload: &[u8], id: u32) -> Vec<u8> {
 }
 
 #[test]
-fn packets_whose_fragments_mix_are_told_apart() {
+fn interleaved_fragments_of_different_packets_are_kept_apart() {
     let whole = whole();
     let piece = |id, start, end| v4_piece(&whole, id, start, end);
-    let (found, _) = put_together(vec![
+    let (found, _) = reassemble(vec![
         piece(1, 0, 1_480),
         piece(2, 0, 1_480),
         piece(1, 1_480, 3_008),
@@ -151,12 +151,12 @@ fn packets_whose_fragments_mix_are_told_apart() {
 }
 
 #[test]
-fn what_cannot_be_put_together_goes_on_as_it_came() {
+fn fragments_that_cannot_be_reassembled_pass_unchanged() {
     let whole = whole();
     let first = v4_piece(&whole, 7, 0, 1_480);
     let middle = v4_piece(&whole, 7, 1_480, 2_960);
 
-    // The last one is missing; another packet two seconds later shows that it will not come.
+    // The last fragment is missing; a packet two seconds later shows that it will not come.
     let mut fragments = Fragments::default();
     fragments.push(packet(1, first.clone()));
     fragments.push(packet(2, middle.clone()));
@@ -175,7 +175,7 @@ fn what_cannot_be_put_together_goes_on_as_it_came() {
     fragments.end();
     assert_eq!(all(&mut fragments)[0].packet.bytes, first);
 
-    // One was cut by the capture.
+    // The capture truncated one fragment.
     let mut fragments = Fragments::default();
     let cut = Packet {
         wire_len: 1_500,
@@ -184,17 +184,17 @@ fn what_cannot_be_put_together_goes_on_as_it_came() {
     fragments.push(cut.clone());
     assert_eq!(all(&mut fragments)[0].packet, cut);
 
-    // One says otherwise than another.
+    // One fragment contradicts another.
     let mut other = v4_piece(&whole, 7, 1_472, 2_960);
     other[20] ^= 1;
-    let (found, fragments) = put_together(vec![first.clone(), other.clone()]);
+    let (found, fragments) = reassemble(vec![first.clone(), other.clone()]);
     let found: Vec<Vec<u8>> = found.into_iter().map(|whole| whole.packet.bytes).collect();
     assert_eq!(found, [first, other]);
     assert_eq!(fragments.reassembled(), 0);
 }
 
 #[test]
-fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
+fn waiting_fragments_are_bounded_and_evictions_are_counted() {
     let whole = whole();
     let mut fragments = Fragments::default();
     for id in 0..300 {
@@ -204,7 +204,7 @@ fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
     assert_eq!(all(&mut fragments).len(), 44);
     assert_eq!(crowded_out(&fragments), 44);
 
-    // One packet in more fragments than any network makes, and one byte of each payload at a far offset.
+    // One packet in more fragments than any network makes, and packets with a single byte at a far offset.
     let mut fragments = Fragments::default();
     let tiny: Vec<u8> = udp(("10.0.0.1", 1), ("10.0.0.2", 2), &[0; 60_000]);
     for index in 0..1_400 {
@@ -218,9 +218,9 @@ fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
 }
 
 #[test]
-fn garbage_is_passed_on() {
+fn garbage_passes_unchanged() {
     for bytes in [vec![0x45], vec![0x60; 20], vec![0x4f; 30], vec![0x45; 21]] {
-        let (found, mut fragments) = put_together(vec![bytes.clone()]);
+        let (found, mut fragments) = reassemble(vec![bytes.clone()]);
         fragments.end();
         let rest = all(&mut fragments);
         let packets: Vec<Vec<u8>> = found
@@ -233,12 +233,12 @@ fn garbage_is_passed_on() {
 }
 
 #[test]
-fn a_packet_whose_extension_headers_break_off_is_passed_on() {
-    // Hop-by-hop options that announce a fragment header, and there the packet ends (RFC 8200 section 4).
+fn a_packet_with_truncated_extension_headers_passes_unchanged() {
+    // Hop-by-hop options that announce a fragment header, with nothing after them (RFC 8200 section 4).
     let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 0, 64];
     bytes.extend([0xfd; 32]);
     bytes.extend([44, 0, 1, 4, 0, 0, 0, 0]);
-    let (passed, _) = put_together(vec![bytes.clone()]);
+    let (passed, _) = reassemble(vec![bytes.clone()]);
     assert_eq!(passed.len(), 1);
     assert_eq!(passed[0].packet.bytes, bytes);
 }

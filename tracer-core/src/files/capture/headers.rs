@@ -1,4 +1,4 @@
-//! As much of a packet's headers as it takes to tell its flow and who began it. The rest is [`crate::decode`]'s.
+//! The headers that identify a packet's flow and its initiator. Everything else belongs to [`crate::decode`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +19,7 @@ pub(super) struct Headers {
     pub(super) protocol: Protocol,
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
-    /// 0 where there are none.
+    /// 0 if the protocol has no ports.
     pub(super) src_port: u16,
     pub(super) dst_port: u16,
     /// The identifier of an ICMP echo.
@@ -30,40 +30,40 @@ pub(super) struct Headers {
     pub(super) about: Option<About>,
 }
 
-/// A flow that something is said of, from its packet's sender.
+/// A flow as quoted by an ICMP error, seen from the sender of the quoted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) protocol: Protocol,
     pub(super) src: SocketAddr,
     pub(super) dst: SocketAddr,
-    /// Of the quoted packet.
+    /// The sign in the quoted packet.
     pub(super) sign: Option<Sign>,
 }
 
-/// What shows beyond doubt which end began a flow.
+/// Proof of which end initiated a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     /// The sender did: a SYN, a DNS query, an echo request.
     Began,
-    /// The receiver did: SYN and ACK, a DNS answer, an echo reply. An ICMP error, too, whose quote is not readable: most go
-    /// to whom they concern.
+    /// The receiver did: a SYN-ACK, a DNS answer, an echo reply. Also an ICMP error with an unreadable quote,
+    /// because most are sent to the initiator.
     Answers,
 }
 
-/// A part of a packet that was cut in pieces.
+/// A fragment of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fragment {
-    /// The same for all parts.
+    /// Equal for all fragments of a packet.
     pub(super) id: u32,
-    /// The one with the transport header.
+    /// Whether it is the one with the transport header.
     pub(super) first: bool,
 }
 
 impl Headers {
-    /// Reads them; `None` if not even the addresses are there.
+    /// Reads the headers; `None` if not even the addresses are there.
     pub(super) fn read(bytes: &[u8], dns_ports: &[u16]) -> Option<Headers> {
         let (mut headers, transport) = Headers::outer(bytes, dns_ports)?;
-        // Errors are not sent about errors, so nothing is quoted within a quote.
+        // No errors are sent about errors, so a quote contains no further quote.
         if headers.is_error()
             && let Some(quote) = transport.get(ICMP_HEADER_LEN..)
             && let Some((quoted, _)) = Headers::outer(quote, dns_ports)
@@ -79,12 +79,12 @@ impl Headers {
         Some(headers)
     }
 
-    /// Without what they quote; and what follows the network headers.
+    /// The outermost headers, and the payload of the network header.
     fn outer<'a>(bytes: &'a [u8], dns_ports: &[u16]) -> Option<(Headers, &'a [u8])> {
         let (ip, stopped) = LaxIpSlice::from_slice(bytes).ok()?;
         let payload = ip.payload();
-        // Where the chain of extension headers breaks off etherparse must not be asked for them: its iterator relies on
-        // each header that another one announces, and would read beyond the packet.
+        // etherparse must not iterate over a truncated chain of extension headers: its iterator relies on
+        // every header that another one announces, and would read beyond the packet.
         let fragment = match stopped {
             None => fragment(&ip),
             Some(_) => None,

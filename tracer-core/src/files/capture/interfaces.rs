@@ -1,9 +1,11 @@
-//! A synthetic interface for each pod of a capture, and which of a packet's copies is the one at the pod.
+//! A synthetic interface for each pod of a capture, and the choice of the packet copy that was taken at the
+//! pod.
 //!
-//! `tcpdump -i any` on a node sees one packet at the pod's veth, at a bridge and at the uplink, the last with other
-//! addresses where it is translated. The live program sees only the pod's interface, so replay must choose: a pod is at
-//! the interface where its own packets are seen first, and its packets elsewhere at about the same time are copies.
-//! (A packet reaches the node at the pod's veth before anywhere else. Captured inside the pod there is only one place.)
+//! `tcpdump -i any` on a node sees one packet at the pod's veth, at a bridge and at the uplink, where it may
+//! have translated addresses. A live run sees only the pod's interface, so replay must choose: a pod is at
+//! the interface where its own packets appear first, and packets of it elsewhere at about the same time are
+//! copies. (A packet reaches the node at the pod's veth before anywhere else. In a capture from inside the
+//! pod there is only one place.)
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,18 +15,18 @@ use super::{LinkDirection, Origin};
 use crate::model::flow::{Direction, Ifindex};
 use crate::model::time::Timestamp;
 
-/// Synthetic interface indices start here, so they never meet a kernel's, which are positive 32-bit integers.
+/// The first synthetic interface index. The kernel's are positive 32-bit integers, so they never collide.
 pub const SYNTHETIC_INTERFACES: u32 = 0x8000_0000;
 
-/// Copies of a packet are microseconds apart. A pod that was silent for longer may have moved: its address was given to
-/// another pod, or another capture was appended to the file.
-const HOME_TRUST: Duration = Duration::from_secs(1);
+/// How long a pod's place is trusted. Copies of a packet are microseconds apart; a pod that was silent for
+/// longer may have moved: its address was given to another pod, or another capture was appended to the file.
+const PLACE_TRUST: Duration = Duration::from_secs(1);
 
-/// Where a pod's packets are to be seen.
+/// The place where a pod's packets are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     origin: Origin,
-    /// In which direction those go that the pod sends, where the capture tells: in on the node, out in the pod.
+    /// The direction of the pod's own packets, if the capture shows it: in on the node, out inside the pod.
     sends: Option<LinkDirection>,
 }
 
@@ -32,8 +34,9 @@ struct Place {
 struct Pod {
     ifindex: Ifindex,
     place: Place,
-    /// By a packet that it sent. One that was sent to it may have been seen at the uplink first.
-    sure: bool,
+    /// Whether the place is proven by a packet that the pod sent. One that was sent to it may have been seen
+    /// at the uplink first.
+    proven: bool,
     last: Timestamp,
 }
 
@@ -43,14 +46,15 @@ pub(super) struct Interfaces {
     pods: HashMap<IpAddr, Pod>,
     limit: usize,
     fresh: Vec<(Ifindex, IpAddr)>,
-    /// Interfaces of a recording, with the pod that was told of them.
+    /// Interfaces of a recording, each with its reported pod.
     recorded: HashMap<Ifindex, IpAddr>,
     overflow: u64,
     copies: u64,
 }
 
 impl Interfaces {
-    /// For `limit` pod addresses. Those beyond share one interface, and their packets' copies are not told apart.
+    /// Tracks up to `limit` pod addresses. Those beyond share one interface, and copies of their packets are
+    /// not removed.
     pub(super) fn new(limit: usize) -> Interfaces {
         Interfaces {
             pods: HashMap::new(),
@@ -62,12 +66,12 @@ impl Interfaces {
         }
     }
 
-    /// Packets that were copies of others.
+    /// The number of packets that were copies of others.
     pub(super) fn copies(&self) -> u64 {
         self.copies
     }
 
-    /// Packets of pods beyond the limit.
+    /// The number of packets of pods beyond the limit.
     pub(super) fn overflow(&self) -> u64 {
         self.overflow
     }
@@ -77,7 +81,7 @@ impl Interfaces {
         std::mem::take(&mut self.fresh)
     }
 
-    /// A recording says that this pod is behind this interface.
+    /// A recording states that this pod is behind this interface.
     pub(super) fn recorded(&mut self, ifindex: Ifindex, pod: IpAddr) {
         if !self.recorded.contains_key(&ifindex) && self.recorded.len() < self.limit {
             self.recorded.insert(ifindex, pod);
@@ -85,7 +89,7 @@ impl Interfaces {
         }
     }
 
-    /// The pod's interface, unless this packet is a copy of what was or will be seen there.
+    /// The pod's interface, unless this packet is a copy of one that is seen there.
     pub(super) fn admit(
         &mut self,
         pod: IpAddr,
@@ -118,22 +122,22 @@ impl Interfaces {
                 Pod {
                     ifindex,
                     place,
-                    sure: sent,
+                    proven: sent,
                     last: now,
                 },
             );
             return Some(ifindex);
         };
         if known.place == place {
-            known.sure |= sent;
+            known.proven |= sent;
             known.last = now;
             return Some(known.ifindex);
         }
-        let silent = now.since(known.last).max(known.last.since(now)) > HOME_TRUST;
+        let silent = now.since(known.last).max(known.last.since(now)) > PLACE_TRUST;
         let another_section = known.place.origin.section != origin.section;
-        if another_section || (sent && (silent || !known.sure)) {
+        if another_section || (sent && (silent || !known.proven)) {
             known.place = place;
-            known.sure = sent;
+            known.proven = sent;
             known.last = now;
             return Some(known.ifindex);
         }

@@ -1,4 +1,5 @@
-//! Link-layer headers: where the IP packet starts in a captured frame, and what the header says of its direction.
+//! Link-layer headers: where the IP packet starts in a captured frame, and the direction that the header
+//! shows.
 //!
 //! Link types are those of tcpdump.org/linktypes.html.
 
@@ -11,7 +12,7 @@ use super::LinkDirection;
 pub(super) enum Link {
     /// LINKTYPE_ETHERNET.
     Ethernet,
-    /// LINKTYPE_RAW and the like: starts with the IP header.
+    /// LINKTYPE_RAW and its variants: starts with the IP header.
     Raw,
     /// LINKTYPE_NULL and LINKTYPE_LOOP: four bytes of address family, whose values and byte order differ by system.
     Loopback,
@@ -25,12 +26,12 @@ pub(super) enum Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network<'a> {
     pub(super) ethertype: u16,
-    /// From the network header on.
+    /// The bytes from the network header on.
     pub(super) bytes: &'a [u8],
-    /// Length of the same on the wire.
+    /// Their length on the wire.
     pub(super) wire_len: u32,
     pub(super) direction: Option<LinkDirection>,
-    /// The interface, where the link header names it.
+    /// The interface, if the link header has it.
     pub(super) device: u32,
 }
 
@@ -48,7 +49,8 @@ impl Link {
         match link_type {
             0 | 108 => Some(Link::Loopback),
             1 => Some(Link::Ethernet),
-            // 12 and 14 are DLT_RAW of most systems and of OpenBSD; files hold them although they should not.
+            // 12 and 14 are DLT_RAW of most systems and of OpenBSD; some files contain them although they
+            // should not.
             12 | 14 | 101 | 228 | 229 => Some(Link::Raw),
             113 => Some(Link::Cooked1),
             276 => Some(Link::Cooked2),
@@ -94,7 +96,7 @@ impl Link {
         }
         let before = u32::try_from(frame.len() - bytes.len()).unwrap_or(u32::MAX);
         let mut wire_len = wire_len.saturating_sub(before);
-        // A network card pads short frames and may leave the checksum behind them; the packet ends where IP says.
+        // A network card pads short frames and may append the checksum; the packet ends where IP says.
         if tag.is_some()
             && let Some(ip_len) = ip_length(ethertype, bytes).filter(|&ip_len| ip_len < wire_len)
         {
@@ -121,7 +123,7 @@ fn cooked_direction(packet_type: u16) -> Option<LinkDirection> {
     }
 }
 
-/// Skips VLAN tags. How many is bounded by the frame's length.
+/// Skips VLAN tags; their number is limited by the frame's length.
 fn untag(mut tag: u16, bytes: &mut &[u8]) -> Result<u16, NotIp> {
     while tag == ether_type::VLAN_TAGGED_FRAME.0
         || tag == ether_type::PROVIDER_BRIDGING.0
@@ -134,7 +136,7 @@ fn untag(mut tag: u16, bytes: &mut &[u8]) -> Result<u16, NotIp> {
     Ok(tag)
 }
 
-/// The length that the IP header states. `None` where it does not: a GSO packet beyond 64 KiB states 0.
+/// The length in the IP header. `None` if it has none: a GSO packet beyond 64 KiB states 0.
 fn ip_length(ethertype: u16, bytes: &[u8]) -> Option<u32> {
     let (at, header) = if ethertype == ether_type::IPV4.0 {
         (2, 0)
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn vlan_tags_and_padding_are_no_part_of_the_packet() {
+    fn vlan_tags_and_padding_are_not_part_of_the_packet() {
         let addresses = [2; 12];
         let frames: [(&[u8], &[u8]); 4] = [
             (&[0x08, 0x00], &[]),
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn cooked_headers_tell_direction_and_device() {
+    fn cooked_headers_show_direction_and_device() {
         let mut sll2 = [0; 20];
         sll2[..2].copy_from_slice(&[0x08, 0x00]);
         sll2[7] = 9;
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_states_no_length_is_as_long_as_its_frame() {
+    fn a_packet_without_a_stated_length_is_as_long_as_its_frame() {
         let mut frame = [&[2; 12][..], &[0x08, 0x00], &ip(), &[0; 9]].concat();
         frame[16..18].fill(0);
         let network = Link::Ethernet.network(&frame, 100_014).expect("IP");
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_end_early_are_told_from_frames_that_are_not_ip() {
+    fn truncated_frames_are_distinguished_from_frames_that_are_not_ip() {
         for link_type in [0, 1, 101, 113, 276] {
             let link = Link::from_number(link_type).expect("supported");
             assert_eq!(link.network(&[], 0), Err(NotIp::CutShort), "{link_type}");

@@ -1,8 +1,8 @@
-//! Counts packets and bytes per flow, as the probes do live, so that what follows need not know the difference.
+//! Counts packets and bytes per flow, as the probes do in a live run, so that later stages see no difference.
 //!
-//! The kernel's table never gives up an entry by itself, and user space removes flows that were silent for long. Here it
-//! is the same: a full table has no room for a new flow unless another has been silent for long, and then that flow has
-//! no totals rather than wrong ones.
+//! In a live run the kernel's table never evicts an entry, and user space removes flows after a long silence.
+//! This table behaves the same: when it is full, a new flow gets a place only if another one has been silent
+//! for long enough. Otherwise the flow has no totals rather than wrong ones.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -28,7 +28,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// For `flows` flows at a time; one that was silent for `idle` may be forgotten.
+    /// A meter for `flows` flows at a time; a flow silent for `idle` may be dropped.
     pub fn new(flows: usize, idle: Duration) -> Meter {
         Meter {
             flows: LruCache::new(NonZeroUsize::new(flows).unwrap_or(NonZeroUsize::MIN)),
@@ -47,17 +47,17 @@ impl Meter {
         self.count_as(record, one);
     }
 
-    /// The same for a packet that was `wire` on the wire: several fragments.
+    /// Counts a record whose packet was `wire` on the wire, in several fragments.
     pub fn count_as(&mut self, record: &mut Record, wire: Traffic) {
         record.totals = self.totals(record, wire);
     }
 
-    /// How many flows were forgotten after a long silence.
+    /// The number of flows dropped after a long silence.
     pub fn expired(&self) -> u64 {
         self.expired
     }
 
-    /// What the limit cost.
+    /// Losses caused by the limit.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();
         losses.add(Stage::Table, "replay flow table full", self.uncounted);
@@ -65,14 +65,14 @@ impl Meter {
     }
 
     fn totals(&mut self, record: &Record, wire: Traffic) -> Option<FlowTotals> {
-        // Whether it is DNS makes no difference to the counters.
+        // The counters do not depend on DNS ports.
         let headers = Headers::read(&record.bytes, &[])?;
         let (src, dst) = headers.ends();
         let (mut pod, peer) = match record.direction {
             Direction::FromPod => (src, dst),
             Direction::ToPod => (dst, src),
         };
-        // Whoever pings whom, the identifier stands at the pod.
+        // Whichever end pings, the identifier takes the place of the pod's port.
         if let Some(id) = headers.echo_id {
             pod.set_port(id);
         }
@@ -97,7 +97,7 @@ impl Meter {
         if self.flows.len() < self.flows.cap().get() {
             return true;
         }
-        // The first is the one that was silent for longest.
+        // The first entry is the one that was silent for longest.
         let over = self
             .flows
             .peek_lru()

@@ -1,4 +1,4 @@
-//! The meter at its limit. That its sums are right is shown against tshark in `sides_tests`.
+//! The meter at its limit. `sides_tests` compares its sums with tshark's.
 
 use std::time::Duration;
 
@@ -47,20 +47,20 @@ fn a_flow_without_room_has_no_totals_rather_than_wrong_ones() {
 }
 
 #[test]
-fn a_flow_that_was_silent_for_long_makes_room() {
+fn a_flow_with_a_long_silence_makes_room() {
     let mut meter = Meter::new(2, Duration::from_secs(300));
     sent(&mut meter, 0, 1);
     sent(&mut meter, 1, 2);
     sent(&mut meter, 200, 1);
     assert_eq!(sent(&mut meter, 301, 3), traffic(1));
     assert_eq!(meter.expired(), 1);
-    // It is the second flow that went.
+    // The second flow was dropped.
     assert_eq!(sent(&mut meter, 302, 1), traffic(3));
     assert_eq!(sent(&mut meter, 303, 2), None);
 }
 
 #[test]
-fn each_interface_has_its_own_view_of_a_flow() {
+fn each_interface_counts_a_flow_separately() {
     let mut meter = Meter::new(9, Duration::from_secs(300));
     let mut sender = record(0, 1);
     let mut receiver = Record {

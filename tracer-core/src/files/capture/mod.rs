@@ -1,14 +1,19 @@
-//! Edge: capture files. Reads pcap and pcapng, tells which end of a packet is the pod, counts flows, writes pcapng.
+//! Capture files: reads pcap and pcapng, finds out which end of a packet is the pod, counts flows, writes
+//! pcapng.
 //!
-//! So a file, or the output of `tcpdump -w -`, is the same input to the pipeline as the live ring buffer:
+//! A file, or the output of `tcpdump -w -`, thus becomes the same input to the pipeline as the live ring
+//! buffer:
 //!
 //! ```text
-//! file -> window -> pcap / pcapng -> link -> packet -> order -> fragments -> sides -> meter -> record   (Replay)
-//! record -> pcapng                                                                                      (Writer)
+//! file -> window -> pcap / pcapng -> link -> packet -> order -> fragments -> sides -> meter -> record
+//! record -> pcapng
 //! ```
 //!
-//! The reader blocks, so it belongs on a thread of its own. It never seeks and keeps no more than a block of the file;
-//! bad input is an error or a counted loss, never a panic. What a packet means is decided by [`crate::decode`].
+//! The first line is [`Replay`], the second [`Writer`].
+//!
+//! The reader blocks, so it belongs on its own thread. It never seeks and keeps at most one block of the file
+//! in memory. Invalid input is an error or a counted loss, never a panic. Never interprets a packet: that is
+//! [`crate::decode`].
 
 mod error;
 mod fragments;

@@ -1,5 +1,5 @@
-//! What this program notes in a packet's comment when it records it: which of the pod's interfaces, which way, and the
-//! flow's counters. Text, so that Wireshark shows it; fixed in form, so that replay reads it back.
+//! The comment that this program adds to each packet it records: the pod's interface, the direction, and the
+//! flow's counters. As text, so that Wireshark shows it; in a fixed form, so that replay can read it.
 //!
 //! `tracer: from pod, interface 12, flow sent 3 packets 180 bytes, received 2 packets 120 bytes`
 
@@ -15,7 +15,7 @@ const SENT: &str = "flow sent ";
 const RECEIVED: &str = "received ";
 
 /// The note for a record.
-pub(super) fn of(record: &Record) -> String {
+pub(super) fn from_record(record: &Record) -> String {
     let direction = match record.direction {
         Direction::FromPod => FROM_POD,
         Direction::ToPod => TO_POD,
@@ -30,7 +30,7 @@ pub(super) fn of(record: &Record) -> String {
     note
 }
 
-/// Reads a note back. `None` for anybody else's comment.
+/// Reads a note back. `None` for comments of other programs.
 pub(super) fn read(comment: &[u8]) -> Option<Recorded> {
     let note = std::str::from_utf8(comment).ok()?.strip_prefix(START)?;
     let mut parts = note.split(", ");

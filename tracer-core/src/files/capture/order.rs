@@ -1,8 +1,8 @@
-//! Puts the packets of several interfaces into the order of their stamps.
+//! Sorts the packets of several interfaces by timestamp.
 //!
-//! Where a program captures on several interfaces at once (dumpcap, Wireshark), each hands over its packets in batches, and
-//! the file holds an answer before its query, tens of milliseconds apart. A capture of one interface is in order and is
-//! not held back, so that the packets of a live pipe come at once.
+//! A program that captures on several interfaces at once (dumpcap, Wireshark) writes their packets in
+//! batches, so that the file has an answer before its query, tens of milliseconds apart. A capture of one
+//! interface is in order and passes without delay, so that the packets of a live pipe arrive at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,19 +10,19 @@ use std::time::Duration;
 use super::Packet;
 use crate::model::time::Timestamp;
 
-/// How far behind a packet may come: libpcap hands over a batch after a second at the latest.
-const SPREAD: Duration = Duration::from_secs(1);
+/// How late a packet may arrive: libpcap delivers a batch within a second.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
 
-/// How much is held back; at the limit the earliest goes.
+/// The memory limit for waiting packets; beyond it the earliest is released.
 const MAX_BYTES: usize = 32 << 20;
 
-/// What a packet costs beside its bytes.
+/// The memory overhead of a packet.
 const PACKET_BYTES: usize = 256;
 
-/// Packets that wait for earlier ones, and those that need not wait any longer.
+/// Packets that wait for earlier ones, and packets that are ready.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// By stamp, then by order of arrival.
+    /// By timestamp, then by arrival.
     waiting: BTreeMap<(Timestamp, u64), Packet>,
     waiting_bytes: usize,
     ready: VecDeque<Packet>,
@@ -32,10 +32,10 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes a packet; with `hold` it waits for earlier ones.
+    /// Adds a packet; with `hold` it waits for earlier ones.
     pub(super) fn push(&mut self, packet: Packet, hold: bool) {
         if packet.origin.section != self.section || !hold {
-            // Another section is another capture, of any time.
+            // Another section is another capture, from any time.
             self.end();
             self.section = packet.origin.section;
             self.latest = packet.time;
@@ -49,18 +49,18 @@ impl Order {
         self.waiting.insert((packet.time, self.taken), packet);
         self.taken += 1;
         while let Some((&(time, _), _)) = self.waiting.first_key_value()
-            && (self.latest.since(time) > SPREAD || self.waiting_bytes > MAX_BYTES)
+            && (self.latest.since(time) > MAX_LATENESS || self.waiting_bytes > MAX_BYTES)
         {
             self.release();
         }
     }
 
-    /// Nothing follows.
+    /// The input ended: releases everything.
     pub(super) fn end(&mut self) {
         while self.release() {}
     }
 
-    /// Whether packets wait for others.
+    /// Whether packets are waiting.
     pub(super) fn holds(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_several_interfaces_come_in_the_order_of_their_stamps() {
+    fn packets_of_several_interfaces_are_sorted_by_timestamp() {
         let mut order = Order::default();
         for time in [500, 100, 900, 100, 1_400] {
             order.push(packet(0, time), true);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_one_interface_come_at_once() {
+    fn packets_of_one_interface_pass_without_delay() {
         let mut order = Order::default();
         for time in [500, 100] {
             order.push(packet(0, time), false);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_section_comes_first_whatever_its_stamps() {
+    fn an_earlier_section_comes_first_whatever_its_timestamps() {
         let mut order = Order::default();
         order.push(packet(0, 9_000), true);
         order.push(packet(1, 200), true);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_bounded() {
+    fn waiting_packets_are_bounded() {
         let mut order = Order::default();
         let large = Packet {
             bytes: vec![0; 1 << 20],

@@ -1,19 +1,19 @@
-//! An IP packet of a capture file, before it is known which end is the pod.
+//! An IP packet from a capture file, before its pod end is known.
 
 use crate::model::flow::{Direction, FlowTotals, Ifindex};
 use crate::model::time::Timestamp;
 
-/// Where the capture's interface saw a packet go.
+/// The direction of a packet at the capture's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkDirection {
-    /// To the host that captured.
+    /// Towards the capturing host.
     Incoming,
-    /// From the host that captured.
+    /// From the capturing host.
     Outgoing,
 }
 
 impl LinkDirection {
-    /// The other one.
+    /// The opposite direction.
     pub fn reverse(self) -> LinkDirection {
         match self {
             LinkDirection::Incoming => LinkDirection::Outgoing,
@@ -22,23 +22,23 @@ impl LinkDirection {
     }
 }
 
-/// Which of a capture's interfaces a packet was seen on.
+/// The interface of a capture on which a packet was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The section of a pcapng file.
     pub section: u32,
-    /// The interface's number within it.
+    /// The interface's number within the section.
     pub interface: u32,
-    /// The interface index that the link header holds (Linux cooked v2), else 0.
+    /// The interface index in the link header (Linux cooked v2), else 0.
     pub device: u32,
 }
 
-/// What this program itself noted about a packet when it recorded it.
+/// The note that this program added to a packet when it recorded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// The host end of the pod's veth.
     pub ifindex: Ifindex,
-    /// Which way it went over it.
+    /// The packet's direction there.
     pub direction: Direction,
     /// The flow's counters.
     pub totals: Option<FlowTotals>,
@@ -47,18 +47,18 @@ pub struct Recorded {
 /// An IP packet of a capture file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The capture's stamp: nanoseconds since the epoch.
+    /// The capture's timestamp: nanoseconds since the epoch.
     pub time: Timestamp,
     /// Where it was captured.
     pub origin: Origin,
-    /// Its direction there, where the file tells.
+    /// Its direction there, if the file shows it.
     pub direction: Option<LinkDirection>,
     /// The EtherType of the network header.
     pub ethertype: u16,
-    /// The packet's length from the network header on; `bytes` may be shorter.
+    /// The packet's length on the wire, from the network header on; `bytes` may be shorter.
     pub wire_len: u32,
-    /// The packet from the network header on, as far as it was captured.
+    /// The captured bytes, from the network header on.
     pub bytes: Vec<u8>,
-    /// What was noted when this program recorded it.
+    /// This program's note, if it recorded the packet.
     pub recorded: Option<Recorded>,
 }

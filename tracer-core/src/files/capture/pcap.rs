@@ -19,14 +19,14 @@ const MODIFIED_PACKET_HEADER_LEN: usize = 24;
 /// libpcap takes no more than 256 KiB; a BIG TCP segment can be 512 KiB.
 const MAX_PACKET_BYTES: u32 = 1 << 20;
 
-/// A pcap file behind its header.
+/// A pcap file whose header has been read.
 pub(super) struct Pcap {
     header: PcapHeader,
     link: Link,
 }
 
 impl Pcap {
-    /// By its first four bytes.
+    /// Recognizes the format by its first four bytes.
     pub(super) fn is_one(start: &[u8]) -> bool {
         matches!(
             start,
@@ -45,10 +45,10 @@ impl Pcap {
             return Err(cut_short(window, HEADER_LEN));
         }
         let Ok((_, header)) = parse_pcap_header(window.data()) else {
-            // Its length is there and its magic number was looked at.
+            // All bytes are there and the magic number was checked.
             return Err(cut_short(window, HEADER_LEN));
         };
-        // The upper bits say whether frames end with a checksum, which the IP length cuts off.
+        // The upper bits state whether frames end with a checksum, which the IP length cuts off.
         let link_type = header.network.0.cast_unsigned() & 0xffff;
         let link = Link::from_number(link_type).ok_or(Stop::LinkType(link_type))?;
         window.advance(HEADER_LEN);
@@ -100,7 +100,7 @@ impl Pcap {
         Ok(packet.map_or(Step::Nothing, Step::Packet))
     }
 
-    /// The captured length, third in a packet's header, before the packet itself is there.
+    /// The captured length, the third field of a packet's header, before the packet itself has been read.
     fn captured_len(&self, header: &[u8]) -> u32 {
         let bytes = header
             .get(8..)

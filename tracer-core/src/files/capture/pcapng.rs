@@ -1,4 +1,4 @@
-//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with interfaces of its own.
+//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with its own interfaces.
 
 use pcap_parser::pcapng::{
     EnhancedPacketBlock, OptionCode, PcapNGOption, SimplePacketBlock, parse_enhancedpacketblock_be,
@@ -23,41 +23,41 @@ const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_LITTLE: [u8; 4] = [0x4d, 0x3c, 0x2b, 0x1a];
 const BYTE_ORDER_BIG: [u8; 4] = [0x1a, 0x2b, 0x3c, 0x4d];
 
-/// Type, length, and the length again.
+/// The least block: type, length, and the length again.
 const MIN_BLOCK_LEN: u32 = 12;
 const MIN_SECTION_HEADER_LEN: u32 = 28;
-/// Of blocks that are looked into; others are passed over, whatever their length.
+/// The limit for blocks that are parsed; others are skipped, whatever their length.
 const MAX_BLOCK_BYTES: u32 = 4 << 20;
-/// One per pod of a node in a recording of ours, and they come and go.
+/// A recording has one interface per pod of a node, and pods come and go.
 const MAX_INTERFACES: usize = 65_536;
 
 /// An option of an enhanced packet block.
 const EPB_FLAGS: OptionCode = OptionCode(2);
 
-/// The state between two blocks.
+/// The parser's state between two blocks.
 #[derive(Default)]
 pub(super) struct PcapNg {
     big_endian: bool,
     section: Option<u32>,
     interfaces: Vec<Interface>,
-    /// The latest packet's stamp.
+    /// The latest packet's timestamp.
     last: Timestamp,
 }
 
 struct Interface {
-    /// `None` if it is not supported.
+    /// `None` if the link type is not supported.
     link: Option<Link>,
     snaplen: u32,
     clock: Clock,
 }
 
 impl PcapNg {
-    /// By its first four bytes.
+    /// Recognizes the format by its first four bytes.
     pub(super) fn is_one(start: &[u8]) -> bool {
         start.starts_with(&SECTION_HEADER.to_be_bytes())
     }
 
-    /// How many interfaces the section has so far.
+    /// The number of interfaces in the section so far.
     pub(super) fn interfaces(&self) -> usize {
         self.interfaces.len()
     }
@@ -75,7 +75,7 @@ impl PcapNg {
         }
         let [kind, length, order] = first_words(window.data());
         let block_type = if kind == SECTION_HEADER.to_be_bytes() {
-            // Reads the same in both orders; the third word tells the section's.
+            // The type reads the same in both byte orders; the third word shows the section's.
             self.big_endian = match order {
                 BYTE_ORDER_BIG => true,
                 BYTE_ORDER_LITTLE => false,
@@ -97,11 +97,11 @@ impl PcapNg {
             SECTION_HEADER | INTERFACE_DESCRIPTION | SIMPLE_PACKET | ENHANCED_PACKET => {
                 self.block(block_type, length, window, tally)
             }
-            _ => self.pass_over(length, window),
+            _ => self.skip_block(length, window),
         }
     }
 
-    /// Reads a whole block and what it says.
+    /// Reads and parses a whole block.
     fn block(
         &mut self,
         block_type: u32,
@@ -130,13 +130,14 @@ impl PcapNg {
             SIMPLE_PACKET => Ok(self.simple_packet(block, tally)),
             _ => Ok(self.enhanced_packet(block, tally)),
         };
-        // Also past an interface that is of no use: reading goes on behind it.
+        // Also skips the description of an unsupported interface: reading continues after it.
         window.advance(len);
         step
     }
 
-    /// Blocks of no interest (name resolution, statistics, secrets, other writers' own) are not kept in memory.
-    fn pass_over(&self, length: u32, window: &mut Window) -> Result<Step, Stop> {
+    /// Skips an irrelevant block (name resolution, statistics, secrets, other writers' own) without keeping
+    /// it in memory.
+    fn skip_block(&self, length: u32, window: &mut Window) -> Result<Step, Stop> {
         let cut_short = |missing: u64| Stop::CutShort {
             have: u64::from(length) - missing,
             need: u64::from(length),
@@ -153,7 +154,7 @@ impl PcapNg {
         Ok(Step::Nothing)
     }
 
-    /// The length stands at both ends of a block: the cheapest sign that one has lost one's way.
+    /// Compares the lengths at both ends of a block: the cheapest sign of lost synchronisation.
     fn check_end(&self, start: u32, block: &[u8]) -> Result<(), Malformed> {
         let end = self.number(block.last_chunk().copied().unwrap_or_default());
         if start == end {
@@ -193,7 +194,7 @@ impl PcapNg {
         self.interfaces.push(Interface {
             link,
             snaplen: description.snaplen,
-            clock: Clock::of(&description, self.big_endian),
+            clock: Clock::from_description(&description, self.big_endian),
         });
         match link {
             Some(_) => Ok(()),
@@ -234,7 +235,7 @@ impl PcapNg {
         packet.map_or(Step::Nothing, Step::Packet)
     }
 
-    /// A simple packet has no stamp: it came no earlier than the one before it.
+    /// A simple packet has no timestamp: it takes that of the packet before it.
     fn simple_packet(&self, block: &[u8], tally: &mut Tally) -> Step {
         let parsed: Result<(_, SimplePacketBlock<'_>), _> = if self.big_endian {
             parse_simplepacketblock_be(block)
@@ -245,7 +246,7 @@ impl PcapNg {
             tally.lose("capture block malformed");
             return Step::Nothing;
         };
-        // Of the section's first interface, by definition.
+        // By definition it belongs to the section's first interface.
         let Some(interface) = self.interface(0) else {
             tally.lose("capture packet of an undescribed interface");
             return Step::Nothing;
@@ -254,7 +255,8 @@ impl PcapNg {
             tally.lose("capture link type not supported");
             return Step::Nothing;
         };
-        // The captured length is not in the block: it is the least of what is left, the snaplen and the original.
+        // The block does not state the captured length: it is the least of the remaining bytes, the snaplen
+        // and the original length.
         let mut data = packet.packet_data();
         if interface.snaplen != 0 {
             let snaplen = usize::try_from(interface.snaplen).unwrap_or(usize::MAX);

@@ -1,8 +1,8 @@
 //! Reads capture files packet by packet.
 //!
-//! The block layouts are parsed by pcap-parser, slice by slice: it is lenient with options that other writers get wrong,
-//! has no unsafe code, and leaves buffering to the caller, so that a cut file, a hostile length and a read error can be
-//! told apart and placed.
+//! pcap-parser parses the blocks, slice by slice: it is lenient with options that other writers get wrong,
+//! has no unsafe code, and leaves buffering to the caller. So a truncated file, a hostile length and a read
+//! error can be distinguished and located.
 
 use std::io::{self, ErrorKind, Read};
 use std::iter::FusedIterator;
@@ -19,7 +19,7 @@ use super::{FileError, LinkDirection, Malformed, Origin, Packet, note};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
-/// What a reader met, beside IP packets.
+/// Counts of a reader's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReaderStats {
     /// Packets in the file, of any kind.
@@ -28,7 +28,7 @@ pub struct ReaderStats {
     pub not_ip: u64,
 }
 
-/// Why a format's reader stopped. The file's name and the offset are added by [`Reader`].
+/// Why a format's reader stopped; [`Reader`] adds the file's name and the offset.
 #[derive(Debug)]
 pub(super) enum Stop {
     Io(io::Error),
@@ -57,7 +57,7 @@ impl From<Malformed> for Stop {
     }
 }
 
-/// A packet as the file holds it.
+/// A packet as stored in the file.
 #[derive(Debug)]
 pub(super) struct Frame<'a> {
     pub(super) time: Timestamp,
@@ -68,7 +68,7 @@ pub(super) struct Frame<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// What is counted while reading.
+/// Counts while reading.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) stats: ReaderStats,
@@ -82,13 +82,13 @@ impl Tally {
         self.losses.add(Stage::Decode, reason, 1);
     }
 
-    /// Takes the IP packet out of a frame, if it holds one.
+    /// Extracts the IP packet from a frame, if it has one.
     pub(super) fn packet<'a>(
         &mut self,
         frame: &Frame<'a>,
         comments: impl Iterator<Item = &'a [u8]>,
     ) -> Option<Packet> {
-        // Some writers leave the original length zero.
+        // Some writers leave the original length at zero.
         let captured = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
         match frame.link.network(frame.data, frame.wire_len.max(captured)) {
             Ok(network) => {
@@ -120,18 +120,18 @@ impl Tally {
 }
 
 enum Format {
-    /// Nothing was read yet.
+    /// Nothing has been read yet.
     Unknown,
     Pcap(Pcap),
     PcapNg(PcapNg),
-    /// Nothing follows.
+    /// The input has ended.
     Over,
 }
 
-/// Reads pcap and pcapng, gzipped or not, of either byte order, from a file or a pipe.
+/// Reads pcap and pcapng, gzipped or not, in either byte order, from a file or a pipe.
 ///
-/// An iterator of packets in the file's order. After an error it goes on where it can (an interface of an unknown link
-/// type beside others) and ends where it cannot. Blocks until the next packet is there.
+/// An iterator of packets in the file's order. After a recoverable error it continues (one interface of an
+/// unknown link type); after any other it ends. Blocks until the next packet is available.
 pub struct Reader {
     file: String,
     input: Option<Input>,
@@ -148,7 +148,7 @@ impl Reader {
         Ok(Reader::start(file, input))
     }
 
-    /// Reads from anything; `name` is for messages.
+    /// Reads from any source; `name` is for messages.
     pub fn new(name: impl Into<String>, input: impl Read + Send + 'static) -> Reader {
         Reader::start(name.into(), Box::new(input))
     }
@@ -166,22 +166,22 @@ impl Reader {
         }
     }
 
-    /// How far the input was read, in bytes before they are unpacked.
+    /// How many bytes of the input were read, before decompression.
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Whether the packets may be out of order: several interfaces were captured at once.
+    /// Whether packets may be out of order, because several interfaces were captured at once.
     pub(super) fn interleaved(&self) -> bool {
         matches!(&self.format, Format::PcapNg(pcapng) if pcapng.interfaces() > 1)
     }
 
-    /// Whether nothing follows.
+    /// Whether the input has ended.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.format, Format::Over)
     }
 
-    /// How many packets there were.
+    /// Counts of the packets read.
     pub fn stats(&self) -> ReaderStats {
         self.tally.stats
     }
@@ -191,8 +191,8 @@ impl Reader {
         &self.tally.losses
     }
 
-    /// Finds out the format.
-    fn recognise(&mut self) -> Result<Format, FileError> {
+    /// Determines the format.
+    fn recognize(&mut self) -> Result<Format, FileError> {
         if let Some(input) = self.input.take() {
             let input = source::unpack(input).map_err(|error| self.stop(Stop::Io(error), 0))?;
             self.window = Window::new(input);
@@ -223,7 +223,7 @@ impl Reader {
     fn stop(&self, stop: Stop, offset: u64) -> FileError {
         let file = self.file.clone();
         match stop {
-            // Compressed data that ends early.
+            // Truncated compressed data.
             Stop::Io(source) if source.kind() == ErrorKind::UnexpectedEof => {
                 let have = self.window.data().len() as u64;
                 FileError::CutShort {
@@ -273,7 +273,7 @@ impl Iterator for Reader {
             let step = match &mut self.format {
                 Format::Over => return None,
                 Format::Unknown => {
-                    match self.recognise() {
+                    match self.recognize() {
                         Ok(format) => self.format = format,
                         Err(error) => {
                             self.format = Format::Over;
@@ -305,12 +305,12 @@ impl Iterator for Reader {
 
 impl FusedIterator for Reader {}
 
-/// What one block of a file amounts to.
+/// The result of reading one block of a file.
 #[derive(Debug)]
 pub(super) enum Step {
     Packet(Packet),
-    /// A block that holds no IP packet.
+    /// The block has no IP packet.
     Nothing,
-    /// The file ends here, as it should.
+    /// The file ends here, between two blocks.
     End,
 }

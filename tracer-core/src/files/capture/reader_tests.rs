@@ -1,4 +1,4 @@
-//! The reader against what tshark read in the same files, and against files that are broken on purpose.
+//! The reader compared with tshark on the same files, and on deliberately broken files.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -37,13 +37,13 @@ fn every_format_reads_as_tshark_reads_it() {
 }
 
 #[test]
-fn compressed_captures_read_as_the_plain_ones() {
+fn a_compressed_capture_reads_like_the_plain_one() {
     assert_eq!(packets("ethernet.pcap.gz"), packets("ethernet.pcap"));
     assert_eq!(packets("ethernet.pcapng.gz"), packets("ethernet.pcapng"));
 }
 
 #[test]
-fn gzip_members_that_follow_each_other_are_one_file() {
+fn concatenated_gzip_members_are_one_file() {
     let plain = bytes("ethernet.pcap");
     let (first, second) = plain.split_at(1_000);
     let packed: Vec<u8> = [first, second].into_iter().flat_map(gzip).collect();
@@ -77,10 +77,10 @@ fn both_byte_orders_read_the_same() {
 }
 
 #[test]
-fn stamps_of_every_resolution_and_offset_are_nanoseconds_since_the_epoch() {
+fn timestamps_of_any_resolution_and_offset_become_nanoseconds_since_the_epoch() {
     let packet = udp(A, B, b"x");
     let cases: [(&[u8], i64, u64, u64); 7] = [
-        // No if_tsresol: microseconds.
+        // Without if_tsresol: microseconds.
         (&[], 0, 1_700_000_000_123_456, 1_700_000_000_123_456_000),
         (&[3], 0, 1_700_000_000_123, 1_700_000_000_123_000_000),
         (
@@ -90,10 +90,10 @@ fn stamps_of_every_resolution_and_offset_are_nanoseconds_since_the_epoch() {
             1_700_000_000_123_456_789,
         ),
         (&[12], 0, 5_000_000_001_999, 5_000_000_001),
-        // 2 to the minus 10: 512 of 1,024 are half a second.
+        // Units of 2^-10 s: 512 of 1,024 are half a second.
         (&[0x8a], 0, 3 * 1_024 + 512, 3_500_000_000),
         (&[9], 1_700_000_000, 5, 1_700_000_000_000_000_005),
-        // Before the epoch there is no time.
+        // Times before the epoch become the epoch.
         (&[9], -10, 5, 0),
     ];
     for order in [Order::Big, Order::Little] {
@@ -170,7 +170,7 @@ fn sections_have_their_own_interfaces_and_byte_order() {
 }
 
 #[test]
-fn simple_packets_are_cut_at_the_interface_s_snaplen_and_unpadded() {
+fn a_simple_packet_ends_at_the_interface_snaplen_without_padding() {
     let order = Order::Little;
     let packet = udp(A, B, b"abcdefghij");
     let whole = u32::try_from(packet.len()).expect("short");
@@ -184,7 +184,7 @@ fn simple_packets_are_cut_at_the_interface_s_snaplen_and_unpadded() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!(packets[1].bytes, packet[..30]);
     assert_eq!(packets[1].wire_len, whole);
-    // It has no stamp of its own.
+    // It has no timestamp of its own.
     assert_eq!(packets[1].time, Timestamp(7_000));
 
     let whole = [
@@ -196,7 +196,7 @@ fn simple_packets_are_cut_at_the_interface_s_snaplen_and_unpadded() {
 }
 
 #[test]
-fn blocks_of_no_interest_are_passed_over_whatever_their_length() {
+fn irrelevant_blocks_are_skipped_whatever_their_length() {
     let order = Order::Little;
     let packet = udp(A, B, b"x");
     let file = [
@@ -219,7 +219,7 @@ fn blocks_of_no_interest_are_passed_over_whatever_their_length() {
 }
 
 #[test]
-fn an_interface_of_an_unknown_link_type_costs_its_own_packets_only() {
+fn an_unknown_link_type_loses_only_the_packets_of_its_interface() {
     let order = Order::Little;
     let packet = udp(A, B, b"x");
     let file = [
@@ -268,7 +268,7 @@ fn an_interface_of_an_unknown_link_type_costs_its_own_packets_only() {
 }
 
 #[test]
-fn frames_that_are_not_ip_are_counted_and_no_loss() {
+fn frames_that_are_not_ip_are_counted_but_not_as_losses() {
     let order = Order::Little;
     let arp = [&[0xff; 12][..], &[0x08, 0x06], &[0; 28]].concat();
     let spanning_tree = [&[1; 12][..], &[0, 38], &[0x42; 38]].concat();
@@ -285,13 +285,16 @@ fn frames_that_are_not_ip_are_counted_and_no_loss() {
 }
 
 #[test]
-fn a_packet_is_told_before_the_next_one_is_written() {
-    /// Hands out one piece a read, like a pipe, and fails the test when read beyond.
+fn a_packet_is_returned_before_the_next_one_is_written() {
+    /// Returns one piece per read, like a pipe, and fails the test on a further read.
     struct Pipe(Vec<Vec<u8>>);
 
     impl Read for Pipe {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            assert!(!self.0.is_empty(), "reads on although a packet is complete");
+            assert!(
+                !self.0.is_empty(),
+                "reads further although a packet is complete"
+            );
             let piece = self.0.remove(0);
             buffer[..piece.len()].copy_from_slice(&piece);
             Ok(piece.len())
@@ -307,7 +310,7 @@ fn a_packet_is_told_before_the_next_one_is_written() {
         order.packet(0, 1, &packet, 29, &[]),
     ];
     for mut pieces in [pcap, pcapng] {
-        // The first two bytes are looked at for gzip.
+        // The reader checks the first two bytes for gzip.
         let rest = pieces[0].split_off(2);
         pieces.insert(1, rest);
         let first = Reader::new("test", Pipe(pieces)).next();
@@ -316,7 +319,7 @@ fn a_packet_is_told_before_the_next_one_is_written() {
 }
 
 #[test]
-fn a_file_cut_short_anywhere_gives_what_was_read_and_says_where_it_ends() {
+fn a_truncated_file_gives_its_complete_packets_and_the_offset_of_the_cut() {
     for file in ["snapped.pcap", "two-interfaces.pcapng"] {
         let whole = bytes(file);
         let (all, _) = read(whole.clone());
@@ -344,7 +347,7 @@ fn a_file_cut_short_anywhere_gives_what_was_read_and_says_where_it_ends() {
 }
 
 #[test]
-fn a_compressed_file_cut_short_gives_what_was_read() {
+fn a_truncated_compressed_file_gives_its_complete_packets() {
     let whole = bytes("ethernet.pcap.gz");
     let all = packets("ethernet.pcap");
     let (packets, error) = read(whole[..whole.len() / 2].to_vec());
@@ -357,7 +360,7 @@ fn a_compressed_file_cut_short_gives_what_was_read() {
 }
 
 #[test]
-fn what_is_no_capture_is_named_as_such() {
+fn a_file_that_is_not_a_capture_is_reported_as_such() {
     let (_, error) = read(b"#!/bin/sh\n".to_vec());
     let text = error.expect("an error").to_string();
     assert!(text.starts_with("test is not a capture file"), "{text}");
@@ -375,7 +378,7 @@ fn what_is_no_capture_is_named_as_such() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_errors_and_cost_no_memory() {
+fn impossible_lengths_are_errors_and_allocate_no_memory() {
     let order = Order::Little;
     let mut pcap = [order.pcap(101), order.pcap_packet(1, &[], 0)].concat();
     pcap[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -408,7 +411,7 @@ fn lengths_that_cannot_be_are_errors_and_cost_no_memory() {
             )),
         }
     }
-    // A long block of no interest is passed over, to the end of the file.
+    // A long irrelevant block is skipped to the end of the file.
     let mut block = order.block(4, &[0; 8]);
     block[4..8].copy_from_slice(&0x7fff_fff0_u32.to_le_bytes());
     let (_, error) = read([order.section(), block].concat());
@@ -427,7 +430,7 @@ fn lengths_that_cannot_be_are_errors_and_cost_no_memory() {
 }
 
 #[test]
-fn a_block_whose_ends_disagree_stops_the_reading() {
+fn a_block_with_contradictory_lengths_ends_the_reading() {
     let order = Order::Little;
     let mut block = order.packet(0, 1, &udp(A, B, b"x"), 29, &[]);
     let last = block.len() - 4;
@@ -437,12 +440,12 @@ fn a_block_whose_ends_disagree_stops_the_reading() {
     let error = error.expect("an error").to_string();
     assert_eq!(
         error,
-        "cannot go on at byte 48 of test: the block is 64 bytes long by its start and 80 by its end"
+        "cannot continue at byte 48 of test: the block is 64 bytes long by its start and 80 by its end"
     );
 }
 
 #[test]
-fn no_broken_file_makes_it_panic_or_read_for_ever() {
+fn no_broken_file_causes_a_panic_or_an_endless_loop() {
     for file in CAPTURES
         .into_iter()
         .chain(["ethernet.pcap.gz", "ethernet.pcapng.gz"])
@@ -458,7 +461,7 @@ fn no_broken_file_makes_it_panic_or_read_for_ever() {
                 noise ^= noise << 17;
                 let length = broken.len() as u64;
                 let at = usize::try_from(noise % length).expect("an index");
-                // Headers are where it hurts.
+                // The headers are the sensitive part.
                 let at = if noise & 0x1_0000 == 0 { at } else { at % 200 };
                 broken[at] = (noise >> 32) as u8;
             }

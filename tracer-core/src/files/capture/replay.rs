@@ -1,4 +1,4 @@
-//! A capture file as records: reader, order, fragments, sides and meter in a row.
+//! A capture file as records: reader, order, fragments, sides and meter in sequence.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::record::Record;
 
-/// How a file is taken.
+/// Settings of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplaySettings {
-    /// DNS is what has one of these ports on either side.
+    /// Ports of DNS servers.
     pub dns_ports: Vec<u16>,
-    /// How many flows are counted, and of how many it is remembered who began them.
+    /// The limits of the flow counters, and of the flows whose client is remembered.
     pub flows: usize,
-    /// A flow that was silent for so long makes room for another.
+    /// How long a flow must be silent before it may make room for another.
     pub flow_idle: Duration,
 }
 
@@ -31,21 +31,22 @@ impl Default for ReplaySettings {
     }
 }
 
-/// Turns a capture file into the records that a live run would have had.
+/// Turns a capture file into the records that a live run would have produced.
 ///
-/// Every packet becomes a record, also those for which a probe only counts: their flow's totals are then simply newer.
+/// Every packet becomes a record, even where a probe would only count: the flow's totals are then simply
+/// newer.
 pub struct Replay {
     reader: Reader,
     order: Order,
     fragments: Fragments,
-    /// Why reading ended, to be told after what was read.
+    /// The error that ended reading, to be returned after the packets before it.
     failed: Option<FileError>,
     sides: Sides,
     meter: Meter,
 }
 
 impl Replay {
-    /// Takes what `reader` reads.
+    /// A replay of the packets from `reader`.
     pub fn new(reader: Reader, settings: &ReplaySettings) -> Replay {
         Replay {
             reader,
@@ -57,8 +58,9 @@ impl Replay {
         }
     }
 
-    /// Takes one packet and appends its records; false at the end of the file. `is_pod` says of an address whether a pod
-    /// has it; without an inventory it says no to all. After an error it can be called again: see [`Reader`].
+    /// Reads one packet and appends its records; false at the end of the file. `is_pod` returns whether a pod
+    /// has an address; without an inventory it is always false. May be called again after an error: see
+    /// [`Reader`].
     pub fn step(
         &mut self,
         is_pod: impl Fn(IpAddr) -> bool,
@@ -67,7 +69,7 @@ impl Replay {
         let Some(Whole { packet, fragments }) = self.packet()? else {
             return Ok(false);
         };
-        // The kernel's own counters are in the recording, and they count packets that are not.
+        // The recording has the kernel's own counters, which include packets that were not recorded.
         let counted = packet.recorded.is_some();
         let start = out.len();
         self.sides.place(packet, is_pod, out);
@@ -82,7 +84,7 @@ impl Replay {
         Ok(true)
     }
 
-    /// The next packet in order. What was read before an error comes before the error.
+    /// The next packet in order. The packets read before an error come before the error.
     fn packet(&mut self) -> Result<Option<Whole>, FileError> {
         loop {
             if let Some(whole) = self.fragments.pop() {
@@ -111,7 +113,7 @@ impl Replay {
         }
     }
 
-    /// Nothing follows, so nothing waits any more.
+    /// The input ended: releases every waiting packet.
     fn end(&mut self) {
         self.order.end();
         while let Some(packet) = self.order.pop() {
@@ -120,17 +122,17 @@ impl Replay {
         self.fragments.end();
     }
 
-    /// Whether packets were read that wait for others.
+    /// Whether packets have been read that wait for others.
     pub fn holds(&self) -> bool {
         self.order.holds() || self.fragments.holds()
     }
 
-    /// How far the file was read, in bytes as they are on the disk.
+    /// How many bytes of the file were read, before decompression.
     pub fn position(&self) -> u64 {
         self.reader.position()
     }
 
-    /// How many packets were put together from fragments.
+    /// The number of packets reassembled from fragments.
     pub fn reassembled(&self) -> u64 {
         self.fragments.reassembled()
     }
@@ -140,12 +142,12 @@ impl Replay {
         self.sides.fresh_interfaces()
     }
 
-    /// What was read, and how many packets were copies of others.
+    /// Counts of the packets read, and of copies among them.
     pub fn stats(&self) -> (ReaderStats, SidesStats) {
         (self.reader.stats(), self.sides.stats())
     }
 
-    /// What was lost on the way.
+    /// Losses in all stages.
     pub fn losses(&self) -> Losses {
         let mut losses = self.reader.losses().clone();
         losses.merge(&self.fragments.losses());

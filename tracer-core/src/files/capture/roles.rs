@@ -1,4 +1,4 @@
-//! Which end of a packet is the client, for captures whose pods nobody lists.
+//! Which end of a packet is the client, in captures without a known pod.
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use lru::LruCache;
 use super::headers::{About, Headers, Sign};
 use crate::model::flow::Protocol;
 
-/// Ports below are servers' (RFC 6335).
+/// Ports below this one belong to servers (RFC 6335).
 const WELL_KNOWN_PORTS: u16 = 1024;
 
-/// Parts of fragmented packets follow each other closely.
+/// Fragmented packets remembered at a time; their fragments follow each other closely.
 const MAX_FRAGMENTED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// A flow regardless of direction: the lesser end first.
+/// A flow regardless of direction: the lower end first.
 type FlowKey = (Protocol, SocketAddr, SocketAddr);
 type FragmentKey = (IpAddr, IpAddr, Protocol, u32);
 
-/// Who began which flow.
+/// The client of each flow.
 #[derive(Debug)]
 pub(super) struct Roles {
     clients: LruCache<FlowKey, SocketAddr>,
@@ -29,7 +29,7 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    /// Remembers `limit` flows; the one unused for longest makes room.
+    /// Remembers `limit` flows; the least recently used one is evicted.
     pub(super) fn new(dns_ports: Vec<u16>, limit: NonZeroUsize) -> Roles {
         Roles {
             clients: LruCache::new(limit),
@@ -39,7 +39,7 @@ impl Roles {
         }
     }
 
-    /// Flows that had to make room.
+    /// The number of evicted flows.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -47,9 +47,10 @@ impl Roles {
     /// The address of the packet's client.
     pub(super) fn client(&mut self, headers: &Headers) -> IpAddr {
         if let Some(about) = &headers.about {
-            // Who began the flow, wherever its packets are refused: a client that went away refuses answers. If neither
-            // end is the client, the error comes from a place where the flow has other addresses.
-            let client = self.of_quoted(about);
+            // An error belongs to the client of the quoted flow, whichever end refused: a client that
+            // disappeared refuses answers. If neither end is the client, the error comes from a place where
+            // the flow has translated addresses.
+            let client = self.client_of_quoted(about);
             return if client == headers.src {
                 headers.src
             } else {
@@ -57,24 +58,24 @@ impl Roles {
             };
         }
         let Some(fragment) = headers.fragment else {
-            return self.of_flow(headers);
+            return self.client_of_flow(headers);
         };
         let key = (headers.src, headers.dst, headers.protocol, fragment.id);
         if fragment.first {
-            let client = self.of_flow(headers);
+            let client = self.client_of_flow(headers);
             self.fragmented.push(key, client);
             client
         } else {
             match self.fragmented.get(&key) {
                 Some(client) => *client,
-                None => self.of_flow(headers),
+                None => self.client_of_flow(headers),
             }
         }
     }
 
-    fn of_flow(&mut self, headers: &Headers) -> IpAddr {
+    fn client_of_flow(&mut self, headers: &Headers) -> IpAddr {
         let (src, dst) = headers.ends();
-        // Messages of ICMP tell by themselves, and so nothing needs to be remembered of them.
+        // ICMP messages identify the client themselves, so no state is kept for them.
         if let (Protocol::Icmp | Protocol::Icmpv6, Some(sign)) = (headers.protocol, headers.sign) {
             return match sign {
                 Sign::Began => src.ip(),
@@ -98,7 +99,7 @@ impl Roles {
         client.ip()
     }
 
-    fn of_quoted(&self, about: &About) -> IpAddr {
+    fn client_of_quoted(&self, about: &About) -> IpAddr {
         let About {
             protocol,
             src,
@@ -116,14 +117,14 @@ impl Roles {
         client.ip()
     }
 
-    /// For a flow that began before the capture, or whose protocol does not tell.
+    /// A guess for a flow that began before the capture, or whose protocol does not show its client.
     fn guess(&self, protocol: Protocol, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
         match (self.is_server(src), self.is_server(dst)) {
             (true, false) => dst,
             (false, true) => src,
-            // A connection without its SYN began before; ephemeral ports are the high ones.
+            // A connection without its SYN began earlier; the higher port is the ephemeral one.
             _ if protocol == Protocol::Tcp && src.port() < dst.port() => dst,
-            // Else whoever is seen first.
+            // Otherwise the end that is seen first.
             _ => src,
         }
     }

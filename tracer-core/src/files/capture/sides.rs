@@ -1,8 +1,9 @@
-//! Tells which end of a captured packet is the pod. A live record knows it from the interface, a file does not.
+//! Determines which end of a captured packet is the pod. A live record knows it from the interface, a file
+//! does not.
 //!
-//! The inventory decides, and where both ends are pods the packet is seen twice, as it is live: leaving one pod and
-//! reaching the other. A packet of no pod that is listed is its client's. Whose copy of a packet counts is decided by
-//! [`super::interfaces`], who began a flow by [`super::roles`].
+//! The inventory decides. Where both ends are pods the packet is seen twice, as in a live run: leaving one
+//! pod and reaching the other. A packet without a listed pod is attributed to its client.
+//! [`super::interfaces`] chooses among copies of a packet, [`super::roles`] determines the client of a flow.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -15,17 +16,17 @@ use crate::model::flow::{Direction, Ifindex};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 
-/// How many pod addresses get an interface of their own.
+/// Pod addresses that get their own interface.
 const MAX_PODS: usize = 65_536;
 
-/// What became of the packets.
+/// Counts of placed packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SidesStats {
-    /// Packets that were seen elsewhere, too, and are told from there.
+    /// Packets dropped as copies of ones seen at the pod.
     pub copies: u64,
 }
 
-/// Makes records of packets.
+/// Turns packets into records.
 #[derive(Debug)]
 pub struct Sides {
     dns_ports: Vec<u16>,
@@ -34,7 +35,7 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// DNS is what has one of `dns_ports` on either side; of `flows` flows it is remembered who began them.
+    /// DNS servers use `dns_ports`; the clients of up to `flows` flows are remembered.
     pub fn new(dns_ports: &[u16], flows: usize) -> Sides {
         let flows = NonZeroUsize::new(flows).unwrap_or(NonZeroUsize::MIN);
         Sides {
@@ -44,9 +45,9 @@ impl Sides {
         }
     }
 
-    /// Appends the packet's records, without flow counters: none for a copy, two where both ends are pods.
+    /// Appends the packet's records, without flow counters: none for a copy, two if both ends are pods.
     ///
-    /// `is_pod` says of an address whether a pod has it; without an inventory it says no to all.
+    /// `is_pod` returns whether a pod has an address; without an inventory it is always false.
     pub fn place(
         &mut self,
         packet: Packet,
@@ -65,7 +66,7 @@ impl Sides {
             return;
         }
         let Some(headers) = Headers::read(&packet.bytes, &self.dns_ports) else {
-            // The decoder says what is wrong with it, and counts it.
+            // The decoder counts the fault.
             out.push(record(
                 packet,
                 Ifindex(SYNTHETIC_INTERFACES),
@@ -102,20 +103,21 @@ impl Sides {
         }
     }
 
-    /// Interfaces that appeared since the last call, with their pod's address: the identity index should be told whose they
-    /// are, so that it knows which pods were traced. Synthetic ones, and those of a recording whose pod is listed.
+    /// Interfaces that appeared since the last call, with their pod's address. The identity index needs them
+    /// to know which pods were traced. Includes synthetic interfaces, and a recording's interfaces whose pod
+    /// is listed.
     pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
         self.interfaces.fresh()
     }
 
-    /// What became of the packets.
+    /// Counts of placed packets.
     pub fn stats(&self) -> SidesStats {
         SidesStats {
             copies: self.interfaces.copies(),
         }
     }
 
-    /// What the limits cost.
+    /// Losses caused by the limits.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();
         losses.add(

@@ -1,5 +1,5 @@
-//! Which packets are told, from which pod's side: captures of the same traffic at different places against each other, and
-//! single flows without an inventory.
+//! Which records a packet becomes, from which pod's side: captures of the same traffic at different places
+//! compared with each other, and single flows without an inventory.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ fn replay(file: &str, is_pod: impl Fn(IpAddr) -> bool) -> Vec<Record> {
     records
 }
 
-/// A packet of one interface that is captured without link-layer header.
+/// A packet of an interface that is captured without a link-layer header.
 fn packet(bytes: Vec<u8>) -> Packet {
     Packet {
         time: Timestamp(1),
@@ -38,25 +38,26 @@ fn packet(bytes: Vec<u8>) -> Packet {
     }
 }
 
-fn nobody(_: IpAddr) -> bool {
+fn no_pod(_: IpAddr) -> bool {
     false
 }
 
-/// The way of each packet when nobody says who the pods are.
+/// The direction of each packet without a known pod.
 fn directions(packets: Vec<Vec<u8>>) -> Vec<Direction> {
     let mut sides = Sides::new(&[53], 100);
     let mut out = Vec::new();
     for bytes in packets {
-        sides.place(packet(bytes), nobody, &mut out);
+        sides.place(packet(bytes), no_pod, &mut out);
     }
     out.iter().map(|record| record.direction).collect()
 }
 
-/// What two captures of one veth have in common: order, ways, lengths, bytes and counters, but not stamps.
+/// The common properties of two captures of one veth: order, direction, lengths, bytes and counters, but not
+/// timestamps.
 fn essence(records: Vec<Record>) -> Vec<(Direction, u32, Vec<u8>, String)> {
     records
         .into_iter()
-        // Neighbour discovery and multicast differ by place.
+        // Neighbour discovery and multicast differ between places.
         .filter(|record| {
             let (src, dst) = addresses(&record.bytes);
             [src, dst]
@@ -75,7 +76,7 @@ fn essence(records: Vec<Record>) -> Vec<(Direction, u32, Vec<u8>, String)> {
         .collect()
 }
 
-/// A packet that was forwarded differs in what forwarding changes.
+/// The packet without the fields that forwarding changes.
 fn without_ttl(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes[0] >> 4 == 4 {
         (bytes[8], bytes[10], bytes[11]) = (0, 0, 0);
@@ -86,7 +87,7 @@ fn without_ttl(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_capture_on_any_interface_tells_what_one_on_the_pod_s_veth_tells() {
+fn a_capture_on_all_interfaces_gives_the_same_records_as_one_on_the_pods_veth() {
     let expected = essence(replay("ethernet.pcap", is_one_of(&CLIENT)));
     assert!(expected.len() > 25, "{}", expected.len());
     for file in [
@@ -104,16 +105,16 @@ fn a_capture_on_any_interface_tells_what_one_on_the_pod_s_veth_tells() {
 }
 
 #[test]
-fn the_client_s_role_tells_the_same_as_the_inventory_where_the_client_is_the_pod() {
+fn roles_and_inventory_agree_where_the_client_is_the_pod() {
     for file in ["any.pcap", "ethernet.pcap", "raw.pcap", "snapped.pcap"] {
         let listed = essence(replay(file, is_one_of(&CLIENT)));
-        let unlisted = essence(replay(file, nobody));
+        let unlisted = essence(replay(file, no_pod));
         assert_eq!(unlisted, listed, "{file}");
     }
 }
 
 #[test]
-fn traffic_between_two_pods_is_told_from_both_sides() {
+fn traffic_between_two_pods_has_records_on_both_sides() {
     let both: Vec<&str> = CLIENT.into_iter().chain(SERVER).collect();
     for file in ["ethernet.pcap", "any.pcap", "two-interfaces.pcapng"] {
         let one = essence(replay(file, is_one_of(&CLIENT)));
@@ -128,8 +129,8 @@ fn traffic_between_two_pods_is_told_from_both_sides() {
 }
 
 #[test]
-fn copies_are_told_at_the_time_they_had_at_the_pod() {
-    // At the node the query passes the client's veth first and the server's second.
+fn of_several_copies_the_one_at_the_pod_is_recorded() {
+    // On the node the query passes first the client's veth and then the server's.
     let both: Vec<&str> = CLIENT.into_iter().chain(SERVER).collect();
     let records = replay("any.pcap", is_one_of(&both));
     let query = packets("any.pcap")
@@ -138,14 +139,14 @@ fn copies_are_told_at_the_time_they_had_at_the_pod() {
         .take(2)
         .collect::<Vec<_>>();
     assert_eq!(addresses(&query[0].bytes), addresses(&query[1].bytes));
-    let told: Vec<_> = records
+    let clients: Vec<_> = records
         .iter()
         .filter(|record| record.bytes[0] >> 4 == 4)
         .take(2)
         .map(|record| (record.direction, record.time))
         .collect();
-    assert_eq!(told[0], (Direction::FromPod, query[0].time));
-    assert_eq!(told[1].0, Direction::ToPod);
+    assert_eq!(clients[0], (Direction::FromPod, query[0].time));
+    assert_eq!(clients[1].0, Direction::ToPod);
 }
 
 #[test]
@@ -159,8 +160,8 @@ fn flow_counters_add_up_to_what_tshark_saw() {
     }
     expected.retain(|(src, dst), _| client(*src) != client(*dst));
 
-    // The last record of each flow holds its final counters; a flow is named by its ports, which are what follows the
-    // addresses' order. Here: by everything that the record's own bytes say.
+    // The last record of each flow has its final counters. A flow is identified by everything that the
+    // record's own bytes state.
     let mut last: BTreeMap<String, Record> = BTreeMap::new();
     for record in replay("ethernet.pcap", &client) {
         let (src, dst) = addresses(&record.bytes);
@@ -187,7 +188,8 @@ fn flow_counters_add_up_to_what_tshark_saw() {
     assert_eq!(found, expected);
 }
 
-/// The ends' ports or the echo's identifier, from fixed offsets: the fixtures have no options.
+/// The ports of both ends or the echo's identifier, at fixed offsets, because the fixtures have no IP
+/// options.
 fn flow_name(record: &Record) -> String {
     let bytes = &record.bytes;
     let (header, protocol) = if bytes[0] >> 4 == 4 {
@@ -210,7 +212,7 @@ fn flow_name(record: &Record) -> String {
 }
 
 #[test]
-fn a_syn_tells_the_client_and_so_does_its_answer() {
+fn a_syn_and_a_syn_ack_show_the_client() {
     let flow = [
         tcp(A, B, "S"),
         tcp(B, A, "SA"),
@@ -226,12 +228,12 @@ fn a_syn_tells_the_client_and_so_does_its_answer() {
             Direction::ToPod
         ]
     );
-    // The SYN was missed.
+    // The SYN is missing.
     assert_eq!(
         directions(vec![tcp(B, A, "SA"), tcp(A, B, "A")]),
         [Direction::ToPod, Direction::FromPod]
     );
-    // Ports that tell nothing, or the wrong thing.
+    // Ports that do not show the client, or suggest the wrong one.
     let high = ("10.0.0.2", 50_000);
     assert_eq!(
         directions(vec![tcp(A, high, "S"), tcp(high, A, "A")]),
@@ -250,7 +252,7 @@ fn a_later_syn_corrects_a_guess() {
 }
 
 #[test]
-fn a_flow_that_began_before_the_capture_is_judged_by_its_ports() {
+fn ports_show_the_client_of_a_flow_that_began_before_the_capture() {
     assert_eq!(
         directions(vec![tcp(B, A, "A"), tcp(A, B, "A")]),
         [Direction::ToPod, Direction::FromPod]
@@ -261,7 +263,7 @@ fn a_flow_that_began_before_the_capture_is_judged_by_its_ports() {
         directions(vec![udp(("10.0.0.2", 123), A, b"x")]),
         [Direction::ToPod]
     );
-    // Nothing to go by but the order.
+    // Only the order shows the client.
     let other = ("10.0.0.2", 40_000);
     assert_eq!(
         directions(vec![udp(other, A, b"x"), udp(A, other, b"x")]),
@@ -270,7 +272,7 @@ fn a_flow_that_began_before_the_capture_is_judged_by_its_ports() {
 }
 
 #[test]
-fn dns_tells_by_its_flags_even_where_both_ports_are_53() {
+fn dns_flags_show_the_client_even_if_both_ports_are_53() {
     let (near, far) = (("10.0.0.1", 53), ("10.0.0.2", 53));
     let query = [0, 1, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
     let answer = [0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -328,30 +330,30 @@ fn a_pod_that_moved_is_followed_after_a_second() {
         direction: Some(LinkDirection::Incoming),
         ..packet(bytes)
     };
-    let mut told = |packet: Packet| {
+    let mut placed = |packet: Packet| {
         let mut out = Vec::new();
         sides.place(packet, &pods, &mut out);
         out.len()
     };
-    assert_eq!(told(at(0, 5, tcp(A, B, "S"))), 1);
+    assert_eq!(placed(at(0, 5, tcp(A, B, "S"))), 1);
     // The same packet at a bridge.
-    assert_eq!(told(at(0, 2, tcp(A, B, "S"))), 0);
+    assert_eq!(placed(at(0, 2, tcp(A, B, "S"))), 0);
     // Another pod with the same address, behind another veth.
-    assert_eq!(told(at(900, 6, tcp(A, B, "S"))), 0);
-    assert_eq!(told(at(1_900, 6, tcp(A, B, "S"))), 1);
-    assert_eq!(told(at(1_950, 6, tcp(A, B, "A"))), 1);
+    assert_eq!(placed(at(900, 6, tcp(A, B, "S"))), 0);
+    assert_eq!(placed(at(1_900, 6, tcp(A, B, "S"))), 1);
+    assert_eq!(placed(at(1_950, 6, tcp(A, B, "A"))), 1);
     assert_eq!(sides.stats().copies, 2);
 }
 
 #[test]
-fn a_full_table_of_roles_forgets_the_oldest_and_counts_it() {
+fn a_full_role_table_evicts_the_oldest_flow_and_counts_it() {
     let mut sides = Sides::new(&[53], 2);
     let mut out = Vec::new();
     for port in [1_001, 1_002, 1_003] {
         let client = ("10.0.0.1", port + 40_000);
         sides.place(
             packet(tcp(client, ("10.0.0.2", 50_000), "S")),
-            nobody,
+            no_pod,
             &mut out,
         );
     }
@@ -359,16 +361,16 @@ fn a_full_table_of_roles_forgets_the_oldest_and_counts_it() {
 }
 
 #[test]
-fn what_has_no_readable_header_goes_to_the_decoder_all_the_same() {
+fn a_packet_without_a_readable_header_still_reaches_the_decoder() {
     let mut out = Vec::new();
-    Sides::new(&[53], 1).place(packet(vec![0x45, 0]), nobody, &mut out);
+    Sides::new(&[53], 1).place(packet(vec![0x45, 0]), no_pod, &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].bytes, [0x45, 0]);
 }
 
 #[test]
-fn a_packet_whose_extension_headers_break_off_is_placed_by_its_addresses() {
-    // Hop-by-hop options that announce destination options, and there the packet ends (RFC 8200 section 4).
+fn a_packet_with_truncated_extension_headers_is_placed_by_its_addresses() {
+    // Hop-by-hop options that announce destination options, with nothing after them (RFC 8200 section 4).
     let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 0, 64];
     bytes.extend([0xfd; 16]);
     bytes.extend([0xfe; 16]);
@@ -376,7 +378,7 @@ fn a_packet_whose_extension_headers_break_off_is_placed_by_its_addresses() {
     assert_eq!(directions(vec![bytes]), [Direction::FromPod]);
 }
 
-/// `src` tells the sender of `quoted` that the port is not reachable.
+/// An ICMP error from `src` to the sender of `quoted`: port unreachable.
 fn unreachable(src: &str, dst: &str, quoted: &[u8]) -> Vec<u8> {
     let [src, dst] = [src, dst].map(|address| {
         let address: std::net::Ipv4Addr = address.parse().expect("an address");
@@ -391,11 +393,11 @@ fn unreachable(src: &str, dst: &str, quoted: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
+fn an_icmp_error_belongs_to_the_client_of_the_quoted_flow() {
     let (client, server) = (("10.0.0.1", 40_000), ("10.0.0.2", 53));
     let query = udp(client, server, &[0, 1, 0x01, 0x00]);
     let answer = udp(server, client, &[0, 1, 0x81, 0x80]);
-    // A server that is not there refuses the query, a client that went away the answer.
+    // A missing server refuses the query, a client that disappeared refuses the answer.
     assert_eq!(
         directions(vec![unreachable("10.0.0.2", "10.0.0.1", &query)]),
         [Direction::ToPod]
@@ -404,14 +406,15 @@ fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
         directions(vec![unreachable("10.0.0.1", "10.0.0.2", &answer)]),
         [Direction::FromPod]
     );
-    // Of a flow that only the capture knows.
+    // The flow is known only from the capture.
     let (near, far) = (("10.0.0.1", 40_000), ("10.0.0.2", 40_001));
     let refused = unreachable("10.0.0.1", "10.0.0.2", &udp(far, near, b"x"));
     assert_eq!(
         directions(vec![udp(near, far, b"x"), refused]),
         [Direction::FromPod, Direction::FromPod]
     );
-    // What is not readable goes to whom it concerns; so does an error about an error, which nobody may send.
+    // An error with an unreadable quote belongs to its receiver; so does an error about an error, which is
+    // forbidden.
     let nested = unreachable("10.0.0.9", "10.0.0.1", &query);
     for quoted in [&query[..10], &nested] {
         assert_eq!(
@@ -422,7 +425,7 @@ fn an_icmp_error_is_of_the_client_of_the_flow_that_it_quotes() {
 }
 
 #[test]
-fn an_interface_of_a_recording_is_told_once_with_the_listed_pod_behind_it() {
+fn an_interface_of_a_recording_is_reported_once_with_its_listed_pod() {
     let mut sides = Sides::new(&[53], 100);
     let pods = is_one_of(&["10.0.0.1"]);
     let recorded = |ifindex: u32, direction, bytes| Packet {
@@ -434,7 +437,7 @@ fn an_interface_of_a_recording_is_told_once_with_the_listed_pod_behind_it() {
         ..packet(bytes)
     };
     let mut out = Vec::new();
-    // An address that is no pod's says nothing of the interface.
+    // An address without a pod says nothing about the interface.
     let other = ("10.9.9.9", 5);
     sides.place(
         recorded(7, Direction::FromPod, tcp(other, B, "S")),

@@ -1,4 +1,4 @@
-//! Where a capture's bytes come from: a file or standard input, unpacked if it is gzip.
+//! The bytes of a capture: a file or standard input, decompressed if it is gzip.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
@@ -13,10 +13,10 @@ use super::FileError;
 /// The first two bytes of gzip (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Bytes, from wherever.
+/// Any source of bytes.
 pub(super) type Input = Box<dyn Read + Send>;
 
-/// Opens a file, or standard input for `-`. Reads nothing yet. Gives its name for messages, too.
+/// Opens a file, or standard input for `-`, without reading from it. Also returns its name for messages.
 pub(super) fn open(path: &Path) -> Result<(String, Input), FileError> {
     if path == Path::new("-") {
         return Ok(("standard input".to_owned(), Box::new(io::stdin())));
@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path) -> Result<(String, Input), FileError> {
     }
 }
 
-/// Counts what is read, before it is unpacked.
+/// Counts the bytes read, before decompression.
 pub(super) struct Counted {
     input: Input,
     bytes: Arc<AtomicU64>,
@@ -49,7 +49,8 @@ impl Read for Counted {
     }
 }
 
-/// Looks whether it is gzip, by content rather than by name: a pipe has no name. Waits for the first two bytes.
+/// Decompresses gzip, recognized by content rather than name, because a pipe has no name. Waits for the first
+/// two bytes.
 pub(super) fn unpack(mut input: Input) -> io::Result<Input> {
     let mut start = Vec::with_capacity(GZIP.len());
     input
@@ -59,7 +60,7 @@ pub(super) fn unpack(mut input: Input) -> io::Result<Input> {
     let gzip = start == GZIP;
     let whole = Cursor::new(start).chain(input);
     Ok(if gzip {
-        // Several members follow each other where files were joined with cat.
+        // Files joined with cat have several members.
         Box::new(MultiGzDecoder::new(BufReader::new(whole)))
     } else {
         Box::new(whole)

@@ -1,6 +1,7 @@
-//! What the stamps of a pcapng interface count: the options `if_tsresol` and `if_tsoffset`.
+//! The unit and origin of a pcapng interface's timestamps: the options `if_tsresol` and `if_tsoffset`.
 //!
-//! They are read here: pcap-parser takes the offset for little-endian in every section, and knows no binary resolutions.
+//! Read here because pcap-parser takes the offset for little-endian in every section, and does not support
+//! binary resolutions.
 
 use pcap_parser::pcapng::{InterfaceDescriptionBlock, OptionCode};
 
@@ -12,14 +13,17 @@ const IF_TSOFFSET: OptionCode = OptionCode(14);
 /// An interface's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    /// As `if_tsresol` has it: 10 or, with the highest bit, 2 to the minus so many seconds.
+    /// The value of `if_tsresol`: the negative exponent of 10 or, with the highest bit set, of 2, in seconds.
     resolution: u8,
     offset_s: i64,
 }
 
 impl Clock {
-    /// Microseconds since the epoch, unless the interface says otherwise.
-    pub(super) fn of(description: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Clock {
+    /// Microseconds since the epoch, unless the interface states otherwise.
+    pub(super) fn from_description(
+        description: &InterfaceDescriptionBlock<'_>,
+        big_endian: bool,
+    ) -> Clock {
         let mut clock = Clock {
             resolution: 6,
             offset_s: 0,
@@ -43,7 +47,7 @@ impl Clock {
         clock
     }
 
-    /// Nanoseconds since the epoch; what is before it or beyond 2554 is the nearest that can be said.
+    /// Nanoseconds since the epoch; times before it, or after 2554, become the nearest representable time.
     pub(super) fn time(self, stamp: u64) -> Timestamp {
         let exponent = u32::from(self.resolution & 0x7f);
         let billions = u128::from(stamp) * 1_000_000_000;

@@ -1,5 +1,5 @@
-//! What the tests of this module share: the captures that `tests/fixtures/captures/make.sh` made, what tshark read in
-//! them, and blocks built byte by byte after the format's description.
+//! Shared by the tests of this module: the captures made by `tests/fixtures/captures/make.sh`, tshark's
+//! reading of them, and blocks built byte by byte according to the format's description.
 
 use std::fs;
 use std::io::Cursor;
@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use super::{FileError, Packet, Reader};
 
-/// The pod that asks, in the captures.
+/// The client pod in the captures.
 pub(super) const CLIENT: [&str; 2] = ["10.1.39.193", "fd00::39:193"];
-/// The pod that answers.
+/// The server pod in the captures.
 pub(super) const SERVER: [&str; 2] = ["10.1.235.206", "fd00::235:206"];
 
-/// Captures whose frames are those of the client pod's veth.
+/// Captures with the frames of the client pod's veth.
 pub(super) const CAPTURES: [&str; 11] = [
     "any.pcap",
     "cooked1.pcap",
@@ -66,19 +66,20 @@ pub(super) fn is_one_of(addresses: &[&str]) -> impl Fn(IpAddr) -> bool {
     move |address| addresses.contains(&address)
 }
 
-/// One IP packet as tshark read it.
+/// One IP packet according to tshark.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Truth {
     pub(super) time_ns: u64,
-    /// Bytes of the frame that were not captured.
+    /// Bytes of the frame that the capture truncated.
     pub(super) missing: u32,
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
-    /// From the network header on.
+    /// The bytes from the network header on.
     pub(super) len: u32,
 }
 
-/// What tshark read in a capture: `time captured-length length source destination ip-length ...` a line.
+/// tshark's reading of a capture, one packet per line: `time captured-length length source destination
+/// ip-length ...`.
 pub(super) fn truth(file: &str) -> Vec<Truth> {
     let expected = String::from_utf8(bytes("expected.txt")).expect("text");
     let title = format!("# {file}");
@@ -104,10 +105,10 @@ pub(super) fn truth(file: &str) -> Vec<Truth> {
         .collect()
 }
 
-/// The addresses, straight from the header.
+/// The addresses, read directly from the header.
 pub(super) fn addresses(packet: &[u8]) -> (IpAddr, IpAddr) {
     fn at<const N: usize>(packet: &[u8], start: usize) -> [u8; N] {
-        packet[start..start + N].try_into().expect("so many bytes")
+        packet[start..start + N].try_into().expect("enough bytes")
     }
     match packet[0] >> 4 {
         4 => (at::<4>(packet, 12).into(), at::<4>(packet, 16).into()),
@@ -116,7 +117,7 @@ pub(super) fn addresses(packet: &[u8]) -> (IpAddr, IpAddr) {
     }
 }
 
-/// Numbers in the byte order of a file that is being built.
+/// Encodes numbers in the byte order of the file under construction.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     Big,
@@ -196,7 +197,7 @@ impl Order {
         self.block(3, &[&self.u32(wire_len)[..], data, &padding].concat())
     }
 
-    /// A pcap file's header, for stamps in nanoseconds.
+    /// A pcap file's header with nanosecond timestamps.
     pub(super) fn pcap(self, link_type: u32) -> Vec<u8> {
         [
             &self.u32(0xa1b2_3c4d)[..],

@@ -1,6 +1,7 @@
-//! The part of the input that is in memory: what was read and not yet used.
+//! The part of the input that is in memory: bytes that were read and not yet consumed.
 //!
-//! Grows with what was really read, not with what a length field claims, so a hostile length costs nothing.
+//! Grows with the bytes actually read, not with what a length field claims, so that a hostile length costs
+//! nothing.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -28,18 +29,18 @@ impl Window {
         }
     }
 
-    /// Where in the input the window starts.
+    /// The window's start in the input.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What is in memory.
+    /// The bytes in memory.
     pub(super) fn data(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads until `count` bytes are in memory; false if the input ends before. Reads no further than it must, so the
-    /// packets of a live pipe come as they are written.
+    /// Reads until `count` bytes are in memory; false if the input ends first. Reads no further than needed,
+    /// so that the packets of a live pipe arrive as they are written.
     pub(super) fn want(&mut self, count: usize) -> io::Result<bool> {
         while self.end - self.start < count {
             if self.end == self.buffer.len() {
@@ -55,7 +56,7 @@ impl Window {
         Ok(true)
     }
 
-    /// Is done with `count` bytes of what is in memory.
+    /// Consumes `count` bytes.
     pub(super) fn advance(&mut self, count: usize) {
         let count = count.min(self.end - self.start);
         self.start += count;
@@ -66,7 +67,7 @@ impl Window {
         }
     }
 
-    /// Passes over `count` bytes, however many; gives the number that were not there.
+    /// Skips any number of bytes; returns how many were missing.
     pub(super) fn skip(&mut self, mut count: u64) -> io::Result<u64> {
         while count > 0 {
             if self.start == self.end && !self.want(1)? {
@@ -80,7 +81,7 @@ impl Window {
         Ok(count)
     }
 
-    /// Makes free space behind what is in memory.
+    /// Makes free space at the end of the buffer.
     fn make_room(&mut self) {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);

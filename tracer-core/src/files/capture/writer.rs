@@ -1,8 +1,9 @@
-//! Writes records as pcapng, so that Wireshark and tshark read them, pod names included.
+//! Writes records as pcapng, so that Wireshark and tshark can read them, pod names included.
 //!
-//! One raw IP interface per pod interface, nanosecond stamps, two comments per packet: the caller's, for people, and a
-//! [`note`](super::note), so that replay needs no guess. Blocks are written whole: when the disk is full the file is cut
-//! back to its last complete packet, the error is told once, and what follows is counted.
+//! One raw IP interface per pod interface, nanosecond timestamps, two comments per packet: the caller's, for
+//! people, and a [`note`](super::note), so that replay need not guess. Blocks are written whole. When the
+//! disk is full the file is truncated to its last complete packet, the error is returned once, and later
+//! records are counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -18,27 +19,27 @@ use crate::model::time::Timestamp;
 
 mod blocks;
 
-/// Written out when so much has come together, and with [`Writer::flush`].
+/// Buffered bytes that trigger a write; [`Writer::flush`] also does.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Interfaces come and go with pods; a recording that sees more shares the last number.
+/// The limit for interfaces, which come and go with pods; beyond it they share the last number.
 const MAX_INTERFACES: u32 = 65_536;
 
-/// A record may wait for the rest of its segment until so many others have come.
+/// Later records for which a record waits at most for the rest of its segment.
 const MAX_WAITING: usize = 8;
 
-/// A long TCP segment comes as chunks of this size; a shorter record has no more to come.
+/// The size of a long TCP segment's chunks; a shorter record is complete.
 const CHUNK_BYTES: usize = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1];
 
-/// What a [`Writer`] writes to.
+/// The output of a [`Writer`].
 pub trait Output: Write {
-    /// Shortens what was written to `len` bytes, where that can be done.
+    /// Truncates the output to `len` bytes, if possible.
     fn cut(&mut self, len: u64) -> io::Result<()>;
 }
 
 impl Output for File {
     fn cut(&mut self, len: u64) -> io::Result<()> {
-        // Not a pipe or a terminal, whose past is gone.
+        // Pipes and terminals cannot be truncated.
         if self.metadata()?.is_file() {
             self.set_len(len)
         } else {
@@ -54,14 +55,15 @@ impl Output for Vec<u8> {
     }
 }
 
-/// How many records were written.
+/// Counts of the records written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriterStats {
-    /// Packets in the file, or on their way to it. Chunks of one segment are one packet.
+    /// Packets in the file, or buffered for it. The chunks of one segment are one packet.
     pub written: u64,
-    /// Records that are not in the file because writing failed.
+    /// Records that are missing because writing failed.
     pub unwritten: u64,
-    /// Chunks whose first chunk did not come shortly before, and records that hold no IP packet: no packet can be made.
+    /// Chunks whose first chunk did not arrive shortly before, and records without an IP packet: they make no
+    /// packet.
     pub unplaced: u64,
 }
 
@@ -69,11 +71,11 @@ pub struct WriterStats {
 pub struct Writer<W> {
     file: String,
     output: W,
-    /// Complete blocks that were not written out yet.
+    /// Complete blocks that are not written yet.
     buffer: Vec<u8>,
-    /// Where each packet's block ends in `buffer`.
+    /// The end of each packet's block in `buffer`.
     ends: Vec<usize>,
-    /// What is in the output.
+    /// The length of the output.
     offset: u64,
     interfaces: HashMap<Ifindex, Interface>,
     described: u32,
@@ -98,14 +100,14 @@ struct Waiting {
     stamp: Timestamp,
     comment: String,
     interface: u32,
-    /// How many records it is made of.
+    /// The number of records that it combines.
     records: u64,
-    /// It was there at a flush: its chunks would have come by the next one.
+    /// It was here at the previous flush: its chunks should have arrived by now.
     seen: bool,
 }
 
 impl Writer<File> {
-    /// Creates the file, or empties it.
+    /// Creates the file, or truncates it.
     pub fn create(path: impl AsRef<Path>) -> Result<Writer<File>, FileError> {
         let file = path.as_ref().display().to_string();
         match File::create(&path) {
@@ -116,7 +118,7 @@ impl Writer<File> {
 }
 
 impl<W: Output> Writer<W> {
-    /// Writes to anything; `name` is for messages. The header is written with the first flush.
+    /// Writes to any output; `name` is for messages. The header is written with the first flush.
     pub fn new(name: impl Into<String>, output: W) -> Writer<W> {
         let mut writer = Writer {
             file: name.into(),
@@ -134,10 +136,10 @@ impl<W: Output> Writer<W> {
         writer
     }
 
-    /// Takes a record. `stamp` is its time in nanoseconds since the epoch (a live record's own time is the kernel's),
-    /// `interface` the name of its interface, `comment` says to people whose packet it is.
+    /// Adds a record. `stamp` is its time in nanoseconds since the epoch (a live record has the kernel's
+    /// time), `interface` the name of its interface, `comment` a text that names its pod.
     ///
-    /// When writing fails the error is returned once; records that come later are only counted.
+    /// When writing fails the error is returned once; later records are only counted.
     pub fn write(
         &mut self,
         stamp: Timestamp,
@@ -173,7 +175,7 @@ impl<W: Output> Writer<W> {
         Ok(())
     }
 
-    /// Writes out what came so far; a segment whose chunks may still come with the flush after this one.
+    /// Writes the buffered packets. A segment whose chunks may still arrive is written with the next flush.
     pub fn flush(&mut self) -> Result<(), FileError> {
         while let Some(first) = self.waiting.pop_front() {
             if first.may_grow() && !first.seen {
@@ -188,7 +190,7 @@ impl<W: Output> Writer<W> {
         self.write_rest()
     }
 
-    /// Writes out the rest and gives the output back.
+    /// Writes the rest and returns the output.
     pub fn finish(mut self) -> (W, WriterStats, Result<(), FileError>) {
         self.settle(0);
         let result = self.write_rest();
@@ -203,12 +205,12 @@ impl<W: Output> Writer<W> {
         }
     }
 
-    /// How many records were written.
+    /// Counts of the records written.
     pub fn stats(&self) -> WriterStats {
         self.stats
     }
 
-    /// Appends a chunk to its segment, if that is still here.
+    /// Appends a chunk to its segment, if that is still waiting.
     fn join(&mut self, chunk: &Record) -> bool {
         let first = self.waiting.iter_mut().find(|waiting| {
             let first = &waiting.record;
@@ -227,7 +229,7 @@ impl<W: Output> Writer<W> {
         }
     }
 
-    /// Makes blocks of the records that wait, in their order, until `leave` are left that may not be complete.
+    /// Turns waiting records into blocks, in order, until only `leave` possibly incomplete ones remain.
     fn settle(&mut self, leave: usize) {
         while let Some(first) = self.waiting.front() {
             if self.waiting.len() <= leave && first.may_grow() {
@@ -246,7 +248,7 @@ impl<W: Output> Writer<W> {
         self.stats.written += 1;
     }
 
-    /// The interface's number in the file; describes it if it is new or has another name by now.
+    /// The interface's number in the file. Describes the interface if it is new or its name has changed.
     fn interface(&mut self, ifindex: Ifindex, name: &str) -> u32 {
         let name = blocks::clip(name);
         if let Some(known) = self.interfaces.get(&ifindex)
@@ -297,7 +299,7 @@ impl<W: Output> Writer<W> {
         Err(self.give_up(done, source))
     }
 
-    /// Leaves the output whole up to the last packet of which every byte was taken.
+    /// Truncates the output to the last packet that was written completely.
     fn give_up(&mut self, done: usize, source: io::Error) -> FileError {
         let whole = self.ends.iter().filter(|&&end| end <= done).count();
         let kept = whole
@@ -306,7 +308,7 @@ impl<W: Output> Writer<W> {
             .copied()
             .unwrap_or(0);
         self.offset += kept as u64;
-        // If that fails, too, the file ends within a packet; readers stop there and say so.
+        // If that fails too, the file ends within a packet; readers stop there and report it.
         let _ = self.output.cut(self.offset);
         let lost = (self.ends.len() - whole) as u64;
         self.stats.written -= lost;
@@ -339,7 +341,7 @@ impl Waiting {
     }
 }
 
-/// Whether the bytes are what the EtherType says: a raw IP interface has no place to say it.
+/// Whether the bytes match the EtherType, which a raw IP interface cannot record.
 fn is_ip(record: &Record) -> bool {
     let version = record.bytes.first().map(|first| first >> 4);
     matches!(

@@ -1,5 +1,5 @@
-//! Recordings: what is written is read back the same, and a full disk costs what it must and no more. That other programs
-//! read them is shown in `tests/captures.rs`.
+//! Recordings read back as written, and a full disk loses no more than it must. `tests/core/captures.rs`
+//! shows that other programs can read them.
 
 use std::io::{self, Cursor, ErrorKind, Write};
 
@@ -13,7 +13,7 @@ fn records(bytes: Vec<u8>) -> Vec<Record> {
     let reader = Reader::new("test", Cursor::new(bytes));
     let mut replay = Replay::new(reader, &ReplaySettings::default());
     let mut records = Vec::new();
-    // Whatever the inventory says, a recording knows better.
+    // The recording knows its pods whatever the inventory says.
     while replay.step(|_| true, &mut records).expect("it is whole") {}
     records
 }
@@ -74,7 +74,7 @@ fn a_recording_reads_back_as_the_records_that_were_written() {
 }
 
 #[test]
-fn the_stamp_of_a_recording_is_wall_time_whatever_the_record_s_clock() {
+fn a_recording_has_wall_clock_timestamps_whatever_the_record_clock() {
     let mut writer = Writer::new("test", Vec::new());
     let wall = Timestamp(1_800_000_000_999_999_999);
     writer
@@ -85,12 +85,12 @@ fn the_stamp_of_a_recording_is_wall_time_whatever_the_record_s_clock() {
 }
 
 #[test]
-fn the_chunks_of_a_long_segment_become_one_packet_again() {
+fn chunks_of_a_long_segment_are_joined_into_one_packet() {
     let mut whole: Vec<u8> = [0x45]
         .into_iter()
         .chain((1..5_000_u32).map(|byte| byte as u8))
         .collect();
-    // Not a fragment.
+    // A record that is not a chunk.
     whole[6..8].fill(0);
     let whole = whole;
     let chunk = |start: usize, end: usize| Record {
@@ -101,11 +101,11 @@ fn the_chunks_of_a_long_segment_become_one_packet_again() {
     };
     let mut writer = Writer::new("test", Vec::new());
     write(&mut writer, &chunk(0, 2_048)).expect("in memory");
-    // From another CPU.
+    // A record from another CPU.
     write(&mut writer, &record(2)).expect("in memory");
     write(&mut writer, &chunk(2_048, 4_096)).expect("in memory");
     write(&mut writer, &chunk(4_096, 5_000)).expect("in memory");
-    // Its first chunk was lost.
+    // A chunk whose first chunk was lost.
     write(
         &mut writer,
         &Record {
@@ -129,7 +129,7 @@ fn the_chunks_of_a_long_segment_become_one_packet_again() {
 }
 
 #[test]
-fn a_record_does_not_wait_for_ever_for_its_next_chunk() {
+fn a_record_waits_for_its_next_chunk_only_for_a_limited_time() {
     let first = Record {
         bytes: [vec![0x45], vec![0; 2_047]].concat(),
         wire_len: 9_000,
@@ -147,7 +147,7 @@ fn a_record_does_not_wait_for_ever_for_its_next_chunk() {
 }
 
 #[test]
-fn a_flush_in_the_middle_of_a_segment_leaves_it_in_one_piece() {
+fn a_flush_in_the_middle_of_a_segment_does_not_split_it() {
     let bytes = [vec![0x45], vec![0; 4_095]].concat();
     let chunk = |start: usize| Record {
         chunk_offset: u32::try_from(start).expect("short"),
@@ -164,7 +164,7 @@ fn a_flush_in_the_middle_of_a_segment_leaves_it_in_one_piece() {
     let (file, _, _) = writer.finish();
     assert_eq!(records(file)[0].bytes, bytes);
 
-    // A segment whose rest was lost is written all the same.
+    // A segment whose rest was lost is written as well.
     let mut writer = Writer::new("test", Vec::new());
     write(&mut writer, &chunk(0)).expect("in memory");
     writer.flush().expect("in memory");
@@ -172,7 +172,7 @@ fn a_flush_in_the_middle_of_a_segment_leaves_it_in_one_piece() {
     assert_eq!(writer.stats().written, 1);
 }
 
-/// A disk with room for so many bytes, that takes what still fits.
+/// A disk with room for `room` bytes, which accepts whatever still fits.
 struct Disk {
     data: Vec<u8>,
     room: usize,
@@ -200,7 +200,7 @@ impl Output for Disk {
 }
 
 #[test]
-fn a_full_disk_leaves_a_whole_file_and_says_how_much_is_not_in_it() {
+fn a_full_disk_leaves_a_valid_file_and_counts_the_missing_records() {
     for room in (0..4_000).step_by(37) {
         let mut writer = Writer::new(
             "full.pcapng",
@@ -216,7 +216,7 @@ fn a_full_disk_leaves_a_whole_file_and_says_how_much_is_not_in_it() {
         }
         let (disk, stats, last) = writer.finish();
         assert!(last.is_ok());
-        assert_eq!(errors.len(), 1, "it is told once");
+        assert_eq!(errors.len(), 1, "the error is returned once");
         let FileError::Write {
             offset,
             written,
@@ -241,7 +241,7 @@ fn a_full_disk_leaves_a_whole_file_and_says_how_much_is_not_in_it() {
 }
 
 #[test]
-fn a_full_disk_is_counted_to_the_record_also_when_much_is_written_at_once() {
+fn records_lost_to_a_full_disk_are_counted_exactly_in_a_large_write() {
     let mut writer = Writer::new(
         "full.pcapng",
         Disk {
@@ -250,7 +250,7 @@ fn a_full_disk_is_counted_to_the_record_also_when_much_is_written_at_once() {
         },
     );
     for number in 0..60 {
-        write(&mut writer, &record(number)).expect("nothing was written out yet");
+        write(&mut writer, &record(number)).expect("it is only buffered");
     }
     assert!(writer.flush().is_err());
     let (disk, stats, _) = writer.finish();
@@ -260,7 +260,7 @@ fn a_full_disk_is_counted_to_the_record_also_when_much_is_written_at_once() {
 }
 
 #[test]
-fn what_no_raw_ip_interface_can_hold_is_counted() {
+fn records_that_are_not_ip_are_counted_and_not_written() {
     let mut writer = Writer::new("test", Vec::new());
     write(
         &mut writer,
@@ -282,7 +282,7 @@ fn what_no_raw_ip_interface_can_hold_is_counted() {
 }
 
 #[test]
-fn a_file_that_cannot_be_created_is_named() {
+fn the_error_names_a_file_that_cannot_be_created() {
     let error = Writer::create("/no/such/directory/file.pcapng")
         .err()
         .expect("an error");
@@ -293,7 +293,7 @@ fn a_file_that_cannot_be_created_is_named() {
 }
 
 #[test]
-fn comments_of_any_length_and_script_are_cut_at_a_character() {
+fn comments_are_truncated_at_a_character_boundary() {
     let mut writer = Writer::new("test", Vec::new());
     let comment = "ü".repeat(70_000);
     writer
@@ -305,14 +305,14 @@ fn comments_of_any_length_and_script_are_cut_at_a_character() {
 }
 
 #[test]
-fn a_device_that_is_always_full_is_told_and_survived() {
+fn a_full_device_is_reported_once_and_later_records_are_counted() {
     let mut writer = Writer::create("/dev/full").expect("Linux has it");
-    write(&mut writer, &record(1)).expect("nothing was written out yet");
+    write(&mut writer, &record(1)).expect("it is only buffered");
     let error = writer.flush().expect_err("it is full").to_string();
     assert_eq!(
         error,
         "cannot write to /dev/full beyond byte 0: recording stops after 0 packets"
     );
-    write(&mut writer, &record(2)).expect("it was told");
+    write(&mut writer, &record(2)).expect("the error was returned already");
     assert_eq!(writer.stats().unwritten, 2);
 }

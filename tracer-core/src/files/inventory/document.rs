@@ -1,6 +1,6 @@
 //! One YAML or JSON document: an object, or a List of objects with the line where each starts.
 //!
-//! Owns the shape of what kubectl prints, nothing of the objects inside: they stay generic values until their kind is known.
+//! Owns the shape of kubectl's output. The objects stay generic values until their kind is known.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,13 +8,13 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// A document, taken apart as far as its lists go. Items are values, with or without their place.
+/// A document split into its fields and items. Items are values, with or without their position.
 pub(super) struct Document<T> {
     /// `kind`.
     pub kind: Option<String>,
     /// All fields but `items`.
     pub fields: Map<String, Value>,
-    /// `items`, where there are any.
+    /// `items`, if there are any.
     pub items: Option<Vec<T>>,
 }
 
@@ -42,7 +42,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for DocumentVisitor<T> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "items" => document.items = map.next_value::<Option<Vec<T>>>()?,
-                // Nothing of it is kept, and it is often the larger part of an object.
+                // Not kept, and often the larger part of an object.
                 "managedFields" => {
                     map.next_value::<IgnoredAny>()?;
                 }

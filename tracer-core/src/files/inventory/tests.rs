@@ -1,12 +1,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::identity::{Index, IndexSettings};
-use crate::model::cluster::{Change, ServiceKind};
-use crate::model::flow::{Flow, Ifindex, Protocol, Role};
-use crate::model::time::Timestamp;
+use crate::model::cluster::ServiceKind;
 
-const SCENARIO: &str = include_str!("../../../../testbed/lab/inventory.yaml");
 const CORNERS: &str = include_str!("../../../tests/fixtures/inventory/corners.yaml");
 
 fn ip(address: &str) -> IpAddr {
@@ -15,88 +11,6 @@ fn ip(address: &str) -> IpAddr {
 
 fn error(text: &str) -> String {
     parse(text).unwrap_err().to_string()
-}
-
-#[test]
-fn the_scenarios_inventory_names_both_ends() {
-    let loaded = parse(SCENARIO).unwrap();
-    assert_eq!((loaded.skipped.len(), loaded.duplicates), (0, 0));
-    let inventory = &loaded.inventory;
-    assert_eq!(
-        (
-            inventory.nodes.len(),
-            inventory.pods.len(),
-            inventory.services.len()
-        ),
-        (4, 10, 4)
-    );
-    let mut index = Index::new(IndexSettings::default());
-    let interface = Change::Interface {
-        ifindex: Ifindex(4),
-        uid: Some("6757d342-97d3-489b-951d-1f66d36173ae".into()),
-    };
-    index.apply(Timestamp(0), interface);
-    index.apply(Timestamp(0), Change::Replace(Box::new(loaded.inventory)));
-    let to = |peer: &str| {
-        let pod = "10.1.39.193:40000".parse().unwrap();
-        let flow = Flow {
-            ifindex: Ifindex(4),
-            protocol: Protocol::Udp,
-            pod,
-            peer: peer.parse().unwrap(),
-        };
-        index.ends(Timestamp(1), &flow, Role::Client)
-    };
-    let ends = to("10.152.183.10:53");
-    let pod = ends.pod.who.unwrap();
-    assert_eq!(
-        (&*pod.namespace, &*pod.name, pod.node.as_deref()),
-        ("default", "deb-ubuntu", Some("k8s-worker03"))
-    );
-    let service = ends.peer.service.unwrap();
-    assert_eq!(
-        (&*service.namespace, &*service.name),
-        ("kube-system", "kube-dns")
-    );
-    let apache = to("10.1.79.66:0").peer;
-    assert_eq!(
-        apache.pod.as_ref().unwrap().name,
-        "apache-ds-myns-5tjrr".into()
-    );
-    assert_eq!(
-        apache.pod.unwrap().workload.clone().unwrap().name,
-        "apache-ds-myns".into()
-    );
-    assert_eq!(apache.node.as_deref(), Some("k8s-worker01"));
-    assert_eq!(
-        to("192.168.2.32:22").peer.node.as_deref(),
-        Some("k8s-worker02")
-    );
-    let resolver = index.resolver(&pod).unwrap();
-    let search: Vec<_> = resolver
-        .search
-        .iter()
-        .map(|domain| domain.relative())
-        .collect();
-    assert_eq!(
-        search,
-        [
-            "default.svc.cluster.local",
-            "svc.cluster.local",
-            "cluster.local"
-        ]
-    );
-    assert_eq!(resolver.ndots, 5);
-    let endpoints = index.endpoints("myns", "clusterip-apache2-ds-myns");
-    let ips: Vec<_> = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.ready)
-        .map(|endpoint| endpoint.ip)
-        .collect();
-    assert_eq!(
-        ips,
-        ["10.1.39.195", "10.1.69.197", "10.1.79.66", "10.1.235.214"].map(ip)
-    );
 }
 
 #[test]
@@ -148,7 +62,7 @@ fn services_are_read_in_every_kind() {
 }
 
 #[test]
-fn the_other_kinds_are_read_and_the_rest_is_counted() {
+fn other_known_kinds_are_read_and_unknown_ones_counted() {
     let loaded = parse(CORNERS).unwrap();
     let skipped: Vec<_> = loaded
         .skipped
@@ -187,7 +101,7 @@ fn the_other_kinds_are_read_and_the_rest_is_counted() {
 }
 
 #[test]
-fn json_reads_like_yaml() {
+fn a_json_list_is_read() {
     let json = r#"{"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "b", "uid": "c"},
          "spec": {"containers": []}, "status": {"podIPs": [{"ip": "10.0.0.1"}]}}]}"#;
@@ -195,7 +109,7 @@ fn json_reads_like_yaml() {
 }
 
 #[test]
-fn an_empty_list_is_an_inventory_and_an_empty_file_is_not() {
+fn an_empty_list_is_an_inventory_but_an_empty_file_is_not() {
     assert_eq!(
         parse("apiVersion: v1\nkind: List\nitems: []\n").unwrap(),
         Loaded::default()
@@ -207,7 +121,7 @@ fn an_empty_list_is_an_inventory_and_an_empty_file_is_not() {
 }
 
 #[test]
-fn every_bad_object_is_told_with_its_place_and_field() {
+fn every_invalid_object_is_reported_with_its_position_and_field() {
     let text = "\
 apiVersion: v1
 kind: List
@@ -242,22 +156,22 @@ object 8 (Service shop/d, line 19): spec.ports.port: "65536" is not a port numbe
 }
 
 #[test]
-fn keys_of_the_file_reach_no_terminal_as_they_are() {
+fn keys_of_the_file_are_escaped_in_messages() {
     let key = r#""\e[31m\u202e""#;
     let pod = format!("{{kind: Pod, metadata: {{namespace: a, name: p, labels: {{{key}: [1]}}}}}}");
     let label = r"metadata.labels.\u{1b}[31m\u{202e}: invalid type";
     assert!(error(&pod).contains(label), "{}", error(&pod));
     let twice = format!("{{{key}: 1, {key}: 2}}");
     for text in [pod, twice, format!("{{{key}: *{key}}}")] {
-        let told = parse(&text).map_err(|error| error.to_string());
-        if let Err(told) = told {
-            assert!(!told.contains(['\u{1b}', '\u{202e}']), "{told:?}");
+        let message = parse(&text).map_err(|error| error.to_string());
+        if let Err(message) = message {
+            assert!(!message.contains(['\u{1b}', '\u{202e}']), "{message:?}");
         }
     }
 }
 
 #[test]
-fn many_problems_are_cut_short_with_their_number() {
+fn many_problems_are_truncated_and_counted() {
     let pods: String = (0..30)
         .map(|n| format!("- {{kind: Pod, metadata: {{name: p{n}}}}}\n"))
         .collect();
@@ -267,7 +181,7 @@ fn many_problems_are_cut_short_with_their_number() {
 }
 
 #[test]
-fn bad_syntax_is_told_with_its_line() {
+fn a_syntax_error_is_reported_with_its_line() {
     let text = error("kind: List\nitems:\n- kind: Pod\n  metadata: {name: [}\n");
     assert!(
         text.starts_with("not YAML or JSON: line 4, column "),
@@ -282,7 +196,7 @@ fn bad_syntax_is_told_with_its_line() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_with_its_name() {
+fn the_error_names_a_file_that_cannot_be_read() {
     let text = load(Path::new("/nowhere/inventory.yaml"))
         .unwrap_err()
         .to_string();
@@ -293,7 +207,7 @@ fn a_file_that_cannot_be_read_is_told_with_its_name() {
 }
 
 #[test]
-fn a_large_clusters_inventory_is_within_the_limits() {
+fn a_large_cluster_inventory_is_within_the_limits() {
     // More documents and more nodes than the parser's own limits allow.
     let pods: String = (0..12_000)
         .map(|n| {
@@ -308,7 +222,7 @@ fn a_large_clusters_inventory_is_within_the_limits() {
 }
 
 #[test]
-fn aliases_cannot_make_a_small_file_large() {
+fn aliases_cannot_multiply_the_size_of_a_file() {
     let mut text = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
     for (last, next) in ('a'..='i').zip('b'..='j') {
         text.push_str(&format!(
@@ -320,7 +234,7 @@ fn aliases_cannot_make_a_small_file_large() {
 }
 
 #[test]
-fn json_says_the_same_as_yaml_and_what_is_wrong_with_it_where() {
+fn json_reads_like_yaml_and_its_errors_have_a_position() {
     let items = r#"[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "managedFields": [{}]}},
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "a", "uid": "1"},
          "spec": {"nodeName": "here"}, "status": {"podIP": "10.1.0.1"}}]"#;
@@ -332,21 +246,19 @@ fn json_says_the_same_as_yaml_and_what_is_wrong_with_it_where() {
         (json.inventory.pods.len(), json.inventory.namespaces.len()),
         (1, 1)
     );
-    // jq -c writes a document a line.
+    // jq -c writes one document per line.
     let lines = r#"{"kind": "Namespace", "metadata": {"name": "a"}}
         {"kind": "Namespace", "metadata": {"name": "b"}}"#;
     let both = parse(lines).expect("read").inventory.namespaces;
     assert_eq!(both, ["a".into(), "b".into()]);
     let wrong = list.replace("10.1.0.1", "10.1.0.999");
     assert!(parse_json(&wrong).is_none());
-    let error = parse(&wrong)
-        .expect_err("an address that is none")
-        .to_string();
+    let error = parse(&wrong).expect_err("an invalid address").to_string();
     assert!(error.contains("object 2 (Pod shop/a, line 2)"), "{error}");
 }
 
 #[test]
-fn the_workload_is_what_a_person_deploys() {
+fn the_workload_is_the_deployed_object() {
     let workload = |name: &str, labels: &str, owner: &str| {
         let text = format!(
             r#"{{"kind": "Pod", "metadata": {{"namespace": "shop", "name": "{name}", "uid": "1", "labels": {{{labels}}},
@@ -369,7 +281,7 @@ fn the_workload_is_what_a_person_deploys() {
             owner("ReplicaSet", "web-7d4b9c8f6"),
             Some("Deployment web"),
         ),
-        // Made by hand, or by another controller that names differently.
+        // Created by hand, or by a controller with another naming scheme.
         (
             "web-x2x9k",
             "",
@@ -407,7 +319,7 @@ fn the_workload_is_what_a_person_deploys() {
             Some("Job tick-29380001"),
         ),
         ("web-1", "", owner("Rollout", "web"), Some("Rollout web")),
-        // A static pod's mirror.
+        // The mirror of a static pod.
         ("etcd-master", "", owner("Node", "master"), None),
         ("bare", "", String::new(), None),
     ] {

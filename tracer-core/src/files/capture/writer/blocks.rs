@@ -1,4 +1,4 @@
-//! The blocks of a recording, as bytes.
+//! The blocks of a recording as bytes.
 
 use std::borrow::Cow;
 
@@ -12,15 +12,16 @@ use crate::model::flow::Direction;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
-/// An option's length is a 16-bit number, and nobody reads a comment this long.
+/// The limit for comments and names. An option's length is a 16-bit number, and longer comments are
+/// unreadable anyway.
 const MAX_TEXT_BYTES: usize = 1_000;
 
 const EPB_FLAGS: OptionCode = OptionCode(2);
-/// Seen from the node: a packet that the pod sends comes in.
+/// From the node's point of view: a packet that the pod sends is inbound.
 const INBOUND: u32 = 0b01;
 const OUTBOUND: u32 = 0b10;
 
-/// `if_tsresol`: 10 to the minus ninth seconds.
+/// `if_tsresol`: units of 10^-9 seconds.
 const NANOSECONDS: u8 = 9;
 
 /// The section header.
@@ -67,7 +68,7 @@ pub(super) fn packet(interface: u32, stamp: Timestamp, record: &Record, comment:
     };
     let flags = flags.to_le_bytes();
     let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
-    let note = note::of(record);
+    let note = note::from_record(record);
     let mut options = vec![option(EPB_FLAGS, &flags)];
     let comment = clip(comment);
     if !comment.is_empty() {
@@ -88,14 +89,14 @@ pub(super) fn packet(interface: u32, stamp: Timestamp, record: &Record, comment:
     })
 }
 
-/// As much of a text as is written, cut at a character.
+/// The first bytes of a text, cut at a character boundary.
 pub(super) fn clip(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT_BYTES))
         .unwrap_or_default()
 }
 
 fn bytes(mut block: impl ToVec) -> Vec<u8> {
-    // Writing into memory has no way to fail.
+    // Writing into memory cannot fail.
     block.to_vec().unwrap_or_default()
 }
 
