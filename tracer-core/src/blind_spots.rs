@@ -1,9 +1,10 @@
-//! What a node's agent cannot see, as a list of phrases, so that missing output is not mistaken for missing traffic.
+//! What a node's agent cannot see, as a list of phrases, so that missing output is not mistaken for missing
+//! traffic.
 //!
-//! Owns the evidence: objects of the cluster, and traffic that was seen. Each phrase names what is invisible, why,
-//! and the interfaces or pods concerned. Never guesses: without evidence there is no entry. Pure: events come in through
-//! [`BlindSpots::observe`], and [`BlindSpots::list`] combines them with the index and the one-way interfaces. Bounded:
-//! a phrase names a few pods or interfaces and counts the rest.
+//! Owns the evidence: objects of the cluster, and traffic that was seen. Each phrase names what is invisible,
+//! why, and the interfaces or pods concerned. Never guesses: without evidence there is no entry. Pure: events
+//! come in through [`BlindSpots::observe`], and [`BlindSpots::list`] combines them with the index and the
+//! one-way interfaces. Bounded: a phrase names a few pods or interfaces and counts the rest.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -118,7 +119,8 @@ impl BlindSpots {
         }
     }
 
-    /// The blind spots of `node`, one phrase each. `one_way` lists interfaces by name with their invisible direction.
+    /// The blind spots of `node`, one phrase each. `one_way` lists interfaces by name with their invisible
+    /// direction.
     pub fn list(&self, index: &Index, node: &str, one_way: &[(&str, Direction)]) -> Vec<String> {
         let here: Vec<&Pod> = index
             .pods()
@@ -149,12 +151,12 @@ impl BlindSpots {
     fn encrypted_dns(&self) -> impl Iterator<Item = String> {
         let over_tls = self.dot.phrase().map(|pods| {
             format!(
-                "names looked up over DNS over TLS or QUIC (port 853): only the connections are visible ({pods})"
+                "names looked up with DNS over TLS or QUIC (port 853): only the connections are visible ({pods})"
             )
         });
         let over_https = self.doh.phrase().map(|pods| {
             format!(
-                "names looked up over DNS over HTTPS at public resolvers: only the connections are visible ({pods})"
+                "names looked up with DNS over HTTPS at public resolvers: only the connections are visible ({pods})"
             )
         });
         over_tls.into_iter().chain(over_https)

@@ -1,7 +1,7 @@
 //! Public resolvers that offer DNS over HTTPS (RFC 8484).
 //!
-//! A connection to port 443 at one of these addresses serves no other purpose. Other DNS over HTTPS servers are
-//! indistinguishable from web servers.
+//! A connection to port 443 at one of these addresses serves no other purpose. Other DNS over HTTPS servers
+//! are indistinguishable from web servers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

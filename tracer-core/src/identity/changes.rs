@@ -97,15 +97,15 @@ impl PodClaims {
         let Some(pod) = pod else {
             return PodClaims::default();
         };
-        let own = || pod.ips.iter().map(|ip| (*ip, pod.uid.clone())).collect();
+        let own_claims = || pod.ips.iter().map(|ip| (*ip, pod.uid.clone())).collect();
         let mut claims = PodClaims::default();
         if pod.host_network {
             let node_claims = pod.ips.iter().zip(pod.node.iter().cycle());
             claims.host = node_claims.map(|(ip, node)| (*ip, node.clone())).collect();
         } else if pod.terminated {
-            claims.ended = own();
+            claims.ended = own_claims();
         } else {
-            claims.running = own();
+            claims.running = own_claims();
         }
         claims
     }

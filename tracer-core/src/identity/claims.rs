@@ -96,7 +96,7 @@ impl<T: Eq> Claims<T> {
         }
     }
 
-    /// The owners of this address at this time: none, one, or several that cannot be told apart.
+    /// The owners of this address at this time: none, one, or several that cannot be distinguished.
     pub fn owners(&self, ip: IpAddr, at: Timestamp) -> Vec<&T> {
         let Some(claims) = self.by_address.get(&ip) else {
             return Vec::new();

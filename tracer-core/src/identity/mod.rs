@@ -190,7 +190,7 @@ impl Index {
             + self.nodes.forget(before, MAX_PAST)
             + self.hosts.forget(before, MAX_PAST);
         self.losses
-            .add(Stage::Table, "history of the cluster full", evicted);
+            .add(Stage::Table, "cluster history full", evicted);
     }
 
     /// Identifies both ends of a flow as they were at `at`.
@@ -232,7 +232,7 @@ impl Index {
                 &exchange.answers,
             );
             self.losses
-                .add(Stage::Table, "names of addresses full", evicted);
+                .add(Stage::Table, "address name table full", evicted);
         }
     }
 

@@ -22,7 +22,8 @@ use crate::model::time::Timestamp;
 const MIN_HOLD: Duration = Duration::from_secs(60);
 /// The longest time for which a name holds: a TTL can be 68 years (RFC 2181 section 8).
 const MAX_HOLD: Duration = Duration::from_secs(24 * 3600);
-/// ResolvedNames kept per pod and address: an address with more of them (a CDN's) says nothing about the name.
+/// Names kept per pod and address: an address with more of them (a CDN's) says nothing about the
+/// name.
 const MAX_NAMES_PER_ADDRESS: usize = 8;
 
 /// How many addresses are kept.

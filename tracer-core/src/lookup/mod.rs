@@ -134,7 +134,7 @@ impl Folder {
         });
         match step.flatten() {
             Some(step) => drop(self.queries.insert(query, (id, step))),
-            None => self.losses.add(Stage::Table, "steps of a lookup", 1),
+            None => self.losses.add(Stage::Table, "lookup step table full", 1),
         }
         while self.open.len() > self.open_limit {
             let Some((_, oldest)) = self.deadlines.first().copied() else {
@@ -298,8 +298,7 @@ impl Folder {
         if let Some(seen) = open.node_domains()
             && self.node_domains.learn(node(&open.ends), seen)
         {
-            self.losses
-                .add(Stage::Table, "nodes whose domains are learned", 1);
+            self.losses.add(Stage::Table, "node domain table full", 1);
         }
         out.push(Decided {
             time: open.started,

@@ -141,7 +141,7 @@ impl FileError {
         };
         line += "; ";
         line += advice;
-        said
+        line
     }
 }
 

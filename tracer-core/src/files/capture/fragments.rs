@@ -63,7 +63,7 @@ struct Set {
     /// The index of the first fragment, and the offset of its fragmentable part.
     first: Option<(usize, usize)>,
     buffer: IpDefragBuf,
-    cost: usize,
+    memory_bytes: usize,
 }
 
 /// Fragments that wait for the rest, and packets that are ready.
@@ -150,14 +150,14 @@ impl Fragments {
         } = piece;
         let mut set = match self.sets.pop(&key) {
             Some(set) => {
-                self.bytes -= set.cost;
+                self.bytes -= set.memory_bytes;
                 set
             }
             None => Set {
                 packets: Vec::new(),
                 first: None,
                 buffer: IpDefragBuf::new(number, Vec::new(), Vec::new()),
-                cost: 0,
+                memory_bytes: 0,
             },
         };
         // The payload of a packet that the capture truncated is incomplete.
@@ -186,13 +186,13 @@ impl Fragments {
             self.evicted += 1;
             return self.release(set);
         }
-        set.cost = set.buffer.data().capacity()
+        set.memory_bytes = set.buffer.data().capacity()
             + set
                 .packets
                 .iter()
                 .map(|packet| packet.bytes.len() + FRAGMENT_BYTES)
                 .sum::<usize>();
-        self.bytes += set.cost;
+        self.bytes += set.memory_bytes;
         self.keep(key, set);
     }
 
@@ -209,7 +209,7 @@ impl Fragments {
         let Some((_, set)) = self.sets.pop_lru() else {
             return false;
         };
-        self.bytes -= set.cost;
+        self.bytes -= set.memory_bytes;
         self.release(set);
         true
     }

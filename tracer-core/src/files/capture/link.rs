@@ -14,7 +14,8 @@ pub(super) enum Link {
     Ethernet,
     /// LINKTYPE_RAW and its variants: starts with the IP header.
     Raw,
-    /// LINKTYPE_NULL and LINKTYPE_LOOP: four bytes of address family, whose values and byte order differ by system.
+    /// LINKTYPE_NULL and LINKTYPE_LOOP: four bytes of address family, whose values and byte order differ by
+    /// system.
     Loopback,
     /// LINKTYPE_LINUX_SLL.
     Cooked1,

@@ -45,7 +45,7 @@ impl Order {
             return;
         }
         self.latest = self.latest.max(packet.time);
-        self.waiting_bytes += cost(&packet);
+        self.waiting_bytes += memory_bytes(&packet);
         self.waiting.insert((packet.time, self.taken), packet);
         self.taken += 1;
         while let Some((&(time, _), _)) = self.waiting.first_key_value()
@@ -74,13 +74,13 @@ impl Order {
         let Some((_, packet)) = self.waiting.pop_first() else {
             return false;
         };
-        self.waiting_bytes -= cost(&packet);
+        self.waiting_bytes -= memory_bytes(&packet);
         self.ready.push_back(packet);
         true
     }
 }
 
-fn cost(packet: &Packet) -> usize {
+fn memory_bytes(packet: &Packet) -> usize {
     packet.bytes.len() + PACKET_BYTES
 }
 

@@ -120,11 +120,7 @@ impl Sides {
     /// Losses caused by the limits.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();
-        losses.add(
-            Stage::Table,
-            "replay roles table full",
-            self.roles.evicted(),
-        );
+        losses.add(Stage::Table, "replay role table full", self.roles.evicted());
         losses.add(
             Stage::Table,
             "replay interface table full",
