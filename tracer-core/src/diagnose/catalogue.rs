@@ -1,34 +1,9 @@
-//! The list of the rules in their order of precedence, and what each says of itself.
+//! The list of all rules, in order of precedence.
 
-use super::case::Case;
-use super::claim::Claim;
+use super::rule::Rule;
 use super::rules;
-use crate::model::finding::Severity;
 
-/// A rule and what it says of itself.
-#[derive(Debug)]
-pub struct Rule {
-    /// Its stable name.
-    pub id: &'static str,
-    /// How bad what it finds is, as a rule.
-    pub severity: Severity,
-    /// What it finds, in a line.
-    pub finds: &'static str,
-    /// What a finding of it means.
-    pub means: &'static str,
-    /// What it looks at.
-    pub looks_at: &'static str,
-    /// What it cannot know.
-    pub cannot_know: &'static str,
-    /// The scenarios in which it says something: files of tests/scenarios, without `.txt`.
-    pub fired_by: &'static [&'static str],
-    /// Those in which it must not: what looks alike.
-    pub not_fired_by: &'static [&'static str],
-    /// Whether it has something to say about a case.
-    pub(super) check: fn(&Case<'_>) -> Option<Claim>,
-}
-
-/// All rules; of those that have something to say about the same case the first has the say.
+/// All rules. If several apply to one case, the first in this list wins.
 pub static RULES: &[&Rule] = &[
     &rules::nxdomain_other_namespace::RULE,
     &rules::nxdomain_no_endpoints::RULE,
@@ -55,7 +30,7 @@ pub static RULES: &[&Rule] = &[
     &rules::connect_timeout::RULE,
 ];
 
-/// The rule of this name.
+/// The rule with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.id == id)
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::Moment;
 use super::case::{Case, Symptom};
-use super::catalogue::Rule;
 use super::claim::{Claim, Cure, Sign};
+use super::rule::Rule;
 use super::settings::{DiagnosisSettings, Silence};
 use super::words;
 use crate::correlate::table::Table;

@@ -20,6 +20,7 @@ mod memory;
 mod missing;
 mod names;
 mod policies;
+mod rule;
 mod rules;
 mod server;
 mod services;
@@ -42,6 +43,7 @@ use self::case::{Case, Symptom};
 use self::claim::Sign;
 use self::ledger::Ledger;
 use self::looked::Looked;
+pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
 
 use self::memory::{Balance, Course, Failed, Memory, Pace, Visit};

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod captures;
+mod findings_page;
 mod fuzz_smoke;
 mod inventory;
 mod ordinary_hour;

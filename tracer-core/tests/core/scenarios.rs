@@ -4,14 +4,15 @@
 //! hickory-proto, so nothing of the decoder under test describes its own input. Every event must be expected, and every
 //! expectation must be met: the counts are compared before the contents.
 //!
-//! The same files show that what the rules say of themselves is so: each speaks, and keeps silent, in the scenarios that it
-//! names.
+//! The header of a file declares which rules fire in it and which must stay silent. The same declarations and the rules'
+//! descriptions make docs/findings.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use super::scenario;
+use super::findings_page;
+use super::scenario::{self, Declared};
 use serde_json::Value;
 use tracer_core::diagnose::catalogue::RULES;
 use tracer_core::view::privacy::{Key, Privacy, PrivacySettings};
@@ -67,8 +68,8 @@ fn a_scenario_fails_on_an_unknown_word_and_on_a_wrong_expectation() {
     assert!(scenario::run(&no_such_key).unwrap_err().contains("outcom"));
 }
 
-/// The rules that say something, by scenario.
-fn spoken() -> BTreeMap<String, BTreeSet<&'static str>> {
+/// The rules that fire in each scenario, and what its header declares.
+fn declarations() -> BTreeMap<String, (BTreeSet<&'static str>, Declared)> {
     files()
         .into_iter()
         .map(|path| {
@@ -81,37 +82,74 @@ fn spoken() -> BTreeMap<String, BTreeSet<&'static str>> {
 }
 
 #[test]
-fn each_rule_names_every_finding_scenario_in_which_it_speaks_and_others_in_which_it_does_not() {
-    let spoken = spoken();
+fn every_finding_scenario_declares_exactly_the_rules_that_fire() {
     let mut wrong = Vec::new();
-    for rule in RULES {
-        let fires: BTreeSet<&str> = spoken
-            .iter()
-            .filter(|(name, rules)| name.starts_with("finding-") && rules.contains(rule.id))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let named: BTreeSet<&str> = rule.fired_by.iter().copied().collect();
-        if fires.is_empty() || fires != named {
+    for (name, (fired, declared)) in declarations() {
+        let about_findings = name.starts_with("finding-") || !declared.is_empty();
+        if about_findings && declared.fires != fired {
             wrong.push(format!(
-                "{} says something in {fires:?} and names {named:?}",
-                rule.id
+                "{name}: {fired:?} fire, the header declares `fires` {:?}",
+                declared.fires
             ));
         }
-        if rule.not_fired_by.is_empty() {
+        for rule in declared.silent.intersection(&fired) {
             wrong.push(format!(
-                "{} names no scenario that it must not take for its own",
-                rule.id
+                "{name}: {rule} fires, the header declares it silent"
             ));
-        }
-        for name in rule.not_fired_by {
-            match spoken.get(*name) {
-                Some(rules) if !rules.contains(rule.id) => {}
-                Some(_) => wrong.push(format!("{} does say something in {name}", rule.id)),
-                None => wrong.push(format!("{} names {name}, which is no scenario", rule.id)),
-            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_fires_in_one_scenario_and_stays_silent_in_another() {
+    let declarations = declarations();
+    let declared = |choose: fn(&Declared) -> &BTreeSet<&'static str>, rule| {
+        let mut all = declarations.values();
+        all.any(|(_, declared)| choose(declared).contains(rule))
+    };
+    let mut missing = Vec::new();
+    for rule in RULES {
+        if !declared(|declared| &declared.fires, rule.id) {
+            missing.push(format!("no scenario has `fires {}`", rule.id));
+        }
+        if !declared(|declared| &declared.silent, rule.id) {
+            missing.push(format!("no scenario has `silent {}`", rule.id));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn a_header_with_an_unknown_rule_or_a_rule_in_both_lists_is_rejected() {
+    for (header, error) in [
+        ("fires dns-tiemout\n", "dns-tiemout"),
+        ("fires dns-timeout\nsilent dns-timeout\n", "twice"),
+        ("fires\n", "names no rule"),
+    ] {
+        let rejected = scenario::rules(header).expect_err(header);
+        assert!(rejected.contains(error), "{header}: {rejected}");
+    }
+}
+
+#[test]
+fn findings_page_is_up_to_date() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/findings.md");
+    let headers = declarations()
+        .into_iter()
+        .map(|(name, (_, declared))| (name, declared))
+        .collect();
+    let page = findings_page::page(&headers);
+    if std::env::var_os("TRACER_BLESS").is_some() {
+        fs::write(&path, &page).expect("docs/findings.md is writable");
+        return;
+    }
+    let current = fs::read_to_string(&path).expect("docs/findings.md");
+    assert!(
+        current == page,
+        "docs/findings.md does not match the rules and the scenario files. Write it again:\n  \
+         TRACER_BLESS=1 cargo test -p tracer-core --all-features --test core findings_page"
+    );
 }
 
 /// Every text of a JSON value, keys aside.

@@ -22,8 +22,6 @@ use tracer_core::view::{Format, OutputSettings};
 
 mod catalogue;
 
-pub(super) use self::catalogue::offers;
-
 /// Arguments of `tracer diagnose`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -51,11 +49,11 @@ pub struct DiagnoseArgs {
     #[arg(long, env = "TRACER_FAIL_ON", value_name = "SEVERITY", value_enum, default_value_t = SeverityArg::Warning)]
     fail_on: SeverityArg,
 
-    /// Say which rules there are
+    /// List the rules
     #[arg(long)]
     list: bool,
 
-    /// Say what a rule means, what it looks at, what it cannot know and how it was tested; all: of every rule
+    /// Explain a rule: what it means, what it looks at, what it cannot know; `all` explains every rule
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
 

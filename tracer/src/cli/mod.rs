@@ -28,6 +28,7 @@ mod rules_file;
 mod settings_file;
 mod sources;
 mod status;
+mod suggest;
 mod thresholds;
 mod trace;
 mod values;

@@ -10,8 +10,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::diagnose::offers;
 use super::settings_file::SettingsFile;
+use super::suggest;
 use super::values::Span;
 use tracer_core::diagnose::catalogue::RULES;
 use tracer_core::diagnose::{DiagnosisSettings, RuleThresholds, Silence};
@@ -206,7 +206,7 @@ fn known(rule: &Spanned<String>) -> anyhow::Result<()> {
             "line {}: there is no rule '{}'{}",
             rule.referenced.line(),
             rule.value,
-            offers(&rule.value)
+            suggest::similar_rules(&rule.value)
         );
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! A works, AAAA fails: a server that does not know how to say that there is none.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
 use crate::diagnose::words;
 use crate::model::dns::RecordType;
@@ -19,13 +19,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Lookups with an answer to A and a failure, silence or NXDOMAIN to AAAA of the same name. An AAAA that comes back empty \
                is as it should be.",
     cannot_know: "Whether the application cares.",
-    fired_by: &["finding-aaaa-fails"],
-    not_fired_by: &[
-        "finding-nodata",
-        "finding-dns-race",
-        "finding-dns-servfail",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

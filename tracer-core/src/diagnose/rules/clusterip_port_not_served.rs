@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::model::cluster::ServicePort;
 use crate::model::finding::Severity;
@@ -16,14 +16,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             there, whatever its pods listen on.",
     looks_at: "TCP connections that were not answered, refused or rejected, and UDP packets likewise; the Service's ports.",
     cannot_know: "Which port was meant. Whether the Service listed it when the node last heard of it.",
-    fired_by: &["finding-clusterip-port-not-served"],
-    not_fired_by: &[
-        "finding-service-no-endpoints",
-        "finding-connection-refused",
-        "finding-connect-timeout",
-        "finding-connect-undecided",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

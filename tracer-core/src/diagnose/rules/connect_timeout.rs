@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services, words};
 use crate::identity::Owner;
 use crate::model::cluster::Kind;
@@ -20,21 +20,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                the pod cannot be seen.",
     cannot_know: "Where the packets were lost. What a NetworkPolicy allows: those that select either end are named as a possible \
                   cause. What pods of other nodes reach.",
-    fired_by: &[
-        "finding-api-server-not-answered",
-        "finding-connect-timeout",
-        "finding-connect-timeout-policies",
-        "finding-no-inventory",
-    ],
-    not_fired_by: &[
-        "finding-connect-undecided",
-        "finding-connection-refused",
-        "finding-clusterip-port-not-served",
-        "finding-service-no-endpoints",
-        "finding-stale-pod-address",
-        "finding-mtu-black-hole",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

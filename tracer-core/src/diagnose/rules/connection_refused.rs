@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services, words};
 use crate::model::cluster::{Pod, Service};
 use crate::model::finding::Severity;
@@ -18,21 +18,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                ports that the pods' containers declare; NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed and one that is not declared may be open. Which of several \
                   endpoints refused. Whether a firewall sent the reset.",
-    fired_by: &[
-        "finding-api-server-not-answered",
-        "finding-api-server-refuses",
-        "finding-connection-refused",
-        "finding-no-inventory",
-    ],
-    not_fired_by: &[
-        "finding-clusterip-port-not-served",
-        "finding-service-no-endpoints",
-        "finding-stale-pod-address",
-        "finding-connect-timeout",
-        "finding-connect-undecided",
-        "finding-dns-truncated",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

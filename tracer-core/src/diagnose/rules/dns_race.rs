@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::memory::Seen;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
 use crate::model::dns::{RecordType, type_mnemonic};
 use crate::model::exchange::Transport;
@@ -25,17 +25,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "Whether it was that race, another loss, or a query that the server left unanswered: the node's insert_failed \
                   counter tells. It happens by chance, so no lookup shows that it is over: it is forgotten when it does not \
                   happen again for ten minutes.",
-    fired_by: &[
-        "finding-dns-race",
-        "finding-dns-race-again",
-        "finding-dns-race-same-name",
-    ],
-    not_fired_by: &[
-        "finding-dns-timeout",
-        "finding-dns-slow",
-        "finding-aaaa-fails",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -1,8 +1,8 @@
 //! The DNS server does not want to answer this pod.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
@@ -14,12 +14,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "The DNS server answered REFUSED: it is there and does not answer this name, or this client.",
     looks_at: "Lookups that ended with REFUSED.",
     cannot_know: "The server's rules: which clients, which zones.",
-    fired_by: &["finding-dns-refused", "finding-no-inventory-dns"],
-    not_fired_by: &[
-        "finding-dns-servfail",
-        "finding-dns-server-unreachable",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

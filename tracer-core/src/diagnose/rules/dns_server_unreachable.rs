@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
 use crate::diagnose::words;
 use crate::model::exchange::Outcome;
@@ -18,14 +18,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Lookups that ended with an ICMP error; connections to a DNS port that were refused or rejected; the endpoints of the \
                server's Service.",
     cannot_know: "Why the server's pods are not ready. Without EndpointSlices, whether there are any.",
-    fired_by: &["finding-dns-server-unreachable", "finding-no-inventory-dns"],
-    not_fired_by: &[
-        "finding-dns-timeout",
-        "finding-dns-truncated",
-        "finding-dns-refused",
-        "finding-connection-refused",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

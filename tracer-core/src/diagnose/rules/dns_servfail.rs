@@ -1,8 +1,8 @@
 //! The DNS server says that it failed.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::model::dns::DnsName;
 use crate::model::exchange::Outcome;
@@ -17,13 +17,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             other name it asks of an upstream server.",
     looks_at: "Lookups that ended with SERVFAIL, the name that got it, and why the server says so (RFC 8914) where it does.",
     cannot_know: "What happened between the server and its upstream.",
-    fired_by: &["finding-dns-servfail", "finding-no-inventory-dns"],
-    not_fired_by: &[
-        "finding-dns-refused",
-        "finding-dns-timeout",
-        "finding-aaaa-fails",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

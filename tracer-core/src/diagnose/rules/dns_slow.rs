@@ -1,9 +1,9 @@
 //! Answers that take long: longer than the threshold and longer than this pod is used to.
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::memory::Pace;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{server, services, words};
 use crate::model::finding::Severity;
 use crate::model::units::duration;
@@ -17,13 +17,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             once. Names of the cluster and others are measured apart.",
     looks_at: "The time from query to answer of queries that were sent once, by pod and server.",
     cannot_know: "Where the time goes: in the network, in the server, or in its upstream.",
-    fired_by: &["finding-dns-slow"],
-    not_fired_by: &[
-        "finding-dns-slow-one-moment",
-        "finding-dns-race",
-        "finding-dns-timeout",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -1,8 +1,8 @@
 //! The DNS server says nothing.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, policies, server, words};
 use crate::identity::Owner;
 use crate::model::exchange::Outcome;
@@ -18,14 +18,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                other pods of this node got answers from it in the last five minutes. Nothing is said where the direction to the \
                pod cannot be seen.",
     cannot_know: "Whether the query was lost, or the answer, or the server did not answer.",
-    fired_by: &["finding-dns-timeout", "finding-no-inventory-dns"],
-    not_fired_by: &[
-        "finding-dns-race",
-        "finding-dns-server-unreachable",
-        "finding-dns-truncated",
-        "finding-dns-slow",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

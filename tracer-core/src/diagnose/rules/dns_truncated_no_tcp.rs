@@ -1,8 +1,8 @@
 //! The answer did not fit into UDP, and nothing came of TCP.
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{policies, server};
 use crate::model::exchange::{ConnectionEnd, Outcome};
 use crate::model::finding::Severity;
@@ -15,12 +15,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             failed. The application may get a part of the answer, or none.",
     looks_at: "Exchanges whose UDP answer is truncated, and what became of asking again over TCP.",
     cannot_know: "Whether the application could use the truncated answer.",
-    fired_by: &["finding-dns-truncated", "finding-dns-truncated-forwarder"],
-    not_fired_by: &[
-        "finding-dns-timeout",
-        "finding-dns-server-unreachable",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::Claim;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::model::finding::Severity;
 use crate::model::units::duration;
@@ -20,8 +20,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                minute, more than a second apart. One alone is ordinary: it is how a path's MTU is found.",
     cannot_know: "A link that drops big packets without an ICMP error, and errors that do not reach the node. It is not resolved by \
                   itself: it is forgotten when the errors stop.",
-    fired_by: &["finding-mtu-black-hole"],
-    not_fired_by: &["finding-connect-timeout", "finding-none-when-it-works"],
     check,
 };
 

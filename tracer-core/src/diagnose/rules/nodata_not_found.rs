@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::{AskedName, How};
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::identity::Presence;
 use crate::model::dns::{DnsName, RecordType, type_mnemonic};
@@ -22,12 +22,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Lookups for A, AAAA, SRV, TXT, MX or CNAME that ended with NOERROR and no such record. An empty AAAA beside an answered \
                A is no finding, nor one that is followed by an answered A within two seconds.",
     cannot_know: "Which types the name has.",
-    fired_by: &["finding-nodata", "finding-nodata-then-the-other-type"],
-    not_fired_by: &[
-        "finding-aaaa-fails",
-        "finding-nxdomain-unknown-name",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::memory::Seen;
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::model::finding::Severity;
 use crate::model::units::duration;
@@ -21,14 +21,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                the inventory has it.",
     cannot_know: "Whether the answer came from a cache, unless its time to live was counted down; whether the DNS server had heard \
                   of the Service. Which caches there are besides: in the node, in the application.",
-    fired_by: &["finding-nxdomain-negative-cache"],
-    not_fired_by: &[
-        "finding-nxdomain-no-endpoints",
-        "finding-nxdomain-other-namespace",
-        "finding-nxdomain-unknown-name-alias",
-        "finding-not-of-a-forwarder",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

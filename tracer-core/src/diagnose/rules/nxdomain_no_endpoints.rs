@@ -1,9 +1,9 @@
 //! The name of a headless Service without a ready pod, or of a pod of one that is not ready: it does not exist.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
 use crate::diagnose::words;
 use crate::model::cluster::{Service, ServiceKind};
@@ -18,18 +18,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Service and its EndpointSlices.",
     cannot_know: "Why the pods are not ready: their conditions are not in the inventory that it reads. Without EndpointSlices, \
                   whether they are.",
-    fired_by: &[
-        "finding-nxdomain-no-endpoints",
-        "finding-nxdomain-no-endpoints-unknown",
-    ],
-    not_fired_by: &[
-        "finding-nxdomain-other-namespace",
-        "finding-nxdomain-negative-cache",
-        "finding-nxdomain-wrong-form",
-        "finding-nxdomain-unknown-name",
-        "finding-not-of-a-forwarder",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -1,10 +1,10 @@
 //! A Service's name was looked up where the Service is not.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::Looked;
 use crate::diagnose::names::{self, Meaning};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
 use crate::diagnose::words;
 use crate::model::cluster::{Service, ServiceKind};
@@ -19,22 +19,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "The candidates of a lookup, which all got NXDOMAIN, and the Services of the inventory.",
     cannot_know: "Whether the application meant that Service. Without an inventory, or for a pod that is not in it, whether \
                   there is one.",
-    fired_by: &[
-        "finding-comes-and-goes",
-        "finding-nxdomain-other-namespace",
-        "finding-nxdomain-other-namespace-glibc",
-        "finding-nxdomain-other-namespace-several",
-    ],
-    not_fired_by: &[
-        "finding-nxdomain-other-namespace-undecided",
-        "finding-nxdomain-unknown-name",
-        "finding-nxdomain-no-endpoints",
-        "finding-nxdomain-negative-cache",
-        "finding-nxdomain-wrong-form",
-        "finding-nxdomain-no-inventory",
-        "finding-not-of-a-forwarder",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

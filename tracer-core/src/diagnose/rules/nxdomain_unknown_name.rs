@@ -1,11 +1,11 @@
 //! A name that exists nowhere, as far as can be told: with the names near it, if there are any.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::{AskedName, How, Looked};
 use crate::diagnose::missing;
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::identity::Presence;
 use crate::model::cluster::{Kind, Service};
@@ -24,24 +24,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                   cluster's domain whether the resolver had more to try, so then nothing is said of those. \
                   Of a pod that resolves as its node does (dnsPolicy Default, as CoreDNS itself) nothing is said: it may pass on \
                   what others asked for, and those are told of.",
-    fired_by: &[
-        "finding-api-server-away",
-        "finding-api-server-not-answered",
-        "finding-nxdomain-negative-cache",
-        "finding-nxdomain-no-inventory",
-        "finding-nxdomain-unknown-name",
-        "finding-nxdomain-unknown-name-alias",
-        "finding-nxdomain-unknown-name-quoted",
-        "finding-no-inventory-dns",
-    ],
-    not_fired_by: &[
-        "finding-nxdomain-other-namespace",
-        "finding-nxdomain-wrong-form",
-        "finding-nxdomain-other-namespace-undecided",
-        "finding-nodata",
-        "finding-not-of-a-forwarder",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -4,10 +4,10 @@
 //! name, its namespace, `svc` and the cluster's domain; in front of that, below a headless Service, a pod's hostname.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::looked::{AskedName, How, Looked};
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{services, words};
 use crate::model::cluster::{Service, ServiceKind, ServicePort};
 use crate::model::finding::Severity;
@@ -22,16 +22,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services, their endpoints' hostnames and the pods of the \
                inventory; the cluster's domain, which is an option.",
     cannot_know: "What was meant: it compares names. Hostnames of pods that are no endpoint.",
-    fired_by: &["finding-nxdomain-wrong-form"],
-    not_fired_by: &[
-        "finding-nxdomain-unknown-name",
-        "finding-nxdomain-other-namespace",
-        "finding-nxdomain-other-namespace-several",
-        "finding-nxdomain-no-endpoints",
-        "finding-nxdomain-no-inventory",
-        "finding-not-of-a-forwarder",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::missing;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
 use crate::diagnose::words;
 use crate::model::cluster::{Kind, Service};
@@ -23,19 +23,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                that quote them.",
     cannot_know: "How the node forwards (kube-proxy's mode): it is named as a possible cause only. Without an inventory, \
                   whether an address is a ClusterIP.",
-    fired_by: &[
-        "finding-api-server-not-answered",
-        "finding-api-server-refuses",
-        "finding-no-inventory",
-        "finding-ping-clusterip-answered",
-        "finding-ping-clusterip-rejected",
-        "finding-ping-clusterip-silent",
-    ],
-    not_fired_by: &[
-        "finding-ping-service-range",
-        "finding-stale-pod-address",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

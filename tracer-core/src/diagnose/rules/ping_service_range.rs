@@ -1,8 +1,8 @@
 //! A ping to an address of the Services' range that no Service has.
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::model::finding::Severity;
 
@@ -13,14 +13,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A pod pinged an address of the range that ClusterIPs come from, and no Service has it.",
     looks_at: "Runs of echo requests without a reply, the ServiceCIDRs and the Services of the inventory.",
     cannot_know: "Which Service had the address before. Without a ServiceCIDR (clusters before 1.33), what the range is.",
-    fired_by: &["finding-ping-service-range"],
-    not_fired_by: &[
-        "finding-ping-clusterip-silent",
-        "finding-ping-clusterip-rejected",
-        "finding-ping-clusterip-answered",
-        "finding-no-inventory",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

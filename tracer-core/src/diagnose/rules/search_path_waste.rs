@@ -1,9 +1,9 @@
 //! A workload whose lookups cost many queries because of the search path.
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
 use crate::diagnose::names;
+use crate::diagnose::rule::Rule;
 use crate::diagnose::words;
 use crate::model::finding::Severity;
 use crate::model::units::count;
@@ -16,12 +16,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             fewer than five dots is first tried behind every search domain, for A and for AAAA.",
     looks_at: "Lookups that found something, with what was asked for known: 24 queries in vain within a minute, and half of all.",
     cannot_know: "Lookups of which the wire does not tell what was asked for; what pods on other nodes do.",
-    fired_by: &["finding-search-path-waste"],
-    not_fired_by: &[
-        "finding-search-path-waste-few",
-        "finding-nxdomain-other-namespace",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::Case;
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
 use crate::model::finding::Severity;
 
@@ -15,14 +15,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "TCP connections that were not answered, refused or rejected, and UDP packets that were rejected; the Service, its \
                EndpointSlices and the pods that it selects.",
     cannot_know: "Why pods are not ready. Without EndpointSlices, whether there are endpoints.",
-    fired_by: &["finding-service-no-endpoints"],
-    not_fired_by: &[
-        "finding-clusterip-port-not-served",
-        "finding-connection-refused",
-        "finding-connect-timeout",
-        "finding-dns-server-unreachable",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

@@ -2,8 +2,8 @@
 
 use crate::diagnose::attempt::{Attempt, Failure, target};
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::catalogue::Rule;
 use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, names, services, words};
 use crate::identity::ResolverConfig;
 use crate::model::finding::Severity;
@@ -18,13 +18,6 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "Connections that were not answered, refused by an ICMP error or by a reset, and pings without a reply; who had the \
                address before, for five minutes after a pod is gone, and pods that have ended.",
     cannot_know: "Where the pod got the address from. Pods that were gone before it watched, or for longer.",
-    fired_by: &["finding-stale-pod-address"],
-    not_fired_by: &[
-        "finding-connect-timeout",
-        "finding-connection-refused",
-        "finding-ping-clusterip-silent",
-        "finding-none-when-it-works",
-    ],
     check,
 };
 

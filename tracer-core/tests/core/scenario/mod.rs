@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tracer_core::diagnose::catalogue::rule;
 use tracer_core::diagnose::{DiagnosisSettings, Silence};
 use tracer_core::model::cluster::{Change, Inventory, Kind, PodScope};
 use tracer_core::model::event::{Body, Event};
@@ -32,14 +33,48 @@ pub fn run(text: &str) -> Result<(), String> {
     play(text)?.compare()
 }
 
-/// The rules that say something in a scenario, whatever it expects.
-pub fn rules(text: &str) -> Result<BTreeSet<&'static str>, String> {
+/// What the header of a scenario declares about rules.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// `fires`: exactly these rules fire.
+    pub fires: BTreeSet<&'static str>,
+    /// `silent`: these must not fire, though the packets look similar.
+    pub silent: BTreeSet<&'static str>,
+}
+
+impl Declared {
+    /// Whether the scenario declares nothing.
+    pub fn is_empty(&self) -> bool {
+        self.fires.is_empty() && self.silent.is_empty()
+    }
+
+    /// Takes one `fires` or `silent` statement.
+    fn add(&mut self, statement: &str, ids: &[&str]) -> Result<(), String> {
+        if ids.is_empty() {
+            return Err(format!("{statement} names no rule"));
+        }
+        for id in ids {
+            let rule = rule(id).ok_or_else(|| format!("{id:?} is no rule"))?;
+            if self.fires.contains(rule.id) || self.silent.contains(rule.id) {
+                return Err(format!("{id} is declared twice"));
+            }
+            match statement {
+                "fires" => self.fires.insert(rule.id),
+                _ => self.silent.insert(rule.id),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The rules that fire in a scenario, whatever it expects, and those that its header declares.
+pub fn rules(text: &str) -> Result<(BTreeSet<&'static str>, Declared), String> {
     let story = play(text)?;
-    let rules = story.events.iter().filter_map(|event| match &event.body {
+    let fired = story.events.iter().filter_map(|event| match &event.body {
         Body::Finding(finding) => Some(finding.rule),
         _ => None,
     });
-    Ok(rules.collect())
+    Ok((fired.collect(), story.declared))
 }
 
 /// What a scenario leads to, whatever it expects.
@@ -115,6 +150,7 @@ struct Expectation {
 }
 
 struct Story {
+    declared: Declared,
     pipeline: Pipeline,
     inventory: Inventory,
     /// A cluster tells of each object, instead of a file of all.
@@ -135,6 +171,7 @@ struct View {
 impl Story {
     fn new() -> Story {
         Story {
+            declared: Declared::default(),
             pipeline: Pipeline::new(Settings::default()),
             inventory: Inventory::default(),
             watched: false,
@@ -146,6 +183,7 @@ impl Story {
 
     fn statement(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
+            ["fires" | "silent", rules @ ..] => self.declared.add(words[0], rules)?,
             ["inventory", files @ ..] => {
                 for file in files {
                     cluster::add(&mut self.inventory, file)?;

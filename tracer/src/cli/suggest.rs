@@ -1,0 +1,35 @@
+//! Suggestions for a misspelled rule id.
+
+use tracer_core::diagnose::catalogue::RULES;
+
+/// Ids at least this similar to the input are suggested (Jaro-Winkler, 0 to 1).
+const MIN_SIMILARITY: f64 = 0.7;
+/// At most this many are suggested.
+const MAX_SUGGESTIONS: usize = 3;
+
+/// The end of an error message about an unknown rule: the most similar ids and where to find all of them.
+pub(super) fn similar_rules(id: &str) -> String {
+    let mut similar: Vec<(f64, &str)> = RULES
+        .iter()
+        .map(|rule| {
+            let score = strsim::jaro_winkler(id, rule.id);
+            // A part of an id is a better hint than its spelling.
+            let part = !id.is_empty() && rule.id.contains(id);
+            (if part { score.max(0.99) } else { score }, rule.id)
+        })
+        .filter(|(score, _)| *score >= MIN_SIMILARITY)
+        .collect();
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let similar: Vec<&str> = similar
+        .iter()
+        .take(MAX_SUGGESTIONS)
+        .map(|(_, id)| *id)
+        .collect();
+    match similar.as_slice() {
+        [] => "; `tracer diagnose --list` has them all".to_owned(),
+        similar => format!(
+            ": did you mean {}? `tracer diagnose --list` has them all",
+            similar.join(" or ")
+        ),
+    }
+}
