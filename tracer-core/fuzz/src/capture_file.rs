@@ -74,7 +74,7 @@ pub fn run(data: &[u8]) {
         told == stats.packets || told < stats.packets && replay.reassembled() > 0,
         "every packet of the file is told or counted: {packets} of {stats:?}, {losses:?}"
     );
-    assert!(!replay.holds(), "nothing follows, so nothing waits");
+    assert!(!replay.has_waiting(), "nothing follows, so nothing waits");
 }
 
 /// Some are, some are not.

@@ -6,7 +6,7 @@
 use super::case::Case;
 use super::claim::Claim;
 use super::words::GIVE_INVENTORY;
-use crate::identity::{Index, Lack};
+use crate::identity::{Index, Unavailable};
 use crate::model::cluster::Kind;
 use crate::model::time::Timestamp;
 use crate::model::units::duration;
@@ -18,7 +18,7 @@ const ASK_AGENT: &str = "tracer status   # \"names\" says what the agents get fr
 
 /// Adds that nobody knows who has the address at the other end, where that is so, and how to find out why.
 pub(super) fn who(case: &Case<'_>, claim: Claim) -> Claim {
-    if case.index.informed() {
+    if case.index.has_inventory() {
         return claim;
     }
     let lack = lack_of(case, Kind::Pod);
@@ -33,9 +33,9 @@ pub(super) fn lack_of(case: &Case<'_>, kind: Kind) -> String {
 
 /// The same; `now` says for how long already.
 pub(super) fn lack(index: &Index, kind: Kind, now: Option<Timestamp>) -> String {
-    match index.lack(kind) {
-        Some(Lack::NoInventory) => "there is no inventory".to_owned(),
-        Some(Lack::NotAnswered(asked)) => {
+    match index.unavailable(kind) {
+        Some(Unavailable::NoInventory) => "there is no inventory".to_owned(),
+        Some(Unavailable::NotAnswered(asked)) => {
             let since =
                 now.map(|now| format!(", {} after it was asked", duration(now.since(asked))));
             format!(
@@ -43,7 +43,7 @@ pub(super) fn lack(index: &Index, kind: Kind, now: Option<Timestamp>) -> String 
                 since.unwrap_or_default()
             )
         }
-        Some(Lack::Refused) => {
+        Some(Unavailable::Refused) => {
             format!(
                 "the API server does not let the tracer read {}",
                 kind.resource()
@@ -56,23 +56,23 @@ pub(super) fn lack(index: &Index, kind: Kind, now: Option<Timestamp>) -> String 
 
 /// Adds how to find out why they are not known.
 pub(super) fn look(case: &Case<'_>, kind: Kind, claim: Claim) -> Claim {
-    match case.index.lack(kind) {
-        Some(Lack::NotAnswered(_)) => claim.remedy(ASK_SERVER).remedy(ASK_AGENT),
-        Some(Lack::Refused) => claim.remedy(format!(
+    match case.index.unavailable(kind) {
+        Some(Unavailable::NotAnswered(_)) => claim.remedy(ASK_SERVER).remedy(ASK_AGENT),
+        Some(Unavailable::Refused) => claim.remedy(format!(
             "kubectl auth can-i list {} -A   # as the user or service account that the tracer runs as",
             kind.resource()
         )),
         None if case.index.follows_cluster() => {
             claim.remedy(format!("kubectl get {} -A", kind.resource()))
         }
-        Some(Lack::NoInventory) | None => claim.remedy(GIVE_INVENTORY),
+        Some(Unavailable::NoInventory) | None => claim.remedy(GIVE_INVENTORY),
     }
 }
 
 /// Adds that what is known may be out of date, where the API server is away.
 pub(super) fn stale(case: &Case<'_>, claim: Claim) -> Claim {
     match case.index.stale_since() {
-        Some(since) if case.index.informed() => claim
+        Some(since) if case.index.has_inventory() => claim
             .why(format!(
                 "What is known of the cluster may be out of date: the API server could not be watched for {}.",
                 duration(case.now.since(since))

@@ -64,7 +64,7 @@ pub(super) fn logs(case: &Case<'_>, claim: Claim) -> Claim {
             "kubectl -n {} logs {} --tail=50",
             pod.namespace, pod.name
         )),
-        _ if case.index.informed() => claim,
+        _ if case.index.has_inventory() => claim,
         _ => claim.remedy(
             "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix   # if it is the cluster's DNS",
         ),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Index, Lack, objects};
+use super::{Index, Unavailable, objects};
 use crate::model::cluster::{
     EndpointSlice, Inventory, Kind, Listed, NetworkPolicy, Node, Object, ObjectKey, Pod, PodScope,
     Service, ServiceCidr,
@@ -52,14 +52,14 @@ impl Kinds {
     }
 
     /// Why objects of this kind are unknown; `None` if they are known.
-    pub fn lack(&self, kind: Kind) -> Option<Lack> {
+    pub fn unavailable(&self, kind: Kind) -> Option<Unavailable> {
         if self.known.contains(&kind) {
             None
         } else if self.refused.contains(&kind) {
-            Some(Lack::Refused)
+            Some(Unavailable::Refused)
         } else {
             let asked = self.asked.filter(|_| self.awaited.contains(&kind));
-            Some(asked.map_or(Lack::NoInventory, Lack::NotAnswered))
+            Some(asked.map_or(Unavailable::NoInventory, Unavailable::NotAnswered))
         }
     }
 

@@ -16,13 +16,14 @@ use crate::model::cluster::{Change, NetworkPolicy, PodScope, ServiceCidr};
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
-use crate::model::flow::{Flow, Ifindex, Protocol, Role};
-use crate::model::identity::{PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason};
+use crate::model::flow::Ifindex;
+use crate::model::identity::{PodIdentity, ServiceIdentity};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
 mod changes;
 mod claims;
+mod ends;
 mod interfaces;
 mod objects;
 mod owner;
@@ -36,11 +37,11 @@ mod tests;
 use self::changes::Kinds;
 use self::claims::Claims;
 use self::interfaces::{Behind, Interfaces};
-use self::pods::{Known, Pods};
+use self::pods::Pods;
 use self::resolved_names::ResolvedNames;
 use self::services::Services;
 
-pub use self::objects::{Lack, Presence};
+pub use self::objects::{Presence, Unavailable};
 pub use self::owner::Owner;
 pub use self::resolver::ResolverConfig;
 pub use self::services::Endpoint;
@@ -102,32 +103,6 @@ pub struct Index {
     hosts: Claims<Arc<str>>,
     names: ResolvedNames,
     losses: Losses,
-}
-
-/// The holder of an address that only one owner can have.
-enum Holder<T> {
-    Vacant,
-    One(T),
-    Several,
-}
-
-impl<T> Holder<T> {
-    fn from_candidates(mut holders: impl Iterator<Item = T>) -> Holder<T> {
-        match (holders.next(), holders.next()) {
-            (None, _) => Holder::Vacant,
-            (Some(one), None) => Holder::One(one),
-            (Some(_), Some(_)) => Holder::Several,
-        }
-    }
-
-    /// Turns `Vacant` into `Several`: the candidates were narrowed down to none, so which one it is stays
-    /// unknown.
-    fn or_several(self) -> Holder<T> {
-        match self {
-            Holder::Vacant => Holder::Several,
-            found => found,
-        }
-    }
 }
 
 impl Index {
@@ -193,32 +168,6 @@ impl Index {
             .add(Stage::Table, "cluster history full", evicted);
     }
 
-    /// Identifies both ends of a flow as they were at `at`.
-    pub fn ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
-        let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
-        let who = self.pod(at, flow.ifindex, flow.pod.ip());
-        let peer = self.peer(at, flow);
-        let peer_traced_here = peer
-            .pod
-            .as_ref()
-            .is_some_and(|pod| self.interfaces_of(pod, at).next().is_some());
-        let mut ends = Ends {
-            ifindex: flow.ifindex,
-            role,
-            pod: PodEnd {
-                ip: flow.pod.ip(),
-                port: ports.then_some(flow.pod.port()),
-                who,
-            },
-            peer,
-            peer_traced_here,
-        };
-        ends.peer.names = self
-            .names
-            .names_for(&Owner::from_ends(&ends), ends.peer.ip, at);
-        ends
-    }
-
     /// A client exchange of this pod ended at `at`: its answers are names for the addresses in them. An
     /// answer from a server that was not asked is ignored, as every resolver does.
     pub fn resolved(&mut self, at: Timestamp, ends: &Ends, exchange: &Exchange) {
@@ -247,7 +196,9 @@ impl Index {
             Behind::Unreported => !self.interfaces.is_empty(),
             Behind::NoPod { since } => at < since.after(NAME_WAIT),
             Behind::Pod { uid, since } => {
-                self.informed() && self.pods.by_uid(uid).is_none() && at < since.after(NAME_WAIT)
+                self.has_inventory()
+                    && self.pods.by_uid(uid).is_none()
+                    && at < since.after(NAME_WAIT)
             }
         }
     }
@@ -267,181 +218,5 @@ impl Index {
     /// Entries evicted because a limit was reached.
     pub fn losses(&self) -> &Losses {
         &self.losses
-    }
-
-    /// The pod behind an interface; where that is unknown, the pod with this address.
-    pub fn pod(
-        &self,
-        at: Timestamp,
-        ifindex: Ifindex,
-        ip: IpAddr,
-    ) -> Result<Arc<PodIdentity>, UnknownReason> {
-        if !self.informed() {
-            return Err(self.kinds.why_unknown());
-        }
-        let unidentified = match self.interfaces.behind(ifindex, at) {
-            // The address may contradict: the API reports it late, and a pod can use others. The interface
-            // cannot lie.
-            Behind::Pod { uid, .. } => {
-                let known = self.pods.by_uid(uid).ok_or(UnknownReason::NotInInventory)?;
-                return Ok(known.identity.clone());
-            }
-            Behind::NoPod { .. } => UnknownReason::NoPodProcess,
-            Behind::Unreported => UnknownReason::NotInInventory,
-        };
-        match self.pod_at(ip, at) {
-            // That pod is known to be behind another interface: its address is reused, or spoofed.
-            Holder::One(known)
-                if self
-                    .interfaces_of(&known.identity, at)
-                    .any(|other| other != ifindex) =>
-            {
-                Err(UnknownReason::Ambiguous)
-            }
-            Holder::One(known) => Ok(known.identity.clone()),
-            Holder::Several => Err(UnknownReason::Ambiguous),
-            Holder::Vacant => Err(unidentified),
-        }
-    }
-
-    fn peer(&self, at: Timestamp, flow: &Flow) -> PeerEnd {
-        let ip = flow.peer.ip();
-        let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
-        let node = self.node_at(ip, at);
-        let pod = match self.pod_at(ip, at) {
-            Holder::One(known) => Some(known.identity.clone()),
-            Holder::Vacant if node.is_none() => self.endpoint_at(ip, at),
-            Holder::Vacant | Holder::Several => None,
-        };
-        let service = self.service_at(at, flow, node.is_some() || pod.is_some());
-        let (pod, node) = match &service {
-            Some(_) => (None, None),
-            None => {
-                let node = pod.as_ref().and_then(|pod| pod.node.clone()).or(node);
-                (pod, node)
-            }
-        };
-        PeerEnd {
-            ip,
-            port: ports.then_some(flow.peer.port()),
-            pod,
-            service,
-            node,
-            names: Vec::new(),
-        }
-    }
-
-    /// The Service with the peer's address. An external address can also be a node's or a pod's (`taken`),
-    /// and several Services can share it. Then it is a Service's only at a port which that Service lists.
-    fn service_at(&self, at: Timestamp, flow: &Flow, taken: bool) -> Option<Arc<ServiceIdentity>> {
-        let ip = flow.peer.ip();
-        if let Holder::One(service) =
-            Holder::from_candidates(self.cluster_ips.owners(ip, at).into_iter())
-        {
-            return Some(service.clone());
-        }
-        let external = self.external_ips.owners(ip, at);
-        let lists = |identity: &&&Arc<ServiceIdentity>| {
-            let protocol = match flow.protocol {
-                Protocol::Tcp => "TCP",
-                Protocol::Udp => "UDP",
-                _ => return false,
-            };
-            self.services
-                .get(&identity.namespace, &identity.name)
-                .is_some_and(|service| {
-                    service
-                        .ports
-                        .iter()
-                        .any(|port| port.port == flow.peer.port() && &*port.protocol == protocol)
-                })
-        };
-        match Holder::from_candidates(external.iter().filter(lists)) {
-            Holder::One(service) => Some((*service).clone()),
-            Holder::Several => None,
-            Holder::Vacant => match Holder::from_candidates(external.into_iter()) {
-                Holder::One(service) if !taken => Some(service.clone()),
-                _ => None,
-            },
-        }
-    }
-
-    fn node_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<str>> {
-        for claims in [&self.nodes, &self.hosts] {
-            match Holder::from_candidates(claims.owners(ip, at).into_iter()) {
-                Holder::One(node) => return Some(node.clone()),
-                Holder::Vacant => {}
-                Holder::Several => return None,
-            }
-        }
-        None
-    }
-
-    /// The running pod with this address; in a snapshot, failing that, one that has ended.
-    fn pod_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        match self.running_at(ip, at) {
-            // Where the cluster reports every change, traffic from an ended pod's address belongs to the next
-            // pod, which the API has not reported yet.
-            Holder::Vacant if self.snapshot => self.ended_at(ip, at),
-            found => found,
-        }
-    }
-
-    fn running_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        let holders = self.running.owners(ip, at).into_iter();
-        let holders: Vec<&Known> = holders.filter_map(|uid| self.pods.by_uid(uid)).collect();
-        match Holder::from_candidates(holders.iter().copied()) {
-            // The address was given to a new pod while the object of the old one is still being deleted.
-            Holder::Several => Holder::from_candidates(
-                holders
-                    .into_iter()
-                    .filter(|known| known.terminating.is_none_or(|since| since > at)),
-            )
-            .or_several(),
-            found => found,
-        }
-    }
-
-    fn ended_at(&self, ip: IpAddr, at: Timestamp) -> Holder<&Known> {
-        let holders = self.ended.owners(ip, at).into_iter();
-        Holder::from_candidates(holders.filter_map(|uid| self.pods.by_uid(uid)))
-    }
-
-    /// The pod at this address according to an EndpointSlice.
-    fn endpoint_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<PodIdentity>> {
-        let Holder::One(target) =
-            Holder::from_candidates(self.endpoints.owners(ip, at).into_iter())
-        else {
-            return None;
-        };
-        let known = match &*target.uid {
-            "" => self.pods.by_name(&target.namespace, &target.name),
-            // Not by name, which another pod may have by now.
-            uid => self.pods.by_uid(uid),
-        };
-        match known {
-            // A hostNetwork pod has the node's address and is indistinguishable from the node's other pods;
-            // otherwise the slice lags behind.
-            Some(known) if known.pod.host_network || known.pod.terminated || known.is_gone() => {
-                None
-            }
-            Some(known) => Some(known.identity.clone()),
-            None => Some(target.clone()),
-        }
-    }
-
-    /// A pod's interfaces at that time.
-    fn interfaces_of(&self, pod: &PodIdentity, at: Timestamp) -> impl Iterator<Item = Ifindex> {
-        let mirrored = self
-            .pods
-            .by_uid(&pod.uid)
-            .and_then(|known| known.pod.static_uid.as_deref());
-        let uids = [
-            self.pods.by_uid(&pod.uid).map(|known| &*known.pod.uid),
-            mirrored,
-        ];
-        uids.into_iter()
-            .flatten()
-            .flat_map(move |uid| self.interfaces.of_pod(uid, at))
     }
 }

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Index;
+use super::ends::Holder;
 use super::interfaces::Behind;
 use super::services::Endpoint;
-use super::{Holder, Index};
 use crate::model::cluster::{
     EndpointSlice, Kind, NetworkPolicy, Pod, PodScope, Service, ServiceCidr,
 };
@@ -37,7 +38,7 @@ impl Presence {
 
 /// Why objects of a kind are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum Unavailable {
     /// There is neither an inventory file nor a cluster to ask.
     NoInventory,
     /// A cluster was asked at this time and has not answered yet.
@@ -49,7 +50,7 @@ pub enum Lack {
 /// Queries by name, on the current state.
 impl Index {
     /// Whether there is an inventory, even one without a single pod.
-    pub fn informed(&self) -> bool {
+    pub fn has_inventory(&self) -> bool {
         self.kinds.known(Kind::Pod)
     }
 
@@ -59,8 +60,8 @@ impl Index {
     }
 
     /// Why objects of this kind are unknown; `None` if they are known.
-    pub fn lack(&self, kind: Kind) -> Option<Lack> {
-        self.kinds.lack(kind)
+    pub fn unavailable(&self, kind: Kind) -> Option<Unavailable> {
+        self.kinds.unavailable(kind)
     }
 
     /// Whether objects come from a cluster that reports every change, rather than from a file's snapshot.
@@ -139,7 +140,7 @@ impl Index {
 
     /// Whether every matching pod (`fits` takes namespace and name) has an interface traced here. A pod known
     /// only from an EndpointSlice counts as untraced.
-    pub fn are_traced(&self, at: Timestamp, fits: &dyn Fn(&str, &str) -> bool) -> bool {
+    pub fn all_traced(&self, at: Timestamp, fits: &dyn Fn(&str, &str) -> bool) -> bool {
         if self.pod_scope == PodScope::Node {
             return false;
         }

@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 
 /// A pod and its identity as events carry it.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct KnownPod {
     pub pod: Pod,
     pub identity: Arc<PodIdentity>,
     /// When its deletion began.
@@ -17,7 +17,7 @@ pub(super) struct Known {
     gone: Option<Timestamp>,
 }
 
-impl Known {
+impl KnownPod {
     /// Whether its object is deleted.
     pub fn is_gone(&self) -> bool {
         self.gone.is_some()
@@ -27,7 +27,7 @@ impl Known {
 /// Pods by UID and by name.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    by_uid: HashMap<Arc<str>, Known>,
+    by_uid: HashMap<Arc<str>, KnownPod>,
     /// From the UID in a static pod's cgroup path to the UID of its mirror object.
     mirrors: HashMap<Arc<str>, Arc<str>>,
     /// UIDs of existing pods, by namespace and name.
@@ -49,7 +49,7 @@ impl Pods {
         }
         let Some(known) = self.by_uid.get_mut(&pod.uid) else {
             let identity = Arc::new(identity_of(&pod));
-            let known = Known {
+            let known = KnownPod {
                 terminating: pod.terminating.then_some(from),
                 pod,
                 identity,
@@ -100,14 +100,14 @@ impl Pods {
 
     /// The pod with this UID, or with this UID in its cgroup path. Includes deleted pods while they are
     /// remembered.
-    pub fn by_uid(&self, uid: &str) -> Option<&Known> {
+    pub fn by_uid(&self, uid: &str) -> Option<&KnownPod> {
         self.by_uid
             .get(uid)
             .or_else(|| self.by_uid.get(self.mirrors.get(uid)?))
     }
 
     /// The existing pod with this name.
-    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Known> {
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&KnownPod> {
         self.by_uid.get(self.by_name.get(namespace)?.get(name)?)
     }
 
@@ -117,7 +117,7 @@ impl Pods {
     }
 
     /// Existing pods.
-    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+    pub fn iter(&self) -> impl Iterator<Item = &KnownPod> {
         self.by_uid.values().filter(|known| known.gone.is_none())
     }
 

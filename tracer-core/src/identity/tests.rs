@@ -5,6 +5,8 @@ use crate::model::cluster::{
     DnsPolicy, EndpointPort, EndpointSlice, Inventory, Node, Pod, PodDns, Service, ServiceKind,
     ServicePort, SliceEndpoint,
 };
+use crate::model::flow::{Flow, Protocol, Role};
+use crate::model::identity::UnknownReason;
 
 mod changes;
 mod lookups;

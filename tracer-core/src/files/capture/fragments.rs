@@ -124,7 +124,7 @@ impl Fragments {
     }
 
     /// Whether fragments are waiting.
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         !self.sets.is_empty()
     }
 

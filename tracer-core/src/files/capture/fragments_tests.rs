@@ -101,7 +101,10 @@ fn fragments_are_reassembled_in_any_order_and_with_duplicates() {
             bytes: 3_068,
         };
         assert_eq!(found[0].fragments, Some(traffic));
-        assert_eq!((fragments.reassembled(), fragments.holds()), (1, false));
+        assert_eq!(
+            (fragments.reassembled(), fragments.has_waiting()),
+            (1, false)
+        );
     }
     let twice = [&cuts[0], &cuts[0], &cuts[1], &cuts[2]]
         .map(Clone::clone)
@@ -160,7 +163,7 @@ fn fragments_that_cannot_be_reassembled_pass_unchanged() {
     let mut fragments = Fragments::default();
     fragments.push(packet(1, first.clone()));
     fragments.push(packet(2, middle.clone()));
-    assert!(fragments.holds());
+    assert!(fragments.has_waiting());
     assert_eq!(all(&mut fragments), []);
     fragments.push(packet(3 * SECOND, whole.clone()));
     let found: Vec<Vec<u8>> = all(&mut fragments)

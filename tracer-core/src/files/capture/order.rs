@@ -61,7 +61,7 @@ impl Order {
     }
 
     /// Whether packets are waiting.
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 

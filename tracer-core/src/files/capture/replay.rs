@@ -123,8 +123,8 @@ impl Replay {
     }
 
     /// Whether packets have been read that wait for others.
-    pub fn holds(&self) -> bool {
-        self.order.holds() || self.fragments.holds()
+    pub fn has_waiting(&self) -> bool {
+        self.order.has_waiting() || self.fragments.has_waiting()
     }
 
     /// How many bytes of the file were read, before decompression.
@@ -138,8 +138,8 @@ impl Replay {
     }
 
     /// Interfaces that appeared since the last call, with their pod's address.
-    pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
-        self.sides.fresh_interfaces()
+    pub fn new_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
+        self.sides.new_interfaces()
     }
 
     /// Counts of the packets read, and of copies among them.

@@ -106,7 +106,7 @@ impl Sides {
     /// Interfaces that appeared since the last call, with their pod's address. The identity index needs them
     /// to know which pods were traced. Includes synthetic interfaces, and a recording's interfaces whose pod
     /// is listed.
-    pub fn fresh_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
+    pub fn new_interfaces(&mut self) -> Vec<(Ifindex, IpAddr)> {
         self.interfaces.fresh()
     }
 

@@ -306,7 +306,7 @@ fn each_pod_address_has_one_synthetic_interface() {
             (first, Direction::ToPod),
         ]
     );
-    let fresh = sides.fresh_interfaces();
+    let fresh = sides.new_interfaces();
     assert_eq!(
         fresh,
         [
@@ -314,7 +314,7 @@ fn each_pod_address_has_one_synthetic_interface() {
             (second, B.0.parse().expect("an address")),
         ]
     );
-    assert!(sides.fresh_interfaces().is_empty());
+    assert!(sides.new_interfaces().is_empty());
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn an_interface_of_a_recording_is_reported_once_with_its_listed_pod() {
         &pods,
         &mut out,
     );
-    assert!(sides.fresh_interfaces().is_empty());
+    assert!(sides.new_interfaces().is_empty());
     sides.place(
         recorded(7, Direction::ToPod, tcp(B, A, "SA")),
         &pods,
@@ -456,6 +456,6 @@ fn an_interface_of_a_recording_is_reported_once_with_its_listed_pod() {
         &mut out,
     );
     let pod: IpAddr = A.0.parse().expect("an address");
-    assert_eq!(sides.fresh_interfaces(), [(Ifindex(7), pod)]);
+    assert_eq!(sides.new_interfaces(), [(Ifindex(7), pod)]);
     assert_eq!(out.len(), 3);
 }

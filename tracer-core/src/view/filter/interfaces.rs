@@ -44,7 +44,7 @@ impl Filter {
                 PodPattern::Address(_) => false,
             })
         };
-        if !self.asked.by_interface() || !index.are_traced(at, &named) {
+        if !self.asked.by_interface() || !index.all_traced(at, &named) {
             return BTreeSet::new();
         }
         traced

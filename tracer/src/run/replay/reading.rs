@@ -53,7 +53,7 @@ impl Reading {
                     Ok(false) => over = true,
                     Err(error) => batch.trouble = Some(error),
                 }
-                for (ifindex, ip) in self.replay.fresh_interfaces() {
+                for (ifindex, ip) in self.replay.new_interfaces() {
                     // It was so before anybody looked: names need not wait for it.
                     let told = pods.map(|pods| pods.behind(ifindex, ip));
                     let told = told.map(|change| Input::Change(Timestamp(0), change));
@@ -72,7 +72,7 @@ impl Reading {
                 losses: self.replay.losses(),
                 position: self.replay.position(),
             };
-            batch.held = self.replay.holds();
+            batch.held = self.replay.has_waiting();
             if batches.blocking_send(batch).is_err() {
                 return;
             }
