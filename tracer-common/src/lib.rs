@@ -1,26 +1,27 @@
-//! The layouts that the probes and user space share, and nothing else: no logic, no allocation.
+//! The layouts that the probes and user space share. No logic, no allocation.
 //!
-//! Both sides are built from this one file, by two compilers for two targets, and user space embeds the probes of its own
-//! build; the assertions at the end make a change of layout a deliberate one. Everything is in host byte order except fields suffixed `_be`; units are in the names.
-//! Times are `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`).
+//! Two compilers build this file for two targets, and user space embeds the probes of its own build. The
+//! assertions at the end make a change of layout deliberate. All fields are in host byte order except those
+//! suffixed `_be`; names contain the units. Times are `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`).
 #![no_std]
 
-/// Changes whenever a layout in this file does; `tracer version` tells it.
+/// Incremented with every change of a layout in this file. `tracer version` prints it.
 pub const LAYOUT_VERSION: u32 = 2;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
-/// The packet goes to the pod: tc egress of the host end of its veth.
+/// The packet enters the pod: tc egress of the host end of its veth.
 pub const TO_POD: u8 = 1;
 
-/// How many DNS ports can be configured.
+/// Maximum number of DNS ports.
 pub const MAX_DNS_PORTS: usize = 8;
 
-/// A record's size classes: the bytes of packet that can follow the header. `reserve` needs a constant size, and a power
-/// of two lets the verifier (5.10 on) see the bound of a run-time length.
+/// A record's size classes: the maximum number of packet bytes after the header. `bpf_ringbuf_reserve` needs
+/// a constant size, and with a power of two the verifier (from 5.10 on) recognises the bound of a run-time
+/// length.
 pub const CAPTURE_CLASSES: [usize; 3] = [128, 512, 2048];
 
-/// Why a record was emitted.
+/// The reason for a record.
 pub mod reason {
     /// A port of the packet is a DNS port.
     pub const DNS: u8 = 1;
@@ -32,9 +33,9 @@ pub mod reason {
     pub const FIRST: u8 = 4;
 }
 
-/// Which packets records are emitted for: bits of a read-only global of the probes.
+/// The packets to emit records for: bits of a read-only global of the probes.
 pub mod emit {
-    /// DNS messages, and on DNS ports what TCP stands for.
+    /// DNS messages, and on DNS ports also the packets of [`TCP`].
     pub const DNS: u32 = 1 << 0;
     /// TCP with SYN, FIN or RST, and the first packet of a TCP flow.
     pub const TCP: u32 = 1 << 1;
@@ -44,59 +45,59 @@ pub mod emit {
     pub const ICMP_ERROR: u32 = 1 << 3;
     /// The first packet of any other flow.
     pub const FIRST: u32 = 1 << 4;
-    /// Of TCP and FIRST only packets with one of the listed ports.
+    /// Restricts [`TCP`] and [`FIRST`] to packets with one of the listed ports.
     pub const ONLY_PORTS: u32 = 1 << 5;
-    /// Interfaces can be muted: the table of those that are is looked at.
+    /// Interfaces can be muted: look up each in the table of muted ones.
     pub const BY_INTERFACE: u32 = 1 << 6;
-    /// Every packet that is worth a record.
+    /// Every packet that can have a record.
     pub const ALL: u32 = DNS | TCP | ECHO | ICMP_ERROR | FIRST;
 }
 
-/// How many ports can be listed for [`emit::ONLY_PORTS`].
+/// Maximum number of ports of [`emit::ONLY_PORTS`].
 pub const MAX_EMIT_PORTS: usize = 8;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flag {
     /// A DNS packet with more payload than was captured.
     pub const TRUNCATED: u16 = 1 << 0;
-    /// A chunk of a TCP segment: `chunk_offset` says where it starts; the headers are in chunk 0 only.
+    /// A chunk of a TCP segment that starts at `chunk_offset_bytes`. Only chunk 0 contains the headers.
     pub const CHUNK: u16 = 1 << 1;
-    /// The flow's counters are not known: the flow table was full.
+    /// The flow's counters are unknown: the flow table was full.
     pub const NO_FLOW: u16 = 1 << 2;
     /// This packet created its entry in the flow table.
     pub const NEW_FLOW: u16 = 1 << 3;
 }
 
-/// What a probe writes in front of the packet's bytes in the ring buffer. `captured_len` bytes follow, from the network
-/// header on (`chunk_offset` further for a chunk).
+/// The header of a record in the ring buffer. `captured_len_bytes` bytes of the packet follow, from the
+/// network header on (`chunk_offset_bytes` later for a chunk).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordHeader {
     /// When the probe ran.
     pub ktime_ns: u64,
-    /// The flow's counters just after this packet was counted.
+    /// The flow's counters, including this packet.
     pub flow: FlowTotals,
-    /// The host end of the pod's veth.
+    /// Index of the host end of the pod's veth.
     pub ifindex: u32,
-    /// Length of the packet from the network header on. A GSO segment counts as the one packet it is here.
+    /// Length of the packet from the network header on. A GSO segment is one packet here.
     pub wire_len_bytes: u32,
-    /// Where in the packet the bytes start, from the network header; 0 unless [`flag::CHUNK`].
+    /// Offset of the captured bytes from the network header; 0 unless [`flag::CHUNK`].
     pub chunk_offset_bytes: u32,
-    /// How many bytes of packet follow.
+    /// Number of packet bytes that follow.
     pub captured_len_bytes: u16,
-    /// The EtherType of the network header, after VLAN tags, as a number in host order (0x0800, 0x86dd).
+    /// The EtherType of the network header, after VLAN tags (0x0800, 0x86dd).
     pub ethertype: u16,
     /// [`FROM_POD`] or [`TO_POD`].
     pub direction: u8,
-    /// One of [`reason`].
+    /// One of the constants in [`reason`].
     pub reason: u8,
     /// [`flag`] bits.
     pub flags: u16,
-    /// Keeps the size a multiple of 8 without padding that the compiler chooses.
+    /// Explicit padding: keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
-/// A flow's packets and bytes (from the network header on), seen from the pod.
+/// A flow's packets and bytes (from the network header on), from the pod's side.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowTotals {
@@ -104,13 +105,13 @@ pub struct FlowTotals {
     pub tx_packets: u64,
     /// Bytes that the pod sent.
     pub tx_bytes: u64,
-    /// Packets that went to the pod.
+    /// Packets that the pod received.
     pub rx_packets: u64,
-    /// Bytes that went to the pod.
+    /// Bytes that the pod received.
     pub rx_bytes: u64,
 }
 
-/// A flow as the kernel counts it. IPv4 addresses are IPv4-mapped (`::ffff:a.b.c.d`).
+/// The key of the flow table. IPv4 addresses are IPv4-mapped (`::ffff:a.b.c.d`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -118,79 +119,81 @@ pub struct FlowKey {
     pub pod_addr_be: [u8; 16],
     /// The other end's address.
     pub peer_addr_be: [u8; 16],
-    /// The host end of the pod's veth.
+    /// Index of the host end of the pod's veth.
     pub ifindex: u32,
-    /// Host order. For ICMP echo the identifier; 0 for what has no ports.
+    /// The pod's port; for ICMP echo the identifier; 0 for protocols without ports.
     pub pod_port: u16,
-    /// Host order. 0 for what has no ports.
+    /// The other end's port; 0 for protocols without ports.
     pub peer_port: u16,
     /// The IP protocol number (6, 17, 1, 58, ...).
     pub protocol: u8,
-    /// Always zero: keys are compared byte by byte.
+    /// Always zero: the kernel compares keys bytewise.
     pub zero: [u8; 3],
 }
 
-/// What the kernel keeps per flow.
+/// The value of the flow table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowState {
     /// Packets and bytes of both directions.
     pub totals: FlowTotals,
-    /// The first packet.
+    /// Time of the first packet.
     pub first_ktime_ns: u64,
-    /// The latest packet.
+    /// Time of the latest packet.
     pub last_ktime_ns: u64,
-    /// TCP flags that the pod sent so far, ORed.
+    /// TCP flags that the pod has sent, ORed.
     pub tx_tcp_flags: u32,
-    /// TCP flags that the pod was sent so far, ORed.
+    /// TCP flags that the pod has received, ORed.
     pub rx_tcp_flags: u32,
 }
 
-/// What the kernel keeps per attached interface. User space makes the entry before it attaches.
+/// The value of the interface table. User space adds the entry before it attaches the probes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceState {
-    /// All packets of the interface, exact: those of its flows and `outside`.
+    /// All packets of the interface, exact: those of its flows plus `outside`.
     pub totals: FlowTotals,
-    /// The packets that no entry of the flow table counts: other than IP, malformed, or without room in the table.
+    /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without room in the flow table.
     pub outside: FlowTotals,
-    /// Records that the token bucket held back, exact.
+    /// Records that the token bucket suppressed, exact.
     pub suppressed: u64,
-    /// Token bucket: when it was last filled. Not atomic: the bound is approximate under contention.
+    /// Token bucket: time of the last refill. Not atomic: the limit is approximate under contention.
     pub bucket_ktime_ns: u64,
-    /// Token bucket: what is left in it, as time; a record costs some nanoseconds of it.
+    /// Token bucket: the credit as time. A record costs some nanoseconds of it.
     pub bucket_credit_ns: u64,
 }
 
-/// Indices of the per-CPU statistics. Each is a sum over CPUs; none is ever reset.
+/// Indices of the per-CPU statistics. They are never reset.
 pub mod stat {
     /// Packets that a probe saw.
     pub const SEEN: u32 = 0;
-    /// Records that were due, as far as they were asked for ([`emit`](super::emit)): `EMITTED + RING_FULL + SUPPRESSED + COPY_FAILED` is exactly this.
+    /// Records that were due under the settings ([`emit`](super::emit)): exactly
+    /// `EMITTED + RING_FULL + SUPPRESSED + COPY_FAILED`.
     pub const DUE: u32 = 1;
     /// Records written to the ring buffer.
     pub const EMITTED: u32 = 2;
     /// Records lost because the ring buffer was full.
     pub const RING_FULL: u32 = 3;
-    /// Records held back by an interface's token bucket.
+    /// Records that an interface's token bucket suppressed.
     pub const SUPPRESSED: u32 = 4;
     /// Records dropped because the packet's bytes could not be copied.
     pub const COPY_FAILED: u32 = 5;
     /// Packets of a flow for which the flow table had no room.
     pub const FLOW_TABLE_FULL: u32 = 6;
-    /// Packets of an interface that has no entry: counted nowhere else.
+    /// Packets of an interface without a table entry. They are counted nowhere else.
     pub const NO_INTERFACE: u32 = 7;
-    /// Packets with a network header other than IPv4 and IPv6 (ARP and the like).
+    /// Packets that are neither IPv4 nor IPv6, such as ARP.
     pub const NOT_IP: u32 = 8;
-    /// Packets whose headers made no sense or ended too early.
+    /// Packets with invalid or truncated headers.
     pub const MALFORMED: u32 = 9;
-    /// Later fragments: they have no ports.
+    /// Fragments other than the first. They have no ports.
     pub const FRAGMENT: u32 = 10;
     /// Headers read through `bpf_skb_load_bytes` because they were outside the linear part.
     pub const SLOW_LOAD: u32 = 11;
-    /// DNS packets with more payload than is captured: their records are flagged truncated.
+    /// DNS packets with more payload than was captured. Their records have
+    /// [`flag::TRUNCATED`](super::flag::TRUNCATED).
     pub const TRUNCATED: u32 = 12;
-    /// How many there are.
+    /// The number of statistics.
     pub const COUNT: u32 = 13;
 }
 
@@ -206,12 +209,12 @@ const _: () = {
 
 #[cfg(all(feature = "user", target_os = "linux"))]
 mod pod {
-    // SAFETY: plain integers in C layout without padding, so every byte pattern is a value.
+    // SAFETY: `repr(C)`, integers only, no padding: every bit pattern is valid and all bytes are initialised.
     unsafe impl aya::Pod for super::FlowKey {}
-    // SAFETY: as above.
+    // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::FlowState {}
-    // SAFETY: as above.
+    // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::InterfaceState {}
-    // SAFETY: as above.
+    // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::RecordHeader {}
 }

@@ -1,21 +1,22 @@
-//! The token bucket of an interface: a flood on one pod's veth must not cost the others their records.
+//! The token bucket of an interface: a flood on one pod's veth must not displace the records of others.
 
 use tracer_common::InterfaceState;
 
 use crate::settings;
 
-/// Takes the price of one record; `false` if the interface cannot pay. The bucket holds time, so refilling needs no
-/// division and loses no fraction. Not atomic: two CPUs can take the same credit, the bound is approximate then.
+/// Takes the cost of one record from the bucket; `false` if the credit does not suffice. The credit is in
+/// nanoseconds, so a refill needs no division and loses no fraction. Not atomic: two CPUs can take the same
+/// credit, so the limit is approximate under contention.
 #[inline(always)]
 pub fn take(interface: *mut InterfaceState, now_ns: u64) -> bool {
     let cost_ns = settings::bucket_cost_ns();
     if cost_ns == 0 {
         return true;
     }
-    // SAFETY: a live map value; the verifier checks the accesses.
+    // SAFETY: `interface` points to a live map value of plain integers; the verifier checks the accesses.
     unsafe {
         let last_ns = (*interface).bucket_ktime_ns;
-        // Another CPU's clock can be a little ahead of ours.
+        // Another CPU can have stored a slightly later time.
         let elapsed_ns = if now_ns > last_ns {
             now_ns - last_ns
         } else {

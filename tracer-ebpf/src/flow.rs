@@ -1,4 +1,4 @@
-//! Counts packets and bytes: per interface exactly, per flow as long as the table has room.
+//! Counts packets and bytes: exactly per interface, and per flow while the table has room.
 
 use tracer_common::{FROM_POD, FlowState, FlowTotals, InterfaceState, flag};
 
@@ -12,18 +12,19 @@ const BPF_NOEXIST: u64 = 1;
 /// Counts a packet of the interface.
 #[inline(always)]
 pub fn count_interface<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
-    // SAFETY: a live map value; taking a field's address reads nothing.
+    // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
     add::<DIRECTION>(unsafe { &raw mut (*interface).totals }, bytes);
 }
 
-/// Counts a packet of the interface that no flow counts.
+/// Counts a packet of the interface that belongs to no entry of the flow table.
 #[inline(always)]
 pub fn count_outside<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
-    // SAFETY: as above.
+    // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
     add::<DIRECTION>(unsafe { &raw mut (*interface).outside }, bytes);
 }
 
-/// Counts a packet of its flow; the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] go into the record's header.
+/// Counts a packet of its flow. Writes the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] to the
+/// record's header.
 #[inline(always)]
 pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
     let Scratch {
@@ -57,7 +58,7 @@ pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
         header.flags = flag::NEW_FLOW;
         return;
     }
-    // Full, or another CPU was faster.
+    // The table is full, or another CPU has inserted the flow.
     match FLOWS.get_ptr_mut(&*key) {
         Some(state) => header.flow = add_to::<DIRECTION>(state, packet, now_ns),
         None => {
@@ -69,7 +70,7 @@ pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
 
 #[inline(always)]
 fn add_to<const DIRECTION: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) -> FlowTotals {
-    // SAFETY: a live map value; the verifier checks the accesses.
+    // SAFETY: `state` points to a live map value of plain integers; the verifier checks the accesses.
     unsafe {
         add::<DIRECTION>(&raw mut (*state).totals, packet.len);
         (*state).last_ktime_ns = now_ns;
@@ -78,8 +79,8 @@ fn add_to<const DIRECTION: u8>(state: *mut FlowState, packet: &Packet, now_ns: u
         } else {
             &raw mut (*state).rx_tcp_flags
         };
-        // Not atomic (an atomic OR needs 5.12): two CPUs at the same moment can lose a bit. User space uses the flags
-        // only to drop a closed flow sooner.
+        // Not atomic (an atomic OR needs Linux 5.12), so a concurrent update can lose a bit. User space uses
+        // the flags only to drop a closed flow sooner.
         let seen = *flags | u32::from(packet.tcp_flags);
         if seen != *flags {
             *flags = seen;
@@ -90,7 +91,7 @@ fn add_to<const DIRECTION: u8>(state: *mut FlowState, packet: &Packet, now_ns: u
 
 #[inline(always)]
 fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
-    // SAFETY: inside a live map value; taking a field's address reads nothing.
+    // SAFETY: `totals` points into a live map value; taking a field's address reads nothing.
     let (packet_count, byte_count) = unsafe {
         if DIRECTION == FROM_POD {
             (&raw mut (*totals).tx_packets, &raw mut (*totals).tx_bytes)

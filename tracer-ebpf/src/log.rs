@@ -1,4 +1,5 @@
-//! One line per packet for whoever debugs the probes (`--probe-log`). Called behind a global that is off by default.
+//! Logs one line per packet, to debug the probes (`--probe-log`). A global that is off by default guards the
+//! call.
 
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::info;

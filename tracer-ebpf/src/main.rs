@@ -1,15 +1,17 @@
-//! Tracer's probes: sense, stamp, emit. No policy, no protocol state: that lives in user space.
+//! Tracer's probes: they read packets, stamp them with a time and emit records. Policy and protocol state are
+//! in user space.
 //!
-//! Two programs sit on the host end of every pod's veth: `from_pod` at tc ingress, `to_pod` at tc egress (kernel 5.10 on;
-//! TCX or clsact, to the program it is the same). They see what passes the hook: what another program takes away before
-//! it (`bpf_redirect_peer` delivers to a pod without the host end's egress) they miss. They change nothing: the verdict
-//! is always "next".
+//! Two programs are attached to the host end of every pod's veth or netkit pair: `from_pod` to tc ingress and
+//! `to_pod` to tc egress, through TCX (Linux 6.6) or clsact. Minimum kernel: 5.10. They miss packets that
+//! bypass the hook: `bpf_redirect_peer` delivers to a pod without passing the host end's egress, and an
+//! earlier program in the chain can consume a packet. They never change a packet, and the verdict is always
+//! "next".
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![expect(
     unstable_features,
-    reason = "inline assembly for BPF: atomics, and pointers the verifier can follow"
+    reason = "inline assembly for BPF: atomics, and pointers that the verifier can follow"
 )]
 
 mod bucket;
@@ -32,21 +34,28 @@ use crate::packet::{Packet, Parsed};
 use crate::scratch::Scratch;
 use crate::stats::Stats;
 
-/// What the pod sends: tc ingress of the host end.
+/// Sees what the pod sends.
+///
+/// Hook: tc ingress of the host end. Minimum kernel: 5.10. Misses packets that an earlier ingress program
+/// consumes.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
     observe::<FROM_POD>(&ctx);
     TC_ACT_UNSPEC
 }
 
-/// What goes to the pod: tc egress of the host end.
+/// Sees what the pod receives.
+///
+/// Hook: tc egress of the host end. Minimum kernel: 5.10. Misses packets delivered by `bpf_redirect_peer`
+/// (Cilium's eBPF host routing), and those that an earlier egress program consumes.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
     observe::<TO_POD>(&ctx);
     TC_ACT_UNSPEC
 }
 
-/// Counts one packet and emits what is due for it. `TC_ACT_UNSPEC` (-1, also TCX_NEXT) follows whatever happens here.
+/// Counts a packet and emits its records, if any are due. The caller returns `TC_ACT_UNSPEC` (-1, equal to
+/// `TCX_NEXT`) in any case.
 #[inline(always)]
 fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
@@ -57,7 +66,7 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         stats.count(stat::NO_INTERFACE);
         return;
     };
-    // SAFETY: BPF reads the clock without any precondition.
+    // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     stats.count(stat::SEEN);
 
@@ -104,10 +113,10 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     record::emit::<DIRECTION>(ctx, &stats, interface, scratch, now_ns);
 }
 
-/// The interface that the packet crosses.
+/// The interface that the program is attached to.
 #[inline(always)]
 fn ifindex(ctx: &TcContext) -> u32 {
-    // SAFETY: the context is the kernel's own; the verifier checks the access.
+    // SAFETY: the kernel passes a valid context; the verifier checks the access.
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
@@ -117,6 +126,6 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached: nothing here panics, and the verifier refuses a program that could.
+    // Unreachable: no code here panics, and the verifier rejects a program with an endless loop.
     loop {}
 }

@@ -1,7 +1,7 @@
 //! Finds a packet's headers: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP, UDP, ICMP.
 //!
-//! Direct packet access where the headers are in the linear part, which they nearly always are; else one helper call per
-//! header, and that is counted. Never changes the packet (so no `bpf_skb_pull_data`).
+//! Uses direct packet access for headers in the linear part, where nearly all are; else one helper call per
+//! header, which is counted. Never changes the packet, so it does not use `bpf_skb_pull_data`.
 
 use aya_ebpf::programs::TcContext;
 use tracer_common::{FROM_POD, FlowKey, stat};
@@ -17,7 +17,8 @@ const ETHERNET_LEN: u32 = 14;
 const VLAN_LEN: u32 = 4;
 const VLAN_TAGS: usize = 2;
 const IPV6_EXTENSIONS: usize = 6;
-/// No transport header starts further on: two VLAN tags, IPv6, and six extension headers of 2,048 bytes come before it.
+/// Upper bound for the offset of a transport header: two VLAN tags, IPv6 and six extension headers of 2,048
+/// bytes.
 const MAX_OFFSET: u32 = 1 << 14;
 
 pub const ICMP: u8 = 1;
@@ -35,29 +36,31 @@ const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
-/// Where things are in a packet. Offsets count from the start of the frame.
+/// The layout of a packet. Offsets are from the start of the frame.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Packet {
-    /// From the network header on.
+    /// The length from the network header on.
     pub len: u32,
+    /// Offset of the network header.
     pub network: u32,
+    /// Offset of the transport header.
     pub transport: u32,
-    /// Transport header length: what a record holds of a packet whose payload is of no interest.
+    /// Length of the transport header. A record of a packet whose payload is not captured ends with it.
     pub transport_len: u32,
-    /// How many bytes, from the network header on, its record or records hold.
+    /// The number of bytes to capture from the network header on.
     pub wanted: u32,
     pub ethertype: u16,
     pub protocol: u8,
-    /// A fragment other than the first: no transport header.
+    /// A fragment other than the first, which has no transport header.
     pub later_fragment: bool,
     /// The flags byte of the TCP header, 0 for other protocols.
     pub tcp_flags: u8,
-    /// 0 for other protocols, as for an IPv4 echo reply.
+    /// 0 for other protocols; an IPv4 echo reply is also 0.
     pub icmp_type: u8,
 }
 
-/// What a frame turned out to be.
+/// The kind of a frame.
 pub enum Parsed {
     Ip,
     NotIp,
@@ -129,16 +132,17 @@ struct Icmp {
     sequence: u16,
 }
 
-/// Reads a header. `offset` must have a bound that the verifier can see.
+/// Reads a header. `offset` needs a bound that the verifier recognises.
 #[inline(always)]
 fn load<T: Copy>(ctx: &TcContext, stats: &Stats, offset: u32) -> Option<T> {
     let mut start = ctx.data() + offset as usize;
-    // Without this LLVM computes the pointer anew after the comparison, and the verifier no longer knows it as checked.
-    // SAFETY: copies a register onto itself.
+    // Without this LLVM recomputes the pointer after the comparison, and the verifier no longer knows that it
+    // is checked. SAFETY: copies a register to itself.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack)) };
     if start + size_of::<T>() <= ctx.data_end() {
-        // SAFETY: within the packet's linear part by the comparison above. Headers can be unaligned in memory; BPF's
-        // loads do not mind on the architectures that run this (the verifier checks that, too).
+        // SAFETY: the comparison above keeps the read within the packet's linear part. A header can be
+        // unaligned; BPF loads permit that on the supported architectures, and the verifier rejects the
+        // program elsewhere.
         return Some(unsafe { *(start as *const T) });
     }
     let header = ctx.load(offset as usize).ok()?;
@@ -146,8 +150,8 @@ fn load<T: Copy>(ctx: &TcContext, stats: &Stats, offset: u32) -> Option<T> {
     Some(header)
 }
 
-/// Finds the network header and what it says: `packet` as far as it can be read (`len` always), the addresses and the
-/// protocol of `key`.
+/// Parses the link and network headers: sets `packet` as far as it can (`len` always), and the addresses and
+/// the protocol of `key`.
 #[inline(always)]
 pub fn parse_network<const DIRECTION: u8>(
     ctx: &TcContext,
@@ -214,7 +218,7 @@ fn ipv4<const DIRECTION: u8>(
     Some(())
 }
 
-/// `::ffff:a.b.c.d`. The key's other bytes are zero already.
+/// Writes the IPv4-mapped form `::ffff:a.b.c.d`. The other bytes of `to` are already zero.
 #[inline(always)]
 fn put_mapped(to: &mut [u8; 16], address: [u8; 4]) {
     to[10] = 0xff;
@@ -259,7 +263,7 @@ fn ipv6<const DIRECTION: u8>(
             }
             offset += 8;
         } else if next == AUTHENTICATION {
-            // In units of four bytes, minus two (RFC 4302 section 2.2).
+            // The length is in units of four bytes, minus two (RFC 4302 section 2.2).
             offset += (u32::from(fixed.len) + 2) * 4;
         } else {
             offset += (u32::from(fixed.len) + 1) * 8;
@@ -276,11 +280,11 @@ fn ipv6<const DIRECTION: u8>(
 
 #[inline(always)]
 fn address_bytes(words: [u32; 4]) -> [u8; 16] {
-    // SAFETY: the same 16 bytes in the same order; only the type differs.
+    // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
     unsafe { core::mem::transmute(words) }
 }
 
-/// Reads the transport header: the rest of `packet` and the ports of `key`.
+/// Parses the transport header: sets the rest of `packet` and the ports of `key`.
 #[inline(always)]
 pub fn parse_transport<const DIRECTION: u8>(
     ctx: &TcContext,
@@ -291,7 +295,8 @@ pub fn parse_transport<const DIRECTION: u8>(
     if packet.later_fragment {
         return Parsed::Ip;
     }
-    // It is smaller than that already; the verifier, who does not know what is in a map, wants to see it.
+    // The offset is already below the bound. The verifier does not track values in a map, so it needs the
+    // mask.
     let offset = packet.transport & (MAX_OFFSET - 1);
     match transport::<DIRECTION>(ctx, stats, offset, packet, key) {
         Some(()) => Parsed::Ip,
@@ -343,7 +348,7 @@ fn transport<const DIRECTION: u8>(
     Some(())
 }
 
-/// Echo request or reply.
+/// Whether this is an echo request or reply.
 #[inline(always)]
 pub fn is_echo(protocol: u8, icmp_type: u8) -> bool {
     if protocol == ICMP {
@@ -353,8 +358,9 @@ pub fn is_echo(protocol: u8, icmp_type: u8) -> bool {
     }
 }
 
-/// An error that quotes the packet it is about: unreachable, source quench, redirect, time exceeded, parameter problem
-/// (RFC 792); destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443).
+/// Whether this is an error that quotes its packet: destination unreachable, source quench, redirect, time
+/// exceeded or parameter problem (RFC 792); destination unreachable, packet too big, time exceeded or
+/// parameter problem (RFC 4443).
 #[inline(always)]
 pub fn is_icmp_error(protocol: u8, icmp_type: u8) -> bool {
     if protocol == ICMP {

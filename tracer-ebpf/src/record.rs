@@ -1,6 +1,7 @@
-//! Decides whether a packet is worth a record and how much of it, and writes it to the ring buffer.
+//! Decides whether a packet gets a record and how many of its bytes, and writes records to the ring buffer.
 //!
-//! What nobody asked for ([`emit`], muted interfaces) is not due. Every record that is due ends in exactly one counter: emitted, ring full, suppressed, copy failed.
+//! A record is due unless the settings ([`emit`]) or the interface's mute switch exclude it. Every due record
+//! ends in exactly one counter: emitted, ring full, suppressed or copy failed.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
@@ -19,21 +20,21 @@ const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
 const TCP_RST: u8 = 0x04;
 
-/// Of an ICMP error, what follows its header: the quoted packet. Enough for IPv6 with extension headers and then some.
+/// Bytes to capture after an ICMP error's header: the quoted packet. Enough for IPv6 with extension headers.
 const QUOTED_BYTES: u32 = 256;
 
 const SMALL: usize = CAPTURE_CLASSES[0];
 const MEDIUM: usize = CAPTURE_CLASSES[1];
 const LARGE: usize = CAPTURE_CLASSES[2];
 
-/// A chunk is as long as the largest class: 64 KiB of segment are this many.
+/// A chunk has the size of the largest class; this many hold a segment of 64 KiB.
 const MAX_CHUNKS: u32 = 65_536 / LARGE as u32;
 
-// bpf_ringbuf_submit and bpf_ringbuf_query (linux/bpf.h).
+// Flags of bpf_ringbuf_submit and bpf_ringbuf_query (linux/bpf.h).
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
-/// What the ring adds to each record.
+/// The ring buffer's own header in front of each record.
 const RING_HEADER_BYTES: u64 = 8;
 
 #[repr(C)]
@@ -42,7 +43,7 @@ struct Slot<const N: usize> {
     bytes: [u8; N],
 }
 
-/// Emits the packet's record, or records, if any is due.
+/// Emits the packet's records, if any are due.
 #[inline(always)]
 pub fn emit<const DIRECTION: u8>(
     ctx: &TcContext,
@@ -93,7 +94,7 @@ pub fn emit<const DIRECTION: u8>(
             }
         } else {
             stats.count(stat::SUPPRESSED);
-            // SAFETY: a live map value; taking a field's address reads nothing.
+            // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
             add_shared(unsafe { &raw mut (*interface).suppressed }, 1);
         }
         offset += LARGE as u32;
@@ -104,7 +105,7 @@ pub fn emit<const DIRECTION: u8>(
     }
 }
 
-/// How many bytes of the packet are wanted, if any. Says why in the record's header.
+/// The number of bytes to capture, or `None` if no record is due. Sets the header's reason.
 #[inline(always)]
 fn want(scratch: &mut Scratch) -> Option<u32> {
     let Scratch {
@@ -119,21 +120,21 @@ fn want(scratch: &mut Scratch) -> Option<u32> {
             return None;
         }
         header.reason = reason::DNS;
-        let mut most = MAX_CHUNKS * LARGE as u32;
+        let mut limit = MAX_CHUNKS * LARGE as u32;
         if packet.protocol == UDP {
-            // Only TCP is worth several records.
-            most = headers + settings::payload_cap_bytes();
-            if most > LARGE as u32 {
-                most = LARGE as u32;
+            // Only a TCP segment gets several records.
+            limit = headers + settings::payload_cap_bytes();
+            if limit > LARGE as u32 {
+                limit = LARGE as u32;
             }
         }
-        if packet.len > most {
+        if packet.len > limit {
             header.flags |= flag::TRUNCATED;
-            return Some(most);
+            return Some(limit);
         }
         return Some(packet.len);
     }
-    let (asked, wanted) =
+    let (included, wanted) =
         if packet.protocol == TCP && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
             header.reason = reason::TCP_CONTROL;
             (wants_tcp(key), headers)
@@ -145,16 +146,16 @@ fn want(scratch: &mut Scratch) -> Option<u32> {
             (settings::emits(emit::ICMP_ERROR), headers + QUOTED_BYTES)
         } else if header.flags & flag::NEW_FLOW != 0 {
             header.reason = reason::FIRST;
-            let asked = if packet.protocol == TCP {
+            let included = if packet.protocol == TCP {
                 wants_tcp(key)
             } else {
                 wants(emit::FIRST, key)
             };
-            (asked, headers)
+            (included, headers)
         } else {
             return None;
         };
-    if !asked {
+    if !included {
         return None;
     }
     Some(if wanted < packet.len {
@@ -164,7 +165,7 @@ fn want(scratch: &mut Scratch) -> Option<u32> {
     })
 }
 
-/// Whether records of this kind are asked for, and of this flow's ports.
+/// Whether the settings include records of this kind and of this flow's ports.
 #[inline(always)]
 fn wants(bit: u32, key: &FlowKey) -> bool {
     settings::emits(bit)
@@ -173,7 +174,7 @@ fn wants(bit: u32, key: &FlowKey) -> bool {
             || settings::is_emit_port(key.pod_port))
 }
 
-/// As [`wants`], and a connection that DNS can run over goes with DNS.
+/// Like [`wants`] for TCP; a connection on a DNS port also counts as DNS.
 #[inline(always)]
 fn wants_tcp(key: &FlowKey) -> bool {
     (settings::emits(emit::DNS) && has_dns_port(key)) || wants(emit::TCP, key)
@@ -196,7 +197,7 @@ fn has_dns_port(key: &FlowKey) -> bool {
     settings::is_dns_port(key.peer_port) || settings::is_dns_port(key.pod_port)
 }
 
-/// What became of a record. A number across the call, because the classes are functions of their own.
+/// The outcome of writing a record. The functions of the size classes return it as a number.
 #[derive(PartialEq, Eq)]
 enum Written {
     Emitted,
@@ -247,8 +248,9 @@ fn write_class<const N: usize>(
         return 1;
     };
     let slot = entry.as_mut_ptr();
-    // SAFETY: the reservation is exactly a `Slot<N>` long; the copy is at most N bytes; the rest of `bytes` stays as it
-    // is and is not read: `captured_len_bytes` says how much counts.
+    // SAFETY: the reservation has the size of `Slot<N>`, and the helper copies at most N bytes into `bytes`.
+    // The rest of `bytes` stays uninitialised and user space does not read it: `captured_len_bytes` is the
+    // valid length.
     let copied = unsafe {
         (&raw mut (*slot).header).write(*header);
         len == 0
@@ -267,8 +269,8 @@ fn write_class<const N: usize>(
     0
 }
 
-/// Wakes the consumer once, when the watermark is crossed. Every other record waits for the consumer's own next look: a
-/// wake-up costs ten times what the record does.
+/// The flag that wakes the consumer once, when the ring crosses the watermark. Other records wait for the
+/// consumer's next poll: a wake-up costs ten times as much as the record.
 #[inline(always)]
 fn wake_up(record_bytes: u64) -> u64 {
     let waiting = RECORDS.query(BPF_RB_AVAIL_DATA);
@@ -281,17 +283,18 @@ fn wake_up(record_bytes: u64) -> u64 {
     }
 }
 
-/// `len` (not 0) limited to N, a power of two, in a form whose bound every verifier from 5.10 on sees.
+/// Limits `len` (not 0) to N, a power of two, in a form whose bound every verifier from 5.10 on recognises.
 #[inline(always)]
 fn clamp<const N: usize>(len: u32) -> u32 {
-    let mut most = u64::from(len);
-    if most > N as u64 {
-        most = N as u64;
+    let mut limited = u64::from(len);
+    if limited > N as u64 {
+        limited = N as u64;
     }
-    most = most.wrapping_sub(1);
-    // SAFETY: one AND on one register. In assembly, or LLVM drops it as redundant.
+    limited = limited.wrapping_sub(1);
+    // SAFETY: a bitwise AND on one register, without memory access. LLVM would remove it as redundant without
+    // assembly.
     unsafe {
-        core::arch::asm!("{0} &= {mask}", inout(reg) most, mask = const N as u64 - 1, options(pure, nomem, nostack));
+        core::arch::asm!("{0} &= {mask}", inout(reg) limited, mask = const N as u64 - 1, options(pure, nomem, nostack));
     }
-    (most + 1) as u32
+    (limited + 1) as u32
 }

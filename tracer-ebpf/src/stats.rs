@@ -4,20 +4,22 @@ use tracer_common::stat;
 
 use crate::maps::STATS;
 
-/// This CPU's place in [`STATS`].
+/// This CPU's counters in [`STATS`].
 pub struct Stats(*mut [u64; stat::COUNT as usize]);
 
 impl Stats {
-    /// The map has exactly one entry, so this is never `None`; the verifier wants it asked.
+    /// Never `None`, as the map has exactly one entry; the verifier requires the check.
     #[inline(always)]
     pub fn this_cpu() -> Option<Stats> {
         STATS.get_ptr_mut(0).map(Stats)
     }
 
-    /// Counts one. Plain addition: the place belongs to this CPU, and a tc program is not interrupted by another.
+    /// Adds one. A plain addition suffices: the counters belong to this CPU, and no tc program interrupts
+    /// another.
     #[inline(always)]
     pub fn count(&self, index: u32) {
-        // SAFETY: the pointer is a live map value, `index` is one of `stat`'s constants, below COUNT.
+        // SAFETY: the pointer is to a live map value, and `index` is one of `stat`'s constants, which are
+        // below COUNT.
         unsafe {
             let counter = self.0.cast::<u64>().add(index as usize);
             *counter += 1;
@@ -25,11 +27,13 @@ impl Stats {
     }
 }
 
-/// Adds to a counter that several CPUs share. In assembly: the target has no compare-and-swap, so core's atomics are
-/// not there, and this instruction exists on every kernel (the result must not be used before 5.12).
+/// Adds to a counter that several CPUs share. In assembly: the target has no compare-and-swap, so `core` has
+/// no atomics for it. This instruction exists on every kernel; a variant that returns the result needs Linux
+/// 5.12.
 #[inline(always)]
 pub fn add_shared(counter: *mut u64, value: u64) {
-    // SAFETY: callers pass a counter inside a live map value; the instruction is one atomic addition.
+    // SAFETY: callers pass an aligned counter inside a live map value; the instruction is one atomic addition
+    // to it.
     unsafe {
         core::arch::asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value, options(nostack));
     }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 /// Sets the crate's environment variable `TRACER_GIT_COMMIT`.
 ///
-/// The variable stays unset where the sources are in no repository, or inside another project's. A value that the caller
-/// of cargo has set wins.
+/// The variable stays unset where the sources are in no repository, or inside another project's. A value that
+/// the caller of cargo has set wins.
 pub fn record() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build/commit.rs");
     println!("cargo::rerun-if-env-changed=TRACER_GIT_COMMIT");
@@ -24,8 +24,8 @@ pub fn record() -> Result<(), String> {
     if top.is_none() || top != workspace.canonicalize().ok() {
         return Ok(());
     }
-    // A checkout changes HEAD; a commit changes the file that HEAD names. That file is absent while refs are packed; the log
-    // of HEAD changes then.
+    // A checkout changes HEAD; a commit changes the file that HEAD names. That file is absent while refs are
+    // packed; the log of HEAD changes then.
     let reference = git(workspace, &["symbolic-ref", "--quiet", "HEAD"]);
     for name in ["HEAD", "logs/HEAD", "packed-refs"]
         .into_iter()

@@ -1,7 +1,7 @@
 //! Builds what the crate embeds: the wire format's Rust code and, for an agent, the probes' object.
 //!
-//! Sets `cfg(agent)` where the crate contains an agent: the feature `agent` on Linux. Without it the build needs neither
-//! the eBPF toolchain nor bpf-linker.
+//! Sets `cfg(agent)` where the crate contains an agent: the feature `agent` on Linux. Without it the build
+//! needs neither the eBPF toolchain nor bpf-linker.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,8 +1,9 @@
-//! Builds the probes (`tracer-ebpf`) for the BPF target and writes the object to `OUT_DIR`, where `capture` embeds it.
+//! Builds the probes (`tracer-ebpf`) for the BPF target and writes the object to `OUT_DIR`, where `capture`
+//! embeds it.
 //!
-//! The build needs bpf-linker and the core library's source, for `-Z build-std`. Two toolchains have the source: a rustup
-//! nightly with the component rust-src, and Debian's rustc-web, cargo-web and rust-web-src. The crate's environment
-//! variable `TRACER_EBPF_TOOLCHAIN` names the one that was used.
+//! The build needs bpf-linker and the core library's source, for `-Z build-std`. Two toolchains have the
+//! source: a rustup nightly with the component rust-src, and Debian's rustc-web, cargo-web and rust-web-src.
+//! The crate's environment variable `TRACER_EBPF_TOOLCHAIN` names the one that was used.
 
 use std::env;
 use std::ffi::OsString;
@@ -94,7 +95,8 @@ fn flags(linker: &Path, arch: &str, workspace: &Path) -> Result<String, String> 
         "-Clink-arg=--btf".to_owned(),
         // aya-ebpf picks its register structures by it.
         format!("--cfg=bpf_target_arch=\"{arch}\""),
-        // BTF contains source paths. Without the remapping two machines build different objects from one commit.
+        // BTF contains source paths. Without the remapping two machines build different objects from one
+        // commit.
         format!("--remap-path-prefix={}=/tracer", utf8(workspace)?),
     ];
     let cargo_home = env::var_os("CARGO_HOME")
@@ -130,7 +132,8 @@ impl Toolchain {
             return Ok(Toolchain {
                 description: format!("the distribution's compiler ({version})"),
                 command: vec![OsString::from("/usr/bin/cargo")],
-                // -Z build-std and inline assembly for BPF are unstable; this lets a release compiler accept them.
+                // -Z build-std and inline assembly for BPF are unstable; this lets a release compiler accept
+                // them.
                 environment: vec![("RUSTC", "/usr/bin/rustc"), ("RUSTC_BOOTSTRAP", "1")],
             });
         }
@@ -168,8 +171,8 @@ fn version_with_source(rustc: &[&str]) -> Option<String> {
     ask(&["--version"])
 }
 
-/// Removes the variables that cargo and rustup set for this build, which has another compiler, target and profile.
-/// The user's settings for cargo (CARGO_HOME, network, registries) stay.
+/// Removes the variables that cargo and rustup set for this build, which has another compiler, target and
+/// profile. The user's settings for cargo (CARGO_HOME, network, registries) stay.
 fn clean(mut command: Command) -> Command {
     const KEPT: [&str; 6] = [
         "CARGO_HOME",

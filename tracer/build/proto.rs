@@ -4,7 +4,8 @@ use std::env;
 
 const FILE: &str = "proto/tracer/v1/tracer.proto";
 
-/// Writes `tracer.v1.rs` to `OUT_DIR`: the messages, and the client and server stubs that the features call for.
+/// Writes `tracer.v1.rs` to `OUT_DIR`: the messages, and the client and server stubs that the features call
+/// for.
 pub fn compile() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build/proto.rs");
     println!("cargo::rerun-if-changed={FILE}");

@@ -1,7 +1,7 @@
 //! Tracer: per-pod DNS and traffic traces for Kubernetes nodes.
 //!
-//! This crate is the program: the edges around `tracer-core`, which decodes, correlates and explains what they capture.
-//! Data flows one way:
+//! This crate is the program: the edges around `tracer-core`, which decodes, correlates and explains what
+//! they capture. Data flows one way:
 //!
 //! ```text
 //! capture -> tracer_core::pipeline -> view, stream, export
@@ -14,10 +14,12 @@
 //! - [`export`] serves metrics and health, and writes Kubernetes Events.
 //! - [`run`] connects these to the pipeline; [`cli`] is what a user types.
 //!
-//! Feature `agent` has everything that traces a node (Linux only); feature `client` asks agents. Reading a capture file
-//! needs neither. Start reading at [`run`], and at `tracer_core::pipeline` for what happens to a record.
+//! Feature `agent` has everything that traces a node (Linux only); feature `client` asks agents. Reading a
+//! capture file needs neither. Start reading at [`run`], and at `tracer_core::pipeline` for what happens to a
+//! record.
 
 pub mod capture;
+mod causes;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;

@@ -1,6 +1,6 @@
-//! Edge: packets of this machine. [`live`] has the probes, [`Options`] what they can be configured to do.
+//! Edge: packets of this machine. [`live`] attaches the probes; [`Options`] configures them.
 //!
-//! Capture files are read and written by [`tracer_core::files::capture`].
+//! [`tracer_core::files::capture`] reads and writes capture files.
 
 #[cfg(agent)]
 pub mod live;

@@ -1,4 +1,4 @@
-//! What a capture can be told. Plain values: the command line fills them in.
+//! The options of a capture. Plain values: the command line fills them in.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,43 +6,44 @@ use std::time::Duration;
 use tracer_core::model::emission::Emission;
 use tracer_core::model::glob::Glob;
 
-/// Of one interface, unless told otherwise: far more than a pod's DNS and connections, far less than a flood.
+/// Default long-term record rate of an interface: far above a pod's DNS and connections, far below a flood.
 pub const DEFAULT_RECORDS_PER_SECOND: u32 = 10_000;
-/// On top of that at once.
+/// Default burst of records of an interface on top of the rate.
 pub const DEFAULT_RECORD_BURST: u32 = 20_000;
 
 /// How to capture. [`Options::default`] is right for a node; tests and the command line change single fields.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names this capture among others in the same network namespace. Two with one name cannot run at once.
+    /// The capture's name. Two captures of one name cannot run in the same network namespace.
     pub instance: String,
-    /// Only interfaces whose name fits one of these; empty: every pod interface.
+    /// Trace only interfaces whose name matches one of these; empty: every pod interface.
     pub interfaces: Vec<Glob>,
-    /// The node's own addresses as far as they are known: an interface that holds one is no pod's.
+    /// The node's own addresses, as far as known. An interface that holds one is not a pod's.
     pub node_addresses: Vec<IpAddr>,
-    /// Ports that carry DNS, 1 to [`MAX_DNS_PORTS`](tracer_common::MAX_DNS_PORTS) of them.
+    /// Ports that carry DNS: 1 to [`MAX_DNS_PORTS`](tracer_common::MAX_DNS_PORTS).
     pub dns_ports: Vec<u16>,
     /// Which packets cause records.
     pub emission: Emission,
-    /// How many bytes of a DNS message over UDP are captured.
+    /// Bytes to capture of a DNS message over UDP.
     pub payload_cap_bytes: u32,
-    /// The ring buffer; aya rounds it up to a power of two of pages.
+    /// Size of the ring buffer. aya rounds it up to a power of two of pages.
     pub ring_bytes: u32,
     /// Entries of the kernel's flow table.
     pub flow_entries: u32,
-    /// Records a second that one interface may cause in the long run; 0: no limit.
+    /// Long-term limit of records per second and interface; 0: no limit.
     pub records_per_second: u32,
-    /// Records that one interface may cause at once on top of that.
+    /// Records that an interface may cause at once on top of that limit.
     pub record_burst: u32,
-    /// An entry of the flow table without a packet for so long is removed.
+    /// Time without a packet after which a flow's entry is removed.
     pub flow_idle: Duration,
-    /// A closed TCP connection's entry is removed after so long, a DNS exchange's likewise: there are many of them.
+    /// The same time for closed TCP connections and DNS flows, which are many.
     pub flow_linger: Duration,
-    /// How often to compare with the kernel's lists what its messages told, and to look whether the probes are in place.
-    pub look_again: Duration,
-    /// The probes log every packet (through the `log` crate).
+    /// Interval for listing the kernel's interfaces again, in case a message was lost, and for checking that
+    /// the probes are still attached.
+    pub relist_every: Duration,
+    /// Log every packet in the probes (through the `log` crate).
     pub probe_log: bool,
-    /// Where the probes are hooked in.
+    /// The kind of hook to attach to.
     pub hook: HookChoice,
 }
 
@@ -61,21 +62,21 @@ impl Default for Options {
             record_burst: DEFAULT_RECORD_BURST,
             flow_idle: Duration::from_secs(300),
             flow_linger: Duration::from_secs(10),
-            look_again: Duration::from_secs(30),
+            relist_every: Duration::from_secs(30),
             probe_log: false,
             hook: HookChoice::Auto,
         }
     }
 }
 
-/// Which kind of hook to use.
+/// The kind of hook to attach the probes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HookChoice {
     /// TCX where the kernel has it (6.6), else clsact.
     #[default]
     Auto,
-    /// TCX or nothing.
+    /// TCX only.
     Tcx,
-    /// clsact, also where the kernel has TCX.
+    /// clsact, even where the kernel has TCX.
     Clsact,
 }

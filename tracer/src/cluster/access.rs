@@ -1,9 +1,9 @@
-//! What an agent asks of the API server: every kind of request that it makes, with the reason. Pure data.
+//! The agent's requests to the API server, each with its reason. Pure data.
 //!
-//! `deploy/base/agent-role.yaml` grants exactly this; a test compares the two. Code that calls the API server with a resource
-//! or a verb that is not here belongs here first.
+//! `deploy/base/agent-role.yaml` grants exactly this; a test compares the two. Add a resource or verb here
+//! before using it.
 
-/// A resource, and what the agent does with it.
+/// A resource and the agent's use of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The API group; empty for the core group.
@@ -12,26 +12,26 @@ pub struct Access {
     pub resource: &'static str,
     /// The verbs, as roles name them.
     pub verbs: &'static [&'static str],
-    /// What for.
+    /// The reason.
     pub why: &'static str,
 }
 
-/// A watch begins with a list.
+/// A watch starts with a list.
 const WATCH: &[&str] = &["list", "watch"];
 
-/// All that an agent asks.
+/// Everything an agent requests.
 pub const ACCESS: &[Access] = &[
     Access {
         group: "",
         resource: "namespaces",
         verbs: WATCH,
-        why: "whether a namespace that a name mentions exists",
+        why: "whether the namespace in a DNS name exists",
     },
     Access {
         group: "",
         resource: "nodes",
         verbs: WATCH,
-        why: "whose an address is that no pod has, and which ranges pods get theirs from",
+        why: "the nodes' own addresses, and the ranges that pod addresses come from",
     },
     Access {
         group: "",
@@ -49,24 +49,24 @@ pub const ACCESS: &[Access] = &[
         group: "discovery.k8s.io",
         resource: "endpointslices",
         verbs: WATCH,
-        why: "whether anybody is ready behind a Service, and who",
+        why: "which endpoints of a Service are ready",
     },
     Access {
         group: "networking.k8s.io",
         resource: "networkpolicies",
         verbs: WATCH,
-        why: "that a policy may be why a connection gets no answer",
+        why: "whether a policy may be why a connection gets no answer",
     },
     Access {
         group: "networking.k8s.io",
         resource: "servicecidrs",
         verbs: WATCH,
-        why: "which addresses can only be Services'",
+        why: "which addresses can only be those of Services",
     },
     Access {
         group: "events.k8s.io",
         resource: "events",
         verbs: &["create", "patch"],
-        why: "findings as Events on the pod; a finding that comes again counts up the Event it has",
+        why: "findings as Events on the pod; a repeated finding increments the count of its Event",
     },
 ];

@@ -1,10 +1,10 @@
-//! Whether a file changed, by polling: one that comes as a ConfigMap (a symlink that is swapped), over NFS or by rename changes
-//! in ways that inotify does not tell alike.
+//! Detects that a file has changed, by polling. inotify does not work alike for a ConfigMap (a swapped
+//! symlink), NFS and a rename.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What tells one state of a file from another.
+/// The attributes that distinguish two states of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -14,7 +14,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Stamp> {
+    fn read(path: &Path) -> Option<Stamp> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Stamp {
             device: metadata.dev(),
@@ -25,20 +25,20 @@ impl Stamp {
     }
 }
 
-/// A file and the state in which it was read last.
+/// A file, its state when it was last read, and its state at the last poll.
 #[derive(Clone, Debug)]
 pub struct FileWatch {
     path: PathBuf,
-    /// The state that was read, good or bad; `None` where there was no file.
+    /// The state when the file was last read, valid or not; `None` if there was no file.
     read: Option<Stamp>,
-    /// The state that the latest poll found.
+    /// The state at the last poll.
     seen: Option<Stamp>,
 }
 
 impl FileWatch {
-    /// Of a file that is read right after this: what changes meanwhile is read again.
+    /// Call this before reading the file for the first time, so that a change during the reading is detected.
     pub fn new(path: &Path) -> FileWatch {
-        let stamp = Stamp::of(path);
+        let stamp = Stamp::read(path);
         FileWatch {
             path: path.to_owned(),
             read: stamp,
@@ -46,15 +46,15 @@ impl FileWatch {
         }
     }
 
-    /// The file.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is to be read again, which is then taken as done. A file that was replaced by rename is so at once; one
-    /// that is written in place once it stays the same from one poll to the next, and so is one that is gone.
+    /// Whether the caller must read the file again; takes it as read from then on. A file replaced by rename
+    /// is due at once. A file written in place, or removed, is due once two polls find the same state.
     pub fn changed(&mut self) -> bool {
-        let now = Stamp::of(&self.path);
+        let now = Stamp::read(&self.path);
         let before = std::mem::replace(&mut self.seen, now);
         if now == self.read {
             return false;
@@ -79,8 +79,9 @@ mod tests {
     use super::FileWatch;
 
     #[test]
-    fn a_config_map_that_is_swapped_is_read_at_once() {
-        // As the kubelet does it: a file in a directory behind the symlink `..data`, and another one in its place.
+    fn a_swapped_config_map_is_read_at_once() {
+        // As the kubelet does it: the file is in a directory behind the symlink `..data`, which a rename
+        // replaces.
         let mount = tempfile::tempdir().expect("a directory");
         let version = |name: &str, text: &str| {
             let directory = mount.path().join(name);

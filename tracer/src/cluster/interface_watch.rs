@@ -1,8 +1,8 @@
-//! News of interfaces in, identity changes out: looks for the pod behind each interface until it is there.
+//! Searches for the pod behind each interface until it is found: interface notices in, identity changes out.
 //!
-//! Owns when to look. The CNI makes the interface before the pod's first process runs, so the first look is often too
-//! early: it is repeated, sooner first and then later, and given up until there is news of the interface again. How to look
-//! is `pod_interfaces`; the interfaces come from the capture side.
+//! Owns the schedule. The CNI plugin creates the interface before the pod's first process runs, so the first
+//! search is often too early. It is repeated at growing intervals, and given up until the next notice about
+//! the interface. [`super::pod_interfaces`] does the search; the capture sends the notices.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,10 +16,10 @@ use super::pod_interfaces::InterfaceResolver;
 use tracer_core::model::cluster::Change;
 use tracer_core::model::flow::Ifindex;
 
-/// Waits between looks. The short ones serve a pod that just starts: its sandbox process follows within tens of
-/// milliseconds where the runtime has one. The long ones serve runtimes that do without (CRI-O), where the first process
-/// is the application's and comes when its image is there.
-const LOOK_AFTER: [Duration; 9] = [
+/// Waits between searches. The short ones are for a pod that is starting: its sandbox process follows within
+/// tens of milliseconds if the runtime has one. The long ones are for runtimes without (CRI-O), where the
+/// first process is the application's and starts when its image has been pulled.
+const RETRY_AFTER: [Duration; 9] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -30,65 +30,65 @@ const LOOK_AFTER: [Duration; 9] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
 ];
-/// So many interfaces are looked for at once; one more has to wait for news of it when there is room.
-const MAX_WANTED: usize = 4_096;
+/// Interfaces to search for at a time. One more is searched for after its next notice, if there is room then.
+const MAX_INTERFACES: usize = 4_096;
 
-/// What the capture side says of an interface.
+/// A notice from the capture about an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It is traced, or something about it changed; with the namespace id of its peer where the kernel told one (the
-    /// first event of an interface can come without).
+pub enum InterfaceNotice {
+    /// The interface is traced, or has changed. Contains the namespace id of its peer if known; the first
+    /// event of an interface can lack it.
     Seen(Ifindex, Option<NetnsId>),
-    /// It is gone, or not traced any more.
+    /// The interface has gone, or is no longer traced.
     Gone(Ifindex),
 }
 
-/// Which interfaces are looked for, and when next.
+/// The interfaces and when to search for the pod of each. Pure: time is an argument.
 #[derive(Debug, Default)]
 struct Search {
-    interfaces: HashMap<Ifindex, Interface>,
+    interfaces: HashMap<Ifindex, SearchState>,
 }
 
 #[derive(Debug)]
-struct Interface {
+struct SearchState {
     netns: Option<NetnsId>,
-    /// When to look next; `None` once it is found or given up.
+    /// When to search next; `None` once the pod is found or the search is given up.
     next: Option<Instant>,
-    looks: usize,
+    searches: usize,
     found: bool,
 }
 
 impl Search {
-    /// Takes news in, and says what follows from them at once.
-    fn news(&mut self, now: Instant, news: News) -> Option<Change> {
-        match news {
-            News::Gone(ifindex) => self
+    /// Processes a notice and returns the change that follows from it at once.
+    fn notice(&mut self, now: Instant, notice: InterfaceNotice) -> Option<Change> {
+        match notice {
+            InterfaceNotice::Gone(ifindex) => self
                 .interfaces
                 .remove(&ifindex)
                 .map(|_| Change::InterfaceGone(ifindex)),
-            News::Seen(ifindex, netns) => {
-                if !self.interfaces.contains_key(&ifindex) && self.interfaces.len() >= MAX_WANTED {
+            InterfaceNotice::Seen(ifindex, netns) => {
+                if !self.interfaces.contains_key(&ifindex) && self.interfaces.len() >= MAX_INTERFACES {
                     tracing::warn!(
                         ifindex = ifindex.0,
-                        "too many interfaces: its pod is not looked for"
+                        "too many interfaces: cannot search for the pod of this one; it is identified by its address"
                     );
                     return None;
                 }
                 let first = !self.interfaces.contains_key(&ifindex);
-                let known = self.interfaces.entry(ifindex).or_insert(Interface {
+                let known = self.interfaces.entry(ifindex).or_insert(SearchState {
                     netns: None,
                     next: None,
-                    looks: 0,
+                    searches: 0,
                     found: false,
                 });
-                // News without the id take nothing back.
+                // A notice without an id does not clear the known one.
                 let netns = netns.or(known.netns);
                 let lost = known.found && netns != known.netns;
                 if !known.found || lost {
-                    *known = Interface {
+                    *known = SearchState {
                         netns,
                         next: netns.map(|_| now),
-                        looks: 0,
+                        searches: 0,
                         found: false,
                     };
                 }
@@ -97,7 +97,7 @@ impl Search {
         }
     }
 
-    /// When there is something to look for next.
+    /// When the next search is due.
     fn next(&self) -> Option<Instant> {
         self.interfaces
             .values()
@@ -105,12 +105,12 @@ impl Search {
             .min()
     }
 
-    /// What to look for now.
+    /// The interfaces to search for now.
     fn due(&self, now: Instant) -> Vec<(Ifindex, NetnsId)> {
         if self.next().is_none_or(|next| next > now) {
             return Vec::new();
         }
-        // One look serves all that wait, whether it is their time or not.
+        // One search serves all interfaces that are waiting, due or not.
         let waiting = self
             .interfaces
             .iter()
@@ -120,8 +120,8 @@ impl Search {
             .collect()
     }
 
-    /// What a look brought.
-    fn looked(&mut self, now: Instant, ifindex: Ifindex, found: bool) {
+    /// Records the result of a search.
+    fn searched(&mut self, now: Instant, ifindex: Ifindex, found: bool) {
         let Some(interface) = self.interfaces.get_mut(&ifindex) else {
             return;
         };
@@ -129,43 +129,44 @@ impl Search {
         if found {
             interface.next = None;
         } else if interface.next.is_some_and(|next| next <= now) {
-            interface.next = LOOK_AFTER.get(interface.looks).map(|wait| now + *wait);
-            interface.looks += 1;
+            interface.next = RETRY_AFTER.get(interface.searches).map(|wait| now + *wait);
+            interface.searches += 1;
         }
     }
 }
 
-/// Starts a thread that tells `tell` of every change, until that breaks or no more news can come. The thread is in the
-/// network namespace of its parent, where the resolver must have been made too.
+/// Starts a thread that passes every change to `emit`, until `emit` breaks or the sender of the notices is
+/// gone. The thread runs in the network namespace of its parent, where the resolver must have been created as
+/// well.
 pub fn spawn(
     mut resolver: InterfaceResolver,
-    news: Receiver<News>,
-    mut tell: impl FnMut(Change) -> ControlFlow<()> + Send + 'static,
+    notices: Receiver<InterfaceNotice>,
+    mut emit: impl FnMut(Change) -> ControlFlow<()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("interfaces".to_owned())
         .spawn(move || {
-            let _ = watch(&mut resolver, &news, &mut tell);
+            let _ = watch(&mut resolver, &notices, &mut emit);
         })
 }
 
 fn watch(
     resolver: &mut InterfaceResolver,
-    news: &Receiver<News>,
-    tell: &mut impl FnMut(Change) -> ControlFlow<()>,
+    notices: &Receiver<InterfaceNotice>,
+    emit: &mut impl FnMut(Change) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut search = Search::default();
     loop {
         let first = match search.next() {
-            None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(next) => news.recv_timeout(next.saturating_duration_since(Instant::now())),
+            None => notices.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(next) => notices.recv_timeout(next.saturating_duration_since(Instant::now())),
         };
         match first {
             Ok(first) => {
-                // All that is there at once, so that a burst of new pods costs one look.
-                for news in std::iter::once(first).chain(news.try_iter()) {
-                    if let Some(change) = search.news(Instant::now(), news) {
-                        tell(change)?;
+                // Takes all waiting notices, so that a burst of new pods costs one search.
+                for notice in std::iter::once(first).chain(notices.try_iter()) {
+                    if let Some(change) = search.notice(Instant::now(), notice) {
+                        emit(change)?;
                     }
                 }
             }
@@ -178,13 +179,13 @@ fn watch(
             continue;
         }
         let found = resolver.resolve(&due).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look for pod processes");
+            tracing::warn!(%error, "cannot read the pods' processes");
             due.iter().map(|(ifindex, _)| (*ifindex, None)).collect()
         });
         for (ifindex, uid) in found {
-            search.looked(now, ifindex, uid.is_some());
+            search.searched(now, ifindex, uid.is_some());
             if uid.is_some() {
-                tell(Change::Interface { ifindex, uid })?;
+                emit(Change::Interface { ifindex, uid })?;
             }
         }
     }
@@ -198,91 +199,91 @@ mod tests {
     const B: Ifindex = Ifindex(8);
     const ONE: Option<NetnsId> = Some(NetnsId(1));
 
-    fn told(ifindex: Ifindex) -> Option<Change> {
+    fn unknown(ifindex: Ifindex) -> Option<Change> {
         Some(Change::Interface { ifindex, uid: None })
     }
 
     #[test]
-    fn an_interface_is_looked_for_ever_more_seldom_and_then_given_up() {
+    fn a_search_is_repeated_at_growing_intervals_and_then_given_up() {
         let start = Instant::now();
         let mut search = Search::default();
-        assert_eq!(search.news(start, News::Seen(A, ONE)), told(A));
-        let mut looks = Vec::new();
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, ONE)), unknown(A));
+        let mut searches = Vec::new();
         while let Some(next) = search.next() {
             assert_eq!(search.due(next), [(A, NetnsId(1))]);
-            looks.push((next - start).as_millis());
-            search.looked(next, A, false);
+            searches.push((next - start).as_millis());
+            search.searched(next, A, false);
         }
         assert_eq!(
-            looks,
+            searches,
             [0, 20, 70, 170, 420, 920, 1_920, 6_920, 16_920, 46_920]
         );
         let later = start + Duration::from_secs(60);
-        assert_eq!(search.news(later, News::Seen(A, ONE)), None, "told before");
-        assert_eq!(search.next(), Some(later), "news start it again");
+        assert_eq!(search.notice(later, InterfaceNotice::Seen(A, ONE)), None, "emitted before");
+        assert_eq!(search.next(), Some(later), "a notice starts the search again");
     }
 
     #[test]
-    fn what_is_found_is_looked_for_no_more() {
+    fn a_found_pod_ends_the_search() {
         let start = Instant::now();
         let mut search = Search::default();
-        search.news(start, News::Seen(A, ONE));
-        search.looked(start, A, true);
-        assert_eq!(search.news(start, News::Seen(A, ONE)), None);
-        assert_eq!(search.news(start, News::Seen(A, None)), None);
+        search.notice(start, InterfaceNotice::Seen(A, ONE));
+        search.searched(start, A, true);
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, ONE)), None);
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, None)), None);
         assert_eq!(search.next(), None);
     }
 
     #[test]
-    fn an_interface_whose_peer_moved_is_looked_for_anew() {
+    fn a_moved_peer_starts_the_search_again() {
         let start = Instant::now();
         let mut search = Search::default();
-        search.news(start, News::Seen(A, ONE));
-        search.looked(start, A, true);
-        assert_eq!(search.news(start, News::Seen(A, Some(NetnsId(2)))), told(A));
+        search.notice(start, InterfaceNotice::Seen(A, ONE));
+        search.searched(start, A, true);
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, Some(NetnsId(2)))), unknown(A));
         assert_eq!(search.due(start), [(A, NetnsId(2))]);
     }
 
     #[test]
-    fn an_interface_without_an_id_waits_for_it() {
+    fn an_interface_without_a_namespace_id_waits_for_it() {
         let start = Instant::now();
         let mut search = Search::default();
-        assert_eq!(search.news(start, News::Seen(A, None)), told(A));
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, None)), unknown(A));
         assert_eq!(search.next(), None);
-        assert_eq!(search.news(start, News::Seen(A, ONE)), None);
+        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, ONE)), None);
         assert_eq!(search.due(start), [(A, NetnsId(1))]);
     }
 
     #[test]
-    fn one_look_serves_all_that_wait() {
+    fn one_search_serves_all_waiting_interfaces() {
         let start = Instant::now();
         let mut search = Search::default();
-        search.news(start, News::Seen(A, ONE));
-        search.looked(start, A, false);
+        search.notice(start, InterfaceNotice::Seen(A, ONE));
+        search.searched(start, A, false);
         let later = start + Duration::from_millis(5);
-        search.news(later, News::Seen(B, Some(NetnsId(2))));
+        search.notice(later, InterfaceNotice::Seen(B, Some(NetnsId(2))));
         let mut due = search.due(later);
         due.sort();
         assert_eq!(due, [(A, NetnsId(1)), (B, NetnsId(2))]);
-        search.looked(later, A, false);
-        search.looked(later, B, false);
+        search.searched(later, A, false);
+        search.searched(later, B, false);
         assert_eq!(
             search.next(),
             Some(start + Duration::from_millis(20)),
-            "it was not the first one's time yet"
+            "the first one was not due yet"
         );
     }
 
     #[test]
-    fn an_interface_that_is_gone_is_forgotten() {
+    fn an_interface_that_has_gone_is_forgotten() {
         let start = Instant::now();
         let mut search = Search::default();
-        search.news(start, News::Seen(A, ONE));
+        search.notice(start, InterfaceNotice::Seen(A, ONE));
         assert_eq!(
-            search.news(start, News::Gone(A)),
+            search.notice(start, InterfaceNotice::Gone(A)),
             Some(Change::InterfaceGone(A))
         );
-        assert_eq!(search.news(start, News::Gone(A)), None);
+        assert_eq!(search.notice(start, InterfaceNotice::Gone(A)), None);
         assert_eq!(search.next(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Edge: the cluster's API, the inventory file, pod processes and network namespaces become identity changes.
 //!
-//! [`watch`] follows the API server, [`reload`] the inventory file, [`interface_watch`] finds the pod behind an interface.
-//! Settings are plain values ([`ClusterSource`], [`RemoteIdentity`]), so the command line is the same without an agent.
+//! [`watch`] follows the API server, [`reload`] the inventory file, [`interface_watch`] finds the pod behind
+//! an interface. Settings are plain values ([`ClusterSource`], [`RemoteIdentity`]), so the command line is
+//! the same without an agent.
 
 #[cfg(agent)]
 pub mod access;

@@ -1,8 +1,8 @@
-//! The id by which this network namespace knows another one: the same number that the kernel puts into a veth's
+//! Asks the kernel for the id that this network namespace has for another one: the number in a veth's
 //! `IFLA_LINK_NETNSID` for the namespace of its peer.
 //!
-//! One question a process, over a socket of its own (RTM_GETNSID with NETNSA_PID). It needs no capability, but the process
-//! id counts in the caller's process namespace.
+//! One RTM_GETNSID request with NETNSA_PID per process. It needs no capability. The process id is that of the
+//! caller's PID namespace.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,14 +17,14 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-/// The kernel answers at once; this only keeps a lost answer from stopping everything.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The kernel replies at once; the timeout keeps a lost reply from blocking the thread.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a network namespace is known in another one.
+/// The id of a network namespace in another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetnsId(pub i32);
 
-/// A socket in the network namespace whose ids are asked for: the one that the thread was in that opened it.
+/// A socket in the network namespace whose ids it returns: that of the thread that opened it.
 #[derive(Debug)]
 pub struct NetnsIds {
     socket: OwnedFd,
@@ -32,34 +32,34 @@ pub struct NetnsIds {
 }
 
 impl NetnsIds {
-    /// Opens it.
+    /// Opens the socket.
     pub fn open() -> io::Result<NetnsIds> {
-        // No protocol is protocol 0, and that is NETLINK_ROUTE.
+        // `None` is protocol 0, which is NETLINK_ROUTE.
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
             None,
         )?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(TIMEOUT))?;
         Ok(NetnsIds {
             socket,
             sequence: 0,
         })
     }
 
-    /// The id of a process's network namespace; `None` where it has none, as nothing links to it from here: the
-    /// namespace itself, and those of processes that no veth leads to. `ESRCH` is a process that is gone.
-    pub fn of_process(&mut self, pid: u32) -> io::Result<Option<NetnsId>> {
+    /// The id of a process's network namespace. `None` if no link leads there: this namespace itself, and
+    /// those without a veth to this one. `ESRCH` means that the process has exited.
+    pub fn for_process(&mut self, pid: u32) -> io::Result<Option<NetnsId>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut question = NsidMessage::default();
-        question.attributes.push(NsidAttribute::Pid(pid));
-        let mut question = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(question));
-        question.header.flags = NLM_F_REQUEST;
-        question.header.sequence_number = self.sequence;
-        question.finalize();
-        let mut bytes = vec![0; question.buffer_len()];
-        question.serialize(&mut bytes);
+        let mut request = NsidMessage::default();
+        request.attributes.push(NsidAttribute::Pid(pid));
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(request));
+        request.header.flags = NLM_F_REQUEST;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
         sendto(
             &self.socket,
             &bytes,
@@ -69,15 +69,15 @@ impl NetnsIds {
         loop {
             let mut buffer = [0; 1024];
             let (read, _) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer[..read])
+            let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer[..read])
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            // The answer to an earlier question that came too late.
-            if answer.header.sequence_number != self.sequence {
+            // A late reply to an earlier request.
+            if reply.header.sequence_number != self.sequence {
                 continue;
             }
-            return match answer.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(answer)) => {
-                    let id = answer
+            return match reply.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(reply)) => {
+                    let id = reply
                         .attributes
                         .iter()
                         .find_map(|attribute| match attribute {

@@ -1,42 +1,43 @@
-//! Which pod a process belongs to, by what `/proc/PID/cgroup` says. Pure.
+//! Finds the pod of a process in `/proc/PID/cgroup`. Pure.
 //!
-//! The kubelet names a pod's cgroup after its UID: `pod<UID>` with the cgroupfs driver, `kubepods[-<class>]-pod<UID with _
-//! for ->.slice` with systemd's. Runtimes put their containers below it. From a private cgroup namespace the path starts
-//! with `/..` and the upper part is missing; below kind or another kubelet in a container there is more in front.
+//! The kubelet names a pod's cgroup after its UID: `pod<UID>` with the cgroupfs driver,
+//! `kubepods[-<class>]-pod<UID>.slice` with the systemd driver, where `_` replaces `-` in the UID. Runtimes
+//! create their containers' cgroups below it. In a private cgroup namespace the path starts with `/..` and
+//! the upper part is missing. In kind, or where a kubelet runs in a container, the path has a prefix.
 
 /// A pod's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodCgroup {
-    /// The pod's UID, with dashes as the API has it.
+    /// The pod's UID with dashes, as in the API.
     pub uid: String,
-    /// The path down to what bears the UID, as the reader sees it: two kubelets of one machine, as kind has them, can have
-    /// pods of one UID.
+    /// The path up to the component with the UID, as the reader sees it. Two kubelets of one machine, as in
+    /// kind, can have pods with the same UID.
     pub path: String,
 }
 
-/// The cgroup of the pod that owns the process; `None` for a process of no pod, and for a runtime's own helper inside a pod's
-/// cgroup, which is not in the pod's network namespace.
+/// The cgroup of the process's pod. `None` for a process outside pods, and for a runtime's helper in a pod's
+/// cgroup: it is not in the pod's network namespace.
 pub fn pod_cgroup(cgroup_file: &str) -> Option<PodCgroup> {
-    // Hierarchy, controllers, path. On version 1 and hybrid systems each hierarchy has a line, and not all may be the
-    // pod's: the kubelet does not manage every controller.
+    // Each line is `hierarchy:controllers:path` (cgroups(7)). On version 1 and hybrid systems every hierarchy
+    // has a line. Some lead outside the pod, as the kubelet does not manage every controller.
     cgroup_file
         .lines()
         .filter_map(|line| line.splitn(3, ':').nth(2))
-        .find_map(pod_cgroup_of_path)
+        .find_map(cgroup_from_path)
 }
 
-fn pod_cgroup_of_path(path: &str) -> Option<PodCgroup> {
+fn cgroup_from_path(path: &str) -> Option<PodCgroup> {
     // CRI-O with `conmon_cgroup = "pod"`.
     if path.contains("/crio-conmon-") {
         return None;
     }
-    // The innermost: a kubelet inside a pod has pods of its own.
+    // The innermost match wins: a kubelet inside a pod has pods of its own.
     let mut end = path.len();
     for component in path.rsplit('/') {
         let start = end - component.len();
-        // A runtime that is not told of systemd's driver takes systemd's `slice:prefix:name` for a name.
+        // A runtime configured for cgroupfs creates a directory named like systemd's `slice:prefix:name`.
         let name = component.split(':').next().unwrap_or_default();
-        if let Some(uid) = pod_uid_of_component(name) {
+        if let Some(uid) = uid_from_component(name) {
             let path = path[..start + name.len()].to_owned();
             return Some(PodCgroup { uid, path });
         }
@@ -45,7 +46,7 @@ fn pod_cgroup_of_path(path: &str) -> Option<PodCgroup> {
     None
 }
 
-fn pod_uid_of_component(component: &str) -> Option<String> {
+fn uid_from_component(component: &str) -> Option<String> {
     let uid = match component.strip_suffix(".slice") {
         Some(slice) => slice
             .rsplit('-')
@@ -57,7 +58,7 @@ fn pod_uid_of_component(component: &str) -> Option<String> {
     is_uid(&uid).then_some(uid)
 }
 
-/// A UUID, or the hash of its manifest that a static pod has.
+/// Whether this is a UUID, or the manifest hash that a static pod has.
 fn is_uid(uid: &str) -> bool {
     let hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     match uid.len() {
@@ -92,7 +93,7 @@ mod tests {
             "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
             "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n",
             "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope/container\n",
-            // The runtime takes the driver for cgroupfs.
+            // The runtime is configured for cgroupfs, the kubelet for systemd.
             "0::/system.slice/containerd.service/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice:cri-containerd:9f3c\n",
             // kind.
             "0::/docker/77aa/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
@@ -100,23 +101,23 @@ mod tests {
             "0::/../../pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "0::/../../../burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "0::/../../kubepods-besteffort-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
-            // Version 1, and hybrid where only some hierarchies are the kubelet's.
+            // Version 1, and hybrid, where the kubelet manages only some hierarchies.
             "9:name=systemd:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n8:pids:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "4:memory:/\n3:cpu,cpuacct:/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n0::/\n",
-            // Version 1 by driver and runtime: containerd with cgroupfs, Docker with systemd, CRI-O with either.
+            // Version 1: containerd with cgroupfs, Docker with systemd, CRI-O with either.
             "12:memory:/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n1:name=systemd:/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "11:cpuset:/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n1:name=systemd:/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/docker-9f3c.scope\n",
             "5:devices:/kubepods/besteffort/pod6757d342-97d3-489b-951d-1f66d36173ae/crio-9f3c\n",
             "5:devices:/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope\n",
-            // Version 1 with systemd's driver where the runtime has cgroupfs's for some controllers.
+            // Version 1 with the systemd driver, and a runtime that uses cgroupfs for some controllers.
             "6:pids:/system.slice/containerd.service/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice:cri-containerd:9f3c\n1:name=systemd:/system.slice/containerd.service\n",
-            // Hybrid: the unified hierarchy beside those of version 1, with the pod in either only.
+            // Hybrid: the pod is in a version 1 hierarchy only, or in the unified one only.
             "2:cpu,cpuacct:/\n1:name=systemd:/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n0::/system.slice/kubelet.service\n",
             "2:cpu,cpuacct:/user.slice\n0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope\n",
-            // From a private cgroup namespace on version 1, and below systemd's slices of another class.
+            // From a private cgroup namespace: version 1, and the slice of another class.
             "4:memory:/../../burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "0::/../../../kubepods-burstable.slice/kubepods-burstable-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-9f3c.scope\n",
-            // A process that made cgroups of its own below its container's (systemd or Docker in a pod).
+            // A process that created cgroups below its container's (systemd or Docker in a pod).
             "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope/init.scope\n",
             "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c/system.slice/nginx.service\n",
             // A kubelet inside a pod.
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_pods_is_not_taken_for_one() {
+    fn other_cgroups_are_not_pods() {
         for file in [
             "",
             "0::/\n",
@@ -166,9 +167,9 @@ mod tests {
             "0::/kubepods/podzzzzzzzz-97d3-489b-951d-1f66d36173ae/9f3c\n",
             "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/crio-conmon-9f3c.scope\n",
             "0::/kubepods/burstable/pod6757d342-97d3-489b-951d-1f66d36173ae/crio-conmon-9f3c\n",
-            // The tracer's own pod, seen from its private cgroup namespace, and a container beside it.
+            // The tracer's own pod, seen from its private cgroup namespace.
             "0::/../9f3c\n",
-            // A podman pod, a unit that is called like one.
+            // A podman pod, and a unit whose name starts with `pod`.
             "0::/machine.slice/machine-libpod_pod_9f3c.slice/libpod-77aa.scope\n",
             "0::/system.slice/podinfo.service\n",
             "no colon at all",

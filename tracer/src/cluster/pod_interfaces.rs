@@ -1,8 +1,8 @@
-//! The pod behind each interface: a veth names the network namespace of its peer by an id, and so does the kernel for the
-//! network namespace of a pod's first process.
+//! Finds the pod behind each interface: matches the namespace id of a veth's peer with that of a pod's first
+//! process.
 //!
-//! Owns the match and remembers which namespace a process was found in, so that a scan asks only about new ones.
-//! hostNetwork pods are never matched: their namespace is this one, which no veth here leads to.
+//! Remembers the namespace of each process, so a scan asks the kernel only about new ones. A hostNetwork pod
+//! never matches: its namespace is this one, and no veth here leads to it.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,9 +14,9 @@ use super::pod_cgroup::PodCgroup;
 use super::pod_processes::{Process, first_of_each_pod};
 use tracer_core::model::flow::Ifindex;
 
-/// A pod that a network namespace was found for.
+/// A pod whose network namespace is known.
 #[derive(Debug)]
-struct Pod {
+struct KnownPod {
     uid: Arc<str>,
     process: Process,
     netns: NetnsId,
@@ -27,17 +27,17 @@ struct Pod {
 pub struct InterfaceResolver {
     proc: PathBuf,
     ids: NetnsIds,
-    /// Pods by their cgroups, as they were found last; no more than have processes.
-    known: HashMap<PodCgroup, Pod>,
+    /// The pods that the last scan found, by cgroup.
+    known: HashMap<PodCgroup, KnownPod>,
 }
 
 impl InterfaceResolver {
-    /// For the network namespace that the calling thread is in, with the processes that `/proc` shows.
+    /// Resolves for the calling thread's network namespace, with the processes in `/proc`.
     pub fn new() -> io::Result<InterfaceResolver> {
         InterfaceResolver::with_proc(Path::new("/proc"))
     }
 
-    /// With the processes below another directory. Their numbers must still be those of this process namespace.
+    /// Reads the processes from another directory. Their ids must be those of this PID namespace.
     pub fn with_proc(proc: &Path) -> io::Result<InterfaceResolver> {
         Ok(InterfaceResolver {
             proc: proc.to_owned(),
@@ -46,8 +46,9 @@ impl InterfaceResolver {
         })
     }
 
-    /// The UIDs of the pods behind these interfaces, each given with the namespace id of its peer; `None` where no pod
-    /// process is there (yet), or several pods' are. Blocks for as long as it takes to read /proc.
+    /// The UIDs of the pods behind these interfaces, each of which comes with the namespace id of its peer.
+    /// `None` if that namespace contains no pod's process (yet), or those of several pods. Blocks while it
+    /// reads /proc.
     pub fn resolve(
         &mut self,
         wanted: &[(Ifindex, NetnsId)],
@@ -71,11 +72,11 @@ impl InterfaceResolver {
         for (cgroup, process) in first_of_each_pod(&self.proc)? {
             let before = self.known.remove(&cgroup);
             let pod = match before.filter(|pod| pod.process == process) {
-                // A live process keeps its namespace, and a live namespace its id.
+                // A running process stays in its namespace, and a namespace keeps its id.
                 Some(pod) => Some(pod),
-                // Where there is none yet it is asked again next time: a runtime starts the process first and moves it
-                // into the pod's namespace then.
-                None => self.ask(process)?.map(|netns| Pod {
+                // Asked again in the next scan if there is no id: a runtime starts the process first and then
+                // moves it to the pod's namespace.
+                None => self.ask(process)?.map(|netns| KnownPod {
                     uid: cgroup.uid.as_str().into(),
                     process,
                     netns,
@@ -90,7 +91,7 @@ impl InterfaceResolver {
     }
 
     fn ask(&mut self, process: Process) -> io::Result<Option<NetnsId>> {
-        match self.ids.of_process(process.pid) {
+        match self.ids.for_process(process.pid) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             answer => answer,
         }

@@ -1,7 +1,7 @@
-//! The first process of every pod on this node, from /proc.
+//! Finds the first process of every pod on this node in /proc.
 //!
-//! Owns the scan; asks nothing of the processes but what everybody may read (`cgroup` and `stat`), so it needs the host's
-//! process namespace and no capability. Processes come and go while it looks: what vanishes is left out.
+//! Reads only world-readable files (`cgroup` and `stat`), so it needs the host's PID namespace but no
+//! capability. A process that exits during the scan is left out.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,17 +10,17 @@ use std::path::Path;
 
 use super::pod_cgroup::{PodCgroup, pod_cgroup};
 
-/// A process, told from another one that got its number later.
+/// A process, identified even if its id is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Its id.
     pub pid: u32,
-    /// When it started, clock ticks after boot.
+    /// Its start time in clock ticks since boot.
     pub started_ticks: u64,
 }
 
-/// The process of each pod that started first, by the pod's cgroup. It is the one that holds the pod's namespaces; a later
-/// one may have entered another's, as a network plugin's do.
+/// The first process of each pod, by the pod's cgroup. It runs in the pod's own namespaces; a later process
+/// may have entered other ones, as those of network plugins do.
 pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<PodCgroup, Process>> {
     let mut first: HashMap<PodCgroup, Process> = HashMap::new();
     for entry in fs::read_dir(proc)? {
@@ -52,9 +52,9 @@ pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<PodCgroup, Process>>
     Ok(first)
 }
 
-/// The start time out of `/proc/PID/stat`; `None` for a zombie, which has left its namespaces.
+/// The start time in `/proc/PID/stat`; `None` for a zombie, which has left its namespaces.
 fn started_ticks(stat: &[u8]) -> Option<u64> {
-    // The second field is the program's name in parentheses, which may itself hold any character.
+    // The second field is the program's name in parentheses; the name can contain any character.
     let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_started_first_stands_for_its_pod() {
+    fn the_process_that_started_first_represents_its_pod() {
         let proc = tempfile::tempdir().unwrap();
         let add = |pid: &str, cgroup: Option<&str>, stat: &str| {
             let directory = proc.path().join(pid);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_read_as_the_kernel_writes_it() {
+    fn the_kernels_stat_file_is_parsed() {
         let stat = fs::read("/proc/self/stat").unwrap();
         let ticks = started_ticks(&stat).unwrap();
         let uptime = fs::read_to_string("/proc/uptime").unwrap();

@@ -1,7 +1,7 @@
-//! The inventory file read again when it changes.
+//! Reads the inventory file again when it changes.
 //!
-//! Owns reading it again; [`super::file_watch`] notices the change. Never replaces an inventory by a bad one; says what is
-//! wrong instead.
+//! [`super::file_watch`] detects the change. An invalid file never replaces a valid inventory; it yields an
+//! error.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use super::file_watch::FileWatch;
 use tracer_core::files::inventory::{self, InventoryFileError, Loaded};
 
-/// A change is seen at the latest after two of these.
+/// Poll interval. A change is noticed within two intervals.
 pub const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// An inventory file and the state in which it was read last.
+/// An inventory file and its state when it was last read.
 #[derive(Debug)]
 pub struct InventoryFile(FileWatch);
 
@@ -26,25 +26,25 @@ impl InventoryFile {
         Ok((InventoryFile(file), loaded))
     }
 
-    /// Looks whether the file changed ([`FileWatch::changed`]), and reads it if so. One that is gone is an error, told once.
+    /// Reads the file if it has changed ([`FileWatch::changed`]). A missing file is an error, once.
     pub fn poll(&mut self) -> Option<Result<Loaded, InventoryFileError>> {
         self.0.changed().then(|| inventory::load(self.0.path()))
     }
 
-    /// Polls until nobody listens any more.
+    /// Polls until the receiver is gone.
     pub async fn watch(
         mut self,
         every: Duration,
-        news: mpsc::Sender<Result<Loaded, InventoryFileError>>,
+        loaded: mpsc::Sender<Result<Loaded, InventoryFileError>>,
     ) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = news.closed() => return,
+                () = loaded.closed() => return,
             }
-            // Reading and parsing a large file takes long enough to hold others up.
+            // Reading and parsing a large file takes long enough to delay other tasks.
             let polled = tokio::task::spawn_blocking(move || {
                 let read = self.poll();
                 (self, read)
@@ -54,7 +54,7 @@ impl InventoryFile {
             };
             self = file;
             if let Some(read) = read
-                && news.send(read).await.is_err()
+                && loaded.send(read).await.is_err()
             {
                 return;
             }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_stays_the_same_is_read_once() {
+    fn an_unchanged_file_is_read_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_written_in_place_is_read_once_it_rests() {
+    fn a_file_written_in_place_is_read_once_it_stays_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_is_told_once_and_its_correction_read() {
+    fn an_invalid_file_is_reported_once_and_its_correction_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
@@ -133,9 +133,9 @@ mod tests {
             fs::rename(&new, &path).unwrap();
         };
         replace("kind: List\nitems:\n- {kind: Pod}\n");
-        let told = names(file.poll()).unwrap().unwrap_err();
+        let message = names(file.poll()).unwrap().unwrap_err();
         assert_eq!(
-            told,
+            message,
             format!(
                 "inventory {}: object 1 (Pod, line 3): metadata.name is missing",
                 path.display()
@@ -147,17 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_goes_and_comes_back_is_told_and_read() {
+    fn a_file_that_is_removed_is_reported_and_its_return_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
         let (mut file, _) = InventoryFile::open(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert_eq!(names(file.poll()), None, "it may be on its way back");
-        let told = names(file.poll()).unwrap().unwrap_err();
+        assert_eq!(names(file.poll()), None, "it may be about to return");
+        let message = names(file.poll()).unwrap().unwrap_err();
         assert!(
-            told.ends_with("No such file or directory (os error 2)"),
-            "{told}"
+            message.ends_with("No such file or directory (os error 2)"),
+            "{message}"
         );
         assert_eq!(names(file.poll()), None);
         fs::write(&path, ONE).unwrap();
@@ -166,21 +166,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_tells_of_each_change_and_ends_with_its_listener() {
+    async fn a_watch_sends_each_change_and_ends_with_its_receiver() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
         let (file, _) = InventoryFile::open(&path).unwrap();
-        let (sender, mut news) = mpsc::channel(1);
+        let (sender, mut loaded) = mpsc::channel(1);
         let watch = tokio::spawn(file.watch(Duration::from_millis(1), sender));
         for text in [MORE, ONE] {
             let new = directory.path().join("new.yaml");
             fs::write(&new, text).unwrap();
             fs::rename(&new, &path).unwrap();
-            let read = news.recv().await.unwrap().unwrap();
+            let read = loaded.recv().await.unwrap().unwrap();
             assert_eq!(read, inventory::parse(text).unwrap());
         }
-        drop(news);
+        drop(loaded);
         watch.await.unwrap();
     }
 }

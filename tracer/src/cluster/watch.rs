@@ -1,9 +1,10 @@
-//! The watches of a cluster: lists and then follows each kind of object, and tells of it as changes of the index.
+//! Watches the cluster's API: lists each kind of object, follows it, and sends changes of the index.
 //!
-//! Owns when a list or a change is told, and that one kind's trouble is no other's. A list is told as one change, so what
-//! vanished while a watch was broken is gone at the time of the new list, and nobody ever sees half of one. Where the API
-//! cannot be had nothing is told: the index stays as it is, and [`ClusterSync`] says since when. Watching itself (bookmarks,
-//! resuming, 410 Gone, backing off with jitter) is kube's; what an object means is the index's.
+//! Decides when to send a list or a change, and isolates the kinds from each other: a failure of one does not
+//! affect the rest. A list is one change, so the index drops objects that vanished while a watch was broken
+//! at the time of the new list, and never contains part of one. While the API server does not answer nothing
+//! is sent: the index keeps its contents and [`ClusterSync`] reports since when. The kube crate implements
+//! watching (bookmarks, resuming, 410 Gone, backoff with jitter); the index interprets the objects.
 
 mod connect;
 mod follow;
@@ -21,22 +22,22 @@ use tokio::sync::{mpsc, oneshot};
 use tracer_core::model::cluster::Change;
 
 pub use self::connect::ConnectError;
-pub use self::sync::{ClusterSync, KindReport, News, SyncReport};
+pub use self::sync::{ClusterSync, KindReport, Notice, SyncReport};
 pub use super::source::{ClusterSource, RemoteIdentity};
 
-/// What to watch, and where.
+/// The watches' configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchConfig {
-    /// The cluster.
+    /// The cluster to watch.
     pub source: ClusterSource,
-    /// How much of it.
+    /// How much of it to watch.
     pub remote: RemoteIdentity,
-    /// The name of this node.
+    /// This node's name.
     pub node: Arc<str>,
 }
 
-/// Watches that run on a thread of their own: a page of a large list takes long enough to decode to hold others up. They
-/// end with this, or with the channel that they tell changes to.
+/// Running watches. They have a thread of their own: decoding a page of a large list takes long enough to
+/// delay other tasks. They end when this is dropped or the receiver of the changes is gone.
 #[derive(Debug)]
 pub struct Watches {
     sync: ClusterSync,
@@ -45,8 +46,8 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Reads the credentials and starts to watch. Where `changes` is full the watches wait. An API server that cannot be
-    /// had is no error: names come when it can.
+    /// Reads the credentials and starts to watch. The watches wait while `changes` is full. An unreachable
+    /// API server is not an error: names arrive once it answers.
     pub fn spawn(
         config: WatchConfig,
         changes: mpsc::Sender<Change>,
@@ -55,7 +56,7 @@ impl Watches {
         let (stop, stopped) = oneshot::channel();
         let (ready, outcome) = std::sync::mpsc::channel();
         let watched = sync.clone();
-        // The client is made on the thread: it belongs to the runtime there.
+        // The thread creates the client, which belongs to the runtime there.
         let thread = std::thread::Builder::new()
             .name("watches".to_owned())
             .spawn(move || {
@@ -84,12 +85,12 @@ impl Watches {
             }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::Start(std::io::Error::other(
-                "its thread ended at once",
+                "the thread ended at once",
             ))),
         }
     }
 
-    /// How the watches do.
+    /// The watches' state.
     pub fn sync(&self) -> &ClusterSync {
         &self.sync
     }

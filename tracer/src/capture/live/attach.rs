@@ -1,12 +1,12 @@
-//! Attaches both probes to one interface and detaches them: by TCX at the head of the chain where the kernel has it,
-//! else by clsact.
+//! Attaches both probes to one interface and detaches them: by TCX at the head of the chain where the kernel
+//! has it (Linux 6.6), else by clsact.
 //!
-//! Detaches only what is ours: a TCX link is ours by its file descriptor, a clsact filter by its priority and handle
-//! (fixed per instance) and by the program in it. Never deletes a clsact qdisc. Names are looked up in the calling
-//! thread's network namespace.
+//! Detaches only our own programs: a TCX link is ours by its file descriptor, a clsact filter by its
+//! priority, its handle (fixed per instance) and the program in it. Never deletes a clsact qdisc. Looks names
+//! up in the calling thread's network namespace.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::programs::tc::{
@@ -16,6 +16,7 @@ use aya::programs::{LinkOrder, ProgramError};
 use aya::util::KernelVersion;
 use futures::TryStreamExt as _;
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcOption};
+use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use tracer_common::InterfaceState;
 use tracing::debug;
@@ -23,19 +24,19 @@ use tracing::debug;
 use super::error::{AttachError, CaptureError, errno};
 use super::probes::{FROM_POD, TO_POD, program};
 use super::tables::InterfaceTables;
-use crate::capture::options::HookChoice;
+use crate::capture::HookChoice;
 use tracer_core::model::flow::Ifindex;
 
-/// The probes' tables of interfaces, used from two threads.
+/// The probes' interface tables, shared by the attaching thread and the capture's owner.
 pub(super) type SharedInterfaces = Arc<Mutex<InterfaceTables>>;
 
-/// Before every other clsact filter: another's verdict would end the chain before ours. Filters of one priority stand in
-/// one list, in which ours is told apart by its handle.
+/// The first priority: another filter's verdict could end the chain before a later one. Filters of the same
+/// priority form a list, in which our handle identifies ours.
 const PRIORITY: u16 = 1;
 
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// How an interface is hooked.
+/// The kind of hook that the probes of an interface are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// A TCX link (Linux 6.6).
@@ -45,7 +46,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// For people.
+    /// The hook's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Hook::Tcx => "TCX",
@@ -54,21 +55,21 @@ impl Hook {
     }
 }
 
-/// An attached interface. To be given back to [`Attacher::detach`].
+/// An attached interface. [`Attacher::detach`] takes it back.
 pub(super) struct Attached {
     pub hook: Hook,
     from_pod: SchedClassifierLink,
     to_pod: SchedClassifierLink,
 }
 
-/// Owns the loaded programs.
+/// Owns the loaded programs and attaches them.
 pub(super) struct Attacher {
     programs: Ebpf,
     interfaces: SharedInterfaces,
     netlink: rtnetlink::Handle,
-    /// For turning names into indices and back.
+    /// The socket that translates between interface names and indices.
     names: OwnedFd,
-    /// What worked; `None` until the first interface.
+    /// The hook to use; `None` until the first interface has shown which one works.
     hook: Option<Hook>,
     handle: TcHandle,
 }
@@ -88,7 +89,7 @@ impl Attacher {
             None,
         )
         .map_err(|error| CaptureError::System {
-            operation: "open a socket to look interfaces up",
+            operation: "open a socket to look up interfaces",
             source: error.into(),
         })?;
         let hook = match choice {
@@ -109,9 +110,13 @@ impl Attacher {
         })
     }
 
-    /// Attaches both programs. The interface's entry is made first: a packet never finds a program without its entry.
+    /// Attaches both programs. The interface's table entry is added first, so no packet meets a program
+    /// without one.
     pub fn attach(&mut self, ifindex: Ifindex) -> Result<Attached, AttachError> {
-        self.enter(ifindex)?;
+        self.interfaces
+            .lock()
+            .add(ifindex)
+            .map_err(AttachError::Table)?;
         let attached = self.attach_both(ifindex);
         if attached.is_err() {
             self.leave(ifindex);
@@ -119,13 +124,13 @@ impl Attacher {
         attached
     }
 
-    /// Detaches what [`Attacher::attach`] attached, as far as it is still there, and returns the interface's last totals.
+    /// Detaches the programs that are still in place and returns the interface's final counters.
     pub async fn detach(&mut self, ifindex: Ifindex, attached: Attached) -> InterfaceState {
         self.unhook(ifindex, attached).await;
         self.leave(ifindex)
     }
 
-    /// Attaches anew what is not in place any more; the interface's totals go on.
+    /// Attaches both programs again. The interface's counters continue.
     pub async fn reattach(
         &mut self,
         ifindex: Ifindex,
@@ -143,43 +148,33 @@ impl Attacher {
         } = attached;
         for (link, name) in [(from_pod, FROM_POD), (to_pod, TO_POD)] {
             if hook == Hook::Clsact && !self.is_ours(ifindex, name).await {
-                // Whatever is there now belongs to somebody else: forget the link, or dropping it would detach that.
+                // Another program has our place. Dropping the link would detach that one.
                 std::mem::forget(link);
                 continue;
             }
-            // The links are taken from their program, so dropping one detaches it. On a vanished interface that fails,
-            // and there is nothing left to detach.
+            // Dropping a link detaches its program. On a vanished interface that fails, and nothing is left
+            // to detach.
             drop(link);
         }
     }
 
-    /// Whether both programs are still where they were attached. A clsact filter can be taken away by anyone who deletes
-    /// the qdisc; a TCX link belongs to its holder.
+    /// Whether both programs are still attached. Deleting the qdisc removes a clsact filter; only its holder
+    /// can remove a TCX link.
     pub async fn is_in_place(&mut self, ifindex: Ifindex, attached: &Attached) -> bool {
         attached.hook == Hook::Tcx
             || (self.is_ours(ifindex, FROM_POD).await && self.is_ours(ifindex, TO_POD).await)
     }
 
-    fn enter(&self, ifindex: Ifindex) -> Result<(), AttachError> {
-        self.tables().enter(ifindex).map_err(AttachError::Table)
-    }
-
-    /// Takes the interface out of the probes' tables and returns what was counted of it.
+    /// Removes the interface from the probes' tables and returns its final counters.
     pub fn leave(&self, ifindex: Ifindex) -> InterfaceState {
-        self.tables().leave(ifindex)
-    }
-
-    fn tables(&self) -> MutexGuard<'_, InterfaceTables> {
-        self.interfaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.interfaces.lock().remove(ifindex)
     }
 
     fn attach_both(&mut self, ifindex: Ifindex) -> Result<Attached, AttachError> {
         if let Some(hook) = self.hook {
             return self.attach_by(hook, ifindex);
         }
-        // A kernel of the right version can still lack TCX (its configuration, a vendor's backport policy): try once.
+        // A kernel of the right version can still lack TCX (configuration, a vendor's backports): try once.
         match self.attach_by(Hook::Tcx, ifindex) {
             Ok(attached) => {
                 self.hook = Some(Hook::Tcx);
@@ -188,7 +183,7 @@ impl Attacher {
             Err(AttachError::Vanished) => Err(AttachError::Vanished),
             Err(refused) => match self.attach_by(Hook::Clsact, ifindex) {
                 Ok(attached) => {
-                    debug!(error = %refused, "this kernel has no TCX: attaching by clsact");
+                    debug!(error = %refused, "this kernel has no TCX: attaching to clsact");
                     self.hook = Some(Hook::Clsact);
                     Ok(attached)
                 }
@@ -199,7 +194,8 @@ impl Attacher {
     }
 
     fn attach_by(&mut self, hook: Hook, ifindex: Ifindex) -> Result<Attached, AttachError> {
-        // What a pod sends first: its first query comes soon. If the second fails, the first goes with its link.
+        // `from_pod` first, as the pod's first query comes soon. If `to_pod` fails, dropping the first link
+        // detaches it.
         let from_pod = self.attach_one(hook, ifindex, FROM_POD, TcAttachType::Ingress)?;
         let to_pod = self.attach_one(hook, ifindex, TO_POD, TcAttachType::Egress)?;
         Ok(Attached {
@@ -216,15 +212,15 @@ impl Attacher {
         name: &'static str,
         direction: TcAttachType,
     ) -> Result<SchedClassifierLink, AttachError> {
-        // aya takes names; a name can change or pass to another interface at any moment, an index cannot.
+        // aya takes a name, which can move to another interface at any moment; an index cannot.
         let interface = self.name(ifindex).ok_or(AttachError::Vanished)?;
         let attached = self.attach_named(hook, &interface, name, direction);
         let same =
             netdevice::name_to_index(&self.names, &interface).is_ok_and(|index| index == ifindex.0);
         match attached {
             Ok(link) if same => Ok(link),
-            // Renamed or gone meanwhile: dropping the link takes it off whatever it landed on. Renamed, it is told of
-            // by a link event, and tried again.
+            // Renamed or gone since: dropping the link detaches it from whichever interface it reached. If
+            // the interface was renamed, its link message causes another attempt.
             Ok(_) => Err(AttachError::Vanished),
             Err(_) if !same => Err(AttachError::Vanished),
             Err(error) if matches!(errno(&error), Some(libc::ENODEV | libc::ENXIO)) => {
@@ -247,7 +243,7 @@ impl Attacher {
     ) -> Result<SchedClassifierLink, ProgramError> {
         let handle = self.handle;
         let Ok(program) = program(&mut self.programs, name) else {
-            // Loading found both.
+            // Unreachable: loading has found both programs.
             return Err(ProgramError::NotLoaded);
         };
         let link = match hook {
@@ -257,8 +253,8 @@ impl Attacher {
                 TcAttachOptions::TcxOrder(LinkOrder::first()),
             )?,
             Hook::Clsact => {
-                // Where there is none yet: for an instant the kernel takes the interface's transmit queues out of
-                // service, whoever adds a clsact qdisc, and a packet to the pod can be lost just then.
+                // Adding a clsact qdisc stops the interface's transmit queues for an instant, in which a
+                // packet to the pod can be lost; so this adds one only where none exists.
                 match tc::qdisc_add_clsact(interface) {
                     Ok(()) => {}
                     Err(error) if exists(&error) => {}
@@ -274,8 +270,8 @@ impl Attacher {
                     direction,
                     TcAttachOptions::Netlink(options),
                 ) {
-                    // We hold the instance's lock, so this is what a killed predecessor left: its program is replaced
-                    // in place, no packet passes unseen.
+                    // We hold the instance's lock, so a killed predecessor left this filter. Its program is
+                    // replaced in place and no packet passes unseen.
                     Err(ProgramError::TcError(error)) if exists(&error) => {
                         let left = SchedClassifierLink::attached(
                             interface, direction, PRIORITY, handle, None,
@@ -294,7 +290,7 @@ impl Attacher {
         netdevice::index_to_name(&self.names, ifindex.0).ok()
     }
 
-    /// Whether the clsact filter at our place holds our program.
+    /// Whether the clsact filter with our priority and handle contains our program.
     async fn is_ours(&mut self, ifindex: Ifindex, name: &'static str) -> bool {
         let Some(id) = program(&mut self.programs, name)
             .ok()
@@ -311,14 +307,14 @@ impl Attacher {
         };
         let mut filters = std::pin::pin!(filters.execute());
         while let Ok(Some(filter)) = filters.try_next().await {
-            let place = (filter.header.info >> 16) as u16;
+            let priority = (filter.header.info >> 16) as u16;
             let handle = TcHandle::new(filter.header.handle.major, filter.header.handle.minor);
             let holds = |option: &TcOption| matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgId(found)) if *found == id);
             let ours = filter.attributes.iter().any(|attribute| match attribute {
                 TcAttribute::Options(options) => options.iter().any(holds),
                 _ => false,
             });
-            if place == PRIORITY && handle == self.handle && ours {
+            if priority == PRIORITY && handle == self.handle && ours {
                 return true;
             }
         }
@@ -326,8 +322,8 @@ impl Attacher {
     }
 }
 
-/// The same for every run of an instance, different for two instances: FNV-1a, 32 bits. The highest bit stays clear and
-/// the lowest set, so it is a handle that a filter can have.
+/// The filter handle of an instance, the same in every run: the 32-bit FNV-1a hash of its name. The highest
+/// bit is clear and the lowest set, so the value is a valid handle.
 fn handle(instance: &str) -> TcHandle {
     let hash = instance.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -344,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_has_one_handle_and_two_instances_have_two() {
+    fn each_instance_has_a_handle_of_its_own() {
         assert_eq!(handle("default"), handle("default"));
         assert_ne!(handle("default"), handle("second"));
         assert_ne!(u32::from(handle("default")), 0);

@@ -1,7 +1,7 @@
-//! The kernel's clock (`CLOCK_MONOTONIC`, what the probes stamp with) and what it is as wall time.
+//! The probes' clock (`CLOCK_MONOTONIC`) and its mapping to wall time.
 //!
-//! The offset between the two is sampled again every second, so a wall clock that is set or slewed shows in what is told
-//! from then on; order and durations come from the monotonic clock and never change.
+//! The offset between the two is sampled every second, so later events follow a wall clock that is set or
+//! slewed. Order and durations come from the monotonic clock and never change.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,13 +11,13 @@ use rustix::time::{ClockId, clock_gettime};
 use tracer_core::model::time::Timestamp;
 
 const SAMPLE_EVERY_NS: u64 = 1_000_000_000;
-/// Between two reads of a clock the scheduler can take the CPU away. One of several tries is not disturbed.
+/// The scheduler can preempt a sample between its reads; the shortest of several is the best.
 const TRIES: usize = 5;
 
-/// Maps kernel time to wall time. Shared freely: it locks nothing.
+/// Maps the probes' time to wall time, without locks.
 #[derive(Debug)]
 pub struct Clock {
-    /// Wall minus monotonic. 63 bits of nanoseconds reach to the year 2262.
+    /// Wall time minus monotonic time. 63 bits of nanoseconds last until the year 2262.
     offset_ns: AtomicI64,
     sampled_at_ns: AtomicU64,
 }
@@ -29,7 +29,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Sampled now.
+    /// A clock with a fresh sample.
     pub fn new() -> Clock {
         let clock = Clock {
             offset_ns: AtomicI64::new(0),
@@ -39,12 +39,12 @@ impl Clock {
         clock
     }
 
-    /// Now, on the probes' clock.
+    /// The current time of the probes' clock.
     pub fn now(&self) -> Timestamp {
         now()
     }
 
-    /// The wall time of a moment on the probes' clock.
+    /// The wall time of a time of the probes' clock.
     pub fn wall(&self, at: Timestamp) -> SystemTime {
         let now_ns = read(ClockId::Monotonic);
         if now_ns.saturating_sub(self.sampled_at_ns.load(Ordering::Relaxed)) >= SAMPLE_EVERY_NS {
@@ -66,7 +66,7 @@ impl Clock {
     }
 }
 
-/// Both clocks, read one after the other.
+/// A read of the wall clock between two reads of the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     before_ns: u64,
@@ -74,7 +74,7 @@ struct Sample {
     after_ns: u64,
 }
 
-/// The offset by the sample whose two monotonic reads lie closest together, and when that was.
+/// The offset and time of the sample whose monotonic reads are closest together.
 fn best_offset(samples: impl Iterator<Item = Sample>) -> Option<(i64, u64)> {
     let best = samples.min_by_key(|sample| sample.after_ns.saturating_sub(sample.before_ns))?;
     let middle_ns = best.before_ns + best.after_ns.saturating_sub(best.before_ns) / 2;
@@ -87,7 +87,7 @@ fn apply(offset_ns: i64, at: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(u64::try_from(wall_ns.max(0)).unwrap_or(u64::MAX))
 }
 
-/// Now, on the probes' clock.
+/// The current time of the probes' clock.
 pub(super) fn now() -> Timestamp {
     Timestamp(read(ClockId::Monotonic))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_that_was_not_interrupted_counts() {
+    fn the_shortest_sample_wins() {
         let samples = [
             Sample {
                 before_ns: 1_000,
@@ -122,16 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_before_the_epoch_does_not_panic() {
+    fn a_time_before_the_epoch_does_not_panic() {
         assert_eq!(apply(i64::MIN, Timestamp(5)), UNIX_EPOCH);
     }
 
     #[test]
-    fn the_current_moment_is_the_system_s_wall_time() {
+    fn the_current_time_is_the_wall_time() {
         let clock = Clock::new();
         let before = SystemTime::now();
-        let told = clock.wall(clock.now());
-        let off = told
+        let mapped = clock.wall(clock.now());
+        let off = mapped
             .duration_since(before)
             .unwrap_or_else(|error| error.duration());
         assert!(off < Duration::from_millis(50), "{off:?}");

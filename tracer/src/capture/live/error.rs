@@ -1,4 +1,4 @@
-//! Why a capture does not start or an interface is not attached: what failed, on what, why, and what to do.
+//! Errors of a capture: the operation, the object, the cause and, where one is known, the remedy.
 
 use std::error::Error;
 use std::io;
@@ -10,105 +10,105 @@ use aya::programs::tc::TcError;
 use aya::sys::NetlinkError;
 use tracer_common::MAX_DNS_PORTS;
 
-/// Why a capture does not start.
+/// A capture cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// A capture of the same name runs here.
+    /// A capture of the same name runs in this network namespace.
     #[error(
-        "a tracer with --instance {instance} already runs in this network namespace; stop it or choose another --instance"
+        "a tracer with --instance {instance} already runs in this network namespace; stop it, or choose another --instance"
     )]
     AlreadyRunning {
-        /// Its name.
+        /// The instance's name.
         instance: String,
     },
-    /// The lock of the instance could not be taken.
+    /// The instance's lock cannot be taken.
     #[error("cannot take the lock of instance {instance}")]
     Lock {
-        /// Its name.
+        /// The instance's name.
         instance: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// None or too many DNS ports.
-    #[error("1 to {MAX_DNS_PORTS} DNS ports can be traced, {given} were given")]
+    /// There is no DNS port, or too many.
+    #[error("give 1 to {MAX_DNS_PORTS} DNS ports with --dns-port; {given} were given")]
     DnsPorts {
-        /// How many were given.
+        /// The number of ports.
         given: usize,
     },
-    /// The kernel did not take the object: a map could not be made, or it makes no sense to this kernel.
+    /// The kernel rejects the object: it cannot create a map, or does not support a feature.
     #[error("cannot load the eBPF object{}", hint(source))]
     Load {
-        /// Why.
+        /// The cause.
         source: EbpfError,
     },
-    /// The kernel did not take a program.
+    /// The kernel rejects a program.
     #[error("cannot load the eBPF program {program}{}", hint(source))]
     Program {
-        /// Which.
+        /// The program's name.
         program: &'static str,
-        /// Why; holds the verifier's last words.
+        /// The cause, with the end of the verifier's log.
         source: ProgramError,
     },
-    /// The object lacks something that this code expects.
-    #[error("the eBPF object has no {missing}: it is not of this build")]
+    /// The object lacks a program or map that this code uses.
+    #[error("the eBPF object has no {missing}: it belongs to another build of tracer; build tracer again")]
     Object {
-        /// What.
+        /// The program or map.
         missing: &'static str,
     },
-    /// A map could not be used.
+    /// A map cannot be read or written.
     #[error("cannot use the eBPF map {map}{}", hint(source))]
     Map {
-        /// Which.
+        /// The map's name.
         map: &'static str,
-        /// Why.
+        /// The cause.
         source: MapError,
     },
-    /// The kernel's list of interfaces could not be had.
-    #[error("cannot {operation} by netlink")]
+    /// The kernel's links, addresses or routes cannot be listed.
+    #[error("cannot {operation} through netlink")]
     Netlink {
-        /// What was tried.
+        /// What failed, as a verb with its object.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         source: rtnetlink::Error,
     },
-    /// The operating system refused something else.
+    /// Another system call failed.
     #[error("cannot {operation}")]
     System {
-        /// What was tried.
+        /// What failed, as a verb with its object.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A thread of the capture ended on its own.
-    #[error("the thread {thread} ended unexpectedly")]
+    /// A thread of the capture ended early.
+    #[error("the thread {thread} ended unexpectedly: this is a bug in tracer")]
     Ended {
-        /// Which.
+        /// The thread's name.
         thread: &'static str,
     },
 }
 
-/// Why an interface is not attached.
+/// An interface cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// It went away meanwhile: not an error to tell anyone.
+    /// The interface has gone. Not reported: its link message follows.
     #[error("the interface is gone")]
     Vanished,
-    /// The interface table of the probes is full, or not writable.
-    #[error("cannot enter it in the probes' interface table")]
+    /// The probes' interface table is full or cannot be written.
+    #[error("cannot add the interface to the probes' table{}", hint(.0))]
     Table(#[source] MapError),
     /// The kernel refused the hook.
-    #[error("cannot attach {program} by {hook}{}", hint(source))]
+    #[error("cannot attach {program} to {hook}{}", hint(source))]
     Hook {
-        /// Which program.
+        /// The program's name.
         program: &'static str,
-        /// By what.
+        /// The hook's name.
         hook: &'static str,
-        /// Why.
+        /// The cause.
         source: ProgramError,
     },
 }
 
-/// The first operating system error number among the causes.
+/// The first operating system error number in the chain of causes.
 pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut cause = Some(error);
     while let Some(current) = cause {
@@ -121,7 +121,7 @@ pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
-/// Some of aya's errors pass for their cause, which then is no link of the chain: look inside.
+/// Some of aya's errors are transparent: their cause is not in the chain, so this looks inside them.
 fn own_errno(error: &(dyn Error + 'static)) -> Option<i32> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         error.raw_os_error()
@@ -142,21 +142,21 @@ fn own_errno(error: &(dyn Error + 'static)) -> Option<i32> {
     }
 }
 
-/// What to do about an error, as far as its number says.
+/// The remedy for an error number, to append to a message; empty if none is known.
 fn hint(error: &(dyn Error + 'static)) -> &'static str {
     match errno(error) {
         Some(libc::EPERM) => {
-            ": not permitted; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (root has them), a seccomp profile that \
-             allows bpf(), and before Linux 5.11 an unlimited RLIMIT_MEMLOCK (or CAP_SYS_RESOURCE); see `tracer check`"
+            ": not permitted; tracer needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (root has them), a seccomp profile that \
+             allows bpf() and, before Linux 5.11, an unlimited RLIMIT_MEMLOCK or CAP_SYS_RESOURCE; run `tracer check`"
         }
         Some(libc::EACCES) => {
-            ": refused by the kernel's verifier, as it does without CAP_PERFMON (root has it); see `tracer check`"
+            ": the kernel's verifier refused it, most likely because CAP_PERFMON is missing (root has it); run `tracer check`"
         }
         Some(libc::ENOSYS) => {
-            ": this kernel has no bpf(); it takes Linux 5.10 or newer with CONFIG_BPF_SYSCALL"
+            ": this kernel has no bpf(); tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL"
         }
-        Some(libc::ENOMEM) => ": not enough memory; smaller --ring-size and --flow-table need less",
-        Some(libc::E2BIG | libc::ENOSPC) => ": a table is full",
+        Some(libc::ENOMEM) => ": not enough memory; lower --ring-size or --flow-table",
+        Some(libc::E2BIG | libc::ENOSPC) => ": an eBPF map is full",
         _ => "",
     }
 }
@@ -166,14 +166,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_number_is_found_inside_an_error_that_passes_for_its_cause() {
+    fn an_error_number_is_found_inside_a_transparent_error() {
         let cause = io::Error::from_raw_os_error(libc::ENODEV);
         let error = ProgramError::TcError(TcError::IoError(cause));
         assert_eq!(errno(&error), Some(libc::ENODEV));
     }
 
     #[test]
-    fn a_refusal_names_the_capabilities_that_are_missing() {
+    fn a_refusal_names_the_missing_capabilities() {
         let source = io::Error::from_raw_os_error(libc::EPERM);
         let error = CaptureError::Load {
             source: EbpfError::MapError(MapError::CreateError {

@@ -1,21 +1,21 @@
-//! The probes' flow table from user space: going through it, and taking an entry out with what it held last.
+//! The probes' flow table: iterates over it, and removes an entry together with its final counters.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use tracer_common::{FlowKey, FlowState};
 
-/// See [`FlowState`].
+/// The map from [`FlowKey`] to [`FlowState`].
 pub(super) struct FlowTable {
     map: HashMap<MapData, FlowKey, FlowState>,
-    /// The same map: for the one command that aya does not have for it.
+    /// A second descriptor of the map, for the command that aya lacks.
     fd: Option<OwnedFd>,
 }
 
 impl FlowTable {
     pub fn new(map: Map) -> Result<FlowTable, MapError> {
         let fd = match &map {
-            // Without a descriptor of its own it looks and removes in two steps.
+            // If this fails, `take` works in two steps.
             Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().ok(),
             _ => None,
         };
@@ -25,12 +25,12 @@ impl FlowTable {
         })
     }
 
-    /// Every entry; entries come and go meanwhile.
+    /// Iterates over the entries while the probes change the table.
     pub fn iter(&self) -> impl Iterator<Item = Result<(FlowKey, FlowState), MapError>> {
         self.map.iter()
     }
 
-    /// Removes an entry and returns what it held last.
+    /// Removes an entry and returns its final state.
     pub fn take(&mut self, key: &FlowKey) -> Result<FlowState, MapError> {
         if let Some(taken) = self.look_up_and_delete(key) {
             return taken;
@@ -40,7 +40,7 @@ impl FlowTable {
         Ok(last)
     }
 
-    /// In one step; `None` where the kernel has none for a hash map (before 5.14).
+    /// Looks up and removes in one step; `None` where the kernel cannot for a hash map (before 5.14).
     fn look_up_and_delete(&self, key: &FlowKey) -> Option<Result<FlowState, MapError>> {
         const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
         /// The part of `union bpf_attr` for this command (linux/bpf.h).
@@ -60,8 +60,8 @@ impl FlowTable {
             value: core::ptr::from_mut(&mut last) as u64,
             flags: 0,
         };
-        // SAFETY: key and value are of the map's types and outlive the call; the kernel writes the value, for which
-        // every byte pattern is valid.
+        // SAFETY: key and value have the map's types and outlive the call. The kernel writes the value, whose
+        // fields are integers, so every bit pattern is valid.
         let done = unsafe {
             libc::syscall(
                 libc::SYS_bpf,
@@ -74,7 +74,8 @@ impl FlowTable {
             return Some(Ok(last));
         }
         let absent = std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT);
-        // A kernel without it says ENOTSUPP or EINVAL. Whatever else it may be, the two steps will say.
+        // A kernel without the command returns ENOTSUPP or EINVAL. Any other error shows again in the two
+        // steps.
         absent.then_some(Err(MapError::KeyNotFound))
     }
 }

@@ -6,7 +6,7 @@ use super::error::CaptureError;
 use crate::capture::Options;
 use tracer_core::model::emission::{Emission, MAX_PORTS};
 
-/// The read-only globals of the probes, as the options say.
+/// The values of the probes' read-only globals; `tracer-ebpf/src/settings.rs` describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Globals {
     pub dns_ports: [u16; MAX_DNS_PORTS],
@@ -25,7 +25,7 @@ impl Globals {
         let (Some(&first), true) = (given.first(), given.len() <= MAX_DNS_PORTS) else {
             return Err(CaptureError::DnsPorts { given: given.len() });
         };
-        // An unused place repeats a used one: 0 could be a packet's port.
+        // Unused slots repeat a port in use: 0 could be a packet's port.
         let mut dns_ports = [first; MAX_DNS_PORTS];
         dns_ports[..given.len()].copy_from_slice(given);
         let ports = options.emission.ports.as_slice();
@@ -45,9 +45,9 @@ impl Globals {
             emit_ports,
             payload_cap_bytes: options.payload_cap_bytes.min(CAPTURE_CLASSES[2] as u32),
             bucket_cost_ns,
-            // One record must always fit, or nothing would ever come.
+            // At least one record must fit, or no record could ever be emitted.
             bucket_burst_ns: bucket_cost_ns * u64::from(options.record_burst.max(1)),
-            // Early enough to leave room for what comes until the consumer runs.
+            // Early enough to leave room for the records that arrive until the consumer runs.
             ring_watermark_bytes: (u64::from(options.ring_bytes) / 8).max(1),
             probe_log: u32::from(options.probe_log),
         })
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unused_dns_ports_repeat_a_used_one() {
+    fn unused_dns_port_slots_repeat_a_port_in_use() {
         let options = Options {
             dns_ports: vec![53, 5353],
             ..Options::default()
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_emitted_unless_less_is_asked_for() {
+    fn everything_is_emitted_by_default() {
         let globals = Globals::new(&Options::default()).expect("valid");
         assert_eq!(globals.emit, emit::ALL);
         let emission = |emission| {
@@ -108,7 +108,7 @@ mod tests {
         });
         assert_eq!(web.emit, emit::ALL | emit::ONLY_PORTS);
         assert_eq!(web.emit_ports, [80, 443, 80, 80, 80, 80, 80, 80]);
-        // More than can be told apart: then whatever the port.
+        // More ports than the probes can compare: emit for every port.
         let many = emission(Emission {
             ports: (1..=9).collect(),
             ..Emission::default()
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_dns_port_and_too_many_are_refused() {
+    fn no_dns_port_and_too_many_dns_ports_are_refused() {
         for dns_ports in [vec![], vec![53; MAX_DNS_PORTS + 1]] {
             let given = dns_ports.len();
             let error = Globals::new(&Options {

@@ -1,4 +1,4 @@
-//! Which interfaces are pods'. Pure: fed with what the kernel says about links, addresses and routes.
+//! Decides which interfaces are pods', from the kernel's messages about links, addresses and routes. Pure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,25 +11,25 @@ use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::glob::Glob;
 
-/// A pod interface as it is now.
+/// A pod interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodLink {
-    /// The host end.
+    /// The host end's index.
     pub ifindex: Ifindex,
-    /// Its name now.
+    /// Its current name.
     pub name: String,
-    /// The number that this network namespace has for the pod's: what `IFLA_LINK_NETNSID` says.
+    /// The id that this network namespace has for the pod's (`IFLA_LINK_NETNSID`).
     pub netnsid: i32,
 }
 
-/// What an event may have changed.
+/// What a kernel message may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Changed {
-    /// Nothing that matters here.
+pub(super) enum LinkChange {
+    /// Nothing of relevance.
     Nothing,
     /// This interface.
     One(Ifindex),
-    /// A default route: list the routes again, then look at every interface.
+    /// A default route: the routes must be listed again, then every interface checked.
     Routes,
 }
 
@@ -40,20 +40,21 @@ struct Link {
     netnsid: Option<i32>,
 }
 
-/// All links of this network namespace, with what decides whether they are pods'.
+/// All links of this network namespace, with the facts that decide whether they are pods'.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct LinkTable {
+    /// The names to trace; empty: all.
     wanted: Vec<Glob>,
     node_addresses: HashSet<IpAddr>,
     links: HashMap<Ifindex, Link>,
-    /// Every address with its prefix length. A set: the same address can be there with two prefixes.
+    /// Every address with its prefix length; one address can occur with two.
     addresses: HashMap<Ifindex, BTreeSet<(IpAddr, u8)>>,
     default_routes: HashSet<Ifindex>,
 }
 
-impl Table {
-    pub fn new(wanted: Vec<Glob>, node_addresses: &[IpAddr]) -> Table {
-        Table {
+impl LinkTable {
+    pub fn new(wanted: Vec<Glob>, node_addresses: &[IpAddr]) -> LinkTable {
+        LinkTable {
             wanted,
             node_addresses: node_addresses.iter().copied().collect(),
             links: HashMap::new(),
@@ -62,23 +63,23 @@ impl Table {
         }
     }
 
-    /// The node's own addresses are these from now on.
+    /// Replaces the node's own addresses.
     pub fn set_node_addresses(&mut self, addresses: &[IpAddr]) {
         self.node_addresses = addresses.iter().copied().collect();
     }
 
-    /// Forgets what the kernel told: its lists follow.
+    /// Forgets everything that came from the kernel, before it is listed again.
     pub fn clear(&mut self) {
         self.links.clear();
         self.addresses.clear();
         self.default_routes.clear();
     }
 
-    /// A new or changed link. Every such message tells the whole link.
-    pub fn link(&mut self, message: &LinkMessage) -> Changed {
-        // Bridges tell of their ports in messages of their own family, which do not describe the link.
+    /// Adds or changes a link. Every message describes the whole link.
+    pub fn link(&mut self, message: &LinkMessage) -> LinkChange {
+        // A bridge reports its ports in messages of its own family, which do not describe the link.
         if message.header.interface_family != AddressFamily::Unspec {
-            return Changed::Nothing;
+            return LinkChange::Nothing;
         }
         let ifindex = Ifindex(message.header.index);
         let mut link = Link {
@@ -99,28 +100,29 @@ impl Table {
             }
         }
         if self.links.get(&ifindex) == Some(&link) {
-            return Changed::Nothing;
+            return LinkChange::Nothing;
         }
         self.links.insert(ifindex, link);
-        Changed::One(ifindex)
+        LinkChange::One(ifindex)
     }
 
-    /// A link that is gone from this namespace.
-    pub fn link_gone(&mut self, message: &LinkMessage) -> Changed {
+    /// Removes a link that has left this namespace.
+    pub fn link_gone(&mut self, message: &LinkMessage) -> LinkChange {
         if message.header.interface_family != AddressFamily::Unspec {
-            return Changed::Nothing;
+            return LinkChange::Nothing;
         }
         let ifindex = Ifindex(message.header.index);
         self.links.remove(&ifindex);
         self.addresses.remove(&ifindex);
         self.default_routes.remove(&ifindex);
-        Changed::One(ifindex)
+        LinkChange::One(ifindex)
     }
 
-    /// An address that came or went.
-    pub fn address(&mut self, message: &AddressMessage, gone: bool) -> Changed {
+    /// Adds or removes an address.
+    pub fn address(&mut self, message: &AddressMessage, gone: bool) -> LinkChange {
         let ifindex = Ifindex(message.header.index);
-        // For IPv4 the local address is ours and "address" can be the peer's; IPv6 has only the latter mostly.
+        // For IPv4 `IFA_LOCAL` is our address and `IFA_ADDRESS` can be the peer's; IPv6 mostly has only the
+        // latter.
         let local = message
             .attributes
             .iter()
@@ -138,7 +140,7 @@ impl Table {
                 })
         });
         let Some(address) = address else {
-            return Changed::Nothing;
+            return LinkChange::Nothing;
         };
         let addresses = self.addresses.entry(ifindex).or_default();
         let changed = if gone {
@@ -147,27 +149,27 @@ impl Table {
             addresses.insert((address, message.header.prefix_len))
         };
         if changed {
-            Changed::One(ifindex)
+            LinkChange::One(ifindex)
         } else {
-            Changed::Nothing
+            LinkChange::Nothing
         }
     }
 
-    /// Whether a route that came or went is a default route.
-    pub fn route_event(message: &RouteMessage) -> Changed {
+    /// Whether an added or removed route is a default route.
+    pub fn route_event(message: &RouteMessage) -> LinkChange {
         if is_default(message) {
-            Changed::Routes
+            LinkChange::Routes
         } else {
-            Changed::Nothing
+            LinkChange::Nothing
         }
     }
 
-    /// Before [`Table::route`] is told every route.
+    /// Forgets the routes, before they are listed again.
     pub fn clear_routes(&mut self) {
         self.default_routes.clear();
     }
 
-    /// A route that there is.
+    /// Adds a route of the kernel's list.
     pub fn route(&mut self, message: &RouteMessage) {
         if !is_default(message) {
             return;
@@ -186,7 +188,7 @@ impl Table {
         }
     }
 
-    /// The interface, if it is a pod's and wanted.
+    /// The interface, if it is a pod's and its name is wanted.
     pub fn pod_link(&self, ifindex: Ifindex) -> Option<PodLink> {
         let link = self.links.get(&ifindex)?;
         let netnsid = link.netnsid?;
@@ -200,7 +202,7 @@ impl Table {
         })
     }
 
-    /// All of them.
+    /// All interfaces that are pods' and wanted, by index.
     pub fn pod_links(&self) -> Vec<PodLink> {
         let mut links: Vec<PodLink> = self
             .links
@@ -211,8 +213,8 @@ impl Table {
         links
     }
 
-    /// A pod's host end has no address, a link-local one, or a gateway's /32 or /128. A network's prefix means that the
-    /// node itself is reached here.
+    /// A pod's host end has no address, a link-local one, or a gateway's /32 or /128. A shorter prefix means
+    /// that the interface is the node's own.
     fn holds_node_address(&self, ifindex: Ifindex) -> bool {
         self.addresses.get(&ifindex).is_some_and(|addresses| {
             addresses.iter().any(|(address, prefix)| {
@@ -272,7 +274,7 @@ mod tests {
         message
     }
 
-    fn table(wanted: &[&str], node: &[&str]) -> Table {
+    fn table(wanted: &[&str], node: &[&str]) -> LinkTable {
         let wanted = wanted
             .iter()
             .map(|glob| glob.parse().expect("a glob"))
@@ -281,10 +283,10 @@ mod tests {
             .iter()
             .map(|ip| ip.parse().expect("an address"))
             .collect();
-        Table::new(wanted, &node)
+        LinkTable::new(wanted, &node)
     }
 
-    fn names(table: &Table) -> Vec<String> {
+    fn names(table: &LinkTable) -> Vec<String> {
         table
             .pod_links()
             .into_iter()
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_a_pair_whose_peer_is_elsewhere_is_a_pod_s() {
+    fn a_pair_whose_peer_is_in_another_namespace_is_a_pods() {
         let mut table = table(&[], &[]);
         table.link(&link(1, "eth0", InfoKind::Vlan, Some(0)));
         table.link(&link(2, "cali1", InfoKind::Veth, Some(1)));
@@ -303,23 +305,23 @@ mod tests {
     }
 
     #[test]
-    fn a_link_becomes_a_pod_s_with_the_event_that_brings_its_namespace() {
+    fn a_link_becomes_a_pods_with_the_message_that_has_its_namespace() {
         let mut table = table(&[], &[]);
         table.link(&link(2, "cali1", InfoKind::Veth, None));
         assert_eq!(table.pod_link(Ifindex(2)), None);
         assert_eq!(
             table.link(&link(2, "cali1", InfoKind::Veth, Some(0))),
-            Changed::One(Ifindex(2))
+            LinkChange::One(Ifindex(2))
         );
         assert_eq!(table.pod_link(Ifindex(2)).map(|link| link.netnsid), Some(0));
         assert_eq!(
             table.link(&link(2, "cali1", InfoKind::Veth, Some(0))),
-            Changed::Nothing
+            LinkChange::Nothing
         );
     }
 
     #[test]
-    fn the_uplink_is_not_a_pod_s_by_its_address_or_its_route() {
+    fn an_uplink_is_recognised_by_its_address_or_its_route() {
         let mut table = table(&[], &[]);
         for (index, name) in [(2, "uplink"), (3, "route"), (4, "gateway"), (5, "plain")] {
             table.link(&link(index, name, InfoKind::Veth, Some(0)));
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_address_marks_its_interface_whatever_its_prefix() {
+    fn an_interface_with_a_node_address_is_not_a_pods() {
         let mut table = table(&[], &["192.168.2.33"]);
         table.link(&link(2, "uplink", InfoKind::Veth, Some(0)));
         table.address(&address(2, "192.168.2.33", 32), false);
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_node_s_addresses_may_become_known_later_and_change() {
+    fn the_node_addresses_can_change() {
         let mut table = table(&[], &[]);
         table.link(&link(2, "uplink", InfoKind::Veth, Some(0)));
         table.link(&link(3, "cali1", InfoKind::Veth, Some(1)));
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_filtered_by_glob() {
+    fn interfaces_are_filtered_by_name() {
         let mut table = table(&["cali*"], &[]);
         table.link(&link(2, "cali1", InfoKind::Veth, Some(1)));
         table.link(&link(3, "veth1", InfoKind::Veth, Some(2)));
@@ -365,14 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_s_message_about_its_port_does_not_change_the_port() {
+    fn a_bridge_message_does_not_change_the_port() {
         let mut table = table(&[], &[]);
         table.link(&link(2, "veth1", InfoKind::Veth, Some(1)));
         let mut port = LinkMessage::default();
         port.header.index = 2;
         port.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(table.link(&port), Changed::Nothing);
-        assert_eq!(table.link_gone(&port), Changed::Nothing);
+        assert_eq!(table.link(&port), LinkChange::Nothing);
+        assert_eq!(table.link_gone(&port), LinkChange::Nothing);
         assert_eq!(names(&table), ["veth1"]);
     }
 }

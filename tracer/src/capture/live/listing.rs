@@ -1,18 +1,17 @@
-//! The kernel's lists of links, addresses and routes, put into the table that says which interfaces are pods'.
-//!
-//! Owns how they are asked for; what they mean is for [`Table`].
+//! Reads the kernel's links, addresses and routes into the [`LinkTable`], which decides which interfaces are
+//! pods'.
 
 use futures::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteMessage;
 
 use super::error::CaptureError;
-use super::interfaces::{PodLink, Table};
+use super::interfaces::{LinkTable, PodLink};
 
-/// Everything: what the table held is forgotten.
+/// Replaces the table's contents by the kernel's lists.
 pub(super) async fn all(
     netlink: &rtnetlink::Handle,
-    table: &mut Table,
+    table: &mut LinkTable,
 ) -> Result<(), CaptureError> {
     let failed = |operation| move |source| CaptureError::Netlink { operation, source };
     let links: Vec<_> = netlink
@@ -39,10 +38,10 @@ pub(super) async fn all(
     routes(netlink, table).await
 }
 
-/// The routes alone.
+/// Replaces the table's routes by the kernel's list.
 pub(super) async fn routes(
     netlink: &rtnetlink::Handle,
-    table: &mut Table,
+    table: &mut LinkTable,
 ) -> Result<(), CaptureError> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -67,8 +66,8 @@ pub(super) async fn routes(
     Ok(())
 }
 
-/// The interfaces of this network namespace that would be traced, without tracing them: it needs no privilege. The node's
-/// addresses are told by their prefixes alone here.
+/// The interfaces of this network namespace that a capture would trace. Needs no privilege. Recognises the
+/// node's own addresses only by their prefix length.
 pub fn pod_interfaces() -> Result<Vec<PodLink>, CaptureError> {
     let failed = |operation| move |source| CaptureError::System { operation, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,7 +78,7 @@ pub fn pod_interfaces() -> Result<Vec<PodLink>, CaptureError> {
         let (asking, netlink, _) =
             rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
         tokio::spawn(asking);
-        let mut table = Table::new(Vec::new(), &[]);
+        let mut table = LinkTable::new(Vec::new(), &[]);
         all(&netlink, &mut table).await?;
         Ok(table.pod_links())
     })

@@ -1,8 +1,9 @@
 //! One capture per instance name and network namespace.
 //!
-//! Below Linux 6.6 a filter outlives a killed loader and is told from a live one by nothing. So a live one holds a lock,
-//! and who has the lock may take over what it finds. The lock is an abstract unix socket: it belongs to the network
-//! namespace, which is exactly what two captures would share, and the kernel drops it with its owner.
+//! Before Linux 6.6 a filter outlives a killed loader, and nothing distinguishes it from a live one. So a
+//! running capture holds a lock, and the holder of the lock may take over the filters it finds. The lock is
+//! an abstract unix socket: it belongs to the network namespace, which is what two captures would share, and
+//! the kernel releases it with its owner.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -10,9 +11,9 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use super::error::CaptureError;
 
-/// Held as long as it lives.
+/// The lock; dropping it releases it.
 #[derive(Debug)]
-pub(super) struct InstanceLock(#[expect(dead_code, reason = "holding it is its use")] UnixListener);
+pub(super) struct InstanceLock(#[expect(dead_code, reason = "holding it is its purpose")] UnixListener);
 
 impl InstanceLock {
     pub fn take(instance: &str) -> Result<InstanceLock, CaptureError> {
@@ -38,10 +39,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_capture_of_the_same_name_is_refused_until_the_first_is_gone() {
+    fn a_second_capture_of_the_same_name_is_refused_until_the_first_ends() {
         let name = format!("test-{}", std::process::id());
-        let first = InstanceLock::take(&name).expect("nobody has it");
-        let refused = InstanceLock::take(&name).expect_err("it is taken");
+        let first = InstanceLock::take(&name).expect("the lock is free");
+        let refused = InstanceLock::take(&name).expect_err("the lock is taken");
         assert!(
             matches!(refused, CaptureError::AlreadyRunning { .. }),
             "{refused}"

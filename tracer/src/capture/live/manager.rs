@@ -1,152 +1,75 @@
-//! Attaches to every pod interface there is and to every one that comes, on a thread of its own with its own runtime:
-//! a pod's first query follows its interface within milliseconds, and nothing else may come in between.
+//! Attaches the probes to every pod interface, existing and new, and detaches them when an interface goes.
 //!
-//! Attaching by TCX waits for two RCU grace periods under the kernel's one lock for links, some tens of milliseconds that
-//! no second thread could share. So when pods come in a burst, messages are read between two attachments: what is gone
-//! by its turn costs nothing, and the others keep their order.
+//! It has a thread and a runtime of its own: a pod's first query follows its interface within milliseconds,
+//! and no other work may delay the attachment.
+//!
+//! Attaching by TCX waits for two RCU grace periods under the kernel's only lock for links (RTNL): some tens
+//! of milliseconds, which a second thread could not share. So in a burst of new pods the manager reads
+//! messages between two attachments. An interface that is gone by its turn then costs nothing, and the others
+//! keep their order.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::channel::mpsc::UnboundedReceiver;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use rtnetlink::MulticastGroup;
-use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracer_common::InterfaceState;
 use tracing::{debug, warn};
 
-use super::attach::{Attached, Attacher, Hook};
-use super::clock;
+use super::attach::{Attached, Attacher};
 use super::counters::totals;
 use super::error::{AttachError, CaptureError};
-use super::interfaces::{Changed, PodLink, Table};
+use super::interfaces::{LinkChange, LinkTable, PodLink};
 use super::listing;
-use tracer_core::model::flow::{FlowTotals, Ifindex};
-use tracer_core::model::time::Timestamp;
-
-/// What happened to an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InterfaceEvent {
-    /// It is traced from now on; or it was already, and its name or its namespace's number changed.
-    Attached {
-        /// Which, as it is now.
-        link: PodLink,
-        /// Both directions are seen from here on, by the probes' clock.
-        since: Timestamp,
-    },
-    /// It is gone, or is no pod's any more.
-    Gone {
-        /// Which.
-        ifindex: Ifindex,
-        /// The name that it had.
-        name: String,
-        /// All that was counted of it.
-        totals: FlowTotals,
-    },
-    /// It cannot be traced.
-    Failed {
-        /// Which.
-        link: PodLink,
-        /// Why, for people.
-        why: String,
-    },
-}
-
-/// A traced interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Traced {
-    pub link: PodLink,
-    pub hook: Hook,
-    /// Both probes are in place from here on.
-    pub since: Timestamp,
-}
-
-/// What is attached now, for whoever asks.
-pub(super) type SharedTraced = Arc<Mutex<BTreeMap<Ifindex, Traced>>>;
-
-/// Events are rare and small, and must not wait: the queue has no bound but the number of interfaces.
-type Events = mpsc::UnboundedSender<InterfaceEvent>;
-type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
-
-/// Pods come in bursts, each with a dozen messages.
-const RECEIVE_BUFFER_BYTES: u32 = 4 << 20;
+use super::netlink::Messages;
+use super::traced::TracedInterfaces;
+use crate::causes::causes;
+use tracer_core::model::flow::Ifindex;
 
 /// Follows the kernel's messages and attaches.
 pub(super) struct Manager {
     attacher: Attacher,
     netlink: rtnetlink::Handle,
     messages: Messages,
-    table: Table,
+    links: LinkTable,
     attached: HashMap<Ifindex, Attached>,
-    /// Interfaces to attach to, the longest waiting first.
+    /// Interfaces to attach to, in order of arrival.
     waiting: VecDeque<Ifindex>,
-    /// Why an interface could not be attached, so that it is told once.
+    /// Why an interface could not be attached, to report each reason once.
     failed: HashMap<Ifindex, String>,
-    traced: SharedTraced,
-    events: Events,
-    look_again: Duration,
+    traced: TracedInterfaces,
+    relist_every: Duration,
     /// The node's own addresses, as they become known.
     node_addresses: watch::Receiver<Vec<IpAddr>>,
-}
-
-/// The two netlink connections: one that listens, one that asks. A burst of messages then never costs an answer.
-pub(super) fn connect() -> Result<(rtnetlink::Handle, Messages), CaptureError> {
-    let failed = |source| CaptureError::System {
-        operation: "open a netlink socket",
-        source,
-    };
-    let (mut listening, _, messages) = rtnetlink::new_multicast_connection(&[
-        MulticastGroup::Link,
-        MulticastGroup::Ipv4Ifaddr,
-        MulticastGroup::Ipv6Ifaddr,
-        MulticastGroup::Ipv4Route,
-        MulticastGroup::Ipv6Route,
-    ])
-    .map_err(failed)?;
-    if let Err(error) = listening
-        .socket_mut()
-        .socket_mut()
-        .set_rx_buf_sz(RECEIVE_BUFFER_BYTES)
-    {
-        debug!(%error, "the netlink socket keeps its small buffer");
-    }
-    let (asking, handle, _) = rtnetlink::new_connection().map_err(failed)?;
-    tokio::spawn(listening);
-    tokio::spawn(asking);
-    Ok((handle, messages))
 }
 
 impl Manager {
     pub fn new(
         attacher: Attacher,
         (netlink, messages): (rtnetlink::Handle, Messages),
-        table: Table,
-        traced: SharedTraced,
-        events: Events,
-        look_again: Duration,
+        links: LinkTable,
+        traced: TracedInterfaces,
+        relist_every: Duration,
         node_addresses: watch::Receiver<Vec<IpAddr>>,
     ) -> Manager {
         Manager {
             attacher,
             netlink,
             messages,
-            table,
+            links,
             attached: HashMap::new(),
             waiting: VecDeque::new(),
             failed: HashMap::new(),
             traced,
-            events,
-            look_again,
+            relist_every,
             node_addresses,
         }
     }
 
-    /// Attaches to every pod interface that there is.
+    /// Attaches to every existing pod interface.
     pub async fn start(&mut self) -> Result<(), CaptureError> {
         self.list().await?;
         while let Some(ifindex) = self.waiting.pop_front() {
@@ -155,34 +78,34 @@ impl Manager {
         Ok(())
     }
 
-    /// Follows the kernel's messages until told to stop, then detaches everything.
+    /// Follows the kernel's messages until `stop`, then detaches from every interface.
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut look_again = tokio::time::interval_at(
-            tokio::time::Instant::now() + self.look_again,
-            self.look_again,
+        let mut relist = tokio::time::interval_at(
+            tokio::time::Instant::now() + self.relist_every,
+            self.relist_every,
         );
-        look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        relist.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // A dropped sender means that the owner is gone: stop as well.
+            // Also ends when the sender is dropped: the owner is gone then.
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
                 message = self.messages.next() => match message {
                     Some((message, _)) => self.message(message).await,
                     None => {
-                        // The connection is broken beyond repair; what is attached stays so until the end.
-                        warn!("the kernel's link messages ended: new interfaces will not be traced");
+                        // The connection cannot be restored; what is attached stays attached until the end.
+                        warn!("lost the netlink connection to the kernel: new interfaces will not be traced; restart tracer");
                         let _ = (&mut stop).await;
                         break;
                     }
                 },
-                // Its sender lives as long as the owner, who is about to say stop once it is gone.
+                // An error means that the owner is gone; `stop` ends the loop then.
                 Ok(()) = self.node_addresses.changed() => {
                     let addresses = self.node_addresses.borrow_and_update().clone();
-                    self.table.set_node_addresses(&addresses);
+                    self.links.set_node_addresses(&addresses);
                     self.settle_all().await;
                 }
-                _ = look_again.tick() => {
+                _ = relist.tick() => {
                     self.list_or_warn().await;
                     self.repair().await;
                 }
@@ -190,7 +113,7 @@ impl Manager {
                     if let Some(ifindex) = self.waiting.pop_front() {
                         self.attach_waiting(ifindex);
                     }
-                    // The connection's task reads what came meanwhile.
+                    // Lets the connection's task read the messages that have arrived.
                     tokio::task::yield_now().await;
                 }
             }
@@ -204,30 +127,30 @@ impl Manager {
     async fn message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {
         let changed = match message.payload {
             NetlinkPayload::InnerMessage(inner) => match inner {
-                RouteNetlinkMessage::NewLink(link) => self.table.link(&link),
-                RouteNetlinkMessage::DelLink(link) => self.table.link_gone(&link),
-                RouteNetlinkMessage::NewAddress(address) => self.table.address(&address, false),
-                RouteNetlinkMessage::DelAddress(address) => self.table.address(&address, true),
+                RouteNetlinkMessage::NewLink(link) => self.links.link(&link),
+                RouteNetlinkMessage::DelLink(link) => self.links.link_gone(&link),
+                RouteNetlinkMessage::NewAddress(address) => self.links.address(&address, false),
+                RouteNetlinkMessage::DelAddress(address) => self.links.address(&address, true),
                 RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-                    Table::route_event(&route)
+                    LinkTable::route_event(&route)
                 }
-                _ => Changed::Nothing,
+                _ => LinkChange::Nothing,
             },
-            // Messages were lost.
+            // The socket's buffer overflowed and messages were lost.
             NetlinkPayload::Overrun(_) => {
-                debug!("the kernel had more link messages than fit: listing again");
+                debug!("link messages were lost: listing again");
                 self.list_or_warn().await;
                 return;
             }
-            _ => Changed::Nothing,
+            _ => LinkChange::Nothing,
         };
         match changed {
-            Changed::Nothing => {}
-            Changed::One(ifindex) => self.settle(ifindex).await,
-            Changed::Routes => match listing::routes(&self.netlink, &mut self.table).await {
+            LinkChange::Nothing => {}
+            LinkChange::One(ifindex) => self.settle(ifindex).await,
+            LinkChange::Routes => match listing::routes(&self.netlink, &mut self.links).await {
                 Ok(()) => self.settle_all().await,
                 Err(error) => {
-                    warn!(error = %error_chain(&error), "the default routes may have changed");
+                    warn!(error = %causes(&error), "cannot list the routes: a new uplink may be taken for a pod interface");
                 }
             },
         }
@@ -235,11 +158,11 @@ impl Manager {
 
     async fn list_or_warn(&mut self) {
         if let Err(error) = self.list().await {
-            warn!(error = %error_chain(&error), "a change of the interfaces may have been missed");
+            warn!(error = %causes(&error), "cannot list the interfaces: a new pod interface may be missed");
         }
     }
 
-    /// Attaches again where somebody took our filters away.
+    /// Attaches again where another program removed our filters.
     async fn repair(&mut self) {
         let mut lost = Vec::new();
         for (ifindex, attached) in &self.attached {
@@ -255,15 +178,15 @@ impl Manager {
                 Ok(attached) => {
                     warn!(
                         ifindex = ifindex.0,
-                        "somebody had removed the probes from the interface: attached again"
+                        "another program removed the probes from this interface; attached them again"
                     );
                     self.attached.insert(ifindex, attached);
                 }
                 Err(error) => {
-                    debug!(ifindex = ifindex.0, error = %error_chain(&error), "the probes were removed");
+                    debug!(ifindex = ifindex.0, error = %causes(&error), "cannot attach the removed probes again");
                     let last = self.attacher.leave(ifindex);
-                    self.tell_gone(ifindex, &last);
-                    // Says why, if it is still there.
+                    self.traced.gone(ifindex, totals(&last.totals));
+                    // Attaches again, or reports why not, if the interface still exists.
                     self.settle(ifindex).await;
                 }
             }
@@ -271,31 +194,31 @@ impl Manager {
     }
 
     async fn list(&mut self) -> Result<(), CaptureError> {
-        listing::all(&self.netlink, &mut self.table).await?;
+        listing::all(&self.netlink, &mut self.links).await?;
         self.settle_all().await;
         Ok(())
     }
 
-    /// Brings every interface to what the table says.
+    /// Brings every interface to the state that the link table calls for.
     async fn settle_all(&mut self) {
         let gone: Vec<Ifindex> = self
             .attached
             .keys()
             .copied()
-            .filter(|ifindex| self.table.pod_link(*ifindex).is_none())
+            .filter(|ifindex| self.links.pod_link(*ifindex).is_none())
             .collect();
         for ifindex in gone {
             self.settle(ifindex).await;
         }
-        for link in self.table.pod_links() {
+        for link in self.links.pod_links() {
             self.settle(link.ifindex).await;
         }
     }
 
-    /// Brings one interface to what the table says; a new one when its turn comes.
+    /// Brings one interface to the state that the link table calls for. A new one waits for its turn.
     async fn settle(&mut self, ifindex: Ifindex) {
         match (
-            self.table.pod_link(ifindex),
+            self.links.pod_link(ifindex),
             self.attached.contains_key(&ifindex),
         ) {
             (Some(_), false) => {
@@ -303,10 +226,10 @@ impl Manager {
                     self.waiting.push_back(ifindex);
                 }
             }
-            (Some(link), true) => self.rename(link),
+            (Some(link), true) => self.traced.renamed(link),
             (None, true) => {
                 if let Some(last) = self.detach(ifindex).await {
-                    self.tell_gone(ifindex, &last);
+                    self.traced.gone(ifindex, totals(&last.totals));
                 }
             }
             (None, false) => {
@@ -315,9 +238,9 @@ impl Manager {
         }
     }
 
-    /// Attaches, if it is still there and still a pod's.
+    /// Attaches to an interface whose turn has come, if it is still a pod's.
     fn attach_waiting(&mut self, ifindex: Ifindex) {
-        match self.table.pod_link(ifindex) {
+        match self.links.pod_link(ifindex) {
             Some(link) if !self.attached.contains_key(&ifindex) => self.attach(link),
             _ => {}
         }
@@ -327,90 +250,24 @@ impl Manager {
         let ifindex = link.ifindex;
         match self.attacher.attach(ifindex) {
             Ok(attached) => {
-                let hook = attached.hook;
-                let since = clock::now();
-                debug!(
-                    interface = link.name,
-                    ifindex = ifindex.0,
-                    hook = hook.as_str(),
-                    "attached"
-                );
                 self.failed.remove(&ifindex);
+                self.traced.attached(link, attached.hook);
                 self.attached.insert(ifindex, attached);
-                self.traced().insert(
-                    ifindex,
-                    Traced {
-                        link: link.clone(),
-                        hook,
-                        since,
-                    },
-                );
-                self.tell(InterfaceEvent::Attached { link, since });
             }
-            // A message that says so follows.
+            // The kernel's message about it follows.
             Err(AttachError::Vanished) => {}
             Err(error) => {
-                let why = error_chain(&error);
+                let why = causes(&error);
                 if self.failed.insert(ifindex, why.clone()).as_ref() != Some(&why) {
-                    self.tell(InterfaceEvent::Failed { link, why });
+                    self.traced.failed(link, why);
                 }
             }
         }
     }
 
-    fn rename(&mut self, link: PodLink) {
-        let changed = match self.traced().get_mut(&link.ifindex) {
-            Some(traced) if traced.link != link => {
-                traced.link = link.clone();
-                Some(traced.since)
-            }
-            _ => None,
-        };
-        if let Some(since) = changed {
-            self.tell(InterfaceEvent::Attached { link, since });
-        }
-    }
-
-    /// Returns what the probes had counted last.
+    /// Returns the interface's final counters.
     async fn detach(&mut self, ifindex: Ifindex) -> Option<InterfaceState> {
         let attached = self.attached.remove(&ifindex)?;
         Some(self.attacher.detach(ifindex, attached).await)
     }
-
-    fn tell_gone(&self, ifindex: Ifindex, last: &InterfaceState) {
-        let Some(Traced { link, .. }) = self.traced().remove(&ifindex) else {
-            return;
-        };
-        debug!(interface = link.name, ifindex = ifindex.0, "detached");
-        self.tell(InterfaceEvent::Gone {
-            ifindex,
-            name: link.name,
-            totals: totals(&last.totals),
-        });
-    }
-
-    fn traced(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ifindex, Traced>> {
-        self.traced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, event: InterfaceEvent) {
-        // Nobody listens any more when the capture ends: nothing to tell then.
-        let _ = self.events.send(event);
-    }
-}
-
-/// An error with its causes, for one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        let more = current.to_string();
-        // Many errors repeat their cause in their own words.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = current.source();
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Loads the probes: sets their read-only globals, sizes their maps, has the kernel verify them.
+//! Loads the probes: sets their read-only globals, sizes their maps and passes them to the verifier.
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::SchedClassifier;
@@ -13,25 +13,25 @@ use super::globals::Globals;
 use super::tables::InterfaceTables;
 use crate::capture::Options;
 
-/// The object, built from `tracer-ebpf` by the build script.
+/// The object that the build script built from `tracer-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o"));
 
-/// What the probes were compiled with.
+/// The compiler that built the probes.
 pub const TOOLCHAIN: &str = env!("TRACER_EBPF_TOOLCHAIN");
 
-/// The program at tc ingress: what a pod sends.
+/// The program at tc ingress, which sees what the pod sends.
 pub(super) const FROM_POD: &str = "from_pod";
-/// The program at tc egress: what goes to a pod.
+/// The program at tc egress, which sees what the pod receives.
 pub(super) const TO_POD: &str = "to_pod";
 
-/// The loaded probes with their maps, each ready for the part that owns it.
+/// The loaded probes and their maps.
 pub(super) struct Probes {
     pub programs: Ebpf,
     pub records: RingBuf<MapData>,
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,
     pub stats: StatsMap,
-    /// With `--probe-log`: what the probes say.
+    /// The probes' log, with `--probe-log`.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     }
     let log = if options.probe_log {
         EbpfLogger::init(&mut programs)
-            .inspect_err(|error| warn!(%error, "the probes cannot log"))
+            .inspect_err(|error| warn!(%error, "cannot read the probes' log; tracing without it"))
             .ok()
     } else {
         None
@@ -81,7 +81,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     })
 }
 
-/// One of the two programs.
+/// The program with this name.
 pub(super) fn program<'a>(
     programs: &'a mut Ebpf,
     name: &'static str,

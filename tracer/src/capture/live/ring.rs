@@ -1,11 +1,13 @@
 //! Reads the ring buffer on a thread of its own and sends records in batches.
 //!
-//! The probes do not wake this thread for a record, only when a part of the ring is filled: it looks by itself often
-//! enough that nothing waits 10 ms. Sending blocks when the receiver is slow: back-pressure ends in the ring, where what
-//! finds no room is counted. Owns no policy and drops nothing but what is no record.
+//! The probes wake this thread only when a part of the ring is full; it polls often enough that no record
+//! waits 10 ms. Sending blocks while the receiver is slow, so the ring takes the back-pressure, and the
+//! probes count what finds no room there. This thread applies no policy and drops only ring entries that are
+//! no records.
 //!
-//! It is also the pipeline's clock: only this thread knows up to when everything was read. A clock of its own would, on a
-//! busy machine, run ahead of records that are still in the ring, and call late what was in time.
+//! It is also the pipeline's clock: only this thread knows up to which time every record has been read. An
+//! independent clock would run ahead of records still in the ring on a busy machine, and answers that arrived
+//! in time would count as late.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,54 +25,56 @@ use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
-/// With [`NAP`] the longest that a record waits for the next look, well below 10 ms.
+/// Poll timeout. With [`NAP`] it bounds how long a record waits in the ring, well below 10 ms.
 const POLL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 5_000_000,
 };
-/// After records were read, so that a busy ring is read in batches and not record by record.
+/// Pause after reading records, so that a busy ring is read in batches and not record by record.
 const NAP: Duration = Duration::from_millis(1);
-/// How often it says up to when it has read. The shortest wait of the pipeline is the lookups' 20 ms.
-const TELL_TIME: Duration = Duration::from_millis(10);
-/// Between reading the clock and finishing its record a probe runs for some microseconds; an interrupt may come between.
+/// Interval of [`CaptureMessage::ReadUntil`]. The pipeline's shortest timeout is the lookups' 20 ms.
+const REPORT_TIME_EVERY: Duration = Duration::from_millis(10);
+/// A probe needs some microseconds from reading the clock to finishing its record, more if an interrupt
+/// intervenes.
 const IN_FLIGHT: Duration = Duration::from_millis(1);
-/// The most records of one message.
-const BATCH: usize = 256;
+/// Records per message.
+const MAX_BATCH: usize = 256;
 
-/// What the thread shares with its owner.
+/// State shared with the capture's owner.
 #[derive(Debug, Default)]
 pub(super) struct RingState {
-    /// No program is attached any more: read what is left, then end.
+    /// All probes are detached: read the rest, then end.
     pub finish: AtomicBool,
-    /// Ring entries that were no records; a bug if ever.
+    /// Ring entries that were no records. Nonzero means a bug.
     pub undecodable: AtomicU64,
 }
 
-/// Reads until it is told to finish or nobody receives any more.
+/// Reads until [`RingState::finish`] is set and the ring is empty, or the receiver is gone.
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
-    let mut teller = Teller::new(sender, state);
+    let mut sender = BatchSender::new(sender, state);
     loop {
-        // Read before the ring: what was written before the end was told is then read.
-        let last_look = state.finish.load(Ordering::Acquire);
-        let looked = clock::now();
-        let drained = teller.drain(|| ring.next().map(|item| parse(&item)));
+        // Both are read before the ring: every record from before the flag was set, or before this time, is
+        // read below.
+        let finishing = state.finish.load(Ordering::Acquire);
+        let read_at = clock::now();
+        let drained = sender.drain(|| ring.next().map(|item| parse(&item)));
         match drained {
-            Ok(Drained::Nothing) if last_look => {
-                // Nobody is left to tell where this fails.
-                let _ = teller.read_until(looked);
+            Ok(Drained::Nothing) if finishing => {
+                // Fails only if the receiver is gone.
+                let _ = sender.read_until(read_at);
                 return;
             }
-            Ok(_) if teller.read_until(looked).is_err() => return,
+            Ok(_) if sender.read_until(read_at).is_err() => return,
             Ok(Drained::Nothing) => {}
             Ok(Drained::Some) => std::thread::sleep(NAP),
             Err(Closed) => return,
         }
         let mut fds = [PollFd::new(&ring, PollFlags::IN)];
-        // An error (a signal) is as good as a timeout: the next look follows.
+        // An error (a signal) counts as a timeout: the loop reads the ring again.
         let _ = poll(&mut fds, Some(&POLL));
     }
 }
@@ -80,28 +84,29 @@ enum Drained {
     Some,
 }
 
-/// Nobody receives any more.
+/// The receiver is gone.
 #[derive(Debug)]
 struct Closed;
 
-/// Sends what is read, and up to when everything was.
-struct Teller<'a> {
+/// Sends records in batches, and up to which time all of them have been sent.
+struct BatchSender<'a> {
     sender: &'a mpsc::Sender<CaptureMessage>,
     state: &'a RingState,
-    told: Timestamp,
+    reported: Timestamp,
 }
 
-impl Teller<'_> {
-    fn new<'a>(sender: &'a mpsc::Sender<CaptureMessage>, state: &'a RingState) -> Teller<'a> {
-        Teller {
+impl BatchSender<'_> {
+    fn new<'a>(sender: &'a mpsc::Sender<CaptureMessage>, state: &'a RingState) -> BatchSender<'a> {
+        BatchSender {
             sender,
             state,
-            told: Timestamp(0),
+            reported: Timestamp(0),
         }
     }
 
-    /// Sends all entries that there are: records, or `None` for what is none. Says in between up to when it has read: a
-    /// ring that is filled as fast as it is read has no end, and whoever waits for the time must not wait for that.
+    /// Sends entries until `next` returns `None`. An inner `None` is an entry that is no record. Reports the
+    /// time between batches: a ring that fills as fast as it is read never runs empty, and the pipeline must
+    /// not wait for that.
     fn drain(
         &mut self,
         mut next: impl FnMut() -> Option<Option<Record>>,
@@ -109,7 +114,7 @@ impl Teller<'_> {
         let mut drained = Drained::Nothing;
         loop {
             let mut batch = Vec::new();
-            while batch.len() < BATCH
+            while batch.len() < MAX_BATCH
                 && let Some(entry) = next()
             {
                 match entry {
@@ -123,18 +128,19 @@ impl Teller<'_> {
                 return Ok(drained);
             };
             self.send(CaptureMessage::Records(batch))?;
-            // The ring is in the order in which probes began to write.
+            // The ring is ordered by when a probe reserved its record.
             self.read_until(latest)?;
             drained = Drained::Some;
         }
     }
 
-    /// Everything from before `at` was sent, but for what a probe was about to write then.
+    /// Reports that every record from before `at` was sent, minus the time that a probe needs to write its
+    /// record.
     fn read_until(&mut self, at: Timestamp) -> Result<(), Closed> {
-        if at.since(self.told) < TELL_TIME {
+        if at.since(self.reported) < REPORT_TIME_EVERY {
             return Ok(());
         }
-        self.told = at;
+        self.reported = at;
         let until = Timestamp(at.0.saturating_sub(IN_FLIGHT.as_nanos() as u64));
         self.send(CaptureMessage::ReadUntil(until))
     }
@@ -144,10 +150,11 @@ impl Teller<'_> {
     }
 }
 
-/// One ring entry: the header, then at least as many bytes as it says.
+/// Parses a ring entry: the header, then at least `captured_len_bytes` bytes.
 fn parse(entry: &[u8]) -> Option<Record> {
     let (head, bytes) = entry.split_at_checked(size_of::<RecordHeader>())?;
-    // SAFETY: `head` is as long as the header, which is plain integers: every pattern is a value.
+    // SAFETY: `head` is as long as the header, which consists of integers: every bit pattern is valid. The
+    // read is unaligned.
     let header = unsafe { head.as_ptr().cast::<RecordHeader>().read_unaligned() };
     let bytes = bytes.get(..usize::from(header.captured_len_bytes))?;
     Some(Record {
@@ -172,7 +179,8 @@ mod tests {
     use tracer_common::{FlowTotals, TO_POD};
 
     fn entry(header: RecordHeader, bytes: &[u8]) -> Vec<u8> {
-        // SAFETY: a plain structure without padding, read as the bytes that it is.
+        // SAFETY: `RecordHeader` has no padding, so all its bytes are initialised; the slice ends before
+        // `header` does.
         let head = unsafe {
             std::slice::from_raw_parts((&raw const header).cast::<u8>(), size_of::<RecordHeader>())
         };
@@ -180,12 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_that_never_runs_empty_tells_the_time_all_the_same() {
+    fn the_time_is_reported_while_the_ring_never_runs_empty() {
         let (sender, mut receiver) = mpsc::channel(4);
         let reading = std::thread::spawn(move || {
             let state = RingState::default();
             let mut at = 0;
-            let without_end = || {
+            let endless = || {
                 at += 100_000;
                 let header = RecordHeader {
                     ktime_ns: at,
@@ -193,31 +201,31 @@ mod tests {
                 };
                 Some(parse(&entry(header, &[])))
             };
-            Teller::new(&sender, &state).drain(without_end).is_err()
+            BatchSender::new(&sender, &state).drain(endless).is_err()
         });
         let mut latest = Timestamp(0);
-        let mut told = None;
+        let mut reported = None;
         for _ in 0..1_000 {
-            match receiver.blocking_recv().expect("it goes on") {
+            match receiver.blocking_recv().expect("the ring never ends") {
                 CaptureMessage::Records(records) => {
-                    assert!(records.iter().all(|record| Some(record.time) >= told));
+                    assert!(records.iter().all(|record| Some(record.time) >= reported));
                     latest = records.last().expect("no batch is empty").time;
                 }
                 CaptureMessage::ReadUntil(until) => {
                     assert!(until < latest && latest.since(until) <= IN_FLIGHT);
-                    told = Some(until);
+                    reported = Some(until);
                 }
                 CaptureMessage::Interface(event) => panic!("{event:?}"),
             }
         }
-        // Of 500 batches of 25.6 ms each the last ones.
-        assert!(told.is_some_and(|told| latest.since(told) < TELL_TIME * 4));
+        // A batch spans 25.6 ms, so a report follows every one.
+        assert!(reported.is_some_and(|until| latest.since(until) < REPORT_TIME_EVERY * 4));
         drop(receiver);
-        assert!(reading.join().expect("it ends"), "nobody receives any more");
+        assert!(reading.join().expect("it ends"), "the receiver is gone");
     }
 
     #[test]
-    fn a_record_holds_the_captured_bytes_and_not_the_slot_s_rest() {
+    fn a_record_contains_only_the_captured_bytes_of_its_slot() {
         let header = RecordHeader {
             ktime_ns: 7,
             flow: FlowTotals {
@@ -253,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_shorter_than_it_says_is_no_record() {
+    fn an_entry_shorter_than_its_captured_length_is_no_record() {
         let header = RecordHeader {
             captured_len_bytes: 5,
             ..RecordHeader::default()

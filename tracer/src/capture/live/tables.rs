@@ -1,6 +1,7 @@
-//! The probes' tables of interfaces, as user space writes them: which ones are attached, and of which no records are wanted.
+//! The probes' interface tables: the attached interfaces, and those that are muted.
 //!
-//! Owns both maps, so that an interface leaves them together. Counts are only read: the probes write them.
+//! Owns both maps, so that an interface is removed from both together. The probes write the counters; this
+//! module only reads them.
 
 use aya::maps::{HashMap, MapData, MapError};
 use tracer_common::InterfaceState;
@@ -9,40 +10,40 @@ use tracing::warn;
 use super::error::errno;
 use tracer_core::model::flow::Ifindex;
 
-/// See [`InterfaceState`].
+/// The attached interfaces and their counters.
 pub(super) type InterfaceMap = HashMap<MapData, u32, InterfaceState>;
-/// The interfaces that are muted; the values say nothing.
+/// The muted interfaces. The values have no meaning.
 pub(super) type MutedMap = HashMap<MapData, u32, u8>;
 
-/// Both tables.
+/// Both interface tables.
 pub(super) struct InterfaceTables {
     pub attached: InterfaceMap,
     pub muted: MutedMap,
 }
 
 impl InterfaceTables {
-    /// Makes an interface's entry. Without it a probe counts and tells nothing of the interface.
-    pub fn enter(&mut self, ifindex: Ifindex) -> Result<(), MapError> {
+    /// Adds an interface. Without its entry the probes neither count nor record its packets.
+    pub fn add(&mut self, ifindex: Ifindex) -> Result<(), MapError> {
         self.attached
             .insert(ifindex.0, InterfaceState::default(), 0)
     }
 
-    /// Removes an interface and returns what was counted of it last.
-    pub fn leave(&mut self, ifindex: Ifindex) -> InterfaceState {
+    /// Removes an interface and returns its final counters.
+    pub fn remove(&mut self, ifindex: Ifindex) -> InterfaceState {
         let last = self.state(ifindex).unwrap_or_default();
         for removed in [
             self.attached.remove(&ifindex.0),
-            // Another interface can have this number one day.
+            // The kernel can give the index to another interface.
             self.muted.remove(&ifindex.0),
         ] {
             if let Err(error) = unless_missing(removed) {
-                warn!(ifindex = ifindex.0, %error, "the interface stays in the probes' table");
+                warn!(ifindex = ifindex.0, %error, "cannot remove the interface from the probes' table");
             }
         }
         last
     }
 
-    /// What was counted of an interface; `None` if it is not attached.
+    /// An interface's counters; `None` if it is not attached.
     pub fn state(&self, ifindex: Ifindex) -> Option<InterfaceState> {
         self.attached.get(&ifindex.0, 0).ok()
     }
@@ -52,7 +53,7 @@ impl InterfaceTables {
         if !mute {
             return unless_missing(self.muted.remove(&ifindex.0));
         }
-        // One that was detached meanwhile leaves nothing behind.
+        // An interface that has been detached gets no entry: nothing would remove it.
         match self.state(ifindex) {
             Some(_) => self.muted.insert(ifindex.0, 1, 0),
             None => Ok(()),
@@ -60,7 +61,7 @@ impl InterfaceTables {
     }
 }
 
-/// What is not there need not be removed.
+/// Treats the removal of a missing entry as success.
 fn unless_missing(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(()),

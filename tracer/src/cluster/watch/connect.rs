@@ -1,6 +1,7 @@
-//! Where the cluster is and who asks it: kubeconfig or the pod's own account.
+//! Connects to the API server with a kubeconfig or the pod's service account.
 //!
-//! Owns reading the credentials, again whenever they are refused: a token that was renewed on disk is found so.
+//! Reads the credentials, again each time the server rejects them, so a token that was renewed on disk takes
+//! effect.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,46 +14,47 @@ use super::observed::ObservedLayer;
 use super::sync::ClusterSync;
 use crate::cluster::ClusterSource;
 
-/// A server that does not take a connection for so long is away.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Timeout for connecting to the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why nothing can be asked of a cluster.
+/// A connection to the cluster cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The kubeconfig is missing or wrong.
-    #[error("cannot use the kubeconfig{}: {source}", named(.file))]
+    /// The kubeconfig is missing or invalid.
+    #[error("cannot use the kubeconfig{}: {source}", file_name(.file))]
     Kubeconfig {
-        /// The file, where one was named.
+        /// The file, if one was given.
         file: Option<PathBuf>,
-        /// What is wrong.
+        /// The cause.
         source: Box<KubeconfigError>,
     },
-    /// This is no pod, or one without a service account's token.
+    /// This process does not run in a pod, or the pod has no service account token.
     #[error(
-        "cannot use the pod's service account: {0}. It works in a pod that mounts its token; elsewhere give --kubeconfig FILE"
+        "cannot use the pod's service account: {0}. This works only in a pod that mounts its token; elsewhere give --kubeconfig \
+         FILE"
     )]
     InCluster(kube::config::InClusterError),
-    /// The credentials or the server's address cannot be used.
+    /// The credentials or the server's address are invalid.
     #[error("cannot set up the connection to the API server {server}: {source}")]
     Client {
-        /// Its address.
+        /// The server's address.
         server: String,
-        /// What is wrong.
+        /// The cause.
         source: Box<kube::Error>,
     },
-    /// The thread or its runtime cannot be had.
+    /// The thread or its runtime does not start.
     #[error("cannot start the watches of the cluster: {0}")]
     Start(std::io::Error),
 }
 
-fn named(file: &Option<PathBuf>) -> String {
+fn file_name(file: &Option<PathBuf>) -> String {
     match file {
         Some(file) => format!(" {}", file.display()),
         None => String::new(),
     }
 }
 
-/// A client, and what it talks to.
+/// A client and its server.
 pub(super) struct Connection {
     pub client: Client,
     /// The API server's address, for people.
@@ -60,9 +62,10 @@ pub(super) struct Connection {
 }
 
 impl ClusterSource {
-    /// Reads the credentials. Sends nothing yet, but for a credential plugin that does.
+    /// Reads the credentials and makes a client whose answers `sync` observes. Sends no request, but runs a
+    /// credential plugin if the kubeconfig names one.
     pub(super) async fn connect(&self, sync: &ClusterSync) -> Result<Connection, ConnectError> {
-        let (config, server) = self.settled().await?;
+        let (config, server) = self.client_config().await?;
         let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Client {
             server: server.clone(),
             source: Box::new(source),
@@ -73,20 +76,21 @@ impl ClusterSource {
         Ok(Connection { client, server })
     }
 
-    /// A client for what is no watch. Sends nothing yet, but for a credential plugin that does.
+    /// A client for other requests than watches. Sends no request itself.
     pub async fn client(&self) -> Result<Client, ConnectError> {
-        let (config, server) = self.settled().await?;
+        let (config, server) = self.client_config().await?;
         Client::try_from(config).map_err(|source| ConnectError::Client {
             server,
             source: Box::new(source),
         })
     }
 
-    /// How to connect, and the server's address for people.
-    async fn settled(&self) -> Result<(Config, String), ConnectError> {
+    /// The client's configuration, and the server's address for people.
+    async fn client_config(&self) -> Result<(Config, String), ConnectError> {
         let mut config = self.config().await?;
-        config.connect_timeout = Some(CONNECT_WITHIN);
-        // It would repeat a refused request without a word for minutes. Who asks tries again, and says so.
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // kube would silently retry a rejected request for minutes. The callers retry themselves, and report
+        // it.
         config.default_retry = false;
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
@@ -97,7 +101,7 @@ impl ClusterSource {
         let ClusterSource::Kubeconfig { file, context } = self else {
             return Config::incluster().map_err(ConnectError::InCluster);
         };
-        let wrong = |source| ConnectError::Kubeconfig {
+        let invalid = |source| ConnectError::Kubeconfig {
             file: file.clone(),
             source: Box::new(source),
         };
@@ -109,8 +113,8 @@ impl ClusterSource {
             context: context.clone(),
             ..KubeConfigOptions::default()
         };
-        Config::from_custom_kubeconfig(read.map_err(wrong)?, &options)
+        Config::from_custom_kubeconfig(read.map_err(invalid)?, &options)
             .await
-            .map_err(wrong)
+            .map_err(invalid)
     }
 }

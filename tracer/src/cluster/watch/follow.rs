@@ -1,7 +1,7 @@
-//! The loop of the watches: what the streams of all kinds bring, as changes.
+//! The loop of the watches: turns the events of all kinds' streams into changes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::ready;
@@ -13,6 +13,7 @@ use k8s_openapi::api::networking::v1 as networking;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::connect::Connection;
@@ -23,30 +24,30 @@ use super::{RemoteIdentity, WatchConfig};
 use tracer_core::files::objects::Trimmer;
 use tracer_core::model::cluster::{Change, Kind, Listed, Object, ObjectKey};
 
-/// Objects of one page of a list: in memory at once, and decoded at one go.
-const PAGE: u32 = 100;
-/// A watch is renewed after so many seconds. A connection that died without a word is noticed a little later.
+/// Objects per page of a list. A page is in memory as a whole and decoded in one go.
+const PAGE_SIZE: u32 = 100;
+/// A watch is renewed after this many seconds. A connection that died silently is noticed a little later.
 const WATCH_SECONDS: u32 = 120;
-/// Between two attempts with credentials that are refused, at most.
-const MOST_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait between two attempts with rejected credentials.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(30);
 
-/// An object, or why it cannot be read.
-struct Arrived {
+/// An object from the API server, or the reason why it cannot be read.
+struct Received {
     key: ObjectKey,
     object: Result<Object, String>,
 }
 
-type Feed = BoxStream<'static, (Kind, Result<Event<Arrived>, Trouble>)>;
+type Feed = BoxStream<'static, (Kind, Result<Event<Received>, Trouble>)>;
 
-/// Why the streams were left.
+/// Why the streams ended.
 enum End {
-    /// Nobody listens any more.
+    /// The receiver of the changes is gone.
     Closed,
-    /// The credentials are not accepted any more.
+    /// The server rejects the credentials.
     Unauthorized,
 }
 
-/// Watches until nobody listens any more.
+/// Watches until the receiver of the changes is gone.
 pub(super) async fn watch(
     config: &WatchConfig,
     mut connection: Connection,
@@ -60,13 +61,13 @@ pub(super) async fn watch(
     }
     let mut waits = DefaultBackoff::default();
     loop {
-        sync.asks(&connection.server);
+        sync.set_server(&connection.server);
         match follow(config, &connection.client, sync, changes).await {
             End::Closed => return,
             End::Unauthorized => {}
         }
-        tokio::time::sleep(waits.next().unwrap_or(MOST_PATIENCE)).await;
-        // A renewed token, or another user's: whatever the file says now.
+        tokio::time::sleep(waits.next().unwrap_or(MAX_RETRY_WAIT)).await;
+        // The file may contain a renewed token or another user's by now.
         match config.source.connect(sync).await {
             Ok(renewed) => connection = renewed,
             Err(error) => sync.without_credentials(&error.to_string()),
@@ -81,7 +82,7 @@ async fn follow(
     changes: &mpsc::Sender<Change>,
 ) -> End {
     let mut feeds = feeds(config, client);
-    // Lists on their way, by kind. Two thirds of a list are no list: what was there before stays until it is whole.
+    // Incomplete lists, by kind. The index keeps its contents until a list is complete.
     let mut lists: HashMap<Kind, Listed> = HashMap::new();
     while let Some((kind, event)) = feeds.next().await {
         let change = match event {
@@ -89,8 +90,8 @@ async fn follow(
                 lists.insert(kind, Listed::empty(kind));
                 continue;
             }
-            Ok(Event::InitApply(arrived)) => {
-                if let (Some(list), Some(object)) = (lists.get_mut(&kind), read(arrived, sync)) {
+            Ok(Event::InitApply(received)) => {
+                if let (Some(list), Some(object)) = (lists.get_mut(&kind), read(received, sync)) {
                     list.push(object);
                 }
                 continue;
@@ -102,20 +103,20 @@ async fn follow(
                     return End::Closed;
                 }
                 sync.listed(kind);
-                give_back();
+                trim_heap();
                 continue;
             }
-            Ok(Event::Apply(arrived)) => match read(arrived, sync) {
+            Ok(Event::Apply(received)) => match read(received, sync) {
                 Some(object) => Change::Put(Box::new(object)),
                 None => continue,
             },
-            Ok(Event::Delete(arrived)) => Change::Delete(arrived.key),
+            Ok(Event::Delete(received)) => Change::Delete(received.key),
             Err(trouble) => {
                 tracing::debug!(?trouble, "watch of {}", kind.resource());
                 sync.failed(kind, &trouble);
                 match trouble {
                     Trouble::Unauthorized(_) => {
-                        // The others end with it.
+                        // All kinds use the same credentials.
                         for kind in config.remote.kinds() {
                             sync.failed(kind, &trouble);
                         }
@@ -133,17 +134,18 @@ async fn follow(
     End::Closed
 }
 
-/// The pages of a list are gone, and the allocator may keep as much as the objects themselves need.
-fn give_back() {
+/// Returns the memory of a list's pages to the system. The allocator may otherwise keep as much as the
+/// objects need.
+fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it only returns free memory to the system; malloc_trim(3) says that it may be called at any time.
+    // SAFETY: malloc_trim(3) only returns free memory to the system, and may be called at any time.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-fn read(arrived: Arrived, sync: &ClusterSync) -> Option<Object> {
-    let Arrived { key, object } = arrived;
+fn read(received: Received, sync: &ClusterSync) -> Option<Object> {
+    let Received { key, object } = received;
     object
         .map_err(|why| {
             let name = match &*key.namespace {
@@ -155,7 +157,7 @@ fn read(arrived: Arrived, sync: &ClusterSync) -> Option<Object> {
         .ok()
 }
 
-/// The streams of all kinds. Strings that repeat are shared over all of them.
+/// The streams of all kinds. They share one store of repeated strings.
 fn feeds(config: &WatchConfig, client: &Client) -> SelectAll<Feed> {
     let trimmer = Arc::new(Mutex::new(Trimmer::new()));
     let mut feeds = SelectAll::new();
@@ -177,33 +179,34 @@ fn feeds(config: &WatchConfig, client: &Client) -> SelectAll<Feed> {
     feeds
 }
 
-/// The stream of one kind, of the objects on one node where that is given. It ends where the API has no such kind.
+/// The stream of one kind; only of the objects on `node` if that is given. It ends if the API has no such
+/// kind.
 fn feed<K>(client: Client, trimmer: Arc<Mutex<Trimmer>>, node: Option<&str>) -> Feed
 where
     K: Watched + Clone + std::fmt::Debug + Send + 'static,
 {
     let mut config = watcher::Config::default()
-        .page_size(PAGE)
+        .page_size(PAGE_SIZE)
         .timeout(WATCH_SECONDS);
     if let Some(node) = node {
         config = config.fields(&format!("spec.nodeName={node}"));
     }
-    let arrived = move |slim: Slim<K>| Arrived {
+    let received = move |slim: Slim<K>| Received {
         key: slim.key(),
         object: slim.object.and_then(|object| {
-            let mut trimmer = trimmer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut trimmer = trimmer.lock();
             object.trim(&mut trimmer).map_err(|error| error.to_string())
         }),
     };
     watcher(Api::<Slim<K>>::all(client), config)
         .default_backoff()
-        .map_err(|error| Trouble::of(&error))
+        .map_err(|error| Trouble::from_error(&error))
         .map_ok(move |event| match event {
             Event::Init => Event::Init,
-            Event::InitApply(slim) => Event::InitApply(arrived(slim)),
+            Event::InitApply(slim) => Event::InitApply(received(slim)),
             Event::InitDone => Event::InitDone,
-            Event::Apply(slim) => Event::Apply(arrived(slim)),
-            Event::Delete(slim) => Event::Delete(arrived(slim)),
+            Event::Apply(slim) => Event::Apply(received(slim)),
+            Event::Delete(slim) => Event::Delete(received(slim)),
         })
         .scan(false, |absent, event| {
             let over = std::mem::replace(absent, matches!(event, Err(Trouble::Absent)));

@@ -1,6 +1,8 @@
-//! What the API server answers, as it passes: that a watch is up again is seen here, for a quiet one brings nothing else.
+//! Observes the API server's responses: a watch that is established again shows here, as a quiet one has no
+//! events.
 //!
-//! Also honours `Retry-After`: the answer is handed on only once that time is over, so that nobody asks again before.
+//! Also honours `Retry-After`: passes the response on only after that time, so the caller cannot retry
+//! earlier.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +17,8 @@ use tower::{Layer, Service};
 use super::sync::ClusterSync;
 use tracer_core::model::cluster::Kind;
 
-/// A server that asks for more patience than this is asked sooner.
-const MOST_PATIENCE: Duration = Duration::from_secs(60);
+/// Limit for `Retry-After`: a longer wait is cut short.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 pub(super) struct ObservedLayer {
@@ -64,9 +66,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watched = watched(request.uri());
         let sync = self.sync.clone();
-        let answer = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let response = response.await?;
             let status = response.status();
             if let Some(kind) = watched.filter(|_| status.is_success()) {
                 sync.watching(kind);
@@ -74,7 +76,7 @@ where
             if matches!(
                 status,
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-            ) && let Some(wait) = patience(&response)
+            ) && let Some(wait) = retry_after(&response)
             {
                 tokio::time::sleep(wait).await;
             }
@@ -83,7 +85,7 @@ where
     }
 }
 
-/// The kind that a request asks to watch.
+/// The kind that a request watches.
 fn watched(uri: &Uri) -> Option<Kind> {
     let resource = uri.path().rsplit('/').next()?;
     let watch = uri.query()?.split('&').any(|option| option == "watch=true");
@@ -91,10 +93,10 @@ fn watched(uri: &Uri) -> Option<Kind> {
     kinds.find(|kind| watch && kind.resource() == resource)
 }
 
-fn patience<B>(response: &Response<B>) -> Option<Duration> {
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     let seconds = seconds.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MOST_PATIENCE))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_is_told_from_a_list_and_from_other_requests() {
+    fn a_watch_is_distinguished_from_a_list_and_other_requests() {
         let kind = |uri: &'static str| watched(&Uri::from_static(uri));
         assert_eq!(
             kind("/api/v1/pods?&watch=true&allowWatchBookmarks=true"),

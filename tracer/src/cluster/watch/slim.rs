@@ -1,7 +1,7 @@
-//! An object as it arrives: what is not kept is dropped before the rest is looked at, and a malformed one stays one
-//! object's trouble.
+//! Deserialises an object: drops the fields that are not kept first, and confines a malformed object to
+//! itself.
 //!
-//! A page of a list is in memory as a whole; of a pod, the part that is kept is a tenth of what the API sends.
+//! A page of a list is in memory as a whole, and the kept fields of a pod are a tenth of what the API sends.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tracer_core::files::objects::{MIRROR_ANNOTATION, ObjectError, Trimmer};
 use tracer_core::model::cluster::{Kind, Object, ObjectKey};
 
-/// A kind that is watched.
+/// A kind to watch.
 pub(super) trait Watched: Resource<DynamicType = ()> + DeserializeOwned {
     const KIND: Kind;
 
@@ -29,7 +29,7 @@ pub(super) trait Watched: Resource<DynamicType = ()> + DeserializeOwned {
 /// An object that may be malformed.
 #[derive(Clone, Debug)]
 pub(super) struct Slim<K> {
-    /// Its names and version; nothing else of it.
+    /// Its names and version only.
     metadata: ObjectMeta,
     pub object: Result<K, String>,
 }
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_object_keeps_its_name_and_says_what_is_wrong() {
+    fn a_malformed_object_keeps_its_name_and_has_an_error() {
         let text = r#"{"metadata": {"name": "a", "namespace": "x", "resourceVersion": "7"}, "spec": {"hostNetwork": "maybe"}}"#;
         let slim: Slim<core::Pod> = serde_json::from_str(text).unwrap();
         assert_eq!((&*slim.key().namespace, &*slim.key().name), ("x", "a"));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_does_not_change_what_is_kept() {
+    fn dropped_fields_do_not_change_the_kept_ones() {
         let text = include_str!("testdata/pod.json");
         let slim: Slim<core::Pod> = serde_json::from_str(text).unwrap();
         let whole: core::Pod = serde_json::from_str(text).unwrap();

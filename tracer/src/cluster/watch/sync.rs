@@ -1,21 +1,22 @@
-//! How the watches do: what is synced, what is stale and since when, what went wrong last.
+//! The watches' state: which kinds are synced, which are stale and since when, and each kind's last error.
 //!
-//! Written by the watches, read by whoever asks (status, readiness, metrics, the summary of a run). Also tells, once each,
-//! what a person should know: trouble that begins and trouble that is over.
+//! The watches write it; status, readiness, metrics and the summary of a run read it. It also queues notices
+//! for the user: one when trouble starts, and one when it is over.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::trouble::Trouble;
 use tracer_core::model::cluster::Kind;
 
-/// So much news waits for somebody to read it; the oldest is dropped.
-const MAX_NEWS: usize = 32;
+/// Notices in the queue; the oldest is dropped to make room.
+const MAX_NOTICES: usize = 32;
 
-/// How the watches do. Clones share one state.
+/// The watches' state. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ClusterSync {
     state: Arc<Mutex<State>>,
@@ -25,65 +26,65 @@ pub struct ClusterSync {
 struct State {
     kinds: Vec<KindReport>,
     server: String,
-    /// The connection as a whole is in trouble, and that has been told.
+    /// The connection as a whole is in trouble, and a notice about it has been queued.
     away: bool,
-    news: VecDeque<News>,
+    notices: VecDeque<Notice>,
 }
 
-/// Something that a person should know.
+/// A notice for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
-    /// It is a warning; otherwise something is well again.
+pub struct Notice {
+    /// Trouble has started; otherwise it is over.
     pub trouble: bool,
-    /// In words.
+    /// The message.
     pub text: String,
 }
 
-impl fmt::Display for News {
+impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.trouble { "warning: " } else { "" };
-        write!(f, "{kind}{}", self.text)
+        let prefix = if self.trouble { "warning: " } else { "" };
+        write!(f, "{prefix}{}", self.text)
     }
 }
 
-/// How the watch of one kind does.
+/// The state of one kind's watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindReport {
-    /// Which kind.
+    /// The kind.
     pub kind: Kind,
-    /// It has been listed whole at least once.
+    /// It has been listed completely at least once.
     pub synced: bool,
-    /// What is known of it is not kept up to date, since then.
+    /// Since when its objects are not kept up to date.
     pub stale_since: Option<Timestamp>,
-    /// The credentials do not allow to read it: the verb that is missing.
+    /// The verb that the credentials do not permit.
     pub refused: Option<&'static str>,
     /// The API has no such kind.
     pub absent: bool,
-    /// How often it was listed again, because the watch could not go on where it was.
+    /// How often it was listed again because the watch could not resume.
     pub relists: u64,
-    /// How many objects could not be read, and were left out or stayed as they were.
+    /// Objects that could not be read. A new one is left out; a known one keeps its previous state.
     pub malformed: u64,
-    /// What went wrong last; nothing is wrong any more where neither `stale_since` nor `refused` says so.
+    /// The last error. It is over unless `stale_since` or `refused` is set.
     pub last_error: Option<String>,
 }
 
-/// How all watches do.
+/// The state of all watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
     /// The API server; empty before the first request.
     pub server: String,
-    /// Kind by kind.
+    /// The state by kind.
     pub kinds: Vec<KindReport>,
 }
 
 impl SyncReport {
-    /// Whether everything that can be had has been listed.
+    /// Whether every available kind has been listed.
     pub fn is_synced(&self) -> bool {
         let mut kinds = self.kinds.iter();
         kinds.all(|kind| kind.synced || kind.absent || kind.refused.is_some())
     }
 
-    /// Since when something is not kept up to date.
+    /// Since when some kind is not kept up to date.
     pub fn stale_since(&self) -> Option<Timestamp> {
         self.kinds.iter().filter_map(|kind| kind.stale_since).min()
     }
@@ -102,7 +103,7 @@ impl fmt::Display for SyncReport {
             let which = resources(&|kind| kind.stale_since.is_some());
             parts.push(format!("stale since {since}: {which}"));
         }
-        for (said, which) in [
+        for (label, which) in [
             (
                 "not answered yet",
                 resources(&|kind| !kind.synced && !kind.absent && kind.refused.is_none()),
@@ -110,7 +111,7 @@ impl fmt::Display for SyncReport {
             ("no permission", resources(&|kind| kind.refused.is_some())),
         ] {
             if !which.is_empty() {
-                parts.push(format!("{said}: {which}"));
+                parts.push(format!("{label}: {which}"));
             }
         }
         if parts.is_empty() {
@@ -122,7 +123,7 @@ impl fmt::Display for SyncReport {
 }
 
 impl ClusterSync {
-    /// Nothing has been answered yet.
+    /// The state before the first response.
     pub fn new(kinds: &[Kind]) -> ClusterSync {
         let kinds = kinds.iter().map(|kind| KindReport {
             kind: *kind,
@@ -139,38 +140,38 @@ impl ClusterSync {
                 kinds: kinds.collect(),
                 server: String::new(),
                 away: false,
-                news: VecDeque::new(),
+                notices: VecDeque::new(),
             })),
         }
     }
 
-    /// How they do now.
+    /// The current state.
     pub fn report(&self) -> SyncReport {
-        let state = self.lock();
+        let state = self.state.lock();
         SyncReport {
             server: state.server.clone(),
             kinds: state.kinds.clone(),
         }
     }
 
-    /// What happened since this was asked last that a person should know.
-    pub fn news(&self) -> Vec<News> {
-        self.lock().news.drain(..).collect()
+    /// Takes the notices that were queued since the last call.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.state.lock().notices.drain(..).collect()
     }
 
-    /// The API server that is asked.
-    pub(super) fn asks(&self, server: &str) {
-        server.clone_into(&mut self.lock().server);
+    /// Sets the API server's address.
+    pub(super) fn set_server(&self, server: &str) {
+        server.clone_into(&mut self.state.lock().server);
     }
 
-    /// A watch was accepted: changes are told from now on.
+    /// The server accepted a watch, so changes of this kind arrive from now on.
     pub(super) fn watching(&self, kind: Kind) {
-        self.lock().well(kind);
+        self.state.lock().recovered(kind);
     }
 
-    /// All objects of a kind were listed.
+    /// All objects of a kind have been listed.
     pub(super) fn listed(&self, kind: Kind) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(known) = state.kind(kind) else {
             return;
         };
@@ -178,12 +179,12 @@ impl ClusterSync {
             known.relists += 1;
         }
         known.synced = true;
-        state.well(kind);
+        state.recovered(kind);
     }
 
-    /// An object could not be read.
+    /// An object cannot be read.
     pub(super) fn malformed(&self, kind: Kind, object: &str, why: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(known) = state.kind(kind) else {
             return;
         };
@@ -192,21 +193,21 @@ impl ClusterSync {
         if known.malformed == 1 {
             let resource = kind.resource();
             state.warn(format!(
-                "one of the {resource}, {object}, cannot be read and is left out: {why}. Others like it are counted"
+                "cannot read {object}, one of the {resource}, so it is left out: {why}. Further ones are counted, not reported"
             ));
         }
     }
 
-    /// The credentials could not be read again.
+    /// The credentials cannot be read again.
     pub(super) fn without_credentials(&self, why: &str) {
-        let mut state = self.lock();
-        state.warn(format!("{why}; the ones from before are used"));
+        let mut state = self.state.lock();
+        state.warn(format!("{why}; the previous credentials stay in use"));
     }
 
     /// A list or a watch failed.
     pub(super) fn failed(&self, kind: Kind, trouble: &Trouble) {
         let now = Timestamp::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let server = state.server.clone();
         let Some(known) = state.kind(kind) else {
             return;
@@ -223,19 +224,19 @@ impl ClusterSync {
                 return;
             }
             Trouble::Forbidden { verb, message } => {
-                let told = known.refused.replace(verb).is_some();
+                let reported = known.refused.replace(verb).is_some();
                 known.last_error = Some(message.clone());
-                if !told {
+                if !reported {
                     state.warn(format!(
-                        "{server} does not allow to {verb} {resource}, so they are not known: {message}. Allow \"list\" and \
-                         \"watch\" of {resource} in a ClusterRole that is bound to this user"
+                        "{server} does not allow this user to {verb} {resource}, so they stay unknown: {message}. Grant \
+                         \"list\" and \"watch\" on {resource} in a ClusterRole that is bound to the user"
                     ));
                 }
                 return;
             }
             Trouble::Unauthorized(why) => (
                 format!("{server} does not accept the credentials: {why}"),
-                ". They are read again",
+                ". They will be read again",
             ),
             Trouble::Unreachable(why) => (format!("cannot reach {server}: {why}"), ""),
             Trouble::Failed(why) => (format!("{server} fails: {why} ({resource})"), ""),
@@ -254,11 +255,6 @@ impl ClusterSync {
             state.warn(format!("{why}{what_to_do}; until it answers, {until_then}"));
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What a panic leaves behind is a report like any other.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
@@ -266,20 +262,20 @@ impl State {
         self.kinds.iter_mut().find(|known| known.kind == kind)
     }
 
-    /// Nothing is wrong with this kind.
-    fn well(&mut self, kind: Kind) {
+    /// This kind is readable and up to date again.
+    fn recovered(&mut self, kind: Kind) {
         let Some(known) = self.kind(kind) else {
             return;
         };
         known.refused = None;
         known.stale_since = None;
-        let fine = |known: &KindReport| {
+        let healthy = |known: &KindReport| {
             known.stale_since.is_none() && (known.synced || known.absent || known.refused.is_some())
         };
-        if self.away && self.kinds.iter().all(fine) {
+        if self.away && self.kinds.iter().all(healthy) {
             self.away = false;
             let server = self.server.clone();
-            self.tell(News {
+            self.notify(Notice {
                 trouble: false,
                 text: format!("{server} answers again; names are up to date"),
             });
@@ -287,16 +283,16 @@ impl State {
     }
 
     fn warn(&mut self, text: String) {
-        self.tell(News {
+        self.notify(Notice {
             trouble: true,
             text,
         });
     }
 
-    fn tell(&mut self, news: News) {
-        if self.news.len() >= MAX_NEWS {
-            self.news.pop_front();
+    fn notify(&mut self, notice: Notice) {
+        if self.notices.len() >= MAX_NOTICES {
+            self.notices.pop_front();
         }
-        self.news.push_back(news);
+        self.notices.push_back(notice);
     }
 }

@@ -1,50 +1,50 @@
-//! What went wrong with a list or a watch, sorted by what has to be done about it.
+//! Classifies the failure of a list or a watch by its remedy.
 
 use kube::runtime::watcher;
 
-/// Trouble with one kind.
+/// The failure of a kind's list or watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The credentials are not, or no more, accepted.
+    /// The server rejects the credentials.
     Unauthorized(String),
-    /// They do not suffice for this verb.
+    /// The credentials do not permit this verb.
     Forbidden { verb: &'static str, message: String },
     /// The API has no such kind.
     Absent,
-    /// The place to resume from is too long ago: all is listed anew, which is nothing to complain of.
+    /// The version to resume from is too old, so the kind is listed again. This is normal.
     Expired,
-    /// The API server cannot be reached, or the connection to it broke.
+    /// The API server is unreachable, or the connection broke.
     Unreachable(String),
-    /// It answered with an error, or with something that is none of its answers.
+    /// The server returned an error or an unexpected response.
     Failed(String),
 }
 
 impl Trouble {
-    pub fn of(error: &watcher::Error) -> Trouble {
+    pub fn from_error(error: &watcher::Error) -> Trouble {
         match error {
-            watcher::Error::InitialListFailed(error) => Trouble::of_request("list", error),
+            watcher::Error::InitialListFailed(error) => Trouble::from_request("list", error),
             watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                Trouble::of_request("watch", error)
+                Trouble::from_request("watch", error)
             }
-            watcher::Error::WatchError(status) => Trouble::of_status("watch", status),
+            watcher::Error::WatchError(status) => Trouble::from_status("watch", status),
             watcher::Error::NoResourceVersion => {
-                Trouble::Failed("it sends objects without a resourceVersion".to_owned())
+                Trouble::Failed("the server sends objects without a resourceVersion".to_owned())
             }
         }
     }
 
-    fn of_request(verb: &'static str, error: &kube::Error) -> Trouble {
+    fn from_request(verb: &'static str, error: &kube::Error) -> Trouble {
         match error {
-            kube::Error::Api(status) => Trouble::of_status(verb, status),
+            kube::Error::Api(status) => Trouble::from_status(verb, status),
             kube::Error::SerdeError(error) => {
-                Trouble::Failed(format!("its answer cannot be read: {error}"))
+                Trouble::Failed(format!("cannot read the server's response: {error}"))
             }
             kube::Error::Auth(error) => Trouble::Unauthorized(root(error)),
             other => Trouble::Unreachable(root(other)),
         }
     }
 
-    fn of_status(verb: &'static str, status: &kube::core::Status) -> Trouble {
+    fn from_status(verb: &'static str, status: &kube::core::Status) -> Trouble {
         let message = || match (status.message.as_str(), status.reason.as_str()) {
             ("", "") => format!("status {}", status.code),
             ("", reason) => format!("status {} ({reason})", status.code),
@@ -63,7 +63,7 @@ impl Trouble {
     }
 }
 
-/// The innermost cause: the layers around it only say that a request failed.
+/// The innermost cause. The layers around it only state that a request failed.
 fn root(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

@@ -1,0 +1,244 @@
+//! [`Capture`], the handle of a running capture: starts and ends its threads, reads the probes' counters.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::attach::SharedInterfaces;
+use super::attach_thread::AttachThread;
+use super::clock::Clock;
+use super::counters::{KernelStats, StatsMap, read_stats, totals};
+use super::error::CaptureError;
+use super::lock::InstanceLock;
+use super::probes::{self, Probes};
+use super::ring::{self, RingState};
+use super::sweeper::{Expiry, Sweeper};
+use super::traced::{InterfaceStatus, SharedTraced};
+use super::CaptureMessage;
+use crate::capture::Options;
+use tracer_core::model::flow::{FlowSnapshot, Ifindex};
+
+/// Messages between the capture and its owner. With full batches this is some tens of thousands of records,
+/// about what a ring buffer of the default size holds.
+const QUEUE: usize = 128;
+
+/// A running capture.
+///
+/// The owner receives until the channel closes. To end a capture, call [`Capture::shutdown`], receive the
+/// remaining messages, then call [`Capture::stop`]. Dropping a capture also detaches the probes, but loses
+/// what is in the ring.
+pub struct Capture {
+    sweeper: Sweeper,
+    stats: StatsMap,
+    interfaces: SharedInterfaces,
+    traced: SharedTraced,
+    clock: Arc<Clock>,
+    ring_state: Arc<RingState>,
+    node_addresses: watch::Sender<Vec<IpAddr>>,
+    stop: Option<oneshot::Sender<()>>,
+    attach_thread: Option<JoinHandle<()>>,
+    ring_thread: Option<JoinHandle<()>>,
+    _lock: InstanceLock,
+}
+
+impl Capture {
+    /// Loads the probes and attaches them to every pod interface of this network namespace, and to every new
+    /// one from then on. Blocks for some tens of milliseconds, mostly in the verifier.
+    pub fn start(
+        options: Options,
+    ) -> Result<(Capture, mpsc::Receiver<CaptureMessage>), CaptureError> {
+        let lock = InstanceLock::take(&options.instance)?;
+        let Probes {
+            programs,
+            records,
+            flows,
+            interfaces,
+            stats,
+            log,
+        } = probes::load(&options)?;
+        let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
+        let traced = SharedTraced::default();
+        let ring_state = Arc::new(RingState::default());
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (stop, stopped) = oneshot::channel();
+        let (node_addresses, known) = watch::channel(options.node_addresses.clone());
+
+        let ring_thread = spawn("tracer-ring", {
+            let sender = sender.clone();
+            let state = Arc::clone(&ring_state);
+            move || ring::run(records, &sender, &state)
+        })?;
+        let expiry = Expiry {
+            idle: options.flow_idle,
+            linger: options.flow_linger,
+            dns_ports: options.dns_ports.clone(),
+            capacity: options.flow_entries as usize,
+        };
+        let mut capture = Capture {
+            sweeper: Sweeper::new(flows, expiry),
+            stats,
+            interfaces: Arc::clone(&interfaces),
+            traced: Arc::clone(&traced),
+            clock: Arc::new(Clock::new()),
+            ring_state: Arc::clone(&ring_state),
+            node_addresses,
+            stop: Some(stop),
+            attach_thread: None,
+            ring_thread: Some(ring_thread),
+            _lock: lock,
+        };
+
+        let (ready, started) = std::sync::mpsc::channel();
+        let attach_thread = AttachThread {
+            programs,
+            interfaces,
+            traced,
+            ring_state,
+            options,
+            log,
+            sender,
+            node_addresses: known,
+            stopped,
+        };
+        capture.attach_thread = Some(spawn("tracer-attach", move || attach_thread.run(&ready))?);
+        // If the thread ends early, its end of the channel closes: this never waits forever.
+        match started.recv() {
+            Ok(Ok(())) => Ok((capture, receiver)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(CaptureError::Ended {
+                thread: "tracer-attach",
+            }),
+        }
+    }
+
+    /// Returns the flows that had packets since the last sweep, with their counters, and removes the entries
+    /// that are over. A flow that resumes after its removal starts at zero again.
+    pub fn sweep(&mut self) -> Result<Vec<FlowSnapshot>, CaptureError> {
+        let now = self.clock.now();
+        self.sweeper.sweep(now).map_err(|source| CaptureError::Map {
+            map: "FLOWS",
+            source,
+        })
+    }
+
+    /// The probes' statistics since they were loaded.
+    pub fn stats(&self) -> Result<KernelStats, CaptureError> {
+        let sums = read_stats(&self.stats).map_err(|source| CaptureError::Map {
+            map: "STATS",
+            source,
+        })?;
+        Ok(KernelStats::new(
+            &sums,
+            self.ring_state.undecodable.load(Ordering::Relaxed),
+        ))
+    }
+
+    /// The traced interfaces with their totals.
+    pub fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let traced = self.traced.lock().clone();
+        let table = self.interfaces.lock();
+        traced
+            .into_values()
+            .filter_map(|traced| {
+                // An interface that was detached between the two reads is no longer traced.
+                let state = table.state(traced.link.ifindex)?;
+                Some(InterfaceStatus {
+                    link: traced.link,
+                    hook: traced.hook,
+                    totals: totals(&state.totals),
+                    outside: totals(&state.outside),
+                    suppressed: state.suppressed,
+                })
+            })
+            .collect()
+    }
+
+    /// Switches the records of a traced interface off or on; the probes stay attached and keep counting.
+    /// Needs [`Emission::by_interface`](tracer_core::model::emission::Emission::by_interface). An interface
+    /// starts unmuted.
+    pub fn mute(&self, ifindex: Ifindex, mute: bool) -> Result<(), CaptureError> {
+        self.interfaces
+            .lock()
+            .mute(ifindex, mute)
+            .map_err(|source| CaptureError::Map {
+                map: "MUTED",
+                source,
+            })
+    }
+
+    /// Replaces the node's own addresses. An interface that holds one of them is not a pod's and is detached.
+    pub fn set_node_addresses(&self, addresses: Vec<IpAddr>) {
+        self.node_addresses.send_if_modified(|known| {
+            let differ = *known != addresses;
+            *known = addresses;
+            differ
+        });
+    }
+
+    /// The probes' clock and its mapping to wall time.
+    pub fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Starts to end: detaches from every interface, then sends what is left in the ring and closes the
+    /// channel. Returns at once.
+    pub fn shutdown(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Fails only if the thread has already ended.
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits for the end and returns the final statistics. The owner must have emptied or dropped the
+    /// receiver: the rest of the ring is sent to it.
+    pub fn stop(mut self) -> Result<KernelStats, CaptureError> {
+        self.shutdown();
+        for (thread, name) in [
+            (self.attach_thread.take(), "tracer-attach"),
+            (self.ring_thread.take(), "tracer-ring"),
+        ] {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                return Err(CaptureError::Ended { thread: name });
+            }
+        }
+        self.stats()
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Capture")
+            .field("traced", &self.traced)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.shutdown();
+        if let Some(thread) = self.attach_thread.take() {
+            let _ = thread.join();
+        }
+        // Not joined: the ring's thread may be waiting for a receiver that is never emptied.
+        self.ring_state.finish.store(true, Ordering::Release);
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, CaptureError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|source| CaptureError::System {
+            operation: "start a thread",
+            source,
+        })
+}
