@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tracer::cluster::interface_watch::{self, News};
+use tracer::cluster::interface_watch::{self, InterfaceNotice};
 use tracer::cluster::netns_id::NetnsId;
 use tracer::cluster::pod_interfaces::InterfaceResolver;
 use tracer_core::model::cluster::Change;
@@ -251,7 +251,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
                 .map_or(ControlFlow::Break(()), ControlFlow::Continue)
         });
     let next = || told.recv_timeout(Duration::from_secs(10)).unwrap();
-    news.send(News::Seen(to_a.0, None)).unwrap();
+    news.send(InterfaceNotice::Seen(to_a.0, None)).unwrap();
     assert_eq!(
         next(),
         Change::Interface {
@@ -259,7 +259,8 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
             uid: None
         }
     );
-    news.send(News::Seen(to_a.0, Some(to_a.1))).unwrap();
+    news.send(InterfaceNotice::Seen(to_a.0, Some(to_a.1)))
+        .unwrap();
     assert_eq!(
         told.recv_timeout(Duration::from_millis(100)),
         Err(mpsc::RecvTimeoutError::Timeout)
@@ -272,7 +273,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
             uid: uid(&pod_a)
         }
     );
-    news.send(News::Gone(to_a.0)).unwrap();
+    news.send(InterfaceNotice::Gone(to_a.0)).unwrap();
     assert_eq!(next(), Change::InterfaceGone(to_a.0));
     drop(news);
     watch.unwrap().join().unwrap();

@@ -67,7 +67,9 @@ impl Search {
                 .remove(&ifindex)
                 .map(|_| Change::InterfaceGone(ifindex)),
             InterfaceNotice::Seen(ifindex, netns) => {
-                if !self.interfaces.contains_key(&ifindex) && self.interfaces.len() >= MAX_INTERFACES {
+                if !self.interfaces.contains_key(&ifindex)
+                    && self.interfaces.len() >= MAX_INTERFACES
+                {
                     tracing::warn!(
                         ifindex = ifindex.0,
                         "too many interfaces: cannot search for the pod of this one; it is identified by its address"
@@ -207,7 +209,10 @@ mod tests {
     fn a_search_is_repeated_at_growing_intervals_and_then_given_up() {
         let start = Instant::now();
         let mut search = Search::default();
-        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, ONE)), unknown(A));
+        assert_eq!(
+            search.notice(start, InterfaceNotice::Seen(A, ONE)),
+            unknown(A)
+        );
         let mut searches = Vec::new();
         while let Some(next) = search.next() {
             assert_eq!(search.due(next), [(A, NetnsId(1))]);
@@ -219,8 +224,16 @@ mod tests {
             [0, 20, 70, 170, 420, 920, 1_920, 6_920, 16_920, 46_920]
         );
         let later = start + Duration::from_secs(60);
-        assert_eq!(search.notice(later, InterfaceNotice::Seen(A, ONE)), None, "emitted before");
-        assert_eq!(search.next(), Some(later), "a notice starts the search again");
+        assert_eq!(
+            search.notice(later, InterfaceNotice::Seen(A, ONE)),
+            None,
+            "emitted before"
+        );
+        assert_eq!(
+            search.next(),
+            Some(later),
+            "a notice starts the search again"
+        );
     }
 
     #[test]
@@ -240,7 +253,10 @@ mod tests {
         let mut search = Search::default();
         search.notice(start, InterfaceNotice::Seen(A, ONE));
         search.searched(start, A, true);
-        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, Some(NetnsId(2)))), unknown(A));
+        assert_eq!(
+            search.notice(start, InterfaceNotice::Seen(A, Some(NetnsId(2)))),
+            unknown(A)
+        );
         assert_eq!(search.due(start), [(A, NetnsId(2))]);
     }
 
@@ -248,7 +264,10 @@ mod tests {
     fn an_interface_without_a_namespace_id_waits_for_it() {
         let start = Instant::now();
         let mut search = Search::default();
-        assert_eq!(search.notice(start, InterfaceNotice::Seen(A, None)), unknown(A));
+        assert_eq!(
+            search.notice(start, InterfaceNotice::Seen(A, None)),
+            unknown(A)
+        );
         assert_eq!(search.next(), None);
         assert_eq!(search.notice(start, InterfaceNotice::Seen(A, ONE)), None);
         assert_eq!(search.due(start), [(A, NetnsId(1))]);

@@ -23,7 +23,7 @@ use super::output::{self, Output};
 use super::recorder::Recorder;
 use super::signals::Signals;
 use crate::capture::live::{Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
-use crate::cluster::interface_watch::{self, News};
+use crate::cluster::interface_watch::{self, InterfaceNotice};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::POLL_EVERY;
@@ -82,7 +82,7 @@ fn watch_cluster(config: &ObserveConfig, changes: mpsc::Sender<Change>) -> Resul
 fn tell_news(watches: Option<&Watches>) {
     for news in watches
         .into_iter()
-        .flat_map(|watches| watches.sync().news())
+        .flat_map(|watches| watches.sync().notices())
     {
         match news.trouble {
             true => notice::warn(&news.text),
@@ -96,7 +96,7 @@ pub(super) struct Run {
     capture: Capture,
     recorder: Option<Recorder>,
     messages: mpsc::Receiver<CaptureMessage>,
-    news: std::sync::mpsc::Sender<News>,
+    news: std::sync::mpsc::Sender<InterfaceNotice>,
     changes: mpsc::Receiver<Change>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     /// Where names come from a cluster. Its changes are among `changes`.
@@ -352,14 +352,14 @@ impl Run {
                         if let Some(recorder) = &mut self.recorder {
                             recorder.name(link.ifindex, &link.name);
                         }
-                        News::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
+                        InterfaceNotice::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
                     }
                     InterfaceEvent::Gone { ifindex, .. } => {
                         self.output.put(Input::Gone(self.clock.now(), ifindex))?;
                         self.unseen.retain(|(gone, _)| *gone != ifindex);
                         self.traced.remove(&ifindex);
                         self.muted.remove(&ifindex);
-                        News::Gone(ifindex)
+                        InterfaceNotice::Gone(ifindex)
                     }
                     InterfaceEvent::Failed { link, why } => {
                         notice::warn(&format!("{} is not traced: {why}", link.name));

@@ -270,7 +270,7 @@ fn probes_that_somebody_removed_are_attached_again_and_counts_go_on() {
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
     let options = Options {
-        look_again: Duration::from_millis(100),
+        relist_every: Duration::from_millis(100),
         ..by(HookChoice::Clsact)
     };
     let mut live = Live::start(&node, options);

@@ -100,7 +100,7 @@ impl Cluster {
                 self.news.extend(
                     self.watches
                         .sync()
-                        .news()
+                        .notices()
                         .into_iter()
                         .map(|news| news.to_string()),
                 );

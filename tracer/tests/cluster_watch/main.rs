@@ -239,9 +239,9 @@ fn without_permission_for_one_kind_the_others_are_known_and_it_says_what_is_miss
     assert_eq!(cluster.report(Kind::Pod).refused, Some("list"));
     let told = &cluster.news[0];
     for part in [
-        "does not allow to list pods",
+        "does not allow this user to list pods",
         message,
-        "Allow \"list\" and \"watch\" of pods in a ClusterRole",
+        "Grant \"list\" and \"watch\" on pods in a ClusterRole",
     ] {
         assert!(told.contains(part), "{told}");
     }

@@ -50,7 +50,9 @@ pub enum CaptureError {
         source: ProgramError,
     },
     /// The object lacks a program or map that this code uses.
-    #[error("the eBPF object has no {missing}: it belongs to another build of tracer; build tracer again")]
+    #[error(
+        "the eBPF object has no {missing}: it belongs to another build of tracer; build tracer again"
+    )]
     Object {
         /// The program or map.
         missing: &'static str,

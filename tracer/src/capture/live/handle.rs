@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::CaptureMessage;
 use super::attach::SharedInterfaces;
 use super::attach_thread::AttachThread;
 use super::clock::Clock;
@@ -19,7 +20,6 @@ use super::probes::{self, Probes};
 use super::ring::{self, RingState};
 use super::sweeper::{Expiry, Sweeper};
 use super::traced::{InterfaceStatus, SharedTraced};
-use super::CaptureMessage;
 use crate::capture::Options;
 use tracer_core::model::flow::{FlowSnapshot, Ifindex};
 

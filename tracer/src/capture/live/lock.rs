@@ -13,7 +13,9 @@ use super::error::CaptureError;
 
 /// The lock; dropping it releases it.
 #[derive(Debug)]
-pub(super) struct InstanceLock(#[expect(dead_code, reason = "holding it is its purpose")] UnixListener);
+pub(super) struct InstanceLock(
+    #[expect(dead_code, reason = "holding it is its purpose")] UnixListener,
+);
 
 impl InstanceLock {
     pub fn take(instance: &str) -> Result<InstanceLock, CaptureError> {
