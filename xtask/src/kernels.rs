@@ -123,16 +123,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     });
     machine::look()?;
     setup::ensure(setup::Needs::Probes)?;
-    let programs = programs::build(&["--package", "tracer", "--test", "capture"])?;
+    let programs = programs::build(&[
+        "--package",
+        "tracer",
+        "--features",
+        "privileged-tests",
+        "--test",
+        "privileged",
+    ])?;
     let program = programs.and_then(|programs| {
         let mut programs = programs.into_iter();
         programs.find(programs::Program::has_probes)
     });
     let program = program.context("the tests do not build")?;
     let base = image::Base::new(&program.path, &archive::busybox()?)?;
+    let tests = program.tests()?;
     let mut reports = Vec::new();
     for kernel in chosen {
-        reports.push(report(kernel, &base, arguments)?);
+        reports.push(report(kernel, &base, &tests, arguments)?);
     }
     ensure!(!reports.is_empty(), "no kernel to try");
     for report in &reports {
@@ -160,27 +168,29 @@ fn list() {
 }
 
 /// Fetches a kernel where it is not kept yet, and runs the tests on it.
-fn report(kernel: Kernel, base: &image::Base, arguments: &Arguments) -> Result<Report> {
+fn report(
+    kernel: Kernel,
+    base: &image::Base,
+    tests: &[String],
+    arguments: &Arguments,
+) -> Result<Report> {
     let fetched = archive::kernel(kernel.version, kernel.suites)?;
     let release = fetched.release.clone();
     eprintln!("\n     Booting {release}");
     let begun = Instant::now();
     let limit = Duration::from_secs(arguments.time_limit);
-    let mut first: Vec<&str> = vec!["--test-threads=1"];
-    first.extend(arguments.filter.as_deref());
-    for (name, _) in kernel.without {
-        first.extend(["--skip", *name]);
-    }
-    let ended = machine::run(&fetched, &base.with(&fetched, &first)?, limit)?;
+    let alone = |names: &[String]| {
+        let mut options = vec!["--test-threads=1".to_owned(), "--exact".to_owned()];
+        options.extend_from_slice(names);
+        machine::run(&fetched, &base.with(&fetched, &options)?, limit)
+    };
+    let ended = alone(&chosen(tests, kernel, arguments.filter.as_deref()))?;
     let counts = ended.counts();
     let outcome = outcome(&ended);
     let again = match &outcome {
         Outcome::Failed(names) => {
             eprintln!("\n     Booting {release} again for what failed, alone");
-            let alone = ["--test-threads=1", "--exact"].into_iter();
-            let alone: Vec<&str> = alone.chain(names.iter().map(String::as_str)).collect();
-            let ended = machine::run(&fetched, &base.with(&fetched, &alone)?, limit)?;
-            Some(self::outcome(&ended))
+            Some(self::outcome(&alone(names)?))
         }
         _ => None,
     };
@@ -191,6 +201,17 @@ fn report(kernel: Kernel, base: &image::Base, arguments: &Arguments) -> Result<R
         verdict: Verdict::of(outcome, again),
         took: begun.elapsed(),
     })
+}
+
+/// The capture tests that run on this kernel.
+fn chosen(tests: &[String], kernel: Kernel, filter: Option<&str>) -> Vec<String> {
+    tests
+        .iter()
+        .filter(|name| name.starts_with("capture::"))
+        .filter(|name| filter.is_none_or(|part| name.contains(part)))
+        .filter(|name| !kernel.without.iter().any(|(part, _)| name.contains(part)))
+        .cloned()
+        .collect()
 }
 
 fn outcome(ended: &Ended) -> Outcome {
@@ -207,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_on_a_kernel_is_a_test_and_says_why() {
-        let directory = crate::build::root().join("tracer/tests/capture");
+        let directory = crate::build::root().join("tracer/tests/privileged/capture");
         let tests: String = std::fs::read_dir(directory)
             .expect("the tests")
             .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text"))

@@ -15,4 +15,5 @@ pub mod setup;
 pub mod soak;
 pub mod test;
 pub mod tshark_diff;
+pub mod turn;
 pub mod watch;

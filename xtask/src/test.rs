@@ -61,8 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if !root {
         eprintln!(
-            "\nNOT RUN: the tests with real probes (tracer/tests/privileged_*, capture). They need root, for network \
-             namespaces and BPF.\nRun `sudo -E cargo xtask test` for them."
+            "\nNOT RUN: the tests with real probes (tracer/tests/privileged and slow). They need root, for network \
+             namespaces and BPF.\nTo run them: `sudo -E cargo xtask test`"
         );
         if env::var_os("CI").is_some() {
             eprintln!("In CI that is a failure.");

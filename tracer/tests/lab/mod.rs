@@ -9,10 +9,11 @@ pub mod findings;
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::RwLockWriteGuard;
 
 use serde_json::Value;
 use xtask::lab::{Inventory, Lab, Options, ProxyMode, TemporaryLab};
+use xtask::turn;
 use xtask::watch::{Events, Watch};
 
 /// The node of the pod in which everything is done.
@@ -20,12 +21,10 @@ pub const NODE: &str = "k8s-worker03";
 /// That pod.
 pub const CLIENT: &str = "default/deb-ubuntu";
 
-static SERIAL: Mutex<()> = Mutex::new(());
-
 /// A lab of its own for one test, taken down when it is dropped. Tests that measure time do not run side by side.
 pub struct Stage {
     pub lab: TemporaryLab,
-    _serial: MutexGuard<'static, ()>,
+    _turn: RwLockWriteGuard<'static, ()>,
 }
 
 impl Stage {
@@ -46,8 +45,7 @@ impl Stage {
     }
 
     fn of(proxy_mode: ProxyMode, inventory: Inventory) -> Stage {
-        // A test that failed poisons the lock, and its lab is gone all the same.
-        let serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn::alone();
         let name = format!("tracer-test-{}", std::process::id());
         let lab = Lab::up(Options {
             name,
@@ -57,7 +55,7 @@ impl Stage {
         .expect("the lab comes up (as root)");
         Stage {
             lab: lab.temporary(),
-            _serial: serial,
+            _turn: turn,
         }
     }
 

@@ -69,7 +69,7 @@ impl Base {
     }
 
     /// The file for a kernel, that runs the tests with these arguments.
-    pub fn with(&self, kernel: &Fetched, arguments: &[&str]) -> Result<PathBuf> {
+    pub fn with(&self, kernel: &Fetched, arguments: &[String]) -> Result<PathBuf> {
         let mut cpio = Cpio::default();
         for name in MODULES {
             if let Some(module) = module(&kernel.modules, name)? {
@@ -86,7 +86,7 @@ impl Base {
 }
 
 /// The first process. Arguments are names of tests and options, which need no quotes.
-fn init(test: &Path, arguments: &[&str]) -> String {
+fn init(test: &Path, arguments: &[String]) -> String {
     format!(
         "#!/bin/busybox sh
 for mount in 'proc proc' 'sysfs sys' 'devtmpfs dev' 'tmpfs run' 'tmpfs tmp' 'bpf sys/fs/bpf'; do
@@ -279,13 +279,16 @@ mod tests {
 
     #[test]
     fn the_init_says_where_the_tests_begin_and_how_they_ended() {
-        let script = init(Path::new("/t/capture"), &["--exact", "a::b"]);
+        let script = init(
+            Path::new("/t/privileged"),
+            &["--exact".to_owned(), "a::b".to_owned()],
+        );
         let lines: Vec<&str> = script.lines().collect();
         let begin = lines.iter().position(|line| *line == "echo @@BEGIN");
         let begin = begin.expect("a beginning");
         assert_eq!(
             lines[begin + 1..begin + 3],
-            ["/t/capture --exact a::b", "echo @@END $?"]
+            ["/t/privileged --exact a::b", "echo @@END $?"]
         );
     }
 }

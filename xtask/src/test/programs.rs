@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::build;
@@ -12,7 +12,7 @@ use crate::build;
 /// A test program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
-    /// Its package, and its target's kind and name: `tracer test capture`.
+    /// Its package, and its target's kind and name: `tracer test privileged`.
     name: (String, String, String),
     /// The executable.
     pub path: PathBuf,
@@ -21,10 +21,29 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The names of its tests.
+    pub fn tests(&self) -> Result<Vec<String>> {
+        let output = Command::new(&self.path)
+            .args(["--list", "--format=terse"])
+            .output()
+            .with_context(|| format!("cannot run {}", self.path.display()))?;
+        ensure!(
+            output.status.success(),
+            "{} --list: {}",
+            self.path.display(),
+            output.status
+        );
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let names = listed
+            .lines()
+            .filter_map(|line| line.strip_suffix(": test"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Whether its tests use the real probes, and so depend on how busy the machine is.
     pub fn has_probes(&self) -> bool {
         let (_, kind, name) = &self.name;
-        kind == "test" && (name == "capture" || name.starts_with("privileged_"))
+        kind == "test" && (name == "privileged" || name == "slow")
     }
 }
 
@@ -105,8 +124,8 @@ mod tests {
 
     /// As cargo 1.95 writes them, without the fields that are of no use here.
     const MESSAGES: &str = r#"
-{"reason":"compiler-artifact","manifest_path":"/w/tracer/Cargo.toml","target":{"kind":["test"],"name":"privileged_dns"},"profile":{"test":true},"executable":"/w/target/debug/deps/privileged_dns-1"}
-{"reason":"compiler-artifact","manifest_path":"/w/tracer/Cargo.toml","target":{"kind":["test"],"name":"replay"},"profile":{"test":true},"executable":"/w/target/debug/deps/replay-2"}
+{"reason":"compiler-artifact","manifest_path":"/w/tracer/Cargo.toml","target":{"kind":["test"],"name":"privileged"},"profile":{"test":true},"executable":"/w/target/debug/deps/privileged-1"}
+{"reason":"compiler-artifact","manifest_path":"/w/tracer/Cargo.toml","target":{"kind":["test"],"name":"unprivileged"},"profile":{"test":true},"executable":"/w/target/debug/deps/unprivileged-2"}
 {"reason":"compiler-artifact","manifest_path":"/r/serde/Cargo.toml","target":{"kind":["lib"],"name":"serde"},"profile":{"test":false},"executable":null}
 {"reason":"compiler-artifact","manifest_path":"/w/tracer/Cargo.toml","target":{"kind":["bin"],"name":"tracer"},"profile":{"test":false},"executable":"/w/target/debug/tracer"}
 {"reason":"build-script-executed","package_id":"path+file:///w/tracer#0.1.0"}
@@ -124,8 +143,8 @@ mod tests {
             named,
             [
                 ("tracer lib tracer".to_owned(), false),
-                ("tracer test replay".to_owned(), false),
-                ("tracer test privileged_dns".to_owned(), true),
+                ("tracer test unprivileged".to_owned(), false),
+                ("tracer test privileged".to_owned(), true),
             ]
         );
         assert_eq!(programs[0].directory, Path::new("/w/tracer"));

@@ -1,0 +1,98 @@
+//! The program itself, traced with and told to end.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::netns::Netns;
+
+/// What is waited for comes within this, also on an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `tracer observe --local -o json`, attached.
+pub struct Tracer {
+    child: Child,
+    /// The lines of its standard output.
+    tells: Receiver<String>,
+    /// Those of them that were read while it ran.
+    told: Vec<Value>,
+    /// The lines of its standard error.
+    says: Receiver<String>,
+    /// Those of them that were read while it started.
+    said: String,
+}
+
+impl Tracer {
+    /// Starts it and waits until it says that it traces these interfaces, `a, b`: from then on it takes a direction that is
+    /// not seen for one that cannot be seen.
+    pub fn start(node: &Netns, interfaces: &str) -> Tracer {
+        let mut child = node
+            .enter(|| {
+                Command::new(env!("CARGO_BIN_EXE_tracer"))
+                    .args(["observe", "--local", "-o", "json"])
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+            })
+            .expect("starts");
+        let says = lines(child.stderr.take().expect("piped"));
+        let tells = lines(child.stdout.take().expect("piped"));
+        let mut tracer = Tracer {
+            child,
+            tells,
+            told: Vec::new(),
+            says,
+            said: String::new(),
+        };
+        while !tracer.said.contains(&format!("({interfaces})")) {
+            let line = tracer.says.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("it does not attach: {}", tracer.said));
+            tracer.said.push_str(&line);
+            tracer.said.push('\n');
+        }
+        tracer
+    }
+
+    /// Waits until it tells an event that fits.
+    pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.told.iter().any(&fits) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.tells.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no {what}: {:?}", self.told));
+            self.told.push(serde_json::from_str(&line).expect("JSON"));
+        }
+    }
+
+    /// Ctrl-C; then its JSON lines and what it said on standard error.
+    pub fn stop(mut self) -> (Vec<Value>, String) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), Signal::INT).expect("told");
+        let status = self.child.wait().expect("ends");
+        for line in self.says {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        assert!(status.success(), "{}", self.said);
+        let rest = self.tells.iter();
+        let rest = rest.map(|line| serde_json::from_str(&line).expect("JSON"));
+        self.told.extend(rest);
+        (self.told, self.said)
+    }
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (line, lines) = channel();
+    std::thread::spawn(move || {
+        for text in BufReader::new(stream).lines().map_while(Result::ok) {
+            if line.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}

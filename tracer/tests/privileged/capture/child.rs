@@ -1,0 +1,115 @@
+//! A capture in a process of its own, to be killed.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aya::util::KernelVersion;
+use tracer::capture::live::Capture;
+use tracer::capture::{HookChoice, Options};
+
+use super::interfaces::{clsact_programs, tcx_programs};
+use super::netns::Netns;
+
+const HOOK: &str = "TRACER_TEST_CAPTURES_UNTIL_KILLED";
+
+#[test]
+#[ignore = "the process that `Child` starts"]
+fn captures_until_killed() {
+    let hook = std::env::var_os(HOOK).expect("set by `Child::start`");
+    let options = Options {
+        hook: match hook.to_str() {
+            Some("tcx") => HookChoice::Tcx,
+            _ => HookChoice::Clsact,
+        },
+        ..Options::default()
+    };
+    let _running = Capture::start(options).expect("starts");
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+/// The kinds of hook that this kernel has, the one that is chosen by itself first.
+pub fn hooks() -> Vec<HookChoice> {
+    let has_tcx =
+        KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+    if has_tcx {
+        vec![HookChoice::Tcx, HookChoice::Clsact]
+    } else {
+        vec![HookChoice::Clsact]
+    }
+}
+
+/// The programs that are attached to an interface by this kind of hook; none where it has none yet.
+pub fn programs(node: &Netns, interface: &str, hook: HookChoice) -> Vec<u32> {
+    match hook {
+        HookChoice::Tcx => tcx_programs(node, interface),
+        _ => clsact_programs(node, interface),
+    }
+}
+
+/// The programs that are attached once there are so many of them.
+///
+/// A program that is let go stays for a moment where a test beside this one is starting a process: until that process
+/// runs what it is started for, it holds a copy of every open file, TCX links among them.
+pub fn programs_left(node: &Netns, interface: &str, hook: HookChoice, count: usize) -> Vec<u32> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let there = programs(node, interface, hook);
+        if there.len() == count {
+            return there;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{interface} has the programs {there:?}, not {count}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process that captures.
+pub struct Child(std::process::Child);
+
+impl Child {
+    /// Starts it and waits until it is attached to the interface.
+    pub fn start(node: &Netns, interface: &str, hook: HookChoice) -> Child {
+        let before = programs(node, interface, hook).len();
+        let word = match hook {
+            HookChoice::Tcx => "tcx",
+            _ => "clsact",
+        };
+        let program = std::env::current_exe().expect("this test");
+        let child = node
+            .enter(|| {
+                Command::new(program)
+                    .args([
+                        "--ignored",
+                        "--exact",
+                        "capture::child::captures_until_killed",
+                    ])
+                    .env(HOOK, word)
+                    .stdout(Stdio::null())
+                    .spawn()
+            })
+            .expect("starts");
+        // An emulated machine takes its time.
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while programs(node, interface, hook).len() < before + 2 {
+            assert!(Instant::now() < deadline, "the child attaches nothing");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Child(child)
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("ended");
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Of a test that failed; a second SIGKILL does nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! A capture in a test, with what it sent so far.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tracer::capture::Options;
+use tracer::capture::live::{Capture, CaptureMessage, InterfaceEvent, KernelStats};
+use tracer_core::model::record::Record;
+
+use super::netns::Netns;
+
+/// The gateway address that every pod's host end has, see `Netns::add_pod`.
+pub const GATEWAY: &str = "10.9.255.254";
+
+pub struct Live {
+    pub capture: Capture,
+    messages: Receiver<CaptureMessage>,
+    pub records: Vec<Record>,
+    pub events: Vec<InterfaceEvent>,
+}
+
+impl Live {
+    pub fn start(node: &Netns, options: Options) -> Live {
+        let (capture, messages) = node
+            .enter(|| Capture::start(options))
+            .expect("the capture starts");
+        Live {
+            capture,
+            messages,
+            records: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Receives until `enough`, which must be before a generous deadline.
+    pub fn wait(&mut self, what: &str, enough: impl Fn(&Live) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !enough(self) {
+            assert!(
+                Instant::now() < deadline,
+                "no {what}: {:?} {:?}",
+                self.events,
+                self.capture.stats()
+            );
+            match self.messages.try_recv() {
+                Ok(message) => self.take(message),
+                Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(1)),
+                Err(TryRecvError::Disconnected) => panic!("the capture ended, no {what}"),
+            }
+        }
+    }
+
+    /// Receives what is there.
+    pub fn receive(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+        }
+    }
+
+    /// Receives until the kernel has seen so many packets, whatever they were.
+    pub fn wait_seen(&mut self, packets: u64) {
+        self.wait(&format!("{packets} packets"), |live| {
+            live.stats().seen >= packets
+        });
+    }
+
+    /// The IPv4 records: only those come from the test alone, IPv6 looks for neighbours and routers by itself.
+    pub fn ipv4(&self) -> Vec<&Record> {
+        self.records
+            .iter()
+            .filter(|record| record.ethertype == 0x0800)
+            .collect()
+    }
+
+    pub fn stats(&self) -> KernelStats {
+        self.capture.stats().expect("statistics")
+    }
+
+    fn take(&mut self, message: CaptureMessage) {
+        match message {
+            CaptureMessage::Records(records) => self.records.extend(records),
+            CaptureMessage::ReadUntil(_) => {}
+            CaptureMessage::Interface(event) => self.events.push(event),
+        }
+    }
+
+    /// Ends it and receives the rest.
+    pub fn stop(mut self) -> (Vec<Record>, KernelStats) {
+        self.capture.shutdown();
+        while let Some(message) = self.messages.blocking_recv() {
+            self.take(message);
+        }
+        let stats = self.capture.stop().expect("stops");
+        assert_eq!(
+            stats.due,
+            stats.emitted + stats.ring_full + stats.suppressed + stats.copy_failed,
+            "{stats:?}"
+        );
+        assert_eq!(stats.undecodable, 0);
+        (self.records, stats)
+    }
+}
+
+/// A UDP socket in a namespace.
+pub fn udp_socket(netns: &Netns, address: &str) -> UdpSocket {
+    let socket = netns.enter(|| UdpSocket::bind(address)).expect("binds");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a timeout");
+    socket
+}
+
+/// The payload behind an IPv4 header without options and a UDP header.
+pub fn udp_payload(record: &Record) -> &[u8] {
+    record.bytes.get(28..).unwrap_or_default()
+}

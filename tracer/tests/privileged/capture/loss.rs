@@ -1,0 +1,189 @@
+//! Nothing is lost without being counted.
+
+use std::time::Duration;
+
+use tracer::capture::Options;
+use tracer_core::model::loss::Stage;
+use xtask::turn;
+
+use super::live::{GATEWAY, Live, udp_payload, udp_socket};
+use super::netns::Netns;
+
+#[test]
+fn seen_and_lost_are_what_was_sent_with_a_tiny_ring() {
+    let _turn = turn::shared();
+    const SENT: u64 = 5_000;
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let options = Options {
+        ring_bytes: 4_096,
+        records_per_second: 0,
+        ..Options::default()
+    };
+    let mut live = Live::start(&node, options);
+    let client = udp_socket(&pod, "0.0.0.0:0");
+    for number in 0..SENT {
+        client
+            .send_to(format!("query {number}").as_bytes(), (GATEWAY, 53))
+            .expect("sends");
+    }
+    live.wait_seen(SENT);
+    let (records, stats) = live.stop();
+    let received = records
+        .iter()
+        .filter(|record| udp_payload(record).starts_with(b"query"))
+        .count() as u64;
+    assert!(
+        stats.ring_full > 0,
+        "the ring was too large for this test: {stats:?}"
+    );
+    assert_eq!(stats.emitted, records.len() as u64);
+    // ARP and the like cause no record; ICMP errors (nobody listens) do.
+    let others = stats.due - SENT;
+    assert!(
+        received + stats.ring_full >= SENT && received + stats.ring_full <= SENT + others,
+        "{stats:?}"
+    );
+    let losses = stats.losses();
+    let ring = losses
+        .iter()
+        .find(|loss| loss.stage == Stage::Ring)
+        .expect("told");
+    assert_eq!(ring.count, stats.ring_full);
+}
+
+#[test]
+fn a_flood_on_one_interface_is_limited_and_counted_and_its_totals_stay_exact() {
+    let _turn = turn::shared();
+    const SENT: u64 = 3_000;
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let options = Options {
+        records_per_second: 10,
+        record_burst: 100,
+        ..Options::default()
+    };
+    let mut live = Live::start(&node, options);
+    let server = udp_socket(&node, &format!("{GATEWAY}:53"));
+    let client = udp_socket(&pod, "0.0.0.0:0");
+    for _ in 0..SENT {
+        client.send_to(&[0; 100], (GATEWAY, 53)).expect("sends");
+    }
+    live.wait_seen(SENT);
+    // IPv6 sends by itself what the rate limit holds back, too; what is compared must be of one moment.
+    node.sh("ip link set pod1 down");
+    let flows = live.capture.sweep().expect("sweeps");
+    let flow = flows
+        .iter()
+        .find(|flow| flow.flow.peer.port() == 53)
+        .expect("counted");
+    assert_eq!(
+        (flow.totals.tx.packets, flow.totals.tx.bytes),
+        (SENT, SENT * 128)
+    );
+    let status = live.capture.interfaces().pop().expect("traced");
+    let (records, stats) = live.stop();
+    assert_eq!(status.suppressed, stats.suppressed);
+    assert!(
+        stats.suppressed > 0 && records.len() < 400,
+        "{} records, {stats:?}",
+        records.len()
+    );
+    drop(server);
+}
+
+#[test]
+fn a_flow_without_room_in_the_table_is_counted_and_still_recorded() {
+    let _turn = turn::shared();
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let mut live = Live::start(
+        &node,
+        Options {
+            flow_entries: 8,
+            ..Options::default()
+        },
+    );
+    let server = udp_socket(&node, &format!("{GATEWAY}:53"));
+    let clients: Vec<_> = (0..50).map(|_| udp_socket(&pod, "0.0.0.0:0")).collect();
+    for client in &clients {
+        client.send_to(b"query", (GATEWAY, 53)).expect("sends");
+    }
+    live.wait("50 records", |live| {
+        live.records
+            .iter()
+            .filter(|record| udp_payload(record) == b"query")
+            .count()
+            == 50
+    });
+    let (records, stats) = live.stop();
+    assert!(stats.flow_table_full >= 42, "{stats:?}");
+    let without = records
+        .iter()
+        .filter(|record| record.totals.is_none())
+        .count() as u64;
+    assert!(
+        without >= 42 && without <= stats.flow_table_full,
+        "{without} of {stats:?}"
+    );
+    drop(server);
+}
+
+#[test]
+fn what_is_in_the_ring_at_the_end_is_still_told() {
+    let _turn = turn::shared();
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let live = Live::start(
+        &node,
+        Options {
+            records_per_second: 0,
+            ..Options::default()
+        },
+    );
+    let server = udp_socket(&node, &format!("{GATEWAY}:53"));
+    let client = udp_socket(&pod, "0.0.0.0:0");
+    for _ in 0..2_000 {
+        client.send_to(b"query", (GATEWAY, 53)).expect("sends");
+    }
+    // Nothing was received so far: all of it waits in queue and ring.
+    let (records, stats) = live.stop();
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| udp_payload(record) == b"query")
+            .count(),
+        2_000,
+        "{stats:?}"
+    );
+    drop(server);
+}
+
+#[test]
+fn a_record_waits_less_than_ten_milliseconds() {
+    let _turn = turn::shared();
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let mut live = Live::start(&node, Options::default());
+    let server = udp_socket(&node, &format!("{GATEWAY}:53"));
+    let client = udp_socket(&pod, "0.0.0.0:0");
+    let clock = live.capture.clock();
+    let mut waits = Vec::new();
+    for count in 1..=40 {
+        client.send_to(b"query", (GATEWAY, 53)).expect("sends");
+        live.wait("record", |live| {
+            live.records
+                .iter()
+                .filter(|record| udp_payload(record) == b"query")
+                .count()
+                == count
+        });
+        let record = live.records.last().expect("just waited for");
+        waits.push(clock.now().since(record.time));
+    }
+    waits.sort();
+    // The machine may be busy with other things. Records that waited for a timer would all wait, more or less.
+    assert!(waits[10] < Duration::from_millis(10), "{waits:?}");
+    live.stop();
+    drop(server);
+}

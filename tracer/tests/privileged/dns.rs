@@ -1,0 +1,250 @@
+//! DNS on real packets, against what dig reports: failures, silence, IPv6, a pod's first query, both record orders.
+
+use std::time::Duration;
+
+use crate::lab::{CLIENT, NODE, Stage, asked, name, text};
+use serde_json::Value;
+use xtask::lab::{NewPod, ProxyMode};
+
+/// The status and the answers' data, as dig prints them.
+fn dig(output: &str) -> (String, Vec<String>) {
+    let status = output
+        .split("status: ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .unwrap_or("none");
+    let answers = output
+        .split(";; ANSWER SECTION:\n")
+        .nth(1)
+        .map(|section| section.lines().take_while(|line| !line.is_empty()))
+        .into_iter()
+        .flatten()
+        .map(|line| {
+            line.split_whitespace()
+                .skip(4)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    (status.to_owned(), answers)
+}
+
+fn answers(event: &Value) -> Vec<String> {
+    let answers = event["answers"].as_array().expect("answers");
+    answers
+        .iter()
+        .map(|answer| answer["data"].as_str().expect("data").to_owned())
+        .collect()
+}
+
+/// What stands in dig's output between two strings, in words.
+fn words<'a>(output: &'a str, before: &str, after: char) -> Vec<&'a str> {
+    let rest = output.split(before).nth(1).unwrap_or_default();
+    let until = rest.split(after).next().unwrap_or_default();
+    until.split_whitespace().collect()
+}
+
+/// The lesser of the TTL and the last number of the SOA in dig's authority section (RFC 2308 section 5).
+fn negative_ttl(output: &str) -> Option<u64> {
+    let soa = words(output, ";; AUTHORITY SECTION:\n", '\n');
+    let [_, ttl, _, "SOA", .., minimum] = soa[..] else {
+        return None;
+    };
+    Some(ttl.parse::<u64>().ok()?.min(minimum.parse().ok()?))
+}
+
+#[test]
+fn outcome_rcode_and_answers_are_digs() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    let cases = [
+        (
+            "clusterip-nginx-ds.default.svc.cluster.local.",
+            "A",
+            "answered",
+        ),
+        (
+            "clusterip-nginx-ds.default.svc.cluster.local.",
+            "AAAA",
+            "nodata",
+        ),
+        (
+            "no-such-service.default.svc.cluster.local.",
+            "A",
+            "nxdomain",
+        ),
+        ("www.example.com.", "A", "answered"),
+        ("servfail.example.", "A", "servfail"),
+        ("refused.example.", "A", "refused"),
+        (
+            "_dns._udp.kube-dns.kube-system.svc.cluster.local.",
+            "SRV",
+            "answered",
+        ),
+        ("117.183.152.10.in-addr.arpa.", "PTR", "answered"),
+    ];
+    for (question, qtype, outcome) in cases {
+        events.next_step();
+        let output = text(&stage.run(&["dig", "+tries=1", question, qtype]));
+        let (status, data) = dig(&output);
+        let event = events.wait_for(question, asked(question, qtype)).unwrap();
+        assert_eq!(event["outcome"], outcome, "{output}\n{event}");
+        assert_eq!(event["rcode"], status.as_str(), "{output}\n{event}");
+        assert_eq!(answers(&event), data, "{output}\n{event}");
+        let mut flags = words(&output, ";; flags: ", ';');
+        assert_eq!(flags.remove(0), "qr", "{output}");
+        assert_eq!(event["flags"], Value::from(flags), "{output}\n{event}");
+        assert_eq!(
+            event["negative_ttl"].as_u64(),
+            negative_ttl(&output),
+            "{event}"
+        );
+        let negative = ["nodata", "nxdomain"].contains(&outcome);
+        assert_eq!(
+            event["negative_ttl"].is_u64(),
+            negative,
+            "{output}\n{event}"
+        );
+        let size = words(&output, "; udp: ", '\n');
+        let told = event["edns"]["size"].as_u64().map(|size| size.to_string());
+        assert_eq!(told.as_deref(), size.first().copied(), "{output}\n{event}");
+        assert_eq!(event["attempts"], 1);
+        assert_eq!(name(&event["peer"]["service"]), "kube-system/kube-dns");
+        // dig prints whole milliseconds of a clock that moves by the kernel's tick, 10 ms at most; its own way through
+        // the stack comes on top.
+        let dig_ms: u64 = output
+            .split("Query time: ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next())
+            .expect("dig's query time")
+            .parse()
+            .expect("milliseconds");
+        assert!(
+            event["latency_ns"].as_u64().expect("latency") < (dig_ms + 11) * 1_000_000,
+            "{output}\n{event}"
+        );
+    }
+}
+
+#[test]
+fn dns_over_ipv6_is_told_like_ipv4() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    let server = stage
+        .lab
+        .inventory()
+        .pod("kube-system/coredns-6f5f9b5d74-pf4ld")
+        .expect("coredns");
+    let address = server.ipv6.expect("the lab is dual-stack").to_string();
+    let question = "clusterip-nginx-ds.default.svc.cluster.local.";
+    let output = text(&stage.run(&["dig", "+tries=1", &format!("@{address}"), question, "A"]));
+    let event = events.wait_for(question, asked(question, "A")).unwrap();
+    assert_eq!(answers(&event), dig(&output).1, "{output}");
+    assert_eq!(event["peer"]["ip"], address.as_str());
+    assert_eq!(
+        name(&event["peer"]["pod"]),
+        "kube-system/coredns-6f5f9b5d74-pf4ld"
+    );
+    assert_eq!(name(&event["pod"]), CLIENT);
+}
+
+#[test]
+fn a_silent_server_is_a_timeout_with_every_attempt_and_a_late_answer_is_told_as_late() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    let question = "clusterip-nginx-ds.default.svc.cluster.local.";
+    stage.lab.silence_dns(true).expect("the DNS server stops");
+    let output = text(&stage.run(&["dig", "+tries=2", "+timeout=1", question, "A"]));
+    assert!(
+        output.contains("no servers could be reached") || output.contains("timed out"),
+        "{output}"
+    );
+    let timeout = events.wait_for("timeout", asked(question, "A")).unwrap();
+    assert_eq!(timeout["outcome"], "timeout");
+    assert_eq!(timeout["attempts"], 2, "{timeout}");
+    assert_eq!(timeout["rcode"], Value::Null);
+    assert_eq!(timeout["latency_ns"], Value::Null);
+    stage
+        .lab
+        .silence_dns(false)
+        .expect("the DNS server goes on");
+    let late = events
+        .wait_for("late answer", |event| {
+            asked(question, "A")(event) && event["late"] == true
+        })
+        .unwrap();
+    assert_eq!(late["outcome"], "answered");
+    assert!(
+        late["latency_ns"].as_u64().expect("latency") > 6_000_000_000,
+        "{late}"
+    );
+}
+
+#[test]
+fn an_unreachable_server_is_an_icmp_error_and_not_a_timeout() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    // Nothing listens on port 53 of a web server's pod: its kernel says so.
+    let question = "clusterip-nginx-ds.default.svc.cluster.local.";
+    stage.run(&[
+        "dig",
+        "+tries=1",
+        "+timeout=1",
+        "@10.1.39.194",
+        question,
+        "A",
+    ]);
+    let event = events.wait_for("icmp error", asked(question, "A")).unwrap();
+    assert_eq!(event["outcome"], "icmp-error", "{event}");
+    assert_eq!(name(&event["peer"]["pod"]), "default/nginx-ds-v2qf5");
+}
+
+#[test]
+fn the_first_query_of_a_new_pod_carries_its_name() {
+    let mut stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    for number in 0..5_u8 {
+        events.next_step();
+        let pod = NewPod {
+            namespace: "default".to_owned(),
+            name: format!("newcomer-{number}"),
+            uid: format!("0badcafe-0000-4000-8000-00000000000{number}"),
+            node: NODE.to_owned(),
+            ipv4: [10, 1, 39, 200 + number].into(),
+            ipv6: None,
+        };
+        stage.lab.add_pod(&pod, true).expect("a new pod");
+        let full_name = format!("default/newcomer-{number}");
+        let question = format!("first-{number}.default.svc.cluster.local.");
+        stage.run_in(&full_name, &["dig", "+tries=1", &question, "A"]);
+        let event = events
+            .wait_for("first query", asked(&question, "A"))
+            .unwrap();
+        assert_eq!(name(&event["pod"]), full_name, "{event}");
+        assert_eq!(event["outcome"], "nxdomain", "{event}");
+        assert_eq!(event["attempts"], 1, "{event}");
+        stage.lab.remove_pod(&full_name).expect("the pod goes");
+    }
+}
+
+#[test]
+fn getent_of_a_name_that_is_not_there_is_one_lookup_of_eight_queries() {
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = stage.events(&[]);
+    let output = stage.run(&["getent", "ahosts", "clusterip-apache2-ds-myns"]);
+    assert!(!output.status.success(), "getent found it");
+    let lookup = events
+        .wait_for("lookup", |event| event["type"] == "lookup")
+        .unwrap();
+    assert_eq!(lookup["asked"], "clusterip-apache2-ds-myns", "{lookup}");
+    assert_eq!(lookup["outcome"], "nxdomain");
+    assert_eq!(lookup["queries"], 8, "{lookup}");
+    std::thread::sleep(Duration::from_millis(200));
+    events.poll().unwrap();
+    let lookups = events
+        .of_step()
+        .iter()
+        .filter(|event| event["type"] == "lookup")
+        .count();
+    assert_eq!(lookups, 1, "one call of the resolver is one lookup");
+}
