@@ -1,9 +1,9 @@
-//! Edge: reaches agents and merges what they tell.
+//! Edge: connects to agents and merges their events.
 //!
-//! Owns the way to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its pod by way of the API
-//! server), which agents there are ([`cluster`]), the stream of each with its reconnections ([`source`]), one order for all
-//! of them ([`merge`], [`feed`]), and their status ([`status`]). It never prints: what a person should know comes as
-//! [`feed::News`]. Nothing here waits for an agent longer than a fixed bound while others have something to say.
+//! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its pod through the
+//! API server), finding the agents ([`cluster`]), the stream of each with its reconnections ([`source`]), one order for all
+//! of them ([`merge`], [`feed`]), and their status ([`status`]). It never prints: notes and warnings are
+//! [`feed::Update`]s. While other agents have events to show, it waits for an agent only up to a fixed time.
 
 pub mod cluster;
 pub mod feed;
@@ -12,6 +12,7 @@ pub mod skew;
 mod source;
 pub mod status;
 pub mod target;
+mod unix_socket;
 
 use std::path::PathBuf;
 
@@ -19,18 +20,18 @@ use tracer_core::model::glob::Glob;
 
 pub use self::target::{Target, TlsFiles};
 
-/// Which agents.
+/// The agents to ask.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Those that run here; empty: those of the cluster.
+    /// Agents to reach directly; if empty, those of the cluster.
     pub servers: Vec<Target>,
-    /// Only agents of these nodes; empty: of all.
+    /// Only agents on these nodes; if empty, all.
     pub nodes: Vec<Glob>,
-    /// Where the cluster is; `None`: as kubectl finds it, else the cluster that this runs in.
+    /// The kubeconfig; `None` for the one that kubectl finds, else the cluster that this process runs in.
     pub kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig.
+    /// A context in the kubeconfig.
     pub context: Option<String>,
-    /// The namespace of the agents; `None`: any, or the usual one for those who may not look in all.
+    /// The agents' namespace; `None` for any, or the usual one if the user cannot list pods in all.
     pub namespace: Option<String>,
 }
 
@@ -40,72 +41,72 @@ impl Options {
     }
 }
 
-/// Why nothing can be asked of anybody.
+/// Why no agent can be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The cluster is not known.
+    /// There is no cluster to look in.
     #[error(
-        "cannot find the cluster: {why}. Give --kubeconfig FILE (and --context), or --server for an agent that runs without \
-         a cluster, or --local to trace this machine"
+        "cannot find the cluster: {reason}. Use --kubeconfig FILE (and --context), --server for an agent outside a cluster, \
+         or --local to trace this machine"
     )]
     NoCluster {
-        /// Why.
-        why: String,
+        /// The error.
+        reason: String,
     },
     /// The API server did not list the agents.
-    #[error("cannot list the agents' pods {scope}: {why}")]
+    #[error("cannot list the agents' pods {scope}: {reason}")]
     List {
-        /// Where they were looked for.
+        /// Where agents were searched.
         scope: String,
-        /// Why.
-        why: String,
+        /// The error.
+        reason: String,
     },
-    /// There are none.
+    /// No agent runs.
     #[error(
         "no tracer agent runs {scope} (pods labelled {label}). `kubectl apply -k deploy/` installs one on every node; \
          `kubectl get pods -A -l {label}` shows them",
         label = cluster::LABEL
     )]
     NoAgents {
-        /// Where they were looked for.
+        /// Where agents were searched.
         scope: String,
     },
-    /// None on the nodes that were asked for.
-    #[error("no agent runs on a node like {asked}; there are agents on: {there}")]
+    /// No agent runs on the nodes that were asked for.
+    #[error("no agent runs on a node that matches {asked}; agents run on: {available}")]
     NoSuchNode {
-        /// What was asked for.
+        /// The nodes that were asked for.
         asked: String,
-        /// Where there are agents.
-        there: String,
+        /// The nodes that have an agent.
+        available: String,
     },
-    /// None of them could be reached.
-    #[error("no agent could be reached:{}", lines(why))]
+    /// No agent answered.
+    #[error("no agent could be reached:{}", lines(reasons))]
     NoneReached {
-        /// Which, and why.
-        why: Vec<String>,
+        /// Each agent with its error.
+        reasons: Vec<String>,
     },
 }
 
-fn lines(why: &[String]) -> String {
-    why.iter().map(|line| format!("\n  {line}")).collect()
+fn lines(reasons: &[String]) -> String {
+    reasons.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// A message of several lines on one.
+/// Joins the lines of a message.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An error with its causes, on one line, each once.
+/// An error and its causes on one line, each once.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        let text = next.to_string();
-        if !said.contains(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text.push_str(": ");
+            text.push_str(&next_text);
         }
         cause = next.source();
     }
-    one_line(&said)
+    one_line(&text)
 }

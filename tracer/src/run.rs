@@ -1,40 +1,55 @@
-//! Composition root: wires the edges to the pipeline, sizes the queues, owns shutdown.
+//! Composition root: connects the edges to the pipeline, sizes the queues and owns shutdown.
 //!
-//! One task owns the pipeline and everything reaches it through channels, whatever the source: the probes of this machine
-//! ([`observe_local`]) or a capture file ([`observe_replay`]). What follows the pipeline is the same for both ([`output`]). An
-//! agent ([`agent()`]) is the first of them with clients behind it instead of a terminal.
+//! One task owns the pipeline. A [`session`] drives it from a source: the probes of this machine (`observe_local`), a
+//! capture file ([`observe_replay`]), or agents (`observe_agents`), which run pipelines of their own. What follows is the
+//! same for all of them ([`output`]). An agent (`agent`) is the first of these with clients instead of a terminal.
 
 use anyhow::Result;
 
 use crate::config::{ObserveConfig, Source};
 use tracer_core::view::summary::Summary;
 
+#[cfg(agent)]
 mod agent;
+#[cfg(feature = "client")]
 mod agents;
+#[cfg(agent)]
 mod exports;
 mod inventory;
+#[cfg(agent)]
 mod local;
+#[cfg(agent)]
 mod notes;
 mod notice;
 mod output;
+#[cfg(agent)]
 mod recorder;
+#[cfg(agent)]
 mod relay;
 mod replay;
+mod session;
+#[cfg(agent)]
 mod settings;
 mod signals;
 mod stdout;
 
+#[cfg(agent)]
 pub use self::agent::agent;
+#[cfg(feature = "client")]
 pub use self::agents::{observe_agents, statuses};
+#[cfg(agent)]
 pub use self::local::observe_local;
+#[cfg(agent)]
 pub use self::relay::relay;
 pub use self::replay::observe_replay;
 
-/// `tracer observe`: shows events until the source ends, or Ctrl-C, `--duration`, `--count` or a closed output end it.
+/// `tracer observe`: shows events until the source ends, or until Ctrl-C, `--duration`, `--count` or a closed output ends it.
 pub fn observe(config: &ObserveConfig) -> Result<Summary> {
     match &config.source {
+        #[cfg(agent)]
         Source::Local { record } => observe_local(config, record.as_deref()),
         Source::Replay(file) => observe_replay(config, file),
+        #[cfg(feature = "client")]
         Source::Agents {
             agents,
             follow,

@@ -1,9 +1,9 @@
-//! Edge: `tracer.v1`, what agents and clients say to each other.
+//! Edge: `tracer.v1`, the protocol between agents and clients.
 //!
-//! Owns the wire format (`proto/tracer/v1/tracer.proto`), the way from events to it and back ([`event`], [`filter`]), what an
-//! agent holds of the past ([`history`]), and its server ([`hub`], [`service`], [`listen`]). It never waits for a client on
-//! the agent's behalf: clients read from the history, each at its own pace, and who falls behind what it holds is told so.
-//! Input: the pipeline's events, through [`hub::Hub`]. The other side is [`client`](crate::client).
+//! Owns the wire format (`proto/tracer/v1/tracer.proto`), its conversion from and to events ([`event`], [`filter`]), an
+//! agent's history (`history`) and its server (`hub`, `service`, `listen`). The pipeline never waits for a client: clients
+//! read from the history, each at its own pace, and one that falls behind is told how much it missed. Input: the pipeline's
+//! events, through `hub::Hub`. The other side is `client`.
 
 pub mod event;
 pub mod filter;
@@ -16,13 +16,13 @@ pub mod listen;
 #[cfg(agent)]
 pub mod service;
 
-/// The messages and the service, as made from the protocol's file.
+/// The messages and the service, generated from the proto file.
 #[allow(
     missing_docs,
     unused_qualifications,
     clippy::all,
     clippy::allow_attributes_without_reason,
-    reason = "generated; the protocol's file has the words"
+    reason = "generated code; the proto file has the documentation"
 )]
 pub mod proto {
     tonic::include_proto!("tracer.v1");

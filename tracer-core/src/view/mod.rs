@@ -143,6 +143,13 @@ pub enum Next {
     Closed,
 }
 
+impl Next {
+    /// Combines the answers of two consumers: the first one that ends, ends both.
+    pub fn and(self, other: Next) -> Next {
+        if self == Next::Continue { other } else { self }
+    }
+}
+
 /// Filter, encoder and writer in a row.
 pub struct Sink<W: io::Write> {
     filter: Filter,

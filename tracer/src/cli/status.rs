@@ -172,7 +172,7 @@ fn as_text(answer: &Answer, host: &Host) -> String {
     }
     for (what, sentence) in [
         ("version", skew::version_sentence(&node.version)),
-        ("clock", skew::clock_sentence(answer.clock_off_ns)),
+        ("clock", skew::clock_sentence(answer.clock_offset_ns)),
     ] {
         if let Some(sentence) = sentence {
             line(what, &sentence);
@@ -295,7 +295,7 @@ fn as_json(answer: &Answer) -> Value {
         "kernel": status.kernel,
         "started": time(node.started_unix_ns),
         "now": time(node.now_unix_ns),
-        "clock_off_ns": answer.clock_off_ns,
+        "clock_off_ns": answer.clock_offset_ns,
         "interfaces": interfaces,
         "index": {
             "state": index.state, "synced": index.synced, "as_of": index.as_of_unix_ns.map(time),

@@ -1,6 +1,6 @@
-//! Which agents a cluster has: running pods with the agents' label.
+//! The agents of a cluster: running pods with the agents' label.
 //!
-//! Owns the question and how it is asked of the API server. Agents come, go and are replaced; [`follow`] tells of it.
+//! Owns the requests to the API server. Agents start, end and are replaced; [`Cluster::follow`] reports it.
 
 use std::collections::HashSet;
 use std::error::Error as _;
@@ -16,45 +16,45 @@ use tokio::sync::mpsc;
 
 use super::{ClientError, Options, causes};
 
-/// What an agent's pod is labelled with.
+/// The labels of an agent's pod.
 pub const LABEL: &str = "app.kubernetes.io/name=tracer,app.kubernetes.io/component=agent";
-/// The namespace of deploy/: where those look who may not look everywhere.
+/// The namespace in deploy/. It is searched where the user cannot list pods in all namespaces.
 const USUAL_NAMESPACE: &str = "tracer";
-/// The container of deploy/.
+/// The container's name in deploy/.
 const CONTAINER: &str = "agent";
-/// kubelet sets it in every container.
+/// The kubelet sets this variable in every container.
 const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
-/// An API server that does not answer is told after so long.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the API server may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// An agent's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
-    /// Namespace.
+    /// Its namespace.
     pub namespace: String,
-    /// Name.
+    /// Its name.
     pub name: String,
-    /// UID.
+    /// Its UID.
     pub uid: String,
     /// The node it runs on.
     pub node: String,
-    /// The container that the agent runs in.
+    /// The agent's container.
     pub container: String,
 }
 
-/// An agent came or went.
+/// An agent started or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It runs.
-    Runs(AgentPod),
-    /// The pod of that UID does not run any more.
-    Gone(String),
+pub enum AgentChange {
+    /// This agent runs.
+    Started(AgentPod),
+    /// The agent in the pod with this UID has ended.
+    Ended(String),
 }
 
-/// The cluster, and where in it agents are looked for.
+/// The cluster, and where in it to search for agents.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The way to the API server.
+    /// The client for the API server.
     pub client: kube::Client,
     pods: Api<Pod>,
     scope: String,
@@ -70,13 +70,13 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Finds the cluster as kubectl does, else the one that this runs in.
+    /// Finds the cluster as kubectl does, else the one that this process runs in.
     pub async fn find(options: &Options) -> Result<Cluster, ClientError> {
         let config = config(options)
             .await
-            .map_err(|why| ClientError::NoCluster { why })?;
+            .map_err(|reason| ClientError::NoCluster { reason })?;
         let client = kube::Client::try_from(config).map_err(|error| ClientError::NoCluster {
-            why: causes(&error),
+            reason: causes(&error),
         })?;
         Ok(match &options.namespace {
             Some(namespace) => Cluster {
@@ -92,25 +92,25 @@ impl Cluster {
         })
     }
 
-    /// Where agents are looked for.
+    /// Where agents are searched, as in "no agent runs ...".
     pub fn scope(&self) -> &str {
         &self.scope
     }
 
-    /// The agents that run now, and sentences about those that do not. Who may not list pods in all namespaces gets those
-    /// of the usual one.
+    /// The agents that run now, and sentences about those that do not. If the user cannot list pods in all namespaces, the
+    /// agents in the usual one.
     pub async fn list(&mut self) -> Result<(Vec<AgentPod>, Vec<String>), ClientError> {
         let parameters = ListParams::default().labels(LABEL);
-        let listed = tokio::time::timeout(PATIENCE, self.pods.list(&parameters)).await;
-        let why = match listed {
+        let listed = tokio::time::timeout(ANSWER_WITHIN, self.pods.list(&parameters)).await;
+        let reason = match listed {
             Ok(Ok(pods)) => return Ok(sort(pods.items)),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 && self.is_everywhere() => {
                 self.pods = Api::namespaced(self.client.clone(), USUAL_NAMESPACE);
                 self.scope = format!("in namespace {USUAL_NAMESPACE}");
-                match tokio::time::timeout(PATIENCE, self.pods.list(&parameters)).await {
+                match tokio::time::timeout(ANSWER_WITHIN, self.pods.list(&parameters)).await {
                     Ok(Ok(pods)) => return Ok(sort(pods.items)),
                     Ok(Err(error)) => format!(
-                        "{}; where the agents are in another namespace give --agent-namespace",
+                        "{}; if the agents are in another namespace, use --agent-namespace",
                         causes(&error)
                     ),
                     Err(_) => no_answer(),
@@ -121,7 +121,7 @@ impl Cluster {
         };
         Err(ClientError::List {
             scope: self.scope.clone(),
-            why,
+            reason,
         })
     }
 
@@ -129,39 +129,39 @@ impl Cluster {
         self.scope == "in any namespace"
     }
 
-    /// Tells of agents that come and go until nobody listens any more.
-    pub async fn follow(self, told: mpsc::Sender<Change>) {
+    /// Sends agents that start and end, until the receiver is dropped.
+    pub async fn follow(self, sender: mpsc::Sender<AgentChange>) {
         let config = watcher::Config::default().labels(LABEL);
         let mut changes = std::pin::pin!(watcher(self.pods, config).default_backoff());
         let mut running: HashSet<String> = HashSet::new();
         let mut listed: HashSet<String> = HashSet::new();
         while let Some(change) = changes.next().await {
-            let mut news = Vec::new();
+            let mut found = Vec::new();
             match change {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(pod)) => {
                     listed.insert(pod.uid().unwrap_or_default());
-                    news.extend(seen(&pod, &mut running));
+                    found.extend(seen(&pod, &mut running));
                 }
                 Ok(watcher::Event::InitDone) => {
                     let gone: Vec<String> = running.difference(&listed).cloned().collect();
                     for uid in gone {
                         running.remove(&uid);
-                        news.push(Change::Gone(uid));
+                        found.push(AgentChange::Ended(uid));
                     }
                 }
-                Ok(watcher::Event::Apply(pod)) => news.extend(seen(&pod, &mut running)),
+                Ok(watcher::Event::Apply(pod)) => found.extend(seen(&pod, &mut running)),
                 Ok(watcher::Event::Delete(pod)) => {
                     let uid = pod.uid().unwrap_or_default();
                     if running.remove(&uid) {
-                        news.push(Change::Gone(uid));
+                        found.push(AgentChange::Ended(uid));
                     }
                 }
-                // It tries again by itself, later and later.
-                Err(error) => tracing::warn!("watching the agents' pods: {}", causes(&error)),
+                // The watcher retries by itself, with growing waits.
+                Err(error) => tracing::warn!("cannot watch the agents' pods: {}", causes(&error)),
             }
-            for change in news {
-                if told.send(change).await.is_err() {
+            for change in found {
+                if sender.send(change).await.is_err() {
                     return;
                 }
             }
@@ -170,14 +170,14 @@ impl Cluster {
 }
 
 fn no_answer() -> String {
-    format!("no answer within {} s", PATIENCE.as_secs())
+    format!("no answer within {} s", ANSWER_WITHIN.as_secs())
 }
 
-fn seen(pod: &Pod, running: &mut HashSet<String>) -> Option<Change> {
+fn seen(pod: &Pod, running: &mut HashSet<String>) -> Option<AgentChange> {
     let uid = pod.uid().unwrap_or_default();
     match agent(pod) {
-        Ok(agent) => running.insert(uid).then_some(Change::Runs(agent)),
-        Err(_) => running.remove(&uid).then_some(Change::Gone(uid)),
+        Ok(agent) => running.insert(uid).then_some(AgentChange::Started(agent)),
+        Err(_) => running.remove(&uid).then_some(AgentChange::Ended(uid)),
     }
 }
 
@@ -188,7 +188,7 @@ fn sort(pods: Vec<Pod>) -> (Vec<AgentPod>, Vec<String>) {
         match agent(pod) {
             Ok(agent) => agents.push(agent),
             Err(why) => others.push(format!(
-                "agent pod {}/{} {why}: nothing is seen of its node",
+                "agent pod {}/{} {why}: its node is not traced",
                 pod.namespace().unwrap_or_default(),
                 pod.name_any()
             )),
@@ -198,14 +198,14 @@ fn sort(pods: Vec<Pod>) -> (Vec<AgentPod>, Vec<String>) {
     (agents, others)
 }
 
-/// The agent of a pod, or why it does not run.
+/// The agent in a pod, or why it does not run.
 fn agent(pod: &Pod) -> Result<AgentPod, String> {
     let spec = pod.spec.as_ref();
     let node = spec
         .and_then(|spec| spec.node_name.clone())
         .ok_or("is not scheduled")?;
     if pod.metadata.deletion_timestamp.is_some() {
-        return Err(format!("on {node} is ending"));
+        return Err(format!("on {node} is terminating"));
     }
     let containers = spec.map_or(&[][..], |spec| spec.containers.as_slice());
     let container = containers
@@ -228,13 +228,13 @@ fn agent(pod: &Pod) -> Result<AgentPod, String> {
             container,
         }),
         _ => {
-            let waits = state
+            let waiting = state
                 .and_then(|state| state.waiting.as_ref())
                 .and_then(|waiting| waiting.reason.clone());
-            let why = waits
+            let why = waiting
                 .or_else(|| status.and_then(|status| status.phase.clone()))
                 .unwrap_or_else(|| "unknown".to_owned());
-            Err(format!("on {node} does not run ({why})"))
+            Err(format!("on {node} is not running ({why})"))
         }
     }
 }
@@ -258,7 +258,7 @@ async fn config(options: &Options) -> Result<kube::Config, String> {
         (None, None) => kube::Config::infer()
             .await
             .map_err(|error| match error.source() {
-                // That this is no pod either goes without saying where nothing says that it is one.
+                // Outside a pod, leave out the error that this is not a pod.
                 Some(kubeconfig) if std::env::var_os(POD_VARIABLE).is_none() => causes(kubeconfig),
                 _ => causes(&error),
             }),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn only_agents_that_run_are_asked_and_of_the_others_it_is_said_why_not() {
+    fn running_agents_are_listed_and_the_others_explained() {
         let (agents, others) = sort(vec![
             pod("b", json!({"running": {}})),
             pod("a", json!({"running": {}})),
@@ -300,20 +300,23 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_comes_once_and_goes_once() {
+    fn an_agent_is_reported_once_when_it_starts_and_once_when_it_ends() {
         let mut running = HashSet::new();
         let runs = pod("a", json!({"running": {}}));
         assert!(matches!(
             seen(&runs, &mut running),
-            Some(Change::Runs(agent)) if agent.uid == "a"
+            Some(AgentChange::Started(agent)) if agent.uid == "a"
         ));
         assert_eq!(seen(&runs, &mut running), None);
         let crashed = pod("a", json!({"waiting": {"reason": "CrashLoopBackOff"}}));
         assert_eq!(
             seen(&crashed, &mut running),
-            Some(Change::Gone("a".to_owned()))
+            Some(AgentChange::Ended("a".to_owned()))
         );
         assert_eq!(seen(&crashed, &mut running), None);
-        assert!(matches!(seen(&runs, &mut running), Some(Change::Runs(_))));
+        assert!(matches!(
+            seen(&runs, &mut running),
+            Some(AgentChange::Started(_))
+        ));
     }
 }

@@ -1,20 +1,21 @@
-//! All agents as one stream of news.
+//! All agents as one stream of updates.
 //!
-//! Owns who is asked, what is said about each of them, and when the histories are over. Events come in the order in which
-//! they were told, as far as [`merge`](super::merge) allows. An agent that cannot be reached is told once for each time it
-//! goes, and once when it is back.
+//! Owns which agents are asked, the notes and warnings about each of them, and when the histories are complete. Events are in
+//! the order in which agents emitted them, as far as [`merge`](super::merge) allows. The loss of a connection is reported
+//! once, and so is its return.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
-use super::cluster::{AgentPod, Change, Cluster};
+use super::cluster::{AgentChange, AgentPod, Cluster};
 use super::merge::{Merge, Next, SourceId};
 use super::skew;
-use super::source::{Place, Said, Source};
+use super::source::{SharedPosition, Source, StreamMessage};
 use super::target::Target;
 use super::{ClientError, Options};
 use crate::stream::event::{from_wire, loss_from_wire, timestamp, unix_ns};
@@ -23,52 +24,52 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::view::filter::FilterConfig;
 
-/// What the streams said and nobody has looked at yet.
+/// Capacity of the queue of messages from all streams.
 const QUEUE: usize = 1024;
-/// Agents that came or went.
+/// Capacity of the queue of agents that started or ended.
 const CHANGES: usize = 64;
 
-/// What is asked of every agent.
+/// What to ask every agent for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Question {
-    /// Which events.
+pub struct Query {
+    /// The events to send.
     pub filter: FilterConfig,
-    /// Go on with what happens from now on.
+    /// Continue with new events.
     pub follow: bool,
-    /// Begin with what the agents hold of the past.
+    /// Start with the events in the agents' histories.
     pub history: bool,
-    /// Only what began then or later.
+    /// Only events that began at this time or later.
     pub since: Option<jiff::Timestamp>,
-    /// Of the past only so many events of each agent.
+    /// At most this many events of each agent's history, the latest ones.
     pub last: Option<usize>,
 }
 
 /// Something to show.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
-    /// An event of this node; its clock is [`unix_clock`](crate::stream::event::unix_clock).
+pub enum Update {
+    /// An event on this node; its clock is [`unix_clock`](crate::stream::event::unix_clock).
     Event(Arc<str>, Box<Event>),
-    /// Something that a person should know.
-    Notice(String),
-    /// Something that is missing from what is shown.
+    /// Information about an agent.
+    Note(String),
+    /// A reason why events are missing.
     Warning(String),
-    /// The histories are over; what comes now has just happened.
+    /// The histories are complete; what follows has just happened.
     HistoryEnded,
 }
 
-/// How it went with one agent.
+/// One agent's part of the summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentSummary {
-    /// Its node; the way to it where it was never reached.
+    /// The node's name, or the agent's target if it was never reached.
     pub name: String,
-    /// It was reached at some time.
+    /// The agent was reached at least once.
     pub reached: bool,
-    /// Events it told.
+    /// The number of events it sent.
     pub events: u64,
-    /// How often the connection was lost, or could not be made.
+    /// How many times the connection was lost or could not be made.
     pub failures: u64,
-    /// Why, the last time.
-    pub why: Option<String>,
+    /// The reason of the last failure.
+    pub failure: Option<String>,
 }
 
 struct Agent {
@@ -76,10 +77,10 @@ struct Agent {
     node: Option<Arc<str>>,
     version: Option<String>,
     instance: Option<String>,
-    /// Its first attempt has succeeded or failed.
+    /// The first attempt to connect has succeeded or failed.
     settled: bool,
-    /// Everything that it holds of the past has come, or will not come.
-    past: bool,
+    /// Its history has arrived, or will not arrive.
+    history_done: bool,
     connected: bool,
     ended: bool,
     summary: AgentSummary,
@@ -108,51 +109,52 @@ struct Waiting {
 /// The streams of all agents.
 pub struct Feed {
     options: Arc<Options>,
-    question: Question,
+    query: Query,
     agents: BTreeMap<SourceId, Agent>,
     next_id: SourceId,
-    says: mpsc::Sender<(SourceId, Said)>,
-    said: mpsc::Receiver<(SourceId, Said)>,
+    sender: mpsc::Sender<(SourceId, StreamMessage)>,
+    messages: mpsc::Receiver<(SourceId, StreamMessage)>,
     merge: Merge<Waiting>,
-    news: VecDeque<News>,
+    updates: VecDeque<Update>,
     history_ended: bool,
-    /// Of a cluster.
-    changes: Option<mpsc::Receiver<Change>>,
+    /// Agents that start and end, where the feed follows a cluster.
+    changes: Option<mpsc::Receiver<AgentChange>>,
     client: Option<kube::Client>,
     scope: Option<String>,
-    /// By the pod's UID.
-    places: HashMap<String, Place>,
+    /// Positions in the streams, by pod UID.
+    positions: HashMap<String, SharedPosition>,
+    /// Streams, by pod UID.
     pods: HashMap<String, SourceId>,
-    /// Nodes of agents that were not asked for.
-    not_asked: Vec<String>,
+    /// Nodes that have an agent but were not asked for.
+    other_nodes: Vec<String>,
 }
 
 impl Feed {
-    /// Finds the agents and begins to ask them; within a tokio runtime.
-    pub async fn start(options: Options, question: Question) -> Result<Feed, ClientError> {
-        let (says, said) = mpsc::channel(QUEUE);
+    /// Finds the agents and starts a stream from each. Needs a tokio runtime.
+    pub async fn start(options: Options, query: Query) -> Result<Feed, ClientError> {
+        let (sender, messages) = mpsc::channel(QUEUE);
         let mut feed = Feed {
-            question,
+            query,
             agents: BTreeMap::new(),
             next_id: 0,
-            says,
-            said,
+            sender,
+            messages,
             merge: Merge::default(),
-            news: VecDeque::new(),
+            updates: VecDeque::new(),
             history_ended: false,
             changes: None,
             client: None,
             scope: None,
-            places: HashMap::new(),
+            positions: HashMap::new(),
             pods: HashMap::new(),
-            not_asked: Vec::new(),
+            other_nodes: Vec::new(),
             options: Arc::new(options),
         };
         if feed.options.servers.is_empty() {
             feed.find().await?;
         } else {
             for target in feed.options.servers.clone() {
-                feed.ask(target, Place::default());
+                feed.open(target, SharedPosition::default());
             }
         }
         Ok(feed)
@@ -170,18 +172,19 @@ impl Feed {
                     scope: cluster.scope().to_owned(),
                 });
             }
-            self.not_asked = others.into_iter().map(|agent| agent.node).collect();
+            self.other_nodes = others.into_iter().map(|agent| agent.node).collect();
             return Err(self.no_such_node());
         }
-        self.news.extend(notices.into_iter().map(News::Warning));
+        self.updates
+            .extend(notices.into_iter().map(Update::Warning));
         self.client = Some(cluster.client.clone());
         self.scope = Some(cluster.scope().to_owned());
         for agent in agents {
-            self.ask_pod(agent);
+            self.open_pod(agent);
         }
-        if self.question.follow {
-            let (told, changes) = mpsc::channel(CHANGES);
-            tokio::spawn(cluster.follow(told));
+        if self.query.follow {
+            let (sender, changes) = mpsc::channel(CHANGES);
+            tokio::spawn(cluster.follow(sender));
             self.changes = Some(changes);
         }
         Ok(())
@@ -191,50 +194,50 @@ impl Feed {
         let asked: Vec<_> = self.options.nodes.iter().map(ToString::to_string).collect();
         ClientError::NoSuchNode {
             asked: asked.join(", "),
-            there: self.not_asked.join(", "),
+            available: self.other_nodes.join(", "),
         }
     }
 
-    fn ask_pod(&mut self, pod: AgentPod) {
+    fn open_pod(&mut self, pod: AgentPod) {
         let (Some(client), false) = (self.client.clone(), self.pods.contains_key(&pod.uid)) else {
             return;
         };
         let uid = pod.uid.clone();
-        // An agent that was not there at the beginning has told nothing of what it holds.
-        let came_later = proto::Position::default();
-        let place = self.places.entry(uid.clone()).or_insert_with(|| {
-            let place = self.history_ended.then_some(came_later);
-            Arc::new(std::sync::Mutex::new(place))
+        // An agent that starts later has sent nothing yet: ask for everything it has.
+        let start = proto::Position::default();
+        let position = self.positions.entry(uid.clone()).or_insert_with(|| {
+            let position = self.history_ended.then_some(start);
+            Arc::new(Mutex::new(position))
         });
-        let place = Arc::clone(place);
-        let id = self.ask(Target::Pod { client, pod }, place);
+        let position = Arc::clone(position);
+        let id = self.open(Target::Pod { client, pod }, position);
         self.pods.insert(uid, id);
     }
 
-    fn ask(&mut self, target: Target, place: Place) -> SourceId {
+    fn open(&mut self, target: Target, position: SharedPosition) -> SourceId {
         let id = self.next_id;
         self.next_id += 1;
-        let question = &self.question;
+        let query = &self.query;
         let source = Source {
             id,
             target: target.clone(),
             options: Arc::clone(&self.options),
             request: proto::ObserveRequest {
-                filter: Some(filter::to_wire(&question.filter)),
-                follow: question.follow,
-                history: question.history,
-                since_unix_ns: question.since.map(unix_ns),
-                last: question
+                filter: Some(filter::to_wire(&query.filter)),
+                follow: query.follow,
+                history: query.history,
+                since_unix_ns: query.since.map(unix_ns),
+                last: query
                     .last
                     .map(|last| u32::try_from(last).unwrap_or(u32::MAX)),
                 after: None,
                 client_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            place,
-            says: self.says.clone(),
+            position,
+            sender: self.sender.clone(),
         };
         let task = tokio::spawn(source.run()).abort_handle();
-        // The others wait a moment for what it will say.
+        // The other streams wait a moment for its events.
         self.merge.open(id, Instant::now());
         self.agents.insert(
             id,
@@ -244,7 +247,7 @@ impl Feed {
                 version: None,
                 instance: None,
                 settled: false,
-                past: false,
+                history_done: false,
                 connected: false,
                 ended: false,
                 summary: AgentSummary::default(),
@@ -255,35 +258,35 @@ impl Feed {
         id
     }
 
-    /// What comes next; `None` once all agents have told all they were asked for.
-    pub async fn next(&mut self) -> Result<Option<News>, ClientError> {
+    /// The next update; `None` once all agents have sent everything they were asked for. Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<Update>, ClientError> {
         loop {
-            if let Some(news) = self.news.pop_front() {
-                return Ok(Some(news));
+            if let Some(update) = self.updates.pop_front() {
+                return Ok(Some(update));
             }
             let over = self.agents.values().all(|agent| agent.ended) && self.changes.is_none();
-            let settled = self.agents.values().all(|agent| agent.past);
-            if settled && !self.history_ended {
-                self.first_impressions()?;
-                // All there is of the past is here: none of it has to wait for anything.
+            let complete = self.agents.values().all(|agent| agent.history_done);
+            if complete && !self.history_ended {
+                self.check_agents()?;
+                // All histories are here, so no event has to wait for an earlier one.
                 while let Some(waiting) = self.merge.drain() {
-                    self.news
-                        .push_back(News::Event(waiting.node, waiting.event));
+                    self.updates
+                        .push_back(Update::Event(waiting.node, waiting.event));
                 }
-                self.news.push_back(News::HistoryEnded);
+                self.updates.push_back(Update::HistoryEnded);
                 self.history_ended = true;
                 continue;
             }
             let wake = match self.merge.next(Instant::now()) {
                 Next::Ready(waiting) => {
-                    return Ok(Some(News::Event(waiting.node, waiting.event)));
+                    return Ok(Some(Update::Event(waiting.node, waiting.event)));
                 }
                 Next::Empty if over => return Ok(None),
                 Next::Empty => None,
                 Next::Wait(until) => Some(until),
             };
             tokio::select! {
-                Some((id, said)) = self.said.recv() => self.hear(id, said),
+                Some((id, message)) = self.messages.recv() => self.receive(id, message),
                 change = next_change(&mut self.changes) => match change {
                     Some(change) => self.change(change),
                     None => self.changes = None,
@@ -293,8 +296,9 @@ impl Feed {
         }
     }
 
-    /// Once every agent was reached or not: whether there is anybody, and what all of them say about the filter.
-    fn first_impressions(&mut self) -> Result<(), ClientError> {
+    /// Once every agent was reached or has failed: fails if none was reached, and passes on the warnings about the filter that
+    /// all of them give.
+    fn check_agents(&mut self) -> Result<(), ClientError> {
         let reached: Vec<&Agent> = self
             .agents
             .values()
@@ -302,18 +306,19 @@ impl Feed {
             .collect();
         if reached.is_empty() {
             let failed = self.agents.values().filter(|agent| agent.settled);
-            let why: Vec<String> = failed
+            let reasons: Vec<String> = failed
                 .filter_map(|agent| {
-                    Some(format!("{}: {}", agent.name(), agent.summary.why.as_ref()?))
+                    let reason = agent.summary.failure.as_ref()?;
+                    Some(format!("{}: {reason}", agent.name()))
                 })
                 .collect();
-            return Err(if why.is_empty() && !self.not_asked.is_empty() {
+            return Err(if reasons.is_empty() && !self.other_nodes.is_empty() {
                 self.no_such_node()
             } else {
-                ClientError::NoneReached { why }
+                ClientError::NoneReached { reasons }
             });
         }
-        // What only some of them do not know is somewhere else.
+        // A name that only some agents do not know exists elsewhere.
         let (first, others) = match reached.split_first() {
             Some(split) => split,
             None => return Ok(()),
@@ -322,25 +327,25 @@ impl Feed {
             .warnings
             .iter()
             .filter(|warning| others.iter().all(|agent| agent.warnings.contains(*warning)));
-        let notices: Vec<News> = common.cloned().map(News::Warning).collect();
-        self.news.extend(notices);
+        let warnings: Vec<Update> = common.cloned().map(Update::Warning).collect();
+        self.updates.extend(warnings);
         Ok(())
     }
 
-    fn hear(&mut self, id: SourceId, said: Said) {
+    fn receive(&mut self, id: SourceId, message: StreamMessage) {
         let now = Instant::now();
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
         };
-        match said {
-            Said::Node(info, clock_off_ns) => {
-                // Anew, where the connection had been lost.
+        match message {
+            StreamMessage::Connected(info, clock_offset_ns) => {
+                // Reopens the stream after a lost connection.
                 self.merge.open(id, now);
-                Feed::met(agent, info, clock_off_ns, &mut self.news);
+                Feed::connected(agent, info, clock_offset_ns, &mut self.updates);
             }
-            Said::Event(told, room) => {
+            StreamMessage::Event(emitted, room) => {
                 let Some(node) = &agent.node else { return };
-                let event = told
+                let event = emitted
                     .event
                     .ok_or(())
                     .and_then(|event| from_wire(event).map_err(|_| ()));
@@ -352,75 +357,81 @@ impl Feed {
                             event: Box::new(event),
                             _room: Some(room),
                         };
-                        self.merge.put(id, told.told_unix_ns, waiting, now);
+                        self.merge.put(id, emitted.told_unix_ns, waiting, now);
                     }
                     Err(()) => {
                         let loss = Loss {
                             stage: Stage::Stream,
-                            reason: "events of another version of the agent that this one cannot read",
+                            reason: "events of another version of the agent that this client cannot read",
                             count: 1,
                         };
-                        self.news
-                            .push_back(News::Event(Arc::clone(node), lost_event(loss)));
+                        self.updates
+                            .push_back(Update::Event(Arc::clone(node), lost_event(loss)));
                     }
                 }
             }
-            Said::Lost(lost) => {
+            StreamMessage::Lost(lost) => {
                 if let (Ok(loss), Some(node)) = (loss_from_wire(&lost), agent.node.clone()) {
-                    self.news.push_back(News::Event(node, lost_event(loss)));
+                    self.updates
+                        .push_back(Update::Event(node, lost_event(loss)));
                 }
             }
-            Said::Mark(mark) => {
-                agent.past |= mark.history_ended;
+            StreamMessage::Mark(mark) => {
+                agent.history_done |= mark.history_ended;
                 self.merge
-                    .reached(id, mark.reached_unix_ns, agent.past, now);
+                    .reached(id, mark.reached_unix_ns, agent.history_done, now);
             }
-            Said::Failed(why, again) => {
+            StreamMessage::Failed { reason, retry } => {
                 self.merge.close(id);
                 agent.settled = true;
-                agent.past = true;
+                agent.history_done = true;
                 agent.summary.failures += 1;
                 if agent.connected || agent.summary.failures == 1 {
-                    let then = if again { "; trying again" } else { "" };
-                    self.news
-                        .push_back(News::Warning(format!("{}: {why}{then}", agent.name())));
+                    let then = if retry { "; trying again" } else { "" };
+                    self.updates
+                        .push_back(Update::Warning(format!("{}: {reason}{then}", agent.name())));
                 }
-                agent.summary.why = Some(why);
+                agent.summary.failure = Some(reason);
                 agent.connected = false;
-                agent.ended |= !again;
+                agent.ended |= !retry;
             }
-            Said::NotAsked(node) => {
+            StreamMessage::OtherNode(node) => {
                 self.merge.close(id);
                 agent.ended = true;
-                agent.past = true;
-                self.not_asked.push(node);
+                agent.history_done = true;
+                self.other_nodes.push(node);
             }
-            Said::Over => {
+            StreamMessage::Over => {
                 self.merge.close(id);
                 agent.ended = true;
-                agent.past = true;
+                agent.history_done = true;
             }
         }
     }
 
-    /// It is connected to that agent.
-    fn met(agent: &mut Agent, info: proto::NodeInfo, clock_off_ns: i64, news: &mut VecDeque<News>) {
+    /// Notes that an agent is connected, and what is unusual about it.
+    fn connected(
+        agent: &mut Agent,
+        info: proto::NodeInfo,
+        clock_offset_ns: i64,
+        updates: &mut VecDeque<Update>,
+    ) {
         let node = info.node.as_str();
         if agent.instance.is_some() || agent.summary.failures > 0 {
-            let how = match &agent.instance {
+            let state = match &agent.instance {
                 Some(instance) if *instance != info.instance => {
-                    "reached again; the agent was restarted, and what happened while it did not run was not seen"
+                    "reconnected; the agent was restarted, and events while it was down are missing"
                 }
-                Some(_) => "reached again; nothing was missed",
-                None => "reached",
+                Some(_) => "reconnected; no events were missed",
+                None => "connected",
             };
-            news.push_back(News::Notice(format!("{node}: {how}")));
+            updates.push_back(Update::Note(format!("{node}: {state}")));
         }
         let other_version = skew::version_sentence(&info.version)
             .filter(|_| agent.version.as_ref() != Some(&info.version));
-        let other_clock = skew::clock_sentence(clock_off_ns).filter(|_| agent.node.is_none());
+        let other_clock = skew::clock_sentence(clock_offset_ns).filter(|_| agent.node.is_none());
         for sentence in other_version.into_iter().chain(other_clock) {
-            news.push_back(News::Notice(format!("{node}: {sentence}")));
+            updates.push_back(Update::Note(format!("{node}: {sentence}")));
         }
         agent.summary.name = info.node.clone();
         agent.node = Some(info.node.into());
@@ -431,17 +442,17 @@ impl Feed {
         agent.connected = true;
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: AgentChange) {
         match change {
-            Change::Runs(pod) => {
+            AgentChange::Started(pod) => {
                 if !self.options.picks(&pod.node) || self.pods.contains_key(&pod.uid) {
                     return;
                 }
-                let notice = format!("{}: an agent started there", pod.node);
-                self.news.push_back(News::Notice(notice));
-                self.ask_pod(pod);
+                let note = format!("{}: an agent started", pod.node);
+                self.updates.push_back(Update::Note(note));
+                self.open_pod(pod);
             }
-            Change::Gone(uid) => {
+            AgentChange::Ended(uid) => {
                 let Some(id) = self.pods.remove(&uid) else {
                     return;
                 };
@@ -449,9 +460,9 @@ impl Feed {
                 if let Some(agent) = self.agents.get_mut(&id) {
                     agent.task.abort();
                     agent.ended = true;
-                    agent.past = true;
-                    self.news.push_back(News::Warning(format!(
-                        "{}: its agent does not run any more; nothing is seen there until another one starts",
+                    agent.history_done = true;
+                    self.updates.push_back(Update::Warning(format!(
+                        "{}: its agent ended; nothing is traced there until another one starts",
                         agent.name()
                     )));
                 }
@@ -459,17 +470,17 @@ impl Feed {
         }
     }
 
-    /// Events that came too late for their place in the order.
+    /// The number of events that arrived too late to be shown in order.
     pub fn out_of_order(&self) -> u64 {
         self.merge.out_of_order()
     }
 
-    /// How it went with each agent, by name.
+    /// The agents that were reached or failed, by name.
     pub fn agents(&self) -> Vec<AgentSummary> {
         let mut all: Vec<AgentSummary> = self
             .agents
             .values()
-            .filter(|agent| agent.node.is_some() || agent.summary.why.is_some())
+            .filter(|agent| agent.node.is_some() || agent.summary.failure.is_some())
             .map(|agent| AgentSummary {
                 name: agent.name(),
                 reached: agent.node.is_some(),
@@ -504,8 +515,8 @@ async fn sleep_until(until: Option<Instant>) {
     }
 }
 
-/// The next change; without a cluster that is followed there never is one.
-async fn next_change(changes: &mut Option<mpsc::Receiver<Change>>) -> Option<Change> {
+/// The next change; waits forever where no cluster is followed.
+async fn next_change(changes: &mut Option<mpsc::Receiver<AgentChange>>) -> Option<AgentChange> {
     match changes {
         Some(changes) => changes.recv().await,
         None => std::future::pending().await,

@@ -1,54 +1,56 @@
-//! Several streams, each in its own order, as one in the order of time.
+//! Merges several streams, each in its own order, into one in the order of time.
 //!
-//! Pure: time is an argument. What a stream said goes out when no other stream can still say something earlier: each says
-//! now and then up to when it has told everything. A stream that is silent for too long, or whose clock is behind, holds the
-//! others up for a bounded time only; what then comes out of order is counted.
+//! Pure: time is an argument. An item is released when no other stream can still send an earlier one: every stream reports
+//! now and then the time up to which it is complete. A stream that is silent for too long, or whose clock is behind, delays
+//! the others only for a bounded time; items that are then out of order are counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Names a stream.
+/// Identifies a stream.
 pub type SourceId = u64;
 
-/// A stream that says nothing for so long holds nobody up.
+/// A stream that is silent for this long no longer delays the others.
 pub const SILENCE: Duration = Duration::from_secs(2);
-/// Once all have told their history, nothing waits longer than this.
+/// Once all histories are complete, no item waits longer than this.
 pub const WAIT: Duration = Duration::from_secs(1);
 
-/// What comes next.
+/// The next step of a merge.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<T> {
-    /// This.
+    /// This item is next.
     Ready(T),
-    /// Something may go out by then.
+    /// An item is released at this time, if not earlier.
     Wait(Instant),
-    /// Nothing is at hand.
+    /// No item waits.
     Empty,
 }
 
 #[derive(Debug)]
 struct Source<T> {
-    queue: VecDeque<Held<T>>,
-    /// All that it tells from before that time is in the queue, or was.
+    queue: VecDeque<Queued<T>>,
+    /// All items from before this time have been in the queue.
     reached: i64,
-    heard: Instant,
-    /// What comes from now on has just happened.
+    /// When the stream last sent something.
+    last_sent: Instant,
+    /// The history is complete; new items have just happened.
     live: bool,
 }
 
 #[derive(Debug)]
-struct Held<T> {
-    told: i64,
-    came: Instant,
+struct Queued<T> {
+    /// When the agent emitted it, nanoseconds since 1970.
+    emitted: i64,
+    arrived: Instant,
     item: T,
 }
 
-/// The streams and what waits of them.
+/// The streams and their waiting items.
 #[derive(Debug)]
 pub struct Merge<T> {
     sources: BTreeMap<SourceId, Source<T>>,
-    /// What is left of streams that ended.
-    rest: BTreeMap<SourceId, VecDeque<Held<T>>>,
+    /// Waiting items of streams that have ended.
+    rest: BTreeMap<SourceId, VecDeque<Queued<T>>>,
     latest: i64,
     out_of_order: u64,
 }
@@ -65,10 +67,10 @@ impl<T> Default for Merge<T> {
 }
 
 impl<T> Merge<T> {
-    /// A stream begins: the others wait for it from now on.
+    /// Adds a stream. The others wait for it from now on.
     pub fn open(&mut self, id: SourceId, now: Instant) {
         if let Some(source) = self.sources.get_mut(&id) {
-            source.heard = now;
+            source.last_sent = now;
             return;
         }
         self.sources.insert(
@@ -76,37 +78,37 @@ impl<T> Merge<T> {
             Source {
                 queue: self.rest.remove(&id).unwrap_or_default(),
                 reached: i64::MIN,
-                heard: now,
+                last_sent: now,
                 live: false,
             },
         );
     }
 
-    /// A stream told something at that time.
-    pub fn put(&mut self, id: SourceId, told: i64, item: T, now: Instant) {
+    /// Adds an item that a stream's agent emitted at this time.
+    pub fn put(&mut self, id: SourceId, emitted: i64, item: T, now: Instant) {
         let Some(source) = self.sources.get_mut(&id) else {
             return;
         };
-        source.heard = now;
-        // Its own order is never changed, whatever its clock does.
-        source.reached = source.reached.max(told);
-        source.queue.push_back(Held {
-            told: source.reached,
-            came: now,
+        source.last_sent = now;
+        // Keeps the stream's own order even if the agent's clock is set back.
+        source.reached = source.reached.max(emitted);
+        source.queue.push_back(Queued {
+            emitted: source.reached,
+            arrived: now,
             item,
         });
     }
 
-    /// A stream has told everything from before that time; `live` if its history is over.
+    /// A stream is complete up to this time. `live` if its history is complete.
     pub fn reached(&mut self, id: SourceId, time: i64, live: bool, now: Instant) {
         if let Some(source) = self.sources.get_mut(&id) {
-            source.heard = now;
+            source.last_sent = now;
             source.reached = source.reached.max(time);
             source.live |= live;
         }
     }
 
-    /// A stream ended; what it told still goes out in its place.
+    /// A stream has ended. Its waiting items keep their place.
     pub fn close(&mut self, id: SourceId) {
         if let Some(source) = self.sources.remove(&id)
             && !source.queue.is_empty()
@@ -115,20 +117,20 @@ impl<T> Merge<T> {
         }
     }
 
-    /// What goes out next, as things are now.
+    /// Releases the next item, if there is one by now.
     pub fn next(&mut self, now: Instant) -> Next<T> {
-        let Some((id, told, came)) = self.first() else {
+        let Some((id, emitted, arrived)) = self.first() else {
             return Next::Empty;
         };
         let live = self.sources.values().all(|source| source.live);
         let until = self
             .sources
             .values()
-            .filter(|source| source.queue.is_empty() && source.reached < told)
+            .filter(|source| source.queue.is_empty() && source.reached < emitted)
             .map(|source| {
-                let silent = source.heard + SILENCE;
+                let silent = source.last_sent + SILENCE;
                 if live {
-                    silent.min(came + WAIT)
+                    silent.min(arrived + WAIT)
                 } else {
                     silent
                 }
@@ -140,43 +142,43 @@ impl<T> Merge<T> {
         }
     }
 
-    /// What goes out next if nobody is waited for.
+    /// Releases the next item without a wait for other streams.
     pub fn drain(&mut self) -> Option<T> {
         let (id, ..) = self.first()?;
         self.take(id)
     }
 
-    /// What went out behind something that was told later.
+    /// The number of items released after a later one.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order
     }
 
-    /// The earliest that waits.
+    /// The earliest waiting item.
     fn first(&self) -> Option<(SourceId, i64, Instant)> {
         let open = self.sources.iter().map(|(id, source)| (*id, &source.queue));
         let ended = self.rest.iter().map(|(id, queue)| (*id, queue));
         open.chain(ended)
-            .filter_map(|(id, queue)| queue.front().map(|held| (id, held.told, held.came)))
-            .min_by_key(|(id, told, _)| (*told, *id))
+            .filter_map(|(id, queue)| queue.front().map(|item| (id, item.emitted, item.arrived)))
+            .min_by_key(|(id, emitted, _)| (*emitted, *id))
     }
 
     fn take(&mut self, id: SourceId) -> Option<T> {
-        let held = match self.sources.get_mut(&id) {
+        let queued = match self.sources.get_mut(&id) {
             Some(source) => source.queue.pop_front(),
             None => {
                 let queue = self.rest.get_mut(&id)?;
-                let held = queue.pop_front();
+                let queued = queue.pop_front();
                 if queue.is_empty() {
                     self.rest.remove(&id);
                 }
-                held
+                queued
             }
         }?;
-        if held.told < self.latest {
+        if queued.emitted < self.latest {
             self.out_of_order += 1;
         }
-        self.latest = self.latest.max(held.told);
-        Some(held.item)
+        self.latest = self.latest.max(queued.emitted);
+        Some(queued.item)
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_said_waits_until_the_other_has_got_so_far() {
+    fn an_item_waits_until_the_other_stream_has_reached_its_time() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -202,7 +204,7 @@ mod tests {
         merge.put(1, 30, "c", now);
         assert!(matches!(merge.next(now), Next::Wait(_)));
         merge.put(2, 20, "b", now);
-        // Of c it is not known yet whether something comes before it.
+        // An item before c may still come.
         assert_eq!(all(&mut merge, now), ["a", "b"]);
         merge.reached(2, 30, true, now);
         assert_eq!(all(&mut merge, now), ["c"]);
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stream_alone_waits_for_nobody() {
+    fn a_single_stream_does_not_wait() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_stream_holds_the_others_up_for_a_bounded_time_and_what_it_then_says_is_counted() {
+    fn a_silent_stream_delays_the_others_for_a_bounded_time_and_its_late_items_are_counted() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_whose_clock_is_behind_delays_live_events_by_the_wait_only() {
+    fn a_stream_with_a_clock_behind_delays_live_events_by_the_wait_only() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_whose_clock_is_ahead_is_shown_after_the_wait_and_holds_nobody_up() {
+    fn a_stream_with_a_clock_ahead_is_shown_after_the_wait_and_delays_no_other() {
         const HOUR: i64 = 3_600_000;
         let now = Instant::now();
         let mut merge = Merge::default();
@@ -262,14 +264,14 @@ mod tests {
         assert_eq!(merge.next(now), Next::Wait(now + WAIT));
         merge.reached(1, 1_900, true, now + WAIT);
         assert_eq!(all(&mut merge, now + WAIT), ["ahead"]);
-        // What comes after it by this clock is told at once, and counted as out of its place.
+        // An item after it by this clock is released at once and counted as out of order.
         merge.put(1, 2_000, "b", now + WAIT);
         assert_eq!(all(&mut merge, now + WAIT), ["b"]);
         assert_eq!(merge.out_of_order(), 1);
     }
 
     #[test]
-    fn in_a_history_a_stream_that_speaks_is_waited_for_however_long_it_takes() {
+    fn a_history_waits_for_every_stream_that_keeps_sending() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ended_is_not_waited_for_and_loses_nothing() {
+    fn a_stream_that_has_ended_delays_no_other_and_loses_nothing() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_change_a_stream_s_own_order() {
+    fn a_clock_that_is_set_back_does_not_change_the_order_of_its_stream() {
         let now = Instant::now();
         let mut merge = Merge::default();
         merge.open(1, now);

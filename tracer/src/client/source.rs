@@ -1,50 +1,56 @@
-//! The stream of one agent: connects, reads, and connects again where it goes on.
+//! The stream of one agent: connects, reads, and reconnects when the connection is lost.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Code;
 
 use super::merge::SourceId;
-use super::skew::clock_off_ns;
+use super::skew::clock_offset_ns;
 use super::target::Target;
-use super::{Options, one_line};
+use super::{Options, causes, one_line};
 use crate::stream::event::unix_ns;
 use crate::stream::proto::observe_response::Message;
 use crate::stream::proto::tracer_client::TracerClient;
 use crate::stream::proto::{self, Position};
 
-/// Until an agent is connected and has said who it is.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Waits between attempts, doubled each time.
+/// How long an agent may take to answer with its identity.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The wait before a new attempt. It doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Events of one agent that wait for their turn; it is not read any further until they are shown.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// Events of one agent that may wait to be shown. Reading pauses at this number.
 const WINDOW: usize = 4096;
 
-/// What the stream of an agent says.
+/// What the task of one stream sends to the feed.
 #[derive(Debug)]
-pub(super) enum Said {
-    /// It is connected to this agent, whose clock is so many nanoseconds off this machine's.
-    Node(proto::NodeInfo, i64),
-    /// An event, and the room that it takes.
+pub(super) enum StreamMessage {
+    /// The agent is connected. Its clock differs from this machine's by this many nanoseconds.
+    Connected(proto::NodeInfo, i64),
+    /// An event, and its place in the window.
     Event(Box<proto::Told>, OwnedSemaphorePermit),
-    /// The agent says that this stream lost something.
+    /// The agent reports a loss in this stream.
     Lost(proto::Lost),
-    /// Everything from before that time was told.
+    /// All events from before this time have been sent.
     Mark(proto::Mark),
-    /// The connection could not be made, or is gone; whether it is tried again.
-    Failed(String, bool),
-    /// The agent is none of those that were asked for: its node.
-    NotAsked(String),
-    /// All was told.
+    /// The connection was lost or could not be made.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Another attempt follows.
+        retry: bool,
+    },
+    /// The agent runs on this node, which was not asked for.
+    OtherNode(String),
+    /// The agent has sent everything.
     Over,
 }
 
-/// Where a stream stands; outlives the task that reads it.
-pub(super) type Place = Arc<Mutex<Option<Position>>>;
+/// The position in a stream. It outlives the task that reads the stream.
+pub(super) type SharedPosition = Arc<Mutex<Option<Position>>>;
 
 /// One agent's stream.
 pub(super) struct Source {
@@ -52,56 +58,66 @@ pub(super) struct Source {
     pub(super) target: Target,
     pub(super) options: Arc<Options>,
     pub(super) request: proto::ObserveRequest,
-    pub(super) place: Place,
-    pub(super) says: mpsc::Sender<(SourceId, Said)>,
+    pub(super) position: SharedPosition,
+    pub(super) sender: mpsc::Sender<(SourceId, StreamMessage)>,
 }
 
+/// How one connection ended.
 enum End {
+    /// The agent has sent everything.
     Over,
-    NotAsked(String),
-    /// Trying again can help.
+    /// The agent runs on this node, which was not asked for.
+    OtherNode(String),
+    /// Another attempt may succeed.
     Failed(String),
-    /// It cannot.
+    /// Another attempt cannot succeed.
     Refused(String),
-    /// Nobody listens any more.
-    Unheard,
+    /// The feed is gone.
+    Closed,
 }
+
+/// The feed is gone.
+struct Closed;
 
 impl Source {
-    /// Reads until there is no more, or for as long as somebody listens.
+    /// Reads until the stream ends or the feed is gone.
     pub(super) async fn run(self) {
         let room = Arc::new(Semaphore::new(WINDOW));
         let mut wait = FIRST_WAIT;
         loop {
             let mut connected = false;
             let last = match self.once(&room, &mut connected).await {
-                End::Over => Said::Over,
-                End::NotAsked(node) => Said::NotAsked(node),
-                End::Refused(why) => Said::Failed(why, false),
-                End::Failed(why) if !self.request.follow => Said::Failed(why, false),
-                End::Unheard => return,
-                End::Failed(why) => {
-                    if self.say(Said::Failed(why, true)).await.is_err() {
+                End::Over => StreamMessage::Over,
+                End::OtherNode(node) => StreamMessage::OtherNode(node),
+                End::Closed => return,
+                End::Failed(reason) if self.request.follow => {
+                    let retry = true;
+                    let failed = StreamMessage::Failed { reason, retry };
+                    if self.send(failed).await.is_err() {
                         return;
                     }
                     if connected {
                         wait = FIRST_WAIT;
                     }
-                    // Not all at the same moment, where an API server came back.
+                    // Spreads the clients when an API server returns.
                     let share = rand::rng().random_range(0.5..1.0);
                     tokio::time::sleep(wait.mul_f64(share)).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    wait = (wait * 2).min(MAX_WAIT);
                     continue;
                 }
+                End::Failed(reason) | End::Refused(reason) => StreamMessage::Failed {
+                    reason,
+                    retry: false,
+                },
             };
-            let _: Result<(), ()> = self.say(last).await;
+            let _: Result<(), Closed> = self.send(last).await;
             return;
         }
     }
 
     async fn once(&self, room: &Arc<Semaphore>, connected: &mut bool) -> End {
         let mut request = self.request.clone();
-        request.after = self.place().clone();
+        request.after = self.position.lock().clone();
         let connect = async {
             let channel = self.target.connect().await.map_err(|error| error.0)?;
             let mut client = TracerClient::new(channel);
@@ -109,28 +125,37 @@ impl Source {
             let mut stream = client
                 .observe(request)
                 .await
-                .map_err(|status| said(&status))?
+                .map_err(|status| status_text(&status))?
                 .into_inner();
-            let first = stream.message().await.map_err(|status| said(&status))?;
+            let first = stream
+                .message()
+                .await
+                .map_err(|status| status_text(&status))?;
             Ok::<_, String>((first, stream, asked, jiff::Timestamp::now()))
         };
-        let (first, mut stream, asked, heard) = match tokio::time::timeout(PATIENCE, connect).await
-        {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(why)) => return End::Failed(why),
-            Err(_) => return End::Failed(format!("no answer within {} s", PATIENCE.as_secs())),
-        };
+        let (first, mut stream, asked, answered) =
+            match tokio::time::timeout(CONNECT_WITHIN, connect).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(reason)) => return End::Failed(reason),
+                Err(_) => {
+                    return End::Failed(format!("no answer within {} s", CONNECT_WITHIN.as_secs()));
+                }
+            };
         let Some(Message::Node(info)) = first.and_then(|first| first.message) else {
-            return End::Failed("it does not speak tracer.v1".to_owned());
+            return End::Failed("the server does not speak tracer.v1".to_owned());
         };
         if !self.options.picks(&info.node) {
-            return End::NotAsked(info.node);
+            return End::OtherNode(info.node);
         }
         *connected = true;
         let instance = info.instance.clone();
-        let off_ns = clock_off_ns(unix_ns(asked), info.now_unix_ns, unix_ns(heard));
-        if self.say(Said::Node(info, off_ns)).await.is_err() {
-            return End::Unheard;
+        let offset_ns = clock_offset_ns(unix_ns(asked), info.now_unix_ns, unix_ns(answered));
+        if self
+            .send(StreamMessage::Connected(info, offset_ns))
+            .await
+            .is_err()
+        {
+            return End::Closed;
         }
         loop {
             let message = match stream.message().await {
@@ -140,59 +165,57 @@ impl Source {
                 }
                 Ok(None) => return End::Over,
                 Err(status) if status.code() == Code::InvalidArgument => {
-                    return End::Refused(said(&status));
+                    return End::Refused(status_text(&status));
                 }
-                Err(status) => return End::Failed(said(&status)),
+                Err(status) => return End::Failed(status_text(&status)),
             };
-            let heard = match message {
-                Some(Message::Event(told)) => {
+            let sent = match message {
+                Some(Message::Event(event)) => {
                     let Ok(permit) = Arc::clone(room).acquire_owned().await else {
-                        return End::Unheard;
+                        return End::Closed;
                     };
-                    *self.place() = Some(Position {
+                    *self.position.lock() = Some(Position {
                         instance: instance.clone(),
-                        next: told.sequence.saturating_add(1),
+                        next: event.sequence.saturating_add(1),
                     });
-                    self.say(Said::Event(Box::new(told), permit)).await
+                    self.send(StreamMessage::Event(Box::new(event), permit))
+                        .await
                 }
-                Some(Message::Lost(lost)) => self.say(Said::Lost(lost)).await,
+                Some(Message::Lost(lost)) => self.send(StreamMessage::Lost(lost)).await,
                 Some(Message::Mark(mark)) => {
-                    self.place().clone_from(&mark.position);
-                    self.say(Said::Mark(mark)).await
+                    self.position.lock().clone_from(&mark.position);
+                    self.send(StreamMessage::Mark(mark)).await
                 }
-                // Said once, or of a newer agent.
+                // A repeated identity, or a message of a newer version.
                 Some(Message::Node(_)) | None => Ok(()),
             };
-            if heard.is_err() {
-                return End::Unheard;
+            if sent.is_err() {
+                return End::Closed;
             }
         }
     }
 
-    fn place(&self) -> std::sync::MutexGuard<'_, Option<Position>> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn say(&self, said: Said) -> Result<(), ()> {
-        self.says.send((self.id, said)).await.map_err(|_| ())
+    async fn send(&self, message: StreamMessage) -> Result<(), Closed> {
+        let sent = self.sender.send((self.id, message)).await;
+        sent.map_err(|_| Closed)
     }
 }
 
-/// A status in words.
-pub(super) fn said(status: &tonic::Status) -> String {
-    let mut said = one_line(status.message());
+/// A status and its causes as one line.
+pub(super) fn status_text(status: &tonic::Status) -> String {
+    let mut text = one_line(status.message());
     if let Some(cause) = std::error::Error::source(status) {
-        let cause = super::causes(cause);
-        if !said.contains(&cause) {
-            if !said.is_empty() {
-                said.push_str(": ");
+        let cause = causes(cause);
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
             }
-            said.push_str(&cause);
+            text.push_str(&cause);
         }
     }
-    if said.is_empty() {
+    if text.is_empty() {
         status.code().to_string()
     } else {
-        said
+        text
     }
 }

@@ -1,44 +1,44 @@
-//! The status of every agent, asked at the same time.
+//! The status of every agent. All agents are asked at the same time.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::cluster::Cluster;
-use super::skew::clock_off_ns;
-use super::source::said;
+use super::skew::clock_offset_ns;
+use super::source::status_text;
 use super::target::Target;
 use super::{ClientError, Options};
 use crate::stream::event::unix_ns;
 use crate::stream::proto;
 use crate::stream::proto::tracer_client::TracerClient;
 
-/// An agent that does not answer is told after so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an agent may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What an agent answered.
+/// An agent's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The way to it.
+    /// Where the agent was asked.
     pub target: String,
-    /// The node; of an agent that did not answer only where it is known beforehand.
+    /// The node, if the agent answered or its pod shows it.
     pub node: Option<String>,
-    /// Its status, or why there is none.
+    /// Its status, or the reason why there is none.
     pub status: Result<proto::StatusResponse, String>,
-    /// So far its clock is off this machine's.
-    pub clock_off_ns: i64,
+    /// How far its clock is ahead of this machine's, at least; negative if it is behind.
+    pub clock_offset_ns: i64,
 }
 
-/// All that is known of the agents.
+/// The status of all agents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statuses {
-    /// By node.
+    /// The answers, by node.
     pub agents: Vec<Answer>,
-    /// What else is to be said, a sentence each.
+    /// Sentences about agents that do not run.
     pub notices: Vec<String>,
 }
 
-/// Asks all of them.
+/// Asks every agent.
 pub async fn ask(options: &Options) -> Result<Statuses, ClientError> {
     let mut notices = Vec::new();
     let targets = if options.servers.is_empty() {
@@ -60,10 +60,10 @@ pub async fn ask(options: &Options) -> Result<Statuses, ClientError> {
     } else {
         options.servers.clone()
     };
-    let asked = targets
+    let picked = targets
         .into_iter()
         .filter(|target| target.node().is_none_or(|node| options.picks(node)));
-    let mut agents: Vec<Answer> = join_all(asked.map(one))
+    let mut agents: Vec<Answer> = join_all(picked.map(ask_one))
         .await
         .into_iter()
         .filter(|answer| answer.node.as_ref().is_none_or(|node| options.picks(node)))
@@ -72,7 +72,7 @@ pub async fn ask(options: &Options) -> Result<Statuses, ClientError> {
     Ok(Statuses { agents, notices })
 }
 
-async fn one(target: Target) -> Answer {
+async fn ask_one(target: Target) -> Answer {
     let ask = async {
         let channel = target.connect().await.map_err(|error| error.0)?;
         let asked = unix_ns(jiff::Timestamp::now());
@@ -80,27 +80,27 @@ async fn one(target: Target) -> Answer {
             .status(proto::StatusRequest {})
             .await
             .map(tonic::Response::into_inner)
-            .map_err(|status| said(&status))?;
-        let heard = unix_ns(jiff::Timestamp::now());
+            .map_err(|status| status_text(&status))?;
+        let answered = unix_ns(jiff::Timestamp::now());
         let node = status.node.as_ref();
-        let off_ns = node.map_or(0, |node| clock_off_ns(asked, node.now_unix_ns, heard));
-        Ok((status, off_ns))
+        let offset_ns = node.map_or(0, |node| clock_offset_ns(asked, node.now_unix_ns, answered));
+        Ok((status, offset_ns))
     };
-    let status = tokio::time::timeout(PATIENCE, ask)
+    let status = tokio::time::timeout(ANSWER_WITHIN, ask)
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
-    let (status, clock_off_ns) = match status {
-        Ok((status, off_ns)) => (Ok(status), off_ns),
-        Err(why) => (Err(why), 0),
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
+    let (status, clock_offset_ns) = match status {
+        Ok((status, offset_ns)) => (Ok(status), offset_ns),
+        Err(reason) => (Err(reason), 0),
     };
-    let told = status
+    let own_name = status
         .as_ref()
         .ok()
         .and_then(|status| Some(status.node.as_ref()?.node.clone()));
     Answer {
-        node: told.or_else(|| target.node().map(str::to_owned)),
+        node: own_name.or_else(|| target.node().map(str::to_owned)),
         target: target.to_string(),
         status,
-        clock_off_ns,
+        clock_offset_ns,
     }
 }

@@ -1,58 +1,59 @@
-//! One agent and the way to it.
+//! One agent and the connection to it.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{AttachParams, AttachedProcess};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
-use super::causes;
 use super::cluster::AgentPod;
+use super::{causes, unix_socket};
 
-/// Without an answer to a ping for so long the agent is gone. What lies between (an API server, a proxy) would otherwise
-/// cut a quiet connection.
+/// Interval of HTTP/2 pings, and how long an answer may take before the agent counts as gone. Without pings, an API server or
+/// a proxy in between would cut a quiet connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// What a relay says on standard error, as far as it is kept.
-const COMPLAINT: u64 = 2048;
+/// Bytes kept of a relay's standard error.
+const MAX_COMPLAINT: u64 = 2048;
 
-/// Files for TLS, PEM.
+/// PEM files for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Whose certificates the agent's must come from.
+    /// The authorities that may have issued the agent's certificate.
     pub authorities: Option<PathBuf>,
     /// The client's certificate.
     pub certificate: Option<PathBuf>,
-    /// Its key.
+    /// The key of the client's certificate.
     pub key: Option<PathBuf>,
-    /// The name that the agent's certificate is for, if it is not the address's.
+    /// The name in the agent's certificate, if it differs from the host in the address.
     pub name: Option<String>,
 }
 
 /// One agent.
 #[derive(Clone)]
 pub enum Target {
-    /// On this machine.
+    /// A unix socket on this machine.
     Unix(PathBuf),
-    /// At an address.
+    /// An address with TLS.
     Tls {
         /// `https://host:port`.
         url: String,
-        /// Certificates.
+        /// The certificates.
         files: TlsFiles,
     },
-    /// In a pod, through the API server.
+    /// A pod, through the API server.
     Pod {
-        /// The way to the API server.
+        /// The client for the API server.
         client: kube::Client,
-        /// Which.
+        /// The pod.
         pod: AgentPod,
     },
 }
@@ -90,16 +91,16 @@ impl fmt::Display for Target {
     }
 }
 
-/// What was wrong with the way to an agent, for people.
+/// Why an agent cannot be reached, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
 impl Target {
-    /// `unix:PATH`, a path, or `https://HOST:PORT`.
+    /// Parses `unix:PATH`, a path, or `https://HOST:PORT`.
     pub fn parse(written: &str, files: &TlsFiles) -> Result<Target, Unreachable> {
         if let Some(path) = written.strip_prefix("unix:") {
-            // unix:///run/x, as other programs write it.
+            // Other programs write unix:///run/x.
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path {
                 "" => Err(Unreachable("unix: needs the path of a socket".to_owned())),
@@ -119,15 +120,15 @@ impl Target {
                 files: files.clone(),
             }),
             Some(("http", _)) => Err(Unreachable(
-                "an agent serves on an address with TLS only: write https://HOST:PORT".to_owned(),
+                "an agent serves addresses only with TLS: use https://HOST:PORT".to_owned(),
             )),
             _ => Err(Unreachable(
-                "an agent is unix:PATH or https://HOST:PORT".to_owned(),
+                "the address of an agent is unix:PATH or https://HOST:PORT".to_owned(),
             )),
         }
     }
 
-    /// The node, where it is known before the agent says it.
+    /// The node, where it is known before the agent answers.
     pub fn node(&self) -> Option<&str> {
         match self {
             Target::Pod { pod, .. } => Some(&pod.node),
@@ -135,14 +136,12 @@ impl Target {
         }
     }
 
-    /// Connects.
+    /// Connects to the agent.
     pub async fn connect(&self) -> Result<Channel, Unreachable> {
         match self {
             Target::Unix(path) => {
-                let socket = tokio::net::UnixStream::connect(path)
-                    .await
-                    .map_err(|error| Unreachable(no_socket(&error)))?;
-                over(TokioIo::new(socket)).await
+                let socket = unix_socket::connect(path).await?;
+                grpc_over(TokioIo::new(socket)).await
             }
             Target::Tls { url, files } => {
                 let endpoint = Endpoint::from_shared(url.clone())
@@ -155,7 +154,7 @@ impl Target {
                     })
                     .map_err(|error| Unreachable(causes(&error)))?
                     .map_err(|TlsError::File(error)| error)?;
-                alive(endpoint)
+                with_keep_alive(endpoint)
                     .connect()
                     .await
                     .map_err(|error| Unreachable(causes(&error)))
@@ -172,11 +171,10 @@ impl Target {
                     .await
                     .map_err(|error| Unreachable(no_exec(&error)))?;
                 let (relay, complaint) = Relay::new(process)?;
-                over(TokioIo::new(relay)).await.map_err(|error| {
-                    let complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner);
-                    match complaint.trim() {
+                grpc_over(TokioIo::new(relay)).await.map_err(|error| {
+                    match complaint.lock().trim() {
                         "" => error,
-                        said => Unreachable(super::one_line(said)),
+                        complaint => Unreachable(super::one_line(complaint)),
                     }
                 })
             }
@@ -188,50 +186,37 @@ enum TlsError {
     File(Unreachable),
 }
 
-fn no_socket(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such socket: does `tracer agent` run?".to_owned(),
-        io::ErrorKind::ConnectionRefused => {
-            "nobody listens on the socket: `tracer agent` has ended".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "the socket is for the user that the agent runs as, mostly root".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
-
 fn no_exec(error: &kube::Error) -> String {
-    let said = causes(error);
-    if said.contains("403") || said.contains("orbidden") {
+    let reason = causes(error);
+    if reason.contains("403") || reason.contains("orbidden") {
         format!(
-            "exec is not allowed ({said}): it needs get and create on pods/exec in the agent's namespace, as in the Role \
-             tracer-stream of deploy/"
+            "exec is not allowed ({reason}): it needs get and create on pods/exec in the agent's namespace, as in the Role \
+             tracer-stream in deploy/"
         )
     } else {
-        said
+        reason
     }
 }
 
-fn alive(endpoint: Endpoint) -> Endpoint {
+fn with_keep_alive(endpoint: Endpoint) -> Endpoint {
     endpoint
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
 }
 
-/// gRPC over what is connected already.
-async fn over<T>(connected: TokioIo<T>) -> Result<Channel, Unreachable>
+/// Speaks gRPC over an open connection.
+async fn grpc_over<T>(connected: TokioIo<T>) -> Result<Channel, Unreachable>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut connected = Some(connected);
-    // The address is not used: there is one connection, and a second one is made by whoever owns the target.
-    alive(Endpoint::from_static("http://agent.invalid"))
+    // The address is unused, because there is only this connection. To reconnect, call `Target::connect` again.
+    with_keep_alive(Endpoint::from_static("http://agent.invalid"))
         .connect_with_connector(tower::service_fn(move |_: Uri| {
             let connected = connected.take();
             async move {
-                connected.ok_or_else(|| io::Error::other("the connection to the agent is gone"))
+                connected.ok_or_else(|| io::Error::other("the connection to the agent is closed"))
             }
         }))
         .await
@@ -249,7 +234,8 @@ fn client_tls(files: &TlsFiles) -> Result<ClientTlsConfig, Unreachable> {
     };
     let Some(authorities) = &files.authorities else {
         return Err(Unreachable(
-            "give --tls-ca FILE: the authority that the agent's certificate comes from".to_owned(),
+            "use --tls-ca FILE to name the authority that issued the agent's certificate"
+                .to_owned(),
         ));
     };
     let mut config = ClientTlsConfig::new()
@@ -266,10 +252,10 @@ fn client_tls(files: &TlsFiles) -> Result<ClientTlsConfig, Unreachable> {
     Ok(config)
 }
 
-/// Standard input and output of `tracer relay` in the agent's pod. The process ends with it.
+/// Standard input and output of `tracer relay` in the agent's pod. Dropping it ends the process.
 struct Relay<R, W> {
-    from: R,
-    to: W,
+    reader: R,
+    writer: W,
     _process: AttachedProcess,
 }
 
@@ -285,29 +271,28 @@ impl Relay<(), ()> {
         ),
         Unreachable,
     > {
-        let (Some(from), Some(to)) = (process.stdout(), process.stdin()) else {
+        let (Some(reader), Some(writer)) = (process.stdout(), process.stdin()) else {
             return Err(Unreachable(
-                "the API server gave no standard input and output".to_owned(),
+                "the API server opened no standard input and output".to_owned(),
             ));
         };
         let complaint = Complaint::default();
         if let Some(stderr) = process.stderr() {
-            let said = Arc::clone(&complaint);
+            let sink = Arc::clone(&complaint);
             tokio::spawn(async move {
-                let mut stderr = stderr.take(COMPLAINT);
+                let mut stderr = stderr.take(MAX_COMPLAINT);
                 let mut bytes = [0; 256];
                 while let Ok(read @ 1..) = stderr.read(&mut bytes).await {
-                    said.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push_str(&String::from_utf8_lossy(&bytes[..read]));
+                    let text = String::from_utf8_lossy(&bytes[..read]);
+                    sink.lock().push_str(&text);
                 }
-                // The rest is read and forgotten: a full pipe would stop the relay.
+                // Discards the rest: a full pipe would block the relay.
                 let _ = tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await;
             });
         }
         let relay = Relay {
-            from,
-            to,
+            reader,
+            writer,
             _process: process,
         };
         Ok((relay, complaint))
@@ -320,7 +305,7 @@ impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for Relay<R, W> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.from).poll_read(context, buffer)
+        Pin::new(&mut self.reader).poll_read(context, buffer)
     }
 }
 
@@ -330,15 +315,15 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Relay<R, W> {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.to).poll_write(context, buffer)
+        Pin::new(&mut self.writer).poll_write(context, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.to).poll_flush(context)
+        Pin::new(&mut self.writer).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.to).poll_shutdown(context)
+        Pin::new(&mut self.writer).poll_shutdown(context)
     }
 }
 

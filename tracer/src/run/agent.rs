@@ -1,45 +1,47 @@
-//! `tracer agent`: the probes of this machine, their events held for a while, and clients that read them.
+//! `tracer agent`: the probes of this machine, a history of their events, and clients that read it.
 //!
-//! Two runtimes: the pipeline has one thread, the clients another one, and between them stands the hub, where nobody waits
-//! for anybody. What else an agent exports to is in [`Exports`].
+//! Two runtimes: one thread for the pipeline, another one for clients. The hub is between them, and neither side waits for
+//! the other. [`Exports`] has everything else that an agent exports to.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
+use futures::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 
-use super::exports::{Exports, IndexReport, LAST_EVENTS};
-use super::local::{Names, Run};
-use super::notice;
-use super::output::{Outlet, Output};
+use super::exports::{Exports, LAST_EVENTS};
+use super::local::{Local, LocalReport, Request};
+use super::notice::Notices;
+use super::output::{Output, Tap};
+use super::session::{self, Session};
 use super::settings;
-use crate::capture::live::{InterfaceStatus, KernelStats};
+use crate::capture::live::InterfaceStatus;
 use crate::config::{AgentConfig, ExportConfig};
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
-use crate::stream::hub::{Hub, Identity, Question};
+use crate::stream::hub::{Hub, Identity};
 use crate::stream::listen::Listeners;
 use crate::stream::proto;
+use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
-use tracer_core::model::flow::Direction;
-use tracer_core::model::loss::Losses;
+use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::time::Timestamp;
+use tracer_core::view::WallClock;
 use tracer_core::view::summary::Summary;
-use tracer_core::view::{Next, WallClock};
 
-/// At the end clients have so long to take what is left.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+/// How long clients may take to read what is left when the agent ends.
+const LAST_READ: Duration = Duration::from_secs(4);
 
-/// Traces this machine, serves what it sees and exports it until SIGINT or SIGTERM.
+/// Traces this machine, serves its events and exports them until SIGINT or SIGTERM.
 pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
-    notice::log();
+    let notices = Notices::Log;
     let clients = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("tracer-serve")
         .enable_all()
         .build()
         .context("cannot start the threads that serve clients")?;
-    // Before everything that needs to be undone.
+    // Before everything that would have to be undone if the socket cannot be had.
     let listeners = {
         let _within = clients.enter();
         Listeners::bind(&config.socket, config.listen.as_ref())?
@@ -49,7 +51,7 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
         instance: format!("{:032x}", rand::random::<u128>()),
         started_unix_ns: unix_ns(jiff::Timestamp::now()),
     };
-    let (hub, questions) = Hub::new(identity, config.history_bytes);
+    let (hub, checks) = Hub::new(identity, config.history_bytes);
     let cluster = config.trace.cluster.as_ref();
     let mut exports = Exports::start(
         exports,
@@ -59,36 +61,39 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
     )?;
     let health = exports.health();
     let last_events = exports.worker();
-    let serving = Serving {
-        hub: Arc::clone(&hub),
-        kernel: rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned(),
-        questions,
-        exports,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")?;
-    let max_clients = config.max_clients;
-    let summary = runtime.block_on(async {
-        let run = Run::start(&config.trace, None, Some(serving))?;
+    let requests = futures::stream::select(
+        ReceiverStream::new(checks).map(Request::CheckFilter),
+        exports.new_rules().map(Request::SetRules),
+    );
+    let summary = session::block_on(async {
+        let session = Session::new(None)?;
+        let (local, pipeline) = Local::start(&config.trace, None, notices)?;
+        let clock: Arc<dyn WallClock + Send + Sync> = Arc::new(local.wall_clock());
+        let history = HistoryTap {
+            hub: Arc::clone(&hub),
+            clock: Arc::clone(&clock),
+        };
+        let output = Output::new(pipeline, notices)
+            .with_taps(vec![Box::new(history), exports.tap(clock)])
+            .with_privacy(exports.privacy());
+        let mut publisher = StatusPublisher::new(Arc::clone(&hub), exports);
+        let local = local
+            .serving(requests.boxed())
+            .publishing(move |report| publisher.publish(report));
         health.started();
-        let mut where_to = format!("serving on unix:{}", config.socket.display());
+        let served = clients.spawn(listeners.serve(Arc::clone(&hub), config.max_clients));
+        let mut addresses = format!("serving on unix:{}", config.socket.display());
         if let Some(listen) = &config.listen {
-            where_to.push_str(&format!(" and https://{}", listen.address));
+            addresses.push_str(&format!(" and https://{}", listen.address));
         }
-        let served = clients.spawn(listeners.serve(Arc::clone(&hub), max_clients));
-        notice::say(&where_to);
-        let summary = run.until_stopped(None).await;
-        // Also where it ended by an error.
+        notices.progress(&addresses);
+        let summary = session.run(local, output).await;
+        // Also after an error.
         hub.close();
-        // It ends by itself before that.
-        let _ = tokio::time::timeout(LAST_WORDS, served).await;
+        // The server ends by itself before that.
+        let _ = tokio::time::timeout(LAST_READ, served).await;
         if let Some(last_events) = last_events {
-            // What the API server has not taken by then is not worth waiting for.
+            // Events that the API server has not accepted by then are dropped.
             let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
         }
         summary
@@ -97,89 +102,90 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
     summary
 }
 
-/// What an agent adds to a local run.
-pub(super) struct Serving {
+/// Publishes the agent's status to clients and metrics.
+struct StatusPublisher {
     hub: Arc<Hub>,
     kernel: String,
-    pub(super) questions: mpsc::Receiver<Question>,
-    pub(super) exports: Exports,
+    exports: Exports,
 }
 
-impl Serving {
-    /// Where events go.
-    pub(super) fn outlets(&self, clock: Arc<dyn WallClock + Send + Sync>) -> Vec<Box<dyn Outlet>> {
-        let hub = Arc::clone(&self.hub);
-        let held = Held {
+impl StatusPublisher {
+    fn new(hub: Arc<Hub>, exports: Exports) -> StatusPublisher {
+        StatusPublisher {
             hub,
-            clock: Arc::clone(&clock),
-        };
-        vec![Box::new(held), self.exports.outlet(clock)]
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            exports,
+        }
     }
 
-    /// Says how it stands.
-    pub(super) fn publish(
-        &mut self,
-        now: Timestamp,
-        interfaces: &[InterfaceStatus],
-        stats: &KernelStats,
-        lost: &Losses,
-        names: &Names,
-        output: &mut Output,
-    ) {
-        let losses = output.losses(lost);
-        let lost = losses.iter().map(loss_to_wire).collect();
-        let report = IndexReport {
-            state: &names.source,
-            fresh: names.known,
-            as_of: names.as_of,
-        };
-        self.exports
-            .publish(interfaces, stats, losses, &report, output);
-        let index = output.pipeline.index();
-        let unseen: Vec<_> = output.pipeline.unseen().collect();
+    fn publish(&mut self, report: LocalReport<'_>) {
+        self.exports.publish(&report);
+        let LocalReport {
+            now,
+            interfaces,
+            stats,
+            losses,
+            identity,
+            pipeline,
+            events,
+        } = report;
+        let index = pipeline.index();
+        let unseen: Vec<_> = pipeline.unseen().collect();
         let one_way: Vec<(&str, Direction)> = unseen
             .iter()
             .filter_map(|(ifindex, direction)| {
-                let of = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
-                let status = interfaces.iter().find(of)?;
+                let is_it = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
+                let status = interfaces.iter().find(is_it)?;
                 Some((status.link.name.as_str(), *direction))
             })
             .collect();
         let node = &self.hub.identity().node;
-        let interface = |status: &InterfaceStatus| {
-            let ifindex = status.link.ifindex;
-            proto::Interface {
-                name: status.link.name.clone(),
-                ifindex: ifindex.0,
-                hook: status.hook.as_str().to_owned(),
-                pod: index.pod_behind(now, ifindex).map(|pod| pod_to_wire(pod)),
-                totals: Some(totals_to_wire(status.totals)),
-                suppressed: status.suppressed,
-                to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
-                from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
-            }
-        };
         self.hub.publish(proto::StatusResponse {
             commit: option_env!("TRACER_GIT_COMMIT")
                 .unwrap_or_default()
                 .to_owned(),
             kernel: self.kernel.clone(),
-            interfaces: interfaces.iter().map(interface).collect(),
+            interfaces: interfaces
+                .iter()
+                .map(|status| interface_to_wire(status, index, now, &unseen))
+                .collect(),
             index: Some(proto::Index {
-                state: names.source.clone(),
-                synced: names.known,
-                as_of_unix_ns: names.as_of.map(unix_ns),
+                state: identity.source,
+                synced: identity.fresh,
+                as_of_unix_ns: identity.as_of.map(unix_ns),
                 pods: index.pods().count() as u64,
                 services: index.services().count() as u64,
             }),
             blind_spots: self.exports.blind_spots(index, node, &one_way),
             packets: stats.seen,
-            records: output.pipeline.records(),
-            events: output.events(),
-            lost,
+            records: pipeline.records(),
+            events,
+            lost: losses.iter().map(loss_to_wire).collect(),
             settings: self.exports.settings().map(settings_to_wire),
             ..proto::StatusResponse::default()
         });
+    }
+}
+
+fn interface_to_wire(
+    status: &InterfaceStatus,
+    index: &Index,
+    now: Timestamp,
+    unseen: &[(Ifindex, Direction)],
+) -> proto::Interface {
+    let ifindex = status.link.ifindex;
+    proto::Interface {
+        name: status.link.name.clone(),
+        ifindex: ifindex.0,
+        hook: status.hook.as_str().to_owned(),
+        pod: index.pod_behind(now, ifindex).map(|pod| pod_to_wire(pod)),
+        totals: Some(totals_to_wire(status.totals)),
+        suppressed: status.suppressed,
+        to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
+        from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
     }
 }
 
@@ -196,25 +202,23 @@ fn settings_to_wire(report: settings::Report) -> proto::Settings {
     }
 }
 
-/// The agent's own outlet: the history that clients read.
-struct Held {
+/// Puts events into the history that clients read.
+struct HistoryTap {
     hub: Arc<Hub>,
     clock: Arc<dyn WallClock + Send + Sync>,
 }
 
-impl Outlet for Held {
-    fn take(&mut self, told: Timestamp, event: &Event) -> Result<Next> {
-        let told = unix_ns(self.clock.wall(told));
-        self.hub.put(told, event, self.clock.as_ref());
-        Ok(Next::Continue)
+impl Tap for HistoryTap {
+    fn take(&mut self, emitted: Timestamp, event: &Event) {
+        let emitted = unix_ns(self.clock.wall(emitted));
+        self.hub.put(emitted, event, self.clock.as_ref());
     }
 
     fn reached(&mut self, at: Timestamp) {
         self.hub.reached(unix_ns(self.clock.wall(at)));
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self) {
         self.hub.close();
-        Ok(())
     }
 }

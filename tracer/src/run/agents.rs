@@ -1,182 +1,156 @@
-//! `tracer observe` and `tracer diagnose` of agents: what they tell goes through the same sink as what is traced here.
+//! Agents as a source: `tracer observe` and `tracer diagnose` with events that agents have already made.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures::FutureExt as _;
-use tokio::time::{MissedTickBehavior, interval};
 
-use super::signals::Signals;
-use super::stdout::reader_gone;
-use crate::client::feed::{Feed, News, Question};
-use crate::client::{self, status};
+use super::notice::Notices;
+use super::output::Output;
+use super::session::{self, Account, Session, Source, Step};
+use crate::client::feed::{Feed, Query, Update};
+use crate::client::{self, ClientError, status};
 use crate::config::ObserveConfig;
 use crate::stream::event::unix_clock;
 use tracer_core::model::event::Body;
 use tracer_core::model::loss::Losses;
+use tracer_core::pipeline::Pipeline;
+use tracer_core::view::Next;
 use tracer_core::view::summary::Summary;
 use tracer_core::view::text::safe;
-use tracer_core::view::{Next, Sink};
 
-/// How often it is noticed that nobody reads the events any more.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-const STDOUT: &str = "cannot write to standard output";
+/// Updates that are shown before the output is flushed and signals are looked at.
+const BATCH: usize = 256;
 
 /// The status of every agent.
 pub fn statuses(agents: &client::Options) -> Result<status::Statuses> {
-    Ok(runtime()?.block_on(status::ask(agents))?)
+    session::block_on(async { Ok(status::ask(agents).await?) })
 }
 
-/// Shows what agents tell: what they hold of the past with `history`, what happens from now on with `follow`, until all is
-/// told, or Ctrl-C, `--duration`, `--count` or a closed output end it.
+/// Shows events of agents: with `history` those that they have kept, with `follow` new ones. Ends once all have been shown,
+/// or at Ctrl-C, the end of `--duration` or `--count`, or a closed output.
 pub fn observe_agents(
     config: &ObserveConfig,
     agents: &client::Options,
     follow: bool,
     history: bool,
 ) -> Result<Summary> {
-    runtime()?.block_on(async {
-        let output = &config.output;
-        let question = Question {
-            filter: output.filter(),
+    session::block_on(async {
+        let settings = &config.output;
+        let query = Query {
+            filter: settings.filter(),
             follow,
             history,
-            since: output.since,
-            last: output.last,
+            since: settings.since,
+            last: settings.last,
         };
-        let mut run = Run {
-            sink: output.sink(&"".into(), Box::new(unix_clock), io::stdout()),
-            events: 0,
+        // Before the session, so that Ctrl-C can still end the search for agents.
+        let feed = Feed::start(agents.clone(), query).await?;
+        let session = Session::new(config.duration)?;
+        let source = Agents {
+            feed,
+            updates: VecDeque::new(),
+            ended: None,
             losses: Losses::default(),
-            started: Instant::now(),
-            tell_news: output.report && follow,
+            notices: Notices::Terminal,
         };
-        let mut feed = Feed::start(agents.clone(), question).await?;
-        run.until_over(&mut feed, config.duration).await?;
-        Ok(run.finish(&feed))
+        // Agents run the pipeline, so this one stays empty.
+        let output = Output::new(Pipeline::new(config.pipeline.clone()), Notices::Terminal)
+            .on_screen(settings, &"".into(), Box::new(unix_clock))
+            .announcing_findings(settings.report && follow);
+        session.run(source, output).await
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")
-}
-
-struct Run {
-    sink: Sink<io::Stdout>,
-    events: u64,
-    /// What agents told that they lost.
+/// The agents that are asked.
+struct Agents {
+    feed: Feed,
+    updates: VecDeque<Update>,
+    /// How the feed ended, once the updates are shown.
+    ended: Option<Result<(), ClientError>>,
+    /// What agents reported as lost.
     losses: Losses,
-    started: Instant,
-    tell_news: bool,
+    notices: Notices,
 }
 
-impl Run {
-    async fn until_over(&mut self, feed: &mut Feed, duration: Option<Duration>) -> Result<()> {
-        let mut signals = Signals::listen()?;
-        let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
-        tokio::pin!(end);
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+impl Source for Agents {
+    const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+    async fn wait(&mut self) -> Result<()> {
+        let mut update = self.feed.next().await;
+        // Nothing is awaited from here on, so that a cancelled wait loses no update.
         loop {
-            let at_hand = feed.next().now_or_never();
-            let news = match at_hand {
-                Some(news) => news?,
-                None => {
-                    // What was shown must not wait for what comes.
-                    if self.sink.idle().context(STDOUT)? != Next::Continue {
-                        return Ok(());
-                    }
-                    tokio::select! {
-                        news = feed.next() => news?,
-                        _ = looks.tick() => {
-                            if reader_gone(io::stdout()) {
-                                return Ok(());
-                            }
-                            continue;
-                        }
-                        () = &mut end => break,
-                        _ = signals.interrupt.recv() => break,
-                        _ = signals.terminate.recv() => break,
-                    }
-                }
-            };
-            let next = match news {
-                None => break,
-                Some(news) => self.news(news)?,
-            };
-            if next != Next::Continue {
+            match update {
+                Ok(Some(update)) => self.updates.push_back(update),
+                Ok(None) => self.ended = Some(Ok(())),
+                Err(error) => self.ended = Some(Err(error)),
+            }
+            if self.ended.is_some() || self.updates.len() >= BATCH {
                 return Ok(());
             }
+            match self.feed.next().now_or_never() {
+                Some(next) => update = next,
+                None => return Ok(()),
+            }
         }
-        self.sink.end().context(STDOUT)?;
-        Ok(())
     }
 
-    fn news(&mut self, news: News) -> Result<Next> {
-        match news {
-            News::Event(node, event) => {
-                match &event.body {
-                    Body::Lost(loss) => self.losses.add(loss.stage, loss.reason, loss.count),
-                    _ => self.events += 1,
-                }
-                let next = self.sink.take_of(&node, &event).context(STDOUT)?;
-                if let Some(report) = self.sink.report() {
-                    for line in report.news() {
-                        if self.tell_news {
-                            eprintln!("found {}", safe(&line));
-                        }
+    fn next(&mut self, _output: &Output) -> Result<Option<Step>> {
+        while let Some(update) = self.updates.pop_front() {
+            match update {
+                Update::Event(node, event) => {
+                    if let Body::Lost(loss) = &event.body {
+                        self.losses.add(loss.stage, loss.reason, loss.count);
                     }
+                    return Ok(Some(Step::Event(node, event)));
                 }
-                Ok(next)
+                Update::HistoryEnded => return Ok(Some(Step::PastEnded)),
+                Update::Note(sentence) => self.notices.note(&sentence),
+                Update::Warning(sentence) => self.notices.warn(&safe(&sentence)),
             }
-            News::HistoryEnded => self.sink.past_ended().context(STDOUT),
-            News::Notice(sentence) => {
-                eprintln!("note: {}", safe(&sentence));
-                Ok(Next::Continue)
-            }
-            News::Warning(sentence) => {
-                eprintln!("warning: {}", safe(&sentence));
-                Ok(Next::Continue)
-            }
+        }
+        match self.ended.take() {
+            None => Ok(None),
+            Some(Ok(())) => Ok(Some(Step::End)),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
-    fn finish(mut self, feed: &Feed) -> Summary {
-        let agents = feed.agents();
+    fn report(&mut self, output: &mut Output) -> Result<Next> {
+        Ok(if output.is_unread() {
+            Next::Closed
+        } else {
+            Next::Continue
+        })
+    }
+
+    async fn finish(self, output: &mut Output, next: Next) -> Result<Account> {
+        if next == Next::Continue {
+            output.close()?;
+        }
+        let agents = self.feed.agents();
         let mut notes = Vec::new();
         for agent in &agents {
-            if let Some(why) = &agent.why {
+            if let Some(reason) = &agent.failure {
                 let times = match agent.failures {
                     1 => String::new(),
                     times => format!(" {times} times"),
                 };
-                notes.push(format!("{}: not reached{times}: {}", agent.name, safe(why)));
+                notes.push(format!("{}: not reached{times}: {reason}", agent.name));
             }
         }
-        if feed.out_of_order() > 0 {
+        let late = self.feed.out_of_order();
+        if late > 0 {
             notes.push(format!(
-                "{} events came too late for their place in time: an agent was silent, or the nodes' clocks differ",
-                feed.out_of_order()
+                "{late} events arrived too late to be shown in order: an agent was silent, or the nodes' clocks differ"
             ));
         }
-        if let Some(report) = self.sink.report() {
-            self.losses.merge(report.losses());
-        }
-        Summary {
-            duration: self.started.elapsed(),
-            packets: None,
+        Ok(Account {
             agents: Some(agents.iter().filter(|agent| agent.reached).count() as u64),
-            records: 0,
-            events: self.events,
-            shown: self.sink.shown(),
-            report: self.sink.report().map(|report| report.digest()),
-            silenced: 0,
             losses: self.losses,
             notes,
-        }
+            ..Account::default()
+        })
     }
 }

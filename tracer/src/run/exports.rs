@@ -1,19 +1,22 @@
-//! What an agent exports beside its stream: metrics and health over HTTP, Events of the cluster; and what it holds back.
+//! What an agent exports beside its stream: metrics and health over HTTP, and Kubernetes Events.
 //!
-//! Wires the sinks to the run. All of it lives on the runtime that serves clients: the task that owns the pipeline calls
-//! [`Exporter`], which never waits.
+//! Connects the exporters to the run. All of them live on the runtime that serves clients; the task that owns the pipeline
+//! calls [`ExportTap`], which never waits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures::Stream;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::WatchStream;
 
-use super::output::{Outlet, Output};
+use super::local::LocalReport;
+use super::output::Tap;
 use super::settings::{self, Settings};
-use crate::capture::live::{InterfaceStatus, KernelStats};
 use crate::cluster::ClusterSource;
 use crate::config::{ExportConfig, LiveSettings};
 use crate::export::http::{self, Health};
@@ -24,15 +27,14 @@ use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::Direction;
-use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
+use tracer_core::view::WallClock;
 use tracer_core::view::privacy::{Key, Privacy};
-use tracer_core::view::{Next, WallClock};
 
-/// At the end what is on its way to the API server has so long.
+/// How long the API server may take to accept the last Events when the agent ends.
 pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);
 
-/// The sinks of one agent.
+/// The exporters of one agent.
 pub(super) struct Exports {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -42,25 +44,14 @@ pub(super) struct Exports {
     privacy: Arc<Mutex<Privacy>>,
     /// Where settings come from files.
     settings: Option<Settings>,
-    /// Other rules, when a file says so.
     rules: watch::Receiver<DiagnosisSettings>,
-    /// Names come from a cluster, so it is not ready before they are there.
+    /// Names come from a cluster, so the agent is not ready until they have been listed.
     wants_index: bool,
     was_synced: bool,
 }
 
-/// How names stand.
-pub(super) struct IndexReport<'a> {
-    /// In words.
-    pub state: &'a str,
-    /// Everything is there and kept up to date.
-    pub fresh: bool,
-    /// When it was last known to be right.
-    pub as_of: Option<jiff::Timestamp>,
-}
-
 impl Exports {
-    /// Starts the servers on `serving`. Findings become Events where there is a cluster to tell.
+    /// Starts the servers on `serving`. Findings become Kubernetes Events where there is a cluster.
     pub(super) fn start(
         config: ExportConfig,
         node: &str,
@@ -100,14 +91,14 @@ impl Exports {
                     match source.client().await {
                         Ok(client) => worker.run(client).await,
                         Err(error) => {
-                            tracing::warn!("findings cannot become Events of the cluster: {error}");
+                            tracing::warn!("cannot export findings as Kubernetes Events: {error}");
                         }
                     }
                 });
                 (Some(events), Some(running))
             }
         };
-        let (other_rules, rules) = watch::channel(live.diagnosis);
+        let (new_rules, rules) = watch::channel(live.diagnosis);
         let mut exports = Exports {
             metrics: Arc::clone(&metrics),
             health,
@@ -123,12 +114,12 @@ impl Exports {
         if let Some(reload) = reload {
             let privacy = Arc::clone(&exports.privacy);
             let (settings, following) = settings::follow(reload, move |live: LiveSettings| {
-                lock(&privacy).set(live.privacy);
+                privacy.lock().set(live.privacy);
                 metrics.label_pods(live.metrics_pod_label);
-                other_rules.send_if_modified(|rules| {
-                    let other = *rules != live.diagnosis;
+                new_rules.send_if_modified(|rules| {
+                    let changed = *rules != live.diagnosis;
                     *rules = live.diagnosis;
-                    other
+                    changed
                 });
             });
             exports.settings = Some(settings);
@@ -137,14 +128,14 @@ impl Exports {
         Ok(exports)
     }
 
-    /// What every event has to pass before anybody is told of it.
+    /// The privacy settings, which every event has to pass before it leaves the pipeline's task.
     pub(super) fn privacy(&self) -> Arc<Mutex<Privacy>> {
         Arc::clone(&self.privacy)
     }
 
-    /// Where events go.
-    pub(super) fn outlet(&self, clock: Arc<dyn WallClock + Send + Sync>) -> Box<dyn Outlet> {
-        Box::new(Exporter {
+    /// Takes events for all exporters.
+    pub(super) fn tap(&self, clock: Arc<dyn WallClock + Send + Sync>) -> Box<dyn Tap> {
+        Box::new(ExportTap {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             kube_events: self.kube_events.clone(),
@@ -153,60 +144,54 @@ impl Exports {
         })
     }
 
-    /// What the probes of the kubelet are answered from.
+    /// The state behind the kubelet's probes.
     pub(super) fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
     }
 
-    /// What ends once the last finding that was to be an Event reached the API server. All outlets have to be gone.
+    /// The task that ends once the API server has accepted the last Event. All taps and these exports must be dropped first.
     pub(super) fn worker(&mut self) -> Option<JoinHandle<()>> {
         self.worker.take()
     }
 
-    /// Other rules, once a file says so; without such files never.
-    pub(super) async fn other_rules(&mut self) -> DiagnosisSettings {
-        match self.rules.changed().await {
-            Ok(()) => self.rules.borrow_and_update().clone(),
-            Err(_) => std::future::pending().await,
-        }
+    /// Rules that a changed file sets. Empty without such files.
+    pub(super) fn new_rules(&self) -> impl Stream<Item = DiagnosisSettings> + Send + use<> {
+        WatchStream::from_changes(self.rules.clone())
     }
 
-    /// How files of settings stand, where there are any.
+    /// The state of the files of settings, where there are any.
     pub(super) fn settings(&self) -> Option<settings::Report> {
         self.settings.as_ref().map(Settings::report)
     }
 
-    /// Takes over how it stands.
-    pub(super) fn publish(
-        &mut self,
-        interfaces: &[InterfaceStatus],
-        stats: &KernelStats,
-        losses: Losses,
-        names: &IndexReport<'_>,
-        output: &Output,
-    ) {
+    /// Updates metrics and health.
+    pub(super) fn publish(&mut self, report: &LocalReport<'_>) {
+        let LocalReport {
+            interfaces,
+            stats,
+            losses,
+            identity,
+            pipeline,
+            ..
+        } = report;
         self.health.advanced(Instant::now());
-        // Once it has known the cluster it goes on with what it knows: an API server that is away makes no agent unready.
-        self.was_synced |= names.fresh;
-        let missing = (self.wants_index && !self.was_synced).then(|| names.state.to_owned());
+        // Once synced, the agent continues with what it knows: it stays ready while the API server is away.
+        self.was_synced |= identity.fresh;
+        let missing = (self.wants_index && !self.was_synced).then(|| identity.source.clone());
         self.health.wants("names", missing.into_iter().collect());
-        let index = output.pipeline.index();
-        let mut one_way: Vec<_> = output
-            .pipeline
-            .unseen()
-            .map(|(ifindex, _)| ifindex)
-            .collect();
+        let index = pipeline.index();
+        let mut one_way: Vec<_> = pipeline.unseen().map(|(ifindex, _)| ifindex).collect();
         one_way.dedup();
-        let age = names
+        let age = identity
             .as_of
-            .filter(|_| !names.fresh)
+            .filter(|_| !identity.fresh)
             .map(|as_of| jiff::Timestamp::now().duration_since(as_of))
             .and_then(|age| Duration::try_from(age).ok());
         self.metrics.set_state(State {
-            losses,
+            losses: losses.clone(),
             packets: stats.seen,
-            records: output.pipeline.records(),
-            excluded: lock(&self.privacy).excluded(),
+            records: pipeline.records(),
+            excluded: self.privacy.lock().excluded(),
             attached: interfaces.len() as u64,
             one_way: one_way.len() as u64,
             kube_events: self.kube_events.as_ref().map(KubeEvents::totals),
@@ -232,17 +217,12 @@ impl Exports {
         node: &str,
         one_way: &[(&str, Direction)],
     ) -> Vec<String> {
-        lock(&self.blind_spots).list(index, node, one_way)
+        self.blind_spots.lock().list(index, node, one_way)
     }
 }
 
-/// A panic elsewhere while it was locked leaves settings and counters, each of them whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The outlet that feeds all sinks.
-struct Exporter {
+/// Feeds events to all exporters.
+struct ExportTap {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     kube_events: Option<KubeEvents>,
@@ -250,17 +230,18 @@ struct Exporter {
     clock: Arc<dyn WallClock + Send + Sync>,
 }
 
-impl Outlet for Exporter {
-    fn take(&mut self, _told: Timestamp, event: &Event) -> Result<Next> {
+impl Tap for ExportTap {
+    fn take(&mut self, _emitted: Timestamp, event: &Event) {
         self.metrics.observe(event);
-        lock(&self.blind_spots).observe(event);
+        self.blind_spots.lock().observe(event);
         if let Some(kube_events) = &self.kube_events {
             kube_events.offer(event, self.clock.as_ref());
         }
-        Ok(Next::Continue)
     }
 
     fn reached(&mut self, _at: Timestamp) {
         self.health.advanced(Instant::now());
     }
+
+    fn end(&mut self) {}
 }

@@ -1,16 +1,12 @@
-//! The inventory file at the start of a run.
+//! The log line about an inventory file that a run has loaded.
 
 use std::path::Path;
 
-use anyhow::Result;
-
-use crate::cluster::reload::InventoryFile;
 use tracer_core::files::inventory::Loaded;
 use tracer_core::model::cluster::Inventory;
 
-/// Reads it for the first time.
-pub(super) fn open(path: &Path) -> Result<(InventoryFile, Loaded)> {
-    let (file, loaded) = InventoryFile::open(path)?;
+/// Logs how many objects the file has.
+pub(super) fn log_loaded(path: &Path, loaded: &Loaded) {
     let Inventory {
         pods,
         services,
@@ -24,5 +20,4 @@ pub(super) fn open(path: &Path) -> Result<(InventoryFile, Loaded)> {
         "read the inventory {}",
         path.display()
     );
-    Ok((file, loaded))
 }

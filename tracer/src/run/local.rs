@@ -1,178 +1,157 @@
-//! The probes of this machine: for `tracer observe --local`, and for the agent, which adds what it serves ([`Serving`]).
+//! The probes of this machine as a source: for `tracer observe --local`, and for the agent.
 //!
-//! Records and interfaces come from the capture's threads, pods behind interfaces from a thread that looks for them, a
-//! changed inventory from the file's watch. Where the pipeline is too slow the records wait in the kernel's ring buffer,
-//! and what has no room there is counted there. With `--record` the records are also handed to a thread that writes them
-//! ([`super::recorder`]).
+//! Records and interfaces come from the capture's threads, the pods behind interfaces from a thread that looks for them,
+//! changes of the inventory from the file's watch or the cluster's. Where the pipeline is too slow, records wait in the
+//! kernel's ring buffer; those that do not fit are counted there. With `--record`, a thread also writes the records to a
+//! file ([`super::recorder`]).
 
-use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::agent::Serving;
+use self::identity_source::IdentitySource;
+use self::invisible::InvisibleDirections;
+use self::muting::Muting;
 use super::inventory;
 use super::notes::Notes;
-use super::notice;
-use super::output::{self, Output};
+use super::notice::Notices;
+use super::output::Output;
 use super::recorder::Recorder;
-use super::signals::Signals;
-use crate::capture::live::{Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus};
+use super::session::{self, Account, Passed, Session, Source, Step, pass_on};
+use crate::capture::live::{
+    Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats,
+};
 use crate::cluster::interface_watch::{self, InterfaceNotice};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
-use crate::cluster::reload::POLL_EVERY;
-use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
-use crate::config::{ClusterConfig, ObserveConfig};
-use crate::stream::hub::Question;
+use crate::cluster::reload::{InventoryFile, POLL_EVERY};
+use crate::config::ObserveConfig;
+use crate::stream::hub::FilterCheck;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::files::capture::FileWriter;
 use tracer_core::files::inventory::{InventoryFileError, Loaded};
 use tracer_core::model::cluster::{Change, Kind};
-use tracer_core::model::flow::{Direction, Ifindex};
+use tracer_core::model::flow::{FlowSnapshot, Ifindex};
+use tracer_core::model::loss::Losses;
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
-use tracer_core::view::Next;
 use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::summary::Summary;
+use tracer_core::view::{Next, WallClock};
 
-/// How often the kernel's flow counters are read: that a UDP flow had no answer is known so much later.
+mod identity_source;
+mod invisible;
+mod muting;
+
+pub(super) use self::identity_source::IdentityState;
+
+/// Time between two reads of the kernel's flow counters, and so the delay until an unanswered UDP flow is noticed.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
-/// Reading them takes time with the number of flows; it may take one part in so many of a CPU.
+/// A read takes time with the number of flows. It may take at most one part in this many of a CPU.
 const SWEEP_SHARE: u32 = 50;
-/// How often losses are looked at and told, if there are new ones.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Identity changes on their way to the pipeline.
+/// Capacity of the queue of identity changes.
 const CHANGES: usize = 1024;
 
-/// Traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output; writes the packets to `record`,
-/// too.
+/// Traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output. With `record`, also writes
+/// the packets to that file.
 pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Summary> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(async {
-        Run::start(config, record, None)?
-            .until_stopped(config.duration)
-            .await
+    session::block_on(async {
+        let session = Session::new(config.duration)?;
+        let (local, pipeline) = Local::start(config, record, Notices::Terminal)?;
+        let output = Output::new(pipeline, Notices::Terminal)
+            .on_screen(&config.output, &config.node, Box::new(local.wall_clock()))
+            .announcing_findings(true)
+            .without(Unrecorded::new(
+                config.capture.emission.clone(),
+                config.capture.dns_ports.clone(),
+            ));
+        session.run(local, output).await
     })
 }
 
-/// Asks the cluster for names, where one is to be asked.
-fn watch_cluster(config: &ObserveConfig, changes: mpsc::Sender<Change>) -> Result<Option<Watches>> {
-    let watch = |cluster: &ClusterConfig| WatchConfig {
-        source: cluster.source.clone(),
-        remote: cluster.remote,
-        node: Arc::clone(&config.node),
-    };
-    let watches = config
-        .cluster
-        .as_ref()
-        .map(|cluster| Watches::spawn(watch(cluster), changes));
-    Ok(watches.transpose()?)
+/// What clients and files of settings ask of the task that owns the pipeline.
+pub(super) enum Request {
+    /// Check a client's filter.
+    CheckFilter(FilterCheck),
+    /// Use these rules from now on.
+    SetRules(DiagnosisSettings),
 }
 
-/// Says what a person should know of the cluster's watches.
-fn tell_news(watches: Option<&Watches>) {
-    for news in watches
-        .into_iter()
-        .flat_map(|watches| watches.sync().notices())
-    {
-        match news.trouble {
-            true => notice::warn(&news.text),
-            false => notice::say(&news.text),
-        }
-    }
+/// The state of the capture, given to the agent with every report.
+pub(super) struct LocalReport<'a> {
+    pub(super) now: Timestamp,
+    pub(super) interfaces: &'a [InterfaceStatus],
+    pub(super) stats: &'a KernelStats,
+    pub(super) losses: Losses,
+    pub(super) identity: IdentityState,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) events: u64,
 }
 
-pub(super) struct Run {
-    output: Output,
+/// The probes of this machine.
+pub(super) struct Local {
     capture: Capture,
-    recorder: Option<Recorder>,
     messages: mpsc::Receiver<CaptureMessage>,
-    news: std::sync::mpsc::Sender<InterfaceNotice>,
+    clock: Arc<Clock>,
+    /// Every record from before this time is in the pipeline.
+    read_until: Timestamp,
+    next_sweep: Instant,
+    recorder: Option<Recorder>,
+    /// Tells the thread that finds the pods behind interfaces what to look for.
+    interfaces: std::sync::mpsc::Sender<InterfaceNotice>,
+    /// What that thread and the cluster's watches find.
     changes: mpsc::Receiver<Change>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
-    /// Where names come from a cluster. Its changes are among `changes`.
-    watches: Option<Watches>,
-    /// The name of this node.
+    identity: IdentitySource,
+    requests: BoxStream<'static, Request>,
+    publish: Option<Box<dyn FnMut(LocalReport<'_>)>>,
     node: Arc<str>,
-    clock: Arc<Clock>,
-    /// Every record from before this moment is in the pipeline.
-    read_until: Timestamp,
-    started: Instant,
+    muting: Muting,
+    invisible: InvisibleDirections,
     notes: Notes,
-    /// Directions of interfaces that were told as invisible.
-    unseen: HashSet<(Ifindex, Direction)>,
-    /// The interfaces that are traced.
-    traced: BTreeSet<Ifindex>,
-    /// Those of them that have nothing to show: their packets are counted and not told.
-    muted: BTreeSet<Ifindex>,
-    /// The probes can mute interfaces.
-    mutes: bool,
-    /// Where names come from.
-    names: Names,
-    /// Of an agent.
-    serving: Option<Serving>,
-    signals: Signals,
+    notices: Notices,
+    arrived: Option<Arrived>,
+    records: std::vec::IntoIter<Record>,
+    applied: Applied,
 }
 
-/// Where names come from, and since when they have been so.
-pub(super) struct Names {
-    pub(super) source: String,
-    pub(super) known: bool,
-    pub(super) as_of: Option<jiff::Timestamp>,
+/// What [`Source::wait`] received.
+enum Arrived {
+    Capture(CaptureMessage),
+    Change(Change),
+    Inventory(Result<Loaded, InventoryFileError>),
+    Flows(Vec<FlowSnapshot>),
+    Request(Request),
 }
 
-impl Names {
-    fn of_cluster(report: &SyncReport) -> Names {
-        let stale = report.stale_since();
-        Names {
-            source: format!("cluster {}: {report}", report.server),
-            known: report.is_synced() && stale.is_none(),
-            as_of: match stale {
-                None if report.is_synced() => Some(jiff::Timestamp::now()),
-                stale => stale,
-            },
-        }
-    }
-
-    fn of(inventory: Option<&Path>) -> Names {
-        match inventory {
-            Some(path) => Names {
-                source: format!("inventory {}", path.display()),
-                known: true,
-                as_of: Some(jiff::Timestamp::now()),
-            },
-            None => Names {
-                source: "none: pods are shown by address".to_owned(),
-                known: false,
-                as_of: None,
-            },
-        }
-    }
+/// What the last change means for the capture, once the index has it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Applied {
+    identities: bool,
+    nodes: bool,
 }
 
-impl Run {
-    /// Loads, attaches, and is ready to run; within a tokio runtime. With `serving` events go there instead of to standard
-    /// output.
+impl Local {
+    /// Loads the inventory and attaches the probes. The pipeline has the inventory already. Needs a tokio runtime.
     pub(super) fn start(
         config: &ObserveConfig,
         record: Option<&Path>,
-        serving: Option<Serving>,
-    ) -> Result<Run> {
-        let signals = Signals::listen()?;
+        notices: Notices,
+    ) -> Result<(Local, Pipeline)> {
         let mut pipeline = Pipeline::new(config.pipeline.clone());
         let mut node_addresses = Vec::new();
         let mut file = None;
         if let Some(path) = &config.inventory {
-            let (open, loaded) = inventory::open(path)?;
+            let (open, loaded) = InventoryFile::open(path)?;
+            inventory::log_loaded(path, &loaded);
             file = Some(open);
             let nodes = loaded.inventory.nodes.iter();
             node_addresses = nodes
@@ -180,14 +159,12 @@ impl Run {
                 .flat_map(|node| node.ips.iter().copied())
                 .collect();
             let change = Change::Replace(Box::new(loaded.inventory));
-            // Before everything that can be seen from now on.
+            // Time 0 is before everything that the probes can see.
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
         let (changed, changes) = mpsc::channel(CHANGES);
-        // Before anything is attached, too: its first answers are awaited then, and nothing needs to be undone where it
-        // cannot be asked.
-        let watches = watch_cluster(config, changed.clone())?;
-        // Before anything is attached: where the file cannot be had nothing needs to be undone.
+        // The cluster and the file come before the probes: where either fails, nothing has to be detached.
+        let identity = IdentitySource::start(config, changed.clone())?;
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
             InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
@@ -195,313 +172,267 @@ impl Run {
             node_addresses,
             ..config.capture.clone()
         })?;
-        let (news, told) = std::sync::mpsc::channel();
-        interface_watch::spawn(resolver, told, move |change| {
+        let (interfaces, wanted) = std::sync::mpsc::channel();
+        interface_watch::spawn(resolver, wanted, move |change| {
             match changed.blocking_send(change) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
         })
         .context("cannot start the thread that finds the pods behind interfaces")?;
-        let (read, inventory) = mpsc::channel(1);
-        let clock = capture.clock();
-        let wall = Arc::clone(&clock);
-        let wall =
-            move |at: Timestamp| jiff::Timestamp::try_from(wall.wall(at)).unwrap_or_default();
-        let outlets = match &serving {
-            Some(serving) => serving.outlets(Arc::new(wall)),
-            None => output::stdout(&config.output, &config.node, Box::new(wall)),
-        };
-        let mut output = Output::new(pipeline, outlets);
-        if let Some(serving) = &serving {
-            output.guard(serving.exports.privacy());
+        let (reloads, inventory) = mpsc::channel(1);
+        if let Some(file) = file {
+            tokio::spawn(file.watch(POLL_EVERY, reloads));
         }
-        output.without(Unrecorded::new(
-            config.capture.emission.clone(),
-            config.capture.dns_ports.clone(),
-        ));
-        output.warn_of_filters();
-        output.tell_news();
+        let clock = capture.clock();
         let recorder = match record.zip(writer) {
             Some((path, writer)) => {
                 let file = path.display().to_string();
-                Some(Recorder::start(file, writer, Arc::clone(&clock))?)
+                Some(Recorder::start(file, writer, Arc::clone(&clock), notices)?)
             }
             None => None,
         };
-        let run = Run {
-            output,
+        let local = Local {
             capture,
-            recorder,
             messages,
-            news,
-            changes,
-            inventory,
-            watches,
-            node: Arc::clone(&config.node),
             read_until: clock.now(),
             clock,
-            started: Instant::now(),
+            next_sweep: Instant::now() + SWEEP_EVERY,
+            recorder,
+            interfaces,
+            changes,
+            inventory,
+            identity,
+            requests: futures::stream::pending().boxed(),
+            publish: None,
+            node: Arc::clone(&config.node),
+            muting: Muting::new(config.capture.emission.by_interface),
+            invisible: InvisibleDirections::default(),
             notes: Notes::default(),
-            unseen: HashSet::new(),
-            traced: BTreeSet::new(),
-            muted: BTreeSet::new(),
-            mutes: config.capture.emission.by_interface,
-            names: Names::of(config.inventory.as_deref()),
-            serving,
-            signals,
+            notices,
+            arrived: None,
+            records: Vec::new().into_iter(),
+            applied: Applied::default(),
         };
-        run.announce(&config.node);
-        if let Some(file) = file {
-            tokio::spawn(file.watch(POLL_EVERY, read));
-        }
-        Ok(run)
+        Ok((local, pipeline))
     }
 
-    /// Says that it traces, and what: until here a user waits.
-    fn announce(&self, node: &str) {
-        let mut names: Vec<String> = self
-            .capture
-            .interfaces()
-            .into_iter()
-            .map(|status| status.link.name)
-            .collect();
-        names.sort();
-        let names = match names.as_slice() {
-            [] => "none yet, new pods are found as they come".to_owned(),
-            names => names.join(", "),
-        };
-        notice::say(&format!(
-            "tracing the pod interfaces of {node} ({names}); Ctrl-C ends"
-        ));
+    /// The wall time of records.
+    pub(super) fn wall_clock(&self) -> impl WallClock + Send + Sync + 'static {
+        let clock = Arc::clone(&self.clock);
+        move |at: Timestamp| jiff::Timestamp::try_from(clock.wall(at)).unwrap_or_default()
     }
 
-    /// Until a signal, the end of `duration`, or of the output.
-    pub(super) async fn until_stopped(mut self, duration: Option<Duration>) -> Result<Summary> {
-        let end = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
-        tokio::pin!(end);
-        let mut reports = interval(REPORT_EVERY);
-        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sweep = tokio::time::sleep(SWEEP_EVERY);
-        tokio::pin!(sweep);
-        // The channel of a run without an inventory file is closed from the start.
-        let mut reloads = true;
-        loop {
-            let next = tokio::select! {
-                message = self.messages.recv() => match message {
-                    Some(message) => self.message(message)?,
-                    None => bail!("the capture ended by itself: the log says why"),
-                },
-                Some(change) = self.changes.recv() => self.change(change)?,
-                read = self.inventory.recv(), if reloads => match read {
-                    Some(read) => self.reload(read)?,
-                    None => { reloads = false; Next::Continue }
-                },
-                () = &mut sweep => {
-                    let begun = tokio::time::Instant::now();
-                    let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
-                    sweep.as_mut().reset(begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE));
-                    self.output.step(Input::Counters(self.read_until, flows))?
-                }
-                Some(wish) = wished(&mut self.serving) => match wish {
-                    Wish::Answer(question) => {
-                        // Who asked may be gone by now.
-                        let _ = question.answer.send(question.filter.warnings(self.output.pipeline.index()));
-                        Next::Continue
-                    }
-                    Wish::Rules(rules) => {
-                        let rules = Input::Rules(self.clock.now(), Box::new(rules));
-                        self.output.step(rules)?
-                    },
-                },
-                _ = reports.tick() => self.report()?,
-                () = &mut end => break,
-                _ = self.signals.interrupt.recv() => break,
-                _ = self.signals.terminate.recv() => break,
-            };
-            if next != Next::Continue {
-                break;
-            }
-        }
-        self.finish().await
+    /// Also serves these requests.
+    pub(super) fn serving(mut self, requests: BoxStream<'static, Request>) -> Local {
+        self.requests = requests;
+        self
     }
 
-    fn message(&mut self, message: CaptureMessage) -> Result<Next> {
-        match message {
-            CaptureMessage::Records(records) => {
+    /// Also passes every report to `publish`.
+    pub(super) fn publishing(mut self, publish: impl FnMut(LocalReport<'_>) + 'static) -> Local {
+        self.publish = Some(Box::new(publish));
+        self
+    }
+
+    fn interface(&mut self, event: InterfaceEvent) -> Result<Option<Input>> {
+        let (notice, input) = match event {
+            InterfaceEvent::Attached { link, since } => {
+                self.muting.attached(link.ifindex);
                 if let Some(recorder) = &mut self.recorder {
-                    recorder.take(&records, self.output.pipeline.index());
+                    recorder.name(link.ifindex, &link.name);
                 }
-                for record in records {
-                    let next = self.output.put(Input::Record(record))?;
-                    if next != Next::Continue {
-                        return Ok(next);
-                    }
-                }
-                self.output.flush()
+                (
+                    InterfaceNotice::Seen(link.ifindex, Some(NetnsId(link.netnsid))),
+                    Input::Attached(since, link.ifindex),
+                )
             }
-            CaptureMessage::ReadUntil(until) => {
-                self.read_until = until;
-                self.output.step(Input::Tick(until))
+            InterfaceEvent::Gone { ifindex, .. } => {
+                self.invisible.gone(ifindex);
+                self.muting.gone(ifindex);
+                (InterfaceNotice::Gone(ifindex), Input::Gone(self.clock.now(), ifindex))
             }
-            CaptureMessage::Interface(event) => {
-                let news = match event {
-                    InterfaceEvent::Attached { link, since } => {
-                        self.output.put(Input::Attached(since, link.ifindex))?;
-                        self.traced.insert(link.ifindex);
-                        if let Some(recorder) = &mut self.recorder {
-                            recorder.name(link.ifindex, &link.name);
-                        }
-                        InterfaceNotice::Seen(link.ifindex, Some(NetnsId(link.netnsid)))
-                    }
-                    InterfaceEvent::Gone { ifindex, .. } => {
-                        self.output.put(Input::Gone(self.clock.now(), ifindex))?;
-                        self.unseen.retain(|(gone, _)| *gone != ifindex);
-                        self.traced.remove(&ifindex);
-                        self.muted.remove(&ifindex);
-                        InterfaceNotice::Gone(ifindex)
-                    }
-                    InterfaceEvent::Failed { link, why } => {
-                        notice::warn(&format!("{} is not traced: {why}", link.name));
-                        self.notes
-                            .push(format!("{} was not traced: {why}", link.name));
-                        return Ok(Next::Continue);
-                    }
-                };
-                self.news
-                    .send(news)
-                    .context("the thread that finds pods behind interfaces ended")?;
-                Ok(Next::Continue)
+            InterfaceEvent::Failed { link, why } => {
+                self.notices
+                    .warn(&format!("{} is not traced: {why}", link.name));
+                self.notes
+                    .push(format!("{} was not traced: {why}", link.name));
+                return Ok(None);
             }
-        }
-    }
-
-    fn reload(&mut self, read: Result<Loaded, InventoryFileError>) -> Result<Next> {
-        match read {
-            Ok(loaded) => {
-                let next = self.change(Change::Replace(Box::new(loaded.inventory)))?;
-                self.output.warn_of_filters();
-                self.names.as_of = Some(jiff::Timestamp::now());
-                Ok(next)
-            }
-            Err(error) => {
-                notice::warn(&format!("the inventory stays as it was: {error}"));
-                Ok(Next::Continue)
-            }
-        }
-    }
-
-    /// Something of who is who changed; and with it, perhaps, which interfaces have something to show.
-    fn change(&mut self, change: Change) -> Result<Next> {
-        let now = self.clock.now();
-        let listed = matches!(change, Change::List(_));
-        let of_nodes = change.concerns(Kind::Node);
-        let known = match &change {
-            Change::Interface { ifindex, uid } => uid.clone().map(|uid| (*ifindex, uid)),
-            _ => None,
         };
-        let next = self.output.step(Input::Change(now, change))?;
-        if of_nodes {
-            let addresses = self.output.pipeline.index().node_addresses(&self.node);
-            // A node that is not among them says nothing of its addresses.
+        self.interfaces
+            .send(notice)
+            .context("the thread that finds pods behind interfaces ended")?;
+        Ok(Some(input))
+    }
+
+    fn change(&mut self, change: Change) -> Input {
+        if let Change::Interface {
+            ifindex: Ifindex(ifindex),
+            uid: Some(uid),
+        } = &change
+        {
+            tracing::debug!(ifindex, %uid, "its pod is known");
+        }
+        self.applied = Applied {
+            identities: true,
+            nodes: change.concerns(Kind::Node),
+        };
+        Input::Change(self.clock.now(), change)
+    }
+
+    /// Adapts the capture to a change that the index has by now.
+    fn apply(&mut self, output: &Output) -> Result<()> {
+        let Applied { identities, nodes } = std::mem::take(&mut self.applied);
+        if nodes {
+            let addresses = output.index().node_addresses(&self.node);
+            // Where this node is not among the objects, its addresses stay as they are.
             if !addresses.is_empty() {
                 self.capture.set_node_addresses(addresses.to_vec());
             }
         }
-        if listed {
-            self.output.warn_of_filters();
-        }
-        if self.mutes {
-            let muted = self.output.mute(&self.traced, now);
-            for ifindex in self.muted.symmetric_difference(&muted) {
+        if identities && self.muting.is_enabled() {
+            let silent = output.silent_interfaces(self.muting.traced(), self.clock.now());
+            for switch in self.muting.mute(silent) {
                 self.capture
-                    .mute(*ifindex, muted.contains(ifindex))
-                    .context("cannot choose the interfaces that the probes tell of")?;
+                    .mute(switch.ifindex, switch.mute)
+                    .context("cannot mute an interface in the probes")?;
             }
-            self.muted = muted;
         }
-        if let Some((ifindex, uid)) = known {
-            tracing::debug!(ifindex = ifindex.0, %uid, "its pod is known");
-        }
-        Ok(next)
+        Ok(())
     }
 
-    fn report(&mut self) -> Result<Next> {
-        tell_news(self.watches.as_ref());
+    fn report_invisible(&mut self, output: &Output, interfaces: &[InterfaceStatus]) {
+        let unseen = output.pipeline().unseen();
+        for note in self.invisible.report(unseen, interfaces) {
+            self.notices.warn(&note);
+            self.notes.push(note);
+        }
+    }
+}
+
+impl Source for Local {
+    const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+    fn announce(&self) {
+        let interfaces = self.capture.interfaces().into_iter();
+        let mut names: Vec<String> = interfaces.map(|status| status.link.name).collect();
+        names.sort();
+        let names = match names.as_slice() {
+            [] => "none yet; new pods are traced as they start".to_owned(),
+            names => names.join(", "),
+        };
+        self.notices.progress(&format!(
+            "tracing the pod interfaces of {} ({names}); Ctrl-C ends",
+            self.node
+        ));
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        self.arrived = Some(tokio::select! {
+            message = self.messages.recv() => match message {
+                Some(message) => Arrived::Capture(message),
+                None => bail!("the capture ended by itself; the log has the reason"),
+            },
+            Some(change) = self.changes.recv() => Arrived::Change(change),
+            Some(read) = self.inventory.recv() => Arrived::Inventory(read),
+            Some(request) = self.requests.next() => Arrived::Request(request),
+            () = tokio::time::sleep_until(self.next_sweep) => {
+                let begun = Instant::now();
+                let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
+                self.next_sweep = begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE);
+                Arrived::Flows(flows)
+            }
+        });
+        Ok(())
+    }
+
+    fn next(&mut self, output: &Output) -> Result<Option<Step>> {
+        self.apply(output)?;
+        if let Some(record) = self.records.next() {
+            return Ok(Some(Step::Input(Input::Record(record))));
+        }
+        let Some(arrived) = self.arrived.take() else {
+            return Ok(None);
+        };
+        let input = match arrived {
+            Arrived::Capture(CaptureMessage::Records(records)) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.take(&records, output.index());
+                }
+                self.records = records.into_iter();
+                self.records.next().map(Input::Record)
+            }
+            Arrived::Capture(CaptureMessage::ReadUntil(until)) => {
+                self.read_until = until;
+                Some(Input::Tick(until))
+            }
+            Arrived::Capture(CaptureMessage::Interface(event)) => self.interface(event)?,
+            Arrived::Change(change) => Some(self.change(change)),
+            Arrived::Inventory(Ok(loaded)) => {
+                self.identity.reloaded();
+                Some(self.change(Change::Replace(Box::new(loaded.inventory))))
+            }
+            Arrived::Inventory(Err(error)) => {
+                self.notices
+                    .warn(&format!("the previous inventory stays in effect: {error}"));
+                None
+            }
+            Arrived::Flows(flows) => Some(Input::Counters(self.read_until, flows)),
+            Arrived::Request(Request::CheckFilter(check)) => {
+                let warnings = check.filter.warnings(output.index());
+                // The client may be gone by now.
+                let _ = check.answer.send(warnings);
+                None
+            }
+            Arrived::Request(Request::SetRules(rules)) => {
+                Some(Input::Rules(self.clock.now(), Box::new(rules)))
+            }
+        };
+        Ok(input.map(Step::Input))
+    }
+
+    fn report(&mut self, output: &mut Output) -> Result<Next> {
+        self.identity.give_notices(self.notices);
         let interfaces = self.capture.interfaces();
-        self.tell_unseen(&interfaces);
+        self.report_invisible(output, &interfaces);
         let stats = self.capture.stats()?;
         let mut lost = stats.losses();
         if let Some(recorder) = &self.recorder {
             lost.merge(&recorder.losses());
         }
         let now = self.clock.now();
-        let cluster = self.watches.as_ref().map(|watches| watches.sync().report());
-        if let Some(report) = &cluster {
-            self.tell_stale(now, report)?;
+        if let Some(change) = self.identity.staleness(output.index(), now) {
+            output.put(Input::Change(now, change))?;
         }
-        if let Some(serving) = &mut self.serving {
-            let of_cluster = cluster.as_ref().map(Names::of_cluster);
-            let names = of_cluster.as_ref().unwrap_or(&self.names);
-            serving.publish(now, &interfaces, &stats, &lost, names, &mut self.output);
+        if let Some(publish) = &mut self.publish {
+            publish(LocalReport {
+                now,
+                interfaces: &interfaces,
+                stats: &stats,
+                losses: output.losses(&lost),
+                identity: self.identity.state(),
+                events: output.events(),
+                pipeline: output.pipeline(),
+            });
         }
-        self.output.report(now, &lost)
+        output.report_losses(now, &lost)
     }
 
-    /// Tells the pipeline whether what the cluster told may be out of date, when that changes.
-    fn tell_stale(&mut self, now: Timestamp, report: &SyncReport) -> Result<()> {
-        let index = self.output.pipeline.index();
-        let since = report.stale_since();
-        if since.is_some() == index.stale_since().is_some() {
-            return Ok(());
-        }
-        // The watches have the time of day.
-        let since = since.map(|since| {
-            let ago = jiff::Timestamp::now().duration_since(since).as_nanos();
-            Timestamp(now.0.saturating_sub(u64::try_from(ago).unwrap_or(0)))
-        });
-        self.output.put(Input::Change(now, Change::Stale(since)))?;
-        Ok(())
-    }
-
-    /// Says of which interfaces a direction cannot be seen, once.
-    fn tell_unseen(&mut self, interfaces: &[InterfaceStatus]) {
-        let new: Vec<(Ifindex, Direction)> = self
-            .output
-            .pipeline
-            .unseen()
-            .filter(|direction| !self.unseen.contains(direction))
-            .collect();
-        for (ifindex, direction) in new {
-            self.unseen.insert((ifindex, direction));
-            let name = interfaces
-                .iter()
-                .find(|status| status.link.ifindex == ifindex)
-                .map_or_else(
-                    || format!("interface {}", ifindex.0),
-                    |status| status.link.name.clone(),
-                );
-            let unseen = match direction {
-                Direction::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
-                Direction::FromPod => "from the pod are not visible",
-            };
-            let note = format!("{name}: packets {unseen}; nothing is concluded from silence");
-            notice::warn(&note);
-            self.notes.push(note);
-        }
-    }
-
-    /// Detaches, tells what is still in the ring and what the end decides, and sums up.
-    async fn finish(mut self) -> Result<Summary> {
-        // By their names, which the capture forgets with what it detaches.
+    /// Detaches, passes on what is still in the ring, and ends the pipeline.
+    async fn finish(mut self, output: &mut Output, mut next: Next) -> Result<Account> {
+        // The capture forgets an interface's name when it detaches.
         let interfaces = self.capture.interfaces();
         self.capture.shutdown();
-        let mut next = Next::Continue;
+        self.arrived = None;
         while let Some(message) = self.messages.recv().await {
             if next == Next::Continue
-                && let CaptureMessage::Records(records) = message
+                && let CaptureMessage::Records(_) = message
             {
-                next = self.message(CaptureMessage::Records(records))?;
+                self.arrived = Some(Arrived::Capture(message));
+                if let Passed::Stopped(end) = pass_on(&mut self, output)? {
+                    next = end;
+                }
             }
         }
         if next == Next::Continue {
@@ -509,52 +440,26 @@ impl Run {
                 .capture
                 .sweep()
                 .context("cannot read the kernel's flow counters")?;
-            next = self.output.step(Input::Counters(self.clock.now(), flows))?;
+            next = output.step(Input::Counters(self.clock.now(), flows))?;
         }
         if next == Next::Continue {
-            self.output.end(self.clock.now())?;
+            output.end(self.clock.now())?;
         }
-        self.tell_unseen(&interfaces);
+        self.report_invisible(output, &interfaces);
+        self.identity.give_notices(self.notices);
         let stats = self.capture.stop()?;
-        let mut notes = std::mem::take(&mut self.notes).all();
-        let mut lost = stats.losses();
+        let mut losses = stats.losses();
+        let mut notes = self.notes.into_lines();
         if let Some(recorder) = self.recorder {
-            lost.merge(&recorder.losses());
+            losses.merge(&recorder.losses());
             notes.push(recorder.finish());
         }
-        tell_news(self.watches.as_ref());
-        if let Some(watches) = self.watches {
-            let report = watches.sync().report();
-            notes.push(format!("names from {}: {report}", report.server));
-        }
-        Ok(Summary {
-            duration: self.started.elapsed(),
+        notes.extend(self.identity.note());
+        Ok(Account {
             packets: Some(stats.seen),
-            agents: None,
-            records: self.output.pipeline.records(),
-            events: self.output.events(),
-            shown: self.output.shown(),
-            report: self.output.digest(),
-            silenced: self.output.pipeline.silenced(),
-            losses: self.output.losses(&lost),
+            losses,
             notes,
+            ..Account::default()
         })
-    }
-}
-
-/// What others want of the one who owns the pipeline.
-enum Wish {
-    /// An answer, for a client.
-    Answer(Question),
-    /// Other rules, which a file names.
-    Rules(DiagnosisSettings),
-}
-
-/// The next wish; without an agent nobody ever has one.
-async fn wished(serving: &mut Option<Serving>) -> Option<Wish> {
-    let serving = serving.as_mut()?;
-    tokio::select! {
-        question = serving.questions.recv() => question.map(Wish::Answer),
-        rules = serving.exports.other_rules() => Some(Wish::Rules(rules)),
     }
 }

@@ -1,8 +1,7 @@
-//! What a run has to say at its end, gathered on the way. An agent runs for months, and interfaces come and go: so many
-//! sentences at most, the rest is counted.
+//! Notes for a run's summary, collected while it runs. Bounded: an agent runs for months while interfaces come and go.
 
-/// Nobody reads more than that of the kind.
-const MOST: usize = 100;
+/// Notes that are kept. Further ones are only counted.
+const MAX_NOTES: usize = 100;
 
 /// Sentences for the summary.
 #[derive(Debug, Default)]
@@ -12,17 +11,17 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// One more.
+    /// Adds a note.
     pub(super) fn push(&mut self, note: String) {
-        if self.kept.len() < MOST {
+        if self.kept.len() < MAX_NOTES {
             self.kept.push(note);
         } else {
             self.more += 1;
         }
     }
 
-    /// All that were kept, and how many were not.
-    pub(super) fn all(mut self) -> Vec<String> {
+    /// Returns the kept notes and, in a last one, the number of those that were not kept.
+    pub(super) fn into_lines(mut self) -> Vec<String> {
         if self.more > 0 {
             self.kept.push(format!("and {} more notes", self.more));
         }
@@ -32,20 +31,20 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, Notes};
+    use super::{MAX_NOTES, Notes};
 
     #[test]
-    fn a_run_of_months_keeps_its_first_notes_and_counts_the_rest() {
+    fn the_first_notes_are_kept_and_the_rest_counted() {
         let mut notes = Notes::default();
-        for number in 0..MOST + 7 {
+        for number in 0..MAX_NOTES + 7 {
             notes.push(format!("veth{number} was not traced"));
         }
-        let all = notes.all();
-        assert_eq!(all.len(), MOST + 1);
+        let lines = notes.into_lines();
+        assert_eq!(lines.len(), MAX_NOTES + 1);
         assert_eq!(
-            all.first().map(String::as_str),
+            lines.first().map(String::as_str),
             Some("veth0 was not traced")
         );
-        assert_eq!(all.last().map(String::as_str), Some("and 7 more notes"));
+        assert_eq!(lines.last().map(String::as_str), Some("and 7 more notes"));
     }
 }

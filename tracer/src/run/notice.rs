@@ -1,33 +1,45 @@
-//! What a run says to people: lines on standard error of a command that somebody typed, lines of the log of an agent.
+//! What a run reports about itself: progress, notes and warnings.
 //!
-//! Never data: events go to outlets.
+//! A command writes them to standard error; an agent writes them to its log. Never data: events go to [`super::output`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use tracer_core::view::text::{safe, safe_lines};
 
-use tracer_core::view::text::safe_lines;
-
-/// Whether this process is an agent.
-static LOGGED: AtomicBool = AtomicBool::new(false);
-
-/// From now on notices are lines of the log.
-pub(super) fn log() {
-    LOGGED.store(true, Ordering::Relaxed);
+/// Where notices go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notices {
+    /// Lines on standard error, for the person who runs the command.
+    Terminal,
+    /// Lines of the log, for an agent.
+    Log,
 }
 
-/// Says how it goes.
-pub(super) fn say(text: &str) {
-    if LOGGED.load(Ordering::Relaxed) {
-        tracing::info!("{text}");
-    } else {
-        eprintln!("{}", safe_lines(text));
+impl Notices {
+    /// Reports progress.
+    pub(super) fn progress(self, text: &str) {
+        match self {
+            Notices::Terminal => eprintln!("{}", safe_lines(text)),
+            Notices::Log => tracing::info!("{text}"),
+        }
     }
-}
 
-/// Says what goes wrong.
-pub(super) fn warn(text: &str) {
-    if LOGGED.load(Ordering::Relaxed) {
-        tracing::warn!("{text}");
-    } else {
-        eprintln!("warning: {}", safe_lines(text));
+    /// Reports something worth knowing that is not a problem.
+    pub(super) fn note(self, text: &str) {
+        match self {
+            Notices::Terminal => eprintln!("note: {}", safe(text)),
+            Notices::Log => tracing::info!("{text}"),
+        }
+    }
+
+    /// Reports a problem.
+    pub(super) fn warn(self, text: &str) {
+        match self {
+            Notices::Terminal => eprintln!("warning: {}", safe_lines(text)),
+            Notices::Log => tracing::warn!("{text}"),
+        }
+    }
+
+    /// Reports a new finding of a report that is printed only at the end.
+    pub(super) fn found(self, finding: &str) {
+        self.progress(&format!("found {}", safe(finding)));
     }
 }

@@ -1,189 +1,152 @@
-//! The pipeline and what stands behind it: an input in, its events out.
+//! The pipeline and what follows it: an input goes in, its events go out to the screen and to taps.
 //!
-//! Shared by all sources. Where events go is a list of [`Outlet`]s: standard output here, in an agent its history and what
-//! else it exports to. Never reads a clock: time comes with the input.
+//! Shared by all sources. The screen is standard output, with a filter and a form; a [`Tap`] takes every event. Never reads a
+//! clock: time comes with the input.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Stdout};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 
-use super::notice;
+use super::notice::Notices;
 use super::stdout::reader_gone;
-use tracer_core::model::event::Event;
+use tracer_core::identity::Index;
+use tracer_core::model::cluster::Change;
+use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
-use tracer_core::view::filter::Filter;
 use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::losses::LossReporter;
 use tracer_core::view::privacy::Privacy;
-use tracer_core::view::report::{Digest, Report};
-use tracer_core::view::text::safe;
+use tracer_core::view::report::Digest;
 use tracer_core::view::{Next, OutputSettings, Sink, WallClock};
-
-/// Where events go behind the pipeline. It is called by the one task that owns the pipeline, so it must not wait for
-/// anybody but standard output.
-pub(super) trait Outlet {
-    /// An event, and when it was told.
-    fn take(&mut self, told: Timestamp, event: &Event) -> Result<Next>;
-
-    /// Nothing more is at hand just now: what is held back goes out.
-    fn idle(&mut self) -> Result<Next> {
-        Ok(Next::Continue)
-    }
-
-    /// Everything that is told before that moment was told.
-    fn reached(&mut self, _at: Timestamp) {}
-
-    /// There will be no more events.
-    fn end(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    /// The source leaves packets out that the filter has no use for.
-    fn without(&mut self, _unrecorded: Unrecorded) {}
-
-    /// What it shows, if it does not show everything.
-    fn filter(&self) -> Option<&Filter> {
-        None
-    }
-
-    /// What a report holds so far, where that is what it shows.
-    fn report(&mut self) -> Option<&mut Report> {
-        None
-    }
-
-    /// How many events it showed.
-    fn shown(&self) -> u64 {
-        0
-    }
-
-    /// Whether nobody reads the events any more, which is noticed while there is nothing to write, too.
-    fn is_unread(&self) -> bool {
-        false
-    }
-}
-
-impl Outlet for Sink<Stdout> {
-    fn take(&mut self, _told: Timestamp, event: &Event) -> Result<Next> {
-        Sink::take(self, event).context(STDOUT)
-    }
-
-    fn idle(&mut self) -> Result<Next> {
-        Sink::idle(self).context(STDOUT)
-    }
-
-    fn end(&mut self) -> Result<()> {
-        Sink::end(self).context(STDOUT)?;
-        Ok(())
-    }
-
-    fn without(&mut self, unrecorded: Unrecorded) {
-        Sink::without(self, unrecorded);
-    }
-
-    fn filter(&self) -> Option<&Filter> {
-        Some(Sink::filter(self))
-    }
-
-    fn report(&mut self) -> Option<&mut Report> {
-        Sink::report(self)
-    }
-
-    fn shown(&self) -> u64 {
-        Sink::shown(self)
-    }
-
-    fn is_unread(&self) -> bool {
-        reader_gone(io::stdout())
-    }
-}
 
 const STDOUT: &str = "cannot write to standard output";
 
-/// Shows what was seen on `node` on standard output.
-pub(super) fn stdout(
-    settings: &OutputSettings,
-    node: &Arc<str>,
-    clock: Box<dyn WallClock + Send>,
-) -> Vec<Box<dyn Outlet>> {
-    vec![Box::new(settings.sink(node, clock, io::stdout()))]
+/// Takes every event, such as an agent's history or its metrics. The task that owns the pipeline calls it, so it must not
+/// wait for anything.
+pub(super) trait Tap {
+    /// Takes an event and the time when the pipeline emitted it.
+    fn take(&mut self, emitted: Timestamp, event: &Event);
+
+    /// All events emitted before this time have been taken.
+    fn reached(&mut self, at: Timestamp);
+
+    /// No more events follow.
+    fn end(&mut self);
 }
 
-/// Takes inputs, shows events.
+/// Runs inputs through the pipeline and passes the events on.
 pub(super) struct Output {
-    pub(super) pipeline: Pipeline,
-    outlets: Vec<Box<dyn Outlet>>,
-    /// What every event has to pass first.
-    guard: Option<Arc<Mutex<Privacy>>>,
+    pipeline: Pipeline,
+    screen: Option<Sink<Stdout>>,
+    taps: Vec<Box<dyn Tap>>,
+    /// Redacts or drops an event before anything else sees it.
+    privacy: Option<Arc<Mutex<Privacy>>>,
+    notices: Notices,
+    /// Announce findings of a report as they come, because the report itself is printed only at the end.
+    announce_findings: bool,
     events: u64,
     reporter: LossReporter,
-    /// Findings of a report are told on standard error as they come: it stands at the end, and somebody waits.
-    tell_news: bool,
-    /// What was said of names in the filter that nobody has.
+    /// Warnings about names in the filter, so that each is given only once.
     warned: HashSet<String>,
-    /// Between two calls it is empty; kept for its room.
-    out: Vec<Event>,
+    /// Empty between calls; kept for its capacity.
+    buffer: Vec<Event>,
 }
 
 impl Output {
-    /// Tells these of what happens.
-    pub(super) fn new(pipeline: Pipeline, outlets: Vec<Box<dyn Outlet>>) -> Output {
+    /// Passes events to nothing yet.
+    pub(super) fn new(pipeline: Pipeline, notices: Notices) -> Output {
         Output {
             pipeline,
-            outlets,
-            guard: None,
+            screen: None,
+            taps: Vec::new(),
+            privacy: None,
+            notices,
+            announce_findings: false,
             events: 0,
-            tell_news: false,
             reporter: LossReporter::new(),
             warned: HashSet::new(),
-            out: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
-    /// From now on every event has to pass this before any outlet is told of it.
-    pub(super) fn guard(&mut self, privacy: Arc<Mutex<Privacy>>) {
-        self.guard = Some(privacy);
+    /// Also shows events on standard output, as seen on `node`.
+    pub(super) fn on_screen(
+        mut self,
+        settings: &OutputSettings,
+        node: &Arc<str>,
+        clock: Box<dyn WallClock + Send>,
+    ) -> Output {
+        self.screen = Some(settings.sink(node, clock, io::stdout()));
+        self
     }
 
-    /// Findings of a report are told on standard error as they come.
-    pub(super) fn tell_news(&mut self) {
-        self.tell_news = true;
+    /// Also passes every event to these.
+    pub(super) fn with_taps(mut self, taps: Vec<Box<dyn Tap>>) -> Output {
+        self.taps.extend(taps);
+        self
     }
 
-    /// The source leaves packets out that the filter has no use for.
-    pub(super) fn without(&mut self, unrecorded: Unrecorded) {
-        for outlet in &mut self.outlets {
-            outlet.without(unrecorded.clone());
+    /// Applies these privacy settings to every event before anything else sees it.
+    pub(super) fn with_privacy(mut self, privacy: Arc<Mutex<Privacy>>) -> Output {
+        self.privacy = Some(privacy);
+        self
+    }
+
+    /// Announces the findings of a report as they come.
+    pub(super) fn announcing_findings(mut self, announce: bool) -> Output {
+        self.announce_findings = announce;
+        self
+    }
+
+    /// Tells the screen's filter which packets the source does not record.
+    pub(super) fn without(mut self, unrecorded: Unrecorded) -> Output {
+        if let Some(screen) = &mut self.screen {
+            screen.without(unrecorded);
         }
+        self
     }
 
-    /// Says on standard error where a filter names somebody that nobody knows; each once, however often it is asked.
-    pub(super) fn warn_of_filters(&mut self) {
-        let filters = self.outlets.iter().filter_map(|outlet| outlet.filter());
-        for warning in filters.flat_map(|filter| filter.warnings(self.pipeline.index())) {
-            if !self.warned.contains(&warning) {
-                notice::warn(&warning);
-                self.warned.insert(warning);
+    /// Identities as the pipeline knows them.
+    pub(super) fn index(&self) -> &Index {
+        self.pipeline.index()
+    }
+
+    /// The pipeline.
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each warning once.
+    pub(super) fn warn_of_filter(&mut self) {
+        let Some(screen) = &self.screen else { return };
+        for warning in screen.filter().warnings(self.pipeline.index()) {
+            if self.warned.insert(warning.clone()) {
+                self.notices.warn(&warning);
             }
         }
     }
 
-    /// Those of these interfaces that have nothing to show.
-    pub(super) fn mute(&self, traced: &BTreeSet<Ifindex>, at: Timestamp) -> BTreeSet<Ifindex> {
-        match self.outlets.as_slice() {
-            [only] => only.filter().map_or_else(BTreeSet::new, |filter| {
-                filter.mute(traced, self.pipeline.index(), at)
-            }),
-            // What one has no use for another may show.
+    /// Those of the `traced` interfaces that have nothing to show. None where taps take every event.
+    pub(super) fn silent_interfaces(
+        &self,
+        traced: &BTreeSet<Ifindex>,
+        at: Timestamp,
+    ) -> BTreeSet<Ifindex> {
+        match &self.screen {
+            Some(screen) if self.taps.is_empty() => {
+                screen.filter().mute(traced, self.pipeline.index(), at)
+            }
             _ => BTreeSet::new(),
         }
     }
 
-    /// One input, and its events out at once.
+    /// Runs one input and writes its events at once.
     pub(super) fn step(&mut self, input: Input) -> Result<Next> {
         match self.put(input)? {
             Next::Continue => self.flush(),
@@ -191,84 +154,104 @@ impl Output {
         }
     }
 
-    /// One input; its events may stay in the output's buffer.
+    /// Runs one input. Its events may stay in the screen's buffer until [`Output::flush`].
     pub(super) fn put(&mut self, input: Input) -> Result<Next> {
         let now = input.time();
         let ticked = matches!(input, Input::Tick(_));
-        let mut out = std::mem::take(&mut self.out);
-        self.pipeline.step(input, &mut out);
-        self.events += out.len() as u64;
+        let listed = matches!(
+            input,
+            Input::Change(_, Change::List(_) | Change::Replace(_))
+        );
+        let mut events = std::mem::take(&mut self.buffer);
+        self.pipeline.step(input, &mut events);
+        self.events += events.len() as u64;
         let mut next = Next::Continue;
-        for event in out.drain(..) {
-            let Some(event) = self.passed(event) else {
-                continue;
+        for event in events.drain(..) {
+            let allowed = match &self.privacy {
+                None => Some(event),
+                Some(privacy) => privacy.lock().pass(event),
             };
-            next = self.show(now, &event)?;
+            if let Some(event) = allowed {
+                next = self.emit(now, &event)?;
+            }
             if next != Next::Continue {
                 break;
             }
         }
-        out.clear();
-        self.out = out;
-        for report in self.outlets.iter_mut().filter_map(|outlet| outlet.report()) {
-            for line in report.news() {
-                if self.tell_news {
-                    eprintln!("found {}", safe(&line));
-                }
-            }
-        }
+        self.buffer = events;
+        self.announce();
         if ticked {
-            for outlet in &mut self.outlets {
-                outlet.reached(now);
+            for tap in &mut self.taps {
+                tap.reached(now);
             }
+        }
+        if listed {
+            self.warn_of_filter();
         }
         Ok(next)
     }
 
-    /// What may be told of an event.
-    fn passed(&self, event: Event) -> Option<Event> {
-        match &self.guard {
-            None => Some(event),
-            // A panic elsewhere while it was locked leaves its settings whole.
-            Some(guard) => guard
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pass(event),
+    /// Shows an event that an agent's pipeline emitted on `node`.
+    pub(super) fn show_from(&mut self, node: &Arc<str>, event: &Event) -> Result<Next> {
+        if !matches!(event.body, Body::Lost(_)) {
+            self.events += 1;
+        }
+        let next = match &mut self.screen {
+            Some(screen) => screen.take_of(node, event).context(STDOUT)?,
+            None => Next::Continue,
+        };
+        self.announce();
+        Ok(next)
+    }
+
+    /// The past is complete and what follows has just happened: the last events of the past are shown.
+    pub(super) fn past_ended(&mut self) -> Result<Next> {
+        match &mut self.screen {
+            Some(screen) => screen.past_ended().context(STDOUT),
+            None => Ok(Next::Continue),
         }
     }
 
-    /// What is in the output's buffer goes out.
+    /// Writes what is in the screen's buffer.
     pub(super) fn flush(&mut self) -> Result<Next> {
-        let mut next = Next::Continue;
-        for outlet in &mut self.outlets {
-            next = worse(next, outlet.idle()?);
+        match &mut self.screen {
+            Some(screen) => screen.idle().context(STDOUT),
+            None => Ok(Next::Continue),
         }
-        Ok(next)
     }
 
-    /// The end of all input, and what is told because of it.
+    /// Ends the input and, unless the screen is done, the output.
     pub(super) fn end(&mut self, now: Timestamp) -> Result<()> {
-        if self.step(Input::End(now))? == Next::Continue {
-            for outlet in &mut self.outlets {
-                outlet.end()?;
-            }
+        match self.step(Input::End(now))? {
+            Next::Continue => self.close(),
+            Next::Enough | Next::Closed => Ok(()),
+        }
+    }
+
+    /// Ends the output: a report and the last events are written now.
+    pub(super) fn close(&mut self) -> Result<()> {
+        if let Some(screen) = &mut self.screen {
+            screen.end().context(STDOUT)?;
+        }
+        for tap in &mut self.taps {
+            tap.end();
         }
         Ok(())
     }
 
-    /// Whether nobody reads the events any more, which is noticed while there is nothing to write, too.
+    /// Whether the reader of the screen is gone, which shows also while there is nothing to write.
     pub(super) fn is_unread(&self) -> bool {
-        self.outlets.iter().any(|outlet| outlet.is_unread())
+        self.screen.is_some() && reader_gone()
     }
 
-    /// Tells losses that are new. `source` is what was lost before the pipeline.
-    pub(super) fn report(&mut self, now: Timestamp, source: &Losses) -> Result<Next> {
+    /// Emits losses that grew since the last call. `source` is what was lost before the pipeline.
+    pub(super) fn report_losses(&mut self, now: Timestamp, source: &Losses) -> Result<Next> {
         if self.is_unread() {
             return Ok(Next::Closed);
         }
         let losses = self.losses(source);
         for event in self.reporter.grown(now, &losses) {
-            let next = self.show(now, &event)?;
+            let next = self.emit(now, &event)?;
             if next != Next::Continue {
                 return Ok(next);
             }
@@ -276,11 +259,11 @@ impl Output {
         self.flush()
     }
 
-    /// All losses, those before the pipeline included.
+    /// All losses, including those before the pipeline.
     pub(super) fn losses(&mut self, source: &Losses) -> Losses {
         let mut losses = self.pipeline.losses();
         losses.merge(source);
-        for report in self.outlets.iter_mut().filter_map(|outlet| outlet.report()) {
+        if let Some(report) = self.screen.as_mut().and_then(Sink::report) {
             losses.merge(report.losses());
         }
         losses
@@ -288,30 +271,38 @@ impl Output {
 
     /// The figures of a report, where one was asked for.
     pub(super) fn digest(&mut self) -> Option<Digest> {
-        let mut reports = self.outlets.iter_mut().filter_map(|outlet| outlet.report());
-        reports.next().map(|report| report.digest())
+        let report = self.screen.as_mut().and_then(Sink::report)?;
+        Some(report.digest())
     }
 
-    /// How many events there were.
+    /// The number of events, before the filter.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
 
-    /// How many of them were shown.
+    /// The number of events shown.
     pub(super) fn shown(&self) -> u64 {
-        self.outlets.iter().map(|outlet| outlet.shown()).sum()
+        self.screen.as_ref().map_or(0, Sink::shown)
     }
 
-    fn show(&mut self, told: Timestamp, event: &Event) -> Result<Next> {
-        let mut next = Next::Continue;
-        for outlet in &mut self.outlets {
-            next = worse(next, outlet.take(told, event)?);
+    fn emit(&mut self, now: Timestamp, event: &Event) -> Result<Next> {
+        for tap in &mut self.taps {
+            tap.take(now, event);
         }
-        Ok(next)
+        match &mut self.screen {
+            Some(screen) => screen.take(event).context(STDOUT),
+            None => Ok(Next::Continue),
+        }
     }
-}
 
-/// Of two, the one that ends.
-fn worse(one: Next, other: Next) -> Next {
-    if one == Next::Continue { other } else { one }
+    fn announce(&mut self) {
+        let Some(report) = self.screen.as_mut().and_then(Sink::report) else {
+            return;
+        };
+        for finding in report.news() {
+            if self.announce_findings {
+                self.notices.found(&finding);
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! `--record`: what the pipeline reads is written to a file, too, by a thread of its own.
+//! `--record`: a thread that writes the records the pipeline reads to a capture file.
 //!
-//! A disk that is slow or full never holds up tracing: what finds no room in the queue, and what cannot be written, is
-//! counted and said at the end. Input: the live records, and the index for their pods' names.
+//! A slow or full disk never delays tracing: records that do not fit the queue or cannot be written are counted, and the
+//! summary reports them. Input: the live records, and the index for the names of their pods.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use lru::LruCache;
 
-use super::notice;
+use super::notice::Notices;
 use crate::capture::live::Clock;
-use tracer_core::files::capture::{FileWriter, WriterStats, pod_address};
+use tracer_core::files::capture::{FileError, FileWriter, WriterStats, pod_address};
 use tracer_core::identity::Index;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
-/// What came so far is in the file after so long, for those who look into it meanwhile.
+/// Time until a record is in the file, for readers that follow the file.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
-/// Batches of records on their way to the disk: about as much as the ring buffer of the default size holds.
+/// Batches of records in the queue: about as much as a ring buffer of the default size holds.
 const QUEUE: usize = 128;
-/// Names of interfaces that are remembered; a node has a few hundred at a time.
+/// Interface names kept. A node has a few hundred interfaces at a time.
 const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
-/// The offset between the clocks is measured, and the measurements differ by less than this. More means that somebody set
-/// the wall clock.
+/// Measurements of the offset between the clocks differ by less than this. A larger difference means that the wall clock was
+/// set.
 const CLOCK_STEP_NS: i128 = 1_000_000;
 
-/// A record with all that its packet's block needs.
+/// A record with everything that its packet block needs.
 struct Entry {
     stamp: Timestamp,
     interface: Arc<str>,
@@ -51,11 +51,16 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Starts the thread.
-    pub(super) fn start(file: String, writer: FileWriter, clock: Arc<Clock>) -> Result<Recorder> {
+    pub(super) fn start(
+        file: String,
+        writer: FileWriter,
+        clock: Arc<Clock>,
+        notices: Notices,
+    ) -> Result<Recorder> {
         let (sender, entries) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("tracer-record".to_owned())
-            .spawn(move || write(writer, &entries))
+            .spawn(move || write(writer, &entries, notices))
             .context("cannot start the thread that writes the recording")?;
         Ok(Recorder {
             file,
@@ -70,17 +75,17 @@ impl Recorder {
         })
     }
 
-    /// What an interface is called.
+    /// Remembers an interface's name.
     pub(super) fn name(&mut self, ifindex: Ifindex, name: &str) {
         self.names.put(ifindex, Arc::from(name));
     }
 
-    /// Takes records on their way to the pipeline. Never waits.
+    /// Queues records for the file. Never waits.
     pub(super) fn take(&mut self, records: &[Record], index: &Index) {
         let entries: Vec<Entry> = records
             .iter()
             .map(|record| Entry {
-                stamp: self.stamps.of(record.time),
+                stamp: self.stamps.stamp(record.time),
                 interface: self.names.get(&record.ifindex).cloned().unwrap_or_default(),
                 record: record.clone(),
                 comment: comment(record, index),
@@ -94,14 +99,14 @@ impl Recorder {
         }
     }
 
-    /// What had no room.
+    /// Records that did not fit the queue.
     pub(super) fn losses(&self) -> Losses {
         let mut losses = Losses::default();
         losses.add(Stage::Queue, "recording too slow", self.unqueued);
         losses
     }
 
-    /// Waits until everything is written. Says how many packets the file holds and how many it does not.
+    /// Waits until everything is written. Returns a sentence about the packets in the file and those missing from it.
     pub(super) fn finish(self) -> String {
         let Recorder {
             file,
@@ -112,30 +117,32 @@ impl Recorder {
         } = self;
         drop(sender);
         let Ok(stats) = thread.join() else {
-            return format!("the recording {file} is incomplete: its thread ended early");
+            return format!(
+                "the recording {file} is incomplete: the thread that writes it ended early"
+            );
         };
         let WriterStats {
             written,
             unwritten,
             unplaced,
         } = stats;
-        let mut said = format!("recorded: {written} packets in {file}");
+        let mut summary = format!("recorded: {written} packets in {file}");
         for (count, why) in [
             (unwritten, "could not be written"),
-            (unqueued, "came faster than they could be written"),
-            (unplaced, "are parts of packets whose beginning is missing"),
+            (unqueued, "came faster than the disk could write"),
+            (unplaced, "belong to packets whose first part is missing"),
         ] {
             if count > 0 {
-                said += &format!("; {count} records {why}");
+                summary += &format!("; {count} records {why}");
             }
         }
-        said
+        summary
     }
 }
 
-/// Whose packet it is, for people.
+/// The comment on a packet: the pod it belongs to.
 fn comment(record: &Record, index: &Index) -> String {
-    // A later chunk becomes part of its first one's packet.
+    // The writer joins later chunks to the packet of the first one.
     let Some(ip) = pod_address(record) else {
         return String::new();
     };
@@ -145,8 +152,14 @@ fn comment(record: &Record, index: &Index) -> String {
     }
 }
 
-/// The thread.
-fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>) -> WriterStats {
+/// The body of the thread.
+fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>, notices: Notices) -> WriterStats {
+    // The writer fails once; after that it only counts.
+    let warn = |result: Result<(), FileError>| {
+        if let Err(error) = result {
+            notices.warn(&format!("{}; tracing continues", error.explained()));
+        }
+    };
     let mut flushed = Instant::now();
     loop {
         let batch = match entries.recv_timeout(FLUSH_EVERY) {
@@ -161,34 +174,27 @@ fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>) -> WriterStats 
                 record,
                 comment,
             } = entry;
-            tell(writer.write(stamp, &interface, &record, &comment));
+            warn(writer.write(stamp, &interface, &record, &comment));
         }
         if flushed.elapsed() >= FLUSH_EVERY {
-            tell(writer.flush());
+            warn(writer.flush());
             flushed = Instant::now();
         }
     }
     let (_, stats, result) = writer.finish();
-    tell(result);
+    warn(result);
     stats
 }
 
-/// The writer fails once; from then on it only counts.
-fn tell(result: Result<(), tracer_core::files::capture::FileError>) {
-    if let Err(error) = result {
-        notice::warn(&format!("{}; tracing goes on", error.explained()));
-    }
-}
-
-/// Wall time of records.
+/// Converts the kernel time of records to wall time.
 struct Stamps {
     clock: Arc<Clock>,
-    /// Wall minus kernel time. Kept while nobody sets the wall clock, so that times between packets are exact.
+    /// Wall time minus kernel time. Kept until the wall clock is set, so that the times between packets are exact.
     offset_ns: Option<i128>,
 }
 
 impl Stamps {
-    fn of(&mut self, at: Timestamp) -> Timestamp {
+    fn stamp(&mut self, at: Timestamp) -> Timestamp {
         let wall = self.clock.wall(at).duration_since(UNIX_EPOCH);
         let wall_ns = i128::try_from(wall.unwrap_or_default().as_nanos()).unwrap_or(i128::MAX);
         let measured = wall_ns - i128::from(at.0);

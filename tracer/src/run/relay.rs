@@ -1,7 +1,7 @@
-//! `tracer relay`: standard input and output are the agent's socket.
+//! `tracer relay`: connects standard input and output to the agent's socket.
 //!
-//! What `kubectl exec` and the client start in the agent's pod. It copies bytes and understands none of them; it ends when
-//! either side does.
+//! The client starts it in the agent's pod through the exec API. It copies bytes without reading them, and ends when either
+//! side does.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,32 +15,34 @@ use anyhow::{Context as _, Result};
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Copies both ways until one side ends.
+/// Copies in both directions until one side ends.
 pub fn relay(socket: &Path) -> Result<()> {
     let agent = UnixStream::connect(socket).with_context(|| {
         format!(
-            "no agent answers on {}: does `tracer agent` run here, with the same --socket?",
+            "no agent answers on {}: check that `tracer agent` runs here with the same --socket",
             socket.display()
         )
     })?;
-    // Standard output of the library keeps what is no whole line.
+    // Files, because the standard library's stdout holds incomplete lines in a buffer.
     let mut input = file(io::stdin())?;
     let mut output = file(io::stdout())?;
-    let mut to_agent = agent.try_clone().context("cannot use the socket twice")?;
+    let mut to_agent = agent
+        .try_clone()
+        .context("cannot duplicate the socket's descriptor")?;
     let mut from_agent = agent;
     thread::Builder::new()
         .name("tracer-relay".to_owned())
         .spawn(move || {
             copy(&mut input, &mut to_agent);
-            // Nobody will ask any more, and nobody wants to hear the rest.
+            // The client is gone, so the rest of the answer is not needed.
             let _ = to_agent.shutdown(Shutdown::Both);
         })
-        .context("cannot start a thread")?;
+        .context("cannot start the thread that copies to the agent")?;
     copy(&mut from_agent, &mut output);
     Ok(())
 }
 
-/// Until either side ends: how is no matter, the two that talk notice.
+/// Copies until either side ends. An error counts as an end: client and agent notice it themselves.
 fn copy(from: &mut impl Read, to: &mut impl Write) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -60,6 +62,6 @@ fn file(stream: impl AsFd) -> Result<File> {
     let own = stream
         .as_fd()
         .try_clone_to_owned()
-        .context("cannot use standard input and output")?;
+        .context("cannot duplicate the descriptors of standard input and output")?;
     Ok(File::from(own))
 }

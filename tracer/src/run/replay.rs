@@ -1,81 +1,99 @@
-//! `tracer observe --replay`: a capture file, or standard input.
+//! A capture file, or standard input, as a source: `tracer observe --replay`.
 //!
-//! Time is the capture's, so replaying a file twice gives the same events whatever else the machine does. Only a live pipe
-//! has a clock beside its packets ([`pipe`]).
+//! Time is the capture's, so replaying a file twice gives the same events whatever else the machine does. Only with a live
+//! pipe does the wall clock decide as well ([`pipe`]).
 
 use std::io::{self, IsTerminal};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::FileType;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use self::gap::Gap;
 use self::pipe::Pipe;
 use self::pods::PodAddresses;
+use self::progress::Progress;
 use self::reading::{Batch, Figures, Reading};
 use super::inventory;
-use super::output::{self, Output};
-use super::signals::Signals;
+use super::notice::Notices;
+use super::output::Output;
+use super::session::{self, Account, Session, Source, Step};
 use crate::config::ObserveConfig;
 use tracer_core::files::capture::{FileError, Reader, Replay, ReplaySettings};
+use tracer_core::files::inventory::load;
 use tracer_core::model::cluster::Change;
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::Next;
 use tracer_core::view::summary::Summary;
-use tracer_core::view::text::safe;
 
+mod gap;
+mod kind;
 mod pipe;
 mod pods;
+mod progress;
 mod reading;
 
-/// How often what time alone decides is looked at, of a live pipe.
+/// How often the wall clock advances the pipeline with a live pipe.
 const TICK_EVERY: Duration = Duration::from_millis(100);
-/// How often losses of a pipe are told, a reader that went away is noticed, and progress is shown.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// Between two packets of a capture time passes as it does live: in steps like these for a while, so that what time alone
-/// decides is decided when it would have been, then in long ones until nothing waits any more.
-const STEP: Duration = Duration::from_millis(20);
-const STEPS_FOR: Duration = Duration::from_secs(15);
-const LONG_STEP: Duration = Duration::from_secs(1);
-const LONG_STEPS_FOR: Duration = Duration::from_secs(900);
-/// Packets of a file that are handed over at once.
+/// Packets of a file per batch.
 const BATCH: usize = 256;
-/// Batches on their way to the pipeline.
+/// Capacity of the queue of batches.
 const QUEUE: usize = 16;
-/// Ctrl-C ends `tcpdump | tracer` both, and what tcpdump still had in its buffer is worth a moment.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// So many things wrong with a file are told one by one.
-const MAX_TROUBLES: usize = 10;
+/// How long to read on after Ctrl-C. It ends both sides of `tcpdump | tracer`, and tcpdump then writes what it still has in
+/// its buffer.
+const LAST_PACKETS: Duration = Duration::from_millis(500);
+/// A pipe that is later than this is a recording, not a live capture behind a buffer.
+const MAX_BUFFER_LAG: Duration = Duration::from_secs(3600);
+/// Faults of a file that are listed. Further ones are only counted.
+const MAX_FAULTS: usize = 10;
 
-/// Replays a capture file, or standard input for `-`, until its end, Ctrl-C, the end of `--duration` or `--count`, or a closed
-/// output.
+/// Replays a capture file, or standard input for `-`, until its end, Ctrl-C, the end of `--duration` or `--count`, or a
+/// closed output.
 pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(async { Run::start(config, path)?.until_over(config.duration).await })
+    session::block_on(async {
+        let (source, pipeline) = Capture::open(config, path, Notices::Terminal)?;
+        let wall = |at: Timestamp| {
+            jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
+        };
+        let output = Output::new(pipeline, Notices::Terminal).on_screen(
+            &config.output,
+            &config.node,
+            Box::new(wall),
+        );
+        // With a file, --duration is a span of the capture's time.
+        let duration = config.duration.filter(|_| source.pipe.is_some());
+        Session::new(duration)?.run(source, output).await
+    })
 }
 
-struct Run {
-    output: Output,
+/// A capture that is being read.
+struct Capture {
     batches: mpsc::Receiver<Batch>,
-    progress: Option<Progress>,
-    /// Of a pipe.
+    ticks: Interval,
+    is_stdin: bool,
+    /// The state of a pipe; `None` for a file.
     pipe: Option<Pipe>,
-    span: Span,
-    /// Where `--duration` ends, of a file.
+    /// Where `--duration` ends a file, counted from its first packet.
     until: Option<Duration>,
+    span: Span,
+    /// Inputs that have been read and not passed on.
+    inputs: std::vec::IntoIter<Input>,
+    /// The time that passes before the next packet, and that packet.
+    gap: Gap,
+    packet: Option<Record>,
+    tick: Option<Timestamp>,
+    ended: bool,
     figures: Figures,
+    /// The reader holds packets that wait for others.
     held: bool,
-    /// What was wrong with the file, and how much more there was of it.
-    troubles: Vec<String>,
-    more_troubles: u64,
-    signals: Signals,
+    faults: Vec<String>,
+    more_faults: u64,
+    progress: Option<Progress>,
+    notices: Notices,
 }
 
 /// From the first packet to the latest.
@@ -85,17 +103,11 @@ struct Span {
     latest: Timestamp,
 }
 
-/// How far a long file was read, for whoever waits.
-struct Progress {
-    file: String,
-    bytes: u64,
-    shown: bool,
-}
-
-impl Run {
-    fn start(config: &ObserveConfig, path: &Path) -> Result<Run> {
-        let stdin = path == Path::new("-");
-        if stdin && io::stdin().is_terminal() {
+impl Capture {
+    /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. Needs a tokio runtime.
+    fn open(config: &ObserveConfig, path: &Path, notices: Notices) -> Result<(Capture, Pipeline)> {
+        let is_stdin = path == Path::new("-");
+        if is_stdin && io::stdin().is_terminal() {
             bail!(
                 "--replay - reads a capture from standard input, which is a terminal: pipe one in, as in \
                  `tcpdump -U -w - | tracer observe --replay -`"
@@ -105,29 +117,22 @@ impl Run {
         let mut pipeline = Pipeline::new(config.pipeline.clone());
         let mut pods = None;
         if let Some(path) = &config.inventory {
-            let (_, loaded) = inventory::open(path)?;
-            pods = Some(PodAddresses::of(&loaded.inventory));
+            let loaded = load(path)?;
+            inventory::log_loaded(path, &loaded);
+            pods = Some(PodAddresses::from_inventory(&loaded.inventory));
             let change = Change::Replace(Box::new(loaded.inventory));
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
-        let wall = |at: Timestamp| {
-            jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
-        };
-        let mut output = Output::new(
-            pipeline,
-            output::stdout(&config.output, &config.node, Box::new(wall)),
-        );
-        output.warn_of_filters();
-
         let settings = ReplaySettings {
             dns_ports: config.pipeline.dns_ports.clone(),
             flows: config.pipeline.limits.connections + config.pipeline.limits.udp_flows,
             flow_idle: config.pipeline.thresholds.flow_idle,
         };
-        let pipe = is_pipe(path).then(Pipe::default);
+        let pipe = kind::is_pipe(path).then(Pipe::default);
         let reading = Reading {
             replay: Replay::new(reader, &settings),
             pods,
+            // A pipe's next packet may be long in coming.
             batch: if pipe.is_some() { 1 } else { BATCH },
         };
         let (sender, batches) = mpsc::channel(QUEUE);
@@ -135,264 +140,204 @@ impl Run {
             .name("tracer-read".to_owned())
             .spawn(move || reading.run(&sender))
             .context("cannot start the thread that reads the capture")?;
-        let signals = Signals::listen()?;
-        if stdin {
-            eprintln!("reading a capture from standard input; Ctrl-C ends");
-        }
-        Ok(Run {
-            output,
+        let mut ticks = interval(TICK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let source = Capture {
             batches,
-            progress: Progress::of(path),
+            ticks,
+            is_stdin,
+            until: config.duration.filter(|_| pipe.is_none()),
             pipe,
             span: Span::default(),
-            until: None,
+            inputs: Vec::new().into_iter(),
+            gap: Gap::default(),
+            packet: None,
+            tick: None,
+            ended: false,
             figures: Figures::default(),
             held: false,
-            troubles: Vec::new(),
-            more_troubles: 0,
-            signals,
-        })
+            faults: Vec::new(),
+            more_faults: 0,
+            progress: Progress::new(path),
+            notices,
+        };
+        Ok((source, pipeline))
     }
 
-    async fn until_over(mut self, duration: Option<Duration>) -> Result<Summary> {
-        let live = self.pipe.is_some();
-        // Of a file it is the capture's time that counts.
-        self.until = duration.filter(|_| !live);
-        let end = tokio::time::sleep(duration.filter(|_| live).unwrap_or(Duration::MAX));
-        tokio::pin!(end);
-        let [mut ticks, mut reports] = [TICK_EVERY, REPORT_EVERY].map(|every| {
-            let mut ticks = interval(every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
-        let mut interrupted = false;
-        loop {
-            let next = tokio::select! {
-                batch = self.batches.recv() => match batch {
-                    Some(batch) => self.batch(batch)?,
-                    None => break,
-                },
-                _ = ticks.tick(), if live => flow(self.tick()?),
-                _ = reports.tick() => flow(self.report()?),
-                () = &mut end => break,
-                _ = self.signals.interrupt.recv() => {
-                    if interrupted || !live {
-                        break;
-                    }
-                    interrupted = true;
-                    end.as_mut().reset(Instant::now() + LAST_WORDS);
-                    ControlFlow::Continue(())
-                }
-                _ = self.signals.terminate.recv() => break,
-            };
-            if let ControlFlow::Break(next) = next {
-                return self.finish(next);
-            }
-        }
-        self.finish(Next::Continue)
-    }
-
-    /// Breaks where replay is over, with what is left to do.
-    fn batch(&mut self, batch: Batch) -> Result<ControlFlow<Next>> {
+    fn take(&mut self, batch: Batch) {
         let Batch {
             inputs,
-            trouble,
+            fault,
             figures,
             held,
         } = batch;
+        self.inputs = inputs.into_iter();
         self.figures = figures;
         self.held = held;
-        for input in inputs {
-            if let Input::Record(record) = &input {
-                let time = record.time;
-                let first = *self.span.first.get_or_insert(time);
-                let end = self.until.map(|until| first.after(until));
-                let over = end.filter(|end| time > *end);
-                let next = self.pass(over.unwrap_or(time))?;
-                if next != Next::Continue || over.is_some() {
-                    return Ok(ControlFlow::Break(next));
-                }
-                self.notice(time);
-            }
-            let next = self.output.put(input)?;
-            if next != Next::Continue {
-                return Ok(ControlFlow::Break(next));
-            }
-        }
-        if let Some(error) = trouble {
-            if self.troubles.len() < MAX_TROUBLES {
-                self.troubles.push(error.explained());
+        if let Some(fault) = fault {
+            if self.faults.len() < MAX_FAULTS {
+                self.faults.push(fault.explained());
             } else {
-                self.more_troubles += 1;
+                self.more_faults += 1;
             }
         }
-        Ok(flow(self.output.flush()?))
     }
 
-    /// The time up to which the next packet is away passes.
-    fn pass(&mut self, until: Timestamp) -> Result<Next> {
-        let from = self.span.latest;
-        self.span.latest = from.max(until);
-        // Before the first packet there is nothing that waits.
-        if from == Timestamp::default() {
-            return Ok(Next::Continue);
+    /// Schedules a packet after the time that passes before it, or the end if it is beyond `--duration`.
+    fn schedule(&mut self, packet: Record) {
+        let time = packet.time;
+        let first = *self.span.first.get_or_insert(time);
+        let end = self.until.map(|until| first.after(until));
+        let beyond = end.filter(|end| time > *end);
+        let until = beyond.unwrap_or(time);
+        self.gap = Gap::new(self.span.latest, until);
+        self.span.latest = self.span.latest.max(until);
+        if beyond.is_some() {
+            self.inputs = Vec::new().into_iter();
+            self.ended = true;
+        } else {
+            self.check_lag(time);
+            self.packet = Some(packet);
         }
-        let mut passed = STEP;
-        while passed < LONG_STEPS_FOR && from.after(passed) < until {
-            let next = self.output.put(Input::Tick(from.after(passed)))?;
-            if next != Next::Continue {
-                return Ok(next);
-            }
-            passed += if passed < STEPS_FOR { STEP } else { LONG_STEP };
-        }
-        Ok(Next::Continue)
     }
 
-    /// Whether packets come at the time of their stamps.
-    fn notice(&mut self, stamp: Timestamp) {
+    /// Checks whether a pipe's packets arrive at about the time of their timestamps.
+    fn check_lag(&mut self, stamp: Timestamp) {
         let Some(pipe) = &mut self.pipe else { return };
         if let Some(Pipe::Late { by }) = pipe.packet(stamp, now())
-            && by < Duration::from_secs(3600)
+            && by < MAX_BUFFER_LAG
         {
-            eprintln!(
-                "note: packets come {:.0} s after they were captured, so timeouts are told with the next packet; tcpdump \
-                 hands them over at once with -U",
+            self.notices.note(&format!(
+                "packets come {:.0} s after they were captured, so timeouts are reported with the next packet; \
+                 tcpdump -U writes each packet at once",
                 by.as_secs_f64()
-            );
+            ));
         }
     }
 
-    fn tick(&mut self) -> Result<Next> {
-        // A packet that was read and waits for others is older than the clock.
-        let tick = self.pipe.filter(|_| !self.held);
-        match tick.and_then(|pipe| pipe.tick(now())) {
-            Some(at) if at > self.span.latest => {
-                self.span.latest = at;
-                self.output.step(Input::Tick(at))
+    /// The time up to which all packets of a live pipe have arrived, if it has advanced.
+    fn live_tick(&self) -> Option<Timestamp> {
+        // A packet that the reader holds is older than the clock.
+        let pipe = self.pipe.filter(|_| !self.held)?;
+        pipe.tick(now()).filter(|at| *at > self.span.latest)
+    }
+}
+
+impl Source for Capture {
+    const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+    fn announce(&self) {
+        if self.is_stdin {
+            self.notices
+                .progress("reading a capture from standard input; Ctrl-C ends");
+        }
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let live = self.pipe.is_some();
+        tokio::select! {
+            batch = self.batches.recv() => match batch {
+                Some(batch) => self.take(batch),
+                None => self.ended = true,
+            },
+            _ = self.ticks.tick(), if live => self.tick = self.live_tick(),
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, _output: &Output) -> Result<Option<Step>> {
+        loop {
+            if let Some(at) = self.gap.next() {
+                return Ok(Some(Step::Input(Input::Tick(at))));
             }
-            _ => Ok(Next::Continue),
+            if let Some(packet) = self.packet.take() {
+                return Ok(Some(Step::Input(Input::Record(packet))));
+            }
+            if let Some(at) = self.tick.take() {
+                self.span.latest = at;
+                return Ok(Some(Step::Input(Input::Tick(at))));
+            }
+            match self.inputs.next() {
+                Some(Input::Record(packet)) => self.schedule(packet),
+                Some(input) => return Ok(Some(Step::Input(input))),
+                None => return Ok(self.ended.then_some(Step::End)),
+            }
         }
     }
 
-    fn report(&mut self) -> Result<Next> {
+    fn report(&mut self, output: &mut Output) -> Result<Next> {
         if let Some(progress) = &mut self.progress {
             progress.show(&self.figures);
         }
-        // Of a file they are told at the end: so replaying it twice gives the same output.
         match self.pipe {
-            Some(_) => self.output.report(self.span.latest, &self.figures.losses),
-            None if self.output.is_unread() => Ok(Next::Closed),
+            Some(_) => output.report_losses(self.span.latest, &self.figures.losses),
+            // A file's losses are reported at the end, so that replaying it twice gives the same output.
+            None if output.is_unread() => Ok(Next::Closed),
             None => Ok(Next::Continue),
         }
     }
 
-    fn finish(mut self, mut next: Next) -> Result<Summary> {
-        Progress::clear(self.progress.as_mut());
+    fn after_interrupt(&self) -> Duration {
+        match self.pipe {
+            Some(_) => LAST_PACKETS,
+            None => Duration::ZERO,
+        }
+    }
+
+    async fn finish(mut self, output: &mut Output, mut next: Next) -> Result<Account> {
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
         let latest = self.span.latest;
         if next != Next::Closed {
-            // `--count` is full for events, and the pipeline still has its say on what was lost.
-            let told = self.output.report(latest, &self.figures.losses)?;
-            next = if next == Next::Continue { told } else { next };
+            // Losses are shown even after `--count` events.
+            next = next.and(output.report_losses(latest, &self.figures.losses)?);
         }
         if next == Next::Continue {
-            self.output.end(latest)?;
+            output.end(latest)?;
         }
         let read = &self.figures.read;
-        if !self.troubles.is_empty() && self.output.pipeline.records() == 0 && read.not_ip == 0 {
-            bail!("{}", self.troubles.join("\n"));
+        if !self.faults.is_empty() && output.pipeline().records() == 0 && read.not_ip == 0 {
+            bail!("{}", self.faults.join("\n"));
         }
         let mut notes: Vec<String> = self
-            .troubles
+            .faults
             .iter()
-            .map(|trouble| format!("warning: {trouble}"))
+            .map(|fault| format!("warning: {fault}"))
             .collect();
-        if self.more_troubles > 0 {
-            notes.push(format!("warning: {} more of the kind", self.more_troubles));
+        if self.more_faults > 0 {
+            notes.push(format!("warning: {} more faults", self.more_faults));
         }
-        let counts = [
+        let counts: Vec<String> = [
             (read.not_ip, "not IP"),
-            (self.figures.sides.copies, "copies of others"),
-            (self.figures.reassembled, "put together from fragments"),
-        ];
-        let said: Vec<String> = counts
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        if !said.is_empty() {
-            notes.push(format!("of the packets: {}", said.join(", ")));
+            (self.figures.sides.copies, "duplicates"),
+            (self.figures.reassembled, "reassembled from fragments"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        if !counts.is_empty() {
+            notes.push(format!("packets: {}", counts.join(", ")));
         }
-        let one_way = self.output.pipeline.unseen().count();
+        let one_way = output.pipeline().unseen().count();
         if one_way > 0 {
             notes.push(format!(
-                "of {one_way} pods only one direction is in the capture; of these nothing is concluded from silence"
+                "{one_way} pods have only one direction in the capture; nothing is concluded from their silence"
             ));
         }
-        Ok(Summary {
-            agents: None,
-            duration: latest.since(self.span.first.unwrap_or(latest)),
+        Ok(Account {
+            duration: Some(latest.since(self.span.first.unwrap_or(latest))),
             packets: Some(read.packets),
-            records: self.output.pipeline.records(),
-            events: self.output.events(),
-            shown: self.output.shown(),
-            report: self.output.digest(),
-            silenced: self.output.pipeline.silenced(),
-            losses: self.output.losses(&self.figures.losses),
+            losses: self.figures.losses,
             notes,
+            ..Account::default()
         })
-    }
-}
-
-impl Progress {
-    /// For a file with a length, where somebody looks at standard error and not at events.
-    fn of(path: &Path) -> Option<Progress> {
-        if !io::stderr().is_terminal() || io::stdout().is_terminal() {
-            return None;
-        }
-        let metadata = path.metadata().ok()?;
-        (metadata.is_file() && metadata.len() > 0).then(|| Progress {
-            file: safe(&path.display().to_string()).into_owned(),
-            bytes: metadata.len(),
-            shown: false,
-        })
-    }
-
-    fn show(&mut self, figures: &Figures) {
-        let percent = figures.position.min(self.bytes) * 100 / self.bytes;
-        let packets = figures.read.packets;
-        eprint!("\r{}: {percent} %, {packets} packets\u{1b}[K", self.file);
-        self.shown = true;
-    }
-
-    fn clear(progress: Option<&mut Progress>) {
-        if let Some(progress) = progress.filter(|progress| progress.shown) {
-            eprint!("\r\u{1b}[K");
-            progress.shown = false;
-        }
-    }
-}
-
-/// An output that wants no more ends replay.
-fn flow(next: Next) -> ControlFlow<Next> {
-    match next {
-        Next::Continue => ControlFlow::Continue(()),
-        end => ControlFlow::Break(end),
     }
 }
 
 fn explained(error: &FileError) -> anyhow::Error {
     anyhow::anyhow!(error.explained())
-}
-
-/// Whether what is behind the path comes while it is read. Standard input can be a file, too.
-fn is_pipe(path: &Path) -> bool {
-    let fifo = |file: FileType| matches!(file, FileType::Fifo | FileType::Socket);
-    let stat = if path == Path::new("-") {
-        rustix::fs::fstat(io::stdin())
-    } else {
-        rustix::fs::stat(path)
-    };
-    stat.is_ok_and(|stat| fifo(FileType::from_raw_mode(stat.st_mode)))
 }
 
 fn now() -> Timestamp {

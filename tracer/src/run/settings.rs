@@ -1,46 +1,42 @@
-//! Files of settings, read again when one of them changes: `--config` and `--rules` of an agent.
+//! An agent's `--config` and `--rules` files, read again when one of them changes.
 //!
-//! Owns when they are read again, that a mistake in one of them changes nothing, and how they stand for those who ask. What
-//! is in them and what it changes comes from outside. A change counts as a whole: what two files say holds together or not
-//! at all.
+//! Owns when they are read again and the report about them. An error in one file changes nothing: the settings of all files
+//! take effect together or not at all. The contents, and what they change, belong to the caller.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::cluster::file_watch::FileWatch;
 use crate::cluster::reload::POLL_EVERY;
 use crate::config::{LiveSettings, Reload, Reread};
 
-/// How the files stand.
+/// The state of the files.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Report {
-    /// Which.
+    /// The files being watched.
     pub files: Vec<PathBuf>,
-    /// When the settings that hold were read.
+    /// When the settings in effect were read.
     pub read: jiff::Timestamp,
-    /// Why the latest change does not hold.
+    /// Why the latest change was refused.
     pub failure: Option<String>,
-    /// Options that have changed and take effect with the next start.
+    /// Changed options that take effect only after a restart.
     pub restart: Vec<String>,
 }
 
-/// The report where both sides reach it.
+/// The report, shared with the task that rereads the files.
 #[derive(Clone, Debug)]
 pub(super) struct Settings(Arc<Mutex<Report>>);
 
 impl Settings {
-    /// How the files stand now.
+    /// The current state of the files.
     pub(super) fn report(&self) -> Report {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
-    /// A panic elsewhere while it was locked leaves a report that is whole.
-    fn lock(&self) -> MutexGuard<'_, Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes over how reading went. The files to watch from now on, where they are other ones.
-    fn read(&self, result: Result<Reread, String>, apply: &impl Fn(LiveSettings)) -> Change {
+    /// Applies what was read, and updates the report.
+    fn update(&self, result: Result<Reread, String>, apply: &impl Fn(LiveSettings)) -> Outcome {
         match result {
             Ok(Reread {
                 live,
@@ -48,36 +44,36 @@ impl Settings {
                 files,
             }) => {
                 apply(live);
-                let mut report = self.lock();
+                let mut report = self.0.lock();
                 report.read = jiff::Timestamp::now();
                 report.failure = None;
                 report.restart.clone_from(&restart);
                 if report.files != files {
                     report.files.clone_from(&files);
-                    return Change::OtherFiles(files);
+                    return Outcome::OtherFiles(files);
                 }
-                Change::Applied(restart)
+                Outcome::Applied(restart)
             }
             Err(why) => {
-                self.lock().failure = Some(why.clone());
-                Change::Refused(why)
+                self.0.lock().failure = Some(why.clone());
+                Outcome::Refused(why)
             }
         }
     }
 }
 
-/// What came of reading.
+/// The result of reading the files.
 #[derive(Debug, PartialEq)]
-enum Change {
-    /// What they say holds; the options that need a restart.
+enum Outcome {
+    /// The settings are in effect, but for these options, which need a restart.
     Applied(Vec<String>),
-    /// It holds, and other files are to be watched.
+    /// The settings are in effect, and name other files to watch.
     OtherFiles(Vec<PathBuf>),
-    /// Nothing changes.
+    /// Nothing changes, for this reason.
     Refused(String),
 }
 
-/// The report, and what rereads the files whenever one changes, for as long as it is polled.
+/// Returns the report, and a future that rereads the files whenever one of them changes.
 pub(super) fn follow(
     reload: Reload,
     apply: impl Fn(LiveSettings),
@@ -92,14 +88,14 @@ pub(super) fn follow(
     let report = settings.clone();
     let mut watches = watch(&files);
     let following = async move {
-        // They were read before they were watched, so what changed in between is read now, and told if it is bad.
+        // The agent read the files before they were watched: read them once more for a change in between.
         let mut pending = true;
         let mut first = true;
         let mut ticks = tokio::time::interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // All of them: what changed is taken as read.
+            // Ask every watch, because all files are about to be read.
             let changed: Vec<PathBuf> = watches
                 .iter_mut()
                 .filter_map(|watch| watch.changed().then(|| watch.path().to_owned()))
@@ -107,20 +103,20 @@ pub(super) fn follow(
             if changed.is_empty() && !pending {
                 continue;
             }
-            // ConfigMaps are small and on this machine: reading them holds nobody up.
-            match report.read(read(), &apply) {
-                Change::Applied(restart) => {
+            // ConfigMaps are small and local, so reading them here does not delay other tasks.
+            match report.update(read(), &apply) {
+                Outcome::Applied(restart) => {
                     if !first || !restart.is_empty() {
-                        tell(&changed, &restart);
+                        log_reread(&changed, &restart);
                     }
                     pending = false;
                 }
-                Change::OtherFiles(files) => {
-                    // Read again once they are watched, or what changes between the two would be missed.
+                Outcome::OtherFiles(files) => {
+                    // Read them again once they are watched: they may have changed in between.
                     watches = watch(&files);
                     pending = true;
                 }
-                Change::Refused(why) => {
+                Outcome::Refused(why) => {
                     tracing::warn!("the settings stay as they were: {why}");
                     pending = false;
                 }
@@ -135,21 +131,20 @@ fn watch(files: &[PathBuf]) -> Vec<FileWatch> {
     files.iter().map(|file| FileWatch::new(file)).collect()
 }
 
-/// Says what was read again.
-fn tell(changed: &[PathBuf], restart: &[String]) {
-    let mut text = "the settings were read again".to_owned();
+fn log_reread(changed: &[PathBuf], restart: &[String]) {
+    let mut text = "settings reloaded".to_owned();
     for path in changed {
         let how = if path.exists() {
             "changed"
         } else {
-            "is not there any more: what it said does not hold"
+            "is not there any more: its settings no longer apply"
         };
         text.push_str(&format!("; {} {how}", path.display()));
     }
     if restart.is_empty() {
         tracing::info!("{text}");
     } else {
-        tracing::warn!("{text}; a restart is needed for {}", restart.join(", "));
+        tracing::warn!("{text}; restart the agent to apply {}", restart.join(", "));
     }
 }
 
@@ -162,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// What a closure read, one after the other, without a deadline that a busy machine could miss by little.
+    /// The values that were applied, in order. Waits long enough for a busy machine.
     struct Applied(mpsc::Receiver<bool>);
 
     impl Applied {
@@ -173,14 +168,14 @@ mod tests {
                 found.is_some()
             })
             .await;
-            found.expect("it was waited for")
+            found.expect("a value")
         }
     }
 
     async fn until(mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !done() {
-            assert!(Instant::now() < deadline, "it did not happen in a minute");
+            assert!(Instant::now() < deadline, "not done within a minute");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -191,7 +186,7 @@ mod tests {
         fs::rename(&new, path).expect("renamed");
     }
 
-    /// A file of one word: whether pods have metrics of their own. `more` after it names a second file.
+    /// A file with one word: whether each pod gets its own metrics. `more` after the word names a second file.
     fn reload(path: &Path, more: &Path) -> Reload {
         let (source, more) = (path.to_owned(), more.to_owned());
         Reload {
@@ -220,57 +215,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_file_is_applied_and_a_bad_one_is_told_and_changes_nothing() {
+    async fn a_changed_file_is_applied_and_an_invalid_one_reported_and_ignored() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("config.yaml");
         fs::write(&path, "none").expect("written");
-        let (applied, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let (settings, following) = follow(reload(&path, &path), move |live| {
-            let _ = applied.send(live.metrics_pod_label);
+            let _ = sender.send(live.metrics_pod_label);
         });
-        let told = Applied(told);
+        let applied = Applied(receiver);
         let task = tokio::spawn(following);
-        // What changed between the agent's first reading and the watch is not missed.
-        assert!(!told.next().await);
+        // The files are read once when the watch starts.
+        assert!(!applied.next().await);
         replace(&path, "pods");
-        assert!(told.next().await);
-        let held = settings.report();
+        assert!(applied.next().await);
+        let before = settings.report();
         assert_eq!(
-            (held.failure, held.restart),
+            (before.failure, before.restart),
             (None, vec!["history".to_owned()])
         );
         replace(&path, "mistake");
         until(|| settings.report().failure.is_some()).await;
         let report = settings.report();
         assert_eq!(report.failure.as_deref(), Some("line 1: no such option"));
-        assert_eq!(report.read, held.read);
-        assert!(told.0.try_recv().is_err(), "nothing was applied");
+        assert_eq!(report.read, before.read);
+        assert!(applied.0.try_recv().is_err(), "nothing was applied");
         replace(&path, "none");
-        assert!(!told.next().await);
+        assert!(!applied.next().await);
         until(|| settings.report().failure.is_none()).await;
         task.abort();
     }
 
     #[tokio::test]
-    async fn a_file_that_the_configuration_names_only_now_is_followed_too() {
+    async fn a_file_that_the_configuration_newly_names_is_followed() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("config.yaml");
         let more = directory.path().join("rules.yaml");
         fs::write(&path, "pods").expect("written");
-        let (applied, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let (settings, following) = follow(reload(&path, &more), move |live| {
-            let _ = applied.send(live.metrics_pod_label);
+            let _ = sender.send(live.metrics_pod_label);
         });
-        let told = Applied(told);
+        let applied = Applied(receiver);
         let task = tokio::spawn(following);
-        assert!(told.next().await);
+        assert!(applied.next().await);
         replace(&path, "none more");
-        // Once because it changed, once because the other file is watched from now on.
-        assert!(!told.next().await);
-        assert!(!told.next().await);
+        // Once for the change, once because the second file is now watched.
+        assert!(!applied.next().await);
+        assert!(!applied.next().await);
         assert_eq!(settings.report().files, [path.clone(), more.clone()]);
         fs::write(&more, "").expect("written");
-        assert!(!told.next().await);
+        assert!(!applied.next().await);
         task.abort();
     }
 }

@@ -1,8 +1,8 @@
-//! Events to the wire and back.
+//! Converts events to the wire format and back.
 //!
-//! On the wire times are wall time: the agent's clock is asked once, there. A client's timestamps are nanoseconds since 1970,
-//! so [`unix_clock`] is its clock. What comes from another version can have what this one does not know: a word without a
-//! meaning here makes the event [`Unreadable`], a field without one is left out.
+//! Times on the wire are wall time, which the agent computes once. A client's timestamps are nanoseconds since 1970, so its
+//! clock is [`unix_clock`]. A message from another version can have values that this one does not know: an unknown enum value
+//! makes the event [`Unreadable`], an unknown field is ignored.
 
 use std::time::Duration;
 
@@ -20,30 +20,30 @@ mod intern;
 mod words;
 
 use self::intern::intern;
-use self::words::Word;
+use self::words::WireEnum;
 
-/// Why a message is no event.
+/// Why a message cannot be read as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// A part that every version sends is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A word, number or address that this version has no meaning for.
+    /// A part has an enum value, number or address that this version does not know.
     #[error("{0} has a value that this version does not know")]
     Unknown(&'static str),
 }
 
-/// The clock of events that came over the wire.
+/// The clock of events from the wire.
 pub fn unix_clock(at: Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
 }
 
-/// Nanoseconds since 1970.
+/// Converts a time to nanoseconds since 1970.
 pub fn unix_ns(time: jiff::Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-/// A moment that came over the wire, on [`unix_clock`].
+/// Converts a time from the wire to a timestamp of [`unix_clock`].
 pub fn timestamp(unix_ns: i64) -> Timestamp {
     Timestamp(u64::try_from(unix_ns).unwrap_or(0))
 }
@@ -60,7 +60,7 @@ fn small<T: TryFrom<u32>>(number: u32, what: &'static str) -> Result<T, Unreadab
     T::try_from(number).map_err(|_| Unreadable::Unknown(what))
 }
 
-/// For the wire.
+/// Converts an event to the wire format.
 pub fn to_wire(event: &Event, clock: &dyn WallClock) -> proto::Event {
     use proto::event::Body as Wire;
     let body = match &event.body {
@@ -82,7 +82,7 @@ pub fn to_wire(event: &Event, clock: &dyn WallClock) -> proto::Event {
     }
 }
 
-/// From the wire; its timestamps are those of [`unix_clock`].
+/// Converts an event from the wire format. Its clock is [`unix_clock`].
 pub fn from_wire(wire: proto::Event) -> Result<Event, Unreadable> {
     use proto::event::Body as Wire;
     let body = match wire.body.ok_or(Unreadable::Missing("the body"))? {
@@ -131,7 +131,7 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
     Ok(Finding {
         id: wire.id,
         rule: intern(&wire.rule),
-        severity: Word::from_wire(wire.severity)?,
+        severity: WireEnum::from_wire(wire.severity)?,
         resolved: wire.resolved,
         first: timestamp(wire.first_unix_ns),
         last: timestamp(wire.last_unix_ns),
@@ -145,7 +145,7 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
     })
 }
 
-/// A loss for the wire.
+/// Converts a loss to the wire format.
 pub fn loss_to_wire(loss: &Loss) -> proto::Lost {
     proto::Lost {
         stage: loss.stage.to_wire(),
@@ -154,33 +154,33 @@ pub fn loss_to_wire(loss: &Loss) -> proto::Lost {
     }
 }
 
-/// A loss from the wire.
+/// Converts a loss from the wire format.
 pub fn loss_from_wire(wire: &proto::Lost) -> Result<Loss, Unreadable> {
     Ok(Loss {
-        stage: Word::from_wire(wire.stage)?,
+        stage: WireEnum::from_wire(wire.stage)?,
         reason: intern(&wire.reason),
         count: wire.count,
     })
 }
 
-/// A pod's name for the wire.
+/// Converts a pod's identity to the wire format.
 pub fn pod_to_wire(pod: &tracer_core::model::identity::PodIdentity) -> proto::Pod {
     ends::pod_to_wire(pod)
 }
 
-/// Counts for the wire.
+/// Converts packet and byte totals to the wire format.
 pub fn totals_to_wire(totals: tracer_core::model::flow::FlowTotals) -> proto::Totals {
     flows::totals_to_wire(totals)
 }
 
-/// A role for the wire.
+/// Converts a role to the wire format; 0 for none.
 pub fn role_to_wire(role: Option<tracer_core::model::flow::Role>) -> i32 {
-    role.map_or(0, Word::to_wire)
+    role.map_or(0, WireEnum::to_wire)
 }
 
-/// A role from the wire, where one was given.
+/// Converts a role from the wire format; `None` for 0.
 pub fn role_from_wire(wire: i32) -> Result<Option<tracer_core::model::flow::Role>, Unreadable> {
-    (wire != 0).then(|| Word::from_wire(wire)).transpose()
+    (wire != 0).then(|| WireEnum::from_wire(wire)).transpose()
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
     use tracer_core::view::gallery;
 
     #[test]
-    fn every_event_comes_back_as_it_was() {
+    fn every_event_survives_the_round_trip() {
         for (name, event) in gallery::all() {
             let encoded = to_wire(&event, &unix_clock).encode_to_vec();
             let wire = proto::Event::decode(encoded.as_slice()).expect("a message");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_version_means_by_an_unknown_word_is_not_guessed() {
+    fn an_event_with_an_unknown_enum_value_is_unreadable() {
         let (_, event) = gallery::all().swap_remove(0);
         let wire = to_wire(&event, &unix_clock);
         let mut without = wire.clone();

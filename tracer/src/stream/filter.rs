@@ -1,7 +1,7 @@
-//! Filters to the wire and back: patterns go as they were written.
+//! Converts filters to the wire format and back. Patterns are sent as the user wrote them.
 //!
-//! A client applies its filter to what it gets as well, so an agent that does not know a part of it sends too much and never
-//! too little.
+//! The client also applies its filter to the events it receives, so an agent that ignores a part of it sends too many events,
+//! never too few.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::proto;
 use tracer_core::model::dns::RecordType;
 use tracer_core::view::filter::{Detail, FilterConfig, Kind};
 
-/// A part of a filter that cannot be read.
+/// A part of a filter that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("filter {option}: {value:?}: {why}")]
 pub struct FilterError {
@@ -20,23 +20,23 @@ pub struct FilterError {
     why: String,
 }
 
-/// For the wire.
+/// Converts a filter to the wire format.
 pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
-    fn written<T: ToString>(patterns: &[T]) -> Vec<String> {
+    fn to_strings<T: ToString>(patterns: &[T]) -> Vec<String> {
         patterns.iter().map(ToString::to_string).collect()
     }
     proto::Filter {
-        namespaces: written(&filter.namespaces),
-        pods: written(&filter.pods),
+        namespaces: to_strings(&filter.namespaces),
+        pods: to_strings(&filter.pods),
         types: filter
             .kinds
             .iter()
             .map(|kind| kind.as_str().to_owned())
             .collect(),
         direction: role_to_wire(filter.direction),
-        peers: written(&filter.peers),
+        peers: to_strings(&filter.peers),
         ports: filter.ports.iter().copied().map(u32::from).collect(),
-        names: written(&filter.names),
+        names: to_strings(&filter.names),
         qtypes: filter
             .qtypes
             .iter()
@@ -56,7 +56,7 @@ pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
     }
 }
 
-/// From the wire.
+/// Converts a filter from the wire format.
 pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
     Ok(FilterConfig {
         namespaces: patterns("namespaces", &wire.namespaces)?,
@@ -71,7 +71,7 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
                     .ok_or_else(|| FilterError {
                         option: "types",
                         value: word.clone(),
-                        why: "this agent knows no such type of event".to_owned(),
+                        why: "this agent has no such type of event".to_owned(),
                     })
             })
             .collect::<Result<_, _>>()?,
@@ -102,12 +102,12 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
     })
 }
 
-fn patterns<T>(option: &'static str, written: &[String]) -> Result<Vec<T>, FilterError>
+fn patterns<T>(option: &'static str, values: &[String]) -> Result<Vec<T>, FilterError>
 where
     T: FromStr,
     T::Err: ToString,
 {
-    written
+    values
         .iter()
         .map(|value| {
             value.parse().map_err(|error: T::Err| FilterError {
@@ -119,14 +119,14 @@ where
         .collect()
 }
 
-fn numbers(option: &'static str, given: &[u32]) -> Result<Vec<u16>, FilterError> {
-    given
+fn numbers(option: &'static str, values: &[u32]) -> Result<Vec<u16>, FilterError> {
+    values
         .iter()
         .map(|number| {
             u16::try_from(*number).map_err(|_| FilterError {
                 option,
                 value: number.to_string(),
-                why: "it is at most 65535".to_owned(),
+                why: "the maximum is 65535".to_owned(),
             })
         })
         .collect()
@@ -139,7 +139,7 @@ mod tests {
     use tracer_core::model::flow::Role;
 
     #[test]
-    fn a_filter_comes_back_as_it_was() {
+    fn a_filter_survives_the_round_trip() {
         let filter = FilterConfig {
             namespaces: vec!["shop*".parse().expect("a pattern")],
             pods: vec![
@@ -164,12 +164,12 @@ mod tests {
             detail: Detail::Digest,
         };
         assert_eq!(from_wire(to_wire(&filter)), Ok(filter));
-        let nothing = FilterConfig::default();
-        assert_eq!(from_wire(to_wire(&nothing)), Ok(nothing));
+        let empty = FilterConfig::default();
+        assert_eq!(from_wire(to_wire(&empty)), Ok(empty));
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn an_invalid_value_is_named_in_the_error() {
         for (wire, says) in [
             (
                 proto::Filter {

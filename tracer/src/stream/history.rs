@@ -1,47 +1,47 @@
-//! What an agent holds of the past: the latest events, encoded, within so many bytes.
+//! An agent's history: its latest events, encoded, up to a number of bytes.
 //!
-//! Pure. Every event has a number; the numbers have no gaps. At the limit the oldest makes room, which is counted. A reader
-//! names the number from which on it wants to read and is told how many of those are gone.
+//! Pure. Every event has a number, without gaps. At the limit the oldest events are dropped and counted. A reader asks for
+//! events from a number on, and learns how many of them have been dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What an entry costs beside its bytes.
-const OVERHEAD: usize = 64;
+/// Bytes an entry costs beside its event.
+const OVERHEAD_BYTES: usize = 64;
 
-/// An event as it is sent.
+/// An event in the form in which it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When it was told, nanoseconds since 1970. Never earlier than the one before.
+    /// When it was emitted, nanoseconds since 1970. Never earlier than the entry before.
     pub told_unix_ns: i64,
     /// The encoded event.
     pub event: Arc<[u8]>,
 }
 
-/// A part of the history.
+/// Consecutive entries of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Events from before the first entry that the reader wanted and that are gone.
+    /// The number of events that the reader asked for and that have been dropped.
     pub missed: u64,
     /// The number of the first entry.
     pub first: u64,
-    /// The entries, one after the other.
+    /// The entries, in order.
     pub entries: Vec<Entry>,
 }
 
-/// The latest events.
+/// The latest events of an agent.
 #[derive(Debug)]
 pub struct History {
     entries: VecDeque<Entry>,
     bytes: usize,
     max_bytes: usize,
-    /// The number that the next event gets.
+    /// The number of the next event.
     next: u64,
     dropped: u64,
 }
 
 impl History {
-    /// Empty; holds at most so many bytes, and always the latest event.
+    /// Creates an empty history. It keeps at most `max_bytes`, but always the latest event.
     pub fn new(max_bytes: usize) -> History {
         History {
             entries: VecDeque::new(),
@@ -52,7 +52,7 @@ impl History {
         }
     }
 
-    /// Takes in an event.
+    /// Adds an event.
     pub fn push(&mut self, entry: Entry) {
         self.bytes += cost(&entry);
         self.entries.push_back(entry);
@@ -65,57 +65,63 @@ impl History {
         }
     }
 
-    /// The events from number `from` on, at most so many.
-    pub fn page(&self, from: u64, most: usize) -> Page {
+    /// The events from number `from` on, at most `limit`.
+    pub fn page(&self, from: u64, limit: usize) -> Page {
         let oldest = self.next - self.entries.len() as u64;
         let first = from.clamp(oldest, self.next);
-        // Both lie within the entries.
+        // Not more than the number of entries.
         let skip = usize::try_from(first - oldest).unwrap_or(usize::MAX);
         Page {
             missed: first.saturating_sub(from),
             first,
-            entries: self.entries.iter().skip(skip).take(most).cloned().collect(),
+            entries: self
+                .entries
+                .iter()
+                .skip(skip)
+                .take(limit)
+                .cloned()
+                .collect(),
         }
     }
 
-    /// The number that the next event gets.
+    /// The number of the next event.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// How many events it holds.
+    /// The number of events in the history.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds none.
+    /// Whether the history has no events.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many bytes they take.
+    /// The size of the history.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many they may take.
+    /// The maximum size of the history.
     pub fn max_bytes(&self) -> usize {
         self.max_bytes
     }
 
-    /// How many events made room for others.
+    /// The number of dropped events.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// When the oldest event in it was told.
+    /// When the oldest event in the history was emitted.
     pub fn oldest_unix_ns(&self) -> Option<i64> {
         self.entries.front().map(|entry| entry.told_unix_ns)
     }
 }
 
 fn cost(entry: &Entry) -> usize {
-    entry.event.len() + OVERHEAD
+    entry.event.len() + OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -134,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_the_oldest_make_room_and_are_counted() {
+    fn at_the_limit_the_oldest_events_are_dropped_and_counted() {
         let mut history = History::new(300);
         for number in 0..10 {
             history.push(entry(number));
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_goes_on_where_it_stood_without_gap_or_repetition() {
+    fn a_reader_continues_without_gap_or_repetition() {
         let mut history = History::new(10_000);
         let mut read = Vec::new();
         let mut from = 0;
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_larger_than_the_limit_is_held_until_the_next_one() {
+    fn an_event_larger_than_the_limit_is_kept_until_the_next_one() {
         let mut history = History::new(0);
         history.push(entry(1));
         assert_eq!(history.len(), 1);

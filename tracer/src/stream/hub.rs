@@ -1,12 +1,13 @@
-//! Between the pipeline and the clients: the history, how far it reaches, and what `status` says.
+//! Between the pipeline and the clients: the history, its progress, and the agent's status.
 //!
-//! The pipeline puts events in and never waits: nobody holds the history's lock longer than it takes to copy a page of
-//! references. Clients wait for [`Progress`] and read at their own pace.
+//! The pipeline adds events and never waits: the history is locked only while a page of references is copied. Clients wait
+//! for [`Progress`] and read at their own pace.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,49 +17,49 @@ use tracer_core::model::event::Event;
 use tracer_core::view::WallClock;
 use tracer_core::view::filter::Filter;
 
-/// Without events, clients are told the time so often.
+/// Interval at which clients get the time while there are no events.
 const MARK_EVERY: Duration = Duration::from_millis(100);
-/// Questions on their way to the one who knows who is who.
-const QUESTIONS: usize = 16;
+/// Capacity of the queue of filter checks.
+const CHECKS: usize = 16;
 
-/// How far the history reaches.
+/// How far the history has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The number of the next event.
     pub next: u64,
-    /// All events that are told before that time are in the history.
+    /// All events emitted before this time are in the history.
     pub reached_unix_ns: i64,
-    /// More will come.
+    /// More events follow.
     pub open: bool,
 }
 
-/// What is odd about a filter? Answered by the one who owns the pipeline.
+/// A request to check a filter against the names in the cluster. The task that owns the pipeline answers it.
 #[derive(Debug)]
-pub struct Question {
-    /// The filter.
+pub struct FilterCheck {
+    /// The filter to check.
     pub filter: Filter,
-    /// Takes the answer.
+    /// Where to send the warnings.
     pub answer: oneshot::Sender<Vec<String>>,
 }
 
-/// Who this agent is.
+/// The identity of an agent.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The node's name.
     pub node: Arc<str>,
-    /// New with every start.
+    /// A random id, new with every start.
     pub instance: String,
     /// When it started, nanoseconds since 1970.
     pub started_unix_ns: i64,
 }
 
-/// Where events go in and clients read.
+/// Connects the pipeline, which adds events, with the clients that read them.
 pub struct Hub {
     identity: Identity,
     history: Mutex<History>,
     progress: watch::Sender<Progress>,
     status: Mutex<proto::StatusResponse>,
-    questions: mpsc::Sender<Question>,
+    checks: mpsc::Sender<FilterCheck>,
 }
 
 impl fmt::Debug for Hub {
@@ -72,9 +73,12 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// With nothing told yet. Questions of clients come out of the receiver.
-    pub fn new(identity: Identity, history_bytes: usize) -> (Arc<Hub>, mpsc::Receiver<Question>) {
-        let (questions, asked) = mpsc::channel(QUESTIONS);
+    /// Creates a hub with an empty history, and the receiver of its clients' filter checks.
+    pub fn new(
+        identity: Identity,
+        history_bytes: usize,
+    ) -> (Arc<Hub>, mpsc::Receiver<FilterCheck>) {
+        let (checks, receiver) = mpsc::channel(CHECKS);
         let hub = Hub {
             progress: watch::Sender::new(Progress {
                 next: 0,
@@ -84,58 +88,54 @@ impl Hub {
             identity,
             history: Mutex::new(History::new(history_bytes)),
             status: Mutex::default(),
-            questions,
+            checks,
         };
-        (Arc::new(hub), asked)
+        (Arc::new(hub), receiver)
     }
 
-    /// Takes in an event that was told at that time. Clients see it with the next [`Hub::reached`].
-    pub fn put(&self, told_unix_ns: i64, event: &Event, clock: &dyn WallClock) {
+    /// Adds an event that was emitted at this time. Clients see it after the next [`Hub::reached`].
+    pub fn put(&self, emitted_unix_ns: i64, event: &Event, clock: &dyn WallClock) {
         let event = super::event::to_wire(event, clock).encode_to_vec().into();
-        let mut history = self.lock();
-        // What the node's clock does must not change the order; a reader relies on it.
-        let told_unix_ns = told_unix_ns.max(self.progress.borrow().reached_unix_ns);
+        let mut history = self.history.lock();
+        // Readers rely on the order, even if the node's clock is set back.
+        let emitted_unix_ns = emitted_unix_ns.max(self.progress.borrow().reached_unix_ns);
         history.push(Entry {
-            told_unix_ns,
+            told_unix_ns: emitted_unix_ns,
             event,
         });
     }
 
-    /// Everything that is told before that time has been put in.
+    /// All events emitted before this time have been added.
     pub fn reached(&self, at_unix_ns: i64) {
-        let next = self.lock().next();
+        let next = self.history.lock().next();
         self.progress.send_if_modified(|progress| {
             let later = at_unix_ns.saturating_sub(progress.reached_unix_ns);
-            let news = progress.next != next || later >= MARK_EVERY.as_nanos() as i64;
-            if news {
+            let changed = progress.next != next || later >= MARK_EVERY.as_nanos() as i64;
+            if changed {
                 progress.next = next;
                 progress.reached_unix_ns = progress.reached_unix_ns.max(at_unix_ns);
             }
-            news
+            changed
         });
     }
 
-    /// There will be no more events: streams end once they have sent what there is.
+    /// Ends the history: streams end once they have sent its events.
     pub fn close(&self) {
-        let next = self.lock().next();
+        let next = self.history.lock().next();
         self.progress.send_modify(|progress| {
             progress.next = next;
             progress.open = false;
         });
     }
 
-    /// Replaces what `status` says; the service adds the history, the clients and the time.
+    /// Replaces the status. The service adds the history, the clients and the time.
     pub fn publish(&self, status: proto::StatusResponse) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        *self.status.lock() = status;
     }
 
     pub(super) fn status(&self) -> proto::StatusResponse {
-        let mut status = self
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let history = self.lock();
+        let mut status = self.status.lock().clone();
+        let history = self.history.lock();
         status.history = Some(proto::History {
             events: history.len() as u64,
             bytes: history.bytes() as u64,
@@ -146,30 +146,26 @@ impl Hub {
         status
     }
 
-    /// Who this agent is.
+    /// The identity of this agent.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    pub(super) fn page(&self, from: u64, most: usize) -> Page {
-        self.lock().page(from, most)
+    pub(super) fn page(&self, from: u64, limit: usize) -> Page {
+        self.history.lock().page(from, limit)
     }
 
     pub(super) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
 
-    /// Sentences about what is odd about a filter; none where nobody answers.
-    pub(super) async fn ask(&self, filter: Filter) -> Vec<String> {
+    /// Warnings about a filter. Empty if the pipeline has ended.
+    pub(super) async fn check(&self, filter: Filter) -> Vec<String> {
         let (answer, answered) = oneshot::channel();
-        let question = Question { filter, answer };
-        if self.questions.send(question).await.is_err() {
+        let check = FilterCheck { filter, answer };
+        if self.checks.send(check).await.is_err() {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

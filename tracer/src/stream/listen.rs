@@ -1,7 +1,7 @@
-//! Where clients reach an agent: a unix socket, and an address with TLS if one is given.
+//! Where an agent listens: on a unix socket, and with TLS on an address if one is configured.
 //!
-//! Owns the socket's file: nobody but its owner may connect, the socket of an agent that is gone is replaced, that of a
-//! running one never. And the certificates' files: who listens on an address without TLS does not start.
+//! Owns the socket file: only its owner may connect, and it replaces the socket of an agent that has ended, never that of a
+//! running one. Owns the certificate files too: an agent never listens on an address without TLS.
 
 use std::fs;
 use std::io;
@@ -23,48 +23,48 @@ use super::hub::Hub;
 use super::proto::tracer_server::TracerServer;
 use super::service::Service;
 
-/// A client whose machine is gone is noticed after twice that.
+/// Interval of HTTP/2 pings, and how long an answer may take. A client whose machine is gone is detected after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// At the end streams have so long to say what is left.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long streams may take to send what is left when the agent ends.
+const LAST_SEND: Duration = Duration::from_secs(2);
 
-/// Why an agent cannot be reached.
+/// Why an agent cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Another agent answers on the socket.
+    /// Another agent listens on the socket.
     #[error(
-        "another agent serves on {}: end it, or give this one a socket of its own with --socket (and --instance)",
+        "another agent listens on {}: stop it, or use another --socket (and --instance) for this one",
         path.display()
     )]
     Taken {
         /// The socket.
         path: PathBuf,
     },
-    /// There is something else of that name.
-    #[error("{} is there and is no socket: choose another path with --socket", path.display())]
-    NoSocket {
-        /// What is there.
+    /// The path is taken by something else.
+    #[error("{} exists and is not a socket: use another path for --socket", path.display())]
+    NotASocket {
+        /// The path.
         path: PathBuf,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("cannot {operation} {}", path.display())]
     Socket {
-        /// What failed.
+        /// The operation that failed.
         operation: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// A certificate's or key's file cannot be read.
+    /// The file of a certificate or key cannot be read.
     #[error("cannot read {} (option {option})", path.display())]
     File {
         /// The option that names it.
         option: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
@@ -73,43 +73,43 @@ pub enum ListenError {
     Address {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// The certificates do not work.
-    #[error("the files of --tls-cert, --tls-key and --tls-client-ca do not work together")]
+    /// The certificates do not fit together.
+    #[error("--tls-cert, --tls-key and --tls-client-ca do not fit together")]
     Tls {
-        /// Why.
+        /// The error.
         #[source]
         source: tonic::transport::Error,
     },
 }
 
-/// Listening on an address.
+/// An address with TLS to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsListen {
     /// The address.
     pub address: SocketAddr,
     /// The agent's certificate, PEM.
     pub certificate: PathBuf,
-    /// Its key, PEM.
+    /// The key of the certificate, PEM.
     pub key: PathBuf,
-    /// Clients must have a certificate of one of these authorities, PEM; `None`: anybody may connect.
+    /// Authorities that must have issued a client's certificate, PEM; `None` if any client may connect.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// A bound socket; its file goes with it.
+/// A bound socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct Socket {
     listener: Option<UnixListener>,
     path: PathBuf,
-    /// Device and number of the file, so that another agent's is never removed.
+    /// Device and inode of the file, so that another agent's file is never removed.
     file: (u64, u64),
 }
 
 impl Socket {
-    /// Binds it.
+    /// Binds a socket at this path.
     pub fn bind(path: &Path) -> Result<Socket, ListenError> {
         let failed = |operation| {
             let path = path.to_path_buf();
@@ -127,43 +127,43 @@ impl Socket {
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)
-                .map_err(failed("make the directory of"))?;
+                .map_err(failed("create the directory of"))?;
         }
-        if let Ok(there) = fs::symlink_metadata(path) {
-            if !there.file_type().is_socket() {
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
                 let path = path.to_path_buf();
-                return Err(ListenError::NoSocket { path });
+                return Err(ListenError::NotASocket { path });
             }
             if UnixStream::connect(path).is_ok() {
                 let path = path.to_path_buf();
                 return Err(ListenError::Taken { path });
             }
         }
-        // Made under another name and moved there: at no moment can somebody else connect, and an old one is replaced.
+        // Created under another name and moved: the socket is never open to other users, and it replaces an old one.
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(format!(".{}", std::process::id()));
         let unfinished = PathBuf::from(unfinished);
-        // Of a process of that number that did not get further.
+        // Left over from an earlier process with the same id.
         let _ = fs::remove_file(&unfinished);
-        let listener = UnixListener::bind(&unfinished).map_err(failed("make the socket"))?;
-        let made = fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))
+        let listener = UnixListener::bind(&unfinished).map_err(failed("create the socket"))?;
+        let created = fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))
             .and_then(|()| listener.set_nonblocking(true))
             .and_then(|()| fs::rename(&unfinished, path))
             .and_then(|()| fs::symlink_metadata(path));
-        match made {
-            Ok(made) => Ok(Socket {
+        match created {
+            Ok(metadata) => Ok(Socket {
                 listener: Some(listener),
                 path: path.to_path_buf(),
-                file: (made.dev(), made.ino()),
+                file: (metadata.dev(), metadata.ino()),
             }),
             Err(source) => {
                 let _ = fs::remove_file(&unfinished);
-                Err(failed("make the socket")(source))
+                Err(failed("create the socket")(source))
             }
         }
     }
 
-    /// Where it is.
+    /// The path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -172,15 +172,15 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         let own = fs::symlink_metadata(&self.path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == self.file);
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
         if own {
-            // It is a stale socket otherwise, which the next agent replaces.
+            // If this fails, the next agent replaces the stale socket.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// What is bound, and not served yet.
+/// The bound socket and address, before they are served.
 #[derive(Debug)]
 pub struct Listeners {
     socket: Socket,
@@ -188,7 +188,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds them; within a tokio runtime, that of [`Listeners::serve`].
+    /// Binds the socket and the address. Needs the tokio runtime that will run [`Listeners::serve`].
     pub fn bind(socket: &Path, tls: Option<&TlsListen>) -> Result<Listeners, ListenError> {
         let tls = match tls {
             None => None,
@@ -208,16 +208,16 @@ impl Listeners {
         })
     }
 
-    /// Serves until the hub is closed and streams have had a moment to say what is left.
+    /// Serves until the hub is closed and streams have sent what is left, within a fixed time.
     pub async fn serve(mut self, hub: Arc<Hub>, max_clients: usize) -> Result<(), ListenError> {
         let service = TracerServer::new(Service::new(Arc::clone(&hub), max_clients));
-        let over = hub.progress();
-        let mut served = Vec::new();
+        let progress = hub.progress();
+        let mut servers = Vec::new();
         if let Some((incoming, mut server)) = self.tls.take() {
             let router = server.add_service(service.clone());
-            let ended = closed(over.clone());
+            let ended = closed(progress.clone());
             let serving = router.serve_with_incoming_shutdown(incoming, ended);
-            served.push(tokio::spawn(told("the address of --listen", serving)));
+            servers.push(tokio::spawn(logged("the address of --listen", serving)));
         }
         if let Some(listener) = self.socket.listener.take() {
             let path = self.socket.path.clone();
@@ -230,25 +230,25 @@ impl Listeners {
             })?;
             let router = server().add_service(service);
             let incoming = UnixListenerStream::new(listener);
-            let ended = closed(over.clone());
+            let ended = closed(progress.clone());
             let serving = router.serve_with_incoming_shutdown(incoming, ended);
-            served.push(tokio::spawn(told("the socket", serving)));
+            servers.push(tokio::spawn(logged("the socket", serving)));
         }
-        closed(over).await;
-        // A client that does not read must not keep the agent.
-        let all = futures::future::join_all(served);
-        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+        closed(progress).await;
+        // A client that does not read must not keep the agent from ending.
+        let all = futures::future::join_all(servers);
+        let _ = tokio::time::timeout(LAST_SEND, all).await;
         Ok(())
     }
 }
 
-/// Says where a server ends by itself: the agent traces on, and clients would not know why it does not answer.
-async fn told(place: &str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+/// Logs when a server ends by itself: the agent continues to trace, but clients get no answer.
+async fn logged(place: &str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
     if let Err(error) = serving.await {
         let error: &dyn std::error::Error = &error;
         tracing::error!(
             error,
-            "nobody is served on {place} any more: restart the agent"
+            "the server on {place} ended and clients cannot connect: restart the agent"
         );
     }
 }
@@ -260,9 +260,9 @@ fn server() -> Server {
         .max_concurrent_streams(Some(64))
 }
 
-async fn closed(mut over: watch::Receiver<super::hub::Progress>) {
-    // An error is the hub's end.
-    let _ = over.wait_for(|progress| !progress.open).await;
+async fn closed(mut progress: watch::Receiver<super::hub::Progress>) {
+    // An error means that the hub is gone.
+    let _ = progress.wait_for(|progress| !progress.open).await;
 }
 
 fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ListenError> {
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_owner_may_connect_and_the_file_goes_with_the_agent() {
+    fn only_the_owner_may_connect_and_the_file_is_removed_at_the_end() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("run/agent.sock");
         let socket = Socket::bind(&path).expect("bound");
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_agent_s_socket_is_replaced_and_a_living_one_s_is_not() {
+    fn the_socket_of_a_dead_agent_is_replaced_and_that_of_a_running_one_is_not() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("agent.sock");
         drop(UnixListener::bind(&path).expect("bound"));
@@ -313,18 +313,18 @@ mod tests {
         let first = Socket::bind(&path).expect("the stale one is replaced");
         let error = Socket::bind(&path).expect_err("it is taken");
         assert!(matches!(error, ListenError::Taken { .. }), "{error}");
-        UnixStream::connect(&path).expect("the first one listens still");
+        UnixStream::connect(&path).expect("the first one still listens");
         drop(first);
         Socket::bind(&path).expect("free again");
     }
 
     #[test]
-    fn a_file_that_is_no_socket_stays() {
+    fn a_file_that_is_not_a_socket_stays() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("agent.sock");
         fs::write(&path, "precious").expect("written");
         let error = Socket::bind(&path).expect_err("refused");
-        assert!(matches!(error, ListenError::NoSocket { .. }), "{error}");
+        assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
         assert_eq!(fs::read_to_string(&path).expect("there"), "precious");
     }
 }

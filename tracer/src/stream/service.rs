@@ -1,7 +1,7 @@
-//! The service: streams of events, and the status.
+//! The gRPC service: streams of events, and the status.
 //!
-//! Owns what a client gets. Each stream is a task that reads the history, chooses, and sends; it waits for its client, and
-//! nobody waits for it. A client that falls behind what the history holds is told how much it missed.
+//! Each stream is a task that reads the history, filters and sends. It waits for its client, and nothing waits for it. A
+//! client that falls behind the history is told how many events it missed.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -24,18 +24,18 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::view::filter::Filter;
 
-/// What is read of the history at a time.
+/// Events read from the history at a time.
 const PAGE: usize = 256;
-/// Messages that a client has not taken yet, beside what the connection holds.
+/// Messages queued for a client, beside those in the buffers of its connection.
 const QUEUE: usize = 64;
-/// The one who knows who is who is busy at most so long.
-const ASK_FOR: Duration = Duration::from_secs(1);
+/// How long to wait for the pipeline's task to check a filter.
+const CHECK_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a client missed, in words of the loss.
+/// Reasons of losses in a stream. The count is from before the client's filter.
 const TOO_SLOW: &str = "events that this client did not read in time, before its filters";
-const GONE: &str = "events that the history no longer held, before filters";
+const DROPPED: &str = "events that the history no longer held, before filters";
 
-/// Serves one agent.
+/// The service of one agent.
 #[derive(Clone, Debug)]
 pub struct Service {
     hub: Arc<Hub>,
@@ -44,7 +44,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// At most so many streams at a time.
+    /// Serves at most `max_clients` streams at a time.
     pub fn new(hub: Arc<Hub>, max_clients: usize) -> Service {
         Service {
             hub,
@@ -79,17 +79,17 @@ impl Tracer for Service {
         let node = &self.hub.identity().node;
         let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
             return Err(Status::resource_exhausted(format!(
-                "the agent of {node} serves {} streams already, as many as it may (--max-clients)",
+                "the agent of {node} already serves {} streams, its maximum (--max-clients)",
                 self.max_clients
             )));
         };
-        let asked = filter::from_wire(request.filter.clone().unwrap_or_default())
+        let config = filter::from_wire(request.filter.clone().unwrap_or_default())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let filter = Filter::from(asked);
+        let filter = Filter::from(config);
         let progress = self.hub.progress();
-        tracing::info!(client = request.client_version, "a stream begins");
-        // An agent that is busy just now has more to do than to advise.
-        let warnings = tokio::time::timeout(ASK_FOR, self.hub.ask(filter.clone()))
+        tracing::info!(client = request.client_version, "stream started");
+        // A busy pipeline starts the stream without warnings.
+        let warnings = tokio::time::timeout(CHECK_WITHIN, self.hub.check(filter.clone()))
             .await
             .unwrap_or_default();
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -102,9 +102,9 @@ impl Tracer for Service {
         };
         let node = self.node(warnings);
         tokio::spawn(async move {
-            // The client is gone: nobody is left to be told.
+            // If the client is gone, there is nothing left to do.
             let _: Result<(), Gone> = feed.run(request, node, progress).await;
-            tracing::info!("a stream ended");
+            tracing::info!("stream ended");
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -122,10 +122,10 @@ impl Tracer for Service {
     }
 }
 
-/// The client does not read any more.
+/// The client is gone.
 struct Gone;
 
-/// One stream.
+/// One stream to a client.
 struct Feed {
     hub: Arc<Hub>,
     filter: Filter,
@@ -145,10 +145,10 @@ impl Feed {
         self.send(Message::Node(node)).await?;
         let mut until = *progress.borrow_and_update();
         let (mut next, reason) = match &request.after {
-            Some(after) if after.instance == instance => (after.next, GONE),
-            // Another instance's numbers mean nothing here; all that this one holds is new.
-            Some(_) => (0, GONE),
-            None if request.history => (self.oldest(), GONE),
+            Some(after) if after.instance == instance => (after.next, DROPPED),
+            // The position is from another instance, so all of this history is new to the client.
+            Some(_) => (0, DROPPED),
+            None if request.history => (self.oldest(), DROPPED),
             None => (until.next, TOO_SLOW),
         };
         match request.last {
@@ -180,40 +180,40 @@ impl Feed {
         self.hub.page(0, 0).first
     }
 
-    /// Sends what fits of the events `from..until`.
+    /// Sends those of the events `from..until` that match.
     async fn read(&self, mut from: u64, until: u64, reason: &'static str) -> Result<u64, Gone> {
         while from < until {
-            let most = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
-            let page = self.hub.page(from, most);
+            let limit = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
+            let page = self.hub.page(from, limit);
             self.missed(page.missed, reason).await?;
             from = page.first;
             for entry in &page.entries {
-                if let Some(told) = self.choose(from, entry) {
-                    self.send(Message::Event(told)).await?;
+                if let Some(event) = self.matching(from, entry) {
+                    self.send(Message::Event(event)).await?;
                 }
                 from += 1;
             }
             if page.entries.is_empty() {
                 break;
             }
-            // A filter that nothing fits would not let the others of this thread come to their turn.
+            // Without this, a filter that matches nothing would block the other tasks of this thread.
             tokio::task::yield_now().await;
         }
         Ok(from)
     }
 
-    /// Sends the last so many events of `from..until` that fit.
+    /// Sends the last `last` events of `from..until` that match.
     async fn tail(&self, mut from: u64, until: u64, last: usize) -> Result<u64, Gone> {
         let mut kept: VecDeque<(u64, Entry)> = VecDeque::new();
         while from < until {
-            let most = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
-            let page = self.hub.page(from, most);
+            let limit = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
+            let page = self.hub.page(from, limit);
             from = page.first;
             if page.entries.is_empty() {
                 break;
             }
             for entry in page.entries {
-                if self.choose(from, &entry).is_some() {
+                if self.matching(from, &entry).is_some() {
                     kept.push_back((from, entry));
                     if kept.len() > last {
                         kept.pop_front();
@@ -224,16 +224,16 @@ impl Feed {
             tokio::task::yield_now().await;
         }
         for (number, entry) in kept {
-            if let Some(told) = self.choose(number, &entry) {
-                self.send(Message::Event(told)).await?;
+            if let Some(event) = self.matching(number, &entry) {
+                self.send(Message::Event(event)).await?;
             }
         }
         Ok(from)
     }
 
-    /// The event, if it was asked for.
-    fn choose(&self, sequence: u64, entry: &Entry) -> Option<proto::Told> {
-        // The history holds what this program encoded.
+    /// The event, if it matches the filter.
+    fn matching(&self, sequence: u64, entry: &Entry) -> Option<proto::Told> {
+        // Decoding cannot fail: this program encoded the history.
         let wire = proto::Event::decode(&*entry.event).ok()?;
         let event = from_wire(wire.clone()).ok()?;
         (self.is_recent(&event) && self.filter.matches(&event)).then_some(proto::Told {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
-use tracer::client::feed::{Feed, News, Question};
+use tracer::client::feed::{Feed, Query, Update};
 use tracer::client::{Options, Target};
 use tracer::stream::event::{to_wire, unix_clock};
 use tracer::stream::proto;
@@ -264,9 +264,9 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
             .collect(),
         ..Options::default()
     };
-    let question = Question {
+    let question = Query {
         follow: true,
-        ..Question::default()
+        ..Query::default()
     };
     let mut feed = Feed::start(options, question).await.expect("started");
     let mut heard: Vec<(String, u32)> = Vec::new();
@@ -275,15 +275,15 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
     while heard.len() < 3 * TOLD as usize {
         let news = tokio::time::timeout(PATIENCE, feed.next()).await;
         match news.expect("in time").expect("agents") {
-            Some(News::Event(node, event)) => match event.body {
+            Some(Update::Event(node, event)) => match event.body {
                 Body::Finding(finding) => {
                     heard.push((node.to_string(), finding.id.parse().expect("a number")));
                 }
                 other => panic!("an event that nobody told: {other:?}"),
             },
-            Some(News::Notice(sentence)) => clocks.push(sentence),
-            Some(News::Warning(sentence)) => panic!("{sentence}"),
-            Some(News::HistoryEnded) => {}
+            Some(Update::Note(sentence)) => clocks.push(sentence),
+            Some(Update::Warning(sentence)) => panic!("{sentence}"),
+            Some(Update::HistoryEnded) => {}
             None => panic!("it follows"),
         }
     }

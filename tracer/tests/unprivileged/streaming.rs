@@ -3,7 +3,7 @@
 mod agent;
 mod reach;
 
-use tracer::client::feed::{Feed, News, Question};
+use tracer::client::feed::{Feed, Query, Update};
 use tracer::client::{ClientError, Options, Target};
 use tracer::stream::event::unix_clock;
 use tracer::stream::proto;
@@ -53,24 +53,24 @@ async fn an_agent_chooses_by_filter_time_and_number() {
         agent.tell(number * 1000, &number.to_string());
     }
     agent.reached(10_000);
-    let ask = async |question: Question| {
+    let ask = async |question: Query| {
         let mut feed = Feed::start(unix(&[&socket]), question)
             .await
             .expect("started");
         Heard::all(&mut feed).await.events
     };
     let since = unix_clock(Timestamp((START + 7000 * MILLISECOND) as u64));
-    let recent = ask(Question {
+    let recent = ask(Query {
         since: Some(since),
         ..history()
     });
     assert_eq!(recent.await, ["one/7", "one/8", "one/9"]);
-    let last = ask(Question {
+    let last = ask(Query {
         last: Some(2),
         ..history()
     });
     assert_eq!(last.await, ["one/8", "one/9"]);
-    let others = ask(Question {
+    let others = ask(Query {
         filter: FilterConfig {
             kinds: vec![Kind::Dns],
             ..FilterConfig::default()
@@ -90,7 +90,7 @@ async fn an_agent_that_is_restarted_is_told_and_nothing_comes_twice() {
     one.tell(1, "before");
     one.reached(200);
     two.reached(200);
-    let question = Question {
+    let question = Query {
         follow: true,
         ..history()
     };
@@ -166,16 +166,16 @@ async fn a_client_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed(
     ));
     let mut other = Feed::start(
         unix(&[&socket]),
-        Question {
+        Query {
             follow: true,
-            ..Question::default()
+            ..Query::default()
         },
     )
     .await
     .expect("started");
     let mut heard = Heard::default();
     // Both streams have begun when the history has ended for both.
-    while within(other.next()).await.expect("agents") != Some(News::HistoryEnded) {}
+    while within(other.next()).await.expect("agents") != Some(Update::HistoryEnded) {}
     loop {
         match within(stream.message()).await.expect("a message") {
             Some(response) => match response.message {
@@ -232,14 +232,14 @@ async fn more_clients_than_it_may_serve_are_refused_and_told_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("a");
     let agent = Agent::start_with("one", "1", &socket, 1 << 20, None, 1);
-    let question = Question {
+    let question = Query {
         follow: true,
-        ..Question::default()
+        ..Query::default()
     };
     let mut first = Feed::start(unix(&[&socket]), question.clone())
         .await
         .expect("started");
-    while within(first.next()).await.expect("reached") != Some(News::HistoryEnded) {}
+    while within(first.next()).await.expect("reached") != Some(Update::HistoryEnded) {}
     let mut second = Feed::start(unix(&[&socket]), question)
         .await
         .expect("started");
@@ -275,7 +275,7 @@ async fn only_agents_of_the_nodes_that_were_asked_for_tell() {
     let mut nobody = ask("master*").await;
     let error = within(nobody.next()).await.expect_err("nobody");
     assert!(
-        matches!(&error, ClientError::NoSuchNode { there, .. } if there.contains("worker-1")),
+        matches!(&error, ClientError::NoSuchNode { available, .. } if available.contains("worker-1")),
         "{error}"
     );
     one.end().await;

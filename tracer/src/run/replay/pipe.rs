@@ -1,35 +1,35 @@
-//! Whether a pipe delivers packets as they happen, so that the wall clock may stand in for packets that do not come.
+//! Whether a pipe delivers packets as they happen, so that the wall clock can advance the pipeline when no packet comes.
 //!
-//! In replay time is the capture's and nothing else's. But `tcpdump -U -w - | tracer observe --replay -` should tell a
-//! timeout also when no packet follows. Stamps that are close to the wall clock show that the pipe is live; the first that
-//! is not shows that it is a file after all, or that packets wait in a buffer somewhere, and from then on time is the
-//! packets' alone: a clock that runs ahead of packets would tell timeouts of what was answered.
+//! In replay, time is normally the capture's. But `tcpdump -U -w - | tracer observe --replay -` should report a timeout even
+//! when no packet follows. Timestamps close to the wall clock show that the pipe is live. The first timestamp that is not
+//! shows a file, or packets that wait in a buffer. From then on only packets advance time: a clock that runs ahead of them
+//! would report timeouts for queries that were answered.
 
 use std::time::Duration;
 
 use tracer_core::model::time::Timestamp;
 
-/// libpcap hands over what it captured after a second at the latest, and a pipe and a busy machine take their time. What
-/// time alone decides is told so much later than with the probes.
+/// libpcap delivers packets within a second; a pipe and a busy machine add to that. What only time decides is reported this
+/// much later than with the probes.
 pub(super) const LAG: Duration = Duration::from_secs(2);
 
-/// What is known of a pipe.
+/// The state of a pipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Pipe {
-    /// No packet came yet.
+    /// No packet has arrived.
     #[default]
-    Untold,
-    /// Every packet came at about the time of its stamp.
+    Unknown,
+    /// Every packet arrived at about the time of its timestamp.
     Live,
-    /// One did not.
+    /// A packet did not.
     Late {
-        /// By how much; nothing if its stamp was ahead of the clock.
+        /// By how much; zero if its timestamp was ahead of the clock.
         by: Duration,
     },
 }
 
 impl Pipe {
-    /// A packet of this stamp came at this time. Says what changed.
+    /// A packet with this timestamp arrived at `now`. Returns the new state if it changed.
     pub(super) fn packet(&mut self, stamp: Timestamp, now: Timestamp) -> Option<Pipe> {
         let close = now.since(stamp) < LAG && stamp.since(now) < LAG;
         let next = match (*self, close) {
@@ -44,7 +44,7 @@ impl Pipe {
         changed.then_some(next)
     }
 
-    /// Up to when everything is in, if the wall clock tells.
+    /// The time up to which all packets have arrived, if the pipe is live.
     pub(super) fn tick(self, now: Timestamp) -> Option<Timestamp> {
         let lag = u64::try_from(LAG.as_nanos()).unwrap_or(u64::MAX);
         (self == Pipe::Live).then(|| Timestamp(now.0.saturating_sub(lag)))
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_stands_in_only_while_every_packet_came_at_its_time() {
+    fn the_wall_clock_advances_time_only_while_packets_arrive_on_time() {
         let mut pipe = Pipe::default();
         assert_eq!(pipe.tick(at(0)), None);
         assert_eq!(pipe.packet(at(0), at(900)), Some(Pipe::Live));
@@ -71,13 +71,13 @@ mod tests {
         };
         assert_eq!(pipe.packet(at(4_000), at(9_000)), Some(late));
         assert_eq!(pipe.tick(at(9_000)), None);
-        // What was late once may be late again.
+        // A pipe that was late once stays late.
         assert_eq!(pipe.packet(at(10_000), at(10_000)), None);
         assert_eq!(pipe.tick(at(20_000)), None);
     }
 
     #[test]
-    fn an_old_capture_through_a_pipe_is_not_live_nor_is_one_of_a_clock_ahead() {
+    fn an_old_capture_or_one_from_the_future_is_not_live() {
         let old = Timestamp(5);
         assert!(matches!(
             Pipe::default().packet(old, at(0)),

@@ -1,4 +1,4 @@
-//! Whose an address is, by an inventory: a capture file has no network namespaces to tell.
+//! Which pod has an address, by an inventory. A capture file has no network namespaces to identify pods by.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracer_core::model::cluster::{Change, Inventory};
 use tracer_core::model::flow::Ifindex;
 
-/// Pods by address. Those on their node's network have none of their own.
+/// Pods by address. Pods with hostNetwork have no address of their own and are not included.
 #[derive(Debug, Default)]
 pub(super) struct PodAddresses(HashMap<IpAddr, Holder>);
 
@@ -19,8 +19,8 @@ struct Holder {
 }
 
 impl PodAddresses {
-    /// From an inventory. The address of a pod that ended may be another's by now, and then it is the other's.
-    pub(super) fn of(inventory: &Inventory) -> PodAddresses {
+    /// Reads the addresses from an inventory. A running pod takes precedence over one that has ended: addresses are reused.
+    pub(super) fn from_inventory(inventory: &Inventory) -> PodAddresses {
         let mut holders: HashMap<IpAddr, Holder> = HashMap::new();
         for ended in [false, true] {
             let own = inventory
@@ -46,12 +46,12 @@ impl PodAddresses {
         self.0.contains_key(&ip)
     }
 
-    /// What the identity index is told of an interface of a capture.
-    pub(super) fn behind(&self, ifindex: Ifindex, ip: IpAddr) -> Change {
+    /// The identity change for an interface of a capture.
+    pub(super) fn change(&self, ifindex: Ifindex, ip: IpAddr) -> Change {
         let uid = match self.0.get(&ip) {
             Some(holder) => holder.uid.clone(),
-            // Somebody, but no pod that is listed; their address is as good a UID as any. `None` would mean that a pod
-            // was looked for and may still be found.
+            // No listed pod has the address, so the address serves as the UID. `None` would mean that the search for the
+            // pod continues.
             None => Some(Arc::from(ip.to_string())),
         };
         Change::Interface { ifindex, uid }
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_running_pods_before_it_is_one_that_ended() {
-        let pods = PodAddresses::of(&Inventory {
+    fn a_running_pod_takes_precedence_over_one_that_has_ended() {
+        let pods = PodAddresses::from_inventory(&Inventory {
             pods: vec![
                 pod("job", "10.0.0.1", false, true),
                 pod("web", "10.0.0.1", false, false),
@@ -86,7 +86,7 @@ mod tests {
             ],
             ..Inventory::default()
         });
-        let uid = |ip: &str| match pods.behind(Ifindex(1), ip.parse().expect("an address")) {
+        let uid = |ip: &str| match pods.change(Ifindex(1), ip.parse().expect("an address")) {
             Change::Interface { uid, .. } => uid,
             other => panic!("{other:?}"),
         };

@@ -1,4 +1,4 @@
-//! The thread that reads a capture file and makes inputs for the pipeline of it.
+//! The thread that reads a capture file and turns its packets into inputs for the pipeline.
 
 use tokio::sync::mpsc;
 
@@ -8,38 +8,38 @@ use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::Input;
 
-/// What was read so far.
+/// What has been read so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) read: ReaderStats,
     pub(super) sides: SidesStats,
     pub(super) reassembled: u64,
     pub(super) losses: Losses,
-    /// How far the file was read, in bytes as they are on the disk.
+    /// Position in the file: bytes on disk, before decompression.
     pub(super) position: u64,
 }
 
-/// Some packets.
+/// Inputs from some packets.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) inputs: Vec<Input>,
-    pub(super) trouble: Option<FileError>,
+    pub(super) fault: Option<FileError>,
     pub(super) figures: Figures,
-    /// Something was read that waits for what follows it.
+    /// The reader holds packets that wait for others.
     pub(super) held: bool,
 }
 
-/// Reads to the end.
+/// Reads a capture to its end.
 pub(super) struct Reading {
     pub(super) replay: Replay,
     /// `None` without an inventory.
     pub(super) pods: Option<PodAddresses>,
-    /// Packets that are handed over at once. One for a pipe: its next packet may be long in coming.
+    /// Packets per batch.
     pub(super) batch: usize,
 }
 
 impl Reading {
-    /// Until the end of the file, or until nobody listens any more.
+    /// Reads until the end of the file, or until the receiver is dropped.
     pub(super) fn run(mut self, batches: &mpsc::Sender<Batch>) {
         let mut records = Vec::new();
         let mut over = false;
@@ -51,16 +51,16 @@ impl Reading {
                 match self.replay.step(is_pod, &mut records) {
                     Ok(true) => {}
                     Ok(false) => over = true,
-                    Err(error) => batch.trouble = Some(error),
+                    Err(error) => batch.fault = Some(error),
                 }
                 for (ifindex, ip) in self.replay.new_interfaces() {
-                    // It was so before anybody looked: names need not wait for it.
-                    let told = pods.map(|pods| pods.behind(ifindex, ip));
-                    let told = told.map(|change| Input::Change(Timestamp(0), change));
-                    batch.inputs.extend(told);
+                    // Time 0, because the inventory holds for the whole capture.
+                    let change = pods.map(|pods| pods.change(ifindex, ip));
+                    let input = change.map(|change| Input::Change(Timestamp(0), change));
+                    batch.inputs.extend(input);
                 }
                 batch.inputs.extend(records.drain(..).map(Input::Record));
-                if over || batch.trouble.is_some() {
+                if over || batch.fault.is_some() {
                     break;
                 }
             }

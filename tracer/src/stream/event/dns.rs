@@ -1,10 +1,10 @@
-//! DNS exchanges and lookups.
+//! Converts DNS exchanges and lookups.
 
 use std::time::Duration;
 
 use super::ends::{address_from_wire, address_to_wire};
 use super::flows::{flow_from_wire, flow_to_wire, icmp_to_wire, optional_icmp};
-use super::words::Word;
+use super::words::WireEnum;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
 use tracer_core::model::dns::{
     DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord,
@@ -39,7 +39,7 @@ pub(super) fn exchange_to_wire(
         latency_ns: exchange.latency.map(nanoseconds),
         late: exchange.late,
         icmp: exchange.icmp.as_ref().map(icmp_to_wire),
-        connection: exchange.connection.map_or(0, Word::to_wire),
+        connection: exchange.connection.map_or(0, WireEnum::to_wire),
         asked_peer: exchange.asked_peer.map(address_to_wire),
         steps: exchange
             .steps
@@ -71,8 +71,8 @@ pub(super) fn exchange_from_wire(
 ) -> Result<(Exchange, Option<Place>), Unreadable> {
     let exchange = Exchange {
         flow: flow_from_wire(wire.flow)?,
-        role: Word::from_wire(wire.role)?,
-        transport: Word::from_wire(wire.transport)?,
+        role: WireEnum::from_wire(wire.role)?,
+        transport: WireEnum::from_wire(wire.transport)?,
         id: small(wire.id, "an identifier")?,
         question: wire
             .question
@@ -86,7 +86,7 @@ pub(super) fn exchange_from_wire(
         asked: timestamp(wire.asked_unix_ns),
         last_attempt: timestamp(wire.last_attempt_unix_ns),
         attempts: wire.attempts,
-        outcome: Word::from_wire(wire.outcome)?,
+        outcome: WireEnum::from_wire(wire.outcome)?,
         rcode: wire
             .rcode
             .map(|rcode| small::<u16>(rcode, "a response code").map(Into::into))
@@ -97,7 +97,7 @@ pub(super) fn exchange_from_wire(
         late: wire.late,
         icmp: optional_icmp(wire.icmp)?,
         connection: (wire.connection != 0)
-            .then(|| Word::from_wire(wire.connection))
+            .then(|| WireEnum::from_wire(wire.connection))
             .transpose()?,
         asked_peer: wire
             .asked_peer
@@ -108,8 +108,8 @@ pub(super) fn exchange_from_wire(
             .into_iter()
             .map(|step| {
                 Ok(exchange::Step {
-                    transport: Word::from_wire(step.transport)?,
-                    outcome: Word::from_wire(step.outcome)?,
+                    transport: WireEnum::from_wire(step.transport)?,
+                    outcome: WireEnum::from_wire(step.outcome)?,
                     latency: step.latency_ns.map(Duration::from_nanos),
                 })
             })
@@ -146,7 +146,7 @@ pub(super) fn lookup_to_wire(lookup: &Lookup, clock: &dyn WallClock) -> proto::L
             .map(|step| proto::LookupStep {
                 name: step.name.to_string(),
                 qtype: type_to_wire(step.qtype),
-                outcome: step.outcome.map(Word::to_wire),
+                outcome: step.outcome.map(WireEnum::to_wire),
                 latency_ns: step.latency.map(nanoseconds),
                 attempts: step.attempts,
                 data: step.data.clone(),
@@ -165,7 +165,7 @@ pub(super) fn lookup_from_wire(wire: proto::Lookup) -> Result<Lookup, Unreadable
             .into_iter()
             .map(type_from_wire)
             .collect::<Result<_, _>>()?,
-        outcome: Word::from_wire(wire.outcome)?,
+        outcome: WireEnum::from_wire(wire.outcome)?,
         queries: wire.queries,
         duration: Duration::from_nanos(wire.duration_ns),
         steps: wire
@@ -175,7 +175,7 @@ pub(super) fn lookup_from_wire(wire: proto::Lookup) -> Result<Lookup, Unreadable
                 Ok(Step {
                     name: DnsName::new(&step.name),
                     qtype: type_from_wire(step.qtype)?,
-                    outcome: step.outcome.map(Word::from_wire).transpose()?,
+                    outcome: step.outcome.map(WireEnum::from_wire).transpose()?,
                     latency: step.latency_ns.map(Duration::from_nanos),
                     attempts: step.attempts,
                     data: step.data,

@@ -1,9 +1,9 @@
-//! Who took part.
+//! Converts the pod and the peer of an event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::words::Word;
+use super::words::WireEnum;
 use super::{Unreadable, proto, small};
 use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::Ends;
@@ -25,7 +25,7 @@ pub(super) fn to_wire(ends: &Ends) -> proto::Ends {
 pub(super) fn from_wire(wire: proto::Ends) -> Result<Ends, Unreadable> {
     Ok(Ends {
         ifindex: Ifindex(wire.ifindex),
-        role: Word::from_wire(wire.role)?,
+        role: WireEnum::from_wire(wire.role)?,
         pod: pod_end_from_wire(wire.pod.ok_or(Unreadable::Missing("the pod"))?)?,
         peer: peer_from_wire(wire.peer.ok_or(Unreadable::Missing("the peer"))?)?,
         peer_traced_here: wire.peer_traced_here,
@@ -52,7 +52,7 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
         who: match wire.who {
             Some(Who::Pod(pod)) => Ok(Arc::new(pod_from_wire(pod))),
             Some(Who::Unknown(reason)) => {
-                Err(Word::from_wire(reason).unwrap_or(UnknownReason::NotInInventory))
+                Err(WireEnum::from_wire(reason).unwrap_or(UnknownReason::NotInInventory))
             }
             None => Err(UnknownReason::NotInInventory),
         },

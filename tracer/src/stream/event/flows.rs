@@ -1,9 +1,9 @@
-//! TCP connections, UDP flows, pings and ICMP errors.
+//! Converts TCP connections, UDP flows, pings and ICMP errors.
 
 use std::time::Duration;
 
 use super::ends::{address_from_wire, address_to_wire};
-use super::words::Word;
+use super::words::WireEnum;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
 use tracer_core::model::connection::{TcpConnection, UdpFlow};
 use tracer_core::model::echo::{Echo, EchoState, Rtt};
@@ -41,7 +41,7 @@ fn traffic_to_wire(traffic: Traffic) -> proto::Traffic {
     }
 }
 
-/// What is not there is nothing: a message of zeros may be left out.
+/// A missing message means zero: an encoder may leave out a message of zeros.
 fn traffic_from_wire(wire: Option<proto::Traffic>) -> Traffic {
     let wire = wire.unwrap_or_default();
     Traffic {
@@ -81,8 +81,8 @@ pub(super) fn tcp_to_wire(connection: &TcpConnection, clock: &dyn WallClock) -> 
 pub(super) fn tcp_from_wire(wire: proto::Tcp) -> Result<TcpConnection, Unreadable> {
     Ok(TcpConnection {
         flow: flow_from_wire(wire.flow)?,
-        role: Word::from_wire(wire.role)?,
-        state: Word::from_wire(wire.state)?,
+        role: WireEnum::from_wire(wire.role)?,
+        state: WireEnum::from_wire(wire.state)?,
         handshake: wire.handshake_ns.map(Duration::from_nanos),
         syn_retransmits: wire.syn_retransmits,
         totals: totals_from_wire(wire.totals),
@@ -105,8 +105,8 @@ pub(super) fn udp_to_wire(flow: &UdpFlow, clock: &dyn WallClock) -> proto::Udp {
 pub(super) fn udp_from_wire(wire: proto::Udp) -> Result<UdpFlow, Unreadable> {
     Ok(UdpFlow {
         flow: flow_from_wire(wire.flow)?,
-        role: Word::from_wire(wire.role)?,
-        state: Word::from_wire(wire.state)?,
+        role: WireEnum::from_wire(wire.role)?,
+        state: WireEnum::from_wire(wire.state)?,
         totals: totals_from_wire(wire.totals),
         icmp: optional_icmp(wire.icmp)?,
         last: timestamp(wire.last_unix_ns),
@@ -138,7 +138,7 @@ pub(super) fn echo_to_wire(echo: &Echo, clock: &dyn WallClock) -> proto::Echo {
 pub(super) fn echo_from_wire(wire: proto::Echo) -> Result<Echo, Unreadable> {
     Ok(Echo {
         flow: flow_from_wire(wire.flow)?,
-        role: Word::from_wire(wire.role)?,
+        role: WireEnum::from_wire(wire.role)?,
         id: small(wire.id, "an identifier")?,
         sent: wire.sent,
         received: wire.received,

@@ -1,25 +1,27 @@
-//! Rule names and reasons of losses are literals of the agent's code; on this side of the wire they live as long.
+//! Rule ids and loss reasons as `&'static str`. In the agent they are literals; a client has to keep the text it receives.
 //!
-//! There are few of them, and a client talks to agents of few versions. Whatever an agent sends, no more than so many are
-//! kept.
+//! There are few of them, and a client talks to agents of few versions. A limit bounds what a faulty agent can make a client
+//! keep.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
-const MOST: usize = 1024;
-const LONGEST: usize = 256;
-/// What has no room.
+use parking_lot::Mutex;
+
+const MAX_TEXTS: usize = 1024;
+const MAX_BYTES: usize = 256;
+/// Stands for a text beyond the limits.
 const OTHER: &str = "other";
 
 static KEPT: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
 
-/// The same text, for good; `other` where it is too long, or where there were too many.
+/// Keeps a text for the rest of the process. Returns `other` for one beyond the limits.
 pub(super) fn intern(text: &str) -> &'static str {
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT.lock();
     if let Some(known) = kept.get(text) {
         return known;
     }
-    if text.len() > LONGEST || kept.len() >= MOST {
+    if text.len() > MAX_BYTES || kept.len() >= MAX_TEXTS {
         return OTHER;
     }
     let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
@@ -29,14 +31,14 @@ pub(super) fn intern(text: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, OTHER, intern};
+    use super::{MAX_BYTES, OTHER, intern};
 
     #[test]
-    fn the_same_text_is_kept_once_and_a_long_one_not_at_all() {
+    fn a_text_is_kept_once_and_a_long_one_is_not_kept() {
         let text = "a reason";
         assert_eq!(intern(text), text);
         let another = String::from(text);
         assert!(std::ptr::eq(intern(text), intern(&another)));
-        assert_eq!(intern(&"x".repeat(LONGEST + 1)), OTHER);
+        assert_eq!(intern(&"x".repeat(MAX_BYTES + 1)), OTHER);
     }
 }

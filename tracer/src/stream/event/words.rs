@@ -1,4 +1,4 @@
-//! Words of the vocabulary and their numbers on the wire.
+//! Converts enums to their numbers on the wire and back.
 
 use super::{Unreadable, proto};
 use tracer_core::model::connection::{RefusedBy, TcpState, UdpState};
@@ -8,25 +8,25 @@ use tracer_core::model::flow::Role;
 use tracer_core::model::identity::UnknownReason;
 use tracer_core::model::loss::Stage;
 
-/// A word with a number.
-pub(super) trait Word: Sized {
+/// An enum with numbers on the wire.
+pub(super) trait WireEnum: Sized {
     fn to_wire(self) -> i32;
     fn from_wire(number: i32) -> Result<Self, Unreadable>;
 }
 
-/// Both sides call their words the same.
-macro_rules! same_words {
-    ($type:ident, $what:literal: $($word:ident),+) => {
-        impl Word for $type {
+/// Implements [`WireEnum`] for an enum with the same variants in the model and on the wire.
+macro_rules! same_variants {
+    ($type:ident, $what:literal: $($variant:ident),+) => {
+        impl WireEnum for $type {
             fn to_wire(self) -> i32 {
                 match self {
-                    $($type::$word => proto::$type::$word.into(),)+
+                    $($type::$variant => proto::$type::$variant.into(),)+
                 }
             }
 
             fn from_wire(number: i32) -> Result<$type, Unreadable> {
                 match proto::$type::try_from(number) {
-                    $(Ok(proto::$type::$word) => Ok($type::$word),)+
+                    $(Ok(proto::$type::$variant) => Ok($type::$variant),)+
                     _ => Err(Unreadable::Unknown($what)),
                 }
             }
@@ -34,16 +34,16 @@ macro_rules! same_words {
     };
 }
 
-same_words!(Role, "the role": Client, Server);
-same_words!(Transport, "the transport": Udp, Tcp);
-same_words!(Outcome, "the outcome": Answered, Nodata, Nxdomain, Servfail, Refused, Formerr, Truncated, Timeout, IcmpError, Other);
-same_words!(ConnectionEnd, "the connection's end": Refused, Timeout, Reset, Closed);
-same_words!(UdpState, "the state": Open, Unanswered, IcmpError, Closed);
-same_words!(Severity, "the severity": Info, Warning, Error);
-same_words!(Stage, "the stage": Kernel, Ring, Decode, Table, Queue, Stream);
-same_words!(UnknownReason, "the reason": NoInventory, NotAnswered, Refused, NotInInventory, NoPodProcess, Ambiguous);
+same_variants!(Role, "the role": Client, Server);
+same_variants!(Transport, "the transport": Udp, Tcp);
+same_variants!(Outcome, "the outcome": Answered, Nodata, Nxdomain, Servfail, Refused, Formerr, Truncated, Timeout, IcmpError, Other);
+same_variants!(ConnectionEnd, "the connection's end": Refused, Timeout, Reset, Closed);
+same_variants!(UdpState, "the state": Open, Unanswered, IcmpError, Closed);
+same_variants!(Severity, "the severity": Info, Warning, Error);
+same_variants!(Stage, "the stage": Kernel, Ring, Decode, Table, Queue, Stream);
+same_variants!(UnknownReason, "the reason": NoInventory, NotAnswered, Refused, NotInInventory, NoPodProcess, Ambiguous);
 
-impl Word for TcpState {
+impl WireEnum for TcpState {
     fn to_wire(self) -> i32 {
         use proto::TcpState as Wire;
         match self {

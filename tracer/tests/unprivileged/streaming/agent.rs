@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tracer::client::feed::{Feed, News, Question};
+use tracer::client::feed::{Feed, Query, Update};
 use tracer::client::{Options, Target};
 use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{Hub, Identity};
@@ -106,10 +106,10 @@ pub fn unix(sockets: &[&Path]) -> Options {
     }
 }
 
-pub fn history() -> Question {
-    Question {
+pub fn history() -> Query {
+    Query {
         history: true,
-        ..Question::default()
+        ..Query::default()
     }
 }
 
@@ -123,15 +123,15 @@ pub struct Heard {
 }
 
 impl Heard {
-    pub fn take(&mut self, news: News) {
-        match news {
-            News::Event(node, event) => match event.body {
+    pub fn take(&mut self, update: Update) {
+        match update {
+            Update::Event(node, event) => match event.body {
                 Body::Finding(finding) => self.events.push(format!("{node}/{}", finding.id)),
                 Body::Lost(loss) => self.lost += loss.count,
                 other => panic!("an event that nobody told: {other:?}"),
             },
-            News::Notice(sentence) | News::Warning(sentence) => self.said.push(sentence),
-            News::HistoryEnded => {}
+            Update::Note(sentence) | Update::Warning(sentence) => self.said.push(sentence),
+            Update::HistoryEnded => {}
         }
     }
 

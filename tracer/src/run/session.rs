@@ -1,0 +1,203 @@
+//! One run: a source on one side, the [`Output`] on the other, until one of them or the user ends it.
+//!
+//! Owns signals, `--duration`, the periodic report and the summary. What differs between the probes of this machine, a
+//! capture file and agents is behind [`Source`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::output::Output;
+use super::signals::{Signals, Stop};
+use tracer_core::model::event::Event;
+use tracer_core::model::loss::Losses;
+use tracer_core::pipeline::Input;
+use tracer_core::view::Next;
+use tracer_core::view::summary::Summary;
+
+/// What a source yields.
+pub(super) enum Step {
+    /// An input for the pipeline.
+    Input(Input),
+    /// An event that an agent on this node has already made.
+    #[allow(
+        dead_code,
+        reason = "built without the client feature, no source yields it"
+    )]
+    Event(Arc<str>, Box<Event>),
+    /// The past is complete; what follows has just happened.
+    #[allow(
+        dead_code,
+        reason = "built without the client feature, no source yields it"
+    )]
+    PastEnded,
+    /// Nothing follows.
+    End,
+}
+
+/// Where a session gets its input.
+///
+/// A session waits, then takes steps until there are none, and waits again. Every step is in the output before the next one
+/// is taken.
+pub(super) trait Source {
+    /// Time between two reports.
+    const REPORT_EVERY: Duration;
+
+    /// Announces that the session runs. Until then the user waits.
+    fn announce(&self) {}
+
+    /// Waits until there may be a step. Cancel safe.
+    async fn wait(&mut self) -> Result<()>;
+
+    /// The next step; `None` if the source has to wait first.
+    fn next(&mut self, output: &Output) -> Result<Option<Step>>;
+
+    /// Reports losses and whatever else is due periodically.
+    fn report(&mut self, output: &mut Output) -> Result<Next>;
+
+    /// How much longer to read after Ctrl-C.
+    fn after_interrupt(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Passes on what is left, unless the output has ended, and ends the output.
+    async fn finish(self, output: &mut Output, next: Next) -> Result<Account>;
+}
+
+/// A source's part of the summary.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// How much time the input spans; `None` where that is the time of the run.
+    pub(super) duration: Option<Duration>,
+    /// Packets seen, where the source sees packets.
+    pub(super) packets: Option<u64>,
+    /// Agents reached, where the source is agents.
+    pub(super) agents: Option<u64>,
+    /// What was lost before the pipeline.
+    pub(super) losses: Losses,
+    /// Sentences, one line each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Runs a future to its end on this thread.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?
+        .block_on(future)
+}
+
+/// What ends a run from outside.
+pub(super) struct Session {
+    signals: Signals,
+    duration: Option<Duration>,
+    started: Instant,
+}
+
+impl Session {
+    /// Starts to listen for signals. The session ends by itself after `duration`.
+    pub(super) fn new(duration: Option<Duration>) -> Result<Session> {
+        Ok(Session {
+            signals: Signals::listen()?,
+            duration,
+            started: Instant::now(),
+        })
+    }
+
+    /// Runs until the source ends, the output ends, or the user ends it.
+    pub(super) async fn run<S: Source>(
+        mut self,
+        mut source: S,
+        mut output: Output,
+    ) -> Result<Summary> {
+        self.started = Instant::now();
+        output.warn_of_filter();
+        source.announce();
+        let next = self.drive(&mut source, &mut output).await?;
+        let account = source.finish(&mut output, next).await?;
+        Ok(Summary {
+            duration: account.duration.unwrap_or_else(|| self.started.elapsed()),
+            packets: account.packets,
+            agents: account.agents,
+            records: output.pipeline().records(),
+            events: output.events(),
+            shown: output.shown(),
+            report: output.digest(),
+            silenced: output.pipeline().silenced(),
+            losses: output.losses(&account.losses),
+            notes: account.notes,
+        })
+    }
+
+    async fn drive<S: Source>(&mut self, source: &mut S, output: &mut Output) -> Result<Next> {
+        let end = tokio::time::sleep(self.duration.unwrap_or(Duration::MAX));
+        tokio::pin!(end);
+        let mut reports = interval(S::REPORT_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut interrupted = false;
+        loop {
+            let next = tokio::select! {
+                waited = source.wait() => {
+                    waited?;
+                    match pass_on(source, output)? {
+                        Passed::Waiting => Next::Continue,
+                        Passed::Ended => return Ok(Next::Continue),
+                        Passed::Stopped(next) => next,
+                    }
+                }
+                _ = reports.tick() => source.report(output)?,
+                () = &mut end => return Ok(Next::Continue),
+                stop = self.signals.next() => {
+                    let rest = source.after_interrupt();
+                    if interrupted || stop == Stop::Terminate || rest.is_zero() {
+                        return Ok(Next::Continue);
+                    }
+                    interrupted = true;
+                    end.as_mut().reset(tokio::time::Instant::now() + rest);
+                    Next::Continue
+                }
+            };
+            if next != Next::Continue {
+                return Ok(next);
+            }
+        }
+    }
+}
+
+/// Where [`pass_on`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// The source has to wait for its next step.
+    Waiting,
+    /// The source has ended.
+    Ended,
+    /// The output has ended.
+    Stopped(Next),
+}
+
+/// Passes on all steps that need no wait, and flushes the output.
+pub(super) fn pass_on<S: Source>(source: &mut S, output: &mut Output) -> Result<Passed> {
+    while let Some(step) = source.next(output)? {
+        let next = match step {
+            Step::Input(input) => output.put(input)?,
+            Step::Event(node, event) => output.show_from(&node, &event)?,
+            Step::PastEnded => output.past_ended()?,
+            Step::End => {
+                return Ok(match output.flush()? {
+                    Next::Continue => Passed::Ended,
+                    next => Passed::Stopped(next),
+                });
+            }
+        };
+        if next != Next::Continue {
+            return Ok(Passed::Stopped(next));
+        }
+    }
+    Ok(match output.flush()? {
+        Next::Continue => Passed::Waiting,
+        next => Passed::Stopped(next),
+    })
+}
