@@ -6,4 +6,4 @@
 pub mod live;
 mod options;
 
-pub use options::{DEFAULT_RECORD_BURST, DEFAULT_RECORDS_PER_SECOND, HookChoice, Options};
+pub use options::{HookChoice, Options};

@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use tracer_core::model::emission::Emission;
 use tracer_core::model::glob::Glob;
-
-/// Default long-term record rate of an interface: far above a pod's DNS and connections, far below a flood.
-pub const DEFAULT_RECORDS_PER_SECOND: u32 = 10_000;
-/// Default burst of records of an interface on top of the rate.
-pub const DEFAULT_RECORD_BURST: u32 = 20_000;
+use tracer_core::model::settings::Thresholds;
+use tracer_core::pipeline;
 
 /// How to capture. [`Options::default`] is right for a node; tests and the command line change single fields.
 #[derive(Clone, Debug)]
@@ -53,14 +50,15 @@ impl Default for Options {
             instance: "default".to_owned(),
             interfaces: Vec::new(),
             node_addresses: Vec::new(),
-            dns_ports: vec![53],
+            dns_ports: pipeline::Settings::default().dns_ports,
             emission: Emission::default(),
             payload_cap_bytes: 1_232,
             ring_bytes: 8 << 20,
             flow_entries: 65_536,
-            records_per_second: DEFAULT_RECORDS_PER_SECOND,
-            record_burst: DEFAULT_RECORD_BURST,
-            flow_idle: Duration::from_secs(300),
+            // Far above a pod's DNS queries and connections, far below a flood.
+            records_per_second: 10_000,
+            record_burst: 20_000,
+            flow_idle: Thresholds::default().flow_idle,
             flow_linger: Duration::from_secs(10),
             relist_every: Duration::from_secs(30),
             probe_log: false,

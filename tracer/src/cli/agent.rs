@@ -1,17 +1,17 @@
-//! `tracer agent` and `tracer relay`: the options, and what they resolve to.
+//! `tracer agent` and `tracer relay`: their options, and the configuration that they resolve to.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{ArgMatches, Args, FromArgMatches as _};
+use clap::{ArgMatches, Args};
 
-use super::config_file;
+use super::config_file::{self, Given};
 use super::export::{ExportArgs, LIVE};
 use super::logs::{LogArgs, SetLog};
-use super::settings_file::SettingsFile;
 use super::trace::TraceArgs;
-use super::{CommandLine, Exit, Host, values};
+use super::values::{HistorySize, Int};
+use super::{Exit, Host};
 use crate::config::{AgentConfig, ExportConfig, Reload, Reread};
 use crate::run;
 use crate::stream::listen::TlsListen;
@@ -22,77 +22,61 @@ use crate::stream::listen::TlsListen;
     after_help = "Examples:\n  \
         tracer agent --inventory inventory.yaml\n  \
         tracer observe -f --server unix:/run/tracer/agent.sock\n\n\
-        `--help` says who may connect and has more options.",
+        `--help` has more options and explains who can connect.",
     after_long_help = HELP
 )]
 pub struct AgentArgs {
     #[command(flatten)]
-    socket: SocketArgs,
+    pub(super) socket: SocketArgs,
 
-    /// What it holds of the past, so that one can look back: the latest events, encoded, as in 64MiB
-    #[arg(long, env = "TRACER_HISTORY", value_name = "SIZE", default_value = "16MiB", value_parser = values::history_bytes)]
-    history: u64,
+    /// Event history kept in memory, such as 64MiB
+    #[arg(long, value_name = "SIZE", default_value_t = HistorySize(16 << 20))]
+    pub(super) history: HistorySize,
 
-    /// Serve on this address, too: with TLS, and clients need a certificate
-    #[arg(
-        long,
-        env = "TRACER_LISTEN",
-        value_name = "ADDR:PORT",
-        requires = "tls_cert"
-    )]
-    listen: Option<SocketAddr>,
+    /// Also serve on this address, with TLS
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<SocketAddr>,
 
-    /// Of --listen: the agent's certificate, PEM
-    #[arg(
-        long,
-        env = "TRACER_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    tls_cert: Option<PathBuf>,
+    /// For --listen: the agent's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
 
-    /// Of --listen: its key, PEM
-    #[arg(long, env = "TRACER_TLS_KEY", value_name = "FILE")]
-    tls_key: Option<PathBuf>,
+    /// For --listen: the private key of --tls-cert, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
 
-    /// Of --listen: only clients with a certificate of this authority may connect, PEM
-    #[arg(long, env = "TRACER_TLS_CLIENT_CA", value_name = "FILE")]
-    tls_client_ca: Option<PathBuf>,
+    /// For --listen: accept only clients with a certificate from this CA, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_client_ca: Option<PathBuf>,
 
-    /// Of --listen: let anybody connect who reaches the address
-    #[arg(
-        long,
-        env = "TRACER_TLS_ANY_CLIENT",
-        hide_short_help = true,
-        conflicts_with = "tls_client_ca"
-    )]
-    tls_any_client: bool,
+    /// For --listen: accept clients without a certificate
+    #[arg(long, hide_short_help = true)]
+    pub(super) tls_any_client: bool,
 
-    /// Streams that it serves at a time
-    #[arg(long, env = "TRACER_MAX_CLIENTS", value_name = "N", default_value_t = 32, hide_short_help = true,
-        value_parser = clap::value_parser!(u32).range(1..=1024))]
-    max_clients: u32,
+    /// Maximum number of client streams
+    #[arg(long, value_name = "N", default_value_t = Int(32), hide_short_help = true)]
+    pub(super) max_clients: Int<u32, 1, 1024>,
 
-    /// Options from a file, too: YAML with the names of long options, as in `history: 64MiB`. Read again when it changes
-    #[arg(long, env = "TRACER_CONFIG", value_name = "FILE|DIR")]
-    config: Option<PathBuf>,
+    /// Read options from this YAML file, such as `history: 64MiB`. Read again when it changes
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(super) config: Option<PathBuf>,
 
     #[command(flatten)]
-    exports: ExportArgs,
+    pub(super) exports: ExportArgs,
 
     #[command(flatten)]
-    log: LogArgs,
+    pub(super) log: LogArgs,
 
     #[command(flatten)]
-    trace: TraceArgs,
+    pub(super) trace: TraceArgs,
 }
 
-/// Where an agent of this machine is reached.
+/// The socket of this machine's agent.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SocketArgs {
-    /// The agent's socket; /run/tracer/agent.sock for root, else tracer/agent.sock in $XDG_RUNTIME_DIR
-    #[arg(long, env = "TRACER_SOCKET", value_name = "PATH")]
-    socket: Option<PathBuf>,
+    /// The agent's socket [default: /run/tracer/agent.sock for root, else tracer/agent.sock in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
 }
 
 /// Arguments of `tracer relay`.
@@ -103,42 +87,44 @@ pub struct RelayArgs {
 }
 
 const HELP: &str = "\
-What it does:
-  Traces the pods of this node as `tracer observe --local` does, until SIGTERM
-  or Ctrl-C; shows nothing itself. It holds the latest events within --history
-  and serves clients: `tracer observe`, `diagnose` and `status` with --server,
-  or by way of a cluster's API server.
-  A client that is slow or gone never holds it up: each reads the history at
-  its own pace, and one that falls behind it is told how many events it missed.
+Operation:
+  Traces this node's pods, as `tracer observe --local` does, until SIGTERM or
+  Ctrl-C. It prints no events: it keeps the latest ones in memory (--history)
+  and serves them to `tracer observe`, `diagnose` and `status`, either with
+  --server or through the cluster's API server.
+  A slow or disconnected client never delays the agent. Each client reads the
+  history at its own pace; a client that falls behind is told how many events
+  it missed.
 
-  In a pod of a cluster it asks that cluster who is who, unless --inventory,
-  --kubeconfig or --context say otherwise.
+  In a pod, names come from the pod's cluster unless --inventory, --kubeconfig
+  or --context is given.
 
-What it exports:
+Exports:
   /metrics (OpenMetrics), /livez and /readyz on --http. In a cluster, findings
   of severity warning and error become Events on their pods.
 
 Configuration file:
-  --config FILE holds options by their long names, a list where an option can
-  be repeated. The command line wins over variables, these over the file. When
-  it changes, exclude-namespace, redact-names, metrics-pod-label, log and rules
-  change at once; so does what the file of --rules says. `tracer status` and
-  the log say what else needs a restart, and why a file cannot be used: then
-  all stays as it was.
-  Both options take a directory, too, as a ConfigMap is mounted: config.yaml
-  and rules.yaml in it, each of which may be missing.
+  --config FILE contains options by their long names, and lists for options
+  that can be repeated. The command line wins over variables, and variables
+  win over the file. The agent reads the file, and the one of --rules, again
+  when it changes. Changes to exclude-namespace, redact-names,
+  metrics-pod-label, log and rules take effect at once; `tracer status` and
+  the log list the options that need a restart. If a file is invalid, they
+  show why and the previous settings stay in effect.
+  --config and --rules also accept a directory, such as a mounted ConfigMap,
+  and read config.yaml and rules.yaml in it. Either file may be missing.
 
-Who may connect:
-  The socket is for the user that the agent runs as. --listen needs TLS:
-  --tls-cert, --tls-key and, so that not everybody may look, --tls-client-ca.
+Access:
+  Only the agent's user can connect to the socket. --listen requires TLS
+  (--tls-cert, --tls-key) and, to restrict clients, --tls-client-ca.
 
 Needs:
-  Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
-  `tracer check` says what is missing.
+  Linux 5.10 or later, and root or the capabilities BPF, NET_ADMIN and
+  PERFMON. `tracer check` reports what is missing.
 
 Exit codes:
-  0  it was told to end
-  2  it could not do its job: no permission, another agent on the socket";
+  0  the agent was stopped
+  2  it could not run: no permission, or another agent uses the socket";
 
 impl SocketArgs {
     fn path(&self) -> anyhow::Result<PathBuf> {
@@ -151,26 +137,32 @@ impl SocketArgs {
         match std::env::var_os("XDG_RUNTIME_DIR") {
             Some(directory) => Ok(PathBuf::from(directory).join("tracer/agent.sock")),
             None => bail!(
-                "where is the agent's socket? This is not root, whose agents are at /run/tracer/agent.sock, and \
-                 XDG_RUNTIME_DIR is not set: give --socket PATH"
+                "cannot find the agent's socket: this user is not root and XDG_RUNTIME_DIR is not set; give --socket PATH"
             ),
         }
     }
 }
 
 impl AgentArgs {
-    /// What to do, with everything looked up.
+    /// The configuration of the agent.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<AgentConfig> {
         Ok(AgentConfig {
             trace: self.trace.resolve_for_agent(host)?,
             socket: self.socket.path()?,
             listen: self.listen()?,
-            history_bytes: usize::try_from(self.history).unwrap_or(usize::MAX),
-            max_clients: self.max_clients as usize,
+            history_bytes: usize::try_from(self.history.0).unwrap_or(usize::MAX),
+            max_clients: self.max_clients.0 as usize,
         })
     }
 
+    /// Checks what clap cannot: one option may be in the file and the other on the command line.
     fn listen(&self) -> anyhow::Result<Option<TlsListen>> {
+        if self.tls_cert.is_some() && self.tls_key.is_none() {
+            bail!("--tls-cert needs its private key: give --tls-key FILE");
+        }
+        if self.tls_any_client && self.tls_client_ca.is_some() {
+            bail!("--tls-any-client cannot be used with --tls-client-ca");
+        }
         let Some(address) = self.listen else {
             return Ok(None);
         };
@@ -179,8 +171,8 @@ impl AgentArgs {
         };
         if self.tls_client_ca.is_none() && !self.tls_any_client {
             bail!(
-                "--listen {address}: who may connect? Events tell what every pod looks up and connects to. Give \
-                 --tls-client-ca FILE, the authority of the clients' certificates; --tls-any-client lets everybody in"
+                "--listen {address} needs --tls-client-ca FILE, the CA of the clients' certificates: events reveal the names \
+                 and addresses that every pod uses. --tls-any-client accepts all clients"
             );
         }
         Ok(Some(TlsListen {
@@ -191,58 +183,59 @@ impl AgentArgs {
         }))
     }
 
-    /// Files of settings that are read again when they change.
+    /// The files of settings that are read again when they change.
     fn files(&self) -> Vec<PathBuf> {
-        let config = self.config.as_ref();
-        let config = config.map(|given| SettingsFile::of(given, config_file::IN_DIRECTORY));
-        let files = config.into_iter().chain(self.trace.rules().file());
+        let config = self.config.as_deref().map(config_file::locate);
+        let files = config.into_iter().chain(self.trace.rules.file());
         files.map(|file| file.path().to_owned()).collect()
     }
 
-    pub(super) fn run(
-        &self,
-        host: &Host,
-        line: CommandLine,
-        matches: ArgMatches,
-    ) -> anyhow::Result<Exit> {
-        let config = self.resolve(host)?;
-        let set_log = self.log.install();
-        let files = self.files();
+    /// Adds the options of the configuration file, except those in `given`.
+    fn with_file(&self, given: &Given) -> anyhow::Result<AgentArgs> {
+        let mut args = self.clone();
+        if let Some(path) = &self.config {
+            config_file::read(&config_file::locate(path))?.apply(&mut args, given);
+        }
+        Ok(args)
+    }
+
+    pub(super) fn run(self, host: &Host, matches: &ArgMatches) -> anyhow::Result<Exit> {
+        let given = Given::new(matches);
+        let args = self.with_file(&given)?;
+        let config = args.resolve(host)?;
+        let set_log = args.log.install();
+        let files = args.files();
         let exports = ExportConfig {
-            http: self.exports.http.0,
-            kube_events: !self.exports.no_kube_events,
-            live: self.exports.live(config.trace.pipeline.diagnosis.clone()),
+            http: args.exports.http.0,
+            kube_events: !args.exports.no_kube_events,
+            live: args.exports.live(config.trace.pipeline.diagnosis.clone()),
             reload: (!files.is_empty()).then(|| Reload {
                 files,
-                read: Box::new(move || reread(&line, &matches, &set_log)),
+                read: Box::new(move || {
+                    reread(&self, &given, &args, &set_log).map_err(|error| format!("{error:#}"))
+                }),
             }),
         };
         let summary = run::agent(&config, exports)?;
-        for told in summary.to_string().lines().filter(|told| !told.is_empty()) {
-            tracing::info!("{told}");
+        for line in summary.to_string().lines().filter(|line| !line.is_empty()) {
+            tracing::info!("{line}");
         }
         Ok(Exit::Fine)
     }
 }
 
-/// Reads the files of settings again, all or nothing. What is logged changes here, the rest is for the run to change.
-fn reread(line: &CommandLine, started: &ArgMatches, set_log: &SetLog) -> Result<Reread, String> {
-    let parsed =
-        config_file::parse(&line.command, &line.args).map_err(|error| error.to_string())?;
-    let (Some((name, new)), Some((_, old))) = (parsed.subcommand(), started.subcommand()) else {
-        return Err("there is no command any more".to_owned());
-    };
-    let args = AgentArgs::from_arg_matches(new).map_err(|error| error.to_string())?;
-    let diagnosis = args
-        .trace
-        .rules()
-        .resolve()
-        .map_err(|error| format!("{error:#}"))?;
-    set_log(&args.log.log)?;
-    let command = line.command.find_subcommand(name);
-    let changed = command.map_or_else(Vec::new, |command| {
-        config_file::differences(command, old, new)
-    });
+/// Reads the files of settings again: all of them or, if one is invalid, none. Applies the log filter; the caller applies
+/// the rest.
+fn reread(
+    command_line: &AgentArgs,
+    given: &Given,
+    started: &AgentArgs,
+    set_log: &SetLog,
+) -> anyhow::Result<Reread> {
+    let args = command_line.with_file(given)?;
+    let diagnosis = args.trace.rules.resolve()?;
+    set_log(&args.log.log).map_err(anyhow::Error::msg)?;
+    let changed = config_file::differences(started, &args);
     Ok(Reread {
         live: args.exports.live(diagnosis),
         files: args.files(),

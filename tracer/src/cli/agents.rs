@@ -1,4 +1,4 @@
-//! Which agents are asked, as options of every command that can ask them.
+//! Which agents to ask, as options of every command that can ask them.
 
 use std::path::PathBuf;
 
@@ -9,86 +9,70 @@ use super::cluster::KubeArgs;
 use crate::client::{Options, Target, TlsFiles};
 use tracer_core::model::glob::Glob;
 
-/// Which agents are asked.
+/// Which agents to ask.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Agents")]
 pub(super) struct AgentsArgs {
-    /// An agent that does not run in a cluster, or is to be reached without it: unix:PATH or https://HOST:PORT
-    #[arg(
-        long,
-        env = "TRACER_SERVER",
-        value_name = "ADDR",
-        value_delimiter = ','
-    )]
+    /// Connect directly to this agent: unix:PATH or https://HOST:PORT
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     server: Vec<String>,
 
-    /// Only agents of nodes whose name fits
-    #[arg(long, env = "TRACER_NODE", value_name = "GLOB", value_delimiter = ',')]
+    /// Only agents on nodes whose name matches
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     node: Vec<Glob>,
 
-    /// The namespace of the agents; any unless given
-    #[arg(long, env = "TRACER_AGENT_NAMESPACE", value_name = "NAME")]
+    /// The agents' namespace [default: all namespaces]
+    #[arg(long, value_name = "NAME")]
     agent_namespace: Option<String>,
 
-    /// Of https: the authority that the agents' certificates come from, PEM
-    #[arg(
-        long,
-        env = "TRACER_TLS_CA",
-        value_name = "FILE",
-        hide_short_help = true
-    )]
+    /// For https: the CA of the agents' certificates, PEM
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     tls_ca: Option<PathBuf>,
 
-    /// Of https: the certificate that this client shows, PEM
+    /// For https: this client's certificate, PEM
     #[arg(
         long,
-        env = "TRACER_TLS_CERT",
         value_name = "FILE",
         hide_short_help = true,
         requires = "tls_key"
     )]
     tls_cert: Option<PathBuf>,
 
-    /// Of https: its key, PEM
+    /// For https: the private key of --tls-cert, PEM
     #[arg(
         long,
-        env = "TRACER_TLS_KEY",
         value_name = "FILE",
         hide_short_help = true,
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
 
-    /// Of https: the name that the agents' certificates are for, where it is not the host's
-    #[arg(
-        long,
-        env = "TRACER_TLS_NAME",
-        value_name = "NAME",
-        hide_short_help = true
-    )]
+    /// For https: the name in the agents' certificates [default: the host in --server]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     tls_name: Option<String>,
 }
 
 /// Where agents are found, for the long help.
 pub(super) const HELP: &str = "\
 Where events come from:
-  Without --local and --replay from the agents of a cluster: pods labelled
-  app.kubernetes.io/name=tracer,app.kubernetes.io/component=agent, in the
-  cluster that kubectl would talk to. Each is reached through the API server,
-  by exec of `tracer relay` in its pod: no port is open, and who may create
-  pods/exec there may watch. --server names agents that are reached directly.
-  Without -f agents give what they hold of the past, and it ends; with -f what
-  happens from now on, and with --since or --last also that part of the past.
-  Events of several nodes come in the order in which they were told; one node
-  whose agent is silent or slow delays the others for 2 s at most. An agent
-  that goes is told, tried again, and goes on where it was: nothing is shown
-  twice, and what its history no longer holds is told as lost.
-  Traffic between pods of two nodes has two sides, and each node tells its own:
-  --direction client shows it once.";
+  Without --local and --replay, events come from the agents of the current
+  kubectl context: pods labelled app.kubernetes.io/name=tracer and
+  app.kubernetes.io/component=agent. Tracer reaches each agent through the API
+  server, by exec of `tracer relay` in its pod. No port is open; users who can
+  create pods/exec in that namespace can observe. --server connects to agents
+  directly.
+  Without -f, agents send their history and the command ends. With -f they
+  send new events; --since or --last adds that part of the history.
+  Events of several nodes are merged in time order; a silent or slow node
+  delays the others by at most 2 s. Lost agents are reported and retried;
+  streams resume without duplicates, and events that have left an agent's
+  history are reported as lost.
+  Traffic between pods on two nodes has two sides, and each node reports its
+  own: --direction client shows it once.";
 
 impl AgentsArgs {
-    /// Whether any of it was given that asks for agents.
-    pub(super) fn asked_for(&self) -> Option<&'static str> {
+    /// The option that selects agents, if one does.
+    pub(super) fn selected_by(&self) -> Option<&'static str> {
         if !self.server.is_empty() {
             Some("--server")
         } else if !self.node.is_empty() {
@@ -98,7 +82,7 @@ impl AgentsArgs {
         }
     }
 
-    /// Which agents.
+    /// The agents to ask.
     pub(super) fn resolve(&self, kube: &KubeArgs) -> anyhow::Result<Options> {
         let files = TlsFiles {
             authorities: self.tls_ca.clone(),

@@ -1,7 +1,7 @@
-//! `tracer check`: can this node run it, and what to do where it cannot.
+//! `tracer check`: whether this node can run Tracer, and a remedy for each problem.
 //!
-//! [`facts`] reads the machine, [`rules`] judges what was read (pure, so every verdict can be tried), [`report`] prints it.
-//! It changes nothing: what it tries, a map and a program that are thrown away at once, no packet ever meets.
+//! [`facts`] reads the machine, [`rules`] judges the facts (pure, so tests reach every verdict), [`report`] prints the
+//! result. It changes nothing: the map and the program that it tries to create are never attached, and freed at once.
 
 use std::io::{IsTerminal, Write};
 
@@ -16,14 +16,14 @@ mod rules;
 /// Arguments of `tracer check`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes:\n  \
-        0  it can run; warnings name what it will not see\n  \
-        1  something prevents it\n\n\
+        0  Tracer can run; warnings name what it will not see\n  \
+        1  a problem prevents Tracer from running\n\n\
         Examples:\n  \
         sudo tracer check\n  \
         tracer check -o json | jq 'select(.status != \"ok\")'")]
 pub struct CheckArgs {
-    /// Form of the output: text, or json (one object a line)
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = CheckFormat::Text)]
+    /// Output format: text, or json (one object per line)
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = CheckFormat::Text)]
     output: CheckFormat,
 }
 
@@ -33,14 +33,14 @@ enum CheckFormat {
     Json,
 }
 
-/// How a line stands.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It runs, with less.
+    /// Tracer runs, and sees less.
     Warn,
-    /// It does not run.
+    /// Tracer does not run.
     Fail,
 }
 
@@ -57,12 +57,12 @@ impl Status {
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    /// Stable; what was looked at.
+    /// The check's stable name.
     check: &'static str,
     status: Status,
-    /// What was found.
+    /// The facts.
     found: String,
-    /// What to do; always there unless the status is ok.
+    /// What to do. Present unless the status is ok.
     remedy: Option<String>,
 }
 

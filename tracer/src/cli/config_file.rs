@@ -1,464 +1,354 @@
-//! Options from a file: a ConfigMap's, mostly.
+//! The agent's configuration file: options by their long names, in YAML.
 //!
-//! YAML with the options' long names as keys. Owns reading it, saying what is wrong with it, and the precedence: the command
-//! line wins over the environment, the environment over the file, the file over the defaults. What a value may be clap says:
-//! the file's options are put behind those of the command line and parsed with them, so each is checked by the one
-//! definition there is, and `--help` describes both.
+//! Owns the file's structure, its errors and its precedence: the command line wins over variables, variables over the
+//! file, the file over the defaults. The types of the values are those of the command line, so both accept the same.
 
-use std::ffi::OsString;
-use std::fmt;
+use std::collections::HashSet;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-use serde_saphyr::Spanned;
+use clap::{ArgMatches, ValueEnum};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
-use super::settings_file::{SettingsError, SettingsFile};
+use super::agent::AgentArgs;
+use super::export::HttpAddress;
+use super::limits::{Entries, Nested};
+use super::logs::{LogFilter, LogFormat};
+use super::settings_file::{self, SettingsError, SettingsFile};
+use super::suggest;
+use super::values::{Domain, HistorySize, Instance, Int, RingSize, Span};
+use crate::cluster::RemoteIdentity;
+use tracer_core::model::glob::Glob;
+use tracer_core::view::privacy::RedactedDomain;
 
-/// The option that names the file, and the only one that it cannot hold beside `help`.
-pub(super) const OPTION: &str = "config";
-/// The file, where the option names a directory.
-pub(super) const IN_DIRECTORY: &str = "config.yaml";
-/// A key that is nearer than this to an option was meant for it.
-const NEAR: f64 = 0.7;
+#[cfg(test)]
+mod tests;
 
-/// What is wrong with a configuration file.
+/// The file's name in a directory.
+const IN_DIRECTORY: &str = "config.yaml";
+
+/// Declares the file's options: each one's kind, the type of its value, and its place in [`AgentArgs`].
+macro_rules! agent_file {
+    ($($option:ident: $kind:ident $(<$value:ty>)? => $($place:ident).+;)+) => {
+        /// The options in a configuration file.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub(super) struct AgentFile {
+            $($option: Option<$kind $(<$value>)?>,)+
+        }
+
+        impl AgentFile {
+            /// Sets the file's options, except those that the command line or a variable gives.
+            pub(super) fn apply(self, args: &mut AgentArgs, given: &Given) {
+                $(
+                    if let Some(value) = self.$option
+                        && !given.0.contains(stringify!($option))
+                    {
+                        args.$($place).+ = value.0.into();
+                    }
+                )+
+            }
+        }
+
+        /// The long names of the options that differ.
+        pub(super) fn differences(old: &AgentArgs, new: &AgentArgs) -> Vec<String> {
+            let mut names = Vec::new();
+            $(
+                if old.$($place).+ != new.$($place).+ {
+                    names.push(stringify!($option).replace('_', "-"));
+                }
+            )+
+            names
+        }
+    };
+}
+
+agent_file! {
+    socket: One<PathBuf> => socket.socket;
+    history: One<HistorySize> => history;
+    listen: One<SocketAddr> => listen;
+    tls_cert: One<PathBuf> => tls_cert;
+    tls_key: One<PathBuf> => tls_key;
+    tls_client_ca: One<PathBuf> => tls_client_ca;
+    tls_any_client: Flag => tls_any_client;
+    max_clients: One<Int<u32, 1, 1024>> => max_clients;
+
+    http: One<HttpAddress> => exports.http;
+    metrics_pod_label: Flag => exports.metrics_pod_label;
+    no_kube_events: Flag => exports.no_kube_events;
+    exclude_namespace: Many<Glob> => exports.exclude_namespace;
+    redact_names: Many<RedactedDomain> => exports.redact_names;
+
+    log: One<LogFilter> => log.log;
+    log_format: Choice<LogFormat> => log.log_format;
+
+    inventory: One<PathBuf> => trace.sources.inventory;
+    cluster_domain: One<Domain> => trace.sources.cluster_domain;
+    node_name: One<String> => trace.sources.node_name;
+    dns_port: Many<Int<u16, 1, 65_535>> => trace.sources.dns_port;
+
+    rules: One<PathBuf> => trace.rules.rules;
+
+    kubeconfig: One<PathBuf> => trace.kube.kubeconfig;
+    context: One<String> => trace.kube.context;
+    in_cluster: Flag => trace.names.in_cluster;
+    remote_identity: Choice<RemoteIdentity> => trace.names.remote_identity;
+
+    interface: Many<Glob> => trace.probes.interface;
+    instance: One<Instance> => trace.probes.instance;
+    ring_size: One<RingSize> => trace.probes.ring_size;
+    flow_table_size: One<Int<u32, 64, 16_777_216>> => trace.probes.flow_table_size;
+    payload_bytes: One<Int<u32, 128, 1984>> => trace.probes.payload_bytes;
+    records_per_second: One<Int<u32, 0, 100_000_000>> => trace.probes.records_per_second;
+    record_burst: One<Int<u32, 1, 100_000_000>> => trace.probes.record_burst;
+    probe_log: Flag => trace.probes.probe_log;
+
+    dns_timeout: One<Span> => trace.thresholds.dns_timeout;
+    dns_late: One<Span> => trace.thresholds.dns_late;
+    lookup_idle: One<Span> => trace.thresholds.lookup_idle;
+    lookup_grace: One<Span> => trace.thresholds.lookup_grace;
+    tcp_timeout: One<Span> => trace.thresholds.tcp_timeout;
+    tcp_opening_retransmits: One<Int<u32, 1, 16>> => trace.thresholds.tcp_opening_retransmits;
+    flow_idle: One<Span> => trace.thresholds.flow_idle;
+    udp_timeout: One<Span> => trace.thresholds.udp_timeout;
+    echo_report: One<Span> => trace.thresholds.echo_report;
+    echo_idle: One<Span> => trace.thresholds.echo_idle;
+    identity_wait: One<Span> => trace.thresholds.identity_wait;
+
+    max_exchanges: One<Entries> => trace.limits.max_exchanges;
+    max_connections: One<Entries> => trace.limits.max_connections;
+    max_udp_flows: One<Entries> => trace.limits.max_udp_flows;
+    max_echo_runs: One<Entries> => trace.limits.max_echo_runs;
+    max_echo_outstanding: One<Nested> => trace.limits.max_echo_outstanding;
+    max_lookups: One<Entries> => trace.limits.max_lookups;
+    max_lookup_steps: One<Nested> => trace.limits.max_lookup_steps;
+    max_waiting_events: One<Entries> => trace.limits.max_waiting_events;
+}
+
+/// The options that the command line or a variable gives, by clap's IDs.
+#[derive(Debug)]
+pub(super) struct Given(HashSet<String>);
+
+impl Given {
+    /// From the matches of `tracer agent`.
+    pub(super) fn new(matches: &ArgMatches) -> Given {
+        let given = matches.ids().map(clap::Id::as_str).filter(|id| {
+            let source = matches.value_source(id);
+            matches!(
+                source,
+                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+            )
+        });
+        Given(given.map(str::to_owned).collect())
+    }
+}
+
+/// A value that is written as on the command line.
+#[derive(Debug)]
+struct One<T>(T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for One<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<One<T>, D::Error> {
+        deserializer
+            .deserialize_str(Scalar)
+            .and_then(parse)
+            .map(One)
+    }
+}
+
+/// One of a few words.
+#[derive(Debug)]
+struct Choice<T>(T);
+
+impl<'de, T: ValueEnum> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Choice<T>, D::Error> {
+        let written = deserializer.deserialize_str(Scalar)?;
+        T::from_str(&written, false).map(Choice).map_err(|_| {
+            let variants = T::value_variants().iter();
+            let words: Vec<_> = variants.filter_map(T::to_possible_value).collect();
+            let words: Vec<_> = words.iter().map(|word| word.get_name()).collect();
+            invalid(
+                &written,
+                format!("possible values are {}", words.join(", ")),
+            )
+        })
+    }
+}
+
+/// `true` or `false`.
+#[derive(Debug)]
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Flag, D::Error> {
+        match deserializer.deserialize_str(Scalar)?.as_str() {
+            "true" => Ok(Flag(true)),
+            "false" => Ok(Flag(false)),
+            written => Err(invalid(written, "expected true or false")),
+        }
+    }
+}
+
+/// A value or a list of values. As on the command line, a value may hold several, separated by commas.
+#[derive(Debug)]
+struct Many<T>(Vec<T>);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Many<T>, D::Error> {
+        deserializer.deserialize_any(List(PhantomData)).map(Many)
+    }
+}
+
+/// Takes a scalar as its text.
+struct Scalar;
+
+impl Visitor<'_> for Scalar {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value")
+    }
+
+    fn visit_str<E: de::Error>(self, written: &str) -> Result<String, E> {
+        Ok(written.to_owned())
+    }
+}
+
+/// Takes a scalar or a sequence of scalars.
+struct List<T>(PhantomData<T>);
+
+impl<'de, T: FromStr<Err: Display>> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or a list of values")
+    }
+
+    fn visit_str<E: de::Error>(self, written: &str) -> Result<Vec<T>, E> {
+        let values = written.split(',');
+        values.map(|value| parse(value.to_owned())).collect()
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Vec<T>, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(One(written)) = values.next_element::<One<String>>()? {
+            list.extend(List(PhantomData).visit_str::<A::Error>(&written)?);
+        }
+        Ok(list)
+    }
+}
+
+fn parse<T: FromStr<Err: Display>, E: de::Error>(written: String) -> Result<T, E> {
+    written.parse().map_err(|error| invalid(&written, error))
+}
+
+fn invalid<E: de::Error>(written: &str, why: impl Display) -> E {
+    E::custom(format_args!("invalid value '{written}': {why}"))
+}
+
+/// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigFileError {
-    #[error("{0}. It is given by --config or TRACER_CONFIG")]
+    #[error("{0}; --config or TRACER_CONFIG names it")]
     Read(#[from] SettingsError),
-    #[error("{} is not YAML with one option a line, as in `history: 64MiB`: {}", path.display(), source.without_snippet())]
+    #[error("{}: {}not a YAML mapping of options, such as `history: 64MiB`: {message}", path.display(), Line(*line))]
     Yaml {
         path: PathBuf,
-        source: Box<serde_saphyr::Error>,
+        line: Option<u64>,
+        message: String,
     },
-    #[error("{}: line {line}: there is no option {key:?}{suggestion}", path.display())]
+    #[error("{}: {}there is no option {key:?}{}", path.display(), Line(*line), Suggestion(*suggestion))]
     Unknown {
         path: PathBuf,
-        line: u64,
+        line: Option<u64>,
         key: String,
-        suggestion: Suggestion,
+        suggestion: Option<&'static str>,
     },
-    #[error("{}: line {line}: {key} is {found}; it takes {wanted}", path.display())]
-    Shape {
-        path: PathBuf,
-        line: u64,
-        key: String,
-        found: String,
-        wanted: &'static str,
-    },
-    #[error("{}: {}{message}", path.display(), line.map_or_else(String::new, |line| format!("line {line}: ")))]
+    #[error("{}: {}{key}: {message}", path.display(), Line(*line))]
     Value {
         path: PathBuf,
-        /// Of the option that is wrong, where it is one.
         line: Option<u64>,
+        /// The option and, in a list, the position.
+        key: String,
         message: String,
     },
 }
 
-/// One option of the file.
-#[derive(Debug, PartialEq)]
-struct Entry {
-    key: String,
-    line: u64,
-    value: Value,
-}
+struct Line(Option<u64>);
 
-/// All of them, in the file's order.
-#[derive(Debug, Default)]
-struct Entries(Vec<Entry>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
-        struct OfMap;
-        impl<'de> Visitor<'de> for OfMap {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("options by their names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((key, value)) = map.next_entry::<Spanned<String>, Value>()? {
-                    entries.push(Entry {
-                        line: key.referenced.line(),
-                        key: key.value,
-                        value,
-                    });
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(OfMap)
-    }
-}
-
-/// What could have been meant.
-#[derive(Debug)]
-pub(super) enum Suggestion {
-    Near(String),
-    None(String),
-}
-
-impl fmt::Display for Suggestion {
+impl Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Suggestion::Near(option) => write!(f, ": did you mean {option}?"),
-            Suggestion::None(command) => write!(
-                f,
-                "; its keys are the long options of `tracer {command}`, without the dashes (`tracer {command} --help`)"
+        self.0.map_or(Ok(()), |line| write!(f, "line {line}: "))
+    }
+}
+
+struct Suggestion(Option<&'static str>);
+
+impl Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(option) => write!(f, ": did you mean {option}?"),
+            None => f.write_str(
+                "; the keys are the long options of `tracer agent`, without the dashes (`tracer agent --help`)",
             ),
         }
     }
 }
 
-/// Parses a command line, with what the file says of a subcommand that has `--config`.
-pub(super) fn parse(command: &Command, args: &[OsString]) -> Result<ArgMatches, ParseError> {
-    match file_of(command, args) {
-        None => Ok(command.clone().try_get_matches_from(args)?),
-        Some((name, found, file)) => {
-            let path = file.path();
-            let options = read(&file)?;
-            let sub = command
-                .find_subcommand(&name)
-                .ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
-            let added = arguments(sub, &found, path, &options)?;
-            // A mistake of the command line is told as one.
-            let with_file = args.iter().cloned().chain(added);
-            match command.clone().try_get_matches_from(with_file) {
-                Ok(matches) => Ok(matches),
-                Err(error) => {
-                    command.clone().try_get_matches_from(args)?;
-                    let line = line_of(&error, &options);
-                    let message = error.render().to_string();
-                    let message = message.strip_prefix("error: ").unwrap_or(&message);
-                    // What follows is how the command line is used.
-                    let message = message.split("\n\n").next().unwrap_or_default().trim();
-                    Err(ConfigFileError::Value {
-                        path: path.to_owned(),
-                        line,
-                        message: message.to_owned(),
-                    }
-                    .into())
-                }
-            }
-        }
-    }
+/// The file that `--config` names, or the one in the directory that it names.
+pub(super) fn locate(given: &Path) -> SettingsFile {
+    SettingsFile::new(given, IN_DIRECTORY)
 }
 
-/// What can be wrong with the whole.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ParseError {
-    #[error(transparent)]
-    File(#[from] ConfigFileError),
-    #[error(transparent)]
-    Line(#[from] clap::Error),
-}
-
-/// The subcommand, what the command line and the environment say, and the file that they name.
-fn file_of(command: &Command, args: &[OsString]) -> Option<(String, ArgMatches, SettingsFile)> {
-    // What is missing here can stand in the file, so this is no place to complain.
-    let lenient = command.clone().ignore_errors(true);
-    let matches = lenient.try_get_matches_from(args).ok()?;
-    let (name, found) = matches.subcommand()?;
-    let path = found.try_get_one::<PathBuf>(OPTION).ok().flatten()?;
-    let file = SettingsFile::of(path, IN_DIRECTORY);
-    Some((name.to_owned(), found.clone(), file))
-}
-
-/// Where in the file the option stands that is wrong.
-fn line_of(error: &clap::Error, options: &[Entry]) -> Option<u64> {
-    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
-        return None;
-    };
-    // As in "--count <N>".
-    let long = arg.strip_prefix("--")?.split([' ', '=']).next()?;
-    options
-        .iter()
-        .find(|option| option.key == long)
-        .map(|option| option.line)
-}
-
-fn read(file: &SettingsFile) -> Result<Vec<Entry>, ConfigFileError> {
+/// Reads the options of a file.
+pub(super) fn read(file: &SettingsFile) -> Result<AgentFile, ConfigFileError> {
     let text = file.read()?.unwrap_or_default();
-    // Nothing but comments is no option at all.
-    let options: Option<Entries> =
-        serde_saphyr::from_str(&text).map_err(|source| ConfigFileError::Yaml {
-            path: file.path().to_owned(),
-            source: Box::new(source),
-        })?;
-    Ok(options.unwrap_or_default().0)
-}
-
-/// The file's options as arguments, without those that the command line or the environment gives.
-fn arguments(
-    command: &Command,
-    found: &ArgMatches,
-    path: &Path,
-    options: &[Entry],
-) -> Result<Vec<OsString>, ConfigFileError> {
-    let mut arguments = Vec::new();
-    for Entry { key, line, value } in options {
-        let arg = option(command, key).ok_or_else(|| ConfigFileError::Unknown {
-            path: path.to_owned(),
-            line: *line,
-            key: key.clone(),
-            suggestion: suggest(command, key),
-        })?;
-        let shape = |wanted| ConfigFileError::Shape {
-            path: path.to_owned(),
-            line: *line,
-            key: key.clone(),
-            found: value.to_string(),
-            wanted,
-        };
-        let given = match arg.get_action() {
-            ArgAction::SetTrue => match value {
-                Value::Bool(true) => vec![format!("--{key}")],
-                Value::Bool(false) | Value::Null => Vec::new(),
-                _ => return Err(shape("true or false")),
-            },
-            action => {
-                let several = matches!(action, ArgAction::Append);
-                let values = match value {
-                    Value::Array(values) if several => values.iter().collect(),
-                    Value::Null => Vec::new(),
-                    value => vec![value],
-                };
-                let mut given = Vec::new();
-                for value in values {
-                    let text = scalar(value).ok_or_else(|| {
-                        shape(if several {
-                            "a value or a list of values"
-                        } else {
-                            "one value"
-                        })
-                    })?;
-                    given.push(format!("--{key}={text}"));
-                }
-                given
-            }
-        };
-        let from_elsewhere = matches!(
-            found.value_source(arg.get_id().as_str()),
-            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-        );
-        if !from_elsewhere {
-            arguments.extend(given.into_iter().map(OsString::from));
-        }
+    if settings_file::is_blank(&text) {
+        return Ok(AgentFile::default());
     }
-    Ok(arguments)
-}
-
-fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
-    options(command).find(|arg| arg.get_long() == Some(key))
-}
-
-/// Everything that the file can hold.
-fn options(command: &Command) -> impl Iterator<Item = &Arg> {
-    command
-        .get_arguments()
-        .filter(|arg| !matches!(arg.get_long(), None | Some(OPTION | "help" | "version")))
-}
-
-fn suggest(command: &Command, key: &str) -> Suggestion {
-    let wanted = key.to_ascii_lowercase().replace('_', "-");
-    let near = options(command)
-        .filter_map(Arg::get_long)
-        .map(|long| (strsim::jaro_winkler(&wanted, long), long))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match near {
-        Some((score, long)) if score >= NEAR => Suggestion::Near(long.to_owned()),
-        _ => Suggestion::None(command.get_name().to_owned()),
-    }
-}
-
-/// A value as the command line would have it.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// The options, by their long names, that two parsed command lines differ in.
-pub(super) fn differences(command: &Command, old: &ArgMatches, new: &ArgMatches) -> Vec<String> {
-    options(command)
-        .filter(|arg| {
-            let id = arg.get_id().as_str();
-            let raw = |matches: &ArgMatches| -> Vec<OsString> {
-                let values = matches.try_get_raw(id).ok().flatten();
-                values
-                    .map(|values| values.map(ToOwned::to_owned).collect())
-                    .unwrap_or_default()
-            };
-            raw(old) != raw(new)
+    let mut key = String::new();
+    let options = serde_saphyr::options! { with_snippet: false };
+    let parsed = serde_saphyr::with_deserializer_from_str_with_options(&text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            key = error.path().to_string();
+            error.into_inner()
         })
-        .filter_map(|arg| arg.get_long().map(str::to_owned))
-        .collect()
+    });
+    parsed.map_err(|error| described(file.path(), key, &error))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use clap::builder::BoolishValueParser;
-    use clap::{Arg, ArgAction, Command, value_parser};
-
-    use super::*;
-
-    fn command() -> Command {
-        let sub = Command::new("agent").args([
-            Arg::new("config")
-                .long("config")
-                .value_parser(value_parser!(PathBuf)),
-            Arg::new("history").long("history").default_value("16"),
-            Arg::new("count")
-                .long("count")
-                .value_parser(value_parser!(u32)),
-            // Nobody's variable: HOME and the like would do as well, but this one is not set by accident.
-            Arg::new("from_env").long("from-env").env("PATH"),
-            Arg::new("flag")
-                .long("metrics-pod-label")
-                .action(ArgAction::SetTrue)
-                .value_parser(BoolishValueParser::new()),
-            Arg::new("name")
-                .long("redact-names")
-                .action(ArgAction::Append),
-            Arg::new("listen").long("listen").requires("key"),
-            Arg::new("key").long("key"),
-        ]);
-        Command::new("tracer").subcommand(sub)
-    }
-
-    /// Parses with a file of this text, and gives the values of an option.
-    fn parsed(file: &str, args: &[&str]) -> Result<ArgMatches, String> {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("config.yaml");
-        fs::write(&path, file).expect("written");
-        let args: Vec<OsString> = ["tracer", "agent", "--config"]
-            .iter()
-            .map(OsString::from)
-            .chain([path.clone().into_os_string()])
-            .chain(args.iter().map(OsString::from))
-            .collect();
-        let shown = path.display().to_string();
-        parse(&command(), &args)
-            .map(|matches| matches.subcommand().expect("agent").1.clone())
-            .map_err(|error| error.to_string().replace(&shown, "FILE"))
-    }
-
-    fn values(matches: &ArgMatches, id: &str) -> Vec<String> {
-        let raw = matches.get_raw(id).into_iter().flatten();
-        raw.map(|value| value.to_string_lossy().into_owned())
-            .collect()
-    }
-
-    #[test]
-    fn the_file_wins_over_the_default_and_loses_to_the_rest() {
-        let matches = parsed("history: 64\ncount: 7\nfrom-env: file\n", &["--count", "9"]);
-        let matches = matches.expect("parsed");
-        assert_eq!(values(&matches, "history"), ["64"]);
-        assert_eq!(values(&matches, "count"), ["9"]);
-        assert_ne!(values(&matches, "from_env"), ["file"]);
-        let matches = parsed("# nothing\n", &[]).expect("parsed");
-        assert_eq!(values(&matches, "history"), ["16"]);
-    }
-
-    #[test]
-    fn lists_and_flags_are_written_as_yaml_has_them() {
-        let matches = parsed(
-            "redact-names: [corp.example, internal]\nmetrics-pod-label: true\n",
-            &[],
-        );
-        let matches = matches.expect("parsed");
-        assert_eq!(values(&matches, "name"), ["corp.example", "internal"]);
-        assert!(matches.get_flag("flag"));
-        let matches = parsed("redact-names: internal\nmetrics-pod-label: false\n", &[]);
-        let matches = matches.expect("parsed");
-        assert_eq!(values(&matches, "name"), ["internal"]);
-        assert!(!matches.get_flag("flag"));
-        // The command line's list is the list, and not a part of it.
-        let matches = parsed("redact-names: [a, b]\n", &["--redact-names", "c"]).expect("parsed");
-        assert_eq!(values(&matches, "name"), ["c"]);
-    }
-
-    #[test]
-    fn what_an_option_needs_can_stand_in_the_file() {
-        let matches = parsed("key: k\n", &["--listen", "l"]).expect("parsed");
-        assert_eq!(values(&matches, "key"), ["k"]);
-        let error = parsed("history: 1\n", &["--listen", "l"]).expect_err("no key");
-        assert!(error.contains("--key"), "{error}");
-    }
-
-    #[test]
-    fn a_mistake_is_told_with_its_file_and_what_would_be_right() {
-        for (file, says) in [
-            (
-                "redact_names: a",
-                "FILE: line 1: there is no option \"redact_names\": did you mean redact-names?",
-            ),
-            ("histroy: 1", "did you mean history?"),
-            ("xyzzy: 1", "`tracer agent --help`"),
-            ("config: other.yaml", "there is no option \"config\""),
-            (
-                "history: 1\ncount: many",
-                "FILE: line 2: invalid value 'many' for '--count",
-            ),
-            (
-                "count: [1, 2]",
-                "FILE: line 1: count is [1,2]; it takes one value",
-            ),
-            ("metrics-pod-label: maybe", "it takes true or false"),
-            (
-                "redact-names: {a: b}",
-                "it takes a value or a list of values",
-            ),
-            ("- a\n- b\n", "FILE is not YAML with one option a line"),
-            (
-                "history: 1\nhistory: 2\n",
-                "FILE is not YAML with one option a line",
-            ),
-        ] {
-            let error = parsed(file, &[]).expect_err(file);
-            assert!(error.contains(says), "{file}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_mistake_of_the_command_line_is_told_as_one() {
-        let error = parsed("history: 1\n", &["--no-such-option"]).expect_err("a mistake");
-        assert!(
-            error.contains("--no-such-option") && !error.contains("FILE:"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_is_told_by_its_name() {
-        let args = ["tracer", "agent", "--config", "/no/such/file"].map(OsString::from);
-        let error = parse(&command(), &args).expect_err("no file").to_string();
-        assert!(
-            error.starts_with("cannot read /no/such/file: No such file"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn differences_are_told_by_the_names_of_options() {
-        let old = parsed("history: 1\nredact-names: [a]\n", &[]).expect("parsed");
-        let new = parsed("history: 2\nredact-names: [a, b]\ncount: 3\n", &[]).expect("parsed");
-        let command = command();
-        let sub = command.find_subcommand("agent").expect("agent");
-        let mut found = differences(sub, &old, &new);
-        found.sort();
-        assert_eq!(found, ["count", "history", "redact-names"]);
-        assert_eq!(differences(sub, &old, &old), [""; 0]);
+fn described(path: &Path, key: String, error: &serde_saphyr::Error) -> ConfigFileError {
+    let path = path.to_owned();
+    let (line, message) = settings_file::describe(error);
+    match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField {
+            field, expected, ..
+        } => ConfigFileError::Unknown {
+            path,
+            line,
+            key: field.clone(),
+            suggestion: suggest::similar_key(field, expected.iter().copied()),
+        },
+        // serde_path_to_error writes a dot for the document itself.
+        _ if key.is_empty() || key == "." => ConfigFileError::Yaml {
+            path,
+            line,
+            message,
+        },
+        _ => ConfigFileError::Value {
+            path,
+            line,
+            key,
+            message,
+        },
     }
 }

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+#[cfg(feature = "client")]
 use super::agents::AgentsArgs;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
@@ -34,19 +34,20 @@ mod catalogue;
 )]
 pub struct DiagnoseArgs {
     /// Trace this machine until Ctrl-C or --duration, and say what was found. Needs no cluster
-    #[arg(long, env = "TRACER_LOCAL", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
+    #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
 
     /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
-    #[arg(long, env = "TRACER_REPLAY", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
     /// End after so long, as in 30s, 5m or '1h 30m'; of a capture file, after so much of it
-    #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION")]
     duration: Option<Span>,
 
     /// Exit with 1 if there is a finding of this severity or a worse one
-    #[arg(long, env = "TRACER_FAIL_ON", value_name = "SEVERITY", value_enum, default_value_t = SeverityArg::Warning)]
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = SeverityArg::Warning)]
     fail_on: SeverityArg,
 
     /// List the rules
@@ -58,7 +59,7 @@ pub struct DiagnoseArgs {
     explain: Option<String>,
 
     /// Form of the output: text, wide (with the evidence), json (one object a line) or, of --explain, markdown
-    #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
     output: FormArg,
 
     #[command(flatten)]
@@ -67,6 +68,7 @@ pub struct DiagnoseArgs {
     #[command(flatten)]
     subject: SubjectArgs,
 
+    #[cfg(feature = "client")]
     #[command(flatten)]
     agents: AgentsArgs,
 
@@ -150,14 +152,9 @@ impl DiagnoseArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        one_source(self.local, self.replay.is_some(), &self.agents)?;
+        one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
         match (self.local, &self.replay) {
-            // Findings of the past, and where one waits for them, those of that time.
-            (false, None) => Ok(Source::Agents {
-                agents: self.agents.resolve(self.trace.kube())?,
-                follow: self.duration.is_some(),
-                history: true,
-            }),
+            (false, None) => self.from_agents(),
             (true, _) => Ok(Source::Local { record: None }),
             (false, Some(file)) => Ok(Source::Replay(file.clone())),
         }
@@ -183,7 +180,7 @@ impl DiagnoseArgs {
         let summary = run::observe(&config)?;
         eprint!("{summary}");
         let told_who = config.inventory.is_some() || config.cluster.is_some();
-        if !told_who && !matches!(config.source, Source::Agents { .. }) {
+        if !told_who && matches!(config.source, Source::Local { .. } | Source::Replay(_)) {
             eprintln!(
                 "note: without --inventory it is not known who is who, and most causes cannot be told; `tracer diagnose \
                  --help` says how to make one"
@@ -194,5 +191,32 @@ impl DiagnoseArgs {
             Some(worst) if worst >= self.line() => Exit::Found,
             _ => Exit::Fine,
         })
+    }
+}
+
+#[cfg(feature = "client")]
+impl DiagnoseArgs {
+    fn agents_selected_by(&self) -> Option<&'static str> {
+        self.agents.selected_by()
+    }
+
+    fn from_agents(&self) -> anyhow::Result<Source> {
+        Ok(Source::Agents {
+            agents: self.agents.resolve(&self.trace.kube)?,
+            // The history has the findings so far; --duration also waits for new ones.
+            follow: self.duration.is_some(),
+            history: true,
+        })
+    }
+}
+
+#[cfg(not(feature = "client"))]
+impl DiagnoseArgs {
+    fn agents_selected_by(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn from_agents(&self) -> anyhow::Result<Source> {
+        Err(super::trace::no_client())
     }
 }

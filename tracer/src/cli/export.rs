@@ -1,10 +1,9 @@
-//! What the agent exports beside its stream, and what it holds back.
+//! Exports and privacy of the agent, as options.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 
 use crate::config::LiveSettings;
 use crate::export::http;
@@ -12,43 +11,33 @@ use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::model::glob::Glob;
 use tracer_core::view::privacy::{PrivacySettings, RedactedDomain};
 
-/// What the agent exports beside its stream, and what it holds back.
+/// Exports beside the stream, and what is left out of them.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Export and privacy")]
 pub(super) struct ExportArgs {
-    /// Health and metrics on this address: /livez, /readyz, /metrics; none: nowhere
-    #[arg(long, env = "TRACER_HTTP", value_name = "ADDR:PORT", default_value = http::DEFAULT_ADDRESS)]
+    /// Serve /livez, /readyz and /metrics on this address; none disables it
+    #[arg(long, value_name = "ADDR:PORT", default_value = http::DEFAULT_ADDRESS)]
     pub http: HttpAddress,
 
-    /// Give each pod metrics of its own, 500 pods at most at a time
-    #[arg(long, env = "TRACER_METRICS_POD_LABEL", value_parser = BoolishValueParser::new())]
-    metrics_pod_label: bool,
+    /// Label metrics with the pod, for at most 500 pods at a time
+    #[arg(long)]
+    pub metrics_pod_label: bool,
 
-    /// Do not make findings Events of the cluster, which `kubectl describe pod` shows
-    #[arg(long, env = "TRACER_NO_KUBE_EVENTS", value_parser = BoolishValueParser::new())]
+    /// Do not create Kubernetes Events for findings
+    #[arg(long)]
     pub no_kube_events: bool,
 
-    /// Leave out what pods of this namespace do: it is in no stream, no metric, no Event. Patterns as in 'kube-*'
-    #[arg(
-        long,
-        env = "TRACER_EXCLUDE_NAMESPACE",
-        value_name = "NS",
-        value_delimiter = ','
-    )]
-    exclude_namespace: Vec<Glob>,
+    /// Leave the pods of this namespace out of streams, metrics and Events. Wildcards as in 'kube-*'
+    #[arg(long, value_name = "NS", value_delimiter = ',')]
+    pub exclude_namespace: Vec<Glob>,
 
-    /// Hash the names below this domain: db.corp.example becomes h-0f1e2d3c4b5a.corp.example, the same as long as the
-    /// agent runs
-    #[arg(
-        long,
-        env = "TRACER_REDACT_NAMES",
-        value_name = "DOMAIN",
-        value_delimiter = ','
-    )]
-    redact_names: Vec<RedactedDomain>,
+    /// Hash names below this domain: db.corp.example becomes h-0f1e2d3c4b5a.corp.example. A name's hash is stable until
+    /// the agent restarts
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
+    pub redact_names: Vec<RedactedDomain>,
 }
 
-/// The options that can change while the agent runs.
+/// Options that can change while the agent runs.
 pub(super) const LIVE: [&str; 5] = [
     "exclude-namespace",
     "log",
@@ -58,7 +47,7 @@ pub(super) const LIVE: [&str; 5] = [
 ];
 
 impl ExportArgs {
-    /// What can change while the agent runs, with what the rules file says.
+    /// The settings that can change while the agent runs. `diagnosis` is from the rules file.
     pub(super) fn live(&self, diagnosis: DiagnosisSettings) -> LiveSettings {
         LiveSettings {
             privacy: PrivacySettings {
@@ -71,7 +60,7 @@ impl ExportArgs {
     }
 }
 
-/// An address to listen on, or none.
+/// The address to listen on; `None` for no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HttpAddress(pub Option<SocketAddr>);
 
@@ -85,7 +74,7 @@ impl FromStr for HttpAddress {
         match written.parse() {
             Ok(address) => Ok(HttpAddress(Some(address))),
             Err(_) => Err(
-                "it is an address and a port, as in 127.0.0.1:9095, 0.0.0.0:9095 or [::1]:9095, or none"
+                "expected an address and a port, as in 127.0.0.1:9095, 0.0.0.0:9095 or [::1]:9095, or none"
                     .to_owned(),
             ),
         }
@@ -97,7 +86,7 @@ mod tests {
     use super::HttpAddress;
 
     #[test]
-    fn an_address_to_listen_on_has_a_port_or_is_none() {
+    fn an_http_address_has_a_port_or_is_none() {
         for (written, expected) in [
             ("127.0.0.1:9095", Some(Some("127.0.0.1:9095"))),
             ("[::1]:80", Some(Some("[::1]:80"))),

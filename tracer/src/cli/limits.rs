@@ -1,81 +1,63 @@
-//! How much each table keeps, as options. They stand in the long help only.
+//! Table sizes, as options. Only the long help shows them.
 
 use clap::Args;
 
+use super::values::Int;
 use tracer_core::model::settings::Limits;
 
-/// No table is larger, whatever is asked for: memory of a node is for its pods.
-const MOST: u64 = 16 * 1024 * 1024;
+/// No table is larger: the node's memory is for its pods.
+const MAX_ENTRIES: u64 = 16 * 1024 * 1024;
+/// No list within an entry is longer.
+const MAX_NESTED: u64 = 65_536;
 
-/// How much each table keeps.
-#[derive(Clone, Debug, Args)]
-#[command(
-    next_help_heading = "Limits (at a limit the oldest entry makes room, and that is counted as lost)"
-)]
-pub(super) struct LimitArgs {
-    /// DNS queries that wait for their answer
-    #[arg(long, env = "TRACER_MAX_EXCHANGES", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().exchanges as u64)]
-    max_exchanges: u64,
+/// Entries of a table.
+pub(super) type Entries = Int<usize, 1, MAX_ENTRIES>;
+/// Items of a list within an entry.
+pub(super) type Nested = Int<usize, 1, MAX_NESTED>;
 
-    /// TCP connections
-    #[arg(long, env = "TRACER_MAX_CONNECTIONS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().connections as u64)]
-    max_connections: u64,
+/// Declares an option for each table. Its default is the one of [`Limits`].
+macro_rules! limit_args {
+    ($($(#[$help:meta])+ $arg:ident: $value:ty => $field:ident)+) => {
+        /// Table sizes.
+        #[derive(Clone, Debug, Args)]
+        #[command(
+            next_help_heading = "Limits (a full table evicts its oldest entry and counts it as lost)"
+        )]
+        pub(super) struct LimitArgs {
+            $(
+                $(#[$help])+
+                #[arg(long, value_name = "N", hide_short_help = true,
+                    default_value_t = Int(Limits::default().$field))]
+                pub $arg: $value,
+            )+
+        }
 
-    /// UDP flows
-    #[arg(long, env = "TRACER_MAX_UDP_FLOWS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().udp_flows as u64)]
-    max_udp_flows: u64,
-
-    /// Pings that go on
-    #[arg(long, env = "TRACER_MAX_ECHO_RUNS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().echo_runs as u64)]
-    max_echo_runs: u64,
-
-    /// Requests of one ping that wait for their reply
-    #[arg(long, env = "TRACER_MAX_ECHO_OUTSTANDING", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=65_536),
-        default_value_t = Limits::default().echo_outstanding as u64)]
-    max_echo_outstanding: u64,
-
-    /// Lookups that are not decided yet
-    #[arg(long, env = "TRACER_MAX_LOOKUPS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().lookups as u64)]
-    max_lookups: u64,
-
-    /// Queries of one lookup that are shown
-    #[arg(long, env = "TRACER_MAX_LOOKUP_STEPS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=65_536),
-        default_value_t = Limits::default().lookup_steps as u64)]
-    max_lookup_steps: u64,
-
-    /// Events that wait for their pod's name
-    #[arg(long, env = "TRACER_MAX_WAITING_EVENTS", value_name = "N", hide_short_help = true,
-        value_parser = clap::value_parser!(u64).range(1..=MOST),
-        default_value_t = Limits::default().waiting_events as u64)]
-    max_waiting_events: u64,
+        impl LimitArgs {
+            pub(super) fn resolve(&self) -> Limits {
+                Limits {
+                    $($field: self.$arg.0,)+
+                    streams: Limits::default().streams,
+                }
+            }
+        }
+    };
 }
 
-impl LimitArgs {
-    pub(super) fn resolve(&self) -> Limits {
-        // All are at most 16 Mi, which fits a usize wherever this runs.
-        let entries = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        Limits {
-            exchanges: entries(self.max_exchanges),
-            connections: entries(self.max_connections),
-            udp_flows: entries(self.max_udp_flows),
-            echo_runs: entries(self.max_echo_runs),
-            echo_outstanding: entries(self.max_echo_outstanding),
-            lookups: entries(self.max_lookups),
-            lookup_steps: entries(self.max_lookup_steps),
-            waiting_events: entries(self.max_waiting_events),
-            streams: Limits::default().streams,
-        }
-    }
+limit_args! {
+    /// DNS queries waiting for an answer
+    max_exchanges: Entries => exchanges
+    /// TCP connections
+    max_connections: Entries => connections
+    /// UDP flows
+    max_udp_flows: Entries => udp_flows
+    /// Running pings
+    max_echo_runs: Entries => echo_runs
+    /// Requests of one ping waiting for a reply
+    max_echo_outstanding: Nested => echo_outstanding
+    /// Undecided lookups
+    max_lookups: Entries => lookups
+    /// Queries shown for one lookup
+    max_lookup_steps: Nested => lookup_steps
+    /// Events waiting for their pod's name
+    max_waiting_events: Entries => waiting_events
 }

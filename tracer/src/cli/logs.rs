@@ -1,49 +1,67 @@
-//! What the agent logs, and in which form. Logs are about the agent: what pods do is in no line of them by default.
+//! The agent's log, as options. The log is about the agent: by default no line contains what pods do.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// The agent itself says what it does; the libraries only what goes wrong, and kube not even that: the watches say it in
-/// their own words, once.
+/// The agent logs its own progress; libraries only log problems. The watches report kube's errors themselves, once each.
 const DEFAULT: &str = "warn,tracer=info,kube_client=error,kube_runtime=error";
 
-/// What is logged.
+/// What to log, and in which format.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub(super) struct LogArgs {
-    /// What is logged to standard error: error, warn, info, debug or trace, or such a level for each part, as in
+    /// Log level on standard error: error, warn, info, debug or trace; or a level per module, as in
     /// warn,tracer::cluster=debug
-    #[arg(long, env = "TRACER_LOG", value_name = "LEVEL", default_value = DEFAULT, value_parser = filter)]
-    pub log: String,
+    #[arg(long, value_name = "LEVEL", default_value_t)]
+    pub log: LogFilter,
 
-    /// Form of the log: text, or json (one object a line)
-    #[arg(long, env = "TRACER_LOG_FORMAT", value_name = "FORM", value_enum, default_value_t = LogFormat::Text)]
+    /// Log format: text, or json (one object per line)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 }
 
-/// The form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The format of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// For people.
+    #[default]
     Text,
-    /// For programs.
     Json,
 }
 
-/// Checked here, kept as it was written.
-fn filter(written: &str) -> Result<String, String> {
-    match EnvFilter::try_new(written) {
-        // To the library an empty text is a filter that lets errors through, and a word that it does not know a target.
-        Ok(_) if !written.trim().is_empty() && written.split(',').all(is_directive) => {
-            Ok(written.to_owned())
+/// A valid filter, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogFilter(String);
+
+impl Default for LogFilter {
+    fn default() -> LogFilter {
+        LogFilter(DEFAULT.to_owned())
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<LogFilter, String> {
+        match EnvFilter::try_new(written) {
+            // The library takes an empty text as the level error, and an unknown word as a module.
+            Ok(_) if !written.trim().is_empty() && written.split(',').all(is_directive) => {
+                Ok(LogFilter(written.to_owned()))
+            }
+            _ => Err(
+                "expected a level (error, warn, info, debug, trace or off), or levels per module as in warn,tracer=debug"
+                    .to_owned(),
+            ),
         }
-        _ => Err(
-            "a level is error, warn, info, debug, trace or off; or several with the part that they are for, as in \
-             warn,tracer=debug"
-                .to_owned(),
-        ),
     }
 }
 
@@ -55,30 +73,30 @@ fn is_directive(directive: &str) -> bool {
     )
 }
 
-/// Changes what is logged.
-pub(super) type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send>;
+/// Changes the log's filter.
+pub(super) type SetLog = Box<dyn Fn(&LogFilter) -> Result<(), String> + Send>;
 
 impl LogArgs {
-    /// Logs to standard error from now on.
+    /// Starts logging to standard error.
     pub(super) fn install(&self) -> SetLog {
-        let filter = EnvFilter::new(&self.log);
+        let filter = EnvFilter::new(&self.log.0);
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal());
-        // `try_init` fails only where somebody set a subscriber before, and then that one logs.
+        // `try_init` fails only if there is a subscriber already, which then logs.
         match self.log_format {
             LogFormat::Text => {
                 let builder = builder.with_filter_reloading();
                 let handle = builder.reload_handle();
                 let _ = builder.try_init();
-                Box::new(move |written| set(&handle, written))
+                Box::new(move |filter| set(&handle, filter))
             }
             LogFormat::Json => {
                 let builder = builder.json().with_filter_reloading();
                 let handle = builder.reload_handle();
                 let _ = builder.try_init();
-                Box::new(move |written| set(&handle, written))
+                Box::new(move |filter| set(&handle, filter))
             }
         }
     }
@@ -86,18 +104,18 @@ impl LogArgs {
 
 fn set<S>(
     handle: &tracing_subscriber::reload::Handle<EnvFilter, S>,
-    written: &str,
+    filter: &LogFilter,
 ) -> Result<(), String> {
-    let filter = EnvFilter::try_new(written).map_err(|error| error.to_string())?;
+    let filter = EnvFilter::try_new(&filter.0).map_err(|error| error.to_string())?;
     handle.reload(filter).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT, filter};
+    use super::{DEFAULT, LogFilter};
 
     #[test]
-    fn a_filter_is_a_level_or_levels_with_parts() {
+    fn a_filter_is_a_level_or_levels_per_module() {
         for good in [
             "info",
             "DEBUG",
@@ -105,10 +123,10 @@ mod tests {
             DEFAULT,
             "warn,tracer::cluster=debug,kube=trace",
         ] {
-            assert_eq!(filter(good), Ok(good.to_owned()));
+            assert_eq!(good.parse(), Ok(LogFilter(good.to_owned())));
         }
         for bad in ["", " ", "loud", "tracer", "warn,tracer=loud", "warn,,info"] {
-            assert!(filter(bad).is_err(), "{bad:?}");
+            assert!(bad.parse::<LogFilter>().is_err(), "{bad:?}");
         }
     }
 }

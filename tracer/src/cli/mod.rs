@@ -1,32 +1,48 @@
-//! Arguments; one file per command.
+//! Command line: what users type, and the exit code. One file per command.
 //!
-//! Owns what a user types and the exit code. Raw arguments come first (the structures that clap fills), the resolved
-//! configuration second ([`observe::ObserveArgs::resolve`]): what depends on the machine is looked up once, here, and
-//! everything below gets it as a value. Data go to standard output, everything else to standard error.
+//! Raw arguments come first (the structures that clap fills), the resolved configuration second
+//! ([`observe::ObserveArgs::resolve`]): whatever depends on the machine is looked up once, here, and passed down as a
+//! value. Data goes to standard output, everything else to standard error.
+//!
+//! `cfg(agent)` includes the commands and options that trace this machine, the feature `client` those that ask agents.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+#[cfg(agent)]
+use anyhow::Context;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use tracer_core::view::text::safe_lines;
 
+#[cfg(agent)]
 mod agent;
+#[cfg(feature = "client")]
 mod agents;
+#[cfg(agent)]
 mod check;
 mod cluster;
+#[cfg(agent)]
 mod config_file;
 pub mod diagnose;
+#[cfg(agent)]
 mod export;
 mod filters;
 mod form;
 mod limits;
+#[cfg(agent)]
 mod logs;
+#[cfg(agent)]
+mod names;
 pub mod observe;
 mod print;
+#[cfg(agent)]
+mod probes;
 mod rules_file;
 mod settings_file;
 mod sources;
+#[cfg(feature = "client")]
 mod status;
 mod suggest;
 mod thresholds;
@@ -34,18 +50,17 @@ mod trace;
 mod values;
 mod version;
 
-/// What a user typed.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "tracer",
     version,
-    about = "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed",
-    long_about = "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed.\n\n\
-        Tracer attaches eBPF programs to the node's end of every pod interface and tells what the pods do there: \
-        each lookup with all the names that the resolver tried, each connection with its handshake, each ping with \
-        its loss. It changes no packet and needs nothing in the pods.",
-    after_help = "Try `tracer check`, then `tracer observe --local`.\n\
-        `tracer help observe` says all about events, filters and units.",
+    about = "Trace the DNS lookups and connections of Kubernetes pods, and explain their failures",
+    long_about = "Trace the DNS lookups and connections of Kubernetes pods, and explain their failures.\n\n\
+        Tracer attaches eBPF programs to the node's end of every pod interface. It reports each lookup with all names \
+        that the resolver tried, each connection with its handshake, and each ping with its loss. It changes no packet \
+        and needs nothing in the pods.",
+    after_help = AFTER_HELP,
     after_long_help = ROOT_HELP,
     max_term_width = 110,
     subcommand_required = true,
@@ -53,87 +68,101 @@ mod version;
     disable_help_subcommand = false
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what pods do, as it happens
     ///
-    /// DNS lookups, TCP connections, UDP flows, pings and ICMP errors, one line or block each, until Ctrl-C. A summary of
-    /// what was seen, shown and lost goes to standard error.
+    /// Prints DNS lookups, TCP connections, UDP flows, pings and ICMP errors as lines or blocks, until Ctrl-C. A summary
+    /// of the events seen, shown and lost goes to standard error.
     Observe(Box<observe::ObserveArgs>),
-    /// Say what fails and why, and what to do about it
+    /// Diagnose failures: what, why and how to fix
     ///
-    /// Names that do not exist, Services that nobody stands behind, DNS that is slow or silent, pings that cannot be answered:
-    /// each finding with its evidence and what to try. Traces this machine, or reads a capture file.
+    /// Finds names that do not exist, Services without a working endpoint, slow or silent DNS servers, and pings that
+    /// cannot be answered. Each finding has its evidence and commands to try. Reads the agents' events, traces this
+    /// machine, or reads a capture file.
     Diagnose(Box<diagnose::DiagnoseArgs>),
-    /// Trace this node and serve what is seen
+    /// Trace this node and serve its events
     ///
-    /// Runs on each node, as a DaemonSet or by hand. Attaches probes, holds the latest events, and gives them to `tracer
-    /// observe`, `diagnose` and `status`.
+    /// Runs on each node, as a DaemonSet or by hand. Attaches probes, keeps the latest events in memory, and serves them
+    /// to `tracer observe`, `diagnose` and `status`.
+    #[cfg(agent)]
     Agent(Box<agent::AgentArgs>),
-    /// Say how the agents stand: what they see and cannot see, and what they have lost
+    /// Show agent status: coverage, blind spots and losses
+    #[cfg(feature = "client")]
     Status(status::StatusArgs),
-    /// Connect standard input and output with the agent's socket
+    /// Connect standard input and output to the agent's socket
+    #[cfg(agent)]
     #[command(hide = true)]
     Relay(agent::RelayArgs),
-    /// Say whether this node can run it, and what to do where it cannot
+    /// Check whether this node can run Tracer, and how to fix what is missing
     ///
-    /// Looks at kernel, permissions, limits, hooks, and whether pods can be told apart. Each line says what was found; a
-    /// line that is not ok says what to do. Run it as `tracer observe` will run: as the same user, in the same container.
-    /// It changes nothing.
+    /// Checks the kernel, permissions, limits and hooks, and whether pods can be told apart. Each line is a result; a line
+    /// that is not ok has a remedy. Run it the way `tracer observe` will run: as the same user, in the same container. It
+    /// changes nothing.
+    #[cfg(agent)]
     Check(check::CheckArgs),
-    /// Say which version this is and how it was built
+    /// Print version and build information
     Version,
-    /// Write a completion script for a shell to standard output
+    /// Print a completion script for a shell
     Completions(print::CompletionsArgs),
-    /// Write a manual page to standard output
+    /// Print a manual page
     Man(print::ManArgs),
 }
 
+const AFTER_HELP: &str = if cfg!(agent) {
+    "Start with `tracer check`, then `tracer observe --local`.\n\
+     See `tracer help observe` for events, filters and units."
+} else {
+    "Start with `tracer status`, then `tracer observe -f`.\n\
+     See `tracer help observe` for events, filters and units."
+};
+
 const ROOT_HELP: &str = "\
 Examples:
-  tracer observe -f -n shop                  what pods of a namespace do, from
-                                             every node's agent
-  tracer status                              agents, and what they cannot see
-  tracer check                               can this node run it?
-  tracer observe --local                     what its pods do, by address
+  tracer observe -f -n shop                  follow the pods of a namespace,
+                                             on all nodes
+  tracer status                              show agents and their blind spots
+  tracer check                               can this node run Tracer?
+  tracer observe --local                     trace this node's pods, shown by
+                                             address
   kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml > inventory.yaml
-  tracer observe --local --inventory inventory.yaml        the same by name
-  tracer observe --local -n shop --failed    what failed for namespace shop
+  tracer observe --local --inventory inventory.yaml        shown by name
+  tracer observe --local -n shop --failed    failures of namespace shop
   tracer diagnose --local --inventory inventory.yaml --duration 2m
                                              what fails, why, and what to try
   source <(tracer completions bash)          completion in this shell
   tracer man observe | man -l -              the manual page of a command
 
 Needs:
-  Linux 5.10 or later and root, or the capabilities BPF, NET_ADMIN and
-  PERFMON. `tracer check` says what is missing.
+  Tracing needs Linux 5.10 or later, and root or the capabilities BPF,
+  NET_ADMIN and PERFMON. `tracer check` reports what is missing.
 
 Environment:
-  Options of commands that trace or ask agents are also variables: TRACER_ and its name in
-  capitals, with _ for -, as in TRACER_DNS_TIMEOUT=3s. The command line wins.
-  TRACER_LOG sets what is logged to standard error: warn unless set, for
-  example info or tracer=debug. NO_COLOR turns colour off.
+  Options of commands that trace or ask agents are also variables: TRACER_ and
+  the option's name in capitals, with _ for -, as in TRACER_DNS_TIMEOUT=3s. The
+  command line wins. TRACER_LOG sets the log level on standard error (default
+  warn), for example info or tracer=debug. NO_COLOR turns colour off.
 
 Exit codes:
-  0  fine
-  1  `tracer diagnose` found something of severity warning or error; `tracer
-     check` found what prevents it from running here
-  2  it could not do its job: wrong usage, no permission, no such file";
+  0  success
+  1  `tracer diagnose` found a problem of severity warning or error; `tracer
+     check` found something that prevents Tracer from running
+  2  failure: wrong usage, no permission, no such file";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is well.
+    /// Success.
     Fine,
-    /// It did its job and found what is wrong.
+    /// The command worked and found a problem.
     Found,
-    /// It could not do its job.
+    /// The command could not do its job.
     Failed,
 }
 
@@ -147,23 +176,54 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The command line's definition; completions, the manual page and the help all come from it.
-pub fn command() -> clap::Command {
-    // The variables' names follow from the options', so one sentence says it once. What they hold just now belongs in no
-    // help text at all.
-    let hide = |arg: clap::Arg| arg.hide_env(true).hide_env_values(true);
-    let mut command = Cli::command().mut_args(hide);
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    for name in names {
-        command = command.mut_subcommand(name, |sub| sub.mut_args(hide));
-    }
-    command
+/// Options that no variable sets: (command, option).
+///
+/// `--list` and `--explain` replace what `tracer diagnose` does. `TRACER_OUTPUT` is for events, and `tracer check` has
+/// other formats.
+const WITHOUT_VARIABLE: [(&str, &str); 3] = [
+    ("check", "output"),
+    ("diagnose", "explain"),
+    ("diagnose", "list"),
+];
+
+/// The definition of the command line. Completions, manual pages and help are generated from it.
+///
+/// Every other long option also gets its variable: `TRACER_` and its name in capitals, with _ for -.
+fn definition() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        command.mut_args(|arg| match arg.get_long().map(variable) {
+            Some(variable) if !has_no_variable(&name, &arg) => with_variable(arg, variable),
+            _ => arg,
+        })
+    })
 }
 
-/// As a plugin it is called `kubectl tracer`, and its help says so.
+fn has_no_variable(command: &str, arg: &clap::Arg) -> bool {
+    let mut without = WITHOUT_VARIABLE.iter();
+    without.any(|(of, long)| *of == command && arg.get_long() == Some(long))
+}
+
+fn variable(long: &str) -> String {
+    format!("TRACER_{}", long.to_uppercase().replace('-', "_"))
+}
+
+fn with_variable(arg: clap::Arg, variable: String) -> clap::Arg {
+    let arg = arg.env(variable);
+    match arg.get_action() {
+        // As a variable a flag has a value: 1, yes, true, on, or the opposites.
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
+    }
+}
+
+/// The definition for parsing and help. The help explains once how variables are named, and never shows their values.
+pub fn command() -> clap::Command {
+    let hide = |arg: clap::Arg| arg.hide_env(true).hide_env_values(true);
+    definition().mut_subcommands(|command| command.mut_args(hide))
+}
+
+/// Names the command `kubectl tracer` if it runs as a kubectl plugin.
 fn named(command: clap::Command) -> clap::Command {
     let program = std::env::args_os().next().unwrap_or_default();
     let plugin = std::path::Path::new(&program)
@@ -176,25 +236,13 @@ fn named(command: clap::Command) -> clap::Command {
     }
 }
 
-/// Parses, runs, says why not.
+/// Parses the command line, runs the command and prints its error.
 pub fn main() -> ExitCode {
-    let line = CommandLine {
-        command: named(command()),
-        args: std::env::args_os().collect(),
-    };
-    let parsed = config_file::parse(&line.command, &line.args)
-        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(config_file::ParseError::Line(error)) => error.exit(),
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Failed.into();
-        }
-    };
-    match run(cli, line, matches) {
+    let matches = named(command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(cli, &matches) {
         Ok(exit) => exit.into(),
-        Err(error) if reader_is_gone(&error) => Exit::Fine.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
             complain(&format!("{error:#}"));
             Exit::Failed.into()
@@ -202,45 +250,43 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says why it could not do its job. Errors quote names of files, and words of API servers and agents.
+/// Prints why the command failed. Errors quote file names and messages of API servers and agents, so they are escaped.
 fn complain(why: &str) {
-    // Where even standard error is closed there is nobody to tell.
+    // If standard error is closed there is nowhere else to report to.
     let _ = writeln!(io::stderr(), "tracer: {}", safe_lines(why));
 }
 
-/// What was typed, to be parsed again when the configuration file changes.
-#[derive(Clone, Debug)]
-struct CommandLine {
-    command: clap::Command,
-    args: Vec<std::ffi::OsString>,
-}
-
-fn run(cli: Cli, line: CommandLine, matches: clap::ArgMatches) -> anyhow::Result<Exit> {
-    let mut stdout = io::stdout().lock();
+#[cfg_attr(
+    not(agent),
+    expect(unused_variables, reason = "only an agent reads its matches")
+)]
+fn run(cli: Cli, matches: &clap::ArgMatches) -> anyhow::Result<Exit> {
+    let mut stdout = io::stdout();
     match cli.command {
         Command::Observe(args) => {
-            drop(stdout);
             log_to_stderr();
             let config = args.resolve(&Host::look_up())?;
             observe::run(&config)
         }
         Command::Diagnose(args) => {
             log_to_stderr();
-            drop(stdout);
-            args.run(&Host::look_up(), &mut io::stdout())
+            args.run(&Host::look_up(), &mut stdout)
         }
+        #[cfg(agent)]
         Command::Agent(args) => {
-            drop(stdout);
-            args.run(&Host::look_up(), line, matches)
+            let (_, matches) = matches
+                .subcommand()
+                .context("the command line has no command")?;
+            args.run(&Host::look_up(), matches)
         }
+        #[cfg(feature = "client")]
         Command::Status(args) => {
             log_to_stderr();
             args.run(&Host::look_up(), &mut stdout)
         }
-        Command::Relay(args) => {
-            drop(stdout);
-            args.run()
-        }
+        #[cfg(agent)]
+        Command::Relay(args) => args.run(),
+        #[cfg(agent)]
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Version => version::print(&mut stdout),
         Command::Completions(args) => print::completions(&args, &mut stdout),
@@ -248,21 +294,21 @@ fn run(cli: Cli, line: CommandLine, matches: clap::ArgMatches) -> anyhow::Result
     }
 }
 
-/// Whoever read the output has what they wanted: no error.
-fn reader_is_gone(error: &anyhow::Error) -> bool {
+/// Whether the reader of the output closed it. That is no error: the reader has what it needs.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// What is logged unless TRACER_LOG says otherwise. What kube complains of is said by the watches in their own words, once.
+/// The log filter unless TRACER_LOG is set. The watches report kube's errors themselves, once each.
 const DEFAULT_LOG: &str = "warn,kube_client=error,kube_runtime=error";
 
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TRACER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_LOG));
-    // It fails only where somebody set a subscriber before, and then that one logs.
+    // It fails only if there is a subscriber already, which then logs.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -270,33 +316,66 @@ fn log_to_stderr() {
         .try_init();
 }
 
-/// What of this machine the resolved configuration depends on.
+/// The properties of this machine that the configuration depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The machine's name: what a node is called unless it was told otherwise.
+    /// The hostname, which is the default node name.
     pub name: String,
-    /// Somebody looks at standard output.
+    /// Whether standard output is a terminal.
     pub terminal: bool,
-    /// NO_COLOR.
+    /// The variable NO_COLOR.
     pub no_color: Option<std::ffi::OsString>,
-    /// TERM.
+    /// The variable TERM.
     pub term: Option<std::ffi::OsString>,
-    /// What time it is, and in which time zone.
+    /// The current time, in the local time zone.
     pub now: jiff::Zoned,
 }
 
 impl Host {
-    /// Looks it up.
+    /// Reads them.
     pub fn look_up() -> Host {
         Host {
-            name: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            name: hostname(),
             terminal: io::stdout().is_terminal(),
             no_color: std::env::var_os("NO_COLOR"),
             term: std::env::var_os("TERM"),
             now: jiff::Zoned::now(),
         }
+    }
+}
+
+#[cfg(unix)]
+fn hostname() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn hostname() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WITHOUT_VARIABLE, command, variable};
+
+    #[test]
+    fn every_long_option_has_its_variable() {
+        let command = command();
+        let mut without = Vec::new();
+        for sub in command.get_subcommands() {
+            for arg in sub.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| *long != "help") else {
+                    continue;
+                };
+                match arg.get_env() {
+                    Some(name) => assert_eq!(*name, *variable(long), "{} --{long}", sub.get_name()),
+                    None => without.push((sub.get_name(), long)),
+                }
+            }
+        }
+        without.sort_unstable();
+        assert_eq!(without, WITHOUT_VARIABLE);
+        assert_eq!(variable("dns-timeout"), "TRACER_DNS_TIMEOUT");
     }
 }

@@ -1,11 +1,11 @@
-//! `tracer observe`: the options, and what they resolve to.
+//! `tracer observe`: its options, and the configuration that they resolve to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use clap::builder::BoolishValueParser;
 
+#[cfg(feature = "client")]
 use super::agents::{self, AgentsArgs};
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
@@ -29,35 +29,38 @@ mod tests;
         tracer observe --local --inventory inventory.yaml -p deb-ubuntu\n  \
         tracer observe --local --failed -o json | jq .\n\n\
         Every option is also a variable: --node-name is TRACER_NODE_NAME.\n\
-        `--help` says how events are told, what each filter means, and has more options.",
+        `--help` has more options and explains the output and each filter.",
     after_long_help = help()
 )]
 pub struct ObserveArgs {
-    /// Trace this machine: attaches probes to the pod interfaces found here and follows them. Needs no cluster
-    #[arg(long, env = "TRACER_LOCAL", value_parser = BoolishValueParser::new())]
+    /// Trace this machine: attach probes to its pod interfaces and follow new ones. Needs no cluster
+    #[arg(long)]
+    #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
 
-    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
-    #[arg(long, env = "TRACER_REPLAY", value_name = "FILE")]
+    /// Read a capture file: pcap or pcapng, optionally compressed with gzip; - reads standard input, as in tcpdump -U -w - |
+    /// tracer observe --replay -
+    #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
-    /// With --local, write the packets to a pcapng file, too, with pod names as comments
-    #[arg(long, env = "TRACER_RECORD", value_name = "FILE")]
+    /// With --local, also write the packets to this pcapng file, with pod names as comments
+    #[cfg(agent)]
+    #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
     #[command(flatten)]
     form: FormArgs,
 
-    /// End after so many events
-    #[arg(long, env = "TRACER_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// End after N events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after so long, as in 30s, 5m or '1h 30m'; of a capture file, after so much of it
-    #[arg(long, env = "TRACER_DURATION", value_name = "DURATION")]
+    /// End after this time: 30s, 5m or '1h 30m'; with --replay, after this much of the capture
+    #[arg(long, value_name = "DURATION")]
     duration: Option<Span>,
 
-    /// Go on with what happens from now on. --local does so in any case; agents give what they hold of the past without it
-    #[arg(short, long, env = "TRACER_FOLLOW", value_parser = BoolishValueParser::new())]
+    /// Follow: keep streaming new events. Without it agents send only their history; --local always follows
+    #[arg(short, long)]
     follow: bool,
 
     #[command(flatten)]
@@ -66,6 +69,7 @@ pub struct ObserveArgs {
     #[command(flatten)]
     history: HistoryArgs,
 
+    #[cfg(feature = "client")]
     #[command(flatten)]
     agents: AgentsArgs,
 
@@ -74,26 +78,27 @@ pub struct ObserveArgs {
 }
 
 const HELP_EVENTS: &str = "\
-How events are told:
+Output:
   12:01:03.123  default/web  ?  db                     A  ✗ NXDOMAIN  2 queries
                                 ├ ….svc.cluster.local. A  ✗ NXDOMAIN  0.8 ms
                                 └ db.                  A  ✗ NXDOMAIN  0.7 ms
-  The mark says what the pod does: ? asks DNS, → connects or pings, ← is
-  asked, connected to or pinged. …suffix is what was asked for with a search
-  domain behind it. ✓ worked, ✗ failed, ! worked badly, · neither.
-  Times are when it began: the first query, SYN or request; local here, UTC in
-  JSON. Latency and handshake count from there to the answer, retransmissions
-  included; JSON has them in nanoseconds. Bytes count from the IP header on.
+  ? is a DNS query by the pod, → a connection or ping by the pod, ← one to the
+  pod. …suffix is the requested name plus a search domain. ✓ succeeded,
+  ✗ failed, ! degraded, · neutral.
+  An event's time is its first query, SYN or request; local time in text, UTC
+  in JSON. Latency and handshake count from that packet to the answer,
+  including retransmissions; JSON has nanoseconds. Byte counts include the IP
+  header.
 
 What is shown:
-  text leaves out what a person would skip: the single queries of a lookup,
-  whose block tells them already, UDP flows that open or close, and
-  connections that close after both sides spoke. --type or --outcome asks for
-  them; -o wide and -o json show everything.
-  Traffic between two pods of this node is told once: from the client's side,
-  or from the side of the pod that -p names. --direction server shows the
-  server's side.
-  What was lost is always shown, whatever the filters say.";
+  text leaves out routine events: the single queries of a lookup (its block
+  lists them), UDP flows that open or close, and connections that close after
+  both sides sent data. --type and --outcome show them; -o wide and -o json
+  show everything.
+  Traffic between two pods on this node is shown once, from the client's side
+  or from the side of the pod in -p. --direction server shows the server's
+  side.
+  Losses are always shown, whatever the filters.";
 
 const HELP_USE: &str = "\
 Examples:
@@ -111,52 +116,52 @@ Examples:
   ssh node tcpdump -U -w - -i any | tracer observe --replay -
 
 Capture files:
-  --replay reads pcap and pcapng of any byte order and stamp resolution, also
-  compressed with gzip: Ethernet, Linux cooked (tcpdump -i any), raw IP, BSD
-  loopback. Which end is the pod the inventory says; without one it is the
-  end that asked or connected. A packet that was captured at several
-  interfaces counts once. IP fragments are put together.
-  Time is the capture's; at the end of the file it ends. Only of a pipe whose
-  packets come within 2 s of their stamps does the wall clock tell timeouts,
-  2 s later than they are; tcpdump needs -U for that.
-  --record writes what the probes hand over: DNS and ICMP whole, of TCP what
-  opens and closes a connection, of other flows the first packet, each with
-  its flow's counters; with filters, only what they can show. Wireshark reads
-  it. Replayed, it tells the events again, but between two such packets nobody
-  counted.
+  --replay reads pcap and pcapng in any byte order and time resolution, also
+  compressed with gzip. Link types: Ethernet, Linux cooked (tcpdump -i any),
+  raw IP, BSD loopback. The inventory tells which end is the pod; without one
+  it is the end that queried or connected. A packet captured on several
+  interfaces counts once. IP fragments are reassembled.
+  Time is the capture's, and the command ends with the file. On a pipe whose
+  packets arrive within 2 s of their timestamps, the wall clock decides
+  timeouts, 2 s late; tcpdump needs -U for that.
+  --record writes what the probes emit: DNS and ICMP packets in full, the TCP
+  packets that open and close a connection, the first packet of other flows,
+  each with its flow's counters; with filters, only what they need. Wireshark
+  reads the file. A replay repeats the same events, without the counters
+  between two recorded packets.
 
 Needs:
-  For agents of a cluster a kubeconfig whose user may list pods and exec in
-  those of the agents. For --local Linux 5.10 or later; root, or the capabilities BPF, NET_ADMIN and PERFMON.
-  `tracer check` says what is missing.
+  For a cluster's agents: a kubeconfig whose user can list pods and exec into
+  the agents' pods. For --local: Linux 5.10 or later, and root or the
+  capabilities BPF, NET_ADMIN and PERFMON; `tracer check` reports what is
+  missing.
 
 Environment:
   Every option is also a variable: TRACER_ and its name in capitals, with _
   for -, as in TRACER_NODE_NAME. The command line wins.";
 
 fn help() -> String {
-    format!(
-        "{}\n\n{HELP_EVENTS}\n\n{}\n\n{HELP_USE}",
-        agents::HELP,
-        filters::HELP
-    )
+    let mut parts = vec![HELP_EVENTS, filters::HELP, HELP_USE];
+    #[cfg(feature = "client")]
+    parts.insert(0, agents::HELP);
+    parts.join("\n\n")
 }
 
 impl ObserveArgs {
-    /// What to do, with everything looked up.
+    /// The configuration of the run.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
         let filter = self.filters.resolve();
-        // A recording is for other questions, too.
-        let emission = match self.record {
-            None => filter.emission(),
-            Some(_) => Emission::default(),
+        // A recording answers other questions later, so it gets every packet.
+        let emission = match &source {
+            Source::Local { record: Some(_) } => Emission::default(),
+            _ => filter.emission(),
         };
         Ok(ObserveConfig {
             output: OutputSettings {
-                format: self.form.format(),
-                color: self.form.color(host),
+                format: self.form.output,
+                color: self.form.color.resolve(host),
                 filter,
                 count: self.count,
                 since: since.transpose()?,
@@ -169,43 +174,95 @@ impl ObserveArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        one_source(self.local, self.replay.is_some(), &self.agents)?;
-        match (self.local, &self.replay, &self.record) {
-            (false, None, Some(_)) => {
-                bail!("--record writes what --local traces: agents send events, no packets")
-            }
-            (false, None, None) => Ok(Source::Agents {
-                agents: self.agents.resolve(self.trace.kube())?,
-                follow: self.follow,
-                history: !self.follow
-                    || self.history.since.is_some()
-                    || self.history.last.is_some(),
-            }),
-            (false, Some(_), Some(_)) => {
+        one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
+        self.check_record()?;
+        if self.local {
+            if self.wants_history() {
                 bail!(
-                    "--record writes what --local traces; a capture that is replayed is a file already"
-                )
+                    "--since and --last select past events, and --local has only new ones. Leave them out, or end the run \
+                     with --count or --duration"
+                );
             }
-            (true, _, Some(record)) if record == Path::new("-") => {
-                bail!("--record needs a file: the events are on standard output")
-            }
-            (true, _, _) if self.history.since.is_some() || self.history.last.is_some() => {
-                bail!(
-                    "--since and --last choose from what was recorded, and --local has no record of the past: it shows what \
-                 happens from now on. Leave them out, or end it with --count or --duration"
-                )
-            }
-            (true, _, record) => Ok(Source::Local {
-                record: record.clone(),
-            }),
-            (false, Some(_), None) if self.follow => {
-                bail!(
-                    "--follow goes on with what happens from now on, and nothing is added to a capture; a pipe is read \
-                     to its end in any case"
-                )
-            }
-            (false, Some(file), None) => Ok(Source::Replay(file.clone())),
+            return Ok(Source::Local {
+                record: self.record(),
+            });
         }
+        match &self.replay {
+            Some(_) if self.follow => {
+                bail!(
+                    "--follow waits for new events, and a capture file gets none; from a pipe, --replay reads to the end \
+                     without it"
+                )
+            }
+            Some(file) => Ok(Source::Replay(file.clone())),
+            None => self.from_agents(),
+        }
+    }
+
+    fn wants_history(&self) -> bool {
+        self.history.since.is_some() || self.history.last.is_some()
+    }
+}
+
+#[cfg(agent)]
+impl ObserveArgs {
+    fn record(&self) -> Option<PathBuf> {
+        self.record.clone()
+    }
+
+    fn check_record(&self) -> anyhow::Result<()> {
+        match &self.record {
+            None => Ok(()),
+            Some(_) if self.replay.is_some() => {
+                bail!(
+                    "--record writes what --local traces; --replay reads a file that exists already"
+                )
+            }
+            Some(_) if !self.local => {
+                bail!("--record writes what --local traces: agents send events, not packets")
+            }
+            Some(file) if file.as_os_str() == "-" => {
+                bail!("--record needs a file: standard output has the events")
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(agent))]
+impl ObserveArgs {
+    fn record(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn check_record(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "client")]
+impl ObserveArgs {
+    fn agents_selected_by(&self) -> Option<&'static str> {
+        self.agents.selected_by()
+    }
+
+    fn from_agents(&self) -> anyhow::Result<Source> {
+        Ok(Source::Agents {
+            agents: self.agents.resolve(&self.trace.kube)?,
+            follow: self.follow,
+            history: !self.follow || self.wants_history(),
+        })
+    }
+}
+
+#[cfg(not(feature = "client"))]
+impl ObserveArgs {
+    fn agents_selected_by(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn from_agents(&self) -> anyhow::Result<Source> {
+        Err(super::trace::no_client())
     }
 }
 

@@ -1,9 +1,9 @@
-//! `tracer completions` and `tracer man`: what the command line's definition says, in other forms.
+//! `tracer completions` and `tracer man`: other forms of the command line's definition.
 
 use std::io::Write;
 
 use anyhow::{Context, bail};
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use super::Exit;
@@ -28,12 +28,12 @@ Examples:
   tracer man | man -l -
   tracer man observe > /usr/local/share/man/man1/tracer-observe.1")]
 pub struct ManArgs {
-    /// The command whose page it is; without one, the page of tracer itself
+    /// The command [default: tracer itself]
     command: Option<String>,
 }
 
 pub(super) fn completions(args: &CompletionsArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
-    // The generator panics where it cannot write, so it writes to memory.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "tracer", &mut script);
     out.write_all(&script).context("cannot write the script")?;
@@ -41,8 +41,8 @@ pub(super) fn completions(args: &CompletionsArgs, out: &mut impl Write) -> anyho
 }
 
 pub(super) fn man(args: &ManArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
-    // Unlike the help, the page names each option's variable.
-    let mut root = super::Cli::command();
+    // Unlike the help, the page shows each option's variable.
+    let mut root = super::definition();
     root.build();
     let page = match &args.command {
         None => root,
@@ -51,7 +51,7 @@ pub(super) fn man(args: &ManArgs, out: &mut impl Write) -> anyhow::Result<Exit> 
             None => {
                 let names: Vec<_> = root.get_subcommands().map(|sub| sub.get_name()).collect();
                 bail!(
-                    "there is no command '{name}': a page is to be had of {}",
+                    "there is no command '{name}'; there are pages for {}",
                     names.join(", ")
                 );
             }

@@ -1,7 +1,7 @@
-//! `--rules FILE`: which findings nobody wants to hear of, and from when on rules speak.
+//! `--rules FILE`: silenced findings and thresholds of rules.
 //!
-//! Owns the file's form and what is said of a file that is wrong: where, what, and what may have been meant. What the
-//! settings mean is for [`tracer_core::diagnose`].
+//! Owns the file's structure and its errors: the line, the mistake, and a suggestion. [`tracer_core::diagnose`] owns the
+//! meaning of the settings.
 
 use std::path::PathBuf;
 
@@ -10,35 +10,35 @@ use clap::Args;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::settings_file::SettingsFile;
+use super::settings_file::{self, SettingsFile};
 use super::suggest;
 use super::values::Span;
 use tracer_core::diagnose::catalogue::RULES;
 use tracer_core::diagnose::{DiagnosisSettings, RuleThresholds, Silence};
 use tracer_core::model::glob::Glob;
 
-/// The file, where the option names a directory.
+/// The file's name in a directory.
 const IN_DIRECTORY: &str = "rules.yaml";
-/// Answers that are remembered as slow; no threshold can be beyond.
-const MOST_SLOW_ANSWERS: u64 = 60;
+/// The number of slow answers that the rule remembers, so no threshold can be higher.
+const MAX_SLOW_ANSWERS: u64 = 60;
 
-/// Which findings are told, and from when on.
+/// Settings of the rules.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sources")]
 pub(super) struct RulesArgs {
-    /// Findings that nobody wants to hear of, and thresholds of the rules, as docs/rules-file.md describes
-    #[arg(long, env = "TRACER_RULES", value_name = "FILE")]
-    rules: Option<PathBuf>,
+    /// Silence findings and set the thresholds of rules with this YAML file (docs/rules-file.md)
+    #[arg(long, value_name = "FILE|DIR")]
+    pub rules: Option<PathBuf>,
 }
 
 impl RulesArgs {
-    /// Where it is read from.
+    /// The rules file.
     pub(super) fn file(&self) -> Option<SettingsFile> {
         let given = self.rules.as_ref()?;
-        Some(SettingsFile::of(given, IN_DIRECTORY))
+        Some(SettingsFile::new(given, IN_DIRECTORY))
     }
 
-    /// What the file says; the defaults without one.
+    /// The file's settings; the defaults without a file.
     pub(super) fn resolve(&self) -> anyhow::Result<DiagnosisSettings> {
         let Some(file) = self.file() else {
             return Ok(DiagnosisSettings::default());
@@ -64,7 +64,7 @@ struct SilenceEntry {
     namespace: Option<Spanned<String>>,
     pod: Option<Spanned<String>>,
     name: Option<Spanned<String>>,
-    /// For those who read the file.
+    /// A comment for readers of the file.
     #[serde(rename = "because")]
     _because: Option<String>,
 }
@@ -99,21 +99,18 @@ struct TooBig {
 }
 
 fn parse(text: &str) -> anyhow::Result<DiagnosisSettings> {
-    // Nothing but comments is a file, too.
-    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-    let file = if text.lines().all(blank) {
+    let file = if settings_file::is_blank(text) {
         File::default()
     } else {
         let options = serde_saphyr::options! { with_snippet: false };
-        serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| anyhow::anyhow!(explained(&error)))?
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| described(&error))?
     };
     let mut settings = DiagnosisSettings::default();
     for entry in file.silence.unwrap_or_default() {
         let line = entry.referenced.line();
         let entry = entry.value;
         if let Some(rule) = &entry.rule {
-            known(rule)?;
+            check_rule(rule)?;
         }
         let silence = Silence {
             rule: glob(entry.rule)?,
@@ -123,8 +120,8 @@ fn parse(text: &str) -> anyhow::Result<DiagnosisSettings> {
         };
         if silence == Silence::default() {
             bail!(
-                "line {line}: this entry of silence says neither rule, namespace, pod nor name, so it would silence \
-                 everything; if that is what you want, say rule: \"*\""
+                "line {line}: this entry of silence has no rule, namespace, pod or name and would silence everything; \
+                 write rule: \"*\" if you want that"
             );
         }
         settings.silences.push(silence);
@@ -147,7 +144,7 @@ fn set(file: Thresholds, thresholds: &mut RuleThresholds) -> anyhow::Result<()> 
         if let Some(times) = times.and_then(|times| u32::try_from(times).ok()) {
             thresholds.slow_dns_times_normal = times;
         }
-        let answers = ranged("answers", slow.answers, 1, MOST_SLOW_ANSWERS)?;
+        let answers = ranged("answers", slow.answers, 1, MAX_SLOW_ANSWERS)?;
         if let Some(answers) = answers.and_then(|answers| usize::try_from(answers).ok()) {
             thresholds.slow_dns_answers = answers;
         }
@@ -171,14 +168,14 @@ fn set(file: Thresholds, thresholds: &mut RuleThresholds) -> anyhow::Result<()> 
 fn ranged(
     key: &str,
     value: Option<Spanned<u64>>,
-    least: u64,
-    most: u64,
+    min: u64,
+    max: u64,
 ) -> anyhow::Result<Option<u64>> {
     match value {
         None => Ok(None),
-        Some(value) if (least..=most).contains(&value.value) => Ok(Some(value.value)),
+        Some(value) if (min..=max).contains(&value.value) => Ok(Some(value.value)),
         Some(value) => bail!(
-            "line {}: {key} is {}; it can be {least} to {most}",
+            "line {}: {key} is {}; expected {min} to {max}",
             value.referenced.line(),
             value.value
         ),
@@ -189,7 +186,7 @@ fn glob(written: Option<Spanned<String>>) -> anyhow::Result<Option<Glob>> {
     let Some(written) = written else {
         return Ok(None);
     };
-    // The final dot of a DNS name says nothing here.
+    // The final dot of a DNS name is optional here.
     let bare = written.value.strip_suffix('.').unwrap_or(&written.value);
     match bare.parse() {
         Ok(glob) => Ok(Some(glob)),
@@ -197,8 +194,8 @@ fn glob(written: Option<Spanned<String>>) -> anyhow::Result<Option<Glob>> {
     }
 }
 
-/// A rule that there is not would silence nothing, and nobody would notice.
-fn known(rule: &Spanned<String>) -> anyhow::Result<()> {
+/// Refuses an unknown rule: the entry would silently have no effect.
+fn check_rule(rule: &Spanned<String>) -> anyhow::Result<()> {
     let glob: Option<Glob> = rule.value.parse().ok();
     let any = glob.is_some_and(|glob| RULES.iter().any(|known| glob.matches(known.id)));
     if !any {
@@ -212,33 +209,18 @@ fn known(rule: &Spanned<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parser's words with the place first, and of a key that it does not know the one that may be meant.
-fn explained(error: &serde_saphyr::Error) -> String {
-    let mut message = error.without_snippet().to_string();
-    let mut place = String::new();
-    if let Some(at) = error.location() {
-        let position = format!(" at line {}, column {}", at.line(), at.column());
-        message = message.replace(&position, "");
-        place = format!("line {}: ", at.line());
-    }
-    // In the parser's words the wrong key stands between backticks, and then those that there are.
-    let wrong = message
-        .split_once("unknown field `")
-        .and_then(|(_, rest)| rest.split_once("`, expected "));
-    let meant = wrong.and_then(|(wrong, known)| {
-        known
-            .strip_prefix("one of ")
-            .unwrap_or(known)
-            .split(", ")
-            .map(|known| known.trim_matches('`'))
-            .map(|known| (strsim::jaro_winkler(wrong, known), known))
-            .filter(|(near, _)| *near > 0.75)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-    });
-    match meant {
-        Some((_, meant)) => format!("{place}{message}: did you mean {meant}?"),
-        None => format!("{place}{message}"),
-    }
+/// The error with its line first and, for an unknown key, a suggestion.
+fn described(error: &serde_saphyr::Error) -> anyhow::Error {
+    let (line, message) = settings_file::describe(error);
+    let suggestion = match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField {
+            field, expected, ..
+        } => suggest::similar_key(field, expected.iter().copied()),
+        _ => None,
+    };
+    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+    let suggestion = suggestion.map_or_else(String::new, |key| format!(": did you mean {key}?"));
+    anyhow::anyhow!("{line}{message}{suggestion}")
 }
 
 #[cfg(test)]
@@ -301,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line_and_what_may_be_meant() {
+    fn an_error_names_the_line_and_suggests_a_key() {
         for (text, says) in [
             (
                 "silence:\n- rule: dns-slwo\n",

@@ -1,35 +1,35 @@
 //! A file of settings, given by its name or by its directory.
 //!
-//! A ConfigMap that is optional is an empty directory where there is none: so of a directory the file in it may be missing,
-//! which says nothing, while a file that was given by its own name must be there. Owns that difference and the bound of
-//! the size; what is in the file is for those who read it.
+//! An optional ConfigMap that does not exist is mounted as an empty directory. So a file in a given directory may be
+//! missing, which counts as empty; a file given by its own name must exist. Owns that difference, the size limit and how
+//! a YAML error is described. The callers own the contents.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// A ConfigMap holds 1 MiB at most.
+/// The size limit of a ConfigMap.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
-/// Where settings are read from.
+/// A file of settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SettingsFile {
     path: PathBuf,
     may_be_missing: bool,
 }
 
-/// Why a file of settings cannot be had.
+/// Why a file of settings cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettingsError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} has more than {MAX_BYTES} bytes, which settings have at most: is it the inventory?", path.display())]
+    #[error("{} is larger than {MAX_BYTES} bytes, the limit for settings: is it the inventory?", path.display())]
     TooLarge { path: PathBuf },
 }
 
 impl SettingsFile {
-    /// The file itself, or the one of that name in a directory.
-    pub(super) fn of(given: &Path, name: &str) -> SettingsFile {
+    /// The given file, or the file `name` in the given directory.
+    pub(super) fn new(given: &Path, name: &str) -> SettingsFile {
         let may_be_missing = given.is_dir();
         let path = match may_be_missing {
             true => given.join(name),
@@ -41,12 +41,12 @@ impl SettingsFile {
         }
     }
 
-    /// Where it is, or would be.
+    /// The path, whether or not the file exists.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it says; nothing where it may be missing and is.
+    /// The file's text; `None` if it is missing and may be.
     pub(super) fn read(&self) -> Result<Option<String>, SettingsError> {
         let missing =
             |error: &io::Error| self.may_be_missing && error.kind() == io::ErrorKind::NotFound;
@@ -60,7 +60,7 @@ impl SettingsFile {
             Err(error) => return Err(failed(error)),
         };
         let mut text = String::new();
-        // Limited while reading: the size that stat tells is nothing to rely on (a device, a pipe, a file that grows).
+        // Limits the read itself: the size in stat is wrong for a device, a pipe or a growing file.
         let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
         if read.map_err(failed)? as u64 > MAX_BYTES {
             return Err(SettingsError::TooLarge {
@@ -71,6 +71,24 @@ impl SettingsFile {
     }
 }
 
+/// Whether a text has only empty lines and comments. YAML parses that as null, not as an empty mapping.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// The line of a YAML error, and its message without the position and the excerpt.
+pub(super) fn describe(error: &serde_saphyr::Error) -> (Option<u64>, String) {
+    let mut message = error.without_snippet().to_string();
+    let Some(at) = error.location() else {
+        return (None, message);
+    };
+    let position = format!(" at line {}, column {}", at.line(), at.column());
+    message = message.replace(&position, "");
+    (Some(at.line()), message)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -79,14 +97,14 @@ mod tests {
     use super::{MAX_BYTES, SettingsFile};
 
     #[test]
-    fn a_file_must_be_there_and_one_in_a_directory_need_not() {
+    fn a_named_file_must_exist_and_a_file_in_a_given_directory_may_be_missing() {
         let directory = tempfile::tempdir().expect("a directory");
         let read = |given: &Path| {
-            let read = SettingsFile::of(given, "rules.yaml").read();
+            let read = SettingsFile::new(given, "rules.yaml").read();
             read.map_err(|error| error.to_string())
         };
         let by_name = directory.path().join("rules.yaml");
-        let error = read(&by_name).expect_err("it is not there");
+        let error = read(&by_name).expect_err("a missing file");
         assert!(
             error.contains("/rules.yaml: No such file or directory"),
             "{error}"
@@ -99,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_to_be_settings_is_not_read() {
+    fn a_file_above_the_size_limit_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("rules.yaml");
-        let file = fs::File::create(&path).expect("made");
+        let file = fs::File::create(&path).expect("created");
         file.set_len(MAX_BYTES + 1).expect("grown");
-        // Of a device stat tells no size, and it has no end.
+        // stat has no size for a device, and this one never ends.
         for path in [path.as_path(), Path::new("/dev/zero")] {
-            let error = SettingsFile::of(path, "rules.yaml").read();
+            let error = SettingsFile::new(path, "rules.yaml").read();
             let error = error.expect_err("too large").to_string();
             assert!(error.contains("is it the inventory?"), "{error}");
         }

@@ -1,4 +1,4 @@
-//! `tracer status`: how each agent stands, as text and as JSON.
+//! `tracer status`: the state of each agent, as text and as JSON.
 
 use std::io::Write;
 use std::time::Duration;
@@ -26,9 +26,9 @@ use tracer_core::view::text::safe;
     after_long_help = HELP
 )]
 pub struct StatusArgs {
-    /// Form of the output: text, or json (one object an agent)
-    #[arg(short, long, env = "TRACER_OUTPUT", value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
-    output: FormArg,
+    /// Output format: text, or json (one object per agent)
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = StatusFormat::Text)]
+    output: StatusFormat,
 
     #[command(flatten)]
     agents: AgentsArgs,
@@ -38,29 +38,28 @@ pub struct StatusArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormArg {
+enum StatusFormat {
     Text,
     Json,
 }
 
 const HELP: &str = "\
-What it says of each agent:
-  traces    the pod interfaces that its probes are attached to
-  names     where the names of pods and Services come from, and how fresh
-            they are
-  settings  the files of --config and --rules, when what holds was read, and
-            why a change of them does not hold
-  told      packets that the probes saw, and events that came of them
-  history   what it holds of the past, and since when
-  clients   streams that it serves now
-  lost      by stage, since it started
-  cannot see  what happens on the node and does not show
-  version   where it is another one than this program's
-  clock     where it is more than 2 s off this machine's
+Output for each agent:
+  traces     the pod interfaces that have probes
+  names      the source of pod and Service names, and how current it is
+  settings   the files of --config and --rules: when the current settings were
+             read, and why a later change is not in effect
+  events     events, and the packets that they are based on
+  history    events kept in memory, and the time of the oldest
+  clients    current streams
+  lost       losses by stage since the agent started
+  blind spots  traffic on the node that the agent cannot see
+  version    shown if it differs from this program's
+  clock      shown if it differs from this machine's by more than 2 s
 
 Exit codes:
-  0  at least one agent answered; what could not be reached is shown
-  2  none did";
+  0  at least one agent answered; unreachable agents are listed
+  2  no agent answered";
 
 impl StatusArgs {
     pub(super) fn run(&self, host: &Host, out: &mut impl Write) -> anyhow::Result<Exit> {
@@ -70,8 +69,8 @@ impl StatusArgs {
         }
         for answer in &agents {
             match self.output {
-                FormArg::Json => writeln!(out, "{}", as_json(answer))?,
-                FormArg::Text => out.write_all(as_text(answer, host).as_bytes())?,
+                StatusFormat::Json => writeln!(out, "{}", as_json(answer))?,
+                StatusFormat::Text => out.write_all(as_text(answer, host).as_bytes())?,
             }
         }
         let answered = agents.iter().any(|answer| answer.status.is_ok());
@@ -83,7 +82,7 @@ fn as_text(answer: &Answer, host: &Host) -> String {
     let name = answer.node.as_deref().unwrap_or(&answer.target);
     let status = match &answer.status {
         Ok(status) => status,
-        Err(why) => return format!("{}  not reached: {}\n", safe(name), safe(why)),
+        Err(why) => return format!("{}  unreachable: {}\n", safe(name), safe(why)),
     };
     let node = status.node.clone().unwrap_or_default();
     let mut text = format!(
@@ -125,9 +124,9 @@ fn as_text(answer: &Answer, host: &Host) -> String {
         line(if index == 0 { "settings" } else { "" }, settings);
     }
     line(
-        "told",
+        "events",
         &format!(
-            "{} of {}",
+            "{} from {}",
             units::count(status.events, "event"),
             units::count(status.packets, "packet")
         ),
@@ -140,7 +139,7 @@ fn as_text(answer: &Answer, host: &Host) -> String {
     line(
         "history",
         &format!(
-            "{}{since}; {} of {} KiB; {} made room",
+            "{}{since}; {} of {} KiB; {} evicted",
             units::count(history.events, "event"),
             history.bytes / 1024,
             history.max_bytes / 1024,
@@ -168,7 +167,7 @@ fn as_text(answer: &Answer, host: &Host) -> String {
         );
     }
     for (index, blind) in blind_spots(status).iter().enumerate() {
-        line(if index == 0 { "cannot see" } else { "" }, blind);
+        line(if index == 0 { "blind spots" } else { "" }, blind);
     }
     for (what, sentence) in [
         ("version", skew::version_sentence(&node.version)),
@@ -181,7 +180,7 @@ fn as_text(answer: &Answer, host: &Host) -> String {
     text
 }
 
-/// The files of settings and how they stand.
+/// The files of settings, and whether their latest change is in effect.
 fn settings(status: &StatusResponse, clock: &dyn Fn(i64) -> String) -> Vec<String> {
     let Some(settings) = &status.settings else {
         return Vec::new();
@@ -193,13 +192,13 @@ fn settings(status: &StatusResponse, clock: &dyn Fn(i64) -> String) -> Vec<Strin
     )];
     if !settings.failure.is_empty() {
         lines.push(format!(
-            "their latest change does not hold: {}",
+            "the latest change is not in effect: {}",
             settings.failure
         ));
     }
     if !settings.restart.is_empty() {
         lines.push(format!(
-            "a restart of the agent is needed for {}",
+            "restart the agent to apply {}",
             settings.restart.join(", ")
         ));
     }
@@ -210,16 +209,16 @@ fn one_interface(interface: &Interface) -> String {
     let mut text = interface.name.clone();
     match &interface.pod {
         Some(pod) => text.push_str(&format!("  {}/{}", pod.namespace, pod.name)),
-        None => text.push_str("  pod not known"),
+        None => text.push_str("  pod unknown"),
     }
     text.push_str(&format!("  {}", interface.hook));
     if interface.suppressed > 0 {
-        text.push_str(&format!("  {} records held back", interface.suppressed));
+        text.push_str(&format!("  {} records suppressed", interface.suppressed));
     }
     text
 }
 
-/// What the agent says it cannot see, and directions of single interfaces.
+/// The blind spots that the agent reports, and unseen directions of single interfaces.
 fn blind_spots(status: &StatusResponse) -> Vec<String> {
     let mut all = Vec::new();
     for interface in &status.interfaces {
@@ -229,7 +228,7 @@ fn blind_spots(status: &StatusResponse) -> Vec<String> {
         ] {
             if unseen {
                 all.push(format!(
-                    "{}: packets {direction} the pod; nothing is concluded from silence there",
+                    "{}: packets {direction} the pod; Tracer draws no conclusion from silence there",
                     interface.name
                 ));
             }

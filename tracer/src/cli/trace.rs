@@ -1,114 +1,166 @@
-//! What every command that traces, replays or asks agents is told alike: what is traced, who is who, what the rules say, how
-//! long is waited and how much is kept.
+//! Options that every command with a pipeline shares: names, probes, rules, thresholds and limits.
 //!
-//! Owns that these options come together and what they resolve to; each group has a file of its own. What is shown, and
-//! where packets come from, is for the command to say.
+//! Owns the order of these groups and the configuration that they resolve to. Each group has a file of its own. Output and
+//! the source of packets belong to the command.
 
 use anyhow::bail;
 use clap::Args;
 
 use super::Host;
-use super::agents::AgentsArgs;
-use super::cluster::{ClusterArgs, KubeArgs};
+use super::cluster::KubeArgs;
 use super::limits::LimitArgs;
+#[cfg(agent)]
+use super::names::NameArgs;
+#[cfg(agent)]
+use super::probes::ProbeArgs;
 use super::rules_file::RulesArgs;
 use super::sources::SourceArgs;
 use super::thresholds::ThresholdArgs;
+use crate::capture;
 use crate::config::{ClusterConfig, ObserveConfig, Source};
 use tracer_core::model::emission::Emission;
 use tracer_core::pipeline;
 use tracer_core::view::OutputSettings;
 
-/// The groups, in the order in which the help has them.
+/// The groups, in the order of the help.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TraceArgs {
     #[command(flatten)]
-    sources: SourceArgs,
+    pub sources: SourceArgs,
 
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub rules: RulesArgs,
 
     #[command(flatten)]
-    rules: RulesArgs,
+    pub kube: KubeArgs,
+
+    #[cfg(agent)]
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    #[cfg(agent)]
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 
     #[command(flatten)]
-    thresholds: ThresholdArgs,
+    pub thresholds: ThresholdArgs,
 
     #[command(flatten)]
-    limits: LimitArgs,
+    pub limits: LimitArgs,
 }
 
 impl TraceArgs {
-    /// Which cluster, as kubectl is told.
-    pub(super) fn kube(&self) -> &KubeArgs {
-        &self.cluster.kube
-    }
-
-    /// Where it stands what the rules say.
-    pub(super) fn rules(&self) -> &RulesArgs {
-        &self.rules
-    }
-
-    /// What to do with what comes from `source`, everything looked up, but for what is shown and when it ends. The probes
-    /// hand over `emission`.
+    /// The configuration for input from `source`, with default output and no time limit. The probes emit `emission`.
     pub(super) fn resolve(
         &self,
         host: &Host,
         source: Source,
         emission: Emission,
     ) -> anyhow::Result<ObserveConfig> {
+        let cluster = self.cluster()?;
         let replay = matches!(source, Source::Replay(_));
-        let cluster = self
-            .cluster
-            .resolve(self.sources.inventory.is_some(), replay)?;
-        self.with_names_of(cluster, host, source, emission)
+        if replay && (cluster.is_some() || self.kube.is_given()) {
+            bail!(
+                "--replay reads the past, but a cluster knows only current names: save an inventory with `kubectl get \
+                 nodes,ns,pods,svc,endpointslices -A -o yaml` and give it with --inventory"
+            );
+        }
+        self.config(cluster, host, source, emission)
     }
 
-    /// The same for an agent, which traces this machine for whoever comes.
+    /// The configuration of an agent. It traces this machine and emits everything: its clients' filters come later.
+    #[cfg(agent)]
     pub(super) fn resolve_for_agent(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
-        let cluster = self
-            .cluster
-            .resolve_for_agent(self.sources.inventory.is_some())?;
+        let inventory = self.sources.inventory.is_some();
+        let cluster = self.names.resolve_for_agent(&self.kube, inventory)?;
         let source = Source::Local { record: None };
-        // What clients ask for is known only when they come.
-        self.with_names_of(cluster, host, source, Emission::default())
+        self.config(cluster, host, source, Emission::default())
     }
 
-    fn with_names_of(
+    fn config(
         &self,
         cluster: Option<ClusterConfig>,
         host: &Host,
         source: Source,
         emission: Emission,
     ) -> anyhow::Result<ObserveConfig> {
-        let thresholds = self.thresholds.resolve();
-        let capture = self.sources.capture(emission, thresholds.flow_idle)?;
+        let pipeline = pipeline::Settings {
+            dns_ports: self.sources.dns_ports()?,
+            thresholds: self.thresholds.resolve(),
+            limits: self.limits.resolve(),
+            index: self.sources.index(),
+            diagnosis: self.rules.resolve()?,
+        };
         Ok(ObserveConfig {
             source,
+            capture: self.capture(&pipeline, emission),
             inventory: self.sources.inventory.clone(),
             cluster,
             node: self.sources.node(host),
-            pipeline: pipeline::Settings {
-                dns_ports: capture.dns_ports.clone(),
-                thresholds,
-                limits: self.limits.resolve(),
-                index: self.sources.index(),
-                diagnosis: self.rules.resolve()?,
-            },
-            capture,
+            pipeline,
             output: OutputSettings::default(),
             duration: None,
         })
     }
+
+    #[cfg(agent)]
+    fn cluster(&self) -> anyhow::Result<Option<ClusterConfig>> {
+        self.names
+            .resolve(&self.kube, self.sources.inventory.is_some())
+    }
+
+    #[cfg(not(agent))]
+    fn cluster(&self) -> anyhow::Result<Option<ClusterConfig>> {
+        Ok(None)
+    }
+
+    #[cfg(agent)]
+    fn capture(&self, pipeline: &pipeline::Settings, emission: Emission) -> capture::Options {
+        self.probes.resolve(
+            pipeline.dns_ports.clone(),
+            emission,
+            pipeline.thresholds.flow_idle,
+        )
+    }
+
+    #[cfg(not(agent))]
+    fn capture(&self, pipeline: &pipeline::Settings, emission: Emission) -> capture::Options {
+        capture::Options {
+            dns_ports: pipeline.dns_ports.clone(),
+            emission,
+            ..capture::Options::default()
+        }
+    }
 }
 
-/// Packets come from this machine, from a file, or events from agents: refuses two of them at once.
-pub(super) fn one_source(local: bool, replay: bool, agents: &AgentsArgs) -> anyhow::Result<()> {
-    if let (Some(option), true) = (agents.asked_for(), local || replay) {
-        bail!("{option} is for agents that trace already: leave it out, or --local and --replay");
+/// Refuses two sources at once. `agents` is the option that selects agents, if one does.
+pub(super) fn one_source(
+    local: bool,
+    replay: bool,
+    agents: Option<&'static str>,
+) -> anyhow::Result<()> {
+    if cfg!(not(agent)) && local {
+        bail!(
+            "--local: this build of tracer cannot trace. On Linux, build it with the Cargo feature `agent` (on by \
+             default); on other systems, observe the agents of a cluster"
+        );
+    }
+    if let (Some(option), true) = (agents, local || replay) {
+        bail!(
+            "{option} selects agents that trace already: leave it out, or leave out --local and --replay"
+        );
     }
     if local && replay {
         bail!("--local and --replay: packets come from this machine or from a file; leave one out");
     }
     Ok(())
+}
+
+/// The error of a build that cannot ask agents.
+#[cfg(not(feature = "client"))]
+pub(super) fn no_client() -> anyhow::Error {
+    anyhow::anyhow!(
+        "this build of tracer cannot ask agents: give --replay FILE or --local, or build it with the Cargo feature `client` \
+         (on by default)"
+    )
 }

@@ -250,7 +250,10 @@ impl Local {
             InterfaceEvent::Gone { ifindex, .. } => {
                 self.invisible.gone(ifindex);
                 self.muting.gone(ifindex);
-                (InterfaceNotice::Gone(ifindex), Input::Gone(self.clock.now(), ifindex))
+                (
+                    InterfaceNotice::Gone(ifindex),
+                    Input::Gone(self.clock.now(), ifindex),
+                )
             }
             InterfaceEvent::Failed { link, why } => {
                 self.notices

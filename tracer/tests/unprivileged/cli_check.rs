@@ -1,4 +1,4 @@
-//! `tracer check` as it is run. What it finds depends on the machine; how it says it does not.
+//! `tracer check`, run as a program. The facts depend on the machine; the form of the output does not.
 
 use std::process::{Command, Output};
 
@@ -7,11 +7,11 @@ const TRACER: &str = env!("CARGO_BIN_EXE_tracer");
 fn lines(output: &Output) -> Vec<serde_json::Value> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
-        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .map(|line| serde_json::from_str(line).expect("one JSON object per line"))
         .collect()
 }
 
-/// Every line is complete, and the exit code says whether one of them is a blocker.
+/// Asserts that every line is complete, and that the exit code is 1 if one of them failed.
 fn well_formed(output: &Output) {
     let lines = lines(output);
     assert!(lines.len() >= 10, "{lines:?}");
@@ -20,7 +20,7 @@ fn well_formed(output: &Output) {
         let status = line["status"].as_str().expect("a status");
         assert!(["ok", "warn", "fail"].contains(&status), "{line}");
         assert!(line["check"].is_string() && line["found"].is_string());
-        // What is wrong always comes with what to do.
+        // Every problem has a remedy.
         assert_eq!(line["remedy"].is_string(), status != "ok", "{line}");
         blocked |= status == "fail";
     }
@@ -29,7 +29,7 @@ fn well_formed(output: &Output) {
 }
 
 #[test]
-fn the_exit_code_says_whether_something_blocks() {
+fn the_exit_code_is_1_if_a_check_fails() {
     let output = Command::new(TRACER)
         .args(["check", "-o", "json"])
         .output()
@@ -38,7 +38,7 @@ fn the_exit_code_says_whether_something_blocks() {
 }
 
 #[test]
-fn without_capabilities_it_names_them_and_fails() {
+fn missing_capabilities_are_named_and_fail() {
     let root = rustix::process::geteuid().is_root();
     let output = if root {
         Command::new("setpriv")
@@ -52,23 +52,23 @@ fn without_capabilities_it_names_them_and_fails() {
     well_formed(&output);
     assert_eq!(output.status.code(), Some(1));
     let lines = lines(&output);
-    let of = |check: &str| {
+    let line = |check: &str| {
         lines
             .iter()
             .find(|line| line["check"] == check)
             .unwrap_or_else(|| panic!("no line {check}"))
     };
     assert_eq!(
-        of("capabilities")["found"],
+        line("capabilities")["found"],
         "BPF, NET_ADMIN, PERFMON missing"
     );
-    // It was really tried: the kernel itself said no.
-    assert_eq!(of("bpf map")["status"], "fail");
-    assert_eq!(of("bpf program")["status"], "fail");
+    // The kernel refused these calls.
+    assert_eq!(line("bpf map")["status"], "fail");
+    assert_eq!(line("bpf program")["status"], "fail");
 }
 
 #[test]
-fn text_ends_with_the_verdict() {
+fn text_output_ends_with_the_verdict() {
     let output = Command::new(TRACER)
         .arg("check")
         .output()
@@ -76,8 +76,8 @@ fn text_ends_with_the_verdict() {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let verdict = text.lines().last().expect("a line");
     let expected = match output.status.code() {
-        Some(0) => "It can run here",
-        _ => "It cannot run here",
+        Some(0) => "Tracer can run here",
+        _ => "Tracer cannot run here",
     };
     assert!(verdict.starts_with(expected), "{verdict}");
     assert!(!text.contains('\u{1b}'), "no colour into a pipe");

@@ -1,8 +1,9 @@
-//! The help of every command as users see it, and the forms made from it: a change of the interface shows as a diff here.
+//! Help of every command, and the completions and manual pages generated from the same definition. A change of the
+//! interface shows as a diff of a snapshot.
 
 use std::process::{Command, Output};
 
-/// The built program, with nothing in the environment that it reads.
+/// Runs the program without the variables that it reads.
 fn tracer(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
     for (name, _) in std::env::vars_os() {
@@ -73,7 +74,7 @@ fn long_help_of_every_command() {
 }
 
 #[test]
-fn help_is_data_and_wrong_usage_is_an_error() {
+fn help_goes_to_stdout_and_wrong_usage_to_stderr() {
     let help = tracer(&["observe", "--help"]);
     assert_eq!(help.status.code(), Some(0));
     assert!(help.stderr.is_empty() && !help.stdout.is_empty());
@@ -93,7 +94,7 @@ fn help_is_data_and_wrong_usage_is_an_error() {
 }
 
 #[test]
-fn without_a_cluster_and_without_a_source_it_says_what_to_do() {
+fn without_a_cluster_or_a_source_the_error_names_the_options() {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .arg("observe")
         .env("KUBECONFIG", "/no/such/kubeconfig")
@@ -111,7 +112,7 @@ fn without_a_cluster_and_without_a_source_it_says_what_to_do() {
 }
 
 #[test]
-fn options_can_come_from_variables() {
+fn variables_set_options() {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .arg("observe")
         .env("TRACER_DURATION", "10")
@@ -123,7 +124,7 @@ fn options_can_come_from_variables() {
 }
 
 #[test]
-fn completions_are_scripts_that_know_the_options() {
+fn completion_scripts_contain_the_options() {
     for (shell, knows) in [
         ("bash", "--inventory"),
         ("zsh", "--inventory"),
@@ -132,7 +133,7 @@ fn completions_are_scripts_that_know_the_options() {
         let script = stdout_of(&["completions", shell]);
         assert!(script.contains(knows), "{shell}");
     }
-    // bash reads it without a complaint.
+    // bash parses the script without an error.
     let script = stdout_of(&["completions", "bash"]);
     let checked = Command::new("bash")
         .args(["-n", "-c", &script])
@@ -146,7 +147,7 @@ fn completions_are_scripts_that_know_the_options() {
 }
 
 #[test]
-fn manual_pages_are_roff_of_the_command() {
+fn manual_pages_are_roff_and_name_variables() {
     let page = stdout_of(&["man"]);
     assert!(page.contains(".TH tracer 1"), "{page}");
     let page = stdout_of(&["man", "observe"]);
@@ -155,7 +156,7 @@ fn manual_pages_are_roff_of_the_command() {
         "{page}"
     );
     assert!(page.contains("TRACER_INVENTORY"), "{page}");
-    // What the short help leaves out is there.
+    // The page has the options that the short help hides.
     for command in ["agent", "observe", "diagnose"] {
         let page = stdout_of(&["man", command]);
         assert!(page.contains("TRACER_RING_SIZE"), "{command}: {page}");
@@ -163,7 +164,7 @@ fn manual_pages_are_roff_of_the_command() {
 }
 
 #[test]
-fn version_says_what_it_was_built_from() {
+fn version_prints_sources_and_tools_of_the_build() {
     let says = stdout_of(&["version"]);
     for (line, starts) in says.lines().zip([
         "tracer         0.",
@@ -177,12 +178,12 @@ fn version_says_what_it_was_built_from() {
 }
 
 #[test]
-fn version_names_the_commit_that_was_built() {
+fn version_prints_the_commit() {
     let says = stdout_of(&["version"]);
     let built = says
         .lines()
         .find_map(|line| line.strip_prefix("commit         "));
-    // Whoever packages it says so when it is built; else the repository is asked, and without one it is not known.
+    // A packager sets the variable; otherwise the build asks the repository, if there is one.
     let asked = Command::new("git")
         .args([
             "-C",

@@ -9,6 +9,8 @@ use super::{FileError, Meter, Reader, ReaderStats, Sides, SidesStats};
 use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::record::Record;
+use crate::model::settings::{Limits, Thresholds};
+use crate::pipeline;
 
 /// Settings of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +26,9 @@ pub struct ReplaySettings {
 impl Default for ReplaySettings {
     fn default() -> ReplaySettings {
         ReplaySettings {
-            dns_ports: vec![53],
-            flows: 65_536,
-            flow_idle: Duration::from_secs(300),
+            dns_ports: pipeline::Settings::default().dns_ports,
+            flows: Limits::default().connections,
+            flow_idle: Thresholds::default().flow_idle,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this machine and this process are like. The only part that looks; it judges nothing.
+//! Facts about this machine and this process. The only part that reads them; it judges nothing.
 
 use std::fs;
 use std::io;
@@ -12,33 +12,33 @@ use rustix::process::{Resource, getrlimit};
 use crate::capture::live as capture;
 use crate::cluster::pod_cgroup::pod_cgroup;
 
-/// A try of bpf(): the kernel has it or not, or the call was refused.
+/// The result of trying a bpf() call: supported, unsupported, or refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
     Works,
     Unsupported,
-    /// errno and in words.
+    /// The errno, and the error as text.
     Refused(Option<i32>, String),
 }
 
-/// What was found. `None` is what could not be read.
+/// The facts. `None` if a fact could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// As uname says it, `6.1.0-18-amd64`.
+    /// The kernel release of uname, such as `6.1.0-18-amd64`.
     pub(super) release: String,
-    /// `x86_64`.
+    /// The machine of uname, such as `x86_64`.
     pub(super) machine: String,
-    /// The kernel's type information starts as it should.
+    /// Whether the kernel's BTF is readable and has the right magic number.
     pub(super) btf: Result<(), String>,
-    /// CapEff of /proc/self/status.
+    /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,
     /// Seccomp of /proc/self/status: 0 none, 2 a filter.
     pub(super) seccomp: Option<u32>,
     pub(super) ring_buffer: Tried,
     pub(super) classifier: Tried,
-    /// Soft limit of locked memory; `None` is unlimited.
+    /// The soft limit of locked memory; `None` for unlimited.
     pub(super) memlock_bytes: Option<u64>,
-    /// Of sch_ingress and cls_bpf, those that are neither loaded nor built in.
+    /// Which of sch_ingress and cls_bpf are neither loaded nor built in.
     pub(super) modules_not_loaded: Vec<&'static str>,
     /// The integer in net.core.bpf_jit_enable.
     pub(super) jit: Option<u32>,
@@ -47,28 +47,28 @@ pub(super) struct Facts {
     /// The word in brackets of /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
     pub(super) processes: Processes,
-    /// Names of the interfaces that would be traced.
+    /// The interfaces that Tracer would trace.
     pub(super) pod_interfaces: Vec<String>,
 }
 
-/// What can be seen of other processes.
+/// Visibility of other processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Processes {
-    /// This process is in the machine's first pid namespace.
+    /// Whether this process is in the initial PID namespace.
     pub(super) initial_namespace: Option<bool>,
     /// Processes in /proc.
     pub(super) seen: usize,
-    /// Those of them whose cgroup could be read.
+    /// Processes whose cgroup could be read.
     pub(super) readable: usize,
-    /// Distinct pods that the cgroups name.
+    /// Distinct pods in the cgroup paths.
     pub(super) pods: usize,
 }
 
-/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the first pid namespace has this inode on every kernel.
+/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the initial PID namespace has this inode on every kernel.
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 impl Facts {
-    /// Looks at everything.
+    /// Reads all facts.
     pub(super) fn gather() -> Facts {
         let uname = rustix::system::uname();
         let release = uname.release().to_string_lossy().into_owned();
@@ -118,7 +118,7 @@ fn tried(result: Result<bool, io::Error>) -> Tried {
     }
 }
 
-/// The errno of an error or of what caused it.
+/// The errno of an error or of one of its causes.
 fn errno_of(error: &io::Error) -> Option<i32> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -128,7 +128,7 @@ fn errno_of(error: &io::Error) -> Option<i32> {
         {
             return Some(number);
         }
-        // io::Error gives the source of what it wraps, so what it wraps has to be asked for by itself.
+        // io::Error::source skips the wrapped error itself, so unwrap it first.
         cause = match error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
@@ -140,7 +140,7 @@ fn errno_of(error: &io::Error) -> Option<i32> {
     None
 }
 
-/// The magic of struct btf_header, in this machine's byte order.
+/// Checks the magic number of struct btf_header, which is in this machine's byte order.
 fn btf() -> Result<(), String> {
     use std::io::Read as _;
     let mut magic = [0; 2];
@@ -150,7 +150,7 @@ fn btf() -> Result<(), String> {
     if u16::from_ne_bytes(magic) == 0xeb9f {
         Ok(())
     } else {
-        Err("it does not start with the magic number of BTF".to_owned())
+        Err("no BTF magic number at its start".to_owned())
     }
 }
 
@@ -204,7 +204,7 @@ fn processes() -> Processes {
     processes
 }
 
-/// The interfaces that would be traced here. Where the kernel does not list them there are none to name.
+/// The interfaces that Tracer would trace here; none if the kernel cannot list them.
 fn pod_interfaces() -> Vec<String> {
     let links = capture::pod_interfaces().unwrap_or_default();
     links.into_iter().map(|link| link.name).collect()
@@ -215,7 +215,7 @@ mod tests {
     use super::{errno_of, in_brackets};
 
     #[test]
-    fn the_errno_is_found_below_what_wraps_it() {
+    fn the_errno_is_found_in_a_wrapped_error() {
         let inner = std::io::Error::from_raw_os_error(1);
         let wrapped = std::io::Error::other(std::io::Error::other(inner));
         assert_eq!(errno_of(&wrapped), Some(1));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_in_force_is_the_one_in_brackets() {
+    fn the_active_lockdown_mode_is_the_one_in_brackets() {
         assert_eq!(
             in_brackets("none [integrity] confidentiality\n").as_deref(),
             Some("integrity")

@@ -1,4 +1,4 @@
-//! The lines of a check, for people and for programs.
+//! Output of a check, as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -30,14 +30,14 @@ pub(super) fn text(lines: &[Line], color: bool, out: &mut impl Write) -> io::Res
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (fails, warnings) = (count(Status::Fail), count(Status::Warn));
     if fails > 0 {
-        writeln!(out, "\nIt cannot run here: {fails} to fix.")
+        writeln!(out, "\nTracer cannot run here: {fails} to fix.")
     } else if warnings > 0 {
         writeln!(
             out,
-            "\nIt can run here; the warnings say what it does without."
+            "\nTracer can run here; the warnings name what it will not see."
         )
     } else {
-        writeln!(out, "\nIt can run here.")
+        writeln!(out, "\nTracer can run here.")
     }
 }
 

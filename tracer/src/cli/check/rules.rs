@@ -1,7 +1,7 @@
-//! What the facts mean for running here. Pure.
+//! Judges the facts. Pure.
 //!
-//! What each rule asks for was measured on kernels 5.10 to 7.3: below 5.11 BPF memory counts against RLIMIT_MEMLOCK, and
-//! without CAP_PERFMON the verifier refuses the probes' direct packet access, on 5.10 as on 6.18; TCX came with 6.6.
+//! The requirements were measured on kernels 5.10 to 7.3: before 5.11 BPF memory counts against RLIMIT_MEMLOCK; without
+//! CAP_PERFMON the verifier refuses the probes' direct packet access, on 5.10 as on 6.18; TCX came with 6.6.
 
 use super::facts::{Facts, Processes, Tried};
 use super::{Line, Status};
@@ -17,7 +17,7 @@ const BPF: u32 = 39;
 
 const EPERM: i32 = 1;
 
-/// Every line, in the order in which one would fix them.
+/// All lines, in the order in which to fix problems.
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let kernel = version(&facts.release);
     vec![
@@ -36,7 +36,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     ]
 }
 
-/// Major and minor of a release; `None` for one that is not written like a release.
+/// The major and minor version of a kernel release; `None` if it has another form.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     let major = numbers.next()?.parse().ok()?;
@@ -81,7 +81,7 @@ fn kernel_version(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
         None => warn(
             "kernel",
             found,
-            "its version is not written like one; 5.10 or later is needed",
+            "check the version by hand: Tracer needs Linux 5.10 or later",
         ),
     }
 }
@@ -92,7 +92,7 @@ fn capabilities(facts: &Facts) -> Line {
     let Some(held) = facts.capabilities else {
         return warn(
             name,
-            "CapEff of /proc/self/status could not be read",
+            "cannot read CapEff in /proc/self/status",
             "mount /proc",
         );
     };
@@ -125,33 +125,32 @@ fn capabilities(facts: &Facts) -> Line {
     ok(name, held.join(", "))
 }
 
-/// Whether bpf() really lets it: capabilities alone do not say so.
+/// Judges a bpf() call that was tried: capabilities alone do not guarantee that it works.
 fn bpf_call(check: &'static str, what: &str, tried: &Tried, facts: &Facts) -> Line {
     match tried {
-        Tried::Works => ok(check, format!("{what} could be made")),
+        Tried::Works => ok(check, format!("{what} can be created")),
         Tried::Unsupported => fail(
             check,
-            format!("this kernel does not know {what}"),
-            "boot a kernel of 5.10 or later with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS",
+            format!("this kernel does not support {what}"),
+            "boot Linux 5.10 or later with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS",
         ),
         Tried::Refused(errno, words) => {
-            let found = format!("{what} could not be made: {words}");
-            // A map takes CAP_BPF, a classifier CAP_NET_ADMIN besides; the line on capabilities says which is missing.
+            let found = format!("cannot create {what}: {words}");
+            // A map needs CAP_BPF, a classifier CAP_NET_ADMIN too; the line on capabilities names the missing ones.
             let capable = facts.capabilities.is_some_and(|held| {
                 held & (1 << BPF | 1 << SYS_ADMIN) != 0 && held & (1 << NET_ADMIN) != 0
             });
             let remedy = if *errno != Some(EPERM) {
-                "see the error; with CAP_BPF and a kernel of 5.10 or later this should work"
-                    .to_owned()
+                "see the error; with CAP_BPF and Linux 5.10 or later this should work".to_owned()
             } else if !capable {
-                "the capabilities above are missing".to_owned()
+                "add the missing capabilities above".to_owned()
             } else if facts.seccomp == Some(2) {
-                "a seccomp filter is in force and seems to forbid bpf(): use containerd 1.6.9, 1.7 or later, whose default \
-                 profile allows it with CAP_BPF, or securityContext.seccompProfile.type: Unconfined"
+                "a seccomp filter probably forbids bpf(): use containerd 1.6.9, 1.7 or later, whose default profile allows it \
+                 with CAP_BPF, or set securityContext.seccompProfile.type: Unconfined"
                     .to_owned()
             } else {
-                "the capability is there, so a security module, lockdown or the limit of locked memory forbids it; \
-                 `dmesg` may name it"
+                "the capability is present, so a security module, lockdown or the locked-memory limit forbids it; `dmesg` may \
+                 name which"
                     .to_owned()
             };
             fail(check, found, remedy)
@@ -171,7 +170,7 @@ fn memlock(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
     let resource = facts
         .capabilities
         .is_some_and(|held| held & (1 << SYS_RESOURCE) != 0);
-    // The default tables and the ring need some 25 MiB.
+    // The default tables and the ring buffer need about 25 MiB.
     let enough = facts
         .memlock_bytes
         .is_none_or(|bytes| bytes >= 64 * 1024 * 1024);
@@ -180,8 +179,8 @@ fn memlock(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
     } else {
         fail(
             name,
-            format!("{limit}: too little for the tables of the probes on this kernel"),
-            "start it with `ulimit -l unlimited` (systemd: LimitMEMLOCK=infinity), or add the capability SYS_RESOURCE",
+            format!("{limit}: too low for the probes' tables on this kernel"),
+            "raise it with `ulimit -l unlimited` (systemd: LimitMEMLOCK=infinity), or add the capability SYS_RESOURCE",
         )
     }
 }
@@ -199,7 +198,7 @@ fn hook(facts: &Facts, kernel: Option<(u32, u32)>) -> Line {
         name,
         format!("clsact; not loaded yet: {modules}"),
         format!(
-            "nothing if the kernel loads modules by itself; else `modprobe -a {modules}` on the node"
+            "none if the kernel loads modules automatically; else run `modprobe -a {modules}` on the node"
         ),
     )
 }
@@ -209,23 +208,23 @@ fn jit(facts: &Facts) -> Line {
     match facts.jit {
         Some(0) => warn(
             name,
-            "off: each packet costs several times as much",
-            "sysctl net.core.bpf_jit_enable=1 on the node",
+            "off: the cost per packet is several times as high",
+            "run `sysctl net.core.bpf_jit_enable=1` on the node",
         ),
         Some(_) => ok(name, "on"),
-        // Only root may read it.
-        None => ok(name, "net.core.bpf_jit_enable could not be read"),
+        // Only root can read it.
+        None => ok(name, "cannot read net.core.bpf_jit_enable"),
     }
 }
 
 fn btf(facts: &Facts) -> Line {
     let name = "kernel btf";
     match &facts.btf {
-        Ok(()) => ok(name, "/sys/kernel/btf/vmlinux can be read"),
+        Ok(()) => ok(name, "/sys/kernel/btf/vmlinux is readable"),
         Err(error) => warn(
             name,
             format!("/sys/kernel/btf/vmlinux: {error}"),
-            "nothing for what this version traces; a kernel with CONFIG_DEBUG_INFO_BTF has it, and /sys must be mounted",
+            "none needed by this version; BTF needs CONFIG_DEBUG_INFO_BTF and a mounted /sys",
         ),
     }
 }
@@ -235,8 +234,8 @@ fn lockdown(facts: &Facts) -> Line {
     match facts.lockdown.as_deref() {
         Some("confidentiality") => warn(
             name,
-            "confidentiality: probes may not read kernel memory",
-            "nothing for what this version traces: it reads packets only",
+            "confidentiality: probes cannot read kernel memory",
+            "none needed by this version: its probes read only packets",
         ),
         Some(mode) => ok(name, mode),
         None => ok(name, "none"),
@@ -248,11 +247,11 @@ fn unprivileged(facts: &Facts) -> Line {
     match facts.unprivileged_bpf {
         Some(0) => warn(
             name,
-            "allowed: any user of this node may load simple BPF programs",
-            "nothing for tracer, which does not use it; sysctl kernel.unprivileged_bpf_disabled=1 is safer",
+            "allowed: any user of this node can load simple BPF programs",
+            "none needed by Tracer; `sysctl kernel.unprivileged_bpf_disabled=1` is safer",
         ),
-        Some(_) => ok(name, "forbidden, as it should be"),
-        None => ok(name, "kernel.unprivileged_bpf_disabled could not be read"),
+        Some(_) => ok(name, "forbidden, as recommended"),
+        None => ok(name, "cannot read kernel.unprivileged_bpf_disabled"),
     }
 }
 
@@ -270,14 +269,14 @@ fn interfaces(facts: &Facts) -> Line {
     }
 }
 
-/// Pods are told apart by the network namespaces and cgroups of their processes, where these can be seen.
+/// Tracer identifies pods by the network namespaces and cgroups of their processes, if it can see them.
 fn processes(processes: &Processes) -> Line {
     let name = "pod processes";
-    let by_address = "pods are then known by address only, which --inventory names; ";
+    let by_address = "pods are then identified only by address, with --inventory; ";
     if processes.seen == 0 {
         return warn(
             name,
-            "/proc shows no process",
+            "no process is visible in /proc",
             format!("{by_address}mount /proc"),
         );
     }
@@ -285,7 +284,7 @@ fn processes(processes: &Processes) -> Line {
         return warn(
             name,
             format!(
-                "the cgroup of {} of {} processes cannot be read",
+                "the cgroups of {} of {} processes are unreadable",
                 processes.seen - processes.readable,
                 processes.seen
             ),
@@ -295,13 +294,13 @@ fn processes(processes: &Processes) -> Line {
     match (processes.pods, processes.initial_namespace) {
         (0, Some(true)) => warn(
             name,
-            "all processes of the machine can be seen, none belongs to a pod",
-            "start a pod; nothing else is missing",
+            "all processes of the machine are visible, none belongs to a pod",
+            "none: there is no pod yet",
         ),
-        // Alone with itself: a pod's own processes look like one pod.
+        // Without hostPID only the container's own processes are visible, which look like one pod.
         (0 | 1, Some(false) | None) => warn(
             name,
-            "only this container's own processes can be seen",
+            "only this container's own processes are visible",
             format!("{by_address}run with hostPID: true"),
         ),
         (pods, _) => ok(name, format!("{pods} pods have processes here")),

@@ -1,12 +1,12 @@
-//! Arguments to configuration.
+//! The configuration that arguments resolve to.
 
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use super::*;
-use crate::cli::{Cli, Command};
-use crate::cluster::watch::{ClusterSource, RemoteIdentity};
+use crate::cli::{Cli, Command, command};
+use crate::cluster::{ClusterSource, RemoteIdentity};
 use crate::config::ClusterConfig;
 use tracer_core::model::dns::{RecordType, ResponseCode};
 use tracer_core::model::flow::Role;
@@ -30,7 +30,7 @@ fn parse(args: &str) -> Result<ObserveArgs, clap::Error> {
     let words = ["tracer", "observe"]
         .into_iter()
         .chain(args.split_whitespace());
-    let matches = Cli::command().try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(words)?;
     match Cli::from_arg_matches(&matches)?.command {
         Command::Observe(args) => Ok(*args),
         other => panic!("not observe: {other:?}"),
@@ -52,12 +52,12 @@ fn refusal(args: &str) -> String {
 }
 
 #[test]
-fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+fn the_command_line_definition_is_valid() {
+    command().debug_assert();
 }
 
 #[test]
-fn the_defaults_are_those_of_the_design() {
+fn without_options_the_configuration_has_the_defaults() {
     let config = resolve("--local");
     assert_eq!(&*config.node, "k8s-worker03");
     assert_eq!(config.pipeline.dns_ports, [53]);
@@ -155,31 +155,15 @@ fn every_option_reaches_the_configuration() {
 }
 
 #[test]
-fn every_option_has_its_variable() {
-    let command = Cli::command();
-    let observe = command.find_subcommand("observe").expect("observe");
-    for arg in observe.get_arguments() {
-        let Some(long) = arg.get_long().filter(|long| *long != "help") else {
-            continue;
-        };
-        let expected = format!("TRACER_{}", long.to_uppercase().replace('-', "_"));
-        let variable = arg
-            .get_env()
-            .map(|name| name.to_string_lossy().into_owned());
-        assert_eq!(variable, Some(expected), "--{long}");
-    }
-}
-
-#[test]
-fn what_is_wrong_is_named_with_what_would_be_right() {
+fn an_error_names_the_option_and_what_is_allowed() {
     for (args, says) in [
         ("--local --server unix:/a", "agents that trace already"),
         ("--replay f --node a", "agents that trace already"),
         ("--server tcp:a", "unix:PATH or https://HOST:PORT"),
-        ("--record g", "agents send events, no packets"),
+        ("--record g", "agents send events, not packets"),
         ("--local --replay f", "leave one out"),
-        ("--replay f --record g", "a file already"),
-        ("--replay f --follow", "read to its end"),
+        ("--replay f --record g", "a file that exists already"),
+        ("--replay f --follow", "reads to the end"),
         ("--local --record -", "needs a file"),
         ("--local --duration 10", "needs its unit"),
         ("--local --ring-size 5MiB", "8.0 MiB"),
@@ -194,8 +178,8 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ("--local --peer 10.0.0.0/33", "no range of addresses"),
         ("--local --port 70000", "1..=65535"),
         ("--local --qtype AAAAA", "mnemonic"),
-        ("--local --since 5m", "no record of the past"),
-        ("--local --last 10", "no record of the past"),
+        ("--local --since 5m", "--local has only new ones"),
+        ("--local --last 10", "--local has only new ones"),
         ("--local --since yesterday", "12:30"),
         ("--local --last 10 --count 10", "cannot be used with"),
     ] {
@@ -205,7 +189,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
 }
 
 #[test]
-fn names_come_from_a_cluster_where_one_is_named() {
+fn names_come_from_the_selected_cluster() {
     let cluster = |args| resolve(args).cluster;
     assert_eq!(cluster("--local"), None);
     let kubeconfig = |file: Option<&str>, context: Option<&str>| ClusterSource::Kubeconfig {
@@ -229,7 +213,7 @@ fn names_come_from_a_cluster_where_one_is_named() {
     for (args, says) in [
         ("--local --in-cluster --kubeconfig a", "cannot be used with"),
         ("--local --kubeconfig a --inventory b", "leave one out"),
-        ("--replay a --kubeconfig b", "a capture is from the past"),
+        ("--replay a --kubeconfig b", "--replay reads the past"),
     ] {
         let refusal = refusal(args);
         assert!(refusal.contains(says), "{args}: {refusal}");
@@ -237,7 +221,7 @@ fn names_come_from_a_cluster_where_one_is_named() {
 }
 
 #[test]
-fn events_come_from_agents_unless_it_is_said_otherwise() {
+fn events_come_from_agents_by_default() {
     let asked = |args: &str| match resolve(args).source {
         Source::Agents {
             agents,
@@ -254,7 +238,7 @@ fn events_come_from_agents_unless_it_is_said_otherwise() {
 }
 
 #[test]
-fn packets_come_from_this_machine_or_from_a_file() {
+fn packets_come_from_this_machine_or_a_file() {
     let source = |args| resolve(args).source;
     assert_eq!(source("--local"), Source::Local { record: None });
     let record = Some("r.pcapng".into());
@@ -266,14 +250,14 @@ fn packets_come_from_this_machine_or_from_a_file() {
 }
 
 #[test]
-fn a_recording_has_what_the_filter_does_not_show() {
+fn a_recording_has_packets_that_the_filter_hides() {
     let emission = |args: &str| resolve(args).capture.emission;
     assert!(!emission("--local --type icmp").tcp);
     assert!(emission("--local --type icmp --record r.pcapng").tcp);
 }
 
 #[test]
-fn what_a_capture_has_is_cut_by_time_and_number() {
+fn since_and_last_apply_to_a_capture_file() {
     let output = resolve("--replay f --since 5m --last 10").output;
     let since = "2026-03-29T08:25:00Z".parse().expect("a time");
     assert_eq!((output.since, output.last), (Some(since), Some(10)));

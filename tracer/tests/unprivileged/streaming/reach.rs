@@ -186,7 +186,7 @@ fn where_no_agent_answers_the_exit_code_and_the_words_say_so() {
     }
     let output = tracer(&["status", "--server", &server]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("not reached"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("unreachable"));
 }
 
 /// An API server that answers each request as it is told, by the request's path.

@@ -1,4 +1,4 @@
-//! What each fact leads to. The facts of a good node come first; each case changes what it names.
+//! The verdict for each fact. The cases start from the facts of a good node and change some.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn good() -> Facts {
     }
 }
 
-/// The line of a check after a change, as "status: found".
+/// The line of a check after a change.
 fn line(check: &str, change: impl FnOnce(&mut Facts)) -> Line {
     let mut facts = good();
     change(&mut facts);
@@ -62,7 +62,7 @@ fn a_good_node_has_nothing_to_fix() {
 }
 
 #[test]
-fn whatever_is_not_ok_comes_with_a_remedy() {
+fn every_problem_has_a_remedy() {
     let bad = Facts {
         release: "4.19.0".to_owned(),
         machine: "x86_64".to_owned(),
@@ -100,7 +100,7 @@ fn kernels_before_5_10_fail() {
 }
 
 #[test]
-fn the_three_capabilities_or_sys_admin_with_net_admin_will_do() {
+fn three_capabilities_suffice_and_sys_admin_replaces_bpf_and_perfmon() {
     let sys_admin = 1 << 21;
     for (held, release, expected) in [
         (
@@ -126,7 +126,7 @@ fn the_three_capabilities_or_sys_admin_with_net_admin_will_do() {
 }
 
 #[test]
-fn a_refused_bpf_call_is_put_down_to_what_can_be_seen() {
+fn the_remedy_of_a_refused_bpf_call_depends_on_capabilities_and_seccomp() {
     let remedy = |change: &dyn Fn(&mut Facts)| {
         let line = line("bpf map", |facts| {
             facts.ring_buffer = refused();
@@ -135,7 +135,7 @@ fn a_refused_bpf_call_is_put_down_to_what_can_be_seen() {
         assert_eq!(line.status, Status::Fail);
         line.remedy.expect("a remedy")
     };
-    assert!(remedy(&|facts| facts.capabilities = Some(0)).contains("capabilities above"));
+    assert!(remedy(&|facts| facts.capabilities = Some(0)).contains("missing capabilities above"));
     assert!(remedy(&|_| {}).contains("seccomp"));
     assert!(remedy(&|facts| facts.seccomp = Some(0)).contains("security module"));
     let odd = remedy(&|facts| {
@@ -145,7 +145,7 @@ fn a_refused_bpf_call_is_put_down_to_what_can_be_seen() {
 }
 
 #[test]
-fn locked_memory_counts_before_5_11_only() {
+fn the_locked_memory_limit_matters_only_before_5_11() {
     let resource = 1 << 24;
     for (release, limit, extra, expected) in [
         ("5.10.0", Some(65_536), 0, Status::Fail),
@@ -163,7 +163,7 @@ fn locked_memory_counts_before_5_11_only() {
 }
 
 #[test]
-fn below_6_6_the_modules_of_clsact_matter() {
+fn before_6_6_the_modules_of_clsact_matter() {
     let old = |facts: &mut Facts| facts.release = "5.15.0-91-generic".to_owned();
     assert!(line("hook", old).found.contains("cls_bpf"));
     let loaded = status("hook", |facts| {
@@ -175,7 +175,7 @@ fn below_6_6_the_modules_of_clsact_matter() {
 }
 
 #[test]
-fn pods_need_the_nodes_processes() {
+fn identifying_pods_needs_the_processes_of_the_node() {
     for (initial_namespace, pods, expected) in [
         (Some(true), 12, Status::Ok),
         (Some(true), 0, Status::Warn),

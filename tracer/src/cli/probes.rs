@@ -1,0 +1,72 @@
+//! The probes of this machine, as options of every command that can trace it.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{Instance, Int, RingSize};
+use crate::capture::Options;
+use tracer_core::model::emission::Emission;
+use tracer_core::model::glob::Glob;
+
+/// How the probes capture. Defaults are those of [`Options`].
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Probes")]
+pub(super) struct ProbeArgs {
+    /// Only pod interfaces whose name matches [default: all]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    pub interface: Vec<Glob>,
+
+    /// Name of this tracer among several on one node
+    #[arg(long, value_name = "NAME", hide_short_help = true, default_value_t = Instance(Options::default().instance))]
+    pub instance: Instance,
+
+    /// Size of the kernel's buffer for captured packets, a power of two
+    #[arg(long, value_name = "SIZE", hide_short_help = true, default_value_t = RingSize(Options::default().ring_bytes))]
+    pub ring_size: RingSize,
+
+    /// Flows that the kernel counts at a time
+    #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().flow_entries))]
+    pub flow_table_size: Int<u32, 64, 16_777_216>,
+
+    /// Bytes captured of a DNS message over UDP; longer messages are truncated and flagged
+    #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().payload_cap_bytes))]
+    pub payload_bytes: Int<u32, 128, 1984>,
+
+    /// Sustained packet rate from one interface to user space; 0 for no limit
+    #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().records_per_second))]
+    pub records_per_second: Int<u32, 0, 100_000_000>,
+
+    /// Packets that one interface may send to user space in a burst above that rate. Suppressed packets are still counted
+    #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().record_burst))]
+    pub record_burst: Int<u32, 1, 100_000_000>,
+
+    /// Log from inside the probes, to debug them; slow
+    #[arg(long, hide_short_help = true)]
+    pub probe_log: bool,
+}
+
+impl ProbeArgs {
+    /// The capture's options. `emission` selects the packets that the probes emit.
+    pub(super) fn resolve(
+        &self,
+        dns_ports: Vec<u16>,
+        emission: Emission,
+        flow_idle: Duration,
+    ) -> Options {
+        Options {
+            instance: self.instance.0.clone(),
+            interfaces: self.interface.clone(),
+            dns_ports,
+            emission,
+            payload_cap_bytes: self.payload_bytes.0,
+            ring_bytes: self.ring_size.0,
+            flow_entries: self.flow_table_size.0,
+            records_per_second: self.records_per_second.0,
+            record_burst: self.record_burst.0,
+            flow_idle,
+            probe_log: self.probe_log,
+            ..Options::default()
+        }
+    }
+}
