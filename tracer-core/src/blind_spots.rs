@@ -92,7 +92,7 @@ impl BlindSpots {
         let Some(ends) = event.ends.as_ref().filter(|ends| ends.role == Role::Client) else {
             return;
         };
-        let pod = ends.pod.who.as_ref().ok().map(|pod| &**pod);
+        let pod = ends.pod.identity.as_ref().ok().map(|pod| &**pod);
         match &event.body {
             Body::Dns(..) if ends.peer.ip == NODE_LOCAL_CACHE => self.node_local_asked = true,
             // Only an established connection can carry a lookup.

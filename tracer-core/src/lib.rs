@@ -11,4 +11,5 @@ pub mod identity;
 pub mod lookup;
 pub mod model;
 pub mod pipeline;
+pub(crate) mod table;
 pub mod view;

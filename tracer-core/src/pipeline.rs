@@ -162,11 +162,13 @@ impl Pipeline {
             Input::Record(record) => {
                 self.records += 1;
                 let now = record.time;
-                // What time alone decided must be told before what this packet says: so replay equals live.
-                self.correlator.advance(now, &mut correlated);
                 match self.decoder.decode(&record) {
+                    // Advances to the packet's time first.
                     Ok(observation) => self.correlator.observe(observation, &mut correlated),
-                    Err(fault) => self.losses.add(Stage::Decode, fault.as_str(), 1),
+                    Err(fault) => {
+                        self.losses.add(Stage::Decode, fault.as_str(), 1);
+                        self.correlator.advance(now, &mut correlated);
+                    }
                 }
                 self.identify(now, correlated, out);
             }
@@ -187,7 +189,6 @@ impl Pipeline {
                 self.identify(now, correlated, out);
             }
             Input::End(now) => {
-                self.correlator.advance(now, &mut correlated);
                 self.correlator.end(now, &mut correlated);
                 self.identify(now, correlated, out);
                 for held in self.waiting.all() {
@@ -285,7 +286,7 @@ impl Pipeline {
                     self.diagnosis.asked(time, &ends, &self.index);
                     let resolver = ends
                         .pod
-                        .who
+                        .identity
                         .as_ref()
                         .ok()
                         .and_then(|pod| self.index.resolver(pod));

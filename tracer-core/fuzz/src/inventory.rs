@@ -51,7 +51,7 @@ fn used(loaded: Loaded) {
                 peer: host(*peer),
             };
             let ends = index.ends(Timestamp(3), &flow, Role::Client);
-            if let Ok(pod) = &ends.pod.who {
+            if let Ok(pod) = &ends.pod.identity {
                 let _ = index.resolver(pod);
             }
         }

@@ -9,7 +9,7 @@ mod life;
 
 use std::time::Duration;
 
-use super::table::Table;
+use crate::table::Table;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
@@ -69,7 +69,7 @@ impl Connections {
     ) {
         let flow = observation.flow;
         let first_syn = segment.syn && !segment.ack && !segment.rst;
-        let Some(mut connection) = self.open.remove(&flow) else {
+        let Some(connection) = self.open.get_mut(&flow) else {
             self.unknown(observation, segment, first_syn, losses);
             return;
         };
@@ -86,11 +86,15 @@ impl Connections {
         connection.meter.observe(observation);
         connection.last = connection.last.max(observation.time);
         if segment.rst {
-            self.reset(connection, observation, segment, losses, out);
+            if connection.reset(observation, segment, out) {
+                self.finish(&flow, observation.time);
+            } else {
+                self.reschedule(&flow);
+            }
             return;
         }
         if first_syn {
-            self.retransmitted(&mut connection, observation, out);
+            connection.retransmitted(observation, self.opening_retransmits, out);
         } else if connection.unanswered()
             && segment.syn
             && connection.answered_by(observation, segment)
@@ -99,7 +103,8 @@ impl Connections {
             connection.phase = Phase::Established;
             out.push(connection.told(flow, TcpState::Established, None));
         } else if connection.goes_on_unanswered(observation, segment) {
-            self.established_unseen(flow, &mut connection, out);
+            self.half_seen
+                .extend(established_unseen(flow, connection, out));
         }
         if segment.fin {
             match observation.direction {
@@ -108,11 +113,11 @@ impl Connections {
             }
             if connection.fin_from_pod && connection.fin_to_pod {
                 out.push(connection.told(flow, TcpState::Closed, None));
-                self.finish(flow, &connection, observation.time);
+                self.finish(&flow, observation.time);
                 return;
             }
         }
-        self.keep(flow, connection, losses);
+        self.reschedule(&flow);
     }
 
     /// A segment of a flow without a connection.
@@ -140,56 +145,6 @@ impl Connections {
         }
     }
 
-    fn retransmitted(
-        &self,
-        connection: &mut Connection,
-        observation: &Observation,
-        out: &mut Vec<Correlated>,
-    ) {
-        if !connection.unanswered() || opener(observation.direction) != connection.role {
-            return;
-        }
-        connection.syn_retransmits = connection.syn_retransmits.saturating_add(1);
-        if connection.syn_retransmits == self.opening_retransmits
-            && connection.phase == Phase::Opening
-        {
-            out.push(connection.told(observation.flow, TcpState::Opening, None));
-        }
-    }
-
-    fn reset(
-        &mut self,
-        connection: Connection,
-        observation: &Observation,
-        segment: &TcpSegment,
-        losses: &mut Losses,
-        out: &mut Vec<Correlated>,
-    ) {
-        let flow = observation.flow;
-        let state = if connection.unanswered() {
-            if connection.answered_by(observation, segment) {
-                TcpState::Refused(RefusedBy::Rst)
-            } else if opener(observation.direction) == connection.role {
-                // Whoever opened it took it back.
-                TcpState::Reset
-            } else {
-                // It acknowledges another SYN than the one that waits.
-                self.keep(flow, connection, losses);
-                return;
-            }
-        } else if connection.fin_from_pod || connection.fin_to_pod {
-            // One side was done already: an abrupt close, not a broken connection.
-            TcpState::Closed
-        } else {
-            TcpState::Reset
-        };
-        // Refused twice is refused.
-        if connection.phase != Phase::Rejected {
-            out.push(connection.told(flow, state, None));
-        }
-        self.finish(flow, &connection, observation.time);
-    }
-
     /// An ICMP error that came at `at` quotes a packet of `flow`. Whether it is about a connection attempt, and so told: once.
     pub(super) fn icmp(
         &mut self,
@@ -210,8 +165,7 @@ impl Connections {
             connection.last = connection.last.max(at);
             out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
         }
-        let deadline = connection.due(self.timeout, self.idle);
-        self.open.touch(flow, deadline);
+        self.reschedule(flow);
         true
     }
 
@@ -226,7 +180,7 @@ impl Connections {
     /// Takes a flow's counters in.
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot, out: &mut Vec<Correlated>) {
         let flow = snapshot.flow;
-        let Some(mut connection) = self.open.remove(&flow) else {
+        let Some(connection) = self.open.get_mut(&flow) else {
             self.half_seen.extend(half_seen::counted(snapshot));
             return;
         };
@@ -236,22 +190,10 @@ impl Connections {
             && connection.meter.is_alone()
             && half_seen::established(connection.role, snapshot.tcp_flags)
         {
-            self.established_unseen(flow, &mut connection, out);
+            self.half_seen
+                .extend(established_unseen(flow, connection, out));
         }
-        let deadline = connection.due(self.timeout, self.idle);
-        self.open.insert(flow, connection, deadline);
-    }
-
-    /// It is established, and its SYN-ACK was not seen: the record was lost, or its direction is not visible.
-    fn established_unseen(
-        &mut self,
-        flow: Flow,
-        connection: &mut Connection,
-        out: &mut Vec<Correlated>,
-    ) {
-        self.half_seen.extend(half_seen::evidence(flow, connection));
-        connection.phase = Phase::Established;
-        out.push(connection.told(flow, TcpState::Established, None));
+        self.reschedule(&flow);
     }
 
     pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
@@ -295,13 +237,36 @@ impl Connections {
         }
     }
 
-    fn finish(&mut self, flow: Flow, connection: &Connection, now: Timestamp) {
-        let ended = Ended {
-            role: connection.role,
-            isn: connection.isn,
-        };
-        self.ended.insert(flow, ended, now.after(LINGER));
+    /// Marks an entry as used and moves its deadline to its present state's.
+    fn reschedule(&mut self, flow: &Flow) {
+        if let Some(connection) = self.open.get(flow) {
+            let deadline = connection.due(self.timeout, self.idle);
+            self.open.touch(flow, deadline);
+        }
     }
+
+    fn finish(&mut self, flow: &Flow, now: Timestamp) {
+        if let Some(connection) = self.open.remove(flow) {
+            let ended = Ended {
+                role: connection.role,
+                isn: connection.isn,
+            };
+            self.ended.insert(*flow, ended, now.after(LINGER));
+        }
+    }
+}
+
+/// The connection is established although its SYN-ACK was not seen: the record was lost, or its direction is not
+/// visible.
+fn established_unseen(
+    flow: Flow,
+    connection: &mut Connection,
+    out: &mut Vec<Correlated>,
+) -> Option<HalfSeen> {
+    let evidence = half_seen::evidence(flow, connection);
+    connection.phase = Phase::Established;
+    out.push(connection.told(flow, TcpState::Established, None));
+    evidence
 }
 
 #[cfg(test)]

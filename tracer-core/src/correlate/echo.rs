@@ -9,7 +9,7 @@ mod run;
 
 use std::time::Duration;
 
-use super::table::Table;
+use crate::table::Table;
 use crate::model::correlated::Correlated;
 use crate::model::echo::EchoState;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};

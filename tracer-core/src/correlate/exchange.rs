@@ -11,7 +11,7 @@ mod truncated;
 
 use std::time::Duration;
 
-use super::table::Table;
+use crate::table::Table;
 use crate::model::correlated::{Asked, Correlated, Happening};
 use crate::model::dns::{Message, OpCode, Question};
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
@@ -99,7 +99,7 @@ impl Exchanges {
     pub(super) fn observe(
         &mut self,
         seen: &Seen,
-        message: &Message,
+        mut message: Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
@@ -113,7 +113,7 @@ impl Exchanges {
             role,
             message.opcode,
             message.id,
-            message.question.clone(),
+            message.question.take(),
         );
         // DSO messages with identifier 0 expect no answer (RFC 8490 section 5.4): their silence says nothing.
         if message.opcode == DSO && message.id == 0 {
@@ -123,7 +123,7 @@ impl Exchanges {
         if message.response {
             self.response(seen, &key, message, losses, out);
         } else {
-            self.query(seen, key, message, losses, out);
+            self.query(seen, key, &message, losses, out);
         }
     }
 
@@ -216,7 +216,7 @@ impl Exchanges {
         &mut self,
         seen: &Seen,
         key: &Key,
-        message: &Message,
+        mut message: Message,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
@@ -255,21 +255,20 @@ impl Exchanges {
         exchange.outcome = match unexpected {
             // Whatever it says, nobody takes it.
             Some(_) => Outcome::Other,
-            None => outcome(message, exchange.question.as_ref()),
+            None => outcome(&message, exchange.question.as_ref()),
         };
         exchange.rcode = Some(message.rcode);
-        exchange.answers = message.answers.clone();
-        exchange.authorities = message.authorities.clone();
+        exchange.answers = std::mem::take(&mut message.answers);
+        exchange.authorities = std::mem::take(&mut message.authorities);
         exchange.latency = latency;
         exchange.asked_peer = unexpected.map(|asked| asked.server);
-        exchange.fault = message.fault.clone();
+        exchange.fault = message.fault.take();
+        let truncated = message.flags.truncated;
         exchange.details = exchange.details.answered(message);
         exchange.details.resynchronised |= seen.resynchronised;
         match query {
             // A late one was told as a timeout, and the client does not wait any more.
-            Some(query)
-                if message.flags.truncated && key.protocol == Protocol::Udp && !query.timed_out =>
-            {
+            Some(query) if truncated && key.protocol == Protocol::Udp && !query.timed_out => {
                 self.hold(now, key, exchange, losses, out);
             }
             Some(query) => out.push(told(query.with_steps(exchange))),

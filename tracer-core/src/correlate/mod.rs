@@ -12,7 +12,6 @@ mod icmp;
 mod meter;
 mod round_trip;
 pub mod stream;
-pub(crate) mod table;
 #[cfg(test)]
 mod testing;
 mod udp;
@@ -58,12 +57,13 @@ impl Correlator {
         }
     }
 
-    /// Takes one observation in. Time passes to the observation's first: what was due before is told before.
+    /// Takes one observation. Time advances to it first, so that what time alone decides precedes what the packet
+    /// shows, and a replay emits what a live run does.
     pub fn observe(&mut self, observation: Observation, out: &mut Vec<Correlated>) {
         self.advance(observation.time, out);
         let told_before = out.len();
         let losses = &mut self.losses;
-        match &observation.what {
+        match observation.what {
             What::Dns(message) => {
                 let seen = Seen {
                     time: observation.time,
@@ -71,11 +71,11 @@ impl Correlator {
                     direction: observation.direction,
                     resynchronised: false,
                 };
-                self.exchanges.observe(&seen, message, losses, out);
+                self.exchanges.observe(&seen, *message, losses, out);
             }
-            What::Tcp(segment) => self.tcp(&observation, segment, out),
-            What::Echo(message) => self.echoes.observe(&observation, message, losses, out),
-            What::IcmpError(error) => {
+            What::Tcp(ref segment) => self.tcp(&observation, segment, out),
+            What::Echo(ref message) => self.echoes.observe(&observation, message, losses, out),
+            What::IcmpError(ref error) => {
                 icmp::bind(
                     &observation,
                     error,
@@ -144,7 +144,7 @@ impl Correlator {
                 resynchronised: message.resynchronised,
             };
             self.exchanges
-                .observe(&seen, &decoded, &mut self.losses, out);
+                .observe(&seen, decoded, &mut self.losses, out);
         }
     }
 

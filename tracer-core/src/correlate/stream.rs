@@ -20,7 +20,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::table::Table;
+use crate::table::Table;
 use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::TcpSegment;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::meter::Meter;
-use super::table::Table;
+use crate::table::Table;
 use crate::model::connection::{UdpFlow, UdpState};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};

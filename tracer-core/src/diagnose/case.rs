@@ -65,7 +65,7 @@ pub(super) enum Symptom<'a> {
 impl<'a> Case<'a> {
     /// The pod, where it is known.
     pub fn pod(&self) -> Option<&'a Arc<PodIdentity>> {
-        self.ends.pod.who.as_ref().ok()
+        self.ends.pod.identity.as_ref().ok()
     }
 
     /// The pod as a sentence begins with it: `namespace/name`, or its address.

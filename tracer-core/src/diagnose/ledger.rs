@@ -15,7 +15,7 @@ use super::claim::{Claim, Cure, Sign};
 use super::rule::Rule;
 use super::settings::{DiagnosisSettings, Silence};
 use super::words;
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::finding::Finding;

@@ -365,12 +365,12 @@ impl Diagnosis {
                 .take(&Owner::from_ends(ends), lookup, ended),
             resolver: ends
                 .pod
-                .who
+                .identity
                 .as_ref()
                 .ok()
                 .and_then(|pod| index.resolver(pod)),
             cut_short: self.ending && now.since(ended) < self.lookup_idle,
-            begun_unnamed: ends.pod.who.is_ok()
+            begun_unnamed: ends.pod.identity.is_ok()
                 && self.memory.unnamed.began(ends, started, self.lookup_idle),
         };
         let moment = Moment { at: ended, now };

@@ -84,7 +84,7 @@ pub struct Silence {
 impl Silence {
     /// Whether a finding of that rule is one of these.
     pub(super) fn fits<N: AsRef<str>>(&self, rule: &str, ends: &Ends, names: &[N]) -> bool {
-        let pod = ends.pod.who.as_deref().ok();
+        let pod = ends.pod.identity.as_deref().ok();
         let of_pod = |glob: &Option<Glob>, of: fn(&crate::model::identity::PodIdentity) -> &str| {
             glob.as_ref()
                 .is_none_or(|glob| pod.is_some_and(|pod| glob.matches(of(pod))))

@@ -104,7 +104,7 @@ pub(super) fn who(ends: &Ends) -> String {
 
 /// The same of one end.
 pub(super) fn pod(end: &PodEnd) -> String {
-    match &end.who {
+    match &end.identity {
         Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
         Err(_) => end.ip.to_string(),
     }
@@ -112,7 +112,7 @@ pub(super) fn pod(end: &PodEnd) -> String {
 
 /// The pod's workload: `DaemonSet default/nginx-ds`; the pod where it has none.
 pub(super) fn workload(ends: &Ends) -> String {
-    let pod = ends.pod.who.as_ref().ok();
+    let pod = ends.pod.identity.as_ref().ok();
     match pod.and_then(|pod| Some((pod, pod.workload.as_ref()?))) {
         Some((pod, workload)) => format!("{} {}/{}", workload.kind, pod.namespace, workload.name),
         None => who(ends),

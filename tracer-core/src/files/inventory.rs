@@ -23,6 +23,7 @@ use serde_saphyr::Spanned;
 use self::document::Document;
 use super::objects::{ObjectError, Trimmer};
 use crate::model::cluster::Inventory;
+use crate::model::printable::safe_prefix;
 
 /// The largest file that is read: four times the size of 10,000 pods with all their fields.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -208,7 +209,7 @@ fn bare_message(error: &serde_saphyr::Error) -> String {
         }
         None => message,
     };
-    printable(&bare, 512)
+    safe_prefix(&bare, 512)
 }
 
 fn line_of<T>(spanned: &Spanned<T>) -> Option<u64> {
@@ -371,8 +372,8 @@ impl Reading {
             self.problems.push(Problem {
                 item: self.items,
                 line,
-                object: printable(&object, 128),
-                what: printable(&what, 512),
+                object: safe_prefix(&object, 128),
+                what: safe_prefix(&what, 512),
             });
         } else {
             self.more += 1;
@@ -404,18 +405,4 @@ fn title(value: &Value, list_kind: Option<&str>) -> String {
         title.push_str(name);
     }
     title
-}
-
-/// Escapes control characters and characters that hide or reorder text, because messages quote keys and
-/// values of the file and appear on a terminal. Truncates to `limit` characters.
-fn printable(text: &str, limit: usize) -> String {
-    let escape = |character: char| {
-        let kept = matches!(character, '"' | '\'' | '\\');
-        let escaped = (!kept).then(|| character.escape_debug());
-        escaped
-            .into_iter()
-            .flatten()
-            .chain(kept.then_some(character))
-    };
-    text.chars().flat_map(escape).take(limit).collect()
 }

@@ -19,7 +19,7 @@ pub enum Owner {
 impl Owner {
     /// The owner of the pod's end.
     pub fn from_ends(ends: &Ends) -> Owner {
-        match &ends.pod.who {
+        match &ends.pod.identity {
             Ok(pod) => Owner::Pod(Arc::clone(&pod.uid)),
             Err(_) => Owner::Address(ends.ifindex, ends.pod.ip),
         }

@@ -99,7 +99,7 @@ impl Index {
     fn own(&self, at: Timestamp, address: &str) -> Result<String, UnknownReason> {
         self.between(at, address, "192.0.2.9:80")
             .pod
-            .who
+            .identity
             .map(|pod| pod.name.to_string())
     }
 

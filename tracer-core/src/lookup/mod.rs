@@ -319,7 +319,7 @@ fn unlist(table: &mut HashMap<(Owner, DnsName), Vec<u64>>, key: &(Owner, DnsName
 
 /// The node on which the pod runs.
 fn node(ends: &Ends) -> Option<&Arc<str>> {
-    ends.pod.who.as_ref().ok()?.node.as_ref()
+    ends.pod.identity.as_ref().ok()?.node.as_ref()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Pod {
             pod: PodEnd {
                 ip: flow.pod.ip(),
                 port: None,
-                who: Err(UnknownReason::NoInventory),
+                identity: Err(UnknownReason::NoInventory),
             },
             peer: PeerEnd {
                 ip: flow.peer.ip(),

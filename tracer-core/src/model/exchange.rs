@@ -234,11 +234,11 @@ impl Details {
     }
 
     /// With what the response says.
-    pub fn answered(self, response: &Message) -> Details {
+    pub fn answered(self, response: Message) -> Details {
         Details {
             opcode: response.opcode,
             flags: Some(response.flags),
-            edns: response.edns.clone(),
+            edns: response.edns,
             negative_ttl: response.negative_ttl,
             ..self
         }

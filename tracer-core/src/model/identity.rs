@@ -77,7 +77,7 @@ pub struct PodEnd {
     /// Its port, where the protocol has ports.
     pub port: Option<u16>,
     /// Who it is.
-    pub who: Result<Arc<PodIdentity>, UnknownReason>,
+    pub identity: Result<Arc<PodIdentity>, UnknownReason>,
 }
 
 /// The other end of a flow. Everything beyond the address may be missing: then it is external.

@@ -207,7 +207,7 @@ impl Filter {
             return false;
         }
         let pod = any(&asked.pods, |pattern| {
-            pattern.fits(ends.pod.ip, ends.pod.who.as_deref().ok())
+            pattern.fits(ends.pod.ip, ends.pod.identity.as_deref().ok())
         });
         let peer = any(&asked.pods, |pattern| {
             pattern.fits(ends.peer.ip, ends.peer.pod.as_deref())
@@ -288,7 +288,7 @@ fn any<T>(asked: &[T], fits: impl FnMut(&T) -> bool) -> bool {
 }
 
 fn in_namespace(ends: &Ends, namespace: &Glob) -> bool {
-    let pod = ends.pod.who.as_ref().ok();
+    let pod = ends.pod.identity.as_ref().ok();
     let peer = ends.peer.pod.as_ref();
     pod.is_some_and(|pod| namespace.matches(&pod.namespace))
         || peer.is_some_and(|pod| namespace.matches(&pod.namespace))

@@ -105,7 +105,7 @@ pub fn client(peer: &str, port: u16) -> Ends {
         pod: PodEnd {
             ip: ip(CLIENT),
             port: Some(41_000),
-            who: Ok(ubuntu()),
+            identity: Ok(ubuntu()),
         },
         peer: PeerEnd {
             ip: ip(peer),
@@ -145,7 +145,7 @@ pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
     ends.pod = PodEnd {
         ip: ip(address),
         port: Some(port),
-        who: Ok(pod),
+        identity: Ok(pod),
     };
     ends
 }

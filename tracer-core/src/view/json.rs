@@ -84,7 +84,7 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
 /// marks that reorder text, occur in no syntax of JSON, so wherever they are it is inside a string and can be escaped.
 fn append_safe(encoded: &str, out: &mut String) {
     for character in encoded.chars() {
-        if super::text::unsafe_to_print(character) {
+        if crate::model::printable::is_unsafe(character) {
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {
                 // Writing to a String does not fail.

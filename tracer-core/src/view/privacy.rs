@@ -50,7 +50,7 @@ impl Privacy {
 
     /// What may be told of an event: nothing, or the event with its names hashed.
     pub fn pass(&mut self, mut event: Event) -> Option<Event> {
-        let pod = event.ends.as_ref().map(|ends| &ends.pod.who);
+        let pod = event.ends.as_ref().map(|ends| &ends.pod.identity);
         if let Some(Ok(pod)) = pod
             && self.exclude.iter().any(|glob| glob.matches(&pod.namespace))
         {

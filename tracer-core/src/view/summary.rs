@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::report::Digest;
-use super::text::{safe, units};
+use super::text::units;
+use crate::model::printable::safe;
 use crate::model::loss::Losses;
 
 /// The figures of a run.

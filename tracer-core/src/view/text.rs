@@ -76,7 +76,7 @@ impl Text {
 
     /// Says once why a pod is shown by its address.
     fn explain(&mut self, pod: &PodEnd, painter: Painter, out: &mut String) {
-        let Err(reason) = pod.who else { return };
+        let Err(reason) = pod.identity else { return };
         // Without any inventory every pod is unknown, and once is enough.
         let (key, whose) = match reason {
             UnknownReason::NoInventory => (None, "pods are".to_owned()),
@@ -135,44 +135,4 @@ impl Encode for Text {
             self.columns.write(first, row, painter, out);
         }
     }
-}
-
-/// Makes a string safe for a terminal: control characters, and marks that reorder or hide text, are shown as `\u{..}`.
-/// Wire names are escaped already (`\DDD`); this is for all else, an inventory file for example, and for what was missed.
-pub fn safe(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.contains(unsafe_to_print) {
-        return text.into();
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if unsafe_to_print(character) {
-            escaped.extend(character.escape_unicode());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped.into()
-}
-
-/// The same for a text of several lines, which stay lines.
-pub fn safe_lines(text: &str) -> String {
-    let lines: Vec<_> = text.split('\n').map(safe).collect();
-    lines.join("\n")
-}
-
-/// C0 and C1 controls, DEL, and Unicode's marks for direction, joining and invisible space.
-pub(super) fn unsafe_to_print(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
 }

@@ -62,7 +62,7 @@ fn alarms(events: &[Event]) -> BTreeMap<String, u64> {
             && finding.severity != Severity::Info
             && !finding.resolved
         {
-            let who = ends.pod.who.as_ref();
+            let who = ends.pod.identity.as_ref();
             let who = who.map_or_else(|_| ends.pod.ip.to_string(), |pod| pod.name.to_string());
             let line = format!("{} {who}: {}", finding.rule, finding.summary);
             *alarms.entry(line).or_default() += 1;
@@ -150,7 +150,7 @@ fn began_unnamed(answered_after: u64) {
         event
             .ends
             .as_ref()
-            .is_some_and(|ends| ends.pod.who.is_err())
+            .is_some_and(|ends| ends.pod.identity.is_err())
     };
     assert!(
         events.iter().any(|event| unnamed(&event)),

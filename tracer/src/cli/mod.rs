@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use tracer_core::view::text::safe_lines;
+use tracer_core::model::printable::safe_lines;
 
 #[cfg(agent)]
 mod agent;

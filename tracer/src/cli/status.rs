@@ -15,7 +15,7 @@ use crate::run;
 use crate::stream::event::{loss_from_wire, timestamp, unix_clock};
 use crate::stream::proto::{Interface, StatusResponse};
 use tracer_core::model::units;
-use tracer_core::view::text::safe;
+use tracer_core::model::printable::safe;
 
 /// Arguments of `tracer status`.
 #[derive(Clone, Debug, Args)]

@@ -13,8 +13,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use tokio::sync::mpsc;
+use tracer_core::model::error_chain::error_chain;
 
-use super::{ClientError, Options, causes};
+use super::{ClientError, Options};
 
 /// The labels of an agent's pod.
 pub const LABEL: &str = "app.kubernetes.io/name=tracer,app.kubernetes.io/component=agent";
@@ -116,7 +117,7 @@ impl Cluster {
                     Err(_) => no_answer(),
                 }
             }
-            Ok(Err(error)) => causes(&error),
+            Ok(Err(error)) => error_chain(&error),
             Err(_) => no_answer(),
         };
         Err(ClientError::List {
@@ -247,14 +248,14 @@ async fn config(options: &Options) -> Result<kube::Config, String> {
     match (&options.kubeconfig, &options.context) {
         (Some(path), _) => {
             let file = Kubeconfig::read_from(path)
-                .map_err(|error| format!("{}: {}", path.display(), causes(&error)))?;
+                .map_err(|error| format!("{}: {}", path.display(), error_chain(&error)))?;
             kube::Config::from_custom_kubeconfig(file, &choice)
                 .await
-                .map_err(|error| format!("{}: {}", path.display(), causes(&error)))
+                .map_err(|error| format!("{}: {}", path.display(), error_chain(&error)))
         }
         (None, Some(_)) => kube::Config::from_kubeconfig(&choice)
             .await
-            .map_err(|error| causes(&error)),
+            .map_err(|error| error_chain(&error)),
         (None, None) => kube::Config::infer()
             .await
             .map_err(|error| match error.source() {

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Code;
+use tracer_core::model::error_chain::{error_chain, one_line};
 
 use super::merge::SourceId;
 use super::skew::clock_offset_ns;

@@ -14,6 +14,7 @@ use kube::api::{AttachParams, AttachedProcess};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+use tracer_core::model::error_chain::{error_chain, one_line};
 
 use super::cluster::AgentPod;
 use super::{causes, unix_socket};
@@ -152,12 +153,12 @@ impl Target {
                             Err(error) => Ok(Err(error)),
                         }
                     })
-                    .map_err(|error| Unreachable(causes(&error)))?
+                    .map_err(|error| Unreachable(error_chain(&error)))?
                     .map_err(|TlsError::File(error)| error)?;
                 with_keep_alive(endpoint)
                     .connect()
                     .await
-                    .map_err(|error| Unreachable(causes(&error)))
+                    .map_err(|error| Unreachable(error_chain(&error)))
             }
             Target::Pod { client, pod } => {
                 let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), &pod.namespace);
@@ -220,7 +221,7 @@ where
             }
         }))
         .await
-        .map_err(|error| Unreachable(causes(&error)))
+        .map_err(|error| Unreachable(error_chain(&error)))
 }
 
 fn client_tls(files: &TlsFiles) -> Result<ClientTlsConfig, Unreachable> {

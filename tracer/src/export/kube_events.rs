@@ -104,7 +104,7 @@ impl KubeEvents {
         let (Body::Finding(finding), Some(ends)) = (&event.body, &event.ends) else {
             return;
         };
-        let (true, Ok(pod)) = (finding.severity >= Severity::Warning, &ends.pod.who) else {
+        let (true, Ok(pod)) = (finding.severity >= Severity::Warning, &ends.pod.identity) else {
             return;
         };
         let report = Report {

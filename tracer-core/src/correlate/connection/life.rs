@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::correlate::meter::Meter;
-use crate::model::connection::{TcpConnection, TcpState};
+use crate::model::connection::{RefusedBy, TcpConnection, TcpState};
 use crate::model::correlated::{Correlated, Happening};
 use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
@@ -100,6 +100,52 @@ impl Connection {
             role: self.role,
             what: Happening::Tcp(Box::new(connection)),
         }
+    }
+
+    /// Counts a repeated SYN, and reports the connection as opening once enough were repeated.
+    pub(super) fn retransmitted(
+        &mut self,
+        observation: &Observation,
+        opening_retransmits: u32,
+        out: &mut Vec<Correlated>,
+    ) {
+        if !self.unanswered() || opener(observation.direction) != self.role {
+            return;
+        }
+        self.syn_retransmits = self.syn_retransmits.saturating_add(1);
+        if self.syn_retransmits == opening_retransmits && self.phase == Phase::Opening {
+            out.push(self.told(observation.flow, TcpState::Opening, None));
+        }
+    }
+
+    /// Takes a RST. Returns whether it ends the connection.
+    pub(super) fn reset(
+        &self,
+        observation: &Observation,
+        segment: &TcpSegment,
+        out: &mut Vec<Correlated>,
+    ) -> bool {
+        let state = if self.unanswered() {
+            if self.answered_by(observation, segment) {
+                TcpState::Refused(RefusedBy::Rst)
+            } else if opener(observation.direction) == self.role {
+                // The opener withdrew its SYN.
+                TcpState::Reset
+            } else {
+                // It acknowledges another SYN than the pending one.
+                return false;
+            }
+        } else if self.fin_from_pod || self.fin_to_pod {
+            // One side had finished: an abrupt close, not a broken connection.
+            TcpState::Closed
+        } else {
+            TcpState::Reset
+        };
+        // An ICMP error already reported the connection as refused.
+        if self.phase != Phase::Rejected {
+            out.push(self.told(observation.flow, state, None));
+        }
+        true
     }
 
     pub(super) fn unanswered(&self) -> bool {

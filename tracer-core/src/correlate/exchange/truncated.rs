@@ -4,7 +4,7 @@
 //! answer as what it is.
 
 use super::key::Key;
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Step, Transport};
 use crate::model::flow::{Flow, Protocol};
 use crate::model::observation::IcmpError;

@@ -6,9 +6,9 @@ use data_encoding::HEXLOWER;
 use hickory_proto::serialize::binary::{BinDecoder, DecodeError};
 
 use super::error::ReadError;
-use super::name::printable;
 use crate::model::dns::DnsFault;
 use crate::model::edns::{Edns, EdnsOption, ExtendedError};
+use crate::model::printable;
 
 /// So many options are read of one message. Those of real messages are a handful.
 const MAX_OPTIONS: usize = 32;
@@ -65,7 +65,7 @@ fn raw<'a>(decoder: &mut BinDecoder<'a>) -> Result<(u16, &'a [u8]), ReadError> {
 
 fn keep(edns: &mut Edns, code: u16, data: &[u8]) -> Result<(), ReadError> {
     match code {
-        NSID => edns.nsid = Some(printable(data)),
+        NSID => edns.nsid = Some(printable::ascii(data)),
         CLIENT_SUBNET => edns.client_subnet = Some(client_subnet(data)?),
         COOKIE => edns.cookie = Some(HEXLOWER.encode(data)),
         EXTENDED_ERROR => {
@@ -76,7 +76,7 @@ fn keep(edns: &mut Edns, code: u16, data: &[u8]) -> Result<(), ReadError> {
             let text = text.strip_suffix(b"\0").unwrap_or(text);
             edns.errors.push(ExtendedError {
                 code: u16::from_be_bytes([*high, *low]),
-                text: printable(text),
+                text: printable::ascii(text),
             });
         }
         _ => edns.others.push(other(code, data)),

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use hickory_proto::serialize::binary::DecodeError;
 use thiserror::Error;
 
-use super::name::{MAX_POINTERS, printable};
+use super::name::MAX_POINTERS;
+use crate::model::printable::ascii;
 use crate::model::dns::DnsFault;
 
 /// Why a part of a message could not be read.
@@ -31,7 +32,7 @@ impl ReadError {
     pub(super) fn words(&self) -> String {
         let mut text = String::new();
         match write!(text, "{self}") {
-            Ok(()) => printable(text.as_bytes()),
+            Ok(()) => ascii(text.as_bytes()),
             Err(_) => "malformed".to_owned(),
         }
     }

@@ -3,13 +3,12 @@
 //!
 //! hickory's own way of printing names is not used: it writes `\DDD` in octal and turns A-labels into Unicode.
 
-use std::fmt::Write;
-
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::error::ReadError;
 use crate::model::dns::DnsName;
+use crate::model::printable::push_label;
 
 /// So many compression pointers are followed in one name: one for each label that a name can have.
 pub(super) const MAX_POINTERS: usize = 127;
@@ -61,56 +60,11 @@ pub(super) fn absolute(name: &Name) -> DnsName {
 pub(super) fn text(name: &Name) -> String {
     let mut out = String::new();
     for label in name.iter() {
-        for &byte in label {
-            match byte {
-                // The same set as BIND: what means something in a zone file.
-                b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
-                    out.push('\\');
-                    out.push(char::from(byte));
-                }
-                0x21..=0x7e => out.push(char::from(byte.to_ascii_lowercase())),
-                _ => decimal(&mut out, byte),
-            }
-        }
+        push_label(&mut out, label);
         out.push('.');
     }
     if out.is_empty() {
         out.push('.');
     }
     out
-}
-
-/// A character string in quotes.
-pub(super) fn quoted(bytes: &[u8]) -> String {
-    let mut out = String::from("\"");
-    for &byte in bytes {
-        if matches!(byte, b'"' | b'\\') {
-            out.push('\\');
-        }
-        push(&mut out, byte);
-    }
-    out.push('"');
-    out
-}
-
-/// Text that means nothing in a zone file: what is printable stays as it is.
-pub(super) fn printable(text: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for &byte in text {
-        push(&mut out, byte);
-    }
-    out
-}
-
-/// Pushes a byte, or the form of one that cannot be printed.
-fn push(out: &mut String, byte: u8) {
-    match byte {
-        0x20..=0x7e => out.push(char::from(byte)),
-        _ => decimal(out, byte),
-    }
-}
-
-fn decimal(out: &mut String, byte: u8) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\\{byte:03}");
 }

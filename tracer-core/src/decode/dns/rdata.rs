@@ -12,7 +12,8 @@ use hickory_proto::rr::RecordType;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
 use super::error::ReadError;
-use super::name::{self, printable, quoted};
+use super::name;
+use crate::model::printable::{ascii, quoted};
 use super::section::decoder_at;
 use super::svcb;
 use crate::model::dns::{rcode_mnemonic, type_mnemonic};
@@ -162,7 +163,7 @@ fn read(field: Field, message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<St
             }
             texts.join(" ")
         }
-        Field::Word => printable(character_string(decoder)?),
+        Field::Word => ascii(character_string(decoder)?),
         Field::Rest => quoted(rest(decoder)?),
         Field::Hex => HEXUPPER.encode(rest(decoder)?),
         Field::Base64 => BASE64.encode(rest(decoder)?),

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use hickory_proto::serialize::binary::BinDecoder;
 
 use super::error::ReadError;
-use super::name::quoted;
+use crate::model::printable::quoted;
 
 /// IANA "Service Parameter Keys" of RFC 9460. Later ones are text, as an unknown one is.
 const KEYS: [&str; 7] = [

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::diagnose::words;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};

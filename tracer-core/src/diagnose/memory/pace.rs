@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::diagnose::settings::RuleThresholds;
 use crate::identity::Owner;
 use crate::model::loss::{Losses, Stage};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::model::event::Ends;
 use crate::model::flow::Ifindex;
 use crate::model::loss::{Losses, Stage};

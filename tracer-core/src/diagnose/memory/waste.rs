@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::correlate::table::Table;
+use crate::table::Table;
 use crate::diagnose::settings::RuleThresholds;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;

@@ -382,10 +382,10 @@ fn flows() -> Vec<(&'static str, Event)> {
     node.peer.node = Some("k8s-master".into());
     let mut six = client("fd00::5", 8080);
     six.pod.ip = ip("fd00::2");
-    six.pod.who = Err(UnknownReason::NotInInventory);
+    six.pod.identity = Err(UnknownReason::NotInInventory);
     let mut nobody = client("192.0.2.9", 25);
     nobody.pod.ip = ip("10.1.39.200");
-    nobody.pod.who = Err(UnknownReason::NoInventory);
+    nobody.pod.identity = Err(UnknownReason::NoInventory);
     let mut traced = server(nginx(), "10.1.39.194", 80);
     traced.peer_traced_here = true;
     let refusal = icmp(Protocol::Tcp, socket("10.152.183.99", 80));
@@ -563,7 +563,7 @@ fn reports() -> Vec<(&'static str, Event)> {
 fn hostile() -> Vec<(&'static str, Event)> {
     let escape = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}evil\r\n";
     let mut ends = kube_dns();
-    ends.pod.who = Ok(identity(escape, escape, Some((escape, escape)), escape));
+    ends.pod.identity = Ok(identity(escape, escape, Some((escape, escape)), escape));
     let mut asked = exchange(escape, RecordType::TXT, Outcome::Answered);
     asked.answers = vec![record(escape, RecordType::TXT, 1, escape)];
     asked.details.edns = Some(Edns {

@@ -60,7 +60,7 @@ impl<'a> Pod<'a> {
     /// `ports` says whether the event's protocol has ports: an echo's identifier is none.
     pub(super) fn new(end: &'a PodEnd, ports: bool) -> Pod<'a> {
         let port = end.port.filter(|_| ports);
-        match &end.who {
+        match &end.identity {
             Ok(pod) => Pod::known(pod, end.ip, port),
             Err(reason) => Pod::Unknown {
                 ip: end.ip,

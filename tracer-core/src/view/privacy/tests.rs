@@ -57,7 +57,7 @@ fn events_of_pods_in_an_excluded_namespace_are_dropped_and_counted() {
     let mut in_namespace = |namespace: &str| {
         let mut event = of("tcp established");
         if let Some(ends) = &mut event.ends {
-            ends.pod.who = Ok(gallery::identity(namespace, "a", None, "a-node"));
+            ends.pod.identity = Ok(gallery::identity(namespace, "a", None, "a-node"));
         }
         privacy.pass(event).is_some()
     };

@@ -11,7 +11,7 @@ use super::TextSettings;
 use super::line::{Verdict, width};
 use super::paint::{Painter, styles};
 use super::report::verdict;
-use super::safe;
+use crate::model::printable::safe;
 use crate::model::event::{Body, Event};
 use crate::model::finding::Finding;
 use crate::model::units::count;
@@ -111,7 +111,7 @@ impl Encode for FindingBlocks {
 }
 
 fn node(event: &Event) -> Option<&str> {
-    let pod = event.ends.as_ref()?.pod.who.as_ref().ok()?;
+    let pod = event.ends.as_ref()?.pod.identity.as_ref().ok()?;
     pod.node.as_deref()
 }
 

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::paint::{Painter, styles};
-use super::safe;
+use crate::model::printable::safe;
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

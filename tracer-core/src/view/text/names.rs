@@ -8,7 +8,7 @@ use crate::model::identity::{PeerEnd, PodEnd};
 
 /// `namespace/name`, or the address of a pod that is not known.
 pub(super) fn pod(end: &PodEnd) -> String {
-    match &end.who {
+    match &end.identity {
         Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
         Err(_) => end.ip.to_string(),
     }

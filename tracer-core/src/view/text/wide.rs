@@ -40,7 +40,7 @@ pub(super) fn add(row: &mut Row, event: &Event) {
 }
 
 fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
-    if let Ok(pod) = &ends.pod.who {
+    if let Ok(pod) = &ends.pod.identity {
         if let Some(node) = &pod.node {
             pairs.push(format!("node={node}"));
         }

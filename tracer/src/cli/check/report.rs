@@ -21,7 +21,7 @@ pub(super) fn text(lines: &[Line], color: bool, out: &mut impl Write) -> io::Res
             "{style}{:4}{style:#}  {:width$}  {}",
             line.status.as_str(),
             line.check,
-            tracer_core::view::text::safe(&line.found)
+            tracer_core::model::printable::safe(&line.found)
         )?;
         if let Some(remedy) = &line.remedy {
             writeln!(out, "{:6}{:width$}  → {remedy}", "", "")?;

@@ -1,6 +1,7 @@
 //! Classifies the failure of a list or a watch by its remedy.
 
 use kube::runtime::watcher;
+use tracer_core::model::error_chain::root_cause;
 
 /// The failure of a kind's list or watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,8 @@ impl Trouble {
             kube::Error::SerdeError(error) => {
                 Trouble::Failed(format!("cannot read the server's response: {error}"))
             }
-            kube::Error::Auth(error) => Trouble::Unauthorized(root(error)),
-            other => Trouble::Unreachable(root(other)),
+            kube::Error::Auth(error) => Trouble::Unauthorized(root_cause(error)),
+            other => Trouble::Unreachable(root_cause(other)),
         }
     }
 

@@ -207,7 +207,7 @@ async fn what_is_no_warning_and_what_is_about_nobody_is_left_alone() {
     events.offer(&finding(Severity::Info, |_| {}), &gallery::clock());
     let mut nobody = told(1, false);
     if let Some(ends) = &mut nobody.ends {
-        ends.pod.who = Err(tracer_core::model::identity::UnknownReason::NotInInventory);
+        ends.pod.identity = Err(tracer_core::model::identity::UnknownReason::NotInInventory);
     }
     events.offer(&nobody, &gallery::clock());
     for (_, event) in gallery::all() {

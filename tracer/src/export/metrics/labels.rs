@@ -3,7 +3,6 @@
 //! Every label but the pod's names is a word of this program, so only namespaces and pods need a bound; [`super::names`]
 //! keeps it. prometheus-client's own `Family` cannot forget the series of one namespace, hence [`Table`].
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ use prometheus_client::encoding::{
     EncodeLabel as _, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder,
 };
 use prometheus_client::metrics::{MetricType, TypedMetric};
+use tracer_core::model::printable::replaced;
 
 /// Whose series it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,21 +34,11 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
         for word in &self.words {
             word.encode(encoder.encode_label())?;
         }
-        ("namespace", printable(&self.who.namespace)).encode(encoder.encode_label())?;
+        ("namespace", replaced(&self.who.namespace)).encode(encoder.encode_label())?;
         if let Some(pod) = &self.who.pod {
-            ("pod", printable(pod)).encode(encoder.encode_label())?;
+            ("pod", replaced(pod)).encode(encoder.encode_label())?;
         }
         Ok(())
-    }
-}
-
-/// An API server takes no name with a control character; an inventory file can hold one, and some readers of the text end a
-/// line at each carriage return.
-fn printable(name: &str) -> Cow<'_, str> {
-    if name.contains(char::is_control) {
-        Cow::Owned(name.replace(char::is_control, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(name)
     }
 }
 

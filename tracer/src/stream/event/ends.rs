@@ -37,7 +37,7 @@ fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
     proto::PodEnd {
         ip: ip_to_wire(end.ip),
         port: end.port.map(u32::from),
-        who: Some(match &end.who {
+        who: Some(match &end.identity {
             Ok(pod) => Who::Pod(pod_to_wire(pod)),
             Err(reason) => Who::Unknown(reason.to_wire()),
         }),
@@ -49,7 +49,7 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
     Ok(PodEnd {
         ip: ip_from_wire(&wire.ip)?,
         port: port_from_wire(wire.port)?,
-        who: match wire.who {
+        identity: match wire.who {
             Some(Who::Pod(pod)) => Ok(Arc::new(pod_from_wire(pod))),
             Some(Who::Unknown(reason)) => {
                 Err(WireEnum::from_wire(reason).unwrap_or(UnknownReason::NotInInventory))
