@@ -9,8 +9,8 @@ use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::identity::{Index, IndexSettings};
 use crate::lookup::{ClientQuery, Decided, Folder};
-use crate::model::cluster::{Change, Kind};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::cluster::{ClusterChange, Kind};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Role};
@@ -33,7 +33,7 @@ pub enum Input {
     /// A sweep of the kernel's flow counters.
     Counters(Timestamp, Vec<FlowSnapshot>),
     /// The cluster, or this node's interfaces, changed.
-    Change(Timestamp, Change),
+    Change(Timestamp, ClusterChange),
     /// Both directions of an interface are seen from that moment on. Also told again, when its name changed.
     Attached(Timestamp, Ifindex),
     /// An interface is not traced any more.
@@ -281,7 +281,7 @@ impl Pipeline {
         } = item;
         let ends = self.index.ends(time, &flow, role);
         let body = match what {
-            Happening::Asked(asked) => {
+            CorrelatedEvent::Asked(asked) => {
                 if role == Role::Client {
                     self.diagnosis.asked(time, &ends, &self.index);
                     let resolver = ends
@@ -301,11 +301,13 @@ impl Pipeline {
                 }
                 return;
             }
-            Happening::Exchange(exchange) => return self.exchange(now, time, ends, exchange, out),
-            Happening::Tcp(connection) => Body::Tcp(connection),
-            Happening::Udp(flow) => Body::Udp(flow),
-            Happening::Echo(echo) => Body::Echo(echo),
-            Happening::IcmpError(error) => Body::IcmpError(error),
+            CorrelatedEvent::Exchange(exchange) => {
+                return self.exchange(now, time, ends, exchange, out);
+            }
+            CorrelatedEvent::Tcp(connection) => Body::Tcp(connection),
+            CorrelatedEvent::Udp(flow) => Body::Udp(flow),
+            CorrelatedEvent::Echo(echo) => Body::Echo(echo),
+            CorrelatedEvent::IcmpError(error) => Body::IcmpError(error),
         };
         self.tell(
             Event {

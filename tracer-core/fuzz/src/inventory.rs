@@ -4,7 +4,7 @@
 
 use tracer_core::files::inventory::{self, Loaded};
 use tracer_core::identity::{Index, IndexSettings};
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::{Flow, Ifindex, Protocol, Role, host};
 use tracer_core::model::time::Timestamp;
 
@@ -35,11 +35,14 @@ fn used(loaded: Loaded) {
     let inventory = loaded.inventory;
     let pods = inventory.pods.clone();
     let mut index = Index::new(IndexSettings::default());
-    index.apply(Timestamp(1), Change::Replace(Box::new(inventory.clone())));
+    index.apply(
+        Timestamp(1),
+        ClusterChange::Replace(Box::new(inventory.clone())),
+    );
     for (number, pod) in (1..).zip(&pods) {
         let ifindex = Ifindex(number);
         let uid = Some(pod.uid.clone());
-        index.apply(Timestamp(2), Change::Interface { ifindex, uid });
+        index.apply(Timestamp(2), ClusterChange::Interface { ifindex, uid });
         let addresses = pods.iter().flat_map(|pod| &pod.ips);
         let services = inventory.services.iter();
         let peers = addresses.chain(services.flat_map(|service| &service.cluster_ips));
@@ -57,7 +60,7 @@ fn used(loaded: Loaded) {
         }
     }
     // The same again changes nothing, and an empty cluster forgets.
-    index.apply(Timestamp(4), Change::Replace(Box::new(inventory)));
-    index.apply(Timestamp(5), Change::Replace(Box::default()));
+    index.apply(Timestamp(4), ClusterChange::Replace(Box::new(inventory)));
+    index.apply(Timestamp(5), ClusterChange::Replace(Box::default()));
     assert_eq!(index.pods().count(), 0, "pods of an empty cluster");
 }

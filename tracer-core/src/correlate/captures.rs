@@ -6,7 +6,7 @@ use super::Correlator;
 use crate::decode::Decoder;
 use crate::decode::testing::{Capture, capture};
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpState};
-use crate::model::correlated::Happening;
+use crate::model::correlated::CorrelatedEvent;
 use crate::model::echo::{Echo, EchoState};
 use crate::model::exchange::Outcome;
 use crate::model::flow::{Role, Traffic};
@@ -14,7 +14,7 @@ use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
 /// What comes out of a capture that is followed by ten minutes of silence.
-fn told(capture: &Capture) -> Vec<Happening> {
+fn told(capture: &Capture) -> Vec<CorrelatedEvent> {
     let mut decoder = Decoder::new(vec![53]);
     let mut correlator = Correlator::new(Thresholds::default(), &Limits::default());
     let mut out = Vec::new();
@@ -29,7 +29,7 @@ fn told(capture: &Capture) -> Vec<Happening> {
     assert_eq!(correlator.losses().total(), 0, "{}", capture.case);
     out.into_iter()
         .map(|told| told.what)
-        .filter(|what| !matches!(what, Happening::Asked(_)))
+        .filter(|what| !matches!(what, CorrelatedEvent::Asked(_)))
         .collect()
 }
 
@@ -48,7 +48,7 @@ fn said(capture: &Capture, word: &str) -> u64 {
 
 fn echo(capture: &Capture) -> Echo {
     let told = told(capture);
-    let [Happening::Echo(echo)] = &told[..] else {
+    let [CorrelatedEvent::Echo(echo)] = &told[..] else {
         panic!("{}: {told:#?}", capture.case)
     };
     Echo::clone(echo)
@@ -58,7 +58,7 @@ fn tcp(capture: &Capture) -> Vec<TcpConnection> {
     told(capture)
         .into_iter()
         .map(|what| match what {
-            Happening::Tcp(connection) => *connection,
+            CorrelatedEvent::Tcp(connection) => *connection,
             other => panic!("{}: {other:?}", capture.case),
         })
         .collect()
@@ -139,7 +139,7 @@ fn errors_carry_the_mtu_that_ping_printed() {
 fn dig_that_was_refused_is_an_exchange_ended_by_icmp() {
     for case in ["dig-refused", "dig6-refused"] {
         let told = told(&capture(case));
-        let [Happening::Exchange(exchange)] = &told[..] else {
+        let [CorrelatedEvent::Exchange(exchange)] = &told[..] else {
             panic!("{case}: {told:#?}")
         };
         assert_eq!(
@@ -247,7 +247,7 @@ fn datagrams_are_answered_by_icmp_or_by_nobody() {
         let states: Vec<UdpState> = told(&capture(case))
             .into_iter()
             .map(|what| match what {
-                Happening::Udp(flow) => flow.state,
+                CorrelatedEvent::Udp(flow) => flow.state,
                 other => panic!("{case}: {other:?}"),
             })
             .collect();

@@ -9,7 +9,6 @@ mod life;
 
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
@@ -17,6 +16,7 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};

@@ -9,7 +9,6 @@ mod run;
 
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::model::correlated::Correlated;
 use crate::model::echo::EchoState;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
@@ -17,6 +16,7 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{EchoMessage, IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 use run::{Request, Run};
 
 /// The requests kept by all runs together are at most so many times those that one run may keep.

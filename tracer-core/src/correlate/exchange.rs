@@ -11,8 +11,7 @@ mod truncated;
 
 use std::time::Duration;
 
-use crate::table::Table;
-use crate::model::correlated::{Asked, Correlated, Happening};
+use crate::model::correlated::{Asked, Correlated, CorrelatedEvent};
 use crate::model::dns::{Message, OpCode, Question};
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
@@ -20,6 +19,7 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 use key::Key;
 use outcome::outcome;
 use truncated::{Held, Truncated};
@@ -185,7 +185,7 @@ impl Exchanges {
                 time: now,
                 flow: seen.flow,
                 role: key.role,
-                what: Happening::Asked(asked),
+                what: CorrelatedEvent::Asked(asked),
             });
         }
         let deadline = query.last_attempt.after(self.timeout);
@@ -547,7 +547,7 @@ fn told(exchange: Exchange) -> Correlated {
         time: exchange.asked,
         flow: exchange.flow,
         role: exchange.role,
-        what: Happening::Exchange(Box::new(exchange)),
+        what: CorrelatedEvent::Exchange(Box::new(exchange)),
     }
 }
 

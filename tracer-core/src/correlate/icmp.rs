@@ -4,7 +4,7 @@ use super::connection::Connections;
 use super::echo::Echoes;
 use super::exchange::Exchanges;
 use super::udp::UdpFlows;
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{IcmpError, Observation};
 
@@ -56,7 +56,7 @@ pub(super) fn bind(
         time: now,
         flow,
         role,
-        what: Happening::IcmpError(Box::new(*error)),
+        what: CorrelatedEvent::IcmpError(Box::new(*error)),
     });
 }
 

@@ -18,7 +18,7 @@ mod udp;
 
 use crate::decode;
 use crate::model::connection::TcpState;
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::exchange::ConnectionEnd;
 use crate::model::flow::{Direction, FlowSnapshot, Protocol, Role};
 use crate::model::loss::{Losses, Stage};
@@ -185,7 +185,7 @@ impl Correlator {
             .iter()
             .skip(from)
             .filter_map(|told| {
-                let Happening::Tcp(connection) = &told.what else {
+                let CorrelatedEvent::Tcp(connection) = &told.what else {
                     return None;
                 };
                 let end = match connection.state {

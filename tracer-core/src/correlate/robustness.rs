@@ -4,7 +4,7 @@ use super::Correlator;
 use super::testing::{counted, dns, echo, flow, icmp, ms, packet, query, response, tcp, totals};
 use crate::decode::Decoder;
 use crate::decode::robustness::{Random, mangled, seeds};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Protocol, SeenFlags};
 use crate::model::observation::{Observation, What};
@@ -177,13 +177,13 @@ fn every_query_and_every_answer_is_told_or_counted() {
             let (out, correlator, tally) = run(seed, &limits);
             let exchanges = || {
                 out.iter().filter_map(|told| match &told.what {
-                    Happening::Exchange(exchange) => Some(exchange),
+                    CorrelatedEvent::Exchange(exchange) => Some(exchange),
                     _ => None,
                 })
             };
             let noted = out
                 .iter()
-                .filter(|told| matches!(told.what, Happening::Asked(_)))
+                .filter(|told| matches!(told.what, CorrelatedEvent::Asked(_)))
                 .count() as u64;
             assert_eq!(noted, tally.queries);
             let answered = exchanges()
@@ -219,7 +219,7 @@ fn every_echo_request_and_reply_is_told_or_counted() {
             let (out, correlator, tally) = run(seed, &limits);
             let (mut sent, mut replies) = (0, 0);
             for told in &out {
-                if let Happening::Echo(echo) = &told.what
+                if let CorrelatedEvent::Echo(echo) = &told.what
                     && echo.state == crate::model::echo::EchoState::Done
                 {
                     sent += echo.sent;
@@ -318,8 +318,8 @@ fn every_query_over_tcp_is_told_or_counted_whatever_becomes_of_its_stream() {
             let (mut noted, mut attempts) = (0, 0);
             for told in &out {
                 match &told.what {
-                    Happening::Asked(_) => noted += 1,
-                    Happening::Exchange(exchange) if !exchange.late => {
+                    CorrelatedEvent::Asked(_) => noted += 1,
+                    CorrelatedEvent::Exchange(exchange) if !exchange.late => {
                         attempts += u64::from(exchange.attempts);
                     }
                     _ => {}

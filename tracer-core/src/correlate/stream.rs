@@ -20,11 +20,11 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::TcpSegment;
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 use half_stream::HalfStream;
 use tally::{Books, GivenUp};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Correlator;
 use crate::model::connection::{TcpConnection, UdpFlow};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::{
     DnsName, Flags, Message, OpCode, Question, RecordType, ResourceRecord, ResponseCode,
 };
@@ -91,7 +91,7 @@ impl Bench {
     /// What came out since, without the notes that a query was seen.
     pub(super) fn told(&mut self) -> Vec<Correlated> {
         let mut out = std::mem::take(&mut self.out);
-        out.retain(|told| !matches!(told.what, Happening::Asked(_)));
+        out.retain(|told| !matches!(told.what, CorrelatedEvent::Asked(_)));
         out
     }
 
@@ -103,7 +103,7 @@ impl Bench {
     /// The one exchange that came out since.
     pub(super) fn exchange(&mut self) -> Exchange {
         match only(self.told()).what {
-            Happening::Exchange(exchange) => *exchange,
+            CorrelatedEvent::Exchange(exchange) => *exchange,
             other => panic!("not an exchange: {other:?}"),
         }
     }
@@ -111,7 +111,7 @@ impl Bench {
     /// The one TCP connection that came out since.
     pub(super) fn tcp(&mut self) -> TcpConnection {
         match only(self.told()).what {
-            Happening::Tcp(connection) => *connection,
+            CorrelatedEvent::Tcp(connection) => *connection,
             other => panic!("not a TCP connection: {other:?}"),
         }
     }
@@ -119,7 +119,7 @@ impl Bench {
     /// The one UDP flow that came out since.
     pub(super) fn udp(&mut self) -> UdpFlow {
         match only(self.told()).what {
-            Happening::Udp(flow) => *flow,
+            CorrelatedEvent::Udp(flow) => *flow,
             other => panic!("not a UDP flow: {other:?}"),
         }
     }
@@ -127,7 +127,7 @@ impl Bench {
     /// The one echo run that came out since.
     pub(super) fn echo(&mut self) -> Echo {
         match only(self.told()).what {
-            Happening::Echo(echo) => *echo,
+            CorrelatedEvent::Echo(echo) => *echo,
             other => panic!("not an echo run: {other:?}"),
         }
     }

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use super::meter::Meter;
-use crate::table::Table;
 use crate::model::connection::{UdpFlow, UdpState};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// A flow that waits for a sweep is looked at so often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ impl Conversation {
             time: self.started,
             flow,
             role: self.role,
-            what: Happening::Udp(Box::new(udp)),
+            what: CorrelatedEvent::Udp(Box::new(udp)),
         }
     }
 

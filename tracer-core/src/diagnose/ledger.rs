@@ -15,12 +15,12 @@ use super::claim::{Claim, Cure, Sign};
 use super::rule::Rule;
 use super::settings::{DiagnosisSettings, Silence};
 use super::words;
-use crate::table::Table;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::finding::Finding;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 #[derive(Debug)]
 struct Open {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::cluster::{Change, NetworkPolicy, PodScope, ServiceCidr};
+use crate::model::cluster::{ClusterChange, NetworkPolicy, PodScope, ServiceCidr};
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
@@ -134,21 +134,21 @@ impl Index {
     }
 
     /// Applies a change, valid from `at` on.
-    pub fn apply(&mut self, at: Timestamp, change: Change) {
+    pub fn apply(&mut self, at: Timestamp, change: ClusterChange) {
         match change {
-            Change::Replace(inventory) => self.replace(at, *inventory),
-            Change::Asked { kinds, pods } => self.ask(at, &kinds, pods),
-            Change::List(listed) => self.list(at, listed),
-            Change::Put(object) => self.put(at, at, *object),
-            Change::Delete(key) => self.delete(at, &key),
-            Change::Refused(kind) => self.refuse(kind),
-            Change::Stale(since) => self.stale_since = since,
-            Change::Interface { ifindex, uid } => {
+            ClusterChange::Replace(inventory) => self.replace(at, *inventory),
+            ClusterChange::Asked { kinds, pods } => self.ask(at, &kinds, pods),
+            ClusterChange::List(listed) => self.list(at, listed),
+            ClusterChange::Put(object) => self.put(at, at, *object),
+            ClusterChange::Delete(key) => self.delete(at, &key),
+            ClusterChange::Refused(kind) => self.refuse(kind),
+            ClusterChange::Stale(since) => self.stale_since = since,
+            ClusterChange::Interface { ifindex, uid } => {
                 let evicted = self.interfaces.report(at, ifindex, uid);
                 self.losses
                     .add(Stage::Table, "interface table full", evicted);
             }
-            Change::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
+            ClusterChange::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }
         self.forget(at);
     }

@@ -72,13 +72,13 @@ fn index(inventory: Inventory) -> Index {
 
 impl Index {
     fn replace_at(&mut self, at: Timestamp, inventory: Inventory) {
-        self.apply(at, Change::Replace(Box::new(inventory)));
+        self.apply(at, ClusterChange::Replace(Box::new(inventory)));
     }
 
     fn interface(&mut self, at: Timestamp, ifindex: u32, uid: Option<&str>) {
         self.apply(
             at,
-            Change::Interface {
+            ClusterChange::Interface {
                 ifindex: Ifindex(ifindex),
                 uid: uid.map(Arc::from),
             },
@@ -227,7 +227,7 @@ fn a_reused_interface_index_identifies_each_pod_at_its_time() {
         pod("default/new", "10.1.0.2"),
     ]));
     index.interface(t(1.0), 7, Some("uid-old"));
-    index.apply(t(10.0), Change::InterfaceGone(Ifindex(7)));
+    index.apply(t(10.0), ClusterChange::InterfaceGone(Ifindex(7)));
     assert_eq!(
         index.own(t(10.1), "10.1.0.1"),
         Ok("old".into()),

@@ -388,7 +388,7 @@ pub enum PodScope {
 
 /// What happened to the cluster, or to this node's interfaces, at a time that comes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ClusterChange {
     /// Everything of an inventory at once: what is not in it is gone.
     Replace(Box<Inventory>),
     /// A cluster is asked for these kinds, and has not answered yet: names may come.
@@ -420,24 +420,27 @@ pub enum Change {
     InterfaceGone(Ifindex),
 }
 
-impl Change {
+impl ClusterChange {
     /// Whether it tells of the cluster rather than of this node's interfaces.
     pub fn of_cluster(&self) -> bool {
-        !matches!(self, Change::Interface { .. } | Change::InterfaceGone(_))
+        !matches!(
+            self,
+            ClusterChange::Interface { .. } | ClusterChange::InterfaceGone(_)
+        )
     }
 
     /// Whether it tells of objects of this kind.
     pub fn concerns(&self, kind: Kind) -> bool {
         match self {
-            Change::Replace(_) => true,
-            Change::List(listed) => listed.kind() == kind,
-            Change::Put(object) => object.kind() == kind,
-            Change::Delete(key) => key.kind == kind,
-            Change::Asked { .. }
-            | Change::Refused(_)
-            | Change::Stale(_)
-            | Change::Interface { .. }
-            | Change::InterfaceGone(_) => false,
+            ClusterChange::Replace(_) => true,
+            ClusterChange::List(listed) => listed.kind() == kind,
+            ClusterChange::Put(object) => object.kind() == kind,
+            ClusterChange::Delete(key) => key.kind == kind,
+            ClusterChange::Asked { .. }
+            | ClusterChange::Refused(_)
+            | ClusterChange::Stale(_)
+            | ClusterChange::Interface { .. }
+            | ClusterChange::InterfaceGone(_) => false,
         }
     }
 }

@@ -18,12 +18,12 @@ pub struct Correlated {
     /// The pod's role in it.
     pub role: Role,
     /// What happened.
-    pub what: Happening,
+    pub what: CorrelatedEvent,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Happening {
+pub enum CorrelatedEvent {
     /// A query was seen. Not shown; the lookup stage needs it to know that a candidate is still open.
     Asked(Asked),
     /// An exchange ended.

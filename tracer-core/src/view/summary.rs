@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::report::Digest;
 use super::text::units;
-use crate::model::printable::safe;
 use crate::model::loss::Losses;
+use crate::model::printable::safe;
 
 /// The figures of a run.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,6 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 /// modules of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
+    &["table"],
     &["decode"],
     &["correlate"],
     &["identity"],
@@ -29,6 +30,7 @@ const LAYERS: &[&[&str]] = &[
 /// Modules without sockets, files, clocks and tokio.
 const PURE: &[&str] = &[
     "model",
+    "table",
     "decode",
     "correlate",
     "identity",

@@ -14,8 +14,8 @@ use crate::client::status::{Answer, Statuses};
 use crate::run;
 use crate::stream::event::{loss_from_wire, timestamp, unix_clock};
 use crate::stream::proto::{Interface, StatusResponse};
-use tracer_core::model::units;
 use tracer_core::model::printable::safe;
+use tracer_core::model::units;
 
 /// Arguments of `tracer status`.
 #[derive(Clone, Debug, Args)]

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Code;
 use tracer_core::model::error_chain::{error_chain, one_line};
 
+use super::Options;
 use super::merge::SourceId;
 use super::skew::clock_offset_ns;
 use super::target::Target;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::netns_id::NetnsId;
 use super::pod_interfaces::InterfaceResolver;
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::Ifindex;
 
 /// Waits between searches. The short ones are for a pod that is starting: its sandbox process follows within
@@ -94,7 +94,7 @@ impl Search {
                         found: false,
                     };
                 }
-                (first || lost).then_some(Change::Interface { ifindex, uid: None })
+                (first || lost).then_some(ClusterChange::Interface { ifindex, uid: None })
             }
         }
     }

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 
 pub use self::connect::ConnectError;
 pub use self::sync::{ClusterSync, KindReport, Notice, SyncReport};
@@ -50,7 +50,7 @@ impl Watches {
     /// API server is not an error: names arrive once it answers.
     pub fn spawn(
         config: WatchConfig,
-        changes: mpsc::Sender<Change>,
+        changes: mpsc::Sender<ClusterChange>,
     ) -> Result<Watches, ConnectError> {
         let sync = ClusterSync::new(&config.remote.kinds());
         let (stop, stopped) = oneshot::channel();

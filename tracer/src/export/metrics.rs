@@ -354,7 +354,7 @@ impl Metrics {
         let direction = ("direction", words::direction(ends.role));
         let client = ends.role == Role::Client;
         let mut memory = self.memory();
-        let pod = ends.pod.who.as_ref().ok();
+        let pod = ends.pod.identity.as_ref().ok();
         let verdict = memory.names.who(event.time, pod.map(|pod| &**pod));
         let who = self.make_room(verdict);
         let counts = &self.counts;

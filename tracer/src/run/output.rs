@@ -17,6 +17,7 @@ use tracer_core::model::cluster::Change;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::Losses;
+use tracer_core::model::printable::safe;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::filter::emission::Unrecorded;

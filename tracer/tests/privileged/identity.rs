@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracer::cluster::interface_watch::{self, InterfaceNotice};
 use tracer::cluster::netns_id::NetnsId;
 use tracer::cluster::pod_interfaces::InterfaceResolver;
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::Ifindex;
 use xtask::turn;
 
@@ -260,7 +260,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
     news.send(InterfaceNotice::Seen(to_a.0, None)).unwrap();
     assert_eq!(
         next(),
-        Change::Interface {
+        ClusterChange::Interface {
             ifindex: to_a.0,
             uid: None
         }
@@ -274,7 +274,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
     node.put(&a, &format!("kubepods/burstable/pod{pod_a}/9f3c"));
     assert_eq!(
         next(),
-        Change::Interface {
+        ClusterChange::Interface {
             ifindex: to_a.0,
             uid: uid(&pod_a)
         }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracer::cluster::watch::{ClusterSource, RemoteIdentity, WatchConfig, Watches};
 use tracer_core::files::objects::Trimmer;
 use tracer_core::identity::{Index, IndexSettings};
-use tracer_core::model::cluster::{Change, Kind, Listed, Object};
+use tracer_core::model::cluster::{ClusterChange, Kind, Listed, Object};
 use tracer_core::model::time::Timestamp;
 use xtask::turn;
 
@@ -212,7 +212,7 @@ fn bytes_each<K: DeserializeOwned>(
     for number in 0..count {
         listed.push(trim(serde_json::from_value(make(number)).unwrap()));
     }
-    index.apply(Timestamp(1), Change::List(listed));
+    index.apply(Timestamp(1), ClusterChange::List(listed));
     (ALLOCATED.load(Ordering::Relaxed) - before) / count
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tracer_core::files::inventory;
-use tracer_core::model::cluster::{Change, Inventory};
+use tracer_core::model::cluster::{ClusterChange, Inventory};
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
@@ -234,9 +234,9 @@ impl Steps {
         let kind = source.byte() % 6;
         let ifindex = ifindex(source);
         let change = match kind {
-            0 => Change::InterfaceGone(ifindex),
-            1 => Change::Interface { ifindex, uid: None },
-            POD | 3 => Change::Interface {
+            0 => ClusterChange::InterfaceGone(ifindex),
+            1 => ClusterChange::Interface { ifindex, uid: None },
+            POD | 3 => ClusterChange::Interface {
                 ifindex,
                 uid: Some(
                     CLUSTER.pods[usize::from(source.byte()) % CLUSTER.pods.len()]
@@ -244,8 +244,8 @@ impl Steps {
                         .clone(),
                 ),
             },
-            OBJECTS => Change::Replace(Box::new(some_of(source.byte()))),
-            _ => Change::Replace(Box::new(odd_names(source.byte()))),
+            OBJECTS => ClusterChange::Replace(Box::new(some_of(source.byte()))),
+            _ => ClusterChange::Replace(Box::new(odd_names(source.byte()))),
         };
         self.inputs.push(Input::Change(self.now, change));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::correlate::meter::Meter;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState};
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::time::Timestamp;
@@ -98,7 +98,7 @@ impl Connection {
             time: self.started,
             flow,
             role: self.role,
-            what: Happening::Tcp(Box::new(connection)),
+            what: CorrelatedEvent::Tcp(Box::new(connection)),
         }
     }
 

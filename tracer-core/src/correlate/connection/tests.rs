@@ -1,6 +1,6 @@
 use crate::correlate::testing::*;
 use crate::model::connection::{RefusedBy, TcpState};
-use crate::model::correlated::Happening;
+use crate::model::correlated::CorrelatedEvent;
 use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::settings::Limits;
 
@@ -25,7 +25,7 @@ fn states(bench: &mut Bench) -> Vec<TcpState> {
         .told()
         .into_iter()
         .map(|told| match told.what {
-            Happening::Tcp(connection) => connection.state,
+            CorrelatedEvent::Tcp(connection) => connection.state,
             other => panic!("not a TCP connection: {other:?}"),
         })
         .collect()
@@ -38,7 +38,7 @@ fn syn_ack_establishes_and_tells_the_handshake_time() {
     bench.see(tcp(1_002, ToPod, web(), "SA", 500, 101));
     let told = bench.told();
     assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
-    let Happening::Tcp(connection) = &told[0].what else {
+    let CorrelatedEvent::Tcp(connection) = &told[0].what else {
         panic!("{told:?}")
     };
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Key;
 use crate::correlate::meter::Meter;
 use crate::correlate::round_trip::RoundTrips;
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::echo::{Echo, EchoState};
 use crate::model::flow::{FlowTotals, Role};
 use crate::model::observation::{IcmpError, Observation};
@@ -133,7 +133,7 @@ impl Run {
             time: self.started,
             flow: key.flow,
             role: key.role,
-            what: Happening::Echo(Box::new(echo)),
+            what: CorrelatedEvent::Echo(Box::new(echo)),
         }
     }
 }

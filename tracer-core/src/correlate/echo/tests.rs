@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::correlate::testing::*;
-use crate::model::correlated::Happening;
+use crate::model::correlated::CorrelatedEvent;
 use crate::model::echo::{Echo, EchoState};
 use crate::model::flow::{Direction, Protocol, Role};
 use crate::model::settings::{Limits, Thresholds};
@@ -21,7 +21,7 @@ fn runs(bench: &mut Bench) -> Vec<Echo> {
         .told()
         .into_iter()
         .map(|told| match told.what {
-            Happening::Echo(echo) => *echo,
+            CorrelatedEvent::Echo(echo) => *echo,
             other => panic!("not an echo run: {other:?}"),
         })
         .collect()
@@ -37,7 +37,7 @@ fn run_is_done_three_seconds_after_its_last_request() {
     bench.at(11_000);
     let told = bench.told();
     assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
-    let Happening::Echo(echo) = &told[0].what else {
+    let CorrelatedEvent::Echo(echo) = &told[0].what else {
         panic!("{told:?}")
     };
     assert_eq!(

@@ -1,5 +1,5 @@
 use crate::correlate::testing::*;
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::{DnsFault, Flags, Message, OpCode, RecordType, ResponseCode};
 use crate::model::edns::Edns;
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
@@ -73,7 +73,7 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
             ..Details::default()
         },
     };
-    let what = Happening::Exchange(Box::new(expected));
+    let what = CorrelatedEvent::Exchange(Box::new(expected));
     assert_eq!(
         told,
         [Correlated {
@@ -97,7 +97,7 @@ fn every_query_is_noted_when_it_is_seen() {
         .all()
         .into_iter()
         .map(|told| match told.what {
-            Happening::Asked(asked) => asked.attempt,
+            CorrelatedEvent::Asked(asked) => asked.attempt,
             other => panic!("not a query: {other:?}"),
         })
         .collect();
@@ -161,7 +161,7 @@ fn timeout_is_told_before_an_answer_that_comes_later_even_without_ticks_between(
         .told()
         .into_iter()
         .map(|told| match told.what {
-            Happening::Exchange(exchange) => exchange.late,
+            CorrelatedEvent::Exchange(exchange) => exchange.late,
             other => panic!("not an exchange: {other:?}"),
         })
         .collect();

@@ -4,11 +4,11 @@
 //! answer as what it is.
 
 use super::key::Key;
-use crate::table::Table;
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Step, Transport};
 use crate::model::flow::{Flow, Protocol};
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// So many of a client's truncated answers are looked through.
 const MAX_SEARCH: usize = 256;

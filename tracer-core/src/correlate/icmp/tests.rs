@@ -1,5 +1,5 @@
 use crate::correlate::testing::*;
-use crate::model::correlated::{Correlated, Happening};
+use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::What;
@@ -9,7 +9,10 @@ use Direction::FromPod;
 fn only_error(bench: &mut Bench) -> Correlated {
     let mut told = bench.told();
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(matches!(told[0].what, Happening::IcmpError(_)), "{told:#?}");
+    assert!(
+        matches!(told[0].what, CorrelatedEvent::IcmpError(_)),
+        "{told:#?}"
+    );
     told.remove(0)
 }
 
@@ -38,7 +41,7 @@ fn packet_too_big_ends_no_connection_and_is_told_with_the_flow() {
     bench.see(icmp(1, web, 3, 4, Some(1300), None));
     let told = only_error(&mut bench);
     assert_eq!(told.flow, web);
-    let Happening::IcmpError(error) = told.what else {
+    let CorrelatedEvent::IcmpError(error) = told.what else {
         panic!("checked above")
     };
     assert_eq!(error.mtu, Some(1300));
@@ -98,7 +101,7 @@ fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_n
         bench.see(icmp(number, web, icmp_type, icmp_code, mtu, None));
         let told = only_error(&mut bench);
         assert_eq!((told.flow, told.role), (web, Role::Client));
-        let Happening::IcmpError(error) = told.what else {
+        let CorrelatedEvent::IcmpError(error) = told.what else {
             panic!("checked above")
         };
         assert_eq!(

@@ -6,8 +6,8 @@ use hickory_proto::serialize::binary::DecodeError;
 use thiserror::Error;
 
 use super::name::MAX_POINTERS;
-use crate::model::printable::ascii;
 use crate::model::dns::DnsFault;
+use crate::model::printable::ascii;
 
 /// Why a part of a message could not be read.
 #[derive(Debug, Error)]

@@ -13,10 +13,10 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
 use super::error::ReadError;
 use super::name;
-use crate::model::printable::{ascii, quoted};
 use super::section::decoder_at;
 use super::svcb;
 use crate::model::dns::{rcode_mnemonic, type_mnemonic};
+use crate::model::printable::{ascii, quoted};
 
 /// A field of a record's data.
 #[derive(Clone, Copy)]

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::diagnose::words;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
@@ -12,6 +11,7 @@ use crate::model::lookup::Lookup;
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// No lookup waits longer for its decision: the exchange's own timeout and the wait for another candidate are both seconds.
 const KEEP: Duration = Duration::from_secs(120);

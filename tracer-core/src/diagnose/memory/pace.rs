@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::diagnose::settings::RuleThresholds;
 use crate::identity::Owner;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// Slow answers within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(60);

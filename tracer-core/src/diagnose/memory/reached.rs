@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::identity::Owner;
 use crate::model::identity::PodEnd;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// What is older says nothing about now.
 const KEEP: Duration = Duration::from_secs(300);

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::identity::Owner;
 use crate::model::connection::TcpConnection;
 use crate::model::event::Ends;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// The exchange of the truncated answer ends with the connection; its event comes right after.
 const WAIT: Duration = Duration::from_secs(1);

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::identity::Owner;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// Told again after so long is told anew: a host remembers a path's MTU for ten minutes, and this is about not heeding it.
 const KEEP: Duration = Duration::from_secs(60);

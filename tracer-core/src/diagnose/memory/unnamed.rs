@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::model::event::Ends;
 use crate::model::flow::Ifindex;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// No lookup takes longer from one candidate to the next.
 const KEEP: Duration = Duration::from_secs(60);

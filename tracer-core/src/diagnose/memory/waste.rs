@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::table::Table;
 use crate::diagnose::settings::RuleThresholds;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
+use crate::table::Table;
 
 /// What is counted together.
 const WINDOW: Duration = Duration::from_secs(60);

@@ -128,7 +128,7 @@ impl Cluster {
 fn asked_index() -> Index {
     let mut index = Index::new(IndexSettings::default());
     let (kinds, pods) = (Kind::ALL.to_vec(), PodScope::Cluster);
-    index.apply(t(0.0), Change::Asked { kinds, pods });
+    index.apply(t(0.0), ClusterChange::Asked { kinds, pods });
     index
 }
 
@@ -162,7 +162,7 @@ fn any_history_of_changes_gives_the_same_index_as_the_final_state() {
         let mut cluster = Cluster::default();
         let mut index = asked_index();
         for listed in cluster.lists() {
-            index.apply(t(1.0), Change::List(listed));
+            index.apply(t(1.0), ClusterChange::List(listed));
         }
         for step in 0..60 {
             let at = t(2.0 + f64::from(step) * 20.0);
@@ -174,15 +174,15 @@ fn any_history_of_changes_gives_the_same_index_as_the_final_state() {
                         cluster.delete(&mut random);
                     }
                     for listed in cluster.lists() {
-                        index.apply(at, Change::List(listed));
+                        index.apply(at, ClusterChange::List(listed));
                     }
                 }
-                1..4 => index.apply(at, Change::Delete(cluster.delete(&mut random))),
-                _ => index.apply(at, Change::Put(Box::new(cluster.put(&mut random)))),
+                1..4 => index.apply(at, ClusterChange::Delete(cluster.delete(&mut random))),
+                _ => index.apply(at, ClusterChange::Put(Box::new(cluster.put(&mut random)))),
             }
             let mut fresh = asked_index();
             for listed in cluster.lists() {
-                fresh.apply(t(1.0), Change::List(listed));
+                fresh.apply(t(1.0), ClusterChange::List(listed));
             }
             assert_eq!(
                 answers(&index, at),
@@ -202,14 +202,14 @@ fn events_wait_only_for_lists_that_identify_pods() {
         "only for a limited time"
     );
     for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
-        index.apply(t(1.0), Change::List(Listed::empty(kind)));
+        index.apply(t(1.0), ClusterChange::List(Listed::empty(kind)));
         assert!(index.pending(t(1.0), Ifindex(7)));
     }
     assert_eq!(
         index.own(t(1.0), "10.1.0.1"),
         Err(UnknownReason::NotAnswered)
     );
-    index.apply(t(1.0), Change::Refused(Kind::Pod));
+    index.apply(t(1.0), ClusterChange::Refused(Kind::Pod));
     assert!(
         !index.pending(t(1.0), Ifindex(7)),
         "the list will not arrive"
@@ -222,7 +222,7 @@ fn a_pod_recreated_under_the_same_name_is_another_pod() {
     let mut index = asked_index();
     index.apply(
         t(1.0),
-        Change::List(Listed::Pods(vec![pod("default/db-0", "10.1.0.1")])),
+        ClusterChange::List(Listed::Pods(vec![pod("default/db-0", "10.1.0.1")])),
     );
     let mut recreated = pod("default/db-0", "10.1.0.2");
     recreated.uid = "uid-recreated".into();
@@ -234,8 +234,11 @@ fn a_pod_recreated_under_the_same_name_is_another_pod() {
     };
     // The deletion of the old pod can be reported after the creation of the new one, because the list comes
     // between them.
-    index.apply(t(10.0), Change::Put(Box::new(Object::Pod(recreated))));
-    index.apply(t(11.0), Change::Delete(gone));
+    index.apply(
+        t(10.0),
+        ClusterChange::Put(Box::new(Object::Pod(recreated))),
+    );
+    index.apply(t(11.0), ClusterChange::Delete(gone));
     assert_eq!(index.peer_at(t(12.0), "10.1.0.1:80"), "- - -");
     assert_eq!(index.peer_at(t(12.0), "10.1.0.2:80"), "default/db-0 - here");
     assert_eq!(index.has_pod("default", "db-0"), Presence::Yes);

@@ -19,7 +19,7 @@ fn a_peer_is_traced_here_while_its_interface_is_traced() {
             .between(t(3.0), "10.1.0.1", "10.1.0.2:80")
             .peer_traced_here
     );
-    index.apply(t(4.0), Change::InterfaceGone(Ifindex(8)));
+    index.apply(t(4.0), ClusterChange::InterfaceGone(Ifindex(8)));
     assert!(
         index
             .between(t(3.0), "10.1.0.1", "10.1.0.2:80")

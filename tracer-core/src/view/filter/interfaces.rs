@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::identity::IndexSettings;
-    use crate::model::cluster::{Change, EndpointSlice, Inventory, Pod, SliceEndpoint};
+    use crate::model::cluster::{ClusterChange, EndpointSlice, Inventory, Pod, SliceEndpoint};
     use crate::model::flow::Role;
     use crate::view::filter::Kind;
 
@@ -96,11 +96,11 @@ mod tests {
     /// Interface 1 is the client's, 2 that of web-1, 3 that of a pod that nobody knows, 4 not told of yet.
     fn index(inventory: Inventory) -> Index {
         let mut index = Index::new(IndexSettings::default());
-        index.apply(Timestamp(0), Change::Replace(Box::new(inventory)));
+        index.apply(Timestamp(0), ClusterChange::Replace(Box::new(inventory)));
         for (ifindex, uid) in [(1, Some("uid-client")), (2, Some("uid-web-1")), (3, None)] {
             index.apply(
                 Timestamp(0),
-                Change::Interface {
+                ClusterChange::Interface {
                     ifindex: Ifindex(ifindex),
                     uid: uid.map(Arc::from),
                 },
@@ -197,7 +197,7 @@ mod tests {
     fn when_the_named_pod_s_interface_goes_the_others_may_have_something_to_show_again() {
         let mut index = index(inventory());
         assert_eq!(muted(asked(&["client"]), &index), [2]);
-        index.apply(Timestamp(1), Change::InterfaceGone(Ifindex(1)));
+        index.apply(Timestamp(1), ClusterChange::InterfaceGone(Ifindex(1)));
         assert_eq!(muted(asked(&["client"]), &index), [0; 0]);
     }
 }

@@ -172,7 +172,9 @@ impl PeerPattern {
     pub(super) fn fits_mirrored(&self, pod: &PodEnd) -> bool {
         match self {
             PeerPattern::Addresses(range) => range.contains(&pod.ip),
-            PeerPattern::Named(object) => pod.identity.as_ref().is_ok_and(|pod| object.names_pod(pod)),
+            PeerPattern::Named(object) => {
+                pod.identity.as_ref().is_ok_and(|pod| object.names_pod(pod))
+            }
         }
     }
 }

@@ -11,9 +11,9 @@ use super::TextSettings;
 use super::line::{Verdict, width};
 use super::paint::{Painter, styles};
 use super::report::verdict;
-use crate::model::printable::safe;
 use crate::model::event::{Body, Event};
 use crate::model::finding::Finding;
+use crate::model::printable::safe;
 use crate::model::units::count;
 use crate::view::{Encode, WallClock, words};
 

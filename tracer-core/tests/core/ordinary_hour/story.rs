@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracer_core::model::cluster::{Change, Inventory};
+use tracer_core::model::cluster::{ClusterChange, Inventory};
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
@@ -95,7 +95,7 @@ pub fn play(story: Story) -> Played {
 }
 
 fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
-    let interface = |ifindex, uid| Change::Interface {
+    let interface = |ifindex, uid| ClusterChange::Interface {
         ifindex: Ifindex(ifindex),
         uid,
     };
@@ -121,9 +121,9 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
         Happening::Found(ifindex, uid) => vec![Input::Change(at, interface(ifindex, Some(uid)))],
         Happening::Gone(ifindex) => vec![
             Input::Gone(at, Ifindex(ifindex)),
-            Input::Change(at, Change::InterfaceGone(Ifindex(ifindex))),
+            Input::Change(at, ClusterChange::InterfaceGone(Ifindex(ifindex))),
         ],
-        Happening::Cluster(inventory) => vec![Input::Change(at, Change::Replace(inventory))],
+        Happening::Cluster(inventory) => vec![Input::Change(at, ClusterChange::Replace(inventory))],
         Happening::Counted(ifindex, pod, peer, packets) => {
             let traffic = Traffic {
                 packets,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracer_core::files::inventory;
 use tracer_core::model::cluster::{
-    Change, EndpointSlice, Inventory, Kind, Listed, Object, ObjectKey, Pod, Service,
+    ClusterChange, EndpointSlice, Inventory, Kind, Listed, Object, ObjectKey, Pod, Service,
 };
 
 /// Adds a file's objects, instead of those of the same names.
@@ -53,7 +53,7 @@ pub fn lists(all: &Inventory) -> Vec<Listed> {
 }
 
 /// What a cluster tells, object by object, when one state of pods, Services and slices becomes another.
-pub fn differences(before: &Inventory, now: &Inventory) -> Vec<Change> {
+pub fn differences(before: &Inventory, now: &Inventory) -> Vec<ClusterChange> {
     let mut changes = Vec::new();
     let pod = |one: &Pod| (one.namespace.clone(), one.name.clone(), one.uid.clone());
     differ(
@@ -94,12 +94,12 @@ fn differ<T: Clone + PartialEq>(
     kind: Kind,
     key: impl Fn(&T) -> (Arc<str>, Arc<str>, Arc<str>),
     object: impl Fn(T) -> Object,
-    changes: &mut Vec<Change>,
+    changes: &mut Vec<ClusterChange>,
 ) {
     for one in before {
         if !now.iter().any(|other| key(other) == key(one)) {
             let (namespace, name, uid) = key(one);
-            changes.push(Change::Delete(ObjectKey {
+            changes.push(ClusterChange::Delete(ObjectKey {
                 kind,
                 namespace,
                 name,
@@ -108,7 +108,7 @@ fn differ<T: Clone + PartialEq>(
         }
     }
     for one in now.iter().filter(|one| !before.contains(one)) {
-        changes.push(Change::Put(Box::new(object(one.clone()))));
+        changes.push(ClusterChange::Put(Box::new(object(one.clone()))));
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tracer_core::diagnose::catalogue::rule;
 use tracer_core::diagnose::{DiagnosisSettings, Silence};
-use tracer_core::model::cluster::{Change, Inventory, Kind, PodScope};
+use tracer_core::model::cluster::{ClusterChange, Inventory, Kind, PodScope};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
@@ -192,7 +192,7 @@ impl Story {
             }
             ["asked", at] => {
                 self.watched = true;
-                let change = Change::Asked {
+                let change = ClusterChange::Asked {
                     kinds: Kind::ALL.to_vec(),
                     pods: PodScope::Cluster,
                 };
@@ -205,7 +205,7 @@ impl Story {
                 }
                 let at = time(at)?;
                 for listed in cluster::lists(&self.inventory) {
-                    self.step(Input::Change(at, Change::List(listed)));
+                    self.step(Input::Change(at, ClusterChange::List(listed)));
                 }
             }
             ["add", at, file] => {
@@ -229,7 +229,7 @@ impl Story {
                     self.step(Input::Attached(at, ifindex));
                 }
                 let uid = uid.first().map(|uid| Arc::from(*uid));
-                let change = Change::Interface { ifindex, uid };
+                let change = ClusterChange::Interface { ifindex, uid };
                 self.step(Input::Change(at, change));
             }
             ["pod", ifindex, name] => {
@@ -243,20 +243,20 @@ impl Story {
                 ));
                 let ifindex = Ifindex(number(ifindex)?);
                 self.step(Input::Attached(Timestamp(0), ifindex));
-                let change = Change::Interface { ifindex, uid };
+                let change = ClusterChange::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
             }
             ["away" | "back", at] => {
                 let at = time(at)?;
                 let since = (words[0] == "away").then_some(at);
-                self.step(Input::Change(at, Change::Stale(since)));
+                self.step(Input::Change(at, ClusterChange::Stale(since)));
             }
             ["refused", at, resource] => {
                 let kind = Kind::ALL
                     .into_iter()
                     .find(|kind| kind.resource() == *resource);
                 let kind = kind.ok_or_else(|| format!("no kind is called {resource:?}"))?;
-                self.step(Input::Change(time(at)?, Change::Refused(kind)));
+                self.step(Input::Change(time(at)?, ClusterChange::Refused(kind)));
             }
             ["rules", at, settings @ ..] => {
                 let mut rules = DiagnosisSettings::default();
@@ -280,7 +280,7 @@ impl Story {
             ["gone", at, ifindex] => {
                 let (at, ifindex) = (time(at)?, Ifindex(number(ifindex)?));
                 self.step(Input::Gone(at, ifindex));
-                self.step(Input::Change(at, Change::InterfaceGone(ifindex)));
+                self.step(Input::Change(at, ClusterChange::InterfaceGone(ifindex)));
             }
             ["at", at, ifindex, direction, packet @ ..] => {
                 let (captured, packet) = match packet {
@@ -442,7 +442,7 @@ impl Story {
                 self.step(Input::Change(at, change));
             }
         } else {
-            let change = Change::Replace(Box::new(self.inventory.clone()));
+            let change = ClusterChange::Replace(Box::new(self.inventory.clone()));
             self.step(Input::Change(at, change));
         }
     }

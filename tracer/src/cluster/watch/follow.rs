@@ -22,7 +22,7 @@ use super::sync::ClusterSync;
 use super::trouble::Trouble;
 use super::{RemoteIdentity, WatchConfig};
 use tracer_core::files::objects::Trimmer;
-use tracer_core::model::cluster::{Change, Kind, Listed, Object, ObjectKey};
+use tracer_core::model::cluster::{ClusterChange, Kind, Listed, Object, ObjectKey};
 
 /// Objects per page of a list. A page is in memory as a whole and decoded in one go.
 const PAGE_SIZE: u32 = 100;
@@ -52,11 +52,15 @@ pub(super) async fn watch(
     config: &WatchConfig,
     mut connection: Connection,
     sync: &ClusterSync,
-    changes: &mpsc::Sender<Change>,
+    changes: &mpsc::Sender<ClusterChange>,
 ) {
     let kinds = config.remote.kinds();
     let pods = config.remote.pods();
-    if changes.send(Change::Asked { kinds, pods }).await.is_err() {
+    if changes
+        .send(ClusterChange::Asked { kinds, pods })
+        .await
+        .is_err()
+    {
         return;
     }
     let mut waits = DefaultBackoff::default();
@@ -79,7 +83,7 @@ async fn follow(
     config: &WatchConfig,
     client: &Client,
     sync: &ClusterSync,
-    changes: &mpsc::Sender<Change>,
+    changes: &mpsc::Sender<ClusterChange>,
 ) -> End {
     let mut feeds = feeds(config, client);
     // Incomplete lists, by kind. The index keeps its contents until a list is complete.
@@ -99,7 +103,7 @@ async fn follow(
             Ok(Event::InitDone) => {
                 let listed = lists.remove(&kind).unwrap_or(Listed::empty(kind));
                 tracing::info!(objects = listed.len(), "listed {}", kind.resource());
-                if changes.send(Change::List(listed)).await.is_err() {
+                if changes.send(ClusterChange::List(listed)).await.is_err() {
                     return End::Closed;
                 }
                 sync.listed(kind);
@@ -122,7 +126,7 @@ async fn follow(
                         }
                         return End::Unauthorized;
                     }
-                    Trouble::Forbidden { .. } | Trouble::Absent => Change::Refused(kind),
+                    Trouble::Forbidden { .. } | Trouble::Absent => ClusterChange::Refused(kind),
                     Trouble::Expired | Trouble::Unreachable(_) | Trouble::Failed(_) => continue,
                 }
             }

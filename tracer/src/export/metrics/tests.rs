@@ -413,7 +413,7 @@ fn more_namespaces_than_have_series_are_counted_together_and_that_is_counted() {
     for number in 0..MAX_NAMESPACES + more {
         if let Some(ends) = &mut event.ends {
             let namespace = format!("ns-{number}");
-            ends.pod.who = Ok(gallery::identity(&namespace, "a", None, "k8s-worker03"));
+            ends.pod.identity = Ok(gallery::identity(&namespace, "a", None, "k8s-worker03"));
         }
         metrics.observe(&event);
     }

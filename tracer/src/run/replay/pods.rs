@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tracer_core::model::cluster::{Change, Inventory};
+use tracer_core::model::cluster::{ClusterChange, Inventory};
 use tracer_core::model::flow::Ifindex;
 
 /// Pods by address. Pods with hostNetwork have no address of their own and are not included.
@@ -54,7 +54,7 @@ impl PodAddresses {
             // pod continues.
             None => Some(Arc::from(ip.to_string())),
         };
-        Change::Interface { ifindex, uid }
+        ClusterChange::Interface { ifindex, uid }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracer::cluster::watch::{ClusterSource, KindReport, RemoteIdentity, WatchConfig, Watches};
 use tracer_core::identity::{Index, IndexSettings};
-use tracer_core::model::cluster::{Change, Kind};
+use tracer_core::model::cluster::{ClusterChange, Kind};
 use tracer_core::model::flow::{Flow, Ifindex, Protocol, Role};
 use tracer_core::model::time::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct Cluster {
     pub told: Vec<String>,
     /// All news so far.
     pub news: Vec<String>,
-    changes: mpsc::Receiver<Change>,
+    changes: mpsc::Receiver<ClusterChange>,
     directory: tempfile::TempDir,
     /// Virtual: a second for every change.
     now: u64,
@@ -118,14 +118,14 @@ impl Cluster {
         }
     }
 
-    fn take(&mut self, change: Change) {
+    fn take(&mut self, change: ClusterChange) {
         self.now += 1;
         self.told.push(match &change {
-            Change::Asked { .. } => "asked".to_owned(),
-            Change::List(listed) => format!("list {}", listed.kind().resource()),
-            Change::Put(object) => format!("put {}", object.kind().resource()),
-            Change::Delete(key) => format!("delete {}", key.kind.resource()),
-            Change::Refused(kind) => format!("refused {}", kind.resource()),
+            ClusterChange::Asked { .. } => "asked".to_owned(),
+            ClusterChange::List(listed) => format!("list {}", listed.kind().resource()),
+            ClusterChange::Put(object) => format!("put {}", object.kind().resource()),
+            ClusterChange::Delete(key) => format!("delete {}", key.kind.resource()),
+            ClusterChange::Refused(kind) => format!("refused {}", kind.resource()),
             other => panic!("not of a cluster: {other:?}"),
         });
         self.index

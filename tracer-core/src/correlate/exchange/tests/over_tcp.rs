@@ -59,7 +59,7 @@ fn zone_transfer_in_several_messages_is_one_exchange() {
     let exchanges = bench
         .told()
         .into_iter()
-        .filter(|told| matches!(told.what, Happening::Exchange(_)))
+        .filter(|told| matches!(told.what, CorrelatedEvent::Exchange(_)))
         .count();
     assert_eq!(exchanges, 1);
     assert_eq!(bench.lost("dns over tcp: further answer"), 2);
@@ -78,7 +78,7 @@ fn query_of_a_connection_that_another_one_replaces_is_told_as_closed() {
         .told()
         .into_iter()
         .filter_map(|told| match told.what {
-            Happening::Exchange(exchange) => exchange.connection,
+            CorrelatedEvent::Exchange(exchange) => exchange.connection,
             _ => None,
         })
         .collect();
@@ -123,7 +123,7 @@ fn truncated_answer_that_is_asked_for_and_truncated_again_is_told_twice() {
         .told()
         .into_iter()
         .map(|told| match told.what {
-            Happening::Exchange(exchange) => (exchange.asked, exchange.outcome),
+            CorrelatedEvent::Exchange(exchange) => (exchange.asked, exchange.outcome),
             other => panic!("not an exchange: {other:?}"),
         })
         .collect();
@@ -167,7 +167,7 @@ fn query_on_a_connection_that_had_to_make_room_is_no_timeout() {
     let exchanges = bench.told();
     let exchanges = exchanges
         .iter()
-        .filter(|told| matches!(told.what, Happening::Exchange(_)));
+        .filter(|told| matches!(told.what, CorrelatedEvent::Exchange(_)));
     assert_eq!(exchanges.count(), 0, "its answer may have come");
     assert_eq!(bench.lost("dns over tcp: connection table full"), 1);
     assert_eq!(bench.lost("dns over tcp: answer lost in a gap"), 1);
