@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::identity::IndexSettings;
-use crate::model::cluster::{Change, Inventory};
+use crate::model::cluster::{ClusterChange, Inventory};
 use crate::model::connection::TcpConnection;
 use crate::model::event::Ends;
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol};
@@ -15,7 +15,7 @@ fn index(pods: Vec<Pod>) -> Index {
         pods,
         ..Inventory::default()
     };
-    index.apply(Timestamp(0), Change::Replace(Box::new(inventory)));
+    index.apply(Timestamp(0), ClusterChange::Replace(Box::new(inventory)));
     index
 }
 
@@ -47,7 +47,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
             pod: PodEnd {
                 ip,
                 port: Some(40_000),
-                who: Ok(Arc::new(PodIdentity {
+                identity: Ok(Arc::new(PodIdentity {
                     namespace: "shop".into(),
                     name: name.into(),
                     uid: name.into(),

@@ -88,7 +88,7 @@ impl Diagnosis {
 
     /// A pod asked a DNS server, before anything is told of it. Who it is may be known only when the answer comes.
     pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
-        if ends.pod.who.is_err() && index.has_inventory() {
+        if ends.pod.identity.is_err() && index.has_inventory() {
             self.memory.unnamed.add(at, ends);
         }
     }

@@ -57,7 +57,7 @@ impl Index {
             pod: PodEnd {
                 ip: flow.pod.ip(),
                 port: ports.then_some(flow.pod.port()),
-                who,
+                identity: who,
             },
             peer,
             peer_traced_here,

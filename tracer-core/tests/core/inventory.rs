@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tracer_core::files::inventory;
 use tracer_core::identity::{Index, IndexSettings};
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::{Flow, Ifindex, Protocol, Role};
 use tracer_core::model::time::Timestamp;
 
@@ -28,12 +28,15 @@ fn the_inventory_of_the_lab_identifies_both_ends() {
         (4, 10, 4)
     );
     let mut index = Index::new(IndexSettings::default());
-    let interface = Change::Interface {
+    let interface = ClusterChange::Interface {
         ifindex: Ifindex(4),
         uid: Some("6757d342-97d3-489b-951d-1f66d36173ae".into()),
     };
     index.apply(Timestamp(0), interface);
-    index.apply(Timestamp(0), Change::Replace(Box::new(loaded.inventory)));
+    index.apply(
+        Timestamp(0),
+        ClusterChange::Replace(Box::new(loaded.inventory)),
+    );
     let to = |peer: &str| {
         let pod = "10.1.39.193:40000".parse().unwrap();
         let flow = Flow {
@@ -45,7 +48,7 @@ fn the_inventory_of_the_lab_identifies_both_ends() {
         index.ends(Timestamp(1), &flow, Role::Client)
     };
     let ends = to("10.152.183.10:53");
-    let pod = ends.pod.who.unwrap();
+    let pod = ends.pod.identity.unwrap();
     assert_eq!(
         (&*pod.namespace, &*pod.name, pod.node.as_deref()),
         ("default", "deb-ubuntu", Some("k8s-worker03"))
