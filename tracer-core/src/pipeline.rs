@@ -1,8 +1,9 @@
-//! The pure composition: one closed enum of inputs drives every stage, events come out.
+//! The pure composition of all stages: a closed enum of inputs goes in, events come out.
 //!
-//! No sockets, no clock, no tokio. One task owns a [`Pipeline`] and calls [`Pipeline::step`]; time comes with the input.
-//! Start reading here, then follow a record through [`decode`](crate::decode), [`correlate`](crate::correlate),
-//! [`identity`](crate::identity), [`lookup`](crate::lookup) and [`diagnose`](crate::diagnose).
+//! No sockets, no clock, no tokio. One task owns a [`Pipeline`] and calls [`Pipeline::step`]; the input
+//! carries the time. Start reading here, then follow a record through [`decode`](crate::decode),
+//! [`correlate`](crate::correlate), [`identity`](crate::identity), [`lookup`](crate::lookup) and
+//! [`diagnose`](crate::diagnose).
 
 use crate::correlate::Correlator;
 use crate::decode::Decoder;
@@ -25,7 +26,7 @@ mod waiting;
 use self::one_way::OneWay;
 use self::waiting::Waiting;
 
-/// Everything that can happen to a pipeline. Recording these gives replay.
+/// Every input of a pipeline. Recording the inputs makes a run repeatable.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A packet.
@@ -34,11 +35,11 @@ pub enum Input {
     Counters(Timestamp, Vec<FlowSnapshot>),
     /// The cluster, or this node's interfaces, changed.
     Change(Timestamp, ClusterChange),
-    /// Both directions of an interface are seen from that moment on. Also told again, when its name changed.
+    /// Both directions of an interface are visible from that time on. Repeated when its name changes.
     Attached(Timestamp, Ifindex),
-    /// An interface is not traced any more.
+    /// An interface is no longer traced.
     Gone(Timestamp, Ifindex),
-    /// Rules speak by other thresholds, and other findings are silenced.
+    /// New rule thresholds and silences.
     Rules(Timestamp, Box<DiagnosisSettings>),
     /// Time passed: everything before it has been put in.
     Tick(Timestamp),
@@ -47,7 +48,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// When it happened; what it leads to is told then.
+    /// When the input happened, and so the time of the events it causes.
     pub fn time(&self) -> Timestamp {
         match self {
             Input::Record(record) => record.time,
@@ -62,18 +63,18 @@ impl Input {
     }
 }
 
-/// What a pipeline is built from.
+/// The settings of a pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// DNS is what has one of these ports on either side.
+    /// Ports that carry DNS, on either side.
     pub dns_ports: Vec<u16>,
-    /// How long it waits.
+    /// How long each stage waits.
     pub thresholds: Thresholds,
-    /// How much it keeps.
+    /// How much each stage keeps.
     pub limits: Limits,
-    /// What no object of the cluster says.
+    /// Cluster facts that no object states.
     pub index: IndexSettings,
-    /// How findings are told.
+    /// Settings of the rules and their findings.
     pub diagnosis: DiagnosisSettings,
 }
 
@@ -104,7 +105,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// With nothing seen yet.
+    /// Creates a pipeline without state.
     pub fn new(settings: Settings) -> Pipeline {
         let Settings {
             dns_ports,
@@ -126,7 +127,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes one input in and appends what it leads to, each event followed by what it makes clear.
+    /// Takes one input and appends the events it causes, each followed by its findings.
     pub fn step(&mut self, input: Input, out: &mut Vec<Event>) {
         let now = input.time();
         let (changed, services) = match &input {
@@ -155,7 +156,7 @@ impl Pipeline {
         }
     }
 
-    /// What happened, without findings.
+    /// Takes one input and appends the events it causes, without findings.
     fn follow(&mut self, input: Input, out: &mut Vec<Event>) {
         let mut correlated = Vec::new();
         match input {
@@ -163,7 +164,7 @@ impl Pipeline {
                 self.records += 1;
                 let now = record.time;
                 match self.decoder.decode(&record) {
-                    // Advances to the packet's time first.
+                    // `observe` advances to the packet's time first.
                     Ok(observation) => self.correlator.observe(observation, &mut correlated),
                     Err(fault) => {
                         self.losses.add(Stage::Decode, fault.as_str(), 1);
@@ -178,7 +179,7 @@ impl Pipeline {
             }
             Input::Change(now, change) => {
                 self.index.apply(now, change);
-                // News of the cluster come past the records, which may be on their way still: no lookup ends by them.
+                // Cluster changes overtake records, which may still be in flight, so they end no lookup.
                 self.release(now, out);
             }
             Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
@@ -199,27 +200,27 @@ impl Pipeline {
         }
     }
 
-    /// Who is who, for those who need to ask (filters that name somebody).
+    /// The identity index, for filters that name a pod, Service or namespace.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Directions that cannot be seen, and of which interfaces: no verdict rests on silence there.
+    /// Interfaces and directions that are not visible: no verdict rests on silence there.
     pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.one_way.unseen()
     }
 
-    /// Findings that nobody was told of, because the settings say so.
+    /// Findings that the settings silence.
     pub fn silenced(&self) -> u64 {
         self.diagnosis.silenced()
     }
 
-    /// How many records came in.
+    /// Records taken so far.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// What was lost or left undecided so far, at all stages.
+    /// Losses and undecided items so far, at all stages.
     pub fn losses(&self) -> Losses {
         let mut losses = self.losses.clone();
         for stage in [
@@ -235,8 +236,8 @@ impl Pipeline {
         losses
     }
 
-    /// Names what was correlated, unless its pod's name may still come; then it waits, and what follows it with it. Decides
-    /// lookups by time.
+    /// Identifies correlated events. An event whose pod may still become known waits, and so do later events
+    /// of its interface. Also decides lookups that time ends.
     fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Event>) {
         for evidence in self.correlator.take_half_seen() {
             self.one_way.learn(&evidence);
@@ -252,16 +253,17 @@ impl Pipeline {
                 self.name(now, item, out);
             }
         }
-        // Names come with changes; between two of them only patience ends, and there may be thousands that wait.
+        // Names arrive with cluster changes; between two changes only waiting times expire, and thousands of
+        // events may wait.
         if self.waiting.is_due(now) {
             self.release(now, out);
         }
-        // No lookup is over by time alone while a query of before still waits, which may belong to it.
+        // A waiting query may belong to a lookup, so time ends no lookup before the oldest one.
         let until = self.waiting.oldest().map_or(now, |oldest| oldest.min(now));
         self.lookups(out, |folder, decided| folder.advance(until, decided));
     }
 
-    /// Lets go what need not wait any longer.
+    /// Releases the events that need not wait any longer.
     fn release(&mut self, now: Timestamp, out: &mut Vec<Event>) {
         let index = &self.index;
         for item in self
@@ -319,7 +321,7 @@ impl Pipeline {
         );
     }
 
-    /// Tells an exchange, and after it the lookup that it decided.
+    /// Emits an exchange, and then the lookups that it decides.
     fn exchange(
         &mut self,
         now: Timestamp,
@@ -330,9 +332,9 @@ impl Pipeline {
     ) {
         let mut decided = Vec::new();
         let place = match ends.role {
-            // What is not a query asks for no name.
+            // Only opcode QUERY asks for a name.
             Role::Client if exchange.details.opcode == OpCode::Query => {
-                // Without an answer it ends when that becomes known.
+                // Without an answer the exchange ends when the silence becomes known.
                 let ended = exchange
                     .latency
                     .map_or(now, |latency| exchange.asked.after(latency));
@@ -360,7 +362,7 @@ impl Pipeline {
         }
     }
 
-    /// The one place through which every event passes.
+    /// Every event passes through here.
     fn tell(&mut self, event: Event, out: &mut Vec<Event>) {
         if self.one_way.may_tell(event.ends.as_ref(), &event.body) {
             out.push(event);

@@ -1,8 +1,8 @@
 //! A bounded table whose entries expire.
 //!
-//! Ordered by key, so that entries with a common prefix can be looked through and nothing depends on a hash seed: the same
-//! input gives the same output in the same order. Knows nothing of what it holds; whoever inserts decides what it means
-//! that the oldest entry had to make room.
+//! Ordered by key, so that entries with a common prefix are adjacent and nothing depends on a hash seed: the
+//! same input gives the same output in the same order. Knows nothing about its values; the caller decides
+//! what an eviction means.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,12 +12,12 @@ use crate::model::time::Timestamp;
 #[derive(Debug)]
 struct Slot<V> {
     value: V,
-    /// Rises with every use: the least is the oldest. Also makes the entries of `due` unique.
+    /// Rises with every use, so the least is the oldest. Also makes the entries of `due` unique.
     used: u64,
     deadline: Timestamp,
 }
 
-/// At most `limit` entries; the one that was not used for longest makes room for a new one.
+/// At most `limit` entries; a new one evicts the least recently used one.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     slots: BTreeMap<K, Slot<V>>,
@@ -39,7 +39,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         }
     }
 
-    /// Puts an entry in, instead of one of the same key. Gives back the entry that had to make room.
+    /// Inserts an entry, replacing one with the same key. Returns the entry it evicted.
     pub(crate) fn insert(&mut self, key: K, value: V, deadline: Timestamp) -> Option<(K, V)> {
         self.remove(&key);
         let evicted = if self.slots.len() >= self.limit {
@@ -80,7 +80,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         Some(slot.value)
     }
 
-    /// The entry was used: it is the youngest now and is due at `deadline`.
+    /// Marks an entry as the most recently used and moves its deadline.
     pub(crate) fn touch(&mut self, key: &K, deadline: Timestamp) {
         let used = self.next_use();
         let Some(slot) = self.slots.get_mut(key) else {
@@ -94,7 +94,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.due.insert((deadline, used));
     }
 
-    /// Takes an entry out whose deadline has come, the earliest first.
+    /// Removes the entry with the earliest deadline, if that has passed.
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(K, V)> {
         let &(deadline, used) = self.due.first()?;
         if deadline > now {
@@ -103,13 +103,13 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.pop_used(used)
     }
 
-    /// Takes the entry out that was not used for longest.
+    /// Removes the least recently used entry.
     pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
         let (&used, _) = self.by_use.first_key_value()?;
         self.pop_used(used)
     }
 
-    /// Entries from `from` on, in the order of keys.
+    /// Entries from `from` on, in key order.
     pub(crate) fn from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
         self.slots
             .range((Bound::Included(from), Bound::Unbounded))

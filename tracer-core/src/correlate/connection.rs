@@ -1,8 +1,8 @@
 //! TCP connections: opening, established, refused, timed out, reset, closed.
 //!
-//! Live, only segments with SYN, FIN or RST and the first packet of a flow arrive here; the rest of a connection's life is
-//! seen in sweeps of the kernel's flow counters. From a capture file every segment arrives. Sequence numbers are used to
-//! tell a retransmitted SYN from a new connection on the same ports, and for nothing else.
+//! Live, only segments with SYN, FIN or RST and the first packet of a flow arrive here; sweeps of the
+//! kernel's flow counters show the rest of a connection's life. A capture file supplies every segment.
+//! Sequence numbers only distinguish a retransmitted SYN from a new connection on the same ports.
 
 pub(super) mod half_seen;
 mod life;
@@ -21,7 +21,7 @@ use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};
 
-/// What is remembered of a connection that ended.
+/// What remains of a connection that ended.
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     role: Role,
@@ -33,12 +33,12 @@ struct Ended {
 #[derive(Debug)]
 pub(super) struct Connections {
     open: Table<Flow, Connection>,
-    /// Ended not long ago.
+    /// Ended within [`LINGER`].
     ended: Table<Flow, Ended>,
     timeout: Duration,
     opening_retransmits: u32,
     idle: Duration,
-    /// Since it was last asked for.
+    /// Evidence found since the last [`Connections::take_half_seen`].
     half_seen: Vec<HalfSeen>,
 }
 
@@ -54,12 +54,12 @@ impl Connections {
         }
     }
 
-    /// Connections of which one direction is missing, since it was last asked for.
+    /// Connections with one direction missing, found since the last call.
     pub(super) fn take_half_seen(&mut self) -> Vec<HalfSeen> {
         std::mem::take(&mut self.half_seen)
     }
 
-    /// Takes a segment in.
+    /// Takes a segment.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -74,7 +74,7 @@ impl Connections {
             return;
         };
         if first_syn && connection.replaced_by(observation, segment) {
-            // The same ports again: whatever became of the connection before, it is over.
+            // A new connection on the same ports: the previous one is over, whatever its state.
             match connection.phase {
                 Phase::Established => out.push(connection.told(flow, TcpState::Closed, None)),
                 Phase::Opening => losses.add(Stage::Table, "tcp connection given up undecided", 1),
@@ -120,7 +120,7 @@ impl Connections {
         self.reschedule(&flow);
     }
 
-    /// A segment of a flow without a connection.
+    /// Takes a segment of a flow without a connection.
     fn unknown(
         &mut self,
         observation: &Observation,
@@ -130,7 +130,7 @@ impl Connections {
     ) {
         let flow = observation.flow;
         if first_syn {
-            // A SYN sent again after it was refused is no new connection.
+            // A SYN repeated after its refusal opens no new connection.
             if self
                 .ended
                 .get(&flow)
@@ -145,7 +145,8 @@ impl Connections {
         }
     }
 
-    /// An ICMP error that came at `at` quotes a packet of `flow`. Whether it is about a connection attempt, and so told: once.
+    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow`. Returns whether it concerns a
+    /// connection attempt; the first such error emits the event.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
@@ -169,7 +170,7 @@ impl Connections {
         true
     }
 
-    /// The pod's role in a connection that is open, or was not long ago.
+    /// The pod's role in a connection that is open or ended within [`LINGER`].
     pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
         match self.open.get(flow) {
             Some(connection) => Some(connection.role),
@@ -177,7 +178,7 @@ impl Connections {
         }
     }
 
-    /// Takes a flow's counters in.
+    /// Takes a flow's counters.
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot, out: &mut Vec<Correlated>) {
         let flow = snapshot.flow;
         let Some(connection) = self.open.get_mut(&flow) else {
@@ -215,7 +216,7 @@ impl Connections {
         while self.ended.pop_due(now).is_some() {}
     }
 
-    /// Totals so far and the state as it is.
+    /// Emits every open connection with its totals so far and its current state.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((flow, connection)) = self.open.pop_oldest() {
             let state = match connection.phase {
@@ -237,7 +238,7 @@ impl Connections {
         }
     }
 
-    /// Marks an entry as used and moves its deadline to its present state's.
+    /// Marks an entry as used and recomputes its deadline.
     fn reschedule(&mut self, flow: &Flow) {
         if let Some(connection) = self.open.get(flow) {
             let deadline = connection.due(self.timeout, self.idle);

@@ -1,9 +1,9 @@
-//! Runs of ICMP echo requests and their replies: what `ping` does, counted as ping counts.
+//! Runs of ICMP echo requests and their replies, counted as `ping` counts them.
 //!
-//! A run is one identifier between two addresses, in one direction: a pod pings, or is pinged. Requests are told apart by
-//! their sequence number, carried on beyond its 16 bits, so a flood that wraps around stays countable. Where the probe held
-//! records of a flood back, the kernel's flow counters say how many requests and replies there were; the round-trip times
-//! rest on those that were recorded (`samples`).
+//! A run is one identifier between two addresses in one direction: a pod pings, or is pinged. Sequence
+//! numbers, extended beyond 16 bits, identify the requests, so a flood that wraps around stays countable.
+//! Where the probes suppressed records of a flood, the kernel's flow counters supply the number of requests
+//! and replies; round-trip times rest on the recorded ones (`samples`).
 
 mod run;
 
@@ -19,16 +19,17 @@ use crate::model::time::Timestamp;
 use crate::table::Table;
 use run::{Request, Run};
 
-/// The requests kept by all runs together are at most so many times those that one run may keep.
+/// All runs together keep at most this many times the requests that one run may keep.
 const RUNS_AT_THE_LIMIT: usize = 64;
-/// A flood that is over waits for the sweep of the kernel's counters that has its last packets; so long if none comes.
+/// How long a finished flood waits for the counter sweep that includes its last packets.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
-/// Its last packets came at most so long after the last of which there is a record: in a flood there is one at any moment.
+/// A flood's last packets come at most this long after its last record: a flood always has a recent record.
 const SETTLED: Duration = Duration::from_secs(1);
-/// It looks for the sweep so often.
+/// Interval at which a finished flood checks for that sweep.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Two hosts can ping each other with the same identifier at the same time.
+/// The role is part of the key because two hosts can ping each other with the same identifier at the same
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     flow: Flow,
@@ -60,7 +61,7 @@ impl Echoes {
         }
     }
 
-    /// Takes a request or a reply in.
+    /// Takes a request or a reply.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -76,7 +77,7 @@ impl Echoes {
             flow: observation.flow,
             role,
         };
-        // The kernel counts both runs of two that ping each other with the same identifier as one flow.
+        // The kernel counts two opposite runs with the same identifier as one flow.
         let opposite = Key {
             role: match role {
                 Role::Client => Role::Server,
@@ -109,7 +110,7 @@ impl Echoes {
             self.runs
                 .insert(key, Run::new(observation, sequence, self.report), now)
         {
-            // What it counted so far is right; only its end was not awaited.
+            // Its counts so far are right; only its end was not awaited.
             self.kept -= run.requests.len();
             losses.add(Stage::Table, "echo run table full", 1);
             out.push(run.told(&evicted, EchoState::Done));
@@ -132,7 +133,8 @@ impl Echoes {
             .requests
             .binary_search_by_key(&number, |request| request.number)
         {
-            // The same number again: some programs never count. The earlier one can get no reply of its own any more.
+            // A repeated number: some programs never increment it. The earlier request can get no reply of
+            // its own any more.
             Ok(index) => run.requests[index] = request,
             Err(index) => {
                 run.requests.insert(index, request);
@@ -156,7 +158,7 @@ impl Echoes {
     fn reply(&mut self, key: &Key, observation: &Observation, sequence: u16, losses: &mut Losses) {
         let now = observation.time;
         let Some(run) = self.runs.get_mut(key) else {
-            // Its request was before the start, or its run was told as done.
+            // Its request preceded the start, or its run was already reported as done.
             losses.add(Stage::Table, "echo reply without a run", 1);
             return;
         };
@@ -169,7 +171,7 @@ impl Echoes {
             .map_or(u64::MAX, |request| request.number);
         if let Some(request) = run.request(number) {
             let again = std::mem::replace(&mut request.answered, true);
-            // As ping does, a duplicate's time counts too.
+            // ping includes the time of a duplicate, too.
             let round_trip = now.since(request.sent);
             run.round_trips.add(round_trip);
             if again {
@@ -187,7 +189,8 @@ impl Echoes {
         }
     }
 
-    /// An ICMP error quotes an echo request of `flow` that the pod in this role sent or was sent. Whether its run is known.
+    /// Takes an ICMP error that quotes an echo request of `flow`, sent or received by the pod in this role.
+    /// Returns whether its run is known.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
@@ -213,7 +216,7 @@ impl Echoes {
         true
     }
 
-    /// Takes a flow's counters in.
+    /// Takes a flow's counters.
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
         for role in [Role::Client, Role::Server] {
             let key = Key {
@@ -226,7 +229,7 @@ impl Echoes {
             let before = run.unseen(role).0;
             run.meter.count(snapshot.last, snapshot.totals);
             if run.unseen(role).0 > before {
-                // Requests go on, though no record told them.
+                // Requests continue, though no record shows them.
                 run.last_request = run.last_request.max(snapshot.last);
                 let deadline = self.due(&key);
                 self.runs.touch(&key, deadline);
@@ -234,7 +237,7 @@ impl Echoes {
         }
     }
 
-    /// All counters were taken in that had changed by `now`.
+    /// A sweep covered every counter that had changed by `now`.
     pub(super) fn swept(&mut self, now: Timestamp) {
         self.swept = self.swept.max(now);
     }
@@ -262,7 +265,7 @@ impl Echoes {
         }
     }
 
-    /// Every run is done.
+    /// Emits every run as done.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((key, run)) = self.runs.pop_oldest() {
             self.kept -= run.requests.len();
@@ -270,7 +273,8 @@ impl Echoes {
         }
     }
 
-    /// The first moment after `now` to tell a run that is told at `beat`. Of several that passed at once one was told.
+    /// The first report time after `now` for a run whose next report was due at `beat`. Reports that were
+    /// missed are merged into one.
     fn beat_after(&self, beat: Timestamp, now: Timestamp) -> Timestamp {
         let every_ns = u64::try_from(self.report.as_nanos()).unwrap_or(u64::MAX);
         let every_ns = every_ns.max(1);

@@ -1,9 +1,10 @@
 //! DNS exchanges: a query with its attempts, and its answer or its silence.
 //!
-//! A query is known by who asked whom, the identifier, the question and the port (over TCP, the connection). The same from
-//! the same port is another attempt; the same from another port is one too, if the attempt before it is old enough for a
-//! resolver's retry: glibc opens a new socket and keeps the identifier when one of two parallel queries stayed without an
-//! answer. A truncated answer and the same question over TCP are one exchange of two steps ([`truncated`]).
+//! Client, server, identifier, question and client port (over TCP, the connection) identify a query. The same
+//! query from the same port is another attempt. From another port it is one too, if the previous attempt is
+//! old enough for a resolver's retry: glibc opens a new socket and keeps the identifier when one of two
+//! parallel queries stays unanswered. A truncated answer and the same question over TCP form one exchange of
+//! two steps ([`truncated`]).
 
 mod key;
 mod outcome;
@@ -24,47 +25,48 @@ use key::Key;
 use outcome::outcome;
 use truncated::{Held, Truncated};
 
-/// No resolver retries sooner (musl after 2.5 s, glibc after 5 s, both down to 1 s by option): the same query from another
-/// port before that is another process asking the same.
+/// No resolver retries sooner (musl after 2.5 s, glibc after 5 s, both down to 1 s by option): an earlier
+/// repetition from another port is another process with the same question.
 const NEW_PORT_RETRY: Duration = Duration::from_millis(900);
-/// So many ports of earlier attempts are kept, for answers that come late.
+/// Ports of earlier attempts kept for late answers.
 const MAX_EARLIER_PORTS: usize = 4;
-/// So many of a client's queries are looked through for the one that something is about. One that sends the same query from
-/// every port it has would otherwise have all of them looked through each time.
+/// Limits a search through one client's queries. A client that sends the same query from every port would
+/// otherwise cause a search through all of them for each packet.
 const MAX_SEARCH: usize = 4096;
-/// So much longer than the connection's own timeout a truncated answer waits for what becomes of the connection.
+/// A truncated answer waits this much longer than the connection timeout for the fate of the client's
+/// connection.
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
 
-/// Where and when a message was seen.
+/// Where and when a message was observed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Of a query its first packet, of a response its last.
+    /// A query's first packet, a response's last.
     pub(super) time: Timestamp,
     pub(super) flow: Flow,
     pub(super) direction: Direction,
-    /// It came out of a TCP stream at a place that was guessed.
+    /// The message's start in its TCP stream was guessed.
     pub(super) resynchronised: bool,
 }
 
 /// DNS Stateful Operations (RFC 8490), an opcode that hickory-proto has no name for.
 const DSO: OpCode = OpCode::Unknown(6);
 
-/// A query that was seen and not answered.
+/// A query without an answer so far.
 #[derive(Clone, Debug)]
 struct Query {
-    /// Of the first attempt.
+    /// Flow of the first attempt.
     flow: Flow,
     asked: Timestamp,
     last_attempt: Timestamp,
     attempts: u32,
     earlier_ports: Vec<u16>,
-    /// Its timeout was told: an answer from now on is late.
+    /// Its timeout was emitted: an answer from now on is late.
     timed_out: bool,
-    /// Over TCP: the truncated answer that it follows up.
+    /// The truncated answer over UDP that this query over TCP follows up.
     follows: Option<Truncated>,
-    /// Over TCP: its answer may have been in what was not seen, so its silence says nothing.
+    /// Over TCP, a gap in the stream may have held the answer, so silence proves nothing.
     doubtful: bool,
-    /// Of the last attempt: some clients try again without EDNS.
+    /// From the last attempt: some clients retry without EDNS.
     details: Details,
 }
 
@@ -72,7 +74,7 @@ struct Query {
 #[derive(Debug)]
 pub(super) struct Exchanges {
     open: Table<Key, Query>,
-    /// Answered not long ago, so that a second answer is known as one.
+    /// Answered recently, so that a second answer is recognised as a duplicate.
     answered: Table<Key, ()>,
     held: Held,
     timeout: Duration,
@@ -85,7 +87,7 @@ impl Exchanges {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> Exchanges {
         Exchanges {
             open: Table::new(limits.exchanges),
-            // Only a convenience: a duplicate that is not known any more is told as an answer without a query.
+            // A convenience: a duplicate that is no longer known becomes an answer without a query.
             answered: Table::new(limits.exchanges / 8),
             held: Held::new(limits.exchanges / 8),
             timeout: thresholds.dns_timeout,
@@ -95,7 +97,7 @@ impl Exchanges {
         }
     }
 
-    /// Takes a message in.
+    /// Takes a message.
     pub(super) fn observe(
         &mut self,
         seen: &Seen,
@@ -115,7 +117,8 @@ impl Exchanges {
             message.id,
             message.question.take(),
         );
-        // DSO messages with identifier 0 expect no answer (RFC 8490 section 5.4): their silence says nothing.
+        // DSO messages with identifier 0 expect no answer (RFC 8490 section 5.4), so their silence proves
+        // nothing.
         if message.opcode == DSO && message.id == 0 {
             losses.add(Stage::Decode, "dns message that expects no answer", 1);
             return;
@@ -136,7 +139,7 @@ impl Exchanges {
         out: &mut Vec<Correlated>,
     ) {
         let now = seen.time;
-        // Asked again after the answer: the identifier is used anew.
+        // A query after its answer reuses the identifier.
         self.answered.remove(&key);
         let same = match self.open.get(&key) {
             Some(query) if !query.timed_out => Some(key.clone()),
@@ -172,7 +175,7 @@ impl Exchanges {
         };
         query.attempts = query.attempts.saturating_add(1);
         query.last_attempt = query.last_attempt.max(now);
-        // What is not a query asks for no name: it belongs to no lookup.
+        // Only opcode QUERY asks for a name, so only it belongs to a lookup.
         if let Some(question) = &key.question
             && message.opcode == OpCode::Query
         {
@@ -224,7 +227,8 @@ impl Exchanges {
         let query_key = self.asked_as(key);
         let query = query_key.as_ref().and_then(|key| self.open.remove(key));
         if query.is_none() && self.was_answered(key) {
-            // A zone transfer takes several messages (RFC 5936 section 2.2); its first one told how it ended.
+            // A zone transfer takes several messages (RFC 5936 section 2.2); the first one decided the
+            // outcome.
             let reason = match key.protocol {
                 Protocol::Tcp => "dns over tcp: further answer",
                 _ => "dns duplicate answer",
@@ -253,7 +257,7 @@ impl Exchanges {
             None => unknown(key, question, seen.flow, now),
         };
         exchange.outcome = match unexpected {
-            // Whatever it says, nobody takes it.
+            // The client discards it, whatever it contains.
             Some(_) => Outcome::Other,
             None => outcome(&message, exchange.question.as_ref()),
         };
@@ -267,7 +271,7 @@ impl Exchanges {
         exchange.details = exchange.details.answered(message);
         exchange.details.resynchronised |= seen.resynchronised;
         match query {
-            // A late one was told as a timeout, and the client does not wait any more.
+            // A late answer follows a reported timeout, and the client waits no longer.
             Some(query) if truncated && key.protocol == Protocol::Udp && !query.timed_out => {
                 self.hold(now, key, exchange, losses, out);
             }
@@ -276,13 +280,13 @@ impl Exchanges {
         }
     }
 
-    /// The key of the open query that a response of this key answers.
+    /// The key of the open query that a response with this key answers.
     fn asked_as(&self, key: &Key) -> Option<Key> {
         if self.open.get(key).is_some() {
             return Some(key.clone());
         }
-        // Some servers leave the question out of an error response; and the answer to an earlier attempt goes to the port
-        // of that attempt.
+        // Some servers omit the question from an error response, and the answer to an earlier attempt goes to
+        // that attempt's port.
         self.open
             .from(&key.first_of_id())
             .take_while(|(other, _)| other.same_id(key))
@@ -296,7 +300,7 @@ impl Exchanges {
             .map(|(other, _)| other.clone())
     }
 
-    /// The key of the open query that a response would answer if it came from whom the client asked.
+    /// The key of the open query that a response would answer if it came from the queried server.
     fn asked_of_another(&self, key: &Key) -> Option<Key> {
         if key.protocol != Protocol::Udp || key.question.is_none() {
             return None;
@@ -335,7 +339,7 @@ impl Exchanges {
     ) {
         let until = now.after(self.tcp_wait);
         let truncated = Truncated::new(exchange);
-        // Asked anew and truncated again: nothing followed the first.
+        // Queried again and truncated again: nothing followed the first answer.
         tell_alone(self.held.take(key), out);
         if let Some(evicted) = self.held.hold(key.clone(), truncated, until) {
             losses.add(Stage::Table, "dns truncated answer not awaited over tcp", 1);
@@ -343,7 +347,7 @@ impl Exchanges {
         }
     }
 
-    /// A client sent a SYN to a DNS port.
+    /// Takes a client's SYN to a DNS port.
     pub(super) fn connecting(&mut self, now: Timestamp, flow: &Flow, role: Role) {
         if !self.held.is_empty() {
             let until = now.after(self.tcp_timeout).after(CONNECTION_GRACE);
@@ -352,7 +356,7 @@ impl Exchanges {
         }
     }
 
-    /// A TCP connection ended before anything was asked on it: it was refused, timed out or broke.
+    /// A TCP connection ended before a query: it was refused, timed out or broke.
     pub(super) fn unconnected(
         &mut self,
         flow: &Flow,
@@ -370,8 +374,8 @@ impl Exchanges {
         }
     }
 
-    /// A part of what the pod in this role gets, or gives, on a TCP connection was not seen: the answers to what is open
-    /// may have been in it.
+    /// A gap hides part of what the pod in this role receives, or sends, on a TCP connection: it may have
+    /// held answers to open queries.
     pub(super) fn doubt(&mut self, flow: &Flow, role: Role) {
         for key in self.open_on(flow, role) {
             if let Some(query) = self.open.get_mut(&key) {
@@ -380,8 +384,8 @@ impl Exchanges {
         }
     }
 
-    /// A TCP connection ended, so that the pod in this role gets, or gives, no more answers on it. With `gap` a part of
-    /// what came before was not seen.
+    /// A TCP connection ended, so the pod in this role receives, or sends, no more answers on it. `gap` marks
+    /// missing bytes before its end.
     pub(super) fn disconnected(
         &mut self,
         flow: &Flow,
@@ -405,7 +409,7 @@ impl Exchanges {
         }
     }
 
-    /// The queries that wait for their answer between two sockets.
+    /// The queries between two sockets that wait for an answer.
     fn open_on(&self, flow: &Flow, role: Role) -> Vec<Key> {
         let sockets = Key::of_flow(flow, role);
         self.open
@@ -417,7 +421,8 @@ impl Exchanges {
             .collect()
     }
 
-    /// An ICMP error quotes a packet of `flow`, seen from the pod in that role. Whether it was an open query.
+    /// Takes an ICMP error that quotes a packet of `flow`, from the view of the pod in that role. Returns
+    /// whether the packet was an open query.
     pub(super) fn icmp(
         &mut self,
         now: Timestamp,
@@ -426,7 +431,7 @@ impl Exchanges {
         error: &IcmpError,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        // Some quote no more than the ports: of the open queries of that port it is the oldest then.
+        // Some errors quote only the ports: assume the oldest open query on that port.
         let hit = self.open_on(flow, role).into_iter().min_by_key(|key| {
             let another = error.datagram_id.is_some_and(|id| id != key.id);
             (another, self.open.get(key).map(|query| query.asked))
@@ -444,7 +449,7 @@ impl Exchanges {
         true
     }
 
-    /// The pod's role in exchanges between two sockets, now or a moment ago.
+    /// The pod's role in exchanges between two sockets, open or recently answered.
     pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
         [Role::Client, Role::Server].into_iter().find(|role| {
             let sockets = Key::of_flow(flow, *role);
@@ -492,7 +497,7 @@ impl Exchanges {
         while self.answered.pop_due(now).is_some() {}
     }
 
-    /// What is open has not been silent for long enough to say so.
+    /// Open queries have not been silent for long enough to count as timeouts.
     pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
         while let Some((_, query)) = self.open.pop_oldest() {
             if !query.timed_out {
@@ -507,7 +512,7 @@ impl Exchanges {
 }
 
 impl Query {
-    /// This query's exchange if no answer came; who builds on it says what did.
+    /// This query's exchange without an answer; the caller adds the outcome.
     fn ended(&self, key: &Key, question: Option<Question>) -> Exchange {
         Exchange {
             flow: self.flow,
@@ -520,7 +525,7 @@ impl Query {
         }
     }
 
-    /// With the step over UDP that came before, if there was one.
+    /// Adds the preceding step over UDP, if there was one.
     fn with_steps(&self, exchange: Exchange) -> Exchange {
         match &self.follows {
             Some(truncated) => truncated.followed_by(exchange),
@@ -529,14 +534,14 @@ impl Query {
     }
 }
 
-/// Tells a truncated answer that nothing is known to have followed.
+/// Emits a truncated answer that nothing is known to have followed.
 fn tell_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
     if let Some(truncated) = truncated {
         out.push(told(truncated.alone()));
     }
 }
 
-/// Nobody knows whether it was answered.
+/// Counts a query that may have been answered unseen.
 fn undecided(query: Query, losses: &mut Losses, out: &mut Vec<Correlated>) {
     losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
     tell_alone(query.follows, out);
@@ -551,7 +556,7 @@ fn told(exchange: Exchange) -> Correlated {
     }
 }
 
-/// An exchange of which neither query nor answer is known.
+/// An exchange with neither query nor answer.
 fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) -> Exchange {
     Exchange {
         flow,

@@ -1,4 +1,4 @@
-//! What an ICMP error is about: the exchange, the connection, the UDP flow or the echo run whose packet it quotes.
+//! Matches an ICMP error to the exchange, connection, UDP flow or echo run whose packet it quotes.
 
 use super::connection::Connections;
 use super::echo::Echoes;
@@ -8,8 +8,8 @@ use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{IcmpError, Observation};
 
-/// Tells an ICMP error as the end of what it is about. One that ends nothing is told for itself: with the flow it quotes
-/// where that is known, else with whoever sent it.
+/// Ends whatever an ICMP error concerns. An error that ends nothing becomes an event of its own, on the flow
+/// it quotes if that is known, else on the flow between the pod and its sender.
 pub(super) fn bind(
     observation: &Observation,
     error: &IcmpError,
@@ -21,13 +21,14 @@ pub(super) fn bind(
 ) {
     let now = observation.time;
     let flow = quoted_flow(observation, error);
-    // The pod's role if the quoted packet was a question (query, request) rather than an answer.
+    // The pod's role if the quoted packet was a query or a request rather than an answer.
     let role = match observation.direction {
         Direction::ToPod => Role::Client,
         Direction::FromPod => Role::Server,
     };
     let echo = matches!(error.about.protocol, Protocol::Icmp | Protocol::Icmpv6);
-    // A packet that was too big for some link is sent again smaller: nothing ended. ping does not do so, and counts it.
+    // The sender repeats a too-big packet in smaller pieces, so nothing ended. ping does not, and counts an
+    // error.
     let bound = if echo {
         echoes.icmp(&flow, role, error, now)
     } else if error.is_too_big() {
@@ -60,7 +61,7 @@ pub(super) fn bind(
     });
 }
 
-/// The flow of the quoted packet: an error that goes to the pod quotes what the pod sent, and the other way round.
+/// The flow of the quoted packet: an error sent to the pod quotes what the pod sent, and vice versa.
 fn quoted_flow(observation: &Observation, error: &IcmpError) -> Flow {
     let about = &error.about;
     let (mut pod, mut peer) = match observation.direction {
@@ -68,7 +69,7 @@ fn quoted_flow(observation: &Observation, error: &IcmpError) -> Flow {
         Direction::FromPod => (about.dst, about.src),
     };
     if matches!(about.protocol, Protocol::Icmp | Protocol::Icmpv6) {
-        // Of an echo the pod's port is the identifier, whoever sent the request.
+        // For an echo the pod's port is the identifier, whichever end sent the request.
         pod.set_port(about.src.port());
         peer.set_port(0);
     }

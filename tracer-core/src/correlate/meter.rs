@@ -1,7 +1,8 @@
-//! How much a connection or UDP flow carried, from the kernel's flow counters where they are known.
+//! Traffic of a connection or UDP flow, from the kernel's flow counters where they are known.
 //!
-//! The kernel counts a flow (addresses and ports), whose entry outlives one connection and may itself be dropped and made
-//! anew; without counters (a capture file, a full flow table) the packets that were observed are counted instead.
+//! The kernel's entry for a flow (addresses and ports) outlives one connection, and the kernel may drop it
+//! and create a new one. Without counters (a capture file, a full flow table) the meter counts the observed
+//! packets.
 
 use std::time::Duration;
 
@@ -9,26 +10,26 @@ use crate::model::flow::{Direction, FlowTotals, Traffic};
 use crate::model::observation::Observation;
 use crate::model::time::Timestamp;
 
-/// Counters that go back within so short a time are two CPUs' records that overtook each other; after a longer silence
-/// the flow's entry was dropped and made anew.
+/// Counters that decrease within this time come from two CPUs' records that overtook each other; after a
+/// longer silence the kernel dropped the flow's entry and created a new one.
 const REORDERING: Duration = Duration::from_secs(1);
 
-/// Counts one connection.
+/// Counts one connection's traffic.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter {
     /// The kernel's counters before the first packet.
     base: FlowTotals,
-    /// From entries of the kernel's table that are gone.
+    /// Sum over kernel entries that are gone.
     carried: FlowTotals,
-    /// The kernel's counters, the latest.
+    /// The kernel's latest counters.
     kernel: Option<FlowTotals>,
-    /// What was observed.
+    /// The observed packets.
     own: FlowTotals,
     last: Timestamp,
 }
 
 impl Meter {
-    /// The connection starts with this packet: what the kernel counted before it was another connection's.
+    /// Starts a connection with this packet: earlier kernel counts belong to another connection.
     pub(super) fn starting(first: &Observation) -> Meter {
         let mut meter = Meter::default();
         if let Some(totals) = first.totals {
@@ -38,7 +39,7 @@ impl Meter {
         meter
     }
 
-    /// The connection had started before: all that the kernel counted is its own.
+    /// Starts in the middle of a connection: all kernel counts belong to it.
     pub(super) fn picked_up(first: &Observation) -> Meter {
         let mut meter = Meter::default();
         meter.observe(first);
@@ -53,7 +54,7 @@ impl Meter {
         }
     }
 
-    /// Takes the kernel's counters in, as they were at `at`.
+    /// Takes the kernel's counters as of `at`.
     pub(super) fn count(&mut self, at: Timestamp, totals: FlowTotals) {
         let before = self.kernel.unwrap_or_default();
         let backwards =
@@ -71,7 +72,7 @@ impl Meter {
         self.last = self.last.max(at);
     }
 
-    /// Both directions so far.
+    /// Totals of both directions.
     pub(super) fn totals(&self) -> FlowTotals {
         match self.kernel {
             Some(kernel) => plus(self.carried, minus(kernel, self.base)),
@@ -79,14 +80,14 @@ impl Meter {
         }
     }
 
-    /// Whether nothing else was counted in the kernel's entry: what it says of flags is then of this connection.
+    /// Whether the kernel's entry counts only this connection, so that its TCP flags are this connection's.
     pub(super) fn is_alone(&self) -> bool {
         self.kernel.is_some()
             && self.base == FlowTotals::default()
             && self.carried == FlowTotals::default()
     }
 
-    /// What the kernel counted and no record told: held back in a flood, or lost.
+    /// Packets that the kernel counted without a record: suppressed in a flood, or lost.
     pub(super) fn unseen(&self) -> FlowTotals {
         match self.kernel {
             Some(_) => minus(self.totals(), self.own),
@@ -94,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// Whether the kernel counts it, so that packets pass that are never observed.
+    /// Whether the kernel counts the flow, so that some packets are never observed.
     pub(super) fn counted_by_kernel(&self) -> bool {
         self.kernel.is_some()
     }

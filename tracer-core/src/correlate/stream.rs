@@ -1,12 +1,12 @@
-//! DNS over TCP: segments of all connections to messages.
+//! DNS over TCP: reassembles the segments of all connections into messages.
 //!
-//! Owns the table of connections, its limits and what was lost; one file each for the rest: [`direction`] puts the
-//! segments of one direction in order ([`position`] and [`pieces`] are its arithmetic and its store), [`framing`] finds
-//! the messages in them, [`plausible`] judges whether bytes could be a message's first. Fed with the segments of DNS ports, from the decoder. Never decodes a message for others,
-//! never looks at a clock, and reports nothing as certain that it guessed.
+//! Owns the table of connections, its limits and its losses. [`half_stream`] orders the segments of one
+//! direction ([`position`] is its arithmetic, [`pieces`] its store), [`framing`] finds the messages,
+//! [`plausible`] judges whether bytes could start a message. The decoder supplies the segments of DNS ports.
+//! Never decodes a message for others, never looks at a clock, and never reports a guess as certain.
 //!
-//! What is promised: a message that is told without `resynchronised` is one that was sent, byte for byte, and every
-//! payload byte is delivered, repeated, dropped or held ([`StreamCounts`]). Memory stays within [`StreamLimits`] whatever
+//! Guarantees: a message without `resynchronised` equals the sent one byte for byte, and every payload byte
+//! is delivered, repeated, dropped or held ([`StreamCounts`]). Memory stays within [`StreamLimits`] whatever
 //! the sender does.
 
 mod framing;
@@ -32,20 +32,21 @@ use tally::{Books, GivenUp};
 pub use crate::model::settings::StreamLimits;
 pub use tally::StreamCounts;
 
-/// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
+/// How long an ended connection is remembered, so that its last segments do not open a new one.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// How much of a segment there was on the wire.
+/// A segment's extent on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The whole segment's payload, of which a chunk is a part. Tells where a FIN stands.
+    /// The whole segment's payload, of which a chunk is a part. Gives the position of a FIN.
     pub length: u32,
-    /// What follows the captured part is in no record: the capture cut it off. Not set for a chunk that others follow.
+    /// No record holds the rest of the segment: the capture cut it off. Not set for a chunk that others
+    /// follow.
     pub cut: bool,
 }
 
 impl Extent {
-    /// Of a segment that was captured as a whole, in one piece.
+    /// The extent of a segment captured whole, in one piece.
     pub fn whole(segment: &TcpSegment) -> Extent {
         Extent {
             length: u32::try_from(segment.payload.len()).unwrap_or(u32::MAX),
@@ -54,43 +55,43 @@ impl Extent {
     }
 }
 
-/// A DNS message out of a stream.
+/// A DNS message from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamMessage {
     /// Its connection.
     pub flow: Flow,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
     /// The message without its length prefix.
     pub bytes: Vec<u8>,
-    /// When the packet with the first byte of its length prefix was seen.
+    /// Time of the packet with the first byte of its length prefix.
     pub began: Timestamp,
-    /// When the last of the packets with a part of it was seen. A message is told no earlier than those before it in the
-    /// stream; this is its own time all the same.
+    /// Time of the latest packet with a part of it. Messages of a stream are emitted in order; this is the
+    /// message's own time all the same.
     pub completed: Timestamp,
-    /// Where it starts was guessed: the stream was not seen from its start, or a gap went over a message's boundary.
+    /// Its start was guessed: the stream was not seen from its start, or a gap covered a message boundary.
     pub resynchronised: bool,
 }
 
-/// What happened to a connection, or one direction of it, beside the messages.
+/// A change of a connection, or of one direction, besides its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamNews {
-    /// Which connection.
+    /// The connection.
     pub flow: Flow,
-    /// Which way; `None` for both.
+    /// The direction; `None` means both.
     pub direction: Option<Direction>,
-    /// What happened.
+    /// The change.
     pub what: StreamChange,
 }
 
-/// What can happen to a stream.
+/// A change of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamChange {
-    /// Bytes were given up: they may have been anything.
+    /// Bytes of unknown content were given up.
     Gap,
-    /// Nothing more will come.
+    /// No more bytes will come.
     Ended {
-        /// By a reset; else by a FIN, or because a new connection took its ports.
+        /// By a RST; otherwise by a FIN, or because a new connection took its ports.
         reset: bool,
         /// Bytes are missing.
         gap: bool,
@@ -131,7 +132,7 @@ impl Connection {
         self.from_pod.is_finished() && self.to_pod.is_finished()
     }
 
-    /// When something is to be done about it, should nothing arrive.
+    /// When the connection needs attention if nothing arrives.
     fn deadline(&self, limits: &StreamLimits) -> Timestamp {
         let waiting = [&self.from_pod, &self.to_pod]
             .into_iter()
@@ -146,18 +147,18 @@ impl Connection {
 pub struct Streams {
     limits: StreamLimits,
     open: Table<Flow, Connection>,
-    /// Those of `open` that hold bytes, in the same order of use.
+    /// Entries of `open` that hold bytes, in the same order of use.
     holding: Table<Flow, ()>,
-    /// Ended not long ago.
+    /// Ended within [`LINGER`].
     ended: Table<Flow, ()>,
     memory: usize,
     books: Books,
-    /// Since they were last asked for.
+    /// Changes since the last [`Streams::take_notices`].
     news: Vec<StreamNews>,
 }
 
 impl Streams {
-    /// With nothing seen yet.
+    /// Creates an empty table.
     pub fn new(limits: StreamLimits) -> Streams {
         Streams {
             open: Table::new(limits.connections),
@@ -170,8 +171,8 @@ impl Streams {
         }
     }
 
-    /// Takes one segment, or a chunk of one, and appends the messages that this completes. To make room, messages of
-    /// other connections may be appended too.
+    /// Takes one segment, or a chunk of one, and appends the messages that it completes. Eviction may append
+    /// messages of other connections too.
     pub fn segment(
         &mut self,
         time: Timestamp,
@@ -211,7 +212,7 @@ impl Streams {
         self.settle(flow, out);
     }
 
-    /// Gives up what was waited for long enough, and forgets connections without traffic.
+    /// Gives up gaps that waited long enough, and forgets connections without traffic.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<StreamMessage>) {
         while self.ended.pop_due(now).is_some() {}
         while let Some((flow, mut connection)) = self.open.pop_due(now) {
@@ -230,7 +231,7 @@ impl Streams {
         }
     }
 
-    /// The connection ended in a way that its segments did not show.
+    /// Closes a connection that ended without a segment to show it.
     pub fn close(&mut self, now: Timestamp, flow: Flow, out: &mut Vec<StreamMessage>) {
         if let Some(connection) = self.open.remove(&flow) {
             self.finish(flow, connection, out);
@@ -238,19 +239,19 @@ impl Streams {
         }
     }
 
-    /// The input ended: what lies beyond gaps is told, what is incomplete is counted.
+    /// Ends the input: delivers messages beyond gaps, counts incomplete ones.
     pub fn end(&mut self, out: &mut Vec<StreamMessage>) {
         while let Some((flow, connection)) = self.open.pop_oldest() {
             self.finish(flow, connection, out);
         }
     }
 
-    /// What happened since the last call. Ask after every call that takes segments or lets time pass.
+    /// Changes since the last call. Call it after every method that takes segments or advances time.
     pub fn news(&mut self) -> Vec<StreamNews> {
         std::mem::take(&mut self.news)
     }
 
-    /// What was lost so far.
+    /// Losses so far.
     pub fn losses(&self) -> &Losses {
         &self.books.losses
     }
@@ -260,12 +261,12 @@ impl Streams {
         self.books.counts
     }
 
-    /// Bytes of memory held for payload, with what it costs to hold them.
+    /// Bytes of memory held for payload, overhead included.
     pub fn memory(&self) -> usize {
         self.memory
     }
 
-    /// A SYN: a new connection, unless it only repeats the one that opened this direction.
+    /// Takes a SYN: a new connection, unless it repeats the one that opened this direction.
     fn opened(
         &mut self,
         time: Timestamp,
@@ -330,7 +331,7 @@ impl Streams {
         }
     }
 
-    /// It had to make room and goes on unseen: what is still to be answered on it may be answered there.
+    /// An evicted connection continues unseen: answers to its open queries may still come there.
     fn evicted(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
         self.finish(flow, connection, out);
         self.news.push(StreamNews {
@@ -340,7 +341,7 @@ impl Streams {
         });
     }
 
-    /// Brings a connection and the table within their limits, after something changed in it.
+    /// Brings a changed connection and the table back within their limits.
     fn settle(&mut self, flow: Flow, out: &mut Vec<StreamMessage>) {
         let Some(connection) = self.open.get_mut(&flow) else {
             return;
@@ -396,7 +397,7 @@ impl Streams {
         }
     }
 
-    /// A connection that is in the table no more: tells what it still holds. Whether bytes of it are missing.
+    /// Delivers what a connection removed from the table still holds. Returns whether bytes are missing.
     fn finish(
         &mut self,
         flow: Flow,

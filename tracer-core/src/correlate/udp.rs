@@ -1,7 +1,7 @@
 //! UDP flows other than DNS: first packet, silence, ICMP error, end.
 //!
-//! Live, only the first packet of a flow arrives here; that it was answered is known from sweeps of the kernel's flow
-//! counters. From a capture file every packet arrives.
+//! Live, only the first packet of a flow arrives here; sweeps of the kernel's flow counters show whether it
+//! was answered. A capture file supplies every packet.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// A flow that waits for a sweep is looked at so often.
+/// Interval at which a flow that waits for a sweep is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ struct Conversation {
     role: Role,
     started: Timestamp,
     last: Timestamp,
-    /// Time enough has passed to say whether something came back.
+    /// Enough time has passed to decide whether an answer came.
     decided: bool,
     state: UdpState,
     meter: Meter,
@@ -76,7 +76,7 @@ impl UdpFlows {
         }
     }
 
-    /// Takes a packet in.
+    /// Takes a packet.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -108,7 +108,7 @@ impl UdpFlows {
         }
     }
 
-    /// Takes a flow's counters in.
+    /// Takes a flow's counters.
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
         let Some(conversation) = self.open.get_mut(&snapshot.flow) else {
             return;
@@ -118,12 +118,13 @@ impl UdpFlows {
         self.reschedule(&snapshot.flow);
     }
 
-    /// All counters were taken in that had changed by `now`: a flow that was not among them had no packet.
+    /// A sweep covered every counter that had changed by `now`: a flow it did not list had no packet.
     pub(super) fn swept(&mut self, now: Timestamp) {
         self.swept = self.swept.max(now);
     }
 
-    /// An ICMP error that came at `at` quotes a packet of `flow`. Whether the flow is known; it is told once, however many errors come.
+    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow`. Returns whether the flow is
+    /// known; only the first error emits an event.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
@@ -169,10 +170,10 @@ impl UdpFlows {
         }
     }
 
-    /// Totals so far of what works.
+    /// Emits totals so far of flows that work.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((flow, conversation)) = self.open.pop_oldest() {
-            // That it failed was told when it did, and it did not fail again.
+            // A failed flow was reported when it failed, and did not fail again.
             if conversation.state == UdpState::Open || conversation.answered() {
                 out.push(conversation.told(flow, UdpState::Open, None));
             }
@@ -189,8 +190,8 @@ impl UdpFlows {
         }
     }
 
-    /// Where the kernel counts, only a sweep that is recent enough can say that nothing came back. Without any it is said
-    /// twice as late.
+    /// Where the kernel counts, only a recent enough sweep proves that nothing came back. Without one the
+    /// verdict takes twice as long.
     fn too_early(&self, conversation: &Conversation, now: Timestamp) -> bool {
         let silent = conversation.started.after(self.timeout);
         conversation.meter.counted_by_kernel()
@@ -199,7 +200,7 @@ impl UdpFlows {
             && now < silent.after(self.timeout)
     }
 
-    /// When something happens to a flow by the passing of time alone.
+    /// When the passage of time alone changes the flow's state.
     fn due(&self, conversation: &Conversation) -> Timestamp {
         if conversation.decided {
             conversation.last.after(self.idle)

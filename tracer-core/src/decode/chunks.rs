@@ -1,8 +1,8 @@
-//! Later chunks of a long TCP segment: what they belong to.
+//! Later chunks of a long TCP segment, matched to their first one.
 //!
-//! The probe cuts a segment of up to 64 KiB into records; only the first has the headers, the others say when, where and
-//! which way, as the first does. Owns a short memory of first chunks that others follow. Never joins payload: that is
-//! TCP reassembly's task, which gets each chunk as a part of the segment.
+//! The probe cuts a segment of up to 64 KiB into records. Only the first has the headers; the others repeat
+//! its time, interface and direction. Owns a short memory of first chunks that are incomplete. Never joins
+//! payload: TCP reassembly does, and gets each chunk as a part of the segment.
 
 use std::collections::VecDeque;
 
@@ -13,15 +13,15 @@ use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
-/// All chunks but the last are as long as the largest size of a record.
+/// All chunks but the last have this size, the largest of a record.
 const CHUNK: u64 = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1] as u64;
 /// The probe ends a segment's records here, whatever its length.
 const MOST: u64 = 64 << 10;
-/// A processor writes a segment's chunks one after another, so at any time at most one segment per processor is not
-/// complete. Those whose last chunk was lost stay until so many others came.
+/// A CPU writes a segment's chunks one after another, so at most one segment per CPU is incomplete at any
+/// time. A segment whose last chunk was lost stays until this many others have come.
 const REMEMBERED: usize = 256;
 
-/// A first chunk that others follow.
+/// A first chunk with others to follow.
 #[derive(Clone, Debug)]
 struct Begun {
     time: Timestamp,
@@ -29,29 +29,30 @@ struct Begun {
     direction: Direction,
     wire_len: u32,
     flow: Flow,
-    /// Without payload.
+    /// The observation, without payload.
     segment: TcpSegment,
     /// Bytes from the network header to the payload.
     headers: u32,
-    /// No chunk before this offset can still come.
+    /// Earlier offsets are complete.
     next: u64,
 }
 
-/// First chunks of a moment ago.
+/// Recent first chunks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunks {
     begun: VecDeque<Begun>,
 }
 
-/// Whether more records follow this one for the same packet. From a capture file this is a guess that errs only where the
-/// capture's length is exactly a chunk's; what is missing is then waited for like a lost segment.
+/// Whether more records follow for the same packet. For a capture file this is a guess that errs only where
+/// the captured length equals a chunk's; the missing bytes are then awaited like a lost segment.
 pub(super) fn goes_on(record: &Record) -> bool {
     let end = u64::from(record.chunk_offset) + record.bytes.len() as u64;
     record.bytes.len() as u64 == CHUNK && end < u64::from(record.wire_len).min(MOST)
 }
 
 impl Chunks {
-    /// A segment's first record, which has `headers` bytes of headers, was decoded: remembers it if others follow.
+    /// Takes a segment's first record, decoded with `headers` bytes of headers, and remembers it if others
+    /// follow.
     pub(super) fn begin(&mut self, record: &Record, observation: &Observation, headers: u32) {
         let What::Tcp(segment) = &observation.what else {
             return;
@@ -78,7 +79,7 @@ impl Chunks {
         });
     }
 
-    /// The part of its segment that a later chunk is; `None` if its first chunk is not known, or two fit.
+    /// The part of its segment that a later chunk holds; `None` if its first chunk is unknown or ambiguous.
     pub(super) fn go_on(&mut self, record: &Record) -> Option<Observation> {
         let fits = |begun: &Begun| {
             begun.time == record.time
@@ -95,7 +96,7 @@ impl Chunks {
         let begun = self.begun.get_mut(index)?;
         let payload_offset = record.chunk_offset.checked_sub(begun.headers)?;
         begun.next = u64::from(record.chunk_offset) + record.bytes.len() as u64;
-        // Padding behind the packet's own end is none of the segment.
+        // Padding after the packet's own end is not part of the segment.
         let room = begun.segment.length.saturating_sub(payload_offset);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let payload = record.bytes.get(..room).unwrap_or(&record.bytes).to_vec();

@@ -1,6 +1,7 @@
-//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, and errors with the packet that they quote.
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo messages, and errors with the packet they quote.
 //!
-//! Everything else (neighbour discovery, redirects, timestamps) is [`What::Other`]: it says nothing about a pod's traffic.
+//! All other messages (neighbour discovery, redirects, timestamps) become [`What::Other`]: they show nothing
+//! about a pod's traffic.
 
 use std::net::IpAddr;
 
@@ -10,12 +11,12 @@ use super::{Fault, packet};
 use crate::model::flow::{Protocol, QuotedFlow, host};
 use crate::model::observation::{EchoMessage, IcmpError, What};
 
-/// Of a TCP header (RFC 9293 section 3.1): where the flags are, and two of them.
+/// The offset of the flags in a TCP header (RFC 9293 section 3.1), and two of the flags.
 const TCP_FLAGS_AT: usize = 13;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
-/// The parts that ICMP and ICMPv6 have in common.
+/// The fields that ICMP and ICMPv6 share.
 struct Message<'a> {
     v6: bool,
     icmp_type: u8,
@@ -25,7 +26,7 @@ struct Message<'a> {
     payload: &'a [u8],
 }
 
-/// Reads a message that `from` sent.
+/// Reads a message sent by `from`.
 pub(super) fn read(protocol: Protocol, from: IpAddr, bytes: &[u8]) -> Result<What, Fault> {
     if bytes.len() < 8 {
         return Err(Fault::CutShort);
@@ -46,7 +47,7 @@ pub(super) fn read(protocol: Protocol, from: IpAddr, bytes: &[u8]) -> Result<Wha
             payload: icmp.payload(),
         }),
     };
-    // Long enough and still refused: a timestamp message of the wrong length.
+    // Long enough, yet rejected: a timestamp message of the wrong length.
     let Some(message) = message else {
         return Ok(What::Other);
     };
@@ -76,7 +77,7 @@ fn echo_kind(message: &Message<'_>) -> Option<bool> {
 
 fn is_error(message: &Message<'_>) -> bool {
     match message.v6 {
-        // Source quench and redirect quote a packet too, but the packet did not fail.
+        // Source quench and redirect quote a packet that did not fail.
         false => matches!(
             message.icmp_type,
             icmpv4::TYPE_DEST_UNREACH | icmpv4::TYPE_TIME_EXCEEDED | icmpv4::TYPE_PARAMETER_PROBLEM
@@ -119,18 +120,19 @@ fn mtu(message: &Message<'_>) -> Option<u32> {
     Some(mtu).filter(|&mtu| mtu != 0)
 }
 
-/// What is to be known of the quoted packet.
+/// The facts about the quoted packet.
 struct Quote {
     about: QuotedFlow,
-    /// For an echo request.
+    /// The sequence number of an echo request.
     echo_sequence: Option<u16>,
-    /// A SYN without ACK.
+    /// Whether it is a SYN without ACK.
     opens: bool,
-    /// For a datagram.
+    /// The first payload bytes of a datagram.
     datagram_id: Option<u16>,
 }
 
-/// Reads the quoted packet. At least the IP header and 8 bytes are there (RFC 792), of TCP the ports and no flags.
+/// Reads the quoted packet. It has at least the IP header and 8 bytes (RFC 792): TCP's ports without its
+/// flags.
 fn quoted(bytes: &[u8]) -> Option<Quote> {
     let quote = packet::read(bytes).ok()?;
     let protocol = quote.protocol;

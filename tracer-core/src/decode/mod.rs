@@ -1,10 +1,10 @@
-//! Bytes to observation.
+//! Decodes the bytes of a record into an observation.
 //!
-//! Owns what is known about wire formats: [`packet`] reads the network and transport headers, [`icmp`] ICMP messages and
-//! the packets that they quote, [`dns`] DNS messages, [`chunks`] which segment a record without headers continues. Never
-//! looks at a clock, keeps nothing else between two records and never panics: bad input is data, so the result is what was
-//! understood plus the fault, or a [`Fault`] where nothing was.
-//! Input is the record, from the ring buffer or a capture file.
+//! Owns the wire formats: [`packet`] reads network and transport headers, [`icmp`] ICMP messages and the
+//! packets they quote, [`dns`] DNS messages; [`chunks`] finds the segment that a record without headers
+//! continues. The input is a record, from the ring buffer or a capture file. Never looks at a clock, keeps no
+//! other state between two records and never panics. Bad input is data: the result is whatever was understood
+//! plus the fault, or a [`Fault`] if nothing was.
 
 mod chunks;
 mod dns;
@@ -27,7 +27,7 @@ pub enum Fault {
     /// Neither IPv4 nor IPv6.
     #[error("not an IP packet")]
     NotIp,
-    /// The IP header or an extension header makes no sense.
+    /// The IP header or an extension header is invalid.
     #[error("the IP header is malformed")]
     IpHeader,
     /// The captured bytes or the packet end within the headers.
@@ -36,19 +36,19 @@ pub enum Fault {
     /// A fragment other than the first: the ports are in the first.
     #[error("a fragment without the transport header")]
     LaterFragment,
-    /// The TCP header makes no sense.
+    /// The TCP header is invalid.
     #[error("the TCP header is malformed")]
     TcpHeader,
-    /// An ICMP error that does not quote a packet one can recognise.
+    /// An ICMP error whose quoted packet is not recognisable.
     #[error("an ICMP error without the packet it is about")]
     IcmpQuote,
-    /// A later chunk of a long TCP segment whose first chunk, which has the headers, did not come.
+    /// A later chunk of a long TCP segment whose first chunk, with the headers, is missing.
     #[error("a chunk without its headers")]
     LaterChunk,
 }
 
 impl Fault {
-    /// A fixed word for counters.
+    /// A fixed identifier for counters.
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::NotIp => "not ip",
@@ -70,7 +70,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// DNS is what has one of these ports on either side.
+    /// Creates a decoder. A packet with one of these ports on either side is DNS.
     pub fn new(dns_ports: Vec<u16>) -> Decoder {
         Decoder {
             dns_ports,
@@ -78,7 +78,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes one record. Of a segment in several chunks the first must come first.
+    /// Decodes one record. A segment's first chunk must precede its other chunks.
     pub fn decode(&mut self, record: &Record) -> Result<Observation, Fault> {
         if record.chunk_offset != 0 {
             return self.chunks.go_on(record).ok_or(Fault::LaterChunk);
@@ -89,7 +89,7 @@ impl Decoder {
     }
 }
 
-/// Decodes a DNS message that was found in a TCP stream; `None` if it is none.
+/// Decodes a DNS message found in a TCP stream; `None` if it is not DNS.
 pub fn dns_message(bytes: &[u8]) -> Option<Message> {
     dns::message(bytes, false)
 }

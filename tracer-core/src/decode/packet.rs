@@ -1,7 +1,7 @@
-//! Network and transport headers, by etherparse: which flow a packet is of and what kind it is.
+//! Network and transport headers, read with etherparse: a packet's flow and kind.
 //!
-//! IPv4 with options, IPv6 with extension headers, first fragments; a packet whose payload was cut off by the capture is
-//! still a packet. Never interprets payload except through [`super::dns`] and [`super::icmp`].
+//! Handles IPv4 with options, IPv6 with extension headers, and first fragments; a truncated packet is still a
+//! packet. Never interprets payload except through [`super::dns`] and [`super::icmp`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,10 +14,10 @@ use crate::model::flow::{Direction, Flow, Protocol, host};
 use crate::model::observation::{Observation, TcpSegment, What};
 use crate::model::record::Record;
 
-/// RFC 8200 section 3.
+/// The next header value of the fragment header (RFC 8200 section 3).
 const IPV6_HEADER: u32 = 40;
 
-/// An IP packet's addresses, protocol and what follows the headers, as far as it was captured.
+/// An IP packet's addresses, protocol and captured payload.
 pub(super) struct Packet<'a> {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
@@ -25,22 +25,23 @@ pub(super) struct Packet<'a> {
     pub(super) payload: &'a [u8],
     /// Bytes of network headers before `payload`.
     pub(super) headers: usize,
-    /// The packet's length with its network headers, if the header says it: it does not where it is 0.
+    /// The packet's length with its network headers; `None` if the header states 0.
     pub(super) announced: Option<u32>,
-    /// In units of 8 bytes; 0 for the first fragment and for what is not fragmented.
+    /// In units of 8 bytes; 0 for a first fragment and for an unfragmented packet.
     pub(super) fragment_offset: u16,
 }
 
-/// What the transport header told: both ports and what the packet was.
+/// The transport header's ports and the packet's kind.
 struct Transport {
     src_port: u16,
     dst_port: u16,
-    /// Of TCP: bytes from the network header to the payload.
+    /// For TCP, the bytes from the network header to the payload.
     headers: u32,
     what: What,
 }
 
-/// Decodes a record that begins at the network header. Also says how many bytes come before what the transport carries.
+/// Decodes a record that begins at the network header. Also returns the number of header bytes before the
+/// payload.
 pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation, u32), Fault> {
     if record.ethertype != ether_type::IPV4.0 && record.ethertype != ether_type::IPV6.0 {
         return Err(Fault::NotIp);
@@ -55,7 +56,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
         Protocol::Icmp | Protocol::Icmpv6 => {
             let what = icmp::read(packet.protocol, packet.src, packet.payload)?;
             let (src_port, dst_port) = match (&what, record.direction) {
-                // Whoever pings whom, the identifier stands at the pod.
+                // The identifier belongs to the pod's end, whichever end pings.
                 (What::Echo(echo), Direction::FromPod) => (echo.id, 0),
                 (What::Echo(echo), Direction::ToPod) => (0, echo.id),
                 _ => (0, 0),
@@ -96,7 +97,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
     Ok((observation, transport.headers))
 }
 
-/// Reads IP headers. The bytes may end early: a quoted packet and a short capture do.
+/// Reads IP headers. A quoted packet or a truncated capture may end within them.
 pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
     let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|error| match error {
         LaxHeaderSliceError::Len(_) => Fault::CutShort,
@@ -133,7 +134,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
         dst: ip.destination_addr(),
         protocol: Protocol::from_number(payload.ip_number.0),
         payload: payload.payload,
-        // The payload is a part of `bytes`; an empty one may stand anywhere.
+        // The payload is a part of `bytes`; an empty one may point anywhere.
         headers: (payload.payload.as_ptr().addr())
             .wrapping_sub(bytes.as_ptr().addr())
             .min(bytes.len()),
@@ -168,8 +169,8 @@ fn tcp(record: &Record, packet: &Packet<'_>, dns_ports: &[u16]) -> Result<Transp
     let dns = dns_ports.contains(&src_port) || dns_ports.contains(&dst_port);
     let headers = packet.headers + tcp.slice().len() - tcp.payload().len();
     let headers = u32::try_from(headers).unwrap_or(u32::MAX);
-    // The header says where the packet ends (Ethernet pads short frames), except where the segment is too long for its
-    // field or the kernel left it empty for the network card to fill in.
+    // The header states the packet's end (Ethernet pads short frames), except where the segment is too long
+    // for the field, or the kernel left it to the network card.
     let end = packet
         .announced
         .filter(|&announced| announced <= record.wire_len)
@@ -201,7 +202,7 @@ fn tcp(record: &Record, packet: &Packet<'_>, dns_ports: &[u16]) -> Result<Transp
     })
 }
 
-/// Both ports from the first four bytes of a UDP or TCP header; an ICMP error quotes hardly more.
+/// Both ports from the first four bytes of a UDP or TCP header; an ICMP error quotes little more.
 pub(super) fn ports(packet: &Packet<'_>) -> Option<(SocketAddr, SocketAddr)> {
     let [a, b, c, d, ..] = *packet.payload else {
         return None;
@@ -212,7 +213,7 @@ pub(super) fn ports(packet: &Packet<'_>) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
-/// Both addresses, where there are no ports.
+/// Both addresses, for a protocol without ports.
 pub(super) fn hosts(packet: &Packet<'_>) -> (SocketAddr, SocketAddr) {
     (host(packet.src), host(packet.dst))
 }

@@ -2,11 +2,11 @@
 
 use super::dns::{DnsName, RecordType, ResourceRecord};
 
-/// A chain is followed so far; resolvers give up sooner.
+/// Maximum length of a chain; resolvers give up sooner.
 const MOST: usize = 16;
 
-/// The name asked for and what it is an alias of, one after the other, each with the least TTL on the way to it. In whatever
-/// order the records come, and whether they loop or not.
+/// The queried name and its aliases in order, each with the lowest TTL on the path to it. Accepts records in
+/// any order, and chains that loop.
 pub fn aliases(asked: &DnsName, answers: &[ResourceRecord]) -> Vec<(DnsName, u32)> {
     let mut aliases = vec![(asked.clone(), u32::MAX)];
     while let Some((owner, ttl)) = aliases.last() {

@@ -1,6 +1,6 @@
 //! Kubernetes objects, trimmed to what identity and diagnosis use, and the changes that feed the index.
 //!
-//! An inventory file and the watches of a cluster produce the same changes (`cluster::inventory`, `cluster::watch`).
+//! An inventory file and the watches of a cluster produce the same changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,34 +21,34 @@ pub struct Pod {
     pub name: Arc<str>,
     /// UID.
     pub uid: Arc<str>,
-    /// Of a static pod, the UID that the kubelet uses for its cgroup: the object in the API is only its mirror and has
-    /// another one (annotation kubernetes.io/config.mirror).
+    /// A static pod's UID in its cgroup path, which the kubelet chose. The API object is only a mirror with
+    /// another UID (annotation kubernetes.io/config.mirror).
     pub static_uid: Option<Arc<str>>,
     /// The node it is scheduled to.
     pub node: Option<Arc<str>>,
-    /// Addresses (`status.podIPs`); of a hostNetwork pod the node's.
+    /// Addresses (`status.podIPs`); for a hostNetwork pod, the node's.
     pub ips: Vec<IpAddr>,
-    /// It shares the node's network, so its address says nothing.
+    /// It shares the node's network, so its address does not identify it.
     pub host_network: bool,
     /// Its controller.
     pub workload: Option<Workload>,
-    /// `Succeeded` or `Failed`: its address may be another pod's by now.
+    /// `Succeeded` or `Failed`: another pod may have its address now.
     pub terminated: bool,
-    /// It is being deleted (`deletionTimestamp`). It may serve for its grace period still, but another pod that has its
-    /// address has it now.
+    /// It is being deleted (`deletionTimestamp`). It may serve during its grace period, but another pod with
+    /// its address owns that address.
     pub terminating: bool,
     /// The resolver's configuration, from dnsPolicy and dnsConfig.
     pub dns: PodDns,
     /// Labels, for selectors.
     pub labels: Vec<(Arc<str>, Arc<str>)>,
-    /// The ports that its containers declare. Declaring is optional: one that is not here may be open all the same.
+    /// Ports declared by its containers. Declaring is optional: an undeclared port may be open.
     pub ports: Vec<ContainerPort>,
 }
 
-/// A port that a container declares.
+/// A port declared by a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPort {
-    /// Its name, which a Service's target port may be.
+    /// Its name, which a Service's target port may use.
     pub name: Option<Arc<str>>,
     /// TCP, UDP or SCTP.
     pub protocol: Arc<str>,
@@ -56,7 +56,7 @@ pub struct ContainerPort {
     pub port: u16,
 }
 
-/// What the pod's resolv.conf holds, as far as its spec tells.
+/// The pod's resolv.conf, as far as its spec defines it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodDns {
     /// dnsPolicy.
@@ -72,7 +72,7 @@ pub struct PodDns {
 /// dnsPolicy of a Pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DnsPolicy {
-    /// The cluster's DNS (the default's name is not `Default`).
+    /// The cluster's DNS. This is the default, unlike the policy named `Default`.
     #[default]
     ClusterFirst,
     /// The cluster's DNS also for a hostNetwork pod.
@@ -98,11 +98,11 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Ports.
     pub ports: Vec<ServicePort>,
-    /// Labels that its pods have; empty: endpoints are managed by hand.
+    /// Labels of its pods; empty if endpoints are managed by hand.
     pub selector: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// `spec.type`, with headless told apart.
+/// `spec.type`, with headless Services as a kind of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServiceKind {
     /// Has a virtual address (ClusterIP, NodePort and LoadBalancer).
@@ -117,13 +117,13 @@ pub enum ServiceKind {
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Name; may be missing where there is only one.
+    /// Name; optional for a single port.
     pub name: Option<Arc<str>>,
     /// TCP, UDP or SCTP.
     pub protocol: Arc<str>,
     /// The Service's port.
     pub port: u16,
-    /// The pods' port: a number or a name, as written.
+    /// The pods' port: a number or a name, as in the manifest.
     pub target: Option<Arc<str>>,
 }
 
@@ -142,14 +142,14 @@ pub struct EndpointSlice {
     pub ports: Vec<EndpointPort>,
 }
 
-/// A port that the endpoints of a slice serve.
+/// A port served by a slice's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {
-    /// Name of the Service's port that it serves.
+    /// Name of the Service's port.
     pub name: Option<Arc<str>>,
     /// TCP, UDP or SCTP.
     pub protocol: Arc<str>,
-    /// Number; missing: all ports.
+    /// Number; `None` means all ports.
     pub port: Option<u16>,
 }
 
@@ -162,11 +162,11 @@ pub struct SliceEndpoint {
     pub ready: bool,
     /// `targetRef` to a Pod: its name (in the slice's namespace).
     pub pod: Option<Arc<str>>,
-    /// That Pod's UID, as `targetRef` names it.
+    /// UID of that Pod in `targetRef`.
     pub pod_uid: Option<Arc<str>>,
     /// The node it is on.
     pub node: Option<Arc<str>>,
-    /// Its own DNS name below a headless Service.
+    /// Its own DNS name under a headless Service.
     pub hostname: Option<Arc<str>>,
 }
 
@@ -179,24 +179,24 @@ pub struct Node {
     pub ips: Vec<IpAddr>,
 }
 
-/// A NetworkPolicy: that it exists, and which pods and directions it governs. What it allows is not kept.
+/// A NetworkPolicy: the pods and directions it governs, without its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkPolicy {
     /// Namespace.
     pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
-    /// Labels that its pods have; empty: all pods of the namespace.
+    /// Labels of the pods it governs; empty means all pods of the namespace.
     pub selector: Vec<(Arc<str>, Arc<str>)>,
-    /// It selects by expressions too, which are not kept: it may govern fewer pods than `selector` says.
+    /// It also selects by expressions, which are not kept: it may govern fewer pods than `selector` matches.
     pub expressions: bool,
-    /// It governs what its pods are sent.
+    /// It governs traffic to its pods.
     pub ingress: bool,
-    /// It governs what its pods send.
+    /// It governs traffic from its pods.
     pub egress: bool,
 }
 
-/// A ServiceCIDR: where ClusterIPs come from.
+/// A ServiceCIDR: the ranges that ClusterIPs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCidr {
     /// Name.
@@ -236,7 +236,7 @@ impl Kind {
         Kind::ServiceCidr,
     ];
 
-    /// As the API and RBAC call it.
+    /// The resource name in the API and in RBAC.
     pub fn resource(self) -> &'static str {
         match self {
             Kind::Pod => "pods",
@@ -270,7 +270,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// Which kind.
+    /// The object's kind.
     pub fn kind(&self) -> Kind {
         match self {
             Object::Pod(_) => Kind::Pod,
@@ -304,7 +304,7 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// None yet of a kind.
+    /// An empty list of a kind.
     pub fn empty(kind: Kind) -> Listed {
         match kind {
             Kind::Pod => Listed::Pods(Vec::new()),
@@ -317,7 +317,7 @@ impl Listed {
         }
     }
 
-    /// One more; an object of another kind is not taken.
+    /// Adds an object; ignores one of another kind.
     pub fn push(&mut self, object: Object) {
         match (self, object) {
             (Listed::Pods(all), Object::Pod(one)) => all.push(one),
@@ -331,7 +331,7 @@ impl Listed {
         }
     }
 
-    /// Which kind.
+    /// The objects' kind.
     pub fn kind(&self) -> Kind {
         match self {
             Listed::Pods(_) => Kind::Pod,
@@ -344,7 +344,7 @@ impl Listed {
         }
     }
 
-    /// How many.
+    /// Number of objects.
     pub fn len(&self) -> usize {
         match self {
             Listed::Pods(all) => all.len(),
@@ -357,63 +357,63 @@ impl Listed {
         }
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Which object.
+/// Identifies an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace; empty for kinds without.
+    /// Its namespace; empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// Of a Pod, its UID: one made anew under the same name is another one. Unknown where it is empty.
+    /// A Pod's UID: a Pod recreated under the same name has another one. Empty if unknown.
     pub uid: Arc<str>,
 }
 
-/// Which pods a cluster tells of.
+/// The pods that a cluster source lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodScope {
     /// All of them.
     #[default]
     Cluster,
-    /// Those of this node alone: that another one is not known says nothing.
+    /// Only pods of this node: an unknown pod proves nothing.
     Node,
 }
 
-/// What happened to the cluster, or to this node's interfaces, at a time that comes with it.
+/// A change of the cluster, or of this node's interfaces. The input carries its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterChange {
-    /// Everything of an inventory at once: what is not in it is gone.
+    /// Replaces everything with an inventory: objects missing from it are gone.
     Replace(Box<Inventory>),
-    /// A cluster is asked for these kinds, and has not answered yet: names may come.
+    /// A cluster was asked for these kinds and has not answered yet, so events wait for names.
     Asked {
-        /// What it is asked for.
+        /// The requested kinds.
         kinds: Vec<Kind>,
-        /// Which pods it is asked for.
+        /// The requested pods.
         pods: PodScope,
     },
-    /// All objects of one kind: those that are not listed are gone.
+    /// Replaces all objects of one kind: unlisted ones are gone.
     List(Listed),
-    /// An object came or changed.
+    /// An object was added or changed.
     Put(Box<Object>),
     /// An object is gone.
     Delete(ObjectKey),
-    /// The cluster does not tell of this kind (no permission, or it has no such kind): nobody waits for it.
+    /// The cluster does not serve this kind (no permission, or no such kind): no event waits for it.
     Refused(Kind),
-    /// The cluster cannot be asked: since that time what it told may be out of date. `None`: it tells everything again.
+    /// The cluster is unreachable: since that time its data may be stale. `None` means that it answers again.
     Stale(Option<Timestamp>),
-    /// An interface is traced, and the pod behind it where that is known, found through its network namespace. Told with
-    /// `None` as soon as the interface is attached, and when the pod is not known any more.
+    /// An interface is traced; `uid` is its pod, found by network namespace. `None` when the interface is
+    /// attached, and when the pod is no longer known.
     Interface {
         /// The host end of the pod's veth.
         ifindex: Ifindex,
-        /// The pod's UID as its cgroup path names it.
+        /// The pod's UID in its cgroup path.
         uid: Option<Arc<str>>,
     },
     /// An interface is gone.
@@ -421,7 +421,7 @@ pub enum ClusterChange {
 }
 
 impl ClusterChange {
-    /// Whether it tells of the cluster rather than of this node's interfaces.
+    /// Whether it concerns the cluster rather than this node's interfaces.
     pub fn of_cluster(&self) -> bool {
         !matches!(
             self,
@@ -429,7 +429,7 @@ impl ClusterChange {
         )
     }
 
-    /// Whether it tells of objects of this kind.
+    /// Whether it concerns objects of this kind.
     pub fn concerns(&self, kind: Kind) -> bool {
         match self {
             ClusterChange::Replace(_) => true,

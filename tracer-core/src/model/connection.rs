@@ -1,4 +1,4 @@
-//! A TCP connection and a UDP flow.
+//! TCP connections and UDP flows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::flow::{Flow, FlowTotals, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
-/// What a TCP connection's event says.
+/// The state that a TCP connection's event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TcpState {
     /// SYN sent at least three times, no answer yet.
@@ -17,31 +17,31 @@ pub enum TcpState {
     Refused(RefusedBy),
     /// The SYN was not answered in time.
     Timeout,
-    /// RST after it was established.
+    /// RST after the handshake.
     Reset,
-    /// FIN both ways, or idle for too long.
+    /// FIN in both directions, or idle for too long.
     Closed,
 }
 
 /// What refused a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusedBy {
-    /// A reset: somebody's kernel has no listener there.
+    /// A RST: no listener on that port.
     Rst,
     /// An ICMP error: a router, a firewall or kube-proxy.
     Icmp,
 }
 
-/// A TCP connection at one of the moments that are told.
+/// A TCP connection at the time of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TcpConnection {
-    /// Which flow.
+    /// The connection's flow.
     pub flow: Flow,
     /// Whether the pod opened it.
     pub role: Role,
-    /// Where it stands.
+    /// Its state.
     pub state: TcpState,
-    /// First SYN to SYN-ACK.
+    /// Time from the first SYN to the SYN-ACK.
     pub handshake: Option<Duration>,
     /// SYNs beyond the first.
     pub syn_retransmits: u32,
@@ -49,11 +49,11 @@ pub struct TcpConnection {
     pub totals: FlowTotals,
     /// The ICMP error that refused it.
     pub icmp: Option<IcmpError>,
-    /// The latest packet, or the error.
+    /// Time of the latest packet or error.
     pub last: Timestamp,
 }
 
-/// What a UDP flow's event says.
+/// The state that a UDP flow's event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UdpState {
     /// First packet.
@@ -66,19 +66,19 @@ pub enum UdpState {
     Closed,
 }
 
-/// A UDP flow other than DNS at one of the moments that are told.
+/// A UDP flow other than DNS at the time of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UdpFlow {
-    /// Which flow.
+    /// The flow.
     pub flow: Flow,
     /// Whether the pod sent the first packet.
     pub role: Role,
-    /// Where it stands.
+    /// Its state.
     pub state: UdpState,
     /// Totals so far.
     pub totals: FlowTotals,
     /// The ICMP error that came back.
     pub icmp: Option<IcmpError>,
-    /// The latest packet, or the error.
+    /// Time of the latest packet or error.
     pub last: Timestamp,
 }

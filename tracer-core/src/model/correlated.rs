@@ -1,4 +1,4 @@
-//! What the correlators put out: something that happened on a flow, before anyone knows whose flow it is.
+//! Output of the correlators: an event on a flow, before either end is identified.
 
 use super::connection::{TcpConnection, UdpFlow};
 use super::dns::Question;
@@ -8,23 +8,23 @@ use super::flow::{Flow, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
-/// Something that happened on a flow.
+/// An event on a flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correlated {
     /// When it happened (see [`super::event::Event::time`]).
     pub time: Timestamp,
-    /// Which flow.
+    /// The flow.
     pub flow: Flow,
-    /// The pod's role in it.
+    /// The pod's role in the flow.
     pub role: Role,
-    /// What happened.
+    /// The event.
     pub what: CorrelatedEvent,
 }
 
-/// What happened.
+/// The kinds of correlated events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CorrelatedEvent {
-    /// A query was seen. Not shown; the lookup stage needs it to know that a candidate is still open.
+    /// A query was sent. Not shown; it tells the lookup stage that a candidate is open.
     Asked(Asked),
     /// An exchange ended.
     Exchange(Box<Exchange>),
@@ -32,18 +32,18 @@ pub enum CorrelatedEvent {
     Tcp(Box<TcpConnection>),
     /// A UDP flow changed its state.
     Udp(Box<UdpFlow>),
-    /// A run of echo requests goes on or ended.
+    /// A run of echo requests continues or ended.
     Echo(Box<Echo>),
-    /// An ICMP error that belongs to nothing known.
+    /// An ICMP error that concerns no known exchange, connection, flow or run.
     IcmpError(Box<IcmpError>),
 }
 
-/// A query, the moment it was seen.
+/// A query at the time it is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The message's identifier.
     pub id: u16,
-    /// What is asked.
+    /// The question.
     pub question: Question,
     /// 1 for the first attempt.
     pub attempt: u32,

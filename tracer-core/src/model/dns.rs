@@ -1,4 +1,4 @@
-//! DNS in the words of RFC 1035 and RFC 8499: names, messages, outcomes. Wire decoding is `decode::dns`.
+//! DNS in the terms of RFC 1035 and RFC 8499: names, messages, outcomes. `decode::dns` reads the wire format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ pub use self::mnemonics::{opcode_mnemonic, rcode_from_mnemonic, rcode_mnemonic, 
 pub use hickory_proto::op::{OpCode, ResponseCode};
 pub use hickory_proto::rr::RecordType;
 
-/// An absolute domain name in presentation format: lower case, trailing dot, anything but printable ASCII escaped
-/// (`\DDD`, RFC 1035 section 5.1), so that it is safe on a terminal.
+/// An absolute domain name in presentation format: lower case, trailing dot, everything but printable ASCII
+/// escaped (`\DDD`, RFC 1035 section 5.1), so that it is safe on a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(Arc<str>);
 
 impl DnsName {
-    /// From presentation format; lower-cases it and makes it absolute. The caller has escaped it.
+    /// From presentation format that the caller has escaped; lower-cases it and makes it absolute.
     pub fn new(presentation: &str) -> DnsName {
         let mut name = presentation.to_ascii_lowercase();
         if !name.ends_with('.') {
@@ -41,7 +41,7 @@ impl DnsName {
         }
     }
 
-    /// What stands before `.suffix.`, or `None` if this name does not end so. The name itself is not below itself.
+    /// The labels before `.suffix.`, or `None` if the name does not end in it. A name is not below itself.
     pub fn below(&self, suffix: &DnsName) -> Option<&str> {
         let head = self.0.strip_suffix(&*suffix.0)?;
         head.strip_suffix('.').filter(|head| !head.is_empty())
@@ -54,7 +54,8 @@ impl fmt::Display for DnsName {
     }
 }
 
-/// A question (RFC 1035 section 4.1.2). The class is IN unless the message says otherwise, and then the type tells.
+/// A question (RFC 1035 section 4.1.2). Its class is not kept: queries of another class than IN are
+/// recognisable by their type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Question {
     /// The name asked for.
@@ -76,7 +77,7 @@ pub struct ResourceRecord {
     pub data: String,
 }
 
-/// A message, as far as it could be understood.
+/// A message, as far as it was understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// The message's identifier.
@@ -95,14 +96,14 @@ pub struct Message {
     pub answers: Vec<ResourceRecord>,
     /// Authority section.
     pub authorities: Vec<ResourceRecord>,
-    /// How many answer records the header announced.
+    /// Number of answer records that the header announces.
     pub answer_count: u16,
-    /// How long it may be remembered that there is nothing: the SOA's own TTL or its last field, whichever is less
-    /// (RFC 2308 section 5). `None` without a SOA in the authority section.
+    /// How long the negative answer may be cached: the lesser of the SOA's own TTL and its last field (RFC
+    /// 2308 section 5). `None` without a SOA in the authority section.
     pub negative_ttl: Option<u32>,
     /// The OPT record.
     pub edns: Option<Edns>,
-    /// What was wrong with it; what stands above was understood all the same.
+    /// The fault in the message; the other fields were understood all the same.
     pub fault: Option<DnsFault>,
 }
 
@@ -117,14 +118,14 @@ pub struct Flags {
     pub recursion_desired: bool,
     /// Recursion available (RA).
     pub recursion_available: bool,
-    /// The server vouches for the data (AD).
+    /// The server has authenticated the data (AD).
     pub authentic_data: bool,
-    /// The asker does not want the server to check (CD).
+    /// The client asks the server not to validate (CD).
     pub checking_disabled: bool,
 }
 
 impl Flags {
-    /// Those that are set, as dig writes them and in its order.
+    /// The set flags, in dig's spelling and order.
     pub fn mnemonics(self) -> impl Iterator<Item = &'static str> {
         [
             (self.authoritative, "aa"),
@@ -139,21 +140,21 @@ impl Flags {
     }
 }
 
-/// What was wrong with a message that was understood in part.
+/// The fault in a message that was understood in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsFault {
-    /// The capture ended before the message did.
+    /// The capture truncated the message.
     CutShort,
-    /// It asks so many questions, and a message has one at most (RFC 9619). The first was used.
+    /// It has this many questions, and a message has at most one (RFC 9619). The first was used.
     Questions(u16),
     /// The question section is malformed.
     Question(String),
-    /// A record is malformed. Where its data is, they are kept in the form of RFC 3597 and what follows was read; where its
-    /// own header is, nothing after it could be.
+    /// A record is malformed. If its data is, the data is kept in the form of RFC 3597 and the next records
+    /// were read; if its header is, nothing after it could be read.
     Record(String),
     /// The OPT record is malformed.
     Edns(String),
-    /// More records or options than are read of one message.
+    /// More records or options than are read per message.
     TooMany,
 }
 

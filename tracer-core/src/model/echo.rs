@@ -1,4 +1,4 @@
-//! A run of ICMP echo requests and their replies: what `ping` does.
+//! A run of ICMP echo requests and their replies: one `ping`.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::flow::{Flow, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
-/// Whether a run goes on.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EchoState {
-    /// It goes on; totals so far.
+    /// The run continues; totals so far.
     Running,
     /// No request for a while, or the end of the input.
     Done,
@@ -18,20 +18,20 @@ pub enum EchoState {
 /// Round-trip times in the four figures of iputils' ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rtt {
-    /// Least.
+    /// Minimum.
     pub min: Duration,
     /// Mean.
     pub avg: Duration,
-    /// Greatest.
+    /// Maximum.
     pub max: Duration,
-    /// Standard deviation (population), as iputils' ping prints it under this name.
+    /// Population standard deviation, as iputils' ping prints it under this name.
     pub mdev: Duration,
 }
 
-/// A run of echo requests of one identifier from one address to one other.
+/// A run of echo requests with one identifier from one address to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Echo {
-    /// Which flow; the pod's port is the identifier.
+    /// The flow; the pod's port is the identifier.
     pub flow: Flow,
     /// Whether the pod pings or is pinged.
     pub role: Role,
@@ -39,31 +39,31 @@ pub struct Echo {
     pub id: u16,
     /// Requests.
     pub sent: u64,
-    /// Requests that were answered.
+    /// Answered requests.
     pub received: u64,
-    /// Replies beyond the first to a request.
+    /// Replies after the first to the same request.
     pub duplicates: u64,
     /// Requests answered by an ICMP error.
     pub errors: u64,
     /// The latest of those errors.
     pub last_error: Option<IcmpError>,
-    /// How many round trips `rtt` rests on.
+    /// Number of round trips behind `rtt`.
     pub samples: u64,
     /// Round-trip times; `None` without a sample.
     pub rtt: Option<Rtt>,
-    /// The latest request, reply or error.
+    /// Time of the latest request, reply or error.
     pub last: Timestamp,
-    /// Whether it goes on.
+    /// The state of the run.
     pub state: EchoState,
 }
 
 impl Echo {
-    /// The part of the requests that was not answered, 0 to 1.
+    /// The unanswered share of the requests, 0 to 1.
     pub fn loss(&self) -> f64 {
         if self.sent == 0 {
             return 0.0;
         }
-        // Counts of a ping run are far below 2^52, where f64 is exact.
+        // Ping counts are far below 2^52, where f64 is exact.
         (self.sent.saturating_sub(self.received)) as f64 / self.sent as f64
     }
 }

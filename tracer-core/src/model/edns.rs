@@ -1,16 +1,16 @@
-//! What the OPT record of a message says (EDNS, RFC 6891): sizes, flags and options, the reason for a failure (RFC 8914)
-//! among them. Wire decoding is `decode::dns`.
+//! The OPT record of a message (EDNS, RFC 6891): sizes, flags and options, extended errors (RFC 8914) among
+//! them. `decode::dns` reads the wire format.
 
-/// The OPT record of a message. All text in it is printable ASCII, other bytes are escaped as in a name.
+/// The OPT record of a message. All text in it is printable ASCII; other bytes are escaped as in a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edns {
-    /// The largest UDP payload that the sender takes. For a query it decides what has to be truncated.
+    /// The largest UDP payload that the sender accepts. In a query it decides what the server must truncate.
     pub udp_size: u16,
     /// Version; 0 is the only one.
     pub version: u8,
     /// DNSSEC records are wanted (DO).
     pub dnssec_ok: bool,
-    /// Which server of several it is (NSID, RFC 5001).
+    /// Identifier of the answering server (NSID, RFC 5001).
     pub nsid: Option<String>,
     /// Client and server cookie (RFC 7873), hexadecimal.
     pub cookie: Option<String>,
@@ -23,7 +23,7 @@ pub struct Edns {
 }
 
 impl Edns {
-    /// Without what belongs to one message only: what an open query keeps.
+    /// Without the parts that belong to one message only, for an open query.
     pub fn capabilities(&self) -> Edns {
         Edns {
             udp_size: self.udp_size,
@@ -34,7 +34,7 @@ impl Edns {
     }
 }
 
-/// An option without a meaning here.
+/// An option without further interpretation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdnsOption {
     /// Its number (IANA "DNS EDNS0 Option Codes").
@@ -43,17 +43,17 @@ pub struct EdnsOption {
     pub data: String,
 }
 
-/// Why the server answered as it did (RFC 8914).
+/// The server's reason for its answer (RFC 8914).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtendedError {
     /// Its number.
     pub code: u16,
-    /// What the server added in its own words; empty if nothing.
+    /// The server's additional text; empty if none.
     pub text: String,
 }
 
 impl ExtendedError {
-    /// The number in words, if it is a known one.
+    /// The code's meaning, if known.
     pub fn meaning(&self) -> Option<&'static str> {
         EXTENDED_ERRORS.get(usize::from(self.code)).copied()
     }

@@ -1,14 +1,16 @@
-//! Which packets are worth a record. What is not is still counted: in its interface's totals and in its flow's.
+//! The packets for which the probes emit a record. All others still count in their interface's and flow's
+//! totals.
 
-/// So many ports at most can be told apart; see [`Emission::ports`].
+/// Maximum number of [`Emission::ports`].
 pub const MAX_PORTS: usize = 8;
 
-/// Which packets the probes tell of. [`Emission::default`]: of all that the pipeline can use.
+/// The packets for which the probes emit a record. [`Emission::default`] selects all that the pipeline can
+/// use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emission {
-    /// DNS messages, and the connections that they run over.
+    /// DNS messages, and the connections that carry them.
     pub dns: bool,
-    /// TCP segments with SYN, FIN or RST, and a connection's first that is seen.
+    /// TCP segments with SYN, FIN or RST, and the first segment seen of a connection.
     pub tcp: bool,
     /// ICMP echo requests and replies.
     pub echo: bool,
@@ -16,10 +18,10 @@ pub struct Emission {
     pub icmp_errors: bool,
     /// The first packet of any other flow.
     pub first: bool,
-    /// Of `tcp` and `first` only packets with one of these ports on either side; at most [`MAX_PORTS`]. None at all:
-    /// whatever the port.
+    /// Limits `tcp` and `first` to packets with one of these ports on either side; at most [`MAX_PORTS`].
+    /// Empty means any port.
     pub ports: Vec<u16>,
-    /// Single interfaces can be muted at run time.
+    /// The probes can mute single interfaces at run time.
     pub by_interface: bool,
 }
 
@@ -38,7 +40,7 @@ impl Default for Emission {
 }
 
 impl Emission {
-    /// Nothing at all.
+    /// Selects no packets.
     pub fn nothing() -> Emission {
         Emission {
             dns: false,

@@ -1,4 +1,4 @@
-//! What the pipeline puts out: something that happened, with both ends identified.
+//! Output of the pipeline: an event with both ends identified.
 
 use super::connection::{TcpConnection, UdpFlow};
 use super::echo::Echo;
@@ -11,36 +11,36 @@ use super::loss::Loss;
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
-/// One event, as sinks show it.
+/// An event, ready to be shown or exported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// When it happened: the first query, the first SYN, the first request of what it tells.
+    /// When it happened: the time of the first query, SYN or request.
     pub time: Timestamp,
-    /// Who took part; `None` for what concerns the tracer itself (losses).
+    /// Both ends; `None` for events about the tracer itself (losses).
     pub ends: Option<Ends>,
-    /// What happened.
+    /// The event's content.
     pub body: Body,
 }
 
-/// Who took part.
+/// The two ends of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Where it was seen.
+    /// The interface it was seen on.
     pub ifindex: Ifindex,
     /// The pod's role.
     pub role: Role,
-    /// The pod whose interface it was seen on.
+    /// The pod behind the interface.
     pub pod: PodEnd,
     /// The other end.
     pub peer: PeerEnd,
-    /// The other end is a pod of this node whose interface is traced too, so the same is told from there.
+    /// The other end is a pod of this node whose interface is traced too, so that end reports the same event.
     pub peer_traced_here: bool,
 }
 
-/// What happened.
+/// The content of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    /// A DNS exchange, and where it stands in its lookup.
+    /// A DNS exchange, and its place in its lookup.
     Dns(Box<Exchange>, Option<Place>),
     /// A lookup.
     Lookup(Box<Lookup>),
@@ -50,10 +50,10 @@ pub enum Body {
     Udp(Box<UdpFlow>),
     /// A run of echo requests.
     Echo(Box<Echo>),
-    /// An ICMP error that belongs to no exchange, connection or echo run that is known.
+    /// An ICMP error that concerns no known exchange, connection, flow or run.
     IcmpError(Box<IcmpError>),
     /// A conclusion.
     Finding(Box<Finding>),
-    /// The tracer lost something.
+    /// A loss in the tracer.
     Lost(Loss),
 }

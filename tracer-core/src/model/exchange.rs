@@ -1,4 +1,4 @@
-//! A DNS exchange: a query with its attempts, and its answer or its silence.
+//! DNS exchanges: a query with its attempts, and its answer or silence.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::flow::{Flow, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
-/// What DNS ran over.
+/// The transport of a DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// UDP.
@@ -21,9 +21,9 @@ pub enum Transport {
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// NOERROR with records of the type asked for (or a CNAME to them).
+    /// NOERROR with records of the requested type (or a CNAME to them).
     Answered,
-    /// NOERROR without a record of the type asked for (RFC 2308 section 2.2).
+    /// NOERROR without a record of the requested type (RFC 2308 section 2.2).
     Nodata,
     /// The name does not exist.
     Nxdomain,
@@ -33,32 +33,32 @@ pub enum Outcome {
     Refused,
     /// The server could not read the query.
     Formerr,
-    /// A truncated answer: the client should ask again over TCP.
+    /// A truncated answer: the client should retry over TCP.
     Truncated,
     /// No answer in time.
     Timeout,
     /// An ICMP error came instead of an answer.
     IcmpError,
-    /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]); or any, in an
-    /// answer that nobody had asked for there ([`Exchange::asked_peer`]).
+    /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]); or
+    /// any, in an answer from an address that was not queried ([`Exchange::asked_peer`]).
     Other,
 }
 
-/// How the TCP connection of an exchange ended before the answer came, or before the query could be sent.
+/// How an exchange's TCP connection ended before the answer came, or before the query could be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionEnd {
-    /// It was never established: refused by a reset or an ICMP error.
+    /// Never established: refused by a RST or an ICMP error.
     Refused,
-    /// It was never established: nobody answered.
+    /// Never established: no answer.
     Timeout,
     /// A reset, from either side.
     Reset,
-    /// Closed in order by the server, or another connection took its ports.
+    /// Closed by the server, or replaced by another connection on the same ports.
     Closed,
 }
 
 impl ConnectionEnd {
-    /// The word of the JSON form.
+    /// The value in the JSON format.
     pub fn as_str(self) -> &'static str {
         match self {
             ConnectionEnd::Refused => "refused",
@@ -69,19 +69,19 @@ impl ConnectionEnd {
     }
 }
 
-/// A part of an exchange that went over UDP first and then over TCP (RFC 7766 section 5).
+/// A step of an exchange that used UDP first and then TCP (RFC 7766 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it ran over.
+    /// Its transport.
     pub transport: Transport,
     /// How it ended.
     pub outcome: Outcome,
-    /// This step's first query to its answer; without the handshake of TCP.
+    /// Time from this step's first query to its answer, without the TCP handshake.
     pub latency: Option<Duration>,
 }
 
 impl Transport {
-    /// The word of the JSON contract.
+    /// The value in the JSON format.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
@@ -91,7 +91,7 @@ impl Transport {
 }
 
 impl Outcome {
-    /// The word of the JSON contract.
+    /// The value in the JSON format.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Answered => "answered",
@@ -107,7 +107,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the asker got nothing to work with. NODATA is not a failure: the name exists, the type does not.
+    /// Whether the client got no usable answer. NODATA is not a failure: the name exists, the type does not.
     pub fn failed(self) -> bool {
         !matches!(
             self,
@@ -116,25 +116,25 @@ impl Outcome {
     }
 }
 
-/// A query with its attempts and its answer or its silence.
+/// A query with its attempts and its answer or silence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// Where it was seen; of the first attempt.
+    /// The flow of the first attempt.
     pub flow: Flow,
-    /// Whether the pod asked or was asked.
+    /// The pod's role: client or server.
     pub role: Role,
-    /// What it ran over; with several steps, the last one.
+    /// Its transport; with several steps, the last one's.
     pub transport: Transport,
     /// The identifier of the first attempt.
     pub id: u16,
-    /// What was asked; `None` where the question could not be read.
+    /// The question; `None` if it could not be read.
     pub question: Option<Question>,
-    /// The first attempt.
+    /// Time of the first attempt.
     pub asked: Timestamp,
-    /// The latest attempt.
+    /// Time of the latest attempt.
     pub last_attempt: Timestamp,
-    /// How often it was asked; 0 for an answer whose query was not seen. That a truncated answer is asked for again over
-    /// TCP is a step and no further attempt.
+    /// Number of attempts; 0 for an answer whose query was not seen. A retry over TCP after a truncated
+    /// answer is a step, not an attempt.
     pub attempts: u32,
     /// How it ended.
     pub outcome: Outcome,
@@ -144,34 +144,35 @@ pub struct Exchange {
     pub answers: Vec<ResourceRecord>,
     /// The authority section: for a negative answer the SOA with the negative TTL.
     pub authorities: Vec<ResourceRecord>,
-    /// First query to answer; `None` for silence and where the query was not seen.
+    /// Time from first query to answer; `None` for silence, and if the query was not seen.
     pub latency: Option<Duration>,
-    /// It was announced as a timeout before.
+    /// It was reported as a timeout before.
     pub late: bool,
     /// The ICMP error that came instead of an answer.
     pub icmp: Option<IcmpError>,
-    /// Over TCP: the connection ended like this, so no answer came.
+    /// How the TCP connection ended before the answer.
     pub connection: Option<ConnectionEnd>,
-    /// Of an answer that came from another address than the pod had asked: whom it had asked. No resolver takes such an
-    /// answer (RFC 5452 section 9.1): the query goes on to wait and has an event of its own.
+    /// For an answer from another address than the queried one, the queried address. No resolver accepts such
+    /// an answer (RFC 5452 section 9.1): the query keeps waiting and has an event of its own.
     pub asked_peer: Option<SocketAddr>,
-    /// The truncated answer over UDP and what became of asking again over TCP; empty where there was one step only.
+    /// The truncated answer over UDP and the retry over TCP; empty for a single step.
     pub steps: Vec<Step>,
-    /// What was wrong with the response.
+    /// The fault in the response.
     pub fault: Option<DnsFault>,
-    /// What else the messages said.
+    /// Further content of the messages.
     pub details: Details,
 }
 
 impl Exchange {
-    /// The server named other servers instead of answering: neither an answer nor NODATA.
+    /// A referral: the server names other servers instead of answering, which is neither an answer nor
+    /// NODATA.
     pub fn referral(&self) -> bool {
         self.outcome == Outcome::Other
             && self.rcode == Some(ResponseCode::NoError)
             && self.asked_peer.is_none()
     }
 
-    /// How long it may be remembered that the name, or the type, does not exist.
+    /// How long the absence of the name, or of the type, may be cached.
     pub fn negative_ttl(&self) -> Option<u32> {
         match self.outcome {
             Outcome::Nodata | Outcome::Nxdomain => self.details.negative_ttl,
@@ -179,7 +180,7 @@ impl Exchange {
         }
     }
 
-    /// Why the server says it answered as it did.
+    /// The server's reasons for its answer (RFC 8914).
     pub fn extended_errors(&self) -> &[ExtendedError] {
         self.details
             .edns
@@ -188,14 +189,14 @@ impl Exchange {
     }
 }
 
-/// What the messages of an exchange said beside question, response code and sections.
+/// Content of an exchange's messages besides question, response code and sections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Details {
     /// Kind of query.
     pub opcode: OpCode,
-    /// What was wrong with the query, in its last attempt.
+    /// The fault in the query's last attempt.
     pub query_fault: Option<DnsFault>,
-    /// What the query, in its last attempt, said in its OPT record, options aside.
+    /// The OPT record of the query's last attempt, without options.
     pub query_edns: Option<Edns>,
     /// The flags of the response.
     pub flags: Option<Flags>,
@@ -203,8 +204,8 @@ pub struct Details {
     pub edns: Option<Edns>,
     /// The negative TTL of the response, if it has one.
     pub negative_ttl: Option<u32>,
-    /// Where a message begins in its TCP stream was guessed, of the query or the response: the stream was not seen from its
-    /// start, or a part of it is missing. What it says may be something else that looks like a message.
+    /// The start of the query or response in its TCP stream was guessed: the stream was not seen from its
+    /// start, or a part of it is missing. The content may be other bytes that look like a message.
     pub resynchronised: bool,
 }
 
@@ -223,7 +224,7 @@ impl Default for Details {
 }
 
 impl Details {
-    /// Of a query without its answer.
+    /// Details of a query without its answer.
     pub fn asked(query: &Message) -> Details {
         Details {
             opcode: query.opcode,
@@ -233,7 +234,7 @@ impl Details {
         }
     }
 
-    /// With what the response says.
+    /// Adds the response's details.
     pub fn answered(self, response: Message) -> Details {
         Details {
             opcode: response.opcode,

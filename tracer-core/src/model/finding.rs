@@ -1,4 +1,4 @@
-//! A conclusion in words, with the evidence it rests on.
+//! A diagnosed cause, with its evidence.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use super::time::Timestamp;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Worth knowing.
+    /// Informational.
     Info,
-    /// Something works badly.
+    /// Something works poorly.
     Warning,
     /// Something does not work.
     Error,
 }
 
-/// A conclusion in words.
+/// A diagnosed cause of failures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Stable for the same cause and pod.
@@ -24,24 +24,24 @@ pub struct Finding {
     pub rule: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// Its cause is gone.
+    /// The cause is gone.
     pub resolved: bool,
-    /// First seen.
+    /// First occurrence.
     pub first: Timestamp,
-    /// Last seen.
+    /// Last occurrence.
     pub last: Timestamp,
-    /// How often.
+    /// Number of failures.
     pub count: u64,
-    /// What failed, in one sentence; of a resolved one, what shows that.
+    /// The failure in one sentence; in a resolved finding, what shows the recovery.
     pub summary: String,
-    /// What had failed, of a resolved one.
+    /// The original failure, in a resolved finding.
     pub was: Option<String>,
-    /// Names that it is about, for those who choose by name: what was looked up, or what the other end is called.
+    /// Names that a name filter can match: the queried name, or the names of the other end.
     pub names: Vec<Arc<str>>,
-    /// Why, with the evidence.
+    /// The cause and its evidence.
     pub why: String,
-    /// What to do.
+    /// Remedies.
     pub remedies: Vec<String>,
-    /// What it rests on, a line each.
+    /// The evidence, one line per item.
     pub evidence: Vec<Arc<str>>,
 }

@@ -1,4 +1,4 @@
-//! What names a flow, and what is counted of it.
+//! Flow identity and flow counters.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,21 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ifindex(pub u32);
 
-/// Which way a packet went over the host end of a pod's veth.
+/// The direction of a packet across the host end of a pod's veth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// The pod sent it (tc ingress of the host end).
+    /// Sent by the pod (tc ingress of the host end).
     FromPod,
-    /// It goes to the pod (tc egress of the host end).
+    /// Sent to the pod (tc egress of the host end).
     ToPod,
 }
 
-/// What the pod is in an exchange, a connection or an echo run.
+/// The pod's role in an exchange, a connection or an echo run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// The pod asked, connected or pinged.
+    /// The pod asks, connects or pings.
     Client,
-    /// The pod was asked.
+    /// The other end asks, connects or pings.
     Server,
 }
 
@@ -66,13 +66,13 @@ impl Protocol {
 /// A flow, seen from the pod. For ICMP echo the pod's port is the identifier and the peer's is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
-    /// Where it was seen. The same flow of two pods on one node is two flows.
+    /// The interface it was seen on. The same flow of two pods on one node is two flows.
     pub ifindex: Ifindex,
     /// Transport.
     pub protocol: Protocol,
     /// The pod's end.
     pub pod: SocketAddr,
-    /// The other end, as it stands on the wire at the pod's veth: a ClusterIP is still the ClusterIP.
+    /// The other end, as on the wire at the pod's veth: a ClusterIP is still the ClusterIP.
     pub peer: SocketAddr,
 }
 
@@ -85,7 +85,7 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
-/// Both directions, seen from the pod.
+/// Totals of both directions, seen from the pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowTotals {
     /// Sent by the pod.
@@ -94,16 +94,16 @@ pub struct FlowTotals {
     pub rx: Traffic,
 }
 
-/// A flow's counters at one moment, from a sweep of the kernel's flow table.
+/// A flow's counters at one time, from a sweep of the kernel's flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowSnapshot {
-    /// Which flow.
+    /// The flow.
     pub flow: Flow,
-    /// Totals since the entry was made.
+    /// Totals since the entry was created.
     pub totals: FlowTotals,
-    /// When the entry was made: the first packet that it counts. A flow that was silent for long gets a new one.
+    /// Time of the first packet that the entry counts. A flow gets a new entry after a long silence.
     pub first: super::time::Timestamp,
-    /// Its latest packet.
+    /// Time of the latest packet.
     pub last: super::time::Timestamp,
     /// TCP flags of both directions.
     pub tcp_flags: SeenFlags,
@@ -112,9 +112,9 @@ pub struct FlowSnapshot {
 /// The TCP flags of a flow's packets so far, ORed; zero for other protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeenFlags {
-    /// Of what the pod sent.
+    /// Flags that the pod sent.
     pub tx: u8,
-    /// Of what was sent to the pod.
+    /// Flags sent to the pod.
     pub rx: u8,
 }
 
@@ -131,7 +131,7 @@ impl SeenFlags {
     pub const ACK: u8 = 0x10;
 }
 
-/// A packet's flow as an ICMP error quotes it: from the sender of the packet that failed.
+/// The flow of a packet quoted by an ICMP error, seen from that packet's sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QuotedFlow {
     /// Transport of the quoted packet.
@@ -142,7 +142,7 @@ pub struct QuotedFlow {
     pub dst: SocketAddr,
 }
 
-/// Without the port.
+/// An address with port 0, for protocols without ports.
 pub fn host(address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, 0)
 }

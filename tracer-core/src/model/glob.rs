@@ -1,38 +1,38 @@
-//! A shell-like pattern for names: what `--name`, `--pod` and `--interface` take.
+//! Shell-like patterns for names, used by `--name`, `--pod` and `--interface`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use wildmatch::WildMatch;
 
-/// `*` stands for any characters (dots included), `?` for one; anything else for itself. Case does not matter in ASCII,
-/// as in DNS (RFC 4343). A name without a wildcard is a pattern that fits that name only.
+/// `*` matches any characters (dots included), `?` matches one, every other character itself. ASCII case does
+/// not matter, as in DNS (RFC 4343). A pattern without a wildcard matches only that name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glob {
     written: String,
     pattern: WildMatch,
 }
 
-/// Why something is no pattern.
+/// Why a pattern is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
-    /// It is empty, so it would fit nothing.
+    /// It is empty and would match nothing.
     #[error("an empty pattern fits nothing; `*` fits everything")]
     Empty,
 }
 
 impl Glob {
-    /// Whether the whole of `name` fits.
+    /// Whether the pattern matches the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
         self.pattern.matches(&name.to_ascii_lowercase())
     }
 
-    /// As it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.written
     }
 
-    /// Whether it fits more than one name.
+    /// Whether it can match more than one name.
     pub fn is_wild(&self) -> bool {
         self.written.contains(['*', '?'])
     }

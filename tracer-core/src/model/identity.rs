@@ -1,26 +1,26 @@
-//! Who an end of a flow is. Unknown is an answer, with a reason; a wrong name is a defect.
+//! The identity of a flow's ends. An unknown identity has a reason; a wrong one is a defect.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::dns::DnsName;
 
-/// A pod as events name it.
+/// A pod in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodIdentity {
     /// Namespace.
     pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
-    /// UID; unlike the name it is never used again.
+    /// UID; unlike the name it is never reused.
     pub uid: Arc<str>,
-    /// What the pod belongs to.
+    /// The controller it belongs to.
     pub workload: Option<Workload>,
     /// The node it runs on.
     pub node: Option<Arc<str>>,
 }
 
-/// The controller behind a pod, as a person thinks of it (the Deployment, not its ReplicaSet).
+/// The controller a user knows: the Deployment, not its ReplicaSet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Workload {
     /// Kind (Deployment, DaemonSet, ...).
@@ -29,7 +29,7 @@ pub struct Workload {
     pub name: Arc<str>,
 }
 
-/// A Service as events name it.
+/// A Service in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceIdentity {
     /// Namespace.
@@ -38,25 +38,25 @@ pub struct ServiceIdentity {
     pub name: Arc<str>,
 }
 
-/// Why a pod has no name.
+/// Why a pod's identity is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnknownReason {
-    /// No inventory and no cluster to ask.
+    /// Neither an inventory nor a cluster to ask.
     NoInventory,
-    /// A cluster was asked, and has not answered yet.
+    /// The cluster has not answered yet.
     NotAnswered,
-    /// The cluster does not let it read pods.
+    /// The cluster denies access to pods.
     Refused,
-    /// The interface's pod is not in the inventory (yet), nor its address.
+    /// Neither the interface's pod nor its address is in the inventory (yet).
     NotInInventory,
-    /// The interface belongs to no pod process that could be found, and its address to no pod.
+    /// No process of the interface's pod was found, and no pod has the address.
     NoPodProcess,
-    /// Several pods have this address, or the interface and the address name different pods.
+    /// Several pods have this address, or interface and address identify different pods.
     Ambiguous,
 }
 
 impl UnknownReason {
-    /// In words, for people and for the JSON contract's "unknown".
+    /// The reason in words, for people and for the JSON field "unknown".
     pub fn as_str(self) -> &'static str {
         match self {
             UnknownReason::NoInventory => "no inventory: give --inventory FILE",
@@ -74,25 +74,25 @@ impl UnknownReason {
 pub struct PodEnd {
     /// Its address.
     pub ip: IpAddr,
-    /// Its port, where the protocol has ports.
+    /// Its port, if the protocol has ports.
     pub port: Option<u16>,
-    /// Who it is.
+    /// The pod, or why it is unknown.
     pub identity: Result<Arc<PodIdentity>, UnknownReason>,
 }
 
-/// The other end of a flow. Everything beyond the address may be missing: then it is external.
+/// The other end of a flow. With only an address it is external.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerEnd {
     /// Its address, as on the wire at the pod's veth.
     pub ip: IpAddr,
-    /// Its port, where the protocol has ports.
+    /// Its port, if the protocol has ports.
     pub port: Option<u16>,
     /// The pod that has this address.
     pub pod: Option<Arc<PodIdentity>>,
     /// The Service that has this address (ClusterIP, external or LoadBalancer address).
     pub service: Option<Arc<ServiceIdentity>>,
-    /// The node: the pod's, or the one that has this address.
+    /// The pod's node, or the node with this address.
     pub node: Option<Arc<str>>,
-    /// The names that this pod resolved it from.
+    /// DNS names that the pod resolved to this address.
     pub names: Vec<DnsName>,
 }

@@ -1,4 +1,4 @@
-//! A lookup: what one resolver call of an application did, search path and record types folded into one.
+//! A lookup: one resolver call of an application, with its search path and record types folded into one.
 
 use std::time::Duration;
 
@@ -7,53 +7,53 @@ use super::edns::ExtendedError;
 use super::exchange::Outcome;
 use super::time::Timestamp;
 
-/// One question of a lookup: a candidate and a type. Asking it again, of the same server or of another one, over UDP or
-/// over TCP, is another attempt at it and no other step.
+/// One question of a lookup: a candidate and a type. Asking it again, of any server and over any transport,
+/// is another attempt of the same step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The candidate.
     pub name: DnsName,
-    /// The type asked for.
+    /// The queried type.
     pub qtype: RecordType,
-    /// How it ended; `None` while it is open.
+    /// Its outcome; `None` while it is open.
     pub outcome: Option<Outcome>,
-    /// First query to the answer that counts.
+    /// Time from the first query to the deciding answer.
     pub latency: Option<Duration>,
-    /// Queries sent for it, to all servers together.
+    /// Queries sent, over all servers.
     pub attempts: u32,
-    /// The data of its answers of the type asked for (addresses, mostly).
+    /// Data of the answers of the queried type, mostly addresses.
     pub data: Vec<String>,
-    /// Why the server says it answered as it did.
+    /// The server's reasons for its answer (RFC 8914).
     pub errors: Vec<ExtendedError>,
-    /// When it was asked.
+    /// Time of the first query.
     pub asked: Timestamp,
 }
 
-/// What one resolver call did.
+/// One resolver call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lookup {
-    /// What the application asked for, as it wrote it, if the wire tells; `None` while several are possible.
+    /// The name as the application wrote it; `None` while several are possible.
     pub asked: Option<String>,
-    /// The types asked for, in order of first appearance.
+    /// The queried types, in order of first appearance.
     pub qtypes: Vec<RecordType>,
-    /// The outcome as the application saw it.
+    /// The outcome for the application.
     pub outcome: Outcome,
     /// Queries sent, retransmissions included.
     pub queries: u32,
-    /// First query to last answer.
+    /// Time from the first query to the last answer.
     pub duration: Duration,
-    /// Each query.
+    /// Its steps.
     pub steps: Vec<Step>,
 }
 
-/// Where an exchange stands in its lookup ("lookup" of the JSON contract).
+/// An exchange's place in its lookup (JSON field "lookup").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What the application asked for; `None` while the wire cannot tell.
+    /// The name that the application asked for; `None` if the wire does not determine it.
     pub asked: Option<String>,
-    /// Which candidate this is, from 1.
+    /// The candidate's number, from 1.
     pub candidate: u32,
-    /// How many candidates there can be, with the search domains of the node's own resolv.conf as far as queries have shown
-    /// them; `None` while the wire cannot tell.
+    /// Number of possible candidates, including search domains of the node's resolv.conf that queries have
+    /// shown so far; `None` if the wire does not determine it.
     pub of: Option<u32>,
 }

@@ -1,15 +1,15 @@
-//! Loss, counted at every hop, and other things that were not told.
+//! Losses, counted at every hop, together with suppressed output.
 
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// The probe could not count or copy a packet, or held its record back.
+    /// The probe could not count or copy a packet, or suppressed its record.
     Kernel,
     /// The ring buffer was full.
     Ring,
     /// A record could not be decoded.
     Decode,
-    /// A table was full and its oldest entry made room.
+    /// A full table evicted its oldest entry.
     Table,
     /// A queue between two tasks was full.
     Queue,
@@ -18,7 +18,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The word of the JSON contract.
+    /// The value in the JSON format.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Kernel => "kernel",
@@ -31,23 +31,23 @@ impl Stage {
     }
 }
 
-/// A number of things lost at a stage, for one reason.
+/// A number of losses at one stage for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Where.
+    /// The stage.
     pub stage: Stage,
-    /// Why, in words of the code ("dns table full").
+    /// The reason, a fixed text in the code ("dns table full").
     pub reason: &'static str,
-    /// How many since the last time it was told.
+    /// Losses since the last report.
     pub count: u64,
 }
 
-/// Counters by stage and reason. Few distinct reasons exist, all of them literals, so a list will do.
+/// Counters by stage and reason. The reasons are few literals, so a list is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// Counts `count` more.
+    /// Adds `count` losses.
     pub fn add(&mut self, stage: Stage, reason: &'static str, count: u64) {
         if count == 0 {
             return;
@@ -66,7 +66,7 @@ impl Losses {
         }
     }
 
-    /// Takes over another's counts.
+    /// Adds another set of counters.
     pub fn merge(&mut self, other: &Losses) {
         for loss in &other.0 {
             self.add(loss.stage, loss.reason, loss.count);

@@ -1,6 +1,8 @@
-//! The vocabulary, as plain types: record, observation, exchange, connection, echo, identified event, lookup, finding.
+//! The shared vocabulary as plain types: record, observation, exchange, connection, echo, event, lookup,
+//! finding.
 //!
-//! Owns nothing that runs: no sockets, no clock, no tokio. Every stage speaks in these types, and each file is one word of it.
+//! No behaviour beyond these types: no sockets, no clock, no tokio. All stages exchange them; each file
+//! defines one term. [`printable`] and [`error_chain`] hold the text functions that every layer needs.
 
 pub mod alias;
 pub mod cluster;

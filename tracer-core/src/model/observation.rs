@@ -6,24 +6,24 @@ use super::dns::Message;
 use super::flow::{Direction, Flow, FlowTotals, QuotedFlow};
 use super::time::Timestamp;
 
-/// One packet, decoded as far as it goes.
+/// One packet, decoded as far as possible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// When it was seen.
     pub time: Timestamp,
-    /// Its flow, from the pod's side.
+    /// Its flow, seen from the pod.
     pub flow: Flow,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
     /// The packet's length from the network header on.
     pub wire_len: u32,
-    /// The flow's counters including this packet, where known.
+    /// The flow's counters including this packet, if known.
     pub totals: Option<FlowTotals>,
-    /// What it was.
+    /// The packet's content.
     pub what: What,
 }
 
-/// What a packet was.
+/// The content of a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// A DNS message over UDP.
@@ -62,8 +62,8 @@ pub struct TcpSegment {
     pub payload_offset: u32,
     /// The whole segment's payload on the wire, of which `payload` may be a part.
     pub length: u32,
-    /// What follows `payload` in the segment is in no record: the capture cut it off. Not so for a chunk that others
-    /// follow.
+    /// The capture cut off the rest of the segment after `payload`, so no record has it. Not set for a chunk
+    /// that others follow.
     pub cut: bool,
 }
 
@@ -78,31 +78,31 @@ pub struct EchoMessage {
     pub sequence: u16,
 }
 
-/// An ICMP or ICMPv6 error with the packet that it quotes.
+/// An ICMP or ICMPv6 error with the packet it quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
-    /// Who sent it: often neither end of the quoted flow but a node or a router.
+    /// Its sender: often a node or a router rather than an end of the quoted flow.
     pub from: SocketAddr,
-    /// For ICMPv6 rather than ICMP: the numbers mean other things.
+    /// ICMPv6 rather than ICMP; type and code have other meanings.
     pub v6: bool,
     /// ICMP type.
     pub icmp_type: u8,
     /// ICMP code.
     pub icmp_code: u8,
-    /// The next hop's MTU of "fragmentation needed" and "packet too big".
+    /// The next hop's MTU in "fragmentation needed" and "packet too big".
     pub mtu: Option<u32>,
     /// The packet that failed.
     pub about: QuotedFlow,
-    /// For a quoted echo request, its sequence number.
+    /// Sequence number of a quoted echo request.
     pub echo_sequence: Option<u16>,
-    /// The quoted packet is a TCP segment that opens a connection, and the quote is long enough to tell.
+    /// The quoted packet is a TCP SYN, and the quote is long enough to show it.
     pub opens: bool,
-    /// For a quoted datagram, the first two bytes of its payload if the quote goes so far: of a DNS message, the identifier.
+    /// First two payload bytes of a quoted datagram, if the quote includes them: a DNS message's identifier.
     pub datagram_id: Option<u16>,
 }
 
 impl IcmpError {
-    /// "Fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443).
+    /// Whether it is "fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443).
     pub fn is_too_big(&self) -> bool {
         matches!(
             (self.v6, self.icmp_type, self.icmp_code),

@@ -1,36 +1,36 @@
-//! How long the pipeline waits and how much it keeps. Every figure is an option of the command line.
+//! How long the pipeline waits and how much it keeps. Every value is a command line option.
 
 use std::time::Duration;
 
-/// When silence becomes an event (the design's table "When an event is emitted").
+/// When silence becomes an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// A query without an answer is a timeout this long after its last attempt. glibc retries after 5 s by default, so
-    /// the wait is longer than that: a retry joins its exchange.
+    /// A query times out this long after its last attempt. glibc retries after 5 s by default, so the wait is
+    /// longer: a retry joins its exchange.
     pub dns_timeout: Duration,
-    /// An answer this long after its timeout still finds its query and is told as late.
+    /// An answer within this time after the timeout still matches its query and is reported as late.
     pub dns_late: Duration,
-    /// A truncated answer is told after so long, unless the client asks again over TCP or is connecting. It does so at
+    /// How long a truncated answer waits for the client to retry over TCP or to connect. Clients do so at
     /// once; the wait is for a busy node.
     pub dns_tcp_wait: Duration,
-    /// A lookup without a new candidate for so long is over.
+    /// A lookup ends after this time without a new candidate.
     pub lookup_idle: Duration,
-    /// After a candidate was found, so long for a query of another type to follow (bind's nslookup asks AAAA after A). A
-    /// container at its CPU limit stands still for up to the 100 ms of a scheduling period.
+    /// After a candidate succeeded, how long a query of another type may follow (BIND's nslookup asks for
+    /// AAAA after A). A container at its CPU limit pauses for up to 100 ms, a scheduling period.
     pub lookup_grace: Duration,
-    /// A connection whose first SYN was not answered for so long has timed out.
+    /// A connection times out this long after its unanswered first SYN.
     pub tcp_timeout: Duration,
-    /// `opening` is told at this many retransmissions of the SYN.
+    /// Number of SYN retransmissions after which `opening` is reported.
     pub tcp_opening_retransmits: u32,
-    /// A connection or UDP flow without a packet for so long is closed.
+    /// A connection or UDP flow closes after this time without a packet.
     pub flow_idle: Duration,
-    /// A UDP flow whose packets got no answer for so long is unanswered.
+    /// A UDP flow is unanswered after this time without a packet in return.
     pub udp_timeout: Duration,
-    /// A running echo run is told so often.
+    /// Report interval for a running ping.
     pub echo_report: Duration,
-    /// An echo run without a request for so long is done.
+    /// An echo run ends after this time without a request.
     pub echo_idle: Duration,
-    /// An event whose pod is not known yet waits so long for its name.
+    /// How long an event waits for the identity of its pod.
     pub identity_wait: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Thresholds {
     }
 }
 
-/// How many entries each table keeps. At the limit the oldest makes room, and that is counted as loss at stage `table`.
+/// Number of entries per table. A full table evicts its oldest entry and counts a loss at stage `table`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open DNS exchanges.
@@ -64,13 +64,13 @@ pub struct Limits {
     pub udp_flows: usize,
     /// Echo runs.
     pub echo_runs: usize,
-    /// Requests of one echo run whose reply is awaited.
+    /// Requests of one echo run that wait for a reply.
     pub echo_outstanding: usize,
     /// Open lookups.
     pub lookups: usize,
-    /// Queries of one lookup that are kept as steps.
+    /// Queries kept as steps of one lookup.
     pub lookup_steps: usize,
-    /// Events that wait for their pod's name.
+    /// Events that wait for the identity of their pod.
     pub waiting_events: usize,
     /// Reassembly of DNS over TCP.
     pub streams: StreamLimits,
@@ -92,22 +92,22 @@ impl Default for Limits {
     }
 }
 
-/// How long the reassembly of DNS over TCP waits and how much it keeps.
+/// How long the reassembly of DNS over TCP waits, and how much it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// Connections; the one unused for longest makes room.
+    /// Connections; the least recently used one is evicted.
     pub connections: usize,
-    /// Bytes that one connection may hold in both directions, with what it costs to hold them. A message has at most
-    /// 65,535 and its prefix; a longer one than this leaves room for is given up.
+    /// Memory that one connection may hold in both directions, overhead included. A message has at most
+    /// 65,535 bytes and its prefix; a message that does not fit is given up.
     pub connection_bytes: usize,
-    /// Bytes that all connections may hold; at the limit the one unused for longest that holds any makes room.
+    /// Memory that all connections may hold; the least recently used one that holds any is evicted.
     pub total_bytes: usize,
-    /// Pieces out of order that one direction may hold.
+    /// Out-of-order pieces that one direction may hold.
     pub out_of_order: usize,
-    /// A hole is given up when nothing filled it for so long. Retransmission timeouts start at 200 ms and double; this
-    /// lets three of them pass and stays below the time after which a query counts as unanswered.
+    /// How long a hole waits to be filled. Retransmission timeouts start at 200 ms and double; this allows
+    /// for three of them and stays below the time after which a query counts as unanswered.
     pub gap_wait: Duration,
-    /// A connection without a segment for so long is forgotten.
+    /// A connection is forgotten after this time without a segment.
     pub idle: Duration,
 }
 

@@ -1,19 +1,20 @@
-//! The one notion of time inside the pipeline.
+//! Time inside the pipeline.
 
 use std::time::Duration;
 
-/// Nanoseconds on the pipeline's clock, which never steps: the kernel's `CLOCK_MONOTONIC` when live, the capture's own
-/// stamps in replay. The edges know how it maps to wall time; logic never asks.
+/// Nanoseconds on the pipeline's clock, which never steps: the kernel's `CLOCK_MONOTONIC` when live, the
+/// capture's time stamps in replay. Only the edges map it to wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// How long after `earlier` this is; zero if it is before (two CPUs' records can overtake each other by a little).
+    /// Time since `earlier`; zero if that is later, because two CPUs' records can overtake each other
+    /// slightly.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// This much later.
+    /// The time `delay` later.
     #[must_use]
     pub fn after(self, delay: Duration) -> Timestamp {
         Timestamp(

@@ -1,8 +1,8 @@
-//! Quantities as people read them, wherever a sentence holds one.
+//! Quantities as people read them.
 
 use std::time::Duration;
 
-/// Three significant digits or so: `0.41 ms`, `3.1 ms`, `412 ms`, `5.02 s`, `2 min 5 s`.
+/// About three significant digits: `0.41 ms`, `3.1 ms`, `412 ms`, `5.02 s`, `2 min 5 s`.
 pub fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_secs_f64() * 1e3;
     if milliseconds < 0.995 {
@@ -24,7 +24,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// `1 packet`, `2 packets`, `1 query`, `2 queries`.
+/// A count with its noun: `1 packet`, `2 packets`, `1 query`, `2 queries`.
 pub fn count(count: u64, one: &str) -> String {
     if count == 1 {
         return format!("1 {one}");

@@ -1,8 +1,9 @@
-//! Interfaces of which one direction is not visible: finds out which, and says what then rests on nothing.
+//! Finds interfaces with an invisible direction, and suppresses the verdicts that would rest on silence
+//! there.
 //!
-//! Evidence are connections that went on after an answer that was not seen ([`HalfSeen`]). Once a direction is known to
-//! be invisible, no silence in it means anything: what would tell of one is held back and counted. What was told before
-//! that was known stays told. Owns the knowledge per interface; bounded by the number of interfaces.
+//! The evidence is connections that continued after an unseen answer ([`HalfSeen`]). Once a direction is
+//! known to be invisible, silence in it proves nothing: events that rest on it are suppressed and counted.
+//! Events emitted earlier stay. Owns what is known per interface; bounded by the number of interfaces.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,33 +16,34 @@ use crate::model::flow::{Direction, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
-/// The probes trace no more interfaces than this.
+/// Matches the number of interfaces that the probes can trace.
 const MAX_INTERFACES: usize = 4_096;
-/// Evidence that another cause could explain counts only when it comes again after so long: while an interface is being
-/// attached one direction is seen some tens of milliseconds before the other, and a burst can cost records.
+/// Evidence with another possible cause counts only if it recurs after this time: while the probes attach,
+/// one direction is visible some tens of milliseconds before the other, and a burst can cost records.
 const APART: Duration = Duration::from_secs(1);
 
-/// What is known of one direction of an interface.
+/// Visibility of one direction of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sight {
-    /// Nothing speaks against it.
+    /// No evidence against it.
     #[default]
     Seen,
-    /// Connections speak against it: the first, and the latest that the kernel counted, by when they began.
+    /// Start times of connections that suggest it is invisible: the first one, and the latest that the kernel
+    /// counted.
     Doubted(Timestamp, Option<Timestamp>),
-    /// It is not.
+    /// It is invisible.
     Unseen,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Interface {
-    /// Both of its probes are in place from here on.
+    /// Both probes are in place from this time on.
     attached: Option<Timestamp>,
     to_pod: Sight,
     from_pod: Sight,
 }
 
-/// What is known of all interfaces.
+/// Visibility of all interfaces.
 #[derive(Debug, Default)]
 pub struct OneWay {
     interfaces: BTreeMap<Ifindex, Interface>,
@@ -49,13 +51,13 @@ pub struct OneWay {
 }
 
 impl OneWay {
-    /// The interface is traced: both directions of whatever begins from then on should be seen.
+    /// The interface is traced: both directions of every later connection should be visible.
     pub fn attached(&mut self, since: Timestamp, ifindex: Ifindex) {
         let Some(interface) = self.interface(ifindex) else {
             return;
         };
         interface.attached = Some(since);
-        // Records can come before it is told that their interface is traced.
+        // Records can precede the notice that their interface is traced.
         for sight in [&mut interface.to_pod, &mut interface.from_pod] {
             if let Sight::Doubted(_, Some(counted)) = *sight
                 && counted >= since
@@ -74,12 +76,12 @@ impl OneWay {
         Some(self.interfaces.entry(ifindex).or_default())
     }
 
-    /// Takes evidence in.
+    /// Takes evidence.
     pub fn learn(&mut self, evidence: &HalfSeen) {
         let Some(interface) = self.interface(evidence.flow.ifindex) else {
             return;
         };
-        // The kernel counted it from its SYN on, on an interface whose probes were both in place.
+        // The kernel counted the connection from its SYN on, with both probes in place.
         let sure = evidence.counted
             && interface
                 .attached
@@ -98,12 +100,12 @@ impl OneWay {
         };
     }
 
-    /// The interface is gone; its index may come back as another one.
+    /// The interface is gone; its index may be reused.
     pub fn forget(&mut self, ifindex: Ifindex) {
         self.interfaces.remove(&ifindex);
     }
 
-    /// Whether packets of this direction are known to be invisible.
+    /// Whether this direction is known to be invisible.
     pub fn is_unseen(&self, ifindex: Ifindex, direction: Direction) -> bool {
         self.interfaces.get(&ifindex).is_some_and(|interface| {
             let sight = match direction {
@@ -114,7 +116,7 @@ impl OneWay {
         })
     }
 
-    /// Every direction that is known to be invisible.
+    /// Every invisible direction.
     pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.interfaces.iter().flat_map(|(ifindex, interface)| {
             [
@@ -127,7 +129,8 @@ impl OneWay {
         })
     }
 
-    /// Whether an event may be told. One that rests on a silence that nobody could have heard broken is counted instead.
+    /// Whether an event may be emitted. One that rests on silence in an invisible direction is counted
+    /// instead.
     pub fn may_tell(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
         let answers = match ends.role {
@@ -145,13 +148,13 @@ impl OneWay {
         false
     }
 
-    /// What was held back.
+    /// Suppressed events.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 }
 
-/// Whether it says that something did not come.
+/// Whether the event states that something did not arrive.
 fn rests_on_silence(body: &Body) -> bool {
     match body {
         Body::Dns(exchange, _) => exchange.outcome == Outcome::Timeout,
@@ -160,7 +163,7 @@ fn rests_on_silence(body: &Body) -> bool {
             matches!(connection.state, TcpState::Opening | TcpState::Timeout)
         }
         Body::Udp(flow) => flow.state == UdpState::Unanswered,
-        // An error instead of a reply is no silence.
+        // An ICMP error instead of a reply is not silence.
         Body::Echo(echo) => echo.received.saturating_add(echo.errors) < echo.sent,
         Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => false,
     }

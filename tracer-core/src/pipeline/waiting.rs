@@ -1,4 +1,4 @@
-//! Events whose pod is not known yet: they wait a bounded moment for its name, in order, in bounded number.
+//! Events whose pod is not known yet. They wait in order, for a bounded time and in bounded number.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use crate::model::flow::Ifindex;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
-/// What waits, in order of arrival.
+/// The waiting events, in order of arrival.
 #[derive(Debug)]
 pub struct Waiting {
     patience: Duration,
     limit: usize,
     queue: VecDeque<(Timestamp, Correlated)>,
-    /// How many wait per interface: what comes later from it must not overtake them.
+    /// Waiting events per interface: later ones of the same interface must not overtake them.
     per_interface: HashMap<Ifindex, usize>,
     losses: Losses,
 }
 
 impl Waiting {
-    /// Nothing waits yet.
+    /// Creates an empty queue.
     pub fn new(patience: Duration, limit: usize) -> Waiting {
         Waiting {
             patience,
@@ -31,12 +31,12 @@ impl Waiting {
         }
     }
 
-    /// Whether something of this interface waits.
+    /// Whether an event of this interface waits.
     pub fn holds(&self, ifindex: Ifindex) -> bool {
         self.per_interface.contains_key(&ifindex)
     }
 
-    /// Keeps an item. Where there is no room it comes back and is told without its pod's name, which is counted.
+    /// Queues an event. Without room, returns it to be emitted without its pod's name, and counts it.
     #[must_use]
     pub fn hold(&mut self, now: Timestamp, item: Correlated) -> Option<Correlated> {
         if self.queue.len() >= self.limit {
@@ -49,13 +49,13 @@ impl Waiting {
         None
     }
 
-    /// Whether the one that has waited for longest has waited long enough.
+    /// Whether the oldest event has waited long enough.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.oldest()
             .is_some_and(|since| now.since(since) >= self.patience)
     }
 
-    /// Takes out, in order, what has waited long enough or need not wait any more.
+    /// Removes, in order, the events that have waited long enough or need not wait any more.
     pub fn ready(
         &mut self,
         now: Timestamp,
@@ -87,18 +87,18 @@ impl Waiting {
         ready
     }
 
-    /// Since when the longest one waits: what is told of it is of no later moment.
+    /// Time of the oldest waiting event.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.queue.front().map(|(since, _)| *since)
     }
 
-    /// Takes everything out.
+    /// Removes all events.
     pub fn all(&mut self) -> Vec<Correlated> {
         self.per_interface.clear();
         self.queue.drain(..).map(|(_, item)| item).collect()
     }
 
-    /// What could not wait.
+    /// Events that could not wait.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }

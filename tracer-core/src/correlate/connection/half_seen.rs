@@ -1,26 +1,27 @@
-//! Connections of which only one direction is seen: evidence that the other is not visible on their interface.
+//! Connections with only one visible direction: evidence that the other is invisible on their interface.
 //!
-//! Where a CNI delivers with `bpf_redirect_peer` a packet to the pod never passes the host end's egress hook. The pod
-//! gives it away: it acknowledges, or goes on after, a SYN-ACK that was not seen. Owns no verdict; that is the pipeline's.
+//! Where a CNI delivers with `bpf_redirect_peer`, a packet to the pod bypasses the host end's egress hook.
+//! The pod reveals it: it acknowledges, or continues after, an unseen SYN-ACK. Collects evidence only; the
+//! pipeline draws the conclusion.
 
 use super::life::Connection;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, FlowTotals, Role, SeenFlags};
 use crate::model::time::Timestamp;
 
-/// A connection that got further than what was seen of it allows.
+/// A connection that progressed further than its visible packets allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfSeen {
-    /// Which.
+    /// The connection's flow.
     pub flow: Flow,
-    /// Its first SYN.
+    /// Time of its first SYN.
     pub started: Timestamp,
-    /// Of this direction nothing was seen, though there must have been something.
+    /// The direction without a packet, although one must have passed.
     pub unseen: Direction,
-    /// The kernel counted it. Without its counters the missing packets can be records that were lost.
+    /// The kernel counted the connection. Without its counters, the missing packets may be lost records.
     pub counted: bool,
 }
 
-/// The evidence, if there is any: the one who opened `connection` knows of an answer, and none was seen.
+/// The evidence in `connection`, if its opener knows of an answer that was not seen.
 pub(super) fn evidence(flow: Flow, connection: &Connection) -> Option<HalfSeen> {
     let FlowTotals { tx, rx } = connection.meter.totals();
     let (answers, unseen) = match connection.role {
@@ -35,8 +36,9 @@ pub(super) fn evidence(flow: Flow, connection: &Connection) -> Option<HalfSeen> 
     })
 }
 
-/// The evidence of the counters alone, where nothing else is known of a connection: its packets can be left out by a filter.
-/// Whoever sent a SYN, with or without ACK, and then data or a FIN has heard of the other in between.
+/// The evidence in the counters alone, for a connection that is otherwise unknown because a filter may omit
+/// its packets. An end that sent a SYN, with or without ACK, and then data or a FIN has received a reply in
+/// between.
 pub(super) fn counted(snapshot: &FlowSnapshot) -> Option<HalfSeen> {
     let FlowTotals { tx, rx } = snapshot.totals;
     let went_on = |flags: u8| {
@@ -57,15 +59,15 @@ pub(super) fn counted(snapshot: &FlowSnapshot) -> Option<HalfSeen> {
     })
 }
 
-/// Whether flags of both directions since a connection's first SYN say that it is established: its SYN was answered, or
-/// the one who opened it acknowledges something (a SYN does not).
+/// Whether the flags of both directions since the first SYN show an established connection: its SYN was
+/// answered, or its opener acknowledges something (a SYN does not).
 pub(super) fn established(role: Role, flags: SeenFlags) -> bool {
     let (opener, answerer) = match role {
         Role::Client => (flags.tx, flags.rx),
         Role::Server => (flags.rx, flags.tx),
     };
     let has = |flags: u8, wanted: u8| flags & wanted == wanted;
-    // A reset ends what may never have been: it is told when its record is there.
+    // A RST may end a connection that never existed; its record decides.
     let reset = has(opener | answerer, SeenFlags::RST);
     !reset && (has(answerer, SeenFlags::SYN | SeenFlags::ACK) || has(opener, SeenFlags::ACK))
 }

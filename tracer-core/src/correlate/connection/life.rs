@@ -1,4 +1,4 @@
-//! One TCP connection: where it stands, and what a segment is to it.
+//! The state of one TCP connection, and the meaning of a segment to it.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::time::Timestamp;
 
-/// A connection that ended is remembered for so long, so that its last segments are not taken for a new one.
+/// How long an ended connection is remembered, so that its last segments do not open a new one.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
-/// Data in a SYN (TCP Fast Open) is acknowledged with it; more than a window cannot be.
+/// The SYN-ACK acknowledges data in a SYN (TCP Fast Open), which is at most a window.
 const MAX_SYN_DATA: u32 = 65_535;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// SYN seen, no answer.
     Opening,
-    /// As `Opening`, and told as a timeout.
+    /// As `Opening`, and reported as a timeout.
     TimedOut,
-    /// As `Opening`, and told as refused by an ICMP error. The opener may try on: Linux does where the error comes back
-    /// before connect(2) has left the socket.
+    /// As `Opening`, and reported as refused by an ICMP error. The opener may retry: Linux does if the error
+    /// arrives before connect(2) leaves the socket.
     Rejected,
-    /// Established, or seen only from the middle on.
+    /// Established, or first seen in the middle.
     Established,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) role: Role,
-    /// The first SYN, or the first packet that was seen.
+    /// Time of the first SYN, or of the first packet seen.
     pub(super) started: Timestamp,
     /// The first SYN's sequence number; `None` if it was not seen.
     pub(super) isn: Option<u32>,
@@ -59,7 +59,8 @@ impl Connection {
         }
     }
 
-    /// Seen from the middle on. Who opened it is told by a SYN-ACK, else it is guessed: servers have the lower port.
+    /// First seen in the middle. A SYN-ACK shows the opener; otherwise the lower port is taken for the
+    /// server's.
     pub(super) fn picked_up(observation: &Observation, segment: &TcpSegment) -> Connection {
         let flow = &observation.flow;
         let role = if segment.syn {
@@ -155,7 +156,7 @@ impl Connection {
         )
     }
 
-    /// Whether a SYN-ACK or RST answers the SYN that was seen.
+    /// Whether a SYN-ACK or RST answers the observed SYN.
     pub(super) fn answered_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
         let from_answerer = answerer(observation.direction) == self.role;
         let acknowledged = match self.isn {
@@ -167,7 +168,7 @@ impl Connection {
         from_answerer && acknowledged
     }
 
-    /// Whether the one who opened it goes on as if it had been answered.
+    /// Whether the opener continues as if its SYN had been answered.
     pub(super) fn goes_on_unanswered(
         &self,
         observation: &Observation,
@@ -180,20 +181,21 @@ impl Connection {
             && opener(observation.direction) == self.role
     }
 
-    /// Whether a SYN opens another connection than this one on its ports.
+    /// Whether a SYN opens another connection on the same ports.
     pub(super) fn replaced_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
         let same_direction = opener(observation.direction) == self.role;
         match self.isn {
             Some(isn) => match same_direction {
                 true => isn != segment.sequence,
-                // While both ends try, it is a simultaneous open (RFC 9293 section 3.5); afterwards somebody starts anew.
+                // While both ends try, it is a simultaneous open (RFC 9293 section 3.5); afterwards it is a
+                // new connection.
                 false => self.phase == Phase::Established,
             },
             None => true,
         }
     }
 
-    /// When something happens to it by the passing of time alone.
+    /// When the passage of time alone changes the connection's state.
     pub(super) fn due(&self, timeout: Duration, idle: Duration) -> Timestamp {
         match self.phase {
             Phase::Opening => self.started.after(timeout),

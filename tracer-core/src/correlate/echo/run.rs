@@ -1,4 +1,4 @@
-//! One run of echo requests: its requests that may still be answered, and what was counted.
+//! One run of echo requests: the requests that may still be answered, and the counts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::model::flow::{FlowTotals, Role};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::time::Timestamp;
 
-/// A flood has at least so many requests,
+/// Minimum number of requests of a flood.
 const FLOOD_FROM: u64 = 100;
-/// and so many a second.
+/// Minimum requests per second of a flood.
 const FLOOD_PER_SECOND: u32 = 50;
 
-/// A request whose reply, or second reply, may still come.
+/// A request that may still get its reply, or a duplicate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// The sequence number, carried on beyond 16 bits.
+    /// The sequence number, extended beyond 16 bits.
     pub(super) number: u64,
     pub(super) sent: Timestamp,
     pub(super) answered: bool,
@@ -44,15 +44,15 @@ pub(super) struct Run {
     pub(super) requests: VecDeque<Request>,
     /// The highest number so far.
     pub(super) highest: u64,
-    /// Requests that were given up for want of room and had no reply then: replies below `requests` may be theirs.
+    /// Unanswered requests dropped to make room: replies with numbers below `requests` may belong to them.
     pub(super) forgotten: u64,
-    /// Replies that no known request belongs to, while the kernel had counted requests that no record told.
+    /// Replies without a known request while the kernel had counted requests without a record.
     pub(super) credited: u64,
     pub(super) meter: Meter,
 }
 
 impl Run {
-    /// Begins with this request.
+    /// Starts with this request.
     pub(super) fn new(first: &Observation, sequence: u16, report: Duration) -> Run {
         let at = first.time;
         Run {
@@ -67,7 +67,7 @@ impl Run {
             last_error: None,
             round_trips: RoundTrips::default(),
             requests: VecDeque::new(),
-            // One wrap up, so that a request from just before the first seen has a number too.
+            // Starts one wrap up, so that a request from just before the first one has a number too.
             highest: (1 << 16) + u64::from(sequence),
             forgotten: 0,
             credited: 0,
@@ -75,16 +75,16 @@ impl Run {
         }
     }
 
-    /// The number of the request with this sequence number that is nearest to the highest so far.
+    /// The number nearest to the highest so far with this sequence number.
     pub(super) fn number(&self, sequence: u16) -> u64 {
-        // The cast takes the number's lower 16 bits: the sequence number on the wire.
+        // The cast takes the lower 16 bits: the sequence number on the wire.
         let ahead = sequence.wrapping_sub(self.highest as u16);
         // As a signed distance: up to half the range ahead, else behind.
         let ahead = i64::from(ahead.cast_signed());
         self.highest.saturating_add_signed(ahead)
     }
 
-    /// The request of this number, if it is still kept.
+    /// The request with this number, if it is still kept.
     pub(super) fn request(&mut self, number: u64) -> Option<&mut Request> {
         let index = self
             .requests
@@ -93,7 +93,7 @@ impl Run {
         self.requests.get_mut(index)
     }
 
-    /// Requests and replies that the kernel counted and no record told.
+    /// Requests and replies that the kernel counted without a record.
     pub(super) fn unseen(&self, role: Role) -> (u64, u64) {
         let FlowTotals { tx, rx } = self.meter.unseen();
         match role {
@@ -102,15 +102,15 @@ impl Run {
         }
     }
 
-    /// Whether requests come so fast that records of them may have been held back.
+    /// Whether requests come so fast that the probes may have suppressed records.
     pub(super) fn is_flood(&self, role: Role) -> bool {
         let enough = self.last_request.since(self.started) * FLOOD_PER_SECOND;
         let sent = Duration::from_secs(self.sent);
         self.unseen(role) != (0, 0) || self.sent >= FLOOD_FROM && sent >= enough
     }
 
-    /// Totals so far. The kernel's counters know of every packet; that a reply which no record told was a second one they
-    /// cannot tell.
+    /// Totals so far. The kernel's counters include every packet but cannot identify a duplicate reply
+    /// without a record.
     pub(super) fn told(&self, key: &Key, state: EchoState) -> Correlated {
         let (requests, replies) = self.unseen(key.role);
         let sent = self.sent + requests;

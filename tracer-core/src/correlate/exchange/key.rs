@@ -1,21 +1,22 @@
-//! What a query is known by.
+//! The key that identifies a query.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::model::dns::{OpCode, Question};
 use crate::model::flow::{Flow, Ifindex, Protocol, Role};
 
-/// Less than any other.
+/// Sorts before every other address.
 const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Who asked whom what. The order of the fields is the order of the table: what has the first fields in common is together.
+/// Client, server and question. The field order is the table's order: keys with equal first fields are
+/// adjacent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) ifindex: Ifindex,
     pub(super) role: Role,
     pub(super) protocol: Protocol,
     pub(super) client: IpAddr,
-    /// A NOTIFY or UPDATE is never taken for the query that has its identifier.
+    /// Keeps a NOTIFY or UPDATE apart from a query with the same identifier.
     pub(super) opcode: u8,
     pub(super) id: u16,
     pub(super) question: Option<Question>,
@@ -48,7 +49,7 @@ impl Key {
         }
     }
 
-    /// Of a packet whose message is not known.
+    /// The key of a packet whose message is unknown.
     pub(super) fn of_flow(flow: &Flow, role: Role) -> Key {
         Key::new(flow, role, OpCode::Query, 0, None)
     }
@@ -79,23 +80,23 @@ impl Key {
         }
     }
 
-    /// Of the same client in the same role.
+    /// Whether both have the same client in the same role.
     pub(super) fn same_client(&self, other: &Key) -> bool {
         (self.ifindex, self.role, self.protocol, self.client)
             == (other.ifindex, other.role, other.protocol, other.client)
     }
 
-    /// Of the same client, with the same identifier.
+    /// Whether both have the same client and identifier.
     pub(super) fn same_id(&self, other: &Key) -> bool {
         self.same_client(other) && (self.opcode, self.id) == (other.opcode, other.id)
     }
 
-    /// Of the same client, with the same identifier and question.
+    /// Whether both have the same client, identifier and question.
     pub(super) fn same_question(&self, other: &Key) -> bool {
         self.same_id(other) && self.question == other.question
     }
 
-    /// Between the same two sockets; over TCP, on the same connection.
+    /// Whether both are between the same two sockets; over TCP, on the same connection.
     pub(super) fn same_sockets(&self, other: &Key) -> bool {
         self.server == other.server && self.port == other.port
     }

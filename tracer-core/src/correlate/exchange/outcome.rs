@@ -1,10 +1,10 @@
-//! What a response says about the question.
+//! The outcome that a response gives to a question.
 
 use crate::model::dns::{Message, OpCode, Question, RecordType, ResponseCode};
 use crate::model::exchange::Outcome;
 
-/// What a response says. NODATA is NOERROR without a record of the type asked for (RFC 2308 section 2.2); a referral
-/// (name servers instead of an answer) is neither an answer nor NODATA, so it is `Other`.
+/// Classifies a response. NODATA is NOERROR without a record of the requested type (RFC 2308 section 2.2). A
+/// referral (name servers instead of an answer) is neither an answer nor NODATA, so it is `Other`.
 pub(super) fn outcome(message: &Message, question: Option<&Question>) -> Outcome {
     match message.rcode {
         ResponseCode::NoError if message.flags.truncated => Outcome::Truncated,
@@ -32,7 +32,7 @@ fn positive(message: &Message, question: Option<&Question>) -> Outcome {
         .answers
         .iter()
         .any(|record| any || record.rtype == question.qtype);
-    // What was not read cannot be said to be missing.
+    // A record that was not read may be the missing one.
     let all_read = message.answers.len() == usize::from(message.answer_count);
     if found || !all_read {
         return Outcome::Answered;

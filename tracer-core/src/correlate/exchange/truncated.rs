@@ -1,7 +1,7 @@
 //! Truncated answers over UDP, held until the client asks again over TCP (RFC 7766 section 5).
 //!
-//! Owns what is held and for how long; [`super::Exchanges`] makes one exchange of both steps, or tells the truncated
-//! answer as what it is.
+//! Owns the held answers and their deadlines; [`super::Exchanges`] merges both steps into one exchange, or
+//! emits the truncated answer alone.
 
 use super::key::Key;
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Step, Transport};
@@ -10,15 +10,15 @@ use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// So many of a client's truncated answers are looked through.
+/// Limits a search through one client's truncated answers.
 const MAX_SEARCH: usize = 256;
 
 /// A truncated answer.
 #[derive(Clone, Debug)]
 pub(super) struct Truncated {
-    /// As it is told if nothing follows.
+    /// The event if nothing follows.
     exchange: Box<Exchange>,
-    /// The client is connecting to the server that truncated.
+    /// The client's connection to the truncating server, while it opens.
     connecting: Option<Flow>,
 }
 
@@ -30,12 +30,12 @@ impl Truncated {
         }
     }
 
-    /// Nothing followed over TCP.
+    /// The exchange when nothing followed over TCP.
     pub(super) fn alone(self) -> Exchange {
         *self.exchange
     }
 
-    /// The client could not connect: nothing was asked over TCP, so the outcome stays.
+    /// The exchange when the client could not connect: it asked nothing over TCP, so the outcome stays.
     pub(super) fn unconnected(self, end: ConnectionEnd, icmp: Option<IcmpError>) -> Exchange {
         let mut exchange = self.alone();
         let first = step(&exchange);
@@ -57,7 +57,7 @@ impl Truncated {
         exchange
     }
 
-    /// The same question was asked over TCP, and this is how that ended: both are one exchange.
+    /// The exchange when the same question was asked over TCP: both steps in one.
     pub(super) fn followed_by(&self, tcp: Exchange) -> Exchange {
         let udp = &*self.exchange;
         let whole = tcp
@@ -83,7 +83,7 @@ fn step(exchange: &Exchange) -> Step {
     }
 }
 
-/// All truncated answers that are held.
+/// All held truncated answers.
 #[derive(Debug)]
 pub(super) struct Held {
     table: Table<Key, Truncated>,
@@ -100,7 +100,7 @@ impl Held {
         self.table.is_empty()
     }
 
-    /// Holds one until then. Gives back the one that had to make room.
+    /// Holds one until a deadline. Returns the one it evicted.
     #[must_use]
     pub(super) fn hold(
         &mut self,
@@ -113,12 +113,12 @@ impl Held {
             .map(|(_, evicted)| evicted)
     }
 
-    /// Takes out the one of this key.
+    /// Removes the one with this key.
     pub(super) fn take(&mut self, key: &Key) -> Option<Truncated> {
         self.table.remove(key)
     }
 
-    /// The client connects to a server over TCP: what that server truncated is held until it is known what becomes of the
+    /// The client connects to a server over TCP: that server's truncated answers wait for the fate of the
     /// connection.
     pub(super) fn connecting(&mut self, connection: &Key, flow: &Flow, until: Timestamp) {
         for key in self.of(connection) {
@@ -129,7 +129,7 @@ impl Held {
         }
     }
 
-    /// It could not: takes out what waited for that.
+    /// The connection failed: removes the answers that waited for it.
     pub(super) fn unconnected(&mut self, connection: &Key, flow: &Flow) -> Vec<Truncated> {
         let mut waited = self.of(connection);
         waited.retain(|key| {
@@ -143,9 +143,9 @@ impl Held {
             .collect()
     }
 
-    /// Takes out the truncated answer that a query over TCP follows up: to the same question, by the same server, with
-    /// the same identifier if there are several. A connection on which something else is asked is another program's: what
-    /// waits for it is held until then and no longer.
+    /// Removes the truncated answer that a query over TCP follows up: same question, same server, and the
+    /// same identifier if there are several. A connection with another question is another program's: answers
+    /// that wait for it are held until `until` and no longer.
     pub(super) fn followed_up(
         &mut self,
         query: &Key,
@@ -172,17 +172,17 @@ impl Held {
         None
     }
 
-    /// Takes out one that was held for long enough.
+    /// Removes one whose deadline has passed.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Truncated> {
         self.table.pop_due(now).map(|(_, truncated)| truncated)
     }
 
-    /// Takes out one, whatever it waits for.
+    /// Removes one, whatever its deadline.
     pub(super) fn pop(&mut self) -> Option<Truncated> {
         self.table.pop_oldest().map(|(_, truncated)| truncated)
     }
 
-    /// Answers of the server to the client of this TCP connection or query.
+    /// Keys of the server's answers to the client of this TCP connection or query.
     fn of(&self, tcp: &Key) -> Vec<Key> {
         if self.is_empty() {
             return Vec::new();

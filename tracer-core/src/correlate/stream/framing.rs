@@ -1,13 +1,14 @@
-//! A stream's bytes in order, to messages by their length prefixes (RFC 1035 section 4.2.2, RFC 7766 section 8).
+//! Splits a stream's ordered bytes into messages by their length prefixes (RFC 1035 section 4.2.2, RFC 7766
+//! section 8).
 //!
-//! Owns where the next message starts, and how that is known. Never sees sequence numbers: [`super::half_stream`] gives it
-//! runs of bytes in order and says where bytes are missing.
+//! Owns the position of the next message and how certain it is. Never sees sequence numbers:
+//! [`super::half_stream`] supplies ordered bytes and marks where bytes are missing.
 //!
-//! A boundary is certain at the start of the stream and wherever the lengths lead from there, also across a gap within
-//! a message whose length is known. Where they do not (a gap over a boundary, a stream not seen from its start) the next
-//! segment that [`plausible`] finds to begin like a message is taken for a start: programs write messages as a whole.
-//! From there on all messages are marked as guessed; each must be plausible again where the one before ends, and is only
-//! told if it can be read from end to end.
+//! A boundary is certain at the start of the stream and wherever the lengths lead from there, also across a
+//! gap within a message of known length. Elsewhere (a gap over a boundary, a stream not seen from its start)
+//! the next segment that [`plausible`] accepts is taken for a start: programs write whole messages. From
+//! there on all messages are marked as guessed; each must be plausible where the one before ends, and is
+//! emitted only if it parses from end to end.
 
 use std::cmp::Ordering;
 
@@ -36,7 +37,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Makes messages of one direction's bytes.
+/// Frames the messages of one direction.
 #[derive(Debug)]
 pub(super) struct Framer {
     /// The lengths lead here from the start of the stream.
@@ -48,7 +49,7 @@ pub(super) struct Framer {
 enum State {
     /// At or after a message's start.
     Message(Partial),
-    /// Within a message that was given up; its end is so many bytes away.
+    /// Within a message that was given up; its end is this many bytes away.
     Skipping(u64),
     /// The next segment may start a message.
     Lost,
@@ -63,7 +64,7 @@ impl Framer {
         }
     }
 
-    /// Nothing is known of what came before.
+    /// Starts with nothing known of the bytes before.
     pub(super) fn lost() -> Framer {
         Framer {
             certain: false,
@@ -97,7 +98,7 @@ impl Framer {
         }
     }
 
-    /// So many bytes are missing. The loss is counted by the caller, and what it makes useless here.
+    /// Skips missing bytes. The caller counts the loss; this counts the bytes that it makes useless.
     pub(super) fn gap(&mut self, missing: u64, tally: &mut Tally<'_>) {
         let left = match &self.state {
             State::Message(partial) => {
@@ -114,8 +115,7 @@ impl Framer {
         }
     }
 
-    /// Gives up the message that is being collected, though not where it ends, if that is known. Whether it held any
-    /// memory.
+    /// Gives up the message in progress, but keeps its end if that is known. Returns whether it held memory.
     pub(super) fn give_up_message(&mut self, tally: &mut Tally<'_>) -> bool {
         let State::Message(partial) = &self.state else {
             return false;
@@ -131,7 +131,7 @@ impl Framer {
         true
     }
 
-    /// No more bytes will come.
+    /// Ends the stream.
     pub(super) fn end(&mut self, tally: &mut Tally<'_>) {
         if let State::Message(partial) = &self.state
             && !partial.bytes.is_empty()
@@ -168,7 +168,7 @@ impl Framer {
         });
     }
 
-    /// The message is there, or its length is not one.
+    /// The message is complete, or its length is impossible.
     fn complete(&mut self, tally: &mut Tally<'_>) {
         let State::Message(partial) = &mut self.state else {
             return;
@@ -189,7 +189,7 @@ impl Framer {
         let length = bytes.len();
         bytes.drain(..PREFIX);
         if !self.certain && Message::from_vec(&bytes).is_err() {
-            // The next message, if there is one, still has to prove the guess.
+            // The next message, if any, still has to confirm the guess.
             self.state = State::Message(Partial {
                 follows,
                 ..Partial::default()
@@ -204,8 +204,8 @@ impl Framer {
         tally.message(bytes, began, latest, !self.certain);
     }
 
-    /// What was taken for a start is none. The next is sought in what was collected for it, which is less than the
-    /// longest name and a header; each step has one run less to go through, so this ends.
+    /// The guessed start was wrong. Searches the collected bytes, which are fewer than the longest name and a
+    /// header, for the next one. Each step has one part less to search, so this ends.
     fn retry(&mut self, tally: &mut Tally<'_>) {
         let State::Message(partial) = std::mem::replace(&mut self.state, State::Lost) else {
             return;
@@ -231,7 +231,7 @@ impl Framer {
     }
 }
 
-/// Where bytes of a guessed message's first came from.
+/// Origin of a part of the first guessed message.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     at: usize,
@@ -239,24 +239,24 @@ struct Origin {
     starts: bool,
 }
 
-/// A message that is being collected, with its length prefix.
+/// A message in progress, with its length prefix.
 #[derive(Debug, Default)]
 struct Partial {
     bytes: Vec<u8>,
-    /// When the packet with the first byte was seen.
+    /// Time of the packet with the first byte.
     began: Timestamp,
-    /// The latest time of all its packets.
+    /// Latest time of all its packets.
     latest: Timestamp,
-    /// It begins where another one ended.
+    /// It begins where another message ended.
     follows: bool,
-    /// A guess that was found plausible.
+    /// The guess was found plausible.
     accepted: bool,
-    /// While it is not: what it is made of.
+    /// Until then, its parts.
     runs: Vec<Origin>,
 }
 
 enum Taken {
-    /// The run is used up.
+    /// The input is used up.
     All,
     /// The message is complete.
     Message,
@@ -265,7 +265,7 @@ enum Taken {
 }
 
 impl Partial {
-    /// Takes from `run` what belongs to this message.
+    /// Takes this message's bytes from `run`.
     fn take(&mut self, run: &mut Run<'_>, certain: bool) -> Taken {
         loop {
             let wanted = if certain || self.accepted {
@@ -306,8 +306,8 @@ impl Partial {
                 starts: run.starts,
             });
         }
-        // Doubles as vectors do, but never beyond the message: an announced length alone costs nothing, and what is
-        // accounted for is what is used.
+        // Doubles as vectors do, but never beyond the message: an announced length alone costs nothing, and
+        // the accounted capacity is the one in use.
         let needed = at + run.bytes.len();
         if needed > self.bytes.capacity() {
             let capacity = (self.bytes.capacity() * 2).clamp(needed, wanted.max(needed));
@@ -316,13 +316,13 @@ impl Partial {
         self.bytes.extend_from_slice(run.bytes);
     }
 
-    /// The whole length, once the prefix is there.
+    /// The whole length, once the prefix is complete.
     fn length(&self) -> Option<usize> {
         let prefix = self.bytes.first_chunk::<PREFIX>()?;
         Some(PREFIX + usize::from(u16::from_be_bytes(*prefix)))
     }
 
-    /// How many bytes it lacks, if its length is known.
+    /// Missing bytes, if the length is known.
     fn left(&self, certain: bool) -> Option<u64> {
         if !certain && !self.accepted {
             return None;

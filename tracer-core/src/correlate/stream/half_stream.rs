@@ -1,11 +1,11 @@
-//! One direction of a TCP connection: segments in any order to bytes in order (RFC 9293 section 3.4).
+//! One direction of a TCP connection: orders segments into a byte stream (RFC 9293 section 3.4).
 //!
-//! Owns where the stream stands, what arrived beyond a hole, and since when the hole is waited for. Never
+//! Owns the position in the stream, the pieces beyond a hole, and the time since when the hole waits. Never
 //! interprets a byte: [`super::framing`] does.
 //!
-//! The first copy of a byte wins, whether it was passed on already or is still held: what a retransmission or an overlap
-//! says differently is not looked at. Receivers differ there, so no choice is right for all; this one is the same whatever
-//! the order of events, and what was told is never taken back.
+//! The first copy of a byte wins, delivered or held: differing content in a retransmission or overlap is
+//! ignored. Receivers differ here, so no choice suits all; this one does not depend on the order of events
+//! and never withdraws an emitted message.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ enum Given<'a> {
     Missing,
 }
 
-/// Where a direction ends, and when that became known.
+/// The end of a direction, and when it became known.
 #[derive(Clone, Copy, Debug)]
 struct End {
     at: Position,
@@ -39,15 +39,15 @@ pub(super) struct HalfStream {
     next: Option<Position>,
     end: Option<End>,
     finished: bool,
-    /// That it finished was told.
+    /// The end was reported.
     end_told: bool,
     /// Bytes are missing.
     gap: bool,
-    /// That more are missing was not asked for yet.
+    /// Bytes were given up since the last [`HalfStream::new_gap`].
     new_gap: bool,
-    /// What arrived beyond `next`; no piece begins there.
+    /// Pieces beyond `next`; none begins at `next`.
     pieces: Pieces,
-    /// When `next` was last moved by a packet.
+    /// When a packet last moved `next`.
     progressed: Timestamp,
     framer: Framer,
 }
@@ -60,7 +60,7 @@ impl HalfStream {
             end: None,
             finished: false,
             end_told: false,
-            // What came before the first packet that is seen.
+            // Bytes before the first packet seen are missing.
             gap: true,
             new_gap: false,
             pieces: Pieces::default(),
@@ -69,32 +69,32 @@ impl HalfStream {
         }
     }
 
-    /// Whether nothing was seen of it yet.
+    /// Whether no packet was seen.
     pub(super) fn is_unseen(&self) -> bool {
         self.next.is_none()
     }
 
-    /// Whether it was opened by a SYN of this sequence number.
+    /// Whether a SYN with this sequence number opened it.
     pub(super) fn opened_by(&self, sequence: u32) -> bool {
         self.initial == Some(sequence)
     }
 
-    /// Whether it came to its end.
+    /// Whether it has ended.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Whether bytes are missing: lost, cut off or given up for want of room, or it was not seen from its start.
+    /// Whether bytes are missing: lost, cut off, given up to make room, or sent before the first packet seen.
     pub(super) fn has_gap(&self) -> bool {
         self.gap
     }
 
-    /// Whether bytes were given up since this was last asked.
+    /// Whether bytes were given up since the last call.
     pub(super) fn new_gap(&mut self) -> bool {
         std::mem::take(&mut self.new_gap)
     }
 
-    /// If it has come to its end since this was last asked: whether bytes are missing.
+    /// If it ended since the last call, whether bytes are missing.
     pub(super) fn newly_finished(&mut self) -> Option<bool> {
         if !self.finished || self.end_told {
             return None;
@@ -103,7 +103,7 @@ impl HalfStream {
         Some(self.gap)
     }
 
-    /// A SYN was seen: what follows it is the stream from its start.
+    /// Takes a SYN: what follows is the stream from its start.
     pub(super) fn open(&mut self, sequence: u32, time: Timestamp) {
         *self = HalfStream {
             initial: Some(sequence),
@@ -115,13 +115,14 @@ impl HalfStream {
         };
     }
 
-    /// Whether a segment of this sequence number can belong to it: only such a RST counts (RFC 9293 section 3.5.3).
+    /// Whether a segment with this sequence number can belong to the stream: only such a RST counts (RFC 9293
+    /// section 3.5.3).
     pub(super) fn admits(&self, sequence: u32) -> bool {
         self.next
             .is_none_or(|next| position(sequence, next).abs_diff(next) <= WINDOW)
     }
 
-    /// Takes a segment, or a chunk of one, that is neither SYN alone nor RST.
+    /// Takes a segment, or a chunk of one, that is neither a bare SYN nor a RST.
     pub(super) fn accept(
         &mut self,
         time: Timestamp,
@@ -165,7 +166,7 @@ impl HalfStream {
         if extent.cut {
             self.place(stop, full_stop, Given::Missing, time, false, tally);
         }
-        // A FIN behind what was seen is none of this stream's.
+        // A FIN before the current position belongs to another stream.
         if segment.fin && self.end.is_none() && self.next <= Some(full_stop) {
             self.end = Some(End {
                 at: full_stop,
@@ -178,7 +179,7 @@ impl HalfStream {
         self.finish_if_over(tally);
     }
 
-    /// How many pieces wait beyond a hole.
+    /// Number of pieces that wait beyond a hole.
     pub(super) fn pieces(&self) -> usize {
         self.pieces.len()
     }
@@ -194,13 +195,15 @@ impl HalfStream {
         self.pieces.payload() + self.framer.held()
     }
 
-    /// Since when it has been waiting for a hole to be filled: what lies beyond is there, and nothing moved since.
+    /// Since when it has waited for a hole to be filled: bytes beyond it are known, and nothing has moved
+    /// since.
     pub(super) fn waiting_since(&self) -> Option<Timestamp> {
         let (_, known) = self.beyond_hole()?;
         Some(known.max(self.progressed))
     }
 
-    /// What is known to lie beyond the first hole, and since when: a piece, or the end of the stream.
+    /// The first known position beyond the first hole, and since when it is known: a piece, or the end of the
+    /// stream.
     fn beyond_hole(&self) -> Option<(Position, Timestamp)> {
         match self.pieces.first().map(|(at, piece)| (at, piece.time)) {
             Some(piece) => Some(piece),
@@ -209,7 +212,7 @@ impl HalfStream {
         }
     }
 
-    /// Gives up all holes that were waited for long enough.
+    /// Gives up all holes that waited long enough.
     pub(super) fn advance(&mut self, now: Timestamp, wait: Duration, tally: &mut Tally<'_>) {
         while self
             .waiting_since()
@@ -218,7 +221,7 @@ impl HalfStream {
         {}
     }
 
-    /// Gives up the first hole and goes on with what lies beyond. Whether there was one.
+    /// Gives up the first hole and continues beyond it. Returns whether there was one.
     pub(super) fn give_up_hole(&mut self, why: GivenUp, tally: &mut Tally<'_>) -> bool {
         let (Some(next), Some((beyond, _))) = (self.next, self.beyond_hole()) else {
             return false;
@@ -229,7 +232,7 @@ impl HalfStream {
         true
     }
 
-    /// Gives up the message that is being collected. Whether that freed anything.
+    /// Gives up the message in progress. Returns whether that freed memory.
     pub(super) fn give_up_message(&mut self, tally: &mut Tally<'_>) -> bool {
         let freed = self.framer.give_up_message(tally);
         if freed {
@@ -240,7 +243,7 @@ impl HalfStream {
         freed
     }
 
-    /// Nothing more will come. What lies beyond holes was sent, so it is still told.
+    /// Ends the stream. Bytes beyond holes were sent, so their messages are still delivered.
     pub(super) fn finish(&mut self, tally: &mut Tally<'_>) {
         while !self.pieces.is_empty() && self.give_up_hole(GivenUp::Ended, tally) {}
         self.discard(tally);
@@ -254,13 +257,13 @@ impl HalfStream {
         }
     }
 
-    /// Lets go of all that is held.
+    /// Drops everything held.
     fn discard(&mut self, tally: &mut Tally<'_>) {
         tally.dropped(std::mem::take(&mut self.pieces).payload());
         self.framer.end(tally);
     }
 
-    /// Takes of `start..stop` what is not there yet.
+    /// Stores the part of `start..stop` that is not there yet.
     fn place(
         &mut self,
         start: Position,
@@ -326,7 +329,7 @@ impl HalfStream {
         }
     }
 
-    /// If the byte at this position is there already: up to where that is so.
+    /// If the byte at this position is already there, the end of the covered range.
     fn covered_until(&self, at: Position) -> Option<Position> {
         if let Some(next) = self.next
             && at < next
@@ -336,7 +339,7 @@ impl HalfStream {
         self.pieces.covered_until(at)
     }
 
-    /// Passes on what has come to be in order.
+    /// Delivers the pieces that are now in order.
     fn drain(&mut self, tally: &mut Tally<'_>) {
         while let Some(next) = self.next
             && let Some(piece) = self.pieces.take(next)

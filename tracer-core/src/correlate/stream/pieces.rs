@@ -1,21 +1,21 @@
-//! What arrived beyond a hole of a stream: pieces that do not overlap, by their position.
+//! The pieces of a stream beyond a hole, without overlap, by position.
 //!
-//! Owns their bytes and knows what they cost. Never decides what becomes of them.
+//! Owns their bytes and accounts for their memory. Never decides their fate.
 
 use std::collections::BTreeMap;
 
 use super::position::Position;
 use crate::model::time::Timestamp;
 
-/// What a piece costs beside its bytes: its place in the map.
+/// Overhead of a piece: its place in the map.
 const PLACE: usize = 64;
 
-/// What there is of a piece.
+/// The content of a piece.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Its bytes.
     Bytes(Vec<u8>),
-    /// So many bytes that are known not to be in the capture.
+    /// This many bytes, known to be absent from the capture.
     Missing(u64),
 }
 
@@ -80,25 +80,25 @@ impl Pieces {
         Some((at, piece))
     }
 
-    /// Where the first piece at or after `at` begins.
+    /// The start of the first piece at or after `at`.
     pub(super) fn next_from(&self, at: Position) -> Option<Position> {
         let (&next, _) = self.by_position.range(at..).next()?;
         Some(next)
     }
 
-    /// If a piece has the byte at this position: where that piece ends.
+    /// The end of the piece that has the byte at this position.
     pub(super) fn covered_until(&self, at: Position) -> Option<Position> {
         let (&start, piece) = self.by_position.range(..=at).next_back()?;
         Some(start + piece.length()).filter(|&end| end > at)
     }
 
-    /// Keeps a piece. The caller has made sure that it overlaps no other.
+    /// Stores a piece. The caller has made sure that it overlaps no other.
     pub(super) fn hold(&mut self, at: Position, piece: Piece) {
         self.memory += piece.memory();
         self.by_position.insert(at, piece);
     }
 
-    /// Takes out the piece that begins at this position.
+    /// Removes the piece that begins at this position.
     pub(super) fn take(&mut self, at: Position) -> Option<Piece> {
         let piece = self.by_position.remove(&at)?;
         self.memory -= piece.memory();

@@ -1,37 +1,38 @@
-//! Whether bytes could be the start of a DNS message with its length prefix.
+//! Judges whether bytes could start a DNS message with its length prefix.
 //!
-//! Owns the guess by which a stream whose message boundaries are not known is picked up. Sees nothing but the bytes that
-//! would be the message's first; who acts on the verdict ([`super::framing`]) never calls it certain.
+//! Owns the guess by which framing resumes in a stream whose message boundaries are unknown. Sees only the
+//! candidate's first bytes; [`super::framing`] never treats the verdict as certain.
 //!
-//! Two lengths and a header of small numbers are easily met by chance (names and addresses are full of zeros), so more is
-//! asked for: the flags and counts must be such as implementations send, the records that the counts announce must fit into the
-//! announced length, and the first question (or, in a response without a question as zone transfers have them, the first
-//! record) must begin with a well-formed name, which cannot be compressed, and a known class. This refuses some rare
-//! messages (stateful operations of RFC 8490, several questions): they are found again by the next ordinary one.
+//! Names and addresses are full of zeros, so two lengths and a header of small numbers match easily by
+//! chance. More is required: flags and counts that implementations send, an announced length that can hold
+//! the announced records, and a first question (or, in a response without one, as in zone transfers, a first
+//! record) that begins with a well-formed uncompressed name and a known class. This rejects some rare
+//! messages (DNS Stateful Operations of RFC 8490, several questions); the next ordinary message
+//! resynchronises the stream.
 
 /// Length prefix (RFC 1035 section 4.2.2).
 pub(super) const PREFIX: usize = 2;
 /// Header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
-/// A question for the root: one byte of name, type, class.
+/// Smallest question: one byte for the root name, type, class.
 const MIN_QUESTION: u32 = 5;
-/// A record of the root without data: name, type, class, TTL, length.
+/// Smallest record: root name, type, class, TTL, length, no data.
 const MIN_RECORD: u32 = 11;
 const MAX_LABEL: u8 = 63;
 const MAX_NAME: usize = 255;
 
-/// What the bytes seen so far tell.
+/// The verdict on the bytes seen so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// No DNS message begins here.
     Implausible,
-    /// Nothing speaks against it.
+    /// Nothing contradicts it.
     Plausible,
-    /// Cannot be told before there are so many bytes. Never more than the message would have.
+    /// Undecided before this many bytes, never more than the message would have.
     NeedsBytes(usize),
 }
 
-/// Judges what begins with the length prefix.
+/// Judges bytes that begin with the length prefix.
 pub(super) fn judge(bytes: &[u8]) -> Verdict {
     let Some((prefix, message)) = bytes.split_first_chunk::<PREFIX>() else {
         return Verdict::NeedsBytes(PREFIX);
@@ -47,7 +48,7 @@ pub(super) fn judge(bytes: &[u8]) -> Verdict {
         return Verdict::Implausible;
     }
     match first_entry(body, usize::from(length) - HEADER) {
-        // The verdict on the body is in bytes of the body.
+        // The verdict on the body counts bytes of the body.
         Verdict::NeedsBytes(count) => Verdict::NeedsBytes(PREFIX + HEADER + count),
         verdict => verdict,
     }
@@ -81,7 +82,8 @@ fn plausible_header(header: &[u8; HEADER], length: u16) -> bool {
     !reserved && shape && (response || rcode == 0) && least <= u32::from(length)
 }
 
-/// Judges the name, type and class at the start of the first question or record; `room` is what the message has for it.
+/// Judges the name, type and class at the start of the first question or record; `room` is the space for it
+/// in the message.
 fn first_entry(body: &[u8], room: usize) -> Verdict {
     let mut at = 0;
     loop {
@@ -92,7 +94,7 @@ fn first_entry(body: &[u8], room: usize) -> Verdict {
             return Verdict::Implausible;
         }
         at += 1 + usize::from(label);
-        // What must still follow, here or after further labels: the root's byte, type, class.
+        // At least this must follow, here or after further labels: the root's byte, type, class.
         let rest = if label == 0 { 4 } else { 5 };
         if at > MAX_NAME || at + rest > room {
             return Verdict::Implausible;

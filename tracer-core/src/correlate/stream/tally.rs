@@ -1,4 +1,4 @@
-//! Where a direction's results and losses go.
+//! Results and losses of one direction.
 //!
 //! Every payload byte ends in exactly one place: delivered within a message, repeated, dropped, or still held.
 
@@ -7,41 +7,41 @@ use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
-/// Totals over all streams. `received = delivered + repeated + dropped`, and what is still held.
+/// Totals over all streams: `received` equals `delivered + repeated + dropped` plus the bytes still held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamCounts {
-    /// Bytes of payload that came in.
+    /// Payload bytes received.
     pub received: u64,
-    /// Bytes that went out in messages, with the length prefixes.
+    /// Bytes delivered in messages, length prefixes included.
     pub delivered: u64,
-    /// Bytes that were there before (retransmitted, overlapping) or came after the end of their stream.
+    /// Repeated bytes (retransmitted, overlapping), and bytes after the end of their stream.
     pub repeated: u64,
     /// Bytes that became part of no message.
     pub dropped: u64,
-    /// Messages that went out.
+    /// Messages delivered.
     pub messages: u64,
     /// Gaps given up.
     pub gaps: u64,
-    /// Bytes that the gaps had.
+    /// Bytes missing in those gaps.
     pub missing: u64,
-    /// How often a guessed start led to a message: after a gap, or in a stream that was not seen from its start.
+    /// Guessed starts that led to a message: after a gap, or in a stream not seen from its start.
     pub resynchronised: u64,
 }
 
-/// Why a gap was not waited for any longer.
+/// Why a gap was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
-    /// Long enough.
+    /// It waited long enough.
     Waited,
     /// The stream is over.
     Ended,
-    /// What came after it takes too much room.
+    /// Later bytes take too much memory.
     Full,
-    /// The capture holds only a part of the segment: it will not come.
+    /// The capture holds only a part of the segment: the rest will not come.
     Cut,
 }
 
-/// What was counted so far.
+/// The counts so far.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) counts: StreamCounts,
@@ -49,7 +49,7 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// For what one direction of one connection gives.
+    /// The tally for one direction of one connection.
     pub(super) fn tally<'a>(
         &'a mut self,
         flow: Flow,
@@ -66,7 +66,7 @@ impl Books {
     }
 }
 
-/// Takes what comes out of one direction.
+/// Collects one direction's output.
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
     flow: Flow,
@@ -122,12 +122,12 @@ impl Tally<'_> {
         }
     }
 
-    /// One thing that could not be made sense of.
+    /// Counts something that could not be decoded.
     pub(super) fn undecodable(&mut self, reason: &'static str) {
         self.losses.add(Stage::Decode, reason, 1);
     }
 
-    /// One thing that had to make room.
+    /// Counts something that was evicted.
     pub(super) fn full(&mut self, reason: &'static str) {
         self.losses.add(Stage::Table, reason, 1);
     }

@@ -1,4 +1,4 @@
-//! The OPT record (RFC 6891): option by option, so that one that is wrong does not cost the others.
+//! The OPT record (RFC 6891), read option by option, so that a malformed option does not cost the others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use crate::model::dns::DnsFault;
 use crate::model::edns::{Edns, EdnsOption, ExtendedError};
 use crate::model::printable;
 
-/// So many options are read of one message. Those of real messages are a handful.
+/// Options read per message; real messages have a handful.
 const MAX_OPTIONS: usize = 32;
 
 /// Option codes (IANA "DNS EDNS0 Option Codes") whose data is read.
@@ -19,10 +19,10 @@ const CLIENT_SUBNET: u16 = 8;
 const COOKIE: u16 = 10;
 const EXTENDED_ERROR: u16 = 15;
 
-/// DO (RFC 3225), the first of the flags.
+/// DO (RFC 3225), the first flag.
 const DNSSEC_OK: u16 = 0x8000;
 
-/// Reads the record whose class, TTL and data these are.
+/// Reads the record with this class, TTL and data.
 pub(super) fn read(class: u16, ttl: u32, data: &[u8], fault: &mut Option<DnsFault>) -> Edns {
     let [_, version, flags @ ..] = ttl.to_be_bytes();
     let mut edns = Edns {
@@ -55,7 +55,7 @@ pub(super) fn read(class: u16, ttl: u32, data: &[u8], fault: &mut Option<DnsFaul
     edns
 }
 
-/// Code and data of the next option.
+/// The next option's code and data.
 fn raw<'a>(decoder: &mut BinDecoder<'a>) -> Result<(u16, &'a [u8]), ReadError> {
     let code = decoder.read_u16()?.unverified(/* any number is a code */);
     let length = decoder.read_u16()?.unverified(/* reading so much checks it */);
@@ -72,7 +72,7 @@ fn keep(edns: &mut Edns, code: u16, data: &[u8]) -> Result<(), ReadError> {
             let [high, low, text @ ..] = data else {
                 return Err(DecodeError::InsufficientBytes.into());
             };
-            // Some end it with a NUL (RFC 8914 section 2).
+            // Some servers end the text with a NUL (RFC 8914 section 2).
             let text = text.strip_suffix(b"\0").unwrap_or(text);
             edns.errors.push(ExtendedError {
                 code: u16::from_be_bytes([*high, *low]),
@@ -91,13 +91,13 @@ fn other(code: u16, data: &[u8]) -> EdnsOption {
     }
 }
 
-/// RFC 7871 section 6; as dig prints it.
+/// Client subnet (RFC 7871 section 6) as dig prints it.
 fn client_subnet(data: &[u8]) -> Result<String, ReadError> {
     let [high, low, source, scope, address @ ..] = data else {
         return Err(DecodeError::InsufficientBytes.into());
     };
     let mut octets = [0; 16];
-    // Only the octets that the prefix needs are sent.
+    // Only the octets that the prefix needs are on the wire.
     octets
         .get_mut(..address.len())
         .ok_or(ReadError::Field("client subnet"))?

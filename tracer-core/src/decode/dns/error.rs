@@ -1,4 +1,4 @@
-//! What can be wrong with a part of a message, and which fault of the message that is.
+//! Errors in a part of a message, and the message fault each becomes.
 
 use std::fmt::Write;
 
@@ -12,23 +12,23 @@ use crate::model::printable::ascii;
 /// Why a part of a message could not be read.
 #[derive(Debug, Error)]
 pub(super) enum ReadError {
-    /// hickory's decoder could not.
+    /// hickory's decoder failed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// A name that is spread over the message to keep its readers busy.
+    /// A name spread over the message to keep its readers busy.
     #[error("a name of more than {MAX_POINTERS} compression pointers")]
     Pointers,
-    /// The data says it is longer than its fields are.
+    /// The stated length exceeds the fields.
     #[error("{0} bytes too many")]
     Left(usize),
-    /// A field whose content cannot be.
+    /// An invalid field value.
     #[error("impossible {0}")]
     Field(&'static str),
 }
 
 impl ReadError {
-    /// In words, safe to print: some of hickory's errors quote names out of the message. Such a name can fail to print,
-    /// and `to_string` would panic.
+    /// The error in words, safe to print: some of hickory's errors quote names from the message. Such a name
+    /// can fail to print, and `to_string` would panic.
     pub(super) fn words(&self) -> String {
         let mut text = String::new();
         match write!(text, "{self}") {
@@ -37,7 +37,7 @@ impl ReadError {
         }
     }
 
-    /// Reading beyond the end of a capture that was cut short is the capture's fault, not the message's.
+    /// A read beyond the end of a truncated capture is the capture's fault, not the message's.
     pub(super) fn fault(&self, cut: bool, blame: impl FnOnce(String) -> DnsFault) -> DnsFault {
         match self {
             ReadError::Decode(

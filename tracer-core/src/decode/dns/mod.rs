@@ -1,8 +1,8 @@
-//! A DNS message (RFC 1035) to [`Message`]: header, question and records are read one by one with hickory-proto's
-//! decoder, so that a record that is wrong does not cost the others.
+//! Reads a DNS message (RFC 1035) into [`Message`]. hickory-proto's decoder reads header, question and
+//! records one by one, so that a malformed record does not cost the others.
 //!
-//! What has a DNS port but is shorter than a header, or has both an opcode that nobody assigned and something malformed,
-//! is not DNS: it becomes [`What::Other`], is told as the UDP flow it is, and so is not lost.
+//! A payload on a DNS port that is shorter than a header, or that has both an unassigned opcode and a
+//! malformed part, is not DNS: it becomes [`What::Other`] and is reported as a UDP flow, so it is not lost.
 
 mod edns;
 mod error;
@@ -22,13 +22,13 @@ use crate::model::observation::What;
 
 /// Length of the header (RFC 1035 section 4.1.1).
 const HEADER_LEN: usize = 12;
-/// Opcodes that are assigned and that hickory has no name for: IQUERY (RFC 3425) and DSO (RFC 8490).
+/// Assigned opcodes that hickory does not name: IQUERY (RFC 3425) and DSO (RFC 8490).
 const OTHER_OPCODES: [u8; 2] = [1, 6];
-/// So many questions are read to find what comes after them. More than one is a fault already.
+/// Questions skipped to reach the records. More than one is a fault already.
 const MAX_QUESTIONS: u16 = 16;
 
-/// Reads the payload of a UDP datagram on a DNS port. `announced` is its length according to the UDP header; the capture
-/// may have cut it short.
+/// Reads the payload of a UDP datagram on a DNS port. `announced` is its length from the UDP header; the
+/// capture may have truncated it.
 pub(super) fn read(bytes: &[u8], announced: usize) -> Result<What, Fault> {
     if bytes.len() < HEADER_LEN && announced > bytes.len() {
         return Err(Fault::CutShort);
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8], announced: usize) -> Result<What, Fault> {
     })
 }
 
-/// Reads one message; `None` if it is none. `cut` says that the message goes on beyond `bytes`.
+/// Reads one message; `None` if it is not DNS. `cut` marks a message that continues beyond `bytes`.
 pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
@@ -78,7 +78,7 @@ pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
     (assigned || message.fault.is_none()).then_some(message)
 }
 
-/// Reads the question section; the first question is kept.
+/// Reads the question section and keeps the first question.
 fn questions(
     bytes: &[u8],
     decoder: &mut BinDecoder<'_>,
@@ -95,7 +95,7 @@ fn questions(
 fn question(bytes: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Question, ReadError> {
     let name = name::read(bytes, decoder)?;
     let qtype = RecordType::read(decoder)?;
-    // The class: any number will do, the type tells.
+    // Any class is accepted; the type identifies the question.
     decoder.read_u16()?;
     Ok(Question {
         name: name::absolute(&name),

@@ -1,7 +1,7 @@
-//! Names and text of a message in presentation format (RFC 1035 section 5.1), safe to print: whatever bytes a message
-//! holds, nothing but printable ASCII comes out, so no terminal escape ever gets through.
+//! Reads names and writes them in presentation format (RFC 1035 section 5.1), safe to print: whatever the
+//! message holds, only printable ASCII comes out, so no terminal escape gets through.
 //!
-//! hickory's own way of printing names is not used: it writes `\DDD` in octal and turns A-labels into Unicode.
+//! Does not use hickory's printing of names, which writes `\DDD` in octal and turns A-labels into Unicode.
 
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
@@ -10,13 +10,13 @@ use super::error::ReadError;
 use crate::model::dns::DnsName;
 use crate::model::printable::push_label;
 
-/// So many compression pointers are followed in one name: one for each label that a name can have.
+/// Compression pointers followed in one name: one for each label that a name can have.
 pub(super) const MAX_POINTERS: usize = 127;
-/// Length of a name on the wire, at most (RFC 1035 section 3.1).
+/// Maximum length of a name on the wire (RFC 1035 section 3.1).
 const MAX_NAME: usize = 255;
 
-/// Reads a name of `message`. hickory accepts any number of pointers as long as each points backwards: thousands of them
-/// in each of a message's names would keep it busy for long.
+/// Reads a name of `message`. hickory accepts any number of pointers that point backwards; thousands of them
+/// in each of a message's names would keep it busy.
 pub(super) fn read(message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Name, ReadError> {
     if pointers(message, decoder.index()) > MAX_POINTERS {
         return Err(ReadError::Pointers);
@@ -24,7 +24,7 @@ pub(super) fn read(message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Name,
     Ok(Name::read(decoder)?)
 }
 
-/// How many pointers are followed from `at`; it stops counting where hickory stops reading, or at one too many.
+/// Counts the pointers from `at`. Stops where hickory stops reading, or at one over the limit.
 fn pointers(message: &[u8], mut at: usize) -> usize {
     let mut count = 0;
     let mut length = 0;
@@ -56,7 +56,7 @@ pub(super) fn absolute(name: &Name) -> DnsName {
     DnsName::new(&text(name))
 }
 
-/// The name as [`absolute`] has it, as a string.
+/// As [`absolute`], as a string.
 pub(super) fn text(name: &Name) -> String {
     let mut out = String::new();
     for label in name.iter() {

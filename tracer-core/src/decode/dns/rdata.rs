@@ -1,9 +1,9 @@
-//! A record's data in presentation format, as dig prints it with `+nosplit`; only that names are in lower case.
+//! A record's data in presentation format, as `dig +nosplit` prints it, except that names are in lower case.
 //!
-//! Each type is a row of fields. hickory's decoder reads the fields; its records are not used, because they cannot be
-//! printed back: names and text come out unsafe for a terminal, flags that it does not know are dropped, algorithms are
-//! spelled in a way of its own, and TSIG and KEY have no presentation. Types without a row are written as RFC 3597
-//! section 5 has it.
+//! Each type is a list of fields that hickory's decoder reads. hickory's own records are not used, because
+//! they cannot be printed back: names and text are unsafe for a terminal, unknown flags are dropped,
+//! algorithms have a spelling of their own, and TSIG and KEY have no presentation format. Types without a
+//! list are written in the generic form of RFC 3597 section 5.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -21,7 +21,7 @@ use crate::model::printable::{ascii, quoted};
 /// A field of a record's data.
 #[derive(Clone, Copy)]
 enum Field {
-    /// A number of so many octets.
+    /// A number of this many octets.
     Number(usize),
     /// A domain name.
     Name,
@@ -41,11 +41,11 @@ enum Field {
     Hex,
     /// Octets to the end, in Base64.
     Base64,
-    /// Octets behind a length of one octet, in hexadecimal: a salt; `-` for none.
+    /// Octets after a length of one octet, in hexadecimal: a salt; `-` for none.
     Salt,
-    /// Octets behind a length of one octet, in Base 32: the hash of a name.
+    /// Octets after a length of one octet, in Base 32: the hash of a name.
     Hash,
-    /// Octets behind a length of two octets, which is printed, in Base64.
+    /// Octets after a printed length of two octets, in Base64.
     Sized,
     /// The number of a type.
     Type,
@@ -63,7 +63,7 @@ enum Field {
     Parameters,
 }
 
-/// The fields of a type's data; `None` for those that nobody here knows.
+/// The fields of a type's data; `None` for an unknown type.
 fn fields(rtype: RecordType) -> Option<&'static [Field]> {
     use Field::*;
     const U8: Field = Number(1);
@@ -102,17 +102,17 @@ fn fields(rtype: RecordType) -> Option<&'static [Field]> {
     })
 }
 
-/// The data at `start..end` of the message, which is of type `rtype`.
+/// The data at `start..end` of the message, of type `rtype`.
 pub(super) fn text(
     message: &[u8],
     rtype: RecordType,
     start: usize,
     end: usize,
 ) -> Result<String, ReadError> {
-    // Names may point back to what is before, but nothing may be read beyond the end.
+    // Names may point back to earlier bytes, but nothing may be read beyond the end.
     let message = message.get(..end).ok_or(DecodeError::InsufficientBytes)?;
     let data = message.get(start..).ok_or(DecodeError::InsufficientBytes)?;
-    // Without data only an UPDATE deletes (RFC 2136 section 2.5).
+    // Only an UPDATE has records without data, to delete (RFC 2136 section 2.5).
     let Some(fields) = fields(rtype).filter(|_| !data.is_empty()) else {
         return Ok(generic(data));
     };
@@ -131,7 +131,7 @@ pub(super) fn text(
     }
 }
 
-/// Data of a type that is not known, or that is malformed: `\# length hexadecimal` (RFC 3597 section 5).
+/// Data of an unknown type, or malformed data: `\# length hexadecimal` (RFC 3597 section 5).
 pub(super) fn generic(data: &[u8]) -> String {
     if data.is_empty() {
         return "\\# 0".to_owned();
@@ -234,15 +234,15 @@ fn types(mut bitmap: &[u8]) -> Result<String, ReadError> {
 
 /// Seconds since 1970 as `YYYYMMDDHHmmSS`.
 fn date(seconds: u64) -> String {
-    // 32 bits are given: it cannot be out of range.
+    // A 32-bit number is always in range.
     match jiff::Timestamp::from_second(seconds as i64) {
         Ok(time) => time.strftime("%Y%m%d%H%M%S").to_string(),
-        // The form as a number is allowed too.
+        // The numeric form is valid too.
         Err(_) => seconds.to_string(),
     }
 }
 
-/// RFC 4398 section 2.1.
+/// Certificate types (RFC 4398 section 2.1).
 const CERTIFICATES: [(u64, &str); 10] = [
     (1, "PKIX"),
     (2, "SPKI"),
@@ -283,7 +283,7 @@ fn mnemonic(known: &[(u64, &str)], number: u64) -> String {
     }
 }
 
-/// In TSIG 16 is BADSIG (RFC 8945 section 3), elsewhere BADVERS.
+/// In TSIG, 16 is BADSIG (RFC 8945 section 3); elsewhere it is BADVERS.
 fn tsig_error(number: u64) -> String {
     match u16::try_from(number) {
         Ok(16) => "BADSIG".to_owned(),

@@ -8,14 +8,14 @@ use super::error::ReadError;
 use super::{edns, name, rdata};
 use crate::model::dns::{DnsFault, Message, ResourceRecord};
 
-/// So many records are read of one message. The largest answers that resolvers meet have a few dozen; a message of 64 KiB
+/// Records read per message. The largest answers that resolvers receive have a few dozen; a message of 64 KiB
 /// could hold five thousand.
 const MAX_RECORDS: usize = 512;
 
 /// Class CH (RFC 1035 section 3.2.4).
 const CHAOS: u16 = 3;
 
-/// One record: its header, and where its data is.
+/// A record's header and the position of its data.
 struct Head {
     name: Name,
     rtype: RecordType,
@@ -25,8 +25,8 @@ struct Head {
     data_end: usize,
 }
 
-/// Reads the sections, which start at `start`, into `message`. The additional section gives nothing but the OPT
-/// record, with the upper bits of the response code (RFC 6891 section 6.1.3).
+/// Reads the sections from `start` into `message`. From the additional section it takes only the OPT record,
+/// with the upper bits of the response code (RFC 6891 section 6.1.3).
 pub(super) fn read_all(
     bytes: &[u8],
     start: usize,
@@ -78,7 +78,7 @@ pub(super) fn read_all(
 /// The OPT record.
 fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
     if message.edns.is_some() {
-        // RFC 6891 section 6.1.1. The first is believed.
+        // A message has at most one (RFC 6891 section 6.1.1). The first wins.
         message
             .fault
             .get_or_insert_with(|| DnsFault::Edns("more than one OPT record".to_owned()));
@@ -90,18 +90,18 @@ fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
     message.edns = Some(edns::read(head.class, head.ttl, data, &mut message.fault));
 }
 
-/// The lesser of a SOA's TTL and of its last field, MINIMUM (RFC 2308 section 5).
+/// The lesser of a SOA's TTL and its last field, MINIMUM (RFC 2308 section 5).
 fn negative_ttl(bytes: &[u8], head: &Head) -> Option<u32> {
     let data = bytes.get(head.data_start..head.data_end)?;
-    // Two names, of one octet at least, and five numbers.
+    // Two names of at least one octet, and five numbers.
     let (_, minimum) = data
         .split_last_chunk()
         .filter(|(before, _)| before.len() >= 18)?;
     Some(head.ttl.min(u32::from_be_bytes(*minimum)))
 }
 
-/// Reads the header of the record at `at`. hickory's own reading of a record is of one piece: an error in the data leaves
-/// no way to find the next record.
+/// Reads the header of the record at `at`. hickory reads a record as a whole, so an error in its data would
+/// hide the position of the next record.
 fn head(bytes: &[u8], at: usize) -> Result<Head, ReadError> {
     let mut decoder = decoder_at(bytes, at)?;
     let name = name::read(bytes, &mut decoder)?;
@@ -124,7 +124,7 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, ReadError> {
 
 fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> ResourceRecord {
     let rtype = match (head.class, head.rtype) {
-        // In class CH an address is something else (RFC 1035 section 3.4): it is shown as it came.
+        // In class CH an address has another form (RFC 1035 section 3.4), so it is shown in generic form.
         (CHAOS, RecordType::A) => RecordType::NULL,
         (_, rtype) => rtype,
     };
@@ -143,7 +143,7 @@ fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> Re
     }
 }
 
-/// A decoder that stands at `at` and sees all that is before, for compressed names.
+/// A decoder at `at` that also sees all earlier bytes, for compressed names.
 pub(super) fn decoder_at(bytes: &[u8], at: usize) -> Result<BinDecoder<'_>, DecodeError> {
     let mut decoder = BinDecoder::new(bytes);
     decoder.read_slice(at)?;

@@ -8,7 +8,7 @@ use hickory_proto::serialize::binary::BinDecoder;
 use super::error::ReadError;
 use crate::model::printable::quoted;
 
-/// IANA "Service Parameter Keys" of RFC 9460. Later ones are text, as an unknown one is.
+/// IANA "Service Parameter Keys" of RFC 9460. The values of later and unknown keys are text.
 const KEYS: [&str; 7] = [
     "mandatory",
     "alpn",
@@ -19,7 +19,7 @@ const KEYS: [&str; 7] = [
     "ipv6hint",
 ];
 
-/// All parameters, `key=value` each.
+/// All parameters, each as `key=value`.
 pub(super) fn parameters(data: &[u8]) -> Result<String, ReadError> {
     let mut decoder = BinDecoder::new(data);
     let mut out = Vec::new();
@@ -77,7 +77,8 @@ fn list<const LENGTH: usize>(
     Ok(shown.join(","))
 }
 
-/// Protocol names, each behind its length. A comma within one is escaped, and what escapes it is escaped by the quotes.
+/// Protocol names, each after its length. A backslash escapes a comma within one, and the quotes escape that
+/// backslash.
 fn protocols(data: &[u8]) -> Result<String, ReadError> {
     let mut decoder = BinDecoder::new(data);
     let mut all = Vec::new();

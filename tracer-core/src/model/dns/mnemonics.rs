@@ -1,11 +1,12 @@
-//! The words for numbers of DNS: response codes, opcodes, types, as dig prints them. A number without a word keeps its number.
+//! Mnemonics for response codes, opcodes and types, as dig prints them. A number without a mnemonic stays a
+//! number.
 
 use std::borrow::Cow;
 
 use super::{OpCode, RecordType, ResponseCode};
 
-/// Response codes and their mnemonics (IANA "DNS RCODEs"). 16 on the wire is BADVERS: BADSIG, its other reading, stands in
-/// a TSIG record and never in a header; hickory-proto reads it as BADSIG, so numbers are compared.
+/// Response codes and their mnemonics (IANA "DNS RCODEs"). In a header 16 is BADVERS; its other meaning,
+/// BADSIG, occurs only in a TSIG record. hickory-proto reads it as BADSIG, so numbers are compared.
 const RCODES: [(ResponseCode, &str); 19] = [
     (ResponseCode::NoError, "NOERROR"),
     (ResponseCode::FormErr, "FORMERR"),
@@ -37,7 +38,7 @@ pub fn rcode_mnemonic(rcode: ResponseCode) -> Cow<'static, str> {
     }
 }
 
-/// The code of a mnemonic in any case, of `RCODE<n>` or of a plain number.
+/// The code for a mnemonic in any case, for `RCODE<n>` or for a plain number.
 pub fn rcode_from_mnemonic(written: &str) -> Option<ResponseCode> {
     let upper = written.to_ascii_uppercase();
     match RCODES.iter().find(|(_, mnemonic)| *mnemonic == upper) {
@@ -64,7 +65,8 @@ pub fn opcode_mnemonic(opcode: OpCode) -> Cow<'static, str> {
     })
 }
 
-/// Types that hickory-proto has no name for (IANA "Resource Record (RR) TYPEs"), those aside that never got into use.
+/// Types that hickory-proto does not name (IANA "Resource Record (RR) TYPEs"), except those that never came
+/// into use.
 const OTHER_TYPES: [(u16, &str); 34] = [
     (14, "MINFO"),
     (17, "RP"),
@@ -111,7 +113,7 @@ pub fn type_mnemonic(rtype: RecordType) -> Cow<'static, str> {
                 None => Cow::Owned(format!("TYPE{number}")),
             }
         }
-        // hickory's ZERO is no mnemonic of anybody else's.
+        // Only hickory calls this type ZERO.
         RecordType::ZERO => Cow::Borrowed("TYPE0"),
         known => Cow::Borrowed(known.into()),
     }
