@@ -90,23 +90,3 @@ pub enum ClientError {
 fn lines(reasons: &[String]) -> String {
     reasons.iter().map(|line| format!("\n  {line}")).collect()
 }
-
-/// Joins the lines of a message.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An error and its causes on one line, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text.push_str(": ");
-            text.push_str(&next_text);
-        }
-        cause = next.source();
-    }
-    one_line(&text)
-}

@@ -19,7 +19,6 @@
 //! record.
 
 pub mod capture;
-mod causes;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;

@@ -77,7 +77,7 @@ impl Cluster {
             .await
             .map_err(|reason| ClientError::NoCluster { reason })?;
         let client = kube::Client::try_from(config).map_err(|error| ClientError::NoCluster {
-            reason: causes(&error),
+            reason: error_chain(&error),
         })?;
         Ok(match &options.namespace {
             Some(namespace) => Cluster {
@@ -112,7 +112,7 @@ impl Cluster {
                     Ok(Ok(pods)) => return Ok(sort(pods.items)),
                     Ok(Err(error)) => format!(
                         "{}; if the agents are in another namespace, use --agent-namespace",
-                        causes(&error)
+                        error_chain(&error)
                     ),
                     Err(_) => no_answer(),
                 }
@@ -159,7 +159,9 @@ impl Cluster {
                     }
                 }
                 // The watcher retries by itself, with growing waits.
-                Err(error) => tracing::warn!("cannot watch the agents' pods: {}", causes(&error)),
+                Err(error) => {
+                    tracing::warn!("cannot watch the agents' pods: {}", error_chain(&error))
+                }
             }
             for change in found {
                 if sender.send(change).await.is_err() {
@@ -260,8 +262,10 @@ async fn config(options: &Options) -> Result<kube::Config, String> {
             .await
             .map_err(|error| match error.source() {
                 // Outside a pod, leave out the error that this is not a pod.
-                Some(kubeconfig) if std::env::var_os(POD_VARIABLE).is_none() => causes(kubeconfig),
-                _ => causes(&error),
+                Some(kubeconfig) if std::env::var_os(POD_VARIABLE).is_none() => {
+                    error_chain(kubeconfig)
+                }
+                _ => error_chain(&error),
             }),
     }
 }

@@ -13,7 +13,6 @@ use super::Options;
 use super::merge::SourceId;
 use super::skew::clock_offset_ns;
 use super::target::Target;
-use super::{Options, causes, one_line};
 use crate::stream::event::unix_ns;
 use crate::stream::proto::observe_response::Message;
 use crate::stream::proto::tracer_client::TracerClient;
@@ -207,7 +206,7 @@ impl Source {
 pub(super) fn status_text(status: &tonic::Status) -> String {
     let mut text = one_line(status.message());
     if let Some(cause) = std::error::Error::source(status) {
-        let cause = causes(cause);
+        let cause = error_chain(cause);
         if !text.contains(&cause) {
             if !text.is_empty() {
                 text.push_str(": ");

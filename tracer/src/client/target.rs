@@ -17,7 +17,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tracer_core::model::error_chain::{error_chain, one_line};
 
 use super::cluster::AgentPod;
-use super::{causes, unix_socket};
+use super::unix_socket;
 
 /// Interval of HTTP/2 pings, and how long an answer may take before the agent counts as gone. Without pings, an API server or
 /// a proxy in between would cut a quiet connection.
@@ -175,7 +175,7 @@ impl Target {
                 grpc_over(TokioIo::new(relay)).await.map_err(|error| {
                     match complaint.lock().trim() {
                         "" => error,
-                        complaint => Unreachable(super::one_line(complaint)),
+                        complaint => Unreachable(one_line(complaint)),
                     }
                 })
             }
@@ -188,7 +188,7 @@ enum TlsError {
 }
 
 fn no_exec(error: &kube::Error) -> String {
-    let reason = causes(error);
+    let reason = error_chain(error);
     if reason.contains("403") || reason.contains("orbidden") {
         format!(
             "exec is not allowed ({reason}): it needs get and create on pods/exec in the agent's namespace, as in the Role \

@@ -60,12 +60,12 @@ struct SearchState {
 
 impl Search {
     /// Processes a notice and returns the change that follows from it at once.
-    fn notice(&mut self, now: Instant, notice: InterfaceNotice) -> Option<Change> {
+    fn notice(&mut self, now: Instant, notice: InterfaceNotice) -> Option<ClusterChange> {
         match notice {
             InterfaceNotice::Gone(ifindex) => self
                 .interfaces
                 .remove(&ifindex)
-                .map(|_| Change::InterfaceGone(ifindex)),
+                .map(|_| ClusterChange::InterfaceGone(ifindex)),
             InterfaceNotice::Seen(ifindex, netns) => {
                 if !self.interfaces.contains_key(&ifindex)
                     && self.interfaces.len() >= MAX_INTERFACES
@@ -143,7 +143,7 @@ impl Search {
 pub fn spawn(
     mut resolver: InterfaceResolver,
     notices: Receiver<InterfaceNotice>,
-    mut emit: impl FnMut(Change) -> ControlFlow<()> + Send + 'static,
+    mut emit: impl FnMut(ClusterChange) -> ControlFlow<()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("interfaces".to_owned())
@@ -155,7 +155,7 @@ pub fn spawn(
 fn watch(
     resolver: &mut InterfaceResolver,
     notices: &Receiver<InterfaceNotice>,
-    emit: &mut impl FnMut(Change) -> ControlFlow<()>,
+    emit: &mut impl FnMut(ClusterChange) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut search = Search::default();
     loop {
@@ -187,7 +187,7 @@ fn watch(
         for (ifindex, uid) in found {
             search.searched(now, ifindex, uid.is_some());
             if uid.is_some() {
-                emit(Change::Interface { ifindex, uid })?;
+                emit(ClusterChange::Interface { ifindex, uid })?;
             }
         }
     }
@@ -201,8 +201,8 @@ mod tests {
     const B: Ifindex = Ifindex(8);
     const ONE: Option<NetnsId> = Some(NetnsId(1));
 
-    fn unknown(ifindex: Ifindex) -> Option<Change> {
-        Some(Change::Interface { ifindex, uid: None })
+    fn unknown(ifindex: Ifindex) -> Option<ClusterChange> {
+        Some(ClusterChange::Interface { ifindex, uid: None })
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         search.notice(start, InterfaceNotice::Seen(A, ONE));
         assert_eq!(
             search.notice(start, InterfaceNotice::Gone(A)),
-            Some(Change::InterfaceGone(A))
+            Some(ClusterChange::InterfaceGone(A))
         );
         assert_eq!(search.notice(start, InterfaceNotice::Gone(A)), None);
         assert_eq!(search.next(), None);

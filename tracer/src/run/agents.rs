@@ -15,10 +15,10 @@ use crate::config::ObserveConfig;
 use crate::stream::event::unix_clock;
 use tracer_core::model::event::Body;
 use tracer_core::model::loss::Losses;
+use tracer_core::model::printable::safe;
 use tracer_core::pipeline::Pipeline;
 use tracer_core::view::Next;
 use tracer_core::view::summary::Summary;
-use tracer_core::view::text::safe;
 
 /// Updates that are shown before the output is flushed and signals are looked at.
 const BATCH: usize = 256;

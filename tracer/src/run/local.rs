@@ -37,7 +37,7 @@ use crate::stream::hub::FilterCheck;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::files::capture::FileWriter;
 use tracer_core::files::inventory::{InventoryFileError, Loaded};
-use tracer_core::model::cluster::{Change, Kind};
+use tracer_core::model::cluster::{ClusterChange, Kind};
 use tracer_core::model::flow::{FlowSnapshot, Ifindex};
 use tracer_core::model::loss::Losses;
 use tracer_core::model::record::Record;
@@ -108,7 +108,7 @@ pub(super) struct Local {
     /// Tells the thread that finds the pods behind interfaces what to look for.
     interfaces: std::sync::mpsc::Sender<InterfaceNotice>,
     /// What that thread and the cluster's watches find.
-    changes: mpsc::Receiver<Change>,
+    changes: mpsc::Receiver<ClusterChange>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     identity: IdentitySource,
     requests: BoxStream<'static, Request>,
@@ -126,7 +126,7 @@ pub(super) struct Local {
 /// What [`Source::wait`] received.
 enum Arrived {
     Capture(CaptureMessage),
-    Change(Change),
+    ClusterChange(ClusterChange),
     Inventory(Result<Loaded, InventoryFileError>),
     Flows(Vec<FlowSnapshot>),
     Request(Request),
@@ -158,7 +158,7 @@ impl Local {
                 .filter(|node| node.name == config.node)
                 .flat_map(|node| node.ips.iter().copied())
                 .collect();
-            let change = Change::Replace(Box::new(loaded.inventory));
+            let change = ClusterChange::Replace(Box::new(loaded.inventory));
             // Time 0 is before everything that the probes can see.
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
@@ -269,8 +269,8 @@ impl Local {
         Ok(Some(input))
     }
 
-    fn change(&mut self, change: Change) -> Input {
-        if let Change::Interface {
+    fn change(&mut self, change: ClusterChange) -> Input {
+        if let ClusterChange::Interface {
             ifindex: Ifindex(ifindex),
             uid: Some(uid),
         } = &change
@@ -337,7 +337,7 @@ impl Source for Local {
                 Some(message) => Arrived::Capture(message),
                 None => bail!("the capture ended by itself; the log has the reason"),
             },
-            Some(change) = self.changes.recv() => Arrived::Change(change),
+            Some(change) = self.changes.recv() => Arrived::ClusterChange(change),
             Some(read) = self.inventory.recv() => Arrived::Inventory(read),
             Some(request) = self.requests.next() => Arrived::Request(request),
             () = tokio::time::sleep_until(self.next_sweep) => {
@@ -371,10 +371,10 @@ impl Source for Local {
                 Some(Input::Tick(until))
             }
             Arrived::Capture(CaptureMessage::Interface(event)) => self.interface(event)?,
-            Arrived::Change(change) => Some(self.change(change)),
+            Arrived::ClusterChange(change) => Some(self.change(change)),
             Arrived::Inventory(Ok(loaded)) => {
                 self.identity.reloaded();
-                Some(self.change(Change::Replace(Box::new(loaded.inventory))))
+                Some(self.change(ClusterChange::Replace(Box::new(loaded.inventory))))
             }
             Arrived::Inventory(Err(error)) => {
                 self.notices

@@ -2,7 +2,7 @@
 //!
 //! A command writes them to standard error; an agent writes them to its log. Never data: events go to [`super::output`].
 
-use tracer_core::view::text::{safe, safe_lines};
+use tracer_core::model::printable::{safe, safe_lines};
 
 /// Where notices go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

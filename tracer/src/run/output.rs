@@ -13,11 +13,10 @@ use parking_lot::Mutex;
 use super::notice::Notices;
 use super::stdout::reader_gone;
 use tracer_core::identity::Index;
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::Losses;
-use tracer_core::model::printable::safe;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::filter::emission::Unrecorded;
@@ -161,7 +160,7 @@ impl Output {
         let ticked = matches!(input, Input::Tick(_));
         let listed = matches!(
             input,
-            Input::Change(_, Change::List(_) | Change::Replace(_))
+            Input::Change(_, ClusterChange::List(_) | ClusterChange::Replace(_))
         );
         let mut events = std::mem::take(&mut self.buffer);
         self.pipeline.step(input, &mut events);

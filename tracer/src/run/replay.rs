@@ -23,7 +23,7 @@ use super::session::{self, Account, Session, Source, Step};
 use crate::config::ObserveConfig;
 use tracer_core::files::capture::{FileError, Reader, Replay, ReplaySettings};
 use tracer_core::files::inventory::load;
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
@@ -120,7 +120,7 @@ impl Capture {
             let loaded = load(path)?;
             inventory::log_loaded(path, &loaded);
             pods = Some(PodAddresses::from_inventory(&loaded.inventory));
-            let change = Change::Replace(Box::new(loaded.inventory));
+            let change = ClusterChange::Replace(Box::new(loaded.inventory));
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
         let settings = ReplaySettings {

@@ -280,7 +280,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
         }
     );
     news.send(InterfaceNotice::Gone(to_a.0)).unwrap();
-    assert_eq!(next(), Change::InterfaceGone(to_a.0));
+    assert_eq!(next(), ClusterChange::InterfaceGone(to_a.0));
     drop(news);
     watch.unwrap().join().unwrap();
 }

@@ -26,7 +26,7 @@ use super::interfaces::{LinkChange, LinkTable, PodLink};
 use super::listing;
 use super::netlink::Messages;
 use super::traced::TracedInterfaces;
-use crate::causes::causes;
+use tracer_core::model::error_chain::error_chain;
 use tracer_core::model::flow::Ifindex;
 
 /// Follows the kernel's messages and attaches.
@@ -150,7 +150,7 @@ impl Manager {
             LinkChange::Routes => match listing::routes(&self.netlink, &mut self.links).await {
                 Ok(()) => self.settle_all().await,
                 Err(error) => {
-                    warn!(error = %causes(&error), "cannot list the routes: a new uplink may be taken for a pod interface");
+                    warn!(error = %error_chain(&error), "cannot list the routes: a new uplink may be taken for a pod interface");
                 }
             },
         }
@@ -158,7 +158,7 @@ impl Manager {
 
     async fn list_or_warn(&mut self) {
         if let Err(error) = self.list().await {
-            warn!(error = %causes(&error), "cannot list the interfaces: a new pod interface may be missed");
+            warn!(error = %error_chain(&error), "cannot list the interfaces: a new pod interface may be missed");
         }
     }
 
@@ -183,7 +183,7 @@ impl Manager {
                     self.attached.insert(ifindex, attached);
                 }
                 Err(error) => {
-                    debug!(ifindex = ifindex.0, error = %causes(&error), "cannot attach the removed probes again");
+                    debug!(ifindex = ifindex.0, error = %error_chain(&error), "cannot attach the removed probes again");
                     let last = self.attacher.leave(ifindex);
                     self.traced.gone(ifindex, totals(&last.totals));
                     // Attaches again, or reports why not, if the interface still exists.
@@ -257,7 +257,7 @@ impl Manager {
             // The kernel's message about it follows.
             Err(AttachError::Vanished) => {}
             Err(error) => {
-                let why = causes(&error);
+                let why = error_chain(&error);
                 if self.failed.insert(ifindex, why.clone()).as_ref() != Some(&why) {
                     self.traced.failed(link, why);
                 }

@@ -111,10 +111,10 @@ async fn follow(
                 continue;
             }
             Ok(Event::Apply(received)) => match read(received, sync) {
-                Some(object) => Change::Put(Box::new(object)),
+                Some(object) => ClusterChange::Put(Box::new(object)),
                 None => continue,
             },
-            Ok(Event::Delete(received)) => Change::Delete(received.key),
+            Ok(Event::Delete(received)) => ClusterChange::Delete(received.key),
             Err(trouble) => {
                 tracing::debug!(?trouble, "watch of {}", kind.resource());
                 sync.failed(kind, &trouble);

@@ -63,12 +63,3 @@ impl Trouble {
         }
     }
 }
-
-/// The innermost cause. The layers around it only state that a request failed.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}

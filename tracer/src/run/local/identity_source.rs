@@ -12,7 +12,7 @@ use crate::cluster::watch::{SyncReport, WatchConfig, Watches};
 use crate::config::ObserveConfig;
 use crate::run::notice::Notices;
 use tracer_core::identity::Index;
-use tracer_core::model::cluster::Change;
+use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::time::Timestamp;
 
 /// Where names come from.
@@ -39,7 +39,7 @@ impl IdentitySource {
     /// Starts the watches of the cluster, where there is one.
     pub(super) fn start(
         config: &ObserveConfig,
-        changes: mpsc::Sender<Change>,
+        changes: mpsc::Sender<ClusterChange>,
     ) -> Result<IdentitySource> {
         if let Some(cluster) = &config.cluster {
             let watch = WatchConfig {
@@ -94,7 +94,7 @@ impl IdentitySource {
     }
 
     /// The change for the index when the names become stale or current again.
-    pub(super) fn staleness(&self, index: &Index, now: Timestamp) -> Option<Change> {
+    pub(super) fn staleness(&self, index: &Index, now: Timestamp) -> Option<ClusterChange> {
         let IdentitySource::Cluster(watches) = self else {
             return None;
         };
@@ -107,7 +107,7 @@ impl IdentitySource {
             let ago = jiff::Timestamp::now().duration_since(since).as_nanos();
             Timestamp(now.0.saturating_sub(u64::try_from(ago).unwrap_or(0)))
         });
-        Some(Change::Stale(since))
+        Some(ClusterChange::Stale(since))
     }
 
     /// A note for the summary.

@@ -47,7 +47,7 @@ impl PodAddresses {
     }
 
     /// The identity change for an interface of a capture.
-    pub(super) fn change(&self, ifindex: Ifindex, ip: IpAddr) -> Change {
+    pub(super) fn change(&self, ifindex: Ifindex, ip: IpAddr) -> ClusterChange {
         let uid = match self.0.get(&ip) {
             Some(holder) => holder.uid.clone(),
             // No listed pod has the address, so the address serves as the UID. `None` would mean that the search for the
@@ -87,7 +87,7 @@ mod tests {
             ..Inventory::default()
         });
         let uid = |ip: &str| match pods.change(Ifindex(1), ip.parse().expect("an address")) {
-            Change::Interface { uid, .. } => uid,
+            ClusterChange::Interface { uid, .. } => uid,
             other => panic!("{other:?}"),
         };
         assert_eq!(uid("10.0.0.1").as_deref(), Some("web"));

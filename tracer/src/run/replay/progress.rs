@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use super::reading::Figures;
-use tracer_core::view::text::safe;
+use tracer_core::model::printable::safe;
 
 /// The progress line of a file.
 pub(super) struct Progress {
