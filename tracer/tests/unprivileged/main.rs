@@ -6,6 +6,7 @@ mod api;
 mod cli_check;
 mod cli_diagnose;
 mod cli_help;
+mod client_feature;
 mod cluster_watch;
 mod deploy;
 mod replay_file;
