@@ -1,31 +1,33 @@
 //! Which events are shown.
 //!
-//! Owns the meaning of every filter flag for every type of event. Options combine with and, the values of one option with
-//! or. It never looks at anything but the event. Losses pass whatever is asked for: they say how far the rest can be
-//! trusted. Input: a [`FilterConfig`], from the command line.
+//! Owns the meaning of every filter option for every type of event. Options combine with and, the values of one option
+//! with or. It looks only at the event. Losses pass every filter: they show how far the rest can be trusted. Input: a
+//! [`FilterConfig`] from the command line.
 //!
-//! | option | an event fits if |
+//! | option | an event matches if |
 //! |---|---|
 //! | namespaces | its pod, the peer's pod or the peer's Service is in one of them |
-//! | pods | its pod or the peer's pod fits, by name or by address |
-//! | kinds | it is of that type, of a finding too |
+//! | pods | its pod or the peer's pod matches, by name or by address |
+//! | types | it has that type |
 //! | direction | its pod has that role |
-//! | peers | its other end is one of them: by address, or as the Service or pod that the address was known as |
-//! | ports | one of its two ends has one of these ports; of an ICMP error also the packet that it quotes |
-//! | names | dns: the name asked for, or that of its lookup; lookup: what was asked, or a candidate; finding: a name that it is about; others: a name that the peer was resolved from |
-//! | qtypes | dns, lookup: a type that was asked for; no other type fits |
-//! | rcodes | dns: the response code; lookup: that of a query of it; no other type fits |
-//! | outcomes | its outcome or state is that word; [`words::outcome`] |
-//! | slow | what it measures took at least so long, see [`took`]; what measures nothing does not fit |
+//! | peers | its other end matches, by address or as the Service or pod behind the address |
+//! | ports | one of its two ends has one of these ports, or the packet that an ICMP error quotes |
+//! | names | dns: the queried name, or its lookup's name; lookup: the looked-up name, or a candidate; finding: a name that it concerns; others: a name that the pod resolved to the peer's address |
+//! | qtypes | dns, lookup: a queried type; no other type matches |
+//! | rcodes | dns: the response code; lookup: the response code of one of its queries; no other type matches |
+//! | outcomes | its outcome or state is that word; see [`words::outcome`] |
+//! | slow | its duration is at least this long, see [`took`]; an event without a duration does not match |
 //! | failed | see [`failed`] |
 //!
-//! Traffic between two traced pods of one node is seen twice. It is told once: from the client's side, or from the side of
-//! the one pod that `pods` names, or from the side whose other end `peers` names. Asking for a direction asks for that
-//! side. A finding is one, whichever side it came from.
+//! Traffic between two traced pods of one node is seen twice and shown once: from the client's side, or from the side of
+//! the only pod that `pods` names, or from the side whose other end `peers` names. A direction selects that side. A
+//! finding is one event from either side.
 //!
-//! [`pattern`] has the forms of names and addresses, [`warnings`] what is said of those that nobody has, [`emission`] and
-//! [`interfaces`] what of it spares the probes their records.
+//! [`pattern`] owns the syntax of names and addresses, [`warnings`] the warnings about names that do not exist,
+//! [`emission`] and [`interfaces`] which packets the probes need not record.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use self::emission::Unrecorded;
@@ -47,7 +49,7 @@ mod warnings;
 pub use self::pattern::{NamePattern, ObjectPattern, PeerPattern, PeerPatternError, PodPattern};
 pub use self::warnings::Directory;
 
-/// What is asked for. Empty lists ask for everything.
+/// The options of a filter. An empty list matches everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FilterConfig {
     /// Namespaces.
@@ -55,32 +57,32 @@ pub struct FilterConfig {
     /// Pods.
     pub pods: Vec<PodPattern>,
     /// Types of events.
-    pub kinds: Vec<Kind>,
+    pub types: Vec<EventType>,
     /// The pod's role.
     pub direction: Option<Role>,
-    /// The other end.
+    /// Other ends.
     pub peers: Vec<PeerPattern>,
     /// Ports, of either end.
     pub ports: Vec<u16>,
     /// DNS names.
     pub names: Vec<NamePattern>,
-    /// Types that were asked for.
+    /// Queried record types.
     pub qtypes: Vec<RecordType>,
     /// Response codes.
     pub rcodes: Vec<ResponseCode>,
-    /// Outcomes and states; of [`words::outcomes()`].
+    /// Outcomes and states, out of [`words::outcomes()`].
     pub outcomes: Vec<String>,
-    /// Only what took at least so long.
+    /// Only events with at least this duration.
     pub slow: Option<Duration>,
-    /// Only what failed.
+    /// Only failures.
     pub failed: bool,
-    /// How much is shown of what nobody asked for by name.
+    /// Whether routine events are shown.
     pub detail: Detail,
 }
 
-/// A type of event that can be asked for.
+/// A type of event that `--type` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventType {
     /// DNS exchanges.
     Dns,
     /// Lookups.
@@ -95,61 +97,87 @@ pub enum Kind {
     Finding,
 }
 
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 6] = [
-        Kind::Dns,
-        Kind::Lookup,
-        Kind::Tcp,
-        Kind::Udp,
-        Kind::Icmp,
-        Kind::Finding,
+impl EventType {
+    /// All types.
+    pub const ALL: [EventType; 6] = [
+        EventType::Dns,
+        EventType::Lookup,
+        EventType::Tcp,
+        EventType::Udp,
+        EventType::Icmp,
+        EventType::Finding,
     ];
 
-    /// The event type's word.
+    /// The type's word; see [`words::kind`].
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Dns => "dns",
-            Kind::Lookup => "lookup",
-            Kind::Tcp => "tcp",
-            Kind::Udp => "udp",
-            Kind::Icmp => "icmp",
-            Kind::Finding => "finding",
+            EventType::Dns => "dns",
+            EventType::Lookup => "lookup",
+            EventType::Tcp => "tcp",
+            EventType::Udp => "udp",
+            EventType::Icmp => "icmp",
+            EventType::Finding => "finding",
         }
     }
 }
 
-/// How much is shown.
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no [`EventType`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{written}` is not a type of event: use dns, lookup, tcp, udp, icmp or finding")]
+pub struct EventTypeError {
+    /// The word.
+    pub written: String,
+}
+
+impl FromStr for EventType {
+    type Err = EventTypeError;
+
+    fn from_str(written: &str) -> Result<EventType, EventTypeError> {
+        EventType::ALL
+            .into_iter()
+            .find(|known| known.as_str() == written)
+            .ok_or_else(|| EventTypeError {
+                written: written.to_owned(),
+            })
+    }
+}
+
+/// Whether routine events are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
     /// Every event.
     #[default]
     All,
-    /// What a person wants to see go by, see [`routine`]. A type that is asked for with [`FilterConfig::kinds`], and a
-    /// state that is asked for with [`FilterConfig::outcomes`], is shown in full all the same.
+    /// No [`routine`] events, unless [`FilterConfig::types`] or [`FilterConfig::outcomes`] selects them.
     Digest,
 }
 
 /// Chooses events.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    asked: FilterConfig,
+    config: FilterConfig,
     unrecorded: Option<Unrecorded>,
 }
 
 impl From<FilterConfig> for Filter {
-    fn from(asked: FilterConfig) -> Filter {
+    fn from(config: FilterConfig) -> Filter {
         Filter {
-            asked,
+            config,
             unrecorded: None,
         }
     }
 }
 
 impl Filter {
-    /// The same for a source that leaves packets out that the filter has no use for.
+    /// The same filter for a source that does not record some packets.
     #[must_use]
-    pub fn without(self, unrecorded: Unrecorded) -> Filter {
+    pub fn with_unrecorded(self, unrecorded: Unrecorded) -> Filter {
         Filter {
             unrecorded: Some(unrecorded),
             ..self
@@ -161,26 +189,28 @@ impl Filter {
         if matches!(event.body, Body::Lost(_)) {
             return true;
         }
-        let asked = &self.asked;
-        self.kind(&event.body)
-            && any(&asked.outcomes, |word| {
+        let config = &self.config;
+        self.has_type(&event.body)
+            && any(&config.outcomes, |word| {
                 words::outcome(&event.body) == Some(word)
             })
-            && any(&asked.rcodes, |rcode| has_rcode(&event.body, *rcode))
-            && any(&asked.qtypes, |qtype| has_qtype(&event.body, *qtype))
-            && any(&asked.names, |name| has_name(event, name))
-            && any(&asked.ports, |port| has_port(event, *port))
-            && asked
+            && any(&config.rcodes, |rcode| has_rcode(&event.body, *rcode))
+            && any(&config.qtypes, |qtype| has_qtype(&event.body, *qtype))
+            && any(&config.names, |name| has_name(event, name))
+            && any(&config.ports, |port| has_port(event, *port))
+            && config
                 .slow
                 .is_none_or(|slow| took(&event.body).is_some_and(|took| took >= slow))
-            && (!asked.failed || failed(&event.body))
+            && (!config.failed || failed(&event.body))
             && !self.is_part_of_unrecorded(&event.body)
             && self.ends(event)
-            && !(asked.detail == Detail::Digest && !self.in_full(&event.body) && routine(event))
+            && !(config.detail == Detail::Digest && !self.in_full(&event.body) && routine(event))
     }
 
-    fn kind(&self, body: &Body) -> bool {
-        any(&self.asked.kinds, |kind| kind.as_str() == words::kind(body))
+    fn has_type(&self, body: &Body) -> bool {
+        any(&self.config.types, |event_type| {
+            event_type.as_str() == words::kind(body)
+        })
     }
 
     fn is_part_of_unrecorded(&self, body: &Body) -> bool {
@@ -190,39 +220,39 @@ impl Filter {
         }
     }
 
-    /// Asked for by its type or its state, so nothing of it is left out.
+    /// Whether the filter selects the event's type or state, so that routine events are shown.
     fn in_full(&self, body: &Body) -> bool {
-        !self.asked.kinds.is_empty() || !self.asked.outcomes.is_empty() && !in_lookup(body)
+        !self.config.types.is_empty() || !self.config.outcomes.is_empty() && !in_lookup(body)
     }
 
     fn ends(&self, event: &Event) -> bool {
-        let asked = &self.asked;
+        let config = &self.config;
         let Some(ends) = &event.ends else {
-            return asked.namespaces.is_empty()
-                && asked.pods.is_empty()
-                && asked.peers.is_empty()
-                && asked.direction.is_none();
+            return config.namespaces.is_empty()
+                && config.pods.is_empty()
+                && config.peers.is_empty()
+                && config.direction.is_none();
         };
-        if !any(&asked.namespaces, |namespace| in_namespace(ends, namespace)) {
+        if !any(&config.namespaces, |namespace| in_namespace(ends, namespace)) {
             return false;
         }
-        let pod = any(&asked.pods, |pattern| {
+        let pod = any(&config.pods, |pattern| {
             pattern.fits(ends.pod.ip, ends.pod.identity.as_deref().ok())
         });
-        let peer = any(&asked.pods, |pattern| {
+        let peer = any(&config.pods, |pattern| {
             pattern.fits(ends.peer.ip, ends.peer.pod.as_deref())
         });
-        if !(pod || peer) || !any(&asked.peers, |pattern| pattern.fits(&ends.peer)) {
+        if !(pod || peer) || !any(&config.peers, |pattern| pattern.fits(&ends.peer)) {
             return false;
         }
-        if let Some(role) = asked.direction {
+        if let Some(role) = config.direction {
             return ends.role == role;
         }
         if !ends.peer_traced_here || matches!(event.body, Body::Finding(_)) {
             return true;
         }
-        // Both ends are traced here: exactly one of the two tellings passes. The other one has pod and peer exchanged.
-        let other = peer && any(&asked.peers, |pattern| pattern.fits_mirrored(&ends.pod));
+        // Both ends are traced here: exactly one of the two events passes. The other one has pod and peer exchanged.
+        let other = peer && any(&config.peers, |pattern| pattern.fits_mirrored(&ends.pod));
         if pod == other {
             ends.role == Role::Client
         } else {
@@ -231,8 +261,8 @@ impl Filter {
     }
 }
 
-/// What a person who watches does not want line by line: an exchange that its lookup tells again; a UDP flow that opened or
-/// ended as it should; a connection's end, unless one side never said anything.
+/// Whether an event is routine for a person who watches: an exchange that its lookup also shows, a UDP flow that opened
+/// or ended normally, the end of a connection on which both sides sent data.
 pub fn routine(event: &Event) -> bool {
     match &event.body {
         Body::Dns(..) => in_lookup(&event.body),
@@ -245,15 +275,15 @@ pub fn routine(event: &Event) -> bool {
     }
 }
 
-/// A client's exchange that is part of a lookup. A late answer is not: its lookup was told before.
+/// Whether an exchange is part of a lookup that follows. A late answer is not: its lookup was emitted before.
 fn in_lookup(body: &Body) -> bool {
     matches!(body, Body::Dns(exchange, Some(_)) if !exchange.late)
 }
 
-/// Whether something went wrong. dns, lookup: the asker got nothing to work with (an empty answer, `nodata`, is no failure,
-/// nor is a truncated one, which is asked again over TCP). tcp: refused, timeout, reset, opening (the SYN was sent three
-/// times). udp: unanswered or an ICMP error. icmp: an echo run with loss or errors; any ICMP error. finding: an active one
-/// of severity warning or error.
+/// Whether an event is a failure. dns, lookup: the client got no usable answer (an empty answer, `nodata`, is not a
+/// failure; neither is a truncated one, which the client repeats over TCP). tcp: refused, timeout, reset, opening (after
+/// two SYN retransmissions). udp: unanswered or an ICMP error. icmp: a ping with loss or errors; any ICMP error. finding:
+/// active, of severity warning or error.
 pub fn failed(body: &Body) -> bool {
     match body {
         Body::Dns(exchange, _) => exchange.outcome.failed(),
@@ -269,9 +299,8 @@ pub fn failed(body: &Body) -> bool {
     }
 }
 
-/// How long what an event is about took, if it measures that. dns: first query to answer; lookup: first query to last
-/// answer; tcp: first SYN to SYN-ACK; icmp: an echo run's longest round trip. What was never answered took no time that
-/// anybody knows: it failed.
+/// An event's duration, if it has one. dns: first query to answer; lookup: first query to last answer; tcp: first SYN to
+/// SYN-ACK; icmp: a ping's longest round trip. Without an answer there is no duration; [`failed`] covers that case.
 pub fn took(body: &Body) -> Option<Duration> {
     match body {
         Body::Dns(exchange, _) => exchange.latency,
@@ -282,9 +311,9 @@ pub fn took(body: &Body) -> Option<Duration> {
     }
 }
 
-/// No value asks for everything.
-fn any<T>(asked: &[T], fits: impl FnMut(&T) -> bool) -> bool {
-    asked.is_empty() || asked.iter().any(fits)
+/// An option without values matches everything.
+fn any<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(fits)
 }
 
 fn in_namespace(ends: &Ends, namespace: &Glob) -> bool {
@@ -300,7 +329,7 @@ fn in_namespace(ends: &Ends, namespace: &Glob) -> bool {
 }
 
 fn has_rcode(body: &Body, rcode: ResponseCode) -> bool {
-    // By number: 16 has two names.
+    // Compare numbers: 16 has two names.
     let same = |other: ResponseCode| u16::from(other) == u16::from(rcode);
     match body {
         Body::Dns(exchange, _) => exchange.rcode.is_some_and(same),
@@ -314,7 +343,7 @@ fn has_rcode(body: &Body, rcode: ResponseCode) -> bool {
 }
 
 fn has_qtype(body: &Body, qtype: RecordType) -> bool {
-    // By number, as it stands on the wire.
+    // Compare the numbers of the wire.
     let same = |other: RecordType| u16::from(other) == u16::from(qtype);
     match body {
         Body::Dns(exchange, _) => exchange
@@ -332,7 +361,7 @@ fn has_port(event: &Event, port: u16) -> bool {
         .as_ref()
         .is_some_and(|ends| [ends.pod.port, ends.peer.port].contains(&Some(port)));
     let quoted = match &event.body {
-        // Of a quoted echo the port is an identifier.
+        // A quoted echo has an identifier instead of a port.
         Body::IcmpError(error) => {
             matches!(error.about.protocol, Protocol::Tcp | Protocol::Udp)
                 && [error.about.src.port(), error.about.dst.port()].contains(&port)

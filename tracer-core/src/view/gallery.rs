@@ -1,4 +1,4 @@
-//! Hand-written events of every type and state, hostile names among them: what the encoders and filters are tried on.
+//! Hand-written events of every type and state, hostile names included, for the tests of encoders and filters.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const CLIENT: &str = "10.1.39.193";
 const KUBE_DNS: &str = "10.152.183.10";
 const NEVER: &str = "no-such-service.default.svc.cluster.local.";
 
-/// The pipeline's zero is 12:01:02 UTC on the day of the scenario.
+/// A clock whose zero is 12:01:02 UTC on the day of the scenario.
 pub fn clock() -> impl WallClock + Send {
     |at: Timestamp| {
         let start: jiff::Timestamp = "2026-03-01T12:01:02Z".parse().expect("a time");
@@ -55,7 +55,7 @@ fn at(milliseconds: u64) -> Timestamp {
     Timestamp(milliseconds * 1_000_000)
 }
 
-/// A pod of the scenario; its UID is made of its name.
+/// A pod of the scenario, with a UID derived from its name.
 pub fn identity(
     namespace: &str,
     name: &str,
@@ -97,7 +97,7 @@ fn coredns() -> Arc<PodIdentity> {
     )
 }
 
-/// Ends of the client pod deb-ubuntu and an external peer.
+/// The ends of a flow from the client pod deb-ubuntu to an external peer.
 pub fn client(peer: &str, port: u16) -> Ends {
     Ends {
         ifindex: Ifindex(7),
@@ -137,7 +137,7 @@ fn kube_dns() -> Ends {
     with_service(client(KUBE_DNS, 53), "kube-system", "kube-dns")
 }
 
-/// Ends of a pod that is asked by deb-ubuntu.
+/// The ends of a flow from deb-ubuntu, seen at the server pod.
 pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
     let mut ends = with_pod(client(CLIENT, 41_000), ubuntu());
     ends.role = Role::Server;
@@ -176,7 +176,7 @@ fn record(name: &str, rtype: RecordType, ttl: u32, data: &str) -> ResourceRecord
     }
 }
 
-/// An answered exchange with kube-dns, to be changed.
+/// An exchange with kube-dns; tests change its fields.
 pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
     let rcode = match outcome {
         Outcome::Answered | Outcome::Nodata | Outcome::Truncated => Some(ResponseCode::NoError),
@@ -223,7 +223,7 @@ fn dns(ends: Ends, exchange: Exchange, place: Option<(Option<&str>, u32, Option<
     event(100, Some(ends), Body::Dns(Box::new(exchange), place))
 }
 
-/// An event at so many milliseconds.
+/// An event at this time.
 pub fn event(milliseconds: u64, ends: Option<Ends>, body: Body) -> Event {
     Event {
         time: at(milliseconds),

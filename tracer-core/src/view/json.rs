@@ -1,15 +1,15 @@
-//! Events as JSON lines: the contract that programs read. One object a line; changes are additive.
+//! Events as JSON lines: the contract that programs read. One object per line; changes are additive.
 //!
-//! Owns the field names and the null rules: a field that the contract lists is always there, null where nothing is known;
-//! a field that it marks optional is left out instead. Durations are integer nanoseconds, times RFC 3339 in UTC with nine
-//! digits. Control characters never leave as they are, not even those that JSON allows.
+//! Owns the field names and the null rules: a field that the contract lists is always present, and null if its value is
+//! unknown; a field that it marks optional is left out instead. Durations are integer nanoseconds, times RFC 3339 in UTC
+//! with nine digits. All control characters are escaped, also those that JSON allows.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Encode, WallClock, words};
+use super::{Encode, EncodeError, WallClock, words};
 use crate::model::event::Event;
 
 mod body;
@@ -25,13 +25,13 @@ pub struct Json {
 }
 
 impl Json {
-    /// For events of this node.
+    /// An encoder for the events of this node.
     pub fn new(node: Arc<str>) -> Json {
         Json { node }
     }
 }
 
-/// One line.
+/// The fields common to all types, then those of the event's type.
 #[derive(Serialize)]
 struct Line<'a> {
     r#type: &'static str,
@@ -45,15 +45,21 @@ struct Line<'a> {
 }
 
 impl Encode for Json {
-    fn of_node(&mut self, node: &Arc<str>) {
+    fn set_node(&mut self, node: &Arc<str>) {
         self.node.clone_from(node);
     }
 
-    fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String) {
+    fn encode(
+        &mut self,
+        event: &Event,
+        clock: &dyn WallClock,
+        out: &mut String,
+    ) -> Result<(), EncodeError> {
         let ports = body::has_ports(&event.body);
         let ends = event.ends.as_ref();
+        let kind = words::kind(&event.body);
         let line = Line {
-            r#type: words::kind(&event.body),
+            r#type: kind,
             time: rfc3339(clock.wall(event.time)),
             node: &self.node,
             pod: ends.map(|ends| ends::Pod::new(&ends.pod, ports)),
@@ -61,12 +67,10 @@ impl Encode for Json {
             direction: ends.map(|ends| words::direction(ends.role)),
             body: body::Fields::new(&event.body, clock),
         };
-        match serde_json::to_string(&line) {
-            Ok(encoded) => append_safe(&encoded, out),
-            // Only maps with keys that are no strings fail, and there are none; were there one, the line is missing, not
-            // the program.
-            Err(error) => tracing::error!(%error, "an event could not be written as JSON"),
-        }
+        let encoded =
+            serde_json::to_string(&line).map_err(|source| EncodeError { kind, source })?;
+        append_safe(&encoded, out);
+        Ok(())
     }
 }
 
@@ -80,8 +84,8 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// JSON escapes U+0000 to U+001F only. DEL and the C1 controls (U+009B starts an escape sequence on many terminals), and
-/// marks that reorder text, occur in no syntax of JSON, so wherever they are it is inside a string and can be escaped.
+/// JSON escapes only U+0000 to U+001F. This also escapes DEL, the C1 controls (U+009B starts an escape sequence on many
+/// terminals) and marks that reorder text. JSON's syntax has none of them, so each is inside a string.
 fn append_safe(encoded: &str, out: &mut String) {
     for character in encoded.chars() {
         if crate::model::printable::is_unsafe(character) {

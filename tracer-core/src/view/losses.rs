@@ -1,33 +1,37 @@
-//! Losses that grew, as events, so that they stand beside the results while these come.
+//! Losses as events, so that they appear beside the results that they affect.
 
 use crate::model::event::{Body, Event};
 use crate::model::loss::{Loss, Losses};
 use crate::model::time::Timestamp;
+use crate::model::units::count;
 
-/// Remembers what was told.
+/// The pipeline's reason for a DNS query whose answer can still come when the input ends. Nothing was lost.
+const UNDECIDED: &str = "dns undecided at the end";
+
+/// Turns growing totals into events.
 #[derive(Clone, Debug, Default)]
 pub struct LossReporter {
-    told: Losses,
+    reported: Losses,
 }
 
 impl LossReporter {
-    /// With nothing told yet.
+    /// A reporter that has reported nothing yet.
     pub fn new() -> LossReporter {
         LossReporter::default()
     }
 
-    /// One event for each stage and reason whose total grew since the last call, with how many came on top.
+    /// One event for each stage and reason whose total grew since the last call, with the growth as its count.
     pub fn grown(&mut self, at: Timestamp, totals: &Losses) -> Vec<Event> {
         let mut events = Vec::new();
         for total in totals.iter() {
-            let told = self
-                .told
+            let reported = self
+                .reported
                 .iter()
-                .find(|told| told.stage == total.stage && told.reason == total.reason)
-                .map_or(0, |told| told.count);
-            let count = total.count.saturating_sub(told);
+                .find(|loss| loss.stage == total.stage && loss.reason == total.reason)
+                .map_or(0, |loss| loss.count);
+            let count = total.count.saturating_sub(reported);
             if count > 0 {
-                self.told.add(total.stage, total.reason, count);
+                self.reported.add(total.stage, total.reason, count);
                 events.push(Event {
                     time: at,
                     ends: None,
@@ -39,6 +43,23 @@ impl LossReporter {
     }
 }
 
+/// Whether something was lost. A query that was open when the input ended was not.
+pub(super) fn is_loss(loss: &Loss) -> bool {
+    loss.reason != UNDECIDED
+}
+
+/// A loss as a line of the summary.
+pub(super) fn sentence(loss: &Loss) -> String {
+    if is_loss(loss) {
+        return format!("lost: {} ({}): {}", loss.count, loss.stage.as_str(), loss.reason);
+    }
+    let were = if loss.count == 1 { "was" } else { "were" };
+    format!(
+        "{} {were} still unanswered when the capture ended",
+        count(loss.count, "DNS query")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::LossReporter;
@@ -47,10 +68,10 @@ mod tests {
     use crate::model::time::Timestamp;
 
     #[test]
-    fn each_loss_is_told_once_with_what_came_on_top() {
+    fn each_loss_is_reported_once_with_its_growth() {
         let mut totals = Losses::default();
         let mut reporter = LossReporter::new();
-        let mut told = |totals: &Losses| -> Vec<(Stage, u64)> {
+        let mut grown = |totals: &Losses| -> Vec<(Stage, u64)> {
             reporter
                 .grown(Timestamp(7), totals)
                 .iter()
@@ -60,12 +81,12 @@ mod tests {
                 })
                 .collect()
         };
-        assert_eq!(told(&totals), []);
+        assert_eq!(grown(&totals), []);
         totals.add(Stage::Ring, "ring full", 3);
-        assert_eq!(told(&totals), [(Stage::Ring, 3)]);
-        assert_eq!(told(&totals), []);
+        assert_eq!(grown(&totals), [(Stage::Ring, 3)]);
+        assert_eq!(grown(&totals), []);
         totals.add(Stage::Ring, "ring full", 2);
         totals.add(Stage::Table, "dns table full", 1);
-        assert_eq!(told(&totals), [(Stage::Ring, 2), (Stage::Table, 1)]);
+        assert_eq!(grown(&totals), [(Stage::Ring, 2), (Stage::Table, 1)]);
     }
 }

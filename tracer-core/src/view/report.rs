@@ -1,8 +1,8 @@
-//! The findings of a run, each once, and what they were looked for in: what `tracer diagnose` says.
+//! The findings of a run, each once, and the traffic they were drawn from: the output of `tracer diagnose`.
 //!
-//! Owns which of a finding's tellings counts (the last one) and in which order findings are shown: what is wrong still and
-//! bad first. It never writes anything. Input: the events that a filter lets through; what pods are asked is counted on the
-//! side of those who ask, as the rules look at it there.
+//! Owns which event of a finding counts (the latest) and the order of findings: active before resolved, the most severe
+//! first. It never writes anything. Input: the events that pass a filter. Traffic is counted on the client's side, where
+//! the rules look at it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -18,14 +18,14 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::model::units::count;
 
-/// Findings that a report holds. Nobody reads as many.
-pub(super) const MOST_FINDINGS: usize = 10_000;
-/// Connections that are remembered because they are told more than once.
-const MOST_CONNECTIONS: usize = 65_536;
+/// Findings in a report, at most: more than a person reads.
+pub(super) const MAX_FINDINGS: usize = 10_000;
+/// Connections to remember: each can have several events but counts once.
+const MAX_CONNECTIONS: usize = 65_536;
 
-/// What findings were looked for in.
+/// The traffic that the findings were drawn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
+pub struct Examined {
     /// Lookups.
     pub lookups: u64,
     /// TCP connections and attempts.
@@ -36,13 +36,13 @@ pub struct Looked {
     pub pings: u64,
 }
 
-impl Looked {
-    fn nothing(&self) -> bool {
-        *self == Looked::default()
+impl Examined {
+    fn is_empty(&self) -> bool {
+        *self == Examined::default()
     }
 }
 
-impl fmt::Display for Looked {
+impl fmt::Display for Examined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = vec![
             count(self.lookups, "lookup"),
@@ -56,22 +56,22 @@ impl fmt::Display for Looked {
     }
 }
 
-/// One connection: where it was seen, both ends, when it began.
+/// A connection's identity: interface, both ends, start.
 type ConnectionKey = (Ifindex, SocketAddr, SocketAddr, Timestamp);
 
 /// The findings so far.
 #[derive(Debug, Default)]
 pub struct Report {
     findings: BTreeMap<String, Event>,
-    looked: Looked,
+    examined: Examined,
     counted: HashSet<ConnectionKey>,
-    /// Findings that were new since somebody asked.
-    news: Vec<String>,
+    /// Findings since the last call of [`Report::new_findings`].
+    new: Vec<String>,
     losses: Losses,
 }
 
 impl Report {
-    /// Takes an event in.
+    /// Adds an event.
     pub fn take(&mut self, event: &Event) {
         let client = event
             .ends
@@ -80,24 +80,24 @@ impl Report {
         match &event.body {
             Body::Finding(finding) => self.finding(event, finding),
             _ if !client => {}
-            Body::Lookup(_) => self.looked.lookups += 1,
+            Body::Lookup(_) => self.examined.lookups += 1,
             Body::Tcp(connection) => {
                 let flow = connection.flow;
                 let key = (flow.ifindex, flow.pod, flow.peer, event.time);
-                if self.counted.len() >= MOST_CONNECTIONS {
-                    // What is still open may then be counted again: a figure, not a verdict.
+                if self.counted.len() >= MAX_CONNECTIONS {
+                    // An open connection can then count twice. That distorts a number in the summary, not a finding.
                     self.counted.clear();
                 }
                 if self.counted.insert(key) {
-                    self.looked.connections += 1;
+                    self.examined.connections += 1;
                 }
-                // After these nothing more is told of it.
+                // No event of this connection follows.
                 if matches!(connection.state, TcpState::Closed | TcpState::Reset) {
                     self.counted.remove(&key);
                 }
             }
-            Body::Udp(flow) => self.looked.udp_flows += u64::from(flow.state == UdpState::Open),
-            Body::Echo(echo) => self.looked.pings += u64::from(echo.state == EchoState::Done),
+            Body::Udp(flow) => self.examined.udp_flows += u64::from(flow.state == UdpState::Open),
+            Body::Echo(echo) => self.examined.pings += u64::from(echo.state == EchoState::Done),
             Body::Dns(..) | Body::IcmpError(_) | Body::Lost(_) => {}
         }
     }
@@ -105,8 +105,8 @@ impl Report {
     fn finding(&mut self, event: &Event, finding: &Finding) {
         if self.findings.contains_key(&finding.id) {
             self.findings.insert(finding.id.clone(), event.clone());
-        } else if self.findings.len() < MOST_FINDINGS {
-            self.news
+        } else if self.findings.len() < MAX_FINDINGS {
+            self.new
                 .push(format!("{}: {}", finding.rule, finding.summary));
             self.findings.insert(finding.id.clone(), event.clone());
         } else {
@@ -115,7 +115,7 @@ impl Report {
         }
     }
 
-    /// All findings as they were told last: what is wrong still first, the worst of that first.
+    /// The latest event of each finding: active before resolved, the most severe first.
     pub fn findings(&self) -> Vec<Event> {
         let mut findings: Vec<(_, Event)> = self
             .all()
@@ -133,20 +133,20 @@ impl Report {
         findings.into_iter().map(|(_, event)| event).collect()
     }
 
-    /// Lines about findings that came since this was asked last.
-    pub fn news(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.news)
+    /// A line for each finding since the last call.
+    pub fn new_findings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.new)
     }
 
-    /// What did not fit.
+    /// Findings that did not fit.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    /// The figures.
+    /// The report's numbers.
     pub fn digest(&self) -> Digest {
         let mut digest = Digest {
-            looked: self.looked,
+            examined: self.examined,
             ..Digest::default()
         };
         for (_, finding) in self.all() {
@@ -171,20 +171,20 @@ impl Report {
     }
 }
 
-/// What a report comes to, in figures.
+/// A report in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
-    /// What it looked at.
-    pub looked: Looked,
+    /// The traffic that the findings were drawn from.
+    pub examined: Examined,
     /// Findings of severity error.
     pub errors: u64,
     /// Findings of severity warning.
     pub warnings: u64,
     /// Findings of severity info.
     pub infos: u64,
-    /// Those of all of these whose cause is gone.
+    /// Resolved findings, of any severity.
     pub resolved: u64,
-    /// The worst.
+    /// The highest severity.
     pub worst: Option<Severity>,
 }
 
@@ -207,11 +207,11 @@ impl fmt::Display for Digest {
         if self.resolved > 0 {
             found.push_str(&format!(", of which {} resolved", self.resolved));
         }
-        writeln!(f, "{} looked at; {found}", self.looked)?;
-        if self.looked.nothing() {
+        writeln!(f, "{} looked at; {found}", self.examined)?;
+        if self.examined.is_empty() {
             writeln!(
                 f,
-                "note: no pod that was looked at asked for a name, connected or pinged meanwhile, so there was nothing to \
+                "note: the traced pods made no DNS query, connection or ping during this time, so there was nothing to \
                  diagnose"
             )?;
         }
@@ -236,7 +236,7 @@ mod tests {
         event
     }
 
-    fn told(report: &Report) -> Vec<(String, u64)> {
+    fn ids_and_counts(report: &Report) -> Vec<(String, u64)> {
         let findings = report.findings().into_iter();
         findings
             .filter_map(|event| match event.body {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_finding_stands_once_as_it_was_told_last_and_the_worst_first() {
+    fn each_finding_appears_once_with_its_latest_count_and_the_most_severe_first() {
         let mut report = Report::default();
         for event in [
             finding("hint", Severity::Info, false, 1),
@@ -261,8 +261,8 @@ mod tests {
         }
         let expected = [("bad", 7), ("mild", 2), ("hint", 1), ("over", 1)];
         let expected = expected.map(|(id, count)| (id.to_owned(), count));
-        assert_eq!(told(&report), expected);
-        assert_eq!(report.news().len(), 4, "one line for each, when it is new");
+        assert_eq!(ids_and_counts(&report), expected);
+        assert_eq!(report.new_findings().len(), 4, "one line per finding");
         let digest = report.digest();
         assert_eq!(digest.worst, Some(Severity::Error));
         assert_eq!(
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_told_twice_is_one() {
+    fn a_connection_with_two_events_counts_once() {
         let mut report = Report::default();
         let states = [TcpState::Established, TcpState::Closed];
         for ends in [
@@ -285,6 +285,6 @@ mod tests {
                 report.take(&gallery::tcp(ends.clone(), state, |_| {}));
             }
         }
-        assert_eq!(report.digest().looked.connections, 2);
+        assert_eq!(report.digest().examined.connections, 2);
     }
 }

@@ -1,35 +1,36 @@
-//! What a run says at its end, on standard error: seen, shown, lost by stage.
+//! The last lines of a run, on standard error: what it saw, showed and lost.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::losses::{is_loss, sentence};
 use super::report::Digest;
 use super::text::units;
 use crate::model::loss::Losses;
 use crate::model::printable::safe;
 
-/// The figures of a run.
+/// A run in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// How long it ran.
+    /// How long the run took.
     pub duration: Duration,
-    /// Packets that the probes saw; `None` where there are no probes.
+    /// Packets that the probes saw; `None` without probes.
     pub packets: Option<u64>,
-    /// Agents that told events; `None` where none were asked.
+    /// Agents that answered; `None` if the source is not a set of agents.
     pub agents: Option<u64>,
     /// Records that reached the pipeline.
     pub records: u64,
-    /// Events that the pipeline put out.
+    /// Events that the pipeline emitted.
     pub events: u64,
     /// Events that were shown.
     pub shown: u64,
-    /// The figures of a report, where that is what was shown.
+    /// The numbers of the report, if the run shows a report.
     pub report: Option<Digest>,
     /// Findings that a rules file silenced.
     pub silenced: u64,
     /// What was lost.
     pub losses: Losses,
-    /// Other sentences, one line each.
+    /// Further notes, one line each.
     pub notes: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl fmt::Display for Summary {
             write!(f, "{} seen, ", units::count(packets, "packet"))?;
         }
         match self.agents {
-            Some(agents) => write!(f, "{} heard", units::count(agents, "agent"))?,
+            Some(agents) => write!(f, "{} answered", units::count(agents, "agent"))?,
             None => write!(f, "{} read", units::count(self.records, "record"))?,
         }
         match &self.report {
@@ -59,20 +60,13 @@ impl fmt::Display for Summary {
                 units::count(self.silenced, "finding")
             )?;
         }
-        if self.losses.total() == 0 {
+        let mut losses: Vec<_> = self.losses.iter().filter(|loss| loss.count > 0).collect();
+        losses.sort_by_key(|loss| (loss.stage, loss.reason));
+        for loss in &losses {
+            writeln!(f, "{}", sentence(loss))?;
+        }
+        if !losses.into_iter().any(is_loss) {
             writeln!(f, "lost: nothing")?;
-        } else {
-            let mut losses: Vec<_> = self.losses.iter().filter(|loss| loss.count > 0).collect();
-            losses.sort_by_key(|loss| (loss.stage, loss.reason));
-            for loss in losses {
-                writeln!(
-                    f,
-                    "lost: {} {}: {}",
-                    loss.stage.as_str(),
-                    loss.count,
-                    loss.reason
-                )?;
-            }
         }
         for note in &self.notes {
             writeln!(f, "{}", safe(note))?;
@@ -89,10 +83,11 @@ mod tests {
     use crate::model::loss::{Losses, Stage};
 
     #[test]
-    fn says_what_was_seen_shown_and_lost_where() {
+    fn a_summary_lists_what_was_seen_shown_and_lost() {
         let mut losses = Losses::default();
         losses.add(Stage::Table, "dns table full", 2);
         losses.add(Stage::Ring, "ring buffer full", 31);
+        losses.add(Stage::Table, "dns undecided at the end", 1);
         let mut summary = Summary {
             duration: Duration::from_millis(12_400),
             packets: Some(1204),
@@ -104,7 +99,7 @@ mod tests {
             silenced: 2,
             losses,
             notes: vec![
-                "2 queries were open at the end".to_owned(),
+                "2 frames were not IP".to_owned(),
                 "recorded: 3 packets in \u{1b}]0;pwned\u{7}".to_owned(),
             ],
         };
@@ -112,13 +107,19 @@ mod tests {
             summary.to_string(),
             "12.4 s: 1204 packets seen, 318 records read, 1 event, 0 shown\n\
              silenced by the rules file: 2 findings\n\
-             lost: ring 31: ring buffer full\n\
-             lost: table 2: dns table full\n\
-             2 queries were open at the end\n\
+             lost: 31 (ring): ring buffer full\n\
+             lost: 2 (table): dns table full\n\
+             1 DNS query was still unanswered when the capture ended\n\
+             2 frames were not IP\n\
              recorded: 3 packets in \\u{1b}]0;pwned\\u{7}\n"
         );
         summary.losses = Losses::default();
+        summary
+            .losses
+            .add(Stage::Table, "dns undecided at the end", 2);
         summary.notes.clear();
-        assert!(summary.to_string().ends_with("lost: nothing\n"));
+        assert!(summary.to_string().ends_with(
+            "2 DNS queries were still unanswered when the capture ended\nlost: nothing\n"
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The words that the JSON contract, the text form and the filters share. They never change, only more come.
+//! The words that the JSON contract, the text form and the filters share. A word never changes; new ones can follow.
 
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::ResponseCode;
@@ -21,7 +21,7 @@ pub fn kind(body: &Body) -> &'static str {
     }
 }
 
-/// Every word that [`outcome`] can give of an exchange or a lookup.
+/// Every outcome of an exchange or a lookup.
 pub const DNS_OUTCOMES: [&str; 10] = [
     "answered",
     "nodata",
@@ -35,7 +35,7 @@ pub const DNS_OUTCOMES: [&str; 10] = [
     "other",
 ];
 
-/// Every word of a TCP connection.
+/// Every state of a TCP connection.
 pub const TCP_STATES: [&str; 6] = [
     "opening",
     "established",
@@ -45,22 +45,22 @@ pub const TCP_STATES: [&str; 6] = [
     "closed",
 ];
 
-/// Every word of a UDP flow.
+/// Every state of a UDP flow.
 pub const UDP_STATES: [&str; 4] = ["open", "unanswered", "icmp-error", "closed"];
 
-/// Every word of a ping.
+/// Every state of a ping.
 pub const ECHO_STATES: [&str; 2] = ["running", "done"];
 
-/// The word of an ICMP error on its own.
+/// The outcome of an ICMP error that is an event of its own.
 pub const ICMP_ERROR_OUTCOMES: [&str; 1] = ["icmp-error"];
 
-/// Every word of a finding.
+/// Every state of a finding.
 pub const FINDING_STATES: [&str; 2] = ["active", "resolved"];
 
-/// Every word that [`outcome`] can give, each once.
+/// Every word that [`outcome`] can return, each once.
 pub fn outcomes() -> Vec<&'static str> {
     let mut words = Vec::new();
-    for of_a_type in [
+    for type_words in [
         DNS_OUTCOMES.as_slice(),
         &TCP_STATES,
         &UDP_STATES,
@@ -68,7 +68,7 @@ pub fn outcomes() -> Vec<&'static str> {
         &ICMP_ERROR_OUTCOMES,
         &FINDING_STATES,
     ] {
-        for word in of_a_type {
+        for word in type_words {
             if !words.contains(word) {
                 words.push(*word);
             }
@@ -77,8 +77,8 @@ pub fn outcomes() -> Vec<&'static str> {
     words
 }
 
-/// How an event ended, or where it stands: its "outcome" or "state". An ICMP error on its own has neither and is
-/// `icmp-error`; a loss has none.
+/// An event's "outcome" or "state". An event of an ICMP error has neither field and counts as `icmp-error`; a loss has
+/// no outcome.
 pub fn outcome(body: &Body) -> Option<&'static str> {
     Some(match body {
         Body::Dns(exchange, _) => exchange.outcome.as_str(),
@@ -136,6 +136,9 @@ pub fn severity(severity: Severity) -> &'static str {
     }
 }
 
+/// Every "direction", as the words of [`direction`] have it.
+pub const DIRECTIONS: [Role; 2] = [Role::Client, Role::Server];
+
 /// An event's "direction": the pod's role.
 pub fn direction(role: Role) -> &'static str {
     match role {
@@ -144,7 +147,7 @@ pub fn direction(role: Role) -> &'static str {
     }
 }
 
-/// A transport's name; `ip-proto-<n>` for one without a name here.
+/// A protocol's name, or `ip-proto-<n>` for a protocol without one here.
 pub fn protocol(protocol: Protocol) -> String {
     match protocol {
         Protocol::Icmp => "icmp".to_owned(),
@@ -155,7 +158,7 @@ pub fn protocol(protocol: Protocol) -> String {
     }
 }
 
-/// The response code that an outcome stands for; `None` where no response came or the outcome does not tell.
+/// The response code that an outcome implies; `None` if there was no response or the outcome fits several codes.
 pub fn rcode_of(outcome: Outcome) -> Option<ResponseCode> {
     match outcome {
         Outcome::Answered | Outcome::Nodata | Outcome::Truncated => Some(ResponseCode::NoError),

@@ -1,21 +1,21 @@
-//! Lines to an output that may be slow, and may go away.
+//! Lines to an output that can be slow or close.
 //!
-//! Owns the buffer. It is flushed when it is full and when the caller says that nothing more is at hand, so one event
-//! appears at once and a burst costs few system calls. A closed pipe is a result of its own: `tracer observe | head` ends
-//! quietly.
+//! Owns the buffer. It is flushed when it is full and when the caller has no more lines for now, so a single event
+//! appears at once and a burst costs few system calls. A closed pipe is a result of its own: `tracer observe | head`
+//! ends quietly.
 
 use std::io::{self, BufWriter, Write};
 
-/// Beyond this it is flushed without being asked.
+/// The size at which the buffer is flushed without a call to [`LineWriter::flush`].
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Why a line could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Whoever read it is gone.
+    /// The reader closed the pipe.
     #[error("the reader of the output is gone")]
     Closed,
-    /// Something else, a full disk for example.
+    /// Another failure, a full disk for example.
     #[error("cannot write the output")]
     Failed(#[source] io::Error),
 }
@@ -45,14 +45,14 @@ impl<W: Write> LineWriter<W> {
         }
     }
 
-    /// Takes whole lines, each with its newline.
+    /// Writes whole lines, each with its newline.
     pub fn write(&mut self, lines: &str) -> Result<(), WriteError> {
         self.out.write_all(lines.as_bytes())?;
         self.lines += lines.bytes().filter(|byte| *byte == b'\n').count() as u64;
         Ok(())
     }
 
-    /// Everything taken so far goes out.
+    /// Writes the buffer to the output.
     pub fn flush(&mut self) -> Result<(), WriteError> {
         if self.out.buffer().is_empty() {
             return Ok(());
@@ -60,7 +60,7 @@ impl<W: Write> LineWriter<W> {
         Ok(self.out.flush()?)
     }
 
-    /// How many lines were taken.
+    /// How many lines were written.
     pub fn lines(&self) -> u64 {
         self.lines
     }
@@ -72,7 +72,7 @@ mod tests {
 
     use super::{LineWriter, WriteError};
 
-    /// Counts writes, and fails as a closed pipe does once it has had `room` of them.
+    /// Counts writes, and fails like a closed pipe after `room` of them.
     struct Pipe {
         writes: usize,
         room: usize,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_one_write_and_an_idle_flush_is_none() {
+    fn a_burst_is_one_write_and_an_empty_flush_is_none() {
         let mut pipe = Pipe { writes: 0, room: 9 };
         let mut writer = LineWriter::new(&mut pipe);
         for _ in 0..100 {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_told_apart_from_a_failure() {
+    fn a_closed_pipe_differs_from_a_failure() {
         let mut pipe = Pipe { writes: 0, room: 0 };
         let mut writer = LineWriter::new(&mut pipe);
         writer.write("a line\n").expect("it stays in the buffer");

@@ -1,17 +1,17 @@
-//! What of a filter the probes can be told, so that what cannot be shown does not even become a record.
+//! Which packets the probes need to record for a filter, so that packets without a visible event cause no record.
 //!
-//! Owns the question which packets an event rests on. Errs on the side of too many records: what is shown must be what the
-//! filter chooses from all events. Asks only the filter, never who is who; for that see [`interfaces`](super::interfaces).
+//! Owns which packets an event depends on. In doubt it records a packet: the output must equal what the filter selects
+//! from all events. It looks only at the filter, not at identities; see [`interfaces`](super::interfaces) for those.
 
-use super::{FilterConfig, Kind, any};
+use super::{EventType, FilterConfig, any};
 use crate::model::emission::{Emission, MAX_PORTS};
 use crate::model::flow::Protocol;
 use crate::model::observation::IcmpError;
 use crate::view::words;
 
-/// A type of event, with the two that share a name told apart.
+/// A type of event, with a variant each for the two that share the type `icmp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Variant {
     Dns,
     Lookup,
     Tcp,
@@ -21,48 +21,49 @@ pub(super) enum Told {
     Finding,
 }
 
-impl Told {
-    fn kind(self) -> Kind {
+impl Variant {
+    fn event_type(self) -> EventType {
         match self {
-            Told::Dns => Kind::Dns,
-            Told::Lookup => Kind::Lookup,
-            Told::Tcp => Kind::Tcp,
-            Told::Udp => Kind::Udp,
-            Told::Echo | Told::IcmpError => Kind::Icmp,
-            Told::Finding => Kind::Finding,
+            Variant::Dns => EventType::Dns,
+            Variant::Lookup => EventType::Lookup,
+            Variant::Tcp => EventType::Tcp,
+            Variant::Udp => EventType::Udp,
+            Variant::Echo | Variant::IcmpError => EventType::Icmp,
+            Variant::Finding => EventType::Finding,
         }
     }
 
     fn outcomes(self) -> &'static [&'static str] {
         match self {
-            Told::Dns | Told::Lookup => &words::DNS_OUTCOMES,
-            Told::Tcp => &words::TCP_STATES,
-            Told::Udp => &words::UDP_STATES,
-            Told::Echo => &words::ECHO_STATES,
-            Told::IcmpError => &words::ICMP_ERROR_OUTCOMES,
-            Told::Finding => &words::FINDING_STATES,
+            Variant::Dns | Variant::Lookup => &words::DNS_OUTCOMES,
+            Variant::Tcp => &words::TCP_STATES,
+            Variant::Udp => &words::UDP_STATES,
+            Variant::Echo => &words::ECHO_STATES,
+            Variant::IcmpError => &words::ICMP_ERROR_OUTCOMES,
+            Variant::Finding => &words::FINDING_STATES,
         }
     }
 }
 
 impl FilterConfig {
-    /// Which packets anything that this filter can show rests on.
+    /// Which packets the probes must record for the events that this filter can show.
     ///
-    /// An event of a connection, a flow or a ping names its other end as the pod resolved it, so those need DNS. A finding can rest on anything, of its own flow's ports.
+    /// An event of a connection, flow or ping names its other end as the pod resolved it, so those need DNS. A finding
+    /// can depend on every kind of packet, with the ports of its own flow.
     pub fn emission(&self) -> Emission {
-        let can = |told: Told| self.can_show(told);
-        let finding = can(Told::Finding);
-        let dns = can(Told::Dns) || can(Told::Lookup);
-        let flows = can(Told::Tcp) || can(Told::Udp);
-        let icmp = can(Told::Echo) || can(Told::IcmpError);
+        let can = |variant: Variant| self.can_show(variant);
+        let finding = can(Variant::Finding);
+        let dns = can(Variant::Dns) || can(Variant::Lookup);
+        let flows = can(Variant::Tcp) || can(Variant::Udp);
+        let icmp = can(Variant::Echo) || can(Variant::IcmpError);
         Emission {
             dns: dns || flows || icmp || finding,
-            tcp: can(Told::Tcp) || finding,
-            // An error about a ping belongs to its run.
+            tcp: can(Variant::Tcp) || finding,
+            // An error about a ping belongs to the ping's event.
             echo: icmp || finding,
-            // They end queries, connections, flows and pings.
+            // ICMP errors end queries, connections, flows and pings.
             icmp_errors: dns || flows || icmp || finding,
-            first: can(Told::Udp) || finding,
+            first: can(Variant::Udp) || finding,
             ports: if self.ports.len() <= MAX_PORTS {
                 self.ports.clone()
             } else {
@@ -72,21 +73,21 @@ impl FilterConfig {
         }
     }
 
-    /// Whether some event of this type can pass. Asks the options that leave out whole types.
-    pub(super) fn can_show(&self, told: Told) -> bool {
-        let dns = matches!(told, Told::Dns | Told::Lookup);
-        let timed = dns || matches!(told, Told::Tcp | Told::Echo);
-        any(&self.kinds, |kind| *kind == told.kind())
+    /// Whether an event of this type can pass the options that exclude whole types.
+    pub(super) fn can_show(&self, variant: Variant) -> bool {
+        let dns = matches!(variant, Variant::Dns | Variant::Lookup);
+        let timed = dns || matches!(variant, Variant::Tcp | Variant::Echo);
+        any(&self.types, |selected| *selected == variant.event_type())
             && any(&self.outcomes, |word| {
-                told.outcomes().contains(&word.as_str())
+                variant.outcomes().contains(&word.as_str())
             })
             && (dns || self.qtypes.is_empty() && self.rcodes.is_empty())
             && (timed || self.slow.is_none())
-            && (told != Told::Echo || self.ports.is_empty())
+            && (variant != Variant::Echo || self.ports.is_empty())
     }
 }
 
-/// Knows what the probes were not asked for, and so what an ICMP error that seems to stand alone belongs to.
+/// The packets that the probes do not record. An ICMP error about one of them only seems to stand alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unrecorded {
     emission: Emission,
@@ -94,7 +95,7 @@ pub struct Unrecorded {
 }
 
 impl Unrecorded {
-    /// What is missing where the probes emit this, with DNS on these ports.
+    /// The packets outside `emission`, with DNS on these ports.
     pub fn new(emission: Emission, dns_ports: Vec<u16>) -> Unrecorded {
         Unrecorded {
             emission,
@@ -102,15 +103,15 @@ impl Unrecorded {
         }
     }
 
-    /// Whether the error is the end of a query, a connection attempt or a UDP flow that would be told as such if its
-    /// packets had been recorded: then it is part of an event that was not asked for, and no event of its own.
+    /// Whether the error ends a query, connection attempt or UDP flow whose packets were not recorded. It is then part of
+    /// an event that the filter excludes, not an event of its own.
     pub(super) fn owns(&self, error: &IcmpError) -> bool {
         let (src, dst) = (error.about.src.port(), error.about.dst.port());
         let [from_dns, to_dns] = [src, dst].map(|port| self.dns_ports.contains(&port));
         let ports = &self.emission.ports;
         let listed = ports.is_empty() || ports.contains(&src) || ports.contains(&dst);
         if error.is_too_big() {
-            // It ends nothing: the packet is sent again, smaller.
+            // It ends nothing: the sender repeats the data in smaller packets.
             return false;
         }
         match error.about.protocol {
@@ -134,29 +135,29 @@ mod tests {
     use crate::view::filter::{Detail, Filter};
     use crate::view::gallery;
 
-    fn told(body: &Body) -> Option<Told> {
+    fn variant(body: &Body) -> Option<Variant> {
         Some(match body {
-            Body::Dns(..) => Told::Dns,
-            Body::Lookup(_) => Told::Lookup,
-            Body::Tcp(_) => Told::Tcp,
-            Body::Udp(_) => Told::Udp,
-            Body::Echo(_) => Told::Echo,
-            Body::IcmpError(_) => Told::IcmpError,
-            Body::Finding(_) => Told::Finding,
+            Body::Dns(..) => Variant::Dns,
+            Body::Lookup(_) => Variant::Lookup,
+            Body::Tcp(_) => Variant::Tcp,
+            Body::Udp(_) => Variant::Udp,
+            Body::Echo(_) => Variant::Echo,
+            Body::IcmpError(_) => Variant::IcmpError,
+            Body::Finding(_) => Variant::Finding,
             Body::Lost(_) => return None,
         })
     }
 
-    fn kinds(kinds: &[Kind]) -> FilterConfig {
+    fn types(types: &[EventType]) -> FilterConfig {
         FilterConfig {
-            kinds: kinds.to_vec(),
+            types: types.to_vec(),
             ..FilterConfig::default()
         }
     }
 
-    fn named(mut asked: FilterConfig) -> FilterConfig {
-        asked.names = vec!["*.example.com".parse().expect("a pattern")];
-        asked
+    fn named(mut config: FilterConfig) -> FilterConfig {
+        config.names = vec!["*.example.com".parse().expect("a pattern")];
+        config
     }
 
     fn outcomes(words: &[&str]) -> FilterConfig {
@@ -166,9 +167,9 @@ mod tests {
         }
     }
 
-    /// In one line: `dns tcp echo error first`, then the ports.
-    fn emitted(asked: &FilterConfig) -> String {
-        let emission = asked.emission();
+    /// The emission in one line: `dns tcp echo error first`, then the ports.
+    fn emitted(config: &FilterConfig) -> String {
+        let emission = config.emission();
         let mut words: Vec<String> = [
             (emission.dns, "dns"),
             (emission.tcp, "tcp"),
@@ -177,7 +178,7 @@ mod tests {
             (emission.first, "first"),
         ]
         .into_iter()
-        .filter(|(asked, _)| *asked)
+        .filter(|(emitted, _)| *emitted)
         .map(|(_, word)| word.to_owned())
         .collect();
         words.extend(emission.ports.iter().map(u16::to_string));
@@ -185,20 +186,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_shown_causes_no_record() {
+    fn only_packets_that_a_visible_event_needs_are_recorded() {
         let all = "dns tcp echo error first";
-        for (asked, expected) in [
+        for (config, expected) in [
             (FilterConfig::default(), all),
-            (kinds(&[Kind::Finding]), all),
-            (kinds(&[Kind::Finding, Kind::Icmp]), all),
-            // A name is known from DNS.
-            (kinds(&[Kind::Icmp]), "dns echo error"),
-            (named(kinds(&[Kind::Icmp])), "dns echo error"),
-            (kinds(&[Kind::Dns]), "dns error"),
-            (kinds(&[Kind::Lookup]), "dns error"),
-            (kinds(&[Kind::Tcp]), "dns tcp error"),
-            (kinds(&[Kind::Udp]), "dns error first"),
-            (kinds(&[Kind::Icmp, Kind::Udp]), "dns echo error first"),
+            (types(&[EventType::Finding]), all),
+            (types(&[EventType::Finding, EventType::Icmp]), all),
+            // Names come from DNS.
+            (types(&[EventType::Icmp]), "dns echo error"),
+            (named(types(&[EventType::Icmp])), "dns echo error"),
+            (types(&[EventType::Dns]), "dns error"),
+            (types(&[EventType::Lookup]), "dns error"),
+            (types(&[EventType::Tcp]), "dns tcp error"),
+            (types(&[EventType::Udp]), "dns error first"),
+            (types(&[EventType::Icmp, EventType::Udp]), "dns echo error first"),
             (outcomes(&["running", "done"]), "dns echo error"),
             (outcomes(&["established"]), "dns tcp error"),
             (outcomes(&["icmp-error"]), "dns echo error first"),
@@ -217,7 +218,7 @@ mod tests {
                 },
                 "dns error",
             ),
-            // What has no duration is not slow: neither UDP flows nor findings.
+            // UDP flows and findings have no duration, so `slow` excludes them.
             (
                 FilterConfig {
                     slow: Some(Duration::from_millis(1)),
@@ -242,35 +243,35 @@ mod tests {
             (
                 FilterConfig {
                     ports: vec![80, 443],
-                    ..kinds(&[Kind::Tcp])
+                    ..kinds(&[EventType::Tcp])
                 },
                 "dns tcp error 80 443",
             ),
-            // More ports than the probes can tell apart.
+            // More ports than the probes can compare.
             (
                 FilterConfig {
                     ports: (1..=9).collect(),
-                    ..kinds(&[Kind::Tcp])
+                    ..kinds(&[EventType::Tcp])
                 },
                 "dns tcp error",
             ),
             (
                 FilterConfig {
                     outcomes: outcomes(&["nxdomain"]).outcomes,
-                    ..kinds(&[Kind::Tcp])
+                    ..kinds(&[EventType::Tcp])
                 },
                 "",
             ),
         ] {
-            assert_eq!(emitted(&asked), expected, "{asked:?}");
+            assert_eq!(emitted(&config), expected, "{config:?}");
         }
     }
 
     #[test]
-    fn what_a_filter_lets_through_is_never_left_out() {
+    fn every_event_that_passes_a_filter_is_recorded() {
         let words = words::outcomes();
         let mut filters: Vec<FilterConfig> = words.iter().map(|word| outcomes(&[word])).collect();
-        filters.extend(Kind::ALL.map(|kind| kinds(&[kind])));
+        filters.extend(EventType::ALL.map(|event_type| types(&[event_type])));
         filters.push(FilterConfig {
             slow: Some(Duration::from_nanos(1)),
             ..FilterConfig::default()
@@ -288,14 +289,14 @@ mod tests {
             ..FilterConfig::default()
         });
         let mut passed = 0;
-        for asked in filters {
+        for config in filters {
             let filter = Filter::from(FilterConfig {
                 detail: Detail::All,
-                ..asked.clone()
+                ..config.clone()
             });
             for (what, event) in gallery::all() {
-                if let Some(told) = told(&event.body).filter(|_| filter.matches(&event)) {
-                    assert!(asked.can_show(told), "{what} {asked:?}");
+                if let Some(variant) = variant(&event.body).filter(|_| filter.matches(&event)) {
+                    assert!(config.can_show(variant), "{what} {config:?}");
                     passed += 1;
                 }
             }
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_belongs_to_what_it_ends_even_if_that_was_not_recorded() {
+    fn an_icmp_error_about_an_unrecorded_packet_is_not_an_event_of_its_own() {
         let to = |address: &str| address.parse().expect("an address");
         let syn = IcmpError {
             opens: true,
@@ -320,22 +321,22 @@ mod tests {
         let mut answer = query;
         std::mem::swap(&mut answer.about.src, &mut answer.about.dst);
         let ping = gallery::icmp(Protocol::Icmp, to("10.1.79.66:0"));
-        let owned = |asked: FilterConfig| {
-            let unrecorded = Unrecorded::new(asked.emission(), vec![53]);
+        let owned = |config: FilterConfig| {
+            let unrecorded = Unrecorded::new(config.emission(), vec![53]);
             [&syn, &segment, &too_big, &datagram, &query, &answer, &ping]
                 .map(|error| unrecorded.owns(error))
         };
         let none = [false; 7];
         assert_eq!(owned(FilterConfig::default()), none);
         assert_eq!(
-            owned(kinds(&[Kind::Icmp])),
+            owned(types(&[EventType::Icmp])),
             [true, false, false, true, false, false, false]
         );
         assert_eq!(
-            owned(kinds(&[Kind::Icmp, Kind::Dns])),
+            owned(types(&[EventType::Icmp, EventType::Dns])),
             [true, false, false, true, false, false, false]
         );
-        assert_eq!(owned(kinds(&[Kind::Icmp, Kind::Tcp, Kind::Udp])), none);
+        assert_eq!(owned(types(&[EventType::Icmp, EventType::Tcp, EventType::Udp])), none);
         let on = |port: u16| FilterConfig {
             ports: vec![port],
             ..FilterConfig::default()

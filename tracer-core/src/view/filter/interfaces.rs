@@ -1,22 +1,21 @@
-//! Which interfaces can have nothing to show, so that their packets do not even become records.
+//! Which interfaces cannot have a visible event, so that their packets cause no record.
 //!
-//! Owns the question for single interfaces; for kinds of packets see [`emission`](super::emission). Errs on the side of too
-//! many records. Never changes what is shown: what two pods of a node do is told from the side of the one that is named, so
-//! where everybody who is named is traced here, the interfaces of the others have nothing that passes.
+//! Owns the decision for single interfaces; see [`emission`](super::emission) for kinds of packets. In doubt an interface
+//! is recorded. The output never changes: traffic between two pods of a node is shown from the side of the named pod, so
+//! if every named pod is traced here, no event of another pod's interface passes.
 
 use std::collections::BTreeSet;
 
-use super::emission::Told;
+use super::emission::Variant;
 use super::{Filter, FilterConfig, PodPattern};
 use crate::identity::Index;
 use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
 
 impl FilterConfig {
-    /// Whether there can be interfaces with nothing to show. Only pods by name make them: whose pod it is is known of an
-    /// interface. A namespace does not, for what is done to it counts as well; nor do pods together with a direction or
-    /// with peers, for then the other side can tell; nor does anything where findings are shown, which can rest on what
-    /// both sides saw.
+    /// Whether some interfaces can be muted. That takes pods by name, because an interface identifies its pod. A
+    /// namespace is not enough: traffic from other pods to it matches as well. Neither are pods combined with a direction
+    /// or peers: then the event can come from the other side. Findings rule it out: they can depend on both sides.
     pub(super) fn by_interface(&self) -> bool {
         !self.pods.is_empty()
             && self
@@ -25,13 +24,13 @@ impl FilterConfig {
                 .all(|pod| matches!(pod, PodPattern::Named(_)))
             && self.direction.is_none()
             && self.peers.is_empty()
-            && !self.can_show(Told::Finding)
+            && !self.can_show(Variant::Finding)
     }
 }
 
 impl Filter {
-    /// Those of `traced` that have nothing to show as things are at `at`. One whose pod is not known, or known by its
-    /// address alone, is none of them.
+    /// The interfaces among `traced` that cannot have a visible event at the time `at`. An interface whose pod is
+    /// unknown, or known only by its address, is never muted.
     pub fn mute(
         &self,
         traced: &BTreeSet<Ifindex>,
@@ -39,12 +38,12 @@ impl Filter {
         at: Timestamp,
     ) -> BTreeSet<Ifindex> {
         let named = |namespace: &str, name: &str| {
-            self.asked.pods.iter().any(|pod| match pod {
+            self.config.pods.iter().any(|pod| match pod {
                 PodPattern::Named(object) => object.names(namespace, name),
                 PodPattern::Address(_) => false,
             })
         };
-        if !self.asked.by_interface() || !index.all_traced(at, &named) {
+        if !self.config.by_interface() || !index.all_traced(at, &named) {
             return BTreeSet::new();
         }
         traced
@@ -67,7 +66,7 @@ mod tests {
     use crate::identity::IndexSettings;
     use crate::model::cluster::{ClusterChange, EndpointSlice, Inventory, Pod, SliceEndpoint};
     use crate::model::flow::Role;
-    use crate::view::filter::Kind;
+    use crate::view::filter::EventType;
 
     const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -93,7 +92,7 @@ mod tests {
         }
     }
 
-    /// Interface 1 is the client's, 2 that of web-1, 3 that of a pod that nobody knows, 4 not told of yet.
+    /// Interface 1 belongs to the client, 2 to web-1, 3 to an unknown pod; 4 has no entry yet.
     fn index(inventory: Inventory) -> Index {
         let mut index = Index::new(IndexSettings::default());
         index.apply(Timestamp(0), ClusterChange::Replace(Box::new(inventory)));
@@ -109,21 +108,21 @@ mod tests {
         index
     }
 
-    fn asked(pods: &[&str]) -> FilterConfig {
+    fn named(pods: &[&str]) -> FilterConfig {
         FilterConfig {
             pods: pods
                 .iter()
                 .map(|pod| pod.parse().expect("a pattern"))
                 .collect(),
-            kinds: vec![Kind::Dns, Kind::Tcp],
+            types: vec![EventType::Dns, EventType::Tcp],
             ..FilterConfig::default()
         }
     }
 
-    fn muted(asked: FilterConfig, index: &Index) -> Vec<u32> {
+    fn muted(config: FilterConfig, index: &Index) -> Vec<u32> {
         let traced = (1..=4).map(Ifindex).collect();
-        assert_eq!(asked.by_interface(), asked.emission().by_interface);
-        Filter::from(asked)
+        assert_eq!(config.by_interface(), config.emission().by_interface);
+        Filter::from(config)
             .mute(&traced, index, NOW)
             .into_iter()
             .map(|ifindex| ifindex.0)
@@ -131,18 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn where_all_that_are_named_are_traced_here_the_others_are_muted() {
+    fn if_every_named_pod_is_traced_here_other_interfaces_are_muted() {
         let index = index(inventory());
-        assert_eq!(muted(asked(&["client"]), &index), [2]);
-        assert_eq!(muted(asked(&["default/web-1"]), &index), [1]);
-        assert_eq!(muted(asked(&["client", "web-1"]), &index), [0; 0]);
+        assert_eq!(muted(named(&["client"]), &index), [2]);
+        assert_eq!(muted(named(&["default/web-1"]), &index), [1]);
+        assert_eq!(muted(named(&["client", "web-1"]), &index), [0; 0]);
     }
 
     #[test]
-    fn a_pod_elsewhere_is_seen_from_any_interface_so_none_is_muted() {
+    fn a_named_pod_on_another_node_mutes_no_interface() {
         let index = index(inventory());
-        assert_eq!(muted(asked(&["web-2"]), &index), [0; 0]);
-        assert_eq!(muted(asked(&["web-*"]), &index), [0; 0]);
+        assert_eq!(muted(named(&["web-2"]), &index), [0; 0]);
+        assert_eq!(muted(named(&["web-*"]), &index), [0; 0]);
         let mut by_slice = inventory();
         by_slice.slices.push(EndpointSlice {
             namespace: "default".into(),
@@ -160,33 +159,33 @@ mod tests {
             ..by_slice.slices[0].clone()
         });
         let index = self::index(by_slice);
-        // default/client is here; shop/client is known by the slice alone.
-        assert_eq!(muted(asked(&["default/client"]), &index), [2]);
-        assert_eq!(muted(asked(&["client"]), &index), [0; 0]);
+        // default/client is here; only the EndpointSlice shows shop/client.
+        assert_eq!(muted(named(&["default/client"]), &index), [2]);
+        assert_eq!(muted(named(&["client"]), &index), [0; 0]);
     }
 
     #[test]
-    fn nothing_is_muted_that_another_option_can_show_from_the_other_side() {
+    fn options_that_can_select_the_other_side_mute_no_interface() {
         let index = index(inventory());
         for other in [
-            asked(&[]),
-            asked(&["client", "10.1.0.2"]),
+            named(&[]),
+            named(&["client", "10.1.0.2"]),
             FilterConfig {
                 direction: Some(Role::Client),
-                ..asked(&["client"])
+                ..named(&["client"])
             },
             FilterConfig {
                 peers: vec!["web-1".parse().expect("a pattern")],
-                ..asked(&["client"])
+                ..named(&["client"])
             },
             FilterConfig {
-                kinds: Vec::new(),
-                ..asked(&["client"])
+                types: Vec::new(),
+                ..named(&["client"])
             },
             FilterConfig {
                 pods: Vec::new(),
                 namespaces: vec!["default".parse().expect("a pattern")],
-                ..asked(&[])
+                ..named(&[])
             },
         ] {
             assert_eq!(muted(other.clone(), &index), [0; 0], "{other:?}");
@@ -194,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn when_the_named_pod_s_interface_goes_the_others_may_have_something_to_show_again() {
+    fn removing_the_named_pods_interface_unmutes_the_others() {
         let mut index = index(inventory());
-        assert_eq!(muted(asked(&["client"]), &index), [2]);
+        assert_eq!(muted(named(&["client"]), &index), [2]);
         index.apply(Timestamp(1), ClusterChange::InterfaceGone(Ifindex(1)));
-        assert_eq!(muted(asked(&["client"]), &index), [0; 0]);
+        assert_eq!(muted(named(&["client"]), &index), [0; 0]);
     }
 }

@@ -1,7 +1,7 @@
-//! What `--pod`, `--peer` and `--name` take: patterns for pods, for other ends and for DNS names.
+//! The patterns of `--pod`, `--peer` and `--name`: for pods, for other ends and for DNS names.
 //!
-//! Owns how they are written and what they fit. Whether a pod or Service of that name exists is for
-//! [`warnings`](super::Filter::warnings) to ask. Input: words from the command line.
+//! Owns their syntax and what they match. [`warnings`](super::Filter::warnings) checks whether a pod or Service of that
+//! name exists. Input: words from the command line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::model::identity::{PeerEnd, PodEnd, PodIdentity};
 /// `[namespace/]name` with wildcards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectPattern {
-    /// Any namespace if there is none.
+    /// The namespace; `None` matches every namespace.
     pub namespace: Option<Glob>,
     /// The object's name.
     pub name: Glob,
@@ -49,12 +49,12 @@ impl fmt::Display for ObjectPattern {
 }
 
 impl ObjectPattern {
-    /// Whether an object of this name fits.
-    pub fn names(&self, of_namespace: &str, of_name: &str) -> bool {
+    /// Whether the pattern matches this object.
+    pub fn names(&self, namespace: &str, name: &str) -> bool {
         self.namespace
             .as_ref()
-            .is_none_or(|namespace| namespace.matches(of_namespace))
-            && self.name.matches(of_name)
+            .is_none_or(|pattern| pattern.matches(namespace))
+            && self.name.matches(name)
     }
 
     fn names_pod(&self, pod: &PodIdentity) -> bool {
@@ -62,7 +62,7 @@ impl ObjectPattern {
     }
 }
 
-/// A pod by name, or by address where its name is not known.
+/// A pod by name, or by address for a pod whose name is not known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PodPattern {
     /// By name.
@@ -103,22 +103,22 @@ impl PodPattern {
 /// The other end of a flow: a Service or pod by name, or addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerPattern {
-    /// A Service, or a pod.
+    /// A Service or pod by name.
     Named(ObjectPattern),
-    /// An address, or all of a range.
+    /// One address or a range.
     Addresses(IpNet),
 }
 
-/// Why something is no [`PeerPattern`].
+/// Why a word is not a [`PeerPattern`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerPatternError {
-    /// An address with a prefix length that it cannot have.
-    #[error("`{written}` is no range of addresses: those are written like 10.1.0.0/16 or fd00::/8")]
+    /// An address with an impossible prefix length.
+    #[error("`{written}` is not a range of addresses: write it like 10.1.0.0/16 or fd00::/8")]
     Range {
-        /// What was written.
+        /// The word.
         written: String,
     },
-    /// No name and no pattern for names.
+    /// Not a name or a pattern for names.
     #[error(transparent)]
     Name(#[from] GlobError),
 }
@@ -133,7 +133,7 @@ impl FromStr for PeerPattern {
         if let Ok(range) = written.parse::<IpNet>() {
             return Ok(PeerPattern::Addresses(range));
         }
-        // No namespace looks like an address.
+        // A namespace cannot look like an address.
         match written.split_once('/') {
             Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
                 Err(PeerPatternError::Range {
@@ -168,7 +168,7 @@ impl PeerPattern {
         }
     }
 
-    /// Whether this pod, seen from its peer, is the peer that is meant.
+    /// Whether the pattern matches this pod, seen from the other end as the peer.
     pub(super) fn fits_mirrored(&self, pod: &PodEnd) -> bool {
         match self {
             PeerPattern::Addresses(range) => range.contains(&pod.ip),
@@ -179,7 +179,7 @@ impl PeerPattern {
     }
 }
 
-/// A pattern for DNS names. The trailing dot may be there or not, on either side.
+/// A pattern for DNS names. A trailing dot makes no difference, in the pattern or in the name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamePattern(Glob);
 

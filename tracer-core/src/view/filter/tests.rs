@@ -1,17 +1,17 @@
-//! Each flag against the gallery: the table says which events pass, by what they show.
+//! Each option against the gallery: the expected events, by their description.
 
 use super::*;
 use crate::view::gallery;
 
 mod ends;
 
-/// What of the gallery passes.
+/// The events of the gallery that pass.
 fn passes(asked: &FilterConfig) -> Vec<&'static str> {
     let filter = Filter::from(asked.clone());
     gallery::all()
         .into_iter()
         .filter(|(_, event)| filter.matches(event))
-        // A loss passes always; see `a_loss_passes_whatever_is_asked_for`.
+        // A loss always passes; see `a_loss_passes_every_filter`.
         .filter(|(what, _)| *what != "lost" && !what.starts_with("hostile"))
         .map(|(what, _)| what)
         .collect()
@@ -72,39 +72,39 @@ fn outcomes(words: &[&str]) -> FilterConfig {
     }
 }
 
-fn kinds(kinds: &[Kind]) -> FilterConfig {
+fn types(types: &[EventType]) -> FilterConfig {
     FilterConfig {
-        kinds: kinds.to_vec(),
+        types: types.to_vec(),
         ..FilterConfig::default()
     }
 }
 
 #[test]
-fn without_a_filter_all_passes_but_what_the_client_tells_too() {
-    let told_twice = "tcp at the server, told by the client too";
-    assert!(!passes(&FilterConfig::default()).contains(&told_twice));
-    let of_servers = FilterConfig {
+fn without_a_filter_every_event_passes_except_the_servers_side_of_a_traced_pair() {
+    let servers_side = "tcp at the server, also seen at the client";
+    assert!(!passes(&FilterConfig::default()).contains(&servers_side));
+    let at_servers = FilterConfig {
         direction: Some(Role::Server),
         ..FilterConfig::default()
     };
     assert_eq!(
-        passes(&of_servers),
-        ["dns at the server", told_twice, "ping at the server"]
+        passes(&at_servers),
+        ["dns at the server", servers_side, "ping at the server"]
     );
-    let of_clients = FilterConfig {
+    let at_clients = FilterConfig {
         direction: Some(Role::Client),
         ..FilterConfig::default()
     };
     assert_eq!(
-        passes(&of_clients),
+        passes(&at_clients),
         all_but(&["dns at the server", "ping at the server"])
     );
 }
 
 #[test]
-fn a_loss_passes_whatever_is_asked_for() {
+fn a_loss_passes_every_filter() {
     let filter = Filter::from(FilterConfig {
-        kinds: vec![Kind::Dns],
+        types: vec![EventType::Dns],
         namespaces: vec![glob("nowhere")],
         failed: true,
         ..FilterConfig::default()
@@ -118,7 +118,7 @@ fn a_loss_passes_whatever_is_asked_for() {
 }
 
 #[test]
-fn a_query_type_fits_dns_and_lookups_only() {
+fn a_query_type_matches_only_dns_and_lookups() {
     let qtypes = |qtypes: &[RecordType]| FilterConfig {
         qtypes: qtypes.to_vec(),
         ..FilterConfig::default()
@@ -141,7 +141,7 @@ fn a_query_type_fits_dns_and_lookups_only() {
 }
 
 #[test]
-fn slow_is_what_took_at_least_so_long() {
+fn slow_matches_durations_from_the_limit_upwards() {
     let slow = |slow: Duration| FilterConfig {
         slow: Some(slow),
         ..FilterConfig::default()
@@ -181,34 +181,34 @@ fn slow_is_what_took_at_least_so_long() {
 }
 
 #[test]
-fn a_type_passes_with_all_its_states() {
-    for (kind, count) in [
-        (Kind::Dns, 21),
-        (Kind::Lookup, 8),
-        (Kind::Tcp, 9),
-        (Kind::Udp, 4),
-        (Kind::Icmp, 7),
-        (Kind::Finding, 2),
+fn a_selected_type_passes_in_every_state() {
+    for (event_type, count) in [
+        (EventType::Dns, 21),
+        (EventType::Lookup, 8),
+        (EventType::Tcp, 9),
+        (EventType::Udp, 4),
+        (EventType::Icmp, 7),
+        (EventType::Finding, 2),
     ] {
         for detail in [Detail::All, Detail::Digest] {
             let asked = FilterConfig {
                 detail,
-                ..kinds(&[kind])
+                ..types(&[event_type])
             };
             let passed = passes(&asked);
-            let prefix = match kind {
-                Kind::Icmp => "",
-                kind => kind.as_str(),
+            let prefix = match event_type {
+                EventType::Icmp => "",
+                event_type => event_type.as_str(),
             };
             assert!(passed.iter().all(|what| what.starts_with(prefix)));
-            assert_eq!(passed.len(), count, "{kind:?} {detail:?} {passed:?}");
+            assert_eq!(passed.len(), count, "{event_type} {detail:?} {passed:?}");
         }
     }
-    assert_eq!(passes(&kinds(&[Kind::Tcp, Kind::Udp])).len(), 13);
+    assert_eq!(passes(&types(&[EventType::Tcp, EventType::Udp])).len(), 13);
 }
 
 #[test]
-fn a_name_is_one_that_was_asked_for_or_that_the_peer_was_resolved_from() {
+fn a_name_matches_the_queried_name_or_a_name_of_the_peer() {
     for (pattern, expected) in [
         (
             "www.example.com",
@@ -238,7 +238,7 @@ fn a_name_is_one_that_was_asked_for_or_that_the_peer_was_resolved_from() {
 }
 
 #[test]
-fn a_response_code_is_that_of_a_query_and_fits_dns_and_lookups_only() {
+fn a_response_code_matches_queries_also_inside_a_lookup() {
     assert_eq!(
         passes(&rcodes(ResponseCode::NXDomain)),
         [
@@ -247,7 +247,7 @@ fn a_response_code_is_that_of_a_query_and_fits_dns_and_lookups_only() {
             "dns at the server",
             "lookup found nowhere, by nslookup",
             "lookup found nowhere, by glibc",
-            // It succeeded in the end, but that code was in it.
+            // It succeeded, but one of its queries got that code.
             "lookup with a wasted candidate",
         ]
     );
@@ -258,7 +258,7 @@ fn a_response_code_is_that_of_a_query_and_fits_dns_and_lookups_only() {
 }
 
 #[test]
-fn an_outcome_is_the_events_own() {
+fn an_outcome_matches_the_event_and_not_its_parts() {
     assert_eq!(
         passes(&outcomes(&["nxdomain"])),
         [
@@ -289,7 +289,7 @@ fn an_outcome_is_the_events_own() {
 }
 
 #[test]
-fn every_outcome_of_the_gallery_can_be_asked_for() {
+fn every_outcome_of_the_gallery_can_be_selected() {
     for (what, event) in gallery::all() {
         if let Some(word) = words::outcome(&event.body) {
             assert!(words::outcomes().contains(&word), "{what}: {word}");
@@ -298,7 +298,7 @@ fn every_outcome_of_the_gallery_can_be_asked_for() {
 }
 
 #[test]
-fn failed_is_what_did_not_work() {
+fn failed_matches_failures() {
     let asked = FilterConfig {
         failed: true,
         ..FilterConfig::default()
@@ -331,7 +331,7 @@ fn failed_is_what_did_not_work() {
 }
 
 #[test]
-fn the_digest_leaves_out_routine_unless_it_is_asked_for() {
+fn the_digest_omits_routine_events_unless_they_are_selected() {
     let digest = FilterConfig {
         detail: Detail::Digest,
         ..FilterConfig::default()
@@ -339,7 +339,7 @@ fn the_digest_leaves_out_routine_unless_it_is_asked_for() {
     assert_eq!(
         passes(&digest),
         all_but(&[
-            // Their lookup tells them again.
+            // The lookup shows them as well.
             "dns answered",
             "dns nxdomain, asked not known yet",
             "dns nodata",
@@ -361,7 +361,7 @@ fn the_digest_leaves_out_routine_unless_it_is_asked_for() {
 #[test]
 fn options_combine_with_and() {
     let asked = FilterConfig {
-        kinds: vec![Kind::Dns],
+        types: vec![EventType::Dns],
         failed: true,
         ..names("no-such-service.*")
     };
@@ -374,5 +374,17 @@ fn options_combine_with_and() {
             "dns icmp error",
             "dns at the server"
         ]
+    );
+}
+
+#[test]
+fn a_type_is_parsed_from_its_word() {
+    for event_type in EventType::ALL {
+        assert_eq!(event_type.to_string().parse(), Ok(event_type));
+    }
+    let error = "DNS".parse::<EventType>().expect_err("not a word");
+    assert_eq!(
+        error.to_string(),
+        "`DNS` is not a type of event: use dns, lookup, tcp, udp, icmp or finding"
     );
 }

@@ -1,28 +1,27 @@
-//! Says when a filter names somebody whom nobody knows.
+//! Warnings about namespaces, pods and Services in a filter that do not exist.
 //!
-//! Owns the sentences and nothing else; who exists is asked of a [`Directory`]. A pattern may fit somebody later, as may a
-//! name: so these are warnings, never errors.
+//! Owns the sentences; a [`Directory`] knows which objects exist. An object with the name can still be created, so these
+//! are warnings and never errors.
 
 use super::Filter;
 use super::pattern::{ObjectPattern, PeerPattern, PodPattern};
 use crate::identity::Index;
 use crate::model::glob::Glob;
 
-/// Who is there, to tell a filter that can never match. Where nothing of a kind is known nothing can be said to be missing,
-/// and everything fits.
+/// The known objects, to find names that match none. If no object of a kind is known, every pattern matches: nothing can
+/// be called missing.
 pub trait Directory {
-    /// Whether some namespace fits.
+    /// Whether a namespace fits.
     fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool;
-    /// Whether some pod, given as namespace and name, fits.
+    /// Whether a pod, given as namespace and name, fits.
     fn any_pod(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool;
-    /// Whether some Service, given as namespace and name, fits.
+    /// Whether a Service, given as namespace and name, fits.
     fn any_service(&self, fits: &dyn Fn(&str, &str) -> bool) -> bool;
 }
 
 impl Directory for Index {
     fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool {
         let mut namespaces = self.namespaces().peekable();
-        // Where nothing is known nothing can be said to be missing.
         namespaces.peek().is_none() || namespaces.any(|namespace| fits(namespace))
     }
 
@@ -40,25 +39,25 @@ impl Directory for Index {
 }
 
 impl Filter {
-    /// Sentences about namespaces, pods and Services that this filter names and nobody knows.
+    /// A sentence for each namespace, pod and Service in this filter that matches no known object.
     pub fn warnings(&self, directory: &dyn Directory) -> Vec<String> {
         let mut warnings = Vec::new();
-        for namespace in &self.asked.namespaces {
+        for namespace in &self.config.namespaces {
             if !directory.any_namespace(&|name| namespace.matches(name)) {
                 warnings.push(format!(
-                    "no namespace {}{namespace} is known: nothing matches -n until there is one",
+                    "no namespace {}{namespace} is known: nothing matches -n until it exists",
                     like(namespace)
                 ));
             }
         }
-        for pod in &self.asked.pods {
+        for pod in &self.config.pods {
             if let PodPattern::Named(object) = pod {
-                warnings.extend(missing(object, directory, Meant::Pod));
+                warnings.extend(missing(object, directory, Target::Pod));
             }
         }
-        for peer in &self.asked.peers {
+        for peer in &self.config.peers {
             if let PeerPattern::Named(object) = peer {
-                warnings.extend(missing(object, directory, Meant::Peer));
+                warnings.extend(missing(object, directory, Target::Peer));
             }
         }
         warnings
@@ -66,47 +65,47 @@ impl Filter {
 }
 
 #[derive(Clone, Copy)]
-enum Meant {
+enum Target {
     Pod,
     Peer,
 }
 
-impl Meant {
+impl Target {
     fn any(self, directory: &dyn Directory, fits: &dyn Fn(&str, &str) -> bool) -> bool {
         match self {
-            Meant::Pod => directory.any_pod(fits),
-            Meant::Peer => directory.any_service(fits) || directory.any_pod(fits),
+            Target::Pod => directory.any_pod(fits),
+            Target::Peer => directory.any_service(fits) || directory.any_pod(fits),
         }
     }
 
     fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Meant::Pod => ("pod", "pods", "-p"),
-            Meant::Peer => ("Service or pod", "Services or pods", "--peer"),
+            Target::Pod => ("pod", "pods", "-p"),
+            Target::Peer => ("Service or pod", "Services or pods", "--peer"),
         }
     }
 }
 
-fn missing(object: &ObjectPattern, directory: &dyn Directory, meant: Meant) -> Option<String> {
-    if meant.any(directory, &|namespace, name| object.names(namespace, name)) {
+fn missing(object: &ObjectPattern, directory: &dyn Directory, target: Target) -> Option<String> {
+    if target.any(directory, &|namespace, name| object.names(namespace, name)) {
         return None;
     }
-    let (one, several, option) = meant.words();
+    let (one, several, option) = target.words();
     let name = &object.name;
     let mut warning = format!(
-        "no {one} {}{object} is known: nothing matches {option} until there is one",
+        "no {one} {}{object} is known: nothing matches {option} until it exists",
         like(name)
     );
     if name.is_wild() {
         return Some(warning);
     }
     let longer =
-        |of_name: &str| of_name.len() > name.as_str().len() && of_name.starts_with(name.as_str());
-    if meant.any(directory, &|_, of_name| name.matches(of_name)) {
-        warning.push_str(&format!("; a {one} of that name is in another namespace"));
-    } else if meant.any(directory, &|_, of_name| longer(of_name)) {
+        |known: &str| known.len() > name.as_str().len() && known.starts_with(name.as_str());
+    if target.any(directory, &|_, known| name.matches(known)) {
+        warning.push_str(&format!("; another namespace has a {one} of that name"));
+    } else if target.any(directory, &|_, known| longer(known)) {
         warning.push_str(&format!(
-            "; {several} whose names start so are: try '{object}*'"
+            "; names of {several} start like this: try '{object}*'"
         ));
     }
     Some(warning)

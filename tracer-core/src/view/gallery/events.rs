@@ -1,9 +1,9 @@
-//! The events themselves, by type.
+//! The gallery's events, by type.
 
 use super::*;
 use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
 
-/// Every event, with what it shows.
+/// Every event, with its description.
 pub fn all() -> Vec<(&'static str, Event)> {
     let mut all = exchanges();
     all.extend(lookups());
@@ -139,7 +139,6 @@ fn exchanges() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// A failure with its reasons, and with all that EDNS can say.
 fn two_steps() -> Exchange {
     let mut whole = exchange("big.example.com.", RecordType::TXT, Outcome::Answered);
     whole.transport = Transport::Tcp;
@@ -194,6 +193,7 @@ fn unexpected() -> Exchange {
     answer
 }
 
+/// A failure with the server's reasons and every EDNS option.
 fn unreachable_authority() -> Exchange {
     let mut exchange = exchange("bogus.example.", RecordType::A, Outcome::Servfail);
     let asked = Edns {
@@ -257,7 +257,7 @@ fn questions() -> Exchange {
     exchange
 }
 
-/// A query for a cookie alone (RFC 7873 section 5.4).
+/// The answer to a query for a cookie only (RFC 7873 section 5.4).
 fn header_only() -> Exchange {
     let mut exchange = exchange("a.example.", RecordType::A, Outcome::Answered);
     exchange.question = None;
@@ -337,7 +337,7 @@ fn lookups() -> Vec<(&'static str, Event)> {
             ),
         ),
         (
-            "lookup whose asked name the wire does not tell",
+            "lookup whose asked name is unknown",
             lookup(
                 None,
                 Outcome::Timeout,
@@ -383,9 +383,9 @@ fn flows() -> Vec<(&'static str, Event)> {
     let mut six = client("fd00::5", 8080);
     six.pod.ip = ip("fd00::2");
     six.pod.identity = Err(UnknownReason::NotInInventory);
-    let mut nobody = client("192.0.2.9", 25);
-    nobody.pod.ip = ip("10.1.39.200");
-    nobody.pod.identity = Err(UnknownReason::NoInventory);
+    let mut unknown = client("192.0.2.9", 25);
+    unknown.pod.ip = ip("10.1.39.200");
+    unknown.pod.identity = Err(UnknownReason::NoInventory);
     let mut traced = server(nginx(), "10.1.39.194", 80);
     traced.peer_traced_here = true;
     let refusal = icmp(Protocol::Tcp, socket("10.152.183.99", 80));
@@ -432,7 +432,7 @@ fn flows() -> Vec<(&'static str, Event)> {
         ),
         (
             "tcp reset, no inventory",
-            tcp(nobody, TcpState::Reset, |tcp| {
+            tcp(unknown, TcpState::Reset, |tcp| {
                 tcp.totals = totals((4, 800), (3, 5_000));
             }),
         ),
@@ -447,7 +447,7 @@ fn flows() -> Vec<(&'static str, Event)> {
             tcp(service(), TcpState::Closed, |_| {}),
         ),
         (
-            "tcp at the server, told by the client too",
+            "tcp at the server, also seen at the client",
             tcp(traced, TcpState::Established, |tcp| {
                 tcp.handshake = Some(us(30));
             }),
@@ -559,7 +559,7 @@ fn reports() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// What an attacker who controls DNS names, or somebody with a strange inventory, could try on a terminal.
+/// Terminal escapes that an attacker can put into DNS names, or an inventory file into object names.
 fn hostile() -> Vec<(&'static str, Event)> {
     let escape = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}evil\r\n";
     let mut ends = kube_dns();

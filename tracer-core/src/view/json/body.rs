@@ -1,4 +1,4 @@
-//! What a JSON line says beyond who and when: one structure per event type.
+//! The fields of a JSON line that differ by event type: one structure each.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::loss::Loss;
 use crate::model::observation::IcmpError;
 
-/// Whether both ends of such an event have ports.
+/// Whether the ends of this event have ports.
 pub(super) fn has_ports(body: &Body) -> bool {
     match body {
         Body::Dns(..) | Body::Lookup(_) | Body::Tcp(_) | Body::Udp(_) | Body::Finding(_) => true,
@@ -331,7 +331,7 @@ pub(super) struct IcmpErrorFields {
     error: IcmpDetail,
 }
 
-/// An ICMP error: the fields of its own event, and under "icmp" of the event that it ended.
+/// An ICMP error: the fields of its own event, and the object "icmp" in the event that it ended.
 #[derive(Serialize)]
 struct IcmpDetail {
     from: IpAddr,

@@ -1,4 +1,4 @@
-//! What a DNS event says beside question, response code and answers: opcode, flags, EDNS, the reason for a failure.
+//! The fields of a DNS event beside question, response code and answers: opcode, flags, EDNS, reasons of the server.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use crate::model::exchange::Exchange;
 
 #[derive(Serialize)]
 pub(super) struct DetailFields<'a> {
-    /// Only where it is not QUERY.
+    /// Present if it is not QUERY.
     #[serde(skip_serializing_if = "Option::is_none")]
     opcode: Option<Cow<'static, str>>,
-    /// Of the response.
+    /// The response's flags.
     #[serde(skip_serializing_if = "Option::is_none")]
     flags: Option<Vec<&'static str>>,
     #[serde(skip_serializing_if = "is_false")]

@@ -1,4 +1,4 @@
-//! "pod" and "peer" of a JSON line.
+//! The objects "pod" and "peer" of a JSON line.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::identity::{PeerEnd, PodEnd, PodIdentity, ServiceIdentity, Workload};
 
-/// A pod, known or not.
+/// A pod, identified or not.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Pod<'a> {
@@ -40,7 +40,7 @@ pub(super) struct NamespaceName<'a> {
     name: &'a str,
 }
 
-/// The other end.
+/// The other end of a flow.
 #[derive(Serialize)]
 pub(super) struct Peer<'a> {
     ip: IpAddr,
@@ -57,7 +57,7 @@ pub(super) struct Peer<'a> {
 }
 
 impl<'a> Pod<'a> {
-    /// `ports` says whether the event's protocol has ports: an echo's identifier is none.
+    /// `ports`: whether the event's protocol has ports. An echo's identifier is not a port.
     pub(super) fn new(end: &'a PodEnd, ports: bool) -> Pod<'a> {
         let port = end.port.filter(|_| ports);
         match &end.identity {

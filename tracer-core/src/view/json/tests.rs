@@ -1,4 +1,4 @@
-//! The lines against the contract as design and documentation write it down, not as the structures above do.
+//! The lines compared with the documented contract, written independently of the structures above.
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ fn encode_all() -> Vec<(&'static str, String)> {
         .iter()
         .map(|(what, event)| {
             let mut out = String::new();
-            json.encode(event, &clock, &mut out);
+            json.encode(event, &clock, &mut out).expect("a line");
             (*what, out)
         })
         .collect()
 }
 
 #[test]
-fn every_event_is_one_line_as_blessed() {
+fn every_event_is_one_line_that_matches_its_snapshot() {
     let mut all = String::new();
     for (what, line) in encode_all() {
         assert_eq!(line.matches('\n').count(), 1, "{what}");
@@ -29,14 +29,14 @@ fn every_event_is_one_line_as_blessed() {
 }
 
 #[test]
-fn no_control_character_leaves_as_it_is() {
+fn control_characters_are_escaped() {
     for (what, line) in encode_all() {
         let bare = line.strip_suffix('\n').expect("a line");
         assert!(
             !bare.chars().any(|c| c.is_control() || c == '\u{202e}'),
             "{what}: {bare:?}"
         );
-        // Escaped, not dropped: a reader gets the very name back.
+        // Escaped, not dropped: a reader decodes the original name.
         let value: Value = serde_json::from_str(&line).expect("JSON");
         if what == "hostile lookup" {
             assert_eq!(
@@ -47,8 +47,8 @@ fn no_control_character_leaves_as_it_is() {
     }
 }
 
-/// The contract: path, type, and whether it can be missing (`?`). `null` is a type. Whatever is not listed is a defect:
-/// additive changes are made here too, on purpose.
+/// The contract: path, type, and whether it can be missing (`?`). `null` is a type. A field that is not listed fails
+/// the test: an additive change is made here too, on purpose.
 const CONTRACT: &[(&str, &str)] = &[
     (
         "*",
@@ -136,11 +136,11 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
 ];
 
-fn fields(of: &str) -> Vec<&'static str> {
+fn fields(structure: &str) -> Vec<&'static str> {
     let (_, fields) = CONTRACT
         .iter()
-        .find(|(name, _)| *name == of)
-        .unwrap_or_else(|| panic!("no structure {of}"));
+        .find(|(name, _)| *name == structure)
+        .unwrap_or_else(|| panic!("no structure {structure}"));
     fields.split_whitespace().collect()
 }
 
@@ -220,7 +220,7 @@ fn every_line_keeps_the_contract() {
             kind => kind.to_owned(),
         };
         check_object(&value, &["*", &kind], what);
-        // A pod is known or not, never half.
+        // A pod has all of its identity or none.
         for pod in [&value["pod"], &value["peer"]["pod"]] {
             if let Some(pod) = pod.as_object() {
                 let named = ["namespace", "name", "uid"].map(|key| pod.contains_key(key));
@@ -239,7 +239,7 @@ fn every_line_keeps_the_contract() {
         "finding",
         "lost",
     ] {
-        assert!(seen.iter().any(|seen| seen == kind), "no {kind} was tried");
+        assert!(seen.iter().any(|seen| seen == kind), "no {kind} event");
     }
 }
 
@@ -263,15 +263,16 @@ fn the_contract_check_can_fail() {
 }
 
 #[test]
-fn times_are_wall_times_with_all_their_nanoseconds() {
+fn times_are_wall_times_with_nine_digits() {
     let mut json = Json::new("n".into());
     let mut event = gallery::echo(gallery::client("192.0.2.1", 0), 1, 1, |_| {});
     event.time = crate::model::time::Timestamp(1_000_000_007);
     let mut out = String::new();
-    json.encode(&event, &gallery::clock(), &mut out);
+    json.encode(&event, &gallery::clock(), &mut out)
+        .expect("a line");
     let value: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(value["time"], "2026-03-01T12:01:03.000000007Z");
-    // Echo requests have an identifier, not ports.
+    // Echo requests have an identifier and no ports.
     assert!(value["pod"].get("port").is_none());
     assert!(value["peer"].get("port").is_none());
 }

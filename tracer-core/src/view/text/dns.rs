@@ -1,4 +1,4 @@
-//! DNS exchanges as lines, and the words that they share with lookups.
+//! DNS exchanges as lines, and the words that lookups share with them.
 
 use super::line::{Row, Verdict};
 use super::units::{count, duration};
@@ -12,10 +12,10 @@ use crate::model::event::Ends;
 use crate::model::exchange::{self, ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::flow::Role;
 
-/// How many answers a line shows unless it is wide.
-const ANSWERS: usize = 3;
+/// How many answers a line of the narrow form shows.
+const MAX_ANSWERS: usize = 3;
 
-/// One exchange; in the wide form with its answers below.
+/// One exchange; the wide form lists its answers below.
 pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
     let (name, mut kind) = match &exchange.question {
         Some(question) => (
@@ -24,7 +24,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         ),
         None => (no_question(exchange).to_owned(), String::new()),
     };
-    // Of what is not a query the type says nothing: it is SOA, the zone's.
+    // In other messages than queries the type is always SOA: the opcode says more.
     if exchange.details.opcode != OpCode::Query {
         kind = opcode_mnemonic(exchange.details.opcode).into_owned();
     }
@@ -56,10 +56,10 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         detail.push(format!("connection {}", ended(end)));
     }
     if exchange.details.resynchronised {
-        detail.push("begins where the stream was guessed to".to_owned());
+        detail.push("message boundary guessed".to_owned());
     }
     if let Some(asked) = exchange.asked_peer {
-        detail.push(format!("{asked} was asked"));
+        detail.push(format!("query sent to {asked}"));
     }
     if let Some(error) = &exchange.icmp {
         detail.push(icmp::sentence(error));
@@ -67,7 +67,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     detail.extend(fault(exchange));
     let client = ends.is_none_or(|ends| ends.role == Role::Client);
     let data: Vec<&str> = match &exchange.question {
-        Some(question) => of_type(&exchange.answers, question.qtype),
+        Some(question) => data_of_type(&exchange.answers, question.qtype),
         None => Vec::new(),
     };
     let mut tail = server(ends);
@@ -103,7 +103,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     rows
 }
 
-/// How it ended, in a word.
+/// The verdict and its word.
 fn ending(exchange: &Exchange) -> (Verdict, String) {
     match exchange.rcode {
         _ if exchange.asked_peer.is_some() => (Verdict::Warn, "unexpected".to_owned()),
@@ -123,21 +123,21 @@ fn no_question(exchange: &Exchange) -> &'static str {
     }
 }
 
-/// What was wrong, in few words; JSON has all of them.
+/// A message's fault in a few words; JSON has the details.
 fn fault(exchange: &Exchange) -> Option<String> {
-    let of = |fault: &DnsFault, whose: &str| match fault {
+    let words = |fault: &DnsFault, message: &str| match fault {
         DnsFault::CutShort => "capture cut short".to_owned(),
         DnsFault::Questions(count) => format!("{count} questions"),
-        _ => format!("malformed {whose}"),
+        _ => format!("malformed {message}"),
     };
     match (&exchange.fault, &exchange.details.query_fault) {
-        (Some(fault), _) => Some(of(fault, "answer")),
-        (None, Some(fault)) => Some(of(fault, "query")),
+        (Some(fault), _) => Some(words(fault, "answer")),
+        (None, Some(fault)) => Some(words(fault, "query")),
         (None, None) => None,
     }
 }
 
-/// Why the server says it answered as it did, behind what is there.
+/// Appends the server's reasons (Extended DNS Errors, RFC 8914) to the tail.
 pub(super) fn push_reasons(tail: &mut String, errors: &[ExtendedError]) {
     for error in errors {
         if !tail.is_empty() {
@@ -153,7 +153,7 @@ pub(super) fn push_reasons(tail: &mut String, errors: &[ExtendedError]) {
     }
 }
 
-/// What the wide form tells of flags, TTL and EDNS.
+/// The wide form's flags, TTL and EDNS.
 pub(super) fn add_details(exchange: &Exchange, pairs: &mut Vec<String>) {
     let details = &exchange.details;
     if let Some(flags) = details.flags {
@@ -189,7 +189,7 @@ pub(super) fn add_details(exchange: &Exchange, pairs: &mut Vec<String>) {
     }
 }
 
-fn of_type(answers: &[ResourceRecord], qtype: RecordType) -> Vec<&str> {
+fn data_of_type(answers: &[ResourceRecord], qtype: RecordType) -> Vec<&str> {
     answers
         .iter()
         .filter(|answer| answer.rtype == qtype)
@@ -202,9 +202,9 @@ pub(super) fn shown(data: &[&str], wide: bool) -> String {
 }
 
 fn some(data: &[&str]) -> String {
-    match data.len().saturating_sub(ANSWERS) {
+    match data.len().saturating_sub(MAX_ANSWERS) {
         0 => data.join(", "),
-        more => format!("{} and {more} more", data[..ANSWERS].join(", ")),
+        more => format!("{} and {more} more", data[..MAX_ANSWERS].join(", ")),
     }
 }
 
@@ -220,7 +220,7 @@ pub(super) fn branch(last: bool) -> &'static str {
     if last { "└ " } else { "├ " }
 }
 
-/// How a step over TCP ended, in words.
+/// The outcome of a step over TCP in words.
 fn step_word(step: &exchange::Step, exchange: &Exchange) -> String {
     match exchange.connection {
         Some(end) => format!("connection {}", ended(end)),
@@ -245,7 +245,7 @@ pub(super) fn verdict(outcome: Outcome) -> Verdict {
     }
 }
 
-/// As dig says it, where dig says it.
+/// An outcome's word; dig's word where dig has one.
 pub(super) fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Answered => "answered",

@@ -1,41 +1,50 @@
-//! Findings as a report: a block each, without the columns of a stream.
+//! Findings as a report: one block each, without the columns of the stream.
 //!
-//! What failed comes first, then the rule, how often and when, then why and what to try. Commands are not broken into
-//! lines: they are there to be copied.
+//! A block starts with the failure, then the rule, the count and the times, then the cause and the commands to try.
+//! Commands stay on one line: they are there to be copied.
 
 use std::fmt::Write as _;
 
 use jiff::Zoned;
 
 use super::TextSettings;
-use super::line::{Verdict, width};
+use super::line::Verdict;
 use super::paint::{Painter, styles};
 use super::report::verdict;
+use super::wrap::wrap;
 use crate::model::event::{Body, Event};
 use crate::model::finding::Finding;
 use crate::model::printable::safe;
 use crate::model::units::count;
-use crate::view::{Encode, WallClock, words};
+use crate::view::{Encode, EncodeError, WallClock, words};
 
-/// Sentences are broken before this column.
-const WRAP: usize = 110;
-/// Where the text behind the labels begins.
+/// Sentences break before this column: longer lines are hard to read.
+const MAX_WIDTH: usize = 110;
+/// Sentences keep this width on a terminal that is narrower.
+const MIN_WIDTH: usize = 40;
+/// The column of the text after the labels.
 const INDENT: usize = 7;
 
 /// The encoder of a report.
 #[derive(Clone, Debug)]
 pub struct FindingBlocks {
     settings: TextSettings,
+    /// A block was written, so an empty line separates the next one.
     any: bool,
 }
 
 impl FindingBlocks {
-    /// With nothing written yet.
+    /// An encoder that has written nothing yet.
     pub fn new(settings: TextSettings) -> FindingBlocks {
         FindingBlocks {
             settings,
             any: false,
         }
+    }
+
+    fn width(&self) -> usize {
+        let terminal = self.settings.width.unwrap_or(MAX_WIDTH);
+        terminal.clamp(MIN_WIDTH, MAX_WIDTH)
     }
 
     fn times(&self, finding: &Finding, clock: &dyn WallClock) -> String {
@@ -62,15 +71,21 @@ fn time(at: &Zoned) -> String {
 }
 
 impl Encode for FindingBlocks {
-    fn encode(&mut self, event: &Event, clock: &dyn WallClock, out: &mut String) {
+    fn encode(
+        &mut self,
+        event: &Event,
+        clock: &dyn WallClock,
+        out: &mut String,
+    ) -> Result<(), EncodeError> {
         let Body::Finding(finding) = &event.body else {
-            return;
+            return Ok(());
         };
         if std::mem::replace(&mut self.any, true) {
             out.push('\n');
         }
         let mut block = Block {
             painter: Painter::new(self.settings.color),
+            width: self.width(),
             out,
         };
         let failed = finding.was.as_ref().unwrap_or(&finding.summary);
@@ -107,6 +122,7 @@ impl Encode for FindingBlocks {
                 block.paragraph(label, evidence);
             }
         }
+        Ok(())
     }
 }
 
@@ -115,7 +131,7 @@ fn node(event: &Event) -> Option<&str> {
     pod.node.as_deref()
 }
 
-/// The label stands before the first of several texts.
+/// Puts the label before the first of several texts.
 fn labelled<T>(
     label: &'static str,
     texts: impl IntoIterator<Item = T>,
@@ -126,12 +142,13 @@ fn labelled<T>(
 
 struct Block<'a> {
     painter: Painter,
+    width: usize,
     out: &'a mut String,
 }
 
 impl Block<'_> {
     fn head(&mut self, verdict: Verdict, text: &str) {
-        for (number, line) in wrapped(text, WRAP - 2).enumerate() {
+        for (number, line) in wrap(text, self.width - 2).into_iter().enumerate() {
             let mark = if number == 0 { verdict.mark() } else { " " };
             self.painter.put(
                 self.out,
@@ -149,13 +166,13 @@ impl Block<'_> {
     }
 
     fn resolved(&mut self, text: &str) {
-        for line in wrapped(text, WRAP - 2) {
+        for line in wrap(text, self.width - 2) {
             self.put("", &line, 2);
         }
     }
 
     fn paragraph(&mut self, label: &str, text: &str) {
-        for (number, line) in wrapped(text, WRAP - INDENT).enumerate() {
+        for (number, line) in wrap(text, self.width - INDENT).into_iter().enumerate() {
             let label = if number == 0 { label } else { "" };
             self.put(label, &line, INDENT);
         }
@@ -174,21 +191,4 @@ impl Block<'_> {
         self.out.push_str(&safe(text));
         self.out.push('\n');
     }
-}
-
-/// Breaks a text at spaces.
-fn wrapped(text: &str, room: usize) -> impl Iterator<Item = String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() || width(line) + 1 + width(word) <= room => {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.into_iter()
 }

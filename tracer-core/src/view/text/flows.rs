@@ -63,7 +63,7 @@ pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
     let (verdict, word, detail) = match flow.state {
         UdpState::Open => (Verdict::Neutral, "open", String::new()),
         UdpState::Unanswered => {
-            // Seen from the pod: a client's packets are those that it sent.
+            // `tx` and `rx` are the pod's: a client pod sent the unanswered packets, a server pod received them.
             let packets = match ends.map(|ends| ends.role) {
                 Some(Role::Server) => flow.totals.rx.packets,
                 _ => flow.totals.tx.packets,
@@ -96,7 +96,7 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
         detail.push_str(&format!(", {}", count(echo.duplicates, "duplicate")));
     }
     let loss = echo.loss() * 100.0;
-    // A loss must not round to none, nor an answer to nothing.
+    // A small loss must not round to 0 %, nor a single answer to 100 %.
     let digits = if loss > 0.0 && loss < 1.0 || loss > 99.0 && loss < 100.0 {
         2
     } else {
@@ -115,7 +115,7 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
             ping_milliseconds(rtt.max),
             ping_milliseconds(rtt.mdev)
         ));
-        // ping says the same of its own figures when it cannot keep all; here late replies have none.
+        // Late replies have no round-trip time, so the numbers can cover fewer replies than were received.
         if echo.samples != echo.received {
             tail.push(format!("of {}", count(echo.samples, "reply")));
         }
@@ -138,7 +138,7 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
 fn row(ends: Option<&Ends>, kind: &str, verdict: Verdict, word: &str, detail: String) -> Row {
     let subject = match ends {
         Some(ends) if ends.role == Role::Client => names::peer_with_port(&ends.peer),
-        // The client's port says nothing; the pod's own says which of its doors it is.
+        // The client's port is ephemeral and tells nothing; the pod's own port identifies the server.
         Some(ends) => match ends.pod.port {
             Some(port) => format!("{} on :{port}", names::peer(&ends.peer)),
             None => names::peer(&ends.peer),

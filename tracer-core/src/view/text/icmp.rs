@@ -6,7 +6,7 @@ use crate::model::flow::{Protocol, QuotedFlow};
 use crate::model::observation::IcmpError;
 use crate::view::words;
 
-/// An error that belongs to nothing known.
+/// An error that belongs to no known exchange, flow or ping.
 pub(super) fn row(error: &IcmpError) -> Row {
     Row {
         mark: "!",
@@ -18,7 +18,7 @@ pub(super) fn row(error: &IcmpError) -> Row {
     }
 }
 
-/// What it says and who says so.
+/// An error's meaning and its sender.
 pub(super) fn sentence(error: &IcmpError) -> String {
     format!("{} from {}", meaning(error), error.from.ip())
 }
@@ -41,7 +41,7 @@ fn quoted(flow: &QuotedFlow) -> String {
     )
 }
 
-/// RFC 792, 1122 and 1812 for ICMP; RFC 4443 for ICMPv6.
+/// The names of RFC 792, 1122 and 1812 for ICMP, and of RFC 4443 for ICMPv6.
 fn meaning(error: &IcmpError) -> String {
     let known = match (error.v6, error.icmp_type, error.icmp_code) {
         (false, 3, 0) => "network unreachable",

@@ -1,11 +1,11 @@
-//! The columns of a line.
+//! A line's columns.
 
 use unicode_width::UnicodeWidthStr;
 
 use super::paint::{Painter, styles};
 use crate::model::printable::safe;
 
-/// How it went.
+/// Whether what a line reports worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Good,
@@ -34,43 +34,47 @@ impl Verdict {
     }
 }
 
-/// One line, in parts. What has not been made safe for a terminal is made so when it is written.
+/// One line, in parts. [`Columns::write`] escapes what is not safe for a terminal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
-    /// What the pod does; empty in the rows below the first.
+    /// The mark of the pod's action; empty in the rows below the first.
     pub(super) mark: &'static str,
-    /// Branches of a tree in front of the subject.
+    /// The tree branch in front of the subject.
     pub(super) branch: &'static str,
-    /// Whom or what it is about.
+    /// The name, peer or rule.
     pub(super) subject: String,
     /// Protocol or record types.
     pub(super) kind: String,
-    /// How it went.
+    /// The verdict and its word.
     pub(super) verdict: Option<(Verdict, String)>,
-    /// Figures; padded if something follows.
+    /// Numbers; padded if something follows.
     pub(super) detail: String,
-    /// Who was asked and the like.
+    /// The server, the answers, the round-trip times.
     pub(super) tail: String,
-    /// `key=value` of the wide form.
+    /// The wide form's `key=value` pairs.
     pub(super) extra: String,
 }
 
-/// Widths so far.
+/// The current width of each column.
 #[derive(Debug)]
 pub(super) struct Columns {
-    who: usize,
+    pod: usize,
     subject: usize,
     detail: usize,
 }
 
-/// What a verdict's word takes, so that `established` fits.
+const TIME: usize = 12;
+const MARK: usize = 1;
+/// Fits the word `established`.
 const VERDICT: usize = 11;
 const KIND: usize = 6;
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 impl Default for Columns {
     fn default() -> Columns {
         Columns {
-            who: 18,
+            pod: 18,
             subject: 30,
             detail: 17,
         }
@@ -78,9 +82,18 @@ impl Default for Columns {
 }
 
 impl Columns {
-    /// Widens the columns for what comes, up to where a line would get too long for everybody.
-    pub(super) fn fit(&mut self, who: &str, rows: &[Row]) {
-        widen(&mut self.who, width(who), 40);
+    /// Widens the pod column for this pod, up to a limit.
+    pub(super) fn fit_pod(&mut self, pod: &str) {
+        widen(&mut self.pod, width(pod), 40);
+    }
+
+    /// The column in which the subject begins.
+    pub(super) fn subject_start(&self) -> usize {
+        TIME + GAP + self.pod + GAP + MARK + GAP
+    }
+
+    /// Widens the other columns for these rows, up to a limit: one long name must not make every later line too long.
+    pub(super) fn fit_rows(&mut self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.verdict.is_some()) {
             widen(
                 &mut self.subject,
@@ -104,19 +117,19 @@ impl Columns {
         let mut line = Line {
             painter,
             out,
-            owed: 0,
+            padding: 0,
         };
         match first {
-            Some((time, who)) => {
-                line.cell(time, styles::FAINT, 12);
-                line.cell(&safe(who), styles::POD, self.who);
+            Some((time, pod)) => {
+                line.cell(time, styles::FAINT, TIME);
+                line.cell(&safe(pod), styles::POD, self.pod);
             }
             None => {
-                line.cell("", styles::PLAIN, 12);
-                line.cell("", styles::PLAIN, self.who);
+                line.cell("", styles::PLAIN, TIME);
+                line.cell("", styles::PLAIN, self.pod);
             }
         }
-        line.cell(row.mark, mark_style(row), 1);
+        line.cell(row.mark, mark_style(row), MARK);
         line.text(row.branch, styles::FAINT);
         let taken = width(row.branch);
         line.cell(
@@ -145,34 +158,34 @@ fn mark_style(row: &Row) -> anstyle::Style {
     }
 }
 
-/// A line being written. Spaces are owed until something follows, so that no line ends in them.
+/// A line being written. Padding waits until something follows, so no line ends in spaces.
 struct Line<'a> {
     painter: Painter,
     out: &'a mut String,
-    owed: usize,
+    padding: usize,
 }
 
 impl Line<'_> {
-    /// Text without anything owed after it.
+    /// Appends text without padding after it.
     fn text(&mut self, text: &str, style: anstyle::Style) {
         if !text.is_empty() {
-            self.out.extend(std::iter::repeat_n(' ', self.owed));
-            self.owed = 0;
+            self.out.extend(std::iter::repeat_n(' ', self.padding));
+            self.padding = 0;
             self.painter.put(self.out, text, style);
         }
     }
 
-    /// Text padded to a width, and two spaces.
+    /// Appends text, padded to a width, and the gap to the next column.
     fn cell(&mut self, text: &str, style: anstyle::Style, to: usize) {
         self.text(text, style);
         let taken = width(text);
         if taken > 0 || to > 0 {
-            self.owed += to.saturating_sub(taken) + 2;
+            self.padding += to.saturating_sub(taken) + GAP;
         }
     }
 }
 
-/// Columns on a terminal.
+/// The number of terminal columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.width()
 }

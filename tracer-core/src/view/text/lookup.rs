@@ -9,18 +9,18 @@ use crate::model::event::Ends;
 use crate::model::exchange::Outcome;
 use crate::model::lookup::{Lookup, Step};
 
-/// A lookup as one block: what was asked, then each candidate.
+/// A lookup as one block: the name that the pod looked up, then each candidate.
 pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
     let candidates = grouped(&lookup.steps);
     let asked = match (&lookup.asked, candidates.first()) {
         (Some(asked), _) => asked.clone(),
-        // The wire cannot tell what was asked for, but what was asked of the server it can.
+        // The wire does not show the name that the application passed to the resolver, only the queries for it.
         (None, Some(first)) => first.name.as_str().to_owned(),
         (None, None) => "(no query kept)".to_owned(),
     };
     let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
     let mut detail = count(u64::from(lookup.queries), "query");
-    // First query to last answer: without an answer there is nothing to measure.
+    // The duration ends with the last answer: without an answer there is none.
     if !lookup.duration.is_zero() {
         detail.push_str(&format!(", {}", duration(lookup.duration)));
     }
@@ -33,7 +33,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
         tail: server(ends),
         ..Row::default()
     };
-    // One query for the very name that was asked for: the block's head says it all.
+    // A single query for exactly this name: the head line shows everything.
     if let [only] = candidates.as_slice()
         && *only.name == DnsName::new(&asked)
     {
@@ -64,7 +64,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     rows
 }
 
-/// Steps of one name that ended the same way, told on one line.
+/// Steps of one name with the same outcome, shown on one line.
 struct Candidate<'a> {
     name: &'a DnsName,
     types: Vec<std::borrow::Cow<'static, str>>,
@@ -85,7 +85,7 @@ fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
                     && !last.types.contains(&mnemonic) =>
             {
                 last.types.push(mnemonic);
-                // Both were asked at once: the slower one is what the application waited for.
+                // A resolver sends both at once, so the application waits for the slower one.
                 last.latency = last.latency.max(step.latency);
                 last.data.extend(step.data.iter().map(String::as_str));
                 for error in &step.errors {
@@ -107,7 +107,7 @@ fn grouped(steps: &[Step]) -> Vec<Candidate<'_>> {
     candidates
 }
 
-/// `….default.svc.cluster.local.` for what was asked for with a search domain behind it.
+/// `….default.svc.cluster.local.` for the looked-up name with a search domain appended.
 fn abbreviated(candidate: &DnsName, asked: &str, wide: bool) -> String {
     if !wide
         && let Some(suffix) = candidate

@@ -1,4 +1,4 @@
-//! Both ends in words.
+//! The names of both ends.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use crate::model::event::Ends;
 use crate::model::flow::Role;
 use crate::model::identity::{PeerEnd, PodEnd};
 
-/// `namespace/name`, or the address of a pod that is not known.
+/// `namespace/name`, or the address of an unknown pod.
 pub(super) fn pod(end: &PodEnd) -> String {
     match &end.identity {
         Ok(pod) => format!("{}/{}", pod.namespace, pod.name),
@@ -14,7 +14,7 @@ pub(super) fn pod(end: &PodEnd) -> String {
     }
 }
 
-/// The Service, pod, node or name behind an address, else the address; with its port if it has one.
+/// The Service, pod, node or name behind an address, else the address; with the port if there is one.
 pub(super) fn peer_with_port(end: &PeerEnd) -> String {
     let port = end.port.map(|port| format!(":{port}")).unwrap_or_default();
     match known(end) {
@@ -26,7 +26,7 @@ pub(super) fn peer_with_port(end: &PeerEnd) -> String {
     }
 }
 
-/// The same without the port.
+/// Like [`peer_with_port`], without the port.
 pub(super) fn peer(end: &PeerEnd) -> String {
     match known(end) {
         Some((name, true)) => format!("{name} ({})", end.ip),
@@ -35,7 +35,7 @@ pub(super) fn peer(end: &PeerEnd) -> String {
     }
 }
 
-/// Its name, and whether the address belongs beside it because the name is only what it was resolved from.
+/// The peer's name, and whether to show the address too: a name that the pod resolved need not identify the peer.
 fn known(end: &PeerEnd) -> Option<(String, bool)> {
     if let Some(service) = &end.service {
         return Some((format!("{}/{}", service.namespace, service.name), false));
@@ -51,7 +51,7 @@ fn known(end: &PeerEnd) -> Option<(String, bool)> {
         .map(|name| (name.relative().to_owned(), true))
 }
 
-/// An address, an IPv6 one in brackets where a port follows.
+/// An address; IPv6 in brackets if a port follows.
 pub(super) fn bracketed(ip: IpAddr, with_port: bool) -> String {
     match ip {
         IpAddr::V6(v6) if with_port => format!("[{v6}]"),

@@ -1,4 +1,4 @@
-//! Colour, and when there is any.
+//! Colour, and when to use it.
 
 use std::ffi::OsString;
 
@@ -7,17 +7,17 @@ use anstyle::Style;
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
-    /// On a terminal, unless the environment says no.
+    /// On a terminal, unless the environment forbids it.
     #[default]
     Auto,
-    /// Also into a file.
+    /// Always, also in a file or pipe.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// Whether to colour. For `auto`: only on a terminal, not if NO_COLOR is set to anything (no-color.org), not on a terminal
-/// that calls itself dumb.
+/// Whether to use colour. `auto` means: on a terminal, unless NO_COLOR is set and not empty (no-color.org) or TERM is
+/// `dumb`.
 pub fn use_color(
     asked: Color,
     terminal: bool,
@@ -34,7 +34,7 @@ pub fn use_color(
     }
 }
 
-/// What the parts of a line look like.
+/// The style of each part of a line.
 pub(super) mod styles {
     use anstyle::{AnsiColor, Style};
 
@@ -46,7 +46,7 @@ pub(super) mod styles {
     pub(in super::super) const BAD: Style = AnsiColor::Red.on_default().bold();
 }
 
-/// Puts text with a style, or plain.
+/// Appends text, in its style if there is colour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Painter {
     color: bool,
@@ -71,7 +71,7 @@ mod tests {
     use super::{Color, use_color};
 
     #[test]
-    fn colour_is_for_terminals_unless_the_environment_or_the_option_says_otherwise() {
+    fn colour_follows_the_option_then_the_environment_then_the_terminal() {
         for (asked, terminal, no_color, term, expected) in [
             (Color::Auto, true, None, Some("xterm"), true),
             (Color::Auto, false, None, Some("xterm"), false),

@@ -1,16 +1,16 @@
 //! Findings as blocks, losses as lines.
 
-use super::line::{Row, Verdict, width};
+use super::line::{Row, Verdict};
 use super::units::count;
+use super::wrap::wrap;
 use crate::model::finding::{Finding, Severity};
 use crate::model::loss::Loss;
 
-/// Where sentences are broken: with the columns in front of them they end at about 130.
-const WRAP: usize = 84;
-/// What a label takes, with the space behind it.
+/// The width of a label with the spaces after it.
 const LABEL: usize = 5;
 
-pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
+/// A finding's rows; its sentences take at most `room` columns.
+pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
     let verdict = verdict(finding);
     let word = if finding.resolved {
         "resolved"
@@ -27,26 +27,26 @@ pub(super) fn finding(finding: &Finding, wide: bool) -> Vec<Row> {
         },
         ..Row::default()
     }];
-    paragraph("", &finding.summary, &mut rows);
+    rows.extend(paragraph("", &finding.summary, room));
     if !finding.resolved {
         for (label, sentence) in labelled("why", finding.why.lines()) {
-            paragraph(label, sentence, &mut rows);
+            rows.extend(paragraph(label, sentence, room));
         }
-        // Not broken into lines: they are there to be copied.
+        // Commands stay on one line: they are there to be copied.
         for (label, remedy) in labelled("try", &finding.remedies) {
-            rows.push(sentence(format!("{label:LABEL$}{remedy}")));
+            rows.push(row(format!("{label:LABEL$}{remedy}")));
         }
     }
     if wide {
         let seen = finding.evidence.iter().map(AsRef::as_ref);
         for (label, evidence) in labelled("saw", seen) {
-            paragraph(label, evidence, &mut rows);
+            rows.extend(paragraph(label, evidence, room));
         }
     }
     rows
 }
 
-/// How bad it looks.
+/// The verdict of a finding's severity.
 pub(super) fn verdict(finding: &Finding) -> Verdict {
     match finding.severity {
         _ if finding.resolved => Verdict::Good,
@@ -66,7 +66,7 @@ pub(super) fn lost(loss: &Loss) -> Row {
     }
 }
 
-/// The label stands before the first of several texts.
+/// Puts the label before the first of several texts, and a blank one before the others.
 fn labelled<T>(
     label: &'static str,
     texts: impl IntoIterator<Item = T>,
@@ -75,29 +75,21 @@ fn labelled<T>(
     labels.zip(texts)
 }
 
-/// Breaks a text at spaces; all lines begin in the column behind the label, if there is one.
-fn paragraph(label: &str, text: &str, rows: &mut Vec<Row>) {
-    let room = if label.is_empty() { 0 } else { LABEL };
-    let indent = " ".repeat(room);
-    let mut line = format!("{label:room$}");
-    let mut empty = true;
-    for word in text.split_whitespace() {
-        if !empty && width(&line) + 1 + width(word) > WRAP {
-            rows.push(sentence(std::mem::replace(&mut line, indent.clone())));
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
-    }
-    if !empty {
-        rows.push(sentence(line));
-    }
+/// A text in lines. All lines begin in the column after the label, if there is one.
+fn paragraph(label: &str, text: &str, room: usize) -> Vec<Row> {
+    let taken = if label.is_empty() { 0 } else { LABEL };
+    wrap(text, room.saturating_sub(taken))
+        .into_iter()
+        .filter(|line| !line.is_empty())
+        .enumerate()
+        .map(|(number, line)| {
+            let label = if number == 0 { label } else { "" };
+            row(format!("{label:taken$}{line}"))
+        })
+        .collect()
 }
 
-fn sentence(subject: String) -> Row {
+fn row(subject: String) -> Row {
     Row {
         subject,
         ..Row::default()

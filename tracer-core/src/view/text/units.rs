@@ -1,10 +1,10 @@
-//! Quantities as people read them.
+//! Quantities for people.
 
 use std::time::Duration;
 
 pub use crate::model::units::{count, duration};
 
-/// Milliseconds with the digits that ping prints, without the unit.
+/// Milliseconds with as many digits as ping prints, without the unit.
 pub(super) fn ping_milliseconds(duration: Duration) -> String {
     format!("{:.3}", duration.as_secs_f64() * 1e3)
 }
@@ -19,7 +19,7 @@ mod tests {
     use super::bytes;
 
     #[test]
-    fn bytes_are_binary_multiples() {
+    fn bytes_use_binary_multiples() {
         assert_eq!(bytes(812), "812 B");
         assert_eq!(bytes(3_482), "3.4 KiB");
     }

@@ -1,4 +1,4 @@
-//! What the wide form adds to an event's first line, as `key=value`.
+//! The `key=value` pairs that the wide form adds to an event's first line.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::model::dns::DnsFault;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::flow::{FlowTotals, Traffic};
 
-/// Adds node, workload, addresses with ports, identifiers and totals.
+/// Adds the node, workload, addresses with ports, identifiers and totals.
 pub(super) fn add(row: &mut Row, event: &Event) {
     let mut pairs = Vec::new();
     let ports = !matches!(event.body, Body::Echo(_) | Body::IcmpError(_));

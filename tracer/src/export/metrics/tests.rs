@@ -320,7 +320,7 @@ fn a_connection_counts_once_as_it_opens_and_once_as_it_ends() {
         "tcp closed",
         "tcp refused by icmp",
         "tcp refused by a reset",
-        "tcp at the server, told by the client too",
+        "tcp at the server, also seen at the client",
     ] {
         metrics.observe(&of(event));
     }

@@ -1,9 +1,9 @@
-//! Whom an event is about: namespaces, pods, other ends and ports, and who of two traced pods tells.
+//! The options about ends: namespaces, pods, peers and ports, and which side of two traced pods is shown.
 
 use super::*;
 
 #[test]
-fn a_namespace_is_that_of_the_pod_the_peer_pod_or_the_peer_service() {
+fn a_namespace_matches_the_pod_the_peer_pod_or_the_peer_service() {
     let namespaces = |written: &str| FilterConfig {
         namespaces: vec![glob(written)],
         ..FilterConfig::default()
@@ -30,7 +30,7 @@ fn a_namespace_is_that_of_the_pod_the_peer_pod_or_the_peer_service() {
 }
 
 #[test]
-fn a_pod_is_named_or_given_by_address() {
+fn a_pod_is_selected_by_name_or_address() {
     for asked in [
         "kube-system/coredns-6f5f9b5d74-pf4ld",
         "coredns-*",
@@ -52,14 +52,14 @@ fn a_pod_is_named_or_given_by_address() {
 }
 
 #[test]
-fn between_two_traced_pods_the_named_one_tells() {
+fn between_two_traced_pods_the_named_pods_side_is_shown() {
     let mut client = gallery::client("10.1.39.194", 80);
     client.peer_traced_here = true;
     let nginx = gallery::identity("default", "nginx-ds-v2qf5", None, "k8s-worker03");
     client.peer.pod = Some(nginx.clone());
     let mut server = gallery::server(nginx, "10.1.39.194", 80);
     server.peer_traced_here = true;
-    let told = |asked: &FilterConfig| {
+    let shown = |asked: &FilterConfig| {
         let filter = Filter::from(asked.clone());
         [&client, &server]
             .map(|ends| filter.matches(&gallery::tcp(ends.clone(), TcpState::Established, |_| {})))
@@ -69,19 +69,19 @@ fn between_two_traced_pods_the_named_one_tells() {
         (pods(&["deb-ubuntu"]), true, false),
         (pods(&["nginx-ds-v2qf5"]), false, true),
         (pods(&["nginx-ds-v2qf5", "deb-ubuntu"]), true, false),
-        (pods(&["somebody-else"]), false, false),
+        (pods(&["another-pod"]), false, false),
     ] {
-        assert_eq!(told(&asked), [by_client, by_server], "{asked:?}");
+        assert_eq!(shown(&asked), [by_client, by_server], "{asked:?}");
     }
     let both = FilterConfig {
         direction: Some(Role::Server),
         ..pods(&["deb-ubuntu"])
     };
-    assert_eq!(told(&both), [false, true]);
+    assert_eq!(shown(&both), [false, true]);
 }
 
 #[test]
-fn a_peer_is_the_other_end_by_service_pod_address_or_range() {
+fn a_peer_matches_by_service_pod_address_or_range() {
     for (asked, expected) in [
         (
             "myns/clusterip-apache2-ds-myns",
@@ -107,7 +107,7 @@ fn a_peer_is_the_other_end_by_service_pod_address_or_range() {
             "93.184.216.34",
             vec!["tcp established after retransmissions, peer by name"],
         ),
-        // A pod that is the one it was seen on is no peer.
+        // The pod of the event is not its peer.
         ("kube-system/coredns-*", vec![]),
     ] {
         assert_eq!(passes(&peers(&[asked])), expected, "{asked}");
@@ -122,7 +122,7 @@ fn a_peer_is_the_other_end_by_service_pod_address_or_range() {
         .collect();
     assert_eq!(
         passes(&FilterConfig {
-            kinds: vec![Kind::Dns, Kind::Lookup],
+            types: vec![EventType::Dns, EventType::Lookup],
             ..peers(&["kube-dns"])
         }),
         dns
@@ -130,19 +130,19 @@ fn a_peer_is_the_other_end_by_service_pod_address_or_range() {
 }
 
 #[test]
-fn between_two_traced_pods_the_one_whose_peer_is_named_tells() {
+fn between_two_traced_pods_the_side_with_the_named_peer_is_shown() {
     let mut client = gallery::client("10.1.39.194", 80);
     client.peer_traced_here = true;
     let nginx = gallery::identity("default", "nginx-ds-v2qf5", None, "k8s-worker03");
     client.peer.pod = Some(nginx.clone());
     let mut server = gallery::server(nginx, "10.1.39.194", 80);
     server.peer_traced_here = true;
-    let told = |asked: &FilterConfig| {
+    let shown = |asked: &FilterConfig| {
         let filter = Filter::from(asked.clone());
         [&client, &server]
             .map(|ends| filter.matches(&gallery::tcp(ends.clone(), TcpState::Established, |_| {})))
     };
-    let of = |pod: &str, peer: &str| FilterConfig {
+    let pod_and_peer = |pod: &str, peer: &str| FilterConfig {
         pods: pods(&[pod]).pods,
         ..peers(&[peer])
     };
@@ -151,16 +151,16 @@ fn between_two_traced_pods_the_one_whose_peer_is_named_tells() {
         (peers(&["deb-ubuntu"]), false, true),
         (peers(&["10.1.39.193"]), false, true),
         (peers(&["default/*"]), true, false),
-        (of("deb-ubuntu", "nginx-*"), true, false),
-        (of("nginx-*", "deb-ubuntu"), false, true),
-        (of("nginx-*", "somebody-else"), false, false),
+        (pod_and_peer("deb-ubuntu", "nginx-*"), true, false),
+        (pod_and_peer("nginx-*", "deb-ubuntu"), false, true),
+        (pod_and_peer("nginx-*", "another-pod"), false, false),
     ] {
-        assert_eq!(told(&asked), [by_client, by_server], "{asked:?}");
+        assert_eq!(shown(&asked), [by_client, by_server], "{asked:?}");
     }
 }
 
 #[test]
-fn a_port_is_that_of_either_end_or_of_what_an_icmp_error_quotes() {
+fn a_port_matches_either_end_or_the_packet_that_an_icmp_error_quotes() {
     let ports = |ports: &[u16]| FilterConfig {
         ports: ports.to_vec(),
         ..FilterConfig::default()
@@ -181,18 +181,18 @@ fn a_port_is_that_of_either_end_or_of_what_an_icmp_error_quotes() {
             "udp closed"
         ]
     );
-    let of_dns = passes(&ports(&[53]));
-    assert!(of_dns.iter().all(|what| what.starts_with("dns")
+    let dns = passes(&ports(&[53]));
+    assert!(dns.iter().all(|what| what.starts_with("dns")
         || what.starts_with("lookup")
         || what.starts_with("finding")));
     // The server's own port counts as well.
-    assert!(of_dns.contains(&"dns at the server"));
-    // An identifier is no port.
+    assert!(dns.contains(&"dns at the server"));
+    // An echo identifier is not a port.
     assert!(passes(&ports(&[7])).is_empty());
 }
 
 #[test]
-fn names_that_nobody_knows_are_told() {
+fn a_filter_warns_about_names_that_match_no_object() {
     struct Cluster;
     impl Directory for Cluster {
         fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool {
@@ -227,17 +227,17 @@ fn names_that_nobody_knows_are_told() {
     assert_eq!(
         Filter::from(asked).warnings(&Cluster),
         [
-            "no namespace mynz is known: nothing matches -n until there is one",
-            "no pod myns/deb-ubuntu is known: nothing matches -p until there is one; \
-             a pod of that name is in another namespace",
-            "no pod apache is known: nothing matches -p until there is one; \
-             pods whose names start so are: try 'apache*'",
-            "no pod like no-* is known: nothing matches -p until there is one",
-            "no Service or pod default/kube-dns is known: nothing matches --peer until there is one; \
-             a Service or pod of that name is in another namespace",
-            "no Service or pod kube is known: nothing matches --peer until there is one; \
-             Services or pods whose names start so are: try 'kube*'",
-            "no Service or pod like no-* is known: nothing matches --peer until there is one",
+            "no namespace mynz is known: nothing matches -n until it exists",
+            "no pod myns/deb-ubuntu is known: nothing matches -p until it exists; \
+             another namespace has a pod of that name",
+            "no pod apache is known: nothing matches -p until it exists; \
+             names of pods start like this: try 'apache*'",
+            "no pod like no-* is known: nothing matches -p until it exists",
+            "no Service or pod default/kube-dns is known: nothing matches --peer until it exists; \
+             another namespace has a Service or pod of that name",
+            "no Service or pod kube is known: nothing matches --peer until it exists; \
+             names of Services or pods start like this: try 'kube*'",
+            "no Service or pod like no-* is known: nothing matches --peer until it exists",
         ]
     );
 }

@@ -3,9 +3,12 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::super::filter::FilterConfig;
+use super::super::{Format, OutputSettings, gallery};
 use super::*;
+use crate::model::time::Timestamp;
 
-/// What was written can be read while the sink has it.
+/// An output that a test reads while the sink owns it.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -25,7 +28,7 @@ impl io::Write for Shared {
     }
 }
 
-/// An output that fails as it is told to.
+/// An output that fails with this error.
 struct Broken(io::ErrorKind);
 
 impl io::Write for Broken {
@@ -59,25 +62,25 @@ fn event(what: &str) -> Event {
 }
 
 #[test]
-fn what_was_asked_for_is_shown_at_once_and_then_it_is_enough() {
+fn the_last_event_of_count_is_flushed_and_ends_the_output() {
     let out = Shared::default();
     let mut sink = sink(&settings(Format::Json, Some(2)), out.clone());
     let ping = event("ping answered");
-    // A loss uses nothing up.
+    // A loss does not count against the limit.
     assert_eq!(sink.take(&event("lost")).expect("room"), Next::Continue);
     assert_eq!(sink.take(&ping).expect("room"), Next::Continue);
-    assert_eq!(out.text(), "", "it waits for more or for idleness");
+    assert_eq!(out.text(), "", "buffered until idle");
     assert_eq!(sink.idle().expect("room"), Next::Continue);
     assert_eq!(out.text().lines().count(), 2);
     assert_eq!(sink.take(&ping).expect("room"), Next::Enough);
-    assert_eq!(out.text().lines().count(), 3, "the last one does not wait");
+    assert_eq!(out.text().lines().count(), 3, "the last one is not buffered");
     assert_eq!(sink.take(&ping).expect("room"), Next::Enough);
     assert_eq!(out.text().lines().count(), 3);
     assert_eq!(sink.shown(), 2);
 }
 
 #[test]
-fn a_reader_that_went_away_is_an_end_and_a_full_disk_an_error() {
+fn a_closed_pipe_ends_the_output_and_a_full_disk_is_an_error() {
     let ping = event("ping answered");
     let mut gone = sink(
         &settings(Format::Text, None),
@@ -89,12 +92,12 @@ fn a_reader_that_went_away_is_an_end_and_a_full_disk_an_error() {
         &settings(Format::Text, Some(1)),
         Broken(io::ErrorKind::StorageFull),
     );
-    let error = full.take(&ping).expect_err("told");
+    let error = full.take(&ping).expect_err("a full disk");
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
 #[test]
-fn only_text_leaves_routine_out() {
+fn only_the_narrow_text_form_omits_routine_events() {
     let routine = event("dns answered");
     for (format, lines) in [(Format::Text, 0), (Format::Wide, 2), (Format::Json, 1)] {
         let out = Shared::default();
@@ -106,8 +109,8 @@ fn only_text_leaves_routine_out() {
     }
 }
 
-/// Time and name of each line that was written.
-fn told(out: &Shared) -> Vec<(String, String)> {
+/// The time and name of each written line.
+fn lines(out: &Shared) -> Vec<(String, String)> {
     let field = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or("").to_owned();
     out.text()
         .lines()
@@ -116,8 +119,8 @@ fn told(out: &Shared) -> Vec<(String, String)> {
         .collect()
 }
 
-/// An exchange for `name` that began so long after the gallery's start.
-fn asked_at(seconds: u64, name: &str) -> Event {
+/// An exchange for `name` that began `seconds` after the gallery's start.
+fn exchange_at(seconds: u64, name: &str) -> Event {
     let Event { ends, mut body, .. } = event("dns answered");
     if let Body::Dns(exchange, _) = &mut body
         && let Some(question) = &mut exchange.question
@@ -132,7 +135,7 @@ fn asked_at(seconds: u64, name: &str) -> Event {
 }
 
 #[test]
-fn since_cuts_by_the_time_of_the_event_and_keeps_losses() {
+fn since_compares_the_time_of_the_event_and_keeps_losses() {
     let out = Shared::default();
     let mut sink = sink(
         &OutputSettings {
@@ -144,19 +147,19 @@ fn since_cuts_by_the_time_of_the_event_and_keeps_losses() {
     for (seconds, name) in [
         (9, "before."),
         (10, "then."),
-        (9, "told-late."),
+        (9, "reported-late."),
         (11, "after."),
     ] {
-        sink.take(&asked_at(seconds, name)).expect("room");
+        sink.take(&exchange_at(seconds, name)).expect("room");
     }
     sink.take(&event("lost")).expect("room");
     sink.end().expect("room");
-    let names: Vec<_> = told(&out).into_iter().map(|(_, name)| name).collect();
+    let names: Vec<_> = lines(&out).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["then.", "after.", ""]);
 }
 
 #[test]
-fn last_shows_the_last_of_what_passes_when_the_input_ends() {
+fn last_shows_the_latest_matching_events_when_the_input_ends() {
     let out = Shared::default();
     let mut sink = sink(
         &OutputSettings {
@@ -170,13 +173,13 @@ fn last_shows_the_last_of_what_passes_when_the_input_ends() {
         out.clone(),
     );
     for name in ["yes-1", "yes-2", "yes-3", "no"] {
-        assert_eq!(sink.take(&asked_at(1, name)).expect("room"), Next::Continue);
+        assert_eq!(sink.take(&exchange_at(1, name)).expect("room"), Next::Continue);
     }
     sink.take(&event("lost")).expect("room");
     sink.idle().expect("room");
-    assert_eq!(told(&out).len(), 1, "only the loss so far");
+    assert_eq!(lines(&out).len(), 1, "only the loss so far");
     sink.end().expect("room");
-    let names: Vec<_> = told(&out).into_iter().map(|(_, name)| name).collect();
+    let names: Vec<_> = lines(&out).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["", "yes-2.", "yes-3."]);
     assert_eq!(sink.shown(), 2);
 }

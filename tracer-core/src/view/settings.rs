@@ -1,0 +1,100 @@
+//! What a command asks of its output: form, filter and limits.
+
+use std::io;
+use std::sync::Arc;
+
+use super::filter::{Detail, Filter, FilterConfig};
+use super::json::Json;
+use super::sink::Sink;
+use super::text::{FindingBlocks, Text, TextSettings};
+use super::writer::LineWriter;
+use super::{Encode, WallClock};
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    Text,
+    /// Text with every detail.
+    Wide,
+    /// JSON lines for programs.
+    Json,
+}
+
+/// What is shown, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputSettings {
+    /// The form of the output.
+    pub format: Format,
+    /// Colour the text.
+    pub color: bool,
+    /// Columns of the terminal; `None` without a terminal.
+    pub width: Option<usize>,
+    /// Which events to show; [`OutputSettings::sink`] chooses the [`Detail`].
+    pub filter: FilterConfig,
+    /// Show at most this many events.
+    pub count: Option<u64>,
+    /// Show only events that began at this time or later.
+    pub since: Option<jiff::Timestamp>,
+    /// Show only this many events, the latest; [`Sink::end`] writes them.
+    pub last: Option<usize>,
+    /// Show only findings, each once; [`Sink::end`] writes them.
+    pub report: bool,
+}
+
+impl OutputSettings {
+    /// The filter for this form of the output.
+    pub fn filter(&self) -> FilterConfig {
+        let detail = match self.format {
+            // A report counts events that it does not show.
+            Format::Text if !self.report => Detail::Digest,
+            Format::Text | Format::Wide | Format::Json => Detail::All,
+        };
+        FilterConfig {
+            detail,
+            ..self.filter.clone()
+        }
+    }
+
+    /// A sink that writes the events of `node` to `out`. Text has local times.
+    pub fn sink<W: io::Write>(
+        &self,
+        node: &Arc<str>,
+        clock: Box<dyn WallClock + Send>,
+        out: W,
+    ) -> Sink<W> {
+        let filter = Filter::from(self.filter());
+        let encoder = self.encoder(node);
+        let mut sink = Sink::new(filter, encoder, clock, LineWriter::new(out), self.count);
+        if let Some(since) = self.since {
+            sink.show_since(since);
+        }
+        if let Some(last) = self.last {
+            sink.show_last(last);
+        }
+        if self.report {
+            sink.show_report();
+        }
+        sink
+    }
+
+    fn encoder(&self, node: &Arc<str>) -> Box<dyn Encode + Send> {
+        let wide = match self.format {
+            Format::Json => return Box::new(Json::new(node.clone())),
+            Format::Text => false,
+            Format::Wide => true,
+        };
+        let settings = TextSettings {
+            wide,
+            color: self.color,
+            width: self.width,
+            time_zone: jiff::tz::TimeZone::system(),
+        };
+        if self.report {
+            Box::new(FindingBlocks::new(settings))
+        } else {
+            Box::new(Text::new(settings))
+        }
+    }
+}
