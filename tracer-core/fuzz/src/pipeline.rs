@@ -201,17 +201,18 @@ fn check_sinks(events: &[Event]) {
         Text::new(TextSettings {
             wide,
             color: false,
+            width: None,
             time_zone: TimeZone::UTC,
         })
     });
     let mut out = String::new();
     for event in events {
         out.clear();
-        json.encode(event, &clock, &mut out);
+        json.encode(event, &clock, &mut out).expect("a line");
         check_line(&out);
         for text in &mut texts {
             out.clear();
-            text.encode(event, &clock, &mut out);
+            text.encode(event, &clock, &mut out).expect("lines");
             assert!(out.ends_with('\n'), "{out:?}");
             safe::assert_terminal(&out);
         }

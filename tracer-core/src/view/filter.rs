@@ -233,7 +233,9 @@ impl Filter {
                 && config.peers.is_empty()
                 && config.direction.is_none();
         };
-        if !any(&config.namespaces, |namespace| in_namespace(ends, namespace)) {
+        if !any(&config.namespaces, |namespace| {
+            in_namespace(ends, namespace)
+        }) {
             return false;
         }
         let pod = any(&config.pods, |pattern| {

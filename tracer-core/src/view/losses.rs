@@ -51,7 +51,12 @@ pub(super) fn is_loss(loss: &Loss) -> bool {
 /// A loss as a line of the summary.
 pub(super) fn sentence(loss: &Loss) -> String {
     if is_loss(loss) {
-        return format!("lost: {} ({}): {}", loss.count, loss.stage.as_str(), loss.reason);
+        return format!(
+            "lost: {} ({}): {}",
+            loss.count,
+            loss.stage.as_str(),
+            loss.reason
+        );
     }
     let were = if loss.count == 1 { "was" } else { "were" };
     format!(

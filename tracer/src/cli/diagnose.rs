@@ -142,6 +142,7 @@ impl DiagnoseArgs {
                     }
                 },
                 color: self.color.resolve(host),
+                width: host.width,
                 filter,
                 report: true,
                 ..OutputSettings::default()

@@ -8,7 +8,9 @@ use super::values::{self, Moment, Span, choice};
 use tracer_core::model::dns::{RecordType, ResponseCode};
 use tracer_core::model::flow::Role;
 use tracer_core::model::glob::Glob;
-use tracer_core::view::filter::{Detail, FilterConfig, Kind, NamePattern, PeerPattern, PodPattern};
+use tracer_core::view::filter::{
+    Detail, EventType, FilterConfig, NamePattern, PeerPattern, PodPattern,
+};
 use tracer_core::view::words;
 
 /// Which pods and destinations events are about.
@@ -139,7 +141,7 @@ impl FilterArgs {
     /// The filter, in full detail; the output's format decides how much of it is shown.
     pub(super) fn resolve(&self) -> FilterConfig {
         FilterConfig {
-            kinds: self.kind.clone(),
+            types: self.kind.clone(),
             direction: self.direction,
             qtypes: self.qtype.clone(),
             rcodes: self.rcode.clone(),

@@ -323,6 +323,8 @@ pub struct Host {
     pub name: String,
     /// Whether standard output is a terminal.
     pub terminal: bool,
+    /// The terminal's columns; `None` if standard output is not a terminal.
+    pub width: Option<usize>,
     /// The variable NO_COLOR.
     pub no_color: Option<std::ffi::OsString>,
     /// The variable TERM.
@@ -337,6 +339,8 @@ impl Host {
         Host {
             name: hostname(),
             terminal: io::stdout().is_terminal(),
+            width: terminal_size::terminal_size_of(io::stdout())
+                .map(|(width, _)| usize::from(width.0)),
             no_color: std::env::var_os("NO_COLOR"),
             term: std::env::var_os("TERM"),
             now: jiff::Zoned::now(),

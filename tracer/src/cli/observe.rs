@@ -162,6 +162,7 @@ impl ObserveArgs {
             output: OutputSettings {
                 format: self.form.output,
                 color: self.form.color.resolve(host),
+                width: host.width,
                 filter,
                 count: self.count,
                 since: since.transpose()?,

@@ -107,7 +107,7 @@ impl Output {
     /// Tells the screen's filter which packets the source does not record.
     pub(super) fn without(mut self, unrecorded: Unrecorded) -> Output {
         if let Some(screen) = &mut self.screen {
-            screen.without(unrecorded);
+            screen.set_unrecorded(unrecorded);
         }
         self
     }
@@ -197,7 +197,7 @@ impl Output {
             self.events += 1;
         }
         let next = match &mut self.screen {
-            Some(screen) => screen.take_of(node, event).context(STDOUT)?,
+            Some(screen) => screen.take_from(node, event).context(STDOUT)?,
             None => Next::Continue,
         };
         self.announce();
@@ -207,7 +207,7 @@ impl Output {
     /// The past is complete and what follows has just happened: the last events of the past are shown.
     pub(super) fn past_ended(&mut self) -> Result<Next> {
         match &mut self.screen {
-            Some(screen) => screen.past_ended().context(STDOUT),
+            Some(screen) => screen.end_history().context(STDOUT),
             None => Ok(Next::Continue),
         }
     }
@@ -299,7 +299,7 @@ impl Output {
         let Some(report) = self.screen.as_mut().and_then(Sink::report) else {
             return;
         };
-        for finding in report.news() {
+        for finding in report.new_findings() {
             if self.announce_findings {
                 self.notices.found(&finding);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::{role_from_wire, role_to_wire};
 use super::proto;
 use tracer_core::model::dns::RecordType;
-use tracer_core::view::filter::{Detail, FilterConfig, Kind};
+use tracer_core::view::filter::{Detail, EventType, FilterConfig};
 
 /// A part of a filter that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
         namespaces: to_strings(&filter.namespaces),
         pods: to_strings(&filter.pods),
         types: filter
-            .kinds
+            .types
             .iter()
             .map(|kind| kind.as_str().to_owned())
             .collect(),
@@ -61,11 +61,11 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
     Ok(FilterConfig {
         namespaces: patterns("namespaces", &wire.namespaces)?,
         pods: patterns("pods", &wire.pods)?,
-        kinds: wire
+        types: wire
             .types
             .iter()
             .map(|word| {
-                Kind::ALL
+                EventType::ALL
                     .into_iter()
                     .find(|kind| kind.as_str() == word)
                     .ok_or_else(|| FilterError {
@@ -147,7 +147,7 @@ mod tests {
                 "shop/web".parse().expect("a pattern"),
                 "10.1.2.3".parse().expect("an address"),
             ],
-            kinds: Kind::ALL.to_vec(),
+            types: EventType::ALL.to_vec(),
             direction: Some(Role::Server),
             peers: vec![
                 "10.0.0.0/8".parse().expect("a range"),

@@ -10,7 +10,7 @@ use tracer::stream::proto;
 use tracer::stream::proto::observe_response::Message;
 use tracer::stream::proto::tracer_client::TracerClient;
 use tracer_core::model::time::Timestamp;
-use tracer_core::view::filter::{FilterConfig, Kind};
+use tracer_core::view::filter::{EventType, FilterConfig};
 
 use self::agent::{Agent, Heard, MILLISECOND, START, history, unix, within};
 
@@ -72,7 +72,7 @@ async fn an_agent_chooses_by_filter_time_and_number() {
     assert_eq!(last.await, ["one/8", "one/9"]);
     let others = ask(Query {
         filter: FilterConfig {
-            kinds: vec![Kind::Dns],
+            types: vec![EventType::Dns],
             ..FilterConfig::default()
         },
         ..history()

@@ -199,7 +199,10 @@ mod tests {
             (types(&[EventType::Lookup]), "dns error"),
             (types(&[EventType::Tcp]), "dns tcp error"),
             (types(&[EventType::Udp]), "dns error first"),
-            (types(&[EventType::Icmp, EventType::Udp]), "dns echo error first"),
+            (
+                types(&[EventType::Icmp, EventType::Udp]),
+                "dns echo error first",
+            ),
             (outcomes(&["running", "done"]), "dns echo error"),
             (outcomes(&["established"]), "dns tcp error"),
             (outcomes(&["icmp-error"]), "dns echo error first"),
@@ -243,7 +246,7 @@ mod tests {
             (
                 FilterConfig {
                     ports: vec![80, 443],
-                    ..kinds(&[EventType::Tcp])
+                    ..types(&[EventType::Tcp])
                 },
                 "dns tcp error 80 443",
             ),
@@ -251,14 +254,14 @@ mod tests {
             (
                 FilterConfig {
                     ports: (1..=9).collect(),
-                    ..kinds(&[EventType::Tcp])
+                    ..types(&[EventType::Tcp])
                 },
                 "dns tcp error",
             ),
             (
                 FilterConfig {
                     outcomes: outcomes(&["nxdomain"]).outcomes,
-                    ..kinds(&[EventType::Tcp])
+                    ..types(&[EventType::Tcp])
                 },
                 "",
             ),
@@ -336,7 +339,10 @@ mod tests {
             owned(types(&[EventType::Icmp, EventType::Dns])),
             [true, false, false, true, false, false, false]
         );
-        assert_eq!(owned(types(&[EventType::Icmp, EventType::Tcp, EventType::Udp])), none);
+        assert_eq!(
+            owned(types(&[EventType::Icmp, EventType::Tcp, EventType::Udp])),
+            none
+        );
         let on = |port: u16| FilterConfig {
             ports: vec![port],
             ..FilterConfig::default()

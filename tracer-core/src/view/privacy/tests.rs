@@ -42,7 +42,9 @@ fn question(name: &str, asked: Option<&str>) -> Event {
 
 fn json(event: &Event) -> serde_json::Value {
     let mut line = String::new();
-    Json::new("a-node".into()).encode(event, &gallery::clock(), &mut line);
+    Json::new("a-node".into())
+        .encode(event, &gallery::clock(), &mut line)
+        .expect("a line");
     serde_json::from_str(&line).expect("JSON")
 }
 
@@ -221,7 +223,9 @@ fn hostile_names_are_no_trouble() {
     for (_, event) in gallery::all() {
         let passed = privacy.pass(event).expect("it passes");
         let mut line = String::new();
-        Json::new("a-node".into()).encode(&passed, &gallery::clock(), &mut line);
+        Json::new("a-node".into())
+            .encode(&passed, &gallery::clock(), &mut line)
+            .expect("a line");
         assert!(line.ends_with('\n'));
     }
 }

@@ -73,7 +73,11 @@ fn the_last_event_of_count_is_flushed_and_ends_the_output() {
     assert_eq!(sink.idle().expect("room"), Next::Continue);
     assert_eq!(out.text().lines().count(), 2);
     assert_eq!(sink.take(&ping).expect("room"), Next::Enough);
-    assert_eq!(out.text().lines().count(), 3, "the last one is not buffered");
+    assert_eq!(
+        out.text().lines().count(),
+        3,
+        "the last one is not buffered"
+    );
     assert_eq!(sink.take(&ping).expect("room"), Next::Enough);
     assert_eq!(out.text().lines().count(), 3);
     assert_eq!(sink.shown(), 2);
@@ -173,7 +177,10 @@ fn last_shows_the_latest_matching_events_when_the_input_ends() {
         out.clone(),
     );
     for name in ["yes-1", "yes-2", "yes-3", "no"] {
-        assert_eq!(sink.take(&exchange_at(1, name)).expect("room"), Next::Continue);
+        assert_eq!(
+            sink.take(&exchange_at(1, name)).expect("room"),
+            Next::Continue
+        );
     }
     sink.take(&event("lost")).expect("room");
     sink.idle().expect("room");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracer_core::model::dns::{RecordType, type_mnemonic};
 use tracer_core::model::flow::Role;
-use tracer_core::view::filter::{FilterConfig, Kind};
+use tracer_core::view::filter::FilterConfig;
 
 /// The filter that these options ask for.
 pub fn parse(options: &[&str]) -> Result<FilterConfig, String> {
@@ -23,8 +23,7 @@ pub fn parse(options: &[&str]) -> Result<FilterConfig, String> {
             let unknown = || format!("{option} {value}: unknown");
             match *option {
                 "--type" => {
-                    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value);
-                    config.kinds.push(kind.ok_or_else(unknown)?);
+                    config.types.push(value.parse().map_err(|_| unknown())?);
                 }
                 "--outcome" => config.outcomes.push(value.to_owned()),
                 "--slow" => {

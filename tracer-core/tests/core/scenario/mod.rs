@@ -518,7 +518,9 @@ pub fn encode(event: &Event) -> Result<Value, String> {
     let wall =
         |time: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
     let mut line = String::new();
-    Json::new("a-node".into()).encode(event, &wall, &mut line);
+    Json::new("a-node".into())
+        .encode(event, &wall, &mut line)
+        .map_err(|error| error.to_string())?;
     serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
 }
 

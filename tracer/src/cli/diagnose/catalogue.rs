@@ -9,6 +9,7 @@ use super::super::{Exit, suggest};
 use super::FormArg;
 use tracer_core::diagnose::Rule;
 use tracer_core::diagnose::catalogue::{RULES, rule};
+use tracer_core::view::text::wrap;
 use tracer_core::view::words;
 
 /// Lines are wrapped before this column.
@@ -103,26 +104,12 @@ fn text(rules: &[&Rule], out: &mut impl Write) -> io::Result<()> {
             ("What it cannot know", rule.cannot_know),
         ] {
             writeln!(out, "\n{title}")?;
-            for line in wrapped(sentences) {
+            for line in wrap(sentences, WRAP) {
                 writeln!(out, "  {line}")?;
             }
         }
     }
     Ok(())
-}
-
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= WRAP => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 fn markdown(rules: &[&Rule], out: &mut impl Write) -> io::Result<()> {

@@ -12,12 +12,13 @@ use tracer_core::model::dns::{RecordType, ResponseCode};
 use tracer_core::model::flow::Role;
 use tracer_core::model::glob::Glob;
 use tracer_core::view::Format;
-use tracer_core::view::filter::{Kind, PodPattern};
+use tracer_core::view::filter::{EventType, PodPattern};
 
 fn host() -> Host {
     Host {
         name: "k8s-worker03".to_owned(),
         terminal: false,
+        width: None,
         no_color: None,
         term: None,
         now: "2026-03-29T10:30:00+02:00[Europe/Berlin]"
@@ -112,7 +113,10 @@ fn every_option_reaches_the_configuration() {
         .map(|pod| pod.parse().expect("a pattern"))
         .collect();
     assert_eq!(filter.pods, pods);
-    assert_eq!(filter.kinds, [Kind::Dns, Kind::Tcp, Kind::Icmp]);
+    assert_eq!(
+        filter.types,
+        [EventType::Dns, EventType::Tcp, EventType::Icmp]
+    );
     assert_eq!(filter.names.len(), 1);
     assert_eq!(
         filter.rcodes,
@@ -276,6 +280,7 @@ fn colour_follows_the_terminal() {
     let args = parse("--local").expect("valid arguments");
     let on_terminal = Host {
         terminal: true,
+        width: Some(120),
         ..host()
     };
     assert!(
