@@ -1,8 +1,8 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Owns the listener, its bounds and what the three paths say; what they rest on comes in as a [`Health`] that the agent
-//! keeps up to date, and as a closure that writes the metrics. Never touches the pipeline: a slow scraper holds up nobody
-//! but itself. Connections, time to send a request and its size are bounded; what is too much is closed.
+//! Owns the listener, its limits and the answers. Input: a [`Health`] that the agent keeps up to date, and the
+//! [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. The number of connections, the time for a
+//! request and its size are limited; a connection beyond a limit is closed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,29 +26,29 @@ mod tests;
 pub use self::health::{Health, STALLED_AFTER};
 use super::metrics::{CONTENT_TYPE, Metrics};
 
-/// Where it listens unless told otherwise.
+/// The default address.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9095";
-/// So many connections at a time: Prometheus, the kubelet and a person with curl need a handful.
+/// Connections at a time, at most: Prometheus, the kubelet and a person with curl need a handful.
 pub const MAX_CONNECTIONS: usize = 64;
-/// A request's header has to be there within so long, also that of the next request on a connection.
+/// Time for the header of each request on a connection.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's header has this room at most, so a connection costs no more memory.
+/// Size limit of a request's header, which limits the memory of a connection.
 const HEADER_BYTES: usize = 16 * 1024;
-/// After a failure to accept (no file descriptors left, mostly): until it is tried again.
+/// Pause after a failure to accept a connection, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Of what is lost in a bad moment, so many lines at most.
+/// Missing items that `/readyz` lists, at most.
 const MAX_LISTED: usize = 20;
 
-/// Why it does not listen.
+/// The address cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for health and metrics: {source}. Give another address with --http, or --http none to do \
-     without"
+    "cannot listen on {address} for health and metrics: {source}. Set another address with --http, or turn both off with \
+     --http none"
 )]
 pub struct ListenError {
-    /// Where it was to listen.
+    /// The address.
     pub address: SocketAddr,
-    /// Why not.
+    /// The cause.
     pub source: std::io::Error,
 }
 
@@ -59,14 +59,14 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         .map_err(|source| ListenError { address, source })
 }
 
-/// What the paths are answered from.
+/// The sources of the answers.
 #[derive(Clone, Debug)]
 struct Sources {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
-/// The paths and what they say.
+/// The paths and their answers.
 pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -76,13 +76,13 @@ pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
         .with_state(Sources { health, metrics })
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // First a place, then a connection: those that wait do so in the kernel's queue, which has a bound of its own.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            // Nobody closes it; were it closed, nothing could be served any more.
+        // First a permit, then a connection: waiting connections stay in the kernel's queue, which has its own limit.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            // The semaphore is never closed.
             return std::future::pending().await;
         };
         let stream = match listener.accept().await {
@@ -102,15 +102,15 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {
-                tracing::debug!(%error, "a connection for health or metrics broke off");
+                tracing::debug!(%error, "a connection for health or metrics failed");
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
 async fn contents() -> &'static str {
-    "tracer agent\n/livez    whether it works\n/readyz   whether it traces and knows the cluster\n/metrics  OpenMetrics\n"
+    "tracer agent\n/livez    the pipeline advances\n/readyz   it traces and knows the cluster\n/metrics  OpenMetrics\n"
 }
 
 async fn livez(State(sources): State<Sources>) -> Response {
@@ -156,7 +156,7 @@ async fn scrape(State(sources): State<Sources>) -> Response {
     match sources.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
+            tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -1,9 +1,9 @@
-//! Findings as Events of the cluster, so that `kubectl describe pod` tells the reason.
+//! Findings as Kubernetes Events, so that `kubectl describe pod` shows them.
 //!
-//! Owns what becomes an Event (findings of severity warning and error about a pod that is known), how it is worded
-//! ([`note`]), how often the API server is asked ([`ledger`]) and the asking. [`KubeEvents::offer`] is called by the task
-//! that owns the pipeline: it never waits; what the queue has no room for is counted. An Event counts up while its finding
-//! comes again, and a resolved finding closes it. Needs the verbs create and patch on events of events.k8s.io.
+//! Owns which findings become an Event (severity warning or error, with a known pod), the Event's text ([`note`]), the
+//! rate of requests ([`ledger`]) and the requests. The pipeline task calls [`KubeEvents::offer`], which never waits;
+//! a finding without room in the queue is counted. An Event's count grows with its finding, and a resolved finding closes
+//! it. Needs the verbs create and patch on events of events.k8s.io.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ mod note;
 #[cfg(test)]
 mod tests;
 
-use self::ledger::{Act, Ledger, Verdict};
+use self::ledger::{Decision, Ledger, Request};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Severity;
 use tracer_core::model::identity::PodIdentity;
@@ -27,12 +27,12 @@ use tracer_core::view::WallClock;
 
 /// Findings on their way to the API server.
 const QUEUE: usize = 256;
-/// A request that takes longer has failed.
+/// Time limit of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A finding, as far as an Event needs it.
+/// The parts of a finding that an Event needs.
 #[derive(Clone, Debug)]
-struct Report {
+struct Occurrence {
     pod: Arc<PodIdentity>,
     id: String,
     rule: &'static str,
@@ -43,18 +43,18 @@ struct Report {
     note: String,
 }
 
-/// What became of the findings that were to be Events.
+/// Findings and requests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KubeEventTotals {
-    /// Events that were created.
+    /// Created Events.
     pub created: u64,
-    /// Times that an Event was counted up.
+    /// Updates of an Event's count.
     pub updated: u64,
-    /// Requests that failed.
+    /// Failed requests.
     pub failed: u64,
-    /// Findings that the rate limit left out.
+    /// Findings that the rate limit suppressed.
     pub limited: u64,
-    /// Findings that the queue had no room for.
+    /// Findings dropped because the queue was full.
     pub dropped: u64,
 }
 
@@ -67,22 +67,22 @@ struct Counters {
     dropped: AtomicU64,
 }
 
-/// Takes findings in.
+/// The queue of findings.
 #[derive(Clone, Debug)]
 pub struct KubeEvents {
-    queue: mpsc::Sender<Report>,
+    queue: mpsc::Sender<Occurrence>,
     counters: Arc<Counters>,
 }
 
-/// Turns them into requests.
+/// Sends the requests.
 #[derive(Debug)]
 pub struct Worker {
-    queue: mpsc::Receiver<Report>,
+    queue: mpsc::Receiver<Occurrence>,
     counters: Arc<Counters>,
     ledger: Ledger,
 }
 
-/// A sink and the worker behind it; `instance` is who reports: the node.
+/// A queue and its worker. `instance` is the Events' reporting instance: the node.
 pub fn new(instance: &str) -> (KubeEvents, Worker) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let counters = Arc::<Counters>::default();
@@ -99,7 +99,7 @@ pub fn new(instance: &str) -> (KubeEvents, Worker) {
 }
 
 impl KubeEvents {
-    /// Takes an event in, if it is to be an Event of the cluster.
+    /// Queues a finding that becomes a Kubernetes Event; ignores all other events.
     pub fn offer(&self, event: &Event, clock: &dyn WallClock) {
         let (Body::Finding(finding), Some(ends)) = (&event.body, &event.ends) else {
             return;
@@ -107,7 +107,7 @@ impl KubeEvents {
         let (true, Ok(pod)) = (finding.severity >= Severity::Warning, &ends.pod.identity) else {
             return;
         };
-        let report = Report {
+        let occurrence = Occurrence {
             pod: Arc::clone(pod),
             id: finding.id.clone(),
             rule: finding.rule,
@@ -117,12 +117,12 @@ impl KubeEvents {
             last: clock.wall(finding.last),
             note: note::note(&finding.summary, &finding.remedies),
         };
-        if self.queue.try_send(report).is_err() {
+        if self.queue.try_send(occurrence).is_err() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// What became of them so far.
+    /// Totals so far.
     pub fn totals(&self) -> KubeEventTotals {
         let Counters {
             created,
@@ -142,13 +142,13 @@ impl KubeEvents {
     }
 }
 
-/// Why a request failed, as far as it makes a difference.
+/// Why a request failed.
 enum Failure {
-    /// The Event is there already: a request that seemed to fail had not.
+    /// The Event exists already: an earlier request succeeded although it seemed to fail.
     Exists,
-    /// The Event is gone: the API server keeps them for an hour unless told otherwise.
+    /// The Event is gone: by default the API server deletes Events after an hour.
     Gone,
-    /// Not allowed.
+    /// The agent lacks the permission.
     Forbidden(String),
     Other(String),
 }
@@ -158,7 +158,7 @@ impl From<kube::Error> for Failure {
         match error {
             kube::Error::Api(status) if status.code == 409 => Failure::Exists,
             kube::Error::Api(status) if status.code == 404 => Failure::Gone,
-            // A namespace that goes takes nothing more, and that is nobody's mistake.
+            // A namespace that is being deleted accepts no Events; that is not a configuration error.
             kube::Error::Api(status)
                 if status.code == 403 && !status.message.contains("is being terminated") =>
             {
@@ -170,67 +170,68 @@ impl From<kube::Error> for Failure {
 }
 
 impl Worker {
-    /// Asks the API server until there are no more findings to come.
+    /// Sends requests until the queue is closed.
     pub async fn run(mut self, client: Client) {
-        let mut told = Told::default();
-        while let Some(report) = self.queue.recv().await {
-            self.handle(&client, &report, &mut told).await;
+        let mut log = FailureLog::default();
+        while let Some(occurrence) = self.queue.recv().await {
+            self.handle(&client, &occurrence, &mut log).await;
         }
     }
 
-    async fn handle(&mut self, client: &Client, report: &Report, told: &mut Told) {
-        let mut verdict = self.ledger.take(Instant::now(), report);
-        // Once more where the Event to count up is gone: then a new one is made.
+    async fn handle(&mut self, client: &Client, occurrence: &Occurrence, log: &mut FailureLog) {
+        let mut decision = self.ledger.take(Instant::now(), occurrence);
+        // A second round creates a new Event if the one to update is gone.
         for _ in 0..2 {
-            let act = match verdict {
-                Verdict::Act(act) => act,
-                Verdict::Nothing => return,
-                Verdict::Limited => {
+            let request = match decision {
+                Decision::Send(request) => request,
+                Decision::Skip => return,
+                Decision::Limited => {
                     self.counters.limited.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
             };
-            let done = match tokio::time::timeout(TIMEOUT, ask(client, report, &act)).await {
+            let done = match tokio::time::timeout(TIMEOUT, send(client, occurrence, &request)).await
+            {
                 Ok(done) => done,
                 Err(_) => Err(Failure::Other(format!(
                     "no answer within {} s",
                     TIMEOUT.as_secs()
                 ))),
             };
-            let counter = match act {
-                Act::Create(_) => &self.counters.created,
-                Act::Update { .. } => &self.counters.updated,
+            let counter = match request {
+                Request::Create(_) => &self.counters.created,
+                Request::Update { .. } => &self.counters.updated,
             };
             match done {
                 Ok(()) | Err(Failure::Exists) => {
                     counter.fetch_add(1, Ordering::Relaxed);
-                    told.works();
+                    log.succeeded();
                     return;
                 }
-                Err(Failure::Gone) if matches!(act, Act::Update { .. }) => {
-                    self.ledger.gone(report);
-                    verdict = self.ledger.take(Instant::now(), report);
+                Err(Failure::Gone) if matches!(request, Request::Update { .. }) => {
+                    self.ledger.forget(occurrence);
+                    decision = self.ledger.take(Instant::now(), occurrence);
                 }
                 Err(failure) => {
                     self.counters.failed.fetch_add(1, Ordering::Relaxed);
-                    if matches!(act, Act::Create(_)) {
-                        self.ledger.gone(report);
+                    if matches!(request, Request::Create(_)) {
+                        self.ledger.forget(occurrence);
                     }
-                    return told.fails(&failure);
+                    return log.failed(&failure);
                 }
             }
         }
     }
 }
 
-async fn ask(client: &Client, report: &Report, act: &Act) -> Result<(), Failure> {
-    let events: Api<KubeEvent> = Api::namespaced(client.clone(), &report.pod.namespace);
-    match act {
-        Act::Create(event) => events
+async fn send(client: &Client, occurrence: &Occurrence, request: &Request) -> Result<(), Failure> {
+    let events: Api<KubeEvent> = Api::namespaced(client.clone(), &occurrence.pod.namespace);
+    match request {
+        Request::Create(event) => events
             .create(&PostParams::default(), event)
             .await
             .map(|_| ())?,
-        Act::Update { name, patch } => events
+        Request::Update { name, patch } => events
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .map(|_| ())?,
@@ -238,38 +239,38 @@ async fn ask(client: &Client, report: &Report, act: &Act) -> Result<(), Failure>
     Ok(())
 }
 
-/// What the log knows of failures: each sort is told when it begins, and that it is over.
+/// Logs each kind of failure once when it begins, and once when it ends.
 #[derive(Debug, Default)]
-struct Told {
+struct FailureLog {
     forbidden: bool,
     failing: bool,
 }
 
-impl Told {
-    fn works(&mut self) {
+impl FailureLog {
+    fn succeeded(&mut self) {
         if self.failing || self.forbidden {
-            tracing::info!("findings become Events of the cluster again");
+            tracing::info!("findings are published as Kubernetes Events again");
         }
-        *self = Told::default();
+        *self = FailureLog::default();
     }
 
-    fn fails(&mut self, failure: &Failure) {
+    fn failed(&mut self, failure: &Failure) {
         match failure {
             Failure::Forbidden(why) if !self.forbidden => {
                 self.forbidden = true;
                 tracing::warn!(
-                    "findings cannot become Events of the cluster: {why}. Allow create and patch on events of \
-                     events.k8s.io, or do without by --no-kube-events"
+                    "cannot publish findings as Kubernetes Events: {why}. Allow create and patch on events of \
+                     events.k8s.io, or turn this off with --no-kube-events"
                 );
             }
             Failure::Other(why) if !self.failing => {
                 self.failing = true;
-                tracing::warn!("a finding could not become an Event of the cluster: {why}");
+                tracing::warn!("cannot publish a finding as a Kubernetes Event: {why}");
             }
             Failure::Gone if !self.failing => {
                 self.failing = true;
                 tracing::warn!(
-                    "a finding could not become an Event of the cluster: there is no such namespace, or no events.k8s.io"
+                    "cannot publish a finding as a Kubernetes Event: the namespace or the API events.k8s.io does not exist"
                 );
             }
             _ => {}

@@ -1,17 +1,17 @@
-//! Counts of events as metrics, for Prometheus and whatever else reads OpenMetrics text.
+//! Metrics for Prometheus and other readers of OpenMetrics text.
 //!
-//! Owns the names, types and labels of all metrics (docs/metrics.md lists them, and a test compares) and what an event
-//! counts as. Never reads a clock and never waits: [`Metrics::observe`] is called by the task that owns the pipeline,
-//! [`Metrics::encode`] by the HTTP server. What no event tells (losses, interfaces, the index) the agent hands over as a
-//! [`State`]. Labels are bounded: all are words of this program but namespaces and pods, and [`names`] bounds these.
+//! Owns the names, types and labels of all metrics (a test compares them with docs/metrics.md) and how each event is
+//! counted. Never reads a clock and never waits: the pipeline task calls [`Metrics::observe`], the HTTP server
+//! [`Metrics::encode`]. The agent passes in what is not in any event (losses, interfaces, the index) as a [`State`].
+//! Labels are bounded: all values are words of this program, except namespaces and pods, which [`owners`] bounds.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
+use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,16 +21,16 @@ use prometheus_client::registry::{Registry, Unit};
 
 mod echo;
 mod labels;
-mod names;
+mod owners;
 mod process;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use self::echo::EchoRuns;
-use self::labels::{Table, Who};
-pub use self::names::{IDLE, MAX_NAMESPACES, MAX_PODS, OTHER};
-use self::names::{Names, Verdict};
+use self::labels::{Forget, Owner, Table};
+use self::owners::{Assignment, Owners};
+pub use self::owners::{IDLE, MAX_NAMESPACES, MAX_PODS, OTHER};
 use self::process::Process;
 use self::state::Shared;
 pub use self::state::{IndexState, SettingsState, State};
@@ -43,10 +43,10 @@ use tracer_core::model::flow::Role;
 use tracer_core::model::lookup::Lookup;
 use tracer_core::view::words;
 
-/// The media type of [`Metrics::encode`]'s text.
+/// The media type of the text from [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Types of query that have a series of their own. All others are [`OTHER`]: a pod can ask for 65,536 types.
+/// Query types with a series of their own. All others share [`OTHER`]: a pod can query 65,536 types.
 const QTYPES: [RecordType; 12] = [
     RecordType::A,
     RecordType::AAAA,
@@ -61,25 +61,25 @@ const QTYPES: [RecordType; 12] = [
     RecordType::SVCB,
     RecordType::TXT,
 ];
-/// So many findings are told apart. One that comes again after it was pushed out counts as a new one.
-const FINDINGS: usize = 16_384;
+/// Findings to remember. A finding that returns after its eviction counts as a new one.
+const MAX_FINDINGS: usize = 16_384;
 
-/// 0.5 ms to 10 s: a name server of the cluster answers in less than one, a retry comes after 5 s.
+/// 0.5 ms to 10 s: the cluster's DNS server answers within 1 ms, a resolver retries after 5 s.
 fn seconds() -> Histogram {
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     ])
 }
 
-/// Queries of one lookup: 2 without a search path (A and AAAA), 8 with Kubernetes' and a name that is nowhere.
+/// Queries of one lookup: 2 without a search path (A and AAAA), 8 for a name that no search domain of Kubernetes has.
 fn queries() -> Histogram {
     Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0, 32.0])
 }
 
 type Count<const N: usize> = Table<N, Counter>;
+type Words = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// What is counted of events.
-#[derive(Clone, Debug)]
+/// The metrics that events feed.
 struct Counts {
     exchanges: Count<2>,
     late: Count<0>,
@@ -98,173 +98,97 @@ struct Counts {
     icmp_errors: Count<0>,
     findings: Count<2>,
     occurrences: Count<2>,
-    events: Family<[(&'static str, &'static str); 1], Counter>,
-    overflow: Family<[(&'static str, &'static str); 1], Counter>,
+    events: Words,
+    overflow: Words,
+    /// Every table above, to drop the series of a namespace or pod.
+    tables: Vec<Box<dyn Forget>>,
 }
 
 impl Counts {
+    #[rustfmt::skip]
     fn register(registry: &mut Registry) -> Counts {
+        let mut new = Registration { registry, tables: Vec::new() };
         let counts = Counts {
-            exchanges: Table::new(Counter::default),
-            late: Table::new(Counter::default),
-            retries: Table::new(Counter::default),
-            latency: Table::new(seconds),
-            lookups: Table::new(Counter::default),
-            lookup_queries: Table::new(queries),
-            lookup_duration: Table::new(seconds),
-            tcp: Table::new(Counter::default),
-            tcp_ends: Table::new(Counter::default),
-            handshake: Table::new(seconds),
-            udp: Table::new(Counter::default),
-            echo_runs: Table::new(Counter::default),
-            echo_requests: Table::new(Counter::default),
-            echo_replies: Table::new(Counter::default),
-            icmp_errors: Table::new(Counter::default),
-            findings: Table::new(Counter::default),
-            occurrences: Table::new(Counter::default),
-            events: Family::default(),
-            overflow: Family::default(),
+            exchanges: new.counter("dns_exchanges", "DNS exchanges of client pods, by outcome and query type"),
+            late: new.counter("dns_late_answers", "DNS answers that arrived after their query was counted as a timeout"),
+            retries: new.counter("dns_retries", "DNS queries repeated because no answer arrived"),
+            latency: new.seconds("dns_latency", "Time from the first attempt of a DNS query to its answer"),
+            lookups: new.counter("lookups", "Resolver calls of pods, search path and record types combined, by outcome"),
+            lookup_queries: new.queries("lookup_queries", "DNS queries per resolver call: the amplification by search path and retries"),
+            lookup_duration: new.seconds("lookup_duration", "Time from the first query of a resolver call to its last answer"),
+            tcp: new.counter("tcp_connections", "TCP connection attempts by outcome"),
+            tcp_ends: new.counter("tcp_connection_ends", "Established TCP connections that were closed or reset"),
+            handshake: new.seconds("tcp_handshake", "Time from a pod's first SYN to the SYN-ACK"),
+            udp: new.counter("udp_flows", "UDP flows other than DNS: open counts all, unanswered and icmp-error those that failed"),
+            echo_runs: new.counter("echo_runs", "Finished runs of ICMP echo requests (pings)"),
+            echo_requests: new.counter("echo_requests", "ICMP echo requests"),
+            echo_replies: new.counter("echo_replies", "ICMP echo requests that were answered"),
+            icmp_errors: new.counter("icmp_errors", "ICMP errors that belong to no known exchange, connection, flow or ping"),
+            findings: new.counter("findings", "Findings, each cause and pod counted once"),
+            occurrences: new.counter("finding_occurrences", "Failures covered by the findings"),
+            events: new.words("events", "Events by type"),
+            overflow: new.words("metrics_label_overflow", "Events counted under \"other\" because the limit of namespaces or pods with series was reached"),
+            tables: new.tables,
         };
-        registry.register(
-            "dns_exchanges",
-            "DNS queries of pods that were answered or given up, by how they ended",
-            counts.exchanges.clone(),
-        );
-        registry.register(
-            "dns_late_answers",
-            "DNS answers that came after their query had been counted as a timeout",
-            counts.late.clone(),
-        );
-        registry.register(
-            "dns_retries",
-            "DNS queries that were sent again because no answer came",
-            counts.retries.clone(),
-        );
-        registry.register_with_unit(
-            "dns_latency",
-            "From a DNS query, the first attempt, to its answer",
-            Unit::Seconds,
-            counts.latency.clone(),
-        );
-        registry.register(
-            "lookups",
-            "Resolver calls of pods, search path and record types taken together, by how they ended",
-            counts.lookups.clone(),
-        );
-        registry.register(
-            "lookup_queries",
-            "DNS queries that one resolver call took: the amplification by search path and retries",
-            counts.lookup_queries.clone(),
-        );
-        registry.register_with_unit(
-            "lookup_duration",
-            "From the first query of a resolver call to its last answer",
-            Unit::Seconds,
-            counts.lookup_duration.clone(),
-        );
-        registry.register(
-            "tcp_connections",
-            "TCP connections by how opening them ended",
-            counts.tcp.clone(),
-        );
-        registry.register(
-            "tcp_connection_ends",
-            "TCP connections that were established and ended",
-            counts.tcp_ends.clone(),
-        );
-        registry.register_with_unit(
-            "tcp_handshake",
-            "From the first SYN of a pod to the SYN-ACK",
-            Unit::Seconds,
-            counts.handshake.clone(),
-        );
-        registry.register(
-            "udp_flows",
-            "UDP flows other than DNS: opened, and of these those that got no answer or an ICMP error",
-            counts.udp.clone(),
-        );
-        registry.register(
-            "echo_runs",
-            "Runs of ICMP echo requests (pings) that are over",
-            counts.echo_runs.clone(),
-        );
-        registry.register(
-            "echo_requests",
-            "ICMP echo requests",
-            counts.echo_requests.clone(),
-        );
-        registry.register(
-            "echo_replies",
-            "ICMP echo requests that were answered",
-            counts.echo_replies.clone(),
-        );
-        registry.register(
-            "icmp_errors",
-            "ICMP errors that belong to no exchange, connection or ping that is known",
-            counts.icmp_errors.clone(),
-        );
-        registry.register(
-            "findings",
-            "Conclusions about what fails, each cause and pod once",
-            counts.findings.clone(),
-        );
-        registry.register(
-            "finding_occurrences",
-            "How often what findings tell of was seen",
-            counts.occurrences.clone(),
-        );
-        registry.register("events", "Events by type", counts.events.clone());
         // An alert needs a zero to rise from.
         for label in ["namespace", "pod"] {
             drop(counts.overflow.get_or_create(&[("label", label)]));
         }
-        registry.register(
-            "metrics_label_overflow",
-            "Events that were counted under \"other\" because there are more namespaces or pods than have series",
-            counts.overflow.clone(),
-        );
         counts
     }
 
-    /// Drops the series of those who fit.
-    fn forget(&self, fits: &dyn Fn(&Who) -> bool) {
-        for table in [&self.late, &self.retries, &self.icmp_errors] {
-            table.forget(fits);
-        }
-        for table in [
-            &self.lookups,
-            &self.echo_runs,
-            &self.echo_requests,
-            &self.echo_replies,
-        ] {
-            table.forget(fits);
-        }
-        for table in [
-            &self.exchanges,
-            &self.tcp,
-            &self.tcp_ends,
-            &self.udp,
-            &self.findings,
-            &self.occurrences,
-        ] {
-            table.forget(fits);
-        }
-        for table in [
-            &self.latency,
-            &self.lookup_queries,
-            &self.lookup_duration,
-            &self.handshake,
-        ] {
-            table.forget(fits);
+    /// Drops the series of these owners.
+    fn forget(&self, gone: &dyn Fn(&Owner) -> bool) {
+        for table in &self.tables {
+            table.forget(gone);
         }
     }
 }
 
-/// What needs to be remembered to count an event once.
+/// Registers metrics; each method is a kind of metric.
+struct Registration<'a> {
+    registry: &'a mut Registry,
+    tables: Vec<Box<dyn Forget>>,
+}
+
+impl Registration<'_> {
+    fn counter<const N: usize>(&mut self, name: &str, help: &str) -> Count<N> {
+        let table = self.table(Counter::default);
+        self.registry.register(name, help, table.clone());
+        table
+    }
+
+    fn seconds(&mut self, name: &str, help: &str) -> Table<0, Histogram> {
+        let table = self.table(seconds);
+        self.registry
+            .register_with_unit(name, help, Unit::Seconds, table.clone());
+        table
+    }
+
+    fn queries(&mut self, name: &str, help: &str) -> Table<0, Histogram> {
+        let table = self.table(queries);
+        self.registry.register(name, help, table.clone());
+        table
+    }
+
+    fn words(&mut self, name: &str, help: &str) -> Words {
+        let family = Words::default();
+        self.registry.register(name, help, family.clone());
+        family
+    }
+
+    fn table<const N: usize, M: Send + 'static>(&mut self, new: fn() -> M) -> Table<N, M> {
+        let table = Table::new(new);
+        self.tables.push(Box::new(table.clone()));
+        table
+    }
+}
+
+/// The memory that lets each occurrence count once.
 struct Memory {
-    names: Names,
+    owners: Owners,
     runs: EchoRuns,
-    /// How often each finding had occurred when it was told last, by a hash of its id.
+    /// The count in each finding's latest event, by a hash of its id.
     findings: LruCache<u64, u64>,
     hasher: RandomState,
 }
@@ -283,24 +207,24 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// What the program is, for the `tracer_build` metric.
+/// The content of the `tracer_build` metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
-    /// Its version.
+    /// The program's version.
     pub version: String,
-    /// The commit that it was built from.
+    /// The commit it was built from.
     pub commit: String,
 }
 
 impl Metrics {
-    /// With nothing counted. `by_pod` gives each pod series of its own; `started` is when the process started.
+    /// Metrics with nothing counted. `by_pod` gives each pod its own series; `started` is the start of the process.
     pub fn new(by_pod: bool, build: &Build, started: jiff::Timestamp) -> Metrics {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("tracer");
         let counts = Counts::register(own);
         own.register(
             "build",
-            "What this program was built from",
+            "Version and commit of this program",
             Info::new(vec![
                 ("version", build.version.clone()),
                 ("commit", build.commit.clone()),
@@ -308,31 +232,33 @@ impl Metrics {
         );
         let state = Shared::default();
         own.register_collector(Box::new(state.clone()));
-        // Without the prefix, as every client library names them.
+        // Without the prefix: every Prometheus client library uses these names.
         registry.register_collector(Box::new(Process::new(started)));
         Metrics {
             registry,
             counts,
             memory: Mutex::new(Memory {
-                names: Names::new(by_pod),
+                owners: Owners::new(by_pod),
                 runs: EchoRuns::default(),
-                findings: LruCache::new(NonZeroUsize::new(FINDINGS).unwrap_or(NonZeroUsize::MIN)),
+                findings: LruCache::new(
+                    NonZeroUsize::new(MAX_FINDINGS).unwrap_or(NonZeroUsize::MIN),
+                ),
                 hasher: RandomState::new(),
             }),
             state,
         }
     }
 
-    /// Gives each pod series of its own, or not. Series of the other kind are dropped.
+    /// Switches between series per pod and series per namespace. Drops all series of the other kind.
     pub fn label_pods(&self, by_pod: bool) {
-        let mut memory = self.memory();
-        if memory.names.by_pod() != by_pod {
-            memory.names = Names::new(by_pod);
+        let mut memory = self.memory.lock();
+        if memory.owners.by_pod() != by_pod {
+            memory.owners = Owners::new(by_pod);
             self.counts.forget(&|_| true);
         }
     }
 
-    /// Takes over what no event tells.
+    /// Sets the values that come from no event.
     pub fn set_state(&self, state: State) {
         self.state.set(state);
     }
@@ -353,71 +279,71 @@ impl Metrics {
         let Some(ends) = &event.ends else { return };
         let direction = ("direction", words::direction(ends.role));
         let client = ends.role == Role::Client;
-        let mut memory = self.memory();
+        let mut memory = self.memory.lock();
         let pod = ends.pod.identity.as_ref().ok();
-        let verdict = memory.names.who(event.time, pod.map(|pod| &**pod));
-        let who = self.make_room(verdict);
+        let assignment = memory.owners.assign(event.time, pod.map(|pod| &**pod));
+        let owner = self.apply(assignment);
         let counts = &self.counts;
         match &event.body {
-            // Each exchange counts once in a cluster: on its client's side.
-            Body::Dns(exchange, _) if client => counts.exchange(exchange, &who),
-            Body::Lookup(lookup) => counts.lookup(lookup, &who),
+            // Each exchange counts once in the cluster: on the client's side.
+            Body::Dns(exchange, _) if client => counts.exchange(exchange, &owner),
+            Body::Lookup(lookup) => counts.lookup(lookup, &owner),
             Body::Tcp(connection) => {
                 let outcome = ("outcome", words::tcp_state(connection.state));
                 match connection.state {
                     TcpState::Established | TcpState::Refused(_) | TcpState::Timeout => {
-                        counts.tcp.with([outcome, direction], &who, inc);
+                        counts.tcp.with([outcome, direction], &owner, inc);
                         if let (TcpState::Established, true, Some(handshake)) =
                             (connection.state, client, connection.handshake)
                         {
                             let seconds = handshake.as_secs_f64();
-                            counts.handshake.with([], &who, |h| h.observe(seconds));
+                            counts.handshake.with([], &owner, |h| h.observe(seconds));
                         }
                     }
                     TcpState::Reset | TcpState::Closed => {
-                        counts.tcp_ends.with([outcome, direction], &who, inc);
+                        counts.tcp_ends.with([outcome, direction], &owner, inc);
                     }
-                    // It comes to one of the others.
+                    // Another state follows.
                     TcpState::Opening => {}
                 }
             }
             Body::Udp(flow) if flow.state != UdpState::Closed => {
                 let outcome = ("outcome", words::udp_state(flow.state));
-                counts.udp.with([outcome, direction], &who, inc);
+                counts.udp.with([outcome, direction], &owner, inc);
             }
             Body::Echo(echo) => {
-                let new = memory.runs.told(echo);
-                counts.echo_requests.with([direction], &who, |total| {
+                let new = memory.runs.growth(echo);
+                counts.echo_requests.with([direction], &owner, |total| {
                     total.inc_by(new.sent);
                 });
-                counts.echo_replies.with([direction], &who, |total| {
+                counts.echo_replies.with([direction], &owner, |total| {
                     total.inc_by(new.received);
                 });
                 if new.over {
-                    counts.echo_runs.with([direction], &who, inc);
+                    counts.echo_runs.with([direction], &owner, inc);
                 }
             }
-            Body::IcmpError(_) => counts.icmp_errors.with([], &who, inc),
+            Body::IcmpError(_) => counts.icmp_errors.with([], &owner, inc),
             Body::Finding(finding) => {
                 let id = memory.hasher.hash_one(&finding.id);
                 let before = memory.findings.put(id, finding.count);
-                counts.finding(finding, before, &who);
+                counts.finding(finding, before, &owner);
             }
             Body::Dns(..) | Body::Udp(_) | Body::Lost(_) => {}
         }
     }
 
-    /// Whose series it is, after those who made room for it are forgotten.
-    fn make_room(&self, verdict: Verdict) -> Who {
-        if let Some(gone) = verdict.gone_namespace {
-            self.counts.forget(&|who| who.namespace == gone);
+    /// Drops the series of evicted owners, counts overflows, and returns the owner of the event's series.
+    fn apply(&self, assignment: Assignment) -> Owner {
+        if let Some(gone) = assignment.evicted_namespace {
+            self.counts.forget(&|owner| owner.namespace == gone);
         }
-        if let Some(gone) = verdict.gone_pod {
-            self.counts.forget(&|who| *who == gone);
+        if let Some(gone) = assignment.evicted_pod {
+            self.counts.forget(&|owner| *owner == gone);
         }
         for (overflow, label) in [
-            (verdict.namespace_overflow, "namespace"),
-            (verdict.pod_overflow, "pod"),
+            (assignment.namespace_overflow, "namespace"),
+            (assignment.pod_overflow, "pod"),
         ] {
             if overflow {
                 self.counts
@@ -426,59 +352,54 @@ impl Metrics {
                     .inc();
             }
         }
-        verdict.who
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        // A panic elsewhere while it was locked left counts that are off by one event at most.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        assignment.owner
     }
 }
 
 impl Counts {
-    fn exchange(&self, exchange: &Exchange, who: &Who) {
+    fn exchange(&self, exchange: &Exchange, owner: &Owner) {
         if exchange.late {
-            // It was counted as a timeout.
-            return self.late.with([], who, inc);
+            // Its exchange was counted as a timeout.
+            return self.late.with([], owner, inc);
         }
         let outcome = ("outcome", exchange.outcome.as_str());
         let asked = exchange.question.as_ref().map(|question| question.qtype);
         self.exchanges
-            .with([outcome, ("qtype", qtype(asked))], who, inc);
+            .with([outcome, ("qtype", qtype(asked))], owner, inc);
         let again = u64::from(exchange.attempts.saturating_sub(1));
         if again > 0 {
-            self.retries.with([], who, |total| {
+            self.retries.with([], owner, |total| {
                 total.inc_by(again);
             });
         }
         if let Some(latency) = exchange.latency {
             self.latency
-                .with([], who, |h| h.observe(latency.as_secs_f64()));
+                .with([], owner, |h| h.observe(latency.as_secs_f64()));
         }
     }
 
-    fn lookup(&self, lookup: &Lookup, who: &Who) {
+    fn lookup(&self, lookup: &Lookup, owner: &Owner) {
         let outcome = ("outcome", lookup.outcome.as_str());
-        self.lookups.with([outcome], who, inc);
+        self.lookups.with([outcome], owner, inc);
         self.lookup_queries
-            .with([], who, |h| h.observe(f64::from(lookup.queries)));
+            .with([], owner, |h| h.observe(f64::from(lookup.queries)));
         self.lookup_duration
-            .with([], who, |h| h.observe(lookup.duration.as_secs_f64()));
+            .with([], owner, |h| h.observe(lookup.duration.as_secs_f64()));
     }
 
-    /// `before` is how often it had occurred when it was told last.
-    fn finding(&self, finding: &Finding, before: Option<u64>, who: &Who) {
+    /// `before` is the count in the finding's previous event.
+    fn finding(&self, finding: &Finding, before: Option<u64>, owner: &Owner) {
         let words = [
             ("rule", finding.rule),
             ("severity", words::severity(finding.severity)),
         ];
-        // Counting began anew where the finding had been forgotten meanwhile.
+        // A smaller count means that the pipeline had forgotten the finding and counts from one again.
         let before = before.filter(|before| *before <= finding.count);
         if before.is_none() {
-            self.findings.with(words, who, inc);
+            self.findings.with(words, owner, inc);
         }
         let new = finding.count - before.unwrap_or(0);
-        self.occurrences.with(words, who, |total| {
+        self.occurrences.with(words, owner, |total| {
             total.inc_by(new);
         });
     }
@@ -488,13 +409,13 @@ fn inc(counter: &Counter) {
     counter.inc();
 }
 
-/// The word of a type; of one that is rare, or could not be read, [`OTHER`].
+/// A query type's label value: [`OTHER`] for a rare or unreadable type.
 fn qtype(asked: Option<RecordType>) -> &'static str {
     asked
         .and_then(|asked| QTYPES.into_iter().find(|known| *known == asked))
         .map_or(OTHER, |known| match type_mnemonic(known) {
             std::borrow::Cow::Borrowed(word) => word,
-            // Every type of the list has a word.
+            // Every type of the list has a mnemonic.
             std::borrow::Cow::Owned(_) => OTHER,
         })
 }

@@ -1,4 +1,4 @@
-//! Edge: events leave the machine as metrics, health answers and Kubernetes Events.
+//! Edge: metrics, health checks and Kubernetes Events.
 
 pub mod http;
 pub mod kube_events;

@@ -1,4 +1,4 @@
-//! The paths over real connections, on loopback.
+//! The paths over real connections on loopback.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +33,7 @@ impl Server {
         }
     }
 
-    /// Status, headers and body of an answer.
+    /// An answer's status, headers and body.
     async fn get(&self, path: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).await.expect("connected");
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -57,7 +57,7 @@ impl Drop for Server {
 }
 
 #[tokio::test]
-async fn ready_says_what_is_missing_until_nothing_is() {
+async fn readyz_lists_what_is_missing() {
     let server = Server::start().await;
     let (status, _, body) = server.get("/readyz").await;
     assert_eq!(status, 503);
@@ -65,10 +65,10 @@ async fn ready_says_what_is_missing_until_nothing_is() {
     server.health.started();
     server
         .health
-        .wants("index", vec!["Pods were not listed yet".to_owned()]);
+        .set_missing("index", vec!["pods are not listed yet".to_owned()]);
     let (status, _, body) = server.get("/readyz").await;
-    assert_eq!((status, &*body), (503, "index: Pods were not listed yet\n"));
-    server.health.wants("index", Vec::new());
+    assert_eq!((status, &*body), (503, "index: pods are not listed yet\n"));
+    server.health.set_missing("index", Vec::new());
     let (status, _, body) = server.get("/readyz").await;
     assert_eq!((status, &*body), (200, "ok\n"));
 }
@@ -88,7 +88,7 @@ async fn metrics_are_openmetrics_text() {
 }
 
 #[test]
-fn a_pipeline_that_stands_still_is_not_alive() {
+fn a_pipeline_without_progress_is_not_alive() {
     let start = Instant::now();
     let health = Health::new(start);
     assert_eq!(health.stalled(start), None);
@@ -97,23 +97,23 @@ fn a_pipeline_that_stands_still_is_not_alive() {
     health.advanced(late);
     assert_eq!(health.stalled(late), None);
     assert_eq!(health.stalled(late + STALLED_AFTER / 2), None);
-    // Clocks of two threads may be read in either order.
+    // Two threads can read the clock in either order.
     assert_eq!(health.stalled(start), None);
 }
 
 #[tokio::test]
-async fn alive_is_answered_while_not_ready() {
+async fn livez_succeeds_before_readyz() {
     let server = Server::start().await;
     assert_eq!(server.get("/livez").await.0, 200);
     assert_eq!(server.get("/readyz").await.0, 503);
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_ends_its_connection_alone() {
+async fn an_oversized_request_ends_only_its_own_connection() {
     let server = Server::start().await;
     let mut stream = TcpStream::connect(server.address).await.expect("connected");
     let request = format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000));
-    // It may be closed before all of it was sent.
+    // The server can close the connection before the request is complete.
     let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -123,12 +123,12 @@ async fn a_request_that_is_too_large_ends_its_connection_alone() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
+async fn a_connection_beyond_the_limit_waits() {
     let server = Server::start().await;
     let mut idle = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(server.address).await.expect("connected");
-        // Answered: so it holds a place, and is kept for the next request.
+        // An answered connection stays open for its next request and counts.
         stream
             .write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
@@ -150,7 +150,7 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
             answer
         }
     });
-    // Enough turns for it to be served, were it to be served.
+    // Enough turns to serve the connection if the limit did not apply.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -161,7 +161,7 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_told_with_what_to_do() {
+async fn an_address_in_use_is_an_error_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("an address");
     let error = listen(address).await.expect_err("taken").to_string();

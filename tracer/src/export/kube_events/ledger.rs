@@ -1,8 +1,8 @@
-//! Which requests the API server gets: one Event per finding, counted up at most once a minute, and no more than so many.
+//! Which requests the API server gets: one Event per finding, updated at most once a minute, within rate limits.
 //!
-//! Pure: the time is an argument. Bounded: of the findings that it knows the one told least lately makes room, and has a
-//! new Event when it comes again. kube's own `Recorder` aggregates by reason and object, which would show two names that one
-//! pod asks for in vain as one Event with the first name's words; hence this.
+//! Pure: the time is an argument. Bounded: the least recently reported finding is evicted, and gets a new Event when it
+//! returns. kube's own `Recorder` aggregates by reason and object: two names that one pod cannot resolve would become one
+//! Event with the text of the first name. Hence this ledger.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use lru::LruCache;
 use serde_json::json;
 
-use super::Report;
+use super::Occurrence;
 use super::note;
 
-/// Who reports: the Event's "From" in kubectl's output.
+/// The reporting controller: "From" in kubectl's output.
 pub(super) const CONTROLLER: &str = "tracer-agent";
-/// So many findings are known at a time.
-const KNOWN: usize = 4_096;
-/// An Event is counted up at most so often.
+/// Findings and pods to remember.
+const MAX_KNOWN: usize = 4_096;
+/// Minimum time between two updates of an Event.
 pub(super) const UPDATE_EVERY: Duration = Duration::from_secs(60);
-/// Events of one pod: so many at once, then one in so long. A pod with more causes than this has one that matters among
-/// those told.
+/// New Events of one pod: a burst, then one per interval. In a pod with more causes than this, one of the first is the
+/// cause that matters.
 pub(super) const POD_BURST: u32 = 10;
 const POD_EVERY: Duration = Duration::from_secs(60);
-/// Requests of this node: so many at once, then one a second. A cluster of 1,000 nodes that all fail then costs the API
-/// server 1,000 requests a second at worst, as much as the kubelets' own heartbeats and Events may.
+/// Requests of this node: a burst, then one per second. A cluster of 1,000 failing nodes then costs the API server at most
+/// 1,000 requests per second, which is what the kubelets' own heartbeats and Events can cost.
 pub(super) const NODE_BURST: u32 = 50;
 const NODE_EVERY: Duration = Duration::from_secs(1);
-/// Names are DNS subdomains of 253 characters; the suffix is a dot and 16 digits.
+/// An Event's name is a DNS subdomain of at most 253 characters; the suffix is a dot and 16 digits.
 const MAX_POD_PART: usize = 236;
 
 /// A request to the API server.
 #[derive(Debug, PartialEq)]
-pub(super) enum Act {
+pub(super) enum Request {
     Create(Box<KubeEvent>),
     Update {
         name: String,
@@ -44,24 +44,26 @@ pub(super) enum Act {
     },
 }
 
-/// What a finding leads to.
+/// What to do with a finding.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
-    Act(Act),
-    Nothing,
+pub(super) enum Decision {
+    Send(Request),
+    /// There is nothing new to report, or it is too early.
+    Skip,
+    /// A rate limit applies.
     Limited,
 }
 
-/// What the API server knows of a finding.
+/// The latest Event of a finding.
 #[derive(Debug)]
 struct Known {
     name: String,
-    /// Occurrences that earlier Events told of.
+    /// Occurrences that earlier Events reported.
     before: u64,
-    /// Occurrences that it was told of, those included.
-    told: u64,
-    told_at: Instant,
-    /// It was resolved: what comes now is another Event.
+    /// Occurrences reported so far, including those.
+    reported: u64,
+    reported_at: Instant,
+    /// The finding was resolved: its next occurrence gets a new Event.
     closed: bool,
 }
 
@@ -75,7 +77,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub fn new(instance: &str) -> Ledger {
-        let known = NonZeroUsize::new(KNOWN).unwrap_or(NonZeroUsize::MIN);
+        let known = NonZeroUsize::new(MAX_KNOWN).unwrap_or(NonZeroUsize::MIN);
         Ledger {
             instance: instance.chars().take(128).collect::<String>().into(),
             known: LruCache::new(known),
@@ -84,67 +86,68 @@ impl Ledger {
         }
     }
 
-    /// Takes a finding in.
-    pub fn take(&mut self, now: Instant, report: &Report) -> Verdict {
-        let before = match self.known.get_mut(&key(report)) {
+    /// Decides what to do with a finding, and records that it is done.
+    pub fn take(&mut self, now: Instant, occurrence: &Occurrence) -> Decision {
+        let before = match self.known.get_mut(&key(occurrence)) {
             Some(known) if !known.closed => {
-                let new = report.count > known.told;
-                let due = report.resolved || now.duration_since(known.told_at) >= UPDATE_EVERY;
-                known.closed = report.resolved;
+                let new = occurrence.count > known.reported;
+                let due =
+                    occurrence.resolved || now.duration_since(known.reported_at) >= UPDATE_EVERY;
+                known.closed = occurrence.resolved;
                 if !new || !due {
-                    return Verdict::Nothing;
+                    return Decision::Skip;
                 }
                 if !self.node.take(now) {
-                    return Verdict::Limited;
+                    return Decision::Limited;
                 }
-                (known.told, known.told_at) = (report.count, now);
-                return Verdict::Act(Act::Update {
+                (known.reported, known.reported_at) = (occurrence.count, now);
+                return Decision::Send(Request::Update {
                     name: known.name.clone(),
-                    patch: json!({ "series": series(report, known.before) }),
+                    patch: json!({ "series": series(occurrence, known.before) }),
                 });
             }
-            Some(known) => known.told,
+            Some(known) => known.reported,
             None => 0,
         };
-        // Counting began anew where the finding had been forgotten meanwhile.
-        let before = if before < report.count { before } else { 0 };
-        // What was over before an Event told of it needs none.
-        if report.resolved {
-            return Verdict::Nothing;
+        // A smaller count means that the pipeline had forgotten the finding and counts from one again.
+        let before = if before < occurrence.count { before } else { 0 };
+        // A finding that was resolved before its first Event needs none.
+        if occurrence.resolved {
+            return Decision::Skip;
         }
         let pod = self
             .pods
-            .get_or_insert_mut(Arc::clone(&report.pod.uid), || {
+            .get_or_insert_mut(Arc::clone(&occurrence.pod.uid), || {
                 Bucket::new(POD_BURST, POD_EVERY)
             });
         if !pod.has(now) || !self.node.take(now) {
-            return Verdict::Limited;
+            return Decision::Limited;
         }
         pod.take(now);
-        let name = event_name(&report.pod.name);
-        let event = event(report, &name, before, &self.instance);
+        let name = event_name(&occurrence.pod.name);
+        let event = event(occurrence, &name, before, &self.instance);
         self.known.put(
-            key(report),
+            key(occurrence),
             Known {
                 name,
                 before,
-                told: report.count,
-                told_at: now,
+                reported: occurrence.count,
+                reported_at: now,
                 closed: false,
             },
         );
-        Verdict::Act(Act::Create(Box::new(event)))
+        Decision::Send(Request::Create(Box::new(event)))
     }
 
-    /// The Event of a finding is not there, or not any more.
-    pub fn gone(&mut self, report: &Report) {
-        self.known.pop(&key(report));
+    /// Forgets a finding whose Event does not exist.
+    pub fn forget(&mut self, occurrence: &Occurrence) {
+        self.known.pop(&key(occurrence));
     }
 }
 
-/// Of a pod that was made anew under the same name it is another finding.
-fn key(report: &Report) -> String {
-    format!("{} {}", report.pod.uid, report.id)
+/// Contains the UID: a new pod with the same name has findings of its own.
+fn key(occurrence: &Occurrence) -> String {
+    format!("{} {}", occurrence.pod.uid, occurrence.id)
 }
 
 fn event_name(pod: &str) -> String {
@@ -153,47 +156,47 @@ fn event_name(pod: &str) -> String {
     format!("{pod}.{:016x}", rand::random::<u64>())
 }
 
-fn series(report: &Report, before: u64) -> EventSeries {
+fn series(occurrence: &Occurrence, before: u64) -> EventSeries {
     EventSeries {
-        count: i32::try_from(report.count - before).unwrap_or(i32::MAX),
-        last_observed_time: MicroTime(report.last),
+        count: i32::try_from(occurrence.count - before).unwrap_or(i32::MAX),
+        last_observed_time: MicroTime(occurrence.last),
     }
 }
 
-fn event(report: &Report, name: &str, before: u64, instance: &str) -> KubeEvent {
+fn event(occurrence: &Occurrence, name: &str, before: u64, instance: &str) -> KubeEvent {
     KubeEvent {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            namespace: Some(report.pod.namespace.to_string()),
+            namespace: Some(occurrence.pod.namespace.to_string()),
             ..ObjectMeta::default()
         },
-        // After one that was resolved: since it came again.
+        // After a resolved Event the finding began again at its latest occurrence.
         event_time: Some(MicroTime(if before == 0 {
-            report.first
+            occurrence.first
         } else {
-            report.last
+            occurrence.last
         })),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
-            namespace: Some(report.pod.namespace.to_string()),
-            name: Some(report.pod.name.to_string()),
-            uid: Some(report.pod.uid.to_string()),
+            namespace: Some(occurrence.pod.namespace.to_string()),
+            name: Some(occurrence.pod.name.to_string()),
+            uid: Some(occurrence.pod.uid.to_string()),
             ..ObjectReference::default()
         }),
-        reason: Some(note::reason(report.rule)),
-        note: Some(report.note.clone()),
+        reason: Some(note::reason(occurrence.rule)),
+        note: Some(occurrence.note.clone()),
         type_: Some("Warning".to_owned()),
         action: Some("Diagnose".to_owned()),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
-        // One occurrence is no series.
-        series: (report.count - before > 1).then(|| series(report, before)),
+        // A single occurrence is not a series.
+        series: (occurrence.count - before > 1).then(|| series(occurrence, before)),
         ..KubeEvent::default()
     }
 }
 
-/// Tokens that come back with time.
+/// A token bucket.
 #[derive(Debug)]
 struct Bucket {
     burst: f64,

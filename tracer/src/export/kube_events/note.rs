@@ -1,9 +1,9 @@
-//! The words of an Event.
+//! An Event's note and reason.
 
-/// The API server takes no more (`ValidateEventCreate` in k8s.io/kubernetes, pkg/apis/core/validation/events.go).
+/// The API server's limit (`ValidateEventCreate` in k8s.io/kubernetes, pkg/apis/core/validation/events.go).
 const MAX_NOTE_BYTES: usize = 1024;
 
-/// What failed and what to try, cut to what the API server takes.
+/// The failure and the remedies, cut to the API server's limit.
 pub(super) fn note(summary: &str, remedies: &[String]) -> String {
     let mut note = summary.trim_end().to_owned();
     if !remedies.is_empty() {
@@ -29,7 +29,7 @@ fn cut(mut note: String) -> String {
     note
 }
 
-/// The rule's name as Events write reasons: `nxdomain-other-namespace` is `NxdomainOtherNamespace`.
+/// A rule's id in the form of an Event's reason: `nxdomain-other-namespace` becomes `NxdomainOtherNamespace`.
 pub(super) fn reason(rule: &str) -> String {
     rule.split('-')
         .map(|word| {
@@ -46,7 +46,7 @@ mod tests {
     use tracer_core::diagnose::catalogue::RULES;
 
     #[test]
-    fn a_note_says_what_failed_and_what_to_try() {
+    fn a_note_has_the_failure_and_the_remedies() {
         let remedies = ["use db.shop".to_owned(), "or db.shop.svc".to_owned()];
         assert_eq!(
             note("default/web asked for db", &remedies),
@@ -60,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn a_note_that_is_too_long_is_cut_between_characters() {
+    fn a_long_note_is_cut_between_characters() {
         let cut = note(&"ä".repeat(600), &[]);
         assert!(cut.len() <= 1024 && cut.len() > 1000, "{}", cut.len());
         assert!(cut.ends_with("ä..."));
     }
 
     #[test]
-    fn every_rule_has_a_reason_that_the_api_server_takes() {
+    fn every_rule_has_a_valid_reason() {
         assert_eq!(reason("nxdomain-other-namespace"), "NxdomainOtherNamespace");
         for rule in RULES {
             let reason = reason(rule.id);

@@ -1,6 +1,5 @@
-//! The requests: their number by the ledger alone, their content as they arrive at a server.
+//! The requests: their rate at the ledger, their content at a server.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -16,19 +16,19 @@ use super::*;
 use tracer_core::model::finding::Finding;
 use tracer_core::view::gallery;
 
-/// An answer of the API server that takes longer than this will not come.
+/// Time limit for each wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An API server that takes down what it is asked and answers as it is told to.
+/// An API server that records its requests and gives prepared answers.
 struct Server {
     client: Client,
-    asked: mpsc::UnboundedReceiver<Asked>,
+    requests: mpsc::UnboundedReceiver<Received>,
     answers: Arc<Mutex<Vec<u16>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct Received {
     method: Method,
     path: String,
     content_type: String,
@@ -37,19 +37,19 @@ struct Asked {
 
 #[derive(Clone)]
 struct Shared {
-    asked: mpsc::UnboundedSender<Asked>,
+    requests: mpsc::UnboundedSender<Received>,
     answers: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Server {
-    /// Answers with these codes first, and with success from then on.
+    /// Answers with these codes, then with success.
     async fn start(answers: &[u16]) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (sender, asked) = mpsc::unbounded_channel();
+        let (sender, requests) = mpsc::unbounded_channel();
         let answers = Arc::new(Mutex::new(answers.iter().rev().copied().collect()));
         let shared = Shared {
-            asked: sender,
+            requests: sender,
             answers: Arc::clone(&answers),
         };
         let router = Router::new().fallback(answer).with_state(shared);
@@ -60,14 +60,14 @@ impl Server {
         let client = Client::try_from(kube::Config::new(uri)).expect("a client");
         Server {
             client,
-            asked,
+            requests,
             answers,
             task,
         }
     }
 
-    async fn asked(&mut self) -> Asked {
-        tokio::time::timeout(PATIENCE, self.asked.recv())
+    async fn request(&mut self) -> Received {
+        tokio::time::timeout(PATIENCE, self.requests.recv())
             .await
             .expect("a request in time")
             .expect("a request")
@@ -89,14 +89,14 @@ async fn answer(
 ) -> Response {
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     let content_type = headers.get(header::CONTENT_TYPE).expect("a content type");
-    let asked = Asked {
+    let received = Received {
         method,
         path: uri.path().to_owned(),
         content_type: content_type.to_str().expect("text").to_owned(),
         body: body.clone(),
     };
-    let _ = shared.asked.send(asked);
-    let code = shared.answers.lock().expect("no panic").pop();
+    let _ = shared.requests.send(received);
+    let code = shared.answers.lock().pop();
     let json = [(header::CONTENT_TYPE, "application/json")];
     match code {
         None | Some(200) => {
@@ -128,7 +128,7 @@ fn finding(severity: Severity, change: impl FnOnce(&mut Finding)) -> Event {
     event
 }
 
-fn told(count: u64, resolved: bool) -> Event {
+fn error_finding(count: u64, resolved: bool) -> Event {
     finding(Severity::Error, |finding| {
         finding.count = count;
         finding.resolved = resolved;
@@ -136,12 +136,12 @@ fn told(count: u64, resolved: bool) -> Event {
 }
 
 #[tokio::test]
-async fn a_finding_arrives_as_an_event_about_its_pod_and_is_counted_up_until_it_is_resolved() {
+async fn a_finding_becomes_an_event_of_its_pod_that_counts_until_it_is_resolved() {
     let mut server = Server::start(&[]).await;
     let (events, worker) = new("k8s-worker03");
     let worker = tokio::spawn(worker.run(server.client.clone()));
-    events.offer(&told(1, false), &gallery::clock());
-    let created = server.asked().await;
+    events.offer(&error_finding(1, false), &gallery::clock());
+    let created = server.request().await;
     assert_eq!(created.method, Method::POST);
     assert_eq!(
         created.path,
@@ -172,10 +172,10 @@ async fn a_finding_arrives_as_an_event_about_its_pod_and_is_counted_up_until_it_
             "reportingInstance": "k8s-worker03",
         })
     );
-    // Again too soon for an update; the end is told at once.
-    events.offer(&told(2, false), &gallery::clock());
-    events.offer(&told(7, true), &gallery::clock());
-    let updated = server.asked().await;
+    // Too early for an update; the end is reported at once.
+    events.offer(&error_finding(2, false), &gallery::clock());
+    events.offer(&error_finding(7, true), &gallery::clock());
+    let updated = server.request().await;
     assert_eq!(updated.method, Method::PATCH);
     assert_eq!(
         updated.path,
@@ -186,60 +186,60 @@ async fn a_finding_arrives_as_an_event_about_its_pod_and_is_counted_up_until_it_
         updated.body,
         json!({"series": {"count": 7, "lastObservedTime": "2026-03-01T12:01:03.126000Z"}})
     );
-    // It comes again: another Event, which counts from there.
-    events.offer(&told(9, false), &gallery::clock());
-    let again = server.asked().await;
+    // A new occurrence gets a new Event, which counts from here.
+    events.offer(&error_finding(9, false), &gallery::clock());
+    let again = server.request().await;
     assert_eq!(again.method, Method::POST);
     assert_ne!(again.body["metadata"]["name"], name.as_str());
     assert_eq!(again.body["series"]["count"], 2);
     assert_eq!(again.body["eventTime"], "2026-03-01T12:01:03.126000Z");
     let totals = events.totals();
     drop(events);
-    worker.await.expect("it ends when there is no more to come");
+    worker.await.expect("it ends with the queue");
     assert!(totals.created >= 1 && totals.failed == 0, "{totals:?}");
 }
 
 #[tokio::test]
-async fn what_is_no_warning_and_what_is_about_nobody_is_left_alone() {
+async fn hints_and_findings_without_a_known_pod_become_no_event() {
     let mut server = Server::start(&[]).await;
     let (events, worker) = new("k8s-worker03");
     let worker = tokio::spawn(worker.run(server.client.clone()));
     events.offer(&finding(Severity::Info, |_| {}), &gallery::clock());
-    let mut nobody = told(1, false);
-    if let Some(ends) = &mut nobody.ends {
+    let mut unknown = error_finding(1, false);
+    if let Some(ends) = &mut unknown.ends {
         ends.pod.identity = Err(tracer_core::model::identity::UnknownReason::NotInInventory);
     }
-    events.offer(&nobody, &gallery::clock());
+    events.offer(&unknown, &gallery::clock());
     for (_, event) in gallery::all() {
         if !matches!(event.body, Body::Finding(_)) {
             events.offer(&event, &gallery::clock());
         }
     }
-    // The first request is that of the one that came last.
+    // The first request is that of the last finding.
     let last = finding(Severity::Warning, |finding| finding.rule = "dns-slow");
     events.offer(&last, &gallery::clock());
-    assert_eq!(server.asked().await.body["reason"], "DnsSlow");
+    assert_eq!(server.request().await.body["reason"], "DnsSlow");
     drop(events);
     worker.await.expect("no panic");
-    assert!(server.asked.try_recv().is_err());
+    assert!(server.requests.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn an_event_that_the_server_has_forgotten_is_made_anew() {
+async fn an_event_that_the_server_has_deleted_is_created_again() {
     let mut server = Server::start(&[200, 404]).await;
     let (events, worker) = new("k8s-worker03");
     let worker = tokio::spawn(worker.run(server.client.clone()));
-    events.offer(&told(1, false), &gallery::clock());
-    let first = server.asked().await;
-    // Due at once, as `resolved` is; that alone would make no new Event.
-    let mut report = told(3, true);
+    events.offer(&error_finding(1, false), &gallery::clock());
+    let first = server.request().await;
+    // A resolved finding is due at once, but creates no new Event.
+    let mut report = error_finding(3, true);
     events.offer(&report, &gallery::clock());
-    assert_eq!(server.asked().await.method, Method::PATCH);
+    assert_eq!(server.request().await.method, Method::PATCH);
     if let Body::Finding(finding) = &mut report.body {
         (finding.resolved, finding.count) = (false, 4);
     }
     events.offer(&report, &gallery::clock());
-    let again = server.asked().await;
+    let again = server.request().await;
     assert_eq!(again.method, Method::POST);
     assert_ne!(
         again.body["metadata"]["name"],
@@ -247,21 +247,21 @@ async fn an_event_that_the_server_has_forgotten_is_made_anew() {
     );
     drop(events);
     worker.await.expect("no panic");
-    assert!(server.answers.lock().expect("no panic").is_empty());
+    assert!(server.answers.lock().is_empty());
 }
 
 #[tokio::test]
-async fn a_failed_request_is_counted_and_the_finding_tried_again_when_it_comes_again() {
+async fn a_failed_request_is_counted_and_repeated_with_the_next_occurrence() {
     let mut server = Server::start(&[403, 500]).await;
     let (events, worker) = new("k8s-worker03");
     let worker = tokio::spawn(worker.run(server.client.clone()));
     for count in 1..=3 {
-        events.offer(&told(count, false), &gallery::clock());
-        assert_eq!(server.asked().await.method, Method::POST);
+        events.offer(&error_finding(count, false), &gallery::clock());
+        assert_eq!(server.request().await.method, Method::POST);
     }
     let counts = events.clone();
     drop(events);
-    // `counts` holds the queue open, so the worker is not awaited before it is gone.
+    // `counts` keeps the queue open, so the test drops it before it awaits the worker.
     let totals = async {
         loop {
             let totals = counts.totals();
@@ -280,17 +280,17 @@ async fn a_failed_request_is_counted_and_the_finding_tried_again_when_it_comes_a
 }
 
 #[tokio::test]
-async fn without_room_in_the_queue_findings_are_dropped_and_counted() {
+async fn findings_beyond_the_queue_are_dropped_and_counted() {
     let (events, worker) = new("k8s-worker03");
     for count in 0..QUEUE as u64 + 5 {
-        events.offer(&told(count, false), &gallery::clock());
+        events.offer(&error_finding(count, false), &gallery::clock());
     }
     assert_eq!(events.totals().dropped, 5);
     drop(worker);
 }
 
-fn report(pod: &str, id: &str, count: u64, resolved: bool) -> Report {
-    Report {
+fn occurrence(pod: &str, id: &str, count: u64, resolved: bool) -> Occurrence {
+    Occurrence {
         pod: gallery::identity("shop", pod, None, "a-node"),
         id: id.to_owned(),
         rule: "dns-timeout",
@@ -302,91 +302,91 @@ fn report(pod: &str, id: &str, count: u64, resolved: bool) -> Report {
     }
 }
 
-fn kind(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Act(Act::Create(_)) => "create",
-        Verdict::Act(Act::Update { .. }) => "update",
-        Verdict::Nothing => "nothing",
-        Verdict::Limited => "limited",
+fn kind(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Send(Request::Create(_)) => "create",
+        Decision::Send(Request::Update { .. }) => "update",
+        Decision::Skip => "skip",
+        Decision::Limited => "limited",
     }
 }
 
 #[test]
-fn an_event_is_counted_up_no_more_than_once_a_minute() {
+fn an_event_is_updated_at_most_once_a_minute() {
     let mut ledger = Ledger::new("a-node");
     let start = Instant::now();
     let mut take = |after: Duration, count, resolved| {
-        kind(&ledger.take(start + after, &report("web", "a", count, resolved)))
+        kind(&ledger.take(start + after, &occurrence("web", "a", count, resolved)))
     };
     let second = Duration::from_secs(1);
     assert_eq!(take(Duration::ZERO, 1, false), "create");
-    assert_eq!(take(30 * second, 2, false), "nothing");
+    assert_eq!(take(30 * second, 2, false), "skip");
     assert_eq!(take(UPDATE_EVERY, 3, false), "update");
-    assert_eq!(take(UPDATE_EVERY + second, 4, false), "nothing");
+    assert_eq!(take(UPDATE_EVERY + second, 4, false), "skip");
     assert_eq!(take(UPDATE_EVERY + 2 * second, 4, true), "update");
-    // Closed: what was resolved needs no second end, and comes again as another.
-    assert_eq!(take(UPDATE_EVERY + 3 * second, 4, true), "nothing");
+    // A closed Event needs no second end; a new occurrence gets a new Event.
+    assert_eq!(take(UPDATE_EVERY + 3 * second, 4, true), "skip");
     assert_eq!(take(UPDATE_EVERY + 4 * second, 5, false), "create");
-    // Nothing came on top: nothing to tell at the end.
-    assert_eq!(take(UPDATE_EVERY + 5 * second, 5, true), "nothing");
+    // No new occurrence: the end needs no update.
+    assert_eq!(take(UPDATE_EVERY + 5 * second, 5, true), "skip");
 }
 
 #[test]
-fn two_causes_are_two_events_and_so_are_two_pods() {
+fn each_cause_and_each_pod_has_its_own_event() {
     let mut ledger = Ledger::new("a-node");
     let now = Instant::now();
     for (pod, id) in [("web", "a"), ("web", "b"), ("db", "a")] {
         assert_eq!(
-            kind(&ledger.take(now, &report(pod, id, 1, false))),
+            kind(&ledger.take(now, &occurrence(pod, id, 1, false))),
             "create"
         );
     }
 }
 
 #[test]
-fn a_pod_with_many_causes_is_held_back_and_the_others_are_not() {
+fn the_rate_limit_of_a_pod_does_not_affect_other_pods() {
     let mut ledger = Ledger::new("a-node");
     let now = Instant::now();
     let mut created = 0;
     for cause in 0..100 {
-        let report = report("web", &cause.to_string(), 1, false);
-        created += u32::from(kind(&ledger.take(now, &report)) == "create");
+        let occurrence = occurrence("web", &cause.to_string(), 1, false);
+        created += u32::from(kind(&ledger.take(now, &occurrence)) == "create");
     }
     assert_eq!(created, POD_BURST);
     assert_eq!(
-        kind(&ledger.take(now, &report("db", "a", 1, false))),
+        kind(&ledger.take(now, &occurrence("db", "a", 1, false))),
         "create"
     );
     // One more in a minute.
     let later = now + Duration::from_secs(60);
     assert_eq!(
-        kind(&ledger.take(later, &report("web", "x", 1, false))),
+        kind(&ledger.take(later, &occurrence("web", "x", 1, false))),
         "create"
     );
     assert_eq!(
-        kind(&ledger.take(later, &report("web", "y", 1, false))),
+        kind(&ledger.take(later, &occurrence("web", "y", 1, false))),
         "limited"
     );
 }
 
 #[test]
-fn a_node_with_many_pods_is_held_back() {
+fn a_node_has_a_rate_limit() {
     let mut ledger = Ledger::new("a-node");
     let now = Instant::now();
     let mut created = 0;
     for pod in 0..1_000 {
-        let report = report(&format!("web-{pod}"), "a", 1, false);
-        created += u32::from(kind(&ledger.take(now, &report)) == "create");
+        let occurrence = occurrence(&format!("web-{pod}"), "a", 1, false);
+        created += u32::from(kind(&ledger.take(now, &occurrence)) == "create");
     }
     assert_eq!(created, NODE_BURST);
 }
 
 #[test]
-fn names_of_events_are_names_that_the_api_server_takes() {
+fn names_of_events_are_valid() {
     let mut ledger = Ledger::new("a-node");
     let long = format!("{}.{}", "a".repeat(235), "b".repeat(17));
-    let Verdict::Act(Act::Create(event)) =
-        ledger.take(Instant::now(), &report(&long, "a", 1, false))
+    let Decision::Send(Request::Create(event)) =
+        ledger.take(Instant::now(), &occurrence(&long, "a", 1, false))
     else {
         panic!("an Event");
     };

@@ -1,4 +1,4 @@
-//! Running pings are told again and again with their totals so far; here is what came on top.
+//! A running ping has several events, each with its totals so far; this is the growth since the previous one.
 
 use std::num::NonZeroUsize;
 
@@ -7,31 +7,31 @@ use lru::LruCache;
 use tracer_core::model::echo::{Echo, EchoState};
 use tracer_core::model::flow::Flow;
 
-/// Twice what the pipeline follows at a time: who is pushed out ended long ago without a word.
-const RUNS: usize = 8_192;
+/// Twice what the pipeline follows at a time: an evicted run ended long ago without a last event.
+const MAX_RUNS: usize = 8_192;
 
-/// What a run's event adds to what was counted of it.
+/// The growth since a run's previous event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct New {
+pub(super) struct Growth {
     pub sent: u64,
     pub received: u64,
     pub over: bool,
 }
 
-/// The totals of each run when it was told last.
+/// The totals in each run's latest event.
 #[derive(Debug)]
 pub(super) struct EchoRuns(LruCache<(Flow, u16), (u64, u64)>);
 
 impl Default for EchoRuns {
     fn default() -> EchoRuns {
         EchoRuns(LruCache::new(
-            NonZeroUsize::new(RUNS).unwrap_or(NonZeroUsize::MIN),
+            NonZeroUsize::new(MAX_RUNS).unwrap_or(NonZeroUsize::MIN),
         ))
     }
 }
 
 impl EchoRuns {
-    pub fn told(&mut self, echo: &Echo) -> New {
+    pub fn growth(&mut self, echo: &Echo) -> Growth {
         let key = (echo.flow, echo.id);
         let over = echo.state == EchoState::Done;
         let known = if over {
@@ -39,11 +39,11 @@ impl EchoRuns {
         } else {
             self.0.put(key, (echo.sent, echo.received))
         };
-        // Fewer than before: another run of the same identifier, whose predecessor ended without a word.
+        // Smaller totals belong to a new run with the same identifier, whose predecessor had no last event.
         let (sent, received) = known
             .filter(|(sent, received)| *sent <= echo.sent && *received <= echo.received)
             .unwrap_or_default();
-        New {
+        Growth {
             sent: echo.sent - sent,
             received: echo.received - received,
             over,

@@ -1,32 +1,33 @@
-//! Label sets, and tables of series that can be forgotten.
+//! Label sets, and tables whose series can be dropped.
 //!
-//! Every label but the pod's names is a word of this program, so only namespaces and pods need a bound; [`super::names`]
-//! keeps it. prometheus-client's own `Family` cannot forget the series of one namespace, hence [`Table`].
+//! Every label value is a word of this program, except namespaces and pods; [`super::owners`] bounds those.
+//! prometheus-client's own `Family` cannot drop the series of one namespace, hence [`Table`].
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{
     EncodeLabel as _, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder,
 };
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use tracer_core::model::printable::replaced;
 
-/// Whose series it is.
+/// The pod or namespace that a series belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Who {
-    /// The pod's namespace; empty where the pod is not known.
+pub(super) struct Owner {
+    /// The pod's namespace; empty for an unknown pod.
     pub namespace: Arc<str>,
-    /// The pod, where pods have series of their own.
+    /// The pod, if pods have series of their own.
     pub pod: Option<Arc<str>>,
 }
 
-/// `N` words of this program and, for what happened to a pod, whose it is.
+/// `N` labels with words of this program, and the series' owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Labels<const N: usize> {
     pub words: [(&'static str, &'static str); N],
-    pub who: Who,
+    pub owner: Owner,
 }
 
 impl<const N: usize> EncodeLabelSet for Labels<N> {
@@ -34,8 +35,8 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
         for word in &self.words {
             word.encode(encoder.encode_label())?;
         }
-        ("namespace", replaced(&self.who.namespace)).encode(encoder.encode_label())?;
-        if let Some(pod) = &self.who.pod {
+        ("namespace", replaced(&self.owner.namespace)).encode(encoder.encode_label())?;
+        if let Some(pod) = &self.owner.pod {
             ("pod", replaced(pod)).encode(encoder.encode_label())?;
         }
         Ok(())
@@ -49,7 +50,7 @@ pub(super) struct Table<const N: usize, M> {
 }
 
 impl<const N: usize, M> Table<N, M> {
-    /// Without a series; `new` makes one.
+    /// A table without series; `new` makes one.
     pub fn new(new: fn() -> M) -> Table<N, M> {
         Table {
             series: Arc::default(),
@@ -57,23 +58,30 @@ impl<const N: usize, M> Table<N, M> {
         }
     }
 
-    /// Counts something in the series of these labels.
-    pub fn with(&self, words: [(&'static str, &'static str); N], who: &Who, act: impl FnOnce(&M)) {
+    /// Updates the series with these labels.
+    pub fn with(
+        &self,
+        words: [(&'static str, &'static str); N],
+        owner: &Owner,
+        update: impl FnOnce(&M),
+    ) {
         let labels = Labels {
             words,
-            who: who.clone(),
+            owner: owner.clone(),
         };
-        act(self.lock().entry(labels).or_insert_with(self.new));
+        update(self.series.lock().entry(labels).or_insert_with(self.new));
     }
+}
 
-    /// Drops the series of those who fit.
-    pub fn forget(&self, fits: &dyn Fn(&Who) -> bool) {
-        self.lock().retain(|labels, _| !fits(&labels.who));
-    }
+/// A table of any metric type whose series can be dropped.
+pub(super) trait Forget: Send + Sync {
+    /// Drops the series of these owners.
+    fn forget(&self, gone: &dyn Fn(&Owner) -> bool);
+}
 
-    /// A panic elsewhere while it was locked leaves counters, each of them whole.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Labels<N>, M>> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+impl<const N: usize, M: Send> Forget for Table<N, M> {
+    fn forget(&self, gone: &dyn Fn(&Owner) -> bool) {
+        self.series.lock().retain(|labels, _| !gone(&labels.owner));
     }
 }
 
@@ -88,13 +96,13 @@ impl<const N: usize, M> Clone for Table<N, M> {
 
 impl<const N: usize, M> Debug for Table<N, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} series", self.lock().len())
+        write!(f, "{} series", self.series.lock().len())
     }
 }
 
 impl<const N: usize, M: EncodeMetric + TypedMetric> EncodeMetric for Table<N, M> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for (labels, metric) in self.lock().iter() {
+        for (labels, metric) in self.series.lock().iter() {
             metric.encode(encoder.encode_family(labels)?)?;
         }
         Ok(())

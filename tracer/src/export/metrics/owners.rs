@@ -1,7 +1,7 @@
-//! Which namespaces and pods have series of their own: so many at most, the others share one.
+//! Which namespaces and pods have series of their own. Their number is limited; the others share one series.
 //!
-//! The limit holds for those seen lately: where it is reached, one that was not seen for a while makes room, so that a
-//! cluster's short-lived Jobs do not use it up for good. Never reads a clock: time comes with the events.
+//! The limit applies to recently seen owners: at the limit, one that has been idle for long is evicted, so that a
+//! cluster's short-lived Jobs do not exhaust it. Never reads a clock: time comes with the events.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
@@ -10,46 +10,46 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::labels::Who;
+use super::labels::Owner;
 use tracer_core::model::identity::PodIdentity;
 use tracer_core::model::time::Timestamp;
 
-/// What those share who have no series of their own.
+/// The label value that all owners without series of their own share.
 pub const OTHER: &str = "other";
-/// So many namespaces at a time.
+/// Namespaces with series, at most.
 pub const MAX_NAMESPACES: usize = 200;
-/// So many pods at a time, where pods have series of their own.
+/// Pods with series, at most, if pods have series of their own.
 pub const MAX_PODS: usize = 500;
-/// One that was not seen for so long makes room. Prometheus takes a series that is gone for so long as ended, and one that
-/// comes again as a counter that began anew.
+/// An owner that was not seen for this long can be evicted. For Prometheus such a series has ended, and one that returns
+/// is a counter reset.
 pub const IDLE: Duration = Duration::from_secs(900);
 
-/// What an answer to "whose is it" costs.
+/// The owner of an event's series, and what making room for it takes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub who: Who,
-    /// A namespace that made room: its series are to be forgotten.
-    pub gone_namespace: Option<Arc<str>>,
-    /// A pod that made room.
-    pub gone_pod: Option<Who>,
-    /// The namespace shares a series.
+pub(super) struct Assignment {
+    pub owner: Owner,
+    /// An evicted namespace: the caller drops its series.
+    pub evicted_namespace: Option<Arc<str>>,
+    /// An evicted pod: the caller drops its series.
+    pub evicted_pod: Option<Owner>,
+    /// The namespace shares [`OTHER`].
     pub namespace_overflow: bool,
-    /// The pod shares a series.
+    /// The pod shares [`OTHER`].
     pub pod_overflow: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Names {
-    namespaces: Capped<Arc<str>>,
-    pods: Capped<Who>,
+pub(super) struct Owners {
+    namespaces: Limited<Arc<str>>,
+    pods: Limited<Owner>,
     by_pod: bool,
 }
 
-impl Names {
-    pub fn new(by_pod: bool) -> Names {
-        Names {
-            namespaces: Capped::new(MAX_NAMESPACES),
-            pods: Capped::new(MAX_PODS),
+impl Owners {
+    pub fn new(by_pod: bool) -> Owners {
+        Owners {
+            namespaces: Limited::new(MAX_NAMESPACES),
+            pods: Limited::new(MAX_PODS),
             by_pod,
         }
     }
@@ -59,62 +59,62 @@ impl Names {
         self.by_pod
     }
 
-    /// Whose series something that `pod` did at `at` is counted in.
-    pub fn who(&mut self, at: Timestamp, pod: Option<&PodIdentity>) -> Verdict {
-        let mut verdict = Verdict::default();
+    /// The owner of the series in which an event of `pod` at the time `at` counts.
+    pub fn assign(&mut self, at: Timestamp, pod: Option<&PodIdentity>) -> Assignment {
+        let mut assignment = Assignment::default();
         let Some(pod) = pod else {
-            verdict.who.pod = self.by_pod.then(Arc::default);
-            return verdict;
+            assignment.owner.pod = self.by_pod.then(Arc::default);
+            return assignment;
         };
         match self.namespaces.admit(at, &pod.namespace) {
-            Admission::Own { gone } => {
-                verdict.who.namespace = Arc::clone(&pod.namespace);
-                verdict.gone_namespace = gone;
+            Admission::Own { evicted } => {
+                assignment.owner.namespace = Arc::clone(&pod.namespace);
+                assignment.evicted_namespace = evicted;
             }
             Admission::Shared => {
-                verdict.who.namespace = OTHER.into();
-                verdict.who.pod = self.by_pod.then(|| OTHER.into());
-                verdict.namespace_overflow = true;
-                verdict.pod_overflow = self.by_pod;
-                return verdict;
+                assignment.owner.namespace = OTHER.into();
+                assignment.owner.pod = self.by_pod.then(|| OTHER.into());
+                assignment.namespace_overflow = true;
+                assignment.pod_overflow = self.by_pod;
+                return assignment;
             }
         }
         if self.by_pod {
-            let own = Who {
+            let own = Owner {
                 namespace: Arc::clone(&pod.namespace),
                 pod: Some(Arc::clone(&pod.name)),
             };
             match self.pods.admit(at, &own) {
-                Admission::Own { gone } => {
-                    verdict.who = own;
-                    verdict.gone_pod = gone;
+                Admission::Own { evicted } => {
+                    assignment.owner = own;
+                    assignment.evicted_pod = evicted;
                 }
                 Admission::Shared => {
-                    verdict.who.pod = Some(OTHER.into());
-                    verdict.pod_overflow = true;
+                    assignment.owner.pod = Some(OTHER.into());
+                    assignment.pod_overflow = true;
                 }
             }
         }
-        verdict
+        assignment
     }
 }
 
 enum Admission<K> {
-    Own { gone: Option<K> },
+    Own { evicted: Option<K> },
     Shared,
 }
 
-/// At most so many keys, each with when it was seen last.
+/// A limited number of keys, each with the time it was last seen.
 #[derive(Debug)]
-struct Capped<K: Hash + Eq> {
+struct Limited<K: Hash + Eq> {
     seen: LruCache<K, Timestamp>,
-    /// Events come a little out of order; this never goes back.
+    /// The latest time so far. Events are slightly out of order; this never goes back.
     now: Timestamp,
 }
 
-impl<K: Hash + Eq + Clone> Capped<K> {
-    fn new(limit: usize) -> Capped<K> {
-        Capped {
+impl<K: Hash + Eq + Clone> Limited<K> {
+    fn new(limit: usize) -> Limited<K> {
+        Limited {
             seen: LruCache::new(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)),
             now: Timestamp(0),
         }
@@ -124,19 +124,19 @@ impl<K: Hash + Eq + Clone> Capped<K> {
         self.now = self.now.max(at);
         if let Some(last) = self.seen.get_mut(key) {
             *last = self.now;
-            return Admission::Own { gone: None };
+            return Admission::Own { evicted: None };
         }
-        let mut gone = None;
+        let mut evicted = None;
         if self.seen.len() >= self.seen.cap().get() {
             match self.seen.peek_lru() {
                 Some((_, last)) if self.now.since(*last) >= IDLE => {
-                    gone = self.seen.pop_lru().map(|(key, _)| key);
+                    evicted = self.seen.pop_lru().map(|(key, _)| key);
                 }
                 _ => return Admission::Shared,
             }
         }
         self.seen.put(key.clone(), self.now);
-        Admission::Own { gone }
+        Admission::Own { evicted }
     }
 }
 
@@ -144,7 +144,7 @@ impl<K: Hash + Eq + Clone> Capped<K> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{IDLE, MAX_NAMESPACES, MAX_PODS, Names};
+    use super::{IDLE, MAX_NAMESPACES, MAX_PODS, Owners};
     use tracer_core::model::identity::PodIdentity;
     use tracer_core::model::time::Timestamp;
 
@@ -159,56 +159,63 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_a_new_namespace_shares_the_series_of_others() {
-        let mut names = Names::new(false);
+    fn a_namespace_beyond_the_limit_shares_other() {
+        let mut owners = Owners::new(false);
         for number in 0..MAX_NAMESPACES {
-            let verdict = names.who(Timestamp(1), Some(&pod(&format!("ns-{number}"), "a")));
-            assert!(!verdict.namespace_overflow && verdict.gone_namespace.is_none());
-            assert_eq!(verdict.who.pod, None, "no pods unless asked for");
+            let assignment = owners.assign(Timestamp(1), Some(&pod(&format!("ns-{number}"), "a")));
+            assert!(!assignment.namespace_overflow && assignment.evicted_namespace.is_none());
+            assert_eq!(assignment.owner.pod, None, "no pod without by_pod");
         }
-        let verdict = names.who(Timestamp(2), Some(&pod("one-more", "a")));
-        assert_eq!(&*verdict.who.namespace, "other");
-        assert!(verdict.namespace_overflow);
-        // Those who were there first keep theirs.
-        let verdict = names.who(Timestamp(3), Some(&pod("ns-0", "a")));
-        assert_eq!(&*verdict.who.namespace, "ns-0");
+        let assignment = owners.assign(Timestamp(2), Some(&pod("one-more", "a")));
+        assert_eq!(&*assignment.owner.namespace, "other");
+        assert!(assignment.namespace_overflow);
+        // Earlier namespaces keep their series.
+        let assignment = owners.assign(Timestamp(3), Some(&pod("ns-0", "a")));
+        assert_eq!(&*assignment.owner.namespace, "ns-0");
     }
 
     #[test]
-    fn a_namespace_that_was_not_seen_for_long_makes_room() {
-        let mut names = Names::new(false);
+    fn an_idle_namespace_is_evicted_for_a_new_one() {
+        let mut owners = Owners::new(false);
         for number in 0..MAX_NAMESPACES {
-            names.who(Timestamp(1), Some(&pod(&format!("ns-{number}"), "a")));
+            owners.assign(Timestamp(1), Some(&pod(&format!("ns-{number}"), "a")));
         }
         let later = Timestamp(1).after(IDLE);
-        names.who(later, Some(&pod("ns-0", "a")));
-        let verdict = names.who(later, Some(&pod("one-more", "a")));
-        assert_eq!(&*verdict.who.namespace, "one-more");
-        assert_eq!(verdict.gone_namespace.as_deref(), Some("ns-1"));
+        owners.assign(later, Some(&pod("ns-0", "a")));
+        let assignment = owners.assign(later, Some(&pod("one-more", "a")));
+        assert_eq!(&*assignment.owner.namespace, "one-more");
+        assert_eq!(assignment.evicted_namespace.as_deref(), Some("ns-1"));
     }
 
     #[test]
-    fn pods_have_a_limit_of_their_own_and_keep_their_namespace() {
-        let mut names = Names::new(true);
+    fn a_pod_beyond_the_limit_keeps_its_namespace() {
+        let mut owners = Owners::new(true);
         for number in 0..MAX_PODS {
-            let verdict = names.who(Timestamp(1), Some(&pod("shop", &format!("pod-{number}"))));
-            assert_eq!(verdict.who.pod.as_deref(), Some(&*format!("pod-{number}")));
+            let assignment =
+                owners.assign(Timestamp(1), Some(&pod("shop", &format!("pod-{number}"))));
+            assert_eq!(
+                assignment.owner.pod.as_deref(),
+                Some(&*format!("pod-{number}"))
+            );
         }
-        let verdict = names.who(Timestamp(1), Some(&pod("shop", "one-more")));
-        assert_eq!(&*verdict.who.namespace, "shop");
-        assert_eq!(verdict.who.pod.as_deref(), Some("other"));
-        assert!(verdict.pod_overflow && !verdict.namespace_overflow);
-        let verdict = names.who(Timestamp(1).after(IDLE), Some(&pod("shop", "one-more")));
-        assert_eq!(verdict.who.pod.as_deref(), Some("one-more"));
-        let gone = verdict.gone_pod.expect("one made room");
-        assert_eq!(gone.pod.as_deref(), Some("pod-0"));
+        let assignment = owners.assign(Timestamp(1), Some(&pod("shop", "one-more")));
+        assert_eq!(&*assignment.owner.namespace, "shop");
+        assert_eq!(assignment.owner.pod.as_deref(), Some("other"));
+        assert!(assignment.pod_overflow && !assignment.namespace_overflow);
+        let assignment = owners.assign(Timestamp(1).after(IDLE), Some(&pod("shop", "one-more")));
+        assert_eq!(assignment.owner.pod.as_deref(), Some("one-more"));
+        let evicted = assignment.evicted_pod.expect("an evicted pod");
+        assert_eq!(evicted.pod.as_deref(), Some("pod-0"));
     }
 
     #[test]
-    fn a_pod_that_is_not_known_has_no_namespace() {
-        let verdict = Names::new(true).who(Timestamp(1), None);
+    fn an_unknown_pod_has_an_empty_namespace() {
+        let assignment = Owners::new(true).assign(Timestamp(1), None);
         assert_eq!(
-            (&*verdict.who.namespace, verdict.who.pod.as_deref()),
+            (
+                &*assignment.owner.namespace,
+                assignment.owner.pod.as_deref()
+            ),
             ("", Some(""))
         );
     }

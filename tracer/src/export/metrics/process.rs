@@ -1,4 +1,4 @@
-//! What this process itself costs, under the names that every Prometheus client library uses. Input: /proc/self.
+//! The resources of this process, under the names that every Prometheus client library uses. Input: /proc/self.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use prometheus_client::registry::Unit;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Reads it at each scrape.
+/// Reads /proc/self at each scrape.
 #[derive(Debug)]
 pub(super) struct Process {
     started: jiff::Timestamp,
@@ -27,26 +27,26 @@ impl Process {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        // Both are far below 2^52, where f64 is exact.
+        // Both numbers are far below 2^52, up to which f64 is exact.
         let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
         ConstCounter::new(cpu).encode(encoder.encode_descriptor(
             "process_cpu",
-            "CPU time, user and system",
+            "Total user and system CPU time",
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?)?;
         ConstGauge::new(self.started.as_duration().as_secs_f64()).encode(
             encoder.encode_descriptor(
                 "process_start_time",
-                "When the process started, since the epoch",
+                "Start time of the process since the Unix epoch",
                 Some(&Unit::Seconds),
                 MetricType::Gauge,
             )?,
         )?;
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         for (field, name, help) in [
-            ("VmRSS", "process_resident_memory", "Memory in use"),
-            ("VmSize", "process_virtual_memory", "Address space in use"),
+            ("VmRSS", "process_resident_memory", "Resident memory size"),
+            ("VmSize", "process_virtual_memory", "Virtual memory size"),
         ] {
             if let Some(bytes) = kilobytes(&status, field) {
                 ConstGauge::new(bytes).encode(encoder.encode_descriptor(
@@ -58,9 +58,9 @@ impl Collector for Process {
             }
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            // The one that lists them is one of them.
+            // One of them belongs to the directory being read.
             let open = (open.count() as u64).saturating_sub(1);
-            let help = "Open file descriptors";
+            let help = "Number of open file descriptors";
             let gauge = MetricType::Gauge;
             ConstGauge::new(open).encode(encoder.encode_descriptor(
                 "process_open_fds",
@@ -69,10 +69,10 @@ impl Collector for Process {
                 gauge,
             )?)?;
         }
-        if let Some(most) = getrlimit(Resource::Nofile).current {
-            let help = "File descriptors that may be open";
+        if let Some(limit) = getrlimit(Resource::Nofile).current {
+            let help = "Maximum number of open file descriptors";
             let gauge = MetricType::Gauge;
-            ConstGauge::new(most).encode(encoder.encode_descriptor(
+            ConstGauge::new(limit).encode(encoder.encode_descriptor(
                 "process_max_fds",
                 help,
                 None,
@@ -83,7 +83,7 @@ impl Collector for Process {
     }
 }
 
-/// A field of /proc/self/status in bytes; the kernel writes them in KiB and calls those kB.
+/// A field of /proc/self/status in bytes. The kernel writes KiB and labels them kB.
 fn kilobytes(status: &str, field: &str) -> Option<u64> {
     let line = status
         .lines()

@@ -1,9 +1,10 @@
-//! What no event tells: losses, interfaces, the index. The agent hands it over; a scrape reads it.
+//! The values that come from no event: losses, interfaces, the index. The agent sets them, a scrape reads them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -14,63 +15,60 @@ use prometheus_client::registry::Unit;
 use crate::export::kube_events::KubeEventTotals;
 use tracer_core::model::loss::Losses;
 
-/// Totals since the agent's start, and how things are now.
+/// Totals since the agent's start, and current values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// What was lost, at all stages.
+    /// Losses at all stages.
     pub losses: Losses,
-    /// Packets that the probes saw.
+    /// Packets seen by the probes.
     pub packets: u64,
-    /// Records that the pipeline took in.
+    /// Records that reached the pipeline.
     pub records: u64,
-    /// Events that were dropped for `--exclude-namespace`.
+    /// Events dropped for `--exclude-namespace`.
     pub excluded: u64,
-    /// Interfaces that are traced.
+    /// Traced interfaces.
     pub attached: u64,
-    /// Of these, those of which one direction is not visible.
+    /// Traced interfaces with only one visible direction.
     pub one_way: u64,
-    /// What became of findings that were to be Events of the cluster; `None` where none are.
+    /// Findings sent as Kubernetes Events; `None` if that is off.
     pub kube_events: Option<KubeEventTotals>,
-    /// What is known of the cluster.
+    /// The state of the index.
     pub index: IndexState,
-    /// How files of settings stand; `None` where there are none.
+    /// The state of the settings files; `None` without such files.
     pub settings: Option<SettingsState>,
 }
 
-/// How files of settings stand that are read again when they change.
+/// The state of the settings files that are read again when they change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SettingsState {
-    /// The latest change of them holds.
-    pub holds: bool,
-    /// When what holds was read.
+    /// The latest content is in effect.
+    pub applied: bool,
+    /// When the settings in effect were read.
     pub read: jiff::Timestamp,
 }
 
-/// What is known of the cluster.
+/// The state of the index of cluster objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexState {
     /// Objects by kind.
     pub objects: Vec<(&'static str, u64)>,
-    /// Every kind was listed once.
+    /// Every kind has been listed once.
     pub synced: bool,
-    /// Since when it may be behind the cluster; zero while it is not. `None` where there is no cluster to follow.
+    /// For how long the index may have been behind the cluster; zero while it is current. `None` without a cluster.
     pub stale: Option<Duration>,
 }
 
-/// The state where both sides reach it.
+/// The state, shared by the agent and the scrapes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
     pub fn set(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.0.lock() = state;
     }
 
     fn get(&self) -> State {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().clone()
     }
 }
 
@@ -81,15 +79,11 @@ impl Collector for Shared {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
         };
-        counter(
-            "packets",
-            "Packets that the probes saw, told or not",
-            state.packets,
-        )?;
-        counter("records", "Packets that the probes told of", state.records)?;
+        counter("packets", "Packets seen by the probes", state.packets)?;
+        counter("records", "Records emitted by the probes", state.records)?;
         counter(
             "excluded_events",
-            "Events that were dropped because their pod is in an excluded namespace",
+            "Events dropped because their pod is in an excluded namespace",
             state.excluded,
         )?;
         let mut gauge = |name: &str, help: &str, value: u64| {
@@ -98,47 +92,47 @@ impl Collector for Shared {
         };
         gauge(
             "attached_interfaces",
-            "Pod interfaces that are traced",
+            "Traced pod interfaces",
             state.attached,
         )?;
         gauge(
             "one_way_interfaces",
-            "Pod interfaces of which one direction is not visible, so that silence means nothing",
+            "Traced pod interfaces with only one visible direction, where silence is not evidence",
             state.one_way,
         )?;
         gauge(
             "index_synced",
-            "1 once every kind of object was listed, else 0",
+            "1 once every kind of object has been listed, otherwise 0",
             u64::from(state.index.synced),
         )?;
         if let Some(stale) = state.index.stale {
             let age = ConstGauge::new(stale.as_secs_f64());
             age.encode(encoder.encode_descriptor(
                 "index_age",
-                "Since when what is known of the cluster may be out of date; 0 while it follows",
+                "Time for which the index may have been behind the cluster; 0 while it is current",
                 Some(&Unit::Seconds),
                 MetricType::Gauge,
             )?)?;
         }
         if let Some(settings) = state.settings {
-            let holds = ConstGauge::new(u64::from(settings.holds));
-            holds.encode(encoder.encode_descriptor(
+            let applied = ConstGauge::new(u64::from(settings.applied));
+            applied.encode(encoder.encode_descriptor(
                 "config_last_reload_successful",
-                "1 if what the files of --config and --rules say holds, 0 if a mistake in them keeps what held before",
+                "1 if the latest content of --config and --rules is in effect, 0 if an error in it keeps the previous settings",
                 None,
                 MetricType::Gauge,
             )?)?;
             let read = ConstGauge::new(settings.read.as_duration().as_secs_f64());
             read.encode(encoder.encode_descriptor(
                 "config_last_reload_success_timestamp",
-                "When the files of --config and --rules were read last without a mistake",
+                "Time of the last successful reload of --config and --rules",
                 Some(&Unit::Seconds),
                 MetricType::Gauge,
             )?)?;
         }
         let mut family = encoder.encode_descriptor(
             "index_objects",
-            "Objects of the cluster that are known",
+            "Known objects of the cluster, by kind",
             None,
             MetricType::Gauge,
         )?;
@@ -149,7 +143,7 @@ impl Collector for Shared {
         if let Some(totals) = state.kube_events {
             let mut family = encoder.encode_descriptor(
                 "kube_events",
-                "Findings that were to be Events of the cluster, by what became of them",
+                "Findings to publish as Kubernetes Events, by result",
                 None,
                 MetricType::Counter,
             )?;
@@ -167,7 +161,7 @@ impl Collector for Shared {
         }
         let mut family = encoder.encode_descriptor(
             "lost",
-            "What was lost or left out before it could be told, by stage and reason",
+            "Packets, records and events that were lost or left undecided, by stage and reason",
             None,
             MetricType::Counter,
         )?;

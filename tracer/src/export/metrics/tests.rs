@@ -1,4 +1,4 @@
-//! What events count as, and that the text is what the OpenMetrics specification demands.
+//! How events are counted, and that the text follows the OpenMetrics specification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn metrics(by_pod: bool) -> Metrics {
     Metrics::new(by_pod, &build, started)
 }
 
-fn of(name: &str) -> Event {
+fn gallery_event(name: &str) -> Event {
     let (_, event) = gallery::all()
         .into_iter()
         .find(|(known, _)| *known == name)
@@ -29,7 +29,7 @@ fn of(name: &str) -> Event {
     event
 }
 
-/// One metric family as the text has it.
+/// One metric family of the text.
 #[derive(Debug, Default)]
 struct FamilyText {
     kind: String,
@@ -38,7 +38,7 @@ struct FamilyText {
     samples: BTreeMap<String, f64>,
 }
 
-/// Reads the text as the specification (OpenMetrics 1.0, "Text format") has it, and refuses whatever breaks its rules.
+/// Parses the text by the specification (OpenMetrics 1.0, "Text format") and panics at any violation.
 fn read(text: &str) -> BTreeMap<String, FamilyText> {
     let body = text.strip_suffix("# EOF\n").expect("ends with # EOF");
     assert!(
@@ -74,7 +74,7 @@ fn read(text: &str) -> BTreeMap<String, FamilyText> {
         let name = series.split('{').next().expect("a name");
         let family_name = current.as_deref().expect("metadata before samples");
         let suffix = name.strip_prefix(family_name).unwrap_or_else(|| {
-            panic!("{name} stands among the samples of {family_name}");
+            panic!("{name} is among the samples of {family_name}");
         });
         let family = families.get_mut(family_name).expect("known");
         let suffixes: &[&str] = match family.kind.as_str() {
@@ -82,7 +82,7 @@ fn read(text: &str) -> BTreeMap<String, FamilyText> {
             "gauge" => &[""],
             "info" => &["_info"],
             "histogram" => &["_bucket", "_sum", "_count"],
-            other => panic!("type {other} of {family_name}"),
+            other => panic!("{family_name} has type {other}"),
         };
         assert!(
             suffixes.contains(&suffix),
@@ -98,7 +98,7 @@ fn read(text: &str) -> BTreeMap<String, FamilyText> {
     families
 }
 
-/// Names and values of a series' labels; refuses what is not escaped.
+/// A series' labels, by name; panics at an unescaped character.
 fn labels(series: &str) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     let Some((_, rest)) = series.split_once('{') else {
@@ -158,7 +158,7 @@ fn pairs(expected: &[(&str, f64)]) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
+fn the_text_follows_the_specification_for_every_type_of_event() {
     for by_pod in [false, true] {
         let metrics = metrics(by_pod);
         let mut losses = Losses::default();
@@ -173,7 +173,7 @@ fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
             },
             attached: 3,
             settings: Some(SettingsState {
-                holds: false,
+                applied: false,
                 read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
             }),
             ..State::default()
@@ -190,7 +190,7 @@ fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
             );
             for series in family.samples.keys() {
                 let pod = labels(series).contains_key("pod");
-                assert!(by_pod || !pod, "a pod label without being asked: {series}");
+                assert!(by_pod || !pod, "an unexpected pod label: {series}");
             }
         }
         assert_eq!(families["tracer_dns_latency_seconds"].kind, "histogram");
@@ -218,7 +218,7 @@ fn every_event_of_every_type_gives_text_that_keeps_the_rules() {
 }
 
 #[test]
-fn an_exchange_counts_at_its_client_by_outcome_and_type() {
+fn an_exchange_counts_at_the_client_by_outcome_and_type() {
     let metrics = metrics(false);
     for event in [
         "dns answered",
@@ -227,7 +227,7 @@ fn an_exchange_counts_at_its_client_by_outcome_and_type() {
         "dns at the server",
         "dns other rcode, unknown type, fault",
     ] {
-        metrics.observe(&of(event));
+        metrics.observe(&gallery_event(event));
     }
     assert_eq!(
         samples(
@@ -248,10 +248,10 @@ fn an_exchange_counts_at_its_client_by_outcome_and_type() {
 }
 
 #[test]
-fn a_late_answer_is_no_second_exchange() {
+fn a_late_answer_is_not_a_second_exchange() {
     let metrics = metrics(false);
-    metrics.observe(&of("dns timeout"));
-    metrics.observe(&of("dns late"));
+    metrics.observe(&gallery_event("dns timeout"));
+    metrics.observe(&gallery_event("dns late"));
     let exchanges = samples(&metrics, "tracer_dns_exchanges_total", &["outcome"]);
     assert_eq!(exchanges, pairs(&[("timeout", 1.0)]));
     let late = samples(&metrics, "tracer_dns_late_answers_total", &["namespace"]);
@@ -259,9 +259,9 @@ fn a_late_answer_is_no_second_exchange() {
 }
 
 #[test]
-fn latency_falls_into_the_buckets_above_it() {
+fn a_latency_counts_in_every_bucket_above_it() {
     let metrics = metrics(false);
-    let mut event = of("dns answered");
+    let mut event = gallery_event("dns answered");
     for latency in [400, 2_400, 2_600] {
         if let Body::Dns(exchange, _) = &mut event.body {
             exchange.latency = Some(Duration::from_micros(latency));
@@ -288,9 +288,9 @@ fn latency_falls_into_the_buckets_above_it() {
 }
 
 #[test]
-fn queries_per_lookup_are_the_amplification() {
+fn lookup_queries_count_the_queries_of_each_lookup() {
     let metrics = metrics(false);
-    let nowhere = of("lookup found nowhere, by glibc");
+    let nowhere = gallery_event("lookup found nowhere, by glibc");
     let Body::Lookup(lookup) = &nowhere.body else {
         panic!("a lookup");
     };
@@ -312,7 +312,7 @@ fn queries_per_lookup_are_the_amplification() {
 }
 
 #[test]
-fn a_connection_counts_once_as_it_opens_and_once_as_it_ends() {
+fn a_connection_counts_once_when_it_opens_and_once_when_it_ends() {
     let metrics = metrics(false);
     for event in [
         "tcp opening",
@@ -322,7 +322,7 @@ fn a_connection_counts_once_as_it_opens_and_once_as_it_ends() {
         "tcp refused by a reset",
         "tcp at the server, also seen at the client",
     ] {
-        metrics.observe(&of(event));
+        metrics.observe(&gallery_event(event));
     }
     assert_eq!(
         samples(
@@ -340,20 +340,20 @@ fn a_connection_counts_once_as_it_opens_and_once_as_it_ends() {
         samples(&metrics, "tracer_tcp_connection_ends_total", &["outcome"]),
         pairs(&[("closed", 1.0)])
     );
-    // The server's side of a handshake is not what the pod waited for.
+    // The handshake at the server is not the time that the client waited.
     let handshakes = samples(&metrics, "tracer_tcp_handshake_seconds_count", &[]);
     assert_eq!(handshakes, pairs(&[("", 1.0)]));
 }
 
 #[test]
-fn a_running_ping_is_counted_as_it_goes_and_no_packet_twice() {
+fn a_running_ping_counts_each_packet_once() {
     let metrics = metrics(false);
-    let mut event = of("ping answered");
+    let mut event = gallery_event("ping answered");
     for (sent, received, state) in [
         (10, 9, EchoState::Running),
         (20, 18, EchoState::Running),
         (24, 22, EchoState::Done),
-        // The same identifier again.
+        // A new run with the same identifier.
         (3, 3, EchoState::Done),
     ] {
         if let Body::Echo(echo) = &mut event.body {
@@ -375,9 +375,9 @@ fn a_running_ping_is_counted_as_it_goes_and_no_packet_twice() {
 }
 
 #[test]
-fn a_finding_told_again_is_the_same_finding_with_more_occurrences() {
+fn a_repeated_finding_adds_only_occurrences() {
     let metrics = metrics(false);
-    let mut event = of("finding active");
+    let mut event = gallery_event("finding active");
     let labels = {
         let Body::Finding(finding) = &event.body else {
             panic!("a finding");
@@ -390,7 +390,7 @@ fn a_finding_told_again_is_the_same_finding_with_more_occurrences() {
         }
         metrics.observe(&event);
     }
-    // The last one begins at one again: it had been forgotten meanwhile.
+    // The last count is 1 again: the pipeline had forgotten the finding.
     assert_eq!(
         samples(&metrics, "tracer_findings_total", &["rule", "severity"]),
         pairs(&[(&labels, 2.0)])
@@ -406,9 +406,9 @@ fn a_finding_told_again_is_the_same_finding_with_more_occurrences() {
 }
 
 #[test]
-fn more_namespaces_than_have_series_are_counted_together_and_that_is_counted() {
+fn namespaces_beyond_the_limit_share_a_series_and_the_overflow_is_counted() {
     let metrics = metrics(false);
-    let mut event = of("dns answered");
+    let mut event = gallery_event("dns answered");
     let more = 7;
     for number in 0..MAX_NAMESPACES + more {
         if let Some(ends) = &mut event.ends {
@@ -425,7 +425,7 @@ fn more_namespaces_than_have_series_are_counted_together_and_that_is_counted() {
         samples(&metrics, "tracer_metrics_label_overflow_total", &["label"]),
         pairs(&[("namespace", more as f64), ("pod", 0.0)])
     );
-    // Who was quiet for long makes room, and its series go.
+    // An idle namespace is evicted together with its series.
     event.time = event.time.after(IDLE);
     metrics.observe(&event);
     let series = samples(&metrics, "tracer_dns_exchanges_total", &["namespace"]);
@@ -434,16 +434,16 @@ fn more_namespaces_than_have_series_are_counted_together_and_that_is_counted() {
 }
 
 #[test]
-fn pods_have_series_only_when_asked_for_and_can_lose_them_again() {
+fn pods_have_series_only_while_the_pod_label_is_on() {
     let metrics = metrics(true);
-    metrics.observe(&of("dns answered"));
+    metrics.observe(&gallery_event("dns answered"));
     let by = ["namespace", "pod"];
     assert_eq!(
         samples(&metrics, "tracer_dns_exchanges_total", &by),
         pairs(&[("default deb-ubuntu", 1.0)])
     );
     metrics.label_pods(false);
-    metrics.observe(&of("dns answered"));
+    metrics.observe(&gallery_event("dns answered"));
     assert_eq!(
         samples(&metrics, "tracer_dns_exchanges_total", &by),
         pairs(&[("default -", 1.0)])
@@ -451,9 +451,9 @@ fn pods_have_series_only_when_asked_for_and_can_lose_them_again() {
 }
 
 #[test]
-fn a_pod_that_is_not_known_is_counted_without_a_namespace() {
+fn an_unknown_pod_counts_with_an_empty_namespace() {
     let metrics = metrics(false);
-    metrics.observe(&of("tcp reset, no inventory"));
+    metrics.observe(&gallery_event("tcp reset, no inventory"));
     assert_eq!(
         samples(&metrics, "tracer_tcp_connection_ends_total", &["namespace"]),
         pairs(&[("", 1.0)])
@@ -461,7 +461,7 @@ fn a_pod_that_is_not_known_is_counted_without_a_namespace() {
 }
 
 #[test]
-fn the_process_tells_what_it_costs() {
+fn the_process_reports_its_resources() {
     let metrics = metrics(false);
     let value = |sample: &str| samples(&metrics, sample, &[])[0].1;
     assert!(value("process_cpu_seconds_total") > 0.0);
@@ -472,13 +472,13 @@ fn the_process_tells_what_it_costs() {
 }
 
 #[test]
-fn settings_from_files_are_told_with_whether_their_latest_change_holds() {
+fn settings_files_report_whether_their_latest_content_is_in_effect() {
     let metrics = metrics(false);
     let text = metrics.encode().expect("text");
-    assert!(!text.contains("config_last_reload"), "there are none");
+    assert!(!text.contains("config_last_reload"), "no files, no metric");
     metrics.set_state(State {
         settings: Some(SettingsState {
-            holds: false,
+            applied: false,
             read: "2026-03-01T12:00:00.5Z".parse().expect("a time"),
         }),
         ..State::default()
@@ -490,7 +490,7 @@ fn settings_from_files_are_told_with_whether_their_latest_change_holds() {
 }
 
 #[test]
-fn the_pages_list_of_metrics_is_this_one() {
+fn docs_list_exactly_the_registered_metrics() {
     let metrics = metrics(false);
     metrics.set_state(State {
         index: IndexState {
@@ -499,7 +499,7 @@ fn the_pages_list_of_metrics_is_this_one() {
         },
         kube_events: Some(KubeEventTotals::default()),
         settings: Some(SettingsState {
-            holds: true,
+            applied: true,
             read: jiff::Timestamp::UNIX_EPOCH,
         }),
         ..State::default()
@@ -510,10 +510,10 @@ fn the_pages_list_of_metrics_is_this_one() {
     metrics.observe(&Event {
         time: Timestamp(0),
         ends: None,
-        body: of("lost").body,
+        body: gallery_event("lost").body,
     });
     let page = include_str!("../../../../docs/metrics.md");
-    let mut told = BTreeMap::new();
+    let mut documented = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [name, kind, labels, meaning] = cells[..] else {
@@ -526,7 +526,7 @@ fn the_pages_list_of_metrics_is_this_one() {
             .filter(|label| !label.is_empty())
             .collect();
         labels.sort_unstable();
-        told.insert(
+        documented.insert(
             name.trim_matches('`').to_owned(),
             (kind.to_owned(), labels.join(" ")),
         );
@@ -538,15 +538,15 @@ fn the_pages_list_of_metrics_is_this_one() {
             "info" => format!("{name}_info"),
             _ => name,
         };
-        let of_a_sample = family.samples.keys().next().map(|series| {
+        let sampled = family.samples.keys().next().map(|series| {
             let mut labels: Vec<String> = labels(series).into_keys().collect();
             labels.retain(|label| label != "le");
             labels.join(" ")
         });
-        let documented = told.get(&name).map(|(_, labels)| labels.clone());
-        // Without a sample there are no labels to compare.
-        let labels = of_a_sample.or(documented).unwrap_or_default();
+        let listed = documented.get(&name).map(|(_, labels)| labels.clone());
+        // A metric without samples has no labels to compare.
+        let labels = sampled.or(listed).unwrap_or_default();
         registered.insert(name, (family.kind, labels));
     }
-    assert_eq!(told, registered);
+    assert_eq!(documented, registered);
 }

@@ -1,4 +1,4 @@
-//! The queries of the dashboard and of docs/metrics.md ask for metrics and labels that the program has.
+//! The queries of the dashboard and of docs/metrics.md use only registered metrics and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::*;
 
-/// Labels that a series has wherever it is scraped.
-const OF_EVERY_TARGET: [&str; 2] = ["instance", "job"];
+/// Labels that Prometheus adds to every scraped series.
+const TARGET_LABELS: [&str; 2] = ["instance", "job"];
 
-/// Every series that there can be, with its labels.
+/// Every series that the program can have, with its labels.
 fn registered() -> BTreeMap<String, BTreeSet<String>> {
     let metrics = metrics(false);
     let mut losses = Losses::default();
@@ -23,7 +23,7 @@ fn registered() -> BTreeMap<String, BTreeSet<String>> {
         },
         kube_events: Some(KubeEventTotals::default()),
         settings: Some(SettingsState {
-            holds: true,
+            applied: true,
             read: jiff::Timestamp::UNIX_EPOCH,
         }),
         ..State::default()
@@ -49,7 +49,7 @@ enum Token {
     Sign(char),
 }
 
-/// A query in words, texts and signs, as far as names of metrics and labels need it.
+/// A query's words, strings and signs: enough to find the names of metrics and labels.
 fn tokens(query: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = query;
@@ -73,7 +73,7 @@ fn tokens(query: &str) -> Vec<Token> {
     tokens
 }
 
-/// What is wrong with a query: a metric that there is not, or a label that its metric, or none of its metrics, has.
+/// A query's mistakes: unknown metrics, and labels that its metric, or none of its metrics, has.
 fn mistakes(query: &str, registered: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let tokens = tokens(query);
     let mut wrong = Vec::new();
@@ -104,8 +104,10 @@ fn mistakes(query: &str, registered: &BTreeMap<String, BTreeSet<String>>) -> Vec
         while at < tokens.len() && tokens[at] != Token::Sign(close) {
             if let Token::Word(label) = &tokens[at] {
                 let has = |metric: &str| {
-                    OF_EVERY_TARGET.contains(&label.as_str())
-                        || registered.get(metric).is_some_and(|of| of.contains(label))
+                    TARGET_LABELS.contains(&label.as_str())
+                        || registered
+                            .get(metric)
+                            .is_some_and(|labels| labels.contains(label))
                 };
                 if lists_labels {
                     grouped.push(label);
@@ -117,19 +119,23 @@ fn mistakes(query: &str, registered: &BTreeMap<String, BTreeSet<String>>) -> Vec
         }
     }
     if asked.is_empty() {
-        wrong.push("it asks for no metric of the program".to_owned());
+        wrong.push("it uses no metric of the program".to_owned());
     }
     for label in grouped {
-        let has = |metric: &&str| registered.get(*metric).is_some_and(|of| of.contains(label));
-        if !OF_EVERY_TARGET.contains(&label) && !asked.iter().any(has) {
-            wrong.push(format!("no metric of it has a label {label}"));
+        let has = |metric: &&str| {
+            registered
+                .get(*metric)
+                .is_some_and(|labels| labels.contains(label))
+        };
+        if !TARGET_LABELS.contains(&label) && !asked.iter().any(has) {
+            wrong.push(format!("none of its metrics has a label {label}"));
         }
     }
     wrong
 }
 
 #[test]
-fn a_query_for_what_there_is_not_is_a_mistake() {
+fn unknown_metrics_and_labels_are_mistakes() {
     let registered = registered();
     for (query, says) in [
         (
@@ -143,10 +149,10 @@ fn a_query_for_what_there_is_not_is_a_mistake() {
         ),
         (
             "sum by (qtype) (tracer_lookups_total)",
-            Some("no metric of it has a label qtype"),
+            Some("none of its metrics has a label qtype"),
         ),
         ("sum by (le) (tracer_dns_latency_seconds_bucket)", None),
-        ("up == 0", Some("it asks for no metric of the program")),
+        ("up == 0", Some("it uses no metric of the program")),
     ] {
         let found = mistakes(query, &registered);
         assert_eq!(found.first().map(String::as_str), says, "{query}");
@@ -154,7 +160,7 @@ fn a_query_for_what_there_is_not_is_a_mistake() {
 }
 
 #[test]
-fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
+fn the_dashboard_uses_only_registered_metrics_and_labels() {
     let registered = registered();
     let file = include_str!("../../../../../deploy/dashboards/tracer.json");
     let dashboard: Value = serde_json::from_str(file).expect("JSON");
@@ -166,7 +172,7 @@ fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
         let title = panel["title"].as_str().expect("a title");
         assert!(
             ids.insert(panel["id"].as_u64().expect("an id")),
-            "{title}: its id is another one's"
+            "{title}: another panel has its id"
         );
         assert!(
             panel["description"]
@@ -182,7 +188,7 @@ fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
                 Token::Word(word) => Some(word),
                 _ => None,
             }));
-            // What a legend shows is a label of what the query leaves.
+            // A legend shows only labels of the query's result.
             let legend = target["legendFormat"].as_str().expect("a legend");
             for label in legend.split("{{").skip(1) {
                 let label = label.split("}}").next().expect("closed").trim();
@@ -201,13 +207,13 @@ fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
 }
 
 #[test]
-fn the_page_s_questions_ask_for_metrics_and_labels_that_there_are() {
+fn the_documented_queries_use_only_registered_metrics_and_labels() {
     let registered = registered();
     let page = include_str!("../../../../../docs/metrics.md");
     let (_, questions) = page
         .split_once("## Questions they answer")
         .expect("the section");
-    // A query is a block of indented lines behind its comment.
+    // A query is a block of indented lines after a comment.
     let queries = questions.split("\n\n").map(|block| {
         let lines = block.lines().filter_map(|line| line.strip_prefix("    "));
         let lines = lines.filter(|line| !line.starts_with('#'));
