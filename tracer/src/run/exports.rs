@@ -178,7 +178,8 @@ impl Exports {
         // Once synced, the agent continues with what it knows: it stays ready while the API server is away.
         self.was_synced |= identity.fresh;
         let missing = (self.wants_index && !self.was_synced).then(|| identity.source.clone());
-        self.health.set_missing("names", missing.into_iter().collect());
+        self.health
+            .set_missing("names", missing.into_iter().collect());
         let index = pipeline.index();
         let mut one_way: Vec<_> = pipeline.unseen().map(|(ifindex, _)| ifindex).collect();
         one_way.dedup();

@@ -40,7 +40,9 @@ fn scenarios() -> Vec<(String, String)> {
 
 fn json(event: &Event, clock: &dyn WallClock) -> String {
     let mut line = String::new();
-    Json::new("a-node".into()).encode(event, clock, &mut line);
+    Json::new("a-node".into())
+        .encode(event, clock, &mut line)
+        .expect("a line");
     line
 }
 
