@@ -46,11 +46,11 @@ pub(super) struct FilterArgs {
     subject: SubjectArgs,
 
     /// Only events of this type, including those that text output hides by default
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = choice(Kind::ALL.map(|kind| (kind.as_str(), kind))))]
-    kind: Vec<Kind>,
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = choice(EventType::ALL.map(|event| (event.as_str(), event))))]
+    kind: Vec<EventType>,
 
     /// Only events where the pod is the client, or the server
-    #[arg(long, value_name = "ROLE", value_parser = choice([("client", Role::Client), ("server", Role::Server)]))]
+    #[arg(long, value_name = "ROLE", value_parser = choice(words::DIRECTIONS.map(|role| (words::direction(role), role))))]
     direction: Option<Role>,
 
     /// Only DNS queries for this record type, such as AAAA
