@@ -36,7 +36,8 @@ mod verdict;
 /// A lookup that starts this soon after the first input may have begun before it. Its `asked` is set only if
 /// no other candidate fits.
 const CUT_WINDOW: Duration = Duration::from_secs(1);
-/// Labels of a name that are tried as the head of a node's search domain; searched names are short.
+/// At most this many leading labels of a name are tried as the asked name, the rest being an unknown search
+/// domain of the node. Names that are searched for are short.
 const MAX_LABELS: usize = 16;
 /// Open lookups of one pod and name that are searched for a match, the youngest first. A pod that keeps
 /// asking a silent server has thousands of them, and its next query belongs to one of the latest.
