@@ -45,7 +45,7 @@ impl Index {
     /// Identifies both ends of a flow as they were at `at`.
     pub fn ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
-        let who = self.pod(at, flow.ifindex, flow.pod.ip());
+        let identity = self.pod(at, flow.ifindex, flow.pod.ip());
         let peer = self.peer(at, flow);
         let peer_traced_here = peer
             .pod
@@ -57,7 +57,7 @@ impl Index {
             pod: PodEnd {
                 ip: flow.pod.ip(),
                 port: ports.then_some(flow.pod.port()),
-                identity: who,
+                identity,
             },
             peer,
             peer_traced_here,

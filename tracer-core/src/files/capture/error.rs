@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::model::error_chain::error_chain;
+
 /// An error of a capture file. An offset is where the block or packet starts; in a compressed file, after
 /// decompression.
 #[derive(Debug, thiserror::Error)]
@@ -116,12 +118,17 @@ pub enum FileError {
 impl FileError {
     /// The error with its cause and its remedy, in one line.
     pub fn explained(&self) -> String {
-        let mut line = self.to_string();
-        if let Some(cause) = std::error::Error::source(self) {
-            line += &format!(": {cause}");
+        let chain = error_chain(self);
+        match self.remedy() {
+            Some(remedy) => format!("{chain}; {remedy}"),
+            None => chain,
         }
-        let advice = match self {
-            FileError::Open { .. } => return line,
+    }
+
+    /// What to do about it, or what is left of the file.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            FileError::Open { .. } | FileError::Create { .. } => return None,
             FileError::Read { .. } => "the packets before it are used",
             FileError::Empty { .. } => {
                 "did the program that writes it start, and was it allowed to capture?"
@@ -136,12 +143,8 @@ impl FileError {
                 "the file is corrupt there; the packets before it are used"
             }
             FileError::LinkType { .. } => "capture on a pod's interface, or with `tcpdump -i any`",
-            FileError::Create { .. } => return line,
             FileError::Write { .. } => "the packets written so far can be read",
-        };
-        line += "; ";
-        line += advice;
-        line
+        })
     }
 }
 

@@ -4,13 +4,13 @@ use super::*;
 
 fn resolver_of(pod: Pod) -> Option<(Vec<String>, u8)> {
     let index = index(pods(vec![pod.clone()]));
-    let who = index.own(t(1.0), "10.1.0.1").map(|_| {
+    let identity = index.own(t(1.0), "10.1.0.1").map(|_| {
         index
             .between(t(1.0), "10.1.0.1", "10.1.0.2:53")
             .pod
             .identity
     });
-    let identity = who.unwrap().unwrap();
+    let identity = identity.unwrap().unwrap();
     let config = index.resolver(&identity)?;
     Some((
         config.search.iter().map(ToString::to_string).collect(),
