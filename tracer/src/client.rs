@@ -1,9 +1,10 @@
 //! Edge: connects to agents and merges their events.
 //!
-//! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its pod through the
-//! API server), finding the agents ([`cluster`]), the stream of each with its reconnections ([`source`]), one order for all
-//! of them ([`merge`], [`feed`]), and their status ([`status`]). It never prints: notes and warnings are
-//! [`feed::Update`]s. While other agents have events to show, it waits for an agent only up to a fixed time.
+//! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its
+//! pod through the API server), finding the agents ([`cluster`]), the stream of each with its reconnections
+//! ([`source`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It never
+//! prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits for an
+//! agent only up to a fixed time.
 
 pub mod cluster;
 pub mod feed;

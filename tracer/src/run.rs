@@ -1,8 +1,9 @@
 //! Composition root: connects the edges to the pipeline, sizes the queues and owns shutdown.
 //!
-//! One task owns the pipeline. A [`session`] drives it from a source: the probes of this machine (`observe_local`), a
-//! capture file ([`observe_replay`]), or agents (`observe_agents`), which run pipelines of their own. What follows is the
-//! same for all of them ([`output`]). An agent (`agent`) is the first of these with clients instead of a terminal.
+//! One task owns the pipeline. A [`session`] drives it from a source: the probes of this machine
+//! (`observe_local`), a capture file ([`observe_replay`]), or agents (`observe_agents`), which run pipelines
+//! of their own. What follows is the same for all of them ([`output`]). An agent (`agent`) is the first of
+//! these with clients instead of a terminal.
 
 use anyhow::Result;
 
@@ -43,7 +44,8 @@ pub use self::local::observe_local;
 pub use self::relay::relay;
 pub use self::replay::observe_replay;
 
-/// `tracer observe`: shows events until the source ends, or until Ctrl-C, `--duration`, `--count` or a closed output ends it.
+/// `tracer observe`: shows events until the source ends, or until Ctrl-C, `--duration`, `--count` or a closed
+/// output ends it.
 pub fn observe(config: &ObserveConfig) -> Result<Summary> {
     match &config.source {
         #[cfg(agent)]

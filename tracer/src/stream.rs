@@ -1,9 +1,10 @@
 //! Edge: `tracer.v1`, the protocol between agents and clients.
 //!
-//! Owns the wire format (`proto/tracer/v1/tracer.proto`), its conversion from and to events ([`event`], [`filter`]), an
-//! agent's history (`history`) and its server (`hub`, `service`, `listen`). The pipeline never waits for a client: clients
-//! read from the history, each at its own pace, and one that falls behind is told how much it missed. Input: the pipeline's
-//! events, through `hub::Hub`. The other side is `client`.
+//! Owns the wire format (`proto/tracer/v1/tracer.proto`), its conversion from and to events ([`event`],
+//! [`filter`]), an agent's history (`history`) and its server (`hub`, `service`, `listen`). The pipeline
+//! never waits for a client: clients read from the history, each at its own pace, and the stream of one that
+//! falls behind reports how much it missed. Input: the pipeline's events, through `hub::Hub`. The other side
+//! is `client`.
 
 pub mod event;
 pub mod filter;

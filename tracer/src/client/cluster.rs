@@ -98,8 +98,8 @@ impl Cluster {
         &self.scope
     }
 
-    /// The agents that run now, and sentences about those that do not. If the user cannot list pods in all namespaces, the
-    /// agents in the usual one.
+    /// The agents that run now, and sentences about those that do not. If the user cannot list pods in all
+    /// namespaces, the agents in the usual one.
     pub async fn list(&mut self) -> Result<(Vec<AgentPod>, Vec<String>), ClientError> {
         let parameters = ListParams::default().labels(LABEL);
         let listed = tokio::time::timeout(ANSWER_WITHIN, self.pods.list(&parameters)).await;

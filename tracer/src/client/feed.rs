@@ -1,8 +1,8 @@
 //! All agents as one stream of updates.
 //!
-//! Owns which agents are asked, the notes and warnings about each of them, and when the histories are complete. Events are in
-//! the order in which agents emitted them, as far as [`merge`](super::merge) allows. The loss of a connection is reported
-//! once, and so is its return.
+//! Owns which agents are asked, the notes and warnings about each of them, and when the histories are
+//! complete. Events are in the order in which agents emitted them, as far as [`merge`](super::merge) allows.
+//! The loss of a connection is reported once, and so is its return.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -296,8 +296,8 @@ impl Feed {
         }
     }
 
-    /// Once every agent was reached or has failed: fails if none was reached, and passes on the warnings about the filter that
-    /// all of them give.
+    /// Once every agent was reached or has failed: fails if none was reached, and passes on the warnings
+    /// about the filter that all of them give.
     fn check_agents(&mut self) -> Result<(), ClientError> {
         let reached: Vec<&Agent> = self
             .agents
@@ -357,7 +357,7 @@ impl Feed {
                             event: Box::new(event),
                             _room: Some(room),
                         };
-                        self.merge.put(id, emitted.told_unix_ns, waiting, now);
+                        self.merge.put(id, emitted.emitted_unix_ns, waiting, now);
                     }
                     Err(()) => {
                         let loss = Loss {

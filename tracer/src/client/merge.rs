@@ -1,8 +1,9 @@
 //! Merges several streams, each in its own order, into one in the order of time.
 //!
-//! Pure: time is an argument. An item is released when no other stream can still send an earlier one: every stream reports
-//! now and then the time up to which it is complete. A stream that is silent for too long, or whose clock is behind, delays
-//! the others only for a bounded time; items that are then out of order are counted.
+//! Pure: time is an argument. An item is released when no other stream can still send an earlier one: every
+//! stream reports now and then the time up to which it is complete. A stream that is silent for too long, or
+//! whose clock is behind, delays the others only for a bounded time; items that are then out of order are
+//! counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,13 +1,15 @@
 //! How an agent differs from this program: another version, another clock. Pure.
 //!
-//! Both are reported, and neither is a reason to refuse an agent: one that is being updated, or has a wrong clock, is worth
-//! a look.
+//! Both are reported, and neither is a reason to refuse an agent: one that is being updated, or has a wrong
+//! clock, is worth a look.
 
-/// Clocks that differ by more than this are reported. A smaller difference puts no event visibly out of order.
+/// Clocks that differ by more than this are reported. A smaller difference puts no event visibly out of
+/// order.
 const MAX_OFFSET_NS: i64 = 2_000_000_000;
 
-/// The least difference between an agent's clock and this machine's: the time of the exchange does not count. All arguments
-/// are nanoseconds since 1970: when this machine asked, the agent's time in its answer, and when the answer arrived.
+/// The least difference between an agent's clock and this machine's: the time of the exchange does not count.
+/// All arguments are nanoseconds since 1970: when this machine asked, the agent's time in its answer, and
+/// when the answer arrived.
 pub fn clock_offset_ns(asked: i64, agent: i64, answered: i64) -> i64 {
     if agent < asked {
         agent.saturating_sub(asked)

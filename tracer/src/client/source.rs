@@ -32,7 +32,7 @@ pub(super) enum StreamMessage {
     /// The agent is connected. Its clock differs from this machine's by this many nanoseconds.
     Connected(proto::NodeInfo, i64),
     /// An event, and its place in the window.
-    Event(Box<proto::Told>, OwnedSemaphorePermit),
+    Event(Box<proto::EmittedEvent>, OwnedSemaphorePermit),
     /// The agent reports a loss in this stream.
     Lost(proto::Lost),
     /// All events from before this time have been sent.

@@ -19,8 +19,8 @@ use tracer_core::model::error_chain::{error_chain, one_line};
 use super::cluster::AgentPod;
 use super::unix_socket;
 
-/// Interval of HTTP/2 pings, and how long an answer may take before the agent counts as gone. Without pings, an API server or
-/// a proxy in between would cut a quiet connection.
+/// Interval of HTTP/2 pings, and how long an answer may take before the agent counts as gone. Without pings,
+/// an API server or a proxy in between would cut a quiet connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Bytes kept of a relay's standard error.
 const MAX_COMPLAINT: u64 = 2048;
@@ -212,7 +212,8 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut connected = Some(connected);
-    // The address is unused, because there is only this connection. To reconnect, call `Target::connect` again.
+    // The address is unused, because there is only this connection. To reconnect, call `Target::connect`
+    // again.
     with_keep_alive(Endpoint::from_static("http://agent.invalid"))
         .connect_with_connector(tower::service_fn(move |_: Uri| {
             let connected = connected.take();
@@ -345,7 +346,7 @@ mod tests {
         ] {
             assert_eq!(parse(written).expect(written).to_string(), shown);
         }
-        for (written, says) in [
+        for (written, expected) in [
             ("http://node:4245", "TLS"),
             ("https://node", "https://HOST:PORT"),
             ("node:4245", "unix:PATH"),
@@ -353,7 +354,7 @@ mod tests {
             ("", "unix:PATH"),
         ] {
             let error = parse(written).expect_err(written).to_string();
-            assert!(error.contains(says), "{written}: {error}");
+            assert!(error.contains(expected), "{written}: {error}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `tracer agent`: the probes of this machine, a history of their events, and clients that read it.
 //!
-//! Two runtimes: one thread for the pipeline, another one for clients. The hub is between them, and neither side waits for
-//! the other. [`Exports`] has everything else that an agent exports to.
+//! Two runtimes: one thread for the pipeline, another one for clients. The hub is between them, and neither
+//! side waits for the other. [`Exports`] has everything else that an agent exports to.
 
 use std::sync::Arc;
 use std::time::Duration;

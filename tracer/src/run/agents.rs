@@ -28,8 +28,8 @@ pub fn statuses(agents: &client::Options) -> Result<status::Statuses> {
     session::block_on(async { Ok(status::ask(agents).await?) })
 }
 
-/// Shows events of agents: with `history` those that they have kept, with `follow` new ones. Ends once all have been shown,
-/// or at Ctrl-C, the end of `--duration` or `--count`, or a closed output.
+/// Shows events of agents: with `history` those that they have kept, with `follow` new ones. Ends once all
+/// have been shown, or at Ctrl-C, the end of `--duration` or `--count`, or a closed output.
 pub fn observe_agents(
     config: &ObserveConfig,
     agents: &client::Options,

@@ -1,7 +1,7 @@
 //! What an agent exports beside its stream: metrics and health over HTTP, and Kubernetes Events.
 //!
-//! Connects the exporters to the run. All of them live on the runtime that serves clients; the task that owns the pipeline
-//! calls [`ExportTap`], which never waits.
+//! Connects the exporters to the run. All of them live on the runtime that serves clients; the task that owns
+//! the pipeline calls [`ExportTap`], which never waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,7 +149,8 @@ impl Exports {
         Arc::clone(&self.health)
     }
 
-    /// The task that ends once the API server has accepted the last Event. All taps and these exports must be dropped first.
+    /// The task that ends once the API server has accepted the last Event. All taps and these exports must be
+    /// dropped first.
     pub(super) fn worker(&mut self) -> Option<JoinHandle<()>> {
         self.worker.take()
     }

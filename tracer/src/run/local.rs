@@ -1,9 +1,9 @@
 //! The probes of this machine as a source: for `tracer observe --local`, and for the agent.
 //!
-//! Records and interfaces come from the capture's threads, the pods behind interfaces from a thread that looks for them,
-//! changes of the inventory from the file's watch or the cluster's. Where the pipeline is too slow, records wait in the
-//! kernel's ring buffer; those that do not fit are counted there. With `--record`, a thread also writes the records to a
-//! file ([`super::recorder`]).
+//! Records and interfaces come from the capture's threads, the pods behind interfaces from a thread that
+//! looks for them, changes of the inventory from the file's watch or the cluster's. Where the pipeline is too
+//! slow, records wait in the kernel's ring buffer; those that do not fit are counted there. With `--record`,
+//! a thread also writes the records to a file ([`super::recorder`]).
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -53,15 +53,16 @@ mod muting;
 
 pub(super) use self::identity_source::IdentityState;
 
-/// Time between two reads of the kernel's flow counters, and so the delay until an unanswered UDP flow is noticed.
+/// Time between two reads of the kernel's flow counters, and so the delay until an unanswered UDP flow is
+/// noticed.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// A read takes time with the number of flows. It may take at most one part in this many of a CPU.
 const SWEEP_SHARE: u32 = 50;
 /// Capacity of the queue of identity changes.
 const CHANGES: usize = 1024;
 
-/// Traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output. With `record`, also writes
-/// the packets to that file.
+/// Traces this machine until Ctrl-C, the end of `--duration` or `--count`, or a closed output. With `record`,
+/// also writes the packets to that file.
 pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Summary> {
     session::block_on(async {
         let session = Session::new(config.duration)?;
@@ -77,7 +78,7 @@ pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Su
     })
 }
 
-/// What clients and files of settings ask of the task that owns the pipeline.
+/// A request to the task that owns the pipeline.
 pub(super) enum Request {
     /// Check a client's filter.
     CheckFilter(FilterCheck),
@@ -105,9 +106,9 @@ pub(super) struct Local {
     read_until: Timestamp,
     next_sweep: Instant,
     recorder: Option<Recorder>,
-    /// Tells the thread that finds the pods behind interfaces what to look for.
+    /// Notices for the thread that finds the pods behind interfaces.
     interfaces: std::sync::mpsc::Sender<InterfaceNotice>,
-    /// What that thread and the cluster's watches find.
+    /// Changes from that thread and from the watches of the cluster.
     changes: mpsc::Receiver<ClusterChange>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     identity: IdentitySource,
@@ -140,7 +141,8 @@ struct Applied {
 }
 
 impl Local {
-    /// Loads the inventory and attaches the probes. The pipeline has the inventory already. Needs a tokio runtime.
+    /// Loads the inventory and attaches the probes. The pipeline has the inventory already. Needs a tokio
+    /// runtime.
     pub(super) fn start(
         config: &ObserveConfig,
         record: Option<&Path>,
@@ -289,7 +291,7 @@ impl Local {
         let Applied { identities, nodes } = std::mem::take(&mut self.applied);
         if nodes {
             let addresses = output.index().node_addresses(&self.node);
-            // Where this node is not among the objects, its addresses stay as they are.
+            // Without an object for this node, keep the addresses.
             if !addresses.is_empty() {
                 self.capture.set_node_addresses(addresses.to_vec());
             }

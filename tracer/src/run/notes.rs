@@ -1,4 +1,5 @@
-//! Notes for a run's summary, collected while it runs. Bounded: an agent runs for months while interfaces come and go.
+//! Notes for a run's summary, collected while it runs. Bounded: an agent runs for months while interfaces
+//! come and go.
 
 /// Notes that are kept. Further ones are only counted.
 const MAX_NOTES: usize = 100;

@@ -1,6 +1,7 @@
 //! What a run reports about itself: progress, notes and warnings.
 //!
-//! A command writes them to standard error; an agent writes them to its log. Never data: events go to [`super::output`].
+//! A command writes them to standard error; an agent writes them to its log. Never data: events go to
+//! [`super::output`].
 
 use tracer_core::model::printable::{safe, safe_lines};
 
@@ -10,6 +11,10 @@ pub(super) enum Notices {
     /// Lines on standard error, for the person who runs the command.
     Terminal,
     /// Lines of the log, for an agent.
+    #[cfg_attr(
+        not(agent),
+        expect(dead_code, reason = "only an agent writes notices to a log")
+    )]
     Log,
 }
 

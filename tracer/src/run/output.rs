@@ -1,9 +1,9 @@
-//! The pipeline and what follows it: an input goes in, its events go out to the screen and to taps.
+//! The pipeline and its consumers: an input goes in, its events go out to the screen and to taps.
 //!
-//! Shared by all sources. The screen is standard output, with a filter and a form; a [`Tap`] takes every event. Never reads a
-//! clock: time comes with the input.
+//! Shared by all sources. The screen is standard output, with a filter and a form; a [`Tap`] takes every
+//! event. Never reads a clock: time comes with the input.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Stdout};
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use parking_lot::Mutex;
 
 use super::notice::Notices;
 use super::stdout::reader_gone;
-use tracer_core::identity::Index;
 use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::event::{Body, Event};
-use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
-use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::losses::LossReporter;
 use tracer_core::view::privacy::Privacy;
 use tracer_core::view::report::Digest;
 use tracer_core::view::{Next, OutputSettings, Sink, WallClock};
 
+#[cfg(agent)]
+mod live;
+
 const STDOUT: &str = "cannot write to standard output";
 
-/// Takes every event, such as an agent's history or its metrics. The task that owns the pipeline calls it, so it must not
-/// wait for anything.
+/// Takes every event, such as an agent's history or its metrics. The task that owns the pipeline calls it, so
+/// it must not wait for anything.
 pub(super) trait Tap {
     /// Takes an event and the time when the pipeline emitted it.
     fn take(&mut self, emitted: Timestamp, event: &Event);
@@ -59,7 +59,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Passes events to nothing yet.
+    /// Creates an output without consumers.
     pub(super) fn new(pipeline: Pipeline, notices: Notices) -> Output {
         Output {
             pipeline,
@@ -86,35 +86,10 @@ impl Output {
         self
     }
 
-    /// Also passes every event to these.
-    pub(super) fn with_taps(mut self, taps: Vec<Box<dyn Tap>>) -> Output {
-        self.taps.extend(taps);
-        self
-    }
-
-    /// Applies these privacy settings to every event before anything else sees it.
-    pub(super) fn with_privacy(mut self, privacy: Arc<Mutex<Privacy>>) -> Output {
-        self.privacy = Some(privacy);
-        self
-    }
-
     /// Announces the findings of a report as they come.
     pub(super) fn announcing_findings(mut self, announce: bool) -> Output {
         self.announce_findings = announce;
         self
-    }
-
-    /// Tells the screen's filter which packets the source does not record.
-    pub(super) fn without(mut self, unrecorded: Unrecorded) -> Output {
-        if let Some(screen) = &mut self.screen {
-            screen.set_unrecorded(unrecorded);
-        }
-        self
-    }
-
-    /// Identities as the pipeline knows them.
-    pub(super) fn index(&self) -> &Index {
-        self.pipeline.index()
     }
 
     /// The pipeline.
@@ -122,27 +97,14 @@ impl Output {
         &self.pipeline
     }
 
-    /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each warning once.
+    /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each
+    /// warning once.
     pub(super) fn warn_of_filter(&mut self) {
         let Some(screen) = &self.screen else { return };
         for warning in screen.filter().warnings(self.pipeline.index()) {
             if self.warned.insert(warning.clone()) {
                 self.notices.warn(&warning);
             }
-        }
-    }
-
-    /// Those of the `traced` interfaces that have nothing to show. None where taps take every event.
-    pub(super) fn silent_interfaces(
-        &self,
-        traced: &BTreeSet<Ifindex>,
-        at: Timestamp,
-    ) -> BTreeSet<Ifindex> {
-        match &self.screen {
-            Some(screen) if self.taps.is_empty() => {
-                screen.filter().mute(traced, self.pipeline.index(), at)
-            }
-            _ => BTreeSet::new(),
         }
     }
 
@@ -239,7 +201,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whether the reader of the screen is gone, which shows also while there is nothing to write.
+    /// Whether the reader of the screen is gone. Works even while there is nothing to write.
     pub(super) fn is_unread(&self) -> bool {
         self.screen.is_some() && reader_gone()
     }

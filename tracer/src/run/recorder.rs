@@ -1,7 +1,7 @@
 //! `--record`: a thread that writes the records the pipeline reads to a capture file.
 //!
-//! A slow or full disk never delays tracing: records that do not fit the queue or cannot be written are counted, and the
-//! summary reports them. Input: the live records, and the index for the names of their pods.
+//! A slow or full disk never delays tracing: records that do not fit the queue or cannot be written are
+//! counted, and the summary reports them. Input: the live records, and the index for the names of their pods.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const QUEUE: usize = 128;
 /// Interface names kept. A node has a few hundred interfaces at a time.
 const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
-/// Measurements of the offset between the clocks differ by less than this. A larger difference means that the wall clock was
-/// set.
+/// Measurements of the offset between the clocks differ by less than this. A larger difference means that the
+/// wall clock was set.
 const CLOCK_STEP_NS: i128 = 1_000_000;
 
 /// A record with everything that its packet block needs.
@@ -106,7 +106,8 @@ impl Recorder {
         losses
     }
 
-    /// Waits until everything is written. Returns a sentence about the packets in the file and those missing from it.
+    /// Waits until everything is written. Returns a sentence about the packets in the file and those missing
+    /// from it.
     pub(super) fn finish(self) -> String {
         let Recorder {
             file,
@@ -189,7 +190,8 @@ fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>, notices: Notice
 /// Converts the kernel time of records to wall time.
 struct Stamps {
     clock: Arc<Clock>,
-    /// Wall time minus kernel time. Kept until the wall clock is set, so that the times between packets are exact.
+    /// Wall time minus kernel time. Kept until the wall clock is set, so that the times between packets are
+    /// exact.
     offset_ns: Option<i128>,
 }
 

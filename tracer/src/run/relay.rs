@@ -1,7 +1,7 @@
 //! `tracer relay`: connects standard input and output to the agent's socket.
 //!
-//! The client starts it in the agent's pod through the exec API. It copies bytes without reading them, and ends when either
-//! side does.
+//! The client starts it in the agent's pod through the exec API. It copies bytes without reading them, and
+//! ends when either side does.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
 //! A capture file, or standard input, as a source: `tracer observe --replay`.
 //!
-//! Time is the capture's, so replaying a file twice gives the same events whatever else the machine does. Only with a live
-//! pipe does the wall clock decide as well ([`pipe`]).
+//! Time is the capture's, so replaying a file twice gives the same events whatever else the machine does.
+//! Only with a live pipe does the wall clock decide as well ([`pipe`]).
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -43,16 +43,16 @@ const TICK_EVERY: Duration = Duration::from_millis(100);
 const BATCH: usize = 256;
 /// Capacity of the queue of batches.
 const QUEUE: usize = 16;
-/// How long to read on after Ctrl-C. It ends both sides of `tcpdump | tracer`, and tcpdump then writes what it still has in
-/// its buffer.
+/// How long to read on after Ctrl-C. It ends both sides of `tcpdump | tracer`, and tcpdump then writes what
+/// it still has in its buffer.
 const LAST_PACKETS: Duration = Duration::from_millis(500);
 /// A pipe that is later than this is a recording, not a live capture behind a buffer.
 const MAX_BUFFER_LAG: Duration = Duration::from_secs(3600);
 /// Faults of a file that are listed. Further ones are only counted.
 const MAX_FAULTS: usize = 10;
 
-/// Replays a capture file, or standard input for `-`, until its end, Ctrl-C, the end of `--duration` or `--count`, or a
-/// closed output.
+/// Replays a capture file, or standard input for `-`, until its end, Ctrl-C, the end of `--duration` or
+/// `--count`, or a closed output.
 pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
     session::block_on(async {
         let (source, pipeline) = Capture::open(config, path, Notices::Terminal)?;
@@ -89,7 +89,7 @@ struct Capture {
     ended: bool,
     figures: Figures,
     /// The reader holds packets that wait for others.
-    held: bool,
+    has_waiting: bool,
     faults: Vec<String>,
     more_faults: u64,
     progress: Option<Progress>,
@@ -104,7 +104,8 @@ struct Span {
 }
 
 impl Capture {
-    /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. Needs a tokio runtime.
+    /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. Needs a
+    /// tokio runtime.
     fn open(config: &ObserveConfig, path: &Path, notices: Notices) -> Result<(Capture, Pipeline)> {
         let is_stdin = path == Path::new("-");
         if is_stdin && io::stdin().is_terminal() {
@@ -155,7 +156,7 @@ impl Capture {
             tick: None,
             ended: false,
             figures: Figures::default(),
-            held: false,
+            has_waiting: false,
             faults: Vec::new(),
             more_faults: 0,
             progress: Progress::new(path),
@@ -169,11 +170,11 @@ impl Capture {
             inputs,
             fault,
             figures,
-            held,
+            has_waiting,
         } = batch;
         self.inputs = inputs.into_iter();
         self.figures = figures;
-        self.held = held;
+        self.has_waiting = has_waiting;
         if let Some(fault) = fault {
             if self.faults.len() < MAX_FAULTS {
                 self.faults.push(fault.explained());
@@ -218,7 +219,7 @@ impl Capture {
     /// The time up to which all packets of a live pipe have arrived, if it has advanced.
     fn live_tick(&self) -> Option<Timestamp> {
         // A packet that the reader holds is older than the clock.
-        let pipe = self.pipe.filter(|_| !self.held)?;
+        let pipe = self.pipe.filter(|_| !self.has_waiting)?;
         pipe.tick(now()).filter(|at| *at > self.span.latest)
     }
 }

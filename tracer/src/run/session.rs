@@ -1,7 +1,7 @@
-//! One run: a source on one side, the [`Output`] on the other, until one of them or the user ends it.
+//! One run: passes what a source yields to the [`Output`], until one of them or the user ends it.
 //!
-//! Owns signals, `--duration`, the periodic report and the summary. What differs between the probes of this machine, a
-//! capture file and agents is behind [`Source`].
+//! Owns signals, `--duration`, the periodic report and the summary. What differs between the probes of this
+//! machine, a capture file and agents is behind [`Source`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,20 +17,20 @@ use tracer_core::pipeline::Input;
 use tracer_core::view::Next;
 use tracer_core::view::summary::Summary;
 
-/// What a source yields.
+/// One step of a source.
 pub(super) enum Step {
     /// An input for the pipeline.
     Input(Input),
-    /// An event that an agent on this node has already made.
-    #[allow(
-        dead_code,
-        reason = "built without the client feature, no source yields it"
+    /// An event from the agent on this node.
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "only agents yield it")
     )]
     Event(Arc<str>, Box<Event>),
     /// The past is complete; what follows has just happened.
-    #[allow(
-        dead_code,
-        reason = "built without the client feature, no source yields it"
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "only agents yield it")
     )]
     PastEnded,
     /// Nothing follows.
@@ -39,8 +39,8 @@ pub(super) enum Step {
 
 /// Where a session gets its input.
 ///
-/// A session waits, then takes steps until there are none, and waits again. Every step is in the output before the next one
-/// is taken.
+/// A session waits, then takes steps until there are none, and waits again. Every step is in the output
+/// before the next one is taken.
 pub(super) trait Source {
     /// Time between two reports.
     const REPORT_EVERY: Duration;
@@ -69,7 +69,7 @@ pub(super) trait Source {
 /// A source's part of the summary.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// How much time the input spans; `None` where that is the time of the run.
+    /// The time that the input spans; `None` for the time of the run.
     pub(super) duration: Option<Duration>,
     /// Packets seen, where the source sees packets.
     pub(super) packets: Option<u64>,
@@ -90,11 +90,10 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
         .block_on(future)
 }
 
-/// What ends a run from outside.
+/// Drives a source until a signal, a deadline or either side ends the run.
 pub(super) struct Session {
     signals: Signals,
     duration: Option<Duration>,
-    started: Instant,
 }
 
 impl Session {
@@ -103,7 +102,6 @@ impl Session {
         Ok(Session {
             signals: Signals::listen()?,
             duration,
-            started: Instant::now(),
         })
     }
 
@@ -113,13 +111,13 @@ impl Session {
         mut source: S,
         mut output: Output,
     ) -> Result<Summary> {
-        self.started = Instant::now();
+        let started = Instant::now();
         output.warn_of_filter();
         source.announce();
         let next = self.drive(&mut source, &mut output).await?;
         let account = source.finish(&mut output, next).await?;
         Ok(Summary {
-            duration: account.duration.unwrap_or_else(|| self.started.elapsed()),
+            duration: account.duration.unwrap_or_else(|| started.elapsed()),
             packets: account.packets,
             agents: account.agents,
             records: output.pipeline().records(),

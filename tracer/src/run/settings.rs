@@ -1,7 +1,8 @@
 //! An agent's `--config` and `--rules` files, read again when one of them changes.
 //!
-//! Owns when they are read again and the report about them. An error in one file changes nothing: the settings of all files
-//! take effect together or not at all. The contents, and what they change, belong to the caller.
+//! Owns when they are read again and the report about them. An error in one file changes nothing: the
+//! settings of all files take effect together or not at all. The contents, and what they change, belong to
+//! the caller.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ pub(super) fn follow(
                     pending = true;
                 }
                 Outcome::Refused(why) => {
-                    tracing::warn!("the settings stay as they were: {why}");
+                    tracing::warn!("settings unchanged: {why}");
                     pending = false;
                 }
             }
@@ -137,7 +138,7 @@ fn log_reread(changed: &[PathBuf], restart: &[String]) {
         let how = if path.exists() {
             "changed"
         } else {
-            "is not there any more: its settings no longer apply"
+            "was removed: its settings no longer apply"
         };
         text.push_str(&format!("; {} {how}", path.display()));
     }
@@ -186,7 +187,8 @@ mod tests {
         fs::rename(&new, path).expect("renamed");
     }
 
-    /// A file with one word: whether each pod gets its own metrics. `more` after the word names a second file.
+    /// A file with one word: whether each pod gets its own metrics. `more` after the word names a second
+    /// file.
     fn reload(path: &Path, more: &Path) -> Reload {
         let (source, more) = (path.to_owned(), more.to_owned());
         Reload {

@@ -1,8 +1,8 @@
 //! The signals that end a run: Ctrl-C (SIGINT) and, on Unix, SIGTERM.
 //!
-//! A run listens before it announces that it works. A signal that arrives right after the announcement must still produce
-//! the summary, and where the parent ignores SIGINT (`nohup`, a shell's background job) a run that does not listen would
-//! not end at all.
+//! A run listens before it announces that it works. A signal that arrives right after the announcement must
+//! still produce the summary, and where the parent ignores SIGINT (`nohup`, a shell's background job) a run
+//! that does not listen would not end at all.
 
 pub(super) use self::platform::Signals;
 

@@ -1,7 +1,7 @@
 //! Standard output as something that can go away: `tracer observe | head` ends when `head` does.
 
-/// Whether the reader of standard output is gone: the end of a pipe, or the peer of a socket. Without this check a program
-/// that waits for events would notice only with the next line, which may never come.
+/// Whether the reader of standard output is gone: the end of a pipe, or the peer of a socket. Without this
+/// check a program that waits for events would notice only with the next line, which may never come.
 #[cfg(unix)]
 pub(super) fn reader_gone() -> bool {
     unix::reader_gone(std::io::stdout())

@@ -1,8 +1,8 @@
 //! Converts events to the wire format and back.
 //!
-//! Times on the wire are wall time, which the agent computes once. A client's timestamps are nanoseconds since 1970, so its
-//! clock is [`unix_clock`]. A message from another version can have values that this one does not know: an unknown enum value
-//! makes the event [`Unreadable`], an unknown field is ignored.
+//! Times on the wire are wall time, which the agent computes once. A client's timestamps are nanoseconds
+//! since 1970, so its clock is [`unix_clock`]. A message from another version can have values that this one
+//! does not know: an unknown enum value makes the event [`Unreadable`], an unknown field is ignored.
 
 use std::time::Duration;
 

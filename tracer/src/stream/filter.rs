@@ -1,7 +1,7 @@
 //! Converts filters to the wire format and back. Patterns are sent as the user wrote them.
 //!
-//! The client also applies its filter to the events it receives, so an agent that ignores a part of it sends too many events,
-//! never too few.
+//! The client also applies its filter to the events it receives, so an agent that ignores a part of it sends
+//! too many events, never too few.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_invalid_value_is_named_in_the_error() {
-        for (wire, says) in [
+        for (wire, expected) in [
             (
                 proto::Filter {
                     types: vec!["quic".to_owned()],
@@ -194,7 +194,7 @@ mod tests {
             ),
         ] {
             let error = from_wire(wire).expect_err("refused").to_string();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

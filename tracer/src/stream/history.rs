@@ -1,7 +1,7 @@
 //! An agent's history: its latest events, encoded, up to a number of bytes.
 //!
-//! Pure. Every event has a number, without gaps. At the limit the oldest events are dropped and counted. A reader asks for
-//! events from a number on, and learns how many of them have been dropped.
+//! Pure. Every event has a number, without gaps. At the limit the oldest events are dropped and counted. A
+//! reader asks for events from a number on, and learns how many of them have been dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const OVERHEAD_BYTES: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When it was emitted, nanoseconds since 1970. Never earlier than the entry before.
-    pub told_unix_ns: i64,
+    pub emitted_unix_ns: i64,
     /// The encoded event.
     pub event: Arc<[u8]>,
 }
@@ -116,7 +116,7 @@ impl History {
 
     /// When the oldest event in the history was emitted.
     pub fn oldest_unix_ns(&self) -> Option<i64> {
-        self.entries.front().map(|entry| entry.told_unix_ns)
+        self.entries.front().map(|entry| entry.emitted_unix_ns)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     fn entry(number: u8) -> Entry {
         Entry {
-            told_unix_ns: i64::from(number),
+            emitted_unix_ns: i64::from(number),
             event: vec![number; 36].into(),
         }
     }

@@ -1,7 +1,7 @@
 //! Between the pipeline and the clients: the history, its progress, and the agent's status.
 //!
-//! The pipeline adds events and never waits: the history is locked only while a page of references is copied. Clients wait
-//! for [`Progress`] and read at their own pace.
+//! The pipeline adds events and never waits: the history is locked only while a page of references is copied.
+//! Clients wait for [`Progress`] and read at their own pace.
 
 use std::fmt;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Hub {
         // Readers rely on the order, even if the node's clock is set back.
         let emitted_unix_ns = emitted_unix_ns.max(self.progress.borrow().reached_unix_ns);
         history.push(Entry {
-            told_unix_ns: emitted_unix_ns,
+            emitted_unix_ns,
             event,
         });
     }

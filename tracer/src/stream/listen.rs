@@ -1,7 +1,8 @@
 //! Where an agent listens: on a unix socket, and with TLS on an address if one is configured.
 //!
-//! Owns the socket file: only its owner may connect, and it replaces the socket of an agent that has ended, never that of a
-//! running one. Owns the certificate files too: an agent never listens on an address without TLS.
+//! Owns the socket file: only its owner may connect, and it replaces the socket of an agent that has ended,
+//! never that of a running one. Owns the certificate files too: an agent never listens on an address without
+//! TLS.
 
 use std::fs;
 use std::io;
@@ -23,7 +24,8 @@ use super::hub::Hub;
 use super::proto::tracer_server::TracerServer;
 use super::service::Service;
 
-/// Interval of HTTP/2 pings, and how long an answer may take. A client whose machine is gone is detected after twice this.
+/// Interval of HTTP/2 pings, and how long an answer may take. A client whose machine is gone is detected
+/// after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long streams may take to send what is left when the agent ends.
 const LAST_SEND: Duration = Duration::from_secs(2);
@@ -139,7 +141,8 @@ impl Socket {
                 return Err(ListenError::Taken { path });
             }
         }
-        // Created under another name and moved: the socket is never open to other users, and it replaces an old one.
+        // Created under another name and moved: the socket is never open to other users, and it replaces an
+        // old one.
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(format!(".{}", std::process::id()));
         let unfinished = PathBuf::from(unfinished);

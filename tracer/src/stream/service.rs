@@ -1,7 +1,7 @@
 //! The gRPC service: streams of events, and the status.
 //!
-//! Each stream is a task that reads the history, filters and sends. It waits for its client, and nothing waits for it. A
-//! client that falls behind the history is told how many events it missed.
+//! Each stream is a task that reads the history, filters and sends. It waits for its client, and nothing
+//! waits for it. The stream of a client that falls behind the history reports how many events it missed.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -232,13 +232,13 @@ impl Feed {
     }
 
     /// The event, if it matches the filter.
-    fn matching(&self, sequence: u64, entry: &Entry) -> Option<proto::Told> {
+    fn matching(&self, sequence: u64, entry: &Entry) -> Option<proto::EmittedEvent> {
         // Decoding cannot fail: this program encoded the history.
         let wire = proto::Event::decode(&*entry.event).ok()?;
         let event = from_wire(wire.clone()).ok()?;
-        (self.is_recent(&event) && self.filter.matches(&event)).then_some(proto::Told {
+        (self.is_recent(&event) && self.filter.matches(&event)).then_some(proto::EmittedEvent {
             event: Some(wire),
-            told_unix_ns: entry.told_unix_ns,
+            emitted_unix_ns: entry.emitted_unix_ns,
             sequence,
         })
     }

@@ -282,7 +282,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     // The ConfigMap is deleted, and the defaults hold again.
     mount.swap(&[]);
     wired.agent.wait_for("the end of the ConfigMap", |agent| {
-        agent.says("config.yaml is not there any more")
+        agent.says("config.yaml was removed")
     });
     stage.run_in(EXCLUDED, &["nslookup", "of-a-pod-no-longer-excluded"]);
     wired.until("a pod of the namespace again", || {
@@ -310,7 +310,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     assert!(!wired.socket.exists());
     assert_eq!(wired.get("/livez"), None);
     let mistakes = wired.agent.said.iter();
-    let mistakes = mistakes.filter(|line| line.contains("the settings stay as they were"));
+    let mistakes = mistakes.filter(|line| line.contains("settings unchanged"));
     assert_eq!(mistakes.count(), 1, "told once: {:#?}", wired.agent.said);
     let verbs = api.asked();
     assert!(

@@ -94,17 +94,17 @@ impl Tracer for MadeUp {
             messages.push(self.mark(0));
         }
         if self.of_the_future {
-            messages.push(Message::Event(proto::Told {
+            messages.push(Message::Event(proto::EmittedEvent {
                 event: Some(proto::Event::default()),
-                told_unix_ns: self.now(),
+                emitted_unix_ns: self.now(),
                 sequence: 0,
             }));
         }
         for number in 0..self.findings {
             let now = self.now();
-            messages.push(Message::Event(proto::Told {
+            messages.push(Message::Event(proto::EmittedEvent {
                 event: Some(to_wire(&finding(now, number), &unix_clock)),
-                told_unix_ns: now,
+                emitted_unix_ns: now,
                 sequence: u64::from(number),
             }));
         }

@@ -1,4 +1,4 @@
-//! Which traced interfaces the probes are told to keep quiet about, because the filter shows nothing of them.
+//! Which traced interfaces are muted in the probes, because the filter shows nothing of them.
 //!
 //! Their packets are still counted.
 

@@ -1,7 +1,7 @@
 //! The time between two packets of a capture, in steps.
 //!
-//! Between packets time passes as it does live, so that what only time decides is decided when it would have been. The steps
-//! are short at first, then long until nothing can be waiting any more.
+//! Between packets time passes as it does live, so that what only time decides is decided when it would have
+//! been. The steps are short at first, then long until nothing can be waiting any more.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// The steps after `from` and before `until`. Before the first packet, at time 0, nothing waits and there are none.
+    /// The steps after `from` and before `until`. Before the first packet, at time 0, nothing waits and there
+    /// are none.
     pub(super) fn new(from: Timestamp, until: Timestamp) -> Gap {
         if from == Timestamp::default() {
             return Gap::default();

@@ -20,7 +20,8 @@ pub(super) fn is_pipe(path: &Path) -> bool {
     })
 }
 
-/// Treats standard input as a pipe. With a file on standard input, its old timestamps show that it is not live.
+/// Treats standard input as a pipe. With a file on standard input, its old timestamps show that it is not
+/// live.
 #[cfg(not(unix))]
 pub(super) fn is_pipe(path: &Path) -> bool {
     path == Path::new("-")

@@ -1,16 +1,17 @@
-//! Whether a pipe delivers packets as they happen, so that the wall clock can advance the pipeline when no packet comes.
+//! Whether a pipe delivers packets as they happen, so that the wall clock can advance the pipeline when no
+//! packet comes.
 //!
-//! In replay, time is normally the capture's. But `tcpdump -U -w - | tracer observe --replay -` should report a timeout even
-//! when no packet follows. Timestamps close to the wall clock show that the pipe is live. The first timestamp that is not
-//! shows a file, or packets that wait in a buffer. From then on only packets advance time: a clock that runs ahead of them
-//! would report timeouts for queries that were answered.
+//! In replay, time is normally the capture's. But `tcpdump -U -w - | tracer observe --replay -` should report
+//! a timeout even when no packet follows. Timestamps close to the wall clock show that the pipe is live. The
+//! first timestamp that is not shows a file, or packets that wait in a buffer. From then on only packets
+//! advance time: a clock that runs ahead of them would report timeouts for queries that were answered.
 
 use std::time::Duration;
 
 use tracer_core::model::time::Timestamp;
 
-/// libpcap delivers packets within a second; a pipe and a busy machine add to that. What only time decides is reported this
-/// much later than with the probes.
+/// libpcap delivers packets within a second; a pipe and a busy machine add to that. What only time decides is
+/// reported this much later than with the probes.
 pub(super) const LAG: Duration = Duration::from_secs(2);
 
 /// The state of a pipe.

@@ -19,7 +19,8 @@ struct Holder {
 }
 
 impl PodAddresses {
-    /// Reads the addresses from an inventory. A running pod takes precedence over one that has ended: addresses are reused.
+    /// Reads the addresses from an inventory. A running pod takes precedence over one that has ended:
+    /// addresses are reused.
     pub(super) fn from_inventory(inventory: &Inventory) -> PodAddresses {
         let mut holders: HashMap<IpAddr, Holder> = HashMap::new();
         for ended in [false, true] {
@@ -50,8 +51,8 @@ impl PodAddresses {
     pub(super) fn change(&self, ifindex: Ifindex, ip: IpAddr) -> ClusterChange {
         let uid = match self.0.get(&ip) {
             Some(holder) => holder.uid.clone(),
-            // No listed pod has the address, so the address serves as the UID. `None` would mean that the search for the
-            // pod continues.
+            // No listed pod has the address, so the address serves as the UID. `None` would mean that the
+            // search for the pod continues.
             None => Some(Arc::from(ip.to_string())),
         };
         ClusterChange::Interface { ifindex, uid }

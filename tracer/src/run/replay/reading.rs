@@ -26,7 +26,7 @@ pub(super) struct Batch {
     pub(super) fault: Option<FileError>,
     pub(super) figures: Figures,
     /// The reader holds packets that wait for others.
-    pub(super) held: bool,
+    pub(super) has_waiting: bool,
 }
 
 /// Reads a capture to its end.
@@ -72,7 +72,7 @@ impl Reading {
                 losses: self.replay.losses(),
                 position: self.replay.position(),
             };
-            batch.held = self.replay.has_waiting();
+            batch.has_waiting = self.replay.has_waiting();
             if batches.blocking_send(batch).is_err() {
                 return;
             }

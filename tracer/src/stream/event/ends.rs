@@ -33,25 +33,25 @@ pub(super) fn from_wire(wire: proto::Ends) -> Result<Ends, Unreadable> {
 }
 
 fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
-    use proto::pod_end::Who;
+    use proto::pod_end::Identity;
     proto::PodEnd {
         ip: ip_to_wire(end.ip),
         port: end.port.map(u32::from),
-        who: Some(match &end.identity {
-            Ok(pod) => Who::Pod(pod_to_wire(pod)),
-            Err(reason) => Who::Unknown(reason.to_wire()),
+        identity: Some(match &end.identity {
+            Ok(pod) => Identity::Pod(pod_to_wire(pod)),
+            Err(reason) => Identity::Unknown(reason.to_wire()),
         }),
     }
 }
 
 fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
-    use proto::pod_end::Who;
+    use proto::pod_end::Identity;
     Ok(PodEnd {
         ip: ip_from_wire(&wire.ip)?,
         port: port_from_wire(wire.port)?,
-        identity: match wire.who {
-            Some(Who::Pod(pod)) => Ok(Arc::new(pod_from_wire(pod))),
-            Some(Who::Unknown(reason)) => {
+        identity: match wire.identity {
+            Some(Identity::Pod(pod)) => Ok(Arc::new(pod_from_wire(pod))),
+            Some(Identity::Unknown(reason)) => {
                 Err(WireEnum::from_wire(reason).unwrap_or(UnknownReason::NotInInventory))
             }
             None => Err(UnknownReason::NotInInventory),

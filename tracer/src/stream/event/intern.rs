@@ -1,7 +1,8 @@
-//! Rule ids and loss reasons as `&'static str`. In the agent they are literals; a client has to keep the text it receives.
+//! Rule ids and loss reasons as `&'static str`. In the agent they are literals; a client has to keep the text
+//! it receives.
 //!
-//! There are few of them, and a client talks to agents of few versions. A limit bounds what a faulty agent can make a client
-//! keep.
+//! There are few of them, and a client talks to agents of few versions. A limit bounds what a faulty agent
+//! can make a client keep.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
