@@ -52,8 +52,8 @@ pub fn observe(config: &ObserveConfig) -> Result<Summary> {
         Source::Local { record } => observe_local(config, record.as_deref()),
         #[cfg(not(agent))]
         Source::Local { .. } => anyhow::bail!(
-            "this build of tracer has no probes, so --local does not work: use a Linux build with the feature agent, \
-             ask agents, or read a capture file with --replay"
+            "this build of tracer has no probes, so --local does not work: use a Linux build with the feature \
+             agent, ask agents, or read a capture file with --replay"
         ),
         Source::Replay(file) => observe_replay(config, file),
         #[cfg(feature = "client")]

@@ -199,3 +199,90 @@ pub(super) fn pass_on<S: Source>(source: &mut S, output: &mut Output) -> Result<
         next => Passed::Stopped(next),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::run::notice::Notices;
+    use tracer_core::model::time::Timestamp;
+    use tracer_core::pipeline::{Pipeline, Settings};
+
+    /// Yields its batches, one for each wait, and then waits forever.
+    struct Scripted {
+        batches: VecDeque<Vec<Step>>,
+        steps: VecDeque<Step>,
+        log: Rc<RefCell<Vec<&'static str>>>,
+    }
+
+    impl Source for Scripted {
+        const REPORT_EVERY: Duration = Duration::from_secs(3600);
+
+        fn announce(&self) {
+            self.log.borrow_mut().push("announce");
+        }
+
+        async fn wait(&mut self) -> Result<()> {
+            match self.batches.pop_front() {
+                Some(batch) => self.steps = batch.into(),
+                None => std::future::pending().await,
+            }
+            Ok(())
+        }
+
+        fn next(&mut self, _output: &Output) -> Result<Option<Step>> {
+            self.log.borrow_mut().push("next");
+            Ok(self.steps.pop_front())
+        }
+
+        fn report(&mut self, _output: &mut Output) -> Result<Next> {
+            Ok(Next::Continue)
+        }
+
+        async fn finish(self, output: &mut Output, next: Next) -> Result<Account> {
+            assert_eq!(next, Next::Continue);
+            self.log.borrow_mut().push("finish");
+            output.end(Timestamp(9))?;
+            Ok(Account {
+                packets: Some(3),
+                ..Account::default()
+            })
+        }
+    }
+
+    fn run(batches: Vec<Vec<Step>>, duration: Option<Duration>) -> (Summary, Vec<&'static str>) {
+        let log = Rc::default();
+        let source = Scripted {
+            batches: batches.into(),
+            steps: VecDeque::new(),
+            log: Rc::clone(&log),
+        };
+        let summary = block_on(async {
+            let output = Output::new(Pipeline::new(Settings::default()), Notices::Terminal);
+            Session::new(duration)?.run(source, output).await
+        });
+        let log = log.borrow().clone();
+        (summary.expect("a summary"), log)
+    }
+
+    #[test]
+    fn a_session_passes_on_every_step_and_ends_with_its_source() {
+        let tick = |at| Step::Input(Input::Tick(Timestamp(at)));
+        let (summary, log) = run(vec![vec![tick(1), tick(2)], vec![tick(3), Step::End]], None);
+        assert_eq!(summary.packets, Some(3));
+        assert_eq!(
+            log,
+            ["announce", "next", "next", "next", "next", "next", "finish"]
+        );
+    }
+
+    #[test]
+    fn a_session_ends_after_its_duration() {
+        let (summary, log) = run(Vec::new(), Some(Duration::from_millis(20)));
+        assert_eq!(log, ["announce", "finish"]);
+        assert!(summary.duration >= Duration::from_millis(20));
+    }
+}
