@@ -1,11 +1,6 @@
-//! `cargo xtask cluster`: a real Kubernetes cluster of one or two nodes on this machine, for the end-to-end test.
+//! `cargo xtask cluster`: raises a real Kubernetes cluster on this machine, and removes it.
 //!
-//! Kubernetes' own programs, built as Go modules at a fixed release; etcd, containerd, runc and CNI plugins from Debian. Each
-//! node is a network namespace with a mount namespace; they meet on a switch that has no link to the machine's network, and
-//! what nobody routes is lost in a silent router, as in the lab, from which the network is taken. It is not part of
-//! `cargo xtask test`: it needs a Go toolchain and, the first time, a quarter of an hour.
-//!
-//! Where to start: [`Cluster::up`].
+//! Not part of `cargo xtask test`: it needs a Go toolchain, and 15 minutes the first time.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -15,21 +10,10 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clap::Subcommand;
 
-use crate::lab::ProxyMode;
+use testbed::cluster::{self, Cluster, DEFAULT_NAME, Options, components};
+use testbed::lab::ProxyMode;
+
 use crate::setup;
-
-mod certificates;
-mod components;
-mod control_plane;
-pub(crate) mod images;
-mod lifecycle;
-mod node;
-
-pub(crate) use lifecycle::STREAMER;
-pub use lifecycle::{Cluster, Options};
-
-/// The name of the cluster that a user raises without saying another.
-pub const DEFAULT_NAME: &str = "tracer-cluster";
 
 /// A real Kubernetes cluster on this machine, without a link to its network
 #[derive(Debug, clap::Args)]
@@ -111,7 +95,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 }
             );
         }
-        Task::Status => print!("{}", lifecycle::describe(&Cluster::attach(&name)?)?),
+        Task::Status => print!("{}", cluster::describe(&Cluster::attach(&name)?)?),
         Task::Load { file } => Cluster::attach(&name)?.load_image(&file)?,
         Task::Exec { node, command } => {
             let cluster = Cluster::attach(&name)?;

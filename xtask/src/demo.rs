@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::lab::{Inventory, Lab, Options, ProxyMode};
-use crate::scenario::{NODES, Output, REMEDIES, Remedy, STEPS, Step};
-use crate::watch::{Events, Watch};
 use crate::{build, setup};
+use testbed::lab::{Inventory, Lab, Options, ProxyMode};
+use testbed::scenario::{NODES, Output, REMEDIES, Remedy, STEPS, Step};
+use testbed::watch::{Events, Watch};
 
 /// The scenario in the lab, told by the tracer
 #[derive(Debug, clap::Args)]

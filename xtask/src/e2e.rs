@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::cluster::{DEFAULT_NAME, images};
-use crate::watch::{Events, Watch};
 use crate::{build, image, setup};
+use testbed::cluster::{DEFAULT_NAME, images};
+use testbed::debian;
+use testbed::watch::{Events, Watch};
 
 mod audit;
 mod exports;
@@ -87,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     // Before anything is built: that takes minutes.
     ensure!(
-        arguments.kubeconfig.is_none() || setup::find_program("kubectl").is_some(),
+        arguments.kubeconfig.is_none() || debian::program("kubectl").is_some(),
         "no kubectl on the PATH, by which --kubeconfig's cluster is talked to"
     );
     if arguments.image.is_none() || arguments.tools_image.is_none() {
@@ -233,7 +234,7 @@ fn begin(target: &Target, events: &mut Events) -> Result<()> {
         ensure!(
             Instant::now() < deadline,
             "not within 120 s; told were{}",
-            crate::watch::listed(events.of_step())
+            testbed::watch::listed(events.of_step())
         );
     }
 }

@@ -14,14 +14,12 @@ use serde::Deserialize;
 
 use crate::{build, setup};
 
-pub mod archive;
-mod compare;
 mod platform;
 mod program;
 mod verify;
 
-use archive::{Compression, File, Image, Variant};
 pub use platform::Platform;
+use testbed::image::archive::{Compression, File, Image, Variant};
 
 /// Every node pulls it: a platform's image above this is a defect.
 const MOST_BYTES: u64 = 25 * 1024 * 1024;

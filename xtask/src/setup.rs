@@ -4,7 +4,6 @@
 //! is done. It installs from Debian's archive only, plus bpf-linker from crates.io; where it cannot (not root, not
 //! Debian) it says what to install.
 
-mod debian;
 pub(crate) mod find;
 mod linker;
 
@@ -13,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use testbed::debian;
 
 use find::Compiler;
 
@@ -155,7 +155,7 @@ impl Missing {
         if needs != Needs::Probes {
             for program in PROGRAMS
                 .iter()
-                .filter(|program| find::program(program.name).is_none())
+                .filter(|program| debian::program(program.name).is_none())
             {
                 missing.package(program.package, format!("{} {}", program.name, program.why));
             }
@@ -236,7 +236,7 @@ pub fn ensure(needs: Needs) -> Result<Found> {
                 missing.remedy()
             );
         }
-        debian::install(&missing.names())?;
+        debian::apt_install(&missing.names())?;
     }
     if missing.linker {
         linker::install()?;
@@ -270,31 +270,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a program of the system is.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    find::program(name)
-}
-
 /// Whether the distribution's compiler is there with its library's source.
 pub(crate) fn system_compiler() -> bool {
     Compiler::system(Path::new("/usr")).is_some()
-}
-
-/// Installs Debian packages, where this is Debian and the caller may.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    if !debian::is_debian() {
-        bail!(
-            "this is not Debian; install these, by their Debian packages' names: {}",
-            packages.join(" ")
-        );
-    }
-    if !rustix::process::geteuid().is_root() {
-        bail!(
-            "installing them needs root: apt-get install --no-install-recommends {}",
-            packages.join(" ")
-        );
-    }
-    debian::install(packages)
 }
 
 fn report(found: &Found) {
@@ -305,7 +283,7 @@ fn report(found: &Found) {
         .map_or_else(|| "missing".to_owned(), |path| path.display().to_string());
     println!("compiler for the probes  {compiler}\nbpf-linker               {linker}");
     for program in PROGRAMS {
-        let path = find::program(program.name)
+        let path = debian::program(program.name)
             .map_or_else(|| "missing".to_owned(), |path| path.display().to_string());
         println!("{:<24} {path}", program.name);
     }

@@ -5,8 +5,6 @@
 //! error, or a loss, ends it with 1. A client that fails ends it with 1, too: then the traffic was not ordinary.
 
 pub mod cost;
-mod tally;
-mod traffic;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use self::tally::{Figures, Tally};
-use self::traffic::Traffic;
-use crate::lab::{Inventory, Lab, Options, ProxyMode};
-use crate::scenario::NODES;
-use crate::watch::Watch;
+use testbed::lab::{Inventory, Lab, Options, ProxyMode};
+use testbed::scenario::NODES;
+use testbed::soak::Traced;
+use testbed::soak::tally::{Figures, Tally};
+use testbed::soak::traffic::Traffic;
+use testbed::watch::Watch;
+
 use crate::{build, setup};
 
 /// Ordinary traffic in the lab for a while: the tracer must find nothing wrong with it
@@ -43,14 +43,6 @@ pub struct Arguments {
 const PROGRESS_EVERY: Duration = Duration::from_secs(60);
 /// After the traffic: lookups, connections and pings that were not answered would be told by then.
 const AFTERMATH: Duration = Duration::from_secs(10);
-
-/// A tracer with what it costs.
-struct Traced {
-    node: &'static str,
-    watch: Watch,
-    /// When it had started.
-    first: Figures,
-}
 
 /// Runs the soak. 0: ordinary traffic was told as ordinary.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {

@@ -1,25 +1,14 @@
-//! `cargo xtask tshark-diff FILE...`: DNS as the tracer and as tshark decode it, exchange by exchange.
-//!
-//! Owns running both and saying what came of it. Both sides are read as JSON: the tracer's events ([`ours`]) and tshark's
-//! packets ([`theirs`]); [`compare`] knows what may differ and why. Without a file it makes a capture in the lab
-//! ([`session`]).
+//! `cargo xtask tshark-diff FILE...`: runs the comparison of [`testbed::tshark_diff`]. Without a file it makes captures in the
+//! lab.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use testbed::lab::{Inventory, Lab, Options, ProxyMode};
+use testbed::tshark_diff::{agree, session};
 
-use crate::lab::{Inventory, Lab, Options, ProxyMode};
 use crate::{build, setup};
-
-pub mod compare;
-pub mod copies;
-pub mod message;
-pub mod ours;
-pub mod session;
-pub mod theirs;
-
-use self::compare::Report;
 
 /// Compare how the tracer and tshark decode the DNS of captures; without FILE, of a session in the lab
 #[derive(Debug, clap::Args)]
@@ -59,17 +48,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Whether `program` and tshark agree about all files. Says on standard output where not.
-pub fn agree(program: &Path, files: &[PathBuf]) -> Result<bool> {
-    let mut agree = true;
-    for file in files {
-        let report = diff(program, file)?;
-        agree &= report.unexplained.is_empty();
-        println!("{}: {report}", file.display());
-    }
-    Ok(agree)
-}
-
 fn lab_session(directory: &Path) -> Result<session::Captures> {
     eprintln!("raising the lab for a session of about half a minute");
     let lab = Lab::up(Options {
@@ -79,40 +57,4 @@ fn lab_session(directory: &Path) -> Result<session::Captures> {
     })?
     .temporary();
     session::capture(&lab, directory)
-}
-
-/// Both sides of one file, compared.
-pub fn diff(program: &Path, file: &Path) -> Result<Report> {
-    let theirs = theirs::decode(file)?;
-    let ours = replay(program, file)?;
-    let report = of_texts(&ours, &theirs)?;
-    ensure!(
-        report.messages > 0,
-        "{} holds no DNS message: nothing was compared",
-        file.display()
-    );
-    Ok(report)
-}
-
-/// The same of what both said.
-pub fn of_texts(ours: &str, theirs: &str) -> Result<Report> {
-    let ours = ours::read(ours).context("the tracer's events")?;
-    let theirs = theirs::read(theirs).context("tshark's packets")?;
-    Ok(compare::compare(&ours, &theirs))
-}
-
-/// The tracer's JSON lines for a file.
-pub fn replay(program: &Path, file: &Path) -> Result<String> {
-    let output = Command::new(program)
-        .args(["observe", "-o", "json", "--type", "dns", "--replay"])
-        .arg(file)
-        .output()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "the tracer cannot read {}: {}",
-        file.display(),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    String::from_utf8(output.stdout).context("the tracer's JSON is not UTF-8")
 }

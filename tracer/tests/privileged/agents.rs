@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::lab::running::{PATIENCE, Running};
-use crate::lab::{CLIENT, NODE, Stage, program, text};
 use rustix::process::Signal;
 use serde_json::Value;
-use xtask::lab::ProxyMode;
+use testbed::lab::ProxyMode;
+use testbed::stage::running::{PATIENCE, Running};
+use testbed::stage::{CLIENT, NODE, Stage, program, text};
 
 const OTHER_NODE: &str = "k8s-master";
 

@@ -3,9 +3,9 @@
 
 use std::process::Output;
 
-use crate::lab::{NODE, Stage, program};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
+use testbed::lab::ProxyMode;
+use testbed::stage::{NODE, Stage, program};
 
 /// What deploy/base/daemonset.yaml adds.
 const GRANTED: [&str; 3] = ["bpf", "net_admin", "perfmon"];

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::lab::{CLIENT, NODE, Stage, asked, name, text};
 use serde_json::Value;
-use xtask::lab::{NewPod, ProxyMode};
+use testbed::lab::{NewPod, ProxyMode};
+use testbed::stage::{CLIENT, NODE, Stage, asked, name, text};
 
 /// The status and the answers' data, as dig prints them.
 fn dig(output: &str) -> (String, Vec<String>) {

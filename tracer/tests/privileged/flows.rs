@@ -1,9 +1,9 @@
 //! Connections and pings on real packets, against what the tools and the kernel report.
 
-use crate::lab::{Stage, name, text};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
-use xtask::scenario::{Ping, same};
+use testbed::lab::ProxyMode;
+use testbed::scenario::{Ping, same};
+use testbed::stage::{Stage, name, text};
 
 fn connection<'a>(address: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |event| event["type"] == "tcp" && event["peer"]["ip"] == address && event["state"] == state
@@ -86,7 +86,7 @@ fn a_closed_connection_counts_what_crossed_the_interface() {
                    add rule inet count forward ip saddr 10.1.39.193 ip daddr 10.1.79.65 tcp dport 80 counter name tx\n\
                    add rule inet count forward ip saddr 10.1.79.65 ip daddr 10.1.39.193 tcp sport 80 counter name rx\n";
     let loaded = stage
-        .on_node(crate::lab::NODE, &["nft", ruleset])
+        .on_node(testbed::stage::NODE, &["nft", ruleset])
         .output()
         .expect("nft runs");
     assert!(
@@ -104,7 +104,7 @@ fn a_closed_connection_counts_what_crossed_the_interface() {
         .wait_for("closed", connection("10.1.79.65", "closed"))
         .unwrap();
     let listed = stage
-        .on_node(crate::lab::NODE, &["nft", "-j", "list", "counters"])
+        .on_node(testbed::stage::NODE, &["nft", "-j", "list", "counters"])
         .output()
         .expect("nft runs");
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("nft's JSON");
@@ -195,7 +195,7 @@ fn both_pods_of_one_node_are_told_once_and_from_the_clients_side() {
             .count(),
         1,
         "{}",
-        xtask::watch::listed(events.of_step())
+        testbed::watch::listed(events.of_step())
     );
 }
 

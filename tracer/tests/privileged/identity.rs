@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use testbed::turn;
 use tracer::cluster::interface_watch::{self, InterfaceNotice};
 use tracer::cluster::netns_id::NetnsId;
 use tracer::cluster::pod_interfaces::InterfaceResolver;
 use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::Ifindex;
-use xtask::turn;
 
 /// A node: a network namespace and a cgroup, both gone with it.
 struct Node {

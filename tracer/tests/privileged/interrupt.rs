@@ -6,15 +6,15 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Instant;
 
-use crate::lab::faults::{self, RAW, counted, done};
-use crate::lab::findings::PATIENCE;
-use crate::lab::{CLIENT, NODE, Stage, name, program, text};
 use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
-use xtask::watch::{Ended, Watch};
+use testbed::lab::ProxyMode;
+use testbed::stage::faults::{self, RAW, counted, done};
+use testbed::stage::findings::PATIENCE;
+use testbed::stage::{CLIENT, NODE, Stage, name, program, text};
+use testbed::watch::{Ended, Watch};
 
 const NGINX: &str = "default/nginx-ds-v2qf5";
 const APACHE: &str = "myns/apache-ds-myns-d4f2h";

@@ -1,19 +1,14 @@
 //! Tests with real probes, in network namespaces and in the lab. They need root, and the feature `privileged-tests` builds them.
 //!
-//! Tests of the capture run side by side; a test with the lab runs alone ([`xtask::turn`]).
+//! Tests of the capture run side by side; a test with the lab runs alone ([`testbed::turn`]).
 
 mod agents;
-#[allow(dead_code, reason = "until the API server is in a library")]
-#[path = "../api/mod.rs"]
-mod api;
 mod capabilities;
 mod capture;
 mod dns;
 mod flows;
 mod identity;
 mod interrupt;
-#[path = "../lab/mod.rs"]
-mod lab;
 mod record;
 mod scenario;
 mod tcp_dns;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::lab::{CLIENT, NODE, Stage, asked, program};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
-use xtask::watch::{Ended, Events, listed};
+use testbed::lab::ProxyMode;
+use testbed::stage::{CLIENT, NODE, Stage, asked, program};
+use testbed::watch::{Ended, Events, listed};
 
 /// What a pod does in all ways at once: found and not found, TCP, IPv6, pings, refusals.
 const SESSION: &[&[&str]] = &[
@@ -125,7 +125,7 @@ fn a_recording_replayed_tells_the_events_of_the_run_that_was_recorded() {
     assert!(!sum.contains(';'), "something is missing: {sum}");
 
     // Others read in it what we do.
-    let report = xtask::tshark_diff::diff(program(), &recording).expect("both sides");
+    let report = testbed::tshark_diff::diff(program(), &recording).expect("both sides");
     assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");
     assert!(report.compared > 8, "{report}");
 
@@ -219,7 +219,7 @@ fn a_full_disk_is_told_once_and_tracing_goes_on() {
         "sh",
     ];
     let watch =
-        xtask::watch::Watch::start_within(&stage.lab, &wrapper, program(), NODE, &["-o", "json"])
+        testbed::watch::Watch::start_within(&stage.lab, &wrapper, program(), NODE, &["-o", "json"])
             .expect("the tracer starts");
     let mut events = Events::new(vec![watch]);
     for number in 0..150 {

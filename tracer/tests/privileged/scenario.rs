@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Stage, program};
-use xtask::lab::ProxyMode;
-use xtask::scenario::{NODES, REMEDIES, STEPS, Step};
-use xtask::watch::{Events, Watch};
+use testbed::lab::ProxyMode;
+use testbed::scenario::{NODES, REMEDIES, STEPS, Step};
+use testbed::stage::{Stage, program};
+use testbed::watch::{Events, Watch};
 
 #[test]
 fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_works() {

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::lab::{NODE, Stage, asked, name, text};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
-use xtask::watch::Events;
+use testbed::lab::ProxyMode;
+use testbed::stage::{NODE, Stage, asked, name, text};
+use testbed::watch::Events;
 
 const NGINX: &str = "clusterip-nginx-ds.default.svc.cluster.local.";
 

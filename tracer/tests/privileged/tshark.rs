@@ -1,9 +1,9 @@
 //! A new session of the lab, decoded by the tracer and by tshark: they agree about every exchange.
 
-use crate::lab::{Stage, program};
-use xtask::lab::ProxyMode;
-use xtask::tshark_diff::compare::Intended;
-use xtask::tshark_diff::{diff, session};
+use testbed::lab::ProxyMode;
+use testbed::stage::{Stage, program};
+use testbed::tshark_diff::compare::Intended;
+use testbed::tshark_diff::{diff, session};
 
 #[test]
 fn the_captures_that_the_lab_makes_are_decoded_as_tshark_decodes_them() {

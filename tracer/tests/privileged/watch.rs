@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{CLIENT, NODE, Stage, asked, name, program};
 use serde_json::{Value, json};
-use xtask::lab::{NewPod, ProxyMode};
-use xtask::watch::Watch;
+use testbed::lab::{NewPod, ProxyMode};
+use testbed::stage::{CLIENT, NODE, Stage, asked, name, program};
+use testbed::watch::Watch;
 
-use crate::api::Api;
+use testbed::api::Api;
 
 /// What does not happen within this does not happen.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::lab::running::{PATIENCE, Running};
-use crate::lab::{CLIENT, NODE, Stage, program, text};
 use rustix::process::Signal;
 use serde_json::Value;
-use xtask::lab::ProxyMode;
+use testbed::lab::ProxyMode;
+use testbed::stage::running::{PATIENCE, Running};
+use testbed::stage::{CLIENT, NODE, Stage, program, text};
 
-use crate::api::Api;
+use testbed::api::Api;
 
 /// A pod of a namespace that will be excluded.
 const EXCLUDED: &str = "myns/apache-ds-myns-d4f2h";

@@ -7,11 +7,11 @@
 use std::net::Ipv4Addr;
 use std::process::Output;
 
-use crate::lab::faults::{self, RAW, counted, done, question};
-use crate::lab::findings::{Findings, brief, expect, pasted, text_of};
-use crate::lab::{CLIENT, NODE, Stage, name, text};
 use serde_json::Value;
-use xtask::lab::{NewPod, ProxyMode};
+use testbed::lab::{NewPod, ProxyMode};
+use testbed::stage::faults::{self, RAW, counted, done, question};
+use testbed::stage::findings::{Findings, brief, expect, pasted, text_of};
+use testbed::stage::{CLIENT, NODE, Stage, name, text};
 
 const NGINX: &str = "default/nginx-ds-v2qf5";
 const APACHE: &str = "myns/apache-ds-myns-d4f2h";

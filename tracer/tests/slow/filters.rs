@@ -5,11 +5,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::{CLIENT, NODE, Stage, program, text};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use xtask::lab::ProxyMode;
-use xtask::watch::{Ended, Events, Watch};
+use testbed::lab::ProxyMode;
+use testbed::stage::{CLIENT, NODE, Stage, program, text};
+use testbed::watch::{Ended, Events, Watch};
 
 /// tcpdump on the node's end of the client's interface.
 struct Tcpdump(Child);

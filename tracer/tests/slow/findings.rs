@@ -8,11 +8,11 @@ use std::net::Ipv4Addr;
 use std::process::Child;
 use std::time::Instant;
 
-use crate::lab::findings::{Expected, Findings, PATIENCE, expect, pasted, text_of};
-use crate::lab::{CLIENT, NODE, Stage};
 use serde_json::{Value, json};
-use xtask::lab::{Inventory, NewPod, ProxyMode};
-use xtask::watch::Events;
+use testbed::lab::{Inventory, NewPod, ProxyMode};
+use testbed::stage::findings::{Expected, Findings, PATIENCE, expect, pasted, text_of};
+use testbed::stage::{CLIENT, NODE, Stage};
+use testbed::watch::Events;
 
 /// Another pod of the client's node and namespace, and one of another namespace there.
 const NGINX: &str = "default/nginx-ds-v2qf5";

@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use testbed::turn;
 use tokio::sync::mpsc;
 use tracer::cluster::watch::{ClusterSource, RemoteIdentity, WatchConfig, Watches};
 use tracer_core::files::objects::Trimmer;
 use tracer_core::identity::{Index, IndexSettings};
 use tracer_core::model::cluster::{ClusterChange, Kind, Listed, Object};
 use tracer_core::model::time::Timestamp;
-use xtask::turn;
 
-use crate::api::Api;
+use testbed::api::Api;
 
 const PODS: usize = 10_000;
 const SERVICES: usize = 5_000;

@@ -9,12 +9,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::lab::{CLIENT, Stage, text};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::lab::{Inventory, ProxyMode};
-use xtask::watch::{Events, listed};
+use testbed::lab::{Inventory, ProxyMode};
+use testbed::stage::{CLIENT, Stage, text};
+use testbed::watch::{Events, listed};
 
 const SEARCH: &str = "search default.svc.cluster.local svc.cluster.local cluster.local";
 /// kube-dns, as every pod has it.
@@ -483,7 +483,7 @@ fn a_connection_says_which_name_its_address_came_from() {
         let service = if service.is_null() {
             "external".to_owned()
         } else {
-            crate::lab::name(service)
+            testbed::stage::name(service)
         };
         assert_eq!(service, server);
     }

@@ -64,7 +64,7 @@ impl Said {
 fn diagnose(file: &str, arguments: &[&str]) -> Said {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("inventory.yaml");
-    let inventory = xtask::lab::Inventory::scenario().expect("the scenario's inventory");
+    let inventory = testbed::lab::Inventory::scenario().expect("the scenario's inventory");
     fs::write(&path, inventory.to_yaml().expect("YAML")).expect("there is room");
     Said::by(
         tracer(arguments)

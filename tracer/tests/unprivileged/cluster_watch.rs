@@ -17,7 +17,7 @@ use tracer_core::model::flow::Ifindex;
 use tracer_core::model::identity::UnknownReason;
 
 use self::cluster::{Cluster, api, fill, pod, service, slice};
-use crate::api::{Api, Fault, GONE};
+use testbed::api::{Api, Fault, GONE};
 
 fn fault(code: u16, message: &'static str) -> Fault {
     Fault {

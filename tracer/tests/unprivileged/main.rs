@@ -1,8 +1,5 @@
 //! Tests that need no root: the program as a user runs it, its streams, its watches and its manifests.
 
-#[allow(dead_code, reason = "until the API server is in a library")]
-#[path = "../api/mod.rs"]
-mod api;
 mod cli_check;
 mod cli_diagnose;
 mod cli_help;

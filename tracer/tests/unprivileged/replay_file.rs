@@ -50,7 +50,7 @@ fn replay(file: &Path, arguments: &[&str]) -> Vec<Value> {
 /// The scenario's inventory in a file.
 fn inventory(directory: &Path) -> String {
     let path = directory.join("inventory.yaml");
-    let inventory = xtask::lab::Inventory::scenario().expect("the scenario's inventory");
+    let inventory = testbed::lab::Inventory::scenario().expect("the scenario's inventory");
     fs::write(&path, inventory.to_yaml().expect("YAML")).expect("there is room");
     path.to_str().expect("text").to_owned()
 }

@@ -11,8 +11,8 @@ use etherparse::{
     IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header, PacketBuilder,
 };
 use serde_json::{Value, json};
-use xtask::tshark_diff::compare::{Intended, Report};
-use xtask::tshark_diff::{agree, diff, of_texts, replay, theirs};
+use testbed::tshark_diff::compare::{Intended, Report};
+use testbed::tshark_diff::{agree, diff, of_texts, replay, theirs};
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_tracer"))

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::shell;
-use crate::watch::Watch;
+use testbed::lab::shell;
+use testbed::watch::Watch;
 
 use super::scene::Scene;
 use super::target::Target;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::build;
-use crate::lab::shell;
-use crate::scenario::{Output, typed};
+use testbed::lab::shell;
+use testbed::scenario::{Output, typed};
 
 use super::target::Target;
 

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::scenario::{
+use testbed::scenario::{
     CLIENT, CURL_FORMAT, Output, Ping, connected, echo, found, is, not_found, same,
 };
-use crate::watch::listed;
+use testbed::watch::listed;
 
 use super::scene::{Pod, Scene};
 

@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, STREAMER};
-use crate::lab::shell;
+use testbed::cluster::{Cluster, STREAMER};
+use testbed::lab::shell;
 
 /// A cluster.
 #[derive(Debug)]

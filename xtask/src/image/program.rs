@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::lab::shell;
 use crate::{build, setup};
+use testbed::debian;
+use testbed::lab::shell;
 
 use super::platform::Platform;
 
@@ -146,7 +147,7 @@ fn has_library(directory: &Path) -> bool {
 /// Sees to it that there is a C compiler for the platform and a static C library.
 fn ensure_linker(platform: Platform) -> Result<()> {
     let linker = platform.linker();
-    if setup::find_program(linker).is_some() {
+    if debian::program(linker).is_some() {
         // The name alone comes back where it has no such file.
         let library = shell::run(shell::command(linker).arg("-print-file-name=libc.a"))?;
         if Path::new(library.trim()).is_absolute() {
@@ -156,7 +157,7 @@ fn ensure_linker(platform: Platform) -> Result<()> {
     eprintln!(
         "image: {linker} or its static C library is missing, which link programs for {platform}"
     );
-    setup::install(&platform.packages())
+    debian::install(&platform.packages())
 }
 
 #[cfg(test)]

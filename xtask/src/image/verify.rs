@@ -7,9 +7,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use testbed::image::compare;
+
 use crate::build;
 
-use super::{Platform, Sources, compare};
+use super::{Platform, Sources};
 
 /// The copies' names: of different lengths, so that a path that gets into a program moves what is behind it.
 const COPIES: [&str; 2] = ["first", "another-directory"];

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 
 use super::archive::{self, Fetched};
 use crate::build;
-use crate::setup::find;
+use testbed::debian;
 
 /// What the tests run, and the shell that they run it with.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "tc", "ping", "seq"];
@@ -41,7 +41,7 @@ impl Base {
         cpio.file(Path::new("bin/busybox"), &read(busybox)?);
         let mut libraries = BTreeSet::new();
         for name in PROGRAMS {
-            let path = find::program(name)
+            let path = debian::program(name)
                 .with_context(|| format!("no {name} here: `cargo xtask setup` installs it"))?;
             cpio.file(&Path::new("bin").join(name), &read(&path)?);
             libraries.append(&mut libraries_of(&path)?);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use testbed::debian;
+
 /// Below a compiler's directory, a file of the core library's source.
 const SOURCE: &str = "lib/rustlib/src/rust/library/core/src/lib.rs";
 
@@ -62,16 +64,6 @@ fn rustup_home() -> Option<PathBuf> {
         .or_else(|| Some(env::home_dir()?.join(".rustup")))
 }
 
-/// A program on the PATH, or where the system keeps those for root.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file())
-}
-
 /// bpf-linker, where the build looks for it.
 pub(super) fn bpf_linker() -> Option<PathBuf> {
     let installed = [
@@ -82,7 +74,7 @@ pub(super) fn bpf_linker() -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .map(|home| home.join("bin/bpf-linker"));
-    program("bpf-linker").or_else(|| installed.into_iter().find(|file| file.is_file()))
+    debian::program("bpf-linker").or_else(|| installed.into_iter().find(|file| file.is_file()))
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Pid;
 
-use super::tally::Figures;
-use super::traffic::Traffic;
-use crate::lab::{Inventory, Lab, Options, ProxyMode};
-use crate::scenario::NODES;
-use crate::watch::Watch;
+use testbed::lab::{Inventory, Lab, Options, ProxyMode};
+use testbed::scenario::NODES;
+use testbed::soak::tally::Figures;
+use testbed::soak::traffic::Traffic;
+use testbed::watch::Watch;
+
 use crate::{build, setup};
 
 /// What the agent costs under ordinary traffic in the lab: memory and CPU, by its metrics and by /proc

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use testbed::turn;
 use tracer::capture::Options;
 use tracer_core::model::emission::Emission;
 use tracer_core::model::flow::{Flow, FlowTotals, Protocol};
 use tracer_core::model::record::Record;
-use xtask::turn;
 
 use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;

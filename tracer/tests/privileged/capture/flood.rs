@@ -1,12 +1,12 @@
 //! A flood of pings: its records are held back beyond a rate, and the counts are ping's own all the same.
 
+use testbed::turn;
 use tracer::capture::Options;
 use tracer_core::model::echo::Echo;
 use tracer_core::model::event::Body;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
-use xtask::turn;
 
 use super::live::{GATEWAY, Live};
 use super::netns::Netns;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
+use testbed::turn;
 use tracer::capture::live::{self as capture, Capture, CaptureError, Hook, InterfaceEvent};
 use tracer::capture::{HookChoice, Options};
-use xtask::turn;
 
 use super::child::{Child, hooks, programs_left};
 use super::live::{GATEWAY, Live, udp_payload, udp_socket};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use testbed::turn;
 use tracer::capture::Options;
 use tracer_core::model::loss::Stage;
-use xtask::turn;
 
 use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;

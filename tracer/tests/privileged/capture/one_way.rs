@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
-use xtask::turn;
+use testbed::turn;
 
 use super::agent::Tracer;
 use super::live::udp_socket;

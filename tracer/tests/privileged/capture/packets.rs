@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use testbed::turn;
 use tracer::capture::Options;
 use tracer_core::model::flow::{Direction, Protocol};
 use tracer_core::model::record::Record;
-use xtask::turn;
 
 use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::{Netns, send_frame};

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
+use testbed::turn;
 use tracer::capture::Options;
-use xtask::turn;
 
 use super::live::{GATEWAY, Live, udp_socket};
 use super::netns::Netns;

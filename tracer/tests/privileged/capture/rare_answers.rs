@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
-use xtask::turn;
+use testbed::turn;
 
 use super::agent::Tracer;
 use super::live::{GATEWAY, udp_socket};

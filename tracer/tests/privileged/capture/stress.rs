@@ -8,9 +8,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use testbed::turn;
 use tracer::capture::live::InterfaceEvent;
 use tracer::capture::{HookChoice, Options};
-use xtask::turn;
 
 use super::child::{Child, hooks, programs, programs_left};
 use super::interfaces::{attached, by, clsact_programs};

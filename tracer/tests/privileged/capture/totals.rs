@@ -5,11 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use testbed::turn;
 use tracer::capture::Options;
 use tracer::capture::live::InterfaceStatus;
 use tracer_core::model::flow::{Flow, FlowSnapshot, FlowTotals, Traffic};
 use tracer_core::model::time::Timestamp;
-use xtask::turn;
 
 use super::live::{GATEWAY, Live, udp_socket};
 use super::netns::{Netns, send_frame};

@@ -12,7 +12,7 @@ use tracer_core::model::cluster::{ClusterChange, Kind};
 use tracer_core::model::flow::{Flow, Ifindex, Protocol, Role};
 use tracer_core::model::time::Timestamp;
 
-use crate::api::Api;
+use testbed::api::Api;
 
 /// What does not happen within this does not happen.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use crate::watch::{Ended, Events, listed};
 use serde_json::Value;
-use xtask::watch::{Ended, Events, listed};
 
 use super::{Stage, name};
 

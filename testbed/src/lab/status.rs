@@ -7,7 +7,7 @@ use super::inventory::Program;
 use super::paths::{host_interface, netns_file};
 
 /// The text of `lab status`, and whether all of it is well.
-pub(super) fn describe(lab: &Lab) -> (String, bool) {
+pub fn describe(lab: &Lab) -> (String, bool) {
     let (inventory, state, paths) = (lab.inventory(), lab.state(), lab.paths());
     let mut well = true;
     let mut out = format!(

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// A command that finds the system's programs too: a plain user's PATH lacks the sbin directories.
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env(
@@ -19,7 +19,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// A word as it would be typed in a shell.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -36,7 +36,7 @@ fn words(command: &Command) -> String {
 }
 
 /// Runs it to its end and returns its output.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let what = words(command);
     let output = command
         .stdin(Stdio::null())
@@ -53,7 +53,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 }
 
 /// Runs it to its end with that text as its input, and returns its output.
-pub(crate) fn feed(command: &mut Command, input: &str) -> Result<String> {
+pub fn feed(command: &mut Command, input: &str) -> Result<String> {
     let what = words(command);
     let mut child = command
         .stdin(Stdio::piped())
@@ -82,7 +82,7 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Result<String> {
 }
 
 /// Runs a shell script inside a network namespace. It stops at its first error.
-pub(crate) fn script_in(netns: &Path, script: &str) -> Result<()> {
+pub fn script_in(netns: &Path, script: &str) -> Result<()> {
     let mut command = command("nsenter");
     command
         .arg(format!("--net={}", netns.display()))

@@ -16,9 +16,9 @@ use serde_json::Value;
 use convert::{join, list, node, pod, typed};
 
 /// The scenario's cluster.
-const SCENARIO: &str = include_str!("../../../testbed/lab/inventory.yaml");
+const SCENARIO: &str = include_str!("../../lab/inventory.yaml");
 /// Services that go wrong, to add to it.
-const NEAR_MISSES: &str = include_str!("../../../testbed/lab/near-misses.yaml");
+const NEAR_MISSES: &str = include_str!("../../lab/near-misses.yaml");
 
 /// A cluster to rebuild.
 #[derive(Clone, Debug, Default)]

@@ -23,7 +23,7 @@ const MS_PER_TICK: u64 = 10;
 
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Figures {
+pub struct Figures {
     pub cpu: Duration,
     pub memory_kib: u64,
     files: usize,
@@ -65,7 +65,7 @@ impl Figures {
 
 /// What was told so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub struct Tally {
     file: Option<BufWriter<File>>,
     /// Events, by type and how they ended.
     events: BTreeMap<String, u64>,

@@ -209,14 +209,14 @@ const DNS_PAUSE: Duration = Duration::from_millis(900);
 
 /// The traffic so far.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub struct Traffic {
     rounds: u64,
     /// How often each thing was done.
-    pub(super) done: BTreeMap<&'static str, u64>,
+    pub done: BTreeMap<&'static str, u64>,
     /// What a client said that failed; the first ones.
-    pub(super) failures: Vec<String>,
+    pub failures: Vec<String>,
     /// How many failed.
-    pub(super) failed: u64,
+    pub failed: u64,
     idle: Vec<Child>,
     /// The endpoints with none away, while one is.
     whole: Option<Inventory>,

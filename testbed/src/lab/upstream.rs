@@ -16,25 +16,22 @@ use super::process::{Place, Process, wait_listening};
 use super::{cgroup, web};
 
 const ZONES: [(&str, &str); 5] = [
-    (
-        "root.zone",
-        include_str!("../../../testbed/lab/upstream/root.zone"),
-    ),
+    ("root.zone", include_str!("../../lab/upstream/root.zone")),
     (
         "example.com.zone",
-        include_str!("../../../testbed/lab/upstream/example.com.zone"),
+        include_str!("../../lab/upstream/example.com.zone"),
     ),
     (
         "example.org.zone",
-        include_str!("../../../testbed/lab/upstream/example.org.zone"),
+        include_str!("../../lab/upstream/example.org.zone"),
     ),
     (
         "example.zone",
-        include_str!("../../../testbed/lab/upstream/example.zone"),
+        include_str!("../../lab/upstream/example.zone"),
     ),
     (
         "policy.zone",
-        include_str!("../../../testbed/lab/upstream/policy.zone"),
+        include_str!("../../lab/upstream/policy.zone"),
     ),
 ];
 

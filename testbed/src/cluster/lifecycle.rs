@@ -22,7 +22,7 @@ use super::{components, images};
 const COREDNS: &str = include_str!("../../cluster/coredns.yaml");
 
 /// A user who may do nothing.
-pub(crate) const STREAMER: &str = "streamer";
+pub const STREAMER: &str = "streamer";
 
 /// The nodes that there can be, from the scenario: name, address, pods' addresses. The first has the control plane.
 const NODES: [(&str, Ipv4Addr, &str); 2] = [
@@ -408,7 +408,7 @@ fn keep_logs(paths: &Paths) -> Option<PathBuf> {
 }
 
 /// What runs, in words.
-pub(super) fn describe(cluster: &Cluster) -> Result<String> {
+pub fn describe(cluster: &Cluster) -> Result<String> {
     let dead = cluster.dead();
     let mut text = format!(
         "nodes {}; kube-proxy mode {}; {}\n",

@@ -8,19 +8,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::image::Platform;
-use crate::image::archive::{Compression, File, Image, Variant};
+use crate::debian;
+use crate::image::archive::{self, Compression, File, Image, Variant};
 use crate::lab::shell;
-use crate::setup;
 
 use super::components;
 
 /// Holds a sandbox's namespaces.
-pub(crate) const PAUSE: &str = "tracer.invalid/pause:1";
+pub const PAUSE: &str = "tracer.invalid/pause:1";
 /// The DNS server.
-pub(crate) const COREDNS: &str = "tracer.invalid/coredns:1";
+pub const COREDNS: &str = "tracer.invalid/coredns:1";
 /// nslookup, curl, ping, getent, a web server (`httpd`) and a shell.
-pub(crate) const TOOLS: &str = "tracer.invalid/tools:1";
+pub const TOOLS: &str = "tracer.invalid/tools:1";
 
 /// Of the tools' image: programs of the machine.
 const PROGRAMS: [&str; 4] = ["nslookup", "curl", "ping", "getent"];
@@ -54,7 +53,7 @@ pub(super) fn write_all(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Writes the tools' image alone.
-pub(crate) fn write_tools(directory: &Path) -> Result<PathBuf> {
+pub fn write_tools(directory: &Path) -> Result<PathBuf> {
     write(
         directory,
         "tools",
@@ -74,7 +73,7 @@ fn write(directory: &Path, name: &str, image: &Image) -> Result<PathBuf> {
 
 fn image(reference: &str, entrypoint: &[&str], files: BTreeMap<String, File>) -> Result<Image> {
     // Of this machine's programs, for this machine.
-    let architecture = Platform::host()?.arch();
+    let architecture = archive::host()?;
     Ok(Image {
         reference: reference.to_owned(),
         created: 0,
@@ -90,7 +89,7 @@ fn image(reference: &str, entrypoint: &[&str], files: BTreeMap<String, File>) ->
 }
 
 fn busybox(names: &[&str]) -> Result<BTreeMap<String, File>> {
-    let busybox = setup::find_program("busybox").context("no busybox (Debian: busybox-static)")?;
+    let busybox = debian::program("busybox").context("no busybox (Debian: busybox-static)")?;
     let mut files = BTreeMap::from([("bin/busybox".to_owned(), program(&busybox)?)]);
     for name in names {
         files.insert(format!("bin/{name}"), File::Link("busybox".to_owned()));
@@ -102,7 +101,7 @@ fn tools() -> Result<BTreeMap<String, File>> {
     let mut files = busybox(&BUSYBOX)?;
     let mut libraries = BTreeSet::new();
     for name in PROGRAMS {
-        let path = setup::find_program(name).with_context(|| format!("no {name}"))?;
+        let path = debian::program(name).with_context(|| format!("no {name}"))?;
         files.insert(format!("usr/bin/{name}"), program(&path)?);
         libraries.extend(linked(&path)?);
     }

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::env;
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 pub use flate2::Compression;
 use flate2::GzBuilder;
 use oci_spec::image::{
@@ -21,6 +22,15 @@ use sha2::{Digest as _, Sha256};
 
 /// The name under which containerd stores what it imports.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// This machine's architecture.
+pub fn host() -> Result<Arch> {
+    match env::consts::ARCH {
+        "x86_64" => Ok(Arch::Amd64),
+        "aarch64" => Ok(Arch::ARM64),
+        other => bail!("no images are made for {other}, this machine's architecture"),
+    }
+}
 
 /// An image of one layer for each architecture.
 #[derive(Clone, Debug)]
@@ -308,7 +318,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) fn image() -> Image {
+    pub fn image() -> Image {
         let labels = ["title", "licenses", "revision", "version", "description"];
         Image {
             reference: "registry.example/thing:1.2".to_owned(),
@@ -323,7 +333,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in super::super) fn variant(architecture: Arch, program: &[u8]) -> Variant {
+    pub fn variant(architecture: Arch, program: &[u8]) -> Variant {
         let program = File::Plain(0o755, program.to_vec());
         let files = [
             ("usr/bin/thing".to_owned(), program),

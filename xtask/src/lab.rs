@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 
-use super::{DEFAULT_NAME, Inventory, Lab, NewPod, Options, ProxyMode, check, status};
+use testbed::lab::{DEFAULT_NAME, Inventory, Lab, NewPod, Options, ProxyMode, check, status};
+
 use crate::setup;
 
 /// Arguments of `cargo xtask lab`.

@@ -1,11 +1,12 @@
 //! Installs packages from Debian's archive: without questions, and without starting the daemons that some of them bring.
 
+use std::env;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// Packages with a daemon, and its unit: the lab runs these programs in namespaces of its own, the machine must not.
 const DAEMONS: [(&str, &str); 5] = [
@@ -31,8 +32,18 @@ fi
 "$@"
 "#;
 
+/// A program on the PATH, or where the system keeps those for root.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(system)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
 /// Whether packages come from apt.
-pub(super) fn is_debian() -> bool {
+pub fn is_debian() -> bool {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let like = release
         .lines()
@@ -43,8 +54,25 @@ pub(super) fn is_debian() -> bool {
     debian && Path::new("/usr/bin/apt-get").exists()
 }
 
+/// Installs Debian packages, where this is Debian and the caller may.
+pub fn install(packages: &[&str]) -> Result<()> {
+    if !is_debian() {
+        bail!(
+            "this is not Debian; install these, by their Debian packages' names: {}",
+            packages.join(" ")
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "installing them needs root: apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        );
+    }
+    apt_install(packages)
+}
+
 /// Installs packages. Needs root.
-pub(super) fn install(packages: &[&str]) -> Result<()> {
+pub fn apt_install(packages: &[&str]) -> Result<()> {
     eprintln!("setup: apt-get update, for the list of packages");
     apt(&["update"])?;
     eprintln!("setup: apt-get install {}", packages.join(" "));
@@ -102,7 +130,7 @@ mod tests {
     #[test]
     fn a_guard_that_was_there_before_is_left_alone() {
         // The script as it is, on another file: whether it is removed is the shell's doing, not ours.
-        let policy = std::env::temp_dir().join(format!("policy-rc.d-{}", std::process::id()));
+        let policy = env::temp_dir().join(format!("policy-rc.d-{}", std::process::id()));
         let script = GUARDED.replace("/usr/sbin/policy-rc.d", &policy.display().to_string());
         let run = |command: &str| {
             Command::new("sh")

@@ -14,7 +14,6 @@
 pub(crate) mod cgroup;
 mod change;
 pub mod check;
-pub mod cli;
 mod dns;
 pub mod inventory;
 pub(crate) mod lifecycle;
@@ -23,9 +22,9 @@ pub(crate) mod paths;
 mod pod;
 pub(crate) mod process;
 mod proxy;
-pub(crate) mod shell;
+pub mod shell;
 pub(crate) mod state;
-mod status;
+pub mod status;
 pub(crate) mod upstream;
 mod web;
 

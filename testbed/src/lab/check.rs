@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Inventory, Lab, Options, ProxyMode, TemporaryLab, shell};
 
 /// Captured answers; its header says how.
-const FIXTURE: &str = include_str!("../../../testbed/lab/coredns-answers.txt");
+const FIXTURE: &str = include_str!("../../lab/coredns-answers.txt");
 
 /// The pod that asks.
 const CLIENT: &str = "default/deb-ubuntu";

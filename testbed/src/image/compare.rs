@@ -11,7 +11,7 @@ use serde_json::Value;
 type Entries = BTreeMap<String, (Vec<u8>, Vec<u8>)>;
 
 /// The first difference, in words. None where the archives are the same bytes.
-pub(super) fn first_difference(one: &[u8], other: &[u8]) -> Result<Option<String>> {
+pub fn first_difference(one: &[u8], other: &[u8]) -> Result<Option<String>> {
     if one == other {
         return Ok(None);
     }

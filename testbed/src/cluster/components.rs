@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::debian;
 use crate::lab::shell;
 
 /// Go programs of one module, at one release.
@@ -26,7 +27,7 @@ struct Module {
 }
 
 /// Which Kubernetes.
-pub(super) const KUBERNETES: &str = "v1.36.2";
+pub const KUBERNETES: &str = "v1.36.2";
 
 const MODULES: [Module; 2] = [
     Module {
@@ -106,7 +107,7 @@ pub(super) fn programs() -> Result<PathBuf> {
 }
 
 /// Builds what is not there in its release. Says nothing where all is there.
-pub(super) fn ensure_built() -> Result<()> {
+pub fn ensure_built() -> Result<()> {
     let cache = cache()?;
     let bin = cache.join("bin");
     for module in &MODULES {
@@ -225,10 +226,10 @@ fn staged(go_mod: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Installs Debian's part where it is missing.
-pub(super) fn ensure_installed() -> Result<()> {
+pub fn ensure_installed() -> Result<()> {
     let mut missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(program, _)| crate::setup::find_program(program).is_none())
+        .filter(|(program, _)| debian::program(program).is_none())
         .map(|(_, package)| *package)
         .collect();
     if !Path::new(CNI_PLUGINS).join("ptp").exists() {
@@ -239,7 +240,7 @@ pub(super) fn ensure_installed() -> Result<()> {
         return Ok(());
     }
     eprintln!("cluster: missing are Debian's {}", missing.join(", "));
-    crate::setup::install(&missing)
+    debian::install(&missing)
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
 //! What the privileged tests share: a lab of their own, one at a time, and the program under test in it.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
-
 pub mod running;
 
 pub mod faults;
 pub mod findings;
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::RwLockWriteGuard;
+use std::sync::{LazyLock, RwLockWriteGuard};
 
+use crate::lab::{Inventory, Lab, Options, ProxyMode, TemporaryLab};
+use crate::turn;
+use crate::watch::{Events, Watch};
 use serde_json::Value;
-use xtask::lab::{Inventory, Lab, Options, ProxyMode, TemporaryLab};
-use xtask::turn;
-use xtask::watch::{Events, Watch};
 
 /// The node of the pod in which everything is done.
 pub const NODE: &str = "k8s-worker03";
@@ -111,9 +110,14 @@ impl Stage {
     }
 }
 
-/// The program under test.
+/// The program under test. cargo puts it one directory above the test programs.
 pub fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_tracer"))
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = env::current_exe().expect("this test program");
+        let directory = test.ancestors().nth(2).expect("cargo's target directory");
+        directory.join("tracer")
+    });
+    &PROGRAM
 }
 
 /// Standard output as text.

@@ -49,7 +49,7 @@ pub struct Output {
 }
 
 /// What curl is asked to print.
-pub(crate) const CURL_FORMAT: &str = "HTTP %{http_code} from %{remote_ip}:%{remote_port}, connected in %{time_connect} s (name %{time_namelookup} s)\\n";
+pub const CURL_FORMAT: &str = "HTTP %{http_code} from %{remote_ip}:%{remote_port}, connected in %{time_connect} s (name %{time_namelookup} s)\\n";
 
 /// All steps, in order.
 pub const STEPS: [Step; 5] = [
@@ -178,19 +178,14 @@ impl Step {
 }
 
 /// As a person would type it.
-pub(crate) fn typed(argv: &[&str]) -> String {
+pub fn typed(argv: &[&str]) -> String {
     let quoted = argv.iter().map(|word| shell::quoted(word));
     quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// A name that nslookup found: the exchange from both ends, and the lookup.
 /// `servers` are the pods behind the DNS Service, as far as they are watched themselves.
-pub(crate) fn found(
-    outputs: &[Output],
-    events: &[Value],
-    name: &str,
-    servers: &[String],
-) -> Result<()> {
+pub fn found(outputs: &[Output], events: &[Value], name: &str, servers: &[String]) -> Result<()> {
     let nslookup = Nslookup::parse(&outputs[0].text);
     let [address] = nslookup.addresses.as_slice() else {
         bail!("nslookup found {:?} for {name}", nslookup.addresses);
@@ -254,7 +249,7 @@ pub(crate) fn found(
 }
 
 /// A connection that curl made.
-pub(crate) fn connected(outputs: &[Output], events: &[Value], service: &str) -> Result<()> {
+pub fn connected(outputs: &[Output], events: &[Value], service: &str) -> Result<()> {
     let curl = Curl::parse(&outputs[1].text)?;
     ensure!(curl.code == 200, "curl got HTTP {}", curl.code);
     let established = events.iter().find(|event| {
@@ -284,7 +279,7 @@ pub(crate) fn connected(outputs: &[Output], events: &[Value], service: &str) -> 
 }
 
 /// A name that no candidate of the search path has.
-pub(crate) fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
+pub fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
     const ASKED: &str = "clusterip-apache2-ds-myns";
     let nslookup = Nslookup::parse(&outputs[0].text);
     ensure!(
@@ -339,7 +334,7 @@ fn by_client(event: &Value) -> bool {
 }
 
 /// The run of echo requests of the client to an address, when it is over.
-pub(crate) fn echo<'a>(events: &'a [Value], address: &str) -> Result<&'a Value> {
+pub fn echo<'a>(events: &'a [Value], address: &str) -> Result<&'a Value> {
     let run = events.iter().find(|event| {
         event["type"] == "icmp"
             && event["kind"] == "echo"
@@ -404,7 +399,7 @@ pub fn same(echo: &Value, ping: &Ping) -> Result<()> {
 }
 
 /// Whether an object is named so.
-pub(crate) fn is(object: &Value, name: &str) -> Result<()> {
+pub fn is(object: &Value, name: &str) -> Result<()> {
     let found = format!(
         "{}/{}",
         object["namespace"].as_str().unwrap_or("?"),

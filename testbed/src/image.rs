@@ -1,0 +1,4 @@
+//! Container images as files.
+
+pub mod archive;
+pub mod compare;
