@@ -1,8 +1,8 @@
-//! An API server in this process: lists in pages, watches with bookmarks, and every kind of trouble that a real one makes
-//! rarely. Plain HTTP on a port of 127.0.0.1 that the system chooses.
+//! A Kubernetes API server for tests: lists in pages, watches with bookmarks, and the failures that a real one shows rarely.
+//! Plain HTTP on a free port of 127.0.0.1.
 //!
-//! What it answers comes from its objects; what it does wrong is told to it beforehand ([`Fault`]) or at once
-//! ([`Api::send`], [`Api::break_watches`]). It writes down every request.
+//! What it answers comes from its objects; tests order its failures beforehand ([`Fault`]) or at once
+//! ([`Api::send`], [`Api::break_watches`]). It records every request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
@@ -46,24 +46,32 @@ const RESOURCES: [(&str, &str, &str, bool); 7] = [
     ("servicecidrs", "networking.k8s.io/v1", "ServiceCIDR", false),
 ];
 
-/// Objects that are made when they are listed, for more of them than anybody wants to keep.
+/// Makes objects when they are listed, where there are too many to keep.
 pub type Maker = Box<dyn Fn(usize) -> Value + Send>;
 
-/// A request, as it came.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// The HTTP method.
     pub method: String,
+    /// The last part of the path.
     pub resource: String,
+    /// A watch, not a list.
     pub watch: bool,
+    /// The parameters of the query.
     pub query: HashMap<String, String>,
+    /// When it arrived.
     pub at: Instant,
 }
 
-/// What the next request of a sort gets instead of an answer.
+/// An error that a request gets instead of an answer.
 #[derive(Clone, Debug)]
 pub struct Fault {
+    /// The HTTP status.
     pub code: u16,
+    /// The message of the `Status` object.
     pub message: &'static str,
+    /// The `Retry-After` header, in seconds.
     pub retry_after: Option<u64>,
 }
 
@@ -80,7 +88,7 @@ struct Store {
     version: u64,
     /// Watch events by resource, with the version that each leads to.
     log: HashMap<String, Vec<(u64, String)>>,
-    /// Watches cannot go on from before that version.
+    /// Watches cannot resume from an older version.
     compacted: u64,
     watches: Vec<(String, mpsc::UnboundedSender<Piece>)>,
     faults: HashMap<(String, bool), VecDeque<Fault>>,
@@ -88,30 +96,33 @@ struct Store {
     always: HashMap<String, Fault>,
     token: Option<String>,
     asked: Vec<Asked>,
-    /// Events that were made of findings, as they came, and what they were changed by.
-    told: Vec<Value>,
-    /// Lists of these are held back.
+    /// Events that clients created for findings, and their patches.
+    events: Vec<Value>,
+    /// Resources whose lists are delayed.
     held: HashMap<String, watch::Sender<bool>>,
 }
 
 /// The server. It ends with this.
 pub struct Api {
     store: Arc<Mutex<Store>>,
+    /// Where it listens.
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Api {
+    /// Starts it on a free port.
     pub fn start() -> Api {
         Api::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
+    /// Starts it on this address.
     pub fn at(address: SocketAddr) -> Api {
         Api::served_in(None, address)
     }
 
-    /// In a network namespace, given by its file.
+    /// Starts it in the network namespace of this file.
     pub fn start_in(netns: &Path) -> Api {
         let netns = File::open(netns).expect("a network namespace");
         Api::served_in(Some(netns), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
@@ -127,7 +138,7 @@ impl Api {
         let served = Arc::clone(&store);
         let thread = std::thread::spawn(move || {
             if let Some(netns) = netns {
-                // Of this thread alone, which ends with the server.
+                // Only this thread moves, and it ends with the server.
                 move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
                     .expect("as root");
             }
@@ -157,7 +168,7 @@ impl Api {
         self.store.lock().unwrap()
     }
 
-    /// An object of any kind, which says itself of which.
+    /// Adds or changes an object; its `kind` selects the resource.
     pub fn put_object(&self, object: &Value) {
         let kind = object["kind"].as_str().expect("a kind");
         let mut all = RESOURCES.iter();
@@ -166,32 +177,34 @@ impl Api {
         self.put(resource, object.clone());
     }
 
-    /// An object comes or changes; watches are told.
+    /// Adds or changes an object; watches receive it.
     pub fn put(&self, resource: &str, object: Value) {
         self.store().put(resource, object, true);
     }
 
-    /// An object comes or changes, and nobody is told: the watches missed it.
+    /// Adds or changes an object, but no watch receives it.
     pub fn put_silently(&self, resource: &str, object: Value) {
         self.store().put(resource, object, false);
     }
 
+    /// Deletes an object; watches receive it.
     pub fn delete(&self, resource: &str, name: &str) {
         self.store().delete(resource, name, true);
     }
 
+    /// Deletes an object, but no watch receives it.
     pub fn delete_silently(&self, resource: &str, name: &str) {
         self.store().delete(resource, name, false);
     }
 
-    /// So many objects, made one by one.
+    /// Serves `count` objects, each made when it is listed.
     pub fn make(&self, resource: &str, count: usize, maker: Maker) {
         self.store()
             .made
             .insert(resource.to_owned(), (count, maker));
     }
 
-    /// No watch can go on from before now.
+    /// Expires all older versions: no watch can resume from them.
     pub fn compact(&self) {
         let mut store = self.store();
         store.version += 1;
@@ -199,12 +212,12 @@ impl Api {
         store.log.clear();
     }
 
-    /// All watches of a resource get this, as it is.
+    /// Sends raw bytes to all watches of a resource.
     pub fn send(&self, resource: &str, bytes: &str) {
         self.store().send(resource, bytes);
     }
 
-    /// All watches are told that they are at this version now, and no more.
+    /// All watches receive it that they are at this version now, and no more.
     pub fn bookmark(&self, resource: &str) -> u64 {
         let mut store = self.store();
         store.version += 1;
@@ -218,7 +231,7 @@ impl Api {
         version
     }
 
-    /// The connections of all watches of a resource are cut.
+    /// Cuts the connections of all watches of a resource.
     pub fn break_watches(&self, resource: &str) {
         let mut store = self.store();
         store.watches.retain(|(of, watch)| {
@@ -230,7 +243,7 @@ impl Api {
         });
     }
 
-    /// The watches of a resource end as they do when their time is over.
+    /// Ends the watches of a resource as their timeout does.
     pub fn end_watches(&self, resource: &str) {
         self.store().watches.retain(|(of, _)| of != resource);
     }
@@ -244,14 +257,14 @@ impl Api {
             .any(|(of, watch)| of == resource && !watch.is_closed())
     }
 
-    /// The next list, or watch, of a resource fails.
+    /// Makes the next list, or watch, of a resource fail.
     pub fn fail(&self, resource: &str, watch: bool, fault: Fault) {
         let mut store = self.store();
         let faults = store.faults.entry((resource.to_owned(), watch));
         faults.or_default().push_back(fault);
     }
 
-    /// All requests for a resource fail, until told otherwise.
+    /// Makes all requests for a resource fail until it is called with `None`.
     pub fn fail_always(&self, resource: &str, fault: Option<Fault>) {
         let mut store = self.store();
         match fault {
@@ -260,14 +273,14 @@ impl Api {
         };
     }
 
-    /// Only who has this token is answered; watches that are open are ended.
+    /// From now on requires this token, and ends all open watches.
     pub fn require(&self, token: &str) {
         let mut store = self.store();
         store.token = Some(token.to_owned());
         store.watches.clear();
     }
 
-    /// Lists of a resource are not answered, or are again.
+    /// Delays the lists of a resource, or releases them.
     pub fn hold(&self, resource: &str, held: bool) {
         let mut store = self.store();
         store
@@ -277,11 +290,12 @@ impl Api {
             .send_replace(held);
     }
 
-    /// Events that it was told of.
-    pub fn told(&self) -> Vec<Value> {
-        self.store().told.clone()
+    /// The Events that clients created or changed.
+    pub fn events(&self) -> Vec<Value> {
+        self.store().events.clone()
     }
 
+    /// All requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.store().asked.clone()
     }
@@ -308,24 +322,24 @@ impl Drop for Api {
 }
 
 impl Store {
-    fn put(&mut self, resource: &str, mut object: Value, tell: bool) {
+    fn put(&mut self, resource: &str, mut object: Value, notify: bool) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let objects = self.objects.entry(resource.to_owned()).or_default();
         let known = objects.insert(name_of(&object), object.clone()).is_some();
         let happened = if known { "MODIFIED" } else { "ADDED" };
-        self.happened(resource, happened, object, tell);
+        self.happened(resource, happened, object, notify);
     }
 
-    fn delete(&mut self, resource: &str, name: &str, tell: bool) {
+    fn delete(&mut self, resource: &str, name: &str, notify: bool) {
         self.version += 1;
         let objects = self.objects.get_mut(resource).unwrap();
         let mut object = objects.remove(name).unwrap();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.happened(resource, "DELETED", object, tell);
+        self.happened(resource, "DELETED", object, notify);
     }
 
-    fn happened(&mut self, resource: &str, what: &str, mut object: Value, tell: bool) {
+    fn happened(&mut self, resource: &str, what: &str, mut object: Value, notify: bool) {
         let (api, kind) = kind_of(resource);
         object["apiVersion"] = api.into();
         object["kind"] = kind.into();
@@ -333,7 +347,7 @@ impl Store {
         let line = format!("{{\"type\":\"{what}\",\"object\":{object}}}\n");
         let log = self.log.entry(resource.to_owned()).or_default();
         log.push((self.version, line.clone()));
-        if tell {
+        if notify {
             self.send(resource, &line);
         }
     }
@@ -411,7 +425,7 @@ impl Store {
     }
 }
 
-/// What a watch is told that cannot go on.
+/// The error for a watch whose version is too old.
 pub const GONE: &str = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
     \"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
 
@@ -443,12 +457,12 @@ fn failure(fault: &Fault) -> Response {
     response
 }
 
-/// An Event that is made or changed: written down, and answered as if it were kept.
-async fn told(store: &Mutex<Store>, request: Request) -> Response {
+/// Records an Event that a client creates or changes.
+async fn keep_event(store: &Mutex<Store>, request: Request) -> Response {
     let created = request.method() == Method::POST;
     let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let event: Value = serde_json::from_slice(&body).unwrap();
-    store.lock().unwrap().told.push(event.clone());
+    store.lock().unwrap().events.push(event.clone());
     let kept = match created {
         true => event,
         false => json!({"metadata": {"name": "kept", "namespace": "kept"}}),
@@ -463,7 +477,7 @@ async fn told(store: &Mutex<Store>, request: Request) -> Response {
 async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Response {
     let uri = request.uri();
     if uri.path().starts_with("/apis/events.k8s.io/v1/") {
-        return told(&store, request).await;
+        return keep_event(&store, request).await;
     }
     let resource = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
     let query = uri.query().unwrap_or_default().split('&');

@@ -1,7 +1,7 @@
 //! The lab: the cluster of an inventory file, rebuilt on one machine from network namespaces.
 //!
 //! A namespace per node and per pod, routed veth pairs as Calico lays them, a switch between the nodes, a router that
-//! swallows what nobody routes, Services translated by nftables in each node as kube-proxy does it, a DNS server in the
+//! drops packets without a route, Services translated by nftables in each node as kube-proxy does it, a DNS server in the
 //! coredns pod that answers as CoreDNS does, web servers behind the Services. Pod processes run in kubelet-shaped cgroups
 //! with the inventory's UIDs. Nothing of it is linked to the machine's own network.
 //!

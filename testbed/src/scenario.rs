@@ -1,4 +1,4 @@
-//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must tell of it. Then the
+//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must report about it. Then the
 //! remedies of the two findings that they lead to.
 //!
 //! Every figure that a tool reports itself (nslookup's address, ping's statistics, curl's connect time) is taken from the
@@ -21,7 +21,7 @@ pub use tools::{Curl, Nslookup, Ping};
 
 /// The pod in which everything is done.
 pub const CLIENT: &str = "default/deb-ubuntu";
-/// The nodes that the tracer must run on to tell both ends: the client's and the DNS server's.
+/// The nodes that the tracer must run on to report both ends: the client's and the DNS server's.
 pub const NODES: [&str; 2] = ["k8s-worker03", "k8s-master"];
 
 /// The lab's DNS server.
@@ -171,9 +171,9 @@ impl Step {
         })
     }
 
-    /// Whether the events of this step tell what the tools reported. The error says what is missing or differs.
+    /// Checks that the events of this step agree with the tools. The error says what is missing or differs.
     pub fn check(&self, outputs: &[Output], events: &[Value]) -> Result<()> {
-        (self.check)(outputs, events).with_context(|| format!("told were{}", listed(events)))
+        (self.check)(outputs, events).with_context(|| format!("reported were{}", listed(events)))
     }
 }
 
@@ -328,7 +328,7 @@ pub fn not_found(outputs: &[Output], events: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the client pod did it. The DNS server is somebody's client, too: it passes on what it does not know.
+/// Whether the client pod did it. The DNS server is a client, too: it forwards names that it does not know.
 fn by_client(event: &Value) -> bool {
     event["direction"] == "client" && is(&event["pod"], CLIENT).is_ok()
 }
@@ -405,6 +405,6 @@ pub fn is(object: &Value, name: &str) -> Result<()> {
         object["namespace"].as_str().unwrap_or("?"),
         object["name"].as_str().unwrap_or("?")
     );
-    ensure!(found == name, "expected {name}, told was {object}");
+    ensure!(found == name, "expected {name}, reported was {object}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the privileged tests share: a lab of their own, one at a time, and the program under test in it.
+//! The stage of a privileged test: its own lab, one at a time, with the program under test in it.
 
 pub mod running;
 
@@ -15,13 +15,14 @@ use crate::turn;
 use crate::watch::{Events, Watch};
 use serde_json::Value;
 
-/// The node of the pod in which everything is done.
+/// The client pod's node.
 pub const NODE: &str = "k8s-worker03";
-/// That pod.
+/// The client pod.
 pub const CLIENT: &str = "default/deb-ubuntu";
 
-/// A lab of its own for one test, taken down when it is dropped. Tests that measure time do not run side by side.
+/// A lab for one test, removed on drop. Only one exists at a time, because its tests measure time.
 pub struct Stage {
+    /// The lab.
     pub lab: TemporaryLab,
     _turn: RwLockWriteGuard<'static, ()>,
 }
@@ -35,7 +36,7 @@ impl Stage {
         )
     }
 
-    /// The scenario's cluster and Services that go wrong.
+    /// The scenario's cluster and misconfigured Services.
     pub fn with_near_misses(proxy_mode: ProxyMode) -> Stage {
         Stage::of(
             proxy_mode,
@@ -64,7 +65,8 @@ impl Stage {
         Watch::start(&self.lab, program(), node, &arguments).expect("the tracer starts")
     }
 
-    /// The same, once it knows whose interfaces these are: before, what two pods of the node do is told from both sides.
+    /// The same, but waits until it knows the pods behind the interfaces. Before, traffic between two pods of the node is
+    /// reported from both sides.
     pub fn trace_known(&self, node: &str, arguments: &[&str]) -> Watch {
         let arguments = [&["-o", "json"], arguments].concat();
         let says = ["env", "TRACER_LOG=warn,tracer::run=debug"];
@@ -97,7 +99,7 @@ impl Stage {
             .expect("the command runs")
     }
 
-    /// Starts a command in a pod whose output is read at its end.
+    /// Starts a command in a pod with its output in pipes.
     pub fn spawn_in(&self, pod: &str, argv: &[&str]) -> Child {
         let mut command = self.lab.exec(pod, argv).expect("a pod of the lab");
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());

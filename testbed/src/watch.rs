@@ -1,4 +1,4 @@
-//! The tracer as a user starts it, in a node of the lab, and what it says while it runs.
+//! The tracer as a user starts it on a node of the lab, with its output.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -22,10 +22,10 @@ pub struct Watch {
     log: Vec<String>,
 }
 
-/// What a tracer said at its end.
+/// A tracer's last output and exit code.
 #[derive(Debug)]
 pub struct Ended {
-    /// Lines of standard output that nobody had taken yet.
+    /// Lines of standard output that were not read before.
     pub lines: Vec<String>,
     /// All of standard error: progress, warnings, the closing summary.
     pub log: Vec<String>,
@@ -177,7 +177,7 @@ impl Events {
         }
     }
 
-    /// Takes in what was said meanwhile; waits a little if there is nothing. Returns the new lines.
+    /// Reads new events; waits a little if there are none. Returns the new lines.
     pub fn poll(&mut self) -> Result<&[String]> {
         let before = self.lines.len();
         for watch in &mut self.watches {
@@ -191,22 +191,22 @@ impl Events {
         Ok(&self.lines[before..])
     }
 
-    /// What was told since the last [`Events::next_step`].
+    /// The events since the last [`Events::next_step`].
     pub fn of_step(&self) -> &[Value] {
         &self.events[self.mark..]
     }
 
-    /// All that was told so far.
+    /// All events so far.
     pub fn all(&self) -> &[Value] {
         &self.events
     }
 
-    /// From here on begins another step.
+    /// Begins another step.
     pub fn next_step(&mut self) {
         self.mark = self.events.len();
     }
 
-    /// Waits until an event of this step fits.
+    /// Waits for an event of this step.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -220,7 +220,7 @@ impl Events {
         }
     }
 
-    /// Ctrl-C for all; the events stay. Returns each tracer's end.
+    /// Interrupts all tracers and returns how each ended. The events stay.
     pub fn stop(&mut self) -> Result<Vec<Ended>> {
         let ended: Vec<Ended> = self
             .watches

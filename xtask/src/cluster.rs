@@ -15,7 +15,7 @@ use testbed::lab::ProxyMode;
 
 use crate::setup;
 
-/// A real Kubernetes cluster on this machine, without a link to its network
+/// Raise a real Kubernetes cluster on this machine, isolated from its network
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask cluster up --nodes 2\n  \
@@ -23,7 +23,7 @@ use crate::setup;
     cargo xtask cluster exec --node k8s-master -- crictl ps\n  \
     cargo xtask cluster down")]
 pub struct Arguments {
-    /// The cluster's name; clusters with different names do not meet
+    /// The cluster's name; clusters with different names are independent
     #[arg(long, global = true, default_value = DEFAULT_NAME)]
     name: String,
     #[command(subcommand)]
@@ -32,9 +32,9 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build Kubernetes and CoreDNS, where they are not in the cache ($XDG_CACHE_HOME/tracer/cluster)
+    /// Build Kubernetes and CoreDNS, unless they are in the cache ($XDG_CACHE_HOME/tracer/cluster)
     Build,
-    /// Raise the cluster, or leave it alone where it runs as wished
+    /// Raise the cluster, unless it already runs with these options
     Up {
         /// How many nodes: 1 or 2
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -43,11 +43,11 @@ enum Task {
         #[arg(long, value_enum, default_value_t)]
         proxy_mode: ProxyMode,
     },
-    /// Take it down without a trace
+    /// Remove the cluster completely
     Down,
-    /// Say what runs
+    /// Show what runs
     Status,
-    /// Give every node an image from an OCI archive
+    /// Load an image from an OCI archive onto every node
     Load {
         /// The archive
         file: PathBuf,

@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: the scenario happens in the lab, and the tracer tells it.
+//! `cargo xtask demo`: plays the scenario in the lab and shows what the tracer reports.
 //!
 //! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, what the two findings say
-//! to try, lab removed. It succeeds only if the tracer told every step as the tools report it themselves, found both causes,
+//! to try, lab removed. It succeeds only if the tracer reported every step as the tools report it themselves, found both causes,
 //! and its remedies worked.
 
 use std::collections::VecDeque;
@@ -17,13 +17,13 @@ use testbed::lab::{Inventory, Lab, Options, ProxyMode};
 use testbed::scenario::{NODES, Output, REMEDIES, Remedy, STEPS, Step};
 use testbed::watch::{Events, Watch};
 
-/// The scenario in the lab, told by the tracer
+/// Play the scenario in the lab and show what the tracer reports
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// json: the tracer's JSON lines and nothing else on standard output
+    /// Output format; json prints only the tracer's JSON lines on standard output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
-    /// How the lab's nodes translate Services
+    /// kube-proxy's mode on the lab's nodes
     #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
     proxy_mode: ProxyMode,
 }
@@ -34,10 +34,10 @@ enum Format {
     Json,
 }
 
-/// A ping run is told 3 s after its last request; everything else sooner.
+/// A ping run is reported 3 s after its last request; everything else sooner.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Runs the demo. 0: every step was told as it happened, and the findings' remedies worked.
+/// Runs the demo. Exit code 0: every step was reported correctly, and the findings' remedies worked.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(setup::Needs::Everything)?;
     let program = build::tracer()?;
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     drop(lab);
     if failures.is_empty() {
         note(&format!(
-            "all {} steps were told as the tools themselves report them; both findings were told, and what they say to try works",
+            "the tracer and the tools agree on all {} steps, both findings were reported, and their suggested commands work",
             STEPS.len()
         ));
         return Ok(ExitCode::SUCCESS);
@@ -122,7 +122,7 @@ impl Stage {
             self.show(&output)?;
             outputs.push(output);
         }
-        self.told(|events| step.check(&outputs, events.of_step()))
+        self.reported(|events| step.check(&outputs, events.of_step()))
     }
 
     /// Does what a finding says to try.
@@ -132,7 +132,7 @@ impl Stage {
         let finding = remedy.finding(self.events.all())?.clone();
         let outputs = remedy.run(lab, &finding)?;
         outputs.iter().try_for_each(|output| self.show(output))?;
-        self.told(|events| remedy.check(&finding, &outputs, events.of_step(), events.all()))
+        self.reported(|events| remedy.check(&finding, &outputs, events.of_step(), events.all()))
     }
 
     /// A command and what it printed.
@@ -142,20 +142,20 @@ impl Stage {
         lines.try_for_each(|line| self.say(&format!("   {line}")))
     }
 
-    /// Waits until the tracers have told what they must.
-    fn told(&mut self, check: impl Fn(&Events) -> Result<()>) -> Result<()> {
+    /// Waits until the tracers have reported what they must.
+    fn reported(&mut self, check: impl Fn(&Events) -> Result<()>) -> Result<()> {
         self.say("   the tracer:")?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.poll()?;
-            let told = check(&self.events);
-            if told.is_ok() || Instant::now() > deadline {
+            let reported = check(&self.events);
+            if reported.is_ok() || Instant::now() > deadline {
                 // What belongs to the step may still be on its way: the lookup after its exchanges, the other node.
                 let settled = Instant::now() + Duration::from_millis(300);
                 while Instant::now() < settled {
                     self.poll()?;
                 }
-                return told;
+                return reported;
             }
         }
     }

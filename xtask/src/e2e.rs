@@ -1,7 +1,7 @@
 //! `cargo xtask e2e`: the deployment and the scenario on a real Kubernetes cluster.
 //!
 //! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with `kubectl exec`, and
-//! compares what `tracer observe` tells, through the API server, with what the tools in the pods report themselves. It
+//! compares what `tracer observe` reports, through the API server, with what the tools in the pods report themselves. It
 //! removes all that it made and looks whether anything is left. Without --kubeconfig it takes the cluster of
 //! `cargo xtask cluster up`.
 
@@ -27,7 +27,7 @@ use scene::Scene;
 use steps::Step;
 use target::Target;
 
-/// The deployment and the scenario on a real cluster
+/// Test the deployment and the scenario on a real cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   the cluster of this machine (cargo xtask cluster up):
@@ -49,38 +49,38 @@ use target::Target;
 image is target/e2e/tools.tar, and its name tracer.invalid/tools:1: --tools-image can name it once it is loaded.
 
 With --kubeconfig it uses the kubectl on the PATH and the rights of an administrator. It needs the namespaces tracer \
-and myns and a few names in the namespace default for itself, refuses where they are taken, and removes them again.
+and myns and a few names in the namespace default, refuses to start if they exist, and removes them afterwards.
 
-Exit code 0: every step was told as it happened, and nothing is left; 1: something was told wrongly; 2: it could \
-not be done.")]
+Exit code 0: every step was reported correctly, and nothing is left; 1: something was reported wrongly; 2: it could \
+not run.")]
 pub struct Arguments {
-    /// The cluster, instead of the one of `cargo xtask cluster up`
+    /// Use this cluster instead of the one of `cargo xtask cluster up`
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Which cluster of `cargo xtask cluster up`
+    /// Name of the cluster of `cargo xtask cluster up`
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME, conflicts_with = "kubeconfig")]
     cluster: String,
-    /// How nodes get an image that no registry has: a command, with {} for the archive
+    /// Command that loads an image archive ({}) onto the nodes
     #[arg(long, value_name = "COMMAND", requires = "kubeconfig")]
     load: Option<String>,
-    /// The agent's image, where the nodes have it or can pull it; else it is built and loaded
+    /// An agent image that the nodes have or can pull [default: build and load it]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// An image with nslookup, curl, ping, sh and busybox's httpd that they have or can pull; else it is made and loaded
+    /// An image with nslookup, curl, ping, sh and busybox's httpd that they have or can pull [default: build and load it]
     #[arg(long, value_name = "IMAGE")]
     tools_image: Option<String>,
-    /// Take this program instead of building one: for the streams, and, if it is static, for the agent's image
+    /// Use this program instead of building one: for the streams and, if it is static, for the agent's image
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Leave everything in the cluster, to look at it
+    /// Leave everything in the cluster for inspection
     #[arg(long)]
     keep: bool,
 }
 
-/// A ping run is told 3 s after its last request; what a cluster adds is the way through the API server.
+/// A ping run is reported 3 s after its last request; what a cluster adds is the way through the API server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs the test. 0: every step was told as it happened, and nothing is left in the cluster.
+/// Runs the test. 0: every step was reported as it happened, and nothing is left in the cluster.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let target = match &arguments.kubeconfig {
         Some(file) => Target::kubeconfig(file, arguments.load.as_deref())?,
@@ -184,14 +184,14 @@ fn play(
     let program = program.to_str().context("a program path that is UTF-8")?;
     let observe = target.observe(program)?;
     let mut events = Events::new(vec![Watch::spawn(observe)?]);
-    begin(target, &mut events).context("nothing of the client's is told")?;
-    note("`tracer observe` tells what the client does");
+    begin(target, &mut events).context("no event of the client arrives")?;
+    note("`tracer observe` reports what the client does");
 
     let mut failures = Vec::new();
     for (number, step) in (1..).zip(steps::all(&scene)) {
         match play_step(target, &mut events, &step, &scene) {
             Ok(()) => note(&format!(
-                "step {number} is told as it happened: {}",
+                "step {number} is reported correctly: {}",
                 step.title
             )),
             Err(error) => failures.push(format!("step {number} ({}): {error:#}", step.title)),
@@ -210,14 +210,14 @@ fn play(
     match audit::check(target) {
         Ok(Some(said)) => note(&said),
         Ok(None) => note(
-            "this cluster's audit log is not at hand: the agent's requests are not compared with its role",
+            "this cluster's audit log is not accessible: the agent's requests are not compared with its role",
         ),
         Err(error) => failures.push(format!("{error:#}")),
     }
     Ok(failures)
 }
 
-/// Streams begin when they begin: the client asks for a name that nothing else asks for until it is told.
+/// Streams begin when they begin: the client asks for a name that nothing else asks for until it is reported.
 fn begin(target: &Target, events: &mut Events) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
@@ -225,15 +225,15 @@ fn begin(target: &Target, events: &mut Events) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(2);
         while Instant::now() < until {
             events.poll()?;
-            let told =
+            let reported =
                 |event: &Value| event["type"] == "dns" && event["name"] == "e2e-begins.invalid.";
-            if events.of_step().iter().any(told) {
+            if events.of_step().iter().any(reported) {
                 return Ok(());
             }
         }
         ensure!(
             Instant::now() < deadline,
-            "not within 120 s; told were{}",
+            "not within 120 s; reported:{}",
             testbed::watch::listed(events.of_step())
         );
     }

@@ -13,20 +13,20 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::inputs::{TARGETS, Target};
 use crate::{build, setup};
 
-// What the targets read is beside them, for the smoke test reads it, too.
+// Beside the targets, because the smoke test reads it, too.
 #[path = "../../tracer-core/fuzz/inputs.rs"]
 mod inputs;
 
-/// The fuzz targets under libFuzzer
+/// Run the fuzz targets under libFuzzer
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these
+    /// Only these targets
     #[arg(value_name = "TARGET", value_parser = TARGETS.map(|target| target.name))]
     targets: Vec<String>,
-    /// How long each runs
+    /// Seconds per target
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
-    /// What the compiler adds: `address` finds errors in the unsafe code of libraries, `none` is faster
+    /// The sanitizer: `address` finds errors in the unsafe code of libraries, `none` is faster
     #[arg(long, default_value = "address", value_parser = ["address", "none"])]
     sanitizer: String,
 }
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!(
             "\nFinding of {target}: {path}\n  again:    cargo +nightly fuzz run --fuzz-dir tracer-core/fuzz --sanitizer {sanitizer} {target} {path}\n  \
              smaller:  cargo +nightly fuzz tmin --fuzz-dir tracer-core/fuzz --sanitizer {sanitizer} {target} {path}\n  \
-             to keep:  copy it to tracer-core/fuzz/seeds/{target} under a name that says what happened; `cargo xtask test` runs it",
+             to keep:  copy it to tracer-core/fuzz/seeds/{target} under a name that describes it; `cargo xtask test` runs it",
             path = artifact.display(),
             sanitizer = arguments.sanitizer,
         );

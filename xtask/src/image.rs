@@ -1,7 +1,7 @@
 //! `cargo xtask image`: the agent's container image as an OCI archive, without Docker, the same bytes for the same commit.
 //!
 //! One static program and nothing else, for each platform that is asked for. Paths of the machine that builds are replaced,
-//! every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that whoever has the commit and the same compiler can check
+//! every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that anyone with the commit and the same compiler can check
 //! that an image was made from it; `--verify` builds it twice and compares.
 
 use std::env;
@@ -22,13 +22,13 @@ pub use platform::Platform;
 use testbed::image::archive::{Compression, File, Image, Variant};
 
 /// Every node pulls it: a platform's image above this is a defect.
-const MOST_BYTES: u64 = 25 * 1024 * 1024;
+const MAX_BYTES: u64 = 25 * 1024 * 1024;
 const DESCRIPTION: &str =
     "Per-pod DNS and traffic traces for Kubernetes nodes, with the reasons for what failed";
 /// Where the image's name is set.
 const KUSTOMIZATION: &str = "deploy/base/kustomization.yaml";
 
-/// The agent's container image, as an OCI archive
+/// Build the agent's container image reproducibly, as an OCI archive
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask image && ctr -n k8s.io image import target/tracer-image.tar
@@ -49,13 +49,13 @@ pub struct Arguments {
     /// Where to write the archive
     #[arg(long, value_name = "FILE", default_value = "target/tracer-image.tar")]
     out: PathBuf,
-    /// What it is for: one, or several with commas between them [default: this machine's]
+    /// Platforms, separated by commas [default: this machine's]
     #[arg(long, value_enum, value_name = "OS/ARCH", value_delimiter = ',')]
     platform: Vec<Platform>,
-    /// Take this program instead of building one: it must be static. Once for each architecture
+    /// Use this static program instead of building one; once per architecture
     #[arg(long, value_name = "FILE", conflicts_with = "platform")]
     program: Vec<PathBuf>,
-    /// Write nothing: build it twice from nothing, in two fresh copies of the sources, and compare
+    /// Write nothing; build twice from two fresh copies of the sources, and compare
     #[arg(long, conflicts_with_all = ["program", "out"])]
     verify: bool,
 }
@@ -185,7 +185,7 @@ impl Sources {
             fs::File::create(out).with_context(|| format!("cannot write {}", out.display()))?;
         let digest = image.write(std::io::BufWriter::new(file))?;
         let bytes = fs::metadata(out)?.len();
-        let most = MOST_BYTES * platforms.len() as u64;
+        let most = MAX_BYTES * platforms.len() as u64;
         ensure!(
             bytes <= most,
             "the image has {bytes} bytes; {most} is the most that every node should have to pull"
@@ -276,7 +276,7 @@ fn commit() -> Option<String> {
         return Some(commit);
     }
     eprintln!(
-        "image: the sources differ from the commit, so nobody can check what the image was made from"
+        "image: the sources differ from the commit, so the image cannot be traced to a commit"
     );
     Some(format!("{commit}-changed"))
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask kernels`: the capture tests inside QEMU, on older kernels than the machine's own.
 //!
-//! Owns the order of things and what is said: a kernel from Debian's archive ([`archive`]), an initramfs with the test
+//! Owns the order of the steps and the report: a kernel from Debian's archive ([`archive`]), an initramfs with the test
 //! program in it ([`image`]), a machine that runs it ([`machine`]). Nothing is installed, and the machine has no network
 //! device. docs/kernels.md says what the tests show for which feature.
 
@@ -22,18 +22,18 @@ use crate::test::programs;
 /// A kernel that Debian has a package of.
 #[derive(Clone, Copy, Debug)]
 struct Kernel {
-    /// As it is asked for: the kernel's first two numbers.
+    /// The kernel's first two numbers.
     version: &'static str,
     /// The archive's suites that have it.
     suites: &'static [&'static str],
-    /// Tests with these in their names are left out, and why.
+    /// Parts of the names of tests that are left out, and why.
     without: &'static [(&'static str, &'static str)],
 }
 
 const NO_TCX: (&str, &str) = ("with_tcx", "TCX came with Linux 6.6");
 const NO_REDIRECT: (&str, &str) = (
-    "no_silence_is_told",
-    "its program that redirects is attached by TCX",
+    "no_silence_is_reported",
+    "its redirecting program needs TCX",
 );
 const NO_NFT: [(&str, &str); 2] = [
     ("nftables_counts", "nftables' modules are not in the image"),
@@ -44,7 +44,7 @@ const NO_NFT: [(&str, &str); 2] = [
 ];
 const SLOW: [(&str, &str); 1] = [(
     "of_two_hundred_pods",
-    "emulated, 200 pods take longer than a container's start",
+    "in emulation 200 pods start too slowly",
 )];
 
 const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0]];
@@ -62,28 +62,28 @@ const KERNELS: [Kernel; 2] = [
     },
 ];
 
-/// The capture tests inside QEMU, on older kernels
+/// Run the capture tests on older kernels in QEMU
 ///
-/// Kernels are Debian's cloud kernels: fetched once, kept below target/kernels (remove it for newer ones), not installed. The
-/// machine is emulated, which needs no KVM and takes some minutes per kernel. What fails is run again, alone, as
-/// `cargo xtask test` does. Exits 1 where a test fails, 2 where it cannot be tried.
+/// Debian's cloud kernels are downloaded once to target/kernels and not installed; remove that directory to get newer ones. The
+/// machine is emulated: it needs no KVM and takes some minutes per kernel. Failed tests run again, alone, as in
+/// `cargo xtask test`. Exit code 1: a test failed; 2: the tests could not run.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these, such as 5.10
+    /// Only these kernels, such as 5.10
     #[arg(value_name = "VERSION", value_parser = KERNELS.map(|kernel| kernel.version))]
     versions: Vec<String>,
-    /// Say which kernels there are, and which tests are left out on each, and run nothing
+    /// List the kernels and the tests left out on each, and run nothing
     #[arg(long)]
     list: bool,
-    /// Only tests whose name has this in it
+    /// Only tests whose name contains this
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
-    /// How long the tests of one kernel may take
+    /// Time limit for the tests of one kernel
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     time_limit: u64,
 }
 
-/// What came of one kernel.
+/// The result for one kernel.
 struct Report {
     kernel: Kernel,
     /// The release that ran.

@@ -16,7 +16,7 @@ use crate::setup;
 /// Arguments of `cargo xtask lab`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The lab's name; labs with different names do not meet
+    /// The lab's name; labs with different names are independent
     #[arg(long, global = true, default_value = DEFAULT_NAME)]
     name: String,
     #[command(subcommand)]
@@ -25,21 +25,21 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Raise the lab, or leave it alone where it runs as wished
+    /// Raise the lab, unless it already runs with these options
     Up {
-        /// As which of kube-proxy's modes the nodes behave
+        /// kube-proxy's mode on the nodes
         #[arg(long, value_enum, default_value_t)]
         proxy_mode: ProxyMode,
         /// Rebuild this cluster instead of the scenario's (`kubectl get nodes,ns,pods,svc,endpointslices,servicecidrs -A -o yaml`)
         #[arg(long, value_name = "FILE")]
         inventory: Option<PathBuf>,
-        /// Add Services that go wrong: without endpoints, with a wrong target port, headless, ...
+        /// Add misconfigured Services: without endpoints, with a wrong target port, headless, ...
         #[arg(long, conflicts_with = "inventory")]
         near_misses: bool,
     },
-    /// Take the lab down without a trace
+    /// Remove the lab completely
     Down,
-    /// Say what runs
+    /// Show what runs
     Status,
     /// Run a command in a pod, or in a node's network
     Exec {
@@ -64,7 +64,7 @@ enum Command {
         ip: Ipv4Addr,
         /// Its IPv6 address
         ipv6: Option<Ipv6Addr>,
-        /// Leave it out of the inventory file, as an API that lags
+        /// Leave it out of the inventory file, as if the API lagged
         #[arg(long)]
         unlisted: bool,
     },
@@ -73,14 +73,14 @@ enum Command {
         /// [NAMESPACE/]NAME
         pod: String,
     },
-    /// Replace Services and endpoints in the running lab by those of a file
+    /// Replace Services and endpoints of the running lab with those of a file
     Apply {
         /// The inventory file; nodes and pods must be the same
         file: PathBuf,
     },
     /// Compare the DNS server's answers with those captured from a real CoreDNS, in a lab raised for it
     Check {
-        /// Ask in the lab that is up instead
+        /// Use the running lab instead
         #[arg(long)]
         running: bool,
         /// Print the answers in the fixture's form instead of comparing them
@@ -166,7 +166,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         } => {
             let (namespace, name_of_pod) = pod
                 .split_once('/')
-                .context("say the pod as NAMESPACE/NAME")?;
+                .context("the pod must be NAMESPACE/NAME")?;
             let pod = NewPod {
                 namespace: namespace.into(),
                 name: name_of_pod.into(),

@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Project tasks",
+    about = "Tasks of this repository",
     version
 )]
 struct Arguments {
@@ -31,29 +31,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Find, or install, what building the probes and raising the lab need
+    /// Find or install what the probes' build and the lab need
     Setup(setup::Arguments),
-    /// The scenario's cluster on this machine: namespaces, routes, DNS, Services
+    /// Raise the scenario's cluster on this machine: namespaces, routes, DNS, Services
     Lab(lab::Arguments),
-    /// The scenario happens in the lab, and the tracer tells it
+    /// Play the scenario in the lab and show what the tracer reports
     Demo(demo::Arguments),
-    /// Ordinary traffic in the lab for a while: the tracer must find nothing wrong with it
+    /// Check that the tracer finds nothing wrong with ordinary traffic in the lab
     Soak(soak::Arguments),
-    /// What the agent costs under ordinary traffic in the lab: memory and CPU, by its metrics and by /proc
+    /// Measure the agent's memory and CPU under ordinary traffic in the lab
     Cost(soak::cost::Arguments),
-    /// All tests that need no more than this machine; those with real probes need root
+    /// Run all tests; those with real probes need root
     Test(test::Arguments),
-    /// The capture tests inside QEMU, on older kernels
+    /// Run the capture tests on older kernels in QEMU
     Kernels(kernels::Arguments),
-    /// The fuzz targets under libFuzzer: 60 seconds each, or as long as is wanted
+    /// Run the fuzz targets under libFuzzer, 60 seconds each by default
     Fuzz(fuzz::Arguments),
-    /// A real Kubernetes cluster on this machine, without a link to its network
+    /// Raise a real Kubernetes cluster on this machine, isolated from its network
     Cluster(cluster::Arguments),
-    /// The deployment and the scenario on a real cluster
+    /// Test the deployment and the scenario on a real cluster
     E2e(e2e::Arguments),
-    /// The agent's container image as an OCI archive, without Docker, reproducibly
+    /// Build the agent's container image reproducibly, as an OCI archive, without Docker
     Image(image::Arguments),
-    /// DNS of captures as the tracer and as tshark decode it, compared
+    /// Compare how the tracer and tshark decode the DNS of captures
     TsharkDiff(tshark_diff::Arguments),
 }
 

@@ -1,6 +1,6 @@
-//! `cargo xtask setup`: finds what building the probes and raising the lab need, and installs what is missing.
+//! `cargo xtask setup`: finds what the probes' build and the lab need, and installs what is missing.
 //!
-//! Other tasks call [`ensure`] first, so nobody has to know this command. When nothing is missing it looks at a few files and
+//! Other tasks call [`ensure`] first, so users need not know this command. If nothing is missing it looks at a few files and
 //! is done. It installs from Debian's archive only, plus bpf-linker from crates.io; where it cannot (not root, not
 //! Debian) it says what to install.
 
@@ -19,7 +19,7 @@ use find::Compiler;
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only say what is missing: exit code 1 if anything is
+    /// Only list what is missing; exit code 1 if anything is
     #[arg(long)]
     check: bool,
 }
@@ -222,7 +222,7 @@ pub fn ensure(needs: Needs) -> Result<Found> {
     if missing.is_empty() {
         return Ok(found);
     }
-    eprintln!("setup: missing are\n{}", missing.describe());
+    eprintln!("setup: missing:\n{}", missing.describe());
     if !missing.packages.is_empty() {
         if !debian::is_debian() {
             bail!(
@@ -244,10 +244,10 @@ pub fn ensure(needs: Needs) -> Result<Found> {
     let (still, found) = Missing::look(needs);
     ensure!(
         still.is_empty(),
-        "installed, and yet these are missing:\n{}",
+        "still missing after the installation:\n{}",
         still.describe()
     );
-    eprintln!("setup: everything is there");
+    eprintln!("setup: nothing is missing");
     Ok(found)
 }
 
@@ -258,7 +258,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         report(&found);
         if !missing.is_empty() {
             println!(
-                "missing are\n{}\nwhat helps:\n{}",
+                "missing:\n{}\nto install:\n{}",
                 missing.describe(),
                 missing.remedy()
             );
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_install_is_told_the_commands() {
+    fn without_root_the_remedy_has_the_commands() {
         let mut missing = Missing {
             linker: true,
             ..Missing::default()

@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: ordinary traffic in the lab for as long as is wanted, and what the tracer makes of it.
 //!
 //! The false-alarm test on real packets: real clients in the pods do at a low rate what works (the `traffic` module), while
-//! two tracers watch. Nothing fails, so nothing may be told that sounds as if it had: a finding of severity warning or
+//! two tracers watch. Nothing fails, so nothing may be reported that sounds as if it had: a finding of severity warning or
 //! error, or a loss, ends it with 1. A client that fails ends it with 1, too: then the traffic was not ordinary.
 
 pub mod cost;
@@ -22,29 +22,29 @@ use testbed::watch::Watch;
 
 use crate::{build, setup};
 
-/// Ordinary traffic in the lab for a while: the tracer must find nothing wrong with it
+/// Check that the tracer finds nothing wrong with ordinary traffic in the lab
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How long
+    /// Duration in minutes
     #[arg(long, default_value_t = 60, value_name = "N")]
     minutes: u64,
-    /// How the lab's nodes translate Services
+    /// kube-proxy's mode on the lab's nodes
     #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
     proxy_mode: ProxyMode,
-    /// Keep the tracers' JSON lines in this file
+    /// Write the tracers' JSON lines to this file
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// A moment of rest between two things that the clients do, in milliseconds
+    /// Pause between two actions of the clients, in milliseconds
     #[arg(long, default_value_t = 700, value_name = "MS")]
     rest: u64,
 }
 
-/// How often it says that it is still there.
+/// Interval of the progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_secs(60);
-/// After the traffic: lookups, connections and pings that were not answered would be told by then.
+/// After the traffic: lookups, connections and pings that were not answered would be reported by then.
 const AFTERMATH: Duration = Duration::from_secs(10);
 
-/// Runs the soak. 0: ordinary traffic was told as ordinary.
+/// Runs the soak. Exit code 0: no false alarm, no loss, no failed client.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(setup::Needs::Everything)?;
     let program = build::tracer()?;

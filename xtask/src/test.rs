@@ -1,8 +1,8 @@
-//! `cargo xtask test`: all that needs no more than this machine.
+//! `cargo xtask test`: every test that this machine can run.
 //!
-//! Owns running the test programs that cargo builds, one after another, and what to make of a failure. libtest's output is
-//! shown as it comes. Tests with real probes measure time on a machine that others may be using: what fails there is run a
-//! second time, alone, and if it passes then that is told loudly. It is never a way to pass unseen.
+//! Runs the test programs that cargo builds, one after another, and judges failures. libtest's output is shown as it comes.
+//! Tests with real probes measure time on a machine that may be busy: a failed one runs a second time, alone. If it passes
+//! then, it is reported as UNSTABLE; it never passes silently.
 
 pub(crate) mod outcome;
 pub(crate) mod programs;
@@ -17,17 +17,16 @@ use self::outcome::{Outcome, Verdict};
 use self::programs::Program;
 use crate::{build, setup};
 
-/// All tests; those with real probes need root
+/// Run all tests; those with real probes need root
 ///
-/// A test with real probes that fails is run again, alone. If it passes then it is told as UNSTABLE and counts as passed; if it
-/// fails twice it has failed.
+/// A failed test with real probes runs again, alone. If it passes then, it counts as passed and is reported as UNSTABLE.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only tests whose name has this in it
+    /// Only tests whose name contains this
     filter: Option<String>,
 }
 
-/// Runs the tests. As root with the real probes in network namespaces; else it says what did not run, and fails in CI.
+/// Runs the tests. Without root it lists what did not run, and fails in CI.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let root = rustix::process::geteuid().is_root();
     setup::ensure(if root {
@@ -49,7 +48,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         verdicts.push((program, judged(program, &filter)?));
     }
     let examples = documentation(features, &filter)?;
-    let mut passed = examples;
+    let client = client_builds()?;
+    let mut passed = examples && client;
     for (program, verdict) in &verdicts {
         passed &= verdict.passed();
         for line in verdict.lines() {
@@ -57,7 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if !examples {
-        eprintln!("the examples in the documentation: failed");
+        eprintln!("FAILED: the examples in the documentation");
+    }
+    if !client {
+        eprintln!("FAILED: the tracer does not compile with the feature `client` alone");
     }
     if !root {
         eprintln!(
@@ -76,13 +79,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Runs a program, and what failed of it a second time where that is fair.
+/// Runs a program, and its failed tests a second time if they depend on the load of the machine.
 fn judged(program: &Program, filter: &[&str]) -> Result<Verdict> {
     let first = once(program, filter)?;
     let again = match &first {
         Outcome::Failed(names) if program.has_probes() => {
             eprintln!(
-                "\n{program}: {} failed; running what failed again, alone",
+                "\n{program}: {} failed; running them again, alone",
                 names.len()
             );
             let names = names.iter().map(String::as_str);
@@ -97,7 +100,7 @@ fn judged(program: &Program, filter: &[&str]) -> Result<Verdict> {
     Ok(Verdict::of(first, again))
 }
 
-/// Runs a program, shows what it prints and reads it.
+/// Runs a program, shows its output and reads it.
 fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
     eprintln!("\n     Running {program}");
     let mut command = Command::new(&program.path);
@@ -123,6 +126,17 @@ fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
     let status = child.wait()?;
     let printed = String::from_utf8_lossy(&printed);
     Ok(Outcome::read(status.code(), &status.to_string(), &printed))
+}
+
+/// Whether the tracer compiles as a client: without the probes, aya and netlink.
+fn client_builds() -> Result<bool> {
+    let client = ["check", "--package", "tracer", "--no-default-features"];
+    let status = build::cargo()
+        .args(client)
+        .args(["--features", "client"])
+        .status()
+        .context("cannot run cargo")?;
+    Ok(status.success())
 }
 
 /// The examples in the documentation: rustdoc runs them.

@@ -1,4 +1,4 @@
-//! Who is who in a cluster: an authority of its own, a certificate for each component, kubeconfig files that carry them.
+//! The identities of a cluster: its own certificate authority, a certificate for each component, kubeconfig files that carry them.
 //! Everything is made anew with each cluster and lies below its directory.
 
 use std::fs;

@@ -87,7 +87,7 @@ pub(super) fn start(
             format!("--advertise-address={}", node.ipv4),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
-            // Nobody resolves the nodes' names here.
+            // No resolver here knows the nodes' names.
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             // The default, said because the agent must do without.
             "--allow-privileged=false".to_owned(),

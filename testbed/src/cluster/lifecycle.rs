@@ -152,11 +152,11 @@ impl Cluster {
         let first = nodes.first().context("a cluster without nodes")?;
         let server = control_plane::server(first);
         control_plane::sign(&authority, first)?;
-        // For people and tests. Used anywhere else than on the first node it reaches nobody, least of all a machine
+        // For people and tests. Outside the first node it reaches no server, and certainly no machine
         // outside that happens to have the node's address.
         let local = control_plane::LOCAL_SERVER;
         authority.kubeconfig("admin", local, "kubernetes-admin", Some("system:masters"))?;
-        // Somebody without any right, until a test gives them one.
+        // A user without rights until a test grants one.
         authority.kubeconfig(STREAMER, local, STREAMER, None)?;
         let mut holders = Vec::new();
         for node in &nodes {

@@ -161,7 +161,7 @@ mod tests {
         bytes
     }
 
-    fn told(change: impl FnOnce(&mut Image)) -> String {
+    fn reported(change: impl FnOnce(&mut Image)) -> String {
         let said = first_difference(&written(|_| ()), &written(change)).expect("images");
         said.expect("they differ")
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_named_by_platform_layer_and_file() {
-        let changed = told(|image| {
+        let changed = reported(|image| {
             let program = File::Plain(0o755, b"of the otter".to_vec());
             let files = &mut image.variants[1].files;
             files.insert("usr/bin/thing".to_owned(), program);
@@ -183,12 +183,12 @@ mod tests {
             changed,
             "linux/arm64, layer 1: usr/bin/thing differs from byte 9 on (12 and 12 bytes)"
         );
-        let more = told(|image| {
+        let more = reported(|image| {
             let files = &mut image.variants[0].files;
             files.insert("etc".to_owned(), File::Directory(0o755));
         });
         assert_eq!(more, "linux/amd64, layer 1: etc/ is in the second alone");
-        let permitted = told(|image| {
+        let permitted = reported(|image| {
             let program = File::Plain(0o700, b"program".to_vec());
             let files = &mut image.variants[0].files;
             files.insert("usr/bin/thing".to_owned(), program);
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_beside_the_files_is_told_too() {
-        let entrypoint = told(|image| image.entrypoint.push("agent".to_owned()));
+    fn a_difference_beside_the_files_is_reported_too() {
+        let entrypoint = reported(|image| image.entrypoint.push("agent".to_owned()));
         assert!(
             entrypoint.starts_with("linux/amd64, configuration: {"),
             "{entrypoint}"
         );
-        let named = told(|image| image.reference = "registry.example/thing:1.3".to_owned());
+        let named = reported(|image| image.reference = "registry.example/thing:1.3".to_owned());
         let beside = "the layers are the same; index.json differs";
         assert!(named.starts_with(beside), "{named}");
     }

@@ -159,7 +159,7 @@ impl Lab {
         self.state.proxy_mode
     }
 
-    /// The file for `tracer --inventory`: the cluster as its API would tell it.
+    /// The file for `tracer --inventory`: the cluster as its API would return it.
     pub fn inventory_file(&self) -> PathBuf {
         self.paths.inventory()
     }
@@ -227,7 +227,7 @@ impl Lab {
         command
     }
 
-    /// Writes what the tracer is told. `inventory` may differ from what the lab is.
+    /// Writes the tracer's inventory file. `inventory` may differ from what the lab is.
     pub fn publish(&self, inventory: &Inventory) -> Result<()> {
         replace(&self.paths.inventory(), &inventory.to_yaml()?)
     }
@@ -278,7 +278,7 @@ pub(crate) fn require_root() -> Result<()> {
     Ok(())
 }
 
-/// What the lab itself is built from, which the tracer need not be told.
+/// What the lab itself is built from, which the tracer need not know.
 fn own_inventory(paths: &Paths) -> PathBuf {
     paths.directory().join("objects.json")
 }

@@ -12,7 +12,7 @@ use super::inventory::{Inventory, Node, Pod};
 use super::paths::{Paths, host_interface, netns_file};
 use super::shell::{command, run, script_in};
 
-/// The router that swallows what nobody routes.
+/// The router that drops packets without a route.
 pub(crate) const ROUTER: (&str, &str) = ("192.168.2.1", "fd00:192:168:2::1");
 /// The upstream stand-in: DNS for everything outside the cluster.
 pub(crate) const UPSTREAM: (&str, &str) = ("192.168.2.53", "fd00:192:168:2::53");
@@ -115,7 +115,7 @@ ip link set {host} up
 ip route add {ip}/32 dev {host} scope link
 "
     );
-    // The pod's next hop is an address that nobody has; the node answers ARP for it, since it has a route to anything.
+    // The pod's next hop is an address without an owner. The node answers ARP for it because it has a default route.
     let mut pod_side = format!(
         "ip address add {ip}/32 dev eth0
 ip link set eth0 up

@@ -1,4 +1,4 @@
-//! A process that the lab started: recorded with its start time, because a process id alone may be somebody else's by now.
+//! A process that the lab started: recorded with its start time, because its process id may belong to another process by now.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -15,7 +15,7 @@ use super::shell;
 /// How long a server gets until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process, such that it can be told from a later one with its id.
+/// A process, with what distinguishes it from a later one with the same id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     /// What it is, for people.

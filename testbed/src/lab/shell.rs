@@ -1,5 +1,6 @@
-//! Runs other programs, here or in a network namespace, and turns their failure into an error that shows what they said.
+//! Runs other programs, here or in a network namespace. Their failure becomes an error that shows their standard error.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
@@ -20,12 +21,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// A word as it would be typed in a shell.
 pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    // Only a NUL byte cannot be quoted.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
 }
 
 /// The program and its arguments, without the environment: `{command:?}` shows all that was set in it.
@@ -103,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_is_told_with_what_it_said_though_it_read_nothing() {
+    fn a_program_that_fails_is_reported_with_what_it_said_though_it_read_nothing() {
         let mut failing = command("sh");
         failing.args(["-c", "echo no such thing >&2; exit 3"]);
         let error = feed(&mut failing, &"x".repeat(1_000_000)).expect_err("it fails");

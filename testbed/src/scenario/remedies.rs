@@ -1,6 +1,6 @@
 //! The scenario's ending: what the findings of its steps say to try is tried, word for word, and has to work.
 //!
-//! Each remedy is taken from a finding as the tracer told it; what has to come of it is what the tool that it runs says.
+//! Each remedy is taken from a finding as the tracer reported it; what has to come of it is what the tool that it runs says.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -112,7 +112,7 @@ pub const REMEDIES: [Remedy; 2] = [
 ];
 
 impl Remedy {
-    /// The finding, as it was told first of the client pod.
+    /// The finding, as it was first reported for the client pod.
     pub fn finding<'a>(&self, events: &'a [Value]) -> Result<&'a Value> {
         let fits = |event: &&Value| {
             event["type"] == "finding"
@@ -137,7 +137,7 @@ impl Remedy {
             .collect()
     }
 
-    /// Whether that worked, by the tools' and the tracer's account, and the finding was told as resolved: by what was tried,
+    /// Whether that worked, by the tools' and the tracer's account, and the finding was reported as resolved: by what was tried,
     /// or by a step in between that did the same. `events` are those since, `all` those of the whole scenario.
     pub fn check(
         &self,
@@ -147,7 +147,7 @@ impl Remedy {
         all: &[Value],
     ) -> Result<()> {
         (self.check)(finding, outputs, events)
-            .with_context(|| format!("told were{}", listed(events)))?;
+            .with_context(|| format!("reported were{}", listed(events)))?;
         let resolved = all.iter().any(|event| {
             event["type"] == "finding"
                 && event["state"] == "resolved"
@@ -155,7 +155,7 @@ impl Remedy {
         });
         ensure!(
             resolved,
-            "the finding {} was not told as resolved",
+            "the finding {} was not reported as resolved",
             finding["id"]
         );
         Ok(())

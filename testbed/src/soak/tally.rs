@@ -1,6 +1,6 @@
-//! What the tracers told and cost, counted, and the report.
+//! Counts what the tracers reported and used, and writes the report.
 //!
-//! Owns the verdict: what of it is a false alarm or a loss. Input: JSON lines, closing summaries, /proc.
+//! Owns the verdict: what counts as a false alarm or a loss. Input: JSON lines, closing summaries, /proc.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,13 +24,15 @@ const MS_PER_TICK: u64 = 10;
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
+    /// CPU time.
     pub cpu: Duration,
+    /// Resident memory.
     pub memory_kib: u64,
     files: usize,
 }
 
 impl Figures {
-    /// Of a process that runs.
+    /// Reads them from /proc.
     pub fn of(pid: Pid) -> Result<Figures> {
         let directory = format!("/proc/{}", pid.as_raw_nonzero());
         let read = |file: &str| {
@@ -63,13 +65,13 @@ impl Figures {
     }
 }
 
-/// What was told so far.
+/// The counts so far.
 #[derive(Debug, Default)]
 pub struct Tally {
     file: Option<BufWriter<File>>,
     /// Events, by type and how they ended.
     events: BTreeMap<String, u64>,
-    /// How often each finding was told, by rule and severity; and the first of each.
+    /// Reports of each finding by rule and severity, and the first of each.
     findings: BTreeMap<(String, String), (u64, Value)>,
     alarms: u64,
     /// Lines of the closing summaries about loss.
@@ -78,7 +80,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// With the lines kept in a file, if one is given.
+    /// Keeps the lines in a file, if one is given.
     pub fn new(file: Option<&Path>) -> Result<Tally> {
         let file = file.map(|path| {
             let file = File::create(path);
@@ -90,7 +92,7 @@ impl Tally {
         })
     }
 
-    /// Takes in what the tracers said meanwhile.
+    /// Reads the tracers' new lines.
     pub fn drain(&mut self, tracers: &mut [Traced]) -> Result<()> {
         for traced in tracers {
             while let Some(line) = traced.watch.line(Duration::ZERO)? {
@@ -100,7 +102,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Takes in what a tracer said at its end.
+    /// Reads a tracer's last lines and its summary.
     pub fn end(&mut self, node: &str, ended: &Ended) -> Result<()> {
         for line in &ended.lines {
             self.take(line)?;
@@ -132,8 +134,8 @@ impl Tally {
                 self.alarms += 1;
                 eprintln!("soak: FALSE ALARM {line}");
             }
-            let told = self.findings.entry((severity, text("rule")));
-            told.or_insert_with(|| (0, event.clone())).0 += 1;
+            let reported = self.findings.entry((severity, text("rule")));
+            reported.or_insert_with(|| (0, event.clone())).0 += 1;
         }
         let how = match event["type"].as_str() {
             Some("tcp" | "udp") => text("state"),
@@ -149,10 +151,10 @@ impl Tally {
         Ok(())
     }
 
-    /// Where it stands.
+    /// The state in one line.
     pub fn line(&self, lasted: Duration, traffic: &Traffic, tracers: &[Traced]) -> Result<String> {
         let mut line = format!(
-            "{:>3} min  {} things done, {} failed; {} events, {} false alarms",
+            "{:>3} min  {} actions done, {} failed; {} events, {} false alarms",
             lasted.as_secs() / 60,
             traffic.done.values().sum::<u64>(),
             traffic.failed,
@@ -192,7 +194,7 @@ impl Tally {
         for failure in &traffic.failures {
             let _ = writeln!(out, "             {failure}");
         }
-        out.push_str("\nevents told\n");
+        out.push_str("\nevents\n");
         counts(
             &mut out,
             self.events
@@ -234,7 +236,7 @@ impl Tally {
             out,
             "\n{}",
             if well {
-                "ordinary traffic was told as ordinary"
+                "no false alarm, no loss, no failed client"
             } else {
                 "FAILED: a false alarm, a loss or a client that failed; see above"
             }

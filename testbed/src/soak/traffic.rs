@@ -374,7 +374,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// A connection on which nothing is said.
+    /// A connection without data.
     fn stay(&mut self, lab: &Lab) -> Result<()> {
         let mut open = Vec::new();
         for mut child in std::mem::take(&mut self.idle) {

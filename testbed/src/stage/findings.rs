@@ -1,4 +1,4 @@
-//! The findings of a run in the lab: which must be told, which were, and that there are no others.
+//! The findings of a run in the lab: the expected ones must be reported, and no others.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{Stage, name};
 
-/// A lookup, a connection or a ping that was not answered is told after 6 or 7 s; the machine may be busy.
+/// An unanswered lookup, connection or ping is reported after 6 or 7 s; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A finding that must be told, and what its text must say.
+/// A finding that must be reported, and what its text must contain.
 #[derive(Clone, Debug)]
 pub struct Expected {
     rule: &'static str,
@@ -20,6 +20,7 @@ pub struct Expected {
     says: Vec<&'static str>,
 }
 
+/// Expects a finding of this rule about this pod whose text contains all of `says`.
 pub fn expect(rule: &'static str, pod: &'static str, says: &[&'static str]) -> Expected {
     Expected {
         rule,
@@ -45,16 +46,17 @@ pub fn text_of(finding: &Value) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What is told, and what is expected of it so far.
+/// The reported and the expected findings.
 pub struct Findings {
+    /// All events of the run.
     pub events: Events,
     expected: Vec<Expected>,
-    /// Those of severity info are expected one by one, too.
+    /// Whether findings of severity info must be expected, too.
     infos: bool,
 }
 
 impl Findings {
-    /// Of severity warning or error; what else is told may be.
+    /// Checks findings of severity warning or error, and ignores the others.
     pub fn of(events: Events) -> Findings {
         Findings {
             events,
@@ -63,7 +65,7 @@ impl Findings {
         }
     }
 
-    /// Of every severity.
+    /// Checks findings of every severity.
     pub fn all_of(events: Events) -> Findings {
         Findings {
             infos: true,
@@ -71,35 +73,35 @@ impl Findings {
         }
     }
 
-    /// That finding must be told.
+    /// Adds an expectation.
     pub fn expect(&mut self, expected: Expected) {
         self.expected.push(expected);
     }
 
-    /// Waits until every expected finding has been told.
+    /// Waits until every expected finding has been reported.
     pub fn wait(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.events.poll().expect("JSON lines");
-            let told = self.told();
+            let reported = self.reported();
             let missing: Vec<&Expected> = self
                 .expected
                 .iter()
-                .filter(|expected| !told.iter().any(|finding| expected.fits(finding)))
+                .filter(|expected| !reported.iter().any(|finding| expected.fits(finding)))
                 .collect();
             if missing.is_empty() {
                 return;
             }
             assert!(
                 Instant::now() < deadline,
-                "not told: {missing:#?}\ntold were{}\nand of these pods{}",
+                "not reported: {missing:#?}\nreported:{}\nother events of these pods:{}",
                 brief(self.events.all()),
                 self.others_of(&missing)
             );
         }
     }
 
-    /// What else was told of the pods whose findings are missing.
+    /// What else was reported about the pods whose findings are missing.
     fn others_of(&self, missing: &[&Expected]) -> String {
         let of_these = |event: &&Value| {
             let pod = name(&event["pod"]);
@@ -109,14 +111,15 @@ impl Findings {
         listed(&events)
     }
 
-    /// The finding of that rule about that pod, as it was told first.
+    /// The finding of that rule about that pod, as first reported.
     pub fn finding(&self, rule: &str, pod: &str) -> Value {
-        let mut told = self.told().into_iter();
-        let found = told.find(|finding| finding["rule"] == rule && name(&finding["pod"]) == pod);
+        let mut reported = self.reported().into_iter();
+        let found =
+            reported.find(|finding| finding["rule"] == rule && name(&finding["pod"]) == pod);
         found.unwrap_or_else(|| panic!("no {rule} of {pod}:{}", brief(self.events.all())))
     }
 
-    /// Waits until a finding was told as resolved, in words that hold that text.
+    /// Waits until a finding is resolved with a summary that contains the text.
     pub fn resolved(&mut self, rule: &str, pod: &str, words: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -134,45 +137,45 @@ impl Findings {
             }
             assert!(
                 Instant::now() < deadline,
-                "{rule} of {pod} is not resolved: {words}; told were{}",
+                "{rule} of {pod} is not resolved: {words}; reported:{}",
                 brief(self.events.all())
             );
         }
     }
 
-    /// At the end: each finding was expected, and each expectation is of one finding. All that was told, and the ends.
+    /// Stops the tracers and checks that findings and expectations match one to one. Returns all events and the ends.
     pub fn nothing_else(mut self) -> (Vec<Value>, Vec<Ended>) {
         let ended = self.events.stop().expect("the tracers run to the end");
         for ended in &ended {
             assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
         }
-        let told = self.told();
-        let unexpected: Vec<Value> = told
+        let reported = self.reported();
+        let unexpected: Vec<Value> = reported
             .iter()
             .filter(|finding| !self.expected.iter().any(|expected| expected.fits(finding)))
             .cloned()
             .collect();
         assert!(unexpected.is_empty(), "false alarms:{}", brief(&unexpected));
-        assert_eq!(told.len(), self.expected.len(), "{}", brief(&told));
+        assert_eq!(reported.len(), self.expected.len(), "{}", brief(&reported));
         (self.events.all().to_vec(), ended)
     }
 
-    /// Findings that are expected one by one, each once, as it was told first.
-    fn told(&self) -> Vec<Value> {
-        let mut told: Vec<Value> = Vec::new();
+    /// The findings that count, each once, as first reported.
+    fn reported(&self) -> Vec<Value> {
+        let mut reported: Vec<Value> = Vec::new();
         for event in self.events.all() {
             let counts = event["type"] == "finding"
                 && event["state"] == "active"
                 && (self.infos || event["severity"] != "info");
-            if counts && !told.iter().any(|known| known["id"] == event["id"]) {
-                told.push(event.clone());
+            if counts && !reported.iter().any(|known| known["id"] == event["id"]) {
+                reported.push(event.clone());
             }
         }
-        told
+        reported
     }
 }
 
-/// Runs what findings say to try in a pod, as it would be pasted, each command once and all at the same time. By command.
+/// Runs the findings' suggested commands in their pods, each once and all at the same time. Returns the output by command.
 pub fn pasted(stage: &Stage, findings: &[Value]) -> BTreeMap<String, Output> {
     let tries = findings
         .iter()
@@ -199,7 +202,7 @@ pub fn pasted(stage: &Stage, findings: &[Value]) -> BTreeMap<String, Output> {
     running.into_iter().map(output).collect()
 }
 
-/// Findings, a line each, for messages.
+/// The findings, one per line, for messages.
 pub fn brief(events: &[Value]) -> String {
     let findings = events.iter().filter(|event| event["type"] == "finding");
     let line = |finding: &Value| {

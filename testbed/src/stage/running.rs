@@ -1,4 +1,4 @@
-//! A program of the tests that runs beside them: what it prints and says, line by line, and its end.
+//! A child process of a test, with its output line by line.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -8,21 +8,22 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// What does not happen within this does not happen.
+/// How long a test waits for something to happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program that says something on both outputs, line by line.
+/// A child process that prints lines on both outputs.
 pub struct Running {
     child: Child,
     out: Receiver<String>,
     err: Receiver<String>,
-    /// What it printed so far.
+    /// Standard output so far.
     pub lines: Vec<String>,
-    /// What it said on standard error so far.
+    /// Standard error so far.
     pub said: Vec<String>,
 }
 
 impl Running {
+    /// Starts the command.
     pub fn start(command: &mut Command) -> Running {
         let mut child = command
             .stdin(Stdio::null())
@@ -41,6 +42,7 @@ impl Running {
         }
     }
 
+    /// Waits until `done`, and fails with all output after [`PATIENCE`].
     pub fn wait_for(&mut self, what: &str, done: impl Fn(&Running) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -50,7 +52,7 @@ impl Running {
             }
             assert!(
                 Instant::now() < deadline,
-                "{what}: it never came; it printed\n{}\nand said\n{}",
+                "{what}: not within the time limit; standard output:\n{}\nstandard error:\n{}",
                 self.lines.join("\n"),
                 self.said.join("\n")
             );
@@ -58,21 +60,23 @@ impl Running {
         }
     }
 
-    /// Takes in what it printed and said meanwhile.
+    /// Reads new output.
     pub fn hear(&mut self) {
         self.lines.extend(self.out.try_iter());
         self.said.extend(self.err.try_iter());
     }
 
+    /// Whether a line of standard error contains the text.
     pub fn says(&self, words: &str) -> bool {
         self.said.iter().any(|line| line.contains(words))
     }
 
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Ends it; all it printed and said.
+    /// Ends it with the signal, reads the rest of its output and returns its exit code.
     pub fn stop(&mut self, signal: Signal) -> Option<i32> {
         self.signal(signal);
         let code = self.child.wait().expect("it ends").code();
@@ -81,6 +85,7 @@ impl Running {
         code
     }
 
+    /// Standard output as JSON lines.
     pub fn events(&self) -> Vec<Value> {
         self.lines
             .iter()

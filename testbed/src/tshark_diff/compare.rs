@@ -104,7 +104,7 @@ pub fn compare(ours: &[Exchange], theirs: &[Message]) -> Report {
 
 struct Comparison<'a> {
     theirs: &'a [Message],
-    /// Messages that an event told of.
+    /// Messages that an event reported.
     accounted: Vec<bool>,
     /// Queries that an event began with.
     begun: Vec<bool>,
@@ -116,8 +116,8 @@ impl Comparison<'_> {
         let begin = self.query(exchange);
         if let Some(begin) = begin {
             // A late answer is a second event of its query.
-            let told = self.begun[begin] || self.is_copy(&self.theirs[begin], &self.begun);
-            if told && !exchange.late {
+            let reported = self.begun[begin] || self.is_copy(&self.theirs[begin], &self.begun);
+            if reported && !exchange.late {
                 self.differs(exchange, "its first query is another event's, too");
             }
             self.begun[begin] = true;
@@ -276,7 +276,7 @@ impl Comparison<'_> {
 
     /// All queries of an exchange: as many as it says.
     fn attempts(&mut self, exchange: &Exchange) {
-        // A late answer belongs to what was told before.
+        // A late answer belongs to what was reported before.
         if exchange.late || exchange.attempts == 0 {
             return;
         }
@@ -316,7 +316,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What no event told of.
+    /// What no event reported.
     fn rest(&mut self) {
         let end = self.theirs.iter().map(|message| message.time).max();
         let mut explained = self.accounted.clone();
@@ -340,7 +340,7 @@ impl Comparison<'_> {
                 self.intended(Intended::Copy);
             } else {
                 let line = format!(
-                    "packet {}: {} id {} {} {}, {} to {}: no event tells of it",
+                    "packet {}: {} id {} {} {}, {} to {}: no event reports it",
                     message.frame,
                     if message.response { "answer" } else { "query" },
                     message.id,
@@ -354,9 +354,9 @@ impl Comparison<'_> {
         }
     }
 
-    /// Why no event tells of a message, where that is meant to be.
+    /// Why no event reports a message, where that is meant to be.
     fn silence(&self, message: &Message, end: Time) -> Option<Intended> {
-        let told = |(other, accounted): (&Message, &bool)| {
+        let reported = |(other, accounted): (&Message, &bool)| {
             *accounted
                 && other.response == message.response
                 && other.id == message.id
@@ -365,7 +365,7 @@ impl Comparison<'_> {
                 && other.client().ip == message.client().ip
                 && other.server() == message.server()
         };
-        let again = self.theirs.iter().zip(&self.accounted).any(told);
+        let again = self.theirs.iter().zip(&self.accounted).any(reported);
         let repeated = message.retransmission && !message.response && again;
         if repeated || self.is_copy(message, &self.accounted) {
             Some(Intended::Copy)

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::message::{Answer, End, Time};
 
-/// A DNS exchange as the tracer tells it.
+/// A DNS exchange as the tracer reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// The first query; of an answer without one, the answer.
@@ -32,7 +32,7 @@ pub struct Exchange {
     pub latency: Option<Time>,
     /// How often it was asked.
     pub attempts: u64,
-    /// The answer to what was told as unanswered before.
+    /// The answer to what was reported as unanswered before.
     pub late: bool,
     /// It was asked over UDP, answered truncated after so long, and asked again over TCP.
     pub truncated_after: Option<Time>,
@@ -43,7 +43,7 @@ impl Exchange {
     pub fn answered(&self) -> Option<Time> {
         match (self.latency, self.attempts) {
             (Some(latency), _) => Some(self.begin + latency),
-            // Nobody is known to have asked.
+            // The client is unknown.
             (None, 0) => Some(self.begin),
             (None, _) => None,
         }

@@ -49,7 +49,7 @@ const QUESTIONS: &[&[&str]] = &[
     &["dig", "+tcp", NAME],
     // Two questions on one connection.
     &["dig", "+tcp", "+keepopen", NAME, "www.example.com", "AAAA"],
-    // Nobody listens there: ICMP.
+    // No server listens there: ICMP.
     &["dig", "+tries=1", "+time=1", "@10.1.235.214", NAME],
 ];
 

@@ -68,11 +68,11 @@ pub fn run(data: &[u8]) {
         .filter(|loss| loss.stage == Stage::Decode)
         .map(|loss| loss.count)
         .sum();
-    // Packets that were fragments of one were told once.
-    let told = packets as u64 + stats.not_ip + unreadable;
+    // Packets that were fragments of one were reported once.
+    let reported = packets as u64 + stats.not_ip + unreadable;
     assert!(
-        told == stats.packets || told < stats.packets && replay.reassembled() > 0,
-        "every packet of the file is told or counted: {packets} of {stats:?}, {losses:?}"
+        reported == stats.packets || reported < stats.packets && replay.reassembled() > 0,
+        "every packet of the file is reported or counted: {packets} of {stats:?}, {losses:?}"
     );
     assert!(!replay.has_waiting(), "nothing follows, so nothing waits");
 }

@@ -15,7 +15,7 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(read, dns_message(bytes));
     let whole = Whole::from_vec(bytes);
     let Some(message) = read else {
-        // Anything wrong with a message of an opcode that nobody assigned (IANA "DNS OpCodes"), and it is none.
+        // A message with an unassigned opcode (IANA "DNS OpCodes") and any other fault is not DNS.
         let opcode = bytes.get(2).map_or(0, |byte| byte >> 3 & 0xf);
         assert!(
             whole.is_err() || !matches!(opcode, 0..=2 | 4..=6),
@@ -25,7 +25,11 @@ pub fn run(bytes: &[u8]) {
     };
     check_header(&message, bytes);
     check_message(&message);
-    assert_ne!(message.fault, Some(DnsFault::CutShort), "nobody cut it");
+    assert_ne!(
+        message.fault,
+        Some(DnsFault::CutShort),
+        "the message is complete"
+    );
     if message.fault.is_none() {
         assert_eq!(message.answers.len(), usize::from(message.answer_count));
     }

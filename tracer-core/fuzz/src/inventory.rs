@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
             );
             used(loaded);
         }
-        // It is told on a terminal, and quotes the file.
+        // It is reported on a terminal, and quotes the file.
         Err(error) => safe::assert_terminal(&error.to_string()),
     }
 }

@@ -79,7 +79,7 @@ fn play(limits: &Limits, inputs: &[Input]) -> (Vec<Event>, Losses) {
     (events, pipeline.losses())
 }
 
-/// What is told at the end was in a table, or waited for its pod's name: so there is no more of it than they hold.
+/// What is reported at the end was in a table, or waited for its pod's name: so there is no more of it than they hold.
 fn check_end(limits: &Limits, events: &[Event]) {
     let bounds = [
         (limits.connections, "tcp"),
@@ -88,13 +88,13 @@ fn check_end(limits: &Limits, events: &[Event]) {
         (limits.lookups, "lookup"),
     ];
     for (limit, kind) in bounds {
-        let told = events
+        let reported = events
             .iter()
             .filter(|event| tracer_core::view::words::kind(&event.body) == kind)
             .count();
         assert!(
-            told <= limit + limits.waiting_events,
-            "{told} events of {kind} at the end"
+            reported <= limit + limits.waiting_events,
+            "{reported} events of {kind} at the end"
         );
     }
 }
@@ -127,14 +127,14 @@ impl Seen {
     }
 }
 
-/// Every DNS message over UDP is told, or what became of it is counted.
+/// Every DNS message over UDP is reported, or what became of it is counted.
 fn check_dns(inputs: &[Input], events: &[Event], losses: &Losses) {
     let seen = Seen::of(inputs);
     let (mut queries, mut responses) = (0, 0);
     for event in events {
         if let Body::Dns(exchange, _) = &event.body {
             queries += queries_of(exchange);
-            responses += u64::from(tells_response(exchange));
+            responses += u64::from(reports_response(exchange));
         }
     }
     let lost = |reasons: &[&str]| -> u64 {
@@ -151,34 +151,37 @@ fn check_dns(inputs: &[Input], events: &[Event], losses: &Losses) {
     assert_eq!(
         responses + again,
         seen.responses,
-        "answers told or counted, and seen: {losses:?}"
+        "answers reported or counted, and seen: {losses:?}"
     );
     if seen.segments > 0 {
         // How many of the attempts were over TCP only the program itself can say.
         return;
     }
     if made_room == 0 {
-        assert_eq!(queries, seen.queries, "queries told, and seen: {losses:?}");
+        assert_eq!(
+            queries, seen.queries,
+            "queries reported, and seen: {losses:?}"
+        );
     } else {
         // An exchange that made room had one attempt or more.
         assert!(
             queries + made_room <= seen.queries,
-            "{queries} told, {made_room} made room, {} seen",
+            "{queries} reported, {made_room} made room, {} seen",
             seen.queries
         );
     }
 }
 
-/// Whether an exchange tells an answer over UDP. A truncated one that was followed up over TCP is its first step; where
-/// the answer over TCP came late, the exchange was told with its timeout before.
-fn tells_response(exchange: &Exchange) -> bool {
+/// Whether an exchange reports an answer over UDP. A truncated one that was followed up over TCP is its first step; where
+/// the answer over TCP came late, the exchange was reported with its timeout before.
+fn reports_response(exchange: &Exchange) -> bool {
     match exchange.transport {
         Transport::Udp => exchange.rcode.is_some(),
         Transport::Tcp => !exchange.steps.is_empty() && !exchange.late,
     }
 }
 
-/// How many queries an exchange tells. A late answer's were told with its timeout.
+/// How many queries an exchange reports. A late answer's were reported with its timeout.
 fn queries_of(exchange: &Exchange) -> u64 {
     if exchange.late {
         0

@@ -2,7 +2,7 @@
 //!
 //! The first byte says which. [`arbitrary`] segments contradict each other in every way: what is promised is that memory
 //! stays within its limits and that every byte is accounted for. [`honest`] segments are parts of one stream, in any order,
-//! repeated or missing: what is promised is that a message that is told as certain is one that was sent.
+//! repeated or missing: what is promised is that a message that is reported as certain is one that was sent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Wire {
             0,
             "memory is held for no connection at all"
         );
-        assert_eq!(self.held(), 0, "bytes are neither told nor counted");
+        assert_eq!(self.held(), 0, "bytes are neither reported nor counted");
     }
 
     /// Bytes that came in and did not leave.
@@ -106,13 +106,17 @@ impl Wire {
     }
 
     fn check(&mut self) {
-        // Whoever feeds segments asks for this after each one.
+        // The caller asks for this after each segment.
         let _ = self.streams.news();
         let counts = self.streams.counts();
         assert_eq!(counts.received, self.received);
         assert_eq!(counts.messages, self.out.len() as u64);
-        let told: usize = self.out.iter().map(|told| told.bytes.len() + 2).sum();
-        assert_eq!(counts.delivered, told as u64);
+        let reported: usize = self
+            .out
+            .iter()
+            .map(|reported| reported.bytes.len() + 2)
+            .sum();
+        assert_eq!(counts.delivered, reported as u64);
         let memory = self.streams.memory();
         assert!(
             self.held() <= memory as u64,
@@ -236,14 +240,14 @@ fn honest(source: &mut Source<'_>) {
     let certain: Vec<&Vec<u8>> = wire
         .out
         .iter()
-        .filter(|told| !told.resynchronised)
-        .map(|told| &told.bytes)
+        .filter(|reported| !reported.resynchronised)
+        .map(|reported| &reported.bytes)
         .collect();
     let mut sent = messages.iter();
-    for told in &certain {
+    for reported in &certain {
         assert!(
-            sent.any(|message| message == *told),
-            "told as certain and not sent, or not in that order"
+            sent.any(|message| message == *reported),
+            "reported as certain and not sent, or not in that order"
         );
     }
     if arrived.iter().all(|&arrived| arrived) && wire.streams.losses().total() == 0 {

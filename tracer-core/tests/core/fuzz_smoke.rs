@@ -27,9 +27,9 @@ impl Random {
 
     fn byte(&mut self) -> u8 {
         // What means something in one format or another, else anything.
-        const TELLING: [u8; 8] = [0, 1, 0x7f, 0x80, 0xc0, 0xff, b'\n', b':'];
+        const NOTABLE: [u8; 8] = [0, 1, 0x7f, 0x80, 0xc0, 0xff, b'\n', b':'];
         match self.below(3) {
-            0 => TELLING[self.below(TELLING.len())],
+            0 => NOTABLE[self.below(NOTABLE.len())],
             _ => self.below(256) as u8,
         }
     }
@@ -78,8 +78,8 @@ fn holds_on_seeds_and_mutations(name: &str, mutations: usize) {
 
 /// Runs a target, and says on what input it failed.
 fn attempt(run: fn(&[u8]), bytes: &[u8], what: &str) {
-    struct Tell<'a>(&'a [u8], &'a str);
-    impl Drop for Tell<'_> {
+    struct Announce<'a>(&'a [u8], &'a str);
+    impl Drop for Announce<'_> {
         fn drop(&mut self) {
             if std::thread::panicking() {
                 let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -87,9 +87,9 @@ fn attempt(run: fn(&[u8]), bytes: &[u8], what: &str) {
             }
         }
     }
-    let tell = Tell(bytes, what);
+    let announce = Announce(bytes, what);
     run(bytes);
-    std::mem::forget(tell);
+    std::mem::forget(announce);
 }
 
 fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {

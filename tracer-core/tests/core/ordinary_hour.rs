@@ -21,40 +21,40 @@ use cluster::{DNS, Guest};
 use story::{Happening, MINUTE, MS, Played, SECOND, Story};
 use traffic::{Done, Hour};
 
-/// What was told of it, in the generator's own terms.
-fn told(events: &[Event]) -> Done {
-    let mut told = Done::default();
+/// What was reported about it, in the generator's own terms.
+fn reported(events: &[Event]) -> Done {
+    let mut reported = Done::default();
     for event in events {
         let Some(ends) = &event.ends else { continue };
         let client = ends.role == Role::Client;
         match &event.body {
             Body::Dns(exchange, _) if client && exchange.outcome == Outcome::Answered => {
-                told.answers += 1;
+                reported.answers += 1;
             }
             Body::Dns(exchange, _) if client && exchange.outcome == Outcome::Nxdomain => {
-                told.nxdomains += 1;
+                reported.nxdomains += 1;
             }
             Body::Lookup(lookup) if client && lookup.outcome == Outcome::Answered => {
-                told.lookups += 1;
+                reported.lookups += 1;
             }
             Body::Tcp(connection) if connection.state == TcpState::Established => {
                 *(if client {
-                    &mut told.connections
+                    &mut reported.connections
                 } else {
-                    &mut told.accepted
+                    &mut reported.accepted
                 }) += 1;
             }
             Body::Echo(echo) if client && echo.state == EchoState::Done => {
-                told.pings += echo.sent;
-                told.pongs += echo.received;
+                reported.pings += echo.sent;
+                reported.pongs += echo.received;
             }
             _ => {}
         }
     }
-    told
+    reported
 }
 
-/// Findings of severity warning or error, as `rule pod: summary`, with how often each was told.
+/// Findings of severity warning or error, as `rule pod: summary`, with how often each was reported.
 fn alarms(events: &[Event]) -> BTreeMap<String, u64> {
     let mut alarms = BTreeMap::new();
     for event in events {
@@ -77,14 +77,14 @@ fn an_hour_of_ordinary_traffic_gives_no_warning_and_no_error() {
     let Played { events, losses } = story::play(hour.story);
     assert_eq!(alarms(&events), BTreeMap::new());
 
-    // That all of it was seen and told.
+    // That all of it was seen and reported.
     let done = &hour.done;
     assert!(
         hour.pods > 2000 && done.lookups > 9_000 && done.connections > 5_000,
         "too little happened: {} pods, {done:?}",
         hour.pods
     );
-    assert_eq!(told(&events), *done);
+    assert_eq!(reported(&events), *done);
     assert_eq!(losses, Vec::<String>::new());
 }
 
@@ -104,7 +104,7 @@ fn one_fault_in_the_same_traffic_is_found_and_nothing_else() {
     }
 }
 
-/// What is left of the search path bears the pod's name, and looks as if that was all that the pod asked for.
+/// What is left of the search path carries the pod's name, as if the pod had asked for nothing else.
 #[test]
 fn a_lookup_that_began_before_its_pod_was_known_is_no_failure() {
     // It becomes known while the pod waits for the first answer, or after that.

@@ -43,7 +43,7 @@ fn events(records: &[Record]) -> Vec<Event> {
 }
 
 /// What a person would say of the client pod's events, without times.
-fn told(events: &[Event]) -> Vec<String> {
+fn reported(events: &[Event]) -> Vec<String> {
     events
         .iter()
         .filter(|event| {
@@ -92,7 +92,7 @@ fn told(events: &[Event]) -> Vec<String> {
 
 #[test]
 fn the_events_of_a_capture_are_what_was_done() {
-    let told = told(&events(&records(fixture("ethernet.pcap"), is_client)));
+    let reported = reported(&events(&records(fixture("ethernet.pcap"), is_client)));
     for line in [
         "dns Udp clusterip-nginx-ds.default.svc.cluster.local. of 10.1.235.206: answered after 1 attempt(s)",
         "dns Udp no-such-service.default.svc.cluster.local. of 10.1.235.206: nxdomain after 1 attempt(s)",
@@ -105,15 +105,15 @@ fn the_events_of_a_capture_are_what_was_done() {
         "echo 10.1.235.206: 1 sent, 1 received, 0 duplicates",
     ] {
         assert!(
-            told.iter().any(|told| told == line),
-            "{line} is not in {told:#?}"
+            reported.iter().any(|reported| reported == line),
+            "{line} is not in {reported:#?}"
         );
     }
 }
 
 #[test]
 fn the_same_traffic_gives_the_same_events_wherever_and_however_it_was_captured() {
-    let expected = told(&events(&records(fixture("ethernet.pcap"), is_client)));
+    let expected = reported(&events(&records(fixture("ethernet.pcap"), is_client)));
     for file in [
         "any.pcap",
         "cooked1.pcap",
@@ -123,10 +123,10 @@ fn the_same_traffic_gives_the_same_events_wherever_and_however_it_was_captured()
         "raw.pcap",
         "two-interfaces.pcapng",
     ] {
-        let listed = told(&events(&records(fixture(file), is_client)));
+        let listed = reported(&events(&records(fixture(file), is_client)));
         assert_eq!(listed, expected, "{file}");
-        // The pod that asks is the client, and nobody needs to say so.
-        let unlisted = told(&events(&records(fixture(file), |_| false)));
+        // The pod that asks is the client, without an inventory.
+        let unlisted = reported(&events(&records(fixture(file), |_| false)));
         assert_eq!(unlisted, expected, "{file} without an inventory");
     }
 }

@@ -68,7 +68,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     let mut master = agent(&stage, OTHER_NODE, &sockets[1]);
     let mut watch = Running::start(&mut client(&["observe", "-f", "-o", "json"], &sockets));
 
-    // Both sides of one ping: each node tells its own. Until the client listens pings are not shown, so one is sent again.
+    // Both sides of one ping: each node reports its own. Until the client listens pings are not shown, so one is sent again.
     let seen = |watch: &Running, node: &str, direction: &str| {
         watch.events().iter().any(|event| {
             event["type"] == "icmp" && event["node"] == node && event["direction"] == direction
@@ -78,7 +78,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     loop {
         let ping = stage.run(&["ping", "-c", "1", "-W", "1", "10.1.235.214"]);
         assert!(ping.status.success(), "{}", text(&ping));
-        // Its end is told 3 s after its last request.
+        // Its end is reported 3 s after its last request.
         std::thread::sleep(Duration::from_secs(4));
         watch.hear();
         if seen(&watch, NODE, "client") && seen(&watch, OTHER_NODE, "server") {
@@ -90,10 +90,10 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     watch.wait_for("a lookup", |watch| lookups(watch, "before-the-kill") > 0);
 
     worker.signal(Signal::KILL);
-    watch.wait_for("the loss is told", |watch| watch.says("trying again"));
+    watch.wait_for("the loss is reported", |watch| watch.says("trying again"));
     drop(worker);
     worker = agent(&stage, NODE, &sockets[0]);
-    watch.wait_for("the return is told", |watch| watch.says("restarted"));
+    watch.wait_for("the return is reported", |watch| watch.says("restarted"));
     stage.run(&["nslookup", "after-the-restart"]);
     watch.wait_for("a lookup", |watch| lookups(watch, "after-the-restart") > 0);
 
@@ -144,10 +144,10 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
         text(&diagnosis)
     );
 
-    // An orderly end: the client is told, the socket goes, the probes go.
+    // An orderly end: the client is reported, the socket goes, the probes go.
     assert_eq!(master.stop(Signal::TERM), Some(0), "{:#?}", master.said);
     assert!(!sockets[1].exists());
-    watch.wait_for("the end is told", |watch| watch.says("is ending"));
+    watch.wait_for("the end is reported", |watch| watch.says("is ending"));
     assert_eq!(worker.stop(Signal::INT), Some(0), "{:#?}", worker.said);
     assert_eq!(watch.stop(Signal::INT), Some(0), "{:#?}", watch.said);
     assert!(watch.says("2 agents heard"), "{:#?}", watch.said);

@@ -1,5 +1,5 @@
 //! Which capability is for what, shown by doing without it: as root, but with a bounding set that lacks one of those that
-//! deploy/ grants, `tracer check` names it and the tracer does not start. docs/operations.md tells the same in words.
+//! deploy/ grants, `tracer check` names it and the tracer does not start. docs/operations.md reports the same in words.
 
 use std::process::Output;
 

@@ -106,8 +106,12 @@ fn outcome_rcode_and_answers_are_digs() {
             "{output}\n{event}"
         );
         let size = words(&output, "; udp: ", '\n');
-        let told = event["edns"]["size"].as_u64().map(|size| size.to_string());
-        assert_eq!(told.as_deref(), size.first().copied(), "{output}\n{event}");
+        let reported = event["edns"]["size"].as_u64().map(|size| size.to_string());
+        assert_eq!(
+            reported.as_deref(),
+            size.first().copied(),
+            "{output}\n{event}"
+        );
         assert_eq!(event["attempts"], 1);
         assert_eq!(name(&event["peer"]["service"]), "kube-system/kube-dns");
         // dig prints whole milliseconds of a clock that moves by the kernel's tick, 10 ms at most; its own way through
@@ -127,7 +131,7 @@ fn outcome_rcode_and_answers_are_digs() {
 }
 
 #[test]
-fn dns_over_ipv6_is_told_like_ipv4() {
+fn dns_over_ipv6_is_reported_like_ipv4() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     let server = stage
@@ -149,7 +153,7 @@ fn dns_over_ipv6_is_told_like_ipv4() {
 }
 
 #[test]
-fn a_silent_server_is_a_timeout_with_every_attempt_and_a_late_answer_is_told_as_late() {
+fn a_silent_server_is_a_timeout_with_every_attempt_and_a_late_answer_is_reported_as_late() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     let question = "clusterip-nginx-ds.default.svc.cluster.local.";
@@ -167,7 +171,7 @@ fn a_silent_server_is_a_timeout_with_every_attempt_and_a_late_answer_is_told_as_
     stage
         .lab
         .silence_dns(false)
-        .expect("the DNS server goes on");
+        .expect("the DNS server resumes");
     let late = events
         .wait_for("late answer", |event| {
             asked(question, "A")(event) && event["late"] == true

@@ -46,7 +46,7 @@ fn refused_by_reset_and_by_icmp_are_two_things() {
 }
 
 #[test]
-fn silence_is_told_as_opening_and_then_as_a_timeout() {
+fn silence_is_reported_as_opening_and_then_as_a_timeout() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     let output = stage.run(&[
@@ -122,7 +122,7 @@ fn a_closed_connection_counts_what_crossed_the_interface() {
             closed[direction]["packets"].as_u64(),
         );
         let (theirs, ours) = (theirs.expect("packets"), ours.expect("packets"));
-        // The event is told with the closing segment; the acknowledgment of the last FIN comes after it.
+        // The event is reported with the closing segment; the acknowledgment of the last FIN comes after it.
         assert!(
             ours == theirs || ours + 1 == theirs,
             "{direction}: {ours} packets, nft counted {theirs}"
@@ -174,7 +174,7 @@ fn a_rejected_ping_counts_its_errors() {
 }
 
 #[test]
-fn both_pods_of_one_node_are_told_once_and_from_the_clients_side() {
+fn both_pods_of_one_node_are_reported_once_and_from_the_clients_side() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     stage.run(&["ping", "-n", "-c", "2", "-i", "0.1", "10.1.39.194"]);
@@ -185,7 +185,7 @@ fn both_pods_of_one_node_are_told_once_and_from_the_clients_side() {
         .unwrap();
     assert_eq!(run["direction"], "client");
     assert_eq!(name(&run["peer"]["pod"]), "default/nginx-ds-v2qf5");
-    // Ctrl-C tells what is still held back.
+    // Ctrl-C reports what is still held back.
     events.stop().unwrap();
     assert_eq!(
         events

@@ -250,13 +250,14 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
     let a = node.process(false);
     let to_a = node.veth("a", &a);
     let (news, received) = mpsc::channel();
-    let (tell, told) = mpsc::channel();
+    let (sender, changes) = mpsc::channel();
     let watch =
         interface_watch::spawn(InterfaceResolver::new().unwrap(), received, move |change| {
-            tell.send(change)
+            sender
+                .send(change)
                 .map_or(ControlFlow::Break(()), ControlFlow::Continue)
         });
-    let next = || told.recv_timeout(Duration::from_secs(10)).unwrap();
+    let next = || changes.recv_timeout(Duration::from_secs(10)).unwrap();
     news.send(InterfaceNotice::Seen(to_a.0, None)).unwrap();
     assert_eq!(
         next(),
@@ -268,7 +269,7 @@ fn a_pod_whose_process_comes_after_its_interface_is_found_when_it_is_there() {
     news.send(InterfaceNotice::Seen(to_a.0, Some(to_a.1)))
         .unwrap();
     assert_eq!(
-        told.recv_timeout(Duration::from_millis(100)),
+        changes.recv_timeout(Duration::from_millis(100)),
         Err(mpsc::RecvTimeoutError::Timeout)
     );
     node.put(&a, &format!("kubepods/burstable/pod{pod_a}/9f3c"));

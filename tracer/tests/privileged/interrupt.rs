@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a live run: what is known by then is told, what is not decided is not, the exit code says which of
+//! Ctrl-C in the middle of a live run: what is known by then is reported, what is not decided is not, the exit code says which of
 //! both, and no probe stays behind.
 
 use std::os::fd::AsFd as _;
@@ -70,7 +70,7 @@ fn dropped(stage: &Stage) -> u64 {
     ))
 }
 
-/// The pod asks, nobody answers, and it goes on waiting; returns when its query is on its way. Whoever gets the child ends it.
+/// The pod asks a server that does not answer, and waits. Returns when its query is on the wire. The caller ends the child.
 fn unanswered(stage: &Stage, pod: &str) -> Child {
     let ip = stage.lab.inventory().pod(pod).expect("a pod").ipv4;
     let drop = format!("ip saddr {ip} udp dport 53 counter name dropped drop");
@@ -117,18 +117,18 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     let ended = watch.stop().expect("it ends");
     ends(waiting, &stage);
     assert_eq!(ended.code, Some(1), "an error was found: {:#?}", ended.log);
-    let told = ended.lines.join("\n");
+    let reported = ended.lines.join("\n");
     assert!(
-        told.starts_with(
+        reported.starts_with(
             "✗ default/deb-ubuntu looked up \"clusterip-apache2-ds-myns\": NXDOMAIN (4 queries"
         ),
-        "{told}"
+        "{reported}"
     );
     assert!(
-        told.contains("\n  try  clusterip-apache2-ds-myns.myns\n"),
-        "{told}"
+        reported.contains("\n  try  clusterip-apache2-ds-myns.myns\n"),
+        "{reported}"
     );
-    assert!(!told.contains(NGINX), "6 s are not over: {told}");
+    assert!(!reported.contains(NGINX), "6 s are not over: {reported}");
     says(&ended, "1 error");
     says(&ended, "undecided at the end");
     assert_eq!(probes(&stage), 0, "nothing is left on the interfaces");

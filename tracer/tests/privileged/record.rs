@@ -66,7 +66,7 @@ fn nanoseconds(time: &Value) -> i128 {
 /// When an event happened; "first" and "last" are a finding's.
 const TIMES: [&str; 3] = ["time", "first", "last"];
 
-/// Events without their times, in an order that does not depend on them: events of several interfaces are told in the
+/// Events without their times, in an order that does not depend on them: events of several interfaces are reported in the
 /// order of the ring buffer live, and of their stamps in replay.
 fn without_times(events: &[Value]) -> Vec<String> {
     let mut lines: Vec<String> = events
@@ -100,7 +100,7 @@ fn stopped(mut events: Events) -> (Vec<Value>, Ended) {
 }
 
 #[test]
-fn a_recording_replayed_tells_the_events_of_the_run_that_was_recorded() {
+fn a_replayed_recording_reports_the_events_of_the_recorded_run() {
     let stage = Stage::new(ProxyMode::Iptables);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let recording = directory.path().join("run.pcapng");
@@ -140,7 +140,7 @@ fn a_recording_replayed_tells_the_events_of_the_run_that_was_recorded() {
         assert!(found.contains(line), "live and not replayed: {line}");
     }
     assert_eq!(found, expected);
-    // Live times are the kernel's mapped to wall time when they are told, a recording's when it is written.
+    // Live times are the kernel's mapped to wall time when they are reported, a recording's when it is written.
     for event in &live {
         let same = |other: &&Value| {
             without_times(std::slice::from_ref(other)) == without_times(std::slice::from_ref(event))
@@ -200,7 +200,7 @@ fn tshark_reads_a_recording_with_the_pods_names_in_its_comments() {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_tracing_goes_on() {
+fn a_full_disk_is_reported_once_and_tracing_continues() {
     let stage = Stage::new(ProxyMode::Iptables);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let disk = directory.path().to_str().expect("text").to_owned();
@@ -227,10 +227,13 @@ fn a_full_disk_is_told_once_and_tracing_goes_on() {
     }
     let last = "name-149.example.com.";
     events.wait_for("the last one", asked(last, "A")).unwrap();
-    let (told, ended) = stopped(events);
+    let (reported, ended) = stopped(events);
     assert_eq!(ended.code, Some(0), "{:?}", ended.log);
-    let dns = told.iter().filter(|event| event["type"] == "dns").count();
-    assert!(dns >= 150, "{dns} of 150 exchanges were told");
+    let dns = reported
+        .iter()
+        .filter(|event| event["type"] == "dns")
+        .count();
+    assert!(dns >= 150, "{dns} of 150 exchanges were reported");
     let full = ended
         .log
         .iter()

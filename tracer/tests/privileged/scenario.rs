@@ -9,7 +9,7 @@ use testbed::stage::{Stage, program};
 use testbed::watch::{Events, Watch};
 
 #[test]
-fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_works() {
+fn every_step_is_reported_as_the_tools_report_it_and_what_the_findings_say_to_try_works() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = Events::new(
         NODES
@@ -24,7 +24,7 @@ fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_wo
             .iter()
             .map(|argv| Step::run(&stage.lab, argv).expect("the command runs"))
             .collect();
-        until_told(&mut events, step.title, |events| {
+        until_reported(&mut events, step.title, |events| {
             step.check(&outputs, events.of_step())
         });
     }
@@ -32,7 +32,7 @@ fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_wo
         events.next_step();
         let finding = remedy.finding(events.all()).expect("the finding").clone();
         let outputs = remedy.run(&stage.lab, &finding).expect("it can be tried");
-        until_told(&mut events, remedy.rule, |events| {
+        until_reported(&mut events, remedy.rule, |events| {
             remedy.check(&finding, &outputs, events.of_step(), events.all())
         });
     }
@@ -41,7 +41,7 @@ fn every_step_is_told_as_the_tools_report_it_and_what_the_findings_say_to_try_wo
     }
 }
 
-fn until_told(events: &mut Events, what: &str, check: impl Fn(&Events) -> anyhow::Result<()>) {
+fn until_reported(events: &mut Events, what: &str, check: impl Fn(&Events) -> anyhow::Result<()>) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         events.poll().expect("JSON lines");
@@ -62,7 +62,7 @@ fn the_text_names_pod_server_service_outcome_and_time() {
     for argv in STEPS.iter().flat_map(|step| step.commands) {
         Step::run(&stage.lab, argv).expect("the command runs");
     }
-    // What is under way is told at the end.
+    // What is under way is reported at the end.
     let ended = watch.stop().expect("it runs to the end");
     let text = ended.lines.join("\n");
     let has = |words: &[&str]| {

@@ -127,7 +127,7 @@ fn a_query_over_tcp_is_an_exchange_and_its_connection_another_event() {
 }
 
 #[test]
-fn queries_on_one_connection_are_told_each() {
+fn queries_on_one_connection_are_reported_each() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     let questions = [
@@ -199,7 +199,7 @@ fn a_truncated_answer_and_the_query_over_tcp_are_one_exchange_with_both_steps() 
 }
 
 #[test]
-fn a_truncated_answer_that_the_client_makes_do_with_is_told_as_truncated() {
+fn a_truncated_answer_that_the_client_makes_do_with_is_reported_as_truncated() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
     let (output, digs) = dig(&stage, &["+ignore", "truncated.example.", "A"]);

@@ -11,7 +11,7 @@ fn the_captures_that_the_lab_makes_are_decoded_as_tshark_decodes_them() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let session::Captures { pod, all } =
         session::capture(&stage.lab, directory.path()).expect("tcpdump captures the session");
-    // At all interfaces of the node each packet is there before and after translation, and told once.
+    // At all interfaces of the node each packet is there before and after translation, and reported once.
     for (file, own) in [(pod, Intended::Retry), (all, Intended::Copy)] {
         let report = diff(program(), &file).expect("both sides");
         assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");

@@ -53,7 +53,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
     let mut watch = Watch::spawn(command).expect("the tracer starts");
     watch.wait_for_log("tracing ").expect("it traces");
 
-    // Before the API server has answered: events are told, without names.
+    // Before the API server has answered: events are reported, without names.
     let event = ask(&stage, &mut watch, CLIENT, "unnamed.example.");
     assert_eq!(
         event["pod"]["unknown"], "the API server has not answered yet",
@@ -107,7 +107,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
     drop(api);
     watch
         .wait_for_log("warning: cannot reach http://127.0.0.1:")
-        .expect("it is said");
+        .expect("the summary");
     let event = ask(&stage, &mut watch, CLIENT, "stale.example.");
     assert_eq!(name(&event["pod"]), CLIENT, "{event}");
     // What is concluded from what was known says how old it is.

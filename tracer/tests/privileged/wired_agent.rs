@@ -18,7 +18,7 @@ use testbed::api::Api;
 /// A pod of a namespace that will be excluded.
 const EXCLUDED: &str = "myns/apache-ds-myns-d4f2h";
 
-/// An interface of the node that bears the node's address.
+/// The node's interface with its address.
 const BORROWS: &str = "borrows";
 
 /// A ConfigMap as kubelet mounts it: files behind a symlink that is swapped, so that all of them change at once.
@@ -70,7 +70,7 @@ struct Wired<'a> {
 }
 
 impl Wired<'_> {
-    /// The status and the body that a path is answered with; nothing where nobody listens.
+    /// The status and body of a path's response; `None` without a listener.
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = format!("http://127.0.0.1:9095{path}");
         let curl = ["curl", "-s", "-w", "\n%{http_code}", &url];
@@ -125,7 +125,7 @@ impl Wired<'_> {
         past.any(|event| event["type"] == "lookup" && event["asked"] == name)
     }
 
-    /// The client looks a name up, and the agent tells of it.
+    /// The client looks a name up, and the agent reports it.
     fn look_up(&self, name: &str) {
         self.stage.run(&["nslookup", name]);
         self.until(name, || self.asked(name));
@@ -175,7 +175,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     }
     api.hold("pods", true);
     api.hold("nodes", true);
-    // A second way out that borrows the node's address: no pod's interface, as the Node object tells.
+    // A second way out that borrows the node's address: no pod's interface, as the Node object reports.
     let elsewhere = stage.lab.pod_netns(CLIENT).expect("a pod");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
     for command in [
@@ -191,7 +191,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     let directory = tempfile::tempdir().expect("a directory");
     let kubeconfig = directory.path().join("kubeconfig");
     fs::write(&kubeconfig, api.kubeconfig("t")).expect("a kubeconfig");
-    // Nobody has made the ConfigMap yet: kubelet mounts an empty directory.
+    // The ConfigMap does not exist yet: kubelet mounts an empty directory.
     let mut mount = Mount::new(directory.path().join("mount"));
     let mut wired = start(&stage, directory.path(), &kubeconfig, &mount.directory);
 
@@ -227,8 +227,8 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
 
     // A finding is an Event on its pod, which `kubectl describe pod` shows.
     wired.look_up("clusterip-apache2-ds-myns");
-    wired.until("the Event", || !api.told().is_empty());
-    let event = &api.told()[0];
+    wired.until("the Event", || !api.events().is_empty());
+    let event = &api.events()[0];
     assert_eq!(event["regarding"]["kind"], "Pod", "{event:#}");
     assert_eq!(event["regarding"]["namespace"], "default", "{event:#}");
     assert_eq!(event["regarding"]["name"], "deb-ubuntu", "{event:#}");
@@ -273,7 +273,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         wired.metric("tracer_config_last_reload_successful") == Some(1.0)
     });
     wired.look_up("no-such-service");
-    wired.until("its Event", || api.told().len() == 2);
+    wired.until("its Event", || api.events().len() == 2);
     stage.run_in(EXCLUDED, &["nslookup", "of-an-excluded-pod"]);
     wired.until("what is left out is counted", || {
         wired.metric("tracer_excluded_events_total") > Some(0.0)
@@ -311,7 +311,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     assert_eq!(wired.get("/livez"), None);
     let mistakes = wired.agent.said.iter();
     let mistakes = mistakes.filter(|line| line.contains("settings unchanged"));
-    assert_eq!(mistakes.count(), 1, "told once: {:#?}", wired.agent.said);
+    assert_eq!(mistakes.count(), 1, "reported once: {:#?}", wired.agent.said);
     let verbs = api.asked();
     assert!(
         verbs.iter().all(|asked| asked.method == "GET"),

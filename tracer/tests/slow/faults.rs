@@ -58,19 +58,19 @@ fn on_node(stage: &Stage, counter: &str) -> u64 {
 }
 
 #[test]
-fn faults_of_the_dns_are_told_as_the_clients_met_them() {
+fn faults_of_the_dns_are_reported_as_the_clients_met_them() {
     let mut stage = Stage::new(ProxyMode::Nftables);
     add_pods(&mut stage);
-    let mut told = Findings::all_of(stage.events(&[]));
-    slow(&stage, &mut told);
-    at_once(&stage, &mut told);
-    cured(&stage, &mut told);
-    race_again(&stage, &mut told);
-    let (events, _) = told.nothing_else();
+    let mut reported = Findings::all_of(stage.events(&[]));
+    slow(&stage, &mut reported);
+    at_once(&stage, &mut reported);
+    cured(&stage, &mut reported);
+    race_again(&stage, &mut reported);
+    let (events, _) = reported.nothing_else();
     let again = events
         .iter()
         .rfind(|event| event["rule"] == "dns-race")
-        .expect("it was told before");
+        .expect("it was reported before");
     assert_eq!(
         (&again["count"], &again["severity"]),
         (&2.into(), &"warning".into()),
@@ -79,7 +79,7 @@ fn faults_of_the_dns_are_told_as_the_clients_met_them() {
 }
 
 /// The upstream's link takes 1,500 bits a second: an answer of 120 bytes takes more than half a second.
-fn slow(stage: &Stage, told: &mut Findings) {
+fn slow(stage: &Stage, reported: &mut Findings) {
     let link = |words: &str| {
         let words: Vec<&str> = words.split_whitespace().collect();
         done(stage.lab.exec_upstream(&words));
@@ -100,7 +100,7 @@ fn slow(stage: &Stage, told: &mut Findings) {
         }
     }
     assert_eq!(slow, 3, "dig itself waited");
-    told.expect(expect(
+    reported.expect(expect(
         "dns-slow",
         CLIENT,
         &[
@@ -109,16 +109,16 @@ fn slow(stage: &Stage, told: &mut Findings) {
             "a DNS server of the cluster asks of another one",
         ],
     ));
-    told.wait();
+    reported.wait();
     link("tc qdisc del dev eth0 root");
     for _ in 0..10 {
         dig();
     }
-    told.resolved("dns-slow", CLIENT, "at its usual pace again");
+    reported.resolved("dns-slow", CLIENT, "at its usual pace again");
 }
 
 /// All that does not disturb each other, at the same time.
-fn at_once(stage: &Stage, told: &mut Findings) {
+fn at_once(stage: &Stage, reported: &mut Findings) {
     // One query of the client: there is room for a packet of 61 bytes, and not for two. Every one of another pod, and of a
     // third one all about AAAA of one name.
     let of = |pod: &str| {
@@ -174,7 +174,7 @@ fn at_once(stage: &Stage, told: &mut Findings) {
         "\"www.example.com\"",
         "ndots",
     ];
-    told.expect(expect("search-path-waste", WASTEFUL, wasted));
+    reported.expect(expect("search-path-waste", WASTEFUL, wasted));
 
     // A Service without IPv6 addresses: who asks for them alone finds nothing, who asks for others then finds it.
     let service = "clusterip-nginx-ds.default.svc.cluster.local.";
@@ -183,7 +183,7 @@ fn at_once(stage: &Stage, told: &mut Findings) {
         empty.contains("status: NOERROR") && empty.contains("ANSWER: 0,"),
         "{empty}"
     );
-    told.expect(expect(
+    reported.expect(expect(
         "nodata-not-found",
         WASTEFUL,
         &[
@@ -203,7 +203,7 @@ fn at_once(stage: &Stage, told: &mut Findings) {
         "{raced}"
     );
     assert_eq!(on_node(stage, "raced"), 1, "packets dropped");
-    told.expect(expect(
+    reported.expect(expect(
         "dns-race",
         CLIENT,
         &[
@@ -219,7 +219,7 @@ fn at_once(stage: &Stage, told: &mut Findings) {
         (Some(2), String::new())
     );
     assert_eq!(on_node(stage, "silent"), 4, "packets dropped");
-    told.expect(expect(
+    reported.expect(expect(
         "dns-timeout",
         NGINX,
         &[
@@ -231,7 +231,7 @@ fn at_once(stage: &Stage, told: &mut Findings) {
     let no_aaaa = said(&no_aaaa);
     assert!(no_aaaa.contains("198.51.100.10"), "{no_aaaa}");
     assert_eq!(on_node(stage, "no_aaaa"), 3, "packets dropped");
-    told.expect(expect(
+    reported.expect(expect(
         "aaaa-fails",
         APACHE,
         &[
@@ -244,30 +244,30 @@ fn at_once(stage: &Stage, told: &mut Findings) {
     assert!(failing.contains("198.51.100.25"), "{failing}");
     let failed = said(&stage.run_in(FAILING, &["dig", "+tries=1", "AAAA", "mail.example.com."]));
     assert!(failed.contains("status: SERVFAIL"), "{failed}");
-    told.expect(expect(
+    reported.expect(expect(
         "aaaa-fails",
         FAILING,
         &["looked up mail.example.com.: A is answered", "SERVFAIL"],
     ));
-    told.expect(expect(
+    reported.expect(expect(
         "dns-servfail",
         FAILING,
         &["\"mail.example.com\": SERVFAIL"],
     ));
-    told.wait();
-    let race = told.finding("dns-race", CLIENT);
+    reported.wait();
+    let race = reported.finding("dns-race", CLIENT);
     assert_eq!(race["severity"], "info", "{race}");
 }
 
 /// The faults end, and so do the findings that something can show the end of.
-fn cured(stage: &Stage, told: &mut Findings) {
+fn cured(stage: &Stage, reported: &mut Findings) {
     let table = ["nft", "delete", "table", "inet", "fault"];
     done(stage.on_node(NODE, &table));
     done(stage.lab.exec_upstream(&table));
     said(&stage.run_in(NGINX, &["getent", "ahosts", "www.example.com."]));
-    told.resolved("dns-timeout", NGINX, "answers default/nginx-ds-v2qf5 again");
+    reported.resolved("dns-timeout", NGINX, "answers default/nginx-ds-v2qf5 again");
     said(&stage.run_in(APACHE, &["getent", "ahosts", "example.org."]));
-    told.resolved("aaaa-fails", APACHE, "AAAA of example.org. is answered");
+    reported.resolved("aaaa-fails", APACHE, "AAAA of example.org. is answered");
     // The resolver outside remembers its failure for a second.
     let mut again = 0;
     loop {
@@ -279,27 +279,27 @@ fn cured(stage: &Stage, told: &mut Findings) {
         again += 1;
         assert!(again < 1_000, "it never recovers: {answer}");
     }
-    told.resolved(
+    reported.resolved(
         "aaaa-fails",
         FAILING,
         "AAAA of mail.example.com. is answered",
     );
-    told.resolved(
+    reported.resolved(
         "dns-servfail",
         FAILING,
         "answers default/failing for mail.example.com. again",
     );
     // The answer is empty as it should be, and dig asks for nothing else.
-    told.expect(expect(
+    reported.expect(expect(
         "nodata-not-found",
         FAILING,
         &["mail.example.com. exists, without such a record"],
     ));
-    told.wait();
+    reported.wait();
 }
 
 /// The client loses one query of two once more. The other one, this time: it is A that is late.
-fn race_again(stage: &Stage, told: &mut Findings) {
+fn race_again(stage: &Stage, reported: &mut Findings) {
     let ip = stage.lab.inventory().pod(CLIENT).expect("a pod").ipv4;
     let rule = format!(
         "ip saddr {ip} {} quota until 100 bytes counter name raced drop",
@@ -309,11 +309,12 @@ fn race_again(stage: &Stage, told: &mut Findings) {
     let found = said(&stage.run(&["getent", "ahosts", "www.example.com."]));
     assert!(found.contains("198.51.100.10"), "{found}");
     assert_eq!(on_node(stage, "raced"), 1, "packets dropped");
-    told.events
+    reported
+        .events
         .wait_for("the lookup", |event| {
             event["type"] == "dns" && event["attempts"] == 2 && event["qtype"] == "A"
         })
-        .expect("it is told");
+        .expect("it is reported");
 }
 
 /// Uploads more than a packet holds; curl's exit code and what it says of the answer.
@@ -325,10 +326,10 @@ fn upload(stage: &Stage, pod: &str) -> std::process::Child {
 }
 
 #[test]
-fn packets_too_big_for_their_path_are_told_where_the_pod_goes_on_sending_them() {
+fn packets_too_big_for_their_path_are_reported_while_the_pod_keeps_sending_them() {
     const MTU: u64 = 1280;
     let stage = Stage::new(ProxyMode::Iptables);
-    let mut told = Findings::all_of(stage.events(&[]));
+    let mut reported = Findings::all_of(stage.events(&[]));
     // The node's link takes less than the pods believe. One pod does not hear the node say so.
     let link = ["ip", "link", "set", "eth0", "mtu", "1280"];
     done(stage.on_node(NODE, &link));
@@ -357,9 +358,12 @@ fn packets_too_big_for_their_path_are_told_where_the_pod_goes_on_sending_them() 
     assert!(on_node(&stage, "swallowed") > 0);
     assert!(heard.status.success(), "{heard:?}");
     let learned = text(&stage.run_in(NGINX, &["ip", "route", "get", WEB]));
-    assert!(learned.contains("mtu 1280"), "the pod was told: {learned}");
+    assert!(
+        learned.contains("mtu 1280"),
+        "the pod was reported: {learned}"
+    );
 
-    told.expect(expect(
+    reported.expect(expect(
         "mtu-black-hole",
         CLIENT,
         &[
@@ -367,8 +371,8 @@ fn packets_too_big_for_their_path_are_told_where_the_pod_goes_on_sending_them() 
             "The path takes packets of 1280 bytes at most: ICMP fragmentation needed from 192.168.2.33.",
         ],
     ));
-    told.wait();
-    let finding = told.finding("mtu-black-hole", CLIENT);
+    reported.wait();
+    let finding = reported.finding("mtu-black-hole", CLIENT);
     // The connection outlives curl and sends on: counted before and after the tracer ends.
     let unheard = || {
         counted(in_client(&[
@@ -376,7 +380,7 @@ fn packets_too_big_for_their_path_are_told_where_the_pod_goes_on_sending_them() 
         ]))
     };
     let before = unheard();
-    let (events, _) = told.nothing_else();
+    let (events, _) = reported.nothing_else();
     let errors = events.iter().filter(|event| {
         event["kind"] == "error" && event["mtu"] == MTU && name(&event["pod"]) == CLIENT
     });

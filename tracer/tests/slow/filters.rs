@@ -163,11 +163,11 @@ fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
     );
 }
 
-/// A Service, which nobody pings by its address.
+/// A Service, whose address no pod pings.
 const PINGED_BY_NAME: &str = "clusterip-nginx-ds";
 
 /// Something of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors end, a rejected
-/// ping and one that is answered. Until a tracer that sees everything has told the last of it.
+/// ping and one that is answered. Until a tracer that sees everything has reported the last of it.
 fn traffic(stage: &Stage, whole: &mut Events) {
     // The kernel sends a destination six ICMP errors at once, then one a second (net/ipv4/icmp.c): how many a ping gets
     // would depend on how long ago the last ones were.
@@ -213,11 +213,11 @@ fn traffic(stage: &Stage, whole: &mut Events) {
                 && event["state"] == "done"
                 && event["peer"]["service"]["name"] == PINGED_BY_NAME
         })
-        .expect("it is told");
+        .expect("it is reported");
 }
 
 #[test]
-fn asked_for_icmp_the_probes_tell_of_icmp_and_of_names_alone_and_the_events_are_the_same() {
+fn a_filter_for_icmp_limits_the_probes_to_icmp_and_dns_and_changes_no_event() {
     let stage = Stage::new(ProxyMode::Nftables);
     let mut pair = Pair::start(&stage, &["--type", "icmp"]);
     let tcpdump = Tcpdump::start(&stage, "icmp or udp port 53");
@@ -226,7 +226,7 @@ fn asked_for_icmp_the_probes_tell_of_icmp_and_of_names_alone_and_the_events_are_
     let (filtered, whole) = pair.stop();
     let icmp = |event: &Value| event["type"] == "icmp";
     let shown = events(&filtered, |_| true);
-    // The three runs; the other errors end a connection and a flow, and are told with those.
+    // The three runs; the other errors end a connection and a flow, and are reported with those.
     assert_eq!(shown.len(), 3, "{shown:#?}");
     let named = |event: &&String| event.contains(&format!("\"names\":[\"{PINGED_BY_NAME}."));
     assert_eq!(shown.iter().filter(named).count(), 1, "{shown:#?}");
@@ -238,7 +238,7 @@ fn asked_for_icmp_the_probes_tell_of_icmp_and_of_names_alone_and_the_events_are_
     // The other one read at least the SYNs of two connections and the answers to them on top of that.
     let all = summed(&whole, "records read");
     assert!(all >= packets as u64 + 4, "{:#?}", whole.log);
-    // What is not told is counted all the same.
+    // What is not reported is counted all the same.
     assert!(
         summed(&filtered, "packets seen") >= all,
         "{:#?}",
@@ -374,7 +374,7 @@ fn a_filter_means_the_same_live_and_in_replay() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_told_once_also_after_the_inventory_changed() {
+fn an_unknown_name_is_reported_once_even_after_the_inventory_changed() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut watch = Watch::start(
         &stage.lab,
@@ -392,11 +392,11 @@ fn a_name_that_nobody_has_is_told_once_also_after_the_inventory_changed() {
     }
     let ended = watch.stop().expect("it runs to the end");
     for name in ["myns/no-such-service", "no-such-pod"] {
-        let told = ended
+        let reported = ended
             .log
             .iter()
             .filter(|line| line.starts_with("warning: no ") && line.contains(name))
             .count();
-        assert_eq!(told, 1, "{:#?}", ended.log);
+        assert_eq!(reported, 1, "{:#?}", ended.log);
     }
 }

@@ -1,5 +1,5 @@
 //! What goes wrong in the scenario and beside it, on real packets and in both of kube-proxy's modes: the finding that must be
-//! told is, it names who it is about, and nothing else is told that sounds like a failure.
+//! reported is, it names who it is about, and nothing else is reported that sounds like a failure.
 //!
 //! Real clients do what fails, most of it at the same time: a finding belongs to a pod and a cause, so they do not meet.
 
@@ -33,14 +33,14 @@ fn in_nftables_mode_each_failure_has_its_finding_and_nothing_else_has() {
 /// One lab and what is expected of it so far.
 struct Play {
     stage: Stage,
-    told: Findings,
+    reported: Findings,
 }
 
 fn play(mode: ProxyMode) {
     let stage = Stage::with_near_misses(mode);
     let watches = [NODE, "k8s-master"].map(|node| stage.trace(node, &[]));
     let mut play = Play {
-        told: Findings::of(Events::new(watches.into_iter().collect())),
+        reported: Findings::of(Events::new(watches.into_iter().collect())),
         stage,
     };
     play.all_at_once(mode);
@@ -48,7 +48,7 @@ fn play(mode: ProxyMode) {
     play.repaired();
     play.dns_without_endpoints();
     play.dns_silent();
-    let (events, _) = play.told.nothing_else();
+    let (events, _) = play.reported.nothing_else();
     commands(&play.stage, &events);
 }
 
@@ -81,14 +81,14 @@ impl Play {
     fn known(&mut self, address: &str, fits: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            self.told.events.next_step();
+            self.reported.events.next_step();
             self.stage.run(&["ping", "-c", "1", "-W", "1", address]);
-            let told = self.told.events.wait_for("the ping", |event| {
+            let reported = self.reported.events.wait_for("the ping", |event| {
                 event["kind"] == "echo"
                     && event["state"] == "done"
                     && event["peer"]["ip"] == address
             });
-            if fits(&told.expect("a ping is told")["peer"]) {
+            if fits(&reported.expect("a ping is reported")["peer"]) {
                 return;
             }
             assert!(Instant::now() < deadline, "{address} stays unknown");
@@ -134,7 +134,7 @@ impl Play {
         } else {
             "Nobody answered"
         };
-        self.told.expect(expect(
+        self.reported.expect(expect(
             "ping-clusterip",
             CLIENT,
             &[
@@ -412,22 +412,22 @@ impl Play {
             );
             expected
                 .into_iter()
-                .for_each(|expected| self.told.expect(expected));
+                .for_each(|expected| self.reported.expect(expected));
         }
-        self.told
+        self.reported
             .expect(expect("dns-servfail", COREDNS, &["servfail.example"]));
-        self.told
+        self.reported
             .expect(expect("dns-refused", COREDNS, &["REFUSED by DNS server"]));
-        self.told.wait();
+        self.reported.wait();
         if !rejected {
             let answered = self
-                .told
+                .reported
                 .events
                 .all()
                 .iter()
                 .find(|event| event["rule"] == "ping-clusterip" && event["severity"] == "info");
             let text =
-                text_of(answered.expect("a ping to a ClusterIP that is answered is told, too"));
+                text_of(answered.expect("a ping to a ClusterIP that is answered is reported, too"));
             assert!(
                 text.contains("Service default/hairpin: 3 sent, 3 received"),
                 "{text}"
@@ -458,9 +458,9 @@ impl Play {
             &["curl", "-sSf", "-m", "5", "http://10.152.183.115:90/"],
         );
         for pod in [CLIENT, NGINX, APACHE] {
-            self.told.resolved("nxdomain-other-namespace", pod, "");
+            self.reported.resolved("nxdomain-other-namespace", pod, "");
         }
-        self.told.resolved(
+        self.reported.resolved(
             "ping-clusterip",
             CLIENT,
             "connects to 10.152.183.115 port 90",
@@ -495,12 +495,12 @@ impl Play {
             CLIENT,
             &["curl", "-sSf", "-m", "5", "http://10.152.183.20/"],
         );
-        self.told.resolved(
+        self.reported.resolved(
             "connection-refused",
             CLIENT,
             "connects to 10.152.183.21 port 80",
         );
-        self.told.resolved("service-no-endpoints", CLIENT, "");
+        self.reported.resolved("service-no-endpoints", CLIENT, "");
     }
 
     fn dns_without_endpoints(&mut self) {
@@ -520,12 +520,12 @@ impl Play {
             "clusterip-nginx-ds.default.svc.cluster.local",
         ]);
         assert!(!output.status.success(), "{output:?}");
-        self.told.expect(expect(
+        self.reported.expect(expect(
             "dns-server-unreachable",
             CLIENT,
             &["kube-system/kube-dns", "ICMP port unreachable"],
         ));
-        self.told.wait();
+        self.reported.wait();
         self.stage.lab.apply(whole).expect("the lab follows");
         self.works(
             CLIENT,
@@ -535,7 +535,7 @@ impl Play {
                 "clusterip-nginx-ds.default.svc.cluster.local",
             ],
         );
-        self.told.resolved(
+        self.reported.resolved(
             "dns-server-unreachable",
             CLIENT,
             "answers default/deb-ubuntu again",
@@ -554,7 +554,7 @@ impl Play {
             ],
         );
         assert!(!output.status.success(), "{output:?}");
-        self.told.expect(expect(
+        self.reported.expect(expect(
             "dns-timeout",
             APACHE,
             &[
@@ -562,8 +562,8 @@ impl Play {
                 "kube-system/kube-dns",
             ],
         ));
-        self.told.wait();
-        self.stage.lab.silence_dns(false).expect("it goes on");
+        self.reported.wait();
+        self.stage.lab.silence_dns(false).expect("it continues");
         self.works(
             APACHE,
             &[
@@ -572,7 +572,7 @@ impl Play {
                 "clusterip-nginx-ds.default.svc.cluster.local",
             ],
         );
-        self.told.resolved(
+        self.reported.resolved(
             "dns-timeout",
             APACHE,
             "answers myns/apache-ds-myns-d4f2h again",

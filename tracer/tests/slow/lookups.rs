@@ -26,8 +26,8 @@ const SILENT: &str = "nameserver 10.152.183.99";
 /// Longer than a lookup can be taken for one that began before the tracer.
 const SETTLE: Duration = Duration::from_millis(1_100);
 
-/// A lookup as it must be told: what was asked for, if the wire tells, and how it ended.
-type Told<'a> = (Option<&'a str>, &'a str);
+/// A lookup as it must be reported: what was asked for, if the wire shows it, and how it ended.
+type Expected<'a> = (Option<&'a str>, &'a str);
 
 /// The client pod, a tracer beside it, and a place for captures.
 struct Client {
@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    /// Gives the pod a resolv.conf of these lines. Never the machine's: the pod's is told by its nameserver.
+    /// Gives the pod a resolv.conf of these lines. Never the machine's: the pod's is recognised by its nameserver.
     fn resolv_conf(&self, lines: &[&str]) {
         let lines = format!("{}\n", lines.join("\n"));
         let script =
@@ -79,7 +79,7 @@ impl Client {
 
     /// Runs a command and compares: every query that tcpdump saw is in a lookup, and no other; the lookups are these; the
     /// addresses that the tool printed are the lookups' answers.
-    fn check(&mut self, argv: &[&str], expected: &[Told<'_>]) -> Vec<Value> {
+    fn check(&mut self, argv: &[&str], expected: &[Expected<'_>]) -> Vec<Value> {
         self.events.next_step();
         let (output, sent) = self.run(argv);
         let shown = text(&output);
@@ -88,7 +88,7 @@ impl Client {
             let sent: String = sent.iter().map(|query| format!("\n  {query:?}")).collect();
             format!("{argv:?}\n{shown}\nsent:{sent}\ntold:{}", listed(&lookups))
         };
-        let told: Vec<Told<'_>> = lookups
+        let reported: Vec<Expected<'_>> = lookups
             .iter()
             .map(|lookup| {
                 (
@@ -97,7 +97,7 @@ impl Client {
                 )
             })
             .collect();
-        assert_eq!(told, expected, "{}", context());
+        assert_eq!(reported, expected, "{}", context());
 
         let mut by_question: BTreeMap<(String, String), u64> = BTreeMap::new();
         for query in &sent {
@@ -105,16 +105,17 @@ impl Client {
                 .entry((query.name.clone(), query.qtype.clone()))
                 .or_default() += 1;
         }
-        let mut told: BTreeMap<(String, String), u64> = BTreeMap::new();
+        let mut reported: BTreeMap<(String, String), u64> = BTreeMap::new();
         let mut addresses = BTreeSet::new();
         for step in lookups.iter().flat_map(|lookup| list(&lookup["steps"])) {
             let name = step["name"].as_str().expect("a name").trim_end_matches('.');
             let qtype = step["qtype"].as_str().expect("a type");
-            *told.entry((name.to_owned(), qtype.to_owned())).or_default() +=
-                step["attempts"].as_u64().expect("attempts");
+            *reported
+                .entry((name.to_owned(), qtype.to_owned()))
+                .or_default() += step["attempts"].as_u64().expect("attempts");
             addresses.extend(list(&step["data"]).iter().filter_map(address));
         }
-        assert_eq!(told, by_question, "{}", context());
+        assert_eq!(reported, by_question, "{}", context());
         let servers: BTreeSet<&str> = sent.iter().map(|query| query.server.as_str()).collect();
         let printed: BTreeSet<IpAddr> = shown
             .split_whitespace()
@@ -137,11 +138,11 @@ impl Client {
                 .filter(|event| event["type"] == "lookup")
                 .cloned()
                 .collect();
-            let told: u64 = lookups
+            let reported: u64 = lookups
                 .iter()
                 .filter_map(|lookup| lookup["queries"].as_u64())
                 .sum();
-            if told >= queries as u64 || Instant::now() > deadline {
+            if reported >= queries as u64 || Instant::now() > deadline {
                 lookups.sort_by_key(|lookup| lookup["time"].as_str().map(str::to_owned));
                 return lookups;
             }
@@ -314,7 +315,7 @@ fn each_call_of_binds_tools_is_one_lookup() {
         &[(Some("servfail.example."), "servfail")],
     );
     let short = ["dig", "+search", "+short"];
-    for (name, told) in [
+    for (name, reported) in [
         ("clusterip-nginx-ds", (None, "answered")),
         (
             "clusterip-apache2-ds-myns",
@@ -323,7 +324,7 @@ fn each_call_of_binds_tools_is_one_lookup() {
         ("refused.example", (Some("refused.example"), "refused")),
         ("mail.example.com", (Some("mail.example.com"), "answered")),
     ] {
-        client.check(&[&short[..], &[name]].concat(), &[told]);
+        client.check(&[&short[..], &[name]].concat(), &[reported]);
     }
     // Without +search only the name itself.
     client.check(
@@ -404,7 +405,10 @@ fn ndots_of_the_pods_dns_config_decides_what_is_asked_first() {
     pod.expect("the client pod")["spec"]["dnsConfig"] =
         json!({ "options": [{ "name": "ndots", "value": "1" }] });
     let inventory = Inventory::from_objects(objects).expect("the inventory, with dnsConfig");
-    stage.lab.publish(&inventory).expect("the tracer is told");
+    stage
+        .lab
+        .publish(&inventory)
+        .expect("the inventory is published");
     let mut client = Client::new(stage);
     client.resolv_conf(&[SEARCH, CLUSTER, "options ndots:1"]);
     let found = client.check(
@@ -457,7 +461,7 @@ fn a_connection_says_which_name_its_address_came_from() {
             url,
         ]
     };
-    for (url, name, server, told) in [
+    for (url, name, server, reported) in [
         (
             "http://www.example.com/",
             "www.example.com.",
@@ -471,7 +475,7 @@ fn a_connection_says_which_name_its_address_came_from() {
             (None, "answered"),
         ),
     ] {
-        client.check(&curl(url), &[told]);
+        client.check(&curl(url), &[reported]);
         let tcp = client
             .events
             .wait_for("a connection", |event| {

@@ -61,7 +61,7 @@ fn what_is_listed_and_what_changes_is_known() {
 }
 
 #[test]
-fn a_long_list_comes_in_pages_and_is_told_at_once() {
+fn a_long_list_comes_in_pages_and_is_reported_at_once() {
     let api = api();
     for number in 0..600 {
         let ip = format!("10.2.{}.{}", number / 200, number % 200);
@@ -118,7 +118,7 @@ fn after_410_gone_all_is_listed_anew_and_what_vanished_is_gone() {
     );
     assert_eq!(cluster.count("list services"), 1, "the others go on");
     assert_eq!(cluster.report(Kind::Pod).relists, 1);
-    assert_eq!(cluster.news, [""; 0], "nobody needs to know");
+    assert_eq!(cluster.news, [""; 0], "no notice is needed");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_watch_goes_on_from_its_last_bookmark() {
 }
 
 #[test]
-fn a_slow_list_holds_nothing_else_up_and_half_of_it_is_not_told() {
+fn a_slow_list_holds_nothing_else_up_and_half_of_it_is_not_reported() {
     let api = api();
     api.hold("pods", true);
     let mut cluster = Cluster::watch(api);
@@ -205,10 +205,13 @@ fn refused_credentials_are_read_again_and_names_stay_meanwhile() {
     let stale = |now: &Cluster| now.watches.sync().report().stale_since().is_some();
     cluster.until("it is noticed", stale);
     assert_eq!(cluster.who("10.1.0.1").as_deref(), Some("default/a"));
-    cluster.until("it is told", |now| !now.news.is_empty());
-    let told = &cluster.news[0];
-    assert!(told.contains("does not accept the credentials"), "{told}");
-    assert!(told.contains("names stay as they are"), "{told}");
+    cluster.until("a notice", |now| !now.news.is_empty());
+    let reported = &cluster.news[0];
+    assert!(
+        reported.contains("does not accept the credentials"),
+        "{reported}"
+    );
+    assert!(reported.contains("names stay as they are"), "{reported}");
 
     cluster.api.delete_silently("pods", "default/a");
     cluster.renew("second");
@@ -231,16 +234,16 @@ fn without_permission_for_one_kind_the_others_are_known_and_it_says_what_is_miss
     cluster.until("it is refused", |now| now.count("refused pods") > 0);
     assert_eq!(own(&cluster, "10.1.0.1"), Err(UnknownReason::Refused));
     cluster.until("the rest is synced", |now| now.is_synced());
-    cluster.until("it is told", |now| !now.news.is_empty());
+    cluster.until("a notice", |now| !now.news.is_empty());
     assert_eq!(cluster.who("10.152.0.1").as_deref(), Some("service web"));
     assert_eq!(cluster.report(Kind::Pod).refused, Some("list"));
-    let told = &cluster.news[0];
+    let reported = &cluster.news[0];
     for part in [
         "does not allow this user to list pods",
         message,
         "Grant \"list\" and \"watch\" on pods in a ClusterRole",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     cluster.api.fail_always("pods", None);
     cluster.until("pods are known", |now| {
@@ -281,7 +284,7 @@ fn while_the_server_fails_the_index_stays_and_it_is_said_since_when() {
     cluster.until("what was missed comes", |now| now.who("10.1.0.3").is_some());
     cluster.until("all is well", |now| stale(now).is_none());
     assert_eq!(cluster.count("list pods"), 1);
-    cluster.until("both are told", |now| now.news.len() == 2);
+    cluster.until("both notices", |now| now.news.len() == 2);
     assert!(
         cluster.news[0].contains("etcd is gone"),
         "{:?}",
@@ -318,7 +321,7 @@ fn a_malformed_object_is_left_out_and_counted() {
 
 #[test]
 fn a_server_that_is_away_at_start_names_later() {
-    // A kubeconfig for an address where nobody listens any more.
+    // A kubeconfig for an address without a listener.
     let api = Api::start();
     let address = api.address;
     let directory = tempfile::tempdir().unwrap();
@@ -326,13 +329,13 @@ fn a_server_that_is_away_at_start_names_later() {
     std::fs::write(file, api.kubeconfig("first")).unwrap();
     drop(api);
     let mut cluster = Cluster::watch_by(Api::start(), directory, RemoteIdentity::Cluster);
-    cluster.until("it is told", |now| !now.news.is_empty());
-    let told = &cluster.news[0];
+    cluster.until("a notice", |now| !now.news.is_empty());
+    let reported = &cluster.news[0];
     assert!(
-        told.contains(&format!("cannot reach http://{address}: ")),
-        "{told}"
+        reported.contains(&format!("cannot reach http://{address}: ")),
+        "{reported}"
     );
-    assert!(told.contains("names come later"), "{told}");
+    assert!(reported.contains("names come later"), "{reported}");
     assert_eq!(own(&cluster, "10.1.0.1"), Err(UnknownReason::NotAnswered));
     assert!(
         cluster.index.pending(cluster.now(), Ifindex(7)),
@@ -357,7 +360,7 @@ fn an_api_without_a_kind_is_not_asked_for_it_again() {
     assert!(cluster.report(Kind::ServiceCidr).absent);
     assert_eq!(cluster.news, [""; 0]);
     cluster.api.put("pods", pod("c", "10.1.0.3", "there"));
-    cluster.until("the rest goes on", |now| now.who("10.1.0.3").is_some());
+    cluster.until("the rest continues", |now| now.who("10.1.0.3").is_some());
     let asked = cluster.api.asked();
     let asked = asked
         .iter()
@@ -434,7 +437,7 @@ fn credentials_that_cannot_be_used_are_an_error_at_once() {
 fn a_server_with_tls_that_is_away_is_no_error_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("kubeconfig");
-    // Nobody listens there, and nobody but root could.
+    // No listener, and only root could start one.
     let server = "https://127.0.0.1:1";
     let config = json!({
         "current-context": "here",
@@ -444,7 +447,10 @@ fn a_server_with_tls_that_is_away_is_no_error_at_start() {
     });
     std::fs::write(file, config.to_string()).unwrap();
     let mut cluster = Cluster::watch_by(Api::start(), directory, RemoteIdentity::Cluster);
-    cluster.until("it is told", |now| !now.news.is_empty());
-    let told = &cluster.news[0];
-    assert!(told.contains(&format!("cannot reach {server}: ")), "{told}");
+    cluster.until("a notice", |now| !now.news.is_empty());
+    let reported = &cluster.news[0];
+    assert!(
+        reported.contains(&format!("cannot reach {server}: ")),
+        "{reported}"
+    );
 }

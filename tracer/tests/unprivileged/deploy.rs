@@ -122,7 +122,7 @@ fn the_agent_may_do_what_its_code_does_and_nothing_else() {
 }
 
 #[test]
-fn nobody_but_the_agents_account_has_the_agents_role() {
+fn only_the_agents_account_has_the_agents_role() {
     let binding: ClusterRoleBinding = typed(find("ClusterRoleBinding", "tracer-agent"));
     let account: ServiceAccount = typed(find("ServiceAccount", "tracer-agent"));
     let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
@@ -144,7 +144,7 @@ fn nobody_but_the_agents_account_has_the_agents_role() {
 }
 
 #[test]
-fn streaming_is_a_role_of_its_own_and_bound_to_nobody() {
+fn streaming_is_a_role_of_its_own_without_a_binding() {
     let role: Role = typed(find("Role", "tracer-stream"));
     let expected = [
         ("pods", "get"),
@@ -239,7 +239,7 @@ fn kubelet_asks_the_agent_on_the_nodes_loopback() {
         let IntOrString::Int(port) = get.port else {
             panic!("a number")
         };
-        // What the agent listens on unless told otherwise.
+        // What the agent listens on by default.
         assert_eq!(
             format!("127.0.0.1:{port}"),
             tracer::export::http::DEFAULT_ADDRESS

@@ -56,7 +56,7 @@ fn inventory(directory: &Path) -> String {
 }
 
 #[test]
-fn a_capture_is_told_with_names_from_the_inventory_and_its_own_times() {
+fn a_capture_is_reported_with_names_from_the_inventory_and_its_own_times() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let inventory = inventory(directory.path());
     let (events, said, code) =
@@ -88,10 +88,10 @@ fn a_capture_is_told_with_names_from_the_inventory_and_its_own_times() {
 #[test]
 fn a_file_s_name_reaches_no_terminal_raw() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // Sets the window's title where a terminal is told so.
+    // Sets the window's title on a terminal.
     let name = directory.path().join("\u{1b}]0;owned\u{7}.pcap");
     let whole = fs::read(fixture("ethernet.pcap")).expect("the fixture");
-    // One that cannot be read at all, and one that ends early, which is said in the summary.
+    // One that cannot be read at all, and one that ends early, as the summary reports.
     for (bytes, says, code) in [
         (&b"no capture"[..], "is not a capture file", 2),
         (&whole[..whole.len() - 3], "ends within the packet", 0),
@@ -106,7 +106,7 @@ fn a_file_s_name_reaches_no_terminal_raw() {
 }
 
 #[test]
-fn without_an_inventory_whoever_asks_is_the_pod() {
+fn without_an_inventory_the_client_is_the_pod() {
     let events = replay(&fixture("ethernet.pcap"), &["--type", "dns"]);
     assert_eq!(events.len(), 4);
     for event in events {
@@ -194,7 +194,7 @@ fn what_cannot_be_read_is_named_with_file_offset_cause_and_remedy() {
 }
 
 #[test]
-fn of_a_file_that_is_cut_or_damaged_what_was_read_is_told() {
+fn a_cut_or_damaged_file_is_reported_up_to_the_damage() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let whole = fs::read(fixture("ethernet.pcap")).expect("the fixture");
     let expected = replay(&fixture("ethernet.pcap"), &["--type", "dns"]);
@@ -257,7 +257,7 @@ fn query_and_answer() -> (Vec<u8>, impl Fn(usize, u64) -> Vec<u8>) {
 }
 
 #[test]
-fn a_live_pipe_tells_answers_as_they_come_and_timeouts_without_another_packet() {
+fn a_live_pipe_reports_answers_as_they_come_and_timeouts_without_another_packet() {
     let (header, packet) = query_and_answer();
     let mut child = tracer(Path::new("-"))
         .args(["--type", "dns", "--dns-timeout", "1s"])
@@ -293,7 +293,7 @@ fn a_live_pipe_tells_answers_as_they_come_and_timeouts_without_another_packet() 
 }
 
 #[test]
-fn a_pipe_that_is_late_is_told_and_has_no_clock_but_its_packets() {
+fn a_pipe_that_is_late_is_reported_and_has_no_clock_but_its_packets() {
     let (header, packet) = query_and_answer();
     let mut child = tracer(Path::new("-"))
         .args(["--type", "dns", "--dns-timeout", "1s"])

@@ -1,4 +1,4 @@
-//! Agents of another version and with another clock: what the client says of them, and that it goes on. Real sockets; the
+//! Agents of another version and with another clock: what the client reports about them, and that it continues. Real sockets; the
 //! agents are made up, so that they can be what this program is not.
 
 use std::path::{Path, PathBuf};
@@ -27,16 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SECOND: i64 = 1_000_000_000;
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
-/// An agent that says of itself what it is told to say.
+/// An agent with settable claims about itself.
 #[derive(Clone)]
 struct MadeUp {
     node: &'static str,
     version: &'static str,
     /// Its clock is so far ahead of the machine's.
     ahead_ns: i64,
-    /// How many findings it tells, as fast as they are read.
+    /// How many findings it reports, as fast as they are read.
     findings: u32,
-    /// It also tells an event of a sort that this program does not know.
+    /// It also reports an event of a sort that this program does not know.
     of_the_future: bool,
 }
 
@@ -180,13 +180,13 @@ fn prints(output: &Output) -> String {
 fn seconds_ahead(text: &str) -> f64 {
     let (before, _) = text
         .split_once(" s ahead of this machine's")
-        .unwrap_or_else(|| panic!("not told: {text}"));
+        .unwrap_or_else(|| panic!("not reported: {text}"));
     let number = before.rsplit(' ').next().expect("a word");
     number.parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_version_and_another_clock_are_told_and_what_can_be_read_is_shown() {
+async fn another_version_and_another_clock_are_reported_and_what_can_be_read_is_shown() {
     let directory = tempfile::tempdir().expect("a directory");
     let plain = MadeUp {
         node: "plain",
@@ -244,7 +244,7 @@ async fn another_version_and_another_clock_are_told_and_what_can_be_read_is_show
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_changes() {
-    const TOLD: u32 = 200;
+    const SENT: u32 = 200;
     let directory = tempfile::tempdir().expect("a directory");
     let agents = [("right", 0), ("ahead", 3_600), ("behind", -3_600)];
     let agents = agents.map(|(node, seconds)| {
@@ -252,7 +252,7 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
             node,
             version: OWN,
             ahead_ns: seconds * SECOND,
-            findings: TOLD,
+            findings: SENT,
             of_the_future: false,
         };
         agent.serve(directory.path())
@@ -272,14 +272,14 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
     let mut heard: Vec<(String, u32)> = Vec::new();
     let mut clocks = Vec::new();
     // Without a bound the events of "ahead" would come in an hour.
-    while heard.len() < 3 * TOLD as usize {
+    while heard.len() < 3 * SENT as usize {
         let news = tokio::time::timeout(PATIENCE, feed.next()).await;
         match news.expect("in time").expect("agents") {
             Some(Update::Event(node, event)) => match event.body {
                 Body::Finding(finding) => {
                     heard.push((node.to_string(), finding.id.parse().expect("a number")));
                 }
-                other => panic!("an event that nobody told: {other:?}"),
+                other => panic!("an unexpected event: {other:?}"),
             },
             Some(Update::Note(sentence)) => clocks.push(sentence),
             Some(Update::Warning(sentence)) => panic!("{sentence}"),
@@ -290,7 +290,7 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
     for node in ["right", "ahead", "behind"] {
         let own = heard.iter().filter(|(of, _)| of == node);
         let own: Vec<u32> = own.map(|(_, number)| *number).collect();
-        assert_eq!(own, (0..TOLD).collect::<Vec<u32>>(), "{node}");
+        assert_eq!(own, (0..SENT).collect::<Vec<u32>>(), "{node}");
     }
     clocks.sort();
     assert_eq!(clocks.len(), 2, "{clocks:?}");

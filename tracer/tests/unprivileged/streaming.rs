@@ -22,7 +22,7 @@ async fn histories_of_several_agents_are_one_in_the_order_of_time() {
     let two = Agent::start("two", "2", &sockets[1], 1 << 20);
     for number in 0..500 {
         let agent = if number % 3 == 0 { &one } else { &two };
-        agent.tell(number, &number.to_string());
+        agent.emit(number, &number.to_string());
     }
     one.reached(1000);
     two.reached(1000);
@@ -37,8 +37,8 @@ async fn histories_of_several_agents_are_one_in_the_order_of_time() {
         .collect();
     assert_eq!(numbers, (0..500).collect::<Vec<i64>>());
     assert_eq!(feed.out_of_order(), 0);
-    let told: Vec<u64> = feed.agents().iter().map(|agent| agent.events).collect();
-    assert_eq!(told, [167, 333]);
+    let reported: Vec<u64> = feed.agents().iter().map(|agent| agent.events).collect();
+    assert_eq!(reported, [167, 333]);
     one.end().await;
     two.end().await;
     assert!(!sockets[0].exists());
@@ -50,7 +50,7 @@ async fn an_agent_chooses_by_filter_time_and_number() {
     let socket = directory.path().join("a");
     let agent = Agent::start("one", "1", &socket, 1 << 20);
     for number in 0..10 {
-        agent.tell(number * 1000, &number.to_string());
+        agent.emit(number * 1000, &number.to_string());
     }
     agent.reached(10_000);
     let ask = async |question: Query| {
@@ -82,12 +82,12 @@ async fn an_agent_chooses_by_filter_time_and_number() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_restarted_is_told_and_nothing_comes_twice() {
+async fn an_agent_that_is_restarted_is_reported_and_nothing_comes_twice() {
     let directory = tempfile::tempdir().expect("a directory");
     let sockets = ["a", "b"].map(|name| directory.path().join(name));
     let one = Agent::start("one", "1", &sockets[0], 1 << 20);
     let two = Agent::start("two", "2", &sockets[1], 1 << 20);
-    one.tell(1, "before");
+    one.emit(1, "before");
     one.reached(200);
     two.reached(200);
     let question = Query {
@@ -101,7 +101,7 @@ async fn an_agent_that_is_restarted_is_told_and_nothing_comes_twice() {
     heard
         .until(&mut feed, |heard| !heard.events.is_empty())
         .await;
-    one.tell(300, "live");
+    one.emit(300, "live");
     one.reached(400);
     two.reached(400);
     heard
@@ -113,15 +113,15 @@ async fn an_agent_that_is_restarted_is_told_and_nothing_comes_twice() {
             heard.said.iter().any(|said| said.contains("trying again"))
         })
         .await;
-    // The other one goes on meanwhile.
-    two.tell(500, "meanwhile");
+    // The other one continues meanwhile.
+    two.emit(500, "meanwhile");
     two.reached(600);
     heard
         .until(&mut feed, |heard| heard.events.len() == 3)
         .await;
     let again = Agent::start("one", "another", &sockets[0], 1 << 20);
     // Before the client is back.
-    again.tell(700, "after");
+    again.emit(700, "after");
     again.reached(800);
     two.reached(800);
     heard
@@ -143,8 +143,8 @@ async fn an_agent_that_is_restarted_is_told_and_nothing_comes_twice() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed() {
-    const TOLD: u64 = 50_000;
+async fn a_client_that_does_not_read_delays_no_other_and_learns_what_it_missed() {
+    const SENT: u64 = 50_000;
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("a");
     let agent = Agent::start("one", "1", &socket, 64 << 10);
@@ -185,16 +185,16 @@ async fn a_client_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed(
             None => panic!("it follows"),
         }
     }
-    for number in 0..TOLD {
-        agent.tell(1, &number.to_string());
+    for number in 0..SENT {
+        agent.emit(1, &number.to_string());
         if number % 100 == 0 {
             agent.reached(1);
-            // Whoever reads gets time to do so.
+            // Gives the reader time.
             tokio::task::yield_now().await;
         }
     }
     agent.reached(1000);
-    agent.tell(2000, "the end");
+    agent.emit(2000, "the end");
     agent.reached(3000);
     heard
         .until(&mut other, |heard| {
@@ -208,9 +208,9 @@ async fn a_client_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed(
     loop {
         let message = within(stream.message()).await.expect("a message");
         match message.and_then(|response| response.message) {
-            Some(Message::Event(told)) => {
+            Some(Message::Event(reported)) => {
                 events += 1;
-                if told.sequence == TOLD {
+                if reported.sequence == SENT {
                     break;
                 }
             }
@@ -223,12 +223,12 @@ async fn a_client_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed(
         }
     }
     assert!(lost > 0);
-    assert_eq!(events + lost, TOLD + 1);
+    assert_eq!(events + lost, SENT + 1);
     agent.end().await;
 }
 
 #[tokio::test]
-async fn more_clients_than_it_may_serve_are_refused_and_told_so() {
+async fn clients_beyond_the_limit_are_refused_with_a_message() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("a");
     let agent = Agent::start_with("one", "1", &socket, 1 << 20, None, 1);
@@ -254,13 +254,13 @@ async fn more_clients_than_it_may_serve_are_refused_and_told_so() {
 }
 
 #[tokio::test]
-async fn only_agents_of_the_nodes_that_were_asked_for_tell() {
+async fn only_agents_of_the_requested_nodes_send_events() {
     let directory = tempfile::tempdir().expect("a directory");
     let sockets = ["a", "b"].map(|name| directory.path().join(name));
     let one = Agent::start("worker-1", "1", &sockets[0], 1 << 20);
     let two = Agent::start("worker-2", "2", &sockets[1], 1 << 20);
     for agent in [&one, &two] {
-        agent.tell(1, "x");
+        agent.emit(1, "x");
         agent.reached(1000);
     }
     let ask = async |glob: &str| {
@@ -272,8 +272,8 @@ async fn only_agents_of_the_nodes_that_were_asked_for_tell() {
     };
     let heard = Heard::all(&mut ask("*-2").await).await;
     assert_eq!(heard.events, ["worker-2/x"]);
-    let mut nobody = ask("master*").await;
-    let error = within(nobody.next()).await.expect_err("nobody");
+    let mut none = ask("master*").await;
+    let error = within(none.next()).await.expect_err("no agent");
     assert!(
         matches!(&error, ClientError::NoSuchNode { available, .. } if available.contains("worker-1")),
         "{error}"

@@ -53,7 +53,7 @@ fn the_labs_session_is_decoded_as_tshark_decodes_it() {
 }
 
 #[test]
-fn a_session_seen_at_all_interfaces_is_told_once() {
+fn a_session_seen_at_all_interfaces_is_reported_once() {
     let report = diff(program(), &everywhere()).expect("both sides");
     assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");
     assert!(report.messages > 180 && report.compared > 40, "{report}");
@@ -137,12 +137,12 @@ fn every_doctored_field_of_an_event_is_found() {
             doctored(answered, |event| event["answers"] = json!([])),
         ),
         ("attempts", doctored(retried, by("attempts", json!(5)))),
-        // It is not told at all.
+        // It is not reported at all.
         (
-            "no event tells of it",
+            "no event reports it",
             doctored(answered, by("type", json!("tcp"))),
         ),
-        // Nobody asked this.
+        // A question without a client.
         (
             "such query",
             doctored(silent, by("time", json!("2026-01-01T00:00:00Z"))),
@@ -169,10 +169,10 @@ fn copies_of_a_packet_hide_no_difference() {
         let found = report.unexplained.iter().any(|line| line.contains(what));
         assert!(found, "{what}: {report}");
     };
-    let untold = doctored_in(&everywhere(), answered, |event| {
+    let unreported = doctored_in(&everywhere(), answered, |event| {
         event["type"] = json!("tcp");
     });
-    found(&untold, "no event tells of it");
+    found(&unreported, "no event reports it");
     let later = doctored_in(&everywhere(), answered, |event| {
         event["latency_ns"] = json!(event["latency_ns"].as_i64().expect("a latency") + 1);
     });

@@ -1,5 +1,5 @@
 //! What the API server wrote down of the agents' requests, compared with the role that deploy/ gives them: the role must
-//! allow all of them, and nothing was refused. Only a cluster of `cargo xtask cluster up` has its audit log at hand.
+//! allow all of them, and nothing was refused. Only a cluster of `cargo xtask cluster up` makes its audit log accessible.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -83,9 +83,10 @@ mod tests {
             r#"{"user":{"username":"system:serviceaccount:tracer:tracer-agent"},"verb":"get","requestURI":"/version"}"#,
         );
         let requests = requests(log).expect("JSON lines");
-        let told: Vec<(String, bool)> = requests.iter().map(|r| (r.right(), r.refused)).collect();
+        let reported: Vec<(String, bool)> =
+            requests.iter().map(|r| (r.right(), r.refused)).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 ("list endpointslices.discovery.k8s.io".to_owned(), true),
                 ("watch pods".to_owned(), false)

@@ -15,7 +15,7 @@ use super::target::Target;
 /// Events go through a rate limit and the API server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The findings of the scenario are Events of the client, and `kubectl describe pod` tells them.
+/// The findings of the scenario are Events of the client, and `kubectl describe pod` reports them.
 pub(super) fn events(target: &Target) -> Result<String> {
     // The rules of steps 2 and 4, as Events write reasons.
     let wanted = ["NxdomainOtherNamespace", "PingClusterip"];

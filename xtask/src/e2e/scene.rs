@@ -35,7 +35,7 @@ pub(super) struct Scene {
     pub(super) apaches: Vec<Pod>,
     /// That Service's address.
     pub(super) apache_ip: String,
-    /// The DNS server's pods that are on other nodes than the client: there both ends are told.
+    /// The DNS server's pods that are on other nodes than the client: there both ends are reported.
     pub(super) dns: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ fn deployment() -> PathBuf {
     build::root().join("deploy")
 }
 
-/// Refuses where somebody has the names that the test takes.
+/// Refuses to start where the names that the test uses exist.
 pub(super) fn ensure_free(target: &Target) -> Result<()> {
     let taken = target.kubectl(&[
         "get",
@@ -196,7 +196,7 @@ impl Scene {
     }
 }
 
-/// A node without a DNS server, if there is one: then both ends of a query are told.
+/// A node without a DNS server, if there is one: then both ends of a query are reported.
 fn client_node(nodes: &Value, servers: &[Pod]) -> Result<String> {
     let usable = nodes["items"]
         .as_array()

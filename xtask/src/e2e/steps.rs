@@ -1,4 +1,4 @@
-//! The five steps of the scenario with this cluster's addresses, and what must be told of each.
+//! The five steps of the scenario with this cluster's addresses, and what must be reported about each.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -31,9 +31,10 @@ impl Step {
         }
     }
 
-    /// Whether the events tell what the tools reported.
+    /// Checks that the events agree with the tools.
     pub(super) fn check(&self, outputs: &[Output], events: &[Value], scene: &Scene) -> Result<()> {
-        (self.check)(outputs, events, scene).with_context(|| format!("told were{}", listed(events)))
+        (self.check)(outputs, events, scene)
+            .with_context(|| format!("reported were{}", listed(events)))
     }
 }
 
@@ -129,12 +130,15 @@ pub(super) fn all(scene: &Scene) -> Vec<Step> {
                 is(&echo["peer"]["service"], "myns/clusterip-apache2-ds-myns")?;
                 same(echo, &ping)?;
                 let finding = finding(events, "ping-clusterip")?;
-                let told = finding.to_string();
-                ensure!(told.contains("90/TCP"), "it does not name the port: {told}");
+                let reported = finding.to_string();
+                ensure!(
+                    reported.contains("90/TCP"),
+                    "it does not name the port: {reported}"
+                );
                 for pod in &scene.apaches {
                     ensure!(
-                        told.contains(&pod.ip),
-                        "it does not name the endpoint {}: {told}",
+                        reported.contains(&pod.ip),
+                        "it does not name the endpoint {}: {reported}",
                         pod.ip
                     );
                 }

@@ -14,7 +14,7 @@ use testbed::lab::shell;
 pub(super) enum Target {
     /// Raised by this program.
     Local(Cluster),
-    /// Somebody's, by its kubeconfig, and how its nodes are given images.
+    /// An existing cluster: its kubeconfig, and the command that loads images onto its nodes.
     Other(PathBuf, Option<String>),
 }
 
@@ -65,7 +65,7 @@ impl Target {
         }
     }
 
-    /// `tracer observe` of somebody who has the role `tracer-stream` and no other, where there is such a user.
+    /// `tracer observe` as a user with the role `tracer-stream` and no other, where there is such a user.
     pub(super) fn observe(&self, program: &str) -> Result<Command> {
         let observe = [
             program,
@@ -157,10 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_say_how_images_are_loaded_is_told_how() {
+    fn a_missing_load_command_is_explained() {
         let error = target(None).expect("a file").ensure_loads();
-        let told = error.expect_err("there is no way").to_string();
-        assert!(told.contains("kind load image-archive {}"), "{told}");
+        let reported = error.expect_err("there is no way").to_string();
+        assert!(
+            reported.contains("kind load image-archive {}"),
+            "{reported}"
+        );
         assert!(target(Some("kind load image-archive")).is_err(), "no {{}}");
         target(Some("kind load image-archive {}"))
             .expect("it has {}")

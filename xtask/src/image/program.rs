@@ -1,7 +1,7 @@
 //! Builds the static program of an image, for this machine's architecture or for another one.
 //!
 //! The library for another architecture comes from rustup where that has it (`rustup target add`). Where not, Debian's
-//! compiler builds it from its source, which it needs for the probes anyway. Which way was taken is said.
+//! compiler builds it from its source, which it needs for the probes anyway. It prints which way it took.
 
 use std::env;
 use std::ffi::OsString;

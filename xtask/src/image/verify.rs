@@ -20,7 +20,7 @@ const COPIES: [&str; 2] = ["first", "another-directory"];
 pub(super) fn run(sources: &Sources, platforms: &[Platform]) -> Result<ExitCode> {
     let directory = std::path::absolute(build::target_directory())?.join("verify");
     clear(&directory)?;
-    // Both before the builds, which take their time: somebody may go on working on the sources.
+    // Both before the slow builds: the sources may change meanwhile.
     for name in COPIES {
         let tree = directory.join(name);
         copy(&sources.tree, &tree)

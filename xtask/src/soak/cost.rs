@@ -1,8 +1,7 @@
-//! `cargo xtask cost`: what the agent costs while it does its work, by its own metrics and by the kernel's word.
+//! `cargo xtask cost`: the agent's memory and CPU at work, by its own metrics and by the kernel.
 //!
-//! The release build runs as agent on two nodes of a lab of its own, with metrics on, under the soak's traffic. Owns the
-//! comparison: figures that an operator gets from `/metrics` are worth nothing if /proc tells another story, so then it
-//! ends with 1.
+//! The release build runs as agent on two nodes of a lab of its own, with metrics on, under the soak's traffic. It
+//! compares both: exit code 1 if `/metrics` and /proc disagree.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,21 +21,21 @@ use testbed::watch::Watch;
 
 use crate::{build, setup};
 
-/// What the agent costs under ordinary traffic in the lab: memory and CPU, by its metrics and by /proc
+/// Measure the agent's memory and CPU under ordinary traffic in the lab, by its metrics and by /proc
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How long
+    /// Duration in minutes
     #[arg(long, default_value_t = 5, value_name = "N")]
     minutes: u64,
-    /// A moment of rest between two things that the clients do, in milliseconds
+    /// Pause between two actions of the clients, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     rest: u64,
-    /// This program instead of a release build of this tree
+    /// Measure this program instead of a release build
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
 
-/// Both are read one after the other while the agent goes on: so much of a difference is that.
+/// Both are read one after the other while the agent runs, which explains a small difference.
 const TOLERANCE: f64 = 0.1;
 
 /// An agent with what it had used when the traffic began.

@@ -1,21 +1,21 @@
-//! What came of a test program, as libtest prints it, and what two runs of it mean together. Pure.
+//! The outcome of a test program, read from libtest's output, and the verdict on two runs. Pure.
 
 /// libtest's exit code where tests failed.
 const FAILED: i32 = 101;
 
-/// What came of one run of a test program.
+/// The outcome of one run of a test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// All tests passed.
     Passed,
-    /// These did not; the program came to its end.
+    /// These tests failed.
     Failed(Vec<String>),
-    /// It did not come to its end, and so does not say what failed: this is how it ended.
+    /// The program ended early, for this reason, so the failed tests are unknown.
     Broken(String),
 }
 
 impl Outcome {
-    /// Reads it from the exit code, in words `how` it ended, and what was printed.
+    /// Reads it from the exit code, a description of the end and the output.
     pub fn read(code: Option<i32>, how: &str, printed: &str) -> Outcome {
         if code == Some(0) {
             return Outcome::Passed;
@@ -29,8 +29,7 @@ impl Outcome {
     }
 }
 
-/// The names below libtest's last "failures:", which stand between it and the closing line. A test's own output may have
-/// such lines before.
+/// The names between libtest's last "failures:" and the closing line. A test's own output may contain such lines before.
 fn failures(printed: &str) -> Vec<String> {
     let lines: Vec<&str> = printed.lines().collect();
     let end = lines
@@ -49,19 +48,19 @@ fn failures(printed: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a program's run, or two, mean.
+/// The verdict on one or two runs of a program.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// Failed, then passed alone.
+    /// Tests that failed, then passed alone.
     unstable: Vec<String>,
-    /// Failed as often as they ran.
+    /// Tests that failed each time.
     failed: Vec<String>,
-    /// How it ended, where it did not come to its end.
+    /// How the program ended, if it ended early.
     broken: Option<String>,
 }
 
 impl Verdict {
-    /// Of the first run, and of the second of what failed in it.
+    /// From the first run and the second run of its failed tests.
     pub fn of(first: Outcome, again: Option<Outcome>) -> Verdict {
         let mut verdict = Verdict {
             unstable: Vec::new(),
@@ -85,12 +84,12 @@ impl Verdict {
         verdict
     }
 
-    /// Whether nothing is wrong with it but that it may be unstable.
+    /// Whether no test failed for good.
     pub fn passed(&self) -> bool {
         self.failed.is_empty() && self.broken.is_none()
     }
 
-    /// What there is to say of it at the end: nothing where all passed at once.
+    /// The lines for the summary; none if all tests passed at once.
     pub fn lines(&self) -> Vec<String> {
         let unstable = self
             .unstable
@@ -100,7 +99,7 @@ impl Verdict {
         let broken = self
             .broken
             .iter()
-            .map(|how| format!("FAILED: did not come to its end ({how})"));
+            .map(|how| format!("FAILED: ended early ({how})"));
         unstable.chain(failed).chain(broken).collect()
     }
 }
@@ -158,14 +157,14 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     }
 
     #[test]
-    fn what_passes_alone_is_told_as_unstable_and_passes() {
+    fn what_passes_alone_is_reported_as_unstable_and_passes() {
         let verdict = Verdict::of(failed(&["a"]), Some(Outcome::Passed));
         assert!(verdict.passed());
         assert_eq!(verdict.lines(), ["UNSTABLE: a failed, then passed alone"]);
     }
 
     #[test]
-    fn what_fails_twice_fails_and_what_fails_once_is_told_beside_it() {
+    fn what_fails_twice_fails_and_what_fails_once_is_reported_beside_it() {
         let verdict = Verdict::of(failed(&["a", "b"]), Some(failed(&["b"])));
         assert!(!verdict.passed());
         assert_eq!(

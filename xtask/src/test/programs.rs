@@ -1,4 +1,4 @@
-//! The test programs of the workspace, as cargo builds them. Read from cargo's messages; runs none of them.
+//! The test programs of the workspace, read from cargo's messages.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,8 @@ struct Profile {
     test: bool,
 }
 
-/// Builds those that cargo's arguments choose; `None` where they do not build, which cargo has told then. Those with real probes come last.
+/// Builds the programs that cargo's arguments select, those with real probes last. `None` if they do not compile; cargo
+/// printed why.
 pub(crate) fn build(choice: &[&str]) -> Result<Option<Vec<Program>>> {
     let output = build::cargo()
         .args(["test", "--no-run"])

@@ -17,9 +17,9 @@ const NAMES: [&[&[u8]]; 8] = [
     &[b"\x1b[31m\x07\xff.\\", b"example"],
     &[],
 ];
-/// A, AAAA, SRV, PTR, ANY, HTTPS and one that nobody knows.
+/// A, AAAA, SRV, PTR, ANY, HTTPS and an unassigned one.
 const QTYPES: [u16; 7] = [1, 28, 33, 12, 255, 65, 65_280];
-/// A, AAAA, CNAME, SOA, OPT, TXT, RRSIG, and one that nobody knows.
+/// A, AAAA, CNAME, SOA, OPT, TXT, RRSIG, and an unassigned one.
 const RTYPES: [u16; 8] = [1, 28, 5, 6, 41, 16, 46, 65_280];
 
 fn ip(src: IpAddr, dst: IpAddr) -> PacketBuilderStep<IpHeaders> {

@@ -14,7 +14,7 @@ use tracer_core::model::dns::DnsName;
 pub const PLACES: u32 = 400;
 /// So many of them, the first, are behind the Services.
 pub const SERVING: u32 = 12;
-/// The node, another node, and somebody outside.
+/// The node, another node, and a host outside the cluster.
 pub const NODE: &str = "192.168.2.33";
 pub const OTHER_NODE: &str = "192.168.2.31";
 pub const OUTSIDE: &str = "198.51.100.10";
@@ -64,7 +64,7 @@ pub const SERVICES: [(&str, &str, Option<&str>, u16, u16); 4] = [
     ("kube-dns", "kube-system", Some(DNS), 53, 53),
 ];
 
-/// As the API tells it while these pods are there.
+/// As the API shows it while these pods are there.
 pub fn inventory<'a>(guests: impl Iterator<Item = &'a Guest> + Clone) -> Inventory {
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
     let pods = guests.clone().map(|guest| Pod {

@@ -28,7 +28,7 @@ pub enum Happening {
     Attached(u32),
     Found(u32, Arc<str>),
     Gone(u32),
-    /// The cluster as the API tells it from then on.
+    /// The cluster as the API shows it from then on.
     Cluster(Box<Inventory>),
     /// A connection's counters: packets of the pod, and to it.
     Counted(u32, String, String, u64),
@@ -63,7 +63,7 @@ pub struct Played {
 /// Plays it to its end, which is a minute after the last thing that happens.
 pub fn play(story: Story) -> Played {
     let mut all = story.all;
-    // Stable: what happens at the same time stays in the order in which it was told.
+    // Stable: what happens at the same time stays in the order in which it was reported.
     all.sort_by_key(|(time, _)| *time);
     let mut pipeline = Pipeline::new(Settings::default());
     let mut events = Vec::new();

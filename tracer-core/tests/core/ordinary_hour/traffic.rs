@@ -1,6 +1,6 @@
-//! What pods do when all is well, made with a fixed seed; what of it must be told, counted while it is made; and faults.
+//! What pods do when all is well, made with a fixed seed; what of it must be reported, counted while it is made; and faults.
 //!
-//! Ordinary is not spotless: names are searched for in vain before they are found, a packet is lost and sent again, a ping is
+//! Ordinary is not spotless: search domains fail before a name is found, a packet is lost and sent again, a ping is
 //! lost among others, a server stands still for a moment, an old connection ends with a reset.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const NEWS: u64 = 2 * SECOND;
 const STALL: u64 = 1800 * MS;
 const STALL_EVERY: u64 = 11 * MINUTE;
 
-/// What has to be told.
+/// What has to be reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// Lookups that found something.
@@ -176,7 +176,7 @@ impl Hour {
         hour
     }
 
-    /// Interfaces come and go; the API tells of it, to some pods' disadvantage late.
+    /// Interfaces come and go; the API reports it, to some pods' disadvantage late.
     fn cluster(&mut self, length: u64, rng: &mut StdRng) {
         let mut news: BTreeMap<u64, Vec<(bool, usize)>> = BTreeMap::new();
         let portion = |time: u64| time.div_ceil(NEWS) * NEWS;
@@ -241,7 +241,7 @@ impl Hour {
             }
             // Nothing of one deed reaches into the next.
             now += 10 * SECOND + rng.random_range(0..2 * (PAUSE - 10 * SECOND));
-            // The longest deed takes some seconds, and what it leads to is told before the pod goes.
+            // The longest deed takes some seconds, and what it leads to is reported before the pod goes.
             if now + 30 * SECOND > last {
                 return;
             }

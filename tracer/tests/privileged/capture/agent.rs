@@ -1,4 +1,4 @@
-//! The program itself, traced with and told to end.
+//! The program itself, traced with and reported to end.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Tracer {
     child: Child,
     /// The lines of its standard output.
-    tells: Receiver<String>,
+    reports: Receiver<String>,
     /// Those of them that were read while it ran.
-    told: Vec<Value>,
+    reported: Vec<Value>,
     /// The lines of its standard error.
     says: Receiver<String>,
     /// Those of them that were read while it started.
@@ -40,11 +40,11 @@ impl Tracer {
             })
             .expect("starts");
         let says = lines(child.stderr.take().expect("piped"));
-        let tells = lines(child.stdout.take().expect("piped"));
+        let reports = lines(child.stdout.take().expect("piped"));
         let mut tracer = Tracer {
             child,
-            tells,
-            told: Vec::new(),
+            reports,
+            reported: Vec::new(),
             says,
             said: String::new(),
         };
@@ -57,31 +57,32 @@ impl Tracer {
         tracer
     }
 
-    /// Waits until it tells an event that fits.
+    /// Waits until it reports an event that fits.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.told.iter().any(&fits) {
+        while !self.reported.iter().any(&fits) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.tells.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("no {what}: {:?}", self.told));
-            self.told.push(serde_json::from_str(&line).expect("JSON"));
+            let line = self.reports.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no {what}: {:?}", self.reported));
+            self.reported
+                .push(serde_json::from_str(&line).expect("JSON"));
         }
     }
 
     /// Ctrl-C; then its JSON lines and what it said on standard error.
     pub fn stop(mut self) -> (Vec<Value>, String) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process"), Signal::INT).expect("told");
+        kill_process(pid.expect("a process"), Signal::INT).expect("a signal");
         let status = self.child.wait().expect("ends");
         for line in self.says {
             self.said.push_str(&line);
             self.said.push('\n');
         }
         assert!(status.success(), "{}", self.said);
-        let rest = self.tells.iter();
+        let rest = self.reports.iter();
         let rest = rest.map(|line| serde_json::from_str(&line).expect("JSON"));
-        self.told.extend(rest);
-        (self.told, self.said)
+        self.reported.extend(rest);
+        (self.reported, self.said)
     }
 }
 

@@ -39,7 +39,7 @@ fn traffic(node: &Netns, pod: &Netns) {
         client.send_to(b"hello", (GATEWAY, port)).expect("sends");
     }
     pod.enter(|| std::net::TcpStream::connect((GATEWAY, 81)))
-        .expect_err("nobody listens");
+        .expect_err("no listener");
     pod.sh(&format!("ping -c 3 -i 0.01 {GATEWAY}"));
     drop((server, other));
 }
@@ -158,7 +158,7 @@ fn a_connection_on_a_dns_port_goes_with_dns() {
     let mut live = Live::start(&node, emitting("dns", dns));
     for port in [81, 53] {
         pod.enter(|| std::net::TcpStream::connect((GATEWAY, port)))
-            .expect_err("nobody listens");
+            .expect_err("no listener");
     }
     live.wait("SYN and RST", |live| live.ipv4().len() >= 2);
     let (records, _) = live.stop();
@@ -174,7 +174,7 @@ fn a_connection_on_a_dns_port_goes_with_dns() {
 }
 
 #[test]
-fn a_muted_interface_is_counted_and_tells_nothing_until_it_is_unmuted() {
+fn a_muted_interface_is_counted_and_emits_no_record_until_it_is_unmuted() {
     let _turn = turn::shared();
     let (node, pod) = node_with_a_pod();
     let other_pod = Netns::new();
@@ -197,7 +197,7 @@ fn a_muted_interface_is_counted_and_tells_nothing_until_it_is_unmuted() {
         udp_socket(&pod, "0.0.0.0:0"),
         udp_socket(&other_pod, "0.0.0.0:0"),
     );
-    let mut ask = |what: &str, told: bool| {
+    let mut ask = |what: &str, reported: bool| {
         let before = link(&live, "pod1").totals.tx.packets;
         client
             .send_to(what.as_bytes(), (GATEWAY, 53))
@@ -213,12 +213,14 @@ fn a_muted_interface_is_counted_and_tells_nothing_until_it_is_unmuted() {
                 .any(|record| udp_payload(record) == mark.as_bytes())
         });
         assert!(link(&live, "pod1").totals.tx.packets > before, "{what}");
-        let is_told = live
+        let is_reported = live
             .records
             .iter()
             .any(|record| udp_payload(record) == what.as_bytes());
-        assert_eq!(is_told, told, "{what}");
-        live.capture.mute(muted, told).expect("the table has room");
+        assert_eq!(is_reported, reported, "{what}");
+        live.capture
+            .mute(muted, reported)
+            .expect("the table has room");
     };
     ask("unmuted", true);
     ask("muted", false);

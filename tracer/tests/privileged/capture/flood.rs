@@ -12,17 +12,17 @@ use super::live::{GATEWAY, Live};
 use super::netns::Netns;
 
 /// The number before a word of ping's last lines.
-fn number(told: &str, word: &str) -> u64 {
-    let before = told.split(word).next().unwrap_or_default();
+fn number(reported: &str, word: &str) -> u64 {
+    let before = reported.split(word).next().unwrap_or_default();
     before
         .split_whitespace()
         .last()
         .and_then(|number| number.parse().ok())
-        .unwrap_or_else(|| panic!("no number before {word:?} in {told}"))
+        .unwrap_or_else(|| panic!("no number before {word:?} in {reported}"))
 }
 
 #[test]
-fn a_flood_with_losses_is_counted_as_ping_counts_it_though_records_are_held_back() {
+fn a_flood_with_losses_is_counted_as_ping_counts_it_though_records_are_suppressed() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
@@ -38,12 +38,12 @@ fn a_flood_with_losses_is_counted_as_ping_counts_it_though_records_are_held_back
         ..Options::default()
     };
     let mut live = Live::start(&node, options);
-    let told = pod.sh(&format!("ping -n -q -f -c 20000 {GATEWAY} || true"));
+    let reported = pod.sh(&format!("ping -n -q -f -c 20000 {GATEWAY} || true"));
     let (sent, received) = (
-        number(&told, " packets transmitted"),
-        number(&told, " received"),
+        number(&reported, " packets transmitted"),
+        number(&reported, " received"),
     );
-    assert!(received > 0 && received < sent, "{told}");
+    assert!(received > 0 && received < sent, "{reported}");
 
     let flows = live.capture.sweep().expect("sweeps");
     let now = live.capture.clock().now();
@@ -69,7 +69,7 @@ fn a_flood_with_losses_is_counted_as_ping_counts_it_though_records_are_held_back
         })
         .collect();
     let echo = echoes.last().expect("an echo run");
-    assert_eq!((echo.sent, echo.received), (sent, received), "{told}");
+    assert_eq!((echo.sent, echo.received), (sent, received), "{reported}");
     assert!(
         echo.samples > 100 && echo.samples < received,
         "{} round trips measured",

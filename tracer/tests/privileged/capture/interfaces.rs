@@ -148,7 +148,7 @@ fn an_interface_whose_address_turns_out_to_be_the_node_s_is_let_go() {
 }
 
 #[test]
-fn a_vanished_interface_is_told_with_its_totals_and_a_renamed_one_with_its_name() {
+fn a_vanished_interface_is_reported_with_its_totals_and_a_renamed_one_with_its_name() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
@@ -209,7 +209,7 @@ fn a_clean_exit_leaves_nothing_behind_with_clsact() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
-    // Somebody else's qdisc and filter: they were there before and must be there after, unchanged.
+    // A foreign qdisc and filter: they exist before and must exist after, unchanged.
     node.sh(&format!("tc qdisc add dev pod1 clsact && tc filter add dev pod1 ingress prio 7 bpf da bytecode '{CONTINUE}'"));
     let before = filters(&node, "pod1");
     let live = Live::start(&node, by(HookChoice::Clsact));
@@ -250,7 +250,7 @@ fn a_program_that_took_our_place_is_left_alone() {
 }
 
 #[test]
-fn probes_that_somebody_removed_are_attached_again_and_counts_go_on() {
+fn removed_probes_are_attached_again_and_counts_continue() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);

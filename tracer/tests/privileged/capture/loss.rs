@@ -38,7 +38,7 @@ fn seen_and_lost_are_what_was_sent_with_a_tiny_ring() {
         "the ring was too large for this test: {stats:?}"
     );
     assert_eq!(stats.emitted, records.len() as u64);
-    // ARP and the like cause no record; ICMP errors (nobody listens) do.
+    // ARP and the like cause no record; ICMP errors (no listener) do.
     let others = stats.due - SENT;
     assert!(
         received + stats.ring_full >= SENT && received + stats.ring_full <= SENT + others,
@@ -48,7 +48,7 @@ fn seen_and_lost_are_what_was_sent_with_a_tiny_ring() {
     let ring = losses
         .iter()
         .find(|loss| loss.stage == Stage::Ring)
-        .expect("told");
+        .expect("a signal");
     assert_eq!(ring.count, stats.ring_full);
 }
 
@@ -130,7 +130,7 @@ fn a_flow_without_room_in_the_table_is_counted_and_still_recorded() {
 }
 
 #[test]
-fn what_is_in_the_ring_at_the_end_is_still_told() {
+fn records_in_the_ring_at_the_end_are_still_reported() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);

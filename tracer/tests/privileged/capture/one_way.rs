@@ -46,8 +46,8 @@ pub fn site() -> Site {
 }
 
 /// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always answered. What
-/// another pod does last gets no answer: when that is told, every silence of before was long enough to be told.
-fn told(site: &Site) -> (Vec<Value>, String) {
+/// another pod does last gets no answer: when that is reported, every silence of before was long enough to be reported.
+fn reported(site: &Site) -> (Vec<Value>, String) {
     let Site { node, pod, outside } = site;
     let dns = udp_socket(outside, &format!("{OUTSIDE}:53"));
     let other = udp_socket(outside, &format!("{OUTSIDE}:9999"));
@@ -89,7 +89,7 @@ fn told(site: &Site) -> (Vec<Value>, String) {
     // Its SYN is out; that it gives up at once is no packet.
     let connected = other_pod
         .enter(|| TcpStream::connect_timeout(&(NOWHERE, 80).into(), Duration::from_millis(50)));
-    assert!(connected.is_err(), "nobody is there");
+    assert!(connected.is_err(), "no listener");
     let nowhere = NOWHERE.to_string();
     for (kind, key, silence) in [
         ("dns", "outcome", "timeout"),
@@ -120,11 +120,11 @@ fn silences(lines: &[Value]) -> Vec<&Value> {
 }
 
 #[test]
-fn where_packets_to_the_pod_pass_the_probe_by_no_silence_is_told_with_tcx() {
+fn where_packets_to_the_pod_bypass_the_probe_no_silence_is_reported_with_tcx() {
     let _turn = turn::shared();
     let site = site();
     let link = deliver_past(&site.node, "uplink", "pod1");
-    let (lines, said) = told(&site);
+    let (lines, said) = reported(&site);
     assert_eq!(silences(&lines), Vec::<&Value>::new(), "{said}");
     let established: Vec<&Value> = lines
         .iter()
@@ -134,7 +134,7 @@ fn where_packets_to_the_pod_pass_the_probe_by_no_silence_is_told_with_tcx() {
         established
             .iter()
             .any(|line| line["peer"]["ip"] == OUTSIDE && line["rx"]["packets"] == 0),
-        "the connection is told by what the pod sent of it: {lines:?}"
+        "the connection is reported from the pod's packets alone: {lines:?}"
     );
     // Once while it runs, once in the summary.
     let note = "pod1: packets to the pod are not visible (bpf_redirect_peer?)";
@@ -149,7 +149,7 @@ fn where_packets_to_the_pod_pass_the_probe_by_no_silence_is_told_with_tcx() {
 #[test]
 fn where_both_directions_are_visible_nothing_is_held_back() {
     let _turn = turn::shared();
-    let (lines, said) = told(&site());
+    let (lines, said) = reported(&site());
     assert!(!said.contains("not visible"), "{said}");
     assert!(
         lines

@@ -231,7 +231,7 @@ fn a_connection_is_recorded_by_its_control_segments_only() {
     drop(server);
     let refused = pod.enter(|| TcpStream::connect((GATEWAY, 8081)));
     assert_eq!(
-        refused.expect_err("nobody listens").kind(),
+        refused.expect_err("no listener").kind(),
         std::io::ErrorKind::ConnectionRefused
     );
 
@@ -270,7 +270,7 @@ fn a_connection_is_recorded_by_its_control_segments_only() {
 }
 
 #[test]
-fn ping_s_packets_are_recorded_and_counted_as_one_flow() {
+fn a_pings_packets_are_recorded_and_counted_as_one_flow() {
     let _turn = turn::shared();
     for (address, protocol, header) in [
         (GATEWAY, Protocol::Icmp, 20),
@@ -278,8 +278,11 @@ fn ping_s_packets_are_recorded_and_counted_as_one_flow() {
     ] {
         let (node, pod) = pod();
         let mut live = Live::start(&node, Options::default());
-        let told = pod.sh(&format!("ping -c 5 -i 0.05 {address}"));
-        assert!(told.contains("5 packets transmitted, 5 received"), "{told}");
+        let reported = pod.sh(&format!("ping -c 5 -i 0.05 {address}"));
+        assert!(
+            reported.contains("5 packets transmitted, 5 received"),
+            "{reported}"
+        );
         let echo = |record: &&Record| {
             let kind = record.bytes[header];
             record.bytes.len() == header + 8 && [0, 8, 128, 129].contains(&kind)
@@ -302,10 +305,10 @@ fn an_icmp_error_is_recorded_with_the_packet_that_it_quotes() {
     let _turn = turn::shared();
     let (node, pod) = pod();
     let mut live = Live::start(&node, Options::default());
-    // Nobody listens: the node answers "port unreachable" and quotes the query.
+    // No listener: the node answers "port unreachable" and quotes the query.
     let client = udp_socket(&pod, "0.0.0.0:0");
     client
-        .send_to(b"nobody there", (GATEWAY, 53))
+        .send_to(b"no listener", (GATEWAY, 53))
         .expect("sends");
     live.wait("query and error", |live| live.ipv4().len() == 2);
     let (query, error) = (live.ipv4()[0], live.ipv4()[1]);
@@ -320,7 +323,7 @@ fn an_icmp_error_is_recorded_with_the_packet_that_it_quotes() {
     );
     // The quote is the query but for what the way changed: the time to live and the checksums.
     assert_eq!(error.bytes[28 + 12..28 + 24], query.bytes[12..24]);
-    assert!(error.bytes.ends_with(b"nobody there"));
+    assert!(error.bytes.ends_with(b"no listener"));
     live.stop();
 }
 
@@ -454,7 +457,7 @@ fn later_fragments_are_counted_and_have_a_flow_without_ports() {
 }
 
 #[test]
-fn nonsense_is_counted_and_harms_nobody() {
+fn malformed_packets_are_counted_and_do_no_harm() {
     let _turn = turn::shared();
     let (node, pod) = pod();
     let mut live = Live::start(&node, Options::default());
@@ -552,8 +555,8 @@ fn interface_totals_are_what_nftables_counts() {
     let between = live.capture.interfaces().pop().expect("traced").totals;
     pod.sh(&format!("ping -c 20 -i 0.01 -s 500 {GATEWAY}"));
     let after = live.capture.interfaces().pop().expect("traced").totals;
-    let told = node.sh("nft list table netdev count");
-    let packets: Vec<u64> = told
+    let reported = node.sh("nft list table netdev count");
+    let packets: Vec<u64> = reported
         .split_whitespace()
         .skip_while(|word| *word != "packets")
         .nth(1)

@@ -20,7 +20,7 @@ impl log::Log for Lines {
     fn log(&self, record: &log::Record<'_>) {
         self.0
             .lock()
-            .expect("nobody panics with it")
+            .expect("no thread panics with it")
             .push(record.args().to_string());
     }
 
@@ -44,7 +44,7 @@ fn the_probes_log_every_packet_when_asked() {
     let client = udp_socket(&pod, "0.0.0.0:0");
     client.send_to(b"logged", (GATEWAY, 5_301)).expect("sends");
     live.wait("log line", |_| {
-        let lines = LINES.0.lock().expect("nobody panics with it");
+        let lines = LINES.0.lock().expect("no thread panics with it");
         lines
             .iter()
             .any(|line| line.contains("protocol 17") && line.contains("peer port 5301"))

@@ -33,7 +33,7 @@ fn bpf(command: libc::c_long, attributes: &[u32; 16]) -> OwnedFd {
         "bpf({command}): {}",
         std::io::Error::last_os_error()
     );
-    // SAFETY: a new file descriptor that nobody else owns.
+    // SAFETY: a new file descriptor without another owner.
     unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
 }
 
@@ -75,7 +75,7 @@ fn index(node: &Netns, name: &str) -> u32 {
         .expect("an index")
 }
 
-/// Somebody's TCX program that says `verdict` of everything the pod sends.
+/// A foreign TCX program that returns `verdict` for every packet from the pod.
 pub fn verdict(node: &Netns, interface: &str, verdict: i32) -> OwnedFd {
     let program = [instruction(0xb7, 0, 0, verdict), instruction(0x95, 0, 0, 0)];
     link_at_ingress(node, interface, &load(&program))

@@ -1,4 +1,4 @@
-//! What few networks do, on real packets: an answer from somebody who was not asked, and a path that is too narrow.
+//! Rare events on real packets: an answer from another address than the query's, and a path with a small MTU.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use super::one_way::{ANSWER, OUTSIDE, QUERY, Site, site};
 const OTHER: &str = "10.9.255.253";
 
 #[test]
-fn an_answer_from_an_address_that_was_not_asked_is_told_with_the_one_that_was() {
+fn an_answer_from_another_address_is_reported_with_the_queried_one() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
@@ -31,18 +31,18 @@ fn an_answer_from_an_address_that_was_not_asked_is_told_with_the_one_that_was() 
     let (_, by) = client.recv_from(&mut buffer).expect("gets it");
     assert_eq!(by.ip().to_string(), OTHER);
     let (lines, said) = tracer.stop();
-    let told: Vec<&Value> = lines.iter().filter(|line| line["type"] == "dns").collect();
-    assert_eq!(told.len(), 1, "{lines:?} {said}");
-    assert_eq!(told[0]["outcome"], "other");
-    assert_eq!(told[0]["rcode"], "NXDOMAIN");
-    assert_eq!(told[0]["peer"]["ip"], OTHER);
-    assert_eq!(told[0]["asked_peer"]["ip"], GATEWAY);
-    // The query itself goes on to wait, and had not waited long enough to be called unanswered.
+    let reported: Vec<&Value> = lines.iter().filter(|line| line["type"] == "dns").collect();
+    assert_eq!(reported.len(), 1, "{lines:?} {said}");
+    assert_eq!(reported[0]["outcome"], "other");
+    assert_eq!(reported[0]["rcode"], "NXDOMAIN");
+    assert_eq!(reported[0]["peer"]["ip"], OTHER);
+    assert_eq!(reported[0]["asked_peer"]["ip"], GATEWAY);
+    // The query itself is still open: it has not waited long enough to be unanswered.
     assert!(said.contains("undecided at the end"), "{said}");
 }
 
 #[test]
-fn a_path_that_is_too_narrow_is_told_with_its_mtu() {
+fn a_path_that_is_too_narrow_is_reported_with_its_mtu() {
     let _turn = turn::shared();
     let Site { node, pod, outside } = site();
     node.sh("ip link set uplink mtu 1300");

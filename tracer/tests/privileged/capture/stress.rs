@@ -18,7 +18,7 @@ use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;
 use super::programs::{Loaded, verdict};
 
-/// A pod that asks and a node that answers, one question at a time and some thousand a second, until told to stop.
+/// A pod that asks and a node that answers, one question at a time and some thousand a second, until reported to stop.
 struct Conversation {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<(u64, u64)>,
@@ -80,7 +80,7 @@ fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
 }
 
 fn answer(server: &UdpSocket, stop: &AtomicBool) -> u64 {
-    // Longer than the asker is ever away: its last question must not find nobody there.
+    // Longer than the client is ever away: its last query must still find a server.
     server
         .set_read_timeout(Some(2 * PATIENCE))
         .expect("a timeout");
@@ -105,7 +105,7 @@ fn pair() -> (Netns, Netns) {
     (node, pod)
 }
 
-/// A clsact qdisc stays for good once somebody has made one, and making it can cost a packet.
+/// A clsact qdisc is never deleted, and creating it can cost a packet.
 fn with_qdisc(node: &Netns, hook: HookChoice) {
     if hook == HookChoice::Clsact {
         node.sh("tc qdisc add dev pod1 clsact");
@@ -197,7 +197,7 @@ fn a_host_end_that_leaves_and_comes_back_is_let_go_and_attached_again() {
 }
 
 #[test]
-fn a_peer_that_moves_to_another_pod_is_told_with_its_namespace() {
+fn a_peer_that_moves_to_another_pod_is_reported_with_its_namespace() {
     let _turn = turn::shared();
     let (node, pod) = pair();
     let other = Netns::new();
@@ -260,7 +260,7 @@ fn live_all(survivors: &mut [Survivor], live: &Live) {
 }
 
 #[test]
-fn of_two_hundred_pods_within_seconds_every_survivor_s_first_query_is_recorded() {
+fn every_survivor_of_two_hundred_pods_has_its_first_query_recorded() {
     let _turn = turn::shared();
     const PODS: u8 = 200;
     const MAKERS: u8 = 4;
@@ -277,7 +277,7 @@ fn of_two_hundred_pods_within_seconds_every_survivor_s_first_query_is_recorded()
                 for number in (maker..=PODS).step_by(MAKERS.into()) {
                     let pod = Netns::new();
                     node.add_pod(&pod, &format!("pod{number}"), number);
-                    made.send((number, pod)).expect("somebody takes it");
+                    made.send((number, pod)).expect("the receiver lives");
                 }
             });
         }
@@ -400,11 +400,11 @@ fn killed_under_traffic(hook: HookChoice) {
         // Takes over what the one before left, where something stays.
         let child = Child::start(&node, "pod1", hook);
         let ours = programs(&node, "pod1", hook);
-        assert_eq!(ours.len(), 2, "one pair, whoever was killed before");
+        assert_eq!(ours.len(), 2, "one pair, after every kill");
         loaded.push(Loaded::of(&ours));
         child.kill();
         if hook == HookChoice::Clsact {
-            // Two programs that nobody holds but the filters: `Child::start` waits for two more.
+            // Two programs that only the filters hold: `Child::start` waits for two more.
             let live = Live::start(&node, by(hook));
             assert_eq!(clsact_programs(&node, "pod1").len(), 2);
             live.stop();
@@ -433,7 +433,7 @@ fn a_killed_capture_costs_the_traffic_nothing_with_clsact() {
     killed_under_traffic(HookChoice::Clsact);
 }
 
-/// Somebody else's verdict of a packet from the pod, on either kind of hook, attached before or after ours: we see the
+/// A foreign program's verdict on a packet from the pod, on either kind of hook, attached before or after ours: we see the
 /// packet, and what becomes of it is what they said.
 fn beside_a_foreign_program(ours: HookChoice, theirs: HookChoice) {
     for (says, passes) in [(-1, true), (0, true), (2, false)] {

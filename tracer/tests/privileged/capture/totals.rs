@@ -25,11 +25,11 @@ fn plus(sum: FlowTotals, more: FlowTotals) -> FlowTotals {
     }
 }
 
-/// What the sweeps told last of every entry that the flow table ever had.
+/// What the sweeps reported last of every entry that the flow table ever had.
 #[derive(Default)]
-struct Told(BTreeMap<(Flow, Timestamp), FlowTotals>);
+struct Totals(BTreeMap<(Flow, Timestamp), FlowTotals>);
 
-impl Told {
+impl Totals {
     fn take(&mut self, swept: Vec<FlowSnapshot>) {
         for flow in swept {
             self.0.insert((flow.flow, flow.first), flow.totals);
@@ -48,11 +48,11 @@ fn status(live: &Live) -> InterfaceStatus {
 }
 
 /// Sweeps until no packet came between two looks, which IPv6 can bring by itself.
-fn settled(live: &mut Live, told: &mut Told) -> InterfaceStatus {
+fn settled(live: &mut Live, reported: &mut Totals) -> InterfaceStatus {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let before = status(live);
-        told.take(live.capture.sweep().expect("sweeps"));
+        reported.take(live.capture.sweep().expect("sweeps"));
         if status(live) == before {
             return before;
         }
@@ -112,10 +112,10 @@ fn flows_and_what_is_outside_of_them_add_up_to_the_interface() {
                 ..Options::default()
             },
         );
-        let mut told = Told::default();
+        let mut reported = Totals::default();
         traffic(&node, &pod);
-        let status = settled(&mut live, &mut told);
-        assert_eq!(plus(told.sum(), status.outside), status.totals);
+        let status = settled(&mut live, &mut reported);
+        assert_eq!(plus(reported.sum(), status.outside), status.totals);
         let stats = live.stats();
         assert!(
             stats.suppressed > 0 && stats.malformed >= 2 && stats.not_ip >= 4,
@@ -145,26 +145,26 @@ fn entries_that_end_and_begin_again_lose_no_packet() {
             ..Options::default()
         },
     );
-    let mut told = Told::default();
+    let mut reported = Totals::default();
     let clients: Vec<_> = (0..20).map(|_| udp_socket(&pod, "0.0.0.0:0")).collect();
     // Each flow's pause is a little shorter or longer than what ends it, while it is swept all the time.
     for round in 0..15_u64 {
         for (number, client) in (0..).zip(&clients) {
             client.send_to(b"again", (GATEWAY, 9_999)).expect("sends");
-            told.take(live.capture.sweep().expect("sweeps"));
+            reported.take(live.capture.sweep().expect("sweeps"));
             std::thread::sleep(Duration::from_micros(
                 4_000 + (round * 7 + number) % 20 * 250,
             ));
         }
     }
-    let status = settled(&mut live, &mut told);
-    assert_eq!(plus(told.sum(), status.outside), status.totals);
-    let flows = told.0.keys().map(|(flow, _)| flow);
+    let status = settled(&mut live, &mut reported);
+    assert_eq!(plus(reported.sum(), status.outside), status.totals);
+    let flows = reported.0.keys().map(|(flow, _)| flow);
     let distinct = flows.collect::<std::collections::BTreeSet<_>>().len();
     assert!(
-        told.0.len() > distinct + 20,
+        reported.0.len() > distinct + 20,
         "{} entries of {distinct} flows: too few ended for this test",
-        told.0.len()
+        reported.0.len()
     );
     live.stop();
 }
@@ -197,7 +197,7 @@ fn both_directions_are_what_nftables_counts() {
     let mut live = Live::start(&node, Options::default());
     // As they are at one moment: nothing passed between the first look and the last.
     let both = |live: &mut Live| loop {
-        let before = (nft(&node), settled(live, &mut Told::default()).totals);
+        let before = (nft(&node), settled(live, &mut Totals::default()).totals);
         if (nft(&node), status(live).totals) == before {
             return before;
         }

@@ -22,7 +22,7 @@ pub struct Cluster {
     pub index: Index,
     pub watches: Watches,
     /// All changes so far, by what they are: `list pods`, `put`, `delete`.
-    pub told: Vec<String>,
+    pub reported: Vec<String>,
     /// All news so far.
     pub news: Vec<String>,
     changes: mpsc::Receiver<ClusterChange>,
@@ -61,7 +61,7 @@ impl Cluster {
             api,
             index: Index::new(IndexSettings::default()),
             watches,
-            told: Vec::new(),
+            reported: Vec::new(),
             news: Vec::new(),
             changes,
             directory,
@@ -110,7 +110,7 @@ impl Cluster {
                 assert!(
                     begun.elapsed() < PATIENCE,
                     "not within {PATIENCE:?}: {what}; {:?}; {:?}",
-                    self.told,
+                    self.reported,
                     self.watches.sync().report()
                 );
                 std::thread::sleep(Duration::from_millis(2));
@@ -120,7 +120,7 @@ impl Cluster {
 
     fn take(&mut self, change: ClusterChange) {
         self.now += 1;
-        self.told.push(match &change {
+        self.reported.push(match &change {
             ClusterChange::Asked { .. } => "asked".to_owned(),
             ClusterChange::List(listed) => format!("list {}", listed.kind().resource()),
             ClusterChange::Put(object) => format!("put {}", object.kind().resource()),
@@ -166,9 +166,9 @@ impl Cluster {
         kinds.find(|report| report.kind == kind).unwrap()
     }
 
-    /// How often something was told.
-    pub fn count(&self, told: &str) -> usize {
-        self.told.iter().filter(|one| *one == told).count()
+    /// How often something was reported.
+    pub fn count(&self, reported: &str) -> usize {
+        self.reported.iter().filter(|one| *one == reported).count()
     }
 }
 

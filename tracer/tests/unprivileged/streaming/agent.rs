@@ -51,10 +51,10 @@ impl Agent {
         Agent { hub, served }
     }
 
-    /// Tells a finding of that id.
-    pub fn tell(&self, milliseconds: i64, id: &str) {
-        let told = START + milliseconds * MILLISECOND;
-        self.hub.put(told, &finding(told, id), &unix_clock);
+    /// Emits a finding of that id.
+    pub fn emit(&self, milliseconds: i64, id: &str) {
+        let reported = START + milliseconds * MILLISECOND;
+        self.hub.put(reported, &finding(reported, id), &unix_clock);
     }
 
     pub fn reached(&self, milliseconds: i64) {
@@ -128,7 +128,7 @@ impl Heard {
             Update::Event(node, event) => match event.body {
                 Body::Finding(finding) => self.events.push(format!("{node}/{}", finding.id)),
                 Body::Lost(loss) => self.lost += loss.count,
-                other => panic!("an event that nobody told: {other:?}"),
+                other => panic!("an unexpected event: {other:?}"),
             },
             Update::Note(sentence) | Update::Warning(sentence) => self.said.push(sentence),
             Update::HistoryEnded => {}

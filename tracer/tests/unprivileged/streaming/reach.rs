@@ -1,4 +1,4 @@
-//! The ways to an agent: TLS, a relay, a cluster's API server; and what is said where none leads to one.
+//! The ways to an agent: TLS, a relay, a cluster's API server; and the errors where none of them works.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -75,7 +75,7 @@ async fn over_tls_only_clients_with_a_certificate_of_the_right_authority_are_ser
     };
     let socket = directory.path().join("a");
     let agent = Agent::start_with("one", "1", &socket, 1 << 20, Some(&listen), 8);
-    agent.tell(1, "x");
+    agent.emit(1, "x");
     agent.reached(1000);
     let ask = async |authority: Option<&str>| {
         let target = Target::parse(
@@ -189,7 +189,7 @@ fn where_no_agent_answers_the_exit_code_and_the_words_say_so() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("unreachable"));
 }
 
-/// An API server that answers each request as it is told, by the request's path.
+/// An API server that answers each request by its path.
 fn api_server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

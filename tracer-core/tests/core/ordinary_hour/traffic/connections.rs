@@ -98,7 +98,7 @@ impl Pod<'_> {
         self.ping(OUTSIDE, 5, 4);
     }
 
-    /// Somebody who answers, somebody who takes and says nothing (statsd, syslog).
+    /// A peer that answers, and one that receives and never answers (statsd, syslog).
     pub(super) fn datagrams(&mut self) {
         let ifindex = self.guest.ifindex;
         let (from, to) = self.sockets(&format!("{OUTSIDE}:123"));

@@ -84,7 +84,7 @@ impl Pod<'_> {
         self.story.out(self.now, self.guest.ifindex, packet);
     }
 
-    /// Probes to ports that nobody has; routers on the way and the target say so.
+    /// Probes to closed ports, reported by routers on the way and by the target.
     pub(super) fn trace_route(&mut self) {
         let own = self.guest.ip;
         let (from, _) = self.sockets("");

@@ -22,7 +22,7 @@ impl Pod<'_> {
         ]
     }
 
-    /// As long as an answer takes; while the DNS server stands still until it goes on.
+    /// The time that an answer takes. While the DNS server is paused, the time until it resumes.
     pub(super) fn answered(&mut self) -> u64 {
         let usual = self.rng.random_range(150 * US..3 * MS);
         let stalled = self.now % STALL_EVERY;
