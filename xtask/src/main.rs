@@ -77,3 +77,47 @@ fn main() -> ExitCode {
         ExitCode::from(2)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_task_that_the_documents_name_exists() {
+        let mut files = vec![
+            "README.md",
+            "CONTRIBUTING.md",
+            "ARCHITECTURE.md",
+            "SECURITY.md",
+        ]
+        .into_iter()
+        .map(|file| build::root().join(file))
+        .collect::<Vec<_>>();
+        let docs = fs::read_dir(build::root().join("docs")).expect("docs/");
+        files.extend(docs.map(|entry| entry.expect("a directory entry").path()));
+        let command = Arguments::command();
+        let mut count = 0;
+        for file in files {
+            let text = fs::read_to_string(&file).expect("a readable document");
+            for rest in text.split("cargo xtask ").skip(1) {
+                let name: String = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_lowercase() || *c == '-' || c.is_ascii_digit())
+                    .collect();
+                let exists = command.find_subcommand(&name).is_some();
+                assert!(exists, "{}: cargo xtask {name}", file.display());
+                count += 1;
+            }
+        }
+        assert!(count > 20, "{count} uses");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

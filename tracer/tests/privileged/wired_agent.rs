@@ -311,7 +311,12 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     assert_eq!(wired.get("/livez"), None);
     let mistakes = wired.agent.said.iter();
     let mistakes = mistakes.filter(|line| line.contains("settings unchanged"));
-    assert_eq!(mistakes.count(), 1, "reported once: {:#?}", wired.agent.said);
+    assert_eq!(
+        mistakes.count(),
+        1,
+        "reported once: {:#?}",
+        wired.agent.said
+    );
     let verbs = api.asked();
     assert!(
         verbs.iter().all(|asked| asked.method == "GET"),

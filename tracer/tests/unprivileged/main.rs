@@ -6,6 +6,7 @@ mod cli_help;
 mod client_feature;
 mod cluster_watch;
 mod deploy;
+mod documents;
 mod replay_file;
 mod scenarios;
 mod skew;
