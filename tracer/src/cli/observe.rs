@@ -141,9 +141,13 @@ Environment:
   for -, as in TRACER_NODE_NAME. The command line wins.";
 
 fn help() -> String {
-    let mut parts = vec![HELP_EVENTS, filters::HELP, HELP_USE];
-    #[cfg(feature = "client")]
-    parts.insert(0, agents::HELP);
+    let parts = [
+        #[cfg(feature = "client")]
+        agents::HELP,
+        HELP_EVENTS,
+        filters::HELP,
+        HELP_USE,
+    ];
     parts.join("\n\n")
 }
 
