@@ -33,9 +33,9 @@ pub trait Encode {
 
 /// An event that has no encoded form.
 ///
-/// [`Json`](super::json::Json) serializes only structures with string keys, and none of them has a `Serialize` of its
-/// own, so serde_json has no reason to fail today. A future field that breaks this ends the output with an error
-/// instead of a missing line.
+/// [`Json`](super::json::Json) serializes only structures with string keys, and none of them has a
+/// `Serialize` of its own, so serde_json has no reason to fail today. A future field that breaks this ends
+/// the output with an error instead of a missing line.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot encode a {kind} event: {source}")]
 pub struct EncodeError {

@@ -1,8 +1,8 @@
 //! Which events are shown.
 //!
-//! Owns the meaning of every filter option for every type of event. Options combine with and, the values of one option
-//! with or. It looks only at the event. Losses pass every filter: they show how far the rest can be trusted. Input: a
-//! [`FilterConfig`] from the command line.
+//! Owns the meaning of every filter option for every type of event. Options combine with and, the values of
+//! one option with or. It looks only at the event. Losses pass every filter: they show how far the rest can
+//! be trusted. Input: a [`FilterConfig`] from the command line.
 //!
 //! | option | an event matches if |
 //! |---|---|
@@ -19,12 +19,12 @@
 //! | slow | its duration is at least this long, see [`took`]; an event without a duration does not match |
 //! | failed | see [`failed`] |
 //!
-//! Traffic between two traced pods of one node is seen twice and shown once: from the client's side, or from the side of
-//! the only pod that `pods` names, or from the side whose other end `peers` names. A direction selects that side. A
-//! finding is one event from either side.
+//! Traffic between two traced pods of one node is seen twice and shown once: from the client's side, or from
+//! the side of the only pod that `pods` names, or from the side whose other end `peers` names. A direction
+//! selects that side. A finding is one event from either side.
 //!
-//! [`pattern`] owns the syntax of names and addresses, [`warnings`] the warnings about names that do not exist,
-//! [`emission`] and [`interfaces`] which packets the probes need not record.
+//! [`pattern`] owns the syntax of names and addresses, [`warnings`] the warnings about names that do not
+//! exist, [`emission`] and [`interfaces`] which packets the probes need not record.
 
 use std::fmt;
 use std::str::FromStr;
@@ -253,7 +253,8 @@ impl Filter {
         if !ends.peer_traced_here || matches!(event.body, Body::Finding(_)) {
             return true;
         }
-        // Both ends are traced here: exactly one of the two events passes. The other one has pod and peer exchanged.
+        // Both ends are traced here: exactly one of the two events passes. The other one has pod and peer
+        // exchanged.
         let other = peer && any(&config.peers, |pattern| pattern.fits_mirrored(&ends.pod));
         if pod == other {
             ends.role == Role::Client
@@ -263,8 +264,8 @@ impl Filter {
     }
 }
 
-/// Whether an event is routine for a person who watches: an exchange that its lookup also shows, a UDP flow that opened
-/// or ended normally, the end of a connection on which both sides sent data.
+/// Whether an event is routine for a person who watches: an exchange that its lookup also shows, a UDP flow
+/// that opened or ended normally, the end of a connection on which both sides sent packets.
 pub fn routine(event: &Event) -> bool {
     match &event.body {
         Body::Dns(..) => in_lookup(&event.body),
@@ -282,10 +283,10 @@ fn in_lookup(body: &Body) -> bool {
     matches!(body, Body::Dns(exchange, Some(_)) if !exchange.late)
 }
 
-/// Whether an event is a failure. dns, lookup: the client got no usable answer (an empty answer, `nodata`, is not a
-/// failure; neither is a truncated one, which the client repeats over TCP). tcp: refused, timeout, reset, opening (after
-/// two SYN retransmissions). udp: unanswered or an ICMP error. icmp: a ping with loss or errors; any ICMP error. finding:
-/// active, of severity warning or error.
+/// Whether an event is a failure. dns, lookup: the client got no usable answer (an empty answer, `nodata`, is
+/// not a failure; neither is a truncated one, which the client repeats over TCP). tcp: refused, timeout,
+/// reset, opening (after two SYN retransmissions). udp: unanswered or an ICMP error. icmp: a ping with loss
+/// or errors; any ICMP error. finding: active, of severity warning or error.
 pub fn failed(body: &Body) -> bool {
     match body {
         Body::Dns(exchange, _) => exchange.outcome.failed(),
@@ -301,8 +302,9 @@ pub fn failed(body: &Body) -> bool {
     }
 }
 
-/// An event's duration, if it has one. dns: first query to answer; lookup: first query to last answer; tcp: first SYN to
-/// SYN-ACK; icmp: a ping's longest round trip. Without an answer there is no duration; [`failed`] covers that case.
+/// An event's duration, if it has one. dns: first query to answer; lookup: first query to last answer; tcp:
+/// first SYN to SYN-ACK; icmp: a ping's longest round trip. Without an answer there is no duration;
+/// [`failed`] covers that case.
 pub fn took(body: &Body) -> Option<Duration> {
     match body {
         Body::Dns(exchange, _) => exchange.latency,

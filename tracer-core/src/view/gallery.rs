@@ -1,4 +1,5 @@
-//! Hand-written events of every type and state, hostile names included, for the tests of encoders and filters.
+//! Hand-written events of every type and state, hostile names included, for the tests of encoders and
+//! filters.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

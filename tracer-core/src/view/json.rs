@@ -1,8 +1,9 @@
 //! Events as JSON lines: the contract that programs read. One object per line; changes are additive.
 //!
-//! Owns the field names and the null rules: a field that the contract lists is always present, and null if its value is
-//! unknown; a field that it marks optional is left out instead. Durations are integer nanoseconds, times RFC 3339 in UTC
-//! with nine digits. All control characters are escaped, also those that JSON allows.
+//! Owns the field names and the null rules: a field that the contract lists is always present, and null if
+//! its value is unknown; a field that it marks optional is left out instead. Durations are integer
+//! nanoseconds, times RFC 3339 in UTC with nine digits. All control characters are escaped, also those that
+//! JSON allows.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -84,8 +85,9 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// JSON escapes only U+0000 to U+001F. This also escapes DEL, the C1 controls (U+009B starts an escape sequence on many
-/// terminals) and marks that reorder text. JSON's syntax has none of them, so each is inside a string.
+/// JSON escapes only U+0000 to U+001F. This also escapes DEL, the C1 controls (U+009B starts an escape
+/// sequence on many terminals) and marks that reorder text. JSON's syntax has none of them, so each is inside
+/// a string.
 fn append_safe(encoded: &str, out: &mut String) {
     for character in encoded.chars() {
         if crate::model::printable::is_unsafe(character) {

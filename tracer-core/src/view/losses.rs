@@ -20,7 +20,8 @@ impl LossReporter {
         LossReporter::default()
     }
 
-    /// One event for each stage and reason whose total grew since the last call, with the growth as its count.
+    /// One event for each stage and reason whose total grew since the last call, with the growth as its
+    /// count.
     pub fn grown(&mut self, at: Timestamp, totals: &Losses) -> Vec<Event> {
         let mut events = Vec::new();
         for total in totals.iter() {

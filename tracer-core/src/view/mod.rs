@@ -1,8 +1,8 @@
 //! What an event looks like and which events are shown.
 //!
-//! Owns everything that people and programs read: the JSON contract, the text form, the filters, the report and the
-//! closing summary. It never changes an event except to redact names ([`privacy`]), and never waits for anything but
-//! its writer. Input: the pipeline's events and a [`WallClock`].
+//! Owns everything that people and programs read: the JSON contract, the text form, the filters, the report
+//! and the closing summary. It never changes an event except to redact names ([`privacy`]), and never waits
+//! for anything but its writer. Input: the pipeline's events and a [`WallClock`].
 //!
 //! | module | owns |
 //! |---|---|

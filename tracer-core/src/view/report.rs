@@ -1,8 +1,8 @@
 //! The findings of a run, each once, and the traffic they were drawn from: the output of `tracer diagnose`.
 //!
-//! Owns which event of a finding counts (the latest) and the order of findings: active before resolved, the most severe
-//! first. It never writes anything. Input: the events that pass a filter. Traffic is counted on the client's side, where
-//! the rules look at it.
+//! Owns which event of a finding counts (the latest) and the order of findings: active before resolved, the
+//! most severe first. It never writes anything. Input: the events that pass a filter. Traffic is counted on
+//! the client's side, where the rules look at it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -85,7 +85,8 @@ impl Report {
                 let flow = connection.flow;
                 let key = (flow.ifindex, flow.pod, flow.peer, event.time);
                 if self.counted.len() >= MAX_CONNECTIONS {
-                    // An open connection can then count twice. That distorts a number in the summary, not a finding.
+                    // An open connection can then count twice. That distorts a number in the summary, not a
+                    // finding.
                     self.counted.clear();
                 }
                 if self.counted.insert(key) {

@@ -1,6 +1,7 @@
 //! Filter, encoder and writer in a row.
 //!
-//! Owns the limits of an output: `--count`, `--since`, `--last`, and the report that replaces the stream of events.
+//! Owns the limits of an output: `--count`, `--since`, `--last`, and the report that replaces the stream of
+//! events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

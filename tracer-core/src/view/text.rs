@@ -1,11 +1,12 @@
 //! Events as text for people: one line each; a lookup or a finding is a block of lines.
 //!
-//! Owns the columns: time, pod, mark, subject, kind, verdict, then the fields of each type. A column grows with the events
-//! shown so far, up to a limit, and never shrinks, so lines stay aligned without knowledge of the events to come. Nothing
-//! from the wire reaches the terminal unescaped ([`safe`]). It does not choose events ([`super::filter`]).
+//! Owns the columns: time, pod, mark, subject, kind, verdict, then the fields of each type. A column grows
+//! with the events shown so far, up to a limit, and never shrinks, so lines stay aligned without knowledge of
+//! the events to come. Nothing from the wire reaches the terminal unescaped ([`safe`]). It does not choose
+//! events ([`super::filter`]).
 //!
-//! Marks: `?` the pod queries, `→` the pod connects or pings, `←` a peer queries, connects to or pings the pod, `!` a
-//! finding, an ICMP error or a loss. Verdicts: `✓` worked, `✗` failed, `·` neither.
+//! Marks: `?` the pod queries, `→` the pod connects or pings, `←` a peer queries, connects to or pings the
+//! pod, `!` a finding, an ICMP error or a loss. Verdicts: `✓` worked, `✗` failed, `·` neither.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -43,7 +44,8 @@ mod tests;
 
 /// Unknown addresses that get an explanation. The limit bounds memory.
 const MAX_NOTES: usize = 1024;
-/// A finding's sentences in the stream break at this width: with the columns in front of them they end at about 130.
+/// A finding's sentences in the stream break at this width: with the columns in front of them they end at
+/// about 130.
 const MAX_SENTENCE: usize = 84;
 /// Sentences keep this width on a terminal too narrow for the columns in front of them.
 const MIN_SENTENCE: usize = 40;
@@ -55,7 +57,8 @@ pub struct TextSettings {
     pub wide: bool,
     /// Use colour.
     pub color: bool,
-    /// Columns of the terminal, to break sentences at; `None` without a terminal. Lines of columns are never broken.
+    /// Columns of the terminal, to break sentences at; `None` without a terminal. Lines of columns are never
+    /// broken.
     pub width: Option<usize>,
     /// The time zone of all times.
     pub time_zone: TimeZone,

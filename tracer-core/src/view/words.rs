@@ -1,4 +1,5 @@
-//! The words that the JSON contract, the text form and the filters share. A word never changes; new ones can follow.
+//! The words that the JSON contract, the text form and the filters share. A word never changes; new ones can
+//! follow.
 
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::ResponseCode;
@@ -77,8 +78,8 @@ pub fn outcomes() -> Vec<&'static str> {
     words
 }
 
-/// An event's "outcome" or "state". An event of an ICMP error has neither field and counts as `icmp-error`; a loss has
-/// no outcome.
+/// An event's "outcome" or "state". An event of an ICMP error has neither field and counts as `icmp-error`; a
+/// loss has no outcome.
 pub fn outcome(body: &Body) -> Option<&'static str> {
     Some(match body {
         Body::Dns(exchange, _) => exchange.outcome.as_str(),
@@ -158,7 +159,8 @@ pub fn protocol(protocol: Protocol) -> String {
     }
 }
 
-/// The response code that an outcome implies; `None` if there was no response or the outcome fits several codes.
+/// The response code that an outcome implies; `None` if there was no response or the outcome fits several
+/// codes.
 pub fn rcode_of(outcome: Outcome) -> Option<ResponseCode> {
     match outcome {
         Outcome::Answered | Outcome::Nodata | Outcome::Truncated => Some(ResponseCode::NoError),

@@ -1,8 +1,8 @@
 //! Lines to an output that can be slow or close.
 //!
-//! Owns the buffer. It is flushed when it is full and when the caller has no more lines for now, so a single event
-//! appears at once and a burst costs few system calls. A closed pipe is a result of its own: `tracer observe | head`
-//! ends quietly.
+//! Owns the buffer. It is flushed when it is full and when the caller has no more lines for now, so a single
+//! event appears at once and a burst costs few system calls. A closed pipe is a result of its own: `tracer
+//! observe | head` ends quietly.
 
 use std::io::{self, BufWriter, Write};
 

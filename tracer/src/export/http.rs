@@ -1,8 +1,8 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Owns the listener, its limits and the answers. Input: a [`Health`] that the agent keeps up to date, and the
-//! [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. The number of connections, the time for a
-//! request and its size are limited; a connection beyond a limit is closed.
+//! Owns the listener, its limits and the answers. Input: a [`Health`] that the agent keeps up to date, and
+//! the [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. The number of connections,
+//! the time for a request and its size are limited; a connection beyond a limit is closed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -80,7 +80,8 @@ pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
 pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // First a permit, then a connection: waiting connections stay in the kernel's queue, which has its own limit.
+        // First a permit, then a connection: waiting connections stay in the kernel's queue, which has its
+        // own limit.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             // The semaphore is never closed.
             return std::future::pending().await;

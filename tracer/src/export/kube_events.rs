@@ -1,9 +1,10 @@
 //! Findings as Kubernetes Events, so that `kubectl describe pod` shows them.
 //!
-//! Owns which findings become an Event (severity warning or error, with a known pod), the Event's text ([`note`]), the
-//! rate of requests ([`ledger`]) and the requests. The pipeline task calls [`KubeEvents::offer`], which never waits;
-//! a finding without room in the queue is counted. An Event's count grows with its finding, and a resolved finding closes
-//! it. Needs the verbs create and patch on events of events.k8s.io.
+//! Owns which findings become an Event (severity warning or error, with a known pod), the Event's text
+//! ([`note`]), the rate of requests ([`ledger`]) and the requests. The pipeline task calls
+//! [`KubeEvents::offer`], which never waits; a finding without room in the queue is counted. An Event's count
+//! grows with its finding, and a resolved finding closes it. Needs the verbs create and patch on events of
+//! events.k8s.io.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

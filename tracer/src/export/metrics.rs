@@ -1,9 +1,10 @@
 //! Metrics for Prometheus and other readers of OpenMetrics text.
 //!
-//! Owns the names, types and labels of all metrics (a test compares them with docs/metrics.md) and how each event is
-//! counted. Never reads a clock and never waits: the pipeline task calls [`Metrics::observe`], the HTTP server
-//! [`Metrics::encode`]. The agent passes in what is not in any event (losses, interfaces, the index) as a [`State`].
-//! Labels are bounded: all values are words of this program, except namespaces and pods, which [`owners`] bounds.
+//! Owns the names, types and labels of all metrics (a test compares them with docs/metrics.md) and how each
+//! event is counted. Never reads a clock and never waits: the pipeline task calls [`Metrics::observe`], the
+//! HTTP server [`Metrics::encode`]. The agent passes in what is not in any event (losses, interfaces, the
+//! index) as a [`State`]. Labels are bounded: all values are words of this program, except namespaces and
+//! pods, which [`owners`] bounds.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -71,7 +72,8 @@ fn seconds() -> Histogram {
     ])
 }
 
-/// Queries of one lookup: 2 without a search path (A and AAAA), 8 for a name that no search domain of Kubernetes has.
+/// Queries of one lookup: 2 without a search path (A and AAAA), 8 for a name that no search domain of
+/// Kubernetes has.
 fn queries() -> Histogram {
     Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0, 32.0])
 }
@@ -217,7 +219,8 @@ pub struct Build {
 }
 
 impl Metrics {
-    /// Metrics with nothing counted. `by_pod` gives each pod its own series; `started` is the start of the process.
+    /// Metrics with nothing counted. `by_pod` gives each pod its own series; `started` is the start of the
+    /// process.
     pub fn new(by_pod: bool, build: &Build, started: jiff::Timestamp) -> Metrics {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("tracer");

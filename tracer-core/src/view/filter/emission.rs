@@ -1,7 +1,9 @@
-//! Which packets the probes need to record for a filter, so that packets without a visible event cause no record.
+//! Which packets the probes need to record for a filter, so that packets without a visible event cause no
+//! record.
 //!
-//! Owns which packets an event depends on. In doubt it records a packet: the output must equal what the filter selects
-//! from all events. It looks only at the filter, not at identities; see [`interfaces`](super::interfaces) for those.
+//! Owns which packets an event depends on. In doubt it records a packet: the output must equal what the
+//! filter selects from all events. It looks only at the filter, not at identities; see
+//! [`interfaces`](super::interfaces) for those.
 
 use super::{EventType, FilterConfig, any};
 use crate::model::emission::{Emission, MAX_PORTS};
@@ -48,8 +50,8 @@ impl Variant {
 impl FilterConfig {
     /// Which packets the probes must record for the events that this filter can show.
     ///
-    /// An event of a connection, flow or ping names its other end as the pod resolved it, so those need DNS. A finding
-    /// can depend on every kind of packet, with the ports of its own flow.
+    /// An event of a connection, flow or ping names its other end as the pod resolved it, so those need DNS.
+    /// A finding can depend on every kind of packet, with the ports of its own flow.
     pub fn emission(&self) -> Emission {
         let can = |variant: Variant| self.can_show(variant);
         let finding = can(Variant::Finding);
@@ -103,8 +105,8 @@ impl Unrecorded {
         }
     }
 
-    /// Whether the error ends a query, connection attempt or UDP flow whose packets were not recorded. It is then part of
-    /// an event that the filter excludes, not an event of its own.
+    /// Whether the error ends a query, connection attempt or UDP flow whose packets were not recorded. It is
+    /// then part of an event that the filter excludes, not an event of its own.
     pub(super) fn owns(&self, error: &IcmpError) -> bool {
         let (src, dst) = (error.about.src.port(), error.about.dst.port());
         let [from_dns, to_dns] = [src, dst].map(|port| self.dns_ports.contains(&port));

@@ -1,8 +1,8 @@
 //! Which interfaces cannot have a visible event, so that their packets cause no record.
 //!
-//! Owns the decision for single interfaces; see [`emission`](super::emission) for kinds of packets. In doubt an interface
-//! is recorded. The output never changes: traffic between two pods of a node is shown from the side of the named pod, so
-//! if every named pod is traced here, no event of another pod's interface passes.
+//! Owns the decision for single interfaces; see [`emission`](super::emission) for kinds of packets. In doubt
+//! an interface is recorded. The output never changes: traffic between two pods of a node is shown from the
+//! side of the named pod, so if every named pod is traced here, no event of another pod's interface passes.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,10 @@ use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
 
 impl FilterConfig {
-    /// Whether some interfaces can be muted. That takes pods by name, because an interface identifies its pod. A
-    /// namespace is not enough: traffic from other pods to it matches as well. Neither are pods combined with a direction
-    /// or peers: then the event can come from the other side. Findings rule it out: they can depend on both sides.
+    /// Whether some interfaces can be muted. That takes pods by name, because an interface identifies its
+    /// pod. A namespace is not enough: traffic from other pods to it matches as well. Neither are pods
+    /// combined with a direction or peers: then the event can come from the other side. Findings rule it out:
+    /// they can depend on both sides.
     pub(super) fn by_interface(&self) -> bool {
         !self.pods.is_empty()
             && self
@@ -29,8 +30,8 @@ impl FilterConfig {
 }
 
 impl Filter {
-    /// The interfaces among `traced` that cannot have a visible event at the time `at`. An interface whose pod is
-    /// unknown, or known only by its address, is never muted.
+    /// The interfaces among `traced` that cannot have a visible event at the time `at`. An interface whose
+    /// pod is unknown, or known only by its address, is never muted.
     pub fn mute(
         &self,
         traced: &BTreeSet<Ifindex>,

@@ -1,7 +1,7 @@
 //! The patterns of `--pod`, `--peer` and `--name`: for pods, for other ends and for DNS names.
 //!
-//! Owns their syntax and what they match. [`warnings`](super::Filter::warnings) checks whether a pod or Service of that
-//! name exists. Input: words from the command line.
+//! Owns their syntax and what they match. [`warnings`](super::Filter::warnings) checks whether a pod or
+//! Service of that name exists. Input: words from the command line.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,15 +1,15 @@
 //! Warnings about namespaces, pods and Services in a filter that do not exist.
 //!
-//! Owns the sentences; a [`Directory`] knows which objects exist. An object with the name can still be created, so these
-//! are warnings and never errors.
+//! Owns the sentences; a [`Directory`] knows which objects exist. An object with the name can still be
+//! created, so these are warnings and never errors.
 
 use super::Filter;
 use super::pattern::{ObjectPattern, PeerPattern, PodPattern};
 use crate::identity::Index;
 use crate::model::glob::Glob;
 
-/// The known objects, to find names that match none. If no object of a kind is known, every pattern matches: nothing can
-/// be called missing.
+/// The known objects, to find names that match none. If no object of a kind is known, every pattern matches:
+/// nothing can be called missing.
 pub trait Directory {
     /// Whether a namespace fits.
     fn any_namespace(&self, fits: &dyn Fn(&str) -> bool) -> bool;

@@ -1,4 +1,5 @@
-//! The fields of a DNS event beside question, response code and answers: opcode, flags, EDNS, reasons of the server.
+//! The fields of a DNS event beside question, response code and answers: opcode, flags, EDNS, reasons of the
+//! server.
 
 use std::borrow::Cow;
 

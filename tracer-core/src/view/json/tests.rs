@@ -47,8 +47,8 @@ fn control_characters_are_escaped() {
     }
 }
 
-/// The contract: path, type, and whether it can be missing (`?`). `null` is a type. A field that is not listed fails
-/// the test: an additive change is made here too, on purpose.
+/// The contract: path, type, and whether it can be missing (`?`). `null` is a type. A field that is not
+/// listed fails the test: an additive change is made here too, on purpose.
 const CONTRACT: &[(&str, &str)] = &[
     (
         "*",

@@ -1,7 +1,7 @@
 //! Findings as a report: one block each, without the columns of the stream.
 //!
-//! A block starts with the failure, then the rule, the count and the times, then the cause and the commands to try.
-//! Commands stay on one line: they are there to be copied.
+//! A block starts with the failure, then the rule, the count and the times, then the cause and the commands
+//! to try. Commands stay on one line: they are there to be copied.
 
 use std::fmt::Write as _;
 

@@ -63,7 +63,8 @@ pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
     let (verdict, word, detail) = match flow.state {
         UdpState::Open => (Verdict::Neutral, "open", String::new()),
         UdpState::Unanswered => {
-            // `tx` and `rx` are the pod's: a client pod sent the unanswered packets, a server pod received them.
+            // `tx` and `rx` are the pod's: a client pod sent the unanswered packets, a server pod received
+            // them.
             let packets = match ends.map(|ends| ends.role) {
                 Some(Role::Server) => flow.totals.rx.packets,
                 _ => flow.totals.tx.packets,
@@ -138,7 +139,7 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
 fn row(ends: Option<&Ends>, kind: &str, verdict: Verdict, word: &str, detail: String) -> Row {
     let subject = match ends {
         Some(ends) if ends.role == Role::Client => names::peer_with_port(&ends.peer),
-        // The client's port is ephemeral and tells nothing; the pod's own port identifies the server.
+        // The client's port is ephemeral and means nothing; the pod's own port identifies the server.
         Some(ends) => match ends.pod.port {
             Some(port) => format!("{} on :{port}", names::peer(&ends.peer)),
             None => names::peer(&ends.peer),

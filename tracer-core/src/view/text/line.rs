@@ -92,7 +92,8 @@ impl Columns {
         TIME + GAP + self.pod + GAP + MARK + GAP
     }
 
-    /// Widens the other columns for these rows, up to a limit: one long name must not make every later line too long.
+    /// Widens the other columns for these rows, up to a limit: one long name must not make every later line
+    /// too long.
     pub(super) fn fit_rows(&mut self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.verdict.is_some()) {
             widen(

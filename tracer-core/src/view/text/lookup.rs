@@ -14,7 +14,8 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     let candidates = grouped(&lookup.steps);
     let asked = match (&lookup.asked, candidates.first()) {
         (Some(asked), _) => asked.clone(),
-        // The wire does not show the name that the application passed to the resolver, only the queries for it.
+        // The wire does not show the name that the application passed to the resolver, only the queries for
+        // it.
         (None, Some(first)) => first.name.as_str().to_owned(),
         (None, None) => "(no query kept)".to_owned(),
     };

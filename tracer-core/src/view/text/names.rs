@@ -35,7 +35,8 @@ pub(super) fn peer(end: &PeerEnd) -> String {
     }
 }
 
-/// The peer's name, and whether to show the address too: a name that the pod resolved need not identify the peer.
+/// The peer's name, and whether to show the address too: a name that the pod resolved need not identify the
+/// peer.
 fn known(end: &PeerEnd) -> Option<(String, bool)> {
     if let Some(service) = &end.service {
         return Some((format!("{}/{}", service.namespace, service.name), false));

@@ -16,8 +16,8 @@ pub enum Color {
     Never,
 }
 
-/// Whether to use colour. `auto` means: on a terminal, unless NO_COLOR is set and not empty (no-color.org) or TERM is
-/// `dumb`.
+/// Whether to use colour. `auto` means: on a terminal, unless NO_COLOR is set and not empty (no-color.org) or
+/// TERM is `dumb`.
 pub fn use_color(
     asked: Color,
     terminal: bool,

@@ -2,8 +2,8 @@
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// Breaks a text at spaces into lines of at most `width` columns. A longer word gets a line of its own: names and
-/// addresses are there to be copied, so nothing breaks inside them, not even at a hyphen.
+/// Breaks a text at spaces into lines of at most `width` columns. A longer word gets a line of its own: names
+/// and addresses are there to be copied, so nothing breaks inside them, not even at a hyphen.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = Options::new(width)
         .break_words(false)

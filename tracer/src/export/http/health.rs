@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The pipeline advances several times a second even without traffic. After this long without progress it hangs.
+/// The pipeline advances several times a second even without traffic. After this long without progress it
+/// hangs.
 pub const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -41,7 +42,8 @@ impl Health {
         self.0.lock().missing.remove("start");
     }
 
-    /// Sets what `part` (the capture, the index) still misses, a sentence each. Without a sentence the part is ready.
+    /// Sets what `part` (the capture, the index) still misses, a sentence each. Without a sentence the part
+    /// is ready.
     pub fn set_missing(&self, part: &'static str, missing: Vec<String>) {
         let mut facts = self.0.lock();
         if missing.is_empty() {

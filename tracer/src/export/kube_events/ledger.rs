@@ -1,8 +1,9 @@
-//! Which requests the API server gets: one Event per finding, updated at most once a minute, within rate limits.
+//! Which requests the API server gets: one Event per finding, updated at most once a minute, within rate
+//! limits.
 //!
-//! Pure: the time is an argument. Bounded: the least recently reported finding is evicted, and gets a new Event when it
-//! returns. kube's own `Recorder` aggregates by reason and object: two names that one pod cannot resolve would become one
-//! Event with the text of the first name. Hence this ledger.
+//! Pure: the time is an argument. Bounded: the least recently reported finding is evicted, and gets a new
+//! Event when it returns. kube's own `Recorder` aggregates by reason and object: two names that one pod
+//! cannot resolve would become one Event with the text of the first name. Hence this ledger.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -23,12 +24,12 @@ pub(super) const CONTROLLER: &str = "tracer-agent";
 const MAX_KNOWN: usize = 4_096;
 /// Minimum time between two updates of an Event.
 pub(super) const UPDATE_EVERY: Duration = Duration::from_secs(60);
-/// New Events of one pod: a burst, then one per interval. In a pod with more causes than this, one of the first is the
-/// cause that matters.
+/// New Events of one pod: a burst, then one per interval. In a pod with more causes than this, one of the
+/// first is the cause that matters.
 pub(super) const POD_BURST: u32 = 10;
 const POD_EVERY: Duration = Duration::from_secs(60);
-/// Requests of this node: a burst, then one per second. A cluster of 1,000 failing nodes then costs the API server at most
-/// 1,000 requests per second, which is what the kubelets' own heartbeats and Events can cost.
+/// Requests of this node: a burst, then one per second. A cluster of 1,000 failing nodes then costs the API
+/// server at most 1,000 requests per second, which is what the kubelets' own heartbeats and Events can cost.
 pub(super) const NODE_BURST: u32 = 50;
 const NODE_EVERY: Duration = Duration::from_secs(1);
 /// An Event's name is a DNS subdomain of at most 253 characters; the suffix is a dot and 16 digits.

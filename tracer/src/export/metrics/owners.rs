@@ -1,7 +1,7 @@
 //! Which namespaces and pods have series of their own. Their number is limited; the others share one series.
 //!
-//! The limit applies to recently seen owners: at the limit, one that has been idle for long is evicted, so that a
-//! cluster's short-lived Jobs do not exhaust it. Never reads a clock: time comes with the events.
+//! The limit applies to recently seen owners: at the limit, one that has been idle for long is evicted, so
+//! that a cluster's short-lived Jobs do not exhaust it. Never reads a clock: time comes with the events.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
@@ -20,8 +20,8 @@ pub const OTHER: &str = "other";
 pub const MAX_NAMESPACES: usize = 200;
 /// Pods with series, at most, if pods have series of their own.
 pub const MAX_PODS: usize = 500;
-/// An owner that was not seen for this long can be evicted. For Prometheus such a series has ended, and one that returns
-/// is a counter reset.
+/// An owner that was not seen for this long can be evicted. For Prometheus such a series has ended, and one
+/// that returns is a counter reset.
 pub const IDLE: Duration = Duration::from_secs(900);
 
 /// The owner of an event's series, and what making room for it takes.

@@ -1,4 +1,5 @@
-//! The resources of this process, under the names that every Prometheus client library uses. Input: /proc/self.
+//! The resources of this process, under the names that every Prometheus client library uses. Input:
+//! /proc/self.
 
 use std::fmt;
 use std::fs;

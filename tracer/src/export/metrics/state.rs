@@ -1,4 +1,5 @@
-//! The values that come from no event: losses, interfaces, the index. The agent sets them, a scrape reads them.
+//! The values that come from no event: losses, interfaces, the index. The agent sets them, a scrape reads
+//! them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ pub struct IndexState {
     pub objects: Vec<(&'static str, u64)>,
     /// Every kind has been listed once.
     pub synced: bool,
-    /// For how long the index may have been behind the cluster; zero while it is current. `None` without a cluster.
+    /// For how long the index may have been behind the cluster; zero while it is current. `None` without a
+    /// cluster.
     pub stale: Option<Duration>,
 }
 
