@@ -5,7 +5,7 @@ use crate::model::loss::{Loss, Losses};
 use crate::model::time::Timestamp;
 use crate::model::units::count;
 
-/// The pipeline's reason for a DNS query whose answer can still come when the input ends. Nothing was lost.
+/// The pipeline's reason for a DNS query whose answer could still come when the input ended. Nothing was lost.
 const UNDECIDED: &str = "dns undecided at the end";
 
 /// Turns growing totals into events.

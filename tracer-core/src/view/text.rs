@@ -2,8 +2,8 @@
 //!
 //! Owns the columns: time, pod, mark, subject, kind, verdict, then the fields of each type. A column grows
 //! with the events shown so far, up to a limit, and never shrinks, so lines stay aligned without knowledge of
-//! the events to come. Nothing from the wire reaches the terminal unescaped ([`safe`]). It does not choose
-//! events ([`super::filter`]).
+//! the events to come. Nothing from the wire reaches the terminal unescaped
+//! ([`safe`](crate::model::printable::safe)). It does not choose events ([`super::filter`]).
 //!
 //! Marks: `?` the pod queries, `→` the pod connects or pings, `←` a peer queries, connects to or pings the
 //! pod, `!` a finding, an ICMP error or a loss. Verdicts: `✓` worked, `✗` failed, `·` neither.

@@ -1,8 +1,8 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
 //! Owns the listener, its limits and the answers. Input: a [`Health`] that the agent keeps up to date, and
-//! the [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. The number of connections,
-//! the time for a request and its size are limited; a connection beyond a limit is closed.
+//! the [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. Connections beyond
+//! the limit wait; a request that is too slow or too large ends its connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

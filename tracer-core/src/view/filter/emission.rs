@@ -89,7 +89,8 @@ impl FilterConfig {
     }
 }
 
-/// The packets that the probes do not record. An ICMP error about one of them only seems to stand alone.
+/// The packets that the probes do not record. An ICMP error about one of them only looks like an event of
+/// its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unrecorded {
     emission: Emission,

@@ -1,5 +1,5 @@
-//! The fields of a DNS event beside question, response code and answers: opcode, flags, EDNS, reasons of the
-//! server.
+//! The fields of a DNS event besides question, response code and answers: opcode, flags, EDNS and the
+//! server's reasons.
 
 use std::borrow::Cow;
 

@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 use super::paint::{Painter, styles};
 use crate::model::printable::safe;
 
-/// Whether what a line reports worked.
+/// The result that a line reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Good,
