@@ -1,39 +1,41 @@
-//! An attempt to reach somebody by TCP or UDP that failed, as several rules see it.
+//! A failed attempt to reach an address by TCP or UDP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::case::{Case, Symptom};
-use super::claim::Claim;
-use super::words;
+use super::claim::{Cause, Claim, Evidence, Summary};
+use super::fact::{Destination, DestinationKind, ObjectName, PortName};
 use crate::model::connection::{RefusedBy, TcpState, UdpState};
 use crate::model::observation::IcmpError;
-use crate::model::units::count;
 
-/// How it failed.
+/// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// A reset in answer to the SYN.
+    /// A reset answered the SYN.
     Reset,
-    /// An ICMP error.
+    /// An ICMP error came back.
     Rejected(IcmpError),
     /// Nothing came back.
     Silent,
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
-    /// `TCP` or `UDP`, as Kubernetes writes it.
+    /// `TCP` or `UDP`, in Kubernetes' spelling.
     pub protocol: &'static str,
     /// The peer's port.
     pub port: u16,
     /// How it failed.
     pub failure: Failure,
-    /// SYNs, or packets, that were sent.
+    /// The SYNs or packets sent.
     pub sent: u64,
 }
 
 impl Attempt {
-    /// What the case is of that; `None` for what did not fail.
-    pub fn of(case: &Case<'_>) -> Option<Attempt> {
+    /// The attempt that a case is about; `None` if it did not fail.
+    pub fn from_case(case: &Case<'_>) -> Option<Attempt> {
         let (protocol, flow, failure, sent) = match case.symptom {
             Symptom::Tcp(connection) => {
                 let failure = match (connection.state, connection.icmp) {
@@ -63,73 +65,54 @@ impl Attempt {
         })
     }
 
-    /// `80/TCP`.
-    pub fn port_name(&self) -> String {
-        format!("{}/{}", self.port, self.protocol)
+    /// The peer's port and protocol.
+    pub fn port_name(&self) -> PortName {
+        PortName {
+            port: self.port,
+            protocol: self.protocol.into(),
+        }
     }
 
-    /// The claim's beginning: who could not reach what, and what came back.
-    pub fn claim(&self, case: &Case<'_>, target: &str) -> Claim {
-        let verb = match (self.protocol, self.failure) {
-            ("TCP", _) => "cannot connect to",
-            // UDP need not be answered.
-            (_, Failure::Silent) => "gets no answer from",
-            _ => "cannot reach",
-        };
-        let how = match self.failure {
-            Failure::Reset => "refused by a reset".to_owned(),
-            Failure::Rejected(error) => format!("rejected, {}", words::icmp(&error)),
-            Failure::Silent => format!("no answer to {}", count(self.sent, self.unit())),
-        };
-        let ip = case.ends.peer.ip;
+    /// A claim that the pod cannot reach the destination.
+    pub fn claim(&self, case: &Case<'_>) -> Claim {
         Claim::new(
-            format!(
-                "{}/{}",
-                words::socket(ip, self.port),
-                self.protocol.to_lowercase()
-            ),
-            format!("{} {verb} {target}: {how}.", case.who()),
+            Cause::Socket(SocketAddr::new(case.ends.peer.ip, self.port), self.protocol),
+            Summary::CannotReach {
+                protocol: self.protocol,
+                failure: self.failure,
+                sent: self.sent,
+                destination: destination(case, self.port),
+            },
         )
         .evidence([self.evidence(case)])
     }
 
-    fn unit(&self) -> &'static str {
-        match self.protocol {
-            "TCP" => "SYN",
-            _ => "packet",
-        }
-    }
-
-    fn evidence(&self, case: &Case<'_>) -> String {
+    /// The packets of the attempt.
+    pub fn evidence(&self, case: &Case<'_>) -> Evidence {
         let ends = case.ends;
-        let from = words::socket(ends.pod.ip, ends.pod.port.unwrap_or_default());
-        let to = words::socket(ends.peer.ip, self.port);
-        let back = match self.failure {
-            Failure::Reset => "RST".to_owned(),
-            Failure::Rejected(error) => words::icmp(&error),
-            Failure::Silent => "nothing came back".to_owned(),
-        };
-        format!(
-            "{} {from} to {to}: {}, {back}",
-            self.protocol,
-            count(self.sent, self.unit())
-        )
+        Evidence::Attempt {
+            protocol: self.protocol,
+            from: SocketAddr::new(ends.pod.ip, ends.pod.port.unwrap_or_default()),
+            to: SocketAddr::new(ends.peer.ip, self.port),
+            sent: self.sent,
+            failure: self.failure,
+        }
     }
 }
 
-/// The other end as a sentence calls it: `Service myns/web (10.152.183.115 port 90)`.
-pub(super) fn target(case: &Case<'_>, port: u16) -> String {
+/// The other end of an attempt.
+fn destination(case: &Case<'_>, port: u16) -> Destination {
     let peer = &case.ends.peer;
-    let ip = peer.ip;
-    let names = peer.names.first();
-    match (&peer.service, &peer.pod, &peer.node, names) {
-        (Some(service), ..) => format!(
-            "Service {}/{} ({ip} port {port})",
-            service.namespace, service.name
-        ),
-        (_, Some(pod), ..) => format!("pod {}/{} ({ip} port {port})", pod.namespace, pod.name),
-        (_, _, Some(node), _) => format!("node {node} ({ip} port {port})"),
-        (_, _, _, Some(name)) => format!("{} ({ip} port {port})", name.relative()),
-        _ => format!("{ip} port {port}"),
+    let kind = match (&peer.service, &peer.pod, &peer.node, peer.names.first()) {
+        (Some(service), ..) => DestinationKind::Service(ObjectName::from(&**service)),
+        (_, Some(pod), ..) => DestinationKind::Pod(ObjectName::from(&**pod)),
+        (_, _, Some(node), _) => DestinationKind::Node(Arc::clone(node)),
+        (_, _, _, Some(name)) => DestinationKind::Name(name.clone()),
+        _ => DestinationKind::Unknown,
+    };
+    Destination {
+        kind,
+        ip: peer.ip,
+        port,
     }
 }

@@ -1,12 +1,14 @@
-//! What is put before the rules: something that a pod did and that may have gone wrong, with all that can be asked about it.
+//! The input of the rules: something that a pod did and that may have gone wrong, with everything a rule can ask about it.
 
 use std::sync::Arc;
 
-use super::claim::{Claim, Cure};
-use super::looked::{AskedName, Looked};
-use super::memory::{Memory, Pace, Spent, Told};
+use super::claim::{Cause, Claim, Summary};
+use super::cure::Cure;
+use super::fact::{ObjectName, Who};
+use super::lookup_evidence::{AskedName, LookupEvidence};
+use super::memory::{Memory, NameScope, SlowAnswers, TooBigErrors, WasteWindow};
+use super::names;
 use super::settings::RuleThresholds;
-use super::{names, words};
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
@@ -21,86 +23,80 @@ use crate::model::time::Timestamp;
 /// Something that a pod did.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
-    /// The moment that sentences are about.
+    /// The time that facts are relative to.
     pub at: Timestamp,
-    /// When it is looked at.
+    /// The time of the diagnosis.
     pub now: Timestamp,
-    /// When its first evidence was on the wire.
+    /// When the first evidence was on the wire.
     pub first: Timestamp,
-    /// When its last was.
+    /// When the last evidence was on the wire.
     pub last: Timestamp,
-    /// From when on rules speak.
+    /// The rules' thresholds.
     pub thresholds: &'a RuleThresholds,
     /// The pod, which is the client, and the other end.
     pub ends: &'a Ends,
-    /// Who is who.
+    /// The identities.
     pub index: &'a Index,
-    /// What was seen before.
+    /// What earlier events left.
     pub memory: &'a Memory,
-    /// DNS is what has one of these ports.
+    /// The ports of DNS servers.
     pub dns_ports: &'a [u16],
-    /// What it did.
+    /// What the pod did.
     pub symptom: Symptom<'a>,
 }
 
-/// What a pod did, and how that went.
+/// What a pod did, and how it went.
 #[derive(Debug)]
 pub(super) enum Symptom<'a> {
     /// It looked a name up.
-    Lookup(&'a Looked<'a>),
+    Lookup(&'a LookupEvidence<'a>),
     /// It opened a TCP connection.
     Tcp(&'a TcpConnection),
     /// It sent UDP packets other than DNS.
     Udp(&'a UdpFlow),
-    /// It pinged; with the run's beginning, which tells it from others.
+    /// It pinged; with the start of the run, which identifies it.
     Echo(&'a Echo, Timestamp),
-    /// A DNS server answered it, at that pace; of names of the cluster, or others.
-    Paced(&'a Exchange, Pace, bool),
-    /// The queries of its workload that were in vain within a minute.
-    Wasteful(&'a str, &'a Spent),
-    /// It was told that its packets to an address are too big, so often by now.
-    TooBig(IcmpError, Told),
+    /// A DNS server answered it slowly, for names of this scope.
+    SlowAnswer(&'a Exchange, SlowAnswers, NameScope),
+    /// Its workload wasted queries within a minute.
+    Waste(&'a str, &'a WasteWindow),
+    /// It received ICMP errors about packets that are too big.
+    TooBig(IcmpError, TooBigErrors),
 }
 
 impl<'a> Case<'a> {
-    /// The pod, where it is known.
+    /// The pod, if it is known.
     pub fn pod(&self) -> Option<&'a Arc<PodIdentity>> {
         self.ends.pod.identity.as_ref().ok()
     }
 
-    /// The pod as a sentence begins with it: `namespace/name`, or its address.
-    pub fn who(&self) -> String {
-        words::who(self.ends)
+    /// The pod's name, if it is known.
+    pub fn pod_name(&self) -> Option<ObjectName> {
+        self.pod().map(|pod| ObjectName::from(&**pod))
     }
 
-    /// A command to be run in the pod, ready to be copied. For a pod that is not known the bare command.
-    pub fn in_pod(&self, command: &str) -> String {
-        match self.pod() {
-            Some(pod) => format!(
-                "kubectl -n {} exec {} -- {command}",
-                pod.namespace, pod.name
-            ),
-            None => command.to_owned(),
-        }
+    /// The pod's name, or its address.
+    pub fn who(&self) -> Who {
+        Who::from(&self.ends.pod)
     }
 
-    /// Names that it is about: what was looked up, in whatever form, or what the other end is called.
+    /// The names that a silence or a filter matches: what was looked up, in every form, or the names of the other end.
     pub fn names(&self) -> Vec<Arc<str>> {
         let relative = |name: &DnsName| Arc::from(name.relative());
         match self.symptom {
-            Symptom::Lookup(looked) => {
-                let asked = looked.asked().map(|asked| Arc::from(asked.name));
-                let candidates = looked.names().into_iter().map(relative);
+            Symptom::Lookup(lookup) => {
+                let asked = lookup.asked().map(|asked| Arc::from(asked.name));
+                let candidates = lookup.names().into_iter().map(relative);
                 let mut names: Vec<Arc<str>> = asked.into_iter().chain(candidates).collect();
                 names.dedup();
                 names
             }
-            Symptom::Paced(exchange, ..) => {
+            Symptom::SlowAnswer(exchange, ..) => {
                 let question = exchange.question.iter();
                 question.map(|question| relative(&question.name)).collect()
             }
-            Symptom::Wasteful(_, spent) => {
-                let names = spent.names.iter();
+            Symptom::Waste(_, window) => {
+                let names = window.names.iter();
                 names.map(|(name, _)| Arc::from(name.as_str())).collect()
             }
             Symptom::Tcp(_) | Symptom::Udp(_) | Symptom::Echo(..) | Symptom::TooBig(..) => {
@@ -114,65 +110,65 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The Service that the other end is.
+    /// The Service that has the address of the other end.
     pub fn service(&self) -> Option<&'a Service> {
         let service = self.ends.peer.service.as_ref()?;
         self.index.service(&service.namespace, &service.name)
     }
 
-    /// The Service whose ClusterIP the other end is; none for an external or LoadBalancer address of one.
+    /// The Service whose ClusterIP is the address of the other end; `None` for its external and LoadBalancer addresses.
     pub fn cluster_ip_of(&self) -> Option<&'a Service> {
         self.service()
             .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
     }
 
-    /// A lookup that got this.
-    pub fn lookup(&self, outcome: Outcome) -> Option<&'a Looked<'a>> {
+    /// The lookup, if it ended with this outcome.
+    pub fn lookup(&self, outcome: Outcome) -> Option<&'a LookupEvidence<'a>> {
         match self.symptom {
-            Symptom::Lookup(looked) if looked.lookup.outcome == outcome => Some(looked),
+            Symptom::Lookup(lookup) if lookup.event.outcome == outcome => Some(lookup),
             _ => None,
         }
     }
 
-    /// Whether the other end is a DNS server by its port.
-    pub fn to_dns_port(&self) -> bool {
+    /// Whether the other end's port is a DNS server's.
+    pub fn is_dns_port(&self) -> bool {
         let port = self.ends.peer.port;
         port.is_some_and(|port| self.dns_ports.contains(&port))
     }
 
-    /// Whether the inventory has Services: without them no name can be said not to be one's.
+    /// Whether the inventory has Services. Without them, no name is known not to be a Service's.
     pub fn knows_services(&self) -> bool {
         self.index.services().next().is_some()
     }
 
-    /// A lookup whose every candidate got NXDOMAIN, and what was asked for. Of a pod whose search list is not known no name
-    /// of the cluster's domain: it may be a candidate, with others to come. Of a pod that resolves as its node does none at
-    /// all: it does not ask the cluster's DNS, and it may be the cluster's DNS, which forwards what others asked for.
-    pub fn no_such_name(&self) -> Option<(&'a Looked<'a>, AskedName<'a>)> {
-        let Symptom::Lookup(looked) = self.symptom else {
+    /// The lookup, if every candidate got NXDOMAIN, and the name asked for.
+    ///
+    /// `None` if the pod's search list is unknown and the name is in the cluster's domain: other candidates may follow.
+    /// `None` if the pod resolves names as its node does: it does not ask the cluster's DNS. It may be the cluster's DNS,
+    /// which forwards the questions of others.
+    pub fn no_such_name(&self) -> Option<(&'a LookupEvidence<'a>, AskedName<'a>)> {
+        let Symptom::Lookup(lookup) = self.symptom else {
             return None;
         };
-        let asked = looked.asked()?;
-        if looked.resolver.is_none() && self.pod().is_some() {
+        let asked = lookup.asked()?;
+        if lookup.resolver.is_none() && self.pod().is_some() {
             return None;
         }
-        let may_go_on = looked.resolver.is_none()
+        let others_may_follow = lookup.resolver.is_none()
             && names::below(asked.name, self.index.cluster_domain()).is_some();
-        let all = looked.lookup.outcome == Outcome::Nxdomain
-            && !looked.cut_short
-            && !looked.begun_unnamed;
-        (all && !may_go_on).then_some((looked, asked))
+        let all =
+            lookup.event.outcome == Outcome::Nxdomain && !lookup.cut_short && !lookup.begun_unnamed;
+        (all && !others_may_follow).then_some((lookup, asked))
     }
 
-    /// The claim's beginning for a lookup that got NXDOMAIN. It is cured when any of the names that were tried is found.
-    pub fn looked_up(&self, looked: &Looked<'_>, asked: &str) -> Claim {
-        let summary = format!(
-            "{} looked up \"{asked}\": NXDOMAIN ({})",
-            self.who(),
-            looked.figures()
-        );
-        Claim::new(asked, summary)
-            .evidence(looked.evidence())
-            .cures(looked.names().into_iter().cloned().map(Cure::Found))
+    /// A claim that a name does not exist. It is cured as soon as the pod finds one of the candidates.
+    pub fn no_such_name_claim(&self, lookup: &LookupEvidence<'_>, asked: &str) -> Claim {
+        let summary = Summary::NoSuchName {
+            asked: asked.to_owned(),
+            figures: lookup.figures(),
+        };
+        Claim::new(Cause::Name(asked.to_owned()), summary)
+            .evidence(lookup.evidence())
+            .cures(lookup.names().into_iter().cloned().map(Cure::Found))
     }
 }

@@ -1,242 +1,317 @@
-//! What a rule says, and what would show that its cause is gone.
+//! A rule's claim about a case, as data: its cause, the facts that explain it, commands, evidence, cures.
+//!
+//! A claim has no sentences. [`super::wording`] makes them.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::identity::Index;
-use crate::model::dns::{DnsName, RecordType};
-use crate::model::echo::Echo;
-use crate::model::event::Ends;
-use crate::model::exchange::{Exchange, Outcome, Transport};
+use super::attempt::Failure;
+use super::command::Command;
+use super::cure::Cure;
+use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
+use super::memory::NameScope;
+use crate::model::dns::{DnsName, RecordType, type_mnemonic};
+use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
-use crate::model::lookup::Lookup;
-use crate::model::units::duration;
+use crate::model::observation::IcmpError;
 
-/// What a rule says about a case.
+/// A rule's claim about a case.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// What tells this cause from others of the same rule and pod.
-    pub cause: String,
-    /// Whose it is, where that is not one pod.
-    pub by: Option<String>,
-    /// Another severity than the rule's own.
+    /// Distinguishes the cause from others of the same rule and pod.
+    pub cause: Cause,
+    /// The workload that the claim is about; `None`: the case's pod.
+    pub workload: Option<String>,
+    /// A severity other than the rule's.
     pub severity: Option<Severity>,
-    /// So bad is what happened once. It is as bad as the rule says only if it happens again.
+    /// The severity of a first occurrence. From the second on the rule's severity holds.
     pub once: Option<Severity>,
-    /// What failed, in one sentence.
-    pub summary: String,
-    /// Why: sentences, each a line.
-    pub why: Vec<String>,
-    /// What to do: a line each, ready to be copied.
-    pub remedies: Vec<String>,
-    /// What it rests on.
-    pub evidence: Vec<String>,
-    /// What would show that the cause is gone; any one of them does.
+    /// What failed.
+    pub summary: Summary,
+    /// Why.
+    pub why: Vec<Fact>,
+    /// What to do, ready to be copied.
+    pub commands: Vec<Command>,
+    /// What the claim rests on.
+    pub evidence: Vec<Evidence>,
+    /// Each of these shows that the cause is gone.
     pub cures: Vec<Cure>,
-    /// So long it is not told: what cures it may be on its way.
-    pub patience: Duration,
+    /// The finding waits for this long: a cure may be on its way.
+    pub delay: Duration,
 }
 
 impl Claim {
-    /// With nothing but what failed.
-    pub fn new(cause: impl Into<String>, summary: impl Into<String>) -> Claim {
+    /// A claim without facts.
+    pub fn new(cause: Cause, summary: Summary) -> Claim {
         Claim {
-            cause: cause.into(),
-            by: None,
+            cause,
+            workload: None,
             severity: None,
             once: None,
-            summary: summary.into(),
+            summary,
             why: Vec::new(),
-            remedies: Vec::new(),
+            commands: Vec::new(),
             evidence: Vec::new(),
             cures: Vec::new(),
-            patience: Duration::ZERO,
+            delay: Duration::ZERO,
         }
     }
 
-    /// Of a workload, not of one pod.
-    pub fn by(mut self, workload: String) -> Claim {
-        self.by = Some(workload);
+    /// Makes it a claim about a workload.
+    pub fn about_workload(mut self, workload: String) -> Claim {
+        self.workload = Some(workload);
         self
     }
 
-    /// Of that severity, not the rule's.
-    pub fn of_severity(mut self, severity: Severity) -> Claim {
+    /// Replaces the rule's severity.
+    pub fn severity(mut self, severity: Severity) -> Claim {
         self.severity = Some(severity);
         self
     }
 
-    /// Of that severity as long as it happened only once.
+    /// Sets the severity of a first occurrence.
     pub fn once(mut self, severity: Severity) -> Claim {
         self.once = Some(severity);
         self
     }
 
-    /// Not told before so long.
-    pub fn patience(mut self, patience: Duration) -> Claim {
-        self.patience = patience;
+    /// Sets how long the finding waits for a cure.
+    pub fn delay(mut self, delay: Duration) -> Claim {
+        self.delay = delay;
         self
     }
 
-    /// Adds a sentence to why.
-    pub fn why(mut self, sentence: impl Into<String>) -> Claim {
-        self.why.push(sentence.into());
+    /// Adds a fact that explains the failure.
+    pub fn why(mut self, fact: impl Into<Fact>) -> Claim {
+        self.why.push(fact.into());
         self
     }
 
-    /// Adds something to do.
-    pub fn remedy(mut self, line: impl Into<String>) -> Claim {
-        self.remedies.push(line.into());
+    /// Adds a command, or a name to use.
+    pub fn command(mut self, command: impl Into<Command>) -> Claim {
+        self.commands.push(command.into());
         self
     }
 
-    /// Adds lines of evidence.
-    pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Claim {
-        self.evidence.extend(lines);
+    /// Adds commands.
+    pub fn commands(mut self, commands: impl IntoIterator<Item = Command>) -> Claim {
+        self.commands.extend(commands);
         self
     }
 
-    /// Adds what would show that the cause is gone.
+    /// Adds evidence.
+    pub fn evidence(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Claim {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    /// Adds a cure.
     pub fn cure(mut self, cure: Cure) -> Claim {
         self.cures.push(cure);
         self
     }
 
-    /// Adds several of that.
+    /// Adds cures.
     pub fn cures(mut self, cures: impl IntoIterator<Item = Cure>) -> Claim {
         self.cures.extend(cures);
         self
     }
-}
 
-/// What would show that a cause is gone.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cure {
-    /// The pod finds this name.
-    Found(DnsName),
-    /// This server answers the pod, whatever it says.
-    Answers(IpAddr),
-    /// The pod connects to this address, and this port if one is given.
-    Connects(IpAddr, Option<u16>),
-    /// A ping of the pod to this address is answered.
-    Replies(IpAddr),
-    /// This Service has a ready endpoint.
-    Ready(Arc<str>, Arc<str>),
-    /// This server answers the pod for a name of that domain, and does not say that it failed or refuses.
-    Resolves(IpAddr, DnsName),
-    /// This server answers the pod over TCP.
-    AnswersTcp(IpAddr),
-    /// This name's AAAA is answered, be it with nothing.
-    HasAaaa(DnsName),
-    /// This server answers at its usual pace again, for names of the cluster or others.
-    Fast(IpAddr, bool),
-    /// This workload does not waste queries any more.
-    Thrifty(String),
-}
-
-/// Something that worked.
-#[derive(Debug)]
-pub(super) enum Sign<'a> {
-    /// A lookup ended.
-    Found(&'a Lookup),
-    /// A DNS server answered.
-    Answered(&'a Exchange),
-    /// A connection was established, in so long.
-    Connected(Duration),
-    /// A ping was answered.
-    Replied(&'a Echo),
-    /// A server's answers are at their usual pace again, for names of the cluster or others.
-    Fast(bool),
-    /// A workload has wasted few queries for a minute.
-    Thrifty(&'a str),
-}
-
-impl Cure {
-    /// Whether this is what the cure waits for; then a sentence that says so.
-    pub fn shown_by(&self, sign: &Sign<'_>, ends: &Ends, who: &str) -> Option<String> {
-        match (self, sign) {
-            (Cure::Found(name), Sign::Found(lookup)) if lookup.outcome == Outcome::Answered => {
-                let as_asked = || lookup.asked.as_deref().map(DnsName::new);
-                let step = lookup
-                    .steps
-                    .iter()
-                    .find(|step| step.outcome == Some(Outcome::Answered))?;
-                (step.name == *name || as_asked().as_ref() == Some(name)).then(|| {
-                    let data = match step.data.first() {
-                        Some(data) => format!(": {data}"),
-                        None => String::new(),
-                    };
-                    format!("{who} finds {}{data}.", step.name)
-                })
-            }
-            (Cure::Answers(server), Sign::Answered(exchange)) if *server == ends.peer.ip => {
-                let latency = exchange
-                    .latency
-                    .map(|latency| format!(" in {}", duration(latency)));
-                Some(format!(
-                    "The DNS server {server} answers {who} again{}.",
-                    latency.unwrap_or_default()
-                ))
-            }
-            (Cure::Resolves(server, domain), Sign::Answered(exchange))
-                if *server == ends.peer.ip
-                    && !matches!(exchange.outcome, Outcome::Servfail | Outcome::Refused) =>
-            {
-                let name = &exchange.question.as_ref()?.name;
-                let inside =
-                    domain.as_str() == "." || name == domain || name.below(domain).is_some();
-                inside.then(|| format!("The DNS server {server} answers {who} for {name} again."))
-            }
-            (Cure::AnswersTcp(server), Sign::Answered(exchange))
-                if *server == ends.peer.ip && exchange.transport == Transport::Tcp =>
-            {
-                Some(format!("The DNS server {server} answers {who} over TCP."))
-            }
-            (Cure::HasAaaa(name), Sign::Answered(exchange))
-                if matches!(exchange.outcome, Outcome::Answered | Outcome::Nodata) =>
-            {
-                let question = exchange.question.as_ref()?;
-                (question.qtype == RecordType::AAAA && question.name == *name)
-                    .then(|| format!("AAAA of {name} is answered."))
-            }
-            (Cure::Fast(server, of_cluster), Sign::Fast(fast))
-                if *server == ends.peer.ip && of_cluster == fast =>
-            {
-                Some(format!(
-                    "The DNS server {server} answers {who} at its usual pace again."
-                ))
-            }
-            (Cure::Thrifty(workload), Sign::Thrifty(thrifty)) if workload == thrifty => Some(
-                format!("{workload} sent few queries to names that do not exist for a minute."),
-            ),
-            (Cure::Connects(ip, port), Sign::Connected(handshake))
-                if *ip == ends.peer.ip && port.is_none_or(|port| Some(port) == ends.peer.port) =>
-            {
-                let port = ends.peer.port.map(|port| format!(" port {port}"));
-                Some(format!(
-                    "{who} connects to {ip}{} in {}.",
-                    port.unwrap_or_default(),
-                    duration(*handshake)
-                ))
-            }
-            (Cure::Replies(ip), Sign::Replied(echo)) if *ip == ends.peer.ip => Some(format!(
-                "A ping of {who} to {ip} is answered: {} of {}.",
-                echo.received, echo.sent
-            )),
+    /// The name to use instead, if the claim has one.
+    pub fn name_to_use(&self) -> Option<&str> {
+        match self.commands.first()? {
+            Command::UseName(name) => Some(name),
             _ => None,
         }
     }
+}
 
-    /// Whether the inventory shows it; then a sentence that says so.
-    pub fn shown_by_inventory(&self, index: &Index) -> Option<String> {
-        let Cure::Ready(namespace, name) = self else {
-            return None;
-        };
-        let endpoints = index.endpoints(namespace, name);
-        let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
-        (ready > 0).then(|| {
-            format!("Service {namespace}/{name} has a ready endpoint now ({ready} in all).")
-        })
+/// What distinguishes a cause from others of the same rule and pod. Its text is a part of the finding's id, which is stable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// An address.
+    Address(IpAddr),
+    /// A destination and its protocol.
+    Socket(SocketAddr, &'static str),
+    /// A ping to an address.
+    Ping(IpAddr),
+    /// A name as the application asked for it.
+    Name(String),
+    /// The same, and the types asked for.
+    NameAndTypes(String, Vec<RecordType>),
+    /// Any name of a zone.
+    Zone(DnsName),
+    /// A server and the domain of the names.
+    ServerAndDomain(IpAddr, DnsName),
+    /// A server and the scope of the names.
+    ServerAndScope(IpAddr, NameScope),
+    /// The search path.
+    SearchPath,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Address(ip) => write!(f, "{ip}"),
+            Cause::Socket(socket, protocol) => write!(f, "{socket}/{}", protocol.to_lowercase()),
+            Cause::Ping(ip) => write!(f, "{ip}/icmp"),
+            Cause::Name(name) => f.write_str(name),
+            Cause::NameAndTypes(name, types) => {
+                let types: Vec<_> = types.iter().map(|qtype| type_mnemonic(*qtype)).collect();
+                write!(f, "{name}:{}", super::wording::list(&types))
+            }
+            Cause::Zone(zone) => write!(f, "*.{}", zone.relative()),
+            Cause::ServerAndDomain(server, domain) => write!(f, "{server}:{}", domain.relative()),
+            Cause::ServerAndScope(server, NameScope::Cluster) => write!(f, "{server}:cluster"),
+            Cause::ServerAndScope(server, NameScope::External) => write!(f, "{server}:outside"),
+            Cause::SearchPath => f.write_str("search-path"),
+        }
     }
+}
+
+/// What failed. The subject is the case's pod.
+#[derive(Clone, Debug)]
+pub(super) enum Summary {
+    /// A lookup got NXDOMAIN.
+    NoSuchName { asked: String, figures: Figures },
+    /// A lookup got NOERROR without a record of these types.
+    NoSuchType {
+        asked: String,
+        types: Vec<RecordType>,
+        figures: Figures,
+    },
+    /// A was answered, AAAA was not; attempts and their span if there were several.
+    AaaaFails {
+        name: DnsName,
+        outcome: Outcome,
+        repeated: Option<(u32, Duration)>,
+    },
+    /// Queries were rejected.
+    QueriesRejected {
+        asked: String,
+        server: Server,
+        figures: Figures,
+    },
+    /// A connection to a DNS server was refused.
+    ServerRefusesTcp(Server),
+    /// One of two queries sent together got no answer until it was repeated.
+    Race {
+        waited: Duration,
+        asked: String,
+        lost: RecordType,
+        server: Server,
+    },
+    /// The server answered SERVFAIL.
+    Servfail {
+        asked: String,
+        server: Server,
+        figures: Figures,
+    },
+    /// The server answered REFUSED.
+    Refused {
+        asked: String,
+        server: Server,
+        figures: Figures,
+    },
+    /// The server did not answer.
+    NoAnswer {
+        asked: String,
+        server: Server,
+        figures: Figures,
+    },
+    /// The answer was truncated, and TCP failed.
+    Truncated {
+        asked: String,
+        server: Server,
+        tcp: TcpFailure,
+    },
+    /// The server answered slowly, for this many times within a minute.
+    SlowServer {
+        server: Server,
+        latency: Duration,
+        name: DnsName,
+        times: usize,
+    },
+    /// Most of a workload's queries go to names that do not exist.
+    SearchPathWaste {
+        workload: String,
+        /// Queries per lookup, times ten.
+        tenths: u64,
+        wasted: u64,
+        queries: u64,
+    },
+    /// A connection, or UDP packets, failed.
+    CannotReach {
+        protocol: &'static str,
+        failure: Failure,
+        /// SYNs or packets.
+        sent: u64,
+        destination: Destination,
+    },
+    /// A ping to a ClusterIP.
+    PingedClusterIp {
+        ip: IpAddr,
+        service: ObjectName,
+        sent: u64,
+        received: u64,
+        errors: u64,
+    },
+    /// A ping without a reply.
+    PingUnanswered { ip: IpAddr, sent: u64 },
+    /// A ping without a reply to an address of the Services' range.
+    PingedServiceRange { ip: IpAddr, sent: u64 },
+    /// Packets are too big for their path.
+    PacketsTooBig {
+        to: IpAddr,
+        times: u64,
+        within: Duration,
+    },
+}
+
+/// What a claim rests on, a line each.
+#[derive(Clone, Debug)]
+pub(super) enum Evidence {
+    /// A query and its answer.
+    Query {
+        name: DnsName,
+        qtype: RecordType,
+        outcome: Option<Outcome>,
+        latency: Option<Duration>,
+        details: Option<QueryDetails>,
+    },
+    /// A failed connection, or UDP packets.
+    Attempt {
+        protocol: &'static str,
+        from: SocketAddr,
+        to: SocketAddr,
+        sent: u64,
+        failure: Failure,
+    },
+    /// A run of echo requests.
+    Pings {
+        sent: u64,
+        received: u64,
+        errors: u64,
+    },
+    /// The last ICMP error of a run.
+    LastError(IcmpError),
+    /// A slow answer.
+    SlowAnswer { name: DnsName, latency: Duration },
+    /// Queries without success for a name.
+    Wasted { name: String, queries: u64 },
+    /// An ICMP error about packets that are too big.
+    TooBig { error: IcmpError, to: IpAddr },
+    /// Lines beyond the limit.
+    More(usize),
+}
+
+/// What an exchange adds to a query.
+#[derive(Clone, Debug)]
+pub(super) struct QueryDetails {
+    pub server: IpAddr,
+    pub attempts: u32,
+    /// The zone of a negative answer and its TTL in seconds.
+    pub negative: Option<(DnsName, u32)>,
+    pub icmp: Option<IcmpError>,
 }

@@ -1,9 +1,9 @@
-//! The open findings: one per cause and pod, told once its evidence is complete, again with a new count, resolved once.
+//! The open findings: one per cause and pod (or workload).
 //!
-//! Owns their counts and times and when they are told. One that its rule has patience with is not told at all if it is
-//! resolved by then. A cause that shows again after it was resolved is the same finding, told no sooner than its turn; if it
-//! is gone again by then, nobody heard that it was back, and it is not resolved once more. One that is quiet for long is
-//! forgotten without a word: nobody knows whether it is gone.
+//! Owns their counts and times, and when they are emitted: once the evidence is complete, again with a new count, and once
+//! when resolved. If the rule sets a delay and the finding is resolved within it, nothing is emitted. A cause that shows
+//! again after its resolution continues the same finding, which is rate-limited: a flap within the interval is not
+//! reported. A finding without evidence for long is dropped without an event, because its cause may still exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +11,17 @@ use std::time::Duration;
 
 use super::Moment;
 use super::case::{Case, Symptom};
-use super::claim::{Claim, Cure, Sign};
+use super::claim::{Claim, Evidence};
+use super::cure::{Cure, Resolution, Sign};
+use super::fact::Who;
 use super::rule::Rule;
 use super::settings::{DiagnosisSettings, Silence};
-use super::words;
+use super::wording;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::finding::Finding;
 use crate::model::loss::{Losses, Stage};
+use crate::model::sentence::Sentence;
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
@@ -28,27 +31,28 @@ struct Open {
     owner: Owner,
     ends: Ends,
     cures: Vec<Cure>,
-    /// It is told no sooner.
-    turn: Timestamp,
-    told_count: u64,
-    /// What was told last is that its cause is gone.
-    told_resolved: bool,
-    /// When it is forgotten if nothing more comes.
+    /// The earliest time of the next event.
+    next: Timestamp,
+    emitted_count: u64,
+    /// The last event was the resolution.
+    emitted_resolved: bool,
+    /// When it is dropped unless there is new evidence.
     until: Timestamp,
-    /// The run of echo requests that it was counted for last: a run is told several times and is one occurrence.
+    /// The start of the last run of echo requests that was counted: a run has several events and counts once.
     run: Option<Timestamp>,
-    /// Nobody wants to hear of it.
+    /// It matches a silence.
     silenced: bool,
 }
 
 impl Open {
-    fn untold(&self) -> bool {
-        self.finding.count > self.told_count
+    /// Whether the count has changed since the last event.
+    fn has_news(&self) -> bool {
+        self.finding.count > self.emitted_count
     }
 
-    /// Whether somebody was told that there is such a finding.
-    fn known(&self) -> bool {
-        self.told_count > 0
+    /// Whether there was an event.
+    fn was_emitted(&self) -> bool {
+        self.emitted_count > 0
     }
 }
 
@@ -57,12 +61,12 @@ impl Open {
 pub(super) struct Ledger {
     repeat: Duration,
     forget: Duration,
-    evidence: usize,
+    max_evidence: usize,
     silences: Vec<Silence>,
     silenced: u64,
     open: Table<Arc<str>, Open>,
-    /// Active findings of each pod, so that a sign is held against few.
-    of_pod: BTreeMap<Owner, Vec<Arc<str>>>,
+    /// The active findings of each pod: a sign is compared with these only.
+    active_by_pod: BTreeMap<Owner, Vec<Arc<str>>>,
     losses: Losses,
 }
 
@@ -71,18 +75,17 @@ impl Ledger {
         Ledger {
             repeat: settings.repeat,
             forget: settings.forget,
-            evidence: settings.evidence.max(1),
+            max_evidence: settings.evidence.max(1),
             silences: settings.silences.clone(),
             silenced: 0,
             open: Table::new(settings.findings),
-            of_pod: BTreeMap::new(),
+            active_by_pod: BTreeMap::new(),
             losses: Losses::default(),
         }
     }
 
-    /// Other findings are silenced from now on. One that was and is not any more is forgotten: it is told when its cause
-    /// shows again, as what it is then.
-    pub fn silence(&mut self, silences: &[Silence]) {
+    /// Replaces the silences. A finding that is no longer silenced is dropped: new evidence opens it again.
+    pub fn set_silences(&mut self, silences: &[Silence]) {
         self.silences = silences.to_vec();
         let first: Arc<str> = "".into();
         let changed: Vec<(Arc<str>, bool)> = self
@@ -90,9 +93,7 @@ impl Ledger {
             .from(&first)
             .filter_map(|(id, open)| {
                 let finding = &open.finding;
-                let fits =
-                    |silence: &Silence| silence.fits(finding.rule, &open.ends, &finding.names);
-                let silenced = self.silences.iter().any(fits);
+                let silenced = self.is_silenced(finding.rule, &open.ends, &finding.names);
                 (silenced != open.silenced).then(|| (Arc::clone(id), silenced))
             })
             .collect();
@@ -102,42 +103,51 @@ impl Ledger {
                     open.silenced = true;
                 }
             } else if let Some(open) = self.open.remove(&id) {
-                self.unlist(&open.owner, &id);
+                self.deactivate(&open.owner, &id);
             }
         }
     }
 
-    /// Takes a rule's claim in: a new finding, or one more occurrence of an open one.
+    fn is_silenced(&self, rule: &str, ends: &Ends, names: &[Arc<str>]) -> bool {
+        let mut silences = self.silences.iter();
+        silences.any(|silence| silence.matches(rule, ends, names))
+    }
+
+    /// Takes in a rule's claim: opens a finding, or counts an occurrence of an open one.
     pub fn claim(
         &mut self,
-        now: Timestamp,
         case: &Case<'_>,
         rule: &'static Rule,
         claim: Claim,
         out: &mut Vec<Event>,
     ) {
+        let now = case.now;
         let id: Arc<str> = {
-            let by = claim.by.unwrap_or_else(|| case.who());
-            format!("{}:{by}:{}", rule.id, claim.cause).into()
+            let subject = match &claim.workload {
+                Some(workload) => workload.clone(),
+                None => wording::who(&case.who()),
+            };
+            format!("{}:{subject}:{}", rule.id, claim.cause).into()
         };
         let known = self.open.remove(&id);
         if let Some(known) = &known {
-            self.unlist(&known.owner, &id);
+            self.deactivate(&known.owner, &id);
         }
         let run = match case.symptom {
             Symptom::Echo(_, started) => Some(started),
             _ => None,
         };
-        let again = known
+        let same_run = known
             .as_ref()
             .is_some_and(|known| run.is_some() && known.run == run);
         let known = match known {
-            // What resolved it came after the beginning of this run: the run says nothing new.
-            Some(known) if again && known.finding.resolved => return self.keep(id, known),
+            // The resolution is later than the start of this run, so the run is no new evidence.
+            Some(known) if same_run && known.finding.resolved => return self.keep(id, known),
             known => known,
         };
         let before = known.as_ref().map(|known| &known.finding);
-        let count = before.map_or(0, |before| before.count) + u64::from(!again);
+        let count = before.map_or(0, |before| before.count) + u64::from(!same_run);
+        let pod = case.pod_name();
         let finding = Finding {
             id: id.to_string(),
             rule: rule.id,
@@ -149,19 +159,20 @@ impl Ledger {
             first: before.map_or(case.first, |before| before.first.min(case.first)),
             last: before.map_or(case.last, |before| before.last.max(case.last)),
             count,
-            summary: claim.summary,
+            summary: wording::summary(&case.who(), &claim.summary),
             was: None,
             names: case.names(),
-            why: claim.why.join("\n"),
-            remedies: claim.remedies,
-            evidence: self.bounded(claim.evidence),
+            why: claim.why.iter().map(wording::fact).collect(),
+            remedies: claim
+                .commands
+                .iter()
+                .map(|command| wording::command(pod.as_ref(), command))
+                .collect(),
+            evidence: self.evidence(claim.evidence),
         };
         let silenced = match &known {
             Some(known) => known.silenced,
-            None => {
-                let fits = |silence: &Silence| silence.fits(rule.id, case.ends, &finding.names);
-                self.silences.iter().any(fits)
-            }
+            None => self.is_silenced(rule.id, case.ends, &finding.names),
         };
         let mut open = Open {
             silenced,
@@ -169,79 +180,78 @@ impl Ledger {
             owner: Owner::from_ends(case.ends),
             ends: case.ends.clone(),
             cures: claim.cures,
-            turn: known
+            next: known
                 .as_ref()
-                .map_or(now.after(claim.patience), |known| known.turn),
-            told_count: known.as_ref().map_or(0, |known| known.told_count),
-            told_resolved: known.as_ref().is_some_and(|known| known.told_resolved),
+                .map_or(now.after(claim.delay), |known| known.next),
+            emitted_count: known.as_ref().map_or(0, |known| known.emitted_count),
+            emitted_resolved: known.as_ref().is_some_and(|known| known.emitted_resolved),
             until: now.after(self.forget),
             run,
         };
-        if open.untold() && now >= open.turn {
+        if open.has_news() && now >= open.next {
             let at = open.finding.last;
-            self.tell(&mut open, at, now, out);
+            self.emit(&mut open, at, now, out);
         }
         self.keep(id, open);
     }
 
-    /// Something worked: resolves what waited for it.
+    /// Resolves the findings that waited for this sign.
     pub fn cure(&mut self, moment: Moment, ends: &Ends, sign: &Sign<'_>, out: &mut Vec<Event>) {
-        if self.of_pod.is_empty() {
+        if self.active_by_pod.is_empty() {
             return;
         }
-        let Some(ids) = self.of_pod.get(&Owner::from_ends(ends)).cloned() else {
+        let Some(ids) = self.active_by_pod.get(&Owner::from_ends(ends)).cloned() else {
             return;
         };
         for id in ids {
-            let how = self.open.get(&id).and_then(|open| {
-                let who = words::who(&open.ends);
+            let resolution = self.open.get(&id).and_then(|open| {
                 let mut cures = open.cures.iter();
-                cures.find_map(|cure| cure.shown_by(sign, ends, &who))
+                cures.find_map(|cure| cure.shown_by(sign, ends))
             });
-            if let Some(how) = how {
-                self.resolve(moment, &id, how, out);
+            if let Some(resolution) = resolution {
+                self.resolve(moment, &id, &resolution, out);
             }
         }
     }
 
-    /// The inventory changed: resolves what waited for that.
+    /// Resolves the findings that waited for what the inventory shows now.
     pub fn inventory(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
-        let ids: Vec<Arc<str>> = self.of_pod.values().flatten().cloned().collect();
+        let ids: Vec<Arc<str>> = self.active_by_pod.values().flatten().cloned().collect();
         for id in ids {
-            let how = self.open.get(&id).and_then(|open| {
+            let resolution = self.open.get(&id).and_then(|open| {
                 let mut cures = open.cures.iter();
                 cures.find_map(|cure| cure.shown_by_inventory(index))
             });
-            if let Some(how) = how {
-                self.resolve(Moment { at: now, now }, &id, how, out);
+            if let Some(resolution) = resolution {
+                self.resolve(Moment { at: now, now }, &id, &resolution, out);
             }
         }
     }
 
-    /// Tells new counts whose turn has come, and forgets what was quiet for long.
+    /// Emits new counts that are due, and drops findings without evidence for long.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
         while let Some((id, mut open)) = self.open.pop_due(now) {
-            self.unlist(&open.owner, &id);
-            if open.untold() {
+            self.deactivate(&open.owner, &id);
+            if open.has_news() {
                 let at = open.finding.last;
-                self.tell(&mut open, at, now, out);
+                self.emit(&mut open, at, now, out);
                 self.keep(id, open);
             }
         }
     }
 
-    /// Tells new counts at once.
+    /// Emits all new counts and drops all findings.
     pub fn end(&mut self, out: &mut Vec<Event>) {
         while let Some((_, mut open)) = self.open.pop_oldest() {
-            if open.untold() {
+            if open.has_news() {
                 let at = open.finding.last;
-                self.tell(&mut open, at, at, out);
+                self.emit(&mut open, at, at, out);
             }
         }
-        self.of_pod.clear();
+        self.active_by_pod.clear();
     }
 
-    /// Findings that nobody was told of.
+    /// The number of silenced findings.
     pub fn silenced(&self) -> u64 {
         self.silenced
     }
@@ -250,10 +260,10 @@ impl Ledger {
         &self.losses
     }
 
-    /// Tells what happened at `at`, which is known now.
-    fn tell(&mut self, open: &mut Open, at: Timestamp, now: Timestamp, out: &mut Vec<Event>) {
+    /// Emits the finding; `at` is the time of the event, which is known now.
+    fn emit(&mut self, open: &mut Open, at: Timestamp, now: Timestamp, out: &mut Vec<Event>) {
         if open.silenced {
-            self.silenced += u64::from(!open.known());
+            self.silenced += u64::from(!open.was_emitted());
         } else {
             out.push(Event {
                 time: at,
@@ -261,60 +271,73 @@ impl Ledger {
                 body: Body::Finding(Box::new(open.finding.clone())),
             });
         }
-        open.turn = now.after(self.repeat);
-        open.told_count = open.finding.count;
-        open.told_resolved = open.finding.resolved;
+        open.next = now.after(self.repeat);
+        open.emitted_count = open.finding.count;
+        open.emitted_resolved = open.finding.resolved;
     }
 
-    fn resolve(&mut self, moment: Moment, id: &Arc<str>, how: String, out: &mut Vec<Event>) {
+    fn resolve(
+        &mut self,
+        moment: Moment,
+        id: &Arc<str>,
+        resolution: &Resolution,
+        out: &mut Vec<Event>,
+    ) {
         let Some(mut open) = self.open.remove(id) else {
             return;
         };
-        self.unlist(&open.owner, id);
-        if !open.known() {
-            // What worked came before anybody heard of it: there is nothing to say.
+        self.deactivate(&open.owner, id);
+        if !open.was_emitted() {
+            // Resolved within its delay.
             return;
         }
+        let how = wording::resolution(&Who::from(&open.ends.pod), resolution);
         open.finding.resolved = true;
         open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
-        if open.told_resolved {
-            // It came and went before anybody heard that it was back: what was said last is still so.
-            open.told_count = open.finding.count;
+        if open.emitted_resolved {
+            // It came and went within the interval. The last event, a resolution, is still true.
+            open.emitted_count = open.finding.count;
         } else {
-            self.tell(&mut open, moment.at, moment.now, out);
+            self.emit(&mut open, moment.at, moment.now, out);
         }
-        // Kept until its turn, so that a cause that comes and goes is not told each time.
+        // Kept for the interval, to limit the rate of a cause that comes and goes.
         open.until = moment.now.after(self.repeat);
         self.keep(Arc::clone(id), open);
     }
 
     fn keep(&mut self, id: Arc<str>, open: Open) {
-        let due = if open.untold() { open.turn } else { open.until };
+        let due = if open.has_news() {
+            open.next
+        } else {
+            open.until
+        };
         if !open.finding.resolved {
-            let ids = self.of_pod.entry(open.owner.clone()).or_default();
+            let ids = self.active_by_pod.entry(open.owner.clone()).or_default();
             ids.push(Arc::clone(&id));
         }
         if let Some((id, evicted)) = self.open.insert(id, open, due) {
-            self.unlist(&evicted.owner, &id);
+            self.deactivate(&evicted.owner, &id);
             self.losses.add(Stage::Table, "finding table full", 1);
         }
     }
 
-    fn unlist(&mut self, owner: &Owner, id: &Arc<str>) {
-        if let Some(ids) = self.of_pod.get_mut(owner) {
+    /// Removes a finding from the active ones of its pod.
+    fn deactivate(&mut self, owner: &Owner, id: &Arc<str>) {
+        if let Some(ids) = self.active_by_pod.get_mut(owner) {
             ids.retain(|other| other != id);
             if ids.is_empty() {
-                self.of_pod.remove(owner);
+                self.active_by_pod.remove(owner);
             }
         }
     }
 
-    fn bounded(&self, mut lines: Vec<String>) -> Vec<Arc<str>> {
-        if lines.len() > self.evidence {
-            let more = lines.len() - (self.evidence - 1);
-            lines.truncate(self.evidence - 1);
-            lines.push(format!("and {more} more"));
+    /// The lines of evidence, up to the limit.
+    fn evidence(&self, mut evidence: Vec<Evidence>) -> Vec<Sentence> {
+        if evidence.len() > self.max_evidence {
+            let more = evidence.len() - (self.max_evidence - 1);
+            evidence.truncate(self.max_evidence - 1);
+            evidence.push(Evidence::More(more));
         }
-        lines.into_iter().map(Into::into).collect()
+        evidence.iter().map(wording::evidence).collect()
     }
 }

@@ -1,10 +1,10 @@
-//! What rules need to remember beyond one event, each sort in a bounded table of its own.
+//! What rules need beyond one event: a bounded table for each kind of memory.
 
-mod births;
+mod contacts;
 mod exchanges;
-mod pace;
-mod reached;
-mod refused;
+mod failed_tcp;
+mod latency;
+mod service_creations;
 mod too_big;
 mod unnamed;
 mod waste;
@@ -13,35 +13,35 @@ use super::settings::RuleThresholds;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
-pub(super) use self::births::Births;
-pub(super) use self::exchanges::{Exchanges, Seen};
-pub(super) use self::pace::{Course, Pace, Paces};
-pub(super) use self::reached::{Reached, Visit};
-pub(super) use self::refused::{Failed, FailedTcp};
-pub(super) use self::too_big::{Told, TooBig};
+pub(super) use self::contacts::{Contact, Contacts};
+pub(super) use self::exchanges::{ExchangeEvidence, Exchanges, exchange_end};
+pub(super) use self::failed_tcp::{FailedConnection, FailedTcp};
+pub(super) use self::latency::{Latencies, LatencyChange, LatencyKey, NameScope, SlowAnswers};
+pub(super) use self::service_creations::ServiceCreations;
+pub(super) use self::too_big::{TooBig, TooBigErrors};
 pub(super) use self::unnamed::Unnamed;
-pub(super) use self::waste::{Balance, Spent, Wastes};
+pub(super) use self::waste::{WasteChange, WasteWindow, Wastes};
 
-/// What was seen before.
+/// What earlier events left.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Exchanges whose lookup is not decided.
+    /// Exchanges whose lookup is undecided.
     pub exchanges: Exchanges,
-    /// Services that were made while it watched.
-    pub births: Births,
-    /// Who connected to what.
-    pub reached: Reached,
-    /// Whom DNS servers answered.
-    pub answered: Reached,
-    /// How fast.
-    pub paces: Paces,
-    /// What the search path costs.
+    /// When Services were created.
+    pub service_creations: ServiceCreations,
+    /// Addresses that pods connected to.
+    pub connected: Contacts,
+    /// DNS servers that answered pods.
+    pub answered: Contacts,
+    /// The latency of DNS servers.
+    pub latencies: Latencies,
+    /// Queries that the search path wastes.
     pub wastes: Wastes,
-    /// Connections to DNS servers that failed just now.
+    /// Connections to DNS servers that failed within the last second.
     pub failed_tcp: FailedTcp,
-    /// Who was told that packets are too big.
+    /// ICMP errors about packets that are too big.
     pub too_big: TooBig,
-    /// Who asked before its name was known.
+    /// Pods that asked before their name was known.
     pub unnamed: Unnamed,
 }
 
@@ -49,10 +49,10 @@ impl Memory {
     pub fn new(limit: usize, thresholds: &RuleThresholds) -> Memory {
         Memory {
             exchanges: Exchanges::new(limit),
-            births: Births::default(),
-            reached: Reached::new(limit),
-            answered: Reached::new(limit),
-            paces: Paces::new(thresholds, limit),
+            service_creations: ServiceCreations::default(),
+            connected: Contacts::new(limit),
+            answered: Contacts::new(limit),
+            latencies: Latencies::new(thresholds, limit),
             wastes: Wastes::new(thresholds, limit),
             failed_tcp: FailedTcp::new(limit),
             too_big: TooBig::new(limit),
@@ -60,31 +60,31 @@ impl Memory {
         }
     }
 
-    /// What is slow, and what a waste, is decided by these from now on.
+    /// Applies new thresholds for slow answers and wasted queries.
     pub fn set(&mut self, thresholds: &RuleThresholds) {
-        self.paces.set(thresholds);
+        self.latencies.set(thresholds);
         self.wastes.set(thresholds);
     }
 
-    /// Forgets what is too old to matter.
+    /// Drops entries that have expired.
     pub fn advance(&mut self, now: Timestamp) {
         self.exchanges.advance(now);
-        self.reached.advance(now);
+        self.connected.advance(now);
         self.too_big.advance(now);
         self.answered.advance(now);
-        self.paces.advance(now);
+        self.latencies.advance(now);
         self.wastes.advance(now);
         self.unnamed.advance(now);
     }
 
-    /// What the limits cost so far.
+    /// Entries that the limits have dropped so far.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();
         for table in [
             self.exchanges.losses(),
-            self.reached.losses(),
+            self.connected.losses(),
             self.answered.losses(),
-            self.paces.losses(),
+            self.latencies.losses(),
             self.wastes.losses(),
             self.failed_tcp.losses(),
             self.too_big.losses(),

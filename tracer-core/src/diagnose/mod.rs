@@ -1,21 +1,29 @@
-//! Findings: says why something failed, from the pipeline's own events and the inventory at that time. Pure.
+//! Findings: why something failed, from the pipeline's own events and the inventory at that time. Pure.
 //!
-//! Owns the rules ([`rules`], one file each, in their order of precedence), what they need to remember ([`memory`]) and
-//! how a finding lives: told once its evidence is complete, again with a new count, resolved once ([`ledger`]). Input:
-//! identified events, changes of the inventory, time. It never guesses: what the evidence or the inventory does not show is
-//! left out or called possible.
+//! Owns the rules ([`rules`], one file each), what they remember ([`memory`]) and the life of a finding ([`ledger`]): it is
+//! emitted once its evidence is complete, again with a new count, and once when it is resolved. Input: identified events,
+//! changes of the inventory, time. It never guesses: what neither the evidence nor the inventory shows is left out, or
+//! marked as possible.
 //!
-//! The way through: an event becomes a [`Case`](case::Case); the first rule of [`catalogue::RULES`] that makes a
-//! [`Claim`](claim::Claim) of it has the say; the [`Ledger`] folds claims of one cause into one finding. An event that
-//! shows something working is held against the cures that open findings wait for.
+//! An event becomes a [`Case`](case::Case). The first rule of [`catalogue::RULES`] that applies makes a
+//! [`Claim`](claim::Claim) of it: typed facts and commands, without sentences. The [`Ledger`] folds claims with one cause
+//! into one finding, and [`wording`] writes its sentences. An event that shows something working is a
+//! [`Sign`](cure::Sign), which is compared with the cures that open findings wait for.
+//!
+//! To add a rule: write `rules/new_rule.rs`, list it in [`catalogue::RULES`] at its place in the order of precedence, add
+//! the variants it needs to [`claim::Summary`], [`fact`] and [`command`], and their sentences to [`wording`] (the compiler
+//! names each match that lacks one).
 
 mod attempt;
 mod case;
 pub mod catalogue;
 mod claim;
+mod command;
+mod cure;
+mod fact;
 mod gone;
 mod ledger;
-mod looked;
+mod lookup_evidence;
 mod memory;
 mod missing;
 mod names;
@@ -25,7 +33,7 @@ mod rules;
 mod server;
 mod services;
 mod settings;
-mod words;
+mod wording;
 
 use std::time::Duration;
 
@@ -34,27 +42,30 @@ use crate::model::connection::{TcpConnection, TcpState};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Role;
+use crate::model::identity::Workload;
 use crate::model::lookup::{Lookup, Step};
 use crate::model::loss::Losses;
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 
 use self::case::{Case, Symptom};
-use self::claim::Sign;
+use self::cure::Sign;
 use self::ledger::Ledger;
-use self::looked::Looked;
+use self::lookup_evidence::LookupEvidence;
+use self::memory::{
+    Contact, FailedConnection, LatencyChange, LatencyKey, Memory, NameScope, WasteChange,
+    exchange_end,
+};
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
 
-use self::memory::{Balance, Course, Failed, Memory, Pace, Visit};
-
-/// All rules and what they know.
+/// All rules and their memory.
 #[derive(Debug)]
 pub struct Diagnosis {
     dns_ports: Vec<u16>,
-    /// A lookup without a new candidate for so long is over, whatever it may have left to try.
+    /// A lookup without a new candidate for this long is over.
     lookup_idle: Duration,
-    /// The input ends: what is told now was not decided.
+    /// The input has ended: events from now on are about undecided things.
     ending: bool,
     thresholds: RuleThresholds,
     memory: Memory,
@@ -62,7 +73,7 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// With nothing seen yet.
+    /// A diagnosis without events.
     pub fn new(
         settings: &DiagnosisSettings,
         dns_ports: Vec<u16>,
@@ -78,80 +89,61 @@ impl Diagnosis {
         }
     }
 
-    /// From now on rules speak by these thresholds, and these findings are silenced. How much is kept, and how findings are
-    /// told, stays.
+    /// Applies new thresholds and silences. The limits and intervals stay.
     pub fn set(&mut self, settings: &DiagnosisSettings) {
         self.thresholds = settings.thresholds.clone();
         self.memory.set(&settings.thresholds);
-        self.ledger.silence(&settings.silences);
+        self.ledger.set_silences(&settings.silences);
     }
 
-    /// A pod asked a DNS server, before anything is told of it. Who it is may be known only when the answer comes.
+    /// Takes in a query to a DNS server, before its exchange has an event: the pod's name may be known only when the
+    /// answer comes.
     pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
         if ends.pod.identity.is_err() && index.has_inventory() {
             self.memory.unnamed.add(at, ends);
         }
     }
 
-    /// Takes an event in, as it is told at `now`.
+    /// Takes in an event that is emitted at `now`.
     pub fn event(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
         let Some(ends) = &event.ends else { return };
+        let mut run = Examination {
+            diagnosis: self,
+            ends,
+            now,
+            index,
+            out,
+        };
         match &event.body {
-            Body::IcmpError(error) => self.icmp(now, event.time, ends, error, index, out),
-            // What a pod is asked is told from the side of who asks.
+            Body::IcmpError(error) => run.icmp(event.time, error),
+            // The client's side has its own events.
             _ if ends.role == Role::Server => {}
-            Body::Dns(exchange, place) => {
-                if place.is_some() {
-                    self.memory
-                        .exchanges
-                        .add(now, Owner::from_ends(ends), exchange);
-                }
-                if exchange.connection.is_some() {
-                    self.memory.failed_tcp.explained(ends);
-                }
-                self.answered(now, ends, exchange, index, out);
-            }
-            Body::Lookup(lookup) => self.lookup(now, event.time, ends, lookup, index, out),
-            Body::Tcp(connection) => {
-                if let Some(handshake) = connection.handshake {
-                    self.connected(event.time, ends);
-                    let moment = Moment {
-                        at: event.time.after(handshake),
-                        now,
-                    };
-                    self.ledger
-                        .cure(moment, ends, &Sign::Connected(handshake), out);
-                }
-                self.tcp(now, event.time, ends, connection, index, out);
-            }
+            Body::Dns(exchange, place) => run.exchange(exchange, place.is_some()),
+            Body::Lookup(lookup) => run.lookup(event.time, lookup),
+            Body::Tcp(connection) => run.tcp(event.time, connection),
             Body::Udp(flow) => {
-                let span = Span::of(now, event.time, flow.last);
-                self.judge(span, ends, Symptom::Udp(flow), index, out);
+                run.judge(Span::from_start(event.time, flow.last), Symptom::Udp(flow));
             }
             Body::Echo(echo) => {
                 if echo.received > 0 {
-                    let moment = Moment { at: echo.last, now };
-                    self.ledger.cure(moment, ends, &Sign::Replied(echo), out);
+                    run.cure(echo.last, &Sign::Replied(echo));
                 }
-                let span = Span {
-                    at: echo.last,
-                    ..Span::of(now, event.time, echo.last)
-                };
-                self.judge(span, ends, Symptom::Echo(echo, event.time), index, out);
+                let span = Span::from_start(event.time, echo.last).about(echo.last);
+                run.judge(span, Symptom::Echo(echo, event.time));
             }
             Body::Finding(_) | Body::Lost(_) => {}
         }
     }
 
-    /// The inventory changed, and with it, perhaps, which `services` there are.
+    /// Takes in a change of the inventory; `services`: Services may have changed.
     pub fn changed(&mut self, now: Timestamp, services: bool, index: &Index, out: &mut Vec<Event>) {
         if services {
-            self.memory.births.update(now, index);
+            self.memory.service_creations.update(now, index);
         }
         self.ledger.inventory(now, index, out);
     }
 
-    /// Tells what is due.
+    /// Emits what is due.
     pub fn advance(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
         self.memory.advance(now);
         while let Some(failed) = self.memory.failed_tcp.due(now) {
@@ -160,12 +152,12 @@ impl Diagnosis {
         self.ledger.advance(now, out);
     }
 
-    /// The input ends: the events to come are of what is not decided.
+    /// The input ends: the events that follow are about undecided things.
     pub fn ending(&mut self) {
         self.ending = true;
     }
 
-    /// The input ended: counts that were not told yet are told.
+    /// The input has ended: emits all new counts.
     pub fn end(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
         while let Some(failed) = self.memory.failed_tcp.rest() {
             self.failed_tcp(now, &failed, index, out);
@@ -173,194 +165,158 @@ impl Diagnosis {
         self.ledger.end(out);
     }
 
-    fn failed_tcp(&mut self, now: Timestamp, failed: &Failed, index: &Index, out: &mut Vec<Event>) {
-        let Failed {
+    /// A connection to a DNS server failed, and no truncated exchange explains it.
+    fn failed_tcp(
+        &mut self,
+        now: Timestamp,
+        failed: &FailedConnection,
+        index: &Index,
+        out: &mut Vec<Event>,
+    ) {
+        let FailedConnection {
             started,
             ends,
             connection,
         } = failed;
-        let span = Span::of(now, *started, connection.last);
-        self.judge(span, ends, Symptom::Tcp(connection), index, out);
+        let mut run = Examination {
+            diagnosis: self,
+            ends,
+            now,
+            index,
+            out,
+        };
+        let span = Span::from_start(*started, connection.last);
+        run.judge(span, Symptom::Tcp(connection));
     }
 
-    /// Findings that were silenced.
+    /// The number of silenced findings.
     pub fn silenced(&self) -> u64 {
         self.ledger.silenced()
     }
 
-    /// What the limits cost so far.
+    /// What the limits have dropped so far.
     pub fn losses(&self) -> Losses {
         let mut losses = self.memory.losses();
         losses.merge(self.ledger.losses());
         losses
     }
+}
 
-    /// A packet of the pod, in whatever role, was too big for its path.
-    fn icmp(
-        &mut self,
-        now: Timestamp,
-        at: Timestamp,
-        ends: &Ends,
-        error: &IcmpError,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
-        if error.is_too_big() && error.about.src.ip() == ends.pod.ip {
-            let told = self
-                .memory
-                .too_big
-                .add(at, Owner::from_ends(ends), error.about.dst.ip());
-            let span = Span {
-                at,
-                ..Span::of(now, told.first, told.last)
-            };
-            self.judge(span, ends, Symptom::TooBig(*error, told), index, out);
+/// The examination of one event of a pod: the context that every step of it needs.
+struct Examination<'a> {
+    diagnosis: &'a mut Diagnosis,
+    ends: &'a Ends,
+    now: Timestamp,
+    index: &'a Index,
+    out: &'a mut Vec<Event>,
+}
+
+impl Examination<'_> {
+    /// A packet of the pod, in either role, was too big for its path.
+    fn icmp(&mut self, at: Timestamp, error: &IcmpError) {
+        if error.is_too_big() && error.about.src.ip() == self.ends.pod.ip {
+            let owner = Owner::from_ends(self.ends);
+            let memory = &mut self.diagnosis.memory;
+            let errors = memory.too_big.add(at, owner, error.about.dst.ip());
+            let span = Span::from_start(errors.first, errors.last).about(at);
+            self.judge(span, Symptom::TooBig(*error, errors));
         }
     }
 
-    fn tcp(
-        &mut self,
-        now: Timestamp,
-        started: Timestamp,
-        ends: &Ends,
-        connection: &TcpConnection,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
-        let failed = matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout);
-        let to_dns = ends
-            .peer
-            .port
-            .is_some_and(|port| self.dns_ports.contains(&port));
-        if failed && to_dns {
-            let failed = Failed {
+    fn tcp(&mut self, started: Timestamp, connection: &TcpConnection) {
+        if let Some(handshake) = connection.handshake {
+            if let Some(port) = self.ends.peer.port {
+                let contact = self.contact(started);
+                let peer = (self.ends.peer.ip, port);
+                self.diagnosis.memory.connected.add(peer, contact);
+            }
+            self.cure(started.after(handshake), &Sign::Connected(handshake));
+        }
+        if !matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout) {
+            return;
+        }
+        let port = self.ends.peer.port;
+        if port.is_some_and(|port| self.diagnosis.dns_ports.contains(&port)) {
+            let failed = FailedConnection {
                 started,
-                ends: ends.clone(),
+                ends: self.ends.clone(),
                 connection: connection.clone(),
             };
-            self.memory.failed_tcp.add(now, failed);
-        } else if failed {
-            let span = Span::of(now, started, connection.last);
-            self.judge(span, ends, Symptom::Tcp(connection), index, out);
+            self.diagnosis.memory.failed_tcp.add(self.now, failed);
+        } else {
+            let span = Span::from_start(started, connection.last);
+            self.judge(span, Symptom::Tcp(connection));
         }
     }
 
-    fn visit(ends: &Ends, at: Timestamp) -> Visit {
-        Visit {
-            owner: Owner::from_ends(ends),
-            pod: ends.pod.clone(),
+    fn contact(&self, at: Timestamp) -> Contact {
+        Contact {
+            owner: Owner::from_ends(self.ends),
+            pod: self.ends.pod.clone(),
             at,
         }
     }
 
-    fn connected(&mut self, at: Timestamp, ends: &Ends) {
-        if let Some(port) = ends.peer.port {
-            let visit = Diagnosis::visit(ends, at);
-            self.memory.reached.add((ends.peer.ip, port), visit);
+    /// An exchange ended; `of_lookup`: it belongs to a lookup, which has an event of its own.
+    fn exchange(&mut self, exchange: &Exchange, of_lookup: bool) {
+        let memory = &mut self.diagnosis.memory;
+        if of_lookup {
+            let owner = Owner::from_ends(self.ends);
+            memory.exchanges.add(self.now, owner, exchange);
+        }
+        if exchange.connection.is_some() {
+            memory.failed_tcp.explained(self.ends);
+        }
+        if exchange.rcode.is_some() && !exchange.late && exchange.asked_peer.is_none() {
+            self.answer(exchange);
         }
     }
 
-    /// A DNS server said something.
-    fn answered(
-        &mut self,
-        now: Timestamp,
-        ends: &Ends,
-        exchange: &Exchange,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
-        if exchange.rcode.is_none() || exchange.late || exchange.asked_peer.is_some() {
-            return;
-        }
-        let moment = Moment {
-            at: words::ended(exchange),
-            now,
-        };
-        self.ledger
-            .cure(moment, ends, &Sign::Answered(exchange), out);
-        if let Some(port) = ends.peer.port {
-            let visit = Diagnosis::visit(ends, moment.at);
-            self.memory.answered.add((ends.peer.ip, port), visit);
+    /// A DNS server answered.
+    fn answer(&mut self, exchange: &Exchange) {
+        let at = exchange_end(exchange);
+        self.cure(at, &Sign::Answered(exchange));
+        if let Some(port) = self.ends.peer.port {
+            let contact = self.contact(at);
+            let peer = (self.ends.peer.ip, port);
+            self.diagnosis.memory.answered.add(peer, contact);
         }
         let (Some(latency), Some(question), 1) =
             (exchange.latency, &exchange.question, exchange.attempts)
         else {
             return;
         };
-        let course = Course {
-            owner: Owner::from_ends(ends),
-            server: ends.peer.ip,
-            of_cluster: question.name.below(index.cluster_domain()).is_some(),
+        let scope = match question.name.below(self.index.cluster_domain()) {
+            Some(_) => NameScope::Cluster,
+            None => NameScope::External,
         };
-        let of_cluster = course.of_cluster;
-        match self.memory.paces.add(moment.at, course, latency) {
-            Pace::Ordinary => {}
-            Pace::Again => self.ledger.cure(moment, ends, &Sign::Fast(of_cluster), out),
-            pace @ Pace::Slow { first, .. } => {
-                let span = Span {
-                    at: moment.at,
-                    ..Span::of(now, first, moment.at)
-                };
-                let symptom = Symptom::Paced(exchange, pace, of_cluster);
-                self.judge(span, ends, symptom, index, out);
+        let key = LatencyKey {
+            owner: Owner::from_ends(self.ends),
+            server: self.ends.peer.ip,
+            scope,
+        };
+        match self.diagnosis.memory.latencies.add(at, key, latency) {
+            LatencyChange::None => {}
+            LatencyChange::Recovered => self.cure(at, &Sign::NormalLatency(scope)),
+            LatencyChange::Slow(slow) => {
+                let span = Span::from_start(slow.first, at).about(at);
+                self.judge(span, Symptom::SlowAnswer(exchange, slow, scope));
             }
         }
     }
 
-    /// A lookup that found something: what did the search path cost?
-    fn spent(
-        &mut self,
-        moment: Moment,
-        ends: &Ends,
-        lookup: &Lookup,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
-        let (Some(asked), Outcome::Answered) = (&lookup.asked, lookup.outcome) else {
-            return;
-        };
-        let found = |step: &&Step| step.outcome == Some(Outcome::Answered);
-        let Some(name) = lookup.steps.iter().find(found).map(|step| &step.name) else {
-            return;
-        };
-        let in_vain = lookup.steps.iter().filter(|step| {
-            step.name != *name && matches!(step.outcome, Some(Outcome::Nxdomain | Outcome::Nodata))
-        });
-        let in_vain = in_vain.map(|step| u64::from(step.attempts)).sum();
-        let workload = words::workload(ends);
-        let queries = u64::from(lookup.queries);
-        let wastes = &mut self.memory.wastes;
-        match wastes.add(moment.at, workload.clone(), asked, queries, in_vain) {
-            Balance::Nothing => {}
-            Balance::Thrifty => {
-                self.ledger
-                    .cure(moment, ends, &Sign::Thrifty(&workload), out);
-            }
-            Balance::Wasteful(spent) => {
-                let symptom = Symptom::Wasteful(&workload, &spent);
-                let span = Span {
-                    at: moment.at,
-                    ..Span::of(moment.now, spent.started, moment.at)
-                };
-                self.judge(span, ends, symptom, index, out);
-            }
-        }
-    }
-
-    fn lookup(
-        &mut self,
-        now: Timestamp,
-        started: Timestamp,
-        ends: &Ends,
-        lookup: &Lookup,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
+    fn lookup(&mut self, started: Timestamp, lookup: &Lookup) {
+        let ends = self.ends;
         let ended = started.after(lookup.duration);
-        let looked = Looked {
-            lookup,
-            seen: self
-                .memory
+        let Diagnosis {
+            memory,
+            ending,
+            lookup_idle,
+            ..
+        } = &mut *self.diagnosis;
+        let evidence = LookupEvidence {
+            event: lookup,
+            exchanges: memory
                 .exchanges
                 .take(&Owner::from_ends(ends), lookup, ended),
             resolver: ends
@@ -368,41 +324,76 @@ impl Diagnosis {
                 .identity
                 .as_ref()
                 .ok()
-                .and_then(|pod| index.resolver(pod)),
-            cut_short: self.ending && now.since(ended) < self.lookup_idle,
+                .and_then(|pod| self.index.resolver(pod)),
+            cut_short: *ending && self.now.since(ended) < *lookup_idle,
             begun_unnamed: ends.pod.identity.is_ok()
-                && self.memory.unnamed.began(ends, started, self.lookup_idle),
+                && memory.unnamed.began(ends, started, *lookup_idle),
         };
-        let moment = Moment { at: ended, now };
-        self.ledger.cure(moment, ends, &Sign::Found(lookup), out);
-        let last = looked.seen.iter().map(|seen| seen.last).max();
-        let span = Span {
-            at: ended,
-            ..Span::of(now, started, last.map_or(ended, |last| last.max(ended)))
-        };
-        self.judge(span, ends, Symptom::Lookup(&looked), index, out);
-        self.spent(moment, ends, lookup, index, out);
+        self.cure(ended, &Sign::LookupEnded(lookup));
+        let last = evidence
+            .exchanges
+            .iter()
+            .map(|exchange| exchange.last)
+            .max();
+        let last = last.map_or(ended, |last| last.max(ended));
+        let span = Span::from_start(started, last).about(ended);
+        self.judge(span, Symptom::Lookup(&evidence));
+        self.waste(ended, lookup);
     }
 
-    /// Puts a case before the rules; the first that claims it has it.
-    fn judge(
-        &mut self,
-        span: Span,
-        ends: &Ends,
-        symptom: Symptom<'_>,
-        index: &Index,
-        out: &mut Vec<Event>,
-    ) {
+    /// Counts the queries that the search path wasted in a lookup that found a record.
+    fn waste(&mut self, at: Timestamp, lookup: &Lookup) {
+        let (Some(asked), Outcome::Answered) = (&lookup.asked, lookup.outcome) else {
+            return;
+        };
+        let found = |step: &&Step| step.outcome == Some(Outcome::Answered);
+        let Some(name) = lookup.steps.iter().find(found).map(|step| &step.name) else {
+            return;
+        };
+        let wasted = lookup.steps.iter().filter(|step| {
+            step.name != *name && matches!(step.outcome, Some(Outcome::Nxdomain | Outcome::Nodata))
+        });
+        let wasted = wasted.map(|step| u64::from(step.attempts)).sum();
+        let workload = workload(self.ends);
+        let queries = u64::from(lookup.queries);
+        let wastes = &mut self.diagnosis.memory.wastes;
+        match wastes.add(at, workload.clone(), asked, queries, wasted) {
+            WasteChange::None => {}
+            WasteChange::Recovered => self.cure(at, &Sign::FewWasted(&workload)),
+            WasteChange::Wasted(window) => {
+                let span = Span::from_start(window.started, at).about(at);
+                self.judge(span, Symptom::Waste(&workload, &window));
+            }
+        }
+    }
+
+    /// Something worked at `at`.
+    fn cure(&mut self, at: Timestamp, sign: &Sign<'_>) {
+        let moment = Moment { at, now: self.now };
+        self.diagnosis
+            .ledger
+            .cure(moment, self.ends, sign, self.out);
+    }
+
+    /// Applies the first rule that fits.
+    fn judge(&mut self, span: Span, symptom: Symptom<'_>) {
+        let Diagnosis {
+            thresholds,
+            memory,
+            dns_ports,
+            ledger,
+            ..
+        } = &mut *self.diagnosis;
         let case = Case {
             at: span.at,
-            now: span.now,
+            now: self.now,
             first: span.first,
             last: span.last,
-            ends,
-            index,
-            thresholds: &self.thresholds,
-            memory: &self.memory,
-            dns_ports: &self.dns_ports,
+            ends: self.ends,
+            index: self.index,
+            thresholds,
+            memory,
+            dns_ports,
             symptom,
         };
         let claim = catalogue::RULES
@@ -410,38 +401,50 @@ impl Diagnosis {
             .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
         if let Some((rule, claim)) = claim {
             let claim = missing::stale(&case, claim);
-            self.ledger.claim(span.now, &case, rule, claim, out);
+            ledger.claim(&case, rule, claim, self.out);
         }
     }
 }
 
-/// When evidence happened, and when it is looked at. The two differ: silence takes time to be one, a pod's name may come later.
+/// The pod's workload, `DaemonSet default/nginx-ds`; the pod itself if it has none.
+fn workload(ends: &Ends) -> String {
+    let pod = ends.pod.identity.as_ref().ok();
+    match pod.and_then(|pod| Some((pod, pod.workload.as_ref()?))) {
+        Some((pod, Workload { kind, name })) => format!("{kind} {}/{name}", pod.namespace),
+        None => wording::who(&fact::Who::from(&ends.pod)),
+    }
+}
+
+/// When something happened, and when it is examined. The two differ: silence takes time, and a pod's name may come later.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     /// On the wire.
     at: Timestamp,
-    /// As the pipeline goes.
+    /// The pipeline's time.
     now: Timestamp,
 }
 
-/// The same of evidence that took time.
+/// The time that evidence covers.
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    /// The moment that sentences are about.
+    /// The time that facts are relative to.
     at: Timestamp,
     first: Timestamp,
     last: Timestamp,
-    now: Timestamp,
 }
 
 impl Span {
-    /// Sentences are about its beginning.
-    fn of(now: Timestamp, first: Timestamp, last: Timestamp) -> Span {
+    /// Facts are relative to its start.
+    fn from_start(first: Timestamp, last: Timestamp) -> Span {
         Span {
             at: first,
             first,
             last: last.max(first),
-            now,
         }
+    }
+
+    /// Facts are relative to this time.
+    fn about(self, at: Timestamp) -> Span {
+        Span { at, ..self }
     }
 }

@@ -1,32 +1,32 @@
-//! What a name may mean in the cluster: which Service of which namespace, and which of its pods.
+//! The possible meanings of a name in the cluster: a Service of a namespace, or a pod of it.
 //!
-//! The names that the cluster's DNS serves are laid down in the Kubernetes DNS-Based Service Discovery specification:
+//! The Kubernetes DNS-Based Service Discovery specification defines the names that the cluster's DNS serves:
 //! `service.namespace.svc.domain`, and `hostname.service.namespace.svc.domain` below a headless Service.
 
 use crate::identity::{Index, ResolverConfig};
 use crate::model::cluster::Service;
 use crate::model::dns::DnsName;
 
-use super::looked::{AskedName, How};
+use super::lookup_evidence::{AskedName, Search};
 
-/// One way to read a name.
+/// One possible meaning of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meaning<'a> {
-    /// A pod of a headless Service.
+    /// The hostname of a pod of a headless Service.
     pub host: Option<&'a str>,
     /// The Service.
     pub service: &'a str,
-    /// `None`: the pod's own.
+    /// `None`: the pod's own namespace.
     pub namespace: Option<&'a str>,
 }
 
-/// The ways to read a name, the likelier first. None for one that is no Service's whatever the cluster holds.
+/// The possible meanings of a name, the likeliest first. Empty if the name cannot be a Service's.
 pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Vec<Meaning<'a>> {
     let (head, full) = match below(asked.name, cluster_domain) {
         Some(head) => (head, true),
         None => (asked.name, false),
     };
-    if asked.how == How::Absolute && !full {
+    if asked.search == Search::Absolute && !full {
         return Vec::new();
     }
     let meaning = |host, service, namespace| Meaning {
@@ -40,7 +40,7 @@ pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Ve
         ([host, service, namespace, "svc"], _) => {
             vec![meaning(Some(host), service, Some(namespace))]
         }
-        // The namespace is missing: no name at all.
+        // Without a namespace this is not a name.
         ([_, "svc"], false) => Vec::new(),
         ([service], false) => vec![meaning(None, service, None)],
         ([first, second], false) => vec![
@@ -52,7 +52,7 @@ pub(super) fn meanings<'a>(asked: AskedName<'a>, cluster_domain: &DnsName) -> Ve
     }
 }
 
-/// The Service that a name means to a pod of the namespace `own`: the Service itself, not one of its pods.
+/// The Service that a name means to a pod of the namespace `own`. Names of a Service's pods do not count.
 pub(super) fn service<'a>(
     index: &'a Index,
     asked: AskedName<'_>,
@@ -64,7 +64,7 @@ pub(super) fn service<'a>(
         .find_map(|meaning| index.service(meaning.namespace.unwrap_or(own), meaning.service))
 }
 
-/// What stands before the cluster's domain.
+/// The part of a name before the cluster's domain.
 pub(super) fn below<'a>(name: &'a str, cluster_domain: &DnsName) -> Option<&'a str> {
     let head = name.strip_suffix(cluster_domain.relative())?;
     head.strip_suffix('.').filter(|head| !head.is_empty())
@@ -79,8 +79,8 @@ pub(super) fn full(host: Option<&str>, service: &Service, cluster_domain: &DnsNa
     ))
 }
 
-/// The shortest name under which a pod with this resolver configuration reaches a Service. Without a configuration, and
-/// where no short one works with every resolver, the absolute one with its dot.
+/// The shortest name by which a pod with this resolver configuration reaches a Service. The absolute name with its trailing
+/// dot if there is no configuration, or if no shorter name works with every resolver.
 pub(super) fn shortest(
     host: Option<&str>,
     service: &Service,
@@ -95,28 +95,19 @@ pub(super) fn shortest(
         .search
         .iter()
         .filter_map(|domain| full.below(domain))
-        // musl does not use the search list for a name with so many dots.
+        // musl does not use the search list for a name with `ndots` dots or more.
         .filter(|short| dots(short) < usize::from(resolver.ndots))
         .min_by_key(|short| short.len());
     short.unwrap_or(full.as_str()).to_owned()
 }
 
-/// The domain that a name outside of the cluster belongs to: what somebody registered below a public suffix, as the list of
-/// publicsuffix.org has them (`shop.co.uk`); below a suffix that is not listed, the last two labels. A suffix is its own.
+/// The registered domain of a name outside of the cluster: one label below a public suffix of publicsuffix.org
+/// (`shop.co.uk`), or the last two labels if no suffix is listed. A public suffix is its own domain.
 pub(super) fn registered(name: &DnsName) -> DnsName {
     match psl::domain_str(name.relative()) {
         Some(domain) => DnsName::new(domain),
         None => name.clone(),
     }
-}
-
-/// A name from the wire as a shell's word: whatever it holds, it is one.
-pub(super) fn quoted(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if !name.is_empty() && name.bytes().all(plain) && !name.starts_with('-') {
-        return name.to_owned();
-    }
-    format!("'{}'", name.replace('\'', r"'\''"))
 }
 
 /// Whether one of a Service's endpoints has this hostname.
@@ -135,65 +126,57 @@ fn dots(name: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn read(name: &str, how: How) -> Vec<(Option<&str>, &str, Option<&str>)> {
+    fn read(name: &str, search: Search) -> Vec<(Option<&str>, &str, Option<&str>)> {
         let domain = DnsName::new("cluster.local");
-        meanings(AskedName { name, how }, &domain)
+        meanings(AskedName { name, search }, &domain)
             .into_iter()
             .map(|meaning| (meaning.host, meaning.service, meaning.namespace))
             .collect()
     }
 
     #[test]
-    fn names_are_read_in_every_form_that_the_cluster_serves() {
-        assert_eq!(read("web", How::Searched), [(None, "web", None)]);
+    fn every_form_of_a_service_name_is_understood() {
+        assert_eq!(read("web", Search::Searched), [(None, "web", None)]);
         assert_eq!(
-            read("web.myns", How::Searched),
+            read("web.myns", Search::Searched),
             [(None, "web", Some("myns")), (Some("web"), "myns", None)]
         );
         assert_eq!(
-            read("web.myns.svc", How::Searched),
+            read("web.myns.svc", Search::Searched),
             [(None, "web", Some("myns"))]
         );
         assert_eq!(
-            read("web.myns.svc.cluster.local", How::Absolute),
+            read("web.myns.svc.cluster.local", Search::Absolute),
             [(None, "web", Some("myns"))]
         );
         assert_eq!(
-            read("db-0.db.myns", How::Searched),
+            read("db-0.db.myns", Search::Searched),
             [(Some("db-0"), "db", Some("myns"))]
         );
         assert_eq!(
-            read("db-0.db.myns.svc.cluster.local", How::Searched),
+            read("db-0.db.myns.svc.cluster.local", Search::Searched),
             [(Some("db-0"), "db", Some("myns"))]
         );
     }
 
     #[test]
-    fn an_absolute_name_outside_the_cluster_is_no_services() {
-        assert_eq!(read("web", How::Absolute), []);
-        assert_eq!(read("web.myns", How::Absolute), []);
-        assert_eq!(read("a.b.c.example.com", How::Searched), []);
+    fn an_absolute_name_outside_the_cluster_means_no_service() {
+        assert_eq!(read("web", Search::Absolute), []);
+        assert_eq!(read("web.myns", Search::Absolute), []);
+        assert_eq!(read("a.b.c.example.com", Search::Searched), []);
     }
 
     #[test]
-    fn a_name_from_the_wire_is_one_word_of_a_shell() {
-        assert_eq!(quoted("web.prod"), "web.prod");
-        assert_eq!(quoted("$(reboot).example"), "'$(reboot).example'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted("-x"), "'-x'");
-    }
-
-    #[test]
-    fn a_domain_is_what_was_registered_below_a_public_suffix() {
+    fn a_registered_domain_is_one_label_below_a_public_suffix() {
         let registered = |name| registered(&DnsName::new(name)).as_str().to_owned();
         assert_eq!(registered("a.b.example.com"), "example.com.");
         assert_eq!(registered("example.com"), "example.com.");
         assert_eq!(registered("api.shop.co.uk"), "shop.co.uk.");
         assert_eq!(registered("api.other.co.uk"), "other.co.uk.");
         assert_eq!(registered("www.bank.com.au"), "bank.com.au.");
-        // A provider's customers are not one domain.
+        // Each customer of a provider has a domain.
         assert_eq!(registered("eu.one.github.io"), "one.github.io.");
-        // Nobody's public suffix.
+        // No public suffix.
         assert_eq!(registered("db.corp.internal"), "corp.internal.");
         assert_eq!(registered("com"), "com.");
         assert_eq!(registered("co.uk"), "co.uk.");

@@ -1,11 +1,13 @@
-//! NetworkPolicies that select either end of an attempt: what they allow is not known, so they are a possible cause.
+//! NetworkPolicies that select either end of an attempt. Tracer does not evaluate their rules, so they are a possible cause.
 
 use super::case::Case;
 use super::claim::Claim;
+use super::command::Kubectl;
+use super::fact::{ConnectionFact, Governs};
 use super::services;
 use crate::model::cluster::{Kind, NetworkPolicy, Pod};
 
-/// Adds those that may be the cause.
+/// Adds the policies that may be the cause.
 pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
     let egress = case
         .pod()
@@ -22,37 +24,28 @@ pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
     }
     let mut claim = claim;
     if case.index.knows(Kind::NetworkPolicy) && case.index.policies().is_empty() {
-        claim = claim.why(match case.index.follows_cluster() {
-            true => "The cluster has no NetworkPolicy.",
-            // Whether the cluster has none, or nobody asked for that kind, the file does not tell.
-            false => "The inventory holds no NetworkPolicy.",
+        claim = claim.why(if case.index.follows_cluster() {
+            ConnectionFact::NoPolicyInCluster
+        } else {
+            // A file without NetworkPolicies may come from a cluster that has some.
+            ConnectionFact::NoPolicyInFile
         });
     }
-    for (policies, what) in [
-        (egress, "what this pod sends"),
-        (ingress, "what the destination is sent"),
-    ] {
+    for (policies, governs) in [(egress, Governs::Egress), (ingress, Governs::Ingress)] {
         for policy in policies {
-            let maybe = if policy.expressions {
-                "may select"
-            } else {
-                "selects"
-            };
             claim = claim
-                .why(format!(
-                    "Possible cause: NetworkPolicy {}/{} {maybe} {what}; what it allows was not looked at.",
-                    policy.namespace, policy.name
-                ))
-                .remedy(format!(
-                    "kubectl -n {} describe networkpolicy {}",
-                    policy.namespace, policy.name
-                ));
+                .why(ConnectionFact::Policy {
+                    policy: policy.into(),
+                    certain: !policy.expressions,
+                    governs,
+                })
+                .command(Kubectl::DescribePolicy(policy.into()));
         }
     }
     claim
 }
 
-/// The pods that the attempt may have gone to.
+/// The possible destination pods of the attempt.
 fn destinations<'a>(case: &Case<'a>) -> Vec<&'a Pod> {
     let index = case.index;
     match case.service() {

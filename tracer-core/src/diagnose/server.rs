@@ -1,45 +1,45 @@
-//! What can be said of the DNS server that a case is about.
+//! The DNS server of a case.
 
 use super::case::Case;
-use super::claim::{Claim, Cure};
-use super::{missing, services, words};
+use super::claim::Claim;
+use super::command::Kubectl;
+use super::cure::Cure;
+use super::fact::{ObjectName, Server, ServerFact};
+use super::{missing, services};
 
-/// `kube-system/kube-dns (10.152.183.10)`.
-pub(super) fn name(case: &Case<'_>) -> String {
+/// The server's address and the object that has it.
+pub(super) fn named(case: &Case<'_>) -> Server {
     let peer = &case.ends.peer;
-    match (&peer.service, &peer.pod) {
-        (Some(service), _) => format!("{}/{} ({})", service.namespace, service.name, peer.ip),
-        (None, Some(pod)) => format!("{}/{} ({})", pod.namespace, pod.name, peer.ip),
-        (None, None) => peer.ip.to_string(),
+    let object = match (&peer.service, &peer.pod) {
+        (Some(service), _) => Some(ObjectName::from(&**service)),
+        (None, Some(pod)) => Some(ObjectName::from(&**pod)),
+        (None, None) => None,
+    };
+    Server {
+        object,
+        ip: peer.ip,
     }
 }
 
-/// Adds whether it has ready endpoints, where it is a Service, and how to look; and what would show that it has again.
+/// If the server is a Service: adds whether it has ready endpoints, how to look, and the cure.
 pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
     let index = case.index;
     let Some(service) = case.service() else {
-        return missing::who(case, claim);
+        return missing::address_owner(case, claim);
     };
-    let name = words::name_of(service);
+    let name = ObjectName::from(service);
     if !services::none_ready(index, service) {
-        let claim = claim.why(format!(
-            "The DNS server is Service {name}. {}",
-            services::ready_sentence(index, service)
-        ));
-        return logs(case, claim);
+        let ready = services::ready_or_unknown(index, service);
+        return logs(case, claim.why(ServerFact::IsService(name, ready)));
     }
-    let claim = claim.why(format!(
-        "Service {name} has no ready endpoint. {}",
-        services::why_none_ready(index, service)
-    ));
-    let looks = services::look_why_none_ready(index, service);
-    looks
-        .into_iter()
-        .fold(claim, Claim::remedy)
+    let why = services::why_none_ready(index, service);
+    claim
+        .why(ServerFact::NoReadyEndpoint(name, why))
+        .commands(services::inspect(index, service))
         .cure(Cure::Ready(service.namespace.clone(), service.name.clone()))
 }
 
-/// Whether the pod is a DNS server itself, by a Service in front of it: then it passes on what others asked for.
+/// Whether the pod is a DNS server itself, behind a Service: then it forwards the questions of others.
 pub(super) fn is_one(case: &Case<'_>) -> bool {
     let object = case.pod().and_then(|pod| case.index.pod_object(pod));
     let services = object.map(|pod| services::selecting(case.index, pod));
@@ -47,26 +47,20 @@ pub(super) fn is_one(case: &Case<'_>) -> bool {
     ports.any(|port| case.dns_ports.contains(&port.port))
 }
 
-/// Whether the server runs in the cluster, as far as is known.
+/// Whether the server is known to run in the cluster.
 pub(super) fn in_cluster(case: &Case<'_>) -> bool {
     case.service().is_some() || case.ends.peer.pod.is_some()
 }
 
-/// Adds how to read what the server says itself; nothing for one that is known to be outside of the cluster.
+/// Adds how to read the server's logs, unless it is known to be outside of the cluster.
 pub(super) fn logs(case: &Case<'_>, claim: Claim) -> Claim {
     match (case.service(), &case.ends.peer.pod) {
-        (Some(service), _) if !service.selector.is_empty() => claim.remedy(format!(
-            "kubectl -n {} logs -l {} --tail=50 --prefix",
-            service.namespace,
-            services::selector(service)
+        (Some(service), _) if !service.selector.is_empty() => claim.command(Kubectl::SelectedLogs(
+            service.namespace.clone(),
+            services::selector(service),
         )),
-        (_, Some(pod)) => claim.remedy(format!(
-            "kubectl -n {} logs {} --tail=50",
-            pod.namespace, pod.name
-        )),
+        (_, Some(pod)) => claim.command(Kubectl::PodLogs(ObjectName::from(&**pod))),
         _ if case.index.has_inventory() => claim,
-        _ => claim.remedy(
-            "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix   # if it is the cluster's DNS",
-        ),
+        _ => claim.command(Kubectl::ClusterDnsLogs),
     }
 }

@@ -1,26 +1,26 @@
-//! What a run may set: how findings are told, from when on rules speak, and whom nobody wants to hear of.
+//! The settings of the diagnosis: how findings are repeated, the thresholds of rules, silences.
 
 use std::time::Duration;
 
 use crate::model::event::Ends;
 use crate::model::glob::Glob;
 
-/// How findings are told and how much is kept for them.
+/// How findings are repeated and how much memory they may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiagnosisSettings {
-    /// An open finding is told again with a new count at most so often.
+    /// The minimum interval between two events of an open finding.
     pub repeat: Duration,
-    /// A finding whose cause did not show for so long is forgotten: nobody knows whether it is gone.
+    /// A finding without new evidence for this long is dropped. It is not resolved: its cause may still exist.
     pub forget: Duration,
-    /// Open findings; at the limit the one that was quiet for longest makes room.
+    /// The maximum number of open findings. At the limit, the one without evidence for longest is dropped.
     pub findings: usize,
-    /// Lines of evidence of one finding; what is beyond is said in a last line.
+    /// The maximum number of lines of evidence of a finding. The last line counts the others.
     pub evidence: usize,
-    /// Clients, servers and the like that rules remember something of, each sort for itself.
+    /// The maximum number of entries of each table that rules need: clients, servers and so on.
     pub remembered: usize,
-    /// From when on rules speak.
+    /// The thresholds of rules.
     pub thresholds: RuleThresholds,
-    /// Findings that are not told.
+    /// Findings that are not emitted.
     pub silences: Vec<Silence>,
 }
 
@@ -38,20 +38,20 @@ impl Default for DiagnosisSettings {
     }
 }
 
-/// From when on rules speak, as far as that is a matter of taste and not of the evidence.
+/// The thresholds of rules that are a matter of preference, not of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleThresholds {
-    /// An answer of a DNS server that takes longer is slow, if the pod is not used to that.
+    /// A slow answer of a DNS server takes at least this long,
     pub slow_dns: Duration,
-    /// It is used to it if the answer takes less than so many times its normal.
+    /// and at least this many times the usual latency.
     pub slow_dns_times_normal: u32,
-    /// So many slow answers within a minute; one is ordinary: an upstream that fills its cache.
+    /// This many slow answers within a minute make a finding. One is ordinary: an upstream server that fills its cache.
     pub slow_dns_answers: usize,
-    /// So many queries in vain within a minute are a waste,
+    /// This many wasted queries within a minute make a finding,
     pub wasted_queries: u64,
-    /// if they are that part of all of the workload's, in percent, or more.
+    /// if they are at least this share of the workload's queries, in percent.
     pub wasted_percent: u64,
-    /// So many times a pod is told that its packets are too big. One or two errors are how a host learns a path's MTU.
+    /// This many ICMP errors about packets that are too big make a finding. A host learns a path's MTU from one or two.
     pub too_big_errors: u64,
 }
 
@@ -68,22 +68,22 @@ impl Default for RuleThresholds {
     }
 }
 
-/// Findings that are not told: those that fit all that is given.
+/// Silences the findings that match all patterns given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Silence {
-    /// Rules.
+    /// The rule.
     pub rule: Option<Glob>,
-    /// Namespaces of the pod. One that is not known is in none.
+    /// The pod's namespace. A pod without a known name matches no pattern.
     pub namespace: Option<Glob>,
-    /// Names of the pod.
+    /// The pod's name.
     pub pod: Option<Glob>,
-    /// What was looked up, in any form, or what the other end is called; without a final dot.
+    /// The name looked up, in any form, or a name of the other end; without a trailing dot.
     pub name: Option<Glob>,
 }
 
 impl Silence {
-    /// Whether a finding of that rule is one of these.
-    pub(super) fn fits<N: AsRef<str>>(&self, rule: &str, ends: &Ends, names: &[N]) -> bool {
+    /// Whether it silences a finding of this rule.
+    pub(super) fn matches<N: AsRef<str>>(&self, rule: &str, ends: &Ends, names: &[N]) -> bool {
         let pod = ends.pod.identity.as_deref().ok();
         let of_pod = |glob: &Option<Glob>, of: fn(&crate::model::identity::PodIdentity) -> &str| {
             glob.as_ref()

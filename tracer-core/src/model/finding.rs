@@ -1,47 +1,48 @@
-//! A diagnosed cause, with its evidence.
+//! A conclusion, with the evidence it rests on.
 
 use std::sync::Arc;
 
+use super::sentence::Sentence;
 use super::time::Timestamp;
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Informational.
+    /// Worth knowing.
     Info,
-    /// Something works poorly.
+    /// Something works badly.
     Warning,
     /// Something does not work.
     Error,
 }
 
-/// A diagnosed cause of failures.
+/// A conclusion in sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Stable for the same cause and pod.
+    /// Stable for one cause and pod (or workload).
     pub id: String,
-    /// The rule's stable name.
+    /// The rule's stable id.
     pub rule: &'static str,
     /// How bad it is.
     pub severity: Severity,
     /// The cause is gone.
     pub resolved: bool,
-    /// First occurrence.
+    /// When it was first seen.
     pub first: Timestamp,
-    /// Last occurrence.
+    /// When it was last seen.
     pub last: Timestamp,
-    /// Number of failures.
+    /// How many times it was seen.
     pub count: u64,
-    /// The failure in one sentence; in a resolved finding, what shows the recovery.
-    pub summary: String,
-    /// The original failure, in a resolved finding.
-    pub was: Option<String>,
-    /// Names that a name filter can match: the queried name, or the names of the other end.
+    /// What failed; for a resolved finding, what shows that.
+    pub summary: Sentence,
+    /// For a resolved finding, what had failed.
+    pub was: Option<Sentence>,
+    /// The names that filters and silences match: what was looked up, or the names of the other end.
     pub names: Vec<Arc<str>>,
-    /// The cause and its evidence.
-    pub why: String,
-    /// Remedies.
-    pub remedies: Vec<String>,
-    /// The evidence, one line per item.
-    pub evidence: Vec<Arc<str>>,
+    /// Why it failed.
+    pub why: Vec<Sentence>,
+    /// What to do: commands and names, ready to be copied.
+    pub remedies: Vec<Sentence>,
+    /// What it rests on, a line each.
+    pub evidence: Vec<Sentence>,
 }

@@ -24,6 +24,7 @@ pub mod loss;
 pub mod observation;
 pub mod printable;
 pub mod record;
+pub mod sentence;
 pub mod settings;
 pub mod time;
 pub mod units;

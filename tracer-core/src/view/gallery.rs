@@ -358,12 +358,11 @@ pub fn finding(severity: Severity, resolved: bool) -> Event {
         last: at(1_126),
         count: 2,
         summary: "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists"
-            .to_owned(),
-        was: resolved.then(|| "it had failed".to_owned()),
+            .into(),
+        was: resolved.then(|| "it had failed".into()),
         names: vec!["clusterip-apache2-ds-myns".into()],
-        why: "A Service of that name is in namespace myns, and a short name is looked up in the pod's own namespace, default, only."
-            .to_owned(),
-        remedies: vec!["use clusterip-apache2-ds-myns.myns".to_owned()],
+        why: vec!["A Service of that name is in namespace myns, and a short name is looked up in the pod's own namespace, default, only.".into()],
+        remedies: vec!["use clusterip-apache2-ds-myns.myns".into()],
         evidence: vec!["4 candidates, 4 NXDOMAIN".into()],
     };
     event(1_126, Some(kube_dns()), Body::Finding(Box::new(finding)))

@@ -1,9 +1,9 @@
-//! What leaves this node: namespaces that are left out, names that are hashed.
+//! Privacy settings: excluded namespaces and redacted names.
 //!
-//! Stands between the pipeline and every sink, so nothing behind it can show what it holds back: not the stream, not the
-//! metrics, not the Events of the cluster. Owns which events pass ([`Privacy::pass`]) and what a hashed name looks like
-//! ([`redact`]). Never looks at a clock, a file or the network. What the pipeline concludes is concluded before: a finding
-//! about a hidden name is told, with the name hashed.
+//! Sits between the pipeline and every sink, so that no sink can leak what it withholds: neither the stream nor the metrics
+//! nor Kubernetes Events. Owns which events pass ([`Privacy::pass`]) and the form of a hashed name ([`redact`]). Never
+//! uses a clock, a file or the network. The pipeline sees everything: a finding about a redacted name is emitted, with a
+//! hash in place of the name.
 
 use crate::model::event::Event;
 use crate::model::glob::Glob;
@@ -15,7 +15,7 @@ mod tests;
 
 pub use self::redact::{Key, RedactedDomain, RedactedDomainError, Redactor};
 
-/// What is held back. Can change while the agent runs.
+/// What is withheld. Can change while the agent runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrivacySettings {
     /// Events whose pod is in one of these namespaces are dropped.
@@ -24,7 +24,7 @@ pub struct PrivacySettings {
     pub redact: Vec<RedactedDomain>,
 }
 
-/// Holds back what is to be held back.
+/// Applies the privacy settings to events.
 #[derive(Debug)]
 pub struct Privacy {
     exclude: Vec<Glob>,
@@ -33,7 +33,7 @@ pub struct Privacy {
 }
 
 impl Privacy {
-    /// `key` makes this agent's hashes its own: one name is one hash for as long as the key lives.
+    /// `key` is this agent's secret. A name has the same hash for as long as the key is in use.
     pub fn new(settings: PrivacySettings, key: Key) -> Privacy {
         Privacy {
             exclude: settings.exclude_namespaces,
@@ -42,13 +42,13 @@ impl Privacy {
         }
     }
 
-    /// Holds back something else from now on; hashes of names stay the same.
+    /// Replaces the settings. The hashes of names stay the same.
     pub fn set(&mut self, settings: PrivacySettings) {
         self.exclude = settings.exclude_namespaces;
         self.redactor.set(settings.redact);
     }
 
-    /// What may be told of an event: nothing, or the event with its names hashed.
+    /// The event with its names redacted; `None` if its namespace is excluded.
     pub fn pass(&mut self, mut event: Event) -> Option<Event> {
         let pod = event.ends.as_ref().map(|ends| &ends.pod.identity);
         if let Some(Ok(pod)) = pod
@@ -61,7 +61,7 @@ impl Privacy {
         Some(event)
     }
 
-    /// How many events were dropped for their namespace.
+    /// The number of events dropped because of their namespace.
     pub fn excluded(&self) -> u64 {
         self.excluded
     }

@@ -152,7 +152,7 @@ fn findings_page_is_up_to_date() {
     );
 }
 
-/// Every text of a JSON value, keys aside.
+/// Every text of a JSON value, except keys.
 fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => into.push(text),
@@ -162,8 +162,7 @@ fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// The names below a domain that stand anywhere in a text: written anew here, byte by byte, so that it shares nothing with
-/// what it checks.
+/// The names below a domain anywhere in a text. Written byte by byte, so that it shares nothing with the code under test.
 fn names_below(text: &str, domain: &str, into: &mut BTreeSet<String>) {
     let text = text.to_ascii_lowercase();
     let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*\\".contains(&byte);
@@ -201,7 +200,7 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
     for path in files() {
         let text = fs::read_to_string(&path).expect("a readable scenario");
         let events = scenario::events(&text).expect("a scenario");
-        // What one event tells another must not tell either: all names of the file are looked for in all of its events.
+        // No event may leak a name of another one: every name of the file is searched in all of its events.
         let mut secrets = BTreeSet::new();
         let mut lines = Vec::new();
         for event in events {
@@ -216,6 +215,8 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
             let redacted = privacy.pass(event).expect("no namespace is excluded");
             lines.push(scenario::encode(&redacted).expect("a line").to_string());
         }
+        // A sentence explains the form of a full name. That is no name of the wire.
+        secrets.retain(|secret| !secret.starts_with("name.namespace.svc."));
         originals += secrets.len();
         for line in lines {
             let line = line.to_ascii_lowercase();

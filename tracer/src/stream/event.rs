@@ -10,6 +10,7 @@ use super::proto;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Finding;
 use tracer_core::model::loss::Loss;
+use tracer_core::model::sentence::Sentence;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::WallClock;
 
@@ -114,17 +115,19 @@ fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
         first_unix_ns: wall(clock, finding.first),
         last_unix_ns: wall(clock, finding.last),
         count: finding.count,
-        summary: finding.summary.clone(),
-        why: finding.why.clone(),
-        r#try: finding.remedies.clone(),
-        evidence: finding
-            .evidence
-            .iter()
-            .map(|line| line.to_string())
-            .collect(),
-        was: finding.was.clone(),
+        summary: finding.summary.to_string(),
+        why: Sentence::lines(&finding.why),
+        r#try: finding.remedies.iter().map(Sentence::to_string).collect(),
+        evidence: finding.evidence.iter().map(Sentence::to_string).collect(),
+        was: finding.was.as_ref().map(Sentence::to_string),
         names: finding.names.iter().map(|name| name.to_string()).collect(),
     }
+}
+
+/// The sentences of a text, one per line.
+fn sentences(text: &str) -> Vec<Sentence> {
+    let lines = text.split('\n').filter(|line| !line.is_empty());
+    lines.map(|line| line.to_owned().into()).collect()
 }
 
 fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
@@ -136,11 +139,11 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
         first: timestamp(wire.first_unix_ns),
         last: timestamp(wire.last_unix_ns),
         count: wire.count,
-        summary: wire.summary,
-        why: wire.why,
-        remedies: wire.r#try,
+        summary: wire.summary.into(),
+        why: sentences(&wire.why),
+        remedies: wire.r#try.into_iter().map(Into::into).collect(),
         evidence: wire.evidence.into_iter().map(Into::into).collect(),
-        was: wire.was,
+        was: wire.was.map(Into::into),
         names: wire.names.into_iter().map(Into::into).collect(),
     })
 }

@@ -1,9 +1,8 @@
-//! The exchanges of lookups that are not decided yet: what a lookup's steps do not say of them.
+//! The exchanges of undecided lookups, with the details that a lookup's steps lack.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::diagnose::words;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
@@ -13,16 +12,16 @@ use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// No lookup waits longer for its decision: the exchange's own timeout and the wait for another candidate are both seconds.
+/// No lookup takes longer to be decided: the exchange's timeout and the wait for another candidate are seconds.
 const KEEP: Duration = Duration::from_secs(120);
-/// A lookup has at most so many steps (64 by default), and few are open at once.
-const OF_ONE_CLIENT: usize = 256;
+/// Exchanges per client. A lookup has at most 64 steps by default, and a client has few undecided lookups.
+const MAX_PER_CLIENT: usize = 256;
 
-/// What rules ask of an exchange.
+/// What rules need of an exchange.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::diagnose) struct Seen {
+pub(in crate::diagnose) struct ExchangeEvidence {
     pub asked: Timestamp,
-    /// The answer, or the last attempt to get one.
+    /// When the answer came, or the last attempt was made.
     pub last: Timestamp,
     pub name: DnsName,
     pub qtype: RecordType,
@@ -30,26 +29,26 @@ pub(in crate::diagnose) struct Seen {
     pub latency: Option<Duration>,
     pub attempts: u32,
     pub transport: Transport,
-    /// The pod's socket; of the first attempt.
+    /// The pod's socket, of the first attempt.
     pub from: SocketAddr,
     pub server: SocketAddr,
-    /// The zone that a negative answer comes from.
+    /// The zone of a negative answer.
     pub zone: Option<DnsName>,
-    /// How long a negative answer may be remembered, as the wire says it.
+    /// How long a negative answer may be cached, in seconds, as the answer says.
     pub negative_ttl: Option<u32>,
-    /// The zone's own figure for that (the SOA's last field): more than the wire says if a cache counted it down.
+    /// The zone's own value for that (the last field of the SOA record), in seconds. It is larger if a cache counted down.
     pub zone_negative_ttl: Option<u32>,
-    /// What the name is an alias for, at the end of the chain.
+    /// The target at the end of the chain of aliases.
     pub alias: Option<DnsName>,
     pub icmp: Option<IcmpError>,
-    /// Its answer over UDP was truncated.
+    /// The answer over UDP was truncated.
     pub truncated: bool,
-    /// How the TCP connection for it ended without an answer.
+    /// How the TCP connection ended without an answer.
     pub connection: Option<ConnectionEnd>,
 }
 
-impl Seen {
-    fn of(exchange: &Exchange) -> Option<Seen> {
+impl ExchangeEvidence {
+    fn from_exchange(exchange: &Exchange) -> Option<ExchangeEvidence> {
         let question = exchange.question.as_ref()?;
         let soa = exchange
             .authorities
@@ -60,9 +59,9 @@ impl Seen {
             .answers
             .iter()
             .rfind(|record| record.rtype == RecordType::CNAME);
-        Some(Seen {
+        Some(ExchangeEvidence {
             asked: exchange.asked,
-            last: words::ended(exchange),
+            last: exchange_end(exchange),
             name: question.name.clone(),
             qtype: question.qtype,
             outcome: exchange.outcome,
@@ -86,59 +85,76 @@ impl Seen {
     }
 }
 
+/// When an exchange was last on the wire: its answer, or the last attempt.
+pub(in crate::diagnose) fn exchange_end(exchange: &Exchange) -> Timestamp {
+    let answered = exchange
+        .latency
+        .map(|latency| exchange.asked.after(latency));
+    answered.unwrap_or(exchange.last_attempt)
+}
+
 /// Exchanges by client.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Exchanges {
-    of: Table<Owner, Vec<Seen>>,
+    by_client: Table<Owner, Vec<ExchangeEvidence>>,
     losses: Losses,
 }
 
 impl Exchanges {
     pub fn new(limit: usize) -> Exchanges {
         Exchanges {
-            of: Table::new(limit),
+            by_client: Table::new(limit),
             losses: Losses::default(),
         }
     }
 
-    /// An exchange of a lookup ended.
+    /// Takes in an exchange that ended and belongs to a lookup.
     pub fn add(&mut self, now: Timestamp, client: Owner, exchange: &Exchange) {
-        let Some(seen) = Seen::of(exchange) else {
+        let Some(evidence) = ExchangeEvidence::from_exchange(exchange) else {
             return;
         };
-        let mut all = self.of.remove(&client).unwrap_or_default();
-        if all.len() >= OF_ONE_CLIENT {
+        let mut all = self.by_client.remove(&client).unwrap_or_default();
+        if all.len() >= MAX_PER_CLIENT {
             all.remove(0);
             self.losses
                 .add(Stage::Table, "exchanges kept for findings", 1);
         }
-        all.push(seen);
-        if self.of.insert(client, all, now.after(KEEP)).is_some() {
+        all.push(evidence);
+        if self
+            .by_client
+            .insert(client, all, now.after(KEEP))
+            .is_some()
+        {
             self.losses
                 .add(Stage::Table, "clients kept for findings", 1);
         }
     }
 
-    /// Takes out those of a lookup that ended at `ended`: of each step all that asked its question. Not what was asked between
-    /// its end and its decision: that is another lookup's.
-    pub fn take(&mut self, client: &Owner, lookup: &Lookup, ended: Timestamp) -> Vec<Seen> {
-        let Some(all) = self.of.get_mut(client) else {
+    /// Removes and returns the exchanges of a lookup that ended at `ended`: all that asked the question of one of its steps.
+    /// What the client asked after that end belongs to another lookup.
+    pub fn take(
+        &mut self,
+        client: &Owner,
+        lookup: &Lookup,
+        ended: Timestamp,
+    ) -> Vec<ExchangeEvidence> {
+        let Some(all) = self.by_client.get_mut(client) else {
             return Vec::new();
         };
-        // Where nothing was answered the end is no later than the last question.
+        // Without an answer, the last question can be later than the end.
         let asked = lookup.steps.iter().map(|step| step.asked).max();
         let until = asked.map_or(ended, |asked| asked.max(ended));
-        let of_lookup = |seen: &Seen| {
+        let of_lookup = |evidence: &ExchangeEvidence| {
             lookup.steps.iter().any(|step| {
-                seen.name == step.name
-                    && seen.qtype == step.qtype
-                    && (step.asked..=until).contains(&seen.asked)
+                evidence.name == step.name
+                    && evidence.qtype == step.qtype
+                    && (step.asked..=until).contains(&evidence.asked)
             })
         };
-        let (taken, others): (Vec<Seen>, Vec<Seen>) =
+        let (taken, others): (Vec<ExchangeEvidence>, Vec<ExchangeEvidence>) =
             std::mem::take(all).into_iter().partition(of_lookup);
         if others.is_empty() {
-            self.of.remove(client);
+            self.by_client.remove(client);
         } else {
             *all = others;
         }
@@ -146,7 +162,7 @@ impl Exchanges {
     }
 
     pub fn advance(&mut self, now: Timestamp) {
-        while self.of.pop_due(now).is_some() {}
+        while self.by_client.pop_due(now).is_some() {}
     }
 
     pub fn losses(&self) -> &Losses {

@@ -1,4 +1,4 @@
-//! How often a pod was told that its packets to an address are too big for the path.
+//! ICMP errors about packets that are too big for their path, by pod and destination.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,50 +8,50 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// Told again after so long is told anew: a host remembers a path's MTU for ten minutes, and this is about not heeding it.
+/// Errors further apart are counted anew. A host that honours them caches a path's MTU for ten minutes (RFC 1191).
 const KEEP: Duration = Duration::from_secs(60);
 
-/// What a pod was told.
+/// The errors that a pod received about one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::diagnose) struct Told {
+pub(in crate::diagnose) struct TooBigErrors {
     pub first: Timestamp,
     pub last: Timestamp,
     pub times: u64,
 }
 
-/// By pod and destination.
+/// The errors of all pods.
 #[derive(Debug)]
 pub(in crate::diagnose) struct TooBig {
-    of: Table<(Owner, IpAddr), Told>,
+    by_path: Table<(Owner, IpAddr), TooBigErrors>,
     losses: Losses,
 }
 
 impl TooBig {
     pub fn new(limit: usize) -> TooBig {
         TooBig {
-            of: Table::new(limit),
+            by_path: Table::new(limit),
             losses: Losses::default(),
         }
     }
 
-    /// It was told once more.
-    pub fn add(&mut self, now: Timestamp, owner: Owner, destination: IpAddr) -> Told {
+    /// Takes in an error.
+    pub fn add(&mut self, now: Timestamp, owner: Owner, destination: IpAddr) -> TooBigErrors {
         let key = (owner, destination);
-        let before = self.of.remove(&key);
-        let told = Told {
+        let before = self.by_path.remove(&key);
+        let errors = TooBigErrors {
             first: before.map_or(now, |before| before.first),
             last: now,
             times: before.map_or(0, |before| before.times) + 1,
         };
-        if self.of.insert(key, told, now.after(KEEP)).is_some() {
+        if self.by_path.insert(key, errors, now.after(KEEP)).is_some() {
             self.losses
                 .add(Stage::Table, "paths with a small MTU, kept for findings", 1);
         }
-        told
+        errors
     }
 
     pub fn advance(&mut self, now: Timestamp) {
-        while self.of.pop_due(now).is_some() {}
+        while self.by_path.pop_due(now).is_some() {}
     }
 
     pub fn losses(&self) -> &Losses {

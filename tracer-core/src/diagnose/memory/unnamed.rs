@@ -1,4 +1,4 @@
-//! Pods that asked before their name was known: a lookup that began so goes on under the name, and its beginning is missing.
+//! Pods that sent queries before their name was known. A lookup that spans that moment lacks its beginning.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,41 +9,41 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// No lookup takes longer from one candidate to the next.
+/// No lookup pauses for longer between two candidates.
 const KEEP: Duration = Duration::from_secs(60);
 
-/// When each asked last without a name.
+/// When each pod last sent a query without a known name.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Unnamed {
-    of: Table<(Ifindex, IpAddr), Timestamp>,
+    by_address: Table<(Ifindex, IpAddr), Timestamp>,
     losses: Losses,
 }
 
 impl Unnamed {
     pub fn new(limit: usize) -> Unnamed {
         Unnamed {
-            of: Table::new(limit),
+            by_address: Table::new(limit),
             losses: Losses::default(),
         }
     }
 
-    /// Somebody without a name asked.
+    /// Takes in a query of a pod without a known name.
     pub fn add(&mut self, at: Timestamp, ends: &Ends) {
         let key = (ends.ifindex, ends.pod.ip);
-        if self.of.insert(key, at, at.after(KEEP)).is_some() {
+        if self.by_address.insert(key, at, at.after(KEEP)).is_some() {
             self.losses
                 .add(Stage::Table, "pods without a name, kept for findings", 1);
         }
     }
 
-    /// Whether a lookup that starts then may have begun without a name, where candidates follow each other that closely.
+    /// Whether a lookup may have begun without a known name: the last such query is less than `idle` before its start.
     pub fn began(&self, ends: &Ends, started: Timestamp, idle: Duration) -> bool {
-        let last = self.of.get(&(ends.ifindex, ends.pod.ip));
+        let last = self.by_address.get(&(ends.ifindex, ends.pod.ip));
         last.is_some_and(|last| started.since(*last) < idle)
     }
 
     pub fn advance(&mut self, now: Timestamp) {
-        while self.of.pop_due(now).is_some() {}
+        while self.by_address.pop_due(now).is_some() {}
     }
 
     pub fn losses(&self) -> &Losses {

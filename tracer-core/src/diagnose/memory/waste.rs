@@ -1,4 +1,4 @@
-//! How many queries of a workload the search path costs, minute by minute.
+//! The queries that the search path wastes, by workload and minute.
 
 use std::time::Duration;
 
@@ -7,48 +7,48 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// What is counted together.
+/// Lookups within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// So many queries show that a workload does without, if less than a fifth of them are in vain.
-const THRIFTY: u64 = 10;
-/// So many names are counted apart.
-const NAMES: usize = 64;
+/// A window with at least this many queries shows recovery if less than a fifth of them are wasted.
+const RECOVERY_QUERIES: u64 = 10;
+/// Names per window that are counted separately.
+const MAX_NAMES: usize = 64;
 
-/// A window of one workload.
+/// The counts of one workload within a window.
 #[derive(Clone, Debug)]
-pub(in crate::diagnose) struct Spent {
-    /// Its first lookup.
+pub(in crate::diagnose) struct WasteWindow {
+    /// When its first lookup ended.
     pub started: Timestamp,
-    told: bool,
-    /// Lookups that found something.
+    reported: bool,
+    /// Lookups that found a record.
     pub lookups: u64,
     /// Their queries.
     pub queries: u64,
-    /// Those of them that went to names of the search path that do not exist.
+    /// Those of them for names of the search path that do not exist.
     pub wasted: u64,
-    /// What was asked for, with the queries in vain.
+    /// The names asked for, with their wasted queries.
     pub names: Vec<(String, u64)>,
 }
 
 /// What one more lookup shows.
 #[derive(Debug)]
-pub(in crate::diagnose) enum Balance {
+pub(in crate::diagnose) enum WasteChange {
     /// Nothing new.
-    Nothing,
-    /// Half of the queries or more are in vain.
-    Wasteful(Spent),
-    /// The window that ended shows hardly any waste.
-    Thrifty,
+    None,
+    /// The wasted queries reach the thresholds.
+    Wasted(WasteWindow),
+    /// The window that ended has hardly any wasted queries.
+    Recovered,
 }
 
 /// Windows by workload.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Wastes {
-    /// So many queries in vain in a window are worth a word,
+    /// The threshold of wasted queries in a window.
     wasted: u64,
-    /// if they are that part of all, in percent, or more.
+    /// The threshold of their share, in percent.
     percent: u64,
-    of: Table<String, Spent>,
+    by_workload: Table<String, WasteWindow>,
     losses: Losses,
 }
 
@@ -57,18 +57,18 @@ impl Wastes {
         Wastes {
             wasted: thresholds.wasted_queries,
             percent: thresholds.wasted_percent,
-            of: Table::new(limit),
+            by_workload: Table::new(limit),
             losses: Losses::default(),
         }
     }
 
-    /// From now on it is a waste by these.
+    /// Applies new thresholds.
     pub fn set(&mut self, thresholds: &RuleThresholds) {
         self.wasted = thresholds.wasted_queries;
         self.percent = thresholds.wasted_percent;
     }
 
-    /// A lookup of a workload for a name found something, with so many queries, some of them in vain.
+    /// Takes in a lookup that found a record: the name asked for, its queries, and how many of them were wasted.
     pub fn add(
         &mut self,
         now: Timestamp,
@@ -76,52 +76,52 @@ impl Wastes {
         name: &str,
         queries: u64,
         wasted: u64,
-    ) -> Balance {
-        let new = || Spent {
+    ) -> WasteChange {
+        let new = || WasteWindow {
             started: now,
-            told: false,
+            reported: false,
             lookups: 0,
             queries: 0,
             wasted: 0,
             names: Vec::new(),
         };
-        let mut balance = Balance::Nothing;
-        let before = self.of.remove(&workload).filter(|spent| {
-            let over = now.since(spent.started) > WINDOW;
-            if over && spent.queries >= THRIFTY && spent.wasted * 5 < spent.queries {
-                balance = Balance::Thrifty;
+        let mut change = WasteChange::None;
+        let before = self.by_workload.remove(&workload).filter(|window| {
+            let over = now.since(window.started) > WINDOW;
+            if over && window.queries >= RECOVERY_QUERIES && window.wasted * 5 < window.queries {
+                change = WasteChange::Recovered;
             }
             !over
         });
-        let mut spent = before.unwrap_or_else(new);
-        spent.lookups += 1;
-        spent.queries += queries;
-        spent.wasted += wasted;
+        let mut window = before.unwrap_or_else(new);
+        window.lookups += 1;
+        window.queries += queries;
+        window.wasted += wasted;
         if wasted > 0 {
-            let room = spent.names.len() < NAMES;
-            match spent.names.iter_mut().find(|(known, _)| known == name) {
+            let room = window.names.len() < MAX_NAMES;
+            match window.names.iter_mut().find(|(known, _)| known == name) {
                 Some((_, count)) => *count += wasted,
-                None if room => spent.names.push((name.to_owned(), wasted)),
+                None if room => window.names.push((name.to_owned(), wasted)),
                 None => {}
             }
         }
-        if !spent.told
-            && spent.wasted >= self.wasted
-            && spent.wasted * 100 >= spent.queries * self.percent
+        if !window.reported
+            && window.wasted >= self.wasted
+            && window.wasted * 100 >= window.queries * self.percent
         {
-            spent.told = true;
-            balance = Balance::Wasteful(spent.clone());
+            window.reported = true;
+            change = WasteChange::Wasted(window.clone());
         }
         let due = now.after(WINDOW * 2);
-        if self.of.insert(workload, spent, due).is_some() {
+        if self.by_workload.insert(workload, window, due).is_some() {
             self.losses
                 .add(Stage::Table, "workloads counted for findings", 1);
         }
-        balance
+        change
     }
 
     pub fn advance(&mut self, now: Timestamp) {
-        while self.of.pop_due(now).is_some() {}
+        while self.by_workload.pop_due(now).is_some() {}
     }
 
     pub fn losses(&self) -> &Losses {

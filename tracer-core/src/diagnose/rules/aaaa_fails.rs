@@ -1,30 +1,32 @@
-//! A works, AAAA fails: a server that does not know how to say that there is none.
+//! A is answered, AAAA fails: the server does not know how to say that there is no record.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::claim::{Cause, Claim, Summary};
+use crate::diagnose::command::PodCommand;
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::ServerFact;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
-use crate::diagnose::words;
 use crate::model::dns::RecordType;
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
-use crate::model::units::duration;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "aaaa-fails",
     severity: Severity::Warning,
     finds: "A is answered, AAAA fails instead of coming back empty",
-    means: "The IPv4 addresses of a name are answered, and the question for its IPv6 addresses fails or is not answered, instead of \
-            coming back empty. Resolvers that ask for both wait for it, or take it for a failure of the whole (RFC 4074).",
-    looks_at: "Lookups with an answer to A and a failure, silence or NXDOMAIN to AAAA of the same name. An AAAA that comes back empty \
-               is as it should be.",
-    cannot_know: "Whether the application cares.",
+    means: "The query for a name's IPv4 addresses is answered. The query for its IPv6 addresses fails or is not answered, \
+            instead of coming back empty. Resolvers that send both wait for the second one, or treat it as a failure of the \
+            whole lookup (RFC 4074).",
+    looks_at: "Lookups with an answer to A and a failure, silence or NXDOMAIN to AAAA for the same name. An empty answer to AAAA \
+               is correct.",
+    cannot_know: "Whether the application is affected.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let looked = case.lookup(Outcome::Answered)?;
-    let steps = &looked.lookup.steps;
+    let lookup = case.lookup(Outcome::Answered)?;
+    let steps = &lookup.event.steps;
     let a = steps
         .iter()
         .find(|step| step.qtype == RecordType::A && step.outcome == Some(Outcome::Answered))?;
@@ -32,44 +34,34 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .iter()
         .find(|step| step.qtype == RecordType::AAAA && step.name == a.name)?;
     let outcome = aaaa.outcome.filter(|outcome| {
-        outcome.failed() && !(looked.cut_short && *outcome == Outcome::Timeout)
+        outcome.failed() && !(lookup.cut_short && *outcome == Outcome::Timeout)
     })?;
-    let how = words::outcome(outcome);
-    let seen = looked
-        .seen
-        .iter()
-        .find(|seen| seen.name == aaaa.name && seen.qtype == aaaa.qtype && seen.outcome == outcome);
-    let again = match seen.filter(|seen| seen.attempts > 1) {
-        Some(seen) => format!(
-            ", asked {} times within {}",
-            seen.attempts,
-            duration(seen.last.since(seen.asked))
-        ),
-        None => String::new(),
+    let exchange = lookup.exchanges.iter().find(|exchange| {
+        exchange.name == aaaa.name && exchange.qtype == aaaa.qtype && exchange.outcome == outcome
+    });
+    let repeated = exchange
+        .filter(|exchange| exchange.attempts > 1)
+        .map(|exchange| (exchange.attempts, exchange.last.since(exchange.asked)));
+    let summary = Summary::AaaaFails {
+        name: a.name.clone(),
+        outcome,
+        repeated,
     };
-    Some(
-        Claim::new(
-            a.name.relative(),
-            format!(
-                "{} looked up {}: A is answered, AAAA is not: {how}{again}.",
-                case.who(),
-                a.name,
-            ),
-        )
-        .why(format!(
-            "For a name without IPv6 addresses the right answer is an empty one. From DNS server {} came: {how}.",
-            server::name(case)
-        ))
-        .why(match outcome {
-            Outcome::Timeout => "Possible causes: the domain's own servers, or a firewall in front of them, do not understand AAAA; or something on the way drops these queries.",
-            _ => "Possible cause: the domain's own servers, or a firewall in front of them, do not understand AAAA.",
+    let claim = Claim::new(Cause::Name(a.name.relative().to_owned()), summary)
+        .why(ServerFact::EmptyAaaaExpected {
+            server: server::named(case),
+            outcome,
         })
-        .remedy(case.in_pod(&format!(
-            "nslookup -type=AAAA {} {}",
-            crate::diagnose::names::quoted(a.name.as_str()),
-            case.ends.peer.ip
-        )))
-        .evidence(looked.evidence())
-        .cure(Cure::HasAaaa(a.name.clone())),
-    )
+        .why(match outcome {
+            Outcome::Timeout => ServerFact::AaaaDropped,
+            _ => ServerFact::AaaaNotUnderstood,
+        })
+        .command(PodCommand::Nslookup {
+            name: a.name.clone(),
+            qtype: Some(RecordType::AAAA),
+            server: Some(case.ends.peer.ip),
+        })
+        .evidence(lookup.evidence())
+        .cure(Cure::AnswersAaaa(a.name.clone()));
+    Some(claim)
 }

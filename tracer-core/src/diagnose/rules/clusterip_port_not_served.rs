@@ -1,10 +1,12 @@
-//! The right ClusterIP and a port that its Service does not list.
+//! The right ClusterIP, and a port that its Service does not have.
 
-use crate::diagnose::attempt::{Attempt, Failure, target};
+use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::claim::Claim;
+use crate::diagnose::command::{Kubectl, PodCommand};
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::{ConnectionFact, PortName};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::words;
 use crate::model::cluster::ServicePort;
 use crate::model::finding::Severity;
 
@@ -12,54 +14,50 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "clusterip-port-not-served",
     severity: Severity::Error,
     finds: "a port that the Service does not have",
-    means: "A pod tried a port of a ClusterIP that the Service does not list, or lists for the other protocol. Nothing is forwarded \
-            there, whatever its pods listen on.",
-    looks_at: "TCP connections that were not answered, refused or rejected, and UDP packets likewise; the Service's ports.",
-    cannot_know: "Which port was meant. Whether the Service listed it when the node last heard of it.",
+    means: "A pod tried a port of a ClusterIP that the Service does not have, or has for the other protocol. Nothing forwards \
+            such packets, whatever the Service's pods listen on.",
+    looks_at: "TCP connections that were unanswered, refused or rejected, and UDP packets that were unanswered or rejected; the \
+               Service's ports.",
+    cannot_know: "Which port was meant, and whether the Service has had the port in the node's last update.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let attempt = Attempt::of(case)?;
+    let attempt = Attempt::from_case(case)?;
     let service = case.cluster_ip_of()?;
-    let listed = |protocol: &str| {
+    let serves = |protocol: &str| {
         let mut ports = service.ports.iter();
         ports.any(|port| port.port == attempt.port && &*port.protocol == protocol)
     };
-    if listed(attempt.protocol) {
+    if serves(attempt.protocol) {
         return None;
     }
     let ip = case.ends.peer.ip;
-    let other = if attempt.protocol == "TCP" {
-        "UDP"
-    } else {
-        "TCP"
+    let other = match attempt.protocol {
+        "TCP" => "UDP",
+        _ => "TCP",
     };
-    let mut claim = attempt
-        .claim(case, &target(case, attempt.port))
-        .why(format!(
-            "The Service has no port {}: it forwards {}.",
-            attempt.port_name(),
-            words::ports_of(service)
-        ));
-    if listed(other) {
-        claim = claim.why(format!(
-            "The port number is right and the protocol is not: it is listed for {other}."
-        ));
+    let mut claim = attempt.claim(case).why(ConnectionFact::PortNotServed {
+        port: attempt.port_name(),
+        served: service.ports.iter().map(PortName::from).collect(),
+    });
+    if serves(other) {
+        claim = claim.why(ConnectionFact::OtherProtocol(other));
     }
     claim = claim.why(match attempt.failure {
-        Failure::Silent => "Nobody answers for such a port of a ClusterIP. Possible cause of the silence: kube-proxy in iptables mode has no rule for it, so it left the node and was lost.",
-        Failure::Rejected(_) => "The rejection says nothing more. Possible cause: kube-proxy in nftables or IPVS mode rejects what is for none of the Service's ports.",
-        Failure::Reset => "The reset says nothing more. Possible cause: the node holds the address itself (kube-proxy in IPVS mode) and nobody listens there.",
+        Failure::Silent => ConnectionFact::UnservedSilent,
+        Failure::Rejected(_) => ConnectionFact::UnservedRejected,
+        Failure::Reset => ConnectionFact::UnservedReset,
     });
     let tcp = |port: &&ServicePort| &*port.protocol == "TCP";
     if let Some(port) = service.ports.iter().find(tcp) {
-        claim = claim.remedy(case.in_pod(&words::try_tcp(ip, port.port, None)));
+        claim = claim.command(PodCommand::ConnectTcp {
+            ip,
+            port: port.port,
+            endpoint: None,
+        });
     }
-    claim = claim.remedy(format!(
-        "kubectl -n {} get service {} -o wide",
-        service.namespace, service.name
-    ));
+    claim = claim.command(Kubectl::Service(service.into()));
     Some(match attempt.protocol {
         "TCP" => claim.cure(Cure::Connects(ip, Some(attempt.port))),
         _ => claim,

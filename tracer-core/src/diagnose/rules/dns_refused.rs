@@ -1,7 +1,10 @@
-//! The DNS server does not want to answer this pod.
+//! The DNS server refuses to answer the pod.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::claim::{Cause, Claim, Summary};
+use crate::diagnose::command::Kubectl;
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::ServerFact;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
@@ -11,46 +14,40 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-refused",
     severity: Severity::Error,
     finds: "the DNS server refuses to answer",
-    means: "The DNS server answered REFUSED: it is there and does not answer this name, or this client.",
+    means: "The DNS server answered REFUSED: it is reachable and does not serve this name, or this client.",
     looks_at: "Lookups that ended with REFUSED.",
-    cannot_know: "The server's rules: which clients, which zones.",
+    cannot_know: "The server's configuration: which clients and which zones it serves.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let looked = case.lookup(Outcome::Refused)?;
-    if looked.cut_short {
+    let lookup = case.lookup(Outcome::Refused)?;
+    if lookup.cut_short {
         return None;
     }
-    let asked = looked.asked()?;
-    let server = case.ends.peer.ip;
-    let mut steps = looked.lookup.steps.iter();
+    let asked = lookup.asked()?;
+    let ip = case.ends.peer.ip;
+    let mut steps = lookup.event.steps.iter();
     let refused = steps.rfind(|step| step.outcome == Some(Outcome::Refused))?;
     let cluster = case.index.cluster_domain();
-    // One name that works again says nothing of the others, unless the server knows them all itself.
-    let (domain, back) = match names::below(refused.name.relative(), cluster) {
+    // An answer for one name cures the others only where the server is authoritative for all of them.
+    let (domain, cured_by) = match names::below(refused.name.relative(), cluster) {
         Some(_) => (cluster.clone(), cluster.clone()),
         None => (names::registered(&refused.name), refused.name.clone()),
     };
-    let claim =
-        Claim::new(
-            format!("{server}:{}", domain.relative()),
-            format!(
-                "{} looked up \"{}\": REFUSED by DNS server {} ({}).",
-                case.who(),
-                asked.name,
-                server::name(case),
-                looked.figures()
-            ),
-        )
-        .why("Possible causes: the server has no zone for that name and does not forward it (a Corefile without forward), or it does not serve this client (an access list).")
-        .evidence(looked.evidence())
-        .cure(Cure::Resolves(server, back));
-    let claim = match server::in_cluster(case) {
-        true => claim.remedy(
-            "kubectl -n kube-system get configmap coredns -o yaml   # the Corefile, where CoreDNS is the cluster's DNS",
-        ),
-        false => claim,
+    let summary = Summary::Refused {
+        asked: asked.name.to_owned(),
+        server: server::named(case),
+        figures: lookup.figures(),
+    };
+    let claim = Claim::new(Cause::ServerAndDomain(ip, domain), summary)
+        .why(ServerFact::RefusalCauses)
+        .evidence(lookup.evidence())
+        .cure(Cure::Resolves(ip, cured_by));
+    let claim = if server::in_cluster(case) {
+        claim.command(Kubectl::Corefile)
+    } else {
+        claim
     };
     Some(server::logs(case, claim))
 }

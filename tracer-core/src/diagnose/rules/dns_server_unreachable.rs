@@ -1,11 +1,12 @@
-//! The DNS server cannot be reached: what is sent to it is rejected.
+//! The DNS server is unreachable: queries, or connections, to it are rejected.
 
 use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::claim::{Claim, Cure};
+use crate::diagnose::claim::{Cause, Claim, Summary};
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::{Rejection, ServerFact};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
-use crate::diagnose::words;
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -13,56 +14,42 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "dns-server-unreachable",
     severity: Severity::Error,
     finds: "queries to the DNS server are rejected",
-    means: "Queries to the DNS server are rejected with an ICMP error, or its TCP port refuses: no name can be looked up there. \
-            For the cluster's DNS mostly that its Service has no ready endpoint.",
+    means: "Queries to the DNS server are rejected with an ICMP error, or its TCP port refuses connections: no name can be looked \
+            up there. For the cluster's DNS, this usually means that its Service has no ready endpoint.",
     looks_at: "Lookups that ended with an ICMP error; connections to a DNS port that were refused or rejected; the endpoints of the \
                server's Service.",
-    cannot_know: "Why the server's pods are not ready. Without EndpointSlices, whether there are any.",
+    cannot_know: "Why the server's pods are not ready. Without EndpointSlices, whether it has endpoints.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let (summary, evidence, back) = match case.symptom {
-        Symptom::Lookup(looked) if looked.lookup.outcome == Outcome::IcmpError => {
-            let asked = looked.asked()?;
-            let back = looked.seen.iter().find_map(|seen| seen.icmp);
-            (
-                format!(
-                    "{} cannot look up \"{}\": its queries to DNS server {} are rejected ({}).",
-                    case.who(),
-                    asked.name,
-                    server::name(case),
-                    looked.figures()
-                ),
-                looked.evidence(),
-                back.map(|error| words::icmp(&error)),
-            )
+    let ip = case.ends.peer.ip;
+    let (summary, evidence, rejection) = match case.symptom {
+        Symptom::Lookup(lookup) if lookup.event.outcome == Outcome::IcmpError => {
+            let summary = Summary::QueriesRejected {
+                asked: lookup.asked()?.name.to_owned(),
+                server: server::named(case),
+                figures: lookup.figures(),
+            };
+            let error = lookup.exchanges.iter().find_map(|exchange| exchange.icmp);
+            (summary, lookup.evidence(), error.map(Rejection::Icmp))
         }
-        Symptom::Tcp(_) if case.to_dns_port() => {
-            let attempt = Attempt::of(case)?;
-            let back = match attempt.failure {
-                Failure::Reset => "a reset".to_owned(),
-                Failure::Rejected(error) => words::icmp(&error),
+        Symptom::Tcp(_) if case.is_dns_port() => {
+            let attempt = Attempt::from_case(case)?;
+            let rejection = match attempt.failure {
+                Failure::Reset => Rejection::Reset,
+                Failure::Rejected(error) => Rejection::Icmp(error),
                 Failure::Silent => return None,
             };
-            let claim = attempt.claim(case, "");
-            (
-                format!(
-                    "{} cannot connect to DNS server {} over TCP: refused.",
-                    case.who(),
-                    server::name(case)
-                ),
-                claim.evidence,
-                Some(back),
-            )
+            let summary = Summary::ServerRefusesTcp(server::named(case));
+            (summary, vec![attempt.evidence(case)], Some(rejection))
         }
         _ => return None,
     };
-    let claim = Claim::new(case.ends.peer.ip.to_string(), summary).evidence(evidence);
-    let claim = match back {
-        Some(back) => claim.why(format!("What came back: {back}.")),
+    let claim = Claim::new(Cause::Address(ip), summary).evidence(evidence);
+    let claim = match rejection {
+        Some(rejection) => claim.why(ServerFact::CameBack(rejection)),
         None => claim,
     };
-    let claim = server::endpoints(case, claim);
-    Some(claim.cure(Cure::Answers(case.ends.peer.ip)))
+    Some(server::endpoints(case, claim).cure(Cure::Answers(ip)))
 }

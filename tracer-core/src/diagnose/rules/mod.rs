@@ -1,4 +1,4 @@
-//! One file per rule. A rule looks at a case and makes a claim of it or not; it keeps nothing.
+//! The rules, one file each. A rule examines a case and makes a claim or not. It has no state.
 
 pub(super) mod aaaa_fails;
 pub(super) mod clusterip_port_not_served;

@@ -1,71 +1,59 @@
-//! A pod that is told again and again that its packets are too big, and goes on.
+//! A pod that receives ICMP errors about packets that are too big, and keeps sending them.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Symptom};
-use crate::diagnose::claim::Claim;
+use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
+use crate::diagnose::command::PodCommand;
+use crate::diagnose::fact::PathFact;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::words;
 use crate::model::finding::Severity;
-use crate::model::units::duration;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "mtu-black-hole",
     severity: Severity::Warning,
-    finds: "packets that are too big for their path, again and again",
-    means: "A pod sends packets that are too big for a link on their path and does not heed the ICMP errors that say so: small \
-            packets pass, big ones never arrive, so connections open and then hang.",
-    looks_at: "ICMP \"fragmentation needed\" and \"packet too big\" that reach the pod for the same destination: three within a \
-               minute, more than a second apart. One alone is ordinary: it is how a path's MTU is found.",
-    cannot_know: "A link that drops big packets without an ICMP error, and errors that do not reach the node. It is not resolved by \
-                  itself: it is forgotten when the errors stop.",
+    finds: "packets that are too big for their path, repeatedly",
+    means: "A pod sends packets that are too big for a link on their path and ignores the ICMP errors that report it. Small \
+            packets pass, large ones never arrive, so connections open and then hang.",
+    looks_at: "ICMP \"fragmentation needed\" and \"packet too big\" errors that reach the pod about one destination: three within \
+               a minute, more than a second apart. A single error is ordinary: this is how a host discovers a path's MTU.",
+    cannot_know: "Links that drop large packets without an ICMP error, and errors that do not reach the node. Nothing shows that \
+                  the cause is gone: the finding is dropped when the errors stop.",
     check,
 };
 
-/// With several connections at once there are more errors than one or two, all at once.
-const APART: Duration = Duration::from_secs(1);
+/// Several connections at once can cause more than one or two errors, but all of them within this time.
+const MIN_SPAN: Duration = Duration::from_secs(1);
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let Symptom::TooBig(error, told) = case.symptom else {
+    let Symptom::TooBig(error, errors) = case.symptom else {
         return None;
     };
-    if told.times < case.thresholds.too_big_errors || told.last.since(told.first) < APART {
+    let within = errors.last.since(errors.first);
+    if errors.times < case.thresholds.too_big_errors || within < MIN_SPAN {
         return None;
     }
     let to = error.about.dst.ip();
-    let mtu = match error.mtu {
-        Some(mtu) => format!("The path takes packets of {mtu} bytes at most"),
-        None => "The path does not take packets of that size".to_owned(),
+    let summary = Summary::PacketsTooBig {
+        to,
+        times: errors.times,
+        within,
     };
-    let claim = Claim::new(
-        to.to_string(),
-        format!(
-            "{} sends packets to {to} that are too big for the path, though it was told {} times in {}.",
-            case.who(),
-            told.times,
-            duration(told.last.since(told.first))
-        ),
-    )
-    .why(format!("{mtu}: {}.", words::icmp(&error)))
-    .why("Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted.")
-    .remedy(case.in_pod("ip link show eth0   # its MTU"));
-    let size = error.mtu.and_then(|mtu| mtu.checked_sub(headers(to)));
+    let claim = Claim::new(Cause::Address(to), summary)
+        .why(PathFact::Mtu(error))
+        .why(PathFact::MtuCauses)
+        .command(PodCommand::ShowMtu);
+    let size = error.mtu.and_then(|mtu| mtu.checked_sub(ping_headers(to)));
     let claim = match size {
-        Some(size) => claim.remedy(case.in_pod(&format!(
-            "ping -c 3 -M do -s {size} {to}   # passes, and one byte more does not"
-        ))),
+        Some(size) => claim.command(PodCommand::PingSize { to, size }),
         None => claim,
     };
-    Some(claim.evidence([format!(
-        "{} about {} to {to}",
-        words::icmp(&error),
-        error.about.src.ip()
-    )]))
+    Some(claim.evidence([Evidence::TooBig { error, to }]))
 }
 
-/// Of a ping's packet: the IP header without options, and ICMP's.
-fn headers(to: IpAddr) -> u32 {
+/// The headers of a ping in bytes: IP without options, and ICMP.
+fn ping_headers(to: IpAddr) -> u32 {
     match to {
         IpAddr::V4(_) => 20 + 8,
         IpAddr::V6(_) => 40 + 8,
@@ -74,11 +62,11 @@ fn headers(to: IpAddr) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::headers;
+    use super::ping_headers;
 
     #[test]
-    fn a_ping_of_an_mtu_leaves_room_for_its_headers() {
-        assert_eq!(headers([10, 1, 39, 193].into()), 28);
-        assert_eq!(headers([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()), 48);
+    fn a_ping_of_the_mtu_leaves_room_for_its_headers() {
+        assert_eq!(ping_headers([10, 1, 39, 193].into()), 28);
+        assert_eq!(ping_headers([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()), 48);
     }
 }

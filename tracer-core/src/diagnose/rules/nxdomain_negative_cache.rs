@@ -1,78 +1,72 @@
-//! A Service that exists where it was looked up, and still NXDOMAIN: an answer from before it did, possibly.
-
-use std::time::Duration;
+//! A Service that exists under the name looked up, and NXDOMAIN: possibly an answer from before the Service existed.
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
-use crate::diagnose::memory::Seen;
+use crate::diagnose::command::{Command, PodCommand};
+use crate::diagnose::fact::NameFact;
+use crate::diagnose::memory::ExchangeEvidence;
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::words;
 use crate::model::finding::Severity;
-use crate::model::units::duration;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-negative-cache",
     severity: Severity::Warning,
     finds: "the Service exists, and the answer is that it does not",
-    means: "The Service exists under the name that was looked up, and the answer was NXDOMAIN all the same. A cache may \
-            remember that there was no such name before the Service was made: for as long as the SOA record of the answer says.",
-    looks_at: "The candidates of a lookup, which all got NXDOMAIN, with the SOA record of that answer; the Service, and since when \
-               the inventory has it.",
-    cannot_know: "Whether the answer came from a cache, unless its time to live was counted down; whether the DNS server had heard \
-                  of the Service. Which caches there are besides: in the node, in the application.",
+    means: "The Service exists under the name looked up, and the answer was NXDOMAIN. A cache may still have an answer from before \
+            the Service was created, for as long as the SOA record of the answer says.",
+    looks_at: "The candidates of a lookup, which all got NXDOMAIN, with the SOA record of that answer; the Service, and when the \
+               inventory got it.",
+    cannot_know: "Whether the answer came from a cache, unless its time to live was counted down. Whether the DNS server knew of \
+                  the Service. Which other caches exist: in the node, in the application.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let (looked, asked) = case.no_such_name()?;
+    let (lookup, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
     let domain = case.index.cluster_domain();
     let service = names::service(case.index, asked, own)?;
-    let full = names::full(None, service, domain);
-    let seen = looked.seen.iter().find(|seen| seen.name == full)?;
-    if seen.alias.is_some() {
-        // An ExternalName Service, whose target does not exist.
+    let name = names::full(None, service, domain);
+    let mut exchanges = lookup.exchanges.iter();
+    let exchange = exchanges.find(|exchange| exchange.name == name)?;
+    if exchange.alias.is_some() {
+        // The target of an ExternalName Service does not exist.
         return None;
     }
-    let name = words::name_of(service);
-    let mut claim = case
-        .looked_up(looked, asked.name)
-        .why(format!("Service {name} exists, under the name {full}"));
-    claim = match case.memory.births.of(service) {
-        Some(born) if born <= seen.asked => claim.why(format!(
-            "It came {} before it was asked for. Possible cause: an answer from before that is remembered by a cache.",
-            duration(seen.asked.since(born))
-        )),
-        Some(born) => claim.why(format!(
-            "It came {} after it was asked for.",
-            duration(born.since(seen.asked))
-        )),
-        None => claim.why("Possible causes: an answer from before it was made is remembered by a cache, or the DNS server has not heard of it."),
+    let created = match case.memory.service_creations.created(service) {
+        Some(created) if created <= exchange.asked => {
+            NameFact::CreatedBefore(exchange.asked.since(created))
+        }
+        Some(created) => NameFact::CreatedAfter(created.since(exchange.asked)),
+        None => NameFact::CreationUnknown,
     };
-    Some(how_long(
-        claim,
-        seen,
-        &case.in_pod(&format!("getent hosts {}", asked.name)),
-    ))
+    let claim = case
+        .no_such_name_claim(lookup, asked.name)
+        .why(NameFact::ServiceExists {
+            service: service.into(),
+            name,
+        })
+        .why(created);
+    Some(lifetime(claim, exchange, asked.name))
 }
 
-/// What the SOA says.
-fn how_long(claim: Claim, seen: &Seen, again: &str) -> Claim {
-    let Some(ttl) = seen.negative_ttl else {
-        return claim
-            .why("The answer does not say how long it may be remembered: it holds no SOA record.")
-            .remedy(again.to_owned());
+/// Adds how long a cache may keep the answer, and when to try again.
+fn lifetime(claim: Claim, exchange: &ExchangeEvidence, asked: &str) -> Claim {
+    let again = PodCommand::Getent(asked.to_owned());
+    let Some(ttl) = exchange.negative_ttl else {
+        return claim.why(NameFact::NoNegativeTtl).command(again);
     };
-    let lasts = duration(Duration::from_secs(ttl.into()));
-    let claim = match seen.zone_negative_ttl.and_then(|full| full.checked_sub(ttl)) {
-        Some(age) if age > 0 => claim.why(format!(
-            "By its SOA record it may be remembered for {lasts} more, as of one that a cache counts down: {ttl} s of {} s.",
-            ttl.saturating_add(age)
-        )),
-        _ => claim.why(format!(
-            "By its SOA record the answer may be remembered for {lasts}."
-        )),
-    };
-    claim.remedy(format!("sleep {ttl}; {again}"))
+    let age = exchange
+        .zone_negative_ttl
+        .and_then(|full| full.checked_sub(ttl));
+    claim
+        .why(match age {
+            Some(age) if age > 0 => NameFact::NegativeTtlCountedDown {
+                ttl,
+                full: ttl.saturating_add(age),
+            },
+            _ => NameFact::NegativeTtl(ttl),
+        })
+        .command(Command::InPodAfter(ttl, again))
 }

@@ -1,29 +1,31 @@
-//! A Service's name was looked up where the Service is not.
+//! The name of a Service, looked up in a namespace that does not have it.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::looked::Looked;
+use crate::diagnose::claim::Claim;
+use crate::diagnose::command::{Command, PodCommand};
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::{NameFact, Place};
+use crate::diagnose::lookup_evidence::LookupEvidence;
 use crate::diagnose::names::{self, Meaning};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
-use crate::diagnose::words;
 use crate::model::cluster::{Service, ServiceKind};
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-other-namespace",
     severity: Severity::Error,
-    finds: "a Service is looked up where it is not: it is in another namespace",
-    means: "A pod looked up the name of a Service that exists, but in another namespace than the one that the name leads to: \
-            a short name leads to the pod's own namespace, name.namespace to that one.",
+    finds: "a Service that exists in another namespace than the one looked up",
+    means: "A pod looked up the name of a Service that exists in another namespace. A short name refers to the pod's own \
+            namespace, name.namespace to the one given.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN, and the Services of the inventory.",
     cannot_know: "Whether the application meant that Service. Without an inventory, or for a pod that is not in it, whether \
-                  there is one.",
+                  such a Service exists.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let (looked, asked) = case.no_such_name()?;
+    let (lookup, asked) = case.no_such_name()?;
     let domain = case.index.cluster_domain();
     let own = case.pod()?.namespace.as_ref();
     for meaning in names::meanings(asked, domain) {
@@ -36,7 +38,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             elsewhere.retain(|service| names::has_host(case.index, service, host));
         }
         if !elsewhere.is_empty() {
-            return Some(claim(case, looked, asked.name, meaning, &elsewhere));
+            return Some(claim(case, lookup, asked.name, meaning, &elsewhere));
         }
     }
     None
@@ -44,59 +46,48 @@ fn check(case: &Case<'_>) -> Option<Claim> {
 
 fn claim(
     case: &Case<'_>,
-    looked: &Looked<'_>,
+    lookup: &LookupEvidence<'_>,
     asked: &str,
     meaning: Meaning<'_>,
     elsewhere: &[&Service],
 ) -> Claim {
     let domain = case.index.cluster_domain();
-    let resolver = looked.resolver.as_ref();
-    let mut claim = case.looked_up(looked, asked).why(looked.tried());
+    let resolver = lookup.resolver.as_ref();
+    let mut claim = case
+        .no_such_name_claim(lookup, asked)
+        .why(NameFact::Tried(lookup.tried()));
     if let Some(namespace) = meaning.namespace {
-        claim = claim.why(format!(
-            "There is no Service {namespace}/{}.",
-            meaning.service
-        ));
+        claim = claim.why(NameFact::NoServiceIn {
+            namespace: namespace.to_owned(),
+            service: meaning.service.to_owned(),
+        });
     }
-    let mut first = None;
     for service in elsewhere {
         let name = names::shortest(meaning.host, service, resolver, domain);
         claim = claim
-            .why(sentence(case, service, meaning))
-            .remedy(name.clone())
+            .why(service_elsewhere(case, service, meaning))
+            .command(Command::UseName(name))
             .cure(Cure::Found(names::full(meaning.host, service, domain)));
-        first.get_or_insert(name);
     }
-    if let Some(name) = first {
-        claim = claim.remedy(case.in_pod(&format!("getent hosts {name}")));
+    match claim.name_to_use().map(str::to_owned) {
+        Some(name) => claim.command(PodCommand::Getent(name)),
+        None => claim,
     }
-    claim
 }
 
-fn sentence(case: &Case<'_>, service: &Service, meaning: Meaning<'_>) -> String {
+fn service_elsewhere(case: &Case<'_>, service: &Service, meaning: Meaning<'_>) -> NameFact {
     let own = case
         .pod()
         .is_some_and(|pod| pod.namespace == service.namespace);
-    let place = if own {
-        "in the pod's own namespace"
-    } else {
-        "in another namespace than the pod"
-    };
-    let pod = meaning
-        .host
-        .map(|host| format!(" and has a pod {host}"))
-        .unwrap_or_default();
-    let mut sentence = format!(
-        "Service {}{} exists{pod}, {place}.",
-        words::name_of(service),
-        words::kind_of(service)
-    );
-    let unready =
-        service.kind == ServiceKind::Headless && services::none_ready(case.index, service);
-    if unready {
-        sentence.push_str(
-            " None of its pods is ready, so its name does not exist either until one is.",
-        );
+    NameFact::ServiceElsewhere {
+        service: service.into(),
+        kind: service.kind.clone(),
+        host: meaning.host.map(str::to_owned),
+        place: if own {
+            Place::OwnNamespace
+        } else {
+            Place::OtherNamespace
+        },
+        unready: service.kind == ServiceKind::Headless && services::none_ready(case.index, service),
     }
-    sentence
 }

@@ -1,12 +1,14 @@
-//! A name that exists nowhere, as far as can be told: with the names near it, if there are any.
+//! A name that does not exist, with the similar names that do.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::looked::{AskedName, How, Looked};
+use crate::diagnose::claim::{Cause, Claim};
+use crate::diagnose::command::{Command, Kubectl, PodCommand};
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::NameFact;
+use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::missing;
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::words;
 use crate::identity::Presence;
 use crate::model::cluster::{Kind, Service};
 use crate::model::dns::DnsName;
@@ -15,104 +17,109 @@ use crate::model::finding::Severity;
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-unknown-name",
     severity: Severity::Error,
-    finds: "a name that exists nowhere; with the names near it",
-    means: "No name that the pod's resolver tried exists. A name of the cluster's form is compared with the Services that there \
-            are, and those that differ in one or two letters are named.",
+    finds: "a name that does not exist, with similar names that do",
+    means: "None of the names that the pod's resolver tried exists. A name in the form of a Service's is compared with the existing \
+            Services; those that differ in one or two letters are named.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services and namespaces of the inventory. Names of other \
                domains are not compared with Services.",
-    cannot_know: "What was meant. Without an inventory, whether there is a Service of that name, or nearly; and of names in the \
-                  cluster's domain whether the resolver had more to try, so then nothing is said of those. \
-                  Of a pod that resolves as its node does (dnsPolicy Default, as CoreDNS itself) nothing is said: it may pass on \
-                  what others asked for, and those are told of.",
+    cannot_know: "What was meant. Without an inventory, whether a Service with that or a similar name exists. Without the pod's \
+                  search list, whether the resolver had more candidates: then the rule is silent about names in the cluster's \
+                  domain. The rule is silent about pods that resolve names as their node does (dnsPolicy Default, as CoreDNS \
+                  itself): they may forward the questions of others, whose findings have the names.",
     check,
 };
 
-/// So many near names are given.
-const NEAR: usize = 3;
+/// At most this many similar names are offered.
+const MAX_SIMILAR: usize = 3;
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let (looked, asked) = case.no_such_name()?;
-    // Most addresses have no name, and everybody knows: logs ask for it.
+    let (lookup, asked) = case.no_such_name()?;
+    // Most addresses have no name. Programs that write logs ask for it all the same.
     if asked.name.ends_with(".arpa") {
         return None;
     }
-    if let Some(alias) = looked.seen.iter().find_map(|seen| seen.alias.as_ref()) {
-        let claim = case.looked_up(looked, asked.name).why(format!(
-            "It is an alias, in the end for {alias}, and that name does not exist."
-        ));
-        return Some(
-            claim.remedy(case.in_pod(&format!("nslookup {}", names::quoted(alias.as_str())))),
-        );
+    let mut exchanges = lookup.exchanges.iter();
+    if let Some(alias) = exchanges.find_map(|exchange| exchange.alias.as_ref()) {
+        let claim = case
+            .no_such_name_claim(lookup, asked.name)
+            .why(NameFact::DanglingAlias(alias.clone()))
+            .command(PodCommand::Nslookup {
+                name: alias.clone(),
+                qtype: None,
+                server: None,
+            });
+        return Some(claim);
     }
     if is_external(case, asked) {
-        return Some(external(case, looked, asked));
+        return Some(external(case, lookup, asked));
     }
-    let mut claim = case.looked_up(looked, asked.name).why(looked.tried());
-    let Some(service) = meant(case, asked) else {
+    let mut claim = case
+        .no_such_name_claim(lookup, asked.name)
+        .why(NameFact::Tried(lookup.tried()));
+    let Some((name, namespace)) = meant(case, asked) else {
         return Some(claim);
     };
-    let (name, namespace) = service;
     if !case.knows_services() {
-        let lacks = missing::lack_of(case, Kind::Service);
-        claim = claim.why(format!(
-            "Whether a Service {name} exists, in some namespace, is not known: {lacks}."
-        ));
-        return Some(missing::look(case, Kind::Service, claim));
+        claim = claim.why(NameFact::ServiceUnknown {
+            service: name.to_owned(),
+            lacking: missing::lacking_in(case, Kind::Service),
+        });
+        return Some(missing::investigate(case, Kind::Service, claim));
     }
     if !case.index.services_named(name).is_empty() {
-        // There is, and what went wrong cannot be told.
+        // The Service exists, so this rule does not explain the failure.
         return None;
     }
-    claim = claim.why(format!("There is no Service {name} in any namespace."));
+    claim = claim.why(NameFact::NoServiceAnywhere(name.to_owned()));
     if let Some(namespace) = namespace
         && case.index.has_namespace(namespace) == Presence::No
     {
-        claim = claim.why(format!("Nor is there a namespace {namespace}."));
+        claim = claim.why(NameFact::NoNamespace(namespace.to_owned()));
     }
     let domain = case.index.cluster_domain();
-    let near = near(case, name, namespace);
-    for service in &near {
-        let short = names::shortest(None, service, looked.resolver.as_ref(), domain);
+    for service in similar(case, name, namespace) {
+        let short = names::shortest(None, service, lookup.resolver.as_ref(), domain);
         claim = claim
-            .why(format!(
-                "Service {} has nearly that name.",
-                words::name_of(service)
-            ))
-            .remedy(short)
+            .why(NameFact::SimilarService(service.into()))
+            .command(Command::UseName(short))
             .cure(Cure::Found(names::full(None, service, domain)));
     }
-    if let Some(name) = claim.remedies.first() {
-        let again = case.in_pod(&format!("getent hosts {name}"));
-        claim = claim.remedy(again);
-    } else {
-        claim = claim.remedy(match namespace.or(case.pod().map(|pod| &*pod.namespace)) {
-            Some(namespace) if case.index.has_namespace(namespace) != Presence::No => {
-                // Where namespaces are not known, that is whatever the pod asked for.
-                format!("kubectl -n {} get services", names::quoted(namespace))
-            }
-            _ => "kubectl get services -A".to_owned(),
-        });
-    }
-    Some(claim)
+    Some(match claim.name_to_use().map(str::to_owned) {
+        Some(name) => claim.command(PodCommand::Getent(name)),
+        None => claim.command(list_services(case, namespace)),
+    })
 }
 
-/// The Service's name, and its namespace if one was given.
+/// Lists the Services of the namespace that was meant.
+fn list_services(case: &Case<'_>, namespace: Option<&str>) -> Kubectl {
+    let own = case.pod().map(|pod| &*pod.namespace);
+    match namespace.or(own) {
+        // If namespaces are unknown, this is any text that the pod asked for.
+        Some(namespace) if case.index.has_namespace(namespace) != Presence::No => {
+            Kubectl::ServicesIn(namespace.to_owned())
+        }
+        _ => Kubectl::AllServices,
+    }
+}
+
+/// The name of the Service that was meant, and its namespace if there was one.
 fn meant<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<(&'a str, Option<&'a str>)> {
     let domain = case.index.cluster_domain();
-    // A single label is a Service's, also where it was looked up as it is.
-    let asked = match asked.name.contains('.') {
-        true => asked,
-        false => AskedName {
-            how: How::Unknown,
+    // A single label means a Service even if it was looked up as an absolute name.
+    let asked = if asked.name.contains('.') {
+        asked
+    } else {
+        AskedName {
+            search: Search::Unknown,
             ..asked
-        },
+        }
     };
     let meanings = names::meanings(asked, domain);
     let meaning = meanings.first()?;
     Some((meaning.service, meaning.namespace))
 }
 
-/// Whether it is a name of another domain than the cluster's.
+/// Whether the name is outside of the cluster's domain.
 fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
     if names::below(asked.name, case.index.cluster_domain()).is_some() {
         return false;
@@ -122,48 +129,48 @@ fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
         [_] => false,
         [.., "svc"] => false,
         [.., last] => {
-            case.index.has_namespace(last) != Presence::Yes && !near_namespace(case, last)
+            case.index.has_namespace(last) != Presence::Yes && !has_similar_namespace(case, last)
         }
         [] => false,
     }
 }
 
-fn external(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>) -> Claim {
-    let last = DnsName::new(asked.name);
-    let seen = looked.seen.iter().rfind(|seen| seen.name == last);
-    let again = format!("nslookup {}", names::quoted(last.as_str()));
+fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) -> Claim {
+    let name = DnsName::new(asked.name);
+    let mut exchanges = lookup.exchanges.iter();
+    let exchange = exchanges.rfind(|exchange| exchange.name == name);
     let mut claim = case
-        .looked_up(looked, asked.name)
-        .of_severity(Severity::Warning)
-        .remedy(case.in_pod(&again));
+        .no_such_name_claim(lookup, asked.name)
+        .severity(Severity::Warning)
+        .command(PodCommand::Nslookup {
+            name,
+            qtype: None,
+            server: None,
+        });
+    // `service.namespace` has the same form.
     if !case.knows_services() && asked.name.matches('.').count() == 1 {
-        // `service.namespace` looks the same.
-        claim = claim.why(format!(
-            "Whether Service and namespace are meant by it is not known: {}.",
-            missing::lack_of(case, Kind::Service)
-        ));
-        claim = missing::look(case, Kind::Service, claim);
+        let lacking = missing::lacking_in(case, Kind::Service);
+        claim = claim.why(NameFact::MeaningUnknown(lacking));
+        claim = missing::investigate(case, Kind::Service, claim);
     }
-    let domain = case.index.cluster_domain().relative();
-    let Some(zone) = seen.and_then(|seen| seen.zone.as_ref()) else {
-        return claim.why(format!(
-            "It is not in the cluster's domain {domain}, and the DNS says that it does not exist."
-        ));
-    };
-    // A zone that is somebody's own, not a top-level domain: one finding for all names that it does not have.
-    if zone.relative().contains('.') {
-        claim.cause = format!("*.{}", zone.relative());
+    let zone = exchange.and_then(|exchange| exchange.zone.clone());
+    // One finding for all names that a registered zone does not have; not for those of a top-level domain.
+    if let Some(zone) = &zone
+        && zone.relative().contains('.')
+    {
+        claim.cause = Cause::Zone(zone.clone());
     }
-    claim.why(format!(
-        "It is not in the cluster's domain {domain}, and the zone {zone} says that it does not exist."
-    ))
+    claim.why(NameFact::OutsideCluster {
+        cluster_domain: case.index.cluster_domain().clone(),
+        zone,
+    })
 }
 
-/// Services whose name differs in a letter or two; those of the namespace that was named, or of the pod's own, first.
-fn near<'a>(case: &Case<'a>, name: &str, namespace: Option<&str>) -> Vec<&'a Service> {
+/// Services whose name differs in a letter or two. Those of the namespace asked for, or else of the pod's own, come first.
+fn similar<'a>(case: &Case<'a>, name: &str, namespace: Option<&str>) -> Vec<&'a Service> {
     let own = case.pod().map(|pod| &*pod.namespace);
     let home = namespace.or(own);
-    let mut near: Vec<(usize, bool, &Service)> = case
+    let mut similar: Vec<(usize, bool, &Service)> = case
         .index
         .services()
         .filter_map(|service| {
@@ -171,7 +178,7 @@ fn near<'a>(case: &Case<'a>, name: &str, namespace: Option<&str>) -> Vec<&'a Ser
             Some((distance, Some(&*service.namespace) != home, service))
         })
         .collect();
-    near.sort_by(|a, b| {
+    similar.sort_by(|a, b| {
         let key = |(distance, away, service): &(usize, bool, &'a Service)| {
             (
                 *distance,
@@ -182,19 +189,20 @@ fn near<'a>(case: &Case<'a>, name: &str, namespace: Option<&str>) -> Vec<&'a Ser
         };
         key(a).cmp(&key(b))
     });
-    near.into_iter()
-        .take(NEAR)
+    similar
+        .into_iter()
+        .take(MAX_SIMILAR)
         .map(|(_, _, service)| service)
         .collect()
 }
 
-fn near_namespace(case: &Case<'_>, name: &str) -> bool {
+fn has_similar_namespace(case: &Case<'_>, name: &str) -> bool {
     case.index
         .namespaces()
         .any(|namespace| distance(name, namespace).is_some())
 }
 
-/// Between names that are near enough for one to be meant with the other: two letters, in short names one.
+/// The edit distance of two similar names: at most two letters, in short names one.
 fn distance(asked: &str, known: &str) -> Option<usize> {
     let most = match asked.len().min(known.len()) {
         0..=2 => return None,
@@ -204,8 +212,8 @@ fn distance(asked: &str, known: &str) -> Option<usize> {
     if asked.len().abs_diff(known.len()) > most {
         return None;
     }
-    // A letter that is put in, left out or another one changes two of the set at the most. Each name that does not exist is
-    // compared with all Services: this takes a few nanoseconds, the distance a microsecond.
+    // One edit changes at most two members of the set of letters. Each name that does not exist is compared with all
+    // Services: this comparison takes a few nanoseconds, the edit distance a microsecond.
     if (letters(asked) ^ letters(known)).count_ones() as usize > 2 * most {
         return None;
     }
@@ -213,7 +221,7 @@ fn distance(asked: &str, known: &str) -> Option<usize> {
     (distance <= most).then_some(distance)
 }
 
-/// Which letters a name has.
+/// The set of letters of a name, as bits.
 fn letters(name: &str) -> u128 {
     name.bytes().fold(0, |set, byte| set | 1 << (byte % 128))
 }
@@ -223,7 +231,7 @@ mod tests {
     use super::distance;
 
     #[test]
-    fn near_is_a_letter_or_two_and_in_short_names_one() {
+    fn similar_names_differ_in_two_letters_or_one_if_short() {
         assert_eq!(
             distance("clusterip-ngnix-ds", "clusterip-nginx-ds"),
             Some(1)

@@ -1,45 +1,50 @@
-//! What was meant exists, but not under a name of that form.
+//! The object exists, but a name of this form does not.
 //!
-//! The forms that the cluster's DNS serves are those of the Kubernetes DNS-Based Service Discovery specification: a Service's
-//! name, its namespace, `svc` and the cluster's domain; in front of that, below a headless Service, a pod's hostname.
+//! The Kubernetes DNS-Based Service Discovery specification defines the forms: the name of a Service, its namespace, `svc`
+//! and the cluster's domain. In front of that, for a headless Service, the hostname of a pod.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::claim::{Claim, Cure};
-use crate::diagnose::looked::{AskedName, How, Looked};
+use crate::diagnose::claim::Claim;
+use crate::diagnose::command::{Command, PodCommand};
+use crate::diagnose::cure::Cure;
+use crate::diagnose::fact::{HostNames, LeadingServices, NameFact, ObjectName, WrongForm};
+use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{services, words};
+use crate::diagnose::services;
 use crate::model::cluster::{Service, ServiceKind, ServicePort};
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "nxdomain-wrong-form",
     severity: Severity::Error,
-    finds: "what is meant exists, but not under a name of that form",
-    means: "What the name seems to mean exists, but the name does not have the form under which the cluster's DNS serves it: \
-            another cluster domain, no svc, no namespace, the namespace in front, a trailing dot, the name of a pod, a pod of \
-            a StatefulSet without its Service or beyond its number.",
+    finds: "a name of the wrong form for an object that exists",
+    means: "The object that the name seems to mean exists, but the cluster's DNS does not serve names of this form: another cluster \
+            domain, no svc, no namespace, the namespace in front, a trailing dot, the name of a pod, a pod of a StatefulSet \
+            without its Service or with an ordinal that is too large.",
     looks_at: "The candidates of a lookup, which all got NXDOMAIN; the Services, their endpoints' hostnames and the pods of the \
                inventory; the cluster's domain, which is an option.",
-    cannot_know: "What was meant: it compares names. Hostnames of pods that are no endpoint.",
+    cannot_know: "What was meant: the rule compares names. Hostnames of pods that are not endpoints.",
     check,
 };
 
-/// What is wrong with the form, and the Service that may be meant.
+/// A wrong form, and what works instead.
 struct Form<'a> {
-    wrong: String,
+    wrong: WrongForm,
+    /// The hostname in front of the Services' names.
     host: Option<&'a str>,
+    /// The Services that may be meant.
     services: Vec<&'a Service>,
-    /// No search domain will be tried: only the absolute name works.
+    /// The resolver tries no search domain, so only an absolute name works.
     absolute: bool,
-    /// What works where it is no Service's name.
-    instead: Vec<String>,
+    /// What works instead if it is not the name of a Service.
+    instead: Vec<Command>,
 }
 
 impl<'a> Form<'a> {
-    fn of(service: &'a Service, wrong: impl Into<String>) -> Form<'a> {
+    fn new(service: &'a Service, wrong: WrongForm) -> Form<'a> {
         Form {
-            wrong: wrong.into(),
+            wrong,
             host: None,
             services: vec![service],
             absolute: false,
@@ -49,68 +54,68 @@ impl<'a> Form<'a> {
 }
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let (looked, asked) = case.no_such_name()?;
+    let (lookup, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
-    looked.resolver.as_ref()?;
+    lookup.resolver.as_ref()?;
     let form = absolute(case, asked, own)
         .or_else(|| wrong_domain(case, asked))
         .or_else(|| without_svc(case, asked, own))
         .or_else(|| swapped(case, asked))
-        .or_else(|| of_a_pod(case, asked, own))
+        .or_else(|| pod_name(case, asked, own))
         .or_else(|| port(case, asked, own))?;
-    Some(claim(case, looked, asked, form))
+    Some(claim(case, lookup, asked, form))
 }
 
-fn claim(case: &Case<'_>, looked: &Looked<'_>, asked: AskedName<'_>, form: Form<'_>) -> Claim {
+fn claim(
+    case: &Case<'_>,
+    lookup: &LookupEvidence<'_>,
+    asked: AskedName<'_>,
+    form: Form<'_>,
+) -> Claim {
     let domain = case.index.cluster_domain();
-    let resolver = looked.resolver.as_ref().filter(|_| !form.absolute);
-    let mut claim = case.looked_up(looked, asked.name).why(form.wrong);
+    let resolver = lookup.resolver.as_ref().filter(|_| !form.absolute);
+    let mut claim = case
+        .no_such_name_claim(lookup, asked.name)
+        .why(NameFact::WrongForm(form.wrong));
     for service in form.services {
         let name = names::shortest(form.host, service, resolver, domain);
         claim = claim
-            .remedy(name)
+            .command(Command::UseName(name))
             .cure(Cure::Found(names::full(form.host, service, domain)));
     }
-    let claim = match claim.remedies.first() {
-        Some(name) => {
-            let again = case.in_pod(&format!("getent hosts {name}"));
-            claim.remedy(again)
-        }
+    let claim = match claim.name_to_use().map(str::to_owned) {
+        Some(name) => claim.command(PodCommand::Getent(name)),
         None => claim,
     };
-    form.instead.into_iter().fold(claim, Claim::remedy)
+    claim.commands(form.instead)
 }
 
-/// With a trailing dot, or by a program that does not use the search list, and so without the rest of the name.
+/// A short name with a trailing dot, or from a program that does not use the search list.
 fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
-    if asked.how != How::Absolute {
+    if asked.search != Search::Absolute {
         return None;
     }
     let short = AskedName {
-        how: How::Searched,
+        search: Search::Searched,
         ..asked
     };
     let domain = case.index.cluster_domain();
     let service = names::service(case.index, short, own)?;
-    // The name is whole: something else is wrong.
+    // A full name is right in this respect.
     if names::below(asked.name, domain).is_some() {
         return None;
     }
+    let wrong = WrongForm::Absolute {
+        service: service.into(),
+        full: names::full(None, service, domain),
+    };
     Some(Form {
-        wrong: format!(
-            "It was looked up as an absolute name: with a dot at its end, or by a program that does not use the search domains. \
-             So it did not lead to Service {}, whose absolute name is {}",
-            words::name_of(service),
-            names::full(None, service, domain)
-        ),
-        host: None,
-        services: vec![service],
         absolute: true,
-        instead: Vec::new(),
+        ..Form::new(service, wrong)
     })
 }
 
-/// `name.namespace.svc.` and then another domain than the cluster's.
+/// `name.namespace.svc.` and a domain that is not the cluster's.
 fn wrong_domain<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<Form<'a>> {
     let domain = case.index.cluster_domain();
     if names::below(asked.name, domain).is_some() {
@@ -120,14 +125,12 @@ fn wrong_domain<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<Form<'a>> {
     let mut labels = head.rsplit('.');
     let (namespace, name) = (labels.next()?, labels.next()?);
     let service = case.index.service(namespace, name)?;
-    Some(Form::of(
-        service,
-        format!(
-            "Service {} exists, but the cluster's domain is {}, not {other}.",
-            words::name_of(service),
-            domain.relative()
-        ),
-    ))
+    let wrong = WrongForm::ClusterDomain {
+        service: service.into(),
+        cluster_domain: domain.clone(),
+        other: other.to_owned(),
+    };
+    Some(Form::new(service, wrong))
 }
 
 /// `name.namespace.cluster.local`, `name.svc`, `name.cluster.local`.
@@ -138,22 +141,17 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
     match (labels.as_slice(), head.is_some()) {
         ([name, "svc"], _) | ([name], true) => {
             let mut services = case.index.services_named(name);
-            // The pod's own namespace first: that is what the short name would have meant.
+            // The pod's own namespace first: the short name would have meant it.
             services.sort_by_key(|service| &*service.namespace != own);
-            let all: Vec<String> = services
+            let all = services
                 .iter()
-                .map(|&service| words::name_of(service))
+                .map(|&service| ObjectName::from(service))
                 .collect();
             (!services.is_empty()).then(|| Form {
-                wrong: format!(
-                    "The namespace is missing: a whole name is name.namespace.svc.{}. {} {}.",
-                    domain.relative(),
-                    match all.len() {
-                        1 => "There is Service",
-                        _ => "There are Services",
-                    },
-                    words::list(&all)
-                ),
+                wrong: WrongForm::NoNamespace {
+                    cluster_domain: domain.clone(),
+                    services: all,
+                },
                 host: None,
                 services,
                 absolute: false,
@@ -162,13 +160,7 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
         }
         ([name, namespace], true) => {
             let service = case.index.service(namespace, name)?;
-            Some(Form::of(
-                service,
-                format!(
-                    "Service {} exists, but \"svc\" is missing between its namespace and the cluster's domain.",
-                    words::name_of(service)
-                ),
-            ))
+            Some(Form::new(service, WrongForm::NoSvc(service.into())))
         }
         _ => None,
     }
@@ -178,29 +170,23 @@ fn without_svc<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<F
 fn swapped<'a>(case: &Case<'a>, asked: AskedName<'a>) -> Option<Form<'a>> {
     let domain = case.index.cluster_domain();
     let short = AskedName {
-        how: How::Searched,
+        search: Search::Searched,
         ..asked
     };
     let meaning = names::meanings(short, domain)
         .into_iter()
         .find(|meaning| meaning.host.is_none())?;
     let service = case.index.service(meaning.service, meaning.namespace?)?;
-    Some(Form::of(
-        service,
-        format!(
-            "Service {} exists: its name comes first and its namespace second, not the other way round.",
-            words::name_of(service)
-        ),
-    ))
+    Some(Form::new(service, WrongForm::Swapped(service.into())))
 }
 
-/// The name of a pod, which is none in DNS; or the hostname of one below a headless Service.
-fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
+/// The name of a pod, which is not in DNS, or the hostname of a pod of a headless Service.
+fn pod_name<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
     let domain = case.index.cluster_domain();
     let head = names::below(asked.name, domain).unwrap_or(asked.name);
     let labels: Vec<&str> = head.split('.').collect();
     let (&host, rest) = labels.split_first()?;
-    // `db-7.db`, `db-7.db.namespace`: a pod of a Service that has no such pod.
+    // `db-7.db`, `db-7.db.namespace`: the Service has no such pod.
     let below = match rest {
         [service] => case.index.service(own, service),
         [service, namespace] | [service, namespace, "svc"] => {
@@ -216,65 +202,62 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
         [namespace] | [namespace, "pod" | "svc"] => Some(*namespace),
         _ => return None,
     };
-    // `db-0`, which needs its Service behind it.
-    let in_namespace = namespace.unwrap_or(own);
+    without_service(case, host, namespace.unwrap_or(own))
+        .or_else(|| plain_pod(case, host, namespace))
+}
+
+/// `db-0`, which needs the name of its Service behind it.
+fn without_service<'a>(case: &Case<'a>, host: &'a str, namespace: &str) -> Option<Form<'a>> {
     let headless = case.index.services().filter(|service| {
-        service.kind == ServiceKind::Headless && &*service.namespace == in_namespace
+        service.kind == ServiceKind::Headless && &*service.namespace == namespace
     });
     let mut governing: Vec<&Service> = headless
         .filter(|service| names::has_host(case.index, service, host))
         .collect();
     governing.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(service) = governing.first() {
-        return Some(Form {
-            wrong: format!(
-                "{host} is a pod of the headless Service {}, and has its name only in front of the Service's.",
-                words::name_of(service)
-            ),
-            host: Some(host),
-            services: governing,
-            absolute: false,
-            instead: Vec::new(),
-        });
-    }
+    let service = ObjectName::from(*governing.first()?);
+    Some(Form {
+        wrong: WrongForm::HostWithoutService {
+            host: host.to_owned(),
+            service,
+        },
+        host: Some(host),
+        services: governing,
+        absolute: false,
+        instead: Vec::new(),
+    })
+}
+
+/// The name of a pod that has no name in DNS.
+fn plain_pod<'a>(case: &Case<'a>, host: &'a str, namespace: Option<&str>) -> Option<Form<'a>> {
     let mut pods = case.index.pods_named(host);
     let pod = pods.find(|pod| namespace.is_none_or(|namespace| &*pod.namespace == namespace))?;
-    let ip = case.index.pod_object(pod)?.ips.first()?;
+    let ip = *case.index.pod_object(pod)?.ips.first()?;
     let mut services: Vec<&Service> = case
         .index
         .services()
         .filter(|service| service.namespace == pod.namespace)
         .filter(|service| {
             let endpoints = services::ready(case.index, service);
-            endpoints.iter().any(|endpoint| endpoint.ip == *ip)
+            endpoints.iter().any(|endpoint| endpoint.ip == ip)
         })
         .collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let all: Vec<String> = services
+    let leading = services
         .iter()
-        .map(|&service| words::name_of(service))
+        .map(|&service| ObjectName::from(service))
         .collect();
-    let (leads, instead) = match all.len() {
-        0 => (
-            "No Service leads to it.".to_owned(),
-            vec![format!(
-                "{ip}   # its address, for as long as the pod lives"
-            )],
-        ),
-        1 => (
-            format!("Service {} leads to it.", words::list(&all)),
-            Vec::new(),
-        ),
-        _ => (
-            format!("Services {} lead to it.", words::list(&all)),
-            Vec::new(),
-        ),
+    let instead = if services.is_empty() {
+        vec![Command::UseAddress(ip)]
+    } else {
+        Vec::new()
     };
     Some(Form {
-        wrong: format!(
-            "{}/{} is a pod, at {ip}. A pod is not in DNS by its name: a Service is, and below a headless Service its pods with a hostname. {leads}",
-            pod.namespace, pod.name
-        ),
+        wrong: WrongForm::PodName {
+            pod: ObjectName::from(&**pod),
+            ip,
+            services: LeadingServices(leading),
+        },
         host: None,
         services,
         absolute: false,
@@ -282,40 +265,32 @@ fn of_a_pod<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
     })
 }
 
-/// A name below a Service that has no pod of that hostname.
+/// A name below a Service that has no pod with this hostname.
 fn no_such_host<'a>(case: &Case<'a>, service: &'a Service, host: &str) -> Form<'a> {
     if service.kind != ServiceKind::Headless {
-        return Form::of(
-            service,
-            format!(
-                "Service {} is not headless: its pods have no names below its own.",
-                words::name_of(service)
-            ),
-        );
+        let wrong = WrongForm::HostOfOrdinaryService(service.into());
+        return Form::new(service, wrong);
     }
-    let endpoints = case.index.endpoints(&service.namespace, &service.name);
-    let mut hosts: Vec<&str> = endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.hostname.as_deref())
-        .collect();
-    hosts.sort_unstable();
-    let has = if !case.index.knows_endpoints() {
-        "Which it has is not known: the inventory holds no EndpointSlices.".to_owned()
-    } else if hosts.is_empty() {
-        "None of its pods has a hostname (spec.hostname and spec.subdomain, which a StatefulSet sets).".to_owned()
+    let hosts = if case.index.knows_endpoints() {
+        let endpoints = case.index.endpoints(&service.namespace, &service.name);
+        let mut hosts: Vec<_> = endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.hostname.clone())
+            .collect();
+        hosts.sort_unstable();
+        HostNames::Known(hosts)
     } else {
-        format!("It has {}.", words::list(&hosts))
+        HostNames::Unknown
     };
-    Form::of(
-        service,
-        format!(
-            "The headless Service {} has no pod {host}. {has}",
-            words::name_of(service)
-        ),
-    )
+    let wrong = WrongForm::NoSuchHost {
+        host: host.to_owned(),
+        service: service.into(),
+        hosts,
+    };
+    Form::new(service, wrong)
 }
 
-/// `_http._tcp.name.namespace` of a Service without a port of that name.
+/// `_http._tcp.name.namespace` for a Service without a port of that name.
 fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
     let (port, rest) = asked.name.strip_prefix('_')?.split_once("._")?;
     let (protocol, rest) = rest.split_once('.')?;
@@ -330,28 +305,25 @@ fn port<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>
     if service.ports.iter().any(named) {
         return None;
     }
-    let names: Vec<String> = service
+    let ports: Vec<String> = service
         .ports
         .iter()
         .filter_map(|port| {
-            Some(format!(
-                "_{}._{}",
-                port.name.as_ref()?,
-                port.protocol.to_ascii_lowercase()
-            ))
+            let protocol = port.protocol.to_ascii_lowercase();
+            Some(format!("_{}._{protocol}", port.name.as_ref()?))
         })
         .collect();
-    let instead = names.iter().map(|name| format!("{name}.{rest}")).collect();
-    let has = if names.is_empty() {
-        "none of its ports has a name".to_owned()
-    } else {
-        format!("it has {}", words::list(&names))
-    };
+    let instead = ports
+        .iter()
+        .map(|name| Command::UseName(format!("{name}.{rest}")))
+        .collect();
     Some(Form {
-        wrong: format!(
-            "Service {} has no port _{port}._{protocol}: {has}.",
-            words::name_of(service)
-        ),
+        wrong: WrongForm::NoSuchPort {
+            service: service.into(),
+            port: port.to_owned(),
+            protocol: protocol.to_owned(),
+            ports,
+        },
         host: None,
         services: Vec::new(),
         absolute: false,

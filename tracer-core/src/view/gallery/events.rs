@@ -577,9 +577,9 @@ fn hostile() -> Vec<(&'static str, Event)> {
     ];
     let mut finding = finding(Severity::Error, false);
     if let Body::Finding(finding) = &mut finding.body {
-        finding.summary = escape.to_owned();
-        finding.why = escape.to_owned();
-        finding.remedies = vec![escape.to_owned()];
+        finding.summary = escape.to_owned().into();
+        finding.why = vec![escape.trim_end().to_owned().into()];
+        finding.remedies = vec![escape.to_owned().into()];
     }
     vec![
         (

@@ -18,6 +18,7 @@ use crate::model::flow::{Protocol, Traffic};
 use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::loss::Loss;
 use crate::model::observation::IcmpError;
+use crate::model::sentence::Sentence;
 
 /// Whether the ends of this event have ports.
 pub(super) fn has_ports(body: &Body) -> bool {
@@ -388,17 +389,17 @@ pub(super) struct FindingFields<'a> {
     first: String,
     last: String,
     count: u64,
-    summary: &'a str,
+    summary: &'a Sentence,
     #[serde(skip_serializing_if = "Option::is_none")]
-    was: Option<&'a str>,
-    why: &'a str,
-    r#try: &'a [String],
+    was: Option<&'a Sentence>,
+    why: String,
+    r#try: &'a [Sentence],
     evidence: Vec<EvidenceFields<'a>>,
 }
 
 #[derive(Serialize)]
 struct EvidenceFields<'a> {
-    text: &'a str,
+    text: &'a Sentence,
 }
 
 impl<'a> FindingFields<'a> {
@@ -412,8 +413,8 @@ impl<'a> FindingFields<'a> {
             last: rfc3339(clock.wall(finding.last)),
             count: finding.count,
             summary: &finding.summary,
-            was: finding.was.as_deref(),
-            why: &finding.why,
+            was: finding.was.as_ref(),
+            why: Sentence::lines(&finding.why),
             r#try: &finding.remedies,
             evidence: finding
                 .evidence

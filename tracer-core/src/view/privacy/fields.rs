@@ -1,4 +1,4 @@
-//! Every place of an event where a DNS name can stand.
+//! Every field of an event that can hold a DNS name.
 
 use std::sync::Arc;
 
@@ -8,22 +8,23 @@ use crate::model::event::{Body, Event};
 use crate::model::exchange::Exchange;
 use crate::model::finding::Finding;
 use crate::model::lookup::Lookup;
+use crate::model::sentence::{Sentence, Span};
 
-/// A piece of text that can hold names.
+/// A field that can hold names.
 pub(super) enum Field<'a> {
-    /// A name as the wire had it: absolute.
+    /// A name as the wire has it: absolute.
     Name(&'a mut DnsName),
-    /// A name as an application wrote it: the whole of the text.
+    /// The whole text is a name, or a part of one, as an application asks for it.
     Asked(&'a mut String),
-    /// Names among other things.
-    Text(&'a mut String),
     /// The same, shared.
-    Shared(&'a mut Arc<str>),
-    /// Bytes of a message that were not understood, in hexadecimal: they can hold names that nobody can find.
+    SharedName(&'a mut Arc<str>),
+    /// Free text that can hold names anywhere.
+    Text(&'a mut String),
+    /// Undecoded bytes of a message, in hexadecimal: a name in them cannot be found.
     Opaque(&'a mut String),
 }
 
-/// Shows each field of an event.
+/// Visits each field of an event.
 pub(super) fn visit(event: &mut Event, see: &mut dyn FnMut(Field<'_>)) {
     if let Some(ends) = &mut event.ends {
         for name in &mut ends.peer.names {
@@ -105,19 +106,33 @@ fn visit_lookup(lookup: &mut Lookup, see: &mut dyn FnMut(Field<'_>)) {
 }
 
 fn visit_finding(finding: &mut Finding, see: &mut dyn FnMut(Field<'_>)) {
-    for text in [&mut finding.id, &mut finding.summary, &mut finding.why] {
-        see(Field::Text(text));
-    }
-    if let Some(was) = &mut finding.was {
-        see(Field::Text(was));
-    }
+    // The id is words with colons and slashes between them, one of which can be a name.
+    see(Field::Text(&mut finding.id));
     for name in &mut finding.names {
-        see(Field::Shared(name));
+        see(Field::SharedName(name));
     }
-    for text in &mut finding.remedies {
-        see(Field::Text(text));
+    let summaries = [Some(&mut finding.summary), finding.was.as_mut()];
+    for sentence in summaries.into_iter().flatten() {
+        visit_sentence(sentence, see);
     }
-    for text in &mut finding.evidence {
-        see(Field::Shared(text));
+    for sentences in [
+        &mut finding.why,
+        &mut finding.remedies,
+        &mut finding.evidence,
+    ] {
+        for sentence in sentences {
+            visit_sentence(sentence, see);
+        }
+    }
+}
+
+fn visit_sentence(sentence: &mut Sentence, see: &mut dyn FnMut(Field<'_>)) {
+    for span in sentence.spans_mut() {
+        match span {
+            Span::Words(_) => {}
+            Span::Name(name) => see(Field::Name(name)),
+            Span::Asked(text) => see(Field::Asked(text)),
+            Span::Opaque(text) => see(Field::Text(text)),
+        }
     }
 }

@@ -1,9 +1,8 @@
-//! Hashes of names, and finding names in text.
+//! Replaces names by hashes, and finds names in free text.
 //!
-//! A name below a redacted domain keeps the domain: `a.b.corp.example.` becomes `h-<hex>.corp.example.`, also where a
-//! search domain stands behind it. What an application asked for can be such a name's beginning (`a.b`, with
-//! `corp.example` on the search path): within one event that is hashed, too, and with it the other names that the
-//! resolver made of it.
+//! A name below a redacted domain keeps the domain: `a.b.corp.example.` becomes `h-<hex>.corp.example.`, with or without a
+//! search domain behind it. An application can ask for the beginning of such a name (`a.b`, with `corp.example` on the
+//! search path). Within one event, that beginning is hashed too, and so are the other candidates of the resolver.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -15,28 +14,28 @@ use super::fields::{Field, visit};
 use crate::model::dns::DnsName;
 use crate::model::event::Event;
 
-/// 48 bits: names that a node ever sees do not collide, and a hash stays readable.
+/// 48 bits: the names that a node sees do not collide, and a hash stays readable.
 const HASH_BYTES: usize = 6;
-/// What stands for bytes that could hold a name.
+/// Replaces bytes that may hold a name.
 const WITHHELD: &str = "(withheld)";
 
-/// A secret that makes hashes an agent's own: nobody who knows a name can look it up in what another agent told.
+/// The secret of an agent's hashes. Without it, a known name cannot be looked up in the output of an agent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// A new one, from the operating system's source of randomness.
+    /// A new key, from the operating system's source of randomness.
     pub fn random() -> Key {
         Key(rand::random())
     }
 
-    /// This one.
+    /// A key with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Key {
         Key(bytes)
     }
 }
 
-/// Never shown.
+/// The secret is not shown.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
@@ -46,17 +45,17 @@ impl fmt::Debug for Key {
 /// A domain whose names are hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedactedDomain {
-    /// From the leftmost, lower case, not empty.
+    /// Leftmost first, lower case, not empty.
     labels: Vec<String>,
 }
 
-/// Why something is no domain.
+/// Why a text is not a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedactedDomainError {
-    /// It is no name.
+    /// It is not a name.
     #[error("a domain is labels with dots between, as in corp.example or internal")]
     NotAName,
-    /// A pattern.
+    /// It is a pattern.
     #[error("it takes a domain and no pattern: corp.example is all names below it")]
     Pattern,
 }
@@ -66,7 +65,7 @@ impl FromStr for RedactedDomain {
 
     fn from_str(written: &str) -> Result<RedactedDomain, RedactedDomainError> {
         let relative = written.strip_suffix('.').unwrap_or(written);
-        // A leading dot says the same.
+        // A leading dot has the same meaning.
         let relative = relative.strip_prefix('.').unwrap_or(relative);
         if relative.contains('*') {
             return Err(RedactedDomainError::Pattern);
@@ -92,7 +91,7 @@ impl fmt::Display for RedactedDomain {
     }
 }
 
-/// Hashes names.
+/// Redacts events.
 #[derive(Clone, Debug)]
 pub struct Redactor {
     domains: Vec<RedactedDomain>,
@@ -100,17 +99,17 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Hashes what is below these domains.
+    /// Redacts names below these domains.
     pub fn new(domains: Vec<RedactedDomain>, key: Key) -> Redactor {
         Redactor { domains, key }
     }
 
-    /// Hashes what is below other domains.
+    /// Replaces the domains.
     pub fn set(&mut self, domains: Vec<RedactedDomain>) {
         self.domains = domains;
     }
 
-    /// Hashes every name of an event that is to be.
+    /// Replaces every name of an event that is below a redacted domain.
     pub fn redact(&self, event: &mut Event) {
         if self.domains.is_empty() {
             return;
@@ -120,7 +119,7 @@ impl Redactor {
             Field::Name(name) => heads.learn(self.head(name.as_str())),
             Field::Asked(asked) => heads.learn(self.head(asked)),
             Field::Text(text) => words(text).for_each(|word| heads.learn(self.head(word))),
-            Field::Shared(text) => words(text).for_each(|word| heads.learn(self.head(word))),
+            Field::SharedName(name) => heads.learn(self.head(name)),
             Field::Opaque(data) => WITHHELD.clone_into(data),
         });
         if heads.0.is_empty() {
@@ -142,16 +141,16 @@ impl Redactor {
                     *text = hashed;
                 }
             }
-            Field::Shared(text) => {
-                if let Some(hashed) = self.text(text, &heads) {
-                    *text = Arc::from(hashed);
+            Field::SharedName(name) => {
+                if let Some(hashed) = self.hashed(name, &heads) {
+                    *name = Arc::from(hashed);
                 }
             }
             Field::Opaque(_) => {}
         });
     }
 
-    /// What stands before a redacted domain in a name.
+    /// The part of a name before a redacted domain.
     fn head<'a>(&self, name: &'a str) -> Option<&'a str> {
         let ends = label_ends(name);
         let label = |index: usize| {
@@ -161,7 +160,7 @@ impl Redactor {
             };
             &name[start..ends[index]]
         };
-        // The rightmost hides most.
+        // The rightmost match hides most.
         let at = (1..ends.len()).rfind(|at| {
             self.domains.iter().any(|domain| {
                 let labels = &domain.labels;
@@ -175,12 +174,12 @@ impl Redactor {
         Some(&name[..ends[at - 1]]).filter(|head| !head.is_empty())
     }
 
-    /// The name with its secret part hashed, if it has one.
+    /// The name with its secret part replaced, if it has one.
     fn hashed(&self, name: &str, heads: &Heads) -> Option<String> {
         if let Some(head) = self.head(name) {
             return Some(format!("{}{}", self.hash(head), &name[head.len()..]));
         }
-        // Another candidate of the same lookup, or what the application asked for.
+        // Another candidate of the same lookup, or the name that the application asked for.
         if let Some(head) = heads.beginning_of(name) {
             return Some(format!("{}{}", self.hash(head), &name[head.len()..]));
         }
@@ -188,7 +187,7 @@ impl Redactor {
         heads.begin_with(relative).then(|| self.hash(relative))
     }
 
-    /// The text with all names in it hashed that are to be, if there are any.
+    /// The text with its secret names replaced, if it has any.
     fn text(&self, text: &str, heads: &Heads) -> Option<String> {
         let mut out = String::new();
         let mut done = 0;
@@ -244,13 +243,13 @@ impl Heads {
         Some(&name[..longest])
     }
 
-    /// Whether a head begins with this name and goes on.
+    /// Whether a head starts with this name.
     fn begin_with(&self, name: &str) -> bool {
         !name.is_empty() && self.0.iter().any(|head| is_beginning(name, head))
     }
 }
 
-/// Whether the labels of `short` are the first of `long`'s.
+/// Whether the labels of `short` are the first labels of `long`.
 fn is_beginning(short: &str, long: &str) -> bool {
     let Some(beginning) = long.get(..short.len()) else {
         return false;
@@ -259,7 +258,7 @@ fn is_beginning(short: &str, long: &str) -> bool {
         && matches!(long.as_bytes().get(short.len()), None | Some(b'.'))
 }
 
-/// Where each label of a name ends; a dot behind a backslash is part of a label. A trailing dot ends the last one.
+/// The end of each label of a name. A dot after a backslash is part of its label; a trailing dot ends the last label.
 fn label_ends(name: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut escaped = false;
@@ -277,11 +276,11 @@ fn label_ends(name: &str) -> Vec<usize> {
     ends
 }
 
-/// What can be a name in a text: runs of characters that a sentence does not end or quote a name with.
+/// The possible names in a text: runs of characters that neither quote nor delimit a name.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut escaped = false;
     text.split(move |c: char| match c {
-        // What means something in a zone file is escaped in a name.
+        // Characters with a meaning in a zone file are escaped in a name.
         _ if escaped => {
             escaped = false;
             false

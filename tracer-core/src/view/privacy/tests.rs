@@ -1,9 +1,10 @@
-//! What passes, and what of it.
+//! Excluded namespaces and redacted names.
 
 use super::*;
 use crate::model::dns::DnsName;
 use crate::model::event::Body;
 use crate::model::lookup::Place;
+use crate::model::sentence::{Sentence, Span};
 use crate::view::{Encode as _, gallery, json::Json};
 
 fn privacy(exclude: &[&str], redact: &[&str]) -> Privacy {
@@ -154,42 +155,54 @@ fn all_candidates_of_a_lookup_are_hashed_when_one_of_them_is() {
 }
 
 #[test]
-fn text_is_hashed_wherever_it_quotes_a_name() {
+fn names_in_a_finding_are_hashed_as_names_and_in_opaque_text() {
     let mut privacy = privacy(&[], &["corp.example"]);
     let mut event = of("finding active");
     if let Body::Finding(finding) = &mut event.body {
         finding.id = "dns-servfail:default/a:10.0.0.1:db.prod.corp.example".to_owned();
-        finding.summary =
-            "Asked for `db.prod`, (DB.prod.corp.example.), and 'xdb.prod'.".to_owned();
-        finding.why = "unchanged: corp.example".to_owned();
-        finding.was = Some("db.prod failed".to_owned());
+        let opaque = |text: &str| {
+            let mut sentence = Sentence::default();
+            sentence.push(Span::Opaque(text.to_owned()));
+            sentence
+        };
+        finding.summary = opaque("Asked for `db.prod`, (DB.prod.corp.example.), and 'xdb.prod'.");
+        let mut why = Sentence::from("db.prod: literal words stay, ");
+        why.push(Span::Asked("db.prod".to_owned()));
+        why.push_words(" and ");
+        why.push(Span::Name(DnsName::new("db.prod.corp.example")));
+        finding.why = vec![why];
+        finding.was = Some(opaque("db.prod failed"));
         finding.names = vec!["db.prod.corp.example".into()];
-        finding.remedies =
-            vec!["try db.prod.corp.example; then db.prod.corp.example:80".to_owned()];
-        finding.evidence = vec!["CNAME db.prod.corp.example".into()];
+        finding.remedies = vec![opaque(
+            "try db.prod.corp.example; then db.prod.corp.example:80",
+        )];
+        finding.evidence = vec![opaque("CNAME db.prod.corp.example")];
     }
     let event = privacy.pass(event).expect("it passes");
     let Body::Finding(finding) = &event.body else {
         panic!("a finding");
     };
-    let (_, hash) = finding.evidence[0].split_once(' ').expect("two words");
+    let evidence = finding.evidence[0].to_string();
+    let (_, hash) = evidence.split_once(' ').expect("two words");
     let hash = hash.strip_suffix(".corp.example").expect("the domain");
     assert_eq!(
         finding.id,
         format!("dns-servfail:default/a:10.0.0.1:{hash}.corp.example")
     );
     assert_eq!(
-        finding.summary,
+        finding.summary.to_string(),
         format!("Asked for `{hash}`, ({hash}.corp.example.), and 'xdb.prod'.")
     );
-    assert_eq!(finding.why, "unchanged: corp.example");
-    assert_eq!(finding.was, Some(format!("{hash} failed")));
+    assert_eq!(
+        Sentence::lines(&finding.why),
+        format!("db.prod: literal words stay, {hash} and {hash}.corp.example.")
+    );
+    let was = finding.was.as_ref().map(Sentence::to_string);
+    assert_eq!(was, Some(format!("{hash} failed")));
     assert_eq!(*finding.names[0], *format!("{hash}.corp.example"));
     assert_eq!(
-        finding.remedies,
-        [format!(
-            "try {hash}.corp.example; then {hash}.corp.example:80"
-        )]
+        Sentence::lines(&finding.remedies),
+        format!("try {hash}.corp.example; then {hash}.corp.example:80")
     );
 }
 

@@ -89,7 +89,7 @@ impl Encode for FindingBlocks {
             out,
         };
         let failed = finding.was.as_ref().unwrap_or(&finding.summary);
-        block.head(verdict(finding), failed);
+        block.head(verdict(finding), &failed.to_string());
         let mut line = format!(
             "{} ({}), {} {}",
             finding.rule,
@@ -108,18 +108,17 @@ impl Encode for FindingBlocks {
                 .to_zoned(self.settings.time_zone.clone());
             block.resolved(&format!("Resolved {}: {}", time(&at), finding.summary));
         }
-        for (label, sentence) in labelled("why", finding.why.lines()) {
-            block.paragraph(label, sentence);
+        for (label, sentence) in labelled("why", &finding.why) {
+            block.paragraph(label, &sentence.to_string());
         }
         if !finding.resolved {
             for (label, remedy) in labelled("try", &finding.remedies) {
-                block.whole(label, remedy);
+                block.whole(label, &remedy.to_string());
             }
         }
         if self.settings.wide {
-            let seen = finding.evidence.iter().map(AsRef::as_ref);
-            for (label, evidence) in labelled("saw", seen) {
-                block.paragraph(label, evidence);
+            for (label, evidence) in labelled("saw", &finding.evidence) {
+                block.paragraph(label, &evidence.to_string());
             }
         }
         Ok(())

@@ -27,10 +27,10 @@ pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
         },
         ..Row::default()
     }];
-    rows.extend(paragraph("", &finding.summary, room));
+    rows.extend(paragraph("", &finding.summary.to_string(), room));
     if !finding.resolved {
-        for (label, sentence) in labelled("why", finding.why.lines()) {
-            rows.extend(paragraph(label, sentence, room));
+        for (label, sentence) in labelled("why", &finding.why) {
+            rows.extend(paragraph(label, &sentence.to_string(), room));
         }
         // Commands stay on one line: they are there to be copied.
         for (label, remedy) in labelled("try", &finding.remedies) {
@@ -38,9 +38,8 @@ pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
         }
     }
     if wide {
-        let seen = finding.evidence.iter().map(AsRef::as_ref);
-        for (label, evidence) in labelled("saw", seen) {
-            rows.extend(paragraph(label, evidence, room));
+        for (label, evidence) in labelled("saw", &finding.evidence) {
+            rows.extend(paragraph(label, &evidence.to_string(), room));
         }
     }
     rows

@@ -1,16 +1,19 @@
 //! An Event's note and reason.
 
+use tracer_core::model::sentence::Sentence;
+
 /// The API server's limit (`ValidateEventCreate` in k8s.io/kubernetes, pkg/apis/core/validation/events.go).
 const MAX_NOTE_BYTES: usize = 1024;
 
 /// The failure and the remedies, cut to the API server's limit.
-pub(super) fn note(summary: &str, remedies: &[String]) -> String {
-    let mut note = summary.trim_end().to_owned();
+pub(super) fn note(summary: &Sentence, remedies: &[Sentence]) -> String {
+    let mut note = summary.to_string().trim_end().to_owned();
     if !remedies.is_empty() {
         if !note.ends_with(['.', '!', '?']) {
             note.push('.');
         }
         note.push_str(" Try: ");
+        let remedies: Vec<String> = remedies.iter().map(Sentence::to_string).collect();
         note.push_str(&remedies.join("; "));
     }
     cut(note)
@@ -47,21 +50,21 @@ mod tests {
 
     #[test]
     fn a_note_has_the_failure_and_the_remedies() {
-        let remedies = ["use db.shop".to_owned(), "or db.shop.svc".to_owned()];
+        let remedies = ["use db.shop".into(), "or db.shop.svc".into()];
         assert_eq!(
-            note("default/web asked for db", &remedies),
+            note(&"default/web asked for db".into(), &remedies),
             "default/web asked for db. Try: use db.shop; or db.shop.svc"
         );
         assert_eq!(
-            note("It failed.", &remedies[..1]),
+            note(&"It failed.".into(), &remedies[..1]),
             "It failed. Try: use db.shop"
         );
-        assert_eq!(note("It failed", &[]), "It failed");
+        assert_eq!(note(&"It failed".into(), &[]), "It failed");
     }
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        let cut = note(&"ä".repeat(600), &[]);
+        let cut = note(&"ä".repeat(600).into(), &[]);
         assert!(cut.len() <= 1024 && cut.len() > 1000, "{}", cut.len());
         assert!(cut.ends_with("ä..."));
     }

@@ -1,0 +1,136 @@
+//! Commands that a finding offers, with typed parts; [`super::wording`] writes them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::fact::{EndpointPlace, ObjectName, Selector};
+use crate::model::cluster::Kind;
+use crate::model::dns::{DnsName, RecordType};
+
+/// Something to copy: a command, a name to use, a setting.
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    /// A name to use instead.
+    UseName(String),
+    /// An address to use instead, for as long as its pod lives.
+    UseAddress(IpAddr),
+    /// A setting of the pod.
+    Setting(Setting),
+    /// Runs in the case's pod.
+    InPod(PodCommand),
+    /// The same, after this many seconds.
+    InPodAfter(u32, PodCommand),
+    /// Runs kubectl.
+    Kubectl(Kubectl),
+    /// Shows the insertion failures of the node's connection tracking.
+    ConntrackFailures,
+    /// Shows what the agents receive from the API server.
+    AgentStatus,
+    /// Writes an inventory file.
+    MakeInventory,
+}
+
+impl From<PodCommand> for Command {
+    fn from(command: PodCommand) -> Command {
+        Command::InPod(command)
+    }
+}
+
+impl From<Kubectl> for Command {
+    fn from(command: Kubectl) -> Command {
+        Command::Kubectl(command)
+    }
+}
+
+impl From<Setting> for Command {
+    fn from(setting: Setting) -> Command {
+        Command::Setting(setting)
+    }
+}
+
+/// A part of a pod's spec.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Setting {
+    /// glibc opens another socket for the second query of a pair.
+    SingleRequestReopen,
+    /// Names with this many dots are tried as they are first.
+    Ndots(usize),
+}
+
+/// A command to run in a pod.
+#[derive(Clone, Debug)]
+pub(super) enum PodCommand {
+    /// Looks a name up as applications do.
+    Getent(String),
+    /// Asks the DNS for a name.
+    Nslookup {
+        name: DnsName,
+        qtype: Option<RecordType>,
+        server: Option<IpAddr>,
+    },
+    /// Asks the server that did not answer once more.
+    NslookupAgain { name: DnsName, server: IpAddr },
+    /// Asks the server of a Service for a name that every cluster has.
+    NslookupKubernetes(IpAddr),
+    /// Asks over TCP.
+    DigTcp { name: DnsName, server: IpAddr },
+    /// Opens a TCP connection.
+    ConnectTcp {
+        ip: IpAddr,
+        port: u16,
+        endpoint: Option<EndpointPlace>,
+    },
+    /// Pings an address.
+    Ping(IpAddr),
+    /// Pings an endpoint.
+    PingEndpoint(EndpointPlace),
+    /// Pings with the largest payload that fits the path.
+    PingSize { to: IpAddr, size: u32 },
+    /// Shows the interface's MTU.
+    ShowMtu,
+}
+
+/// A kubectl command.
+#[derive(Clone, Debug)]
+pub(super) enum Kubectl {
+    /// Shows a Service.
+    Service(ObjectName),
+    /// Shows the target ports of a Service.
+    TargetPorts(ObjectName),
+    /// Lists the Services of a namespace, named as the application asked for it.
+    ServicesIn(String),
+    /// Lists all Services.
+    AllServices,
+    /// Finds the Service with this address.
+    ServiceWithAddress(IpAddr),
+    /// Finds the pod with this address.
+    PodWithAddress(IpAddr),
+    /// Lists the EndpointSlices of a Service.
+    EndpointSlices(ObjectName),
+    /// Lists the pods that a selector matches.
+    SelectedPods(Arc<str>, Selector),
+    /// Lists the labels of all pods of a namespace.
+    PodLabels(Arc<str>),
+    /// Describes a pod.
+    DescribePod(ObjectName),
+    /// Shows the listening sockets of a pod.
+    Sockets(ObjectName),
+    /// Shows what the pods that a selector matches consume.
+    TopPods(Arc<str>, Selector),
+    /// Shows the logs of the pods that a selector matches.
+    SelectedLogs(Arc<str>, Selector),
+    /// Shows the logs of a pod.
+    PodLogs(ObjectName),
+    /// Shows the logs of the cluster's DNS, under its usual label.
+    ClusterDnsLogs,
+    /// Shows the Corefile of CoreDNS.
+    Corefile,
+    /// Describes a NetworkPolicy.
+    DescribePolicy(ObjectName),
+    /// Checks the permission to list a kind.
+    CanList(Kind),
+    /// Lists the objects of a kind.
+    List(Kind),
+    /// Checks the API server's health.
+    ServerHealth,
+}

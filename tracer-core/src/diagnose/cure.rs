@@ -1,0 +1,161 @@
+//! What shows that a cause is gone.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fact::ObjectName;
+use super::memory::NameScope;
+use crate::identity::Index;
+use crate::model::dns::{DnsName, RecordType};
+use crate::model::echo::Echo;
+use crate::model::event::Ends;
+use crate::model::exchange::{Exchange, Outcome, Transport};
+use crate::model::lookup::Lookup;
+
+/// What a finding waits for to be resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cure {
+    /// The pod finds this name.
+    Found(DnsName),
+    /// The server answers the pod, whatever the answer.
+    Answers(IpAddr),
+    /// The pod connects to this address, and to this port if there is one.
+    Connects(IpAddr, Option<u16>),
+    /// The pod gets a reply to a ping of this address.
+    Replies(IpAddr),
+    /// The Service has a ready endpoint: its namespace and name.
+    Ready(Arc<str>, Arc<str>),
+    /// The server answers the pod for a name in this domain, with neither SERVFAIL nor REFUSED.
+    Resolves(IpAddr, DnsName),
+    /// The server answers the pod over TCP.
+    AnswersTcp(IpAddr),
+    /// AAAA of this name is answered, if only without a record.
+    AnswersAaaa(DnsName),
+    /// The server's latency is back to normal for names of this scope.
+    NormalLatency(IpAddr, NameScope),
+    /// The workload wastes few queries.
+    FewWasted(String),
+}
+
+/// Something that worked.
+#[derive(Debug)]
+pub(super) enum Sign<'a> {
+    /// A lookup ended.
+    LookupEnded(&'a Lookup),
+    /// A DNS server answered.
+    Answered(&'a Exchange),
+    /// A connection was established within this time.
+    Connected(Duration),
+    /// A ping was answered.
+    Replied(&'a Echo),
+    /// A server's latency is back to normal for names of this scope.
+    NormalLatency(NameScope),
+    /// A workload has wasted few queries for a minute.
+    FewWasted(&'a str),
+}
+
+/// How a finding was resolved.
+#[derive(Clone, Debug)]
+pub(super) enum Resolution {
+    /// The pod found the name, with this data.
+    Found(DnsName, Option<String>),
+    /// The server answered, within this time.
+    Answers(IpAddr, Option<Duration>),
+    /// The server answered for this name.
+    AnswersFor(IpAddr, DnsName),
+    /// The server answered over TCP.
+    AnswersTcp(IpAddr),
+    /// AAAA of this name was answered.
+    AnswersAaaa(DnsName),
+    /// The server's latency is back to normal.
+    NormalLatency(IpAddr),
+    /// The workload wastes few queries.
+    FewWasted(String),
+    /// The pod connected within this time.
+    Connected(IpAddr, Option<u16>, Duration),
+    /// The ping was answered.
+    Replied {
+        ip: IpAddr,
+        received: u64,
+        sent: u64,
+    },
+    /// The Service has this many ready endpoints.
+    Ready(ObjectName, usize),
+}
+
+impl Cure {
+    /// Whether the sign is what the cure waits for.
+    pub fn shown_by(&self, sign: &Sign<'_>, ends: &Ends) -> Option<Resolution> {
+        match (self, sign) {
+            (Cure::Found(name), Sign::LookupEnded(lookup))
+                if lookup.outcome == Outcome::Answered =>
+            {
+                let as_asked = || lookup.asked.as_deref().map(DnsName::new);
+                let mut steps = lookup.steps.iter();
+                let step = steps.find(|step| step.outcome == Some(Outcome::Answered))?;
+                (step.name == *name || as_asked().as_ref() == Some(name))
+                    .then(|| Resolution::Found(step.name.clone(), step.data.first().cloned()))
+            }
+            (Cure::Answers(server), Sign::Answered(exchange)) if *server == ends.peer.ip => {
+                Some(Resolution::Answers(*server, exchange.latency))
+            }
+            (Cure::Resolves(server, domain), Sign::Answered(exchange))
+                if *server == ends.peer.ip
+                    && !matches!(exchange.outcome, Outcome::Servfail | Outcome::Refused) =>
+            {
+                let name = &exchange.question.as_ref()?.name;
+                let inside =
+                    domain.as_str() == "." || name == domain || name.below(domain).is_some();
+                inside.then(|| Resolution::AnswersFor(*server, name.clone()))
+            }
+            (Cure::AnswersTcp(server), Sign::Answered(exchange))
+                if *server == ends.peer.ip && exchange.transport == Transport::Tcp =>
+            {
+                Some(Resolution::AnswersTcp(*server))
+            }
+            (Cure::AnswersAaaa(name), Sign::Answered(exchange))
+                if matches!(exchange.outcome, Outcome::Answered | Outcome::Nodata) =>
+            {
+                let question = exchange.question.as_ref()?;
+                (question.qtype == RecordType::AAAA && question.name == *name)
+                    .then(|| Resolution::AnswersAaaa(name.clone()))
+            }
+            (Cure::NormalLatency(server, waiting), Sign::NormalLatency(scope))
+                if *server == ends.peer.ip && waiting == scope =>
+            {
+                Some(Resolution::NormalLatency(*server))
+            }
+            (Cure::FewWasted(waiting), Sign::FewWasted(workload)) if waiting == workload => {
+                Some(Resolution::FewWasted(waiting.clone()))
+            }
+            (Cure::Connects(ip, port), Sign::Connected(handshake))
+                if *ip == ends.peer.ip && port.is_none_or(|port| Some(port) == ends.peer.port) =>
+            {
+                Some(Resolution::Connected(*ip, ends.peer.port, *handshake))
+            }
+            (Cure::Replies(ip), Sign::Replied(echo)) if *ip == ends.peer.ip => {
+                Some(Resolution::Replied {
+                    ip: *ip,
+                    received: echo.received,
+                    sent: echo.sent,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the inventory shows what the cure waits for.
+    pub fn shown_by_inventory(&self, index: &Index) -> Option<Resolution> {
+        let Cure::Ready(namespace, name) = self else {
+            return None;
+        };
+        let endpoints = index.endpoints(namespace, name);
+        let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
+        let service = ObjectName {
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
+        };
+        (ready > 0).then_some(Resolution::Ready(service, ready))
+    }
+}

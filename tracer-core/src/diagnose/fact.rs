@@ -1,0 +1,60 @@
+//! What claims are made of: facts, each with typed fields. [`super::wording`] turns them into sentences.
+//!
+//! One enum per subject. A rule picks variants; it never writes a sentence.
+
+mod connection;
+mod inventory;
+mod name;
+mod object;
+mod path;
+mod ping;
+mod server;
+
+pub(super) use self::connection::{ConnectionFact, Governs, Others};
+pub(super) use self::inventory::{InventoryFact, Lacking};
+pub(super) use self::name::{
+    AddressFamily, HostNames, LeadingServices, NameFact, Place, Tried, WrongForm,
+};
+pub(super) use self::object::{
+    Destination, DestinationKind, EndpointPlace, Figures, NotReady, ObjectName, PortName, Ready,
+    Selector, Server, Who,
+};
+pub(super) use self::path::PathFact;
+pub(super) use self::ping::PingFact;
+pub(super) use self::server::{Rejection, ServerFact, TcpFailure};
+
+/// A fact that explains a finding.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    /// About a connection, or UDP packets.
+    Connection(ConnectionFact),
+    /// About what the inventory does not show.
+    Inventory(InventoryFact),
+    /// About a name.
+    Name(NameFact),
+    /// About the path of packets.
+    Path(PathFact),
+    /// About a ping.
+    Ping(PingFact),
+    /// About a DNS server.
+    Server(ServerFact),
+}
+
+macro_rules! fact_from {
+    ($($variant:ident($subject:ident),)+) => {
+        $(impl From<$subject> for Fact {
+            fn from(fact: $subject) -> Fact {
+                Fact::$variant(fact)
+            }
+        })+
+    };
+}
+
+fact_from! {
+    Connection(ConnectionFact),
+    Inventory(InventoryFact),
+    Name(NameFact),
+    Path(PathFact),
+    Ping(PingFact),
+    Server(ServerFact),
+}

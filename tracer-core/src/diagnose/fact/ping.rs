@@ -1,0 +1,26 @@
+//! Facts about a ping.
+
+use ipnet::IpNet;
+
+use super::{Lacking, PortName, Ready};
+use crate::model::observation::IcmpError;
+
+#[derive(Clone, Debug)]
+pub(in crate::diagnose) enum PingFact {
+    /// A ClusterIP forwards only these ports.
+    VirtualAddress(Vec<PortName>),
+    /// Something other than a pod of the Service replied.
+    AnsweredElsewhere,
+    /// An ICMP error came back.
+    Rejected(IcmpError),
+    /// Nothing came back.
+    NotAnswered,
+    /// The Service's ready endpoints.
+    ReadyEndpoints(Ready),
+    /// The inventory does not show whether the address is a ClusterIP.
+    ClusterIpUnknown(Lacking),
+    /// The address is in the range of ClusterIPs, and no Service has it.
+    InServiceRange(IpNet),
+    /// What came back.
+    CameBack(IcmpError),
+}

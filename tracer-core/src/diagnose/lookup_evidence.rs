@@ -1,0 +1,140 @@
+//! A lookup with its evidence: the exchanges behind its steps, and the pod's resolver configuration.
+
+use super::claim::{Evidence, QueryDetails};
+use super::fact::{Figures, Tried};
+use super::memory::ExchangeEvidence;
+use crate::identity::ResolverConfig;
+use crate::model::dns::DnsName;
+use crate::model::lookup::{Lookup, Step};
+
+/// A decided lookup.
+#[derive(Debug)]
+pub(super) struct LookupEvidence<'a> {
+    pub event: &'a Lookup,
+    /// The exchanges behind its steps that memory still has.
+    pub exchanges: Vec<ExchangeEvidence>,
+    /// The pod's resolver configuration, if it is known.
+    pub resolver: Option<ResolverConfig>,
+    /// The input ended before the decision: other candidates may have followed.
+    pub cut_short: bool,
+    /// The pod asked shortly before without a known name: other candidates may have preceded.
+    pub begun_unnamed: bool,
+}
+
+/// The name that an application asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AskedName<'a> {
+    /// Without a trailing dot.
+    pub name: &'a str,
+    /// Whether the search list was used.
+    pub search: Search,
+}
+
+/// Whether a resolver used its search list for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// It did.
+    Searched,
+    /// It did not: the name had a trailing dot, or the program does not use the list.
+    Absolute,
+    /// The wire does not show it.
+    Unknown,
+}
+
+impl<'a> LookupEvidence<'a> {
+    /// The name asked for. If the wire does not show it, the first name on the wire.
+    pub fn asked(&self) -> Option<AskedName<'a>> {
+        if let Some(asked) = &self.event.asked {
+            return Some(match asked.strip_suffix('.') {
+                Some(name) => AskedName {
+                    name,
+                    search: Search::Absolute,
+                },
+                None => AskedName {
+                    name: asked,
+                    search: Search::Searched,
+                },
+            });
+        }
+        let first = &self.event.steps.first()?.name;
+        // A resolver that searches does not stop at its first search domain.
+        let stopped_there = self.resolver.as_ref().is_some_and(|resolver| {
+            let domain = resolver.search.first();
+            domain.is_some_and(|domain| first.below(domain).is_some())
+        });
+        Some(AskedName {
+            name: first.relative(),
+            search: if stopped_there {
+                Search::Absolute
+            } else {
+                Search::Unknown
+            },
+        })
+    }
+
+    /// The candidates, each once, in order.
+    pub fn names(&self) -> Vec<&'a DnsName> {
+        let mut names: Vec<&DnsName> = Vec::new();
+        for step in &self.event.steps {
+            if !names.contains(&&step.name) {
+                names.push(&step.name);
+            }
+        }
+        names
+    }
+
+    /// What the resolver tried.
+    pub fn tried(&self) -> Tried {
+        match self.asked() {
+            Some(asked) if asked.search == Search::Searched => {
+                let names = self.names();
+                let domain = |name: &&'a DnsName| {
+                    let rest = name.relative().strip_prefix(asked.name)?;
+                    rest.strip_prefix('.').map(str::to_owned)
+                };
+                Tried::SearchDomains(names.iter().filter_map(domain).collect())
+            }
+            Some(asked) if asked.search == Search::Absolute => Tried::AsIs,
+            _ => Tried::Unknown,
+        }
+    }
+
+    /// The cost of the lookup.
+    pub fn figures(&self) -> Figures {
+        let answered = self.event.steps.iter().any(|step| step.latency.is_some());
+        Figures {
+            queries: self.event.queries.into(),
+            duration: answered.then_some(self.event.duration),
+        }
+    }
+
+    /// Each query with its answer.
+    pub fn evidence(&self) -> Vec<Evidence> {
+        self.event
+            .steps
+            .iter()
+            .map(|step| self.query(step))
+            .collect()
+    }
+
+    fn query(&self, step: &Step) -> Evidence {
+        let exchange = self.exchanges.iter().find(|exchange| {
+            exchange.asked == step.asked
+                && exchange.qtype == step.qtype
+                && exchange.name == step.name
+        });
+        let details = exchange.map(|exchange| QueryDetails {
+            server: exchange.server.ip(),
+            attempts: exchange.attempts,
+            negative: exchange.zone.clone().zip(exchange.negative_ttl),
+            icmp: exchange.icmp,
+        });
+        Evidence::Query {
+            name: step.name.clone(),
+            qtype: step.qtype,
+            outcome: step.outcome,
+            latency: step.latency,
+            details,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The latency of DNS servers, as pods see it: the usual latency, and whether a server is slow now.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::diagnose::settings::RuleThresholds;
+use crate::identity::Owner;
+use crate::model::loss::{Losses, Stage};
+use crate::model::time::Timestamp;
+use crate::table::Table;
+
+/// Slow answers within this time are counted together.
+const WINDOW: Duration = Duration::from_secs(60);
+/// A measurement without a new answer for this long is dropped. On a node that runs jobs, thousands of pods an hour leave
+/// one behind.
+const KEEP: Duration = Duration::from_secs(900);
+/// The usual latency is known after this many answers.
+const MIN_SAMPLES: u32 = 20;
+/// The server has recovered after this many answers in a row that are not slow.
+const RECOVERY_STREAK: u32 = 10;
+
+/// The scope of names. The cluster's DNS answers the first kind itself and asks other servers for the second, so their
+/// latencies differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::diagnose) enum NameScope {
+    /// Names in the cluster's domain.
+    Cluster,
+    /// Other names.
+    External,
+}
+
+/// The answers that are measured together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::diagnose) struct LatencyKey {
+    pub owner: Owner,
+    pub server: IpAddr,
+    pub scope: NameScope,
+}
+
+/// What one more answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::diagnose) enum LatencyChange {
+    /// Nothing new.
+    None,
+    /// The answer was slow.
+    Slow(SlowAnswers),
+    /// The server was slow and has recovered.
+    Recovered,
+}
+
+/// Slow answers within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::diagnose) struct SlowAnswers {
+    /// The latency of the last one.
+    pub latency: Duration,
+    /// When the first one came.
+    pub first: Timestamp,
+    /// How many. Answers that the pod waited for at the same time count once.
+    pub times: usize,
+    /// The mean latency of other answers, if there were enough.
+    pub normal: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Measurement {
+    samples: u32,
+    mean_ns: u64,
+    /// When each slow moment ended.
+    slow: VecDeque<Timestamp>,
+    streak: u32,
+    was_slow: bool,
+}
+
+/// The measurements of all pods and servers.
+#[derive(Debug)]
+pub(in crate::diagnose) struct Latencies {
+    threshold: Duration,
+    /// A slow answer takes this many times the usual latency.
+    times_normal: u32,
+    by_key: Table<LatencyKey, Measurement>,
+    losses: Losses,
+}
+
+impl Latencies {
+    pub fn new(thresholds: &RuleThresholds, limit: usize) -> Latencies {
+        Latencies {
+            threshold: thresholds.slow_dns,
+            times_normal: thresholds.slow_dns_times_normal,
+            by_key: Table::new(limit),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Applies new thresholds.
+    pub fn set(&mut self, thresholds: &RuleThresholds) {
+        self.threshold = thresholds.slow_dns;
+        self.times_normal = thresholds.slow_dns_times_normal;
+    }
+
+    /// Takes in an answer.
+    pub fn add(&mut self, now: Timestamp, key: LatencyKey, latency: Duration) -> LatencyChange {
+        let mut measured = self.by_key.remove(&key).unwrap_or_default();
+        let normal =
+            (measured.samples >= MIN_SAMPLES).then(|| Duration::from_nanos(measured.mean_ns));
+        let slow = latency >= self.threshold
+            && normal.is_none_or(|normal| latency >= normal.saturating_mul(self.times_normal));
+        let change = if slow {
+            measured.streak = 0;
+            measured.was_slow = true;
+            // A and AAAA are asked together. A server that pauses for a moment delays both: that counts once.
+            let same = measured
+                .slow
+                .back_mut()
+                .filter(|last| now.since(**last) <= latency);
+            match same {
+                Some(last) => *last = now,
+                None => measured.slow.push_back(now),
+            }
+            while measured
+                .slow
+                .front()
+                .is_some_and(|first| now.since(*first) > WINDOW)
+                || measured.slow.len() > MAX_SLOW
+            {
+                measured.slow.pop_front();
+            }
+            LatencyChange::Slow(SlowAnswers {
+                latency,
+                first: measured.slow.front().copied().unwrap_or(now),
+                times: measured.slow.len(),
+                normal,
+            })
+        } else {
+            measured.learn(latency);
+            measured.streak = measured.streak.saturating_add(1);
+            if measured.was_slow && measured.streak >= RECOVERY_STREAK {
+                measured.was_slow = false;
+                LatencyChange::Recovered
+            } else {
+                LatencyChange::None
+            }
+        };
+        if self.by_key.insert(key, measured, now.after(KEEP)).is_some() {
+            self.losses
+                .add(Stage::Table, "paces of DNS servers, kept for findings", 1);
+        }
+        change
+    }
+
+    pub fn advance(&mut self, now: Timestamp) {
+        while self.by_key.pop_due(now).is_some() {}
+    }
+
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+}
+
+/// Slow answers per measurement; no threshold needs more.
+const MAX_SLOW: usize = 64;
+
+impl Measurement {
+    /// Updates the running mean: each answer has a weight of one sixteenth.
+    fn learn(&mut self, latency: Duration) {
+        let latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.mean_ns = if self.samples == 0 {
+            latency
+        } else {
+            self.mean_ns - self.mean_ns / 16 + latency / 16
+        };
+        self.samples = self.samples.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::flow::Ifindex;
+
+    fn key() -> LatencyKey {
+        let server = "10.152.183.10".parse().expect("an address");
+        LatencyKey {
+            owner: Owner::Address(Ifindex(7), server),
+            server,
+            scope: NameScope::Cluster,
+        }
+    }
+
+    #[test]
+    fn a_slow_answer_exceeds_the_threshold_and_the_usual_latency() {
+        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
+        // A distant server: 400 ms is usual, and twice that is not slow.
+        for second in 0..30 {
+            let change = latencies.add(at(second), key(), Duration::from_millis(400));
+            assert_eq!(change, LatencyChange::None);
+        }
+        let change = latencies.add(at(31), key(), Duration::from_millis(900));
+        assert_eq!(change, LatencyChange::None);
+        let change = latencies.add(at(32), key(), Duration::from_secs(4));
+        assert!(
+            matches!(change, LatencyChange::Slow(SlowAnswers { times: 1, normal: Some(normal), .. })
+            if normal > Duration::from_millis(390) && normal < Duration::from_millis(500))
+        );
+    }
+
+    #[test]
+    fn slow_answers_to_simultaneous_queries_count_once() {
+        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let at = |ms: u64| Timestamp(ms * 1_000_000);
+        let mut times =
+            |ms, latency| match latencies.add(at(ms), key(), Duration::from_millis(latency)) {
+                LatencyChange::Slow(slow) => slow.times,
+                _ => 0,
+            };
+        // The queries are sent at 0, 0 and 200 ms; then at 1000 ms, after all answers.
+        assert_eq!(
+            [times(900, 900), times(901, 901), times(902, 702)],
+            [1, 1, 1]
+        );
+        assert_eq!([times(1700, 700), times(1701, 701)], [2, 2]);
+    }
+
+    #[test]
+    fn slow_answers_count_for_a_minute_and_ten_fast_ones_show_recovery() {
+        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
+        let slow = Duration::from_millis(800);
+        let times = |change| match change {
+            LatencyChange::Slow(slow) => slow.times,
+            _ => 0,
+        };
+        assert_eq!(times(latencies.add(at(0), key(), slow)), 1);
+        assert_eq!(times(latencies.add(at(50), key(), slow)), 2);
+        assert_eq!(times(latencies.add(at(70), key(), slow)), 2);
+        let fast = Duration::from_millis(1);
+        let changes: Vec<LatencyChange> = (0..11)
+            .map(|second| latencies.add(at(71 + second), key(), fast))
+            .collect();
+        assert_eq!(
+            changes
+                .iter()
+                .position(|change| *change == LatencyChange::Recovered),
+            Some(9)
+        );
+        assert_eq!(changes[10], LatencyChange::None);
+    }
+}

@@ -1,0 +1,237 @@
+//! Commands, ready to be copied. A comment behind three spaces and `#` says what to look for.
+
+use std::net::SocketAddr;
+
+use super::parts::{Asked, ShellWord, place};
+use super::sentence;
+use crate::diagnose::command::{Command, Kubectl, PodCommand, Setting};
+use crate::diagnose::fact::ObjectName;
+use crate::model::sentence::Sentence;
+
+/// A line to copy; `pod` is the case's pod, if its name is known.
+pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) -> Sentence {
+    match command {
+        Command::UseName(name) => sentence![Asked(name)],
+        Command::UseAddress(ip) => {
+            sentence![ip, "   # its address, for as long as the pod lives"]
+        }
+        Command::Setting(Setting::SingleRequestReopen) => sentence![
+            "dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec, if they do; glibc heeds it, musl does not"
+        ],
+        Command::Setting(Setting::Ndots(ndots)) => sentence![
+            "dnsConfig: {options: [{name: ndots, value: \"",
+            ndots,
+            "\"}]}   # in the pod's spec",
+        ],
+        Command::InPod(command) => in_pod(pod, command),
+        Command::InPodAfter(seconds, command) => {
+            sentence!["sleep ", seconds, "; ", in_pod(pod, command)]
+        }
+        Command::Kubectl(command) => kubectl(command),
+        Command::ConntrackFailures => sentence![
+            "conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, a line each CPU: with that race they grow"
+        ],
+        Command::AgentStatus => {
+            sentence!["tracer status   # \"names\" says what the agents get from the API server"]
+        }
+        Command::MakeInventory => sentence![
+            "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml   # then --inventory inventory.yaml"
+        ],
+    }
+}
+
+/// The command by kubectl exec; bare for a pod without a known name.
+fn in_pod(pod: Option<&ObjectName>, command: &PodCommand) -> Sentence {
+    let exec = pod.map(|pod| {
+        sentence![
+            "kubectl -n ",
+            pod.namespace,
+            " exec ",
+            Asked(&pod.name),
+            " -- "
+        ]
+    });
+    sentence![exec, bare(command)]
+}
+
+fn bare(command: &PodCommand) -> Sentence {
+    match command {
+        PodCommand::Getent(name) => sentence!["getent hosts ", ShellWord(name)],
+        PodCommand::Nslookup {
+            name,
+            qtype,
+            server,
+        } => sentence![
+            "nslookup ",
+            qtype.map(|qtype| sentence!["-type=", qtype, " "]),
+            ShellWord(name.as_str()),
+            server.map(|server| sentence![" ", server]),
+        ],
+        PodCommand::NslookupAgain { name, server } => sentence![
+            "nslookup ",
+            ShellWord(name.as_str()),
+            " ",
+            server,
+            "   # is it still so?",
+        ],
+        PodCommand::NslookupKubernetes(server) => {
+            sentence!["nslookup kubernetes.default ", server]
+        }
+        PodCommand::DigTcp { name, server } => {
+            sentence!["dig +tcp @", server, " ", ShellWord(name.as_str())]
+        }
+        // Once connected, curl waits for the server to speak and ends with a timeout if it does not.
+        PodCommand::ConnectTcp { ip, port, endpoint } => sentence![
+            "curl -sv -m 3 telnet://",
+            SocketAddr::new(*ip, *port),
+            "   # ",
+            endpoint
+                .as_ref()
+                .and_then(place)
+                .map(|place| sentence![place, "; "]),
+            "\"Connected to\" is what counts",
+        ],
+        PodCommand::Ping(ip) => sentence!["ping -c 3 ", ip],
+        PodCommand::PingEndpoint(endpoint) => sentence![
+            "ping -c 3 ",
+            endpoint.ip,
+            place(endpoint).map(|place| sentence!["   # ", place]),
+        ],
+        PodCommand::PingSize { to, size } => sentence![
+            "ping -c 3 -M do -s ",
+            size,
+            " ",
+            to,
+            "   # passes, and one byte more does not",
+        ],
+        PodCommand::ShowMtu => sentence!["ip link show eth0   # its MTU"],
+    }
+}
+
+fn kubectl(command: &Kubectl) -> Sentence {
+    match command {
+        Kubectl::Service(service) => {
+            let ObjectName { namespace, name } = service;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " get service ",
+                Asked(name),
+                " -o wide"
+            ]
+        }
+        Kubectl::TargetPorts(service) => {
+            let ObjectName { namespace, name } = service;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " get service ",
+                Asked(name),
+                " -o jsonpath='{.spec.ports}{\"\\n\"}'   # its targetPort",
+            ]
+        }
+        Kubectl::ServicesIn(namespace) => {
+            sentence!["kubectl -n ", ShellWord(namespace), " get services"]
+        }
+        Kubectl::AllServices => sentence!["kubectl get services -A"],
+        Kubectl::ServiceWithAddress(ip) => sentence![
+            "kubectl get services -A | grep -wF ",
+            ip,
+            "   # prints nothing while no Service has it",
+        ],
+        Kubectl::PodWithAddress(ip) => sentence![
+            "kubectl get pods -A -o wide | grep -wF ",
+            ip,
+            "   # who has the address now",
+        ],
+        Kubectl::EndpointSlices(service) => {
+            let ObjectName { namespace, name } = service;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " get endpointslices -l kubernetes.io/service-name=",
+                Asked(name),
+            ]
+        }
+        Kubectl::SelectedPods(namespace, selector) => {
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " get pods -l ",
+                selector,
+                " -o wide"
+            ]
+        }
+        Kubectl::PodLabels(namespace) => sentence![
+            "kubectl -n ",
+            namespace,
+            " get pods --show-labels   # compare with the selector",
+        ],
+        Kubectl::DescribePod(pod) => {
+            let ObjectName { namespace, name } = pod;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " describe pod ",
+                Asked(name),
+                "   # its conditions and readiness probe",
+            ]
+        }
+        Kubectl::Sockets(pod) => {
+            let ObjectName { namespace, name } = pod;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " exec ",
+                Asked(name),
+                " -- ss -ltn   # what it listens on, if its image has ss",
+            ]
+        }
+        Kubectl::TopPods(namespace, selector) => {
+            sentence!["kubectl -n ", namespace, " top pods -l ", selector]
+        }
+        Kubectl::SelectedLogs(namespace, selector) => {
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " logs -l ",
+                selector,
+                " --tail=50 --prefix"
+            ]
+        }
+        Kubectl::PodLogs(pod) => {
+            let ObjectName { namespace, name } = pod;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " logs ",
+                Asked(name),
+                " --tail=50"
+            ]
+        }
+        Kubectl::ClusterDnsLogs => sentence![
+            "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix   # if it is the cluster's DNS"
+        ],
+        Kubectl::Corefile => sentence![
+            "kubectl -n kube-system get configmap coredns -o yaml   # the Corefile, where CoreDNS is the cluster's DNS"
+        ],
+        Kubectl::DescribePolicy(policy) => {
+            let ObjectName { namespace, name } = policy;
+            sentence![
+                "kubectl -n ",
+                namespace,
+                " describe networkpolicy ",
+                Asked(name)
+            ]
+        }
+        Kubectl::CanList(kind) => sentence![
+            "kubectl auth can-i list ",
+            kind.resource(),
+            " -A   # as the user or service account that the tracer runs as",
+        ],
+        Kubectl::List(kind) => sentence!["kubectl get ", kind.resource(), " -A"],
+        Kubectl::ServerHealth => {
+            sentence!["kubectl get --raw '/readyz?verbose'   # is the API server well?"]
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The sentences that explain a finding, one file per subject.
+
+mod connection;
+mod inventory;
+mod name;
+mod ping;
+mod server;
+
+use super::parts::List;
+use super::sentence;
+use crate::diagnose::fact::{Fact, NotReady, PathFact, Ready};
+use crate::model::sentence::Sentence;
+
+/// One fact, as a sentence or two.
+pub(in crate::diagnose) fn fact(fact: &Fact) -> Sentence {
+    match fact {
+        Fact::Connection(fact) => connection::sentence(fact),
+        Fact::Inventory(fact) => inventory::sentence(fact),
+        Fact::Name(fact) => name::sentence(fact),
+        Fact::Path(fact) => path(fact),
+        Fact::Ping(fact) => ping::sentence(fact),
+        Fact::Server(fact) => server::sentence(fact),
+    }
+}
+
+fn path(fact: &PathFact) -> Sentence {
+    match fact {
+        PathFact::Mtu(error) => sentence![
+            match error.mtu {
+                Some(mtu) => sentence!["The path takes packets of ", mtu, " bytes at most"],
+                None => sentence!["The path does not take packets of that size"],
+            },
+            ": ",
+            error,
+            ".",
+        ],
+        PathFact::MtuCauses => sentence![
+            "Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted."
+        ],
+    }
+}
+
+/// How many endpoints of a Service are ready, and which.
+fn ready(ready: &Ready) -> Sentence {
+    match ready {
+        Ready::Unknown(lacking) => sentence![
+            "Which endpoints it has is not known: ",
+            inventory::lacking(*lacking),
+            ".",
+        ],
+        Ready::Endpoints(endpoints) => match endpoints.len() {
+            0 => sentence!["It has no ready endpoint: a connection to its ports would fail too."],
+            1 => sentence!["Its one ready endpoint: ", List(endpoints), "."],
+            several => sentence!["Its ", several, " ready endpoints: ", List(endpoints), "."],
+        },
+    }
+}
+
+/// Why a Service has no ready endpoint.
+fn not_ready(why: &NotReady) -> Sentence {
+    match why {
+        NotReady::Unready(endpoints) => match endpoints.len() {
+            1 => sentence!["Its one endpoint is not ready: ", List(endpoints), "."],
+            all => sentence![
+                "None of its ",
+                all,
+                " endpoints is ready: ",
+                List(endpoints),
+                "."
+            ],
+        },
+        NotReady::NoSelector => {
+            sentence!["It has no selector, so its endpoints are made by hand, and it has none."]
+        }
+        NotReady::PodsUnknown(selector, lacking) => sentence![
+            "It has no endpoint. Whether its selector ",
+            selector,
+            " matches a pod is not known: ",
+            inventory::lacking(*lacking),
+            ".",
+        ],
+        NotReady::Selects(selector, pods) => match pods.len() {
+            0 => sentence!["Its selector ", selector, " matches no pod."],
+            1 => sentence![
+                "Its selector ",
+                selector,
+                " matches one pod, which is no endpoint: ",
+                List(pods),
+                ".",
+            ],
+            several => sentence![
+                "Its selector ",
+                selector,
+                " matches ",
+                several,
+                " pods, none of which is an endpoint: ",
+                List(pods),
+                ".",
+            ],
+        },
+    }
+}
