@@ -1,8 +1,8 @@
 //! Scenario files: packets in, events out, through the whole pure pipeline in virtual time.
 //!
-//! `tests/scenarios/*.txt`; the format is described in `tests/scenarios/README.md`. Packets are built with etherparse and
-//! hickory-proto, so nothing of the decoder under test describes its own input. Every event must be expected, and every
-//! expectation must be met: the counts are compared before the contents.
+//! `tests/scenarios/README.md` describes the format of `tests/scenarios/*.txt`. etherparse and hickory-proto build the
+//! packets, so the decoder under test does not define its own input. Every event must be expected, and every expectation
+//! must be met: the counts are compared before the contents.
 //!
 //! The header of a file declares which rules fire in it and which must stay silent. The same declarations and the rules'
 //! descriptions make docs/findings.md.

@@ -1,6 +1,6 @@
 //! `tracer diagnose`: the options, what they resolve to, and the exit code.
 //!
-//! The sources and the choice of pods are those of `observe`; what is shown is the findings alone, each once, at the end.
+//! The sources and filters are those of `observe`. The output is the findings alone, each once, at the end.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,11 +29,11 @@ mod catalogue;
         tracer diagnose --local --inventory inventory.yaml --duration 2m\n  \
         tracer diagnose --replay run.pcapng --inventory inventory.yaml -n shop\n  \
         tracer diagnose --explain ping-clusterip\n\n\
-        `--help` says how findings are told and what the exit codes mean, and has more options.",
+        `--help` explains the output and the exit codes, and has more options.",
     after_long_help = HELP
 )]
 pub struct DiagnoseArgs {
-    /// Trace this machine until Ctrl-C or --duration, and say what was found. Needs no cluster
+    /// Trace this machine until Ctrl-C or --duration, then print the findings. Needs no cluster
     #[arg(long)]
     #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
@@ -42,7 +42,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
-    /// End after so long, as in 30s, 5m or '1h 30m'; of a capture file, after so much of it
+    /// End after this time, as in 30s, 5m or '1h 30m'; for a capture file, of its own time
     #[arg(long, value_name = "DURATION")]
     duration: Option<Span>,
 
@@ -58,7 +58,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
 
-    /// Form of the output: text, wide (with the evidence), json (one object a line) or, of --explain, markdown
+    /// Form of the output: text, wide (with the evidence), json (one object per line) or, of --explain, markdown
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
     output: FormArg,
 
@@ -92,19 +92,19 @@ enum FormArg {
 }
 
 const HELP: &str = "\
-How findings are told:
+The output:
   ✗ default/web looked up \"db\": NXDOMAIN (4 queries, 3.1 ms)
     nxdomain-other-namespace (error), 3 times from 2026-01-31 12:01:03 to 12:04:10
     why  None of its search domains has that name: ...
          Service data/db exists, in another namespace than the pod.
     try  db.data
-  What failed; the rule, how often and when; why; what to do, ready to be
-  copied. Each finding stands once, at the end: what is wrong still comes
-  first, the worst of that first. ✗ error, ! warning, · info, ✓ its cause is
-  gone. With --local each is named on standard error as soon as it is found.
-  What is only supposed is called possible. Without --inventory most rules
-  cannot say why, and say what they lack.
-  -o json has one object a finding: id, rule, severity, state (active or
+  What failed; the rule, the count and the time; why; what to do, ready to be
+  copied. Each finding is printed once, at the end: active ones first, the
+  worst of them first. ✗ error, ! warning, · info, ✓ its cause is gone. With
+  --local, standard error names each as soon as it is found. "Possible" marks
+  a supposition. Without --inventory most rules cannot tell the cause, and
+  print what they lack.
+  -o json prints one object per finding: id, rule, severity, state (active or
   resolved), first, last, count, summary, was (what had failed, if resolved),
   why, try, evidence.
 
@@ -118,16 +118,16 @@ Examples:
   kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml
 
 Exit codes:
-  0  nothing of severity warning or error was found (--fail-on moves the line)
-  1  something was, also if its cause is gone by now
-  2  it could not do its job: wrong usage, no permission, no such file
+  0  no finding of severity warning or error (--fail-on sets another severity)
+  1  at least one such finding, even if its cause is gone
+  2  the diagnosis was not possible: wrong usage, no permission, no such file
 
 Environment:
   Every option but --list and --explain is also a variable: TRACER_ and its
   name in capitals, with _ for -, as in TRACER_FAIL_ON. The command line wins.";
 
 impl DiagnoseArgs {
-    /// What to do, with everything looked up.
+    /// Resolves the options to a configuration.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let filter = self.subject.resolve();
         let emission = filter.emission();
@@ -161,7 +161,7 @@ impl DiagnoseArgs {
         }
     }
 
-    fn line(&self) -> Severity {
+    fn threshold(&self) -> Severity {
         match self.fail_on {
             SeverityArg::Info => Severity::Info,
             SeverityArg::Warning => Severity::Warning,
@@ -169,7 +169,7 @@ impl DiagnoseArgs {
         }
     }
 
-    /// Does what was asked for: says something of the rules, or looks for findings.
+    /// Runs the command: prints the rules, or the findings.
     pub(super) fn run(&self, host: &Host, out: &mut impl Write) -> anyhow::Result<Exit> {
         if self.list {
             return catalogue::list(self.output, out);
@@ -180,16 +180,16 @@ impl DiagnoseArgs {
         let config = self.resolve(host)?;
         let summary = run::observe(&config)?;
         eprint!("{summary}");
-        let told_who = config.inventory.is_some() || config.cluster.is_some();
-        if !told_who && matches!(config.source, Source::Local { .. } | Source::Replay(_)) {
+        let has_identities = config.inventory.is_some() || config.cluster.is_some();
+        if !has_identities && matches!(config.source, Source::Local { .. } | Source::Replay(_)) {
             eprintln!(
-                "note: without --inventory it is not known who is who, and most causes cannot be told; `tracer diagnose \
-                 --help` says how to make one"
+                "note: without --inventory, pods and Services have no names, and most causes stay unknown; `tracer diagnose \
+                 --help` shows how to make one"
             );
         }
         let worst = summary.report.and_then(|digest| digest.worst);
         Ok(match worst {
-            Some(worst) if worst >= self.line() => Exit::Found,
+            Some(worst) if worst >= self.threshold() => Exit::Found,
             _ => Exit::Fine,
         })
     }

@@ -6,9 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// A session in the lab: names found and not found, a server that fails, refuses, is slow and silent.
+/// A session in the lab: names found and not found; a server that fails, refuses, is slow, and does not answer.
 const SESSION: &str = "dns-session.pcap.gz";
-/// Among pings and lookups a connection that is refused.
+/// Pings, lookups, and a refused connection.
 const REFUSED: &str = "ethernet.pcap";
 
 fn capture(file: &str) -> PathBuf {
@@ -32,20 +32,20 @@ fn tracer(arguments: &[&str]) -> Command {
     command
 }
 
-struct Said {
+struct ProgramOutput {
     out: String,
     err: String,
     code: Option<i32>,
 }
 
-impl Said {
-    fn by(command: &mut Command) -> Said {
+impl ProgramOutput {
+    fn from_command(command: &mut Command) -> ProgramOutput {
         let Output {
             status,
             stdout,
             stderr,
         } = command.output().expect("the program runs");
-        Said {
+        ProgramOutput {
             out: String::from_utf8(stdout).expect("text"),
             err: String::from_utf8(stderr).expect("text"),
             code: status.code(),
@@ -61,12 +61,12 @@ impl Said {
 }
 
 /// Diagnoses a capture with the scenario's inventory.
-fn diagnose(file: &str, arguments: &[&str]) -> Said {
+fn diagnose(file: &str, arguments: &[&str]) -> ProgramOutput {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("inventory.yaml");
     let inventory = testbed::lab::Inventory::scenario().expect("the scenario's inventory");
     fs::write(&path, inventory.to_yaml().expect("YAML")).expect("there is room");
-    Said::by(
+    ProgramOutput::from_command(
         tracer(arguments)
             .arg("--replay")
             .arg(capture(file))
@@ -81,42 +81,51 @@ fn rules(findings: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn findings_stand_once_the_worst_first_with_why_and_what_to_try() {
-    let said = diagnose(SESSION, &[]);
-    assert_eq!(said.code, Some(1), "{}", said.err);
-    insta::assert_snapshot!("diagnose_session", said.out);
+fn each_finding_is_printed_once_the_worst_first_with_causes_and_commands() {
+    let output = diagnose(SESSION, &[]);
+    assert_eq!(output.code, Some(1), "{}", output.err);
+    insta::assert_snapshot!("diagnose_session", output.out);
     assert!(
-        said.err
+        output
+            .err
             .contains("31 lookups, 6 connections, 0 pings looked at; 4 errors"),
         "{}",
-        said.err
+        output.err
     );
-    assert!(!said.out.contains('\u{1b}'), "no colour but on a terminal");
+    assert!(
+        !output.out.contains('\u{1b}'),
+        "no colour but on a terminal"
+    );
     let coloured = diagnose(SESSION, &["--color", "always"]);
     assert!(coloured.out.contains('\u{1b}'));
 }
 
 #[test]
-fn the_wide_form_has_the_evidence() {
-    let said = diagnose(SESSION, &["-o", "wide", "--name", "clusterip-apache2*"]);
+fn the_wide_form_has_evidence() {
+    let output = diagnose(SESSION, &["-o", "wide", "--name", "clusterip-apache2*"]);
     assert!(
-        said.out
+        output
+            .out
             .contains("saw  clusterip-apache2-ds-myns.default.svc.cluster.local. A: NXDOMAIN in"),
         "{}",
-        said.out
+        output.out
     );
-    assert!(said.out.contains("on node k8s-worker03"), "{}", said.out);
+    assert!(
+        output.out.contains("on node k8s-worker03"),
+        "{}",
+        output.out
+    );
 }
 
 #[test]
-fn json_is_one_finding_a_line() {
-    let said = diagnose(REFUSED, &["-o", "json"]);
-    let findings = said.findings();
+fn json_has_one_finding_per_line() {
+    let output = diagnose(REFUSED, &["-o", "json"]);
+    let findings = output.findings();
     assert_eq!(
         rules(&findings),
         ["connection-refused", "nodata-not-found"],
         "{}",
-        said.out
+        output.out
     );
     for finding in &findings {
         assert_eq!(finding["type"], "finding");
@@ -127,47 +136,47 @@ fn json_is_one_finding_a_line() {
 }
 
 #[test]
-fn the_exit_code_is_that_of_the_worst_finding_and_the_line_moves() {
+fn the_exit_code_depends_on_the_worst_finding_and_on_fail_on() {
     for (arguments, code) in [
         (&[][..], 1),
         (&["--fail-on", "error"], 1),
-        // An info is left: the other one was about a connection.
+        // The remaining finding has severity info.
         (&["--name", "clusterip-nginx-ds*"], 0),
         (&["--name", "clusterip-nginx-ds*", "--fail-on", "info"], 1),
         (&["-n", "no-such-namespace"], 0),
     ] {
-        let said = diagnose(REFUSED, arguments);
-        assert_eq!(said.code, Some(code), "{arguments:?}: {}", said.err);
+        let output = diagnose(REFUSED, arguments);
+        assert_eq!(output.code, Some(code), "{arguments:?}: {}", output.err);
     }
 }
 
 #[test]
-fn where_nothing_is_found_it_says_in_what() {
-    let said = diagnose(REFUSED, &["--peer", "10.1.235.206", "--port", "53"]);
-    assert_eq!((said.out.as_str(), said.code), ("", Some(0)));
+fn the_summary_counts_what_was_looked_at_if_nothing_is_found() {
+    let output = diagnose(REFUSED, &["--peer", "10.1.235.206", "--port", "53"]);
+    assert_eq!((output.out.as_str(), output.code), ("", Some(0)));
     assert!(
-        said.err.contains("lookups, ") && said.err.contains("looked at; nothing found"),
+        output.err.contains("lookups, ") && output.err.contains("looked at; nothing found"),
         "{}",
-        said.err
+        output.err
     );
-    let said = diagnose(REFUSED, &["-n", "no-such-namespace"]);
-    assert!(said.err.contains("nothing to diagnose"), "{}", said.err);
+    let output = diagnose(REFUSED, &["-n", "no-such-namespace"]);
+    assert!(output.err.contains("nothing to diagnose"), "{}", output.err);
 }
 
 #[test]
-fn without_an_inventory_it_says_what_that_costs() {
-    let said = Said::by(tracer(&["--replay"]).arg(capture(REFUSED)));
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("without --inventory"), "{}", said.err);
+fn without_an_inventory_a_note_and_the_findings_say_what_is_unknown() {
+    let output = ProgramOutput::from_command(tracer(&["--replay"]).arg(capture(REFUSED)));
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("without --inventory"), "{}", output.err);
     assert!(
-        said.out.contains("there is no inventory"),
+        output.out.contains("there is no inventory"),
         "the finding says so too: {}",
-        said.out
+        output.out
     );
 }
 
 #[test]
-fn what_it_cannot_do_is_an_error_of_its_own() {
+fn wrong_usage_ends_with_exit_code_2_and_an_explanation() {
     for (arguments, says) in [
         (&[][..], "--local"),
         (&["--local", "--replay", "x"], "leave one out"),
@@ -175,22 +184,22 @@ fn what_it_cannot_do_is_an_error_of_its_own() {
         (&["--replay", "x", "-o", "markdown"], "--explain"),
         (&["--fail-on", "critical"], "possible values"),
     ] {
-        let said = Said::by(&mut tracer(arguments));
+        let output = ProgramOutput::from_command(&mut tracer(arguments));
         assert_eq!(
-            (said.out.as_str(), said.code),
+            (output.out.as_str(), output.code),
             ("", Some(2)),
             "{arguments:?}"
         );
-        assert!(said.err.contains(says), "{arguments:?}: {}", said.err);
+        assert!(output.err.contains(says), "{arguments:?}: {}", output.err);
     }
 }
 
 #[test]
-fn the_list_has_every_rule_and_each_can_be_explained() {
-    let list = Said::by(&mut tracer(&["--list"]));
+fn every_rule_is_listed_and_has_an_explanation() {
+    let list = ProgramOutput::from_command(&mut tracer(&["--list"]));
     assert_eq!(list.code, Some(0));
     insta::assert_snapshot!("diagnose_list", list.out);
-    let json = Said::by(&mut tracer(&["--list", "-o", "json"])).findings();
+    let json = ProgramOutput::from_command(&mut tracer(&["--list", "-o", "json"])).findings();
     let ids: Vec<&str> = json.iter().filter_map(|line| line["id"].as_str()).collect();
     let listed: Vec<&str> = list
         .out
@@ -199,30 +208,31 @@ fn the_list_has_every_rule_and_each_can_be_explained() {
         .collect();
     assert_eq!(ids, listed);
     for id in ids {
-        let said = Said::by(&mut tracer(&["--explain", id]));
-        assert_eq!(said.code, Some(0), "{id}: {}", said.err);
+        let output = ProgramOutput::from_command(&mut tracer(&["--explain", id]));
+        assert_eq!(output.code, Some(0), "{id}: {}", output.err);
         for title in ["means", "looks at", "cannot know"] {
-            assert!(said.out.contains(title), "{id}: {}", said.out);
+            assert!(output.out.contains(title), "{id}: {}", output.out);
         }
     }
-    let said = Said::by(&mut tracer(&["--explain", "ping-clusterip"]));
-    insta::assert_snapshot!("diagnose_explain", said.out);
+    let output = ProgramOutput::from_command(&mut tracer(&["--explain", "ping-clusterip"]));
+    insta::assert_snapshot!("diagnose_explain", output.out);
 }
 
 #[test]
-fn of_a_rule_that_there_is_not_near_ones_are_offered() {
+fn similar_rules_are_suggested_for_an_unknown_one() {
     for (asked, offered) in [
         ("nxdomain-other-namepsace", "nxdomain-other-namespace"),
         ("dns-timout", "dns-timeout"),
         ("endpoints", "service-no-endpoints"),
         ("zzz", "--list"),
     ] {
-        let said = Said::by(&mut tracer(&["--explain", asked]));
-        assert_eq!((said.out.as_str(), said.code), ("", Some(2)));
+        let output = ProgramOutput::from_command(&mut tracer(&["--explain", asked]));
+        assert_eq!((output.out.as_str(), output.code), ("", Some(2)));
         assert!(
-            said.err.contains(&format!("there is no rule '{asked}'")) && said.err.contains(offered),
+            output.err.contains(&format!("there is no rule '{asked}'"))
+                && output.err.contains(offered),
             "{}",
-            said.err
+            output.err
         );
     }
 }
@@ -238,40 +248,42 @@ fn a_rules_file_silences_findings_and_the_summary_counts_them() {
     let all = diagnose(SESSION, &["-o", "json"]).findings();
     let file =
         rules_file("silence:\n- rule: nxdomain-*\n  namespace: default\n  name: '*.example.com'\n");
-    let said = diagnose(SESSION, &["-o", "json", "--rules", &file]);
+    let output = diagnose(SESSION, &["-o", "json", "--rules", &file]);
     let silenced: Vec<Value> = all
         .iter()
-        .filter(|finding| !said.findings().contains(finding))
+        .filter(|finding| !output.findings().contains(finding))
         .cloned()
         .collect();
     assert_eq!(rules(&silenced), ["nxdomain-unknown-name"], "{silenced:#?}");
     let names = silenced[0]["summary"].as_str().expect("a sentence");
     assert!(names.contains("never.example.com"), "{names}");
     assert!(
-        said.err.contains("silenced by the rules file: 1 finding\n"),
+        output
+            .err
+            .contains("silenced by the rules file: 1 finding\n"),
         "{}",
-        said.err
+        output.err
     );
 
     let file = rules_file("silence:\n- rule: '*'\n");
-    let said = diagnose(SESSION, &["--rules", &file]);
+    let output = diagnose(SESSION, &["--rules", &file]);
     assert_eq!(
-        (said.out.as_str(), said.code),
+        (output.out.as_str(), output.code),
         ("", Some(0)),
         "{}",
-        said.err
+        output.err
     );
 
     let file = rules_file("silence:\n- rul: dns-slow\n");
-    let said = diagnose(SESSION, &["--rules", &file]);
-    assert_eq!(said.code, Some(2));
+    let output = diagnose(SESSION, &["--rules", &file]);
+    assert_eq!(output.code, Some(2));
     for says in ["rules.yaml", "line 2", "did you mean rule?"] {
-        assert!(said.err.contains(says), "{says}: {}", said.err);
+        assert!(output.err.contains(says), "{says}: {}", output.err);
     }
 }
 
 #[test]
-fn a_threshold_of_the_rules_file_moves_when_a_rule_speaks() {
+fn a_threshold_in_the_rules_file_changes_when_a_rule_fires() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("rules.yaml");
     let text = "thresholds:\n  dns-slow: {longer-than: 1ms, times-normal: 1, answers: 1}\n";
@@ -286,7 +298,7 @@ fn a_threshold_of_the_rules_file_moves_when_a_rule_speaks() {
 }
 
 #[test]
-fn the_example_of_the_documentation_is_a_rules_file() {
+fn the_example_in_the_documentation_is_a_valid_rules_file() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules-file.md");
     let page = fs::read_to_string(page).expect("docs/rules-file.md");
     let example = page.split("```").nth(1).expect("an example");
@@ -294,34 +306,35 @@ fn the_example_of_the_documentation_is_a_rules_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("rules.yaml");
     fs::write(&path, example).expect("there is room");
-    let said = diagnose(REFUSED, &["--rules", path.to_str().expect("text")]);
-    assert_eq!(said.code, Some(1), "{}", said.err);
+    let output = diagnose(REFUSED, &["--rules", path.to_str().expect("text")]);
+    assert_eq!(output.code, Some(1), "{}", output.err);
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_pipe_ends_the_output_quietly() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let said = Said::by(tracer(&["--replay"]).arg(capture(REFUSED)).stdout(writer));
-    assert!(!said.err.contains("tracer:"), "{}", said.err);
-    assert_ne!(said.code, Some(2), "{}", said.err);
+    let output =
+        ProgramOutput::from_command(tracer(&["--replay"]).arg(capture(REFUSED)).stdout(writer));
+    assert!(!output.err.contains("tracer:"), "{}", output.err);
+    assert_ne!(output.code, Some(2), "{}", output.err);
 }
 
 #[test]
-fn without_a_cluster_it_says_which_kubeconfig_is_missing_and_what_else_there_is() {
+fn without_a_cluster_the_error_names_the_missing_kubeconfig_and_the_alternatives() {
     let home = tempfile::tempdir().expect("a directory");
-    let said = Said::by(
+    let output = ProgramOutput::from_command(
         tracer(&[])
             .env("HOME", home.path())
             .env_remove("KUBECONFIG")
             .env_remove("KUBERNETES_SERVICE_HOST"),
     );
-    assert_eq!(said.code, Some(2));
-    assert_eq!(said.out, "");
+    assert_eq!(output.code, Some(2));
+    assert_eq!(output.out, "");
     let file = home.path().join(".kube/config");
     for word in [&*file.to_string_lossy(), "--kubeconfig", "--local"] {
-        assert!(said.err.contains(word), "{word}: {}", said.err);
+        assert!(output.err.contains(word), "{word}: {}", output.err);
     }
-    // Nobody claimed to be in a pod.
-    assert!(!said.err.contains("in-cluster"), "{}", said.err);
+    // The error does not mention in-cluster configuration: the tracer does not run in a pod.
+    assert!(!output.err.contains("in-cluster"), "{}", output.err);
 }

@@ -1,4 +1,4 @@
-//! The cluster of a scenario, which can change while the story goes on.
+//! The cluster of a scenario, which can change over time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub fn lists(all: &Inventory) -> Vec<Listed> {
     ]
 }
 
-/// What a cluster tells, object by object, when one state of pods, Services and slices becomes another.
+/// The changes, object by object, from one state of pods, Services and slices to another.
 pub fn differences(before: &Inventory, now: &Inventory) -> Vec<ClusterChange> {
     let mut changes = Vec::new();
     let pod = |one: &Pod| (one.namespace.clone(), one.name.clone(), one.uid.clone());

@@ -1,4 +1,4 @@
-//! Reads a scenario file, plays it, compares (see `tests/scenarios/README.md`).
+//! Reads a scenario file, plays it and compares the events (see `tests/scenarios/README.md`).
 
 mod cluster;
 pub mod filter;
@@ -25,10 +25,10 @@ use tracer_core::view::Encode as _;
 use tracer_core::view::filter::{Filter, FilterConfig};
 use tracer_core::view::json::Json;
 
-/// The server of an `ask` answers after so long.
+/// The latency of the answer to an `ask`.
 const ANSWERED_AFTER_NS: u64 = 500_000;
 
-/// Plays one scenario; the error says what differs, and shows all events.
+/// Plays one scenario. The error has the difference and all events.
 pub fn run(text: &str) -> Result<(), String> {
     play(text)?.compare()
 }
@@ -77,7 +77,7 @@ pub fn rules(text: &str) -> Result<(BTreeSet<&'static str>, Declared), String> {
     Ok((fired.collect(), story.declared))
 }
 
-/// What a scenario leads to, whatever it expects.
+/// The events of a scenario, whatever it expects.
 pub fn events(text: &str) -> Result<Vec<Event>, String> {
     Ok(play(text)?.events)
 }
@@ -97,12 +97,12 @@ fn play(text: &str) -> Result<Story, String> {
     Ok(story)
 }
 
-/// How much of a packet there is in records.
+/// The part of a packet that is captured.
 enum Captured<'a> {
     Whole,
-    /// The first bytes, as with a capture's snap length.
+    /// The first bytes, as with a snap length.
     Cut(usize),
-    /// As the probe cuts a long segment: `all`, or the numbers of the chunks that arrive.
+    /// Cut as the probe cuts a long segment: `all`, or the numbers of the chunks that arrive.
     Chunks(&'a str),
 }
 
@@ -145,7 +145,7 @@ impl Captured<'_> {
 struct Expectation {
     kind: String,
     fields: Vec<(String, Value)>,
-    /// Texts that stand in a field, or must not.
+    /// The texts that a field must contain, or must not.
     texts: Vec<(String, bool, String)>,
 }
 
@@ -153,15 +153,15 @@ struct Story {
     declared: Declared,
     pipeline: Pipeline,
     inventory: Inventory,
-    /// A cluster tells of each object, instead of a file of all.
+    /// Changes arrive object by object, as from a watch, instead of as a whole file.
     watched: bool,
     events: Vec<Event>,
-    /// Without a filter first, then one for each filter.
+    /// The view without a filter first, then one for each filter.
     views: Vec<View>,
     lost: Losses,
 }
 
-/// What is shown of the events, and what of that is expected.
+/// The events that a filter shows, and the expected ones.
 struct View {
     options: String,
     filter: Filter,
@@ -188,7 +188,7 @@ impl Story {
                 for file in files {
                     cluster::add(&mut self.inventory, file)?;
                 }
-                self.tell(Timestamp(0), Inventory::default());
+                self.apply_inventory(Timestamp(0), Inventory::default());
             }
             ["asked", at] => {
                 self.watched = true;
@@ -211,17 +211,17 @@ impl Story {
             ["add", at, file] => {
                 let before = self.inventory.clone();
                 cluster::add(&mut self.inventory, file)?;
-                self.tell(time(at)?, before);
+                self.apply_inventory(time(at)?, before);
             }
             ["remove", at, kind, name] => {
                 let before = self.inventory.clone();
                 cluster::remove(&mut self.inventory, kind, name)?;
-                self.tell(time(at)?, before);
+                self.apply_inventory(time(at)?, before);
             }
             ["ready" | "unready", at, service] => {
                 let before = self.inventory.clone();
                 cluster::set_ready(&mut self.inventory, service, words[0] == "ready")?;
-                self.tell(time(at)?, before);
+                self.apply_inventory(time(at)?, before);
             }
             ["interface", at, ifindex, uid @ ..] => {
                 let (at, ifindex) = (time(at)?, Ifindex(number(ifindex)?));
@@ -357,7 +357,7 @@ impl Story {
                 };
                 self.step(Input::Counters(at, vec![snapshot]));
             }
-            // A query and its answer half a millisecond later, in the words of `at`.
+            // A query and its answer half a millisecond later, as two `at` statements.
             [
                 "ask",
                 at,
@@ -426,7 +426,7 @@ impl Story {
                 let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
                 let stage =
                     stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
-                // Reasons are literals in the program; a test may leak a few.
+                // Reasons are literals in the program. A test can leak a few.
                 self.lost
                     .add(stage, reason.join(" ").leak(), number(count)?);
             }
@@ -435,8 +435,8 @@ impl Story {
         Ok(())
     }
 
-    /// Tells of the inventory as it is now: whole, or what is different from before.
-    fn tell(&mut self, at: Timestamp, before: Inventory) {
+    /// Passes the inventory on: as a whole, or its changes.
+    fn apply_inventory(&mut self, at: Timestamp, before: Inventory) {
         if self.watched {
             for change in cluster::differences(&before, &self.inventory) {
                 self.step(Input::Change(at, change));
@@ -482,7 +482,7 @@ impl View {
     }
 
     fn compare(&self, events: &[Event]) -> Result<(), String> {
-        // Most stories are about something else; those about findings expect some.
+        // Findings count only in scenarios that expect some.
         let mut kinds = self.expected.iter().map(|expected| expected.kind.as_str());
         let findings = kinds.any(|kind| kind == "finding") || self.options.contains("finding");
         let lines: Vec<Value> = events
@@ -491,7 +491,7 @@ impl View {
             .filter(|event| self.options.is_empty() || self.filter.matches(event))
             .map(encode)
             .collect::<Result<_, _>>()?;
-        let told = || {
+        let listed = || {
             lines
                 .iter()
                 .map(|line| format!("  {line}\n"))
@@ -502,12 +502,12 @@ impl View {
                 "expected {} events, got {}:\n{}",
                 self.expected.len(),
                 lines.len(),
-                told()
+                listed()
             ));
         }
         for (number, (line, expected)) in (1..).zip(lines.iter().zip(&self.expected)) {
             check(line, expected)
-                .map_err(|error| format!("event {number}: {error}; the events:\n{}", told()))?;
+                .map_err(|error| format!("event {number}: {error}; the events:\n{}", listed()))?;
         }
         Ok(())
     }
