@@ -101,9 +101,9 @@ The output:
   What failed; the rule, the count and the time; why; what to do, ready to be
   copied. Each finding is printed once, at the end: active ones first, the
   worst of them first. ✗ error, ! warning, · info, ✓ its cause is gone. With
-  --local, standard error names each as soon as it is found. "Possible" marks
-  a supposition. Without --inventory most rules cannot tell the cause, and
-  print what they lack.
+  --local, standard error names each as soon as it is found. Suppositions are
+  marked as possible. Without --inventory most rules cannot tell the cause,
+  and print what they lack.
   -o json prints one object per finding: id, rule, severity, state (active or
   resolved), first, last, count, summary, was (what had failed, if resolved),
   why, try, evidence.
