@@ -2,15 +2,15 @@
 //!
 //! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its
 //! pod through the API server), finding the agents ([`cluster`]), the stream of each with its reconnections
-//! ([`source`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It never
+//! ([`agent_stream`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It never
 //! prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits for an
 //! agent only up to a fixed time.
 
+mod agent_stream;
 pub mod cluster;
 pub mod feed;
 pub mod merge;
 pub mod skew;
-mod source;
 pub mod status;
 pub mod target;
 mod unix_socket;

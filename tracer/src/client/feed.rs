@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
+use super::agent_stream::{AgentStream, SharedPosition, StreamMessage};
 use super::cluster::{AgentChange, AgentPod, Cluster};
-use super::merge::{Merge, Next, SourceId};
+use super::merge::{Merge, Release, StreamId};
 use super::skew;
-use super::source::{SharedPosition, Source, StreamMessage};
 use super::target::Target;
 use super::{ClientError, Options};
 use crate::stream::event::{from_wire, loss_from_wire, timestamp, unix_ns};
@@ -110,10 +110,10 @@ struct Waiting {
 pub struct Feed {
     options: Arc<Options>,
     query: Query,
-    agents: BTreeMap<SourceId, Agent>,
-    next_id: SourceId,
-    sender: mpsc::Sender<(SourceId, StreamMessage)>,
-    messages: mpsc::Receiver<(SourceId, StreamMessage)>,
+    agents: BTreeMap<StreamId, Agent>,
+    next_id: StreamId,
+    sender: mpsc::Sender<(StreamId, StreamMessage)>,
+    messages: mpsc::Receiver<(StreamId, StreamMessage)>,
     merge: Merge<Waiting>,
     updates: VecDeque<Update>,
     history_ended: bool,
@@ -124,7 +124,7 @@ pub struct Feed {
     /// Positions in the streams, by pod UID.
     positions: HashMap<String, SharedPosition>,
     /// Streams, by pod UID.
-    pods: HashMap<String, SourceId>,
+    pods: HashMap<String, StreamId>,
     /// Nodes that have an agent but were not asked for.
     other_nodes: Vec<String>,
 }
@@ -214,11 +214,11 @@ impl Feed {
         self.pods.insert(uid, id);
     }
 
-    fn open(&mut self, target: Target, position: SharedPosition) -> SourceId {
+    fn open(&mut self, target: Target, position: SharedPosition) -> StreamId {
         let id = self.next_id;
         self.next_id += 1;
         let query = &self.query;
-        let source = Source {
+        let stream = AgentStream {
             id,
             target: target.clone(),
             options: Arc::clone(&self.options),
@@ -236,7 +236,7 @@ impl Feed {
             position,
             sender: self.sender.clone(),
         };
-        let task = tokio::spawn(source.run()).abort_handle();
+        let task = tokio::spawn(stream.run()).abort_handle();
         // The other streams wait a moment for its events.
         self.merge.open(id, Instant::now());
         self.agents.insert(
@@ -278,12 +278,12 @@ impl Feed {
                 continue;
             }
             let wake = match self.merge.next(Instant::now()) {
-                Next::Ready(waiting) => {
+                Release::Ready(waiting) => {
                     return Ok(Some(Update::Event(waiting.node, waiting.event)));
                 }
-                Next::Empty if over => return Ok(None),
-                Next::Empty => None,
-                Next::Wait(until) => Some(until),
+                Release::Empty if over => return Ok(None),
+                Release::Empty => None,
+                Release::Wait(until) => Some(until),
             };
             tokio::select! {
                 Some((id, message)) = self.messages.recv() => self.receive(id, message),
@@ -332,7 +332,7 @@ impl Feed {
         Ok(())
     }
 
-    fn receive(&mut self, id: SourceId, message: StreamMessage) {
+    fn receive(&mut self, id: StreamId, message: StreamMessage) {
         let now = Instant::now();
         let Some(agent) = self.agents.get_mut(&id) else {
             return;

@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Identifies a stream.
-pub type SourceId = u64;
+pub type StreamId = u64;
 
 /// A stream that is silent for this long no longer delays the others.
 pub const SILENCE: Duration = Duration::from_secs(2);
 /// Once all histories are complete, no item waits longer than this.
 pub const WAIT: Duration = Duration::from_secs(1);
 
-/// The next step of a merge.
+/// What a merge releases next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<T> {
+pub enum Release<T> {
     /// This item is next.
     Ready(T),
     /// An item is released at this time, if not earlier.
@@ -28,7 +28,7 @@ pub enum Next<T> {
 }
 
 #[derive(Debug)]
-struct Source<T> {
+struct Input<T> {
     queue: VecDeque<Queued<T>>,
     /// All items from before this time have been in the queue.
     reached: i64,
@@ -49,9 +49,9 @@ struct Queued<T> {
 /// The streams and their waiting items.
 #[derive(Debug)]
 pub struct Merge<T> {
-    sources: BTreeMap<SourceId, Source<T>>,
+    inputs: BTreeMap<StreamId, Input<T>>,
     /// Waiting items of streams that have ended.
-    rest: BTreeMap<SourceId, VecDeque<Queued<T>>>,
+    rest: BTreeMap<StreamId, VecDeque<Queued<T>>>,
     latest: i64,
     out_of_order: u64,
 }
@@ -59,7 +59,7 @@ pub struct Merge<T> {
 impl<T> Default for Merge<T> {
     fn default() -> Merge<T> {
         Merge {
-            sources: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             rest: BTreeMap::new(),
             latest: i64::MIN,
             out_of_order: 0,
@@ -69,14 +69,14 @@ impl<T> Default for Merge<T> {
 
 impl<T> Merge<T> {
     /// Adds a stream. The others wait for it from now on.
-    pub fn open(&mut self, id: SourceId, now: Instant) {
-        if let Some(source) = self.sources.get_mut(&id) {
-            source.last_sent = now;
+    pub fn open(&mut self, id: StreamId, now: Instant) {
+        if let Some(input) = self.inputs.get_mut(&id) {
+            input.last_sent = now;
             return;
         }
-        self.sources.insert(
+        self.inputs.insert(
             id,
-            Source {
+            Input {
                 queue: self.rest.remove(&id).unwrap_or_default(),
                 reached: i64::MIN,
                 last_sent: now,
@@ -86,50 +86,50 @@ impl<T> Merge<T> {
     }
 
     /// Adds an item that a stream's agent emitted at this time.
-    pub fn put(&mut self, id: SourceId, emitted: i64, item: T, now: Instant) {
-        let Some(source) = self.sources.get_mut(&id) else {
+    pub fn put(&mut self, id: StreamId, emitted: i64, item: T, now: Instant) {
+        let Some(input) = self.inputs.get_mut(&id) else {
             return;
         };
-        source.last_sent = now;
+        input.last_sent = now;
         // Keeps the stream's own order even if the agent's clock is set back.
-        source.reached = source.reached.max(emitted);
-        source.queue.push_back(Queued {
-            emitted: source.reached,
+        input.reached = input.reached.max(emitted);
+        input.queue.push_back(Queued {
+            emitted: input.reached,
             arrived: now,
             item,
         });
     }
 
     /// A stream is complete up to this time. `live` if its history is complete.
-    pub fn reached(&mut self, id: SourceId, time: i64, live: bool, now: Instant) {
-        if let Some(source) = self.sources.get_mut(&id) {
-            source.last_sent = now;
-            source.reached = source.reached.max(time);
-            source.live |= live;
+    pub fn reached(&mut self, id: StreamId, time: i64, live: bool, now: Instant) {
+        if let Some(input) = self.inputs.get_mut(&id) {
+            input.last_sent = now;
+            input.reached = input.reached.max(time);
+            input.live |= live;
         }
     }
 
     /// A stream has ended. Its waiting items keep their place.
-    pub fn close(&mut self, id: SourceId) {
-        if let Some(source) = self.sources.remove(&id)
-            && !source.queue.is_empty()
+    pub fn close(&mut self, id: StreamId) {
+        if let Some(input) = self.inputs.remove(&id)
+            && !input.queue.is_empty()
         {
-            self.rest.insert(id, source.queue);
+            self.rest.insert(id, input.queue);
         }
     }
 
     /// Releases the next item, if there is one by now.
-    pub fn next(&mut self, now: Instant) -> Next<T> {
+    pub fn next(&mut self, now: Instant) -> Release<T> {
         let Some((id, emitted, arrived)) = self.first() else {
-            return Next::Empty;
+            return Release::Empty;
         };
-        let live = self.sources.values().all(|source| source.live);
+        let live = self.inputs.values().all(|input| input.live);
         let until = self
-            .sources
+            .inputs
             .values()
-            .filter(|source| source.queue.is_empty() && source.reached < emitted)
-            .map(|source| {
-                let silent = source.last_sent + SILENCE;
+            .filter(|input| input.queue.is_empty() && input.reached < emitted)
+            .map(|input| {
+                let silent = input.last_sent + SILENCE;
                 if live {
                     silent.min(arrived + WAIT)
                 } else {
@@ -138,8 +138,8 @@ impl<T> Merge<T> {
             })
             .max();
         match until {
-            Some(until) if now < until => Next::Wait(until),
-            _ => self.take(id).map_or(Next::Empty, Next::Ready),
+            Some(until) if now < until => Release::Wait(until),
+            _ => self.take(id).map_or(Release::Empty, Release::Ready),
         }
     }
 
@@ -155,17 +155,17 @@ impl<T> Merge<T> {
     }
 
     /// The earliest waiting item.
-    fn first(&self) -> Option<(SourceId, i64, Instant)> {
-        let open = self.sources.iter().map(|(id, source)| (*id, &source.queue));
+    fn first(&self) -> Option<(StreamId, i64, Instant)> {
+        let open = self.inputs.iter().map(|(id, input)| (*id, &input.queue));
         let ended = self.rest.iter().map(|(id, queue)| (*id, queue));
         open.chain(ended)
             .filter_map(|(id, queue)| queue.front().map(|item| (id, item.emitted, item.arrived)))
             .min_by_key(|(id, emitted, _)| (*emitted, *id))
     }
 
-    fn take(&mut self, id: SourceId) -> Option<T> {
-        let queued = match self.sources.get_mut(&id) {
-            Some(source) => source.queue.pop_front(),
+    fn take(&mut self, id: StreamId) -> Option<T> {
+        let queued = match self.inputs.get_mut(&id) {
+            Some(input) => input.queue.pop_front(),
             None => {
                 let queue = self.rest.get_mut(&id)?;
                 let queued = queue.pop_front();
@@ -189,7 +189,7 @@ mod tests {
 
     fn all(merge: &mut Merge<&'static str>, now: Instant) -> Vec<&'static str> {
         let mut out = Vec::new();
-        while let Next::Ready(item) = merge.next(now) {
+        while let Release::Ready(item) = merge.next(now) {
             out.push(item);
         }
         out
@@ -203,13 +203,13 @@ mod tests {
         merge.open(2, now);
         merge.put(1, 10, "a", now);
         merge.put(1, 30, "c", now);
-        assert!(matches!(merge.next(now), Next::Wait(_)));
+        assert!(matches!(merge.next(now), Release::Wait(_)));
         merge.put(2, 20, "b", now);
         // An item before c may still come.
         assert_eq!(all(&mut merge, now), ["a", "b"]);
         merge.reached(2, 30, true, now);
         assert_eq!(all(&mut merge, now), ["c"]);
-        assert_eq!(merge.next(now), Next::Empty);
+        assert_eq!(merge.next(now), Release::Empty);
         assert_eq!(merge.out_of_order(), 0);
     }
 
@@ -229,7 +229,7 @@ mod tests {
         merge.open(1, now);
         merge.open(2, now);
         merge.put(1, 10, "a", now);
-        assert_eq!(merge.next(now), Next::Wait(now + SILENCE));
+        assert_eq!(merge.next(now), Release::Wait(now + SILENCE));
         assert_eq!(all(&mut merge, now + SILENCE), ["a"]);
         merge.put(2, 5, "late", now + SILENCE);
         assert_eq!(all(&mut merge, now + SILENCE), ["late"]);
@@ -262,7 +262,7 @@ mod tests {
         merge.put(2, HOUR + 1, "ahead", now);
         merge.put(1, 1_001, "a", now);
         assert_eq!(all(&mut merge, now), ["a"]);
-        assert_eq!(merge.next(now), Next::Wait(now + WAIT));
+        assert_eq!(merge.next(now), Release::Wait(now + WAIT));
         merge.reached(1, 1_900, true, now + WAIT);
         assert_eq!(all(&mut merge, now + WAIT), ["ahead"]);
         // An item after it by this clock is released at once and counted as out of order.
@@ -296,7 +296,7 @@ mod tests {
         merge.close(2);
         merge.close(1);
         assert_eq!(all(&mut merge, now), ["a", "b"]);
-        assert_eq!(merge.next(now), Next::Empty);
+        assert_eq!(merge.next(now), Release::Empty);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use super::agent_stream::status_text;
 use super::cluster::Cluster;
 use super::skew::clock_offset_ns;
-use super::source::status_text;
 use super::target::Target;
 use super::{ClientError, Options};
 use crate::stream::event::unix_ns;

@@ -11,15 +11,15 @@ use futures::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::exports::{Exports, LAST_EVENTS};
-use super::local::{Local, LocalReport, Request};
+use super::local::{LocalReport, LocalSource, Request};
 use super::notice::Notices;
 use super::output::{Output, Tap};
 use super::session::{self, Session};
-use super::settings;
+use super::settings::SettingsReport;
 use crate::capture::live::InterfaceStatus;
 use crate::config::{AgentConfig, ExportConfig};
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
-use crate::stream::hub::{Hub, Identity};
+use crate::stream::hub::{AgentIdentity, Hub};
 use crate::stream::listen::Listeners;
 use crate::stream::proto;
 use tracer_core::identity::Index;
@@ -46,7 +46,7 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
         let _within = clients.enter();
         Listeners::bind(&config.socket, config.listen.as_ref())?
     };
-    let identity = Identity {
+    let identity = AgentIdentity {
         node: Arc::clone(&config.trace.node),
         instance: format!("{:032x}", rand::random::<u128>()),
         started_unix_ns: unix_ns(jiff::Timestamp::now()),
@@ -67,7 +67,7 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
     );
     let summary = session::block_on(async {
         let session = Session::new(None)?;
-        let (local, pipeline) = Local::start(&config.trace, None, notices)?;
+        let (local, pipeline) = LocalSource::start(&config.trace, None, notices)?;
         let clock: Arc<dyn WallClock + Send + Sync> = Arc::new(local.wall_clock());
         let history = HistoryTap {
             hub: Arc::clone(&hub),
@@ -189,7 +189,7 @@ fn interface_to_wire(
     }
 }
 
-fn settings_to_wire(report: settings::Report) -> proto::Settings {
+fn settings_to_wire(report: SettingsReport) -> proto::Settings {
     proto::Settings {
         files: report
             .files

@@ -48,7 +48,7 @@ pub fn observe_agents(
         // Before the session, so that Ctrl-C can still end the search for agents.
         let feed = Feed::start(agents.clone(), query).await?;
         let session = Session::new(config.duration)?;
-        let source = Agents {
+        let source = AgentsSource {
             feed,
             updates: VecDeque::new(),
             ended: None,
@@ -64,7 +64,7 @@ pub fn observe_agents(
 }
 
 /// The agents that are asked.
-struct Agents {
+struct AgentsSource {
     feed: Feed,
     updates: VecDeque<Update>,
     /// How the feed ended, once the updates are shown.
@@ -74,7 +74,7 @@ struct Agents {
     notices: Notices,
 }
 
-impl Source for Agents {
+impl Source for AgentsSource {
     const REPORT_EVERY: Duration = Duration::from_millis(500);
 
     async fn wait(&mut self) -> Result<()> {

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::local::LocalReport;
 use super::output::Tap;
-use super::settings::{self, Settings};
+use super::settings::{self, Settings, SettingsReport};
 use crate::cluster::ClusterSource;
 use crate::config::{ExportConfig, LiveSettings};
 use crate::export::http::{self, Health};
@@ -161,7 +161,7 @@ impl Exports {
     }
 
     /// The state of the files of settings, where there are any.
-    pub(super) fn settings(&self) -> Option<settings::Report> {
+    pub(super) fn settings(&self) -> Option<SettingsReport> {
         self.settings.as_ref().map(Settings::report)
     }
 

@@ -66,7 +66,7 @@ const CHANGES: usize = 1024;
 pub fn observe_local(config: &ObserveConfig, record: Option<&Path>) -> Result<Summary> {
     session::block_on(async {
         let session = Session::new(config.duration)?;
-        let (local, pipeline) = Local::start(config, record, Notices::Terminal)?;
+        let (local, pipeline) = LocalSource::start(config, record, Notices::Terminal)?;
         let output = Output::new(pipeline, Notices::Terminal)
             .on_screen(&config.output, &config.node, Box::new(local.wall_clock()))
             .announcing_findings(true)
@@ -98,7 +98,7 @@ pub(super) struct LocalReport<'a> {
 }
 
 /// The probes of this machine.
-pub(super) struct Local {
+pub(super) struct LocalSource {
     capture: Capture,
     messages: mpsc::Receiver<CaptureMessage>,
     clock: Arc<Clock>,
@@ -127,7 +127,7 @@ pub(super) struct Local {
 /// What [`Source::wait`] received.
 enum Arrived {
     Capture(CaptureMessage),
-    ClusterChange(ClusterChange),
+    Change(ClusterChange),
     Inventory(Result<Loaded, InventoryFileError>),
     Flows(Vec<FlowSnapshot>),
     Request(Request),
@@ -140,14 +140,14 @@ struct Applied {
     nodes: bool,
 }
 
-impl Local {
+impl LocalSource {
     /// Loads the inventory and attaches the probes. The pipeline has the inventory already. Needs a tokio
     /// runtime.
     pub(super) fn start(
         config: &ObserveConfig,
         record: Option<&Path>,
         notices: Notices,
-    ) -> Result<(Local, Pipeline)> {
+    ) -> Result<(LocalSource, Pipeline)> {
         let mut pipeline = Pipeline::new(config.pipeline.clone());
         let mut node_addresses = Vec::new();
         let mut file = None;
@@ -194,7 +194,7 @@ impl Local {
             }
             None => None,
         };
-        let local = Local {
+        let local = LocalSource {
             capture,
             messages,
             read_until: clock.now(),
@@ -226,13 +226,16 @@ impl Local {
     }
 
     /// Also serves these requests.
-    pub(super) fn serving(mut self, requests: BoxStream<'static, Request>) -> Local {
+    pub(super) fn serving(mut self, requests: BoxStream<'static, Request>) -> LocalSource {
         self.requests = requests;
         self
     }
 
     /// Also passes every report to `publish`.
-    pub(super) fn publishing(mut self, publish: impl FnMut(LocalReport<'_>) + 'static) -> Local {
+    pub(super) fn publishing(
+        mut self,
+        publish: impl FnMut(LocalReport<'_>) + 'static,
+    ) -> LocalSource {
         self.publish = Some(Box::new(publish));
         self
     }
@@ -316,7 +319,7 @@ impl Local {
     }
 }
 
-impl Source for Local {
+impl Source for LocalSource {
     const REPORT_EVERY: Duration = Duration::from_secs(1);
 
     fn announce(&self) {
@@ -339,7 +342,7 @@ impl Source for Local {
                 Some(message) => Arrived::Capture(message),
                 None => bail!("the capture ended by itself; the log has the reason"),
             },
-            Some(change) = self.changes.recv() => Arrived::ClusterChange(change),
+            Some(change) = self.changes.recv() => Arrived::Change(change),
             Some(read) = self.inventory.recv() => Arrived::Inventory(read),
             Some(request) = self.requests.next() => Arrived::Request(request),
             () = tokio::time::sleep_until(self.next_sweep) => {
@@ -373,7 +376,7 @@ impl Source for Local {
                 Some(Input::Tick(until))
             }
             Arrived::Capture(CaptureMessage::Interface(event)) => self.interface(event)?,
-            Arrived::ClusterChange(change) => Some(self.change(change)),
+            Arrived::Change(change) => Some(self.change(change)),
             Arrived::Inventory(Ok(loaded)) => {
                 self.identity.reloaded();
                 Some(self.change(ClusterChange::Replace(Box::new(loaded.inventory))))

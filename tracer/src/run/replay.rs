@@ -55,7 +55,7 @@ const MAX_FAULTS: usize = 10;
 /// `--count`, or a closed output.
 pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
     session::block_on(async {
-        let (source, pipeline) = Capture::open(config, path, Notices::Terminal)?;
+        let (source, pipeline) = ReplaySource::open(config, path, Notices::Terminal)?;
         let wall = |at: Timestamp| {
             jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
         };
@@ -71,7 +71,7 @@ pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
 }
 
 /// A capture that is being read.
-struct Capture {
+struct ReplaySource {
     batches: mpsc::Receiver<Batch>,
     ticks: Interval,
     is_stdin: bool,
@@ -103,10 +103,14 @@ struct Span {
     latest: Timestamp,
 }
 
-impl Capture {
+impl ReplaySource {
     /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. Needs a
     /// tokio runtime.
-    fn open(config: &ObserveConfig, path: &Path, notices: Notices) -> Result<(Capture, Pipeline)> {
+    fn open(
+        config: &ObserveConfig,
+        path: &Path,
+        notices: Notices,
+    ) -> Result<(ReplaySource, Pipeline)> {
         let is_stdin = path == Path::new("-");
         if is_stdin && io::stdin().is_terminal() {
             bail!(
@@ -143,7 +147,7 @@ impl Capture {
             .context("cannot start the thread that reads the capture")?;
         let mut ticks = interval(TICK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let source = Capture {
+        let source = ReplaySource {
             batches,
             ticks,
             is_stdin,
@@ -224,7 +228,7 @@ impl Capture {
     }
 }
 
-impl Source for Capture {
+impl Source for ReplaySource {
     const REPORT_EVERY: Duration = Duration::from_millis(500);
 
     fn announce(&self) {

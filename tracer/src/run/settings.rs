@@ -15,7 +15,7 @@ use crate::config::{LiveSettings, Reload, Reread};
 
 /// The state of the files.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Report {
+pub(super) struct SettingsReport {
     /// The files being watched.
     pub files: Vec<PathBuf>,
     /// When the settings in effect were read.
@@ -28,11 +28,11 @@ pub(super) struct Report {
 
 /// The report, shared with the task that rereads the files.
 #[derive(Clone, Debug)]
-pub(super) struct Settings(Arc<Mutex<Report>>);
+pub(super) struct Settings(Arc<Mutex<SettingsReport>>);
 
 impl Settings {
     /// The current state of the files.
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self) -> SettingsReport {
         self.0.lock().clone()
     }
 
@@ -80,7 +80,7 @@ pub(super) fn follow(
     apply: impl Fn(LiveSettings),
 ) -> (Settings, impl Future<Output = ()>) {
     let Reload { files, read } = reload;
-    let settings = Settings(Arc::new(Mutex::new(Report {
+    let settings = Settings(Arc::new(Mutex::new(SettingsReport {
         files: files.clone(),
         read: jiff::Timestamp::now(),
         failure: None,

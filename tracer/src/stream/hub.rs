@@ -44,7 +44,7 @@ pub struct FilterCheck {
 
 /// The identity of an agent.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct AgentIdentity {
     /// The node's name.
     pub node: Arc<str>,
     /// A random id, new with every start.
@@ -55,7 +55,7 @@ pub struct Identity {
 
 /// Connects the pipeline, which adds events, with the clients that read them.
 pub struct Hub {
-    identity: Identity,
+    identity: AgentIdentity,
     history: Mutex<History>,
     progress: watch::Sender<Progress>,
     status: Mutex<proto::StatusResponse>,
@@ -75,7 +75,7 @@ impl fmt::Debug for Hub {
 impl Hub {
     /// Creates a hub with an empty history, and the receiver of its clients' filter checks.
     pub fn new(
-        identity: Identity,
+        identity: AgentIdentity,
         history_bytes: usize,
     ) -> (Arc<Hub>, mpsc::Receiver<FilterCheck>) {
         let (checks, receiver) = mpsc::channel(CHECKS);
@@ -147,7 +147,7 @@ impl Hub {
     }
 
     /// The identity of this agent.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &AgentIdentity {
         &self.identity
     }
 

@@ -88,12 +88,12 @@ impl Tracer for Service {
         let filter = Filter::from(config);
         let progress = self.hub.progress();
         tracing::info!(client = request.client_version, "stream started");
-        // A busy pipeline starts the stream without warnings.
+        // If the pipeline's task is busy, the stream starts without warnings.
         let warnings = tokio::time::timeout(CHECK_WITHIN, self.hub.check(filter.clone()))
             .await
             .unwrap_or_default();
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let feed = Feed {
+        let stream = ClientStream {
             hub: Arc::clone(&self.hub),
             filter,
             since: request.since_unix_ns,
@@ -103,7 +103,7 @@ impl Tracer for Service {
         let node = self.node(warnings);
         tokio::spawn(async move {
             // If the client is gone, there is nothing left to do.
-            let _: Result<(), Gone> = feed.run(request, node, progress).await;
+            let _: Result<(), Gone> = stream.run(request, node, progress).await;
             tracing::info!("stream ended");
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -126,7 +126,7 @@ impl Tracer for Service {
 struct Gone;
 
 /// One stream to a client.
-struct Feed {
+struct ClientStream {
     hub: Arc<Hub>,
     filter: Filter,
     since: Option<i64>,
@@ -134,7 +134,7 @@ struct Feed {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Feed {
+impl ClientStream {
     async fn run(
         self,
         request: proto::ObserveRequest,
@@ -185,7 +185,7 @@ impl Feed {
         while from < until {
             let limit = usize::try_from(until - from).unwrap_or(PAGE).min(PAGE);
             let page = self.hub.page(from, limit);
-            self.missed(page.missed, reason).await?;
+            self.report_missed(page.missed, reason).await?;
             from = page.first;
             for entry in &page.entries {
                 if let Some(event) = self.matching(from, entry) {
@@ -250,7 +250,7 @@ impl Feed {
                 .is_none_or(|since| unix_ns(unix_clock(event.time)) >= since)
     }
 
-    async fn missed(&self, count: u64, reason: &'static str) -> Result<(), Gone> {
+    async fn report_missed(&self, count: u64, reason: &'static str) -> Result<(), Gone> {
         if count == 0 {
             return Ok(());
         }

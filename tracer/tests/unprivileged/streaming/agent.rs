@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tracer::client::feed::{Feed, Query, Update};
 use tracer::client::{Options, Target};
 use tracer::stream::event::unix_clock;
-use tracer::stream::hub::{Hub, Identity};
+use tracer::stream::hub::{AgentIdentity, Hub};
 use tracer::stream::listen::{Listeners, TlsListen};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, Severity};
@@ -39,7 +39,7 @@ impl Agent {
         tls: Option<&TlsListen>,
         max_clients: usize,
     ) -> Agent {
-        let identity = Identity {
+        let identity = AgentIdentity {
             node: node.into(),
             instance: instance.to_owned(),
             started_unix_ns: START,

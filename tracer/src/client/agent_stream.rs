@@ -10,7 +10,7 @@ use tonic::Code;
 use tracer_core::model::error_chain::{error_chain, one_line};
 
 use super::Options;
-use super::merge::SourceId;
+use super::merge::StreamId;
 use super::skew::clock_offset_ns;
 use super::target::Target;
 use crate::stream::event::unix_ns;
@@ -54,13 +54,13 @@ pub(super) enum StreamMessage {
 pub(super) type SharedPosition = Arc<Mutex<Option<Position>>>;
 
 /// One agent's stream.
-pub(super) struct Source {
-    pub(super) id: SourceId,
+pub(super) struct AgentStream {
+    pub(super) id: StreamId,
     pub(super) target: Target,
     pub(super) options: Arc<Options>,
     pub(super) request: proto::ObserveRequest,
     pub(super) position: SharedPosition,
-    pub(super) sender: mpsc::Sender<(SourceId, StreamMessage)>,
+    pub(super) sender: mpsc::Sender<(StreamId, StreamMessage)>,
 }
 
 /// How one connection ended.
@@ -80,7 +80,7 @@ enum End {
 /// The feed is gone.
 struct Closed;
 
-impl Source {
+impl AgentStream {
     /// Reads until the stream ends or the feed is gone.
     pub(super) async fn run(self) {
         let room = Arc::new(Semaphore::new(WINDOW));
