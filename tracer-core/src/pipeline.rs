@@ -279,10 +279,10 @@ impl Pipeline {
             time,
             flow,
             role,
-            what,
+            event,
         } = item;
         let ends = self.index.ends(time, &flow, role);
-        let body = match what {
+        let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 if role == Role::Client {
                     self.diagnosis.asked(time, &ends, &self.index);
@@ -311,7 +311,7 @@ impl Pipeline {
             CorrelatedEvent::Echo(echo) => Body::Echo(echo),
             CorrelatedEvent::IcmpError(error) => Body::IcmpError(error),
         };
-        self.tell(
+        self.emit(
             Event {
                 time,
                 ends: Some(ends),
@@ -343,14 +343,14 @@ impl Pipeline {
             }
             _ => None,
         };
-        let told = Event {
+        let event = Event {
             time,
             ends: Some(ends),
             body: Body::Dns(exchange, place),
         };
-        self.tell(told, out);
+        self.emit(event, out);
         for decided in decided {
-            self.tell(lookup_event(decided), out);
+            self.emit(lookup_event(decided), out);
         }
     }
 
@@ -358,13 +358,13 @@ impl Pipeline {
         let mut decided = Vec::new();
         act(&mut self.folder, &mut decided);
         for decided in decided {
-            self.tell(lookup_event(decided), out);
+            self.emit(lookup_event(decided), out);
         }
     }
 
     /// Every event passes through here.
-    fn tell(&mut self, event: Event, out: &mut Vec<Event>) {
-        if self.one_way.may_tell(event.ends.as_ref(), &event.body) {
+    fn emit(&mut self, event: Event, out: &mut Vec<Event>) {
+        if self.one_way.may_emit(event.ends.as_ref(), &event.body) {
             out.push(event);
         }
     }

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entry_unused_for_longest_makes_room() {
+    fn the_least_recently_used_entry_is_evicted() {
         let mut table = Table::new(2);
         assert_eq!(table.insert("a", 1, Timestamp(100)), None);
         assert_eq!(table.insert("b", 2, Timestamp(100)), None);

@@ -107,7 +107,7 @@ impl Wire {
 
     fn check(&mut self) {
         // The caller asks for this after each segment.
-        let _ = self.streams.news();
+        let _ = self.streams.take_notices();
         let counts = self.streams.counts();
         assert_eq!(counts.received, self.received);
         assert_eq!(counts.messages, self.out.len() as u64);

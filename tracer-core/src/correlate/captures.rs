@@ -1,4 +1,4 @@
-//! What comes out for the packets of common programs agrees with what the programs reported themselves.
+//! Events from the packets of common programs agree with the programs' own reports.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::model::flow::{Role, Traffic};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
-/// What comes out of a capture that is followed by ten minutes of silence.
-fn told(capture: &Capture) -> Vec<CorrelatedEvent> {
+/// The events of a capture followed by ten minutes of silence.
+fn events(capture: &Capture) -> Vec<CorrelatedEvent> {
     let mut decoder = Decoder::new(vec![53]);
     let mut correlator = Correlator::new(Thresholds::default(), &Limits::default());
     let mut out = Vec::new();
@@ -28,15 +28,15 @@ fn told(capture: &Capture) -> Vec<CorrelatedEvent> {
     correlator.end(Timestamp(600_000_000_000), &mut out);
     assert_eq!(correlator.losses().total(), 0, "{}", capture.case);
     out.into_iter()
-        .map(|told| told.what)
+        .map(|item| item.event)
         .filter(|what| !matches!(what, CorrelatedEvent::Asked(_)))
         .collect()
 }
 
-/// The number before this word in what the program said.
-fn said(capture: &Capture, word: &str) -> u64 {
+/// The number before this word in the program's output.
+fn reported(capture: &Capture, word: &str) -> u64 {
     let line = capture
-        .said
+        .output
         .iter()
         .find(|line| line.contains(" packets transmitted"))
         .expect("ping's summary");
@@ -47,15 +47,15 @@ fn said(capture: &Capture, word: &str) -> u64 {
 }
 
 fn echo(capture: &Capture) -> Echo {
-    let told = told(capture);
-    let [CorrelatedEvent::Echo(echo)] = &told[..] else {
-        panic!("{}: {told:#?}", capture.case)
+    let events = events(capture);
+    let [CorrelatedEvent::Echo(echo)] = &events[..] else {
+        panic!("{}: {events:#?}", capture.case)
     };
     Echo::clone(echo)
 }
 
 fn tcp(capture: &Capture) -> Vec<TcpConnection> {
-    told(capture)
+    events(capture)
         .into_iter()
         .map(|what| match what {
             CorrelatedEvent::Tcp(connection) => *connection,
@@ -76,9 +76,13 @@ fn ping_counts_what_ping_counts() {
     ] {
         let capture = capture(case);
         let echo = echo(&capture);
-        assert_eq!(echo.sent, said(&capture, " packets transmitted"), "{case}");
-        assert_eq!(echo.received, said(&capture, " received"), "{case}");
-        assert_eq!(echo.errors, said(&capture, " errors"), "{case}");
+        assert_eq!(
+            echo.sent,
+            reported(&capture, " packets transmitted"),
+            "{case}"
+        );
+        assert_eq!(echo.received, reported(&capture, " received"), "{case}");
+        assert_eq!(echo.errors, reported(&capture, " errors"), "{case}");
         assert_eq!(
             (echo.role, echo.state, echo.duplicates),
             (Role::Client, EchoState::Done, 0),
@@ -88,11 +92,11 @@ fn ping_counts_what_ping_counts() {
 }
 
 #[test]
-fn round_trips_agree_with_those_that_ping_measured() {
+fn round_trips_agree_with_pings() {
     for case in ["ping", "ping6"] {
         let capture = capture(case);
         let figures: Vec<Duration> = capture
-            .said
+            .output
             .iter()
             .find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "))
             .expect("ping's figures")
@@ -103,7 +107,7 @@ fn round_trips_agree_with_those_that_ping_measured() {
             })
             .collect();
         let rtt = echo(&capture).rtt.expect("replies");
-        // The veth is nearer than the program.
+        // The veth is closer to the server than the program.
         for (ours, pings) in [rtt.min, rtt.avg, rtt.max].into_iter().zip(&figures) {
             assert!(
                 ours <= *pings && *pings - ours < Duration::from_micros(300),
@@ -124,7 +128,7 @@ fn errors_carry_the_mtu_that_ping_printed() {
     for (case, words) in [("ping-frag", "(mtu = 1300)"), ("ping6-frag", "mtu=1300")] {
         let capture = capture(case);
         assert!(
-            capture.said.iter().any(|line| line.contains(words)),
+            capture.output.iter().any(|line| line.contains(words)),
             "{case}"
         );
         assert_eq!(
@@ -138,9 +142,9 @@ fn errors_carry_the_mtu_that_ping_printed() {
 #[test]
 fn dig_that_was_refused_is_an_exchange_ended_by_icmp() {
     for case in ["dig-refused", "dig6-refused"] {
-        let told = told(&capture(case));
-        let [CorrelatedEvent::Exchange(exchange)] = &told[..] else {
-            panic!("{case}: {told:#?}")
+        let events = events(&capture(case));
+        let [CorrelatedEvent::Exchange(exchange)] = &events[..] else {
+            panic!("{case}: {events:#?}")
         };
         assert_eq!(
             (exchange.outcome, exchange.attempts),
@@ -158,7 +162,7 @@ fn dig_that_was_refused_is_an_exchange_ended_by_icmp() {
 }
 
 #[test]
-fn connection_refused_is_told_by_whom() {
+fn a_refused_connection_names_what_refused_it() {
     for (case, by) in [
         ("tcp-rst", RefusedBy::Rst),
         ("tcp6-rst", RefusedBy::Rst),
@@ -167,7 +171,7 @@ fn connection_refused_is_told_by_whom() {
         let capture = capture(case);
         assert!(
             capture
-                .said
+                .output
                 .iter()
                 .any(|line| line.contains("Connection refused")),
             "{case}"
@@ -185,7 +189,7 @@ fn dropped_syns_are_opening_and_then_a_timeout() {
         .iter()
         .map(|connection| (connection.state, connection.syn_retransmits))
         .collect();
-    // Of the seven SYNs the last came more than 7 s after the first.
+    // The last of the seven SYNs came more than 7 s after the first.
     assert_eq!(seen, [(TcpState::Opening, 2), (TcpState::Timeout, 5)]);
 }
 
@@ -200,7 +204,7 @@ fn curl_is_established_and_closed_with_its_bytes() {
     assert_eq!(states, [TcpState::Established, TcpState::Closed]);
     let handshake = connections[0].handshake.expect("the SYN was seen");
     let line = capture
-        .said
+        .output
         .iter()
         .find_map(|line| line.strip_prefix("connect="))
         .expect("curl's figure");
@@ -233,7 +237,7 @@ fn curl_is_established_and_closed_with_its_bytes() {
 }
 
 #[test]
-fn datagrams_are_answered_by_icmp_or_by_nobody() {
+fn datagrams_are_answered_by_icmp_or_stay_unanswered() {
     for (case, expected) in [
         (
             "udp-port",
@@ -244,7 +248,7 @@ fn datagrams_are_answered_by_icmp_or_by_nobody() {
             [UdpState::Open, UdpState::Unanswered, UdpState::Closed],
         ),
     ] {
-        let states: Vec<UdpState> = told(&capture(case))
+        let states: Vec<UdpState> = events(&capture(case))
             .into_iter()
             .map(|what| match what {
                 CorrelatedEvent::Udp(flow) => flow.state,

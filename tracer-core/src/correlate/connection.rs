@@ -76,7 +76,7 @@ impl Connections {
         if first_syn && connection.replaced_by(observation, segment) {
             // A new connection on the same ports: the previous one is over, whatever its state.
             match connection.phase {
-                Phase::Established => out.push(connection.told(flow, TcpState::Closed, None)),
+                Phase::Established => out.push(connection.event(flow, TcpState::Closed, None)),
                 Phase::Opening => losses.add(Stage::Table, "tcp connection given up undecided", 1),
                 Phase::TimedOut | Phase::Rejected => {}
             }
@@ -101,8 +101,8 @@ impl Connections {
         {
             connection.handshake = Some(observation.time.since(connection.started));
             connection.phase = Phase::Established;
-            out.push(connection.told(flow, TcpState::Established, None));
-        } else if connection.goes_on_unanswered(observation, segment) {
+            out.push(connection.event(flow, TcpState::Established, None));
+        } else if connection.continues_unanswered(observation, segment) {
             self.half_seen
                 .extend(established_unseen(flow, connection, out));
         }
@@ -112,7 +112,7 @@ impl Connections {
                 Direction::ToPod => connection.fin_to_pod = true,
             }
             if connection.fin_from_pod && connection.fin_to_pod {
-                out.push(connection.told(flow, TcpState::Closed, None));
+                out.push(connection.event(flow, TcpState::Closed, None));
                 self.finish(&flow, observation.time);
                 return;
             }
@@ -164,7 +164,7 @@ impl Connections {
         if connection.phase != Phase::Rejected {
             connection.phase = Phase::Rejected;
             connection.last = connection.last.max(at);
-            out.push(connection.told(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
+            out.push(connection.event(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
         }
         self.reschedule(flow);
         true
@@ -202,14 +202,14 @@ impl Connections {
             match connection.phase {
                 Phase::Opening => {
                     connection.phase = Phase::TimedOut;
-                    out.push(connection.told(flow, TcpState::Timeout, None));
+                    out.push(connection.event(flow, TcpState::Timeout, None));
                     // An answer may still come.
                     let deadline = connection.due(self.timeout, self.idle);
                     self.open.insert(flow, connection, deadline);
                 }
                 Phase::TimedOut | Phase::Rejected => {}
                 Phase::Established => {
-                    out.push(connection.told(flow, TcpState::Closed, None));
+                    out.push(connection.event(flow, TcpState::Closed, None));
                 }
             }
         }
@@ -225,7 +225,7 @@ impl Connections {
                 Phase::TimedOut | Phase::Rejected => continue,
                 Phase::Established => TcpState::Established,
             };
-            out.push(connection.told(flow, state, None));
+            out.push(connection.event(flow, state, None));
         }
     }
 
@@ -266,7 +266,7 @@ fn established_unseen(
 ) -> Option<HalfSeen> {
     let evidence = half_seen::evidence(flow, connection);
     connection.phase = Phase::Established;
-    out.push(connection.told(flow, TcpState::Established, None));
+    out.push(connection.event(flow, TcpState::Established, None));
     evidence
 }
 

@@ -113,7 +113,7 @@ impl Echoes {
             // Its counts so far are right; only its end was not awaited.
             self.kept -= run.requests.len();
             losses.add(Stage::Table, "echo run table full", 1);
-            out.push(run.told(&evicted, EchoState::Done));
+            out.push(run.event(&evicted, EchoState::Done));
         }
         let room_for_all = self.run_limit.saturating_mul(RUNS_AT_THE_LIMIT);
         let Some(run) = self.runs.get_mut(&key) else {
@@ -255,10 +255,10 @@ impl Echoes {
                     continue;
                 }
                 self.kept -= run.requests.len();
-                out.push(run.told(&key, EchoState::Done));
+                out.push(run.event(&key, EchoState::Done));
                 continue;
             }
-            out.push(run.told(&key, EchoState::Running));
+            out.push(run.event(&key, EchoState::Running));
             run.next_report = self.beat_after(run.next_report, now);
             let deadline = done.min(run.next_report);
             self.runs.insert(key, run, deadline);
@@ -269,7 +269,7 @@ impl Echoes {
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((key, run)) = self.runs.pop_oldest() {
             self.kept -= run.requests.len();
-            out.push(run.told(&key, EchoState::Done));
+            out.push(run.event(&key, EchoState::Done));
         }
     }
 

@@ -188,7 +188,7 @@ impl Exchanges {
                 time: now,
                 flow: seen.flow,
                 role: key.role,
-                what: CorrelatedEvent::Asked(asked),
+                event: CorrelatedEvent::Asked(asked),
             });
         }
         let deadline = query.last_attempt.after(self.timeout);
@@ -196,7 +196,7 @@ impl Exchanges {
             && !evicted.timed_out
         {
             losses.add(Stage::Table, "dns exchange table full", 1);
-            tell_alone(evicted.follows, out);
+            emit_alone(evicted.follows, out);
         }
     }
 
@@ -275,8 +275,8 @@ impl Exchanges {
             Some(query) if truncated && key.protocol == Protocol::Udp && !query.timed_out => {
                 self.hold(now, key, exchange, losses, out);
             }
-            Some(query) => out.push(told(query.with_steps(exchange))),
-            None => out.push(told(exchange)),
+            Some(query) => out.push(event(query.with_steps(exchange))),
+            None => out.push(event(exchange)),
         }
     }
 
@@ -340,10 +340,10 @@ impl Exchanges {
         let until = now.after(self.tcp_wait);
         let truncated = Truncated::new(exchange);
         // Queried again and truncated again: nothing followed the first answer.
-        tell_alone(self.held.take(key), out);
+        emit_alone(self.held.take(key), out);
         if let Some(evicted) = self.held.hold(key.clone(), truncated, until) {
             losses.add(Stage::Table, "dns truncated answer not awaited over tcp", 1);
-            out.push(told(evicted.alone()));
+            out.push(event(evicted.alone()));
         }
     }
 
@@ -351,7 +351,7 @@ impl Exchanges {
     pub(super) fn connecting(&mut self, now: Timestamp, flow: &Flow, role: Role) {
         if !self.held.is_empty() {
             let until = now.after(self.tcp_timeout).after(CONNECTION_GRACE);
-            let key = Key::of_flow(flow, role);
+            let key = Key::from_flow(flow, role);
             self.held.connecting(&key, flow, until);
         }
     }
@@ -368,9 +368,9 @@ impl Exchanges {
         if self.held.is_empty() {
             return;
         }
-        let key = Key::of_flow(flow, role);
+        let key = Key::from_flow(flow, role);
         for truncated in self.held.unconnected(&key, flow) {
-            out.push(told(truncated.unconnected(end, icmp)));
+            out.push(event(truncated.unconnected(end, icmp)));
         }
     }
 
@@ -405,13 +405,13 @@ impl Exchanges {
             }
             let mut exchange = query.ended(&key, key.question.clone());
             exchange.connection = Some(end);
-            out.push(told(query.with_steps(exchange)));
+            out.push(event(query.with_steps(exchange)));
         }
     }
 
     /// The queries between two sockets that wait for an answer.
     fn open_on(&self, flow: &Flow, role: Role) -> Vec<Key> {
-        let sockets = Key::of_flow(flow, role);
+        let sockets = Key::from_flow(flow, role);
         self.open
             .from(&sockets.first_of_client())
             .take_while(|(key, _)| key.same_client(&sockets))
@@ -445,14 +445,14 @@ impl Exchanges {
         let mut exchange = query.ended(&key, key.question.clone());
         exchange.outcome = Outcome::IcmpError;
         exchange.icmp = Some(*error);
-        out.push(told(exchange));
+        out.push(event(exchange));
         true
     }
 
     /// The pod's role in exchanges between two sockets, open or recently answered.
     pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
         [Role::Client, Role::Server].into_iter().find(|role| {
-            let sockets = Key::of_flow(flow, *role);
+            let sockets = Key::from_flow(flow, *role);
             let first = sockets.first_of_client();
             let mut answered = self
                 .answered
@@ -480,7 +480,7 @@ impl Exchanges {
             }
             let mut exchange = query.ended(&key, key.question.clone());
             exchange.outcome = Outcome::Timeout;
-            out.push(told(query.with_steps(exchange)));
+            out.push(event(query.with_steps(exchange)));
             let deadline = query.last_attempt.after(self.timeout).after(self.late);
             self.open.insert(
                 key,
@@ -492,7 +492,7 @@ impl Exchanges {
             );
         }
         while let Some(truncated) = self.held.pop_due(now) {
-            out.push(told(truncated.alone()));
+            out.push(event(truncated.alone()));
         }
         while self.answered.pop_due(now).is_some() {}
     }
@@ -502,11 +502,11 @@ impl Exchanges {
         while let Some((_, query)) = self.open.pop_oldest() {
             if !query.timed_out {
                 losses.add(Stage::Table, "dns undecided at the end", 1);
-                tell_alone(query.follows, out);
+                emit_alone(query.follows, out);
             }
         }
         while let Some(truncated) = self.held.pop() {
-            out.push(told(truncated.alone()));
+            out.push(event(truncated.alone()));
         }
     }
 }
@@ -535,24 +535,24 @@ impl Query {
 }
 
 /// Emits a truncated answer that nothing is known to have followed.
-fn tell_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
+fn emit_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
     if let Some(truncated) = truncated {
-        out.push(told(truncated.alone()));
+        out.push(event(truncated.alone()));
     }
 }
 
 /// Counts a query that may have been answered unseen.
 fn undecided(query: Query, losses: &mut Losses, out: &mut Vec<Correlated>) {
     losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
-    tell_alone(query.follows, out);
+    emit_alone(query.follows, out);
 }
 
-fn told(exchange: Exchange) -> Correlated {
+fn event(exchange: Exchange) -> Correlated {
     Correlated {
         time: exchange.asked,
         flow: exchange.flow,
         role: exchange.role,
-        what: CorrelatedEvent::Exchange(Box::new(exchange)),
+        event: CorrelatedEvent::Exchange(Box::new(exchange)),
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn bind(
         time: now,
         flow,
         role,
-        what: CorrelatedEvent::IcmpError(Box::new(*error)),
+        event: CorrelatedEvent::IcmpError(Box::new(*error)),
     });
 }
 

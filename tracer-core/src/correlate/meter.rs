@@ -65,8 +65,8 @@ impl Meter {
             self.kernel = Some(totals);
         } else {
             self.kernel = Some(FlowTotals {
-                tx: most(before.tx, totals.tx),
-                rx: most(before.rx, totals.rx),
+                tx: greater(before.tx, totals.tx),
+                rx: greater(before.rx, totals.rx),
             });
         }
         self.last = self.last.max(at);
@@ -137,7 +137,7 @@ fn combine(a: FlowTotals, b: FlowTotals, with: impl Fn(u64, u64) -> u64) -> Flow
     }
 }
 
-fn most(a: Traffic, b: Traffic) -> Traffic {
+fn greater(a: Traffic, b: Traffic) -> Traffic {
     Traffic {
         packets: a.packets.max(b.packets),
         bytes: a.bytes.max(b.bytes),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_kernels_counters_what_was_observed_counts() {
+    fn without_kernel_counters_observed_packets_count() {
         let mut meter = Meter::starting(&sent(0));
         meter.observe(&sent(1));
         meter.observe(&Observation {
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_counted_before_the_start_is_not_counted() {
+    fn kernel_counts_before_the_start_are_excluded() {
         let mut meter = Meter::starting(&counted(sent(0), 8, 5));
         meter.count(ms(1_000), totals(20, 15));
         assert_eq!(meter.totals(), totals(13, 10));
     }
 
     #[test]
-    fn what_was_under_way_before_counts_from_the_kernels_first_packet() {
+    fn a_connection_picked_up_in_the_middle_counts_from_the_kernels_first_packet() {
         assert_eq!(
             Meter::picked_up(&counted(sent(0), 8, 5)).totals(),
             totals(8, 5)
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_made_anew_after_a_silence_are_added() {
+    fn new_kernel_counters_after_a_silence_are_added() {
         let mut meter = Meter::starting(&counted(sent(0), 3, 0));
         meter.count(ms(1_000), totals(12, 10));
         meter.observe(&counted(sent(100_000), 1, 0));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_overtake_each_other_are_not_counters_made_anew() {
+    fn records_that_overtake_each_other_are_not_new_counters() {
         let mut meter = Meter::starting(&counted(sent(0), 1, 0));
         meter.observe(&counted(sent(2), 5, 1));
         meter.observe(&counted(sent(1), 4, 0));

@@ -1,9 +1,9 @@
-//! Observations to exchanges, connections and echo runs.
+//! Correlates observations into exchanges, connections and echo runs.
 //!
-//! Owns the state of every protocol, one file each: [`exchange`] (DNS), [`connection`] (TCP), [`udp`], [`echo`]; [`stream`]
-//! finds the DNS messages in TCP connections, [`icmp`] finds out what an ICMP error is about. Never looks at a clock (time is an argument), never knows whose flow it is.
-//! Every table is bounded and expires; what made room or stayed undecided is counted ([`Correlator::losses`]). The
-//! design's table "When an event is emitted" is the specification of what comes out and when.
+//! Owns the state of every protocol, one file each: [`exchange`] (DNS), [`connection`] (TCP), [`udp`] and
+//! [`echo`]. [`stream`] finds the DNS messages in TCP connections; [`icmp`] matches an ICMP error to what it
+//! concerns. Never looks at a clock (time is an argument) and never knows a flow's identity. Every table is
+//! bounded and its entries expire; evictions and undecided items are counted ([`Correlator::losses`]).
 
 mod connection;
 mod echo;
@@ -30,7 +30,7 @@ pub use connection::half_seen::HalfSeen;
 use connection::{Connections, opener};
 use echo::Echoes;
 use exchange::{Exchanges, Seen};
-use stream::{Extent, StreamChange, StreamMessage, StreamNews, Streams};
+use stream::{Extent, StreamChange, StreamMessage, StreamNotice, Streams};
 use udp::UdpFlows;
 
 /// All correlators.
@@ -45,7 +45,7 @@ pub struct Correlator {
 }
 
 impl Correlator {
-    /// With nothing seen yet.
+    /// Creates a correlator without state.
     pub fn new(thresholds: Thresholds, limits: &Limits) -> Correlator {
         Correlator {
             exchanges: Exchanges::new(&thresholds, limits),
@@ -61,7 +61,7 @@ impl Correlator {
     /// shows, and a replay emits what a live run does.
     pub fn observe(&mut self, observation: Observation, out: &mut Vec<Correlated>) {
         self.advance(observation.time, out);
-        let told_before = out.len();
+        let emitted_before = out.len();
         let losses = &mut self.losses;
         match observation.what {
             What::Dns(message) => {
@@ -89,13 +89,13 @@ impl Correlator {
             What::Other if observation.flow.protocol == Protocol::Udp => {
                 self.udp.observe(&observation, losses, out);
             }
-            // Protocols without connections, neighbour discovery and the like: nothing that the design tells.
+            // Other protocols, neighbour discovery and the like: no events.
             What::Other => {}
         }
-        self.unconnected(told_before, out);
+        self.unconnected(emitted_before, out);
     }
 
-    /// A segment is a part of its connection's life, and on a DNS port a part of its stream too.
+    /// Takes a segment for its connection and, on a DNS port, for its stream.
     fn tcp(&mut self, observation: &Observation, segment: &TcpSegment, out: &mut Vec<Correlated>) {
         if segment.dns {
             let Observation {
@@ -115,17 +115,17 @@ impl Correlator {
             self.streams
                 .segment(time, flow, direction, segment, extent, &mut messages);
             self.messages(messages, out);
-            // What the segment ends comes after what it brings.
-            self.stream_news(out);
+            // The messages in a segment precede the end that it causes.
+            self.stream_notices(out);
         }
-        // The later chunks of a segment repeat its flags: it was counted with the first.
+        // Later chunks of a segment repeat its flags; the first one was counted.
         if segment.payload_offset == 0 {
             self.connections
                 .observe(observation, segment, &mut self.losses, out);
         }
     }
 
-    /// DNS messages out of streams.
+    /// Decodes DNS messages from streams.
     fn messages(&mut self, messages: Vec<StreamMessage>, out: &mut Vec<Correlated>) {
         for message in messages {
             let Some(decoded) = decode::dns_message(&message.bytes) else {
@@ -148,13 +148,13 @@ impl Correlator {
         }
     }
 
-    /// Tells the exchanges what happened to streams: who sends on a way that is over answers no more.
-    fn stream_news(&mut self, out: &mut Vec<Correlated>) {
-        for StreamNews {
+    /// Passes changes of streams to the exchanges: a direction that ended carries no more answers.
+    fn stream_notices(&mut self, out: &mut Vec<Correlated>) {
+        for StreamNotice {
             flow,
             direction,
             what,
-        } in self.streams.news()
+        } in self.streams.take_notices()
         {
             let roles: &[Role] = match direction {
                 Some(Direction::ToPod) => &[Role::Client],
@@ -178,14 +178,14 @@ impl Correlator {
         }
     }
 
-    /// Tells the exchanges about connections that came to their end, out of what was told since `from`: a truncated answer
-    /// may have waited for what is asked on them.
+    /// Passes connections that ended, among the events since `from`, to the exchanges: a truncated answer may
+    /// wait for a query on them.
     fn unconnected(&mut self, from: usize, out: &mut Vec<Correlated>) {
         let failed: Vec<_> = out
             .iter()
             .skip(from)
-            .filter_map(|told| {
-                let CorrelatedEvent::Tcp(connection) = &told.what else {
+            .filter_map(|item| {
+                let CorrelatedEvent::Tcp(connection) = &item.event else {
                     return None;
                 };
                 let end = match connection.state {
@@ -195,7 +195,7 @@ impl Correlator {
                     TcpState::Closed => ConnectionEnd::Closed,
                     TcpState::Opening | TcpState::Established => return None,
                 };
-                Some((told.flow, told.role, end, connection.icmp))
+                Some((item.flow, item.role, end, connection.icmp))
             })
             .collect();
         for (flow, role, end, icmp) in failed {
@@ -203,7 +203,7 @@ impl Correlator {
         }
     }
 
-    /// Takes a sweep of the kernel's flow counters in: all flows that had a packet since the sweep before.
+    /// Takes a sweep of the kernel's flow counters: all flows with a packet since the previous sweep.
     pub fn counters(
         &mut self,
         now: Timestamp,
@@ -223,22 +223,22 @@ impl Correlator {
         self.advance(now, out);
     }
 
-    /// Tells what became true by the passing of time alone.
+    /// Emits what time alone decides.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
-        let told_before = out.len();
-        // A message that waited for a gap may be the answer that a query waits for.
+        let emitted_before = out.len();
+        // A message that waited for a gap may answer an open query.
         let mut messages = Vec::new();
         self.streams.advance(now, &mut messages);
         self.messages(messages, out);
-        self.stream_news(out);
+        self.stream_notices(out);
         self.connections.advance(now, out);
-        self.unconnected(told_before, out);
+        self.unconnected(emitted_before, out);
         self.exchanges.advance(now, &mut self.losses, out);
         self.udp.advance(now, out);
         self.echoes.advance(now, out);
     }
 
-    /// The input ended: tells what the design's table says about that moment.
+    /// Ends the input: emits or counts everything that is still open.
     pub fn end(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         self.advance(now, out);
         let mut messages = Vec::new();
@@ -250,12 +250,12 @@ impl Correlator {
         self.echoes.end(out);
     }
 
-    /// The evidence of directions that cannot be seen, since it was last asked for.
+    /// Evidence of invisible directions since the last call.
     pub fn take_half_seen(&mut self) -> Vec<HalfSeen> {
         self.connections.take_half_seen()
     }
 
-    /// What was lost or left undecided so far.
+    /// Losses and undecided items so far.
     pub fn losses(&self) -> Losses {
         let mut losses = self.losses.clone();
         losses.merge(self.streams.losses());

@@ -1,4 +1,4 @@
-//! Whatever is observed, in whatever order: no panic, the same output for the same input, and everything accounted for.
+//! Any observations in any order: no panic, the same output for the same input, and every item accounted for.
 
 use super::Correlator;
 use super::testing::{counted, dns, echo, flow, icmp, ms, packet, query, response, tcp, totals};
@@ -24,9 +24,9 @@ fn tight() -> Limits {
     }
 }
 
-/// An observation of a few flows, so that they meet.
+/// An observation of one of a few flows, so that they collide.
 fn any(random: &mut Random, now: u64) -> Observation {
-    // Records of two processors overtake each other by a little.
+    // Records of two CPUs overtake each other slightly.
     let at = now.saturating_sub(random.below(3) as u64);
     let direction = if random.below(2) == 0 {
         Direction::FromPod
@@ -88,13 +88,13 @@ fn any(random: &mut Random, now: u64) -> Observation {
     };
     match random.below(3) {
         0 => seen,
-        // Counters made up would tell of pings that nobody sent.
+        // Invented counters would report pings that were never sent.
         _ if matches!(seen.what, What::Echo(_)) => seen,
         _ => counted(seen, random.below(50) as u64, random.below(50) as u64),
     }
 }
 
-/// What came in, to be compared with what came out.
+/// Input totals, to compare with the output.
 #[derive(Default)]
 struct Tally {
     queries: u64,
@@ -171,19 +171,19 @@ fn same_input_gives_the_same_output() {
 }
 
 #[test]
-fn every_query_and_every_answer_is_told_or_counted() {
+fn every_query_and_answer_is_emitted_or_counted() {
     for seed in 1..25 {
         for limits in [tight(), Limits::default()] {
             let (out, correlator, tally) = run(seed, &limits);
             let exchanges = || {
-                out.iter().filter_map(|told| match &told.what {
+                out.iter().filter_map(|item| match &item.event {
                     CorrelatedEvent::Exchange(exchange) => Some(exchange),
                     _ => None,
                 })
             };
             let noted = out
                 .iter()
-                .filter(|told| matches!(told.what, CorrelatedEvent::Asked(_)))
+                .filter(|item| matches!(item.event, CorrelatedEvent::Asked(_)))
                 .count() as u64;
             assert_eq!(noted, tally.queries);
             let answered = exchanges()
@@ -194,7 +194,7 @@ fn every_query_and_every_answer_is_told_or_counted() {
                 tally.responses,
                 "seed {seed}"
             );
-            // Late ones were told as a timeout before.
+            // A late answer's timeout was reported before.
             let attempts: u64 = exchanges()
                 .filter(|exchange| !exchange.late)
                 .map(|exchange| u64::from(exchange.attempts))
@@ -203,7 +203,7 @@ fn every_query_and_every_answer_is_told_or_counted() {
                 + lost(&correlator, "dns exchange table full");
             assert!(
                 attempts + open <= tally.queries,
-                "seed {seed}: told more than was asked"
+                "seed {seed}: more outcomes than queries"
             );
             if open == 0 {
                 assert_eq!(attempts, tally.queries, "seed {seed}");
@@ -213,13 +213,13 @@ fn every_query_and_every_answer_is_told_or_counted() {
 }
 
 #[test]
-fn every_echo_request_and_reply_is_told_or_counted() {
+fn every_echo_request_and_reply_is_emitted_or_counted() {
     for seed in 1..25 {
         for limits in [tight(), Limits::default()] {
             let (out, correlator, tally) = run(seed, &limits);
             let (mut sent, mut replies) = (0, 0);
-            for told in &out {
-                if let CorrelatedEvent::Echo(echo) = &told.what
+            for item in &out {
+                if let CorrelatedEvent::Echo(echo) = &item.event
                     && echo.state == crate::model::echo::EchoState::Done
                 {
                     sent += echo.sent;
@@ -234,7 +234,7 @@ fn every_echo_request_and_reply_is_told_or_counted() {
     }
 }
 
-/// Messages of both ways with their prefixes, of a resolver that pipelines.
+/// Messages of both directions with their prefixes, of a resolver that pipelines.
 fn stream(responses: bool) -> Vec<u8> {
     use hickory_proto::op::{Message, MessageType, OpCode, Query};
     let kind = if responses {
@@ -254,13 +254,13 @@ fn stream(responses: bool) -> Vec<u8> {
     bytes
 }
 
-/// Segments of DNS streams: cut anywhere, in any order, again, lost, broken off, their ports used again.
+/// Segments of DNS streams: cut anywhere, reordered, repeated, lost, aborted, their ports reused.
 fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
     let mut random = Random(seed);
     let mut correlator = Correlator::new(Thresholds::default(), limits);
     let (mut out, mut now) = (Vec::new(), 10);
     let (queries, responses) = (stream(false), stream(true));
-    // Where each way of each connection stands: most segments follow one another.
+    // The position of each direction of each connection: most segments follow one another.
     let mut next = [[0; 2]; 4];
     for _ in 0..3_000 {
         now += [0, 1, 300, 7_000][random.below(4)] * u64::from(random.below(30) == 0) + 1;
@@ -272,7 +272,7 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
         let flow = flow(Protocol::Tcp, 1_000 + port as u16, 53);
         let at = &mut next[port][which];
         if *at >= bytes.len() || random.below(80) == 0 {
-            // A new connection; which SYN is lost and which is not.
+            // A new connection; some SYNs are lost.
             next[port] = [0; 2];
             let flags = ["S", "SA"][which];
             correlator.observe(tcp(now, direction, flow, flags, first - 1, 0), &mut out);
@@ -285,7 +285,7 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
         let to = from + random.below((bytes.len() - from).min(90)) + 1;
         *at = to;
         if random.below(40) == 0 {
-            // Lost on the way to us.
+            // Lost before the capture.
             continue;
         }
         let flags = match random.below(60) {
@@ -308,7 +308,7 @@ fn dns_streams(seed: u64, limits: &Limits) -> (Vec<Correlated>, Correlator) {
 }
 
 #[test]
-fn every_query_over_tcp_is_told_or_counted_whatever_becomes_of_its_stream() {
+fn every_query_over_tcp_is_emitted_or_counted() {
     let mut all = 0;
     for seed in 1..40 {
         for limits in [tight(), Limits::default()] {
@@ -316,8 +316,8 @@ fn every_query_over_tcp_is_told_or_counted_whatever_becomes_of_its_stream() {
             let (again, _) = dns_streams(seed, &limits);
             assert_eq!(out, again, "seed {seed}");
             let (mut noted, mut attempts) = (0, 0);
-            for told in &out {
-                match &told.what {
+            for item in &out {
+                match &item.event {
                     CorrelatedEvent::Asked(_) => noted += 1,
                     CorrelatedEvent::Exchange(exchange) if !exchange.late => {
                         attempts += u64::from(exchange.attempts);

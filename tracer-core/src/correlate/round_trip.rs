@@ -1,10 +1,10 @@
-//! Round-trip times in ping's figures.
+//! Round-trip times in ping's four figures.
 
 use std::time::Duration;
 
 use crate::model::echo::Rtt;
 
-/// Sums from which iputils' ping computes its last line.
+/// The sums from which iputils' ping computes its last line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundTrips {
     samples: u64,
@@ -34,11 +34,12 @@ impl RoundTrips {
         self.samples
     }
 
-    /// min/avg/max/mdev; mdev is the root of the mean square less the squared mean. `None` without a sample.
+    /// min/avg/max/mdev; mdev is the root of the mean square minus the squared mean. `None` without a sample.
     pub(super) fn rtt(&self) -> Option<Rtt> {
         let samples = u128::from(self.samples);
         let avg = self.sum_ns.checked_div(samples)?;
-        // As ping_common.c: (sum of squares - avg * sum) / n, which loses less than the difference of two means.
+        // As ping_common.c: (sum of squares - avg * sum) / n, which loses less precision than the difference
+        // of two means.
         let variance = self
             .sum_of_squares_ns2
             .saturating_sub(avg.saturating_mul(self.sum_ns))
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_times_deviate_by_nothing() {
+    fn equal_times_have_no_deviation() {
         assert_eq!(of(&[200; 7]).map(|rtt| rtt.mdev), Some(Duration::ZERO));
     }
 }

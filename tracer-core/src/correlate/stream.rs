@@ -75,7 +75,7 @@ pub struct StreamMessage {
 
 /// A change of a connection, or of one direction, besides its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamNews {
+pub struct StreamNotice {
     /// The connection.
     pub flow: Flow,
     /// The direction; `None` means both.
@@ -154,7 +154,7 @@ pub struct Streams {
     memory: usize,
     books: Books,
     /// Changes since the last [`Streams::take_notices`].
-    news: Vec<StreamNews>,
+    notices: Vec<StreamNotice>,
 }
 
 impl Streams {
@@ -167,7 +167,7 @@ impl Streams {
             limits,
             memory: 0,
             books: Books::default(),
-            news: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -247,8 +247,8 @@ impl Streams {
     }
 
     /// Changes since the last call. Call it after every method that takes segments or advances time.
-    pub fn news(&mut self) -> Vec<StreamNews> {
-        std::mem::take(&mut self.news)
+    pub fn take_notices(&mut self) -> Vec<StreamNotice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Losses so far.
@@ -315,7 +315,7 @@ impl Streams {
     }
 
     fn ended_both(&mut self, flow: Flow, reset: bool, gap: bool) {
-        self.news.push(StreamNews {
+        self.notices.push(StreamNotice {
             flow,
             direction: None,
             what: StreamChange::Ended { reset, gap },
@@ -334,7 +334,7 @@ impl Streams {
     /// An evicted connection continues unseen: answers to its open queries may still come there.
     fn evicted(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
         self.finish(flow, connection, out);
-        self.news.push(StreamNews {
+        self.notices.push(StreamNotice {
             flow,
             direction: None,
             what: StreamChange::Gap,
@@ -364,8 +364,8 @@ impl Streams {
             let end = half
                 .newly_finished()
                 .map(|gap| StreamChange::Ended { reset: false, gap });
-            self.news
-                .extend(gap.into_iter().chain(end).map(|what| StreamNews {
+            self.notices
+                .extend(gap.into_iter().chain(end).map(|what| StreamNotice {
                     flow,
                     direction: Some(direction),
                     what,

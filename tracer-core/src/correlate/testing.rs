@@ -1,4 +1,5 @@
-//! What the tests of this stage share: a correlator with a virtual clock, and observations in few words.
+//! Shared by the tests of this stage: a correlator with a virtual clock, and short constructors of
+//! observations.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) fn ms(milliseconds: u64) -> Timestamp {
     Timestamp(milliseconds * 1_000_000)
 }
 
-/// A correlator and all it has put out since it was last asked.
+/// A correlator and its output since it was last taken.
 pub(super) struct Bench {
     correlator: Correlator,
     out: Vec<Correlated>,
@@ -49,19 +50,19 @@ impl Bench {
         }
     }
 
-    /// Puts an observation in.
+    /// Passes an observation to the correlator.
     pub(super) fn see(&mut self, observation: Observation) -> &mut Bench {
         self.correlator.observe(observation, &mut self.out);
         self
     }
 
-    /// Lets time pass.
+    /// Advances time.
     pub(super) fn at(&mut self, milliseconds: u64) -> &mut Bench {
         self.correlator.advance(ms(milliseconds), &mut self.out);
         self
     }
 
-    /// Puts a sweep of one flow's counters in.
+    /// Passes a sweep of one flow's counters.
     pub(super) fn sweep(
         &mut self,
         now: u64,
@@ -88,57 +89,57 @@ impl Bench {
         self
     }
 
-    /// What came out since, without the notes that a query was seen.
-    pub(super) fn told(&mut self) -> Vec<Correlated> {
+    /// Takes the output, without the `Asked` events.
+    pub(super) fn events(&mut self) -> Vec<Correlated> {
         let mut out = std::mem::take(&mut self.out);
-        out.retain(|told| !matches!(told.what, CorrelatedEvent::Asked(_)));
+        out.retain(|item| !matches!(item.event, CorrelatedEvent::Asked(_)));
         out
     }
 
-    /// What came out since, all of it.
+    /// Takes the whole output.
     pub(super) fn all(&mut self) -> Vec<Correlated> {
         std::mem::take(&mut self.out)
     }
 
-    /// The one exchange that came out since.
+    /// The only exchange in the output.
     pub(super) fn exchange(&mut self) -> Exchange {
-        match only(self.told()).what {
+        match only(self.events()).event {
             CorrelatedEvent::Exchange(exchange) => *exchange,
             other => panic!("not an exchange: {other:?}"),
         }
     }
 
-    /// The one TCP connection that came out since.
+    /// The only TCP connection in the output.
     pub(super) fn tcp(&mut self) -> TcpConnection {
-        match only(self.told()).what {
+        match only(self.events()).event {
             CorrelatedEvent::Tcp(connection) => *connection,
             other => panic!("not a TCP connection: {other:?}"),
         }
     }
 
-    /// The one UDP flow that came out since.
+    /// The only UDP flow in the output.
     pub(super) fn udp(&mut self) -> UdpFlow {
-        match only(self.told()).what {
+        match only(self.events()).event {
             CorrelatedEvent::Udp(flow) => *flow,
             other => panic!("not a UDP flow: {other:?}"),
         }
     }
 
-    /// The one echo run that came out since.
+    /// The only echo run in the output.
     pub(super) fn echo(&mut self) -> Echo {
-        match only(self.told()).what {
+        match only(self.events()).event {
             CorrelatedEvent::Echo(echo) => *echo,
             other => panic!("not an echo run: {other:?}"),
         }
     }
 
-    /// Nothing came out since.
+    /// Asserts that there is no output.
     pub(super) fn silent(&mut self) -> &mut Bench {
-        assert_eq!(self.told(), []);
+        assert_eq!(self.events(), []);
         self
     }
 
-    /// How often this was counted as lost or not told.
+    /// The count of a loss.
     pub(super) fn lost(&self, reason: &str) -> u64 {
         self.correlator
             .losses()
@@ -148,18 +149,18 @@ impl Bench {
             .sum()
     }
 
-    /// Everything that was counted as lost or not told.
+    /// All losses.
     pub(super) fn all_lost(&self) -> u64 {
         self.correlator.losses().total()
     }
 }
 
-fn only(mut told: Vec<Correlated>) -> Correlated {
-    assert_eq!(told.len(), 1, "{told:#?}");
-    told.remove(0)
+fn only(mut events: Vec<Correlated>) -> Correlated {
+    assert_eq!(events.len(), 1, "{events:#?}");
+    events.remove(0)
 }
 
-/// A flow of the pod at this port to a server at that port.
+/// A flow from a pod's port to a server's port.
 pub(super) fn flow(protocol: Protocol, pod_port: u16, peer_port: u16) -> Flow {
     Flow {
         ifindex: Ifindex(7),
@@ -186,7 +187,7 @@ pub(super) fn packet(
     }
 }
 
-/// The same, counted by the kernel: so many packets of 100 bytes so far.
+/// The same packet with the kernel's counters: this many packets of 100 bytes so far.
 pub(super) fn counted(observation: Observation, tx: u64, rx: u64) -> Observation {
     Observation {
         totals: Some(totals(tx, rx)),
@@ -194,7 +195,7 @@ pub(super) fn counted(observation: Observation, tx: u64, rx: u64) -> Observation
     }
 }
 
-/// So many packets of 100 bytes.
+/// This many packets of 100 bytes.
 pub(super) fn totals(tx: u64, rx: u64) -> FlowTotals {
     let traffic = |packets| Traffic {
         packets,
@@ -269,7 +270,7 @@ pub(super) fn dns(
     packet(milliseconds, direction, flow, What::Dns(Box::new(message)))
 }
 
-/// A TCP segment with these flags: a word of S, A, F, R.
+/// A TCP segment with these flags, letters of S, A, F and R.
 pub(super) fn tcp(
     milliseconds: u64,
     direction: Direction,
@@ -290,7 +291,7 @@ pub(super) fn tcp(
     packet(milliseconds, direction, flow, What::Tcp(segment))
 }
 
-/// An echo request or reply, whose flow has the identifier.
+/// An echo request or reply; the flow has the identifier.
 pub(super) fn echo(
     milliseconds: u64,
     direction: Direction,

@@ -30,7 +30,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn told(&self, flow: Flow, state: UdpState, icmp: Option<IcmpError>) -> Correlated {
+    fn event(&self, flow: Flow, state: UdpState, icmp: Option<IcmpError>) -> Correlated {
         let udp = UdpFlow {
             flow,
             role: self.role,
@@ -43,7 +43,7 @@ impl Conversation {
             time: self.started,
             flow,
             role: self.role,
-            what: CorrelatedEvent::Udp(Box::new(udp)),
+            event: CorrelatedEvent::Udp(Box::new(udp)),
         }
     }
 
@@ -101,7 +101,7 @@ impl UdpFlows {
             state: UdpState::Open,
             meter: Meter::starting(observation),
         };
-        out.push(conversation.told(flow, UdpState::Open, None));
+        out.push(conversation.event(flow, UdpState::Open, None));
         let deadline = self.due(&conversation);
         if self.open.insert(flow, conversation, deadline).is_some() {
             losses.add(Stage::Table, "udp flow table full", 1);
@@ -139,7 +139,7 @@ impl UdpFlows {
             conversation.state = UdpState::IcmpError;
             conversation.decided = true;
             conversation.last = conversation.last.max(at);
-            out.push(conversation.told(*flow, UdpState::IcmpError, Some(*error)));
+            out.push(conversation.event(*flow, UdpState::IcmpError, Some(*error)));
         }
         self.reschedule(flow);
         true
@@ -153,7 +153,7 @@ impl UdpFlows {
     pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         while let Some((flow, mut conversation)) = self.open.pop_due(now) {
             if conversation.decided {
-                out.push(conversation.told(flow, UdpState::Closed, None));
+                out.push(conversation.event(flow, UdpState::Closed, None));
                 continue;
             }
             if self.too_early(&conversation, now) {
@@ -163,7 +163,7 @@ impl UdpFlows {
             conversation.decided = true;
             if !conversation.answered() {
                 conversation.state = UdpState::Unanswered;
-                out.push(conversation.told(flow, UdpState::Unanswered, None));
+                out.push(conversation.event(flow, UdpState::Unanswered, None));
             }
             let deadline = self.due(&conversation);
             self.open.insert(flow, conversation, deadline);
@@ -175,7 +175,7 @@ impl UdpFlows {
         while let Some((flow, conversation)) = self.open.pop_oldest() {
             // A failed flow was reported when it failed, and did not fail again.
             if conversation.state == UdpState::Open || conversation.answered() {
-                out.push(conversation.told(flow, UdpState::Open, None));
+                out.push(conversation.event(flow, UdpState::Open, None));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 /// All chunks but the last have this size, the largest of a record.
 const CHUNK: u64 = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1] as u64;
 /// The probe ends a segment's records here, whatever its length.
-const MOST: u64 = 64 << 10;
+const MAX_SEGMENT: u64 = 64 << 10;
 /// A CPU writes a segment's chunks one after another, so at most one segment per CPU is incomplete at any
 /// time. A segment whose last chunk was lost stays until this many others have come.
 const REMEMBERED: usize = 256;
@@ -47,7 +47,7 @@ pub(super) struct Chunks {
 /// the captured length equals a chunk's; the missing bytes are then awaited like a lost segment.
 pub(super) fn goes_on(record: &Record) -> bool {
     let end = u64::from(record.chunk_offset) + record.bytes.len() as u64;
-    record.bytes.len() as u64 == CHUNK && end < u64::from(record.wire_len).min(MOST)
+    record.bytes.len() as u64 == CHUNK && end < u64::from(record.wire_len).min(MAX_SEGMENT)
 }
 
 impl Chunks {

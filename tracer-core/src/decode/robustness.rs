@@ -1,4 +1,4 @@
-//! Decoding never panics, whatever the bytes; what it gives out is safe to print.
+//! Decoding never panics on any bytes, and its output is safe to print.
 
 use super::Decoder;
 use super::testing::{captures, vectors};
@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// Packets that others made, in both directions.
+/// Packets made by other programs, in both directions.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     for vector in vectors() {
@@ -67,7 +67,7 @@ fn check(record: &Record) {
     assert_printable(&message);
 }
 
-/// Nothing but printable ASCII is in the text of a message.
+/// Asserts that a message's text is printable ASCII.
 pub(crate) fn assert_printable(message: &Message) {
     let safe = |text: &str| {
         assert!(
@@ -125,7 +125,7 @@ fn mangled_packets_decode_without_panic_to_printable_text() {
 }
 
 #[test]
-fn random_bytes_behind_good_headers_decode_without_panic() {
+fn random_bytes_after_valid_headers_decode_without_panic() {
     let mut random = Random(0xdecade);
     let seeds = seeds();
     for _ in 0..20_000 {

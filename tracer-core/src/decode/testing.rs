@@ -1,10 +1,10 @@
-//! What the tests of this stage and the next share: records from bytes that others made.
+//! Shared by the tests of this stage and the next: records from bytes made by other programs.
 
 use crate::model::flow::{Direction, Ifindex};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
-/// A record of a packet that the pod sent.
+/// A record of a packet sent by the pod.
 pub(crate) fn from_pod(bytes: &[u8]) -> Record {
     let version = bytes.first().map_or(4, |byte| byte >> 4);
     Record {
@@ -19,7 +19,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
     }
 }
 
-/// A record of a packet that was sent to the pod.
+/// A record of a packet sent to the pod.
 pub(crate) fn to_pod(bytes: &[u8]) -> Record {
     Record {
         direction: Direction::ToPod,
@@ -52,7 +52,7 @@ pub(crate) struct Vector {
     pub(crate) authorities: Vec<&'static str>,
 }
 
-/// What dig and named exchanged, and what dig printed.
+/// Exchanges between dig and named, with dig's output.
 pub(crate) fn vectors() -> Vec<Vector> {
     include_str!("vectors/dns.txt")
         .split("\n\n")
@@ -85,20 +85,20 @@ pub(crate) fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-/// One captured packet of `vectors/flows.txt`, and what tshark read in it.
+/// One captured packet of `vectors/flows.txt`, and tshark's reading of it.
 pub(crate) struct Captured {
     pub(crate) record: Record,
     pub(crate) tshark: &'static str,
 }
 
-/// One run of a program: its packets and what it reported.
+/// One run of a program: its packets and its output.
 pub(crate) struct Capture {
     pub(crate) case: &'static str,
     pub(crate) packets: Vec<Captured>,
-    pub(crate) said: Vec<&'static str>,
+    pub(crate) output: Vec<&'static str>,
 }
 
-/// What common programs sent and got.
+/// Packets of common programs.
 pub(crate) fn captures() -> Vec<Capture> {
     include_str!("vectors/flows.txt")
         .split("\n\n")
@@ -107,7 +107,7 @@ pub(crate) fn captures() -> Vec<Capture> {
             let mut capture = Capture {
                 case: "",
                 packets: Vec::new(),
-                said: Vec::new(),
+                output: Vec::new(),
             };
             for line in block.lines() {
                 let (key, value) = line.split_once(' ').expect("a key and a value");
@@ -119,7 +119,7 @@ pub(crate) fn captures() -> Vec<Capture> {
                         tshark: "",
                     }),
                     "tshark" => capture.packets.last_mut().expect("a packet before").tshark = value,
-                    "said" => capture.said.push(value),
+                    "said" => capture.output.push(value),
                     other => panic!("unknown key {other}"),
                 }
             }
@@ -128,7 +128,7 @@ pub(crate) fn captures() -> Vec<Capture> {
         .collect()
 }
 
-/// The capture of this name.
+/// The capture with this name.
 pub(crate) fn capture(case: &str) -> Capture {
     captures()
         .into_iter()
@@ -136,7 +136,7 @@ pub(crate) fn capture(case: &str) -> Capture {
         .expect("in the file")
 }
 
-/// From time, way, length and bytes.
+/// Reads time, direction, length and bytes.
 fn captured(packet: &str) -> Record {
     let fields: Vec<&str> = packet.split(' ').collect();
     let [time, direction, wire_len, bytes] = fields[..] else {

@@ -3,7 +3,7 @@
 use super::dns::{DnsName, RecordType, ResourceRecord};
 
 /// Maximum length of a chain; resolvers give up sooner.
-const MOST: usize = 16;
+const MAX_ALIASES: usize = 16;
 
 /// The queried name and its aliases in order, each with the lowest TTL on the path to it. Accepts records in
 /// any order, and chains that loop.
@@ -16,7 +16,7 @@ pub fn aliases(asked: &DnsName, answers: &[ResourceRecord]) -> Vec<(DnsName, u32
             .map(|record| (DnsName::new(&record.data), record.ttl.min(*ttl)))
             .find(|(target, _)| aliases.iter().all(|(alias, _)| alias != target));
         match next {
-            Some(next) if aliases.len() < MOST => aliases.push(next),
+            Some(next) if aliases.len() < MAX_ALIASES => aliases.push(next),
             _ => break,
         }
     }
@@ -65,6 +65,6 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(chain("0.test", &long).len(), MOST);
+        assert_eq!(chain("0.test", &long).len(), MAX_ALIASES);
     }
 }

@@ -18,7 +18,7 @@ pub struct Correlated {
     /// The pod's role in the flow.
     pub role: Role,
     /// The event.
-    pub what: CorrelatedEvent,
+    pub event: CorrelatedEvent,
 }
 
 /// The kinds of correlated events.

@@ -63,7 +63,7 @@ mod tests {
     use super::Glob;
 
     #[test]
-    fn fits_the_whole_name_whatever_its_case() {
+    fn a_pattern_matches_the_whole_name_in_any_case() {
         for (pattern, name, fits) in [
             ("coredns-*", "coredns-6f5f9b5d74-pf4ld", true),
             ("coredns-*", "my-coredns-1", false),

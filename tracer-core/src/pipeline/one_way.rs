@@ -131,7 +131,7 @@ impl OneWay {
 
     /// Whether an event may be emitted. One that rests on silence in an invisible direction is counted
     /// instead.
-    pub fn may_tell(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
+    pub fn may_emit(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
         let answers = match ends.role {
             Role::Client => Direction::ToPod,
@@ -142,7 +142,7 @@ impl OneWay {
         }
         self.losses.add(
             Stage::Kernel,
-            "silence in a direction that is not visible: not told",
+            "silence in an invisible direction, suppressed",
             1,
         );
         false

@@ -40,8 +40,11 @@ impl Waiting {
     #[must_use]
     pub fn hold(&mut self, now: Timestamp, item: Correlated) -> Option<Correlated> {
         if self.queue.len() >= self.limit {
-            self.losses
-                .add(Stage::Table, "told without waiting for the pod's name", 1);
+            self.losses.add(
+                Stage::Table,
+                "emitted without waiting for the pod's identity",
+                1,
+            );
             return Some(item);
         }
         *self.per_interface.entry(item.flow.ifindex).or_default() += 1;

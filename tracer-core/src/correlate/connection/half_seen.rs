@@ -41,14 +41,14 @@ pub(super) fn evidence(flow: Flow, connection: &Connection) -> Option<HalfSeen> 
 /// between.
 pub(super) fn counted(snapshot: &FlowSnapshot) -> Option<HalfSeen> {
     let FlowTotals { tx, rx } = snapshot.totals;
-    let went_on = |flags: u8| {
+    let continued = |flags: u8| {
         flags & (SeenFlags::SYN | SeenFlags::ACK) == SeenFlags::SYN | SeenFlags::ACK
             && flags & (SeenFlags::PSH | SeenFlags::FIN) != 0
             && flags & SeenFlags::RST == 0
     };
     let unseen = match (tx.packets, rx.packets) {
-        (1.., 0) if went_on(snapshot.tcp_flags.tx) => Direction::ToPod,
-        (0, 1..) if went_on(snapshot.tcp_flags.rx) => Direction::FromPod,
+        (1.., 0) if continued(snapshot.tcp_flags.tx) => Direction::ToPod,
+        (0, 1..) if continued(snapshot.tcp_flags.rx) => Direction::FromPod,
         _ => return None,
     };
     Some(HalfSeen {

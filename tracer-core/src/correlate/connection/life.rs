@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn told(&self, flow: Flow, state: TcpState, icmp: Option<IcmpError>) -> Correlated {
+    pub(super) fn event(&self, flow: Flow, state: TcpState, icmp: Option<IcmpError>) -> Correlated {
         let connection = TcpConnection {
             flow,
             role: self.role,
@@ -99,7 +99,7 @@ impl Connection {
             time: self.started,
             flow,
             role: self.role,
-            what: CorrelatedEvent::Tcp(Box::new(connection)),
+            event: CorrelatedEvent::Tcp(Box::new(connection)),
         }
     }
 
@@ -115,7 +115,7 @@ impl Connection {
         }
         self.syn_retransmits = self.syn_retransmits.saturating_add(1);
         if self.syn_retransmits == opening_retransmits && self.phase == Phase::Opening {
-            out.push(self.told(observation.flow, TcpState::Opening, None));
+            out.push(self.event(observation.flow, TcpState::Opening, None));
         }
     }
 
@@ -144,7 +144,7 @@ impl Connection {
         };
         // An ICMP error already reported the connection as refused.
         if self.phase != Phase::Rejected {
-            out.push(self.told(observation.flow, state, None));
+            out.push(self.event(observation.flow, state, None));
         }
         true
     }
@@ -169,7 +169,7 @@ impl Connection {
     }
 
     /// Whether the opener continues as if its SYN had been answered.
-    pub(super) fn goes_on_unanswered(
+    pub(super) fn continues_unanswered(
         &self,
         observation: &Observation,
         segment: &TcpSegment,

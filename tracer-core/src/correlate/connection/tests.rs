@@ -10,7 +10,7 @@ fn web() -> Flow {
     flow(Protocol::Tcp, 40_000, 80)
 }
 
-/// A bench on which the pod has opened the connection, told and forgotten.
+/// A bench on which the pod has opened a connection, with the events taken.
 fn established() -> Bench {
     let mut bench = Bench::new();
     bench
@@ -22,9 +22,9 @@ fn established() -> Bench {
 
 fn states(bench: &mut Bench) -> Vec<TcpState> {
     bench
-        .told()
+        .events()
         .into_iter()
-        .map(|told| match told.what {
+        .map(|item| match item.event {
             CorrelatedEvent::Tcp(connection) => connection.state,
             other => panic!("not a TCP connection: {other:?}"),
         })
@@ -32,14 +32,14 @@ fn states(bench: &mut Bench) -> Vec<TcpState> {
 }
 
 #[test]
-fn syn_ack_establishes_and_tells_the_handshake_time() {
+fn a_syn_ack_establishes_with_the_handshake_time() {
     let mut bench = Bench::new();
     bench.see(tcp(1_000, FromPod, web(), "S", 100, 0)).silent();
     bench.see(tcp(1_002, ToPod, web(), "SA", 500, 101));
-    let told = bench.told();
-    assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
-    let CorrelatedEvent::Tcp(connection) = &told[0].what else {
-        panic!("{told:?}")
+    let events = bench.events();
+    assert_eq!((events.len(), events[0].time), (1, ms(1_000)));
+    let CorrelatedEvent::Tcp(connection) = &events[0].event else {
+        panic!("{events:?}")
     };
     assert_eq!(
         (connection.state, connection.role),
@@ -49,7 +49,7 @@ fn syn_ack_establishes_and_tells_the_handshake_time() {
         (connection.handshake, connection.syn_retransmits),
         (Some(milliseconds(2)), 0)
     );
-    // The SYN-ACK again, and data: established is told once.
+    // A repeated SYN-ACK, and data: one established event.
     bench
         .see(tcp(1_100, ToPod, web(), "SA", 500, 101))
         .see(tcp(1_101, FromPod, web(), "A", 101, 501))
@@ -57,7 +57,7 @@ fn syn_ack_establishes_and_tells_the_handshake_time() {
 }
 
 #[test]
-fn pod_that_is_connected_to_is_the_server() {
+fn a_pod_that_receives_a_syn_is_the_server() {
     let mut bench = Bench::new();
     let served = flow(Protocol::Tcp, 80, 40_000);
     bench
@@ -67,7 +67,7 @@ fn pod_that_is_connected_to_is_the_server() {
 }
 
 #[test]
-fn opening_is_told_at_the_second_retransmission_and_timeout_after_seven_seconds() {
+fn opening_follows_the_second_retransmission_and_timeout_seven_seconds() {
     let mut bench = Bench::new();
     bench
         .see(tcp(0, FromPod, web(), "S", 100, 0))
@@ -104,7 +104,7 @@ fn single_syn_without_an_answer_times_out_too() {
 }
 
 #[test]
-fn reset_instead_of_an_answer_refuses() {
+fn a_reset_instead_of_an_answer_is_a_refusal() {
     let mut bench = Bench::new();
     bench
         .see(tcp(0, FromPod, web(), "S", 100, 0))
@@ -118,7 +118,7 @@ fn reset_instead_of_an_answer_refuses() {
 }
 
 #[test]
-fn reset_that_acknowledges_another_syn_refuses_nothing() {
+fn a_reset_that_acknowledges_another_syn_is_no_refusal() {
     let mut bench = Bench::new();
     bench
         .see(tcp(0, FromPod, web(), "S", 200_000, 0))
@@ -129,7 +129,7 @@ fn reset_that_acknowledges_another_syn_refuses_nothing() {
 }
 
 #[test]
-fn icmp_error_refuses_once_however_often_the_syn_is_sent_again() {
+fn an_icmp_error_refuses_once_despite_syn_retransmissions() {
     let mut bench = Bench::new();
     bench
         .see(tcp(0, FromPod, web(), "S", 100, 0))
@@ -180,7 +180,7 @@ fn fin_both_ways_closes_with_totals() {
         (TcpState::Closed, Some(milliseconds(1)))
     );
     assert_eq!(closed.totals, totals(2, 2));
-    // The last acknowledgment and a stray FIN belong to it.
+    // The last acknowledgment and a stray FIN belong to the old connection.
     bench
         .see(tcp(12, FromPod, web(), "A", 102, 502))
         .see(tcp(13, ToPod, web(), "FA", 501, 102));
@@ -188,7 +188,7 @@ fn fin_both_ways_closes_with_totals() {
 }
 
 #[test]
-fn reset_after_established_is_told_at_once() {
+fn a_reset_after_established_is_reported_at_once() {
     let mut bench = established();
     bench.see(tcp(10, ToPod, web(), "R", 501, 0));
     assert_eq!(bench.tcp().state, TcpState::Reset);
@@ -208,7 +208,7 @@ fn reset_after_one_sides_fin_closes() {
 }
 
 #[test]
-fn totals_are_the_kernels_where_it_counts() {
+fn totals_come_from_the_kernel_if_it_counts() {
     let mut bench = Bench::new();
     bench.see(counted(tcp(0, FromPod, web(), "S", 100, 0), 1, 0));
     bench.see(counted(tcp(1, ToPod, web(), "SA", 500, 101), 1, 1));
@@ -230,7 +230,7 @@ fn port_reused_right_after_close_counts_from_zero() {
         states(&mut bench),
         [TcpState::Established, TcpState::Closed]
     );
-    // The kernel's counters of the flow go on: the last acknowledgment, then the next connection.
+    // The kernel's counters continue: the last acknowledgment, then the next connection.
     bench.see(counted(tcp(10, FromPod, web(), "S", 9_000, 0), 22, 31));
     bench.see(counted(tcp(11, ToPod, web(), "SA", 700, 9_001), 22, 32));
     let again = bench.tcp();
@@ -242,7 +242,7 @@ fn port_reused_right_after_close_counts_from_zero() {
 }
 
 #[test]
-fn new_syn_on_an_open_connections_ports_closes_that_one() {
+fn a_new_syn_on_an_open_connections_ports_closes_it() {
     let mut bench = established();
     bench.see(tcp(50, FromPod, web(), "S", 7_000, 0));
     let closed = bench.tcp();
@@ -287,7 +287,7 @@ fn connection_seen_from_the_middle_is_not_established_but_closes() {
 }
 
 #[test]
-fn reset_of_an_unknown_flow_is_nothing() {
+fn a_reset_of_an_unknown_flow_is_ignored() {
     let mut bench = Bench::new();
     bench.see(tcp(0, ToPod, web(), "R", 1, 0)).end(1).silent();
 }
@@ -313,7 +313,7 @@ fn fast_open_data_in_the_syn_is_acknowledged_with_it() {
 }
 
 #[test]
-fn end_of_input_tells_totals_and_the_state_as_it_is() {
+fn the_end_of_input_emits_totals_and_the_current_state() {
     let mut bench = established();
     let silent = flow(Protocol::Tcp, 40_001, 81);
     for at in [100, 1_100, 3_100] {
@@ -321,7 +321,7 @@ fn end_of_input_tells_totals_and_the_state_as_it_is() {
     }
     let young = flow(Protocol::Tcp, 40_002, 82);
     bench.see(tcp(3_200, FromPod, young, "S", 100, 0));
-    bench.told();
+    bench.events();
     bench.end(3_300);
     assert_eq!(
         states(&mut bench),
@@ -330,7 +330,7 @@ fn end_of_input_tells_totals_and_the_state_as_it_is() {
 }
 
 #[test]
-fn full_table_gives_up_the_oldest_and_counts_it() {
+fn a_full_table_evicts_the_oldest_and_counts_it() {
     let mut bench = Bench::with(Limits {
         connections: 2,
         ..Limits::default()
@@ -343,7 +343,7 @@ fn full_table_gives_up_the_oldest_and_counts_it() {
     assert_eq!(states(&mut bench), [TcpState::Timeout, TcpState::Timeout]);
 }
 
-/// The states in which a reset can come, and what is told then, by a reset of the peer and by one of the pod.
+/// The states in which a RST can come, and the events for a RST by the peer and by the pod.
 #[test]
 fn reset_in_every_state() {
     let syn = |at| tcp(at, FromPod, web(), "S", 100, 0);
@@ -410,8 +410,9 @@ fn reset_in_every_state() {
 }
 
 #[test]
-fn half_open_connection_is_told_once_and_then_reset() {
-    // The peer has forgotten the connection, as after a reboot: the pod's next segment is answered by a reset.
+fn a_half_open_connection_emits_one_reset() {
+    // The peer has forgotten the connection, as after a reboot, and answers the pod's next segment with a
+    // RST.
     let mut bench = established();
     bench
         .see(tcp(1_001, ToPod, web(), "SA", 500, 101))
@@ -427,7 +428,7 @@ fn half_open_connection_is_told_once_and_then_reset() {
 fn one_sided_fin_closes_when_nothing_follows() {
     let mut bench = established();
     bench.see(tcp(10, ToPod, web(), "FA", 501, 101));
-    // The pod goes on to send: the kernel counts, no record tells.
+    // The pod keeps sending: the kernel counts without a record.
     bench
         .sweep(100_000, web(), 90_000, 50, 20)
         .at(389_999)
@@ -441,7 +442,7 @@ fn one_sided_fin_closes_when_nothing_follows() {
 }
 
 #[test]
-fn port_is_reused_after_every_kind_of_end() {
+fn a_port_can_be_reused_after_every_kind_of_end() {
     for end in ["refused", "reset", "closed"] {
         let mut bench = Bench::new();
         bench.see(tcp(0, FromPod, web(), "S", 100, 0));
@@ -460,8 +461,8 @@ fn port_is_reused_after_every_kind_of_end() {
         } else {
             bench.see(tcp(3, ToPod, web(), "RA", 501, 101));
         }
-        bench.told();
-        // Stray segments of the old one, then the new one.
+        bench.events();
+        // Stray segments of the old connection, then the new one.
         bench
             .see(tcp(4, FromPod, web(), "A", 102, 502))
             .see(tcp(5, FromPod, web(), "S", 9_000, 0))

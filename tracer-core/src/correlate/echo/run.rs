@@ -111,7 +111,7 @@ impl Run {
 
     /// Totals so far. The kernel's counters include every packet but cannot identify a duplicate reply
     /// without a record.
-    pub(super) fn told(&self, key: &Key, state: EchoState) -> Correlated {
+    pub(super) fn event(&self, key: &Key, state: EchoState) -> Correlated {
         let (requests, replies) = self.unseen(key.role);
         let sent = self.sent + requests;
         let received = self.received + self.credited.min(requests) + replies;
@@ -133,7 +133,7 @@ impl Run {
             time: self.started,
             flow: key.flow,
             role: key.role,
-            what: CorrelatedEvent::Echo(Box::new(echo)),
+            event: CorrelatedEvent::Echo(Box::new(echo)),
         }
     }
 }

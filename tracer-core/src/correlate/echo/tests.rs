@@ -18,9 +18,9 @@ fn reply(bench: &mut Bench, at: u64, sequence: u16) {
 
 fn runs(bench: &mut Bench) -> Vec<Echo> {
     bench
-        .told()
+        .events()
         .into_iter()
-        .map(|told| match told.what {
+        .map(|item| match item.event {
             CorrelatedEvent::Echo(echo) => *echo,
             other => panic!("not an echo run: {other:?}"),
         })
@@ -35,10 +35,10 @@ fn run_is_done_three_seconds_after_its_last_request() {
     }
     bench.at(10_999).silent();
     bench.at(11_000);
-    let told = bench.told();
-    assert_eq!((told.len(), told[0].time), (1, ms(1_000)));
-    let CorrelatedEvent::Echo(echo) = &told[0].what else {
-        panic!("{told:?}")
+    let events = bench.events();
+    assert_eq!((events.len(), events[0].time), (1, ms(1_000)));
+    let CorrelatedEvent::Echo(echo) = &events[0].event else {
+        panic!("{events:?}")
     };
     assert_eq!(
         (echo.sent, echo.received, echo.state),
@@ -52,7 +52,7 @@ fn run_is_done_three_seconds_after_its_last_request() {
 }
 
 #[test]
-fn running_is_told_every_ten_seconds_with_totals() {
+fn a_running_ping_is_reported_every_ten_seconds_with_totals() {
     let mut bench = Bench::new();
     for second in 0..25 {
         request(&mut bench, second * 1_000, second as u16 + 1);
@@ -74,7 +74,7 @@ fn running_is_told_every_ten_seconds_with_totals() {
 }
 
 #[test]
-fn duplicate_replies_are_counted_apart() {
+fn duplicate_replies_are_counted_separately() {
     let mut bench = Bench::new();
     request(&mut bench, 0, 1);
     for at in [1, 2, 3] {
@@ -89,7 +89,7 @@ fn duplicate_replies_are_counted_apart() {
 }
 
 #[test]
-fn replies_in_another_order_find_their_requests() {
+fn replies_out_of_order_match_their_requests() {
     let mut bench = Bench::new();
     for sequence in 1..=3 {
         request(&mut bench, u64::from(sequence), sequence);
@@ -105,7 +105,7 @@ fn replies_in_another_order_find_their_requests() {
 }
 
 #[test]
-fn late_reply_counts_while_the_run_goes_on() {
+fn a_late_reply_counts_while_the_run_continues() {
     let mut bench = Bench::new();
     request(&mut bench, 0, 1);
     for sequence in 2..=6 {
@@ -124,7 +124,7 @@ fn flood_counts_exactly_beyond_the_sequence_numbers_range() {
     for number in 0..150_000_u64 {
         let at = 1_000 + number / 20;
         request(&mut bench, at, number as u16);
-        // Every hundredth stays without a reply; the rest come ten requests later.
+        // Every hundredth gets no reply; the other replies come ten requests later.
         if number >= 10 && (number - 10) % 100 != 0 {
             reply(&mut bench, at, (number - 10) as u16);
         }
@@ -137,7 +137,7 @@ fn flood_counts_exactly_beyond_the_sequence_numbers_range() {
 }
 
 #[test]
-fn replies_count_even_where_the_round_trip_had_no_room() {
+fn replies_count_even_if_the_round_trip_was_evicted() {
     let mut bench = Bench::with(Limits {
         echo_outstanding: 10,
         ..Limits::default()
@@ -155,7 +155,7 @@ fn replies_count_even_where_the_round_trip_had_no_room() {
 }
 
 #[test]
-fn program_that_never_counts_is_counted() {
+fn requests_that_repeat_a_sequence_number_are_counted() {
     let mut bench = Bench::new();
     for at in 0..5 {
         request(&mut bench, at * 100, 0);
@@ -167,7 +167,7 @@ fn program_that_never_counts_is_counted() {
 }
 
 #[test]
-fn pod_that_is_pinged_is_the_server() {
+fn a_pinged_pod_is_the_server() {
     let mut bench = Bench::new();
     bench
         .see(echo(0, ToPod, false, 77, 1))
@@ -178,7 +178,7 @@ fn pod_that_is_pinged_is_the_server() {
 }
 
 #[test]
-fn two_that_ping_each_other_with_one_identifier_are_two_runs() {
+fn opposite_pings_with_one_identifier_are_two_runs() {
     let mut bench = Bench::new();
     request(&mut bench, 0, 1);
     bench
@@ -207,7 +207,7 @@ fn icmp_errors_are_counted_with_the_run_they_quote() {
             Some(sequence),
         ));
     }
-    // The same error again is no second one.
+    // The same error again does not count twice.
     bench.see(icmp(2_002, about, 3, 3, None, Some(2)));
     bench.end(3_000);
     let echo = bench.echo();
@@ -228,7 +228,7 @@ fn reply_without_a_run_is_counted() {
 }
 
 #[test]
-fn run_that_is_told_more_often_than_time_passes_is_told_once_each_time() {
+fn missed_reports_of_a_run_are_merged() {
     let mut bench = Bench::waiting(Thresholds {
         echo_report: Duration::from_nanos(1),
         ..Thresholds::default()
@@ -241,7 +241,7 @@ fn run_that_is_told_more_often_than_time_passes_is_told_once_each_time() {
 }
 
 #[test]
-fn full_table_tells_the_oldest_run_and_counts_it() {
+fn a_full_table_reports_the_oldest_run_and_counts_it() {
     let mut bench = Bench::with(Limits {
         echo_runs: 1,
         ..Limits::default()
@@ -252,7 +252,7 @@ fn full_table_tells_the_oldest_run_and_counts_it() {
     assert_eq!(bench.lost("echo run table full"), 1);
 }
 
-/// A flood of which one record in so many is told; the kernel counts all. Every tenth request stays without a reply.
+/// A flood with one record per `every` packets; the kernel counts all. Every tenth request gets no reply.
 fn flood(bench: &mut Bench, requests: u64, told_of: u64) -> u64 {
     let mut replies = 0;
     for number in 1..=requests {
@@ -267,7 +267,7 @@ fn flood(bench: &mut Bench, requests: u64, told_of: u64) -> u64 {
         }
         if number % 10 != 0 {
             replies += 1;
-            // Records of requests and of replies are held back each for itself.
+            // Records of requests and of replies are suppressed independently.
             if number % told_of <= 2 {
                 bench.see(counted(
                     echo(at, ToPod, true, 77, sequence),
@@ -281,12 +281,12 @@ fn flood(bench: &mut Bench, requests: u64, told_of: u64) -> u64 {
 }
 
 #[test]
-fn flood_counts_what_the_kernel_counted_where_records_were_held_back() {
+fn a_flood_with_suppressed_records_uses_the_kernels_counts() {
     let mut bench = Bench::new();
     let replies = flood(&mut bench, 5_000, 50);
-    bench.told();
+    bench.events();
     let about = flow(Protocol::Icmp, 77, 0);
-    // The flood is over at 1.5 s; the sweep that has its last packets comes at 5 s.
+    // The flood is over at 1.5 s; the sweep with its last packets comes at 5 s.
     bench.at(4_999).silent();
     bench.sweep(5_000, about, 1_500, 5_000, replies);
     bench.at(5_600);
@@ -298,7 +298,7 @@ fn flood_counts_what_the_kernel_counted_where_records_were_held_back() {
 }
 
 #[test]
-fn flood_is_told_without_a_sweep_when_none_comes() {
+fn a_flood_is_reported_without_a_sweep_if_none_comes() {
     let mut bench = Bench::new();
     flood(&mut bench, 5_000, 50);
     bench.at(14_400).silent();
@@ -309,7 +309,7 @@ fn flood_is_told_without_a_sweep_when_none_comes() {
 }
 
 #[test]
-fn ping_that_the_kernel_counts_too_is_done_after_three_seconds() {
+fn a_ping_with_kernel_counters_is_done_after_three_seconds() {
     let mut bench = Bench::new();
     for number in 1..=5 {
         let at = number * 1_000;
@@ -342,7 +342,7 @@ fn reply_to_a_request_before_the_start_is_not_counted_as_an_answer() {
 }
 
 #[test]
-fn two_that_ping_each_other_share_the_kernels_counters_and_count_each_their_own() {
+fn opposite_pings_share_the_kernels_counters_and_count_separately() {
     let mut bench = Bench::new();
     let (mut sent, mut got) = (0, 0);
     for number in 0..3_u16 {

@@ -50,7 +50,7 @@ impl Key {
     }
 
     /// The key of a packet whose message is unknown.
-    pub(super) fn of_flow(flow: &Flow, role: Role) -> Key {
+    pub(super) fn from_flow(flow: &Flow, role: Role) -> Key {
         Key::new(flow, role, OpCode::Query, 0, None)
     }
 

@@ -35,7 +35,7 @@ fn answers(at: u64, port: u16, id: u16, qtype: RecordType) -> Observation {
 }
 
 #[test]
-fn query_and_answer_are_one_exchange_told_at_the_answer() {
+fn query_and_answer_are_one_exchange_emitted_at_the_answer() {
     let mut bench = Bench::new();
     bench.see(asks(1_000, 4_000, 7, A)).silent();
     bench.see(dns(
@@ -44,7 +44,7 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
         socket(4_000),
         response(7, NAME, A, NoError, &[A]),
     ));
-    let told = bench.told();
+    let events = bench.events();
     let expected = Exchange {
         flow: socket(4_000),
         role: Role::Client,
@@ -73,14 +73,14 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
             ..Details::default()
         },
     };
-    let what = CorrelatedEvent::Exchange(Box::new(expected));
+    let event = CorrelatedEvent::Exchange(Box::new(expected));
     assert_eq!(
-        told,
+        events,
         [Correlated {
             time: ms(1_000),
             flow: socket(4_000),
             role: Role::Client,
-            what
+            event
         }]
     );
     bench.end(60_000).silent();
@@ -88,7 +88,7 @@ fn query_and_answer_are_one_exchange_told_at_the_answer() {
 }
 
 #[test]
-fn every_query_is_noted_when_it_is_seen() {
+fn every_query_emits_asked_at_once() {
     let mut bench = Bench::new();
     bench
         .see(asks(0, 4_000, 7, A))
@@ -96,7 +96,7 @@ fn every_query_is_noted_when_it_is_seen() {
     let attempts: Vec<u32> = bench
         .all()
         .into_iter()
-        .map(|told| match told.what {
+        .map(|item| match item.event {
             CorrelatedEvent::Asked(asked) => asked.attempt,
             other => panic!("not a query: {other:?}"),
         })
@@ -105,7 +105,7 @@ fn every_query_is_noted_when_it_is_seen() {
 }
 
 #[test]
-fn pod_that_is_asked_is_the_server() {
+fn a_pod_that_receives_a_query_is_the_server() {
     let mut bench = Bench::new();
     let server = flow(Protocol::Udp, 53, 4_000);
     bench.see(dns(0, ToPod, server, query(7, NAME, A)));
@@ -152,15 +152,15 @@ fn answer_after_its_timeout_is_a_second_event_and_late() {
 }
 
 #[test]
-fn timeout_is_told_before_an_answer_that_comes_later_even_without_ticks_between() {
+fn a_timeout_precedes_a_later_answer_even_without_ticks() {
     let mut bench = Bench::new();
     bench
         .see(asks(0, 4_000, 7, A))
         .see(answers(9_000, 4_000, 7, A));
     let outcomes: Vec<bool> = bench
-        .told()
+        .events()
         .into_iter()
-        .map(|told| match told.what {
+        .map(|item| match item.event {
             CorrelatedEvent::Exchange(exchange) => exchange.late,
             other => panic!("not an exchange: {other:?}"),
         })
@@ -184,7 +184,7 @@ fn retry_after_five_seconds_takes_five_seconds() {
 
 #[test]
 fn glibc_retry_from_a_new_socket_is_an_attempt_of_the_same_exchange() {
-    // One of two parallel queries lost: glibc closes the socket after 5 s and asks both again from another.
+    // One of two parallel queries is lost: glibc closes the socket after 5 s and repeats both from another.
     let mut bench = Bench::new();
     bench
         .see(asks(0, 4_000, 7, A))
@@ -234,7 +234,7 @@ fn two_processes_with_the_same_identifier_are_two_exchanges() {
 }
 
 #[test]
-fn parallel_queries_of_one_socket_are_told_apart_by_their_question() {
+fn parallel_queries_of_one_socket_differ_by_their_question() {
     let mut bench = Bench::new();
     bench
         .see(asks(0, 4_000, 7, A))
@@ -246,7 +246,7 @@ fn parallel_queries_of_one_socket_are_told_apart_by_their_question() {
 }
 
 #[test]
-fn second_answer_is_counted_and_not_told() {
+fn a_second_answer_is_counted_and_not_emitted() {
     let mut bench = Bench::new();
     bench.see(asks(0, 4_000, 7, A)).see(answers(1, 4_000, 7, A));
     bench.exchange();
@@ -258,7 +258,7 @@ fn second_answer_is_counted_and_not_told() {
 }
 
 #[test]
-fn identifier_used_again_after_the_answer_is_a_new_exchange() {
+fn an_identifier_reused_after_the_answer_is_a_new_exchange() {
     let mut bench = Bench::new();
     for start in [0, 100] {
         bench
@@ -343,7 +343,7 @@ fn end_of_input_decides_only_what_was_silent_for_long_enough() {
 }
 
 #[test]
-fn full_table_gives_up_the_oldest_and_counts_it() {
+fn a_full_table_evicts_the_oldest_and_counts_it() {
     let mut bench = Bench::with(Limits {
         exchanges: 2,
         ..Limits::default()
@@ -359,7 +359,7 @@ fn full_table_gives_up_the_oldest_and_counts_it() {
 }
 
 #[test]
-fn what_the_last_attempt_said_of_itself_is_kept_for_its_silence() {
+fn a_timeout_has_the_last_attempts_details() {
     let mut bench = Bench::new();
     let mut first = query(7, NAME, A);
     first.edns = Some(Edns {
@@ -377,5 +377,5 @@ fn what_the_last_attempt_said_of_itself_is_kept_for_its_silence() {
         ..Edns::default()
     };
     assert_eq!(details.query_edns, Some(kept), "without its cookie");
-    assert_eq!(details.flags, None, "nobody answered");
+    assert_eq!(details.flags, None, "no answer came");
 }

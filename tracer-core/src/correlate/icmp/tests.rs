@@ -7,17 +7,17 @@ use crate::model::observation::What;
 use Direction::FromPod;
 
 fn only_error(bench: &mut Bench) -> Correlated {
-    let mut told = bench.told();
-    assert_eq!(told.len(), 1, "{told:#?}");
+    let mut events = bench.events();
+    assert_eq!(events.len(), 1, "{events:#?}");
     assert!(
-        matches!(told[0].what, CorrelatedEvent::IcmpError(_)),
-        "{told:#?}"
+        matches!(events[0].event, CorrelatedEvent::IcmpError(_)),
+        "{events:#?}"
     );
-    told.remove(0)
+    events.remove(0)
 }
 
 #[test]
-fn error_about_nothing_known_is_told_with_whoever_sent_it() {
+fn an_error_about_an_unknown_flow_has_its_sender_as_peer() {
     for protocol in [
         Protocol::Udp,
         Protocol::Tcp,
@@ -27,40 +27,40 @@ fn error_about_nothing_known_is_told_with_whoever_sent_it() {
         let mut bench = Bench::new();
         let about = flow(protocol, 40_000, 53);
         bench.see(icmp(5, about, 3, 1, None, None));
-        let told = only_error(&mut bench);
-        assert_eq!((told.time, told.role), (ms(5), Role::Client));
-        assert_eq!(told.flow.peer.ip().to_string(), "192.168.2.33");
+        let item = only_error(&mut bench);
+        assert_eq!((item.time, item.role), (ms(5), Role::Client));
+        assert_eq!(item.flow.peer.ip().to_string(), "192.168.2.33");
     }
 }
 
 #[test]
-fn packet_too_big_ends_no_connection_and_is_told_with_the_flow() {
+fn packet_too_big_ends_no_connection_and_has_its_flow() {
     let mut bench = Bench::new();
     let web = flow(Protocol::Tcp, 40_000, 80);
     bench.see(tcp(0, FromPod, web, "S", 100, 0));
     bench.see(icmp(1, web, 3, 4, Some(1300), None));
-    let told = only_error(&mut bench);
-    assert_eq!(told.flow, web);
-    let CorrelatedEvent::IcmpError(error) = told.what else {
+    let item = only_error(&mut bench);
+    assert_eq!(item.flow, web);
+    let CorrelatedEvent::IcmpError(error) = item.event else {
         panic!("checked above")
     };
     assert_eq!(error.mtu, Some(1300));
 }
 
 #[test]
-fn error_about_an_established_connection_is_told_with_the_flow() {
+fn an_error_about_an_established_connection_has_its_flow() {
     let mut bench = Bench::new();
     let web = flow(Protocol::Tcp, 40_000, 80);
     bench
         .see(tcp(0, FromPod, web, "S", 100, 0))
         .see(tcp(1, Direction::ToPod, web, "SA", 500, 101));
-    bench.told();
+    bench.events();
     bench.see(icmp(2, web, 11, 0, None, None));
     assert_eq!(only_error(&mut bench).flow, web);
 }
 
 #[test]
-fn error_that_the_pod_sends_about_an_answer_is_told_for_itself() {
+fn an_error_the_pod_sends_about_an_answer_is_an_event_of_its_own() {
     // The client gave up and closed its port; then the answer came.
     let mut bench = Bench::new();
     let socket = flow(Protocol::Udp, 40_000, 53);
@@ -74,18 +74,18 @@ fn error_that_the_pod_sends_about_an_answer_is_told_for_itself() {
         std::mem::swap(&mut error.about.src, &mut error.about.dst);
     }
     bench.see(error);
-    let told = only_error(&mut bench);
-    assert_eq!((told.role, told.flow.peer), (Role::Server, socket.peer));
+    let item = only_error(&mut bench);
+    assert_eq!((item.role, item.flow.peer), (Role::Server, socket.peer));
 }
 
 #[test]
-fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_nothing() {
+fn no_error_about_an_established_connection_ends_it() {
     let mut bench = Bench::new();
     let web = flow(Protocol::Tcp, 40_000, 80);
     bench
         .see(tcp(0, FromPod, web, "S", 100, 0))
         .see(tcp(1, Direction::ToPod, web, "SA", 500, 101));
-    bench.told();
+    bench.events();
     // Net, host, protocol, port unreachable; fragmentation needed; prohibited; time exceeded; parameter problem.
     let kinds = [
         (3, 0, None),
@@ -99,9 +99,9 @@ fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_n
     ];
     for (number, (icmp_type, icmp_code, mtu)) in (2..).zip(kinds) {
         bench.see(icmp(number, web, icmp_type, icmp_code, mtu, None));
-        let told = only_error(&mut bench);
-        assert_eq!((told.flow, told.role), (web, Role::Client));
-        let CorrelatedEvent::IcmpError(error) = told.what else {
+        let item = only_error(&mut bench);
+        assert_eq!((item.flow, item.role), (web, Role::Client));
+        let CorrelatedEvent::IcmpError(error) = item.event else {
             panic!("checked above")
         };
         assert_eq!(
@@ -121,13 +121,13 @@ fn every_kind_of_error_about_an_established_connection_is_bound_to_it_and_ends_n
         bench.tcp().state,
         crate::model::connection::TcpState::Closed
     );
-    // A straggler about the connection that was.
+    // A straggler of the ended connection.
     bench.see(icmp(200, web, 3, 4, Some(1_300), None));
     assert_eq!(only_error(&mut bench).flow, web);
 }
 
 #[test]
-fn packet_too_big_about_a_dns_answer_is_bound_to_its_flow() {
+fn packet_too_big_about_a_dns_answer_has_its_flow() {
     let mut bench = Bench::new();
     let server = flow(Protocol::Udp, 53, 40_000);
     bench.see(dns(
@@ -148,10 +148,10 @@ fn packet_too_big_about_a_dns_answer_is_bound_to_its_flow() {
             &[RecordType::A],
         ),
     ));
-    bench.told();
+    bench.events();
     bench.see(icmp(2, server, 3, 4, Some(1_300), None));
-    let told = only_error(&mut bench);
-    assert_eq!((told.flow, told.role), (server, Role::Server));
+    let item = only_error(&mut bench);
+    assert_eq!((item.flow, item.role), (server, Role::Server));
 }
 
 #[test]

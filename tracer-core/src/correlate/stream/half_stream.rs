@@ -40,7 +40,7 @@ pub(super) struct HalfStream {
     end: Option<End>,
     finished: bool,
     /// The end was reported.
-    end_told: bool,
+    end_reported: bool,
     /// Bytes are missing.
     gap: bool,
     /// Bytes were given up since the last [`HalfStream::new_gap`].
@@ -59,7 +59,7 @@ impl HalfStream {
             next: None,
             end: None,
             finished: false,
-            end_told: false,
+            end_reported: false,
             // Bytes before the first packet seen are missing.
             gap: true,
             new_gap: false,
@@ -96,10 +96,10 @@ impl HalfStream {
 
     /// If it ended since the last call, whether bytes are missing.
     pub(super) fn newly_finished(&mut self) -> Option<bool> {
-        if !self.finished || self.end_told {
+        if !self.finished || self.end_reported {
             return None;
         }
-        self.end_told = true;
+        self.end_reported = true;
         Some(self.gap)
     }
 

@@ -1,4 +1,4 @@
-//! Streams are built of messages that hickory-proto encoded, and cut, shuffled, repeated and lost in every way.
+//! Streams of messages that hickory-proto encoded, cut, shuffled, repeated and lost in every way.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -39,7 +39,7 @@ fn response(id: u16, written: &str, addresses: u8) -> Vec<u8> {
     message.to_vec().expect("an encoded message")
 }
 
-/// A response of at least so many bytes.
+/// A response of at least this many bytes.
 fn long_response(id: u16, written: &str, bytes: usize) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Response, OpCode::Query);
     message.add_query(Query::query(name(written), RecordType::TXT));
@@ -75,7 +75,7 @@ fn concatenated(messages: &[Vec<u8>]) -> Vec<u8> {
     stream
 }
 
-/// Where each message, with its prefix, stands in the concatenation.
+/// The range of each message, with its prefix, in the concatenation.
 fn places(messages: &[Vec<u8>]) -> Vec<Range<usize>> {
     let mut at = 0;
     let place = |message: &Vec<u8>| {
@@ -95,7 +95,7 @@ fn flow(port: u16) -> Flow {
     }
 }
 
-/// What the table holds, added up anew.
+/// The table's memory, summed again.
 impl Streams {
     fn each(&self) -> impl Iterator<Item = &Connection> {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -137,7 +137,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Seen from the middle on.
+    /// First seen in the middle.
     fn unopened(first: u32) -> Wire {
         Wire {
             streams: Streams::new(StreamLimits::default()),
@@ -227,7 +227,7 @@ impl Wire {
 
     /// The messages so far.
     fn messages(&self) -> Vec<&[u8]> {
-        self.out.iter().map(|told| &told.bytes[..]).collect()
+        self.out.iter().map(|message| &message.bytes[..]).collect()
     }
 
     fn lost(&self, reason: &str) -> u64 {
@@ -238,11 +238,11 @@ impl Wire {
             .sum()
     }
 
-    /// Every byte that came in is somewhere, and only once.
+    /// Every received byte is in exactly one place.
     fn check_books(&self) {
         let counts = self.streams.counts();
-        let told: usize = self.out.iter().map(|told| told.bytes.len() + 2).sum();
-        assert_eq!(counts.delivered, told as u64);
+        let message: usize = self.out.iter().map(|message| message.bytes.len() + 2).sum();
+        assert_eq!(counts.delivered, message as u64);
         let gone = counts.delivered + counts.repeated + counts.dropped;
         assert_eq!(counts.received, gone + self.streams.held() as u64);
     }

@@ -26,7 +26,7 @@ fn first_packet_opens_the_flow() {
 }
 
 #[test]
-fn silence_is_told_after_six_seconds_once() {
+fn silence_is_reported_once_after_six_seconds() {
     let mut bench = Bench::new();
     bench
         .see(datagram(0, FromPod))
@@ -43,7 +43,7 @@ fn silence_is_told_after_six_seconds_once() {
 }
 
 #[test]
-fn answered_flow_is_closed_when_idle_and_nothing_before() {
+fn an_answered_flow_emits_nothing_until_it_closes_when_idle() {
     let mut bench = Bench::new();
     bench.see(datagram(0, ToPod)).see(datagram(10, FromPod));
     assert_eq!(bench.udp().role, Role::Server);
@@ -58,11 +58,11 @@ fn answered_flow_is_closed_when_idle_and_nothing_before() {
 }
 
 #[test]
-fn answer_that_only_the_kernel_counted_is_an_answer() {
+fn an_answer_counted_only_by_the_kernel_counts() {
     let mut bench = Bench::new();
     bench.see(counted(datagram(0, FromPod), 1, 0));
     bench.udp();
-    // The sweep before the reply is too old to tell silence by.
+    // The sweep before the reply is too old to prove silence.
     bench.sweep(1_000, syslog(), 0, 1, 0).at(7_000).silent();
     bench.sweep(8_000, syslog(), 6_500, 2, 1).silent();
     bench.at(306_499).silent();
@@ -71,7 +71,7 @@ fn answer_that_only_the_kernel_counted_is_an_answer() {
 }
 
 #[test]
-fn silence_that_a_sweep_confirms_is_told_at_the_sweep() {
+fn silence_confirmed_by_a_sweep_is_reported_at_the_sweep() {
     let mut bench = Bench::new();
     bench.see(counted(datagram(0, FromPod), 1, 0));
     bench.udp();
@@ -80,12 +80,12 @@ fn silence_that_a_sweep_confirms_is_told_at_the_sweep() {
 }
 
 #[test]
-fn flow_that_no_sweep_mentions_again_is_silent() {
+fn a_flow_absent_from_later_sweeps_is_silent() {
     let mut bench = Bench::new();
     bench.see(counted(datagram(0, FromPod), 1, 0));
     bench.udp();
     bench.sweep(5_000, syslog(), 0, 1, 0).at(9_999).silent();
-    // Sweeps hold only what had a packet since the last: another flow's says that this one had none.
+    // A sweep lists only flows with new packets: another flow's sweep shows that this one had none.
     bench
         .sweep(10_000, flow(Protocol::Udp, 1, 2), 9_000, 1, 0)
         .at(10_500);
@@ -93,7 +93,7 @@ fn flow_that_no_sweep_mentions_again_is_silent() {
 }
 
 #[test]
-fn silence_without_any_sweep_is_told_twice_as_late() {
+fn silence_without_any_sweep_takes_twice_as_long() {
     let mut bench = Bench::new();
     bench.see(counted(datagram(0, FromPod), 1, 0));
     bench.udp();
@@ -103,7 +103,7 @@ fn silence_without_any_sweep_is_told_twice_as_late() {
 }
 
 #[test]
-fn icmp_error_is_told_once_and_silence_not_on_top() {
+fn an_icmp_error_is_one_event_without_a_timeout() {
     let mut bench = Bench::new();
     bench.see(datagram(0, FromPod));
     bench.udp();
@@ -118,32 +118,32 @@ fn icmp_error_is_told_once_and_silence_not_on_top() {
 }
 
 #[test]
-fn end_of_input_tells_totals_so_far() {
+fn the_end_of_input_emits_totals_so_far() {
     let mut bench = Bench::new();
     bench
         .see(datagram(0, FromPod))
         .see(datagram(1, ToPod))
         .end(2);
-    let told = bench.told();
-    assert_eq!(told.len(), 2);
+    let events = bench.events();
+    assert_eq!(events.len(), 2);
 }
 
 #[test]
-fn a_flow_that_failed_does_not_fail_again_at_the_end_of_the_input() {
+fn a_failed_flow_does_not_fail_again_at_the_end_of_the_input() {
     let mut bench = Bench::new();
     bench.see(datagram(0, FromPod)).at(6_000);
-    assert_eq!(bench.told().len(), 2, "opened, unanswered");
+    assert_eq!(bench.events().len(), 2, "opened, unanswered");
     bench.end(7_000).silent();
     let mut bench = Bench::new();
     bench
         .see(datagram(0, FromPod))
         .see(unreachable(1, syslog()));
-    assert_eq!(bench.told().len(), 2, "opened, rejected");
+    assert_eq!(bench.events().len(), 2, "opened, rejected");
     bench.end(7_000).silent();
 }
 
 #[test]
-fn full_table_gives_up_the_oldest_and_counts_it() {
+fn a_full_table_evicts_the_oldest_and_counts_it() {
     let mut bench = Bench::with(Limits {
         udp_flows: 2,
         ..Limits::default()
@@ -160,7 +160,7 @@ fn full_table_gives_up_the_oldest_and_counts_it() {
 }
 
 #[test]
-fn other_protocols_are_no_udp_flows() {
+fn other_protocols_are_not_udp_flows() {
     let mut bench = Bench::new();
     bench
         .see(packet(

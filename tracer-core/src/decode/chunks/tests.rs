@@ -10,7 +10,7 @@ use etherparse::PacketBuilder;
 const HEADERS: usize = 40;
 const CHUNK: usize = 2048;
 
-/// A segment from a DNS server, whose payload counts up.
+/// A segment from a DNS server with counting payload bytes.
 fn packet(payload: usize) -> Vec<u8> {
     let bytes: Vec<u8> = (0..payload).map(|at| (at / 7) as u8).collect();
     let builder = PacketBuilder::ipv4([10, 152, 183, 10], [10, 1, 39, 193], 64)
@@ -21,7 +21,7 @@ fn packet(payload: usize) -> Vec<u8> {
     packet
 }
 
-/// As the probe cuts it, which ends at 64 KiB.
+/// The segment cut as the probe cuts it, up to 64 KiB.
 fn chunks(packet: &[u8], at: u64) -> Vec<Record> {
     let whole = Record {
         time: Timestamp(at),
@@ -72,7 +72,7 @@ fn chunks_are_parts_of_one_segment() {
 }
 
 #[test]
-fn chunks_of_segments_of_both_ways_and_of_two_processors_do_not_meet() {
+fn chunks_of_both_directions_and_of_two_cpus_stay_apart() {
     let (first, second) = (packet(5_000), packet(6_000));
     let mut decoder = decoder();
     let (ours, theirs) = (chunks(&first, 7), chunks(&second, 8));
@@ -91,7 +91,7 @@ fn chunks_of_segments_of_both_ways_and_of_two_processors_do_not_meet() {
 }
 
 #[test]
-fn after_a_lost_chunk_the_next_is_still_in_its_place() {
+fn a_chunk_after_a_lost_one_keeps_its_place() {
     let packet = packet(7_000);
     let mut decoder = decoder();
     let records = chunks(&packet, 7);
@@ -99,14 +99,14 @@ fn after_a_lost_chunk_the_next_is_still_in_its_place() {
     let third = segment(&mut decoder, &records[2]).expect("the third");
     assert_eq!(third.payload_offset as usize, 2 * CHUNK - HEADERS);
     assert_eq!(third.payload, packet[2 * CHUNK..3 * CHUNK]);
-    // It cannot come again, nor can one before it.
+    // It cannot come again, nor can an earlier one.
     assert_eq!(decoder.decode(&records[1]), Err(Fault::LaterChunk));
     assert!(decoder.decode(&records[3]).is_ok());
     assert_eq!(decoder.decode(&records[3]), Err(Fault::LaterChunk));
 }
 
 #[test]
-fn chunk_whose_first_did_not_come_is_refused() {
+fn a_chunk_without_its_first_is_a_fault() {
     let records = chunks(&packet(5_000), 7);
     assert_eq!(decoder().decode(&records[1]), Err(Fault::LaterChunk));
     let mut decoder = decoder();
@@ -124,7 +124,7 @@ fn chunk_whose_first_did_not_come_is_refused() {
 }
 
 #[test]
-fn two_first_chunks_that_fit_make_a_later_one_nobodys() {
+fn a_chunk_with_two_possible_first_chunks_is_a_fault() {
     let records = chunks(&packet(5_000), 7);
     let mut decoder = decoder();
     segment(&mut decoder, &records[0]).expect("the first");
@@ -133,8 +133,8 @@ fn two_first_chunks_that_fit_make_a_later_one_nobodys() {
 }
 
 #[test]
-fn segment_beyond_what_the_probe_copies_is_cut() {
-    // IPv4 cannot say so long a length: the kernel leaves the field zero (BIG TCP).
+fn a_segment_beyond_the_probes_limit_is_truncated() {
+    // The length exceeds IPv4's field, so the kernel leaves it zero (BIG TCP).
     let mut packet = packet(5_000);
     packet.resize(70_000, 0);
     packet[2..4].copy_from_slice(&[0, 0]);
@@ -150,7 +150,7 @@ fn segment_beyond_what_the_probe_copies_is_cut() {
 }
 
 #[test]
-fn what_the_capture_cut_off_is_told_and_padding_is_not_payload() {
+fn a_truncated_segment_is_marked_and_padding_is_not_payload() {
     let packet = packet(100);
     let cut = Record {
         bytes: packet[..90].to_vec(),
@@ -168,7 +168,7 @@ fn what_the_capture_cut_off_is_told_and_padding_is_not_payload() {
 }
 
 #[test]
-fn what_is_not_dns_is_not_remembered() {
+fn packets_without_dns_are_not_remembered() {
     let builder =
         PacketBuilder::ipv4([10, 1, 39, 193], [10, 152, 183, 117], 64).tcp(50_000, 80, 1, 500);
     let mut packet = Vec::new();
@@ -193,7 +193,7 @@ fn what_is_not_dns_is_not_remembered() {
 }
 
 #[test]
-fn memory_of_first_chunks_is_bounded_and_the_latest_stay() {
+fn the_memory_of_first_chunks_is_bounded_and_keeps_the_latest() {
     let mut decoder = decoder();
     let packet = packet(5_000);
     for at in 0..1_000 {

@@ -1,4 +1,4 @@
-//! Messages against what dig printed of them (`vectors/content.txt`, made by `vectors/content.py`).
+//! Messages compared with dig's output for them (`vectors/content.txt`, made by `vectors/content.py`).
 
 use hickory_proto::rr::RecordType;
 
@@ -70,13 +70,13 @@ fn read(bytes: &[u8]) -> Message {
     message(bytes, false).expect("a message")
 }
 
-/// dig's line of a record without its class, the owner in lower case. (The data has no capitals in its names.)
+/// dig's line for a record without its class, the owner in lower case. (Names in the data have no capitals.)
 fn expected(line: &str) -> String {
     let fields: Vec<&str> = line.splitn(5, ' ').collect();
     let [owner, ttl, _class, rtype, data] = fields[..] else {
         panic!("five fields in {line}")
     };
-    // ANAME never became a type: dig knows nothing of it.
+    // ANAME was never assigned, so dig does not know it.
     if rtype == "TYPE65305" {
         let target = if owner.starts_with("aname.made") {
             "a.example."
@@ -108,7 +108,7 @@ fn all_expected(lines: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_record_reads_as_dig_printed_it() {
+fn every_record_is_printed_as_dig_prints_it() {
     let mut types = std::collections::BTreeSet::new();
     for vector in vectors() {
         let response = read(&vector.response);
@@ -127,7 +127,7 @@ fn every_record_reads_as_dig_printed_it() {
             types.insert(type_mnemonic(record.rtype).into_owned());
         }
     }
-    // TSIG has a test of its own: it is never in these sections. OPT too.
+    // TSIG, which has a test of its own, and OPT are not in these sections.
     let seen: Vec<&str> = types.iter().map(String::as_str).collect();
     assert_eq!(
         seen.join(" "),
@@ -137,7 +137,7 @@ fn every_record_reads_as_dig_printed_it() {
 }
 
 #[test]
-fn header_and_question_read_as_dig_printed_them() {
+fn header_and_question_match_digs_output() {
     for vector in vectors() {
         let response = read(&vector.response);
         let case = vector.case;
@@ -145,7 +145,7 @@ fn header_and_question_read_as_dig_printed_them() {
         let mut flags: Vec<&str> = response.flags.mnemonics().collect();
         flags.insert(0, "qr");
         assert_eq!(flags, vector.flags, "{case}");
-        // dig's words for what has no mnemonic are not those of RFC 2136 and its like.
+        // Without a mnemonic, dig's wording differs from that of RFC 2136.
         let status = vector.status.replace('?', "RCODE");
         assert_eq!(rcode_mnemonic(response.rcode), status, "{case}");
         let opcode = vector.opcode.replace("RESERVED6", "DSO");
@@ -217,7 +217,7 @@ fn edns_and_extended_errors_read_as_dig_printed_them() {
     for vector in vectors() {
         let response = read(&vector.response);
         let lines = response.edns.as_ref().map(as_dig).unwrap_or_default();
-        // What dig makes of a cookie's value is not in the message.
+        // dig's interpretation of a cookie's value is not in the message.
         let dig: Vec<&str> = vector
             .opt
             .iter()
@@ -234,7 +234,7 @@ fn edns_and_extended_errors_read_as_dig_printed_them() {
 }
 
 #[test]
-fn tsig_reads_as_dig_printed_it() {
+fn tsig_is_printed_as_dig_prints_it() {
     let vector = vector("tsig.made.up");
     let fields: Vec<&str> = vector.tsig[0].splitn(5, ' ').collect();
     // It ends the message: 39 octets of data.
@@ -244,7 +244,7 @@ fn tsig_reads_as_dig_printed_it() {
 }
 
 #[test]
-fn negative_ttl_is_the_lesser_of_the_two_that_a_soa_has() {
+fn the_negative_ttl_is_the_lesser_of_a_soas_two() {
     let of = |case: &str| read(&vector(case).response).negative_ttl;
     assert_eq!(of("soa-ttl-less"), Some(30));
     assert_eq!(of("soa-minimum-less"), Some(7));
@@ -255,7 +255,7 @@ fn negative_ttl_is_the_lesser_of_the_two_that_a_soa_has() {
 }
 
 #[test]
-fn every_query_of_dig_reads_without_fault() {
+fn every_query_of_dig_decodes_without_fault() {
     for vector in vectors() {
         let query = read(&vector.query);
         let response = read(&vector.response);
@@ -267,7 +267,7 @@ fn every_query_of_dig_reads_without_fault() {
         );
         assert_eq!(query.id, response.id, "{}", vector.case);
         assert_eq!(query.opcode, response.opcode, "{}", vector.case);
-        // named leaves the question out where it refuses to understand the query.
+        // named omits the question when it refuses to parse the query.
         if response.question.is_some() {
             assert_eq!(query.question, response.question, "{}", vector.case);
         }

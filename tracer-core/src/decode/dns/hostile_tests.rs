@@ -1,4 +1,4 @@
-//! Messages that nobody means well with: no panic, nothing but printable text, and no more work than the message is worth.
+//! Hostile messages: no panic, only printable text, and bounded work.
 
 use super::content_tests::messages;
 use super::message;
@@ -50,7 +50,7 @@ fn with_options(options: &[(u16, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn every_octet_of_every_vector_can_be_wrong() {
+fn any_octet_of_any_vector_may_be_wrong() {
     let mut faults = 0;
     for whole in messages() {
         for at in 0..whole.len() {
@@ -75,7 +75,7 @@ fn every_octet_of_every_vector_can_be_wrong() {
 }
 
 #[test]
-fn every_vector_can_end_anywhere() {
+fn any_vector_may_end_anywhere() {
     for whole in messages() {
         for end in 12..whole.len() {
             for cut in [false, true] {
@@ -89,7 +89,7 @@ fn every_vector_can_end_anywhere() {
 }
 
 #[test]
-fn counts_that_the_message_does_not_hold_are_a_fault() {
+fn section_counts_beyond_the_message_are_a_fault() {
     for counts in [
         header(0, 65_535, 65_535, 65_535),
         header(1, 0, 0, 0),
@@ -105,7 +105,7 @@ fn counts_that_the_message_does_not_hold_are_a_fault() {
 }
 
 #[test]
-fn several_questions_are_a_fault_that_counts_them_and_the_first_is_used() {
+fn several_questions_are_a_fault_with_their_number_and_the_first_is_used() {
     let mut bytes = header(2, 1, 0, 0);
     bytes.extend(b"\x01a\0\0\x01\0\x01");
     bytes.extend(b"\x01b\0\0\x1c\0\x01");
@@ -130,8 +130,8 @@ fn thousands_of_questions_are_not_read() {
     assert!(message.answers.is_empty());
 }
 
-/// A message with one record of NULL data, which is a name and then pointers, each to what is before it; and a second
-/// record whose owner is the last of so many pointers.
+/// A message with one record of NULL data, which is a name followed by pointers, each to an earlier one, and
+/// a second record whose owner is the last of `count` pointers.
 fn chain(pointers: usize) -> Vec<u8> {
     let mut data = b"\x01a\0".to_vec();
     let start = 12 + 11;
@@ -148,7 +148,7 @@ fn chain(pointers: usize) -> Vec<u8> {
 }
 
 #[test]
-fn names_of_too_many_pointers_are_refused() {
+fn names_with_too_many_pointers_are_rejected() {
     let most = read(&chain(MAX_POINTERS));
     assert_eq!(most.fault, None);
     assert_eq!(most.answers[1].name.as_str(), "a.");
@@ -163,7 +163,7 @@ fn names_of_too_many_pointers_are_refused() {
 }
 
 #[test]
-fn pointers_that_go_nowhere_are_faults() {
+fn pointers_to_no_name_are_faults() {
     for (what, name) in [
         ("itself", &[0xc0, 12][..]),
         ("forward", &[0xc0, 14, 0]),
@@ -176,7 +176,7 @@ fn pointers_that_go_nowhere_are_faults() {
         bytes.extend(name);
         bytes.extend([0, 1, 0, 1]);
         let message = read(&bytes);
-        // The header's own octets can be read as a name; then what follows does not fit.
+        // The header's own octets can be read as a name; then the rest does not fit.
         assert!(
             message.fault.is_some() || what == "header",
             "{what}: {message:?}"
@@ -185,7 +185,7 @@ fn pointers_that_go_nowhere_are_faults() {
 }
 
 #[test]
-fn one_wrong_option_costs_only_itself() {
+fn a_malformed_option_costs_only_itself() {
     let message = read(&with_options(&[
         (8, &[0, 1, 24]),
         (3, b"ns\x1b[31m"),
@@ -212,7 +212,7 @@ fn one_wrong_option_costs_only_itself() {
 }
 
 #[test]
-fn option_longer_than_its_record_is_a_fault_and_what_is_before_it_is_kept() {
+fn an_option_longer_than_its_record_is_a_fault_and_earlier_ones_stay() {
     let mut bytes = with_options(&[(3, b"ns"), (10, b"12345678")]);
     bytes.truncate(bytes.len() - 1);
     // The record's length: the OPT record's header is 11 octets after the message's.
@@ -229,7 +229,7 @@ fn option_longer_than_its_record_is_a_fault_and_what_is_before_it_is_kept() {
 }
 
 #[test]
-fn second_opt_record_is_a_fault_and_not_believed() {
+fn a_second_opt_record_is_a_fault_and_ignored() {
     let bytes = [
         header(0, 0, 0, 2),
         record(41, 1232, 0, &[]),
@@ -250,7 +250,7 @@ fn thousands_of_options_are_not_read() {
 }
 
 #[test]
-fn data_with_octets_too_many_or_too_few_is_kept_as_it_is_with_a_fault() {
+fn data_with_too_many_or_too_few_octets_is_kept_in_generic_form_with_a_fault() {
     for (rtype, data, why) in [
         (1, &[192, 0, 2, 1, 9][..], "1 bytes too many"),
         (1, &[192, 0, 2], ""),
@@ -293,7 +293,7 @@ fn data_with_octets_too_many_or_too_few_is_kept_as_it_is_with_a_fault() {
 }
 
 #[test]
-fn address_of_another_class_is_kept_as_it_is_without_a_fault() {
+fn an_address_of_another_class_is_shown_in_generic_form_without_a_fault() {
     let message = read(&[header(0, 1, 0, 0), record(1, 3, 60, b"\x01a\0\0\x2a")].concat());
     assert_eq!(message.fault, None);
     assert_eq!(message.answers[0].data, "\\# 5 016100002A");

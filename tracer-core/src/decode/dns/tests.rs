@@ -17,8 +17,8 @@ fn decoded(record: &Record) -> Message {
     }
 }
 
-/// The line that dig prints, without what differs by design: we print names in lower case, and dig breaks long
-/// hexadecimal and Base64 into words.
+/// dig's line without intended differences: Tracer prints names in lower case, and dig splits long
+/// hexadecimal and Base64 text.
 fn comparable(line: &str) -> String {
     line.replace(' ', "").to_ascii_lowercase()
 }
@@ -40,7 +40,7 @@ fn lines(records: &[ResourceRecord]) -> Vec<String> {
 }
 
 #[test]
-fn messages_of_named_read_as_dig_printed_them() {
+fn messages_of_named_are_printed_as_dig_prints_them() {
     let vectors = vectors();
     assert_eq!(vectors.len(), 45);
     for vector in vectors {
@@ -60,7 +60,7 @@ fn messages_of_named_read_as_dig_printed_them() {
         for (flag, set) in flags {
             assert_eq!(vector.flags.contains(&flag), set, "{case}: {flag}");
         }
-        // hickory does not know LOC: it is the one type of these in the form of RFC 3597.
+        // hickory does not know LOC: it is the only type here in the form of RFC 3597.
         if case.starts_with("loc.") {
             assert!(response.answers[0].data.starts_with("\\# 16 00"), "{case}");
         } else {
@@ -83,7 +83,7 @@ fn messages_of_named_read_as_dig_printed_them() {
         let query = decoded(&from_pod(&vector.query));
         assert!(!query.response, "{case}");
         assert_eq!(query.id, response.id, "{case}");
-        // named repeats the question, but not when it refuses to understand it.
+        // named repeats the question unless it refuses to parse it.
         if response.question.is_some() {
             assert_eq!(query.question, response.question, "{case}");
         }
@@ -169,7 +169,7 @@ fn bad_data_of_one_record_costs_only_that_record() {
 }
 
 #[test]
-fn message_cut_by_the_capture_keeps_what_was_captured() {
+fn a_truncated_capture_keeps_the_captured_part_of_the_message() {
     let whole = built((1..=20).map(address).collect());
     let all = message(&whole, false).expect("a message");
     for end in 12..whole.len() {
@@ -209,7 +209,7 @@ fn malformed_question_keeps_the_header() {
 }
 
 #[test]
-fn name_that_points_to_itself_is_a_fault_and_no_loop() {
+fn a_name_that_points_to_itself_is_a_fault_and_no_loop() {
     let mut bytes = built(vec![]);
     bytes.truncate(12);
     bytes.extend([0xc0, 12, 0, 1, 0, 1]);
@@ -225,7 +225,7 @@ fn name_that_points_to_itself_is_a_fault_and_no_loop() {
 fn garbage_and_too_few_bytes_are_not_dns() {
     let mut bytes = built(vec![]);
     assert_eq!(message(&bytes[..11], false), None);
-    // An opcode that nobody assigned, in an otherwise good message and in a bad one.
+    // An unassigned opcode, in an otherwise valid message and in a malformed one.
     bytes[2] = 0xf << 3;
     assert_eq!(
         message(&bytes, false).map(|message| message.opcode),

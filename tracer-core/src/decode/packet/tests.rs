@@ -10,7 +10,7 @@ fn decode(record: &Record) -> Result<Observation, Fault> {
     Decoder::new(vec![53]).decode(record)
 }
 
-/// In the words of the captures' tshark lines.
+/// In the notation of the captures' tshark lines.
 fn words(observation: &Observation) -> String {
     let (src, dst) = match observation.direction {
         Direction::FromPod => (observation.flow.pod, observation.flow.peer),
@@ -83,7 +83,7 @@ fn words(observation: &Observation) -> String {
 }
 
 #[test]
-fn captured_packets_read_as_tshark_reads_them() {
+fn captured_packets_decode_as_tshark_decodes_them() {
     let captures = captures();
     assert_eq!(captures.len(), 15);
     for capture in captures {
@@ -117,7 +117,7 @@ fn udp_in(mut change: impl FnMut(&mut Ipv4Header)) -> Vec<u8> {
 }
 
 #[test]
-fn ipv4_options_are_stepped_over() {
+fn ipv4_options_are_skipped() {
     let bytes = udp_in(|ip| {
         // Record route with room for two addresses, padded.
         ip.options =
@@ -134,13 +134,13 @@ fn ipv4_options_are_stepped_over() {
 }
 
 #[test]
-fn ipv6_extension_headers_are_stepped_over() {
+fn ipv6_extension_headers_are_skipped() {
     let mut udp = Vec::new();
     PacketBuilder::ipv6([1; 16], [2; 16], 64)
         .udp(4000, 5000)
         .write(&mut udp, b"data")
         .expect("fits");
-    // Hop-by-hop (0), routing (43) and destination options (60) of eight bytes each in front of UDP (17).
+    // Hop-by-hop (0), routing (43) and destination options (60) of eight bytes each before UDP (17).
     let extensions = [
         43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 4, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0,
     ];
@@ -165,7 +165,7 @@ fn ipv6_extension_headers_are_stepped_over() {
 }
 
 #[test]
-fn first_fragment_has_ports_and_later_ones_are_a_fault() {
+fn a_first_fragment_has_ports_and_later_ones_are_a_fault() {
     let first = udp_in(|ip| ip.more_fragments = true);
     assert_eq!(
         decode(&from_pod(&first)).map(|seen| seen.flow.peer.port()),
@@ -194,7 +194,7 @@ fn first_fragment_has_ports_and_later_ones_are_a_fault() {
 }
 
 #[test]
-fn payload_cut_by_the_capture_is_no_fault_but_cut_headers_are() {
+fn truncated_payload_is_no_fault_but_truncated_headers_are() {
     let bytes = udp_v4(&[0; 400]);
     for end in 28..bytes.len() {
         assert!(decode(&from_pod(&bytes[..end])).is_ok(), "cut at {end}");
@@ -209,7 +209,7 @@ fn payload_cut_by_the_capture_is_no_fault_but_cut_headers_are() {
 }
 
 #[test]
-fn segment_larger_than_its_header_can_say_is_read_to_its_end() {
+fn a_segment_too_long_for_its_length_field_is_read_to_its_end() {
     // A GSO segment beyond 64 KiB (BIG TCP) has length 0 in its IPv6 header.
     let mut bytes = Vec::new();
     PacketBuilder::ipv6([1; 16], [2; 16], 64)
@@ -244,7 +244,7 @@ fn tcp_payload_is_kept_on_dns_ports_only() {
 }
 
 #[test]
-fn other_protocols_are_seen_with_their_hosts() {
+fn other_protocols_have_their_hosts() {
     let bytes = udp_in(|ip| ip.protocol = IpNumber::SCTP);
     let observation = decode(&from_pod(&bytes)).expect("a packet");
     assert_eq!(observation.what, What::Other);
@@ -267,14 +267,14 @@ fn faults_have_their_names() {
         ..from_pod(&[0x45; 64])
     };
     assert_eq!(decode(&chunk), Err(Fault::LaterChunk));
-    // An IPv4 header that says it is 16 bytes long.
+    // An IPv4 header with a stated length of 16 bytes.
     let mut bytes = udp_v4(b"data");
     bytes[0] = 0x44;
     assert_eq!(decode(&from_pod(&bytes)), Err(Fault::IpHeader));
     let mut bytes = Vec::new();
     let builder = PacketBuilder::ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64).tcp(40000, 80, 7, 100);
     builder.write(&mut bytes, b"").expect("fits");
-    // A TCP header that says it is 8 bytes long.
+    // A TCP header with a stated length of 8 bytes.
     bytes[32] = 0x20;
     assert_eq!(decode(&from_pod(&bytes)), Err(Fault::TcpHeader));
     // Destination unreachable that quotes zeros.
@@ -290,7 +290,7 @@ fn faults_have_their_names() {
 }
 
 #[test]
-fn ipv6_neighbour_discovery_and_redirects_are_nothing_special() {
+fn neighbour_discovery_and_redirects_are_other_packets() {
     for icmp_type in [133, 135, 137] {
         let mut bytes = Vec::new();
         let icmp = etherparse::Icmpv6Type::Unknown {
@@ -310,7 +310,7 @@ fn ipv6_neighbour_discovery_and_redirects_are_nothing_special() {
 }
 
 #[test]
-fn icmp_error_tells_the_identifier_of_the_datagram_where_its_quote_goes_so_far() {
+fn an_icmp_error_has_the_datagrams_identifier_if_the_quote_includes_it() {
     use etherparse::{Icmpv4Type, icmpv4::DestUnreachableHeader};
     let query = udp_v4(&[0x12, 0x34, 1, 0, 0, 0]);
     // RFC 792 asks for the IP header and 8 bytes; most send more.

@@ -1,4 +1,4 @@
-//! Queries that an ICMP error ends.
+//! Queries ended by an ICMP error.
 
 use super::*;
 
@@ -32,11 +32,11 @@ fn each_icmp_error_ends_one_of_the_parallel_queries() {
 }
 
 #[test]
-fn icmp_error_from_the_server_pod_tells_the_servers_exchange() {
+fn an_icmp_error_from_the_server_pod_ends_the_servers_exchange() {
     let mut bench = Bench::new();
     let server = flow(Protocol::Udp, 53, 4_000);
     bench.see(dns(0, ToPod, server, query(7, NAME, A)));
-    // The pod itself says that nobody listens: the quoted packet is the client's.
+    // The pod itself has no listener: the quoted packet is the client's.
     let client = Flow {
         pod: server.peer,
         peer: server.pod,
@@ -58,7 +58,7 @@ fn icmp_error_from_the_server_pod_tells_the_servers_exchange() {
 
 #[test]
 fn icmp_error_that_quotes_the_identifier_ends_that_query() {
-    // Kernels limit how many errors they send: of two parallel queries the second one's came.
+    // Kernels rate-limit errors: of two parallel queries, the second one's came.
     let mut bench = Bench::new();
     bench.see(asks(0, 4_000, 9, A)).see(asks(1, 4_000, 8, AAAA));
     let mut error = unreachable(2, socket(4_000));

@@ -1,4 +1,4 @@
-//! How an exchange ends, by what its messages say.
+//! The outcome of an exchange, by the content of its messages.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn nodata_is_noerror_without_a_record_of_the_type() {
 }
 
 #[test]
-fn what_was_not_read_is_not_said_to_be_missing() {
+fn an_unread_record_is_not_taken_for_missing() {
     let mut message = response(7, NAME, A, NoError, &[CNAME]);
     message.answer_count = 2;
     message.fault = Some(DnsFault::CutShort);
@@ -81,14 +81,14 @@ fn truncated_answer_is_an_outcome_of_its_own() {
 }
 
 #[test]
-fn update_that_succeeds_is_not_nodata() {
+fn a_successful_update_is_not_nodata() {
     let mut message = response(7, NAME, SOA, NoError, &[]);
     message.opcode = OpCode::Update;
     assert_eq!(outcome_of(message), Outcome::Answered);
 }
 
 #[test]
-fn notify_is_not_the_query_that_has_its_identifier_and_asks_for_no_name() {
+fn a_notify_is_not_the_query_with_its_identifier_and_asks_for_no_name() {
     let mut bench = Bench::new();
     let notify = Message {
         opcode: OpCode::Notify,
@@ -126,7 +126,7 @@ fn notify_is_not_the_query_that_has_its_identifier_and_asks_for_no_name() {
 }
 
 #[test]
-fn message_that_expects_no_answer_never_times_out_and_is_counted() {
+fn a_message_that_expects_no_answer_never_times_out_and_is_counted() {
     let mut bench = Bench::new();
     let keepalive = Message {
         opcode: OpCode::Unknown(6),

@@ -1,8 +1,8 @@
-//! Queries over TCP, and truncated answers over UDP that are held for them.
+//! Queries over TCP, and truncated answers over UDP held for them.
 
 use super::*;
 
-/// A segment on the DNS connection, with a message or none.
+/// A segment on the DNS connection, with or without a message.
 fn segment(
     at: u64,
     direction: Direction,
@@ -57,27 +57,27 @@ fn zone_transfer_in_several_messages_is_one_exchange() {
         sequence += length;
     }
     let exchanges = bench
-        .told()
+        .events()
         .into_iter()
-        .filter(|told| matches!(told.what, CorrelatedEvent::Exchange(_)))
+        .filter(|item| matches!(item.event, CorrelatedEvent::Exchange(_)))
         .count();
     assert_eq!(exchanges, 1);
     assert_eq!(bench.lost("dns over tcp: further answer"), 2);
 }
 
 #[test]
-fn query_of_a_connection_that_another_one_replaces_is_told_as_closed() {
+fn a_query_on_a_replaced_connection_ends_as_closed() {
     let mut bench = Bench::new();
     bench
         .see(segment(0, FromPod, "S", 100, None))
         .see(segment(1, ToPod, "SA", 900, None))
         .see(segment(2, FromPod, "A", 101, Some(encoded(7, false))));
-    bench.told();
+    bench.events();
     bench.see(segment(10, FromPod, "S", 50_000, None));
     let ends: Vec<_> = bench
-        .told()
+        .events()
         .into_iter()
-        .filter_map(|told| match told.what {
+        .filter_map(|item| match item.event {
             CorrelatedEvent::Exchange(exchange) => exchange.connection,
             _ => None,
         })
@@ -86,7 +86,7 @@ fn query_of_a_connection_that_another_one_replaces_is_told_as_closed() {
 }
 
 #[test]
-fn truncated_answers_that_are_held_are_bounded_and_all_told() {
+fn held_truncated_answers_are_bounded_and_all_emitted() {
     let mut bench = Bench::with(Limits {
         exchanges: 80,
         ..Limits::default()
@@ -102,14 +102,18 @@ fn truncated_answers_that_are_held_are_bounded_and_all_told() {
             answer,
         ));
     }
-    assert_eq!(bench.told().len(), 20, "an eighth of the exchanges is held");
+    assert_eq!(
+        bench.events().len(),
+        20,
+        "an eighth of the exchanges is held"
+    );
     assert_eq!(bench.lost("dns truncated answer not awaited over tcp"), 20);
     bench.at(1_031);
-    assert_eq!(bench.told().len(), 10);
+    assert_eq!(bench.events().len(), 10);
 }
 
 #[test]
-fn truncated_answer_that_is_asked_for_and_truncated_again_is_told_twice() {
+fn an_answer_truncated_twice_is_two_events() {
     let mut bench = Bench::new();
     for at in [0, 100] {
         let mut answer = response(7, NAME, A, NoError, &[]);
@@ -120,9 +124,9 @@ fn truncated_answer_that_is_asked_for_and_truncated_again_is_told_twice() {
     }
     bench.at(2_000);
     let outcomes: Vec<_> = bench
-        .told()
+        .events()
         .into_iter()
-        .map(|told| match told.what {
+        .map(|item| match item.event {
             CorrelatedEvent::Exchange(exchange) => (exchange.asked, exchange.outcome),
             other => panic!("not an exchange: {other:?}"),
         })
@@ -148,7 +152,7 @@ fn segment_from(
 }
 
 #[test]
-fn query_on_a_connection_that_had_to_make_room_is_no_timeout() {
+fn a_query_on_an_evicted_connection_is_no_timeout() {
     let mut bench = Bench::with(Limits {
         streams: StreamLimits {
             connections: 1,
@@ -160,14 +164,14 @@ fn query_on_a_connection_that_had_to_make_room_is_no_timeout() {
         .see(segment(0, FromPod, "S", 100, None))
         .see(segment(1, ToPod, "SA", 900, None))
         .see(segment(2, FromPod, "A", 101, Some(encoded(7, false))))
-        // Another connection takes its place; what the first one brings from now on begins nowhere that is known.
+        // Another connection evicts it; its later bytes begin at an unknown place.
         .see(segment_from(50_001, 3, FromPod, "S", 500, None));
-    bench.told();
+    bench.events();
     bench.at(20_000);
-    let exchanges = bench.told();
+    let exchanges = bench.events();
     let exchanges = exchanges
         .iter()
-        .filter(|told| matches!(told.what, CorrelatedEvent::Exchange(_)));
+        .filter(|item| matches!(item.event, CorrelatedEvent::Exchange(_)));
     assert_eq!(exchanges.count(), 0, "its answer may have come");
     assert_eq!(bench.lost("dns over tcp: connection table full"), 1);
     assert_eq!(bench.lost("dns over tcp: answer lost in a gap"), 1);

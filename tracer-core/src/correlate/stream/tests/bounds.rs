@@ -1,4 +1,4 @@
-//! Limits hold, whatever is sent.
+//! The limits hold for any input.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn arbitrary_segments_stay_within_all_limits_and_every_byte_is_accounted_for() {
 }
 
 #[test]
-fn messages_cut_shuffled_and_lost_at_random_are_told_right_or_not_at_all() {
+fn messages_cut_shuffled_and_lost_at_random_are_right_or_missing() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     for seed in 0..300 {
@@ -93,9 +93,9 @@ fn messages_cut_shuffled_and_lost_at_random_are_told_right_or_not_at_all() {
         }
         wire.wait(Duration::from_secs(10));
         let mut rest = messages.iter();
-        for told in &wire.out {
+        for message in &wire.out {
             assert!(
-                rest.any(|sent| *sent == told.bytes),
+                rest.any(|sent| *sent == message.bytes),
                 "seed {seed}: wrong message"
             );
         }
@@ -103,11 +103,11 @@ fn messages_cut_shuffled_and_lost_at_random_are_told_right_or_not_at_all() {
 }
 
 #[test]
-fn too_many_pieces_out_of_order_give_up_the_hole() {
+fn too_many_out_of_order_pieces_give_up_the_hole() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::limited(tight());
-    // The byte after the first prefix never comes; the rest comes byte by byte, every other first.
+    // The byte after the first prefix never comes; the others come one by one, every second one first.
     wire.data(0, &stream[..2]);
     for at in (4..40).step_by(2) {
         wire.data(at, &stream[at..=at]);
@@ -116,7 +116,7 @@ fn too_many_pieces_out_of_order_give_up_the_hole() {
 }
 
 #[test]
-fn a_message_beyond_the_limit_is_given_up_and_the_next_one_found_with_certainty() {
+fn a_message_beyond_the_limit_is_given_up_and_the_next_boundary_stays_certain() {
     let messages = [
         long_response(1, "big.example.org.", 20_000),
         query(2, "after.example.org."),
@@ -140,7 +140,7 @@ fn an_announced_length_alone_takes_no_memory() {
 }
 
 #[test]
-fn the_connection_unused_for_longest_makes_room_and_tells_what_it_holds() {
+fn the_least_recently_used_connection_is_evicted_and_delivers_its_messages() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let place = places(&messages)[1].clone();
@@ -158,7 +158,7 @@ fn the_connection_unused_for_longest_makes_room_and_tells_what_it_holds() {
 }
 
 #[test]
-fn connections_that_hold_nothing_do_not_suffer_from_those_that_hold_too_much() {
+fn connections_without_held_bytes_are_not_evicted_for_bytes() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::limited(tight());
@@ -172,5 +172,5 @@ fn connections_that_hold_nothing_do_not_suffer_from_those_that_hold_too_much() {
     wire.flow = flow(40_000);
     wire.data(0, &stream);
     assert_eq!(wire.messages(), messages);
-    assert!(wire.out.iter().all(|told| !told.resynchronised));
+    assert!(wire.out.iter().all(|message| !message.resynchronised));
 }

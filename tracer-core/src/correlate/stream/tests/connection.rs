@@ -1,9 +1,9 @@
-//! How connections begin and end.
+//! The start and the end of connections.
 
 use super::*;
 
 #[test]
-fn both_directions_are_streams_of_their_own() {
+fn both_directions_are_separate_streams() {
     let asked = query(9, "www.example.org.");
     let answered = response(9, "www.example.org.", 1);
     let mut wire = Wire::opened(1);
@@ -13,16 +13,16 @@ fn both_directions_are_streams_of_their_own() {
     wire.first = 0x8000_0000;
     wire.syn();
     wire.data(0, &concatenated(std::slice::from_ref(&answered)));
-    let told: Vec<_> = wire
+    let message: Vec<_> = wire
         .out
         .iter()
-        .map(|told| (told.direction, &told.bytes))
+        .map(|message| (message.direction, &message.bytes))
         .collect();
     assert_eq!(
-        told,
+        message,
         [(Direction::FromPod, &asked), (Direction::ToPod, &answered)]
     );
-    assert!(wire.out.iter().all(|told| !told.resynchronised));
+    assert!(wire.out.iter().all(|message| !message.resynchronised));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn data_with_the_syn_counts_from_after_it_and_only_once() {
         ..TcpSegment::default()
     };
     wire.pass(&open);
-    // The SYN again without data, and the data again without SYN: the server did not take it.
+    // The server did not accept the data in the SYN: the client repeats the SYN without data, then the data.
     wire.syn();
     wire.data(0, &stream[..40]);
     wire.data(40, &stream[40..]);
@@ -46,7 +46,7 @@ fn data_with_the_syn_counts_from_after_it_and_only_once() {
 }
 
 #[test]
-fn data_with_the_fin_is_told_and_what_is_repeated_afterwards_is_not() {
+fn data_with_the_fin_is_delivered_once() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
@@ -60,7 +60,7 @@ fn data_with_the_fin_is_told_and_what_is_repeated_afterwards_is_not() {
 }
 
 #[test]
-fn a_message_that_the_fin_cuts_off_is_counted() {
+fn a_message_cut_off_by_the_fin_is_counted() {
     let stream = concatenated(&[query(1, "www.example.org.")]);
     let mut wire = Wire::opened(1);
     wire.fin(0, &stream[..20]);
@@ -82,7 +82,7 @@ fn a_hole_before_the_fin_is_a_gap() {
 }
 
 #[test]
-fn a_reset_tells_what_lies_beyond_a_hole_and_ends_both_directions() {
+fn a_reset_delivers_messages_beyond_a_hole_and_ends_both_directions() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let places = places(&messages);
@@ -98,7 +98,7 @@ fn a_reset_tells_what_lies_beyond_a_hole_and_ends_both_directions() {
 }
 
 #[test]
-fn a_reset_far_out_of_the_window_is_not_believed() {
+fn a_reset_far_outside_the_window_is_ignored() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
@@ -109,7 +109,7 @@ fn a_reset_far_out_of_the_window_is_not_believed() {
 }
 
 #[test]
-fn a_fin_behind_what_was_seen_is_not_believed() {
+fn a_fin_before_the_current_position_is_ignored() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
@@ -120,11 +120,11 @@ fn a_fin_behind_what_was_seen_is_not_believed() {
 }
 
 #[test]
-fn ports_that_are_used_again_begin_a_new_stream() {
+fn reused_ports_begin_a_new_stream() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
-    // Without its end seen, in the middle of a message; after both ends; after a reset.
+    // Without its end seen, in the middle of a message; after both ends; after a RST.
     wire.data(0, &stream[..20]);
     wire.first = 5_000;
     wire.syn();
@@ -144,11 +144,11 @@ fn ports_that_are_used_again_begin_a_new_stream() {
     wire.data(0, &stream);
     let thrice = [&messages[..], &messages[..], &messages[..]].concat();
     assert_eq!(wire.messages(), thrice);
-    assert!(wire.out.iter().all(|told| !told.resynchronised));
+    assert!(wire.out.iter().all(|message| !message.resynchronised));
 }
 
 #[test]
-fn ports_that_are_used_again_unseen_begin_a_guessed_stream() {
+fn ports_reused_without_a_visible_syn_begin_a_guessed_stream() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
@@ -156,7 +156,7 @@ fn ports_that_are_used_again_unseen_begin_a_guessed_stream() {
     wire.first = 0x9000_0000;
     wire.data(0, &stream);
     assert_eq!(wire.messages(), [&messages[..], &messages[..]].concat());
-    let guessed = wire.out.iter().map(|told| told.resynchronised);
+    let guessed = wire.out.iter().map(|message| message.resynchronised);
     let second = (0..2 * messages.len()).map(|index| index >= messages.len());
     assert!(guessed.eq(second));
     assert_eq!(wire.lost("dns over tcp: sequence number out of window"), 1);
@@ -175,7 +175,7 @@ fn a_keep_alive_probe_changes_nothing() {
 }
 
 #[test]
-fn closing_tells_what_is_held_and_the_end_does_so_for_all() {
+fn closing_delivers_held_messages_and_the_end_does_so_for_all() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let place = places(&messages)[5].clone();

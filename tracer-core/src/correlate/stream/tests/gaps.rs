@@ -1,4 +1,4 @@
-//! Something is missing: what is told is right, what is guessed says so, and what is lost is counted.
+//! With missing bytes, emitted messages are right, guesses are marked and losses are counted.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn apart_from(messages: &[Vec<u8>], lost: &Range<usize>) -> Vec<Vec<u8>> {
     kept.map(|(_, message)| message.clone()).collect()
 }
 
-/// Plays the stream in segments of these ranges but without `lost`, and waits for the gap to be given up.
+/// Plays the stream in segments of these ranges without `lost`, and waits until the gap is given up.
 fn without(stream: &[u8], segments: &[Range<usize>], lost: usize) -> Wire {
     let mut wire = Wire::opened(0xffff_ff00);
     for (index, range) in segments.iter().enumerate() {
@@ -25,7 +25,7 @@ fn without(stream: &[u8], segments: &[Range<usize>], lost: usize) -> Wire {
 }
 
 #[test]
-fn losing_a_segment_with_whole_messages_costs_these_messages_alone() {
+fn a_lost_segment_of_whole_messages_costs_only_these() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let places = places(&messages);
@@ -33,8 +33,12 @@ fn losing_a_segment_with_whole_messages_costs_these_messages_alone() {
         let wire = without(&stream, &places, lost);
         let expected = apart_from(&messages, &places[lost]);
         assert_eq!(wire.messages(), expected, "message {lost}");
-        // Before the gap the boundaries are certain. It goes over a boundary, so after it they are not.
-        let guessed: Vec<_> = wire.out.iter().map(|told| told.resynchronised).collect();
+        // Boundaries before the gap are certain. The gap covers a boundary, so later ones are not.
+        let guessed: Vec<_> = wire
+            .out
+            .iter()
+            .map(|message| message.resynchronised)
+            .collect();
         let after: Vec<_> = (0..messages.len() - 1).map(|index| index >= lost).collect();
         assert_eq!(guessed, after, "message {lost}");
         assert_eq!(wire.lost("dns over tcp: gap"), 1);
@@ -43,7 +47,7 @@ fn losing_a_segment_with_whole_messages_costs_these_messages_alone() {
 }
 
 #[test]
-fn losing_the_middle_of_a_message_costs_nothing_else_and_nothing_is_guessed() {
+fn a_loss_within_a_message_costs_only_that_message_and_no_guess() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     for place in places(&messages) {
@@ -52,13 +56,13 @@ fn losing_the_middle_of_a_message_costs_nothing_else_and_nothing_is_guessed() {
             let segments = [0..lost.start, lost.clone(), lost.end..stream.len()];
             let wire = without(&stream, &segments, 1);
             assert_eq!(wire.messages(), apart_from(&messages, &lost), "{lost:?}");
-            assert!(wire.out.iter().all(|told| !told.resynchronised));
+            assert!(wire.out.iter().all(|message| !message.resynchronised));
         }
     }
 }
 
 #[test]
-fn losing_any_segment_gives_no_wrong_message_and_all_those_before() {
+fn any_lost_segment_gives_no_wrong_message_and_keeps_the_earlier_ones() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     for size in [1, 2, 3, 7, 13, 14, 29, 100, 333] {
@@ -66,20 +70,20 @@ fn losing_any_segment_gives_no_wrong_message_and_all_those_before() {
             .step_by(size)
             .map(|start| start..stream.len().min(start + size))
             .collect();
-        // One in so many: each costs a walk through all segments.
+        // A sample: each costs a walk through all segments.
         for lost in (0..segments.len()).step_by((segments.len() / 60).max(1)) {
             let wire = without(&stream, &segments, lost);
             let context = format!("segments of {size} bytes, {lost} lost");
-            let told = wire.messages();
+            let message = wire.messages();
             let mut rest = messages.iter();
-            for message in &told {
+            for message in &message {
                 assert!(rest.any(|sent| sent == message), "{context}: wrong message");
             }
             let before = places(&messages)
                 .iter()
                 .filter(|place| place.end <= segments[lost].start)
                 .count();
-            assert_eq!(told[..before], messages[..before], "{context}");
+            assert_eq!(message[..before], messages[..before], "{context}");
             assert!(wire.streams.counts().gaps >= 1, "{context}");
             assert!(wire.streams.losses().total() >= 1, "{context}");
         }
@@ -92,7 +96,7 @@ fn after_a_guess_each_message_leads_to_the_next_within_a_segment() {
     let stream = concatenated(&messages);
     let places = places(&messages);
     let mut wire = Wire::opened(1);
-    // Lost with its prefix; what follows comes in one segment, cut in the middle of messages afterwards.
+    // Lost with its prefix; the rest comes in one segment, later cut in the middle of messages.
     wire.data(
         places[1].start,
         &stream[places[1].start..places[4].start + 9],
@@ -100,12 +104,12 @@ fn after_a_guess_each_message_leads_to_the_next_within_a_segment() {
     wire.data(places[4].start + 9, &stream[places[4].start + 9..]);
     wire.wait(Duration::from_secs(2));
     assert_eq!(wire.messages(), messages[1..]);
-    assert!(wire.out.iter().all(|told| told.resynchronised));
+    assert!(wire.out.iter().all(|message| message.resynchronised));
     assert_eq!(wire.streams.counts().resynchronised, 1);
 }
 
 #[test]
-fn a_stream_seen_from_its_middle_is_picked_up_and_said_to_be_guessed() {
+fn a_stream_seen_from_its_middle_resumes_and_is_marked_as_guessed() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let places = places(&messages);
@@ -124,16 +128,16 @@ fn a_stream_seen_from_its_middle_is_picked_up_and_said_to_be_guessed() {
             messages[messages.len() - whole..],
             "from {start}"
         );
-        assert!(wire.out.iter().all(|told| told.resynchronised));
+        assert!(wire.out.iter().all(|message| message.resynchronised));
     }
 }
 
 #[test]
-fn a_length_prefix_in_a_segment_of_its_own_is_picked_up() {
+fn a_stream_resumes_at_a_length_prefix_in_its_own_segment() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::unopened(77);
-    // Wherever it began, the end of some message comes first.
+    // Wherever it starts, the end of some message comes first.
     wire.data(0, &[0, 1, 0, 0, 1]);
     for place in places(&messages) {
         let start = 5 + place.start;
@@ -144,10 +148,10 @@ fn a_length_prefix_in_a_segment_of_its_own_is_picked_up() {
 }
 
 #[test]
-fn a_guess_that_cannot_be_read_to_its_end_is_not_told() {
+fn a_guess_that_does_not_parse_to_its_end_is_not_emitted() {
     let good = response(2, "www.example.org.", 2);
     let mut bad = response(1, "www.example.org.", 2);
-    // The first answer announces more data than there is.
+    // The first answer announces more data than it has.
     let data_length = bad.len() - 16 - 6;
     bad[data_length] = 0x40;
     assert!(Message::from_vec(&bad).is_err());
@@ -156,14 +160,14 @@ fn a_guess_that_cannot_be_read_to_its_end_is_not_told() {
     guessed.data(0, &stream);
     assert_eq!(guessed.messages(), [&good[..]]);
     assert_eq!(guessed.lost("dns over tcp: guessed message unreadable"), 1);
-    // Where the boundary is certain the message was sent like that, and it is for the decoder to say what is wrong.
+    // With a certain boundary the message was sent like this, and the decoder reports the fault.
     let mut certain = Wire::opened(1);
     certain.data(0, &stream);
     assert_eq!(certain.messages(), [bad, good]);
 }
 
 #[test]
-fn what_is_not_dns_is_never_picked_up() {
+fn a_stream_without_dns_never_yields_a_message() {
     let mut wire = Wire::unopened(1);
     let random = &mut Random::new(5);
     let mut at = 0;
@@ -192,7 +196,7 @@ fn a_late_retransmission_within_the_wait_costs_nothing() {
 }
 
 #[test]
-fn a_hole_is_waited_for_as_long_as_others_are_being_filled() {
+fn a_hole_waits_while_other_holes_are_filled() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let mut wire = Wire::opened(1);
@@ -205,7 +209,7 @@ fn a_hole_is_waited_for_as_long_as_others_are_being_filled() {
 }
 
 #[test]
-fn a_segment_that_was_captured_in_part_is_a_gap_at_once() {
+fn a_partly_captured_segment_is_a_gap_at_once() {
     let messages = [
         long_response(1, "big.example.org.", 3_000),
         query(2, "after.example.org."),
@@ -234,7 +238,7 @@ fn a_segment_that_was_captured_in_part_is_a_gap_at_once() {
 }
 
 #[test]
-fn a_cut_segment_out_of_order_is_a_gap_when_its_turn_comes() {
+fn a_truncated_segment_out_of_order_becomes_a_gap_in_its_place() {
     let messages = some_messages();
     let stream = concatenated(&messages);
     let place = places(&messages)[4].clone();
@@ -254,5 +258,5 @@ fn a_cut_segment_out_of_order_is_a_gap_when_its_turn_comes() {
     assert_eq!(wire.out, []);
     wire.data(0, &stream[..place.start]);
     assert_eq!(wire.messages(), apart_from(&messages, &place));
-    assert!(wire.out.iter().all(|told| !told.resynchronised));
+    assert!(wire.out.iter().all(|message| !message.resynchronised));
 }

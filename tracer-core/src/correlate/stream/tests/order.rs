@@ -1,4 +1,4 @@
-//! Nothing is lost: whatever the segments look like, the messages are the same.
+//! Without loss, any segmentation gives the same messages.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn two_messages_are_found_wherever_the_stream_is_split() {
             wire.data(first, &stream[first..second]);
             wire.data(second, &stream[second..]);
             assert_eq!(wire.messages(), messages, "split at {first} and {second}");
-            assert!(wire.out.iter().all(|told| !told.resynchronised));
+            assert!(wire.out.iter().all(|message| !message.resynchronised));
             assert_eq!(wire.streams.losses().total(), 0);
             assert_eq!(wire.streams.memory(), 0);
         }
@@ -47,7 +47,7 @@ fn the_order_and_number_of_segments_does_not_matter() {
     let stream = concatenated(&messages);
     for seed in 0..300 {
         let random = &mut Random::new(seed);
-        // Near the end of the sequence space, so that it wraps around at any place.
+        // Close to the end of the sequence space, so that it wraps around at any place.
         let mut wire = Wire::opened(0_u32.wrapping_sub(random.below(stream.len() + 1) as u32));
         let longest = [3, 20, 200, 1500][random.below(4)];
         let mut segments = Vec::new();
@@ -57,12 +57,12 @@ fn the_order_and_number_of_segments_does_not_matter() {
             segments.push(at..end);
             at = end;
         }
-        // Duplicates, and segments over the boundaries of others.
+        // Duplicates, and segments across the boundaries of others.
         for _ in 0..random.below(2 * segments.len() + 1) {
             let start = random.below(stream.len());
             segments.push(start..stream.len().min(start + 1 + random.below(2 * longest)));
         }
-        // Shuffled as far as the number of pieces held allows.
+        // Shuffled as far as the limit on held pieces allows.
         for window in segments.chunks_mut(200) {
             random.shuffle(window);
         }
@@ -70,14 +70,14 @@ fn the_order_and_number_of_segments_does_not_matter() {
             wire.data(range.start, &stream[range]);
         }
         assert_eq!(wire.messages(), messages, "seed {seed}");
-        assert!(wire.out.iter().all(|told| !told.resynchronised));
+        assert!(wire.out.iter().all(|message| !message.resynchronised));
         assert_eq!(wire.streams.losses().total(), 0);
         assert_eq!(wire.streams.memory(), 0);
     }
 }
 
 #[test]
-fn pipelined_messages_in_one_segment_come_out_in_the_order_of_the_stream() {
+fn pipelined_messages_in_one_segment_keep_the_order_of_the_stream() {
     let messages = some_messages();
     let mut wire = Wire::opened(1);
     wire.data(0, &concatenated(&messages));
@@ -100,14 +100,14 @@ fn a_message_has_the_times_of_the_packets_that_carry_it() {
     let times: Vec<_> = wire
         .out
         .iter()
-        .map(|told| (told.began.since(start), told.completed.since(start)))
+        .map(|message| (message.began.since(start), message.completed.since(start)))
         .collect();
     let ms = Duration::from_millis;
     assert_eq!(times, [(ms(1), ms(3)), (ms(2), ms(2))]);
 }
 
 #[test]
-fn the_first_copy_of_a_byte_wins_passed_on_or_held() {
+fn the_first_copy_of_a_byte_wins_delivered_or_held() {
     let messages = [
         response(1, "a.example.org.", 2),
         response(2, "b.example.org.", 2),
@@ -118,7 +118,7 @@ fn the_first_copy_of_a_byte_wins_passed_on_or_held() {
     let mut wire = Wire::opened(1);
     wire.data(0, &stream[..10]);
     wire.data(middle, &stream[middle..]);
-    // Over what was passed on, and over what is held; all but the hole is there already.
+    // Over delivered and over held bytes; everything but the hole is there already.
     wire.data(0, &forged[..10]);
     wire.data(middle, &forged[middle..]);
     let hole = [&forged[..10], &stream[10..middle], &forged[middle..]].concat();
@@ -155,7 +155,7 @@ fn the_chunks_of_a_long_segment_are_joined() {
 }
 
 #[test]
-fn the_longest_message_there_is_fits_the_default_limits() {
+fn the_longest_message_fits_the_default_limits() {
     let mut message = long_response(1, "big.example.org.", 65_000);
     message.resize(65_535, 0);
     let messages = [message, query(2, "after.example.org.")];
@@ -169,7 +169,7 @@ fn the_longest_message_there_is_fits_the_default_limits() {
 }
 
 #[test]
-fn a_message_shorter_than_a_header_is_counted_and_passed_over() {
+fn a_message_shorter_than_a_header_is_counted_and_skipped() {
     let good = query(1, "www.example.org.");
     let stream = [
         &[0, 0, 0, 3, 1, 2, 3],
