@@ -50,7 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for event in events {
         if let Body::Finding(finding) = event.body {
-            println!("{}: {}\n  {}", finding.rule, finding.summary, finding.why);
+            println!("{}: {}", finding.rule, finding.summary);
+            for reason in finding.why {
+                println!("  {reason}");
+            }
         }
     }
     Ok(())
