@@ -1,4 +1,4 @@
-//! Agents on two nodes of the lab and one client of both: a kill, a restart, an orderly end.
+//! Two agents on nodes of the lab and one client of both: a kill, a restart, an orderly end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

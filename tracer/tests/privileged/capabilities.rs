@@ -1,5 +1,5 @@
-//! Which capability is for what, shown by doing without it: as root, but with a bounding set that lacks one of those that
-//! deploy/ grants, `tracer check` names it and the tracer does not start. docs/operations.md reports the same in words.
+//! What each capability is for: as root, but with one of deploy/'s capabilities missing from the bounding set, `tracer check`
+//! names it and the tracer does not start. docs/operations.md explains the same.
 
 use std::process::Output;
 

@@ -1,6 +1,6 @@
-//! The real probes on real packets, in network namespaces of the tests' own. Needs root.
+//! The real probes on real packets, in the tests' own network namespaces.
 //!
-//! What is asserted comes from elsewhere: from sockets, from ping, from tc, from the frames that a test put on the wire.
+//! Expected values come from outside the capture: from sockets, from ping, from tc, from the frames that a test sends.
 
 mod agent;
 mod child;

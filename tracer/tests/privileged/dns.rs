@@ -1,4 +1,4 @@
-//! DNS on real packets, against what dig reports: failures, silence, IPv6, a pod's first query, both record orders.
+//! DNS on real packets, compared with dig: failures, silence, IPv6, a pod's first query, both record orders.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Connections and pings on real packets, against what the tools and the kernel report.
+//! Connections and pings on real packets, compared with the tools and the kernel.
 
 use serde_json::Value;
 use testbed::lab::ProxyMode;

@@ -1,7 +1,7 @@
-//! The pod behind an interface, with real processes, cgroups and network namespaces: what `ip` says of a veth's peer must
-//! lead to the pod whose cgroup the process at that peer is in.
+//! The pod behind an interface, with real processes, cgroups and network namespaces: the peer of a veth leads to the pod whose
+//! cgroup contains the process at that peer.
 //!
-//! Each test is a node of its own: its thread leaves the machine's network namespace for a new one.
+//! Each test is its own node: its thread moves into a new network namespace.
 
 use std::fs;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! Ctrl-C in the middle of a live run: what is known by then is reported, what is not decided is not, the exit code says which of
-//! both, and no probe stays behind.
+//! Ctrl-C during a live run: decided events are reported, undecided ones are not, the exit code distinguishes both, and no
+//! probe stays attached.
 
 use std::os::fd::AsFd as _;
 use std::process::{Child, Command};

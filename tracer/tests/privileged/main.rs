@@ -1,4 +1,4 @@
-//! Tests with real probes, in network namespaces and in the lab. They need root, and the feature `privileged-tests` builds them.
+//! Tests with real probes, in network namespaces and in the lab. They need root and the feature `privileged-tests`.
 //!
 //! Tests of the capture run side by side; a test with the lab runs alone ([`testbed::turn`]).
 

@@ -1,5 +1,5 @@
-//! `--local --record` on real packets: a recording replayed is the run that was recorded, others read it, and a full disk
-//! ends the recording and not the run.
+//! `--local --record` on real packets: a replayed recording gives the events of the recorded run, other programs can read it,
+//! and a full disk ends the recording but not the run.
 
 use std::fs;
 use std::path::Path;

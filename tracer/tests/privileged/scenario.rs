@@ -1,5 +1,4 @@
-//! The five steps of the scenario and the remedies of its findings on real packets, against what nslookup, ping and curl
-//! report themselves.
+//! The five steps of the scenario and the remedies of its findings on real packets, compared with nslookup, ping and curl.
 
 use std::time::{Duration, Instant};
 

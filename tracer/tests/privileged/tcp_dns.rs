@@ -1,5 +1,5 @@
-//! DNS over TCP on real packets, against what dig reports: alone, several on one connection, after truncation, 60 KB at
-//! once, and where TCP does not get through.
+//! DNS over TCP on real packets, compared with dig: one query, several on one connection, after truncation, 60 KB in one
+//! message, and a blocked port.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A new session of the lab, decoded by the tracer and by tshark: they agree about every exchange.
+//! A new session in the lab, decoded by the tracer and by tshark: they agree on every exchange.
 
 use testbed::lab::ProxyMode;
 use testbed::stage::{Stage, program};

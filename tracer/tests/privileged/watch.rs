@@ -1,5 +1,5 @@
-//! Names from an API server instead of a file: real probes, real pods, `tracer observe --local --kubeconfig`. The server
-//! stands in the node's network.
+//! Names from an API server instead of a file: real probes, real pods, `tracer observe --local --kubeconfig`. The server runs
+//! in the node's network.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! The agent as a DaemonSet runs it: names from an API server, options and rules from a ConfigMap that kubelet mounts, health
-//! and metrics over HTTP, findings as Events, an orderly end. Real probes; the API server stands in the node's network.
+//! and metrics over HTTP, findings as Events, an orderly end. Real probes; the API server runs in the node's network.
 
 use std::fs;
 use std::os::unix::fs::symlink;

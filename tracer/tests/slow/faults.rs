@@ -1,8 +1,8 @@
-//! Faults that a network and its servers have, made on purpose under real clients: a query that is lost, a server that is slow
-//! or fails for one type, packets that are too big. What the client itself says stands beside the finding, and what looks
-//! alike and is another story happens at the same time.
+//! Faults of networks and servers, injected under real clients: a lost query, a server that is slow or fails for one type,
+//! packets that exceed the path's MTU. The findings are compared with the clients' own output, and similar but harmless
+//! traffic runs at the same time.
 //!
-//! In one of kube-proxy's modes each: nothing of this depends on what becomes of a packet that no Service takes.
+//! Each test runs in one of kube-proxy's modes: none depends on packets to a Service address without a rule.
 
 use std::net::Ipv4Addr;
 use std::process::Output;

@@ -1,5 +1,5 @@
-//! What a filter asks of the probes changes what they read and nothing of what is shown: a filtered tracer beside one that
-//! sees everything, on the same packets.
+//! A filter changes what the probes read but not what is shown: a filtered tracer beside an unfiltered one, on the same
+//! packets.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,7 +1,7 @@
-//! What goes wrong in the scenario and beside it, on real packets and in both of kube-proxy's modes: the finding that must be
-//! reported is, it names who it is about, and nothing else is reported that sounds like a failure.
+//! The failures of the scenario and others, on real packets and in both of kube-proxy's modes: the expected finding is
+//! reported, it names the right pod, and no other finding sounds like a failure.
 //!
-//! Real clients do what fails, most of it at the same time: a finding belongs to a pod and a cause, so they do not meet.
+//! Real clients cause them, most at the same time: a finding belongs to a pod and a cause, so they do not interfere.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

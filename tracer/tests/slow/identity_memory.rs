@@ -1,10 +1,10 @@
-//! What knowing a large cluster costs: 10,000 pods, 5,000 Services and their EndpointSlices, through the watches into the
+//! The memory that a large cluster needs: 10,000 pods, 5,000 Services and their EndpointSlices, through the watches into the
 //! index, as in an agent.
 //!
 //! `cargo test -p tracer --features privileged-tests --test slow identity_memory -- --nocapture` prints the figures in
-//! docs/operations.md. Bytes per object are what stays allocated, counted by the allocator. The growth of the whole process,
-//! which includes buffers for lists and memory that the allocator keeps, is the kernel's figure. The measurement has a process
-//! of its own: other tests would be counted with it.
+//! docs/operations.md. Bytes per object are what stays allocated, counted by the allocator. The growth of the process is the
+//! kernel's figure; it includes buffers for lists and memory that the allocator keeps. The measurement runs in its own
+//! process, so other tests do not count.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;

@@ -1,5 +1,5 @@
 //! Lookups on real packets: glibc, bind's tools and musl in a pod, with the resolv.conf options that change what they send,
-//! against what tcpdump saw and what the tool printed.
+//! compared with tcpdump and the tools' output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};

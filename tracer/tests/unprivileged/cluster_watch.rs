@@ -1,8 +1,8 @@
-//! The watches of a cluster against an API server in this process: what the index answers after everything that a real
-//! server does rarely.
+//! The watches of a cluster against the API server of the testbed: what the index answers after every rare behaviour of a
+//! real server.
 //!
-//! Virtual time: every change takes a second. Nothing here waits for a fixed time, and nothing is asserted of how long
-//! something takes, but that it is not done before the server allows it.
+//! Time is virtual: every change takes a second. No test sleeps for a fixed time, and none asserts a duration, except that
+//! retries wait as long as the server demands.
 
 mod cluster;
 

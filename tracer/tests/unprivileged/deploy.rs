@@ -1,5 +1,5 @@
-//! What `deploy/` promises: every object is one that the API server knows, the agent has the rights that its code uses and no
-//! more, and its container what docs/operations.md says. No cluster is asked; `cargo xtask e2e` applies it to a real one.
+//! What `deploy/` promises: the API server knows every object, the agent has exactly the rights that its code uses, and its
+//! container matches docs/operations.md. No cluster is needed; `cargo xtask e2e` applies the manifests to a real one.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,11 @@
-//! Tests that need no root: the program as a user runs it, its streams, its watches and its manifests.
+//! Tests that need no root: the program as users run it, its streams, its watches, its manifests and its documents.
 
 mod cli_check;
 mod cli_diagnose;
 mod cli_help;
 mod client_feature;
 mod cluster_watch;
+mod crates;
 mod deploy;
 mod documents;
 mod replay_file;

@@ -1,5 +1,5 @@
-//! Agents of another version and with another clock: what the client reports about them, and that it continues. Real sockets; the
-//! agents are made up, so that they can be what this program is not.
+//! Agents of another version and with another clock: the client reports them and continues. Real sockets; the agents are
+//! fakes, so that they can differ from this program.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Agents and clients over real sockets, without probes: the events are put in by hand.
+//! Agents and clients over real sockets, without probes: the tests emit the events.
 
 mod agent;
 mod reach;

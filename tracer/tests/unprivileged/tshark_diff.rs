@@ -1,5 +1,5 @@
-//! The comparison with tshark: zero differences on the lab's session and on messages in fragments, and every kind of
-//! difference is found where one side is doctored.
+//! The comparison with tshark: no difference on the lab's session and on fragmented messages, and every kind of difference
+//! is found when one side is altered.
 //!
 //! Needs tshark (Debian: tshark) and fails without it.
 

@@ -1,4 +1,4 @@
-//! The program itself, traced with and reported to end.
+//! The program itself, as a child process that a test interrupts.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! A capture in a process of its own, to be killed.
+//! A capture in its own process, to be killed.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

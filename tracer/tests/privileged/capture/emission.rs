@@ -1,4 +1,4 @@
-//! What is not asked for causes no record, is not due, and is counted all the same.
+//! Packets outside the filter cause no record and no flow, but they are counted.
 
 use std::collections::BTreeMap;
 

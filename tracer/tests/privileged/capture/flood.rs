@@ -1,4 +1,4 @@
-//! A flood of pings: its records are held back beyond a rate, and the counts are ping's own all the same.
+//! A flood of pings: records are suppressed above the rate limit, and the counts still equal ping's.
 
 use testbed::turn;
 use tracer::capture::Options;

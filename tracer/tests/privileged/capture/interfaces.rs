@@ -1,4 +1,4 @@
-//! Which interfaces are traced when, and what is left behind.
+//! Which interfaces are attached and when, and what stays behind.
 
 use std::time::{Duration, Instant};
 

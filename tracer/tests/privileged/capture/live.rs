@@ -1,4 +1,4 @@
-//! A capture in a test, with what it sent so far.
+//! A capture in a test, with the messages it has sent.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};

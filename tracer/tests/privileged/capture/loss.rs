@@ -1,4 +1,4 @@
-//! Nothing is lost without being counted.
+//! Every loss is counted.
 
 use std::time::Duration;
 

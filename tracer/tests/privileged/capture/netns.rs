@@ -1,4 +1,4 @@
-//! Network namespaces for privileged tests. They have no names: the kernel removes them with the test, however it ends.
+//! Network namespaces for tests. They have no names, so the kernel removes them with the test, however it ends.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _};

@@ -1,4 +1,4 @@
-//! What a record holds, for every shape of packet.
+//! The record of every shape of packet.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

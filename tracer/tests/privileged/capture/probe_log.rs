@@ -1,4 +1,4 @@
-//! What the probes log when they are asked to.
+//! The log of the probes (`--probe-log`).
 
 use std::sync::Mutex;
 

@@ -1,4 +1,4 @@
-//! Other people's programs on the interfaces that are traced, of a few instructions each, and what is loaded of ours.
+//! Foreign programs of a few instructions on traced interfaces, and the list of our own loaded programs.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};

@@ -1,4 +1,4 @@
-//! Interfaces in motion, foreign programs, killed tracers: traffic loses nothing, and nothing is left behind.
+//! Interfaces that change, foreign programs, killed tracers: no traffic is lost, and nothing stays behind.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::UdpSocket;

@@ -1,4 +1,4 @@
-//! What an interface's totals are made of: its flows and what is counted outside of them, and nothing is missing.
+//! An interface's totals equal the sum of its flows and of the packets counted outside flows.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
