@@ -1,5 +1,5 @@
-//! A Kubernetes API server for tests: lists in pages, watches with bookmarks, and the failures that a real one shows rarely.
-//! Plain HTTP on a free port of 127.0.0.1.
+//! A Kubernetes API server for tests: lists in pages, watches with bookmarks, and the failures that a real
+//! one shows rarely. Plain HTTP on a free port of 127.0.0.1.
 //!
 //! What it answers comes from its objects; tests order its failures beforehand ([`Fault`]) or at once
 //! ([`Api::send`], [`Api::break_watches`]). It records every request.

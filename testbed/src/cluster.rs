@@ -1,8 +1,9 @@
 //! A real Kubernetes cluster of one or two nodes on this machine, for the end-to-end test.
 //!
-//! Kubernetes' own programs, built as Go modules at a fixed release; etcd, containerd, runc and CNI plugins from Debian. Each
-//! node is a network namespace with a mount namespace. The nodes share a switch that has no link to the machine's network. As
-//! in the lab, whose network code it uses, a router drops packets without a route.
+//! Kubernetes' own programs, built as Go modules at a fixed release; etcd, containerd, runc and CNI plugins
+//! from Debian. Each node is a network namespace with a mount namespace. The nodes share a switch that has no
+//! link to the machine's network. As in the lab, whose network code it uses, a router drops packets without a
+//! route.
 //!
 //! Where to start: [`Cluster::up`].
 

@@ -1,4 +1,5 @@
-//! Installs packages from Debian's archive: without questions, and without starting the daemons that some of them bring.
+//! Installs packages from Debian's archive: without questions, and without starting the daemons that some of
+//! them bring.
 
 use std::env;
 use std::fs;
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Packages with a daemon, and its unit: the lab runs these programs in namespaces of its own, the machine must not.
+/// Packages with a daemon, and its unit: the lab runs these programs in its namespaces, the machine must not.
 const DAEMONS: [(&str, &str); 5] = [
     ("etcd-server", "etcd.service"),
     ("containerd", "containerd.service"),
@@ -17,9 +18,9 @@ const DAEMONS: [(&str, &str); 5] = [
     ("nginx-light", "nginx.service"),
 ];
 
-/// Asked by every package before it starts a service; 101 means "forbidden by policy" (invoke-rc.d's interface). One that is
-/// there already decides; ours is known by its second line, also after a run that was killed. The shell removes it, because it
-/// outlives an interrupted parent.
+/// Asked by every package before it starts a service; 101 means "forbidden by policy" (invoke-rc.d's
+/// interface). One that is there already decides; ours is known by its second line, also after a run that was
+/// killed. The shell removes it, because it outlives an interrupted parent.
 const GUARDED: &str = r#"
 policy=/usr/sbin/policy-rc.d
 mark='# Made by cargo xtask setup, for the time of an installation.'
@@ -85,7 +86,8 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
         .iter()
         .filter(|(package, _)| packages.contains(package));
     for (_, unit) in daemons {
-        // Installed means enabled: without this it would start at the next boot. Where there is no systemd, nothing starts it.
+        // Installed means enabled: without this it would start at the next boot. Where there is no systemd,
+        // nothing starts it.
         let disabled = Command::new("systemctl")
             .args(["--quiet", "disable", unit])
             .stderr(Stdio::null())
@@ -152,6 +154,6 @@ mod tests {
         let seen = run(&format!("cat {}", policy.display()));
         assert_eq!(String::from_utf8_lossy(&seen.stdout), "#!/bin/sh\nexit 0\n");
         assert!(policy.exists());
-        fs::remove_file(&policy).expect("it goes");
+        fs::remove_file(&policy).expect("it can be removed");
     }
 }

@@ -1,13 +1,14 @@
 //! The lab: the cluster of an inventory file, rebuilt on one machine from network namespaces.
 //!
-//! A namespace per node and per pod, routed veth pairs as Calico lays them, a switch between the nodes, a router that
-//! drops packets without a route, Services translated by nftables in each node as kube-proxy does it, a DNS server in the
-//! coredns pod that answers as CoreDNS does, web servers behind the Services. Pod processes run in kubelet-shaped cgroups
-//! with the inventory's UIDs. Nothing of it is linked to the machine's own network.
+//! A namespace per node and per pod, routed veth pairs as Calico lays them, a switch between the nodes, a
+//! router that drops packets without a route, Services translated by nftables in each node as kube-proxy does
+//! it, a DNS server in the coredns pod that answers as CoreDNS does, web servers behind the Services. Pod
+//! processes run in kubelet-shaped cgroups with the inventory's UIDs. Nothing of it is linked to the
+//! machine's own network.
 //!
-//! Everything a lab owns carries its name: `/run/NAME` holds its files and its state, `NAME-*` are its namespaces, and
-//! every process of it lives in the cgroup `/NAME`. So two labs with different names do not meet, and taking one down
-//! needs no guessing.
+//! Everything a lab owns carries its name: `/run/NAME` holds its files and its state, `NAME-*` are its
+//! namespaces, and every process of it lives in the cgroup `/NAME`. So two labs with different names do not
+//! meet, and taking one down needs no guessing.
 //!
 //! Where to start: [`Lab::up`], [`Lab::exec`], [`Lab::down`]; [`inventory`] is the only input.
 

@@ -1,5 +1,5 @@
-//! What the tests and `cargo xtask` share: the lab, a real cluster, the scenario, ordinary traffic, an API server, and what the
-//! tracer is compared with.
+//! What the tests and `cargo xtask` share: the lab, a real cluster, the scenario, ordinary traffic, an API
+//! server, and what the tracer is compared with.
 //!
 //! It knows the tracer as a program only, and never depends on its crate. [`lab`] is the place to start.
 

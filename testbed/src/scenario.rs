@@ -1,8 +1,8 @@
-//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must report about it. Then the
-//! remedies of the two findings that they lead to.
+//! The five steps of the scenario: what is done in pod default/deb-ubuntu, and what the tracer must report
+//! about it. Then the remedies of the two findings that they lead to.
 //!
-//! Every figure that a tool reports itself (nslookup's address, ping's statistics, curl's connect time) is taken from the
-//! tool, not from here: the tracer must agree with it.
+//! Every figure that a tool reports itself (nslookup's address, ping's statistics, curl's connect time) is
+//! taken from the tool, not from here: the tracer must agree with it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -173,7 +173,7 @@ impl Step {
 
     /// Checks that the events of this step agree with the tools. The error says what is missing or differs.
     pub fn check(&self, outputs: &[Output], events: &[Value]) -> Result<()> {
-        (self.check)(outputs, events).with_context(|| format!("reported were{}", listed(events)))
+        (self.check)(outputs, events).with_context(|| format!("reported:{}", listed(events)))
     }
 }
 
@@ -375,8 +375,8 @@ pub fn same(echo: &Value, ping: &Ping) -> Result<()> {
         );
         return Ok(());
     };
-    // The probes sit between the pod and the wire, so what they see is shorter than what ping sees: by the pod's own way
-    // through the stack and ping's wake-up.
+    // The probes sit between the pod and the wire, so what they see is shorter than what ping sees: by the
+    // pod's own way through the stack and ping's wake-up.
     for (key, theirs) in [("min", rtt.min), ("avg", rtt.avg), ("max", rtt.max)] {
         let ours = Duration::from_nanos(
             echo["rtt_ns"][key]

@@ -65,8 +65,8 @@ impl Stage {
         Watch::start(&self.lab, program(), node, &arguments).expect("the tracer starts")
     }
 
-    /// The same, but waits until it knows the pods behind the interfaces. Before, traffic between two pods of the node is
-    /// reported from both sides.
+    /// The same, but waits until it knows the pods behind the interfaces. Before, traffic between two pods of
+    /// the node is reported from both sides.
     pub fn trace_known(&self, node: &str, arguments: &[&str]) -> Watch {
         let arguments = [&["-o", "json"], arguments].concat();
         let says = ["env", "TRACER_LOG=warn,tracer::run=debug"];

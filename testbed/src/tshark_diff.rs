@@ -1,7 +1,8 @@
 //! DNS as the tracer and as tshark decode it, exchange by exchange.
 //!
-//! Runs both and compares. Both sides are read as JSON: the tracer's events ([`ours`]) and tshark's packets ([`theirs`]);
-//! [`compare`] knows which differences are intended and why. [`session`] makes captures in the lab.
+//! Runs both and compares. Both sides are read as JSON: the tracer's events ([`ours`]) and tshark's packets
+//! ([`theirs`]); [`compare`] knows which differences are intended and why. [`session`] makes captures in the
+//! lab.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,7 +42,7 @@ pub fn diff(program: &Path, file: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// The same of what both said.
+/// Compares the output of both.
 pub fn of_texts(ours: &str, theirs: &str) -> Result<Report> {
     let ours = ours::read(ours).context("the tracer's events")?;
     let theirs = theirs::read(theirs).context("tshark's packets")?;

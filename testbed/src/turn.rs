@@ -1,8 +1,8 @@
 //! Which tests of one process run at the same time.
 //!
-//! libtest runs tests side by side. Tests that only need network namespaces of their own may: they take a [`shared`] turn.
-//! A test that measures time in the lab runs [`alone`]. Each test takes one turn: a second one on the same thread can wait
-//! for ever.
+//! libtest runs tests side by side. Tests that only need network namespaces of their own may: they take a
+//! [`shared`] turn. A test that measures time in the lab runs [`alone`]. Each test takes one turn: a second
+//! one on the same thread can wait for ever.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

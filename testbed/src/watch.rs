@@ -39,7 +39,8 @@ impl Watch {
         Watch::start_within(lab, &[], program, node, arguments)
     }
 
-    /// The same, started by another program that becomes the tracer: `wrapper` is that program's own arguments.
+    /// The same, started by another program that becomes the tracer: `wrapper` is that program's own
+    /// arguments.
     pub fn start_within(
         lab: &Lab,
         wrapper: &[&str],
@@ -94,7 +95,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Waits until so many lines of standard error hold that text.
+    /// Waits until `count` lines of standard error contain the text.
     pub fn wait_for_logs(&mut self, text: &str, count: usize) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.log.iter().filter(|line| line.contains(text)).count() < count {
@@ -112,7 +113,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The next line of standard output; `None` if there is none for so long. That it ended by itself is an error.
+    /// The next line of standard output; `None` if there is none within the time. An early exit is an error.
     pub fn line(&mut self, patience: Duration) -> Result<Option<String>> {
         match self.stdout.recv_timeout(patience) {
             Ok(line) => Ok(Some(line)),
@@ -214,7 +215,10 @@ impl Events {
                 return Ok(event.clone());
             }
             if Instant::now() > deadline {
-                bail!("no event: {what}; there were{}", listed(self.of_step()));
+                bail!(
+                    "no event: {what}; the events were:{}",
+                    listed(self.of_step())
+                );
             }
             self.poll()?;
         }

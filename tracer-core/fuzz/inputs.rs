@@ -1,5 +1,5 @@
-//! Which seeds each fuzz target starts from, and how long its inputs are. Read by `cargo xtask fuzz` and by the smoke test
-//! of the core (`tests/core/fuzz_smoke.rs`), which include this file.
+//! Which seeds each fuzz target starts from, and how long its inputs are. Read by `cargo xtask fuzz` and by
+//! the smoke test of the core (`tests/core/fuzz_smoke.rs`), which include this file.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

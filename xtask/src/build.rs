@@ -30,8 +30,9 @@ pub fn cargo() -> Command {
 pub fn cargo_called(program: &OsStr) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // What `cargo xtask` says of xtask itself is not for this build: some build scripts watch these variables, and half
-    // of the dependencies would be built again whenever cargo is started in the other way.
+    // What `cargo xtask` says of xtask itself is not for this build: some build scripts watch these
+    // variables, and half of the dependencies would be built again whenever cargo is started in the other
+    // way.
     let of_xtask = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_"]
             .iter()

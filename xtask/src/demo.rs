@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: plays the scenario in the lab and shows what the tracer reports.
 //!
-//! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, what the two findings say
-//! to try, lab removed. It succeeds only if the tracer reported every step as the tools report it themselves, found both causes,
-//! and its remedies worked.
+//! Set-up, build, lab, tracer on two nodes, the five steps with the tools that a person would use, what the
+//! two findings say to try, lab removed. It succeeds only if the tracer reported every step as the tools
+//! report it themselves, found both causes, and its remedies worked.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
@@ -150,7 +150,8 @@ impl Stage {
             self.poll()?;
             let reported = check(&self.events);
             if reported.is_ok() || Instant::now() > deadline {
-                // What belongs to the step may still be on its way: the lookup after its exchanges, the other node.
+                // What belongs to the step may still be on its way: the lookup after its exchanges, the other
+                // node.
                 let settled = Instant::now() + Duration::from_millis(300);
                 while Instant::now() < settled {
                     self.poll()?;
@@ -160,7 +161,7 @@ impl Stage {
         }
     }
 
-    /// Takes in what the tracers said; with `-o json` that is the output.
+    /// Reads the tracers' events; with `-o json` they are the output.
     fn poll(&mut self) -> Result<()> {
         let new = self.events.poll()?;
         if self.narrators.is_empty() {

@@ -1,9 +1,9 @@
 //! `cargo xtask e2e`: the deployment and the scenario on a real Kubernetes cluster.
 //!
-//! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with `kubectl exec`, and
-//! compares what `tracer observe` reports, through the API server, with what the tools in the pods report themselves. It
-//! removes all that it made and looks whether anything is left. Without --kubeconfig it takes the cluster of
-//! `cargo xtask cluster up`.
+//! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with
+//! `kubectl exec`, and compares what `tracer observe` reports, through the API server, with what the tools in
+//! the pods report themselves. It removes all that it made and looks whether anything is left. Without
+//! --kubeconfig it takes the cluster of `cargo xtask cluster up`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,7 +66,8 @@ pub struct Arguments {
     /// An agent image that the nodes have or can pull [default: build and load it]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// An image with nslookup, curl, ping, sh and busybox's httpd that they have or can pull [default: build and load it]
+    /// An image with nslookup, curl, ping, sh and busybox's httpd that they have or can pull [default: build
+    /// and load it]
     #[arg(long, value_name = "IMAGE")]
     tools_image: Option<String>,
     /// Use this program instead of building one: for the streams and, if it is static, for the agent's image
@@ -111,13 +112,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let outcome = play(arguments, &target, &program, &tools);
     if arguments.keep {
-        note("everything is left in the cluster (--keep)");
+        note("everything stays in the cluster (--keep)");
     } else {
         let removed = scene::remove(&target);
         // The first thing that went wrong is the one to know.
         if outcome.is_ok() {
             removed?;
-            note("everything is removed; nothing of it is left");
+            note("everything is removed");
         } else if let Err(error) = removed {
             eprintln!("e2e: not all is removed: {error:#}");
         }

@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: runs the fuzz targets of `tracer-core/fuzz` with libFuzzer, and says what they found.
 //!
-//! It needs a nightly compiler and cargo-fuzz, which it installs. `cargo xtask test` runs the same targets without either, on
-//! the seeds and a few mutations of them (`tracer-core/tests/core/fuzz_smoke`). docs/fuzzing.md says what each target asserts.
+//! It needs a nightly compiler and cargo-fuzz, which it installs. `cargo xtask test` runs the same targets
+//! without either, on the seeds and a few mutations of them (`tracer-core/tests/core/fuzz_smoke`).
+//! docs/fuzzing.md says what each target asserts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ fn ensure_tools() -> Result<()> {
     Ok(())
 }
 
-/// What is fuzzed is what is shipped: the versions of the workspace's lock file. cargo adds what only fuzzing needs.
+/// What is fuzzed is what is shipped: the versions of the workspace's lock file. cargo adds what only fuzzing
+/// needs.
 fn same_versions() -> Result<()> {
     let (ours, theirs) = (
         build::root().join("Cargo.lock"),
@@ -152,7 +154,7 @@ fn fuzz(target: &Target, arguments: &Arguments) -> Result<Vec<(&'static str, Pat
         .args(["--sanitizer", &arguments.sanitizer, target.name, "--"])
         .arg(format!("-max_total_time={}", arguments.seconds))
         .arg(format!("-max_len={}", target.max_len))
-        // Of a function that takes milliseconds at the most, both mean that something is not bounded.
+        // The function takes milliseconds, so both mean that something is unbounded.
         .args(["-timeout=10", "-rss_limit_mb=1024"])
         .arg("-print_final_stats=1")
         .status()

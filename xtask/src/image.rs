@@ -1,8 +1,9 @@
-//! `cargo xtask image`: the agent's container image as an OCI archive, without Docker, the same bytes for the same commit.
+//! `cargo xtask image`: the agent's container image as an OCI archive, without Docker, the same bytes for the
+//! same commit.
 //!
-//! One static program and nothing else, for each platform that is asked for. Paths of the machine that builds are replaced,
-//! every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that anyone with the commit and the same compiler can check
-//! that an image was made from it; `--verify` builds it twice and compares.
+//! One static program and nothing else, for each platform that is asked for. Paths of the machine that builds
+//! are replaced, every time stamp is the commit's (or SOURCE_DATE_EPOCH), so that anyone with the commit and
+//! the same compiler can check that an image was made from it; `--verify` builds it twice and compares.
 
 use std::env;
 use std::fs;
@@ -103,7 +104,8 @@ pub fn write(program: &Path, out: &Path) -> Result<Written> {
     Sources::here()?.write(&[program.to_owned()], out)
 }
 
-/// cargo's directory for images: with other flags than usual, everything in the usual one would be rebuilt, back and forth.
+/// cargo's directory for images: with other flags than usual, everything in the usual one would be rebuilt,
+/// back and forth.
 fn usual_directory() -> Result<PathBuf> {
     Ok(std::path::absolute(build::target_directory())?.join("image"))
 }
@@ -113,7 +115,7 @@ fn usual_directory() -> Result<PathBuf> {
 pub struct Written {
     /// Its name.
     pub reference: String,
-    /// What it is for, in words.
+    /// Its platforms, as text.
     pub platforms: String,
     /// The digest of its index.
     pub digest: String,
@@ -362,6 +364,6 @@ mod tests {
         assert!(first == second);
         let changed = image("changed", b"contenu", false);
         assert_ne!(first.0, changed.0);
-        fs::remove_dir_all(&directory).expect("it goes");
+        fs::remove_dir_all(&directory).expect("it can be removed");
     }
 }

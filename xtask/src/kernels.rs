@@ -1,8 +1,8 @@
 //! `cargo xtask kernels`: the capture tests inside QEMU, on older kernels than the machine's own.
 //!
-//! Owns the order of the steps and the report: a kernel from Debian's archive ([`archive`]), an initramfs with the test
-//! program in it ([`image`]), a machine that runs it ([`machine`]). Nothing is installed, and the machine has no network
-//! device. docs/kernels.md says what the tests show for which feature.
+//! Owns the order of the steps and the report: a kernel from Debian's archive ([`archive`]), an initramfs
+//! with the test program in it ([`image`]), a machine that runs it ([`machine`]). Nothing is installed, and
+//! the machine has no network device. docs/kernels.md says what the tests show for which feature.
 
 mod archive;
 mod image;
@@ -64,9 +64,9 @@ const KERNELS: [Kernel; 2] = [
 
 /// Run the capture tests on older kernels in QEMU
 ///
-/// Debian's cloud kernels are downloaded once to target/kernels and not installed; remove that directory to get newer ones. The
-/// machine is emulated: it needs no KVM and takes some minutes per kernel. Failed tests run again, alone, as in
-/// `cargo xtask test`. Exit code 1: a test failed; 2: the tests could not run.
+/// Debian's cloud kernels are downloaded once to target/kernels and not installed; remove that directory to
+/// get newer ones. The machine is emulated: it needs no KVM and takes some minutes per kernel. Failed tests
+/// run again, alone, as in `cargo xtask test`. Exit code 1: a test failed; 2: the tests could not run.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Only these kernels, such as 5.10

@@ -30,7 +30,8 @@ enum Command {
         /// kube-proxy's mode on the nodes
         #[arg(long, value_enum, default_value_t)]
         proxy_mode: ProxyMode,
-        /// Rebuild this cluster instead of the scenario's (`kubectl get nodes,ns,pods,svc,endpointslices,servicecidrs -A -o yaml`)
+        /// Rebuild this cluster instead of the scenario's (`kubectl get
+        /// nodes,ns,pods,svc,endpointslices,servicecidrs -A -o yaml`)
         #[arg(long, value_name = "FILE")]
         inventory: Option<PathBuf>,
         /// Add misconfigured Services: without endpoints, with a wrong target port, headless, ...

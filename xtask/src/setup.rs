@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: finds what the probes' build and the lab need, and installs what is missing.
 //!
-//! Other tasks call [`ensure`] first, so users need not know this command. If nothing is missing it looks at a few files and
-//! is done. It installs from Debian's archive only, plus bpf-linker from crates.io; where it cannot (not root, not
-//! Debian) it says what to install.
+//! Other tasks call [`ensure`] first, so users need not know this command. If nothing is missing it looks at
+//! a few files and is done. It installs from Debian's archive only, plus bpf-linker from crates.io; where it
+//! cannot (not root, not Debian) it says what to install.
 
 pub(crate) mod find;
 mod linker;
@@ -38,7 +38,7 @@ pub enum Needs {
 /// What was found, after anything missing was installed.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What compiles the probes, in words.
+    /// The compiler of the probes, as text.
     pub compiler: Option<String>,
     /// The linker that makes BPF objects.
     pub linker: Option<PathBuf>,

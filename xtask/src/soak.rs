@@ -1,8 +1,9 @@
 //! `cargo xtask soak`: ordinary traffic in the lab for as long as is wanted, and what the tracer makes of it.
 //!
-//! The false-alarm test on real packets: real clients in the pods do at a low rate what works (the `traffic` module), while
-//! two tracers watch. Nothing fails, so nothing may be reported that sounds as if it had: a finding of severity warning or
-//! error, or a loss, ends it with 1. A client that fails ends it with 1, too: then the traffic was not ordinary.
+//! The false-alarm test on real packets: real clients in the pods do at a low rate what works (the `traffic`
+//! module), while two tracers watch. Nothing fails, so nothing may be reported that sounds as if it had: a
+//! finding of severity warning or error, or a loss, ends it with 1. A client that fails ends it with 1, too:
+//! then the traffic was not ordinary.
 
 pub mod cost;
 

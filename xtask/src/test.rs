@@ -1,8 +1,8 @@
 //! `cargo xtask test`: every test that this machine can run.
 //!
-//! Runs the test programs that cargo builds, one after another, and judges failures. libtest's output is shown as it comes.
-//! Tests with real probes measure time on a machine that may be busy: a failed one runs a second time, alone. If it passes
-//! then, it is reported as UNSTABLE; it never passes silently.
+//! Runs the test programs that cargo builds, one after another, and judges failures. libtest's output is
+//! shown as it comes. Tests with real probes measure time on a machine that may be busy: a failed one runs a
+//! second time, alone. If it passes then, it is reported as UNSTABLE; it never passes silently.
 
 pub(crate) mod outcome;
 pub(crate) mod programs;
@@ -19,7 +19,8 @@ use crate::{build, setup};
 
 /// Run all tests; those with real probes need root
 ///
-/// A failed test with real probes runs again, alone. If it passes then, it counts as passed and is reported as UNSTABLE.
+/// A failed test with real probes runs again, alone. If it passes then, it counts as passed and is reported
+/// as UNSTABLE.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Only tests whose name contains this

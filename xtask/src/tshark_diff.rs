@@ -1,5 +1,5 @@
-//! `cargo xtask tshark-diff FILE...`: runs the comparison of [`testbed::tshark_diff`]. Without a file it makes captures in the
-//! lab.
+//! `cargo xtask tshark-diff FILE...`: runs the comparison of [`testbed::tshark_diff`]. Without a file it
+//! makes captures in the lab.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::{build, setup};
 pub struct Arguments {
     /// pcap or pcapng files, gzipped or not
     files: Vec<PathBuf>,
-    /// Keep the captures that are made in the lab: pod.pcap, at the pod's interface, and all.pcap, at all of the node's
+    /// Keep the lab's captures here: pod.pcap, from the pod's interface, and all.pcap, from all of the node's
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "files")]
     keep: Option<PathBuf>,
 }

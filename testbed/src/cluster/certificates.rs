@@ -1,5 +1,5 @@
-//! The identities of a cluster: its own certificate authority, a certificate for each component, kubeconfig files that carry them.
-//! Everything is made anew with each cluster and lies below its directory.
+//! The identities of a cluster: its own certificate authority, a certificate for each component, kubeconfig
+//! files that carry them. Everything is made anew with each cluster and lies below its directory.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -43,7 +43,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for `NAME.crt` and `NAME.key`: the user and group that it stands for, the names that it serves.
+    /// A certificate for `NAME.crt` and `NAME.key`: its user and group, and the names that it serves.
     pub(super) fn sign(
         &self,
         name: &str,
@@ -56,8 +56,8 @@ impl Authority {
         write(&self.directory.join(format!("{name}.key")), &key)
     }
 
-    /// A pair of keys without a certificate, `NAME.key` and `NAME.pub`: with it the API server signs the tokens of service
-    /// accounts.
+    /// A pair of keys without a certificate, `NAME.key` and `NAME.pub`: with it the API server signs the
+    /// tokens of service accounts.
     pub(super) fn key(&self, name: &str) -> Result<()> {
         let key = KeyPair::generate()?;
         write(
@@ -70,7 +70,7 @@ impl Authority {
         )
     }
 
-    /// A kubeconfig file with a certificate of its own in it.
+    /// A kubeconfig file that contains its own certificate.
     pub(super) fn kubeconfig(
         &self,
         name: &str,

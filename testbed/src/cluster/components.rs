@@ -1,5 +1,6 @@
-//! The programs of a cluster: Kubernetes' and CoreDNS, which Debian does not have, built as ordinary Go modules at fixed
-//! releases through the Go toolchain and kept in the user's cache; etcd, containerd, runc and the CNI plugins from Debian.
+//! The programs of a cluster: Kubernetes' and CoreDNS, which Debian does not have, built as ordinary Go
+//! modules at fixed releases through the Go toolchain and kept in the user's cache; etcd, containerd, runc
+//! and the CNI plugins from Debian.
 
 use std::env;
 use std::fmt::Write as _;
@@ -19,8 +20,8 @@ struct Module {
     version: &'static str,
     /// Packages below the module's path; the program is called as their last part.
     packages: &'static [&'static str],
-    /// Whether the parts that its own repository replaces by directories are published, and as which version: a module that
-    /// requires it must say so itself, because replacements count in the main module only.
+    /// Whether the parts that its own repository replaces by directories are published, and as which version:
+    /// a module that requires it must say so itself, because replacements count in the main module only.
     staging: Option<&'static str>,
     /// What the linker writes into the programs: the release, as their own builds do it.
     variables: &'static [(&'static str, &'static str)],

@@ -17,7 +17,8 @@ const SERVICES: (&str, &str) = ("10.152.183.0/24", "10.152.183.1");
 /// Everything together is up in 12 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What the API server writes down: who asked for what. The end-to-end test compares it with the agent's role.
+/// What the API server writes down: who asked for what. The end-to-end test compares it with the agent's
+/// role.
 const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
 "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:tracer"]}, {"level": "None"}]}
 "#;
@@ -89,7 +90,7 @@ pub(super) fn start(
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             // No resolver here knows the nodes' names.
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
-            // The default, said because the agent must do without.
+            // The default, explicit because the agent must run without privileged containers.
             "--allow-privileged=false".to_owned(),
             format!("--service-cluster-ip-range={}", SERVICES.0),
             format!("--client-ca-file={}", pki("ca.crt")),

@@ -1,5 +1,6 @@
-//! The images that a cluster without a registry runs: one that holds a sandbox open, CoreDNS, and the tools that the
-//! scenario's pods need. Made of programs that are on this machine, with the libraries that they are linked with.
+//! The images that a cluster without a registry runs: one that keeps a sandbox alive, CoreDNS, and the tools
+//! that the scenario's pods need. Made of programs that are on this machine, with the libraries that they are
+//! linked with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +22,7 @@ pub const COREDNS: &str = "tracer.invalid/coredns:1";
 /// nslookup, curl, ping, getent, a web server (`httpd`) and a shell.
 pub const TOOLS: &str = "tracer.invalid/tools:1";
 
-/// Of the tools' image: programs of the machine.
+/// Programs of this machine that the tools' image contains.
 const PROGRAMS: [&str; 4] = ["nslookup", "curl", "ping", "getent"];
 /// What busybox is called there.
 const BUSYBOX: [&str; 6] = ["sh", "sleep", "httpd", "cat", "ls", "hostname"];

@@ -24,7 +24,8 @@ const COREDNS: &str = include_str!("../../cluster/coredns.yaml");
 /// A user who may do nothing.
 pub const STREAMER: &str = "streamer";
 
-/// The nodes that there can be, from the scenario: name, address, pods' addresses. The first has the control plane.
+/// The nodes that there can be, from the scenario: name, address, pods' addresses. The first has the control
+/// plane.
 const NODES: [(&str, Ipv4Addr, &str); 2] = [
     (
         "k8s-master",
@@ -57,8 +58,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Raises it. One that runs already as wished is left alone; leftovers are cleared first; a failure leaves nothing behind
-    /// but the logs, in a directory that the error names.
+    /// Raises it. One that runs with these options stays; leftovers are cleared first; a failure leaves
+    /// nothing behind but the logs, in a directory that the error names.
     pub fn up(options: &Options) -> Result<Cluster> {
         require_root()?;
         let paths = Paths::new(&options.name)?;
@@ -250,7 +251,8 @@ impl Cluster {
         dead.map(|process| process.what.as_str()).collect()
     }
 
-    /// The administrator's kubeconfig file. What it names is reached only from the first node: see [`Cluster::command`].
+    /// The administrator's kubeconfig file. What it names is reached only from the first node: see
+    /// [`Cluster::command`].
     pub fn kubeconfig(&self) -> PathBuf {
         self.paths.directory().join("pki/admin.kubeconfig")
     }
@@ -267,8 +269,8 @@ impl Cluster {
         self.paths.directory().join("audit.log")
     }
 
-    /// A command as of an administrator: in the first node's network and with this machine's files, kubectl on its PATH
-    /// and the administrator's kubeconfig.
+    /// A command as of an administrator: in the first node's network and with this machine's files, kubectl
+    /// on its PATH and the administrator's kubeconfig.
     pub fn command(&self, argv: &[&str]) -> Result<Command> {
         let mut command = shell::command("nsenter");
         let nodes = self.nodes();
@@ -360,7 +362,8 @@ fn inventory(nodes: &[(&str, Ipv4Addr, &str)]) -> Inventory {
     inventory
 }
 
-/// The mount points of version 1's cgroup hierarchies, which kubelet uses where there are any, and version 2's.
+/// The mount points of version 1's cgroup hierarchies, which kubelet uses where there are any, and version
+/// 2's.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     let found = mounts.lines().filter_map(|line| {
@@ -371,7 +374,8 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(found.collect())
 }
 
-/// Removes whatever there is of a cluster. Its mounts are in namespaces of their own and go with the last process in them.
+/// Removes whatever there is of a cluster. Its mounts are in namespaces of their own and go with the last
+/// process in them.
 fn clear(paths: &Paths) -> Result<bool> {
     let directory = paths.directory();
     let Some(state) = State::load(paths)? else {
@@ -396,7 +400,7 @@ fn clear(paths: &Paths) -> Result<bool> {
     Ok(true)
 }
 
-/// What the programs said, out of the way of what is removed.
+/// The programs' logs, outside the directory that is removed.
 fn keep_logs(paths: &Paths) -> Option<PathBuf> {
     let kept = std::env::temp_dir().join(format!("{}-logs", paths.name()));
     let _ = fs::remove_dir_all(&kept);
@@ -407,7 +411,7 @@ fn keep_logs(paths: &Paths) -> Option<PathBuf> {
     Some(kept)
 }
 
-/// What runs, in words.
+/// Describes what runs.
 pub fn describe(cluster: &Cluster) -> Result<String> {
     let dead = cluster.dead();
     let mut text = format!(

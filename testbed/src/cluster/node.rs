@@ -1,6 +1,6 @@
-//! A node: a network namespace on the switch, a mount namespace in which /run and /var/lib are its own, and in them
-//! containerd, kubelet and kube-proxy. Files that the machine has too (its kernel's settings, for one) are hidden or faked
-//! there, so that nothing of the machine is changed.
+//! A node: a network namespace on the switch, a mount namespace in which /run and /var/lib are its own, and
+//! in them containerd, kubelet and kube-proxy. Files that the machine has too (its kernel's settings, for
+//! one) are hidden or faked there, so that nothing of the machine is changed.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -37,7 +37,8 @@ pub(super) const CLUSTER_DNS: &str = "10.152.183.10";
 /// All pods' addresses.
 const PODS: &str = "10.1.0.0/16";
 
-/// The settings that kubelet would change, and what it wants: it finds them as wished and leaves the machine's alone.
+/// The settings that kubelet would change, and what it wants: they are set already, so it leaves the
+/// machine's alone.
 const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -47,8 +48,8 @@ const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
-/// Makes the node's view of the files and keeps it. $1: the node's directory, $2: the cluster's, which stays visible below
-/// the node's own /run.
+/// Makes the node's view of the files and keeps it. $1: the node's directory, $2: the cluster's, which stays
+/// visible below the node's own /run.
 const HOLD: &str = r#"
 own_run="$1/run"
 mkdir -p "$own_run/${2#/run/}" "$own_run/netns" "$own_run/lock" "$1/lib/kubelet" "$1/log"

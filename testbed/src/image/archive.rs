@@ -1,8 +1,8 @@
-//! Container images as OCI archives (image-spec v1.1: an image layout in a tar file), byte for byte the same for the same
-//! content. Owns the format; knows nothing of what is in an image, and runs nothing.
+//! Container images as OCI archives (image-spec v1.1: an image layout in a tar file), byte for byte the same
+//! for the same content. Owns the format; knows nothing of what is in an image, and runs nothing.
 //!
-//! What varies between two machines is left out or fixed: times come from the caller, owners are root, entries are sorted,
-//! compression has no time stamp, JSON objects are sorted.
+//! What varies between two machines is left out or fixed: times come from the caller, owners are root,
+//! entries are sorted, compression has no time stamp, JSON objects are sorted.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -79,7 +79,7 @@ impl Image {
             created: self.time()?,
             blobs: BTreeMap::new(),
         };
-        // In an order of its own: the same image in whatever order it was asked for.
+        // Sorted: the same image for any order of platforms.
         let mut variants = BTreeMap::new();
         for variant in &self.variants {
             let architecture = variant.architecture.to_string();
@@ -373,7 +373,7 @@ pub(super) mod tests {
         let digest = descriptor["digest"].as_str().expect("a digest");
         let content = &entries[&format!("blobs/{}", digest.replacen(':', "/", 1))];
         assert_eq!(descriptor["size"], content.len());
-        // By another implementation than the one that made it.
+        // Read by another implementation than the writer's.
         let mut child = Command::new("sha256sum")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

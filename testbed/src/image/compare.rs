@@ -1,4 +1,5 @@
-//! Says where two image archives differ, as near to the cause as it can: the platform, the layer, the file in it.
+//! Says where two image archives differ, as near to the cause as it can: the platform, the layer, the file in
+//! it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -10,7 +11,7 @@ use serde_json::Value;
 /// Entries of a tar file by path: their headers, without checksums, and contents.
 type Entries = BTreeMap<String, (Vec<u8>, Vec<u8>)>;
 
-/// The first difference, in words. None where the archives are the same bytes.
+/// Describes the first difference. `None` if the archives are equal byte for byte.
 pub fn first_difference(one: &[u8], other: &[u8]) -> Result<Option<String>> {
     if one == other {
         return Ok(None);
@@ -134,7 +135,7 @@ fn entries(archive: &[u8]) -> Result<Entries> {
         let mut entry = entry?;
         let path = entry.path()?.display().to_string();
         let mut header = entry.header().clone();
-        // Of the fields that are compared themselves.
+        // The fields that are compared on their own.
         header.set_size(0);
         header.set_cksum();
         let mut content = Vec::new();

@@ -1,5 +1,5 @@
-//! The lab's cgroup: one subtree that every process of a lab lives in, so that they can be found and ended without trusting
-//! process ids from a file.
+//! The lab's cgroup: one subtree that every process of a lab lives in, so that they can be found and ended
+//! without trusting process ids from a file.
 
 use std::fs;
 use std::io;

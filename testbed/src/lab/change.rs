@@ -1,4 +1,5 @@
-//! What changes in a lab that runs: Services and endpoints, pods that come and go, a DNS server that falls silent.
+//! What changes in a lab that runs: Services and endpoints, pods that come and go, a DNS server that falls
+//! silent.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +28,8 @@ pub struct NewPod {
 }
 
 impl Lab {
-    /// Replaces Services and endpoints, as kube-proxy and CoreDNS follow the API. Nodes and pods stay what they are.
+    /// Replaces Services and endpoints, as kube-proxy and CoreDNS follow the API. Nodes and pods stay what
+    /// they are.
     pub fn apply(&mut self, inventory: Inventory) -> Result<()> {
         let _lock = lock(&self.paths)?;
         let names = |inventory: &Inventory| {
@@ -128,7 +130,8 @@ impl Lab {
         self.publish(&self.inventory)
     }
 
-    /// Stops the DNS server without closing its sockets (queries are taken and never answered), or lets it go on.
+    /// Stops the DNS server without closing its sockets (queries are taken and never answered), or lets it go
+    /// on.
     pub fn silence_dns(&self, silent: bool) -> Result<()> {
         let server = self
             .state

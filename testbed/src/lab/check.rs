@@ -1,6 +1,6 @@
-//! The lab's DNS server against answers captured from a real CoreDNS: the same queries, asked by dig in a pod, must give the
-//! same status, flags and records. Left out are times to live, the zone's serial, the case of names, and how often a record is
-//! repeated in the additional section.
+//! The lab's DNS server against answers captured from a real CoreDNS: the same queries, asked by dig in a
+//! pod, must give the same status, flags and records. Left out are times to live, the zone's serial, the case
+//! of names, and how often a record is repeated in the additional section.
 
 use std::fmt::Write as _;
 

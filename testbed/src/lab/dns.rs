@@ -1,6 +1,6 @@
-//! The cluster's DNS server: Knot DNS, given zones that make it answer as CoreDNS's kubernetes plugin does; what is not the
-//! cluster's it passes to the upstream stand-in as CoreDNS's forward plugin does. `lab check` compares it with answers
-//! captured from a real CoreDNS.
+//! The cluster's DNS server: Knot DNS, given zones that make it answer as CoreDNS's kubernetes plugin does;
+//! what is not the cluster's it passes to the upstream stand-in as CoreDNS's forward plugin does. `lab check`
+//! compares it with answers captured from a real CoreDNS.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -76,7 +76,8 @@ fn configuration(pod: &Pod, directory: &Path) -> String {
     let mut zones = String::new();
     for zone in ZONES {
         let _ = write!(zones, "  - domain: {zone}\n    file: {zone}.zone\n");
-        // CoreDNS's `fallthrough in-addr.arpa ip6.arpa`: the cluster is not authoritative for addresses that it does not know.
+        // CoreDNS's `fallthrough in-addr.arpa ip6.arpa`: the cluster is not authoritative for addresses that
+        // it does not know.
         if zone.ends_with("arpa") {
             zones.push_str("    module: mod-dnsproxy/fallthrough\n");
         }
@@ -190,7 +191,8 @@ fn records(inventory: &Inventory) -> (BTreeSet<Record>, BTreeSet<Record>) {
     if let Some(ip) = inventory.cluster_dns() {
         add("ns.dns.cluster.local.".into(), address(ip));
     }
-    // A namespace is a name without records, even if nothing is in it: a record of a private type makes the name exist.
+    // A namespace is a name without records, even if nothing is in it: a record of a private type makes the
+    // name exist.
     for namespace in &inventory.namespaces {
         add(
             format!("{namespace}.svc.cluster.local."),

@@ -1,5 +1,5 @@
-//! The cluster that a lab rebuilds: Kubernetes objects as `kubectl get ... -o yaml` prints them, reduced to what the lab
-//! needs. Owns parsing and nothing else; touches no network.
+//! The cluster that a lab rebuilds: Kubernetes objects as `kubectl get ... -o yaml` prints them, reduced to
+//! what the lab needs. Owns parsing and nothing else; touches no network.
 
 mod convert;
 
@@ -100,7 +100,7 @@ pub struct Service {
     pub name: String,
     /// Its cluster addresses; none for a headless Service.
     pub cluster_ips: Vec<IpAddr>,
-    /// The name it stands for, of an ExternalName Service.
+    /// The target of an ExternalName Service.
     pub external_name: Option<String>,
     /// Its ports.
     pub ports: Vec<ServicePort>,

@@ -1,4 +1,5 @@
-//! Raising a lab, running programs in it, and taking it down without a trace. `change` has what happens between.
+//! Raising a lab, running programs in it, and taking it down without a trace. `change` has what happens
+//! between.
 
 use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
@@ -41,8 +42,8 @@ pub struct Lab {
 pub struct TemporaryLab(Lab);
 
 impl Lab {
-    /// Raises the lab. One that runs already as wished is left alone; leftovers of an interrupted run are cleared first; a
-    /// failure leaves nothing behind.
+    /// Raises the lab. One that runs with these options stays; leftovers of an interrupted run are cleared
+    /// first; a failure leaves nothing behind.
     pub fn up(options: Options) -> Result<Lab> {
         require_root()?;
         let paths = Paths::new(&options.name)?;
@@ -299,8 +300,8 @@ pub(crate) fn lock(paths: &Paths) -> Result<File> {
     }
 }
 
-/// Removes whatever there is of a lab: processes, then namespaces (their links go with them), cgroups, files. Needs no more than
-/// the state that a run writes before it makes anything.
+/// Removes whatever there is of a lab: processes, then namespaces (their links go with them), cgroups, files.
+/// Needs no more than the state that a run writes before it makes anything.
 fn clear(paths: &Paths) -> Result<bool> {
     let directory = paths.directory();
     let Some(state) = State::load(paths)? else {

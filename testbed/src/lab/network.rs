@@ -1,7 +1,8 @@
-//! The wires: which namespaces there are, what links them, who routes what where. Writes shell scripts and runs them, each
-//! inside the namespace that it is about.
+//! The wires: which namespaces there are, what links them, who routes what where. Writes shell scripts and
+//! runs them, each inside the namespace that it is about.
 //!
-//! Every link is made inside the lab's own namespaces, never in the machine's; so nothing of the lab can leave it.
+//! Every link is made inside the lab's own namespaces, never in the machine's; so nothing of the lab can
+//! leave it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,15 +17,17 @@ use super::shell::{command, run, script_in};
 pub(crate) const ROUTER: (&str, &str) = ("192.168.2.1", "fd00:192:168:2::1");
 /// The upstream stand-in: DNS for everything outside the cluster.
 pub(crate) const UPSTREAM: (&str, &str) = ("192.168.2.53", "fd00:192:168:2::53");
-/// What is "outside" and answers: it lives in the upstream stand-in. (Documentation ranges: RFC 5737, RFC 3849.)
+/// What is "outside" and answers: it lives in the upstream stand-in. (Documentation ranges: RFC 5737, RFC
+/// 3849.)
 pub(super) const OUTSIDE: (&str, &str) = ("198.51.100.10", "2001:db8::10");
 
-/// The host end's hardware address, the same on every pod's link, and the link-local address that follows from it (RFC 4291
-/// appendix A): the pods' IPv6 next hop. As Calico does it.
+/// The host end's hardware address, the same on every pod's link, and the link-local address that follows
+/// from it (RFC 4291 appendix A): the pods' IPv6 next hop. As Calico does it.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 const HOST_LINK_LOCAL: &str = "fe80::ecee:eeff:feee:eeee";
 
-/// For a namespace's first moment: no waiting for duplicate addresses, no searching for routers, no redirects.
+/// For a namespace's first moment: no waiting for duplicate addresses, no searching for routers, no
+/// redirects.
 const QUIET: &str = "\
 w() { [ ! -e \"/proc/sys/net/$1\" ] || echo \"$2\" > \"/proc/sys/net/$1\"; }
 for c in all default; do
@@ -59,7 +62,7 @@ pub(crate) fn create(netns: &str) -> Result<()> {
     run(command("ip").args(["netns", "add", netns])).map(drop)
 }
 
-/// Removes a namespace, if it is there.
+/// Removes a namespace if it exists.
 pub(crate) fn delete(netns: &str) -> Result<()> {
     if netns_file(netns).exists() {
         run(command("ip").args(["netns", "del", netns])).map(drop)
@@ -115,7 +118,8 @@ ip link set {host} up
 ip route add {ip}/32 dev {host} scope link
 "
     );
-    // The pod's next hop is an address without an owner. The node answers ARP for it because it has a default route.
+    // The pod's next hop is an address without an owner. The node answers ARP for it because it has a default
+    // route.
     let mut pod_side = format!(
         "ip address add {ip}/32 dev eth0
 ip link set eth0 up
@@ -210,7 +214,7 @@ fn node_script(switch: &str, node: &Node, inventory: &Inventory) -> String {
     pod_routes(&mut script, inventory, Some(&node.name));
     route(&mut script, "198.51.100.0/24", UPSTREAM.0);
     route(&mut script, "2001:db8::/32", UPSTREAM.1);
-    // Service addresses, unused pod addresses and the world: to the router, and never heard of again.
+    // Service addresses, unused pod addresses and the world: to the router, which drops them.
     route(&mut script, "default", ROUTER.0);
     if have_ipv6() {
         let _ = writeln!(script, "ip -6 route add default via {}", ROUTER.1);

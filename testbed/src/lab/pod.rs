@@ -1,5 +1,5 @@
-//! A pod in the lab: its link, its cgroup, its view of /etc, and a process that holds all of it, as the pause container
-//! does in a real one.
+//! A pod in the lab: its link, its cgroup, its view of /etc, and a process that holds all of it, as the pause
+//! container does in a real one.
 
 use std::fs;
 use std::net::IpAddr;
@@ -17,7 +17,8 @@ use super::{cgroup, dns, process, web};
 /// What the process that holds a pod is called in the state.
 pub(super) const PAUSE: &str = "pause";
 
-/// In a mount namespace of its own, the pod's files over the machine's. glibc asks nscd first where it runs: hide it.
+/// In its own mount namespace, with the pod's files over the machine's. glibc asks nscd first where it runs:
+/// hide it.
 const PAUSE_SCRIPT: &str = r#"
 mount --bind "$1/resolv.conf" /etc/resolv.conf
 mount --bind "$1/hosts" /etc/hosts

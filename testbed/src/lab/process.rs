@@ -1,4 +1,5 @@
-//! A process that the lab started: recorded with its start time, because its process id may belong to another process by now.
+//! A process that the lab started: recorded with its start time, because its process id may belong to another
+//! process by now.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;

@@ -1,9 +1,10 @@
-//! Service translation in a node, as kube-proxy lays it out: one nftables table, written whole and replaced at once.
+//! Service translation in a node, as kube-proxy lays it out: one nftables table, written whole and replaced
+//! at once.
 //!
-//! Both modes translate the same way; they differ in what happens to a packet for a Service address that no rule translates.
-//! In iptables mode nothing does: it follows the default route. In nftables mode it is rejected, and dropped where the
-//! address is no Service's. (kube-proxy's pkg/proxy/iptables and pkg/proxy/nftables, without NodePorts and affinity.)
-//! IPv4 only, as the scenario's Services are.
+//! Both modes translate the same way; they differ in what happens to a packet for a Service address that no
+//! rule translates. In iptables mode nothing does: it follows the default route. In nftables mode it is
+//! rejected, and dropped where the address is no Service's. (kube-proxy's pkg/proxy/iptables and
+//! pkg/proxy/nftables, without NodePorts and affinity.) IPv4 only, as the scenario's Services are.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -104,7 +105,8 @@ pub(super) fn rules(mode: ProxyMode, inventory: &Inventory) -> String {
     );
     for port in served() {
         for (index, (ip, number)) in port.backends.iter().enumerate() {
-            // A pod that reaches itself must see another source, or it would answer itself past the translation.
+            // A pod that reaches itself must see another source, or it would answer itself past the
+            // translation.
             let _ = write!(
                 out,
                 "    chain {} {{

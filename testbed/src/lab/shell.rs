@@ -1,4 +1,5 @@
-//! Runs other programs, here or in a network namespace. Their failure becomes an error that shows their standard error.
+//! Runs other programs, here or in a network namespace. Their failure becomes an error that shows their
+//! standard error.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;

@@ -1,4 +1,5 @@
-//! What a lab is made of, on disk: written before anything is made, so that an interrupted run can be cleared away.
+//! What a lab is made of, on disk: written before anything is made, so that an interrupted run can be cleared
+//! away.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
-//! The upstream stand-in: the resolver that the node's resolv.conf names, and all of the world outside the cluster.
+//! The upstream stand-in: the resolver that the node's resolv.conf names, and all of the world outside the
+//! cluster.
 //!
-//! BIND in two views: one holds the world's zones, the other resolves by asking the first, so that answers look as a
-//! resolver's do (`ra`, no `aa`). Names for tests: `servfail.example`, `refused.example`, `silent.example` (no answer),
-//! `truncated.example` (TC over UDP, answered over TCP), `big.example.com` (a long TXT record),
-//! `huge.example.com` (60 KB of them).
+//! BIND in two views: one holds the world's zones, the other resolves by asking the first, so that answers
+//! look as a resolver's do (`ra`, no `aa`). Names for tests: `servfail.example`, `refused.example`,
+//! `silent.example` (no answer), `truncated.example` (TC over UDP, answered over TCP), `big.example.com` (a
+//! long TXT record), `huge.example.com` (60 KB of them).
 
 use std::fs;
 use std::path::Path;

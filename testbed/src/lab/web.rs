@@ -1,4 +1,5 @@
-//! The web servers behind the Services: one nginx per pod that says who it is. Owns its configuration and its start.
+//! The web servers behind the Services: one nginx per pod that says who it is. Owns its configuration and its
+//! start.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +10,7 @@ use anyhow::Result;
 use super::network::have_ipv6;
 use super::process::{Place, Process, wait_listening};
 
-/// Starts one that answers `body` on each of the ports.
+/// Starts a web server that answers `body` on each port.
 pub(super) fn start(
     place: &Place<'_>,
     pod: Option<&str>,

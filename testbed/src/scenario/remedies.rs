@@ -1,6 +1,7 @@
 //! The scenario's ending: what the findings of its steps say to try is tried, word for word, and has to work.
 //!
-//! Each remedy is taken from a finding as the tracer reported it; what has to come of it is what the tool that it runs says.
+//! Each remedy is taken from a finding as the tracer reported it; what has to come of it is what the tool
+//! that it runs says.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -28,7 +29,7 @@ pub const REMEDIES: [Remedy; 2] = [
         rule: "nxdomain-other-namespace",
         commands: |tries| {
             // The name itself, and a command that looks it up.
-            let name = *tries.first().context("it says nothing to try")?;
+            let name = *tries.first().context("the finding suggests no command")?;
             let url = format!("http://{name}:90/");
             let curl = ["curl", "-sS", "-o", "/dev/null", "-w", CURL_FORMAT, &url];
             Ok(vec![
@@ -137,8 +138,9 @@ impl Remedy {
             .collect()
     }
 
-    /// Whether that worked, by the tools' and the tracer's account, and the finding was reported as resolved: by what was tried,
-    /// or by a step in between that did the same. `events` are those since, `all` those of the whole scenario.
+    /// Whether that worked, by the tools' and the tracer's account, and the finding was reported as resolved:
+    /// by what was tried, or by a step in between that did the same. `events` are those since, `all` those of
+    /// the whole scenario.
     pub fn check(
         &self,
         finding: &Value,
@@ -147,7 +149,7 @@ impl Remedy {
         all: &[Value],
     ) -> Result<()> {
         (self.check)(finding, outputs, events)
-            .with_context(|| format!("reported were{}", listed(events)))?;
+            .with_context(|| format!("reported:{}", listed(events)))?;
         let resolved = all.iter().any(|event| {
             event["type"] == "finding"
                 && event["state"] == "resolved"

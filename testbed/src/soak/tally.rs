@@ -18,7 +18,8 @@ use super::traffic::Traffic;
 use crate::lab::ProxyMode;
 use crate::watch::Ended;
 
-/// The kernel shows user space a hundredth of a second on every architecture that Kubernetes runs on (USER_HZ).
+/// The kernel shows user space a hundredth of a second on every architecture that Kubernetes runs on
+/// (USER_HZ).
 const MS_PER_TICK: u64 = 10;
 
 /// What a process has used so far.

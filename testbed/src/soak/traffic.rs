@@ -1,7 +1,7 @@
 //! What the clients do: all of it works, so that whatever the tracer finds wrong is a false alarm.
 //!
-//! Owns the order of things, which is the same in every run, and counts what was done and what failed. Takes nothing from
-//! the tracer.
+//! Owns the order of things, which is the same in every run, and counts what was done and what failed. Takes
+//! nothing from the tracer.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -22,8 +22,8 @@ const CLIENTS: [&str; 5] = [
     "myns/apache-ds-myns-9785z",
 ];
 
-/// What a client does, by the name under which it is counted. A number of them that has no divisor in common with the number
-/// of clients: so each client does each of them in turn.
+/// What a client does, by the name under which it is counted. A number of them that has no divisor in common
+/// with the number of clients: so each client does each of them in turn.
 const DEEDS: [(&str, &[&str]); 26] = [
     ("nslookup", &["nslookup", "clusterip-nginx-ds.default"]),
     (
@@ -181,7 +181,7 @@ const DEEDS: [(&str, &[&str]); 26] = [
     ),
 ];
 
-/// Kept open with nothing said, until nginx ends it after 60 s.
+/// Kept idle until nginx closes it after 60 s.
 const IDLE: &[&str] = &[
     "bash",
     "-c",
@@ -204,7 +204,7 @@ const RESTARTED: [(&str, &str); 4] = [
     ("headless-nginx", "10.1.69.196"),
 ];
 
-/// How long the DNS server stands still: shorter than any resolver's patience.
+/// How long the DNS server is paused: shorter than any resolver's timeout.
 const DNS_PAUSE: Duration = Duration::from_millis(900);
 
 /// The traffic so far.
@@ -213,7 +213,7 @@ pub struct Traffic {
     rounds: u64,
     /// How often each thing was done.
     pub done: BTreeMap<&'static str, u64>,
-    /// What a client said that failed; the first ones.
+    /// The output of the first clients that failed.
     pub failures: Vec<String>,
     /// How many failed.
     pub failed: u64,
@@ -301,7 +301,8 @@ impl Traffic {
         Ok(())
     }
 
-    /// A pod comes, does something at once, is talked to, and goes. The next one on that node has its address.
+    /// A pod comes, does something at once, is talked to, and goes. The next one on that node has its
+    /// address.
     fn pod(&mut self, lab: &mut Lab) -> Result<()> {
         self.pods += 1;
         let number = self.pods;
@@ -338,7 +339,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// One endpoint of a Service goes, or the one that went comes back.
+    /// Removes one endpoint of a Service, or restores it.
     fn restart(&mut self, lab: &mut Lab) -> Result<()> {
         let next = match self.whole.take() {
             Some(whole) => whole,
@@ -356,7 +357,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// The DNS server stands still for a moment, as when it is restarted beside another one; who asks meanwhile waits.
+    /// Pauses the DNS server for a moment, as during a rollout; clients wait meanwhile.
     fn dns(&mut self, lab: &Lab) -> Result<()> {
         lab.silence_dns(true)?;
         let children: Result<Vec<Child>> = CLIENTS[..3]

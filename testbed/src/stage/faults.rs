@@ -1,13 +1,15 @@
-//! Faults put into the lab's network: packets that are dropped or rejected by what they hold. With nftables, whose counters say
-//! how often, and which the tracer knows nothing of.
+//! Faults put into the lab's network: packets that are dropped or rejected by what they hold. With nftables,
+//! whose counters say how often, and which the tracer knows nothing of.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
-/// Before connection tracking and translation, and after the probes, which see the packet on the pod's interface.
+/// Before connection tracking and translation, and after the probes, which see the packet on the pod's
+/// interface.
 pub const RAW: &str = "type filter hook prerouting priority -400";
 
-/// The matches of an nftables rule for a DNS query over UDP: its name and type, behind 8 bytes of UDP and 12 of DNS header.
+/// The matches of an nftables rule for a DNS query over UDP: its name and type, behind 8 bytes of UDP and 12
+/// of DNS header.
 pub fn question(name: &str, qtype: u16) -> String {
     let mut wire = Vec::new();
     for label in name.trim_end_matches('.').split('.') {
@@ -27,7 +29,8 @@ pub fn question(name: &str, qtype: u16) -> String {
     rule
 }
 
-/// A table of its own with one chain: `hook` as in [`RAW`], and the rules. A rule may count in `counter name NAME`.
+/// A separate table with one chain: `hook` as in [`RAW`], and the rules. A rule may count in `counter name
+/// NAME`.
 pub fn table(hook: &str, counters: &[&str], rules: &[String]) -> String {
     let mut script = String::from("table inet fault {\n");
     for counter in counters {

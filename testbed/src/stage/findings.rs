@@ -143,7 +143,8 @@ impl Findings {
         }
     }
 
-    /// Stops the tracers and checks that findings and expectations match one to one. Returns all events and the ends.
+    /// Stops the tracers and checks that findings and expectations match one to one. Returns all events and
+    /// the ends.
     pub fn nothing_else(mut self) -> (Vec<Value>, Vec<Ended>) {
         let ended = self.events.stop().expect("the tracers run to the end");
         for ended in &ended {
@@ -175,7 +176,8 @@ impl Findings {
     }
 }
 
-/// Runs the findings' suggested commands in their pods, each once and all at the same time. Returns the output by command.
+/// Runs the findings' suggested commands in their pods, each once and all at the same time. Returns the
+/// output by command.
 pub fn pasted(stage: &Stage, findings: &[Value]) -> BTreeMap<String, Output> {
     let tries = findings
         .iter()

@@ -1,8 +1,8 @@
 //! Exchange by exchange: what both say, what one says on purpose in another way, and what is left.
 //!
-//! An answer is known by its stamp, which both sides take from the capture, so nothing needs to be guessed about what
-//! belongs together. Every query and every answer that tshark sees must be accounted for by an event, and every event by
-//! what tshark sees.
+//! An answer is known by its stamp, which both sides take from the capture, so nothing needs to be guessed
+//! about what belongs together. Every query and every answer that tshark sees must be accounted for by an
+//! event, and every event by what tshark sees.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -151,7 +151,8 @@ impl Comparison<'_> {
         })
     }
 
-    /// The answer that came at this time. After a retry or over TCP it goes to another port than the first query's.
+    /// The answer that came at this time. After a retry or over TCP it goes to another port than the first
+    /// query's.
     fn answer(&self, exchange: &Exchange, time: Time) -> Option<usize> {
         self.position(|message, at| {
             message.response
@@ -333,7 +334,7 @@ impl Comparison<'_> {
                 None => left.push(index),
             }
         }
-        // What stands for the packet may itself have no event: a second answer.
+        // The packet that represents this one may itself have no event: a second answer.
         for index in left {
             let message = &self.theirs[index];
             if self.is_copy(message, &explained) {

@@ -1,9 +1,10 @@
 //! Which packets of a capture are the same one, seen at several interfaces.
 //!
-//! A capture of all interfaces (`tcpdump -i any`), or one merged from several, holds a packet at each interface that it
-//! crosses, before and after its addresses are translated. The tracer reports it once, at the pod's interface; tshark
-//! takes the first for the message and, over TCP, dissects no other. Nothing of the tracer counts here: what is on both
-//! sides of a router is recognised by the payload, the sequence number and options of TCP, and the identification of IPv4.
+//! A capture of all interfaces (`tcpdump -i any`), or one merged from several, holds a packet at each
+//! interface that it crosses, before and after its addresses are translated. The tracer reports it once, at
+//! the pod's interface; tshark takes the first for the message and, over TCP, dissects no other. Nothing of
+//! the tracer counts here: what is on both sides of a router is recognised by the payload, the sequence
+//! number and options of TCP, and the identification of IPv4.
 
 use std::collections::HashMap;
 
@@ -39,8 +40,8 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Of all packets, with what each was called there; nothing of a capture of one interface, where two equal packets
-    /// are two packets.
+    /// Of all packets, with what each was called there; nothing of a capture of one interface, where two
+    /// equal packets are two packets.
     pub fn of(packets: &[(&Value, Sighting)]) -> Copies {
         let mut copies = Copies::default();
         if several_interfaces(packets) {

@@ -34,7 +34,7 @@ pub struct Exchange {
     pub attempts: u64,
     /// The answer to what was reported as unanswered before.
     pub late: bool,
-    /// It was asked over UDP, answered truncated after so long, and asked again over TCP.
+    /// The latency of the truncated answer over UDP; the query followed over TCP.
     pub truncated_after: Option<Time>,
 }
 

@@ -1,4 +1,5 @@
-//! A session in the lab whose DNS packets are captured: all that resolvers and tools do with names, and what goes wrong.
+//! A session in the lab whose DNS packets are captured: all that resolvers and tools do with names, and what
+//! goes wrong.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -58,7 +59,8 @@ const QUESTIONS: &[&[&str]] = &[
 pub struct Captures {
     /// At the node's end of the pod's veth.
     pub pod: PathBuf,
-    /// At all interfaces of the node: each packet several times, before and after the Service's address is translated.
+    /// At all interfaces of the node: each packet several times, before and after the Service's address is
+    /// translated.
     pub all: PathBuf,
 }
 
@@ -213,7 +215,7 @@ fn shell(lab: &Lab, script: &str) -> Command {
 }
 
 fn run(lab: &Lab, argv: &[&str]) -> Result<()> {
-    // What is not found is as welcome as what is.
+    // A name without an answer is as useful as one with.
     lab.exec(CLIENT, argv)?
         .stdin(Stdio::null())
         .stdout(Stdio::null())

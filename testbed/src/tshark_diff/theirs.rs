@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::copies::{Copies, Sighting};
 use super::message::{Answer, End, Time, rcode_name, type_name};
 
-/// What ICMP errors quote was sent before, and is no message of its own. Segments that are not dissected are copies of
-/// others, or the beginning of what a later one ends.
+/// The quote in an ICMP error is not a message: it was sent before. Segments that are not dissected are
+/// copies of others, or the beginning of what a later one ends.
 const FILTER: &str = "(dns || (tcp.port == 53 && tcp.len > 0)) && !icmp && !icmpv6";
 
 /// A DNS message as tshark decodes it.
@@ -71,7 +71,8 @@ impl Message {
     }
 }
 
-/// Runs tshark. Its dissection is the plain one: no name is looked up, nothing of the user's preferences counts.
+/// Runs tshark. Its dissection is the plain one: no name is looked up, nothing of the user's preferences
+/// counts.
 pub fn decode(file: &Path) -> Result<String> {
     let output = Command::new("tshark")
         .args(["-n", "-r"])
@@ -256,7 +257,7 @@ fn records(section: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .flat_map(|(label, records)| each(records).map(move |record| (label.as_str(), record)))
 }
 
-/// With `--no-duplicate-keys` what stands there once is a value, and more than once a list.
+/// With `--no-duplicate-keys` a field that occurs once is a value; one that occurs more often is a list.
 fn each(value: &Value) -> impl Iterator<Item = &Value> {
     let (one, list) = match value {
         Value::Array(list) => (None, list.as_slice()),

@@ -1,6 +1,6 @@
 //! A capture file of arbitrary bytes: read, put in order, made records, decoded.
 //!
-//! Input: the file as it stands, pcap or pcapng, gzipped or not.
+//! Input: the bytes of the file, pcap or pcapng, gzipped or not.
 
 use std::error::Error;
 use std::io::Cursor;
@@ -17,7 +17,7 @@ use super::safe;
 const MAX_PACKET_BYTES: usize = 4 << 20;
 /// What a packet, or a block that there is an error about, takes in a file at the least.
 const MIN_BLOCK_BYTES: usize = 12;
-/// Gzip packs a thousand times: beyond so many packets an input only takes time.
+/// Gzip compresses a thousandfold: more packets than this only take time.
 const MAX_PACKETS: usize = 20_000;
 
 /// The target.

@@ -49,8 +49,8 @@ fn check_header(message: &Message, bytes: &[u8]) {
     assert_eq!(u16::from(message.rcode) & 0xf, word(2) & 0xf);
 }
 
-/// What hickory reads in one piece is read record by record too. Data may be wrong where hickory does not look, several
-/// questions and unreadable options are no fault to it, and it has no limits.
+/// What hickory reads in one piece is read record by record too. Data may be wrong where hickory does not
+/// look, several questions and unreadable options are no fault to it, and it has no limits.
 fn check_whole(message: &Message, whole: &Whole) {
     match &message.fault {
         Some(DnsFault::TooMany) => return,

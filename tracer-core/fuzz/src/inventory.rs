@@ -1,6 +1,6 @@
 //! An inventory file of arbitrary text: parsed, and what it holds put to use.
 //!
-//! Input: the file as it stands, YAML or JSON.
+//! Input: the bytes of the file, YAML or JSON.
 
 use tracer_core::files::inventory::{self, Loaded};
 use tracer_core::identity::{Index, IndexSettings};

@@ -1,7 +1,7 @@
 //! The whole pipeline on arbitrary inputs, and both sinks on what it says.
 //!
-//! Input: a byte that chooses the limits, then steps ([`steps`]): mostly plausible packets of a few flows, so that queries
-//! meet answers, and ticks, counters and changes of the cluster between them.
+//! Input: a byte that chooses the limits, then steps ([`steps`]): mostly plausible packets of a few flows, so
+//! that queries meet answers, and ticks, counters and changes of the cluster between them.
 
 pub mod packet;
 pub mod steps;
@@ -79,7 +79,8 @@ fn play(limits: &Limits, inputs: &[Input]) -> (Vec<Event>, Losses) {
     (events, pipeline.losses())
 }
 
-/// What is reported at the end was in a table, or waited for its pod's name: so there is no more of it than they hold.
+/// What is reported at the end was in a table, or waited for its pod's name: so there is no more of it than
+/// they hold.
 fn check_end(limits: &Limits, events: &[Event]) {
     let bounds = [
         (limits.connections, "tcp"),
@@ -172,8 +173,8 @@ fn check_dns(inputs: &[Input], events: &[Event], losses: &Losses) {
     }
 }
 
-/// Whether an exchange reports an answer over UDP. A truncated one that was followed up over TCP is its first step; where
-/// the answer over TCP came late, the exchange was reported with its timeout before.
+/// Whether an exchange reports an answer over UDP. A truncated one that was followed up over TCP is its first
+/// step; where the answer over TCP came late, the exchange was reported with its timeout before.
 fn reports_response(exchange: &Exchange) -> bool {
     match exchange.transport {
         Transport::Udp => exchange.rcode.is_some(),

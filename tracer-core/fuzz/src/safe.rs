@@ -7,8 +7,9 @@ pub fn assert_ascii(text: &str) {
     assert!(printable, "not printable ASCII: {text:?}");
 }
 
-/// What is shown on a terminal: no control character but the end of a line, so no escape sequence, and none of the marks
-/// that let text read other than it is (Unicode TR 36 section 3.5, "Bidirectional Text Spoofing").
+/// What is shown on a terminal: no control character but the end of a line, so no escape sequence, and none
+/// of the marks that let text read other than it is (Unicode TR 36 section 3.5, "Bidirectional Text
+/// Spoofing").
 #[track_caller]
 pub fn assert_terminal(text: &str) {
     for line in text.split('\n') {

@@ -1,7 +1,7 @@
 //! Values out of a fuzzer's bytes, front to back.
 //!
-//! Plain on purpose: a seed is written by hand or made of a captured packet, and a byte that the fuzzer changes changes one
-//! value and moves none. Where the bytes end all values are zero.
+//! Plain on purpose: a seed is written by hand or made of a captured packet, and a byte that the fuzzer
+//! changes changes one value and moves none. Where the bytes end all values are zero.
 
 use tracer_core::model::flow::Direction;
 
@@ -10,7 +10,7 @@ use tracer_core::model::flow::Direction;
 pub struct Source<'a>(&'a [u8]);
 
 impl<'a> Source<'a> {
-    /// Of all of a fuzzer's bytes.
+    /// Reads all of a fuzzer's bytes.
     pub fn new(bytes: &'a [u8]) -> Source<'a> {
         Source(bytes)
     }

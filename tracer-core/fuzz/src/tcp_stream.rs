@@ -1,8 +1,9 @@
 //! DNS over TCP: segments of a few connections, in one of two ways.
 //!
-//! The first byte says which. [`arbitrary`] segments contradict each other in every way: what is promised is that memory
-//! stays within its limits and that every byte is accounted for. [`honest`] segments are parts of one stream, in any order,
-//! repeated or missing: what is promised is that a message that is reported as certain is one that was sent.
+//! The first byte says which. [`arbitrary`] segments contradict each other in every way: what is promised is
+//! that memory stays within its limits and that every byte is accounted for. [`honest`] segments are parts of
+//! one stream, in any order, repeated or missing: the promise is that every message reported as certain was
+//! sent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,7 +73,8 @@ impl Wire {
         self.streams
             .segment(self.now, flow, direction, segment, extent, &mut self.out);
         let received = self.streams.counts().received - before;
-        // Those of a reset are no part of the stream (RFC 9293 section 3.10.7.4), and there is no room in no table at all.
+        // A reset's payload is not part of the stream (RFC 9293 section 3.10.7.4), and a table without
+        // entries has no room.
         assert!(received == segment.payload.len() as u64 || segment.rst);
         self.received += received;
         self.check();

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-/// Modules of `tracer-core`, then those of `tracer`, from the bottom up. A module may use those above it in this list;
-/// modules of one row do not use each other.
+/// Modules of `tracer-core`, then those of `tracer`, from the bottom up. A module may use those above it in
+/// this list; modules of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
     &["table"],
@@ -72,7 +72,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|row| row.contains(&module))
 }
 
-/// One module file: where it stands in the crate, and its text.
+/// One module file: its path in the crate, and its text.
 struct Source {
     /// `["view", "json", "body"]`.
     module: Vec<String>,
@@ -135,13 +135,14 @@ impl Source {
         offences
     }
 
-    /// The module of this crate that a path leads to: `crate::x`, `tracer_core::x`, or as many `super` as lead to the root.
+    /// The module of this crate that a path leads to: `crate::x`, `tracer_core::x`, or as many `super` as
+    /// lead to the root.
     fn in_crate(&self, path: &[String]) -> Option<String> {
         match path.first()?.as_str() {
             "crate" | "tracer" | "tracer_core" => path.get(1).cloned(),
             "super" => {
                 let ups = path.iter().take_while(|part| *part == "super").count();
-                // An inline module stands one level below its file, so from there one more leads to the root.
+                // An inline module is one level below its file, so one more `super` leads to the root.
                 (ups >= self.module.len())
                     .then(|| path.get(ups).cloned())
                     .flatten()
@@ -156,7 +157,8 @@ fn strings(parts: &[&str]) -> Vec<String> {
     parts.iter().map(|part| (*part).to_owned()).collect()
 }
 
-/// All paths of two parts or more, with the braces of `use` multiplied out; also single names, for [`IMPURE_NAMES`].
+/// All paths of two parts or more, with the braces of `use` multiplied out; also single names, for
+/// [`IMPURE_NAMES`].
 fn paths(tokens: TokenStream) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     walk(&tokens.into_iter().collect::<Vec<_>>(), &mut found);

@@ -112,7 +112,8 @@ fn tshark_reads_in_a_recording_what_it_reads_in_the_capture() {
             "dns.qry.name",
             "dns.flags.rcode",
         ];
-        // Fragments are one packet in a recording; tshark puts them together, too, and that is compared below.
+        // Fragments are one packet in a recording; tshark puts them together, too, and that is compared
+        // below.
         let filter = "!(ip.flags.mf == 1 || ip.frag_offset > 0) && !(ip.len > 1500)";
         let mut expected = tshark_where(&capture, filter, &fields);
         // What is not IP is in no record.

@@ -1,6 +1,7 @@
 //! The fuzz targets on the stable compiler: every seed, and a fixed number of mutations of the seeds.
 //!
-//! The same functions that libFuzzer calls (`cargo xtask fuzz`, docs/fuzzing.md). The mutations are the same in every run.
+//! The same functions that libFuzzer calls (`cargo xtask fuzz`, docs/fuzzing.md). The mutations are the same
+//! in every run.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
-//! The false-alarm test in virtual time: an hour of ordinary traffic of thousands of pods through the whole pure pipeline, in
-//! which nothing may be found wrong; and the same traffic with one fault in it, of which exactly that is found.
+//! The false-alarm test in virtual time: an hour of ordinary traffic of thousands of pods through the whole
+//! pure pipeline, in which nothing may be found wrong; and the same traffic with one fault in it, of which
+//! exactly that is found.
 //!
-//! `traffic` makes what pods do when all is well, with a fixed seed, and counts it; `cluster` lets pods come and go;
-//! `story` puts both in order and plays them.
+//! `traffic` makes what pods do when all is well, with a fixed seed, and counts it; `cluster` lets pods come
+//! and go; `story` puts both in order and plays them.
 
 mod cluster;
 mod story;

@@ -1,5 +1,5 @@
-//! Captures through the whole pipeline: the same traffic gives the same events wherever it was captured, and they are what
-//! dig, ping and the TCP client of `tests/fixtures/captures/make.sh` did.
+//! Captures through the whole pipeline: the same traffic gives the same events wherever it was captured, and
+//! they are what dig, ping and the TCP client of `tests/fixtures/captures/make.sh` did.
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -68,7 +68,8 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     let mut master = agent(&stage, OTHER_NODE, &sockets[1]);
     let mut watch = Running::start(&mut client(&["observe", "-f", "-o", "json"], &sockets));
 
-    // Both sides of one ping: each node reports its own. Until the client listens pings are not shown, so one is sent again.
+    // Both sides of one ping: each node reports its own. Until the client listens pings are not shown, so one
+    // is sent again.
     let seen = |watch: &Running, node: &str, direction: &str| {
         watch.events().iter().any(|event| {
             event["type"] == "icmp" && event["node"] == node && event["direction"] == direction
@@ -97,7 +98,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     stage.run(&["nslookup", "after-the-restart"]);
     watch.wait_for("a lookup", |watch| lookups(watch, "after-the-restart") > 0);
 
-    // An agent says how it stands as of a second ago, and this one has just begun.
+    // An agent's status is up to a second old, and this agent has just started.
     let client_interface = stage.lab.host_interface(CLIENT).expect("a pod of the lab");
     let deadline = Instant::now() + PATIENCE;
     let nodes = loop {

@@ -1,5 +1,5 @@
-//! What each capability is for: as root, but with one of deploy/'s capabilities missing from the bounding set, `tracer check`
-//! names it and the tracer does not start. docs/operations.md explains the same.
+//! What each capability is for: as root, but with one of deploy/'s capabilities missing from the bounding
+//! set, `tracer check` names it and the tracer does not start. docs/operations.md explains the same.
 
 use std::process::Output;
 

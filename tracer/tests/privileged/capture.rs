@@ -1,6 +1,7 @@
 //! The real probes on real packets, in the tests' own network namespaces.
 //!
-//! Expected values come from outside the capture: from sockets, from ping, from tc, from the frames that a test sends.
+//! Expected values come from outside the capture: from sockets, from ping, from tc, from the frames that a
+//! test sends.
 
 mod agent;
 mod child;

@@ -37,7 +37,7 @@ fn answers(event: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What stands in dig's output between two strings, in words.
+/// The words of dig's output between two strings.
 fn words<'a>(output: &'a str, before: &str, after: char) -> Vec<&'a str> {
     let rest = output.split(before).nth(1).unwrap_or_default();
     let until = rest.split(after).next().unwrap_or_default();
@@ -114,8 +114,8 @@ fn outcome_rcode_and_answers_are_digs() {
         );
         assert_eq!(event["attempts"], 1);
         assert_eq!(name(&event["peer"]["service"]), "kube-system/kube-dns");
-        // dig prints whole milliseconds of a clock that moves by the kernel's tick, 10 ms at most; its own way through
-        // the stack comes on top.
+        // dig prints whole milliseconds of a clock that moves by the kernel's tick, 10 ms at most; its own
+        // way through the stack comes on top.
         let dig_ms: u64 = output
             .split("Query time: ")
             .nth(1)

@@ -79,7 +79,8 @@ fn silence_is_reported_as_opening_and_then_as_a_timeout() {
 fn a_closed_connection_counts_what_crossed_the_interface() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
-    // Connected directly, so that nothing else uses the pair of addresses and the kernel's own counters can be asked.
+    // Connected directly, so that nothing else uses the pair of addresses and the kernel's own counters can
+    // be asked.
     let ruleset = "add table inet count\n\
                    add counter inet count tx\nadd counter inet count rx\n\
                    add chain inet count forward { type filter hook forward priority 0; }\n\
@@ -185,7 +186,7 @@ fn both_pods_of_one_node_are_reported_once_and_from_the_clients_side() {
         .unwrap();
     assert_eq!(run["direction"], "client");
     assert_eq!(name(&run["peer"]["pod"]), "default/nginx-ds-v2qf5");
-    // Ctrl-C reports what is still held back.
+    // At SIGINT pending events are reported.
     events.stop().unwrap();
     assert_eq!(
         events

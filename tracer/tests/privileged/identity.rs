@@ -1,5 +1,5 @@
-//! The pod behind an interface, with real processes, cgroups and network namespaces: the peer of a veth leads to the pod whose
-//! cgroup contains the process at that peer.
+//! The pod behind an interface, with real processes, cgroups and network namespaces: the peer of a veth leads
+//! to the pod whose cgroup contains the process at that peer.
 //!
 //! Each test is its own node: its thread moves into a new network namespace.
 
@@ -18,7 +18,7 @@ use tracer::cluster::pod_interfaces::InterfaceResolver;
 use tracer_core::model::cluster::ClusterChange;
 use tracer_core::model::flow::Ifindex;
 
-/// A node: a network namespace and a cgroup, both gone with it.
+/// A node: a network namespace and a cgroup, both removed on drop.
 struct Node {
     cgroup: PathBuf,
 }
@@ -33,7 +33,7 @@ impl Node {
         Node { cgroup }
     }
 
-    /// A process in a network namespace of its own, or in the node's; not in a pod's cgroup yet.
+    /// A process in its own network namespace or in the node's, not yet in a pod's cgroup.
     fn process(&self, host_network: bool) -> Process {
         let mut command = Command::new(if host_network { "sleep" } else { "unshare" });
         if !host_network {
@@ -137,7 +137,7 @@ fn ip(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A UID of a pod. All tests see all processes, so each has pods of its own.
+/// A pod's UID. All tests see all processes, so each has its own pods.
 fn pod(number: u8) -> String {
     format!(
         "{:08x}-97d3-489b-951d-0000000000{number:02x}",

@@ -1,5 +1,5 @@
-//! Ctrl-C during a live run: decided events are reported, undecided ones are not, the exit code distinguishes both, and no
-//! probe stays attached.
+//! Ctrl-C during a live run: decided events are reported, undecided ones are not, the exit code distinguishes
+//! both, and no probe stays attached.
 
 use std::os::fd::AsFd as _;
 use std::process::{Child, Command};
@@ -70,7 +70,8 @@ fn dropped(stage: &Stage) -> u64 {
     ))
 }
 
-/// The pod asks a server that does not answer, and waits. Returns when its query is on the wire. The caller ends the child.
+/// The pod asks a server that does not answer, and waits. Returns when its query is on the wire. The caller
+/// ends the child.
 fn unanswered(stage: &Stage, pod: &str) -> Child {
     let ip = stage.lab.inventory().pod(pod).expect("a pod").ipv4;
     let drop = format!("ip saddr {ip} udp dport 53 counter name dropped drop");

@@ -1,4 +1,5 @@
-//! Tests with real probes, in network namespaces and in the lab. They need root and the feature `privileged-tests`.
+//! Tests with real probes, in network namespaces and in the lab. They need root and the feature
+//! `privileged-tests`.
 //!
 //! Tests of the capture run side by side; a test with the lab runs alone ([`testbed::turn`]).
 

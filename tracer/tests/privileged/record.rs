@@ -1,5 +1,5 @@
-//! `--local --record` on real packets: a replayed recording gives the events of the recorded run, other programs can read it,
-//! and a full disk ends the recording but not the run.
+//! `--local --record` on real packets: a replayed recording gives the events of the recorded run, other
+//! programs can read it, and a full disk ends the recording but not the run.
 
 use std::fs;
 use std::path::Path;
@@ -66,8 +66,8 @@ fn nanoseconds(time: &Value) -> i128 {
 /// When an event happened; "first" and "last" are a finding's.
 const TIMES: [&str; 3] = ["time", "first", "last"];
 
-/// Events without their times, in an order that does not depend on them: events of several interfaces are reported in the
-/// order of the ring buffer live, and of their stamps in replay.
+/// Events without their times, in an order that does not depend on them: events of several interfaces are
+/// reported in the order of the ring buffer live, and of their stamps in replay.
 fn without_times(events: &[Value]) -> Vec<String> {
     let mut lines: Vec<String> = events
         .iter()
@@ -140,7 +140,8 @@ fn a_replayed_recording_reports_the_events_of_the_recorded_run() {
         assert!(found.contains(line), "live and not replayed: {line}");
     }
     assert_eq!(found, expected);
-    // Live times are the kernel's mapped to wall time when they are reported, a recording's when it is written.
+    // Live times are the kernel's mapped to wall time when they are reported, a recording's when it is
+    // written.
     for event in &live {
         let same = |other: &&Value| {
             without_times(std::slice::from_ref(other)) == without_times(std::slice::from_ref(event))

@@ -1,4 +1,5 @@
-//! The five steps of the scenario and the remedies of its findings on real packets, compared with nslookup, ping and curl.
+//! The five steps of the scenario and the remedies of its findings on real packets, compared with nslookup,
+//! ping and curl.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! DNS over TCP on real packets, compared with dig: one query, several on one connection, after truncation, 60 KB in one
-//! message, and a blocked port.
+//! DNS over TCP on real packets, compared with dig: one query, several on one connection, after truncation,
+//! 60 KB in one message, and a blocked port.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn dig(stage: &Stage, arguments: &[&str]) -> (String, Vec<Dig>) {
     (output, answers)
 }
 
-/// A record's data: what stands behind name, TTL, class and type.
+/// A record's data, after name, TTL, class and type.
 fn data(line: &str) -> String {
     let mut rest = line;
     for _ in 0..4 {
@@ -73,8 +73,8 @@ fn same(event: &Value, dig: &Dig) {
     assert_eq!(event["transport"], if dig.over_tcp { "tcp" } else { "udp" });
     assert_eq!(event["attempts"], 1, "{event}");
     assert_eq!(name(&event["peer"]["service"]), "kube-system/kube-dns");
-    // dig's clock moves by the kernel's tick, and its own way through the stack comes on top. After a truncated answer it
-    // measures the time over TCP.
+    // dig's clock moves by the kernel's tick, and its own way through the stack comes on top. After a
+    // truncated answer it measures the time over TCP.
     let steps = event["steps"].as_array();
     let measured = steps.and_then(|steps| steps.last()).unwrap_or(event);
     let ours = Duration::from_nanos(measured["latency_ns"].as_u64().expect("latency"));

@@ -1,5 +1,5 @@
-//! Names from an API server instead of a file: real probes, real pods, `tracer observe --local --kubeconfig`. The server runs
-//! in the node's network.
+//! Names from an API server instead of a file: real probes, real pods, `tracer observe --local --kubeconfig`.
+//! The server runs in the node's network.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
         .expect("the summary");
     let event = ask(&stage, &mut watch, CLIENT, "stale.example.");
     assert_eq!(name(&event["pod"]), CLIENT, "{event}");
-    // What is concluded from what was known says how old it is.
+    // A conclusion from old data states its age.
     stage.run(&["nslookup", "nobody-has-this-name"]);
     let finding = wait_for(&mut watch, "finding", |event| event["type"] == "finding");
     let why = finding["why"].as_str().expect("a text");

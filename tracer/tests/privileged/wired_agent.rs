@@ -1,5 +1,6 @@
-//! The agent as a DaemonSet runs it: names from an API server, options and rules from a ConfigMap that kubelet mounts, health
-//! and metrics over HTTP, findings as Events, an orderly end. Real probes; the API server runs in the node's network.
+//! The agent as a DaemonSet runs it: names from an API server, options and rules from a ConfigMap that
+//! kubelet mounts, health and metrics over HTTP, findings as Events, an orderly end. Real probes; the API
+//! server runs in the node's network.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +22,8 @@ const EXCLUDED: &str = "myns/apache-ds-myns-d4f2h";
 /// The node's interface with its address.
 const BORROWS: &str = "borrows";
 
-/// A ConfigMap as kubelet mounts it: files behind a symlink that is swapped, so that all of them change at once.
+/// A ConfigMap as kubelet mounts it: files behind a symlink that is swapped, so that all of them change at
+/// once.
 struct Mount {
     directory: PathBuf,
     version: u32,

@@ -1,6 +1,6 @@
-//! Faults of networks and servers, injected under real clients: a lost query, a server that is slow or fails for one type,
-//! packets that exceed the path's MTU. The findings are compared with the clients' own output, and similar but harmless
-//! traffic runs at the same time.
+//! Faults of networks and servers, injected under real clients: a lost query, a server that is slow or fails
+//! for one type, packets that exceed the path's MTU. The findings are compared with the clients' own output,
+//! and similar but harmless traffic runs at the same time.
 //!
 //! Each test runs in one of kube-proxy's modes: none depends on packets to a Service address without a rule.
 
@@ -119,8 +119,8 @@ fn slow(stage: &Stage, reported: &mut Findings) {
 
 /// All that does not disturb each other, at the same time.
 fn at_once(stage: &Stage, reported: &mut Findings) {
-    // One query of the client: there is room for a packet of 61 bytes, and not for two. Every one of another pod, and of a
-    // third one all about AAAA of one name.
+    // One query of the client: there is room for a packet of 61 bytes, and not for two. Every one of another
+    // pod, and of a third one all about AAAA of one name.
     let of = |pod: &str| {
         format!(
             "ip saddr {}",
@@ -176,7 +176,8 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
     ];
     reported.expect(expect("search-path-waste", WASTEFUL, wasted));
 
-    // A Service without IPv6 addresses: who asks for them alone finds nothing, who asks for others then finds it.
+    // A Service without IPv6 addresses: who asks for them alone finds nothing, who asks for others then finds
+    // it.
     let service = "clusterip-nginx-ds.default.svc.cluster.local.";
     let empty = said(&stage.run_in(WASTEFUL, &["dig", "+tries=1", "AAAA", service]));
     assert!(
@@ -330,7 +331,8 @@ fn packets_too_big_for_their_path_are_reported_while_the_pod_keeps_sending_them(
     const MTU: u64 = 1280;
     let stage = Stage::new(ProxyMode::Iptables);
     let mut reported = Findings::all_of(stage.events(&[]));
-    // The node's link takes less than the pods believe. One pod does not hear the node say so.
+    // The node's link has a smaller MTU than the pods assume. One pod does not receive the node's ICMP
+    // errors.
     let link = ["ip", "link", "set", "eth0", "mtu", "1280"];
     done(stage.on_node(NODE, &link));
     let deaf = faults::table(

@@ -1,5 +1,5 @@
-//! A filter changes what the probes read but not what is shown: a filtered tracer beside an unfiltered one, on the same
-//! packets.
+//! A filter changes what the probes read but not what is shown: a filtered tracer beside an unfiltered one,
+//! on the same packets.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -60,7 +60,7 @@ impl Tcpdump {
     }
 }
 
-/// Two tracers on the client's node: one with these options, one that sees everything.
+/// Two tracers on the client's node: one with these options, one without a filter.
 struct Pair {
     filtered: Watch,
     whole: Events,
@@ -166,11 +166,12 @@ fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
 /// A Service, whose address no pod pings.
 const PINGED_BY_NAME: &str = "clusterip-nginx-ds";
 
-/// Something of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors end, a rejected
-/// ping and one that is answered. Until a tracer that sees everything has reported the last of it.
+/// Something of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors
+/// end, a rejected ping and one that is answered. Until a tracer that sees everything has reported the last
+/// of it.
 fn traffic(stage: &Stage, whole: &mut Events) {
-    // The kernel sends a destination six ICMP errors at once, then one a second (net/ipv4/icmp.c): how many a ping gets
-    // would depend on how long ago the last ones were.
+    // The kernel sends a destination six ICMP errors at once, then one a second (net/ipv4/icmp.c): how many a
+    // ping gets would depend on how long ago the last ones were.
     let unlimited = ["sysctl", "-qw", "net.ipv4.icmp_ratelimit=0"];
     let mut sysctl = stage.lab.exec_node("k8s-worker03", &unlimited);
     let status = sysctl.as_mut().expect("the node runs").status();
@@ -231,8 +232,8 @@ fn a_filter_for_icmp_limits_the_probes_to_icmp_and_dns_and_changes_no_event() {
     let named = |event: &&String| event.contains(&format!("\"names\":[\"{PINGED_BY_NAME}."));
     assert_eq!(shown.iter().filter(named).count(), 1, "{shown:#?}");
     assert_same(&shown, &events(&whole, icmp), &["--type", "icmp"]);
-    // 5 requests with 5 replies, 5 with 5 errors, 5 more, at least one error each for curl and dig; of nslookup 8 queries
-    // with their answers at least.
+    // 5 requests with 5 replies, 5 with 5 errors, 5 more, at least one error each for curl and dig; of
+    // nslookup 8 queries with their answers at least.
     assert!(packets >= 43, "{packets}");
     assert_eq!(summed(&filtered, "records read"), packets as u64);
     // The other one read at least the SYNs of two connections and the answers to them on top of that.
@@ -257,7 +258,8 @@ fn asked_for_a_port_or_a_pod_the_events_are_those_of_a_tracer_that_sees_everythi
                 as Box<dyn Fn(&Value) -> bool>,
         ),
         (
-            // Every packet counts for one of these, so that there are fewer is because of the other pods' interfaces.
+            // Every packet counts for one of these, so that there are fewer is because of the other pods'
+            // interfaces.
             &["--type", "dns,lookup,tcp,udp,icmp", "-p", "deb-ubuntu"],
             Box::new(|event: &Value| {
                 event["pod"]["name"] == "deb-ubuntu" && event["type"] != "finding"
@@ -282,8 +284,8 @@ fn asked_for_a_port_or_a_pod_the_events_are_those_of_a_tracer_that_sees_everythi
     }
 }
 
-/// What an event is about, without what only a live tracer knows: names in the order of their learning, packets in between
-/// those that are recorded.
+/// What an event is about, without what only a live tracer knows: names in the order of their learning,
+/// packets in between those that are recorded.
 fn about(line: &str) -> String {
     let event: Value = serde_json::from_str(line).expect("JSON");
     let paths = [

@@ -1,7 +1,8 @@
-//! The failures of the scenario and others, on real packets and in both of kube-proxy's modes: the expected finding is
-//! reported, it names the right pod, and no other finding sounds like a failure.
+//! The failures of the scenario and others, on real packets and in both of kube-proxy's modes: the expected
+//! finding is reported, it names the right pod, and no other finding sounds like a failure.
 //!
-//! Real clients cause them, most at the same time: a finding belongs to a pod and a cause, so they do not interfere.
+//! Real clients cause them, most at the same time: a finding belongs to a pod and a cause, so they do not
+//! interfere.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -115,7 +116,10 @@ impl Play {
             let mut command = self.stage.on_node(NODE, &address);
             assert!(command.status().expect("ip runs").success());
         }
-        self.stage.lab.remove_pod("default/gone").expect("it goes");
+        self.stage
+            .lab
+            .remove_pod("default/gone")
+            .expect("it can be removed");
         // The inventory names a Service that the DNS server does not know yet.
         let mut objects = self.stage.lab.inventory().objects().to_vec();
         objects.push(json!({

@@ -1,10 +1,10 @@
-//! The memory that a large cluster needs: 10,000 pods, 5,000 Services and their EndpointSlices, through the watches into the
-//! index, as in an agent.
+//! The memory that a large cluster needs: 10,000 pods, 5,000 Services and their EndpointSlices, through the
+//! watches into the index, as in an agent.
 //!
-//! `cargo test -p tracer --features privileged-tests --test slow identity_memory -- --nocapture` prints the figures in
-//! docs/operations.md. Bytes per object are what stays allocated, counted by the allocator. The growth of the process is the
-//! kernel's figure; it includes buffers for lists and memory that the allocator keeps. The measurement runs in its own
-//! process, so other tests do not count.
+//! `cargo test -p tracer --features privileged-tests --test slow identity_memory -- --nocapture` prints the
+//! figures in docs/operations.md. Bytes per object are what stays allocated, counted by the allocator. The
+//! growth of the process is the kernel's figure; it includes buffers for lists and memory that the allocator
+//! keeps. The measurement runs in its own process, so other tests do not count.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
@@ -157,7 +157,7 @@ fn slice(number: usize) -> Value {
     })
 }
 
-/// This program again, with one of its ignored tests: a process of its own.
+/// A process of this program that runs one of its ignored tests.
 fn process(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let name = format!("identity_memory::{test}");
@@ -165,7 +165,7 @@ fn process(test: &str) -> Command {
     command
 }
 
-/// The API server, in a process of its own: its memory is not ours. It ends with this.
+/// The API server, in a separate process so that its memory does not count. It ends on drop.
 struct Server {
     child: Child,
     /// What the test harness writes at the end goes there.
@@ -181,7 +181,7 @@ impl Server {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
-        // The test harness writes lines of its own before.
+        // The test harness prints lines before.
         let mut lines = output.by_ref().lines().map(Result::unwrap);
         let kubeconfig = lines.find(|line| line.starts_with('{')).unwrap();
         Server {

@@ -1,5 +1,5 @@
-//! Lookups on real packets: glibc, bind's tools and musl in a pod, with the resolv.conf options that change what they send,
-//! compared with tcpdump and the tools' output.
+//! Lookups on real packets: glibc, bind's tools and musl in a pod, with the resolv.conf options that change
+//! what they send, compared with tcpdump and the tools' output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -23,7 +23,7 @@ const CLUSTER: &str = "nameserver 10.152.183.10";
 const POD: &str = "nameserver 10.1.235.206";
 /// An address of no Service: nothing answers.
 const SILENT: &str = "nameserver 10.152.183.99";
-/// Longer than a lookup can be taken for one that began before the tracer.
+/// Longer than a lookup can count as begun before the tracer.
 const SETTLE: Duration = Duration::from_millis(1_100);
 
 /// A lookup as it must be reported: what was asked for, if the wire shows it, and how it ended.
@@ -56,7 +56,8 @@ impl Client {
         }
     }
 
-    /// Gives the pod a resolv.conf of these lines. Never the machine's: the pod's is recognised by its nameserver.
+    /// Gives the pod a resolv.conf of these lines. Never the machine's: the pod's is recognised by its
+    /// nameserver.
     fn resolv_conf(&self, lines: &[&str]) {
         let lines = format!("{}\n", lines.join("\n"));
         let script =
@@ -77,8 +78,8 @@ impl Client {
         (output, queries(&file))
     }
 
-    /// Runs a command and compares: every query that tcpdump saw is in a lookup, and no other; the lookups are these; the
-    /// addresses that the tool printed are the lookups' answers.
+    /// Runs a command and compares: every query that tcpdump saw is in a lookup, and no other; the lookups
+    /// are these; the addresses that the tool printed are the lookups' answers.
     fn check(&mut self, argv: &[&str], expected: &[Expected<'_>]) -> Vec<Value> {
         self.events.next_step();
         let (output, sent) = self.run(argv);
@@ -128,7 +129,7 @@ impl Client {
         lookups
     }
 
-    /// The lookups of this step, once they hold so many queries, in the order in which they began.
+    /// Waits until this step's lookups have this many queries, and returns them by their start.
     fn lookups(&mut self, queries: usize) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {

@@ -1,5 +1,5 @@
-//! Help of every command, and the completions and manual pages generated from the same definition. A change of the
-//! interface shows as a diff of a snapshot.
+//! Help of every command, and the completions and manual pages generated from the same definition. A change
+//! of the interface shows as a diff of a snapshot.
 
 use std::process::{Command, Output};
 

@@ -1,8 +1,8 @@
-//! The watches of a cluster against the API server of the testbed: what the index answers after every rare behaviour of a
-//! real server.
+//! The watches of a cluster against the API server of the testbed: what the index answers after every rare
+//! behaviour of a real server.
 //!
-//! Time is virtual: every change takes a second. No test sleeps for a fixed time, and none asserts a duration, except that
-//! retries wait as long as the server demands.
+//! Time is virtual: every change takes a second. No test sleeps for a fixed time, and none asserts a
+//! duration, except that retries wait as long as the server demands.
 
 mod cluster;
 
@@ -310,7 +310,7 @@ fn a_malformed_object_is_left_out_and_counted() {
     cluster.until("the next one comes", |now| now.who("10.1.0.3").is_some());
     assert_eq!(cluster.who("10.1.0.1").as_deref(), Some("default/a"));
     assert_eq!(cluster.report(Kind::Pod).malformed, 3);
-    // A line that is no event at all costs nothing but itself.
+    // A line that is not an event is skipped.
     cluster
         .api
         .send("pods", "{\"type\":\"ADDED\",\"object\":7}\n");

@@ -1,5 +1,6 @@
-//! What `deploy/` promises: the API server knows every object, the agent has exactly the rights that its code uses, and its
-//! container matches docs/operations.md. No cluster is needed; `cargo xtask e2e` applies the manifests to a real one.
+//! What `deploy/` promises: the API server knows every object, the agent has exactly the rights that its code
+//! uses, and its container matches docs/operations.md. No cluster is needed; `cargo xtask e2e` applies the
+//! manifests to a real one.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -76,7 +76,8 @@ fn the_readme_shows_the_first_finding_of_the_capture_that_it_names() {
     assert_eq!(normalised(shown), normalised(first));
 }
 
-/// The command lines of the indented and fenced code blocks that start with `tracer `, with continuation lines joined.
+/// The command lines of the indented and fenced code blocks that start with `tracer `, with continuation
+/// lines joined.
 fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut fenced = false;

@@ -1,4 +1,5 @@
-//! Tests that need no root: the program as users run it, its streams, its watches, its manifests and its documents.
+//! Tests that need no root: the program as users run it, its streams, its watches, its manifests and its
+//! documents.
 
 mod cli_check;
 mod cli_diagnose;

@@ -225,7 +225,8 @@ fn now() -> u64 {
     u64::try_from(now.as_nanos()).expect("before 2554")
 }
 
-/// The pcap header and the first query of the fixture with its answer, as a packet each that was captured at `time`.
+/// The pcap header and the first query of the fixture with its answer, as a packet each that was captured at
+/// `time`.
 fn query_and_answer() -> (Vec<u8>, impl Fn(usize, u64) -> Vec<u8>) {
     let file = fs::read(fixture("ethernet.pcap")).expect("the fixture");
     let header = file[..PCAP_HEADER].to_vec();

@@ -1,5 +1,5 @@
-//! The scenarios of the core, on the edges of this program: their events survive the wire, and their `filter` lines mean to
-//! `tracer observe` what they mean to the runner.
+//! The scenarios of the core, on the edges of this program: their events survive the wire, and their `filter`
+//! lines mean to `tracer observe` what they mean to the runner.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Agents of another version and with another clock: the client reports them and continues. Real sockets; the agents are
-//! fakes, so that they can differ from this program.
+//! Agents of another version and with another clock: the client reports them and continues. Real sockets; the
+//! agents are fakes, so that they can differ from this program.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, Severity};
 use tracer_core::model::time::Timestamp;
 
-/// Nothing here takes so long, on a busy machine either.
+/// No step takes this long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SECOND: i64 = 1_000_000_000;
 const OWN: &str = env!("CARGO_PKG_VERSION");

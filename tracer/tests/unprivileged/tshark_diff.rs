@@ -1,5 +1,5 @@
-//! The comparison with tshark: no difference on the lab's session and on fragmented messages, and every kind of difference
-//! is found when one side is altered.
+//! The comparison with tshark: no difference on the lab's session and on fragmented messages, and every kind
+//! of difference is found when one side is altered.
 //!
 //! Needs tshark (Debian: tshark) and fails without it.
 
@@ -137,7 +137,7 @@ fn every_doctored_field_of_an_event_is_found() {
             doctored(answered, |event| event["answers"] = json!([])),
         ),
         ("attempts", doctored(retried, by("attempts", json!(5)))),
-        // It is not reported at all.
+        // It is not reported.
         (
             "no event reports it",
             doctored(answered, by("type", json!("tcp"))),

@@ -1,5 +1,6 @@
-//! What the API server wrote down of the agents' requests, compared with the role that deploy/ gives them: the role must
-//! allow all of them, and nothing was refused. Only a cluster of `cargo xtask cluster up` makes its audit log accessible.
+//! What the API server wrote down of the agents' requests, compared with the role that deploy/ gives them:
+//! the role must allow all of them, and nothing was refused. Only a cluster of `cargo xtask cluster up` makes
+//! its audit log accessible.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +13,7 @@ use super::target::Target;
 /// The agents, as the API server calls them.
 const AGENT: &str = "system:serviceaccount:tracer:tracer-agent";
 
-/// Compares. None where there is no audit log; else what was found, in words.
+/// Compares, and describes the result. `None` without an audit log.
 pub(super) fn check(target: &Target) -> Result<Option<String>> {
     let Target::Local(cluster) = target else {
         return Ok(None);

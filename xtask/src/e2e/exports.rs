@@ -53,7 +53,8 @@ fn reasons(events: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The metrics of the client's agent, by way of the API server: the port is open on the node's loopback alone.
+/// The metrics of the client's agent, by way of the API server: the port is open on the node's loopback
+/// alone.
 pub(super) fn metrics(target: &Target, scene: &Scene) -> Result<String> {
     let field = format!("spec.nodeName={}", scene.client.node);
     let selector = [

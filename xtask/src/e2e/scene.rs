@@ -241,8 +241,8 @@ fn pod(object: &Value) -> Option<Pod> {
     })
 }
 
-/// Runs a command in the client and returns all that it printed, whatever its exit code: nslookup's and ping's say whether
-/// there was an answer, which is what is tested.
+/// Runs a command in the client and returns all that it printed, whatever its exit code: nslookup's and
+/// ping's say whether there was an answer, which is what is tested.
 pub(super) fn in_client(target: &Target, argv: &[&str]) -> Result<Output> {
     let exec = ["kubectl", "-n", "default", "exec", "deb-ubuntu", "--"];
     let output = target

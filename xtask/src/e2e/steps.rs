@@ -33,8 +33,7 @@ impl Step {
 
     /// Checks that the events agree with the tools.
     pub(super) fn check(&self, outputs: &[Output], events: &[Value], scene: &Scene) -> Result<()> {
-        (self.check)(outputs, events, scene)
-            .with_context(|| format!("reported were{}", listed(events)))
+        (self.check)(outputs, events, scene).with_context(|| format!("reported:{}", listed(events)))
     }
 }
 
@@ -121,7 +120,8 @@ pub(super) fn all(scene: &Scene) -> Vec<Step> {
             ]],
             |outputs, events, scene| {
                 let ping = Ping::parse(&outputs[0].text)?;
-                // In IPVS mode the node itself answers; iptables and nftables mode are what the scenario is about.
+                // In IPVS mode the node itself answers; iptables and nftables mode are what the scenario is
+                // about.
                 ensure!(
                     ping.received == 0 && ping.sent == 8,
                     "a ping to a ClusterIP was answered: {ping:?}"

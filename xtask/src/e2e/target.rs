@@ -1,4 +1,5 @@
-//! The cluster that is tested: one of `cargo xtask cluster up`, entered for every command, or any other by its kubeconfig.
+//! The cluster that is tested: one of `cargo xtask cluster up`, entered for every command, or any other by
+//! its kubeconfig.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -153,7 +154,7 @@ mod tests {
         let failing = target(Some("echo no such cluster >&2; false {}")).expect("it has {}");
         let error = format!("{:#}", failing.load(&archive).expect_err("it fails"));
         assert!(error.contains("no such cluster"), "{error}");
-        std::fs::remove_dir_all(&directory).expect("it goes");
+        std::fs::remove_dir_all(&directory).expect("it can be removed");
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Platform {
         }
     }
 
-    /// The C compiler that links for it on a machine of another architecture, by the name that the `cc` crate expects too.
+    /// The C compiler that links for it on a machine of another architecture, by the name that the `cc` crate
+    /// expects too.
     pub(super) fn linker(self) -> &'static str {
         match self {
             Platform::Amd64 => "x86_64-linux-gnu-gcc",
@@ -62,8 +63,8 @@ impl Platform {
         }
     }
 
-    /// What a program is for. It must be a static one: an empty image has no loader and no libraries, so a program that asks
-    /// for an interpreter cannot start there.
+    /// What a program is for. It must be a static one: an empty image has no loader and no libraries, so a
+    /// program that asks for an interpreter cannot start there.
     pub(super) fn of_static(program: &[u8]) -> Result<Platform> {
         const PT_INTERP: u32 = 3;
         let number = |at: usize, bytes: usize| -> Result<u64> {

@@ -1,7 +1,8 @@
 //! Builds the static program of an image, for this machine's architecture or for another one.
 //!
-//! The library for another architecture comes from rustup where that has it (`rustup target add`). Where not, Debian's
-//! compiler builds it from its source, which it needs for the probes anyway. It prints which way it took.
+//! The library for another architecture comes from rustup where that has it (`rustup target add`). Where not,
+//! Debian's compiler builds it from its source, which it needs for the probes anyway. It prints which way it
+//! took.
 
 use std::env;
 use std::ffi::OsString;
@@ -45,7 +46,8 @@ pub(super) fn build(
         Library::Source => {
             let (rustc, cargo) = SYSTEM;
             let mut cargo = build::cargo_called(cargo.as_ref());
-            // A release compiler; -Z build-std is for those who ask. The libraries that rustup points to are another compiler's.
+            // A release compiler; -Z build-std is for those who ask. The libraries that rustup points to are
+            // another compiler's.
             cargo
                 .args(["-Z", "build-std=std,panic_abort"])
                 .env("RUSTC", rustc)
@@ -91,7 +93,8 @@ fn flags(tree: &Path, target_directory: &Path) -> Result<String> {
         "-Ctarget-feature=+crt-static".to_owned(),
         "-Cstrip=symbols".to_owned(),
         remap(tree, "/tracer")?,
-        // Code that build scripts write is compiled from there. It may be in the tree or not: the last that fits counts.
+        // Code that build scripts write is compiled from there. It may be in the tree or not: the last that
+        // fits counts.
         remap(target_directory, "/target")?,
     ];
     let cargo_home = env::var_os("CARGO_HOME")
@@ -196,7 +199,7 @@ mod tests {
             .expect("a file");
             shell::run(&mut command).expect("it compiles");
             let text = fs::read_to_string(directory.join("ir")).expect("it is text");
-            fs::remove_dir_all(&directory).expect("it goes");
+            fs::remove_dir_all(&directory).expect("it can be removed");
             text
         };
         for target_directory in ["tree/target", "elsewhere", "tree/target/image"] {
@@ -219,7 +222,7 @@ mod tests {
         assert!(!has_library(&directory.join("lib")), "cannot be linked in");
         fs::write(directory.join("lib/libstd-0123.rlib"), "").expect("a file");
         assert!(has_library(&directory.join("lib")));
-        fs::remove_dir_all(&directory).expect("it goes");
+        fs::remove_dir_all(&directory).expect("it can be removed");
     }
 
     fn tempdir(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
-//! `cargo xtask image --verify`: is the image what its sources make it, wherever and whenever it is built? Two copies of the
-//! sources in two directories, nothing shared but the downloaded crates, two images, one comparison.
+//! `cargo xtask image --verify`: is the image what its sources make it, wherever and whenever it is built?
+//! Two copies of the sources in two directories, nothing shared but the downloaded crates, two images, one
+//! comparison.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_sources_and_nothing_that_was_built() {
         let directory = std::env::temp_dir().join(format!("xtask-verify-{}", std::process::id()));
-        clear(&directory).expect("it goes");
+        clear(&directory).expect("it can be removed");
         let from = directory.join("from");
         for path in [
             "src/main.rs",
@@ -127,6 +128,6 @@ mod tests {
         let there = |path: &str| directory.join("to").join(path).exists();
         assert!(there("src/main.rs") && there(".cargo/config.toml"));
         assert!(!there("target") && !there("probes/target") && !there(".git"));
-        clear(&directory).expect("it goes");
+        clear(&directory).expect("it can be removed");
     }
 }

@@ -1,6 +1,6 @@
 //! Packages of Debian's archive, fetched with apt's own tools into a directory of ours and unpacked there.
 //!
-//! Installs nothing and needs no root: apt gets lists, sources and a cache of its own. What was fetched once is kept.
+//! Installs nothing and needs no root: apt gets its own lists, sources and cache. Downloads are kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! The initramfs: the test program, the few programs that it runs, the libraries of all of them, modules and an init.
+//! The initramfs: the test program, the few programs that it runs, the libraries of all of them, modules and
+//! an init.
 //!
-//! Two cpio archives (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst: "newc", and several may
-//! follow each other): what all kernels share is made once.
+//! Two cpio archives (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst: "newc", and
+//! several may follow each other): what all kernels share is made once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +43,7 @@ impl Base {
         let mut libraries = BTreeSet::new();
         for name in PROGRAMS {
             let path = debian::program(name)
-                .with_context(|| format!("no {name} here: `cargo xtask setup` installs it"))?;
+                .with_context(|| format!("{name} is missing: `cargo xtask setup` installs it"))?;
             cpio.file(&Path::new("bin").join(name), &read(&path)?);
             libraries.append(&mut libraries_of(&path)?);
         }

@@ -1,4 +1,5 @@
-//! Looks for programs and compilers by their files: it runs nothing, so it is quick enough to be done before every task.
+//! Looks for programs and compilers by their files: it runs nothing, so it is quick enough to be done before
+//! every task.
 
 use std::env;
 use std::fmt;
@@ -10,7 +11,8 @@ use testbed::debian;
 /// Below a compiler's directory, a file of the core library's source.
 const SOURCE: &str = "lib/rustlib/src/rust/library/core/src/lib.rs";
 
-/// A compiler that has the core library's source, in the order in which the build prefers them (`tracer/build/probes.rs`).
+/// A compiler that has the core library's source, in the order in which the build prefers them
+/// (`tracer/build/probes.rs`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Compiler {
     /// A rustup nightly with the rust-src component.
@@ -102,6 +104,6 @@ mod tests {
                 "nightly-x86_64-unknown-linux-gnu"
             )))
         );
-        fs::remove_dir_all(&home).expect("it goes");
+        fs::remove_dir_all(&home).expect("it can be removed");
     }
 }

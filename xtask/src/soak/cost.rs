@@ -1,6 +1,6 @@
 //! `cargo xtask cost`: the agent's memory and CPU at work, by its own metrics and by the kernel.
 //!
-//! The release build runs as agent on two nodes of a lab of its own, with metrics on, under the soak's traffic. It
+//! The release build runs as agent on two nodes of a lab, with metrics on, under the soak's traffic. It
 //! compares both: exit code 1 if `/metrics` and /proc disagree.
 
 use std::fmt::Write as _;
@@ -87,7 +87,8 @@ fn total(metrics: &str, name: &str) -> f64 {
         .sum()
 }
 
-/// The most that was resident at a time, and what the kernel holds for the maps: it counts in the container, too.
+/// The most that was resident at a time, and what the kernel holds for the maps: it counts in the container,
+/// too.
 fn kernel_side(pid: Pid) -> Result<(u64, u64)> {
     let directory = format!("/proc/{}", pid.as_raw_nonzero());
     let status = fs::read_to_string(format!("{directory}/status"))?;

@@ -29,7 +29,8 @@ impl Outcome {
     }
 }
 
-/// The names between libtest's last "failures:" and the closing line. A test's own output may contain such lines before.
+/// The names between libtest's last "failures:" and the closing line. A test's own output may contain such
+/// lines before.
 fn failures(printed: &str) -> Vec<String> {
     let lines: Vec<&str> = printed.lines().collect();
     let end = lines

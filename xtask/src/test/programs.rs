@@ -75,8 +75,8 @@ struct Profile {
     test: bool,
 }
 
-/// Builds the programs that cargo's arguments select, those with real probes last. `None` if they do not compile; cargo
-/// printed why.
+/// Builds the programs that cargo's arguments select, those with real probes last. `None` if they do not
+/// compile; cargo printed why.
 pub(crate) fn build(choice: &[&str]) -> Result<Option<Vec<Program>>> {
     let output = build::cargo()
         .args(["test", "--no-run"])

@@ -1,4 +1,5 @@
-//! Bytes to a pipeline's inputs: each step is a byte of how much later, a byte of what, and what that asks for.
+//! Bytes to a pipeline's inputs: each step is a byte of how much later, a byte of what, and what that asks
+//! for.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -187,7 +188,7 @@ impl Steps {
         } else {
             0
         };
-        // Of the switches only whether the flow's counters are known.
+        // Only the switch for known flow counters applies.
         let mut header = vec![(u8::from(to_pod) * TO_POD) | (switches & TOTALS)];
         header.extend(source.bytes(totals));
         header.resize(1 + totals, 0);
@@ -291,7 +292,8 @@ struct Ends {
 }
 
 impl Ends {
-    /// Two bytes: which interface, which addresses and which of the client's ports. The server's port is `port`.
+    /// Two bytes: which interface, which addresses and which of the client's ports. The server's port is
+    /// `port`.
     fn read(source: &mut Source<'_>, serves: bool, port: u16) -> Ends {
         let which = source.byte();
         let ifindex = Ifindex(u32::from(which % 3) + 1);

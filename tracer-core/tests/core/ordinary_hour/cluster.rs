@@ -1,4 +1,5 @@
-//! The cluster of the hour: pods that come and go in places whose addresses they take over, Services with their endpoints.
+//! The cluster of the hour: pods that come and go in places whose addresses they take over, Services with
+//! their endpoints.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const TICK: u64 = 250 * MS;
 
 /// Something that happens.
 pub enum Happening {
-    /// A packet in words, as scenario files have them; out of the pod or in to it.
+    /// A packet as scenario files write it, out of the pod or into it.
     Packet(u32, Direction, String),
     /// A pod's interface comes; its pod is found a little later.
     Attached(u32),

@@ -1,7 +1,8 @@
-//! What pods do when all is well, made with a fixed seed; what of it must be reported, counted while it is made; and faults.
+//! What pods do when all is well, made with a fixed seed; what of it must be reported, counted while it is
+//! made; and faults.
 //!
-//! Ordinary is not spotless: search domains fail before a name is found, a packet is lost and sent again, a ping is
-//! lost among others, a server stands still for a moment, an old connection ends with a reset.
+//! Ordinary traffic has faults: search domains fail before a name is found, a packet is lost and sent again,
+//! a ping is lost among others, a server pauses, an old connection ends with a reset.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +19,11 @@ mod steps;
 
 /// Microseconds.
 const US: u64 = 1000;
-/// A pod does something about so often.
+/// Average interval between a pod's actions.
 const PAUSE: u64 = 100 * SECOND;
 /// The API's news come in such portions.
 const NEWS: u64 = 2 * SECOND;
-/// The DNS server stands still for so long, every so often.
+/// Length and interval of the DNS server's pauses.
 const STALL: u64 = 1800 * MS;
 const STALL_EVERY: u64 = 11 * MINUTE;
 
@@ -146,7 +147,7 @@ const DEEDS: [(u32, Deed); 22] = [
 ];
 
 impl Hour {
-    /// The traffic of so long.
+    /// The traffic of this duration.
     pub fn generate(seed: u64, length: u64) -> Hour {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut hour = Hour {

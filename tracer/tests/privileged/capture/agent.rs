@@ -27,8 +27,8 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Starts it and waits until it says that it traces these interfaces, `a, b`: from then on it takes a direction that is
-    /// not seen for one that cannot be seen.
+    /// Starts it and waits until it says that it traces these interfaces, `a, b`: from then on it takes a
+    /// direction that is not seen for one that cannot be seen.
     pub fn start(node: &Netns, interfaces: &str) -> Tracer {
         let mut child = node
             .enter(|| {
@@ -69,7 +69,7 @@ impl Tracer {
         }
     }
 
-    /// Ctrl-C; then its JSON lines and what it said on standard error.
+    /// Sends SIGINT and returns its JSON lines and standard error.
     pub fn stop(mut self) -> (Vec<Value>, String) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process"), Signal::INT).expect("a signal");

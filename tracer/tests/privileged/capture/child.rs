@@ -27,7 +27,7 @@ fn captures_until_killed() {
     std::thread::sleep(Duration::from_secs(120));
 }
 
-/// The kinds of hook that this kernel has, the one that is chosen by itself first.
+/// The kinds of hook that this kernel has, the default first.
 pub fn hooks() -> Vec<HookChoice> {
     let has_tcx =
         KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
@@ -46,10 +46,10 @@ pub fn programs(node: &Netns, interface: &str, hook: HookChoice) -> Vec<u32> {
     }
 }
 
-/// The programs that are attached once there are so many of them.
+/// Waits until `count` programs are attached and returns them.
 ///
-/// A program that is let go stays for a moment where a test beside this one is starting a process: until that process
-/// runs what it is started for, it holds a copy of every open file, TCX links among them.
+/// A detached program stays loaded for a moment if another test is starting a process: until that process
+/// calls exec, it holds a copy of every open file, TCX links among them.
 pub fn programs_left(node: &Netns, interface: &str, hook: HookChoice, count: usize) -> Vec<u32> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -108,7 +108,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Of a test that failed; a second SIGKILL does nothing.
+        // After a failed test; a second SIGKILL does nothing.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -49,7 +49,8 @@ fn each_kind_is_emitted_if_it_is_asked_for_and_only_then() {
     let _turn = turn::shared();
     let (node, pod) = node_with_a_pod();
     let nothing = Emission::nothing;
-    // What is asked for, and the protocols of the records: a ping makes 6, the connection 2, the datagrams 1 each.
+    // What is asked for, and the protocols of the records: a ping makes 6, the connection 2, the datagrams 1
+    // each.
     let cases = [
         ("all", Emission::default(), [6, 2, 2]),
         ("nothing", nothing(), [0, 0, 0]),

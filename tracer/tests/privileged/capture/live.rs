@@ -59,14 +59,15 @@ impl Live {
         }
     }
 
-    /// Receives until the kernel has seen so many packets, whatever they were.
+    /// Receives until the kernel has counted this many packets of any kind.
     pub fn wait_seen(&mut self, packets: u64) {
         self.wait(&format!("{packets} packets"), |live| {
             live.stats().seen >= packets
         });
     }
 
-    /// The IPv4 records: only those come from the test alone, IPv6 looks for neighbours and routers by itself.
+    /// The IPv4 records: only those come from the test alone, IPv6 looks for neighbours and routers by
+    /// itself.
     pub fn ipv4(&self) -> Vec<&Record> {
         self.records
             .iter()

@@ -182,7 +182,8 @@ fn a_record_waits_less_than_ten_milliseconds() {
         waits.push(clock.now().since(record.time));
     }
     waits.sort();
-    // The machine may be busy with other things. Records that waited for a timer would all wait, more or less.
+    // The machine may be busy with other things. Records that waited for a timer would all wait, more or
+    // less.
     assert!(waits[10] < Duration::from_millis(10), "{waits:?}");
     live.stop();
     drop(server);

@@ -1,4 +1,5 @@
-//! Network namespaces for tests. They have no names, so the kernel removes them with the test, however it ends.
+//! Network namespaces for tests. They have no names, so the kernel removes them with the test, however it
+//! ends.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -56,7 +57,8 @@ impl Netns {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    /// A pair: `host` here with a gateway's address, `eth0` in `pod` with `address`. Both families: 10.9.0.N and fd09::N.
+    /// A pair: `host` here with a gateway's address, `eth0` in `pod` with `address`. Both families: 10.9.0.N
+    /// and fd09::N.
     pub fn add_pod(&self, pod: &Netns, host: &str, number: u8) {
         self.ip(&format!(
             "link add {host} type veth peer name eth0 netns {}

@@ -1,4 +1,5 @@
-//! A CNI that delivers past the host end of the pod's veth (`bpf_redirect_peer`, as Cilium's eBPF host routing does).
+//! A CNI that delivers past the host end of the pod's veth (`bpf_redirect_peer`, as Cilium's eBPF host
+//! routing does).
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -45,8 +46,9 @@ pub fn site() -> Site {
     Site { node, pod, outside }
 }
 
-/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always answered. What
-/// another pod does last gets no answer: when that is reported, every silence of before was long enough to be reported.
+/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always
+/// answered. What another pod does last gets no answer: when that is reported, every silence of before was
+/// long enough to be reported.
 fn reported(site: &Site) -> (Vec<Value>, String) {
     let Site { node, pod, outside } = site;
     let dns = udp_socket(outside, &format!("{OUTSIDE}:53"));

@@ -382,7 +382,8 @@ fn vlan_tags_and_ip_options_do_not_hide_the_headers() {
     live.stop();
 }
 
-/// An Ethernet and IPv6 header, then `extensions` (each with its own next header already set), then UDP to port 53.
+/// An Ethernet and IPv6 header, then `extensions` (each with its own next header already set), then UDP to
+/// port 53.
 fn ipv6_with(first: u8, extensions: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut frame = [&HOST[..], &POD[..], &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
     let udp_len = (8 + payload.len()) as u16;
@@ -405,7 +406,8 @@ fn ipv6_extension_headers_are_passed_over() {
     let (node, pod) = pod();
     let mut live = Live::start(&node, Options::default());
     let options = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
-    // Hop-by-hop, destination options, authentication (24 bytes: 4 + 2 words), a first fragment, destination options.
+    // Hop-by-hop, destination options, authentication (24 bytes: 4 + 2 words), a first fragment, destination
+    // options.
     let chain = [
         &options(60)[..],
         &options(51)[..],
@@ -501,7 +503,7 @@ fn headers_outside_the_linear_part_are_read_the_slow_way() {
         .ipv4(POD_V4, PEER_V4, 64)
         .udp(40_000, 53);
     builder.write(&mut frame, &[9; 6_000]).expect("writes");
-    // A packet socket puts no more than the link header of so long a frame into the linear part.
+    // For a frame this long, a packet socket puts only the link header into the linear part.
     send_frame(&pod, "eth0", &frame);
     live.wait("record", |live| {
         live.records.iter().any(|record| record.wire_len == 6_028)

@@ -11,7 +11,8 @@ use super::netns::Netns;
 
 /// One eBPF instruction (linux/bpf.h): opcode, destination and source register, offset, immediate.
 const fn instruction(opcode: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
-    // The kernel reads it in host order; the tests run on little-endian machines as the fields are put together here.
+    // The kernel reads it in host order; the tests run on little-endian machines as the fields are put
+    // together here.
     opcode as u64
         | (registers as u64) << 8
         | (offset as u16 as u64) << 16
@@ -81,7 +82,8 @@ pub fn verdict(node: &Netns, interface: &str, verdict: i32) -> OwnedFd {
     link_at_ingress(node, interface, &load(&program))
 }
 
-/// Delivers what comes in by `uplink` over IPv4 to the pod behind `host_end`, for as long as the link is held.
+/// Delivers what comes in by `uplink` over IPv4 to the pod behind `host_end`, for as long as the link is
+/// held.
 pub fn deliver_past(node: &Netns, uplink: &str, host_end: &str) -> OwnedFd {
     const REDIRECT_PEER: i32 = 155;
     let program = [

@@ -18,7 +18,8 @@ use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;
 use super::programs::{Loaded, verdict};
 
-/// A pod that asks and a node that answers, one question at a time and some thousand a second, until reported to stop.
+/// A pod that asks and a node that answers, one question at a time and some thousand a second, until reported
+/// to stop.
 struct Conversation {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<(u64, u64)>,
@@ -236,7 +237,7 @@ impl Survivor {
 
     /// Asks, once its container could run.
     fn live(&mut self, traced: &BTreeSet<String>) {
-        /// A container runs so long after its network was made, at the least, when 200 are made at once.
+        /// Least time between the creation of a container's network and its start, with 200 at once.
         const START: Duration = Duration::from_secs(2);
         if self.lag.is_none() && traced.contains(&format!("pod{}", self.number)) {
             self.lag = Some(self.made.elapsed());
@@ -366,7 +367,7 @@ fn two_instances_come_and_go_under_traffic_and_count_the_same() {
             },
         );
         assert_eq!(programs(&node, "pod1", hook).len(), 4);
-        // Of a third conversation, which begins and ends while both are there.
+        // A third conversation, which begins and ends while both run.
         let client = udp_socket(&pod, "10.9.0.1:0");
         for _ in 0..1_000 {
             client.send_to(b"counted", (GATEWAY, 8888)).expect("sends");
@@ -433,8 +434,8 @@ fn a_killed_capture_costs_the_traffic_nothing_with_clsact() {
     killed_under_traffic(HookChoice::Clsact);
 }
 
-/// A foreign program's verdict on a packet from the pod, on either kind of hook, attached before or after ours: we see the
-/// packet, and what becomes of it is what they said.
+/// A foreign program's verdict on a packet from the pod, on either kind of hook, attached before or after
+/// ours: we see the packet, and what becomes of it is what they said.
 fn beside_a_foreign_program(ours: HookChoice, theirs: HookChoice) {
     for (says, passes) in [(-1, true), (0, true), (2, false)] {
         for ours_first in [true, false] {

@@ -1,4 +1,4 @@
-//! An agent without probes, and what a client hears of several.
+//! An agent without probes, and what a client receives from several.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, Severity};
 use tracer_core::model::time::Timestamp;
 
-/// Nothing here takes so long, on a busy machine either.
+/// No step takes this long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Any moment will do.
 pub const START: i64 = 1_800_000_000_000_000_000;
@@ -113,7 +113,7 @@ pub fn history() -> Query {
     }
 }
 
-/// What a feed said.
+/// What a feed received.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// `node/id` of findings, in order.

@@ -40,7 +40,7 @@ impl Pod<'_> {
         self.connect(peer, "rst");
     }
 
-    /// Used now and then, or not at all for longer than anybody remembers it; then it ends.
+    /// Used at times, or idle for longer than any table remembers it; then it ends.
     pub(super) fn kept_open(&mut self) {
         let (from, to) = self.sockets("10.152.183.40:80");
         self.open(&from, &to);

@@ -1,4 +1,4 @@
-//! Names that pods look up, each in a way of its own.
+//! The lookups of pods, each with a resolver's own sequence of queries.
 
 use super::*;
 

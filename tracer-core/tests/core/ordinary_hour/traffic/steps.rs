@@ -33,7 +33,7 @@ impl Pod<'_> {
         }
     }
 
-    /// A query of one type from a socket of its own, with its answer.
+    /// A query of one type from its own socket, with its answer.
     pub(super) fn ask(&mut self, qtype: &str, name: &str, rcode: &str, answer: &str) {
         let (from, to) = self.sockets(&format!("{DNS}:53"));
         let latency = self.answered();
