@@ -1,8 +1,8 @@
 //! Seeds made of packets that others sent: those of the decoder's vectors, in the form that each target
 //! reads.
 //!
-//! Also written to files, for libFuzzer starts from files: `TRACER_BLESS=1 cargo test -p tracer --test
-//! fuzz_smoke made` writes them anew, after the vectors grew or a target's form changed.
+//! libFuzzer starts from files, so they are committed, too. Write them again after the vectors grew or a target's
+//! form changed: `TRACER_BLESS=1 cargo test -p tracer-core --all-features --test core fuzz_smoke::made`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
