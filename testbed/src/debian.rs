@@ -78,7 +78,7 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     apt(&["update"])?;
     eprintln!("setup: apt-get install {}", packages.join(" "));
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    // Nothing that is there is taken away for it, such as another compiler.
+    // Installed packages, such as another compiler, must not be removed for it.
     arguments.push("--no-remove");
     arguments.extend(packages);
     apt(&arguments)?;

@@ -3,7 +3,7 @@
 //! A namespace per node and per pod, routed veth pairs as Calico lays them, a switch between the nodes, a
 //! router that drops packets without a route, Services translated by nftables in each node as kube-proxy does
 //! it, a DNS server in the coredns pod that answers as CoreDNS does, web servers behind the Services. Pod
-//! processes run in kubelet-shaped cgroups with the inventory's UIDs. Nothing of it is linked to the
+//! processes run in kubelet-shaped cgroups with the inventory's UIDs. It has no link to the
 //! machine's own network.
 //!
 //! Everything a lab owns carries its name: `/run/NAME` holds its files and its state, `NAME-*` are its
@@ -34,5 +34,5 @@ pub use inventory::Inventory;
 pub use lifecycle::{Lab, Options, TemporaryLab};
 pub use proxy::ProxyMode;
 
-/// The name of the lab that a user raises without saying another.
+/// The default name of a lab.
 pub const DEFAULT_NAME: &str = "tracer-lab";

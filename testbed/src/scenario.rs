@@ -19,7 +19,7 @@ mod tools;
 pub use remedies::{REMEDIES, Remedy};
 pub use tools::{Curl, Nslookup, Ping};
 
-/// The pod in which everything is done.
+/// The client pod.
 pub const CLIENT: &str = "default/deb-ubuntu";
 /// The nodes that the tracer must run on to report both ends: the client's and the DNS server's.
 pub const NODES: [&str; 2] = ["k8s-worker03", "k8s-master"];
@@ -30,7 +30,7 @@ const DNS_POD: &str = "kube-system/coredns-6f5f9b5d74-pf4ld";
 /// One step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// What it is about, in one line.
+    /// The title.
     pub title: &'static str,
     /// The commands, as they are typed.
     pub commands: &'static [&'static [&'static str]],
@@ -48,7 +48,7 @@ pub struct Output {
     pub code: Option<i32>,
 }
 
-/// What curl is asked to print.
+/// curl's output format.
 pub const CURL_FORMAT: &str = "HTTP %{http_code} from %{remote_ip}:%{remote_port}, connected in %{time_connect} s (name %{time_namelookup} s)\\n";
 
 /// All steps, in order.
@@ -333,7 +333,7 @@ fn by_client(event: &Value) -> bool {
     event["direction"] == "client" && is(&event["pod"], CLIENT).is_ok()
 }
 
-/// The run of echo requests of the client to an address, when it is over.
+/// The client's finished echo run to an address.
 pub fn echo<'a>(events: &'a [Value], address: &str) -> Result<&'a Value> {
     let run = events.iter().find(|event| {
         event["type"] == "icmp"

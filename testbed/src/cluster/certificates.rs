@@ -1,5 +1,5 @@
 //! The identities of a cluster: its own certificate authority, a certificate for each component, kubeconfig
-//! files that carry them. Everything is made anew with each cluster and lies below its directory.
+//! files that carry them. Each cluster makes its own, below its directory.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,7 +12,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// An authority that signs what the cluster needs.
+/// A cluster's certificate authority.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
@@ -20,7 +20,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// Makes one; its files and those of everything that it signs go to the directory.
+    /// Makes an authority. Its files and those that it signs go to the directory.
     pub(super) fn new(directory: &Path) -> Result<Authority> {
         fs::create_dir_all(directory)?;
         let key = KeyPair::generate()?;
@@ -117,7 +117,7 @@ impl Authority {
 
 const CONTEXT: &str = "tracer-cluster";
 
-/// Keys are for root alone.
+/// Only root may read keys.
 fn write(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut file = fs::OpenOptions::new()

@@ -23,11 +23,11 @@ struct Module {
     /// Whether the parts that its own repository replaces by directories are published, and as which version:
     /// a module that requires it must say so itself, because replacements count in the main module only.
     staging: Option<&'static str>,
-    /// What the linker writes into the programs: the release, as their own builds do it.
+    /// The release, which the linker writes into the programs as their own builds do.
     variables: &'static [(&'static str, &'static str)],
 }
 
-/// Which Kubernetes.
+/// The release of Kubernetes.
 pub const KUBERNETES: &str = "v1.36.2";
 
 const MODULES: [Module; 2] = [
@@ -73,13 +73,13 @@ impl Module {
         })
     }
 
-    /// What says which release the programs in the cache are.
+    /// The file with the release of the cached programs.
     fn stamp(&self) -> String {
         format!("{}@{}\n", self.path, self.version)
     }
 }
 
-/// Debian's part: program or file, package, what for.
+/// The programs from Debian: program or file, package, purpose.
 const PACKAGES: [(&str, &str); 7] = [
     ("etcd", "etcd-server"),
     ("containerd", "containerd"),
@@ -89,7 +89,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("conntrack", "conntrack"),
     ("busybox", "busybox-static"),
 ];
-/// Where Debian has the CNI plugins.
+/// Debian's directory of CNI plugins.
 pub(super) const CNI_PLUGINS: &str = "/usr/lib/cni";
 
 /// The cache: $XDG_CACHE_HOME/tracer/cluster.
@@ -107,7 +107,7 @@ pub(super) fn programs() -> Result<PathBuf> {
     Ok(cache()?.join("bin"))
 }
 
-/// Builds what is not there in its release. Says nothing where all is there.
+/// Builds the programs that the cache lacks in this release. Silent if it lacks none.
 pub fn ensure_built() -> Result<()> {
     let cache = cache()?;
     let bin = cache.join("bin");
@@ -121,7 +121,7 @@ pub fn ensure_built() -> Result<()> {
             fs::write(&stamp, module.stamp())?;
         }
     }
-    // Twice the size of all programs, and of no use until the next release.
+    // Twice the size of all programs, and unused until the next release.
     match fs::remove_dir_all(cache.join("gocache")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).context("cannot clear Go's build cache")
@@ -193,7 +193,7 @@ fn go_mod(module: &Module, directory: &Path) -> Result<String> {
         module.path, module.version
     );
     if let Some(version) = module.staging {
-        // Any module file serves to ask with.
+        // Any module file will do for the query.
         fs::write(directory.join("go.mod"), &text)?;
         let wanted = format!("{}@{}", module.path, module.version);
         let answer = shell::run(go(directory).args(["mod", "download", "-json", &wanted]))?;
@@ -226,7 +226,7 @@ fn staged(go_mod: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Installs Debian's part where it is missing.
+/// Installs missing programs from Debian.
 pub fn ensure_installed() -> Result<()> {
     let mut missing: Vec<&str> = PACKAGES
         .iter()

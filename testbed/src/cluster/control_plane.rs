@@ -17,13 +17,13 @@ const SERVICES: (&str, &str) = ("10.152.183.0/24", "10.152.183.1");
 /// Everything together is up in 12 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What the API server writes down: who asked for what. The end-to-end test compares it with the agent's
-/// role.
+/// The API server's audit policy: every request and its user. The end-to-end test compares it with the
+/// agent's role.
 const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
 "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:tracer"]}, {"level": "None"}]}
 "#;
 
-/// The API server for those on its own node.
+/// The API server's URL on its own node.
 pub(super) const LOCAL_SERVER: &str = "https://127.0.0.1:6443";
 
 /// Where the API server listens.
@@ -31,7 +31,7 @@ pub(super) fn server(node: &Node) -> String {
     format!("https://{}:6443", node.ipv4)
 }
 
-/// Signs what the control plane needs.
+/// Makes the control plane's certificates.
 pub(super) fn sign(authority: &Authority, node: &Node) -> Result<()> {
     let address = node.ipv4.to_string();
     let serves = [
@@ -143,7 +143,7 @@ pub(super) fn start_controllers(
             "--leader-elect=false".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--use-service-account-credentials=true".to_owned(),
-            // Made where there is none: on the node, not on the machine.
+            // Created if missing: on the node, not on the machine.
             "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins".to_owned(),
             format!("--root-ca-file={}", pki("ca.crt")),
             format!(

@@ -24,7 +24,7 @@ pub const TOOLS: &str = "tracer.invalid/tools:1";
 
 /// Programs of this machine that the tools' image contains.
 const PROGRAMS: [&str; 4] = ["nslookup", "curl", "ping", "getent"];
-/// What busybox is called there.
+/// The names of busybox in the image.
 const BUSYBOX: [&str; 6] = ["sh", "sleep", "httpd", "cat", "ls", "hostname"];
 /// glibc loads these by itself, so no program is linked with them.
 const LOADED: [&str; 2] = ["libnss_dns.so.2", "libnss_files.so.2"];
@@ -73,7 +73,7 @@ fn write(directory: &Path, name: &str, image: &Image) -> Result<PathBuf> {
 }
 
 fn image(reference: &str, entrypoint: &[&str], files: BTreeMap<String, File>) -> Result<Image> {
-    // Of this machine's programs, for this machine.
+    // This machine's programs run on this machine's architecture.
     let architecture = archive::host()?;
     Ok(Image {
         reference: reference.to_owned(),

@@ -1,4 +1,4 @@
-//! Raising a cluster, running programs against it, taking it down without a trace.
+//! Raises a cluster, runs programs against it, and removes it completely.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -21,7 +21,7 @@ use super::{components, images};
 
 const COREDNS: &str = include_str!("../../cluster/coredns.yaml");
 
-/// A user who may do nothing.
+/// A user without rights.
 pub const STREAMER: &str = "streamer";
 
 /// The nodes that there can be, from the scenario: name, address, pods' addresses. The first has the control
@@ -42,7 +42,7 @@ const NODES: [(&str, Ipv4Addr, &str); 2] = [
 /// Which cluster to raise.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name. Clusters with different names do not meet.
+    /// Its name. Clusters with different names are independent.
     pub name: String,
     /// One or two nodes.
     pub nodes: usize,
@@ -105,7 +105,7 @@ impl Cluster {
             .with_context(|| format!("no cluster {name} is up (`cargo xtask cluster up`)"))
     }
 
-    /// Takes the cluster of that name down. Says whether there was anything.
+    /// Removes the cluster of that name. Returns whether one existed.
     pub fn down(name: &str) -> Result<bool> {
         let paths = Paths::new(name)?;
         require_root()?;
@@ -124,7 +124,7 @@ impl Cluster {
 
     fn build(&mut self, nodes: &[(&str, Ipv4Addr, &str)], inventory: &Inventory) -> Result<()> {
         let Cluster { paths, state } = self;
-        // First of all, what is about to be made: an interrupted run is cleared by it.
+        // First the list of what is about to be made, by which an interrupted run is cleared.
         state.save(paths)?;
         let directory = paths.directory();
         let certificates = directory.join("pki");
@@ -140,7 +140,7 @@ impl Cluster {
                 cgroup::create(&hierarchy.join(paths.name()).join(name))?;
             }
         }
-        // The world outside: what CoreDNS does not know it asks there.
+        // The world outside, to which CoreDNS forwards.
         state
             .processes
             .extend(upstream::start(paths, &state.cgroup)?);
@@ -241,7 +241,7 @@ impl Cluster {
         self.state.proxy_mode
     }
 
-    /// The programs that ended, which they should not.
+    /// The programs that ended unexpectedly.
     pub fn dead(&self) -> Vec<&str> {
         let dead = self
             .state
@@ -264,13 +264,13 @@ impl Cluster {
             .join(format!("pki/{STREAMER}.kubeconfig"))
     }
 
-    /// What the API server wrote down of the agents' requests, a JSON object a line.
+    /// The API server's audit log of the agents' requests, one JSON object per line.
     pub fn audit_log(&self) -> PathBuf {
         self.paths.directory().join("audit.log")
     }
 
-    /// A command as of an administrator: in the first node's network and with this machine's files, kubectl
-    /// on its PATH and the administrator's kubeconfig.
+    /// A command that an administrator would run: in the first node's network and with this machine's files,
+    /// kubectl on its PATH and the administrator's kubeconfig.
     pub fn command(&self, argv: &[&str]) -> Result<Command> {
         let mut command = shell::command("nsenter");
         let nodes = self.nodes();

@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    /// Where a process of this node says what it says.
+    /// The log of a process of this node.
     pub(super) fn log(&self, what: &str) -> PathBuf {
         self.logs.join(format!("{}.{what}.log", self.name))
     }
@@ -292,7 +292,7 @@ oom_score = 0
         .to_string()
     }
 
-    /// Whatever is the machine's and not the namespace's is left as it is: zero and null mean that.
+    /// Leaves the machine's own settings unchanged: zero and null mean that.
     fn proxy_settings(&self, kubeconfig: &Path, mode: ProxyMode) -> String {
         json!({
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

@@ -45,7 +45,7 @@ pub struct Image {
     pub environment: Vec<String>,
     /// Annotations and labels alike.
     pub labels: BTreeMap<String, String>,
-    /// How hard to compress: for a registry, or for the next minutes.
+    /// The compression level: high for a registry, low for use on this machine.
     pub compression: Compression,
     /// What it runs on, at least one.
     pub variants: Vec<Variant>,
@@ -60,7 +60,7 @@ pub struct Variant {
     pub files: BTreeMap<String, File>,
 }
 
-/// What is at a path.
+/// An entry of a layer.
 #[derive(Clone, Debug)]
 pub enum File {
     /// A directory, with its permissions.

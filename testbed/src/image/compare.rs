@@ -1,5 +1,5 @@
-//! Says where two image archives differ, as near to the cause as it can: the platform, the layer, the file in
-//! it.
+//! Finds where two image archives differ, as close to the cause as possible: the platform, the layer, the
+//! file in it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-/// How long processes get to be gone after SIGKILL.
+/// How long processes may take to exit after SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The root of a lab's subtree.
@@ -51,7 +51,7 @@ pub(crate) fn kill(root: &Path) -> Result<()> {
             return Ok(());
         }
         for pid in members {
-            // Gone meanwhile is as good.
+            // It may be gone meanwhile.
             let _ = kill_process(pid, Signal::KILL);
         }
         if Instant::now() > deadline {

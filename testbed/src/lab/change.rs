@@ -1,4 +1,4 @@
-//! What changes in a lab that runs: Services and endpoints, pods that come and go, a DNS server that falls
+//! Changes in a running lab: Services and endpoints, pods that start and stop, a DNS server that becomes
 //! silent.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -65,7 +65,7 @@ impl Lab {
         self.state.save(&self.paths)
     }
 
-    /// Adds a pod that sleeps. `published` says whether the inventory file shall know it: the API often lags.
+    /// Adds a pod that sleeps. `published`: whether the inventory file lists it, because the API often lags.
     pub fn add_pod(&mut self, new: &NewPod, published: bool) -> Result<()> {
         let _lock = lock(&self.paths)?;
         let mut objects = self.inventory.objects().to_vec();
@@ -130,8 +130,8 @@ impl Lab {
         self.publish(&self.inventory)
     }
 
-    /// Stops the DNS server without closing its sockets (queries are taken and never answered), or lets it go
-    /// on.
+    /// Pauses the DNS server without closing its sockets (it accepts queries and never answers), or resumes
+    /// it.
     pub fn silence_dns(&self, silent: bool) -> Result<()> {
         let server = self
             .state

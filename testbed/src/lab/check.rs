@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Inventory, Lab, Options, ProxyMode, TemporaryLab, shell};
 
-/// Captured answers; its header says how.
+/// Captured answers; the header describes how they were captured.
 const FIXTURE: &str = include_str!("../../lab/coredns-answers.txt");
 
 /// The pod that asks.

@@ -1,4 +1,4 @@
-//! Raising a lab, running programs in it, and taking it down without a trace. `change` has what happens
+//! Raises a lab, runs programs in it, and removes it completely. `change` has what happens
 //! between.
 
 use std::fs::{self, File};
@@ -21,9 +21,9 @@ use super::{cgroup, network, pod, shell, upstream};
 /// Which lab to raise.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name. Labs with different names do not meet.
+    /// Its name. Labs with different names are independent.
     pub name: String,
-    /// As which of kube-proxy's modes its nodes behave.
+    /// kube-proxy's mode on the nodes.
     pub proxy_mode: ProxyMode,
     /// The cluster that it rebuilds.
     pub inventory: Inventory,
@@ -37,7 +37,7 @@ pub struct Lab {
     pub(super) state: State,
 }
 
-/// A lab that is taken down when it is dropped: for tests.
+/// A lab that is removed on drop, for tests.
 #[derive(Debug)]
 pub struct TemporaryLab(Lab);
 
@@ -89,7 +89,7 @@ impl Lab {
         Lab::load(name).with_context(|| format!("no lab {name} is up (`cargo xtask lab up`)"))
     }
 
-    /// Takes the lab of that name down. Says whether there was anything.
+    /// Removes the lab of that name. Returns whether one existed.
     pub fn down(name: &str) -> Result<bool> {
         let paths = Paths::new(name)?;
         require_root()?;
@@ -99,7 +99,7 @@ impl Lab {
         Ok(was_up)
     }
 
-    /// From now on it is taken down when it is dropped.
+    /// Removes it on drop from now on.
     pub fn temporary(self) -> TemporaryLab {
         TemporaryLab(self)
     }
@@ -123,7 +123,7 @@ impl Lab {
             inventory,
             state,
         } = self;
-        // First of all, what is about to be made: an interrupted run is cleared by it.
+        // First the list of what is about to be made, by which an interrupted run is cleared.
         state.save(paths)?;
         for netns in &state.netns {
             network::create(netns)?;
@@ -155,7 +155,7 @@ impl Lab {
         &self.inventory
     }
 
-    /// As which of kube-proxy's modes the nodes behave.
+    /// kube-proxy's mode on the nodes.
     pub fn proxy_mode(&self) -> ProxyMode {
         self.state.proxy_mode
     }
@@ -292,7 +292,7 @@ pub(crate) fn lock(paths: &Paths) -> Result<File> {
             File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         file.lock()
             .with_context(|| format!("cannot lock {}", path.display()))?;
-        // The one before may have removed the file that we waited for: then others lock another one.
+        // The previous holder may have removed the file; then others lock a new one.
         let current = fs::metadata(&path).map(|metadata| metadata.ino());
         if current.is_ok_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode)) {
             return Ok(file);

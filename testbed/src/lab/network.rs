@@ -1,4 +1,4 @@
-//! The wires: which namespaces there are, what links them, who routes what where. Writes shell scripts and
+//! The network: namespaces, links and routes. Writes shell scripts and
 //! runs them, each inside the namespace that it is about.
 //!
 //! Every link is made inside the lab's own namespaces, never in the machine's; so nothing of the lab can
@@ -17,8 +17,8 @@ use super::shell::{command, run, script_in};
 pub(crate) const ROUTER: (&str, &str) = ("192.168.2.1", "fd00:192:168:2::1");
 /// The upstream stand-in: DNS for everything outside the cluster.
 pub(crate) const UPSTREAM: (&str, &str) = ("192.168.2.53", "fd00:192:168:2::53");
-/// What is "outside" and answers: it lives in the upstream stand-in. (Documentation ranges: RFC 5737, RFC
-/// 3849.)
+/// Addresses outside the cluster that answer: they are in the upstream stand-in. (Documentation ranges: RFC
+/// 5737, RFC 3849.)
 pub(super) const OUTSIDE: (&str, &str) = ("198.51.100.10", "2001:db8::10");
 
 /// The host end's hardware address, the same on every pod's link, and the link-local address that follows
@@ -26,7 +26,7 @@ pub(super) const OUTSIDE: (&str, &str) = ("198.51.100.10", "2001:db8::10");
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 const HOST_LINK_LOCAL: &str = "fe80::ecee:eeff:feee:eeee";
 
-/// For a namespace's first moment: no waiting for duplicate addresses, no searching for routers, no
+/// Settings of a new namespace: no duplicate address detection, no router solicitation, no
 /// redirects.
 const QUIET: &str = "\
 w() { [ ! -e \"/proc/sys/net/$1\" ] || echo \"$2\" > \"/proc/sys/net/$1\"; }
@@ -41,7 +41,7 @@ done
 ip link set lo up
 ";
 
-/// Whether this kernel has IPv6; the lab does without where it has not.
+/// Whether this kernel has IPv6; without it the lab has none.
 pub(crate) fn have_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
@@ -177,7 +177,7 @@ fn route(script: &mut String, range: &str, via: &str) {
     }
 }
 
-/// It does not forward and says nothing: a packet for anyone else is lost as on a data-centre network.
+/// It neither forwards nor answers: a packet for anyone else is lost as on a data-centre network.
 fn router(switch: &str) -> String {
     let mut script = uplink(switch, "router", ROUTER.0, Some(ROUTER.1));
     let _ = write!(

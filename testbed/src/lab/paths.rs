@@ -1,4 +1,4 @@
-//! The names of everything that a lab owns, made from the lab's name. Touches nothing.
+//! The names of everything that a lab owns, derived from the lab's name. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::inventory::Pod;
 
-/// Where a lab's things are.
+/// The paths and names of a lab.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
     name: String,
@@ -58,7 +58,7 @@ impl Paths {
             .join(format!("{}.{}", pod.namespace, pod.name))
     }
 
-    /// Files of something that is no pod, such as the upstream stand-in.
+    /// Files of a part that is not a pod, such as the upstream stand-in.
     pub(crate) fn part_directory(&self, part: &str) -> PathBuf {
         self.directory().join(part)
     }

@@ -14,7 +14,7 @@ use super::process::{Place, Process};
 use super::state::State;
 use super::{cgroup, dns, process, web};
 
-/// What the process that holds a pod is called in the state.
+/// The name in the state of the process that keeps a pod alive.
 pub(super) const PAUSE: &str = "pause";
 
 /// In its own mount namespace, with the pod's files over the machine's. glibc asks nscd first where it runs:

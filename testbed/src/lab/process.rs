@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::shell;
 
-/// How long a server gets until it listens.
+/// How long a server may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process, with what distinguishes it from a later one with the same id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
-    /// What it is, for people.
+    /// A description.
     pub(crate) what: String,
     /// The pod it belongs to, as `namespace/name`.
     pub(crate) pod: Option<String>,
@@ -56,7 +56,7 @@ fn stat(pid: u32) -> Option<(char, u64)> {
     ))
 }
 
-/// Where a process shall run.
+/// Where a process runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) netns: &'a Path,
@@ -82,7 +82,7 @@ impl Place<'_> {
         command
     }
 
-    /// Starts a process that outlives this one; what it says goes to `log`.
+    /// Starts a process that outlives this one, with its output in `log`.
     pub(crate) fn start(
         &self,
         what: &str,

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::inventory::{Inventory, Service, ServicePort};
 
-/// Which of kube-proxy's modes the nodes behave as.
+/// kube-proxy's mode on the nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyMode {
-    /// What no rule translates follows the default route, into silence.
+    /// Untranslated packets follow the default route and are lost.
     #[default]
     Iptables,
-    /// What no rule translates is rejected; unallocated Service addresses are dropped.
+    /// Untranslated packets are rejected; those to unallocated Service addresses are dropped.
     Nftables,
 }
 

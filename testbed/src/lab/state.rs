@@ -1,5 +1,5 @@
-//! What a lab is made of, on disk: written before anything is made, so that an interrupted run can be cleared
-//! away.
+//! The parts of a lab, on disk: written before any of them is made, so that an interrupted run can be cleared
+//! up.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::proxy::ProxyMode;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) proxy_mode: ProxyMode,
-    /// Whether everything of it was made.
+    /// Whether the lab is complete.
     pub(crate) complete: bool,
     /// Every network namespace, made or about to be.
     pub(crate) netns: Vec<String>,
@@ -27,7 +27,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Reads it; `None` where no lab of that name is.
+    /// Reads it; `None` if there is no lab of that name.
     pub(crate) fn load(paths: &Paths) -> Result<Option<State>> {
         let path = paths.state();
         let text = match fs::read_to_string(&path) {

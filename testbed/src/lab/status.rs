@@ -1,4 +1,4 @@
-//! What runs in a lab, for people.
+//! Describes what runs in a lab.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::Lab;
 use super::inventory::Program;
 use super::paths::{host_interface, netns_file};
 
-/// The text of `lab status`, and whether all of it is well.
+/// The text of `lab status`, and whether everything runs.
 pub fn describe(lab: &Lab) -> (String, bool) {
     let (inventory, state, paths) = (lab.inventory(), lab.state(), lab.paths());
     let mut well = true;

@@ -1,5 +1,5 @@
-//! The web servers behind the Services: one nginx per pod that says who it is. Owns its configuration and its
-//! start.
+//! The web servers behind the Services: one nginx per pod that answers with the pod's name. Owns its
+//! configuration and its start.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,7 +1,7 @@
-//! The scenario's ending: what the findings of its steps say to try is tried, word for word, and has to work.
+//! The end of the scenario: the commands that its findings suggest run as they are, and must work.
 //!
-//! Each remedy is taken from a finding as the tracer reported it; what has to come of it is what the tool
-//! that it runs says.
+//! Each remedy comes from a finding as the tracer reported it. Its result is compared with the output of the
+//! tool that it runs says.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{CLIENT, CURL_FORMAT, Output, Ping, Step, connected, is};
 use crate::lab::Lab;
 use crate::watch::listed;
 
-/// What the Service of another namespace has, as `kubectl get service` shows it.
+/// The Service of the other namespace, and its ClusterIP.
 const SERVICE: &str = "myns/clusterip-apache2-ds-myns";
 const ADDRESS: &str = "10.152.183.115";
 
@@ -125,7 +125,7 @@ impl Remedy {
         found.with_context(|| format!("no finding {} of {CLIENT}", self.rule))
     }
 
-    /// Runs what the finding says to try, in the pod.
+    /// Runs the finding's suggested commands in the pod.
     pub fn run(&self, lab: &Lab, finding: &Value) -> Result<Vec<Output>> {
         let commands = (self.commands)(&tries(finding))
             .with_context(|| format!("what {} says to try: {}", self.rule, finding["try"]))?;
@@ -138,9 +138,9 @@ impl Remedy {
             .collect()
     }
 
-    /// Whether that worked, by the tools' and the tracer's account, and the finding was reported as resolved:
-    /// by what was tried, or by a step in between that did the same. `events` are those since, `all` those of
-    /// the whole scenario.
+    /// Checks that the commands worked for the tools and the tracer, and that the finding was reported as
+    /// resolved: by the command, or by an earlier step with the same effect. `events` are those since, `all`
+    /// those of the whole scenario.
     pub fn check(
         &self,
         finding: &Value,

@@ -1,4 +1,4 @@
-//! What nslookup, ping and curl say of themselves.
+//! Parses the output of nslookup, ping and curl.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 pub struct Nslookup {
     /// The addresses of the name; not the server's.
     pub addresses: Vec<String>,
-    /// It says that there is no such name.
+    /// It reports NXDOMAIN.
     pub nxdomain: bool,
 }
 

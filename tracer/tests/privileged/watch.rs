@@ -111,13 +111,10 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
     let event = ask(&stage, &mut watch, CLIENT, "stale.example.");
     assert_eq!(name(&event["pod"]), CLIENT, "{event}");
     // A conclusion from old data states its age.
-    stage.run(&["nslookup", "nobody-has-this-name"]);
+    stage.run(&["nslookup", "no-such-name"]);
     let finding = wait_for(&mut watch, "finding", |event| event["type"] == "finding");
     let why = finding["why"].as_str().expect("a text");
-    assert!(
-        why.contains("There is no Service nobody-has-this-name"),
-        "{why}"
-    );
+    assert!(why.contains("There is no Service no-such-name"), "{why}");
     assert!(
         why.contains("may be out of date: the API server could not be watched for "),
         "{why}"

@@ -168,14 +168,14 @@ fn a_slow_list_holds_nothing_else_up_and_half_of_it_is_not_reported() {
     });
     assert_eq!(own(&cluster, "10.1.0.1"), Err(UnknownReason::NotAnswered));
     assert_eq!(
-        cluster.index.has_pod("default", "nobody"),
+        cluster.index.has_pod("default", "missing"),
         Presence::CannotTell
     );
     assert!(!cluster.is_synced());
     cluster.api.hold("pods", false);
     cluster.until("pods are known", |now| now.is_synced());
     assert_eq!(own(&cluster, "10.1.0.1"), Ok("a".into()));
-    assert_eq!(cluster.index.has_pod("default", "nobody"), Presence::No);
+    assert_eq!(cluster.index.has_pod("default", "missing"), Presence::No);
 }
 
 #[test]
