@@ -34,7 +34,7 @@ pub struct Ended {
 }
 
 impl Watch {
-    /// Starts `tracer observe --local` on a node and returns when it says that it traces.
+    /// Starts `tracer observe --local` on a node and returns when it traces.
     pub fn start(lab: &Lab, program: &Path, node: &str, arguments: &[&str]) -> Result<Watch> {
         Watch::start_within(lab, &[], program, node, arguments)
     }
@@ -77,7 +77,7 @@ impl Watch {
         })
     }
 
-    /// Waits until a line of standard error begins so.
+    /// Waits for a line of standard error with this beginning.
     pub fn wait_for_log(&mut self, start: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.log.iter().any(|line| line.starts_with(start)) {
@@ -134,7 +134,7 @@ impl Watch {
         Pid::from_child(&self.child)
     }
 
-    /// Ctrl-C, and what it says after that.
+    /// Sends SIGINT and returns the remaining output.
     pub fn stop(mut self) -> Result<Ended> {
         kill_process(self.pid(), Signal::INT).context("tracer does not run any more")?;
         let code = self.child.wait()?.code();
@@ -160,10 +160,10 @@ impl Drop for Watch {
 #[derive(Debug)]
 pub struct Events {
     watches: Vec<Watch>,
-    /// As they were written, and what they mean.
+    /// The lines as printed, and the parsed events.
     lines: Vec<String>,
     events: Vec<Value>,
-    /// Where the present step begins.
+    /// The start of the current step.
     mark: usize,
 }
 

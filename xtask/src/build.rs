@@ -26,13 +26,13 @@ pub fn cargo() -> Command {
     cargo_called(&env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// That cargo, in the repository's root.
+/// The given cargo, in the repository's root.
 pub fn cargo_called(program: &OsStr) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // What `cargo xtask` says of xtask itself is not for this build: some build scripts watch these
-    // variables, and half of the dependencies would be built again whenever cargo is started in the other
-    // way.
+    // The variables that `cargo xtask` sets for xtask must not reach this build: some build scripts watch
+    // these variables, and half of the dependencies would be built again whenever cargo is started in the
+    // other way.
     let of_xtask = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_"]
             .iter()

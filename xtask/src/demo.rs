@@ -79,7 +79,7 @@ fn note(text: &str) {
     eprintln!("demo: {text}");
 }
 
-/// The tracers and what they say.
+/// The tracers and their output.
 struct Stage {
     events: Events,
     /// Text tracers with their nodes; none with `-o json`.
@@ -125,7 +125,7 @@ impl Stage {
         self.reported(|events| step.check(&outputs, events.of_step()))
     }
 
-    /// Does what a finding says to try.
+    /// Runs the commands that a finding suggests.
     fn remedy(&mut self, lab: &Lab, number: usize, remedy: &Remedy) -> Result<()> {
         self.events.next_step();
         self.say(&format!("\n{number}. what {} says to try", remedy.rule))?;
@@ -142,7 +142,7 @@ impl Stage {
         lines.try_for_each(|line| self.say(&format!("   {line}")))
     }
 
-    /// Waits until the tracers have reported what they must.
+    /// Waits until the tracers have reported the step.
     fn reported(&mut self, check: impl Fn(&Events) -> Result<()>) -> Result<()> {
         self.say("   the tracer:")?;
         let deadline = Instant::now() + PATIENCE;
@@ -180,7 +180,7 @@ impl Stage {
         lines.iter().try_for_each(|line| self.say(line))
     }
 
-    /// A line of the demo itself; with `-o json` there are none.
+    /// Prints a line of the demo, but not with `-o json`.
     fn say(&self, line: &str) -> Result<()> {
         if !self.narrators.is_empty() {
             writeln!(io::stdout().lock(), "{line}").context("cannot write to standard output")?;

@@ -2,7 +2,7 @@
 //!
 //! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with
 //! `kubectl exec`, and compares what `tracer observe` reports, through the API server, with what the tools in
-//! the pods report themselves. It removes all that it made and looks whether anything is left. Without
+//! the pods report themselves. It removes everything that it created and checks that nothing is left. Without
 //! --kubeconfig it takes the cluster of `cargo xtask cluster up`.
 
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ pub struct Arguments {
 /// A ping run is reported 3 s after its last request; what a cluster adds is the way through the API server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs the test. 0: every step was reported as it happened, and nothing is left in the cluster.
+/// Runs the test. Exit code 0: every step was reported correctly, and nothing is left in the cluster.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let target = match &arguments.kubeconfig {
         Some(file) => Target::kubeconfig(file, arguments.load.as_deref())?,
@@ -115,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         note("everything stays in the cluster (--keep)");
     } else {
         let removed = scene::remove(&target);
-        // The first thing that went wrong is the one to know.
+        // The first failure is the relevant one.
         if outcome.is_ok() {
             removed?;
             note("everything is removed");
@@ -138,7 +138,7 @@ fn note(text: &str) {
     eprintln!("e2e: {text}");
 }
 
-/// Sees to it that the nodes have, or can pull, both images. Returns the tools' name.
+/// Ensures that the nodes have, or can pull, both images. Returns the tools' name.
 fn give_images(
     arguments: &Arguments,
     target: &Target,
@@ -166,7 +166,7 @@ fn give_images(
     }
 }
 
-/// Deploys, plays the scenario and says what went wrong in which step.
+/// Deploys, plays the scenario and lists the failures by step.
 fn play(
     arguments: &Arguments,
     target: &Target,
@@ -218,7 +218,7 @@ fn play(
     Ok(failures)
 }
 
-/// Streams begin when they begin: the client asks for a name that nothing else asks for until it is reported.
+/// Streams start with a delay: the client repeats a query for a unique name until it is reported.
 fn begin(target: &Target, events: &mut Events) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {

@@ -1,8 +1,9 @@
-//! `cargo xtask fuzz`: runs the fuzz targets of `tracer-core/fuzz` with libFuzzer, and says what they found.
+//! `cargo xtask fuzz`: runs the fuzz targets of `tracer-core/fuzz` with libFuzzer, and reports what they
+//! found.
 //!
 //! It needs a nightly compiler and cargo-fuzz, which it installs. `cargo xtask test` runs the same targets
 //! without either, on the seeds and a few mutations of them (`tracer-core/tests/core/fuzz_smoke`).
-//! docs/fuzzing.md says what each target asserts.
+//! docs/fuzzing.md lists each target's assertions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ fn ensure_tools() -> Result<()> {
     Ok(())
 }
 
-/// What is fuzzed is what is shipped: the versions of the workspace's lock file. cargo adds what only fuzzing
+/// Fuzzed and shipped versions are the same: those of the workspace's lock file. cargo adds what only fuzzing
 /// needs.
 fn same_versions() -> Result<()> {
     let (ours, theirs) = (

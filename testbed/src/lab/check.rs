@@ -11,7 +11,7 @@ use super::{Inventory, Lab, Options, ProxyMode, TemporaryLab, shell};
 /// Captured answers; the header describes how they were captured.
 const FIXTURE: &str = include_str!("../../lab/coredns-answers.txt");
 
-/// The pod that asks.
+/// The client pod.
 const CLIENT: &str = "default/deb-ubuntu";
 
 /// Raises the lab that the fixture was captured in: its name is `NAME-check`, and it goes when it is dropped.

@@ -41,7 +41,8 @@ impl Figures {
             fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
         };
         let stat = read("stat")?;
-        // Behind the command, which may hold anything: user and system time are fields 14 and 15 of proc(5).
+        // After the command, which may contain any character: user and system time are fields 14 and 15 of
+        // proc(5).
         let fields: Vec<u64> = stat
             .rsplit_once(')')
             .context("no command in stat")?

@@ -1,6 +1,6 @@
-//! What the clients do: all of it works, so that whatever the tracer finds wrong is a false alarm.
+//! The clients' actions. All of them succeed, so every failure that the tracer reports is a false alarm.
 //!
-//! Owns the order of things, which is the same in every run, and counts what was done and what failed. Takes
+//! Owns their order, which is the same in every run, and counts actions and failures. Takes
 //! nothing from the tracer.
 
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ const DEEDS: [(&str, &[&str]); 26] = [
             "exec 3<>/dev/tcp/clusterip-nginx-ds.default/80",
         ],
     ),
-    // What is not read when a socket is closed makes the kernel reset the connection.
+    // Unread data makes the kernel reset the connection when the socket is closed.
     (
         "connect, reset at the end",
         &[
@@ -188,7 +188,7 @@ const IDLE: &[&str] = &[
     "exec 3<>/dev/tcp/clusterip-nginx-ds.default/80; cat <&3",
 ];
 
-/// Rounds of deeds between two of a kind. They share no divisors: so they meet in every way.
+/// Rounds between two actions of a kind. They are coprime, so they coincide in every combination.
 const HEALTH_EVERY: u64 = 3;
 const HAIRPIN_EVERY: u64 = 31;
 const POD_EVERY: u64 = 17;
@@ -196,7 +196,7 @@ const ENDPOINT_EVERY: u64 = 23;
 const DNS_EVERY: u64 = 101;
 const IDLE_EVERY: u64 = 59;
 
-/// A Service's endpoints of which one is away for a while.
+/// A Service's endpoints, one of which is removed for a while.
 const RESTARTED: [(&str, &str); 4] = [
     ("clusterip-nginx-ds", "10.1.235.213"),
     ("clusterip-apache2-ds-myns", "10.1.79.66"),
@@ -218,13 +218,13 @@ pub struct Traffic {
     /// How many failed.
     pub failed: u64,
     idle: Vec<Child>,
-    /// The endpoints with none away, while one is.
+    /// All endpoints, while one is removed.
     whole: Option<Inventory>,
     restarts: usize,
     pods: u32,
 }
 
-/// So many failures are shown.
+/// How many failures are shown.
 const SHOWN: usize = 20;
 
 impl Traffic {
@@ -266,7 +266,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Waits for what is open.
+    /// Waits for open connections and clients.
     pub fn finish(&mut self, lab: &mut Lab) -> Result<()> {
         if let Some(whole) = self.whole.take() {
             lab.apply(whole)?;
@@ -301,7 +301,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// A pod comes, does something at once, is talked to, and goes. The next one on that node has its
+    /// A pod starts, sends at once, receives, and stops. The next one on that node has its
     /// address.
     fn pod(&mut self, lab: &mut Lab) -> Result<()> {
         self.pods += 1;
@@ -319,7 +319,7 @@ impl Traffic {
             ipv6: None,
         };
         let name = format!("default/{}", pod.name);
-        // Every third one is known to the API late, as it happens.
+        // Every third pod reaches the API late, as in real clusters.
         let late = number.is_multiple_of(3);
         lab.add_pod(&pod, !late)?;
         self.run(

@@ -1,5 +1,5 @@
-//! Faults put into the lab's network: packets that are dropped or rejected by what they hold. With nftables,
-//! whose counters say how often, and which the tracer knows nothing of.
+//! Faults put into the lab's network: packets dropped or rejected by their contents. Uses nftables,
+//! whose counters give the number, and which the tracer does not read.
 
 use std::fmt::Write as _;
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! Exchange by exchange: what both say, what one says on purpose in another way, and what is left.
+//! Compares exchange by exchange: agreement, intended differences, and the rest.
 //!
-//! An answer is known by its stamp, which both sides take from the capture, so nothing needs to be guessed
+//! An answer is identified by its time stamp, which both sides take from the capture, so nothing is guessed
 //! about what belongs together. Every query and every answer that tshark sees must be accounted for by an
 //! event, and every event by what tshark sees.
 

@@ -1,4 +1,4 @@
-//! Which packets of a capture are the same one, seen at several interfaces.
+//! Finds the packets of a capture that are one packet, seen at several interfaces.
 //!
 //! A capture of all interfaces (`tcpdump -i any`), or one merged from several, holds a packet at each
 //! interface that it crosses, before and after its addresses are translated. The tracer reports it once, at
@@ -15,7 +15,7 @@ use super::message::{End, Time};
 /// Link types of captures of all interfaces (wiretap's numbers): Linux cooked v1 and v2.
 const COOKED: [&str; 2] = ["25", "210"];
 
-/// A packet crosses a machine in less. A client that asks again waits longer.
+/// Longer than a packet needs to cross a machine, shorter than a client's retry interval.
 const CROSSING_NS: Time = 100_000_000;
 
 /// Where and when a packet was seen.

@@ -1,4 +1,4 @@
-//! DNS as both sides are brought to say it, so that the two can be compared.
+//! The common form of DNS messages in which both sides are compared.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ pub type Time = i128;
 pub struct Answer {
     /// Owner, absolute and in lower case.
     pub name: String,
-    /// Mnemonic.
+    /// The mnemonic.
     pub rtype: String,
-    /// Seconds.
+    /// The TTL in seconds.
     pub ttl: u64,
     /// In the form of a zone file; `None` for a type whose fields are not put together here.
     pub data: Option<String>,
@@ -21,9 +21,9 @@ pub struct Answer {
 /// An end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct End {
-    /// Address.
+    /// The address.
     pub ip: String,
-    /// Port.
+    /// The port.
     pub port: u64,
 }
 

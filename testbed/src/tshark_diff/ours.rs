@@ -10,19 +10,19 @@ use super::message::{Answer, End, Time};
 pub struct Exchange {
     /// The first query; of an answer without one, the answer.
     pub begin: Time,
-    /// Who asked.
+    /// The client.
     pub client: End,
-    /// Who was asked.
+    /// The server.
     pub server: End,
     /// Over TCP in the end.
     pub tcp: bool,
-    /// Identifier.
+    /// The DNS message id.
     pub id: u64,
     /// Empty where the question could not be read.
     pub name: String,
     /// Mnemonic; empty as the name.
     pub qtype: String,
-    /// Mnemonic.
+    /// The mnemonic.
     pub rcode: Option<String>,
     /// answered, timeout and so on.
     pub outcome: String,
@@ -30,7 +30,7 @@ pub struct Exchange {
     pub answers: Vec<Answer>,
     /// First query to answer.
     pub latency: Option<Time>,
-    /// How often it was asked.
+    /// The number of attempts.
     pub attempts: u64,
     /// The answer to what was reported as unanswered before.
     pub late: bool,

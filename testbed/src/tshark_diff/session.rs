@@ -1,5 +1,5 @@
-//! A session in the lab whose DNS packets are captured: all that resolvers and tools do with names, and what
-//! goes wrong.
+//! A session in the lab whose DNS packets are captured: the traffic of resolvers and tools, and their
+//! failures.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
 
-/// The pod that asks.
+/// The client pod.
 const CLIENT: &str = "default/deb-ubuntu";
 const SERVER: &str = "kube-system/coredns-6f5f9b5d74-pf4ld";
 
@@ -125,7 +125,7 @@ impl Tcpdump {
 
 impl Drop for Tcpdump {
     fn drop(&mut self) {
-        // Both fail where it has ended, which is what is wanted.
+        // Both fail if it has ended already.
         self.process.kill().ok();
         self.process.wait().ok();
         std::fs::remove_file(&self.log).ok();

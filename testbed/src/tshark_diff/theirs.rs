@@ -18,19 +18,19 @@ const FILTER: &str = "(dns || (tcp.port == 53 && tcp.len > 0)) && !icmp && !icmp
 pub struct Message {
     /// Number of the packet that ends it.
     pub frame: u64,
-    /// Its stamp.
+    /// Its time stamp.
     pub time: Time,
-    /// Sender.
+    /// The sender.
     pub src: End,
-    /// Receiver.
+    /// The receiver.
     pub dst: End,
     /// Over TCP.
     pub tcp: bool,
-    /// Identifier.
+    /// The DNS message id.
     pub id: u64,
     /// It is an answer.
     pub response: bool,
-    /// It says that more does not fit.
+    /// Its TC flag is set.
     pub truncated: bool,
     /// Absolute, in lower case; empty without a question.
     pub name: String,
@@ -51,12 +51,12 @@ pub struct Message {
 }
 
 impl Message {
-    /// Who asks or asked.
+    /// The client.
     pub fn client(&self) -> &End {
         if self.response { &self.dst } else { &self.src }
     }
 
-    /// Who answers.
+    /// The server.
     pub fn server(&self) -> &End {
         if self.response { &self.src } else { &self.dst }
     }
@@ -71,8 +71,8 @@ impl Message {
     }
 }
 
-/// Runs tshark. Its dissection is the plain one: no name is looked up, nothing of the user's preferences
-/// counts.
+/// Runs tshark. Without name resolution and without the user's
+/// preferences.
 pub fn decode(file: &Path) -> Result<String> {
     let output = Command::new("tshark")
         .args(["-n", "-r"])

@@ -1,4 +1,4 @@
-//! What the API server wrote down of the agents' requests, compared with the role that deploy/ gives them:
+//! Compares the API server's audit log of the agents' requests with the role that deploy/ grants them:
 //! the role must allow all of them, and nothing was refused. Only a cluster of `cargo xtask cluster up` makes
 //! its audit log accessible.
 

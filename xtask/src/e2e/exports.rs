@@ -88,7 +88,7 @@ pub(super) fn metrics(target: &Target, scene: &Scene) -> Result<String> {
             "namespace=\"default\"",
         ],
     );
-    // Step 2 asks for four names that there are not, step 3 for one.
+    // Step 2 asks for four names that do not exist, step 3 for one.
     ensure!(
         unknown >= 5.0,
         "{unknown} names unknown to DNS; five were asked for"

@@ -1,4 +1,4 @@
-//! What the test puts into the cluster, and that all of it is gone afterwards.
+//! Creates the test's objects in the cluster and removes them.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ pub(super) struct Pod {
     pub(super) node: String,
 }
 
-/// The scenario as this cluster has it.
+/// The scenario's objects in this cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) client: Pod,
@@ -79,7 +79,7 @@ pub(super) fn ensure_free(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// As a user does it: `kubectl apply -k deploy/`.
+/// As a user would: `kubectl apply -k deploy/`.
 pub(super) fn deploy(target: &Target, image: Option<&str>) -> Result<()> {
     let directory = deployment().display().to_string();
     target.kubectl(&["apply", "--validate=strict", "-k", &directory])?;
@@ -260,7 +260,7 @@ pub(super) fn in_client(target: &Target, argv: &[&str]) -> Result<Output> {
     })
 }
 
-/// Removes everything and looks whether it is gone.
+/// Removes everything and checks that it is gone.
 pub(super) fn remove(target: &Target) -> Result<()> {
     let directory = deployment().display().to_string();
     let deployed = target.kubectl(&[

@@ -16,7 +16,7 @@ type Check = fn(&[Output], &[Value], &Scene) -> Result<()>;
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) title: &'static str,
-    /// What is typed in the client.
+    /// The commands in the client pod.
     pub(super) commands: Vec<Vec<String>>,
     check: Check,
 }

@@ -105,7 +105,7 @@ impl Target {
         serde_json::from_str(&text).with_context(|| format!("kubectl get {}", arguments.join(" ")))
     }
 
-    /// Refuses where there is no way to give the nodes an image.
+    /// Refuses to start without a way to load an image onto the nodes.
     pub(super) fn ensure_loads(&self) -> Result<()> {
         ensure!(
             !matches!(self, Target::Other(_, None)),
@@ -116,7 +116,7 @@ impl Target {
         Ok(())
     }
 
-    /// Gives the nodes an image.
+    /// Loads an image onto the nodes.
     pub(super) fn load(&self, archive: &Path) -> Result<()> {
         match self {
             Target::Local(cluster) => cluster.load_image(archive),
