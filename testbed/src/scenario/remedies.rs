@@ -1,7 +1,7 @@
 //! The end of the scenario: the commands that its findings suggest run as they are, and must work.
 //!
 //! Each remedy comes from a finding as the tracer reported it. Its result is compared with the output of the
-//! tool that it runs says.
+//! tool that it runs.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;

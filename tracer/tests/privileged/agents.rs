@@ -35,7 +35,7 @@ fn client(arguments: &[&str], sockets: &[PathBuf]) -> Command {
     command
 }
 
-/// What `tracer status` says of each agent.
+/// `tracer status` for each agent.
 fn statuses(sockets: &[PathBuf]) -> Vec<Value> {
     let status = client(&["status", "-o", "json"], sockets)
         .output()
@@ -123,7 +123,8 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
         assert!(status["lost"].is_array(), "{status:#}");
     }
 
-    // The past of the restarted agent has what came after, and only that; a report of it ends by itself.
+    // The past of the restarted agent has what came after, and only that; a request for history ends by
+    // itself.
     let past = client(&["observe", "-o", "json"], &sockets[..1])
         .output()
         .expect("it runs");
@@ -145,7 +146,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
         text(&diagnosis)
     );
 
-    // An orderly end: the client is reported, the socket goes, the probes go.
+    // An orderly end: the client is informed, the socket and the probes are removed.
     assert_eq!(master.stop(Signal::TERM), Some(0), "{:#?}", master.said);
     assert!(!sockets[1].exists());
     watch.wait_for("the end is reported", |watch| watch.says("is ending"));

@@ -188,7 +188,7 @@ fn a_silent_server_is_a_timeout_with_every_attempt_and_a_late_answer_is_reported
 fn an_unreachable_server_is_an_icmp_error_and_not_a_timeout() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
-    // Nothing listens on port 53 of a web server's pod: its kernel says so.
+    // Nothing listens on port 53 of a web server's pod, so its kernel sends an ICMP error.
     let question = "clusterip-nginx-ds.default.svc.cluster.local.";
     stage.run(&[
         "dig",

@@ -92,7 +92,7 @@ fn remove(cgroup: &Path) {
 struct Process(Child);
 
 impl Process {
-    /// Starts a command that ends up as `sleep`, and waits until it has: what it did before is done then.
+    /// Starts a command that finally executes `sleep`, and waits for that.
     fn start(command: &mut Command) -> Process {
         let process = Process(command.stdin(Stdio::null()).spawn().unwrap());
         let name = format!("/proc/{}/comm", process.id());
@@ -114,7 +114,7 @@ impl Drop for Process {
     }
 }
 
-/// Where cgroups can be made: version 2, or a hierarchy of version 1.
+/// A directory for new cgroups: version 2, or a hierarchy of version 1.
 fn hierarchy() -> PathBuf {
     let candidates = [
         "/sys/fs/cgroup",

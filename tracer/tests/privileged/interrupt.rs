@@ -109,7 +109,7 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     let stage = Stage::new(ProxyMode::Iptables);
     assert_eq!(probes(&stage), 0);
 
-    // Something is known, something else is not yet.
+    // Some events are decided, others are not.
     let watch = start(&stage, &["diagnose"]);
     assert!(probes(&stage) >= 6, "both directions of three pods");
     let waiting = unanswered(&stage, NGINX);
@@ -134,7 +134,7 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     says(&ended, "undecided at the end");
     assert_eq!(probes(&stage), 0, "nothing is left on the interfaces");
 
-    // Nothing is known.
+    // No event is decided.
     let watch = start(&stage, &["diagnose", "-o", "json"]);
     let waiting = unanswered(&stage, APACHE);
     let ended = watch.stop().expect("it ends");

@@ -11,7 +11,7 @@ use testbed::lab::ProxyMode;
 use testbed::stage::{CLIENT, NODE, Stage, asked, program};
 use testbed::watch::{Ended, Events, listed};
 
-/// What a pod does in all ways at once: found and not found, TCP, IPv6, pings, refusals.
+/// All kinds of a pod's traffic at once: found and not found, TCP, IPv6, pings, refusals.
 const SESSION: &[&[&str]] = &[
     &["nslookup", "clusterip-nginx-ds"],
     &["nslookup", "clusterip-apache2-ds-myns"],
@@ -85,7 +85,7 @@ fn without_times(events: &[Value]) -> Vec<String> {
     lines
 }
 
-/// What the tracer says of its recording at the end.
+/// The tracer's closing line about its recording.
 fn recorded(ended: &Ended) -> &str {
     ended
         .log
@@ -124,12 +124,12 @@ fn a_replayed_recording_reports_the_events_of_the_recorded_run() {
     let sum = recorded(&ended);
     assert!(!sum.contains(';'), "something is missing: {sum}");
 
-    // Others read in it what we do.
+    // Other programs read the same in it.
     let report = testbed::tshark_diff::diff(program(), &recording).expect("both sides");
     assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");
     assert!(report.compared > 8, "{report}");
 
-    // What follows from it is a matter of when the run is stopped: the recording ends with it.
+    // The rest depends on when the run is stopped: the recording ends with it.
     let before_the_end = |event: &Value| !event.to_string().contains("the-end.example.com");
     let live: Vec<Value> = live.into_iter().filter(before_the_end).collect();
     let mut replayed = replay(&recording, &stage.lab.inventory_file());

@@ -62,7 +62,7 @@ fn the_text_names_pod_server_service_outcome_and_time() {
     for argv in STEPS.iter().flat_map(|step| step.commands) {
         Step::run(&stage.lab, argv).expect("the command runs");
     }
-    // What is under way is reported at the end.
+    // Pending events are reported at the end.
     let ended = watch.stop().expect("it runs to the end");
     let text = ended.lines.join("\n");
     let has = |words: &[&str]| {

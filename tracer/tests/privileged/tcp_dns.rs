@@ -81,7 +81,7 @@ fn same(event: &Value, dig: &Dig) {
     assert!(ours < dig.query_time + Duration::from_millis(11), "{event}");
 }
 
-/// How many events of a kind there are for a name, after all that may still come has come.
+/// How many events of a kind there are for a name, after pending ones have arrived.
 fn count(events: &mut Events, kind: &str, fits: impl Fn(&Value) -> bool) -> usize {
     std::thread::sleep(Duration::from_millis(300));
     events.poll().unwrap();
@@ -231,7 +231,7 @@ fn an_answer_of_sixty_kilobytes_is_read_to_its_end() {
     assert_eq!(event["fault"], Value::Null);
     assert_eq!(answers(&event).len(), 95);
     same(&event, &digs[0]);
-    // Nothing of it was given up.
+    // Nothing was given up.
     let ended = events.stop().unwrap();
     let log = ended[0].log.join("\n");
     assert!(

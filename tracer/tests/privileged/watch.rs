@@ -10,10 +10,10 @@ use testbed::watch::Watch;
 
 use testbed::api::Api;
 
-/// What does not happen within this does not happen.
+/// Time limit for anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The next event that fits.
+/// The next matching event.
 fn wait_for(watch: &mut Watch, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -27,7 +27,7 @@ fn wait_for(watch: &mut Watch, what: &str, fits: impl Fn(&Value) -> bool) -> Val
     }
 }
 
-/// The client asks for this name; the event of it.
+/// The client asks for this name. Returns its event.
 fn ask(stage: &Stage, watch: &mut Watch, pod: &str, question: &str) -> Value {
     stage.run_in(pod, &["dig", "+tries=1", question, "A"]);
     wait_for(watch, question, asked(question, "A"))
@@ -40,7 +40,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
     for object in stage.lab.inventory().objects() {
         api.put_object(object);
     }
-    // So that there is no answer at start.
+    // No answer at the start.
     api.hold("pods", true);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kubeconfig");
@@ -81,7 +81,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
         "{event}"
     );
 
-    // A pod that comes: the API knows it once it is scheduled, without an address.
+    // A new pod: the API knows it once it is scheduled, without an address.
     let pod = NewPod {
         namespace: "default".to_owned(),
         name: "newcomer".to_owned(),
@@ -103,7 +103,7 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
         "its very first query: {event}"
     );
 
-    // The API server goes away: what is known stays known.
+    // The API server becomes unreachable: known names stay.
     drop(api);
     watch
         .wait_for_log("warning: cannot reach http://127.0.0.1:")

@@ -64,7 +64,7 @@ impl Mount {
     }
 }
 
-/// The agent and what asks it.
+/// The agent and its client.
 struct Wired<'a> {
     stage: &'a Stage,
     agent: Running,
@@ -117,7 +117,7 @@ impl Wired<'_> {
         interfaces.iter().any(|known| known["name"] == interface)
     }
 
-    /// What the agent holds of the past.
+    /// The agent's history.
     fn past(&self) -> Vec<Value> {
         self.ask(&["observe", "-o", "json"])
     }
@@ -197,7 +197,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     let mut mount = Mount::new(directory.path().join("mount"));
     let mut wired = start(&stage, directory.path(), &kubeconfig, &mount.directory);
 
-    // It works, and says what it waits for.
+    // It works, and reports what it waits for.
     assert_eq!(wired.get("/livez"), Some((200, "ok\n".to_owned())));
     wired.until("what is missing", || {
         let (code, body) = wired.get("/readyz").expect("it serves");
@@ -241,7 +241,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         wired.metric("tracer_kube_events_total{result=\"created\"}") == Some(1.0)
     });
 
-    // The ConfigMap comes, and names no such service any more.
+    // The ConfigMap is created, and no longer excludes the Service.
     mount.swap(&[(
         "rules.yaml",
         "silence:\n- rule: nxdomain-unknown-name\n  because: they are made up\n",
@@ -251,7 +251,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     });
     wired.look_up("silenced-service");
 
-    // A mistake in one of two files: neither holds, and what held does.
+    // A mistake in one of two files: neither takes effect, and the old settings stay.
     mount.swap(&[
         ("config.yaml", "exclude-namespace: [default]\n"),
         ("rules.yaml", "silence:\n- rule: nxdomain-unknown-nmae\n"),
@@ -266,7 +266,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
     });
     wired.look_up("silenced-all-the-same");
 
-    // It is corrected: one option holds, one is for the next start.
+    // Corrected: one option takes effect, another one needs a restart.
     mount.swap(&[("config.yaml", "exclude-namespace: [myns]\nhistory: 64MiB\n")]);
     wired.until_settings("the correction", |settings| {
         settings["failure"].is_null() && settings["restart"][0] == "history"
@@ -281,7 +281,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         wired.metric("tracer_excluded_events_total") > Some(0.0)
     });
 
-    // The ConfigMap is deleted, and the defaults hold again.
+    // The ConfigMap is deleted, and the defaults apply again.
     mount.swap(&[]);
     wired.agent.wait_for("the end of the ConfigMap", |agent| {
         agent.says("config.yaml was removed")
@@ -291,7 +291,7 @@ fn an_agent_is_ready_once_it_knows_the_cluster_makes_events_of_findings_and_foll
         wired.asked("of-a-pod-no-longer-excluded")
     });
 
-    // All in all: who was silenced has no finding, who was excluded is nowhere.
+    // In total: silenced pods have no finding, and excluded ones do not appear.
     let past = wired.past();
     let of_unknown: Vec<&Value> = past
         .iter()

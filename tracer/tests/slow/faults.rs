@@ -117,7 +117,7 @@ fn slow(stage: &Stage, reported: &mut Findings) {
     reported.resolved("dns-slow", CLIENT, "at its usual pace again");
 }
 
-/// All that does not disturb each other, at the same time.
+/// Independent faults, at the same time.
 fn at_once(stage: &Stage, reported: &mut Findings) {
     // One query of the client: there is room for a packet of 61 bytes, and not for two. Every one of another
     // pod, and of a third one all about AAAA of one name.
@@ -145,7 +145,7 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
     let counters = ["wasteful", "thrifty", "raced", "silent", "no_aaaa"];
     let script = faults::table(RAW, &counters, &rules);
     done(stage.on_node(NODE, &["nft", &script]));
-    // The resolver outside cannot ask for that name's AAAA, and says so at once.
+    // The outer resolver cannot ask for that name's AAAA, and answers so at once.
     let rejected = format!("oifname lo {} reject", question("mail.example.com.", AAAA));
     let script = faults::table("type filter hook output priority 0", &[], &[rejected]);
     done(stage.lab.exec_upstream(&["nft", &script]));
@@ -176,8 +176,8 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
     ];
     reported.expect(expect("search-path-waste", WASTEFUL, wasted));
 
-    // A Service without IPv6 addresses: who asks for them alone finds nothing, who asks for others then finds
-    // it.
+    // A Service without IPv6 addresses: a client that asks for them alone finds nothing; one that asks for
+    // others, too, finds it.
     let service = "clusterip-nginx-ds.default.svc.cluster.local.";
     let empty = said(&stage.run_in(WASTEFUL, &["dig", "+tries=1", "AAAA", service]));
     assert!(
@@ -214,7 +214,7 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
             "Once, that is ordinary.",
         ],
     ));
-    // Both were, and again when they were asked again: not found.
+    // Both were lost, and their retries, too: not found.
     assert_eq!(
         (silent.status.code(), text(&silent)),
         (Some(2), String::new())
@@ -260,7 +260,7 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
     assert_eq!(race["severity"], "info", "{race}");
 }
 
-/// The faults end, and so do the findings that something can show the end of.
+/// The faults end, and so do the findings whose end is visible.
 fn cured(stage: &Stage, reported: &mut Findings) {
     let table = ["nft", "delete", "table", "inet", "fault"];
     done(stage.on_node(NODE, &table));
@@ -345,7 +345,7 @@ fn packets_too_big_for_their_path_are_reported_while_the_pod_keeps_sending_them(
     );
     let in_client = |argv: &[&str]| stage.lab.exec(CLIENT, argv).expect("a pod of the lab");
     done(in_client(&["nft", &deaf]));
-    // And what a third one sends is dropped without a word: nothing on the wire says that it was its size.
+    // A third pod's packets are dropped silently: nothing on the wire shows that their size is the reason.
     let ip = stage.lab.inventory().pod(APACHE).expect("a pod").ipv4;
     let swallowed = format!("ip saddr {ip} meta length > 1000 counter name swallowed drop");
     let script = faults::table(RAW, &["swallowed"], &[swallowed]);
@@ -396,7 +396,7 @@ fn packets_too_big_for_their_path_are_reported_while_the_pod_keeps_sending_them(
     remedies(&stage, &finding);
 }
 
-/// What the finding says to run in the pod runs there, and shows what it says of it.
+/// Runs the finding's suggested commands in the pod; their output is as the finding describes.
 fn remedies(stage: &Stage, finding: &Value) {
     let ran = pasted(stage, std::slice::from_ref(finding));
     let said: Vec<(&str, String)> = ran

@@ -48,7 +48,7 @@ impl Tcpdump {
     fn stop(self) -> usize {
         kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
         let output = self.0.wait_with_output().expect("it ends");
-        // Each has its line; a remark can follow.
+        // Each packet has a line; a remark can follow.
         text(&output)
             .lines()
             .filter(|line| {
@@ -90,7 +90,7 @@ impl Pair {
     }
 }
 
-/// Ctrl-C, and all lines from the beginning.
+/// Sends SIGINT and returns all lines from the beginning.
 fn end(events: &mut Events) -> Ended {
     let ended = events.stop().expect("ends").pop().expect("one tracer");
     Ended {
@@ -112,7 +112,7 @@ fn summed(ended: &Ended, words: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {words} in {summary}"))
 }
 
-/// The events without what two tracers measure each for itself: the moment their probe saw the packet.
+/// The events without what differs between two tracers: the time at which their probe saw the packet.
 fn events(ended: &Ended, of: impl Fn(&Value) -> bool) -> Vec<String> {
     let mut events: Vec<String> = ended
         .lines
@@ -144,7 +144,7 @@ fn forget_times(value: &mut Value) {
     }
 }
 
-/// Fails with what only one of the two has.
+/// Fails with the events that only one of the two has.
 fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
     let only = |these: &[String], those: &[String]| -> Vec<String> {
         these
@@ -166,7 +166,7 @@ fn assert_same(shown: &[String], expected: &[String], options: &[&str]) {
 /// A Service, whose address no pod pings.
 const PINGED_BY_NAME: &str = "clusterip-nginx-ds";
 
-/// Something of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors
+/// Traffic of every kind: names, a page, a refused connection and an unanswered datagram that ICMP errors
 /// end, a rejected ping and one that is answered. Until a tracer that sees everything has reported the last
 /// of it.
 fn traffic(stage: &Stage, whole: &mut Events) {
@@ -239,7 +239,7 @@ fn a_filter_for_icmp_limits_the_probes_to_icmp_and_dns_and_changes_no_event() {
     // The other one read at least the SYNs of two connections and the answers to them on top of that.
     let all = summed(&whole, "records read");
     assert!(all >= packets as u64 + 4, "{:#?}", whole.log);
-    // What is not reported is counted all the same.
+    // Unreported packets are counted.
     assert!(
         summed(&filtered, "packets seen") >= all,
         "{:#?}",
@@ -387,7 +387,7 @@ fn an_unknown_name_is_reported_once_even_after_the_inventory_changed() {
     .expect("the tracer starts");
     let inventory = stage.lab.inventory();
     stage.lab.publish(inventory).expect("published");
-    // The file is looked at every two seconds; the pod's own traffic is not what is waited for.
+    // The file is read every two seconds, not on the pod's traffic.
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while std::time::Instant::now() < deadline {
         watch.line(Duration::from_millis(200)).expect("it runs");

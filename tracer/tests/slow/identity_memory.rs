@@ -29,14 +29,14 @@ const PODS: usize = 10_000;
 const SERVICES: usize = 5_000;
 const PODS_OF_A_SERVICE: usize = 2;
 const GOAL: usize = 40 << 20;
-/// What does not happen within this does not happen.
+/// Time limit for anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Counting;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: the system's allocator does the work; counting changes nothing of it.
+// SAFETY: the system's allocator does the work, and counting does not affect it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
@@ -80,7 +80,7 @@ fn pod_ip(number: usize) -> String {
     )
 }
 
-/// A pod with all that a real one has: half of what the API sends is of no use here.
+/// A pod with all fields of a real one: the index needs half of what the API sends.
 fn pod(number: usize) -> Value {
     let app = number / 20;
     let hash = format!("{:09x}", app * 7919);
@@ -168,7 +168,7 @@ fn process(test: &str) -> Command {
 /// The API server, in a separate process so that its memory does not count. It ends on drop.
 struct Server {
     child: Child,
-    /// What the test harness writes at the end goes there.
+    /// Keeps the pipe open for the test harness's last lines.
     _output: ChildStdout,
     kubeconfig: String,
 }

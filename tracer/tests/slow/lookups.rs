@@ -21,7 +21,7 @@ const SEARCH: &str = "search default.svc.cluster.local svc.cluster.local cluster
 const CLUSTER: &str = "nameserver 10.152.183.10";
 /// The pod behind it, as a second nameserver.
 const POD: &str = "nameserver 10.1.235.206";
-/// An address of no Service: nothing answers.
+/// An address without a Service: nothing answers.
 const SILENT: &str = "nameserver 10.152.183.99";
 /// Longer than a lookup can count as begun before the tracer.
 const SETTLE: Duration = Duration::from_millis(1_100);
@@ -195,7 +195,7 @@ impl Capture {
         Capture(child)
     }
 
-    /// What was sent before is in the file after it.
+    /// Earlier packets are in the file once it returns.
     fn stop(mut self) {
         sleep(Duration::from_millis(100));
         kill_process(Pid::from_child(&self.0), Signal::INT).expect("tcpdump runs");

@@ -52,7 +52,7 @@ fn typed<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).expect("it is of its kind")
 }
 
-/// Whether the API server would know every field: what a type does not know is lost when it is written again.
+/// Whether the API server would know every field: an unknown field is lost when the object is written again.
 fn strict<T: DeserializeOwned + Serialize>(object: &Value) {
     let parsed: T = serde_json::from_value(object.clone())
         .unwrap_or_else(|error| panic!("{error} in {object}"));
@@ -139,7 +139,7 @@ fn only_the_agents_account_has_the_agents_role() {
         .and_then(|spec| spec.template.spec)
         .expect("a pod");
     assert_eq!(pod.service_account_name.as_deref(), Some("tracer-agent"));
-    // Other pods of the namespace get no token of it by chance.
+    // Other pods of the namespace get no token of it by accident.
     assert_eq!(account.automount_service_account_token, Some(false));
     assert_eq!(pod.automount_service_account_token, Some(true));
 }
@@ -316,7 +316,7 @@ fn the_config_map_is_mounted_whole_and_may_be_missing() {
     }
 }
 
-/// What the agent says to settings, with a socket that it cannot have, so that it ends once it has read them.
+/// The agent's reaction to settings, with an impossible socket so that it exits after reading them.
 fn agent_with(settings: &Path) -> String {
     let agent = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .args(["agent", "--socket", "/proc/none/agent.sock"])
@@ -360,7 +360,7 @@ fn the_config_map_says_nothing_until_a_line_is_uncommented_and_every_example_is_
     assert!(examples >= 8, "{examples}");
     let said = agent_with(mount.path());
     assert!(said.contains("/proc/none"), "{said}");
-    // It does read them.
+    // Valid settings are read.
     fs::write(mount.path().join("rules.yaml"), "silense: []\n").expect("written");
     let said = agent_with(mount.path());
     assert!(
@@ -379,7 +379,7 @@ fn the_image_is_named_in_one_place() {
         .spec
         .and_then(|spec| spec.template.spec)
         .expect("a pod");
-    // Replaced by the kustomization, so a name with a registry or a tag here would be a second place.
+    // The kustomization sets registry and tag, so they must not appear here, too.
     assert_eq!(
         pod.containers[0].image.as_deref(),
         images[0]["name"].as_str()

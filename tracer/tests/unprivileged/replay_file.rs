@@ -154,7 +154,7 @@ fn filters_count_and_duration_hold_as_they_do_live() {
         "a file has a past"
     );
 
-    // Of a file --duration is the capture's time: the two queries within the first 1.7 s of it.
+    // For a file --duration is the capture's time: the two queries within the first 1.7 s of it.
     let started = Instant::now();
     let (events, said, code) = run(tracer(&file).args(["--type", "dns", "--duration", "1700ms"]));
     assert_eq!(code, Some(0));
@@ -186,7 +186,7 @@ fn what_cannot_be_read_is_named_with_file_offset_cause_and_remedy() {
         }
         assert!(said.contains(name), "{said}");
     }
-    // A capture without packets is none of these.
+    // A capture without packets is an error of another kind.
     fs::write(path("none"), &whole[..PCAP_HEADER]).expect("there is room");
     let (events, said, code) = run(&mut tracer(&path("none")));
     assert_eq!((events.len(), code), (0, Some(0)));
@@ -316,7 +316,7 @@ fn a_pipe_that_is_late_is_reported_and_has_no_clock_but_its_packets() {
         );
     }
     assert!(said.contains("packets come 20 s after"), "{said}");
-    // It is not unanswered: its answer only comes as late as it did.
+    // It is not unanswered: its answer is only late.
     input
         .write_all(&packet(1, asked + 900_000_000))
         .expect("it reads");

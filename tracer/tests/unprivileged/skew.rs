@@ -32,11 +32,11 @@ const OWN: &str = env!("CARGO_PKG_VERSION");
 struct MadeUp {
     node: &'static str,
     version: &'static str,
-    /// Its clock is so far ahead of the machine's.
+    /// How far its clock is ahead of the machine's.
     ahead_ns: i64,
     /// How many findings it reports, as fast as they are read.
     findings: u32,
-    /// It also reports an event of a sort that this program does not know.
+    /// Whether it also sends an event of an unknown kind.
     of_the_future: bool,
 }
 
@@ -90,7 +90,7 @@ impl Tracer for MadeUp {
         let follow = request.into_inner().follow;
         let mut messages = vec![Message::Node(self.info())];
         if follow {
-            // What comes now has just happened.
+            // Later events have just happened.
             messages.push(self.mark(0));
         }
         if self.of_the_future {
@@ -176,7 +176,7 @@ fn prints(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// So many seconds ahead, as the text says it: the way there and back shortens it.
+/// The seconds that the text names: less than the real offset by the round trip.
 fn seconds_ahead(text: &str) -> f64 {
     let (before, _) = text
         .split_once(" s ahead of this machine's")

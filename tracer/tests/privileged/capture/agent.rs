@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::netns::Netns;
 
-/// What is waited for comes within this, also on an emulated machine.
+/// Time limit for anything that a test waits for, even on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `tracer observe --local -o json`, attached.
@@ -27,8 +27,8 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Starts it and waits until it says that it traces these interfaces, `a, b`: from then on it takes a
-    /// direction that is not seen for one that cannot be seen.
+    /// Starts it and waits until it traces these interfaces, `a, b`. From then on it takes a
+    /// direction without packets for an invisible one.
     pub fn start(node: &Netns, interfaces: &str) -> Tracer {
         let mut child = node
             .enter(|| {
@@ -57,7 +57,7 @@ impl Tracer {
         tracer
     }
 
-    /// Waits until it reports an event that fits.
+    /// Waits for a matching event.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !self.reported.iter().any(&fits) {

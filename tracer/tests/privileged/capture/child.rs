@@ -38,7 +38,7 @@ pub fn hooks() -> Vec<HookChoice> {
     }
 }
 
-/// The programs that are attached to an interface by this kind of hook; none where it has none yet.
+/// The programs attached to an interface by this kind of hook.
 pub fn programs(node: &Netns, interface: &str, hook: HookChoice) -> Vec<u32> {
     match hook {
         HookChoice::Tcx => tcx_programs(node, interface),
@@ -90,7 +90,7 @@ impl Child {
                     .spawn()
             })
             .expect("starts");
-        // An emulated machine takes its time.
+        // An emulated machine is slow.
         let deadline = Instant::now() + Duration::from_secs(120);
         while programs(node, interface, hook).len() < before + 2 {
             assert!(Instant::now() < deadline, "the child attaches nothing");
@@ -99,7 +99,7 @@ impl Child {
         Child(child)
     }
 
-    /// SIGKILL.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         self.0.kill().expect("killed");
         self.0.wait().expect("ended");

@@ -113,7 +113,7 @@ fn each_kind_is_emitted_if_it_is_asked_for_and_only_then() {
         .collect();
     traffic(&node, &pod);
     lives[0].wait("everything", |live| live.ipv4().len() == 10);
-    // IPv6 and ARP do things by themselves, also between one start and the next.
+    // IPv6 and ARP send packets by themselves, even between one start and the next.
     let counted: Vec<BTreeMap<Flow, FlowTotals>> = lives
         .iter_mut()
         .map(|live| live.capture.sweep().expect("sweeps"))

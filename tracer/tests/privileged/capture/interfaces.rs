@@ -109,7 +109,7 @@ fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
         .expect("the kernel lists");
     let listed: Vec<String> = listed.into_iter().map(|link| link.name).collect();
     assert_eq!(listed, ["pod1"]);
-    // In a pod, its own end leads elsewhere, too.
+    // Inside a pod, the pod's end of the veth has a peer elsewhere, too.
     let listed = pod
         .enter(capture::pod_interfaces)
         .expect("the kernel lists");

@@ -52,7 +52,7 @@ impl Live {
         }
     }
 
-    /// Receives what is there.
+    /// Receives what has arrived.
     pub fn receive(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             self.take(message);
@@ -87,7 +87,7 @@ impl Live {
         }
     }
 
-    /// Ends it and receives the rest.
+    /// Stops it and receives the rest.
     pub fn stop(mut self) -> (Vec<Record>, KernelStats) {
         self.capture.shutdown();
         while let Some(message) = self.messages.blocking_recv() {

@@ -70,7 +70,7 @@ fn a_flood_on_one_interface_is_limited_and_counted_and_its_totals_stay_exact() {
         client.send_to(&[0; 100], (GATEWAY, 53)).expect("sends");
     }
     live.wait_seen(SENT);
-    // IPv6 sends by itself what the rate limit holds back, too; what is compared must be of one moment.
+    // The rate limit suppresses IPv6's own packets, too; compare figures of one moment.
     node.sh("ip link set pod1 down");
     let flows = live.capture.sweep().expect("sweeps");
     let flow = flows
@@ -182,7 +182,7 @@ fn a_record_waits_less_than_ten_milliseconds() {
         waits.push(clock.now().since(record.time));
     }
     waits.sort();
-    // The machine may be busy with other things. Records that waited for a timer would all wait, more or
+    // The machine may be busy. Records that waited for a timer would all wait, more or
     // less.
     assert!(waits[10] < Duration::from_millis(10), "{waits:?}");
     live.stop();

@@ -86,7 +86,7 @@ impl Netns {
     }
 }
 
-/// Puts a frame on the wire as it is.
+/// Sends a frame unchanged.
 pub fn send_frame(netns: &Netns, interface: &str, frame: &[u8]) {
     netns.enter(|| {
         let protocol = u16::to_be(libc::ETH_P_ALL as u16);

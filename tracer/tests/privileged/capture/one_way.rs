@@ -22,7 +22,7 @@ pub const ANSWER: &[u8] = &[
     0, 7, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
 ];
 
-/// Packets to it vanish at the node without a word.
+/// The node drops packets to it silently.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 pub struct Site {
@@ -46,8 +46,8 @@ pub fn site() -> Site {
     Site { node, pod, outside }
 }
 
-/// The tracer's JSON lines and what it said, of a pod that asks, connects, sends and pings, and is always
-/// answered. What another pod does last gets no answer: when that is reported, every silence of before was
+/// The tracer's JSON lines and log for a pod that queries, connects, sends and pings, and is always
+/// answered. At the end another pod gets no answer: when that is reported, every earlier silence was
 /// long enough to be reported.
 fn reported(site: &Site) -> (Vec<Value>, String) {
     let Site { node, pod, outside } = site;
@@ -88,7 +88,7 @@ fn reported(site: &Site) -> (Vec<Value>, String) {
     let lost = udp_socket(&other_pod, "10.9.0.2:0");
     lost.send_to(b"a question", (NOWHERE, 9999)).expect("sends");
     lost.send_to(QUERY, (NOWHERE, 53)).expect("sends");
-    // Its SYN is out; that it gives up at once is no packet.
+    // Its SYN is sent; giving up at once sends no packet.
     let connected = other_pod
         .enter(|| TcpStream::connect_timeout(&(NOWHERE, 80).into(), Duration::from_millis(50)));
     assert!(connected.is_err(), "no listener");
@@ -107,7 +107,7 @@ fn reported(site: &Site) -> (Vec<Value>, String) {
     (lines, said)
 }
 
-/// The lines that say that something did not come.
+/// The lines about missing answers.
 fn silences(lines: &[Value]) -> Vec<&Value> {
     lines
         .iter()

@@ -42,7 +42,7 @@ fn is(record: &Record, frame: &[u8], network: usize) -> bool {
     record.bytes == frame[network..] && record.wire_len as usize == frame.len() - network
 }
 
-/// Sends one frame from the pod and waits until its record, byte by byte, is there.
+/// Sends one frame from the pod and waits until its record, byte by byte, has arrived.
 fn expect_recorded(live: &mut Live, pod: &Netns, frame: &[u8], network: usize) {
     send_frame(pod, "eth0", frame);
     live.wait("record of the frame", |live| {
@@ -321,7 +321,7 @@ fn an_icmp_error_is_recorded_with_the_packet_that_it_quotes() {
         ),
         (Direction::ToPod, 1, 3, 3)
     );
-    // The quote is the query but for what the way changed: the time to live and the checksums.
+    // The quote equals the query except for what changed on the way: the time to live and the checksums.
     assert_eq!(error.bytes[28 + 12..28 + 24], query.bytes[12..24]);
     assert!(error.bytes.ends_with(b"no listener"));
     live.stop();
@@ -566,7 +566,7 @@ fn interface_totals_are_what_nftables_counts() {
         .into_iter()
         .collect();
     let ours = after.tx.packets - between.tx.packets;
-    // What passed while the rule was made may be in one count and not in the other.
+    // Packets that passed while the rule was made may be in one count only.
     let unsure = between.tx.packets - before.tx.packets;
     assert!(
         packets.iter().all(|theirs| theirs.abs_diff(ours) <= unsure),

@@ -87,7 +87,7 @@ pub fn verdict(node: &Netns, interface: &str, verdict: i32) -> OwnedFd {
 pub fn deliver_past(node: &Netns, uplink: &str, host_end: &str) -> OwnedFd {
     const REDIRECT_PEER: i32 = 155;
     let program = [
-        // r2 = skb->protocol; all but IPv4 takes its usual way.
+        // r2 = skb->protocol; only IPv4 is redirected.
         instruction(0x61, 0x12, 16, 0),
         instruction(0x55, 0x02, 4, i32::from(u16::to_be(0x0800))),
         instruction(0xb7, 0x01, 0, index(node, host_end).cast_signed()),
@@ -126,7 +126,7 @@ impl Loaded {
         loaded
     }
 
-    /// What is left of it: programs, maps, and links of the programs.
+    /// What still exists of it: programs, maps, and links of the programs.
     fn left(&self) -> (Vec<u32>, Vec<u32>, usize) {
         let programs = loaded_programs()
             .filter_map(Result::ok)
@@ -142,7 +142,7 @@ impl Loaded {
         (programs.collect(), maps.collect(), links.count())
     }
 
-    /// Nothing of it is left: the kernel frees some time after the last user is gone.
+    /// Waits until nothing of it exists: the kernel frees asynchronously.
     pub fn assert_gone(&self) {
         assert!(!self.maps.is_empty(), "our programs use maps");
         let deadline = Instant::now() + Duration::from_secs(10);

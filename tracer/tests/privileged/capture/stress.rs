@@ -18,8 +18,8 @@ use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;
 use super::programs::{Loaded, verdict};
 
-/// A pod that asks and a node that answers, one question at a time and some thousand a second, until reported
-/// to stop.
+/// A pod that asks and a node that answers, one question at a time and some thousand a second, until
+/// stopped.
 struct Conversation {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<(u64, u64)>,
@@ -57,7 +57,7 @@ impl Conversation {
     }
 }
 
-/// So long a thread of a busy machine may be kept waiting; what takes longer is lost.
+/// How long a busy machine may delay a thread; a later answer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
@@ -75,7 +75,7 @@ fn ask(client: &UdpSocket, stop: &AtomicBool) -> (u64, u64) {
         // Leaves a slow machine time for the tracer.
         std::thread::sleep(began.elapsed() * 3);
     }
-    // Says that there are no more.
+    // Closes the channel: there are no more.
     client.send(b"end").expect("sends");
     (asked, lost)
 }
@@ -184,7 +184,7 @@ fn a_host_end_that_leaves_and_comes_back_is_let_go_and_attached_again() {
         for round in 1..=5 {
             node.sh(&format!("ip link set pod1 netns {}", elsewhere.path()));
             live.wait("end", |live| gone(live) == round);
-            // What we do not trace we do not touch.
+            // An untraced interface is left alone.
             programs_left(&elsewhere, "pod1", hook, 0);
             elsewhere.sh(&format!("ip link set pod1 netns {}", node.path()));
             node.sh("ip link set pod1 up; ip addr add 10.9.255.254/32 dev pod1
@@ -296,7 +296,7 @@ fn every_survivor_of_two_hundred_pods_has_its_first_query_recorded() {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            // Three of four live no longer than until some more were made.
+            // Three of four are removed once some more exist.
             if doomed.len() > 10 {
                 doomed.pop_front();
             }
@@ -398,7 +398,7 @@ fn killed_under_traffic(hook: HookChoice) {
     let conversation = Conversation::start(&node, &pod);
     let mut loaded = Vec::new();
     for _ in 0..3 {
-        // Takes over what the one before left, where something stays.
+        // Takes over the leftovers of the previous one, if any.
         let child = Child::start(&node, "pod1", hook);
         let ours = programs(&node, "pod1", hook);
         assert_eq!(ours.len(), 2, "one pair, after every kill");
@@ -435,7 +435,7 @@ fn a_killed_capture_costs_the_traffic_nothing_with_clsact() {
 }
 
 /// A foreign program's verdict on a packet from the pod, on either kind of hook, attached before or after
-/// ours: we see the packet, and what becomes of it is what they said.
+/// ours: we see the packet, and the foreign verdict decides.
 fn beside_a_foreign_program(ours: HookChoice, theirs: HookChoice) {
     for (says, passes) in [(-1, true), (0, true), (2, false)] {
         for ours_first in [true, false] {
@@ -475,7 +475,7 @@ fn beside_a_foreign_program(ours: HookChoice, theirs: HookChoice) {
             let mut buffer = [0; 200];
             assert_eq!(server.recv_from(&mut buffer).is_ok(), passes, "{case}");
             live.stop();
-            // Theirs stays, ours is gone; tc prints no id for classic bytecode.
+            // The foreign filter stays, ours is gone; tc prints no id for classic bytecode.
             for hook in hooks() {
                 let theirs = usize::from(hook == HookChoice::Tcx && link.is_some());
                 programs_left(&node, "pod1", hook, theirs);

@@ -25,7 +25,7 @@ fn plus(sum: FlowTotals, more: FlowTotals) -> FlowTotals {
     }
 }
 
-/// What the sweeps reported last of every entry that the flow table ever had.
+/// The last sweep of every entry that the flow table ever had.
 #[derive(Default)]
 struct Totals(BTreeMap<(Flow, Timestamp), FlowTotals>);
 
@@ -47,7 +47,7 @@ fn status(live: &Live) -> InterfaceStatus {
     live.capture.interfaces().pop().expect("traced")
 }
 
-/// Sweeps until no packet came between two looks, which IPv6 can bring by itself.
+/// Sweeps until no packet arrived between two sweeps: IPv6 sends some by itself.
 fn settled(live: &mut Live, reported: &mut Totals) -> InterfaceStatus {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -195,7 +195,7 @@ fn both_directions_are_what_nftables_counts() {
             chain out { type filter hook egress device pod1 priority 0; counter name out; }
         }'");
     let mut live = Live::start(&node, Options::default());
-    // As they are at one moment: nothing passed between the first look and the last.
+    // All at one moment: nothing passed between the first reading and the last.
     let both = |live: &mut Live| loop {
         let before = (nft(&node), settled(live, &mut Totals::default()).totals);
         if (nft(&node), status(live).totals) == before {

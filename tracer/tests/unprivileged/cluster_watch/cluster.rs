@@ -14,7 +14,7 @@ use tracer_core::model::time::Timestamp;
 
 use testbed::api::Api;
 
-/// What does not happen within this does not happen.
+/// Time limit for anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Cluster {
@@ -44,9 +44,9 @@ impl Cluster {
         Cluster::watch_by(api, directory, remote)
     }
 
-    /// Watches what the kubeconfig in this directory says.
+    /// Watches the server of the kubeconfig in this directory.
     pub fn watch_by(api: Api, directory: tempfile::TempDir, remote: RemoteIdentity) -> Cluster {
-        // Few have room, so that the watches wait for the index as they do in a busy run.
+        // A short queue, so that the watches wait for the index as in a busy run.
         let (sender, changes) = mpsc::channel(2);
         let config = WatchConfig {
             source: ClusterSource::Kubeconfig {
@@ -82,13 +82,13 @@ impl Cluster {
         self.watches.sync().report().is_synced()
     }
 
-    /// The credentials that the watches read are others now.
+    /// Replaces the credentials that the watches read.
     pub fn renew(&self, token: &str) {
         let file = self.directory.path().join("kubeconfig");
         std::fs::write(file, self.api.kubeconfig(token)).unwrap();
     }
 
-    /// Takes changes in until something is so.
+    /// Applies changes until the condition holds.
     pub fn until(&mut self, what: &str, mut so: impl FnMut(&Cluster) -> bool) {
         let begun = Instant::now();
         loop {
@@ -136,7 +136,7 @@ impl Cluster {
         Timestamp(self.now * 1_000_000_000)
     }
 
-    /// Who has this address now.
+    /// The identity of this address.
     pub fn who(&self, ip: &str) -> Option<String> {
         self.who_at(ip, self.now())
     }
@@ -201,7 +201,7 @@ pub fn slice(service: &str, pod: &str, ip: &str) -> Value {
     })
 }
 
-/// A server with a little of everything.
+/// A server with some objects of every kind.
 pub fn api() -> Api {
     let api = Api::start();
     fill(&api);
