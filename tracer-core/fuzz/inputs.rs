@@ -12,7 +12,7 @@ pub struct Target {
     pub name: &'static str,
     /// Where its seeds are, files and directories, from `tracer-core/fuzz`.
     pub seeds: &'static [&'static str],
-    /// Inputs are no longer, in bytes: longer ones find nothing that shorter ones do not, only later.
+    /// Length limit of inputs in bytes. Longer inputs find nothing else, only more slowly.
     pub max_len: usize,
 }
 

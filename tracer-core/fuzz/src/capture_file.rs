@@ -13,9 +13,9 @@ use tracer_core::model::loss::Stage;
 
 use super::safe;
 
-/// No packet is longer, whatever its block says.
+/// The longest packet, whatever the block's header claims.
 const MAX_PACKET_BYTES: usize = 4 << 20;
-/// What a packet, or a block that there is an error about, takes in a file at the least.
+/// The least size in a file of a packet, or of a block with an error.
 const MIN_BLOCK_BYTES: usize = 12;
 /// Gzip compresses a thousandfold: more packets than this only take time.
 const MAX_PACKETS: usize = 20_000;
@@ -68,7 +68,7 @@ pub fn run(data: &[u8]) {
         .filter(|loss| loss.stage == Stage::Decode)
         .map(|loss| loss.count)
         .sum();
-    // Packets that were fragments of one were reported once.
+    // The fragments of one packet are one packet here.
     let reported = packets as u64 + stats.not_ip + unreadable;
     assert!(
         reported == stats.packets || reported < stats.packets && replay.reassembled() > 0,

@@ -1,6 +1,6 @@
 //! A DNS message: arbitrary bytes, and the same bytes read by hickory-proto in one piece.
 //!
-//! Input: the message. One that a capture cut is a matter of the record target.
+//! Input: the message. The record target covers messages that a capture cut.
 
 use hickory_proto::op::Message as Whole;
 use hickory_proto::rr::Record;

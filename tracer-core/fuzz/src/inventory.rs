@@ -1,4 +1,4 @@
-//! An inventory file of arbitrary text: parsed, and what it holds put to use.
+//! An inventory file of arbitrary text: parsed, and its objects used.
 //!
 //! Input: the bytes of the file, YAML or JSON.
 
@@ -25,12 +25,12 @@ pub fn run(data: &[u8]) {
             );
             used(loaded);
         }
-        // It is reported on a terminal, and quotes the file.
+        // The error appears on a terminal, and quotes the file.
         Err(error) => safe::assert_terminal(&error.to_string()),
     }
 }
 
-/// The objects answer what they will be asked.
+/// The index answers every kind of question about the objects.
 fn used(loaded: Loaded) {
     let inventory = loaded.inventory;
     let pods = inventory.pods.clone();

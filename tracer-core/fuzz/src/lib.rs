@@ -1,9 +1,9 @@
-//! What is fuzzed: one function of bytes per target, which panics if something that is promised does not
+//! The fuzz targets: one function of bytes each, which panics if a promise does not
 //! hold.
 //!
 //! Owns the targets and nothing that runs them. libFuzzer calls them from `fuzz_targets` (`cargo xtask
 //! fuzz`), and `tracer-core/tests/core/fuzz_smoke` includes this file and calls them on the committed seeds
-//! (`cargo xtask test`), so both run the same. docs/fuzzing.md says what each asserts.
+//! (`cargo xtask test`), so both run the same. docs/fuzzing.md lists each target's assertions.
 
 pub mod capture_file;
 pub mod dns_message;

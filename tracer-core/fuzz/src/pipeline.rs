@@ -1,4 +1,4 @@
-//! The whole pipeline on arbitrary inputs, and both sinks on what it says.
+//! The whole pipeline on arbitrary inputs, and both output formats on its events.
 //!
 //! Input: a byte that chooses the limits, then steps ([`steps`]): mostly plausible packets of a few flows, so
 //! that queries meet answers, and ticks, counters and changes of the cluster between them.
@@ -79,7 +79,7 @@ fn play(limits: &Limits, inputs: &[Input]) -> (Vec<Event>, Losses) {
     (events, pipeline.losses())
 }
 
-/// What is reported at the end was in a table, or waited for its pod's name: so there is no more of it than
+/// Events at the end were in a table, or waited for their pod's name: so there are no more of them than
 /// they hold.
 fn check_end(limits: &Limits, events: &[Event]) {
     let bounds = [
@@ -100,7 +100,7 @@ fn check_end(limits: &Limits, events: &[Event]) {
     }
 }
 
-/// What came in of DNS, as the decoder sees it.
+/// The DNS input, as the decoder sees it.
 #[derive(Default)]
 struct Seen {
     queries: u64,
@@ -155,7 +155,7 @@ fn check_dns(inputs: &[Input], events: &[Event], losses: &Losses) {
         "answers reported or counted, and seen: {losses:?}"
     );
     if seen.segments > 0 {
-        // How many of the attempts were over TCP only the program itself can say.
+        // Only the program itself knows how many attempts used TCP.
         return;
     }
     if made_room == 0 {
@@ -191,7 +191,7 @@ fn queries_of(exchange: &Exchange) -> u64 {
     }
 }
 
-/// Longer than anything waits.
+/// Longer than every timeout.
 fn all_thresholds() -> Duration {
     let thresholds = Thresholds::default();
     thresholds.dns_timeout + thresholds.dns_late + thresholds.tcp_timeout + thresholds.identity_wait

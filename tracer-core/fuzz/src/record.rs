@@ -16,7 +16,7 @@ use super::source::{Source, direction};
 
 /// The packet went to the pod.
 pub const TO_POD: u8 = 1;
-/// The EtherType follows; else it is what the packet's version says.
+/// The EtherType follows; else it follows from the packet's version.
 const ETHERTYPE: u8 = 1 << 1;
 /// The chunk's offset follows; else it is 0.
 const CHUNK: u8 = 1 << 2;
@@ -24,7 +24,7 @@ const CHUNK: u8 = 1 << 2;
 pub const TOTALS: u8 = 1 << 3;
 /// How many bytes those are.
 pub const TOTALS_BYTES: usize = 12;
-/// How much longer the packet was than what was captured follows; else it was not.
+/// The number of bytes that were not captured follows; else there were none.
 const LONGER: u8 = 1 << 4;
 
 /// A record: switches and what they ask for from `source`, then `bytes` of them, or all, as the packet.
@@ -114,7 +114,7 @@ fn addresses(packet: &[u8]) -> (IpAddr, IpAddr) {
     }
 }
 
-/// What is promised of a message, wherever it came from: all of it can be printed, and it has bounds.
+/// The promises about every message: all of it can be printed, and its size is bounded.
 pub fn check_message(message: &Message) {
     if let Some(question) = &message.question {
         check_name(question.name.as_str());
@@ -155,6 +155,6 @@ fn check_name(name: &str) {
         !name.bytes().any(|byte| byte.is_ascii_uppercase()),
         "not in lower case: {name:?}"
     );
-    // 255 bytes on the wire (RFC 1035 section 2.3.4), four characters for each at the most.
+    // 255 bytes on the wire (RFC 1035 section 2.3.4), at most four characters for each.
     assert!(name.len() <= 4 * 255, "longer than a name can be: {name:?}");
 }

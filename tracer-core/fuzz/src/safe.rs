@@ -1,13 +1,13 @@
-//! What may be printed. Written down anew, not taken from the code that sees to it.
+//! What may be printed. Defined independently of the code that ensures it.
 
-/// What comes out of a DNS message: printable ASCII and nothing else.
+/// Text from a DNS message: printable ASCII and nothing else.
 #[track_caller]
 pub fn assert_ascii(text: &str) {
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     assert!(printable, "not printable ASCII: {text:?}");
 }
 
-/// What is shown on a terminal: no control character but the end of a line, so no escape sequence, and none
+/// Text for a terminal: no control character but the end of a line, so no escape sequence, and none
 /// of the marks that let text read other than it is (Unicode TR 36 section 3.5, "Bidirectional Text
 /// Spoofing").
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Values out of a fuzzer's bytes, front to back.
 //!
-//! Plain on purpose: a seed is written by hand or made of a captured packet, and a byte that the fuzzer
+//! Simple on purpose: a seed is written by hand or made from a captured packet, and a byte that the fuzzer
 //! changes changes one value and moves none. Where the bytes end all values are zero.
 
 use tracer_core::model::flow::Direction;
@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
         choices[usize::from(self.byte()) % N]
     }
 
-    /// So many bytes, or as many as there are.
+    /// This many bytes, or as many as there are.
     pub fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;

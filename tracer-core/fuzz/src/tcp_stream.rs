@@ -1,6 +1,6 @@
 //! DNS over TCP: segments of a few connections, in one of two ways.
 //!
-//! The first byte says which. [`arbitrary`] segments contradict each other in every way: what is promised is
+//! The first byte selects it. [`arbitrary`] segments contradict each other in every way: the promise is
 //! that memory stays within its limits and that every byte is accounted for. [`honest`] segments are parts of
 //! one stream, in any order, repeated or missing: the promise is that every message reported as certain was
 //! sent.
@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Streams, and what is known of them from outside.
+/// Streams, and what is known about them from outside.
 struct Wire {
     streams: Streams,
     limits: StreamLimits,

@@ -40,7 +40,7 @@ const PURE: &[&str] = &[
     "pipeline",
 ];
 
-/// What they must not name, as the beginning of a path or as a part of one.
+/// Paths that they must not name, as the beginning or a part of a path.
 const IMPURE_PATHS: &[&[&str]] = &[
     &["std", "fs"],
     &["std", "env"],
@@ -95,7 +95,7 @@ impl Source {
         }
     }
 
-    /// Everything wrong in this file.
+    /// All violations in this file.
     fn offences(&self) -> Vec<String> {
         let here = self.module[0].as_str();
         let place = self.module.join("::");

@@ -1,4 +1,4 @@
-//! Capture files against tshark: what it reads in our recordings, and in files built byte by byte.
+//! Capture files compared with tshark: our recordings, and files built byte by byte.
 //!
 //! Needs tshark and capinfos (Debian: tshark) and fails without them.
 
@@ -36,7 +36,7 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<String> {
     tshark_where(file, "frame", fields)
 }
 
-/// The same of the packets that a display filter lets through.
+/// The same for the packets that a display filter selects.
 fn tshark_where(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let file = file.to_str().expect("a path in text");
     let mut arguments = vec![
@@ -60,7 +60,7 @@ fn tshark_where(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The records of the fixture, from the side of the pod that asks.
+/// The records of the fixture, from the client pod's side.
 fn records(file: &Path) -> Vec<Record> {
     let reader = Reader::open(file).expect("the fixture is in the repository");
     let mut replay = Replay::new(reader, &ReplaySettings::default());
@@ -195,7 +195,7 @@ fn wireshark_shows_whose_packet_it_is() {
     for line in ["Wireshark/... - pcapng", "Raw IP", "nanoseconds", "tracer "] {
         assert!(about.contains(line), "{line} is not in {about}");
     }
-    // tshark is quiet about files that it finds nothing wrong with.
+    // tshark prints nothing about intact files.
     let details = run("tshark", &["-r", path, "-V", "-Y", "frame.number == 1"]);
     assert!(
         details.contains("tracer: from pod, interface 2147483649, flow sent"),
@@ -344,7 +344,7 @@ fn sections_resolutions_and_offsets_read_as_tshark_reads_them() {
 
 #[test]
 fn the_expected_text_of_the_fixtures_is_what_tshark_says_today() {
-    // So that a fixture cannot be replaced without its truth.
+    // A fixture cannot change without its expected values.
     let expected = fs::read_to_string(fixture("expected.txt")).expect("text");
     let mut found = String::new();
     for line in expected.lines() {

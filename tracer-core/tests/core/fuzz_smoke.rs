@@ -27,7 +27,7 @@ impl Random {
     }
 
     fn byte(&mut self) -> u8 {
-        // What means something in one format or another, else anything.
+        // A byte with a meaning in some format, or any byte.
         const NOTABLE: [u8; 8] = [0, 1, 0x7f, 0x80, 0xc0, 0xff, b'\n', b':'];
         match self.below(3) {
             0 => NOTABLE[self.below(NOTABLE.len())],
@@ -77,7 +77,7 @@ fn holds_on_seeds_and_mutations(name: &str, mutations: usize) {
     }
 }
 
-/// Runs a target, and says on what input it failed.
+/// Runs a target, and prints the input on which it failed.
 fn attempt(run: fn(&[u8]), bytes: &[u8], what: &str) {
     struct Announce<'a>(&'a [u8], &'a str);
     impl Drop for Announce<'_> {

@@ -1,4 +1,4 @@
-//! The tests of the core that see it from outside. They need no root; `captures` needs tshark.
+//! The core's tests from outside the crate. They need no root; `captures` needs tshark.
 
 mod architecture;
 mod captures;

@@ -1,8 +1,8 @@
 //! The false-alarm test in virtual time: an hour of ordinary traffic of thousands of pods through the whole
-//! pure pipeline, in which nothing may be found wrong; and the same traffic with one fault in it, of which
+//! pure pipeline, in which no failure may be found; and the same traffic with one fault, of which
 //! exactly that is found.
 //!
-//! `traffic` makes what pods do when all is well, with a fixed seed, and counts it; `cluster` lets pods come
+//! `traffic` makes healthy traffic with a fixed seed, and counts it; `cluster` lets pods come
 //! and go; `story` puts both in order and plays them.
 
 mod cluster;
@@ -78,7 +78,7 @@ fn an_hour_of_ordinary_traffic_gives_no_warning_and_no_error() {
     let Played { events, losses } = story::play(hour.story);
     assert_eq!(alarms(&events), BTreeMap::new());
 
-    // That all of it was seen and reported.
+    // All of it was seen and reported.
     let done = &hour.done;
     assert!(
         hour.pods > 2000 && done.lookups > 9_000 && done.connections > 5_000,

@@ -10,7 +10,7 @@ use tracer_core::model::flow::Role;
 use tracer_core::model::record::Record;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 
-/// The pod that asks.
+/// The client pod.
 const CLIENT: [&str; 2] = ["10.1.39.193", "fd00::39:193"];
 
 fn records(reader: Reader, is_pod: impl Fn(IpAddr) -> bool) -> Vec<Record> {
@@ -42,7 +42,7 @@ fn events(records: &[Record]) -> Vec<Event> {
     events
 }
 
-/// What a person would say of the client pod's events, without times.
+/// A description of the client pod's events, without times.
 fn reported(events: &[Event]) -> Vec<String> {
     events
         .iter()

@@ -1,5 +1,5 @@
-//! Bytes to a pipeline's inputs: each step is a byte of how much later, a byte of what, and what that asks
-//! for.
+//! Bytes to a pipeline's inputs: each step is a byte for the delay, a byte for the kind, and the kind's
+//! parameters.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -26,7 +26,7 @@ pub const CHANGE: u8 = 10;
 pub const POD: u8 = 2;
 /// The change is that these objects of the lab are there: 0 for all.
 pub const OBJECTS: u8 = 4;
-/// No more steps than a second can take.
+/// Limit of the steps, such that an input takes at most a second.
 const MAX_STEPS: usize = 2_000;
 
 /// The lab's cluster.
@@ -36,7 +36,7 @@ static CLUSTER: LazyLock<Inventory> = LazyLock::new(|| {
         .inventory
 });
 
-/// The inputs that the bytes stand for, up to the end of the input, long after the last step.
+/// The inputs that the bytes encode, with the end of the input long after the last step.
 pub fn inputs(source: &mut Source<'_>) -> Vec<Input> {
     let mut steps = Steps {
         now: Timestamp(1_000_000_000),
@@ -46,7 +46,7 @@ pub fn inputs(source: &mut Source<'_>) -> Vec<Input> {
     while !source.is_empty() && steps.inputs.len() < MAX_STEPS {
         steps.step(source);
     }
-    // So that all is decided.
+    // Everything is decided by then.
     let end = steps.now.after(super::all_thresholds());
     steps.inputs.push(Input::Tick(end));
     steps.inputs.push(Input::End(end));
@@ -265,7 +265,7 @@ fn some_of(mask: u8) -> Inventory {
     inventory
 }
 
-/// Names that no API server lets pass, and a file may hold.
+/// Names that an API server refuses, and that a file may contain.
 fn odd_names(byte: u8) -> Inventory {
     let mut inventory = CLUSTER.clone();
     let odd: Arc<str> = format!("\u{1b}[2J\u{202e}\n{}\u{9b}", char::from(byte)).into();
@@ -279,7 +279,7 @@ fn odd_names(byte: u8) -> Inventory {
     inventory
 }
 
-/// Few enough that flows meet.
+/// Few, so that flows meet.
 fn ifindex(source: &mut Source<'_>) -> Ifindex {
     Ifindex(u32::from(source.byte() % 3) + 1)
 }

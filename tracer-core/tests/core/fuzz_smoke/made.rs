@@ -1,8 +1,9 @@
-//! Seeds made of packets that others sent: those of the decoder's vectors, in the form that each target
+//! Seeds made from packets of other programs: those of the decoder's vectors, in the form that each target
 //! reads.
 //!
-//! libFuzzer starts from files, so they are committed, too. Write them again after the vectors grew or a target's
-//! form changed: `TRACER_BLESS=1 cargo test -p tracer-core --all-features --test core fuzz_smoke::made`.
+//! libFuzzer starts from files, so they are committed, too. Write them again after the vectors grew or a
+//! target's form changed: `TRACER_BLESS=1 cargo test -p tracer-core --all-features --test core
+//! fuzz_smoke::made`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ fn cases(vectors: &str) -> Vec<(String, Vec<Packet>)> {
     cases
 }
 
-/// Something that every file system and every shell takes.
+/// A name that every file system and shell accepts.
 fn file_name(case: &str) -> String {
     let name: String = case
         .chars()

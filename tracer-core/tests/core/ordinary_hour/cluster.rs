@@ -13,7 +13,7 @@ use tracer_core::model::dns::DnsName;
 
 /// The pods that live at the same time, all on one node.
 pub const PLACES: u32 = 400;
-/// So many of them, the first, are behind the Services.
+/// How many of them, the first ones, are behind the Services.
 pub const SERVING: u32 = 12;
 /// The node, another node, and a host outside the cluster.
 pub const NODE: &str = "192.168.2.33";
@@ -30,7 +30,7 @@ pub struct Guest {
     pub namespace: &'static str,
     pub ip: Ipv4Addr,
     pub ifindex: u32,
-    /// When its interface comes and goes.
+    /// When its interface is attached and removed.
     pub from: u64,
     pub until: u64,
 }

@@ -1,4 +1,4 @@
-//! What happens, in the order of time; and the pipeline that it is played to.
+//! The hour's events in order of time, and the pipeline that they are played to.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use tracer_core::pipeline::{Input, Pipeline, Settings};
 
 use crate::scenario::packet;
 
-/// Nanoseconds.
+/// A time in nanoseconds.
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1000 * MS;
 pub const MINUTE: u64 = 60 * SECOND;
-/// As often, and more often, the program itself ticks.
+/// The interval of ticks; the program itself ticks at least as often.
 const TICK: u64 = 250 * MS;
 
 /// Something that happens.
@@ -54,13 +54,13 @@ impl Story {
     }
 }
 
-/// What the pipeline made of it.
+/// The pipeline's output.
 pub struct Played {
     pub events: Vec<Event>,
     pub losses: Vec<String>,
 }
 
-/// Plays it to its end, which is a minute after the last thing that happens.
+/// Plays it to its end, a minute after the last event.
 pub fn play(story: Story) -> Played {
     let mut all = story.all;
     // Stable: what happens at the same time stays in the order in which it was reported.

@@ -1,4 +1,4 @@
-//! What pods do when all is well, made with a fixed seed; what of it must be reported, counted while it is
+//! Healthy traffic of pods, made with a fixed seed; the events that must be reported, counted while it is
 //! made; and faults.
 //!
 //! Ordinary traffic has faults: search domains fail before a name is found, a packet is lost and sent again,
@@ -17,17 +17,17 @@ mod lookups;
 mod mishaps;
 mod steps;
 
-/// Microseconds.
+/// A time in microseconds.
 const US: u64 = 1000;
 /// Average interval between a pod's actions.
 const PAUSE: u64 = 100 * SECOND;
-/// The API's news come in such portions.
+/// The API's changes arrive in batches of this interval.
 const NEWS: u64 = 2 * SECOND;
 /// Length and interval of the DNS server's pauses.
 const STALL: u64 = 1800 * MS;
 const STALL_EVERY: u64 = 11 * MINUTE;
 
-/// What has to be reported.
+/// The events that must be reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// Lookups that found something.
@@ -117,10 +117,10 @@ pub const FAULTS: &[Fault] = &[
     },
 ];
 
-/// Something that a pod does.
+/// An action of a pod.
 type Deed = fn(&mut Pod<'_>);
 
-/// What a pod can do, and how often in comparison with the rest.
+/// The actions of pods, and their relative frequency.
 const DEEDS: [(u32, Deed); 22] = [
     (12, |pod| pod.own_namespace()),
     (8, |pod| pod.other_namespace()),
@@ -177,7 +177,7 @@ impl Hour {
         hour
     }
 
-    /// Interfaces come and go; the API reports it, to some pods' disadvantage late.
+    /// Interfaces are attached and removed; the API reports some of it late.
     fn cluster(&mut self, length: u64, rng: &mut StdRng) {
         let mut news: BTreeMap<u64, Vec<(bool, usize)>> = BTreeMap::new();
         let portion = |time: u64| time.div_ceil(NEWS) * NEWS;
@@ -215,7 +215,7 @@ impl Hour {
         }
     }
 
-    /// A pod does one thing after the other.
+    /// A pod's actions, one after the other.
     fn live(&mut self, index: usize, length: u64, rng: &mut StdRng) {
         let guest = self.guests[index].clone();
         let weights = DEEDS.iter().map(|(weight, _)| weight).sum();
@@ -240,9 +240,9 @@ impl Hour {
                 pod.asked_for_its_health();
                 port = pod.port;
             }
-            // Nothing of one deed reaches into the next.
+            // Actions do not overlap.
             now += 10 * SECOND + rng.random_range(0..2 * (PAUSE - 10 * SECOND));
-            // The longest deed takes some seconds, and what it leads to is reported before the pod goes.
+            // The longest action takes some seconds, and its events come before the pod is removed.
             if now + 30 * SECOND > last {
                 return;
             }
@@ -268,7 +268,7 @@ impl Hour {
         }
     }
 
-    /// A pod that is there for a while has a fault then. Its name.
+    /// Gives a pod that lives long enough a fault, and returns its name.
     pub fn inject(&mut self, time: u64, fault: &Fault) -> String {
         let guest = self.guests.iter().find(|guest| {
             guest.place >= SERVING && guest.from + MINUTE < time && time + 2 * MINUTE < guest.until
@@ -285,7 +285,7 @@ pub struct Pod<'a> {
     guest: &'a Guest,
     now: u64,
     port: u16,
-    /// It is there for long enough that everybody knows it.
+    /// It has existed long enough for everyone to know it.
     settled: bool,
     rng: &'a mut StdRng,
     story: &'a mut Story,

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Pod<'_> {
-    /// A server that is there for a while yet, and not this pod.
+    /// A server that lives on for a while, and is not this pod.
     pub(super) fn server(&mut self) -> Option<Guest> {
         let place = self.rng.random_range(0..SERVING);
         let server = self.others.iter().find(|server| {
@@ -66,7 +66,7 @@ impl Pod<'_> {
             .back(end, ifindex, format!("tcp {to} {from} {last} 901 201"));
     }
 
-    /// So many echo requests, of which that many are answered.
+    /// Echo requests, of which a number are answered.
     pub(super) fn ping(&mut self, peer: &str, sent: u64, answered: u64) {
         let (id, ifindex): (u16, _) = (self.rng.random(), self.guest.ifindex);
         let own = self.guest.ip;

@@ -142,7 +142,7 @@ impl Pod<'_> {
         self.done.lookups += 1;
     }
 
-    /// Who writes logs asks for names of addresses; most have none.
+    /// Loggers ask for the names of addresses; most have none.
     pub(super) fn reverse_unknown(&mut self) {
         self.ask("PTR", "9.113.0.203.in-addr.arpa.", "NXDOMAIN", "+soa=60:60");
     }

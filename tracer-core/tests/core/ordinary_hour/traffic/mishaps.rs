@@ -1,4 +1,4 @@
-//! What goes wrong now and then where all is well: a packet is lost, an answer comes too late.
+//! Faults of healthy networks: a lost packet, a late answer.
 
 use super::*;
 

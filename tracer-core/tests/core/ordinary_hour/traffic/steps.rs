@@ -1,4 +1,4 @@
-//! What a pod's resolver and its sockets do: the steps that everything else is made of.
+//! The actions of a pod's resolver and sockets: the steps of all other traffic.
 
 use super::*;
 
