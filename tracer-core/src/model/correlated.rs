@@ -24,7 +24,7 @@ pub struct Correlated {
 /// The kinds of correlated events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CorrelatedEvent {
-    /// A query was sent. Not shown; it tells the lookup stage that a candidate is open.
+    /// A query was seen. Not shown; it marks a candidate as open for the lookup stage.
     Asked(Asked),
     /// An exchange ended.
     Exchange(Box<Exchange>),
