@@ -1,7 +1,7 @@
 //! Configuration of a run: the resolved form of a command line, a file, or a test.
 //!
-//! Owns the combined settings of stages and edges and nothing else: it looks nothing up and checks nothing. The command
-//! line resolves into it; the composition root reads it.
+//! Owns the combined settings of stages and edges and nothing else: it looks nothing up and checks nothing.
+//! The command line resolves into it; the composition root reads it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

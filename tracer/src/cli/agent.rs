@@ -74,7 +74,8 @@ pub struct AgentArgs {
 /// The socket of this machine's agent.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SocketArgs {
-    /// The agent's socket [default: /run/tracer/agent.sock for root, else tracer/agent.sock in $XDG_RUNTIME_DIR]
+    /// The agent's socket [default: /run/tracer/agent.sock for root, else tracer/agent.sock in
+    /// $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
 }
@@ -93,8 +94,8 @@ Operation:
   and serves them to `tracer observe`, `diagnose` and `status`, either with
   --server or through the cluster's API server.
   A slow or disconnected client never delays the agent. Each client reads the
-  history at its own pace; a client that falls behind is told how many events
-  it missed.
+  history at its own pace; a client that falls behind is shown how many
+  events it missed.
 
   In a pod, names come from the pod's cluster unless --inventory, --kubeconfig
   or --context is given.
@@ -224,8 +225,8 @@ impl AgentArgs {
     }
 }
 
-/// Reads the files of settings again: all of them or, if one is invalid, none. Applies the log filter; the caller applies
-/// the rest.
+/// Reads the files of settings again: all of them or, if one is invalid, none. Applies the log filter; the
+/// caller applies the rest.
 fn reread(
     command_line: &AgentArgs,
     given: &Given,

@@ -1,7 +1,8 @@
 //! `tracer check`: whether this node can run Tracer, and a remedy for each problem.
 //!
-//! [`facts`] reads the machine, [`rules`] judges the facts (pure, so tests reach every verdict), [`report`] prints the
-//! result. It changes nothing: the map and the program that it tries to create are never attached, and freed at once.
+//! [`facts`] reads the machine, [`rules`] judges the facts (pure, so tests reach every verdict), [`report`]
+//! prints the result. It changes nothing: the map and the program that it tries to create are never attached,
+//! and freed at once.
 
 use std::io::{IsTerminal, Write};
 

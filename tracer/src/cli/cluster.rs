@@ -8,12 +8,14 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(super) struct KubeArgs {
-    /// Use the cluster of this kubeconfig: ask its agents or, with --local, take names from its API server instead of
+    /// Use the cluster of this kubeconfig: ask its agents or, with --local, take names from its API server
+    /// instead of
     /// --inventory and keep them up to date
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The context in the kubeconfig ($KUBECONFIG or ~/.kube/config by default) [default: its current context]
+    /// The context in the kubeconfig ($KUBECONFIG or ~/.kube/config by default) [default: its current
+    /// context]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }

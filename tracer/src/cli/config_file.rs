@@ -1,7 +1,8 @@
 //! The agent's configuration file: options by their long names, in YAML.
 //!
-//! Owns the file's structure, its errors and its precedence: the command line wins over variables, variables over the
-//! file, the file over the defaults. The types of the values are those of the command line, so both accept the same.
+//! Owns the file's structure, its errors and its precedence: the command line wins over variables, variables
+//! over the file, the file over the defaults. The types of the values are those of the command line, so both
+//! accept the same.
 
 use std::collections::HashSet;
 use std::fmt::{self, Display};

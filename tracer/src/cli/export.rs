@@ -31,8 +31,8 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "NS", value_delimiter = ',')]
     pub exclude_namespace: Vec<Glob>,
 
-    /// Hash names below this domain: db.corp.example becomes h-0f1e2d3c4b5a.corp.example. A name's hash is stable until
-    /// the agent restarts
+    /// Hash names below this domain: db.corp.example becomes h-0f1e2d3c4b5a.corp.example. A name's hash is
+    /// stable until the agent restarts
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
     pub redact_names: Vec<RedactedDomain>,
 }

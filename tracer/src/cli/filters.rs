@@ -1,5 +1,5 @@
-//! Which events are shown, as options of every command that shows events. [`tracer_core::view::filter`] defines their
-//! meaning for each type of event; the long help explains it to users.
+//! Which events are shown, as options of every command that shows events. [`tracer_core::view::filter`]
+//! defines their meaning for each type of event; the long help explains it to users.
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -25,7 +25,8 @@ pub(super) struct SubjectArgs {
     #[arg(short, long, value_name = "POD", value_delimiter = ',')]
     pod: Vec<PodPattern>,
 
-    /// Only traffic with this peer: an address, a range such as 10.1.0.0/16, or NAMESPACE/NAME of a Service or pod
+    /// Only traffic with this peer: an address, a range such as 10.1.0.0/16, or NAMESPACE/NAME of a Service
+    /// or pod
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
     peer: Vec<PeerPattern>,
 
@@ -66,7 +67,8 @@ pub(super) struct FilterArgs {
         value_parser = PossibleValuesParser::new(words::outcomes()))]
     outcome: Vec<String>,
 
-    /// Only events that took at least this long: time to the answer, TCP handshake, or a ping's longest round trip
+    /// Only events that took at least this long: time to the answer, TCP handshake, or a ping's longest round
+    /// trip
     #[arg(long, value_name = "DURATION")]
     slow: Option<Span>,
 

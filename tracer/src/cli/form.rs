@@ -10,7 +10,8 @@ use tracer_core::view::text::{Color, use_color};
 /// Format and colour.
 #[derive(Clone, Debug, Args)]
 pub(super) struct FormArgs {
-    /// Output format: text, wide (adds node, workload, ports, IDs, bytes and TTLs) or json (one object per line)
+    /// Output format: text, wide (adds node, workload, ports, IDs, bytes and TTLs) or json (one object per
+    /// line)
     #[arg(short, long, value_name = "FORMAT", default_value = "text",
         value_parser = choice([("text", Format::Text), ("wide", Format::Wide), ("json", Format::Json)]))]
     pub output: Format,

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// The agent logs its own progress; libraries only log problems. The watches report kube's errors themselves, once each.
+/// The agent logs its own progress; libraries only log problems. The watches report kube's errors themselves,
+/// once each.
 const DEFAULT: &str = "warn,tracer=info,kube_client=error,kube_runtime=error";
 
 /// What to log, and in which format.

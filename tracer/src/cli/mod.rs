@@ -1,8 +1,8 @@
 //! Command line: what users type, and the exit code. One file per command.
 //!
 //! Raw arguments come first (the structures that clap fills), the resolved configuration second
-//! ([`observe::ObserveArgs::resolve`]): whatever depends on the machine is looked up once, here, and passed down as a
-//! value. Data goes to standard output, everything else to standard error.
+//! ([`observe::ObserveArgs::resolve`]): whatever depends on the machine is looked up once, here, and passed
+//! down as a value. Data goes to standard output, everything else to standard error.
 //!
 //! `cfg(agent)` includes the commands and options that trace this machine, the feature `client` those that ask agents.
 
@@ -78,19 +78,19 @@ pub struct Cli {
 pub enum Command {
     /// Show what pods do, as it happens
     ///
-    /// Prints DNS lookups, TCP connections, UDP flows, pings and ICMP errors as lines or blocks, until Ctrl-C. A summary
-    /// of the events seen, shown and lost goes to standard error.
+    /// Prints DNS lookups, TCP connections, UDP flows, pings and ICMP errors as lines or blocks, until
+    /// Ctrl-C. A summary of the events seen, shown and lost goes to standard error.
     Observe(Box<observe::ObserveArgs>),
     /// Diagnose failures: what, why and how to fix
     ///
-    /// Finds names that do not exist, Services without a working endpoint, slow or silent DNS servers, and pings that
-    /// cannot be answered. Each finding has its evidence and commands to try. Reads the agents' events, traces this
-    /// machine, or reads a capture file.
+    /// Finds names that do not exist, Services without a working endpoint, slow or silent DNS servers, and
+    /// pings that cannot be answered. Each finding has its evidence and commands to try. Reads the agents'
+    /// events, traces this machine, or reads a capture file.
     Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Trace this node and serve its events
     ///
-    /// Runs on each node, as a DaemonSet or by hand. Attaches probes, keeps the latest events in memory, and serves them
-    /// to `tracer observe`, `diagnose` and `status`.
+    /// Runs on each node, as a DaemonSet or by hand. Attaches probes, keeps the latest events in memory, and
+    /// serves them to `tracer observe`, `diagnose` and `status`.
     #[cfg(agent)]
     Agent(Box<agent::AgentArgs>),
     /// Show agent status: coverage, blind spots and losses
@@ -102,9 +102,9 @@ pub enum Command {
     Relay(agent::RelayArgs),
     /// Check whether this node can run Tracer, and how to fix what is missing
     ///
-    /// Checks the kernel, permissions, limits and hooks, and whether pods can be told apart. Each line is a result; a line
-    /// that is not ok has a remedy. Run it the way `tracer observe` will run: as the same user, in the same container. It
-    /// changes nothing.
+    /// Checks the kernel, permissions, limits and hooks, and whether Tracer can identify pods. Each line is a
+    /// result; a line that is not ok has a remedy. Run it the way `tracer observe` will run: as the same
+    /// user, in the same container. It changes nothing.
     #[cfg(agent)]
     Check(check::CheckArgs),
     /// Print version and build information
@@ -217,7 +217,8 @@ fn with_variable(arg: clap::Arg, variable: String) -> clap::Arg {
     }
 }
 
-/// The definition for parsing and help. The help explains once how variables are named, and never shows their values.
+/// The definition for parsing and help. The help explains once how variables are named, and never shows their
+/// values.
 pub fn command() -> clap::Command {
     let hide = |arg: clap::Arg| arg.hide_env(true).hide_env_values(true);
     definition().mut_subcommands(|command| command.mut_args(hide))
@@ -250,7 +251,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints why the command failed. Errors quote file names and messages of API servers and agents, so they are escaped.
+/// Prints why the command failed. Errors quote file names and messages of API servers and agents, so they are
+/// escaped.
 fn complain(why: &str) {
     // If standard error is closed there is nowhere else to report to.
     let _ = writeln!(io::stderr(), "tracer: {}", safe_lines(why));

@@ -19,7 +19,8 @@ pub(super) struct NameArgs {
     pub in_cluster: bool,
 
     /// How pods of other nodes are identified: cluster watches all pods, endpoints takes their names from
-    /// EndpointSlices, none identifies only Services and this node's pods. The last two are for very large clusters
+    /// EndpointSlices, none identifies only Services and this node's pods. The last two are for very large
+    /// clusters
     #[arg(
         long,
         value_name = "HOW",

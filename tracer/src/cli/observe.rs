@@ -38,8 +38,8 @@ pub struct ObserveArgs {
     #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
 
-    /// Read a capture file: pcap or pcapng, optionally compressed with gzip; - reads standard input, as in tcpdump -U -w - |
-    /// tracer observe --replay -
+    /// Read a capture file: pcap or pcapng, optionally compressed with gzip; - reads standard input, as in
+    /// tcpdump -U -w - | tracer observe --replay -
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
@@ -118,7 +118,7 @@ Examples:
 Capture files:
   --replay reads pcap and pcapng in any byte order and time resolution, also
   compressed with gzip. Link types: Ethernet, Linux cooked (tcpdump -i any),
-  raw IP, BSD loopback. The inventory tells which end is the pod; without one
+  raw IP, BSD loopback. The inventory decides which end is the pod; without one
   it is the end that queried or connected. A packet captured on several
   interfaces counts once. IP fragments are reassembled.
   Time is the capture's, and the command ends with the file. On a pipe whose

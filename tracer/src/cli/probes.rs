@@ -37,7 +37,8 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().records_per_second))]
     pub records_per_second: Int<u32, 0, 100_000_000>,
 
-    /// Packets that one interface may send to user space in a burst above that rate. Suppressed packets are still counted
+    /// Packets that one interface may send to user space in a burst above that rate. Suppressed packets are
+    /// still counted
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().record_burst))]
     pub record_burst: Int<u32, 1, 100_000_000>,
 

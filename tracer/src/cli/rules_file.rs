@@ -1,7 +1,7 @@
 //! `--rules FILE`: silenced findings and thresholds of rules.
 //!
-//! Owns the file's structure and its errors: the line, the mistake, and a suggestion. [`tracer_core::diagnose`] owns the
-//! meaning of the settings.
+//! Owns the file's structure and its errors: the line, the mistake, and a suggestion.
+//! [`tracer_core::diagnose`] owns the meaning of the settings.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! A file of settings, given by its name or by its directory.
 //!
-//! An optional ConfigMap that does not exist is mounted as an empty directory. So a file in a given directory may be
-//! missing, which counts as empty; a file given by its own name must exist. Owns that difference, the size limit and how
-//! a YAML error is described. The callers own the contents.
+//! An optional ConfigMap that does not exist is mounted as an empty directory. So a file in a given directory
+//! may be missing, which counts as empty; a file given by its own name must exist. Owns that difference, the
+//! size limit and how a YAML error is described. The callers own the contents.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -15,8 +15,8 @@ use tracer_core::pipeline;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sources")]
 pub(super) struct SourceArgs {
-    /// Take names from this file, the output of `kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml`. Read again when
-    /// it changes
+    /// Take names from this file, the output of `kubectl get nodes,ns,pods,svc,endpointslices -A -o yaml`.
+    /// Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! Options that every command with a pipeline shares: names, probes, rules, thresholds and limits.
 //!
-//! Owns the order of these groups and the configuration that they resolve to. Each group has a file of its own. Output and
-//! the source of packets belong to the command.
+//! Owns the order of these groups and the configuration that they resolve to. Each group has a file of its
+//! own. Output and the source of packets belong to the command.
 
 use anyhow::bail;
 use clap::Args;
@@ -50,7 +50,8 @@ pub(super) struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// The configuration for input from `source`, with default output and no time limit. The probes emit `emission`.
+    /// The configuration for input from `source`, with default output and no time limit. The probes emit
+    /// `emission`.
     pub(super) fn resolve(
         &self,
         host: &Host,
@@ -68,7 +69,8 @@ impl TraceArgs {
         self.config(cluster, host, source, emission)
     }
 
-    /// The configuration of an agent. It traces this machine and emits everything: its clients' filters come later.
+    /// The configuration of an agent. It traces this machine and emits everything: its clients' filters come
+    /// later.
     #[cfg(agent)]
     pub(super) fn resolve_for_agent(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let inventory = self.sources.inventory.is_some();

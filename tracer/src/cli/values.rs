@@ -1,7 +1,7 @@
 //! Types of option values: durations with units, sizes, names, bounded numbers.
 //!
-//! Each type parses what users write, checks it and prints it back. The command line and the configuration file share
-//! these types, so both accept the same values. Each error says what is accepted.
+//! Each type parses what users write, checks it and prints it back. The command line and the configuration
+//! file share these types, so both accept the same values. Each error says what is accepted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,7 +89,8 @@ impl FromStr for Span {
     }
 }
 
-/// A moment in the past: `5m` ago, `12:30` today (yesterday if that is still to come), `2026-01-31 12:30` local time, or
+/// A moment in the past: `5m` ago, `12:30` today (yesterday if that is still to come), `2026-01-31 12:30`
+/// local time, or
 /// `2026-01-31T12:30:00Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {

@@ -1,7 +1,8 @@
 //! Judges the facts. Pure.
 //!
-//! The requirements were measured on kernels 5.10 to 7.3: before 5.11 BPF memory counts against RLIMIT_MEMLOCK; without
-//! CAP_PERFMON the verifier refuses the probes' direct packet access, on 5.10 as on 6.18; TCX came with 6.6.
+//! The requirements were measured on kernels 5.10 to 7.3: before 5.11 BPF memory counts against
+//! RLIMIT_MEMLOCK; without CAP_PERFMON the verifier refuses the probes' direct packet access, on 5.10 as on
+//! 6.18; TCX came with 6.6.
 
 use super::facts::{Facts, Processes, Tried};
 use super::{Line, Status};
@@ -105,8 +106,8 @@ fn capabilities(facts: &Facts) -> Line {
         missing.push("NET_ADMIN");
     }
     if !has(PERFMON) && !has(SYS_ADMIN) {
-        // The verifier refuses the probes' direct packet access without it: "R2 pointer comparison prohibited" on 5.10,
-        // "pointer arithmetic with it prohibited for !root" on 6.18.
+        // The verifier refuses the probes' direct packet access without it: "R2 pointer comparison
+        // prohibited" on 5.10, "pointer arithmetic with it prohibited for !root" on 6.18.
         missing.push("PERFMON");
     }
     if !missing.is_empty() {
@@ -136,7 +137,8 @@ fn bpf_call(check: &'static str, what: &str, tried: &Tried, facts: &Facts) -> Li
         ),
         Tried::Refused(errno, words) => {
             let found = format!("cannot create {what}: {words}");
-            // A map needs CAP_BPF, a classifier CAP_NET_ADMIN too; the line on capabilities names the missing ones.
+            // A map needs CAP_BPF, a classifier CAP_NET_ADMIN too; the line on capabilities names the missing
+            // ones.
             let capable = facts.capabilities.is_some_and(|held| {
                 held & (1 << BPF | 1 << SYS_ADMIN) != 0 && held & (1 << NET_ADMIN) != 0
             });
