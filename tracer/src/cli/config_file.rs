@@ -345,6 +345,13 @@ fn described(path: &Path, key: String, error: &serde_saphyr::Error) -> ConfigFil
             line,
             message,
         },
+        // The parser refuses a list or a mapping before `Scalar` sees it.
+        serde_saphyr::Error::Unexpected { .. } => ConfigFileError::Value {
+            path,
+            line,
+            key,
+            message: "expected one value".to_owned(),
+        },
         _ => ConfigFileError::Value {
             path,
             line,

@@ -179,7 +179,7 @@ fn an_error_names_the_option_and_what_is_allowed() {
         ("--local --cluster-domain a..b", "labels"),
         ("--local --count 0", "1.."),
         ("--local --slow 20", "needs its unit"),
-        ("--local --peer 10.0.0.0/33", "no range of addresses"),
+        ("--local --peer 10.0.0.0/33", "is not a range of addresses"),
         ("--local --port 70000", "1..=65535"),
         ("--local --qtype AAAAA", "mnemonic"),
         ("--local --since 5m", "--local has only new ones"),
