@@ -2,9 +2,9 @@
 //!
 //! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its
 //! pod through the API server), finding the agents ([`cluster`]), the stream of each with its reconnections
-//! ([`agent_stream`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It never
-//! prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits for an
-//! agent only up to a fixed time.
+//! ([`agent_stream`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It
+//! never prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits
+//! for an agent only up to a fixed time.
 
 mod agent_stream;
 pub mod cluster;
