@@ -1,7 +1,6 @@
 //! Runs other programs, here or in a network namespace. Their failure becomes an error that shows their
 //! standard error.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
@@ -20,10 +19,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A word as it would be typed in a shell.
+/// A word as it would be typed in a shell. In single quotes, where a backslash stays one: the crate shlex
+/// prefers double quotes, in which curl's format would be harder to read.
 pub fn quoted(word: &str) -> String {
-    // Only a NUL byte cannot be quoted.
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// The program and its arguments, without the environment: `{command:?}` shows all that was set in it.
