@@ -1,4 +1,5 @@
-//! The input of the rules: something that a pod did and that may have gone wrong, with everything a rule can ask about it.
+//! The input of the rules: something that a pod did and that may have gone wrong, with everything a rule can
+//! ask about it.
 
 use std::sync::Arc;
 
@@ -80,7 +81,8 @@ impl<'a> Case<'a> {
         Who::from(&self.ends.pod)
     }
 
-    /// The names that a silence or a filter matches: what was looked up, in every form, or the names of the other end.
+    /// The names that a silence or a filter matches: what was looked up, in every form, or the names of the
+    /// other end.
     pub fn names(&self) -> Vec<Arc<str>> {
         let relative = |name: &DnsName| Arc::from(name.relative());
         match self.symptom {
@@ -116,7 +118,8 @@ impl<'a> Case<'a> {
         self.index.service(&service.namespace, &service.name)
     }
 
-    /// The Service whose ClusterIP is the address of the other end; `None` for its external and LoadBalancer addresses.
+    /// The Service whose ClusterIP is the address of the other end; `None` for its external and LoadBalancer
+    /// addresses.
     pub fn cluster_ip_of(&self) -> Option<&'a Service> {
         self.service()
             .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
@@ -143,9 +146,9 @@ impl<'a> Case<'a> {
 
     /// The lookup, if every candidate got NXDOMAIN, and the name asked for.
     ///
-    /// `None` if the pod's search list is unknown and the name is in the cluster's domain: other candidates may follow.
-    /// `None` if the pod resolves names as its node does: it does not ask the cluster's DNS. It may be the cluster's DNS,
-    /// which forwards the questions of others.
+    /// `None` if the pod's search list is unknown and the name is in the cluster's domain: other candidates
+    /// may follow. `None` if the pod resolves names as its node does: it does not ask the cluster's DNS. It
+    /// may be the cluster's DNS, which forwards the questions of others.
     pub fn no_such_name(&self) -> Option<(&'a LookupEvidence<'a>, AskedName<'a>)> {
         let Symptom::Lookup(lookup) = self.symptom else {
             return None;

@@ -127,7 +127,8 @@ impl Claim {
     }
 }
 
-/// What distinguishes a cause from others of the same rule and pod. Its text is a part of the finding's id, which is stable.
+/// What distinguishes a cause from others of the same rule and pod. Its text is a part of the finding's id,
+/// which is stable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// An address.

@@ -6,7 +6,8 @@ use super::case::Case;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
 
-/// The pod that had the peer's address and is gone, and when it went; no time for a pod that has ended and still exists.
+/// The pod that had the peer's address and is gone, and when it went; no time for a pod that has ended and
+/// still exists.
 pub(super) fn owner<'a>(case: &Case<'a>) -> Option<(&'a Arc<PodIdentity>, Option<Timestamp>)> {
     let peer = &case.ends.peer;
     if peer.service.is_some() || peer.node.is_some() && peer.pod.is_none() {

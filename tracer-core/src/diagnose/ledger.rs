@@ -1,9 +1,10 @@
 //! The open findings: one per cause and pod (or workload).
 //!
-//! Owns their counts and times, and when they are emitted: once the evidence is complete, again with a new count, and once
-//! when resolved. If the rule sets a delay and the finding is resolved within it, nothing is emitted. A cause that shows
-//! again after its resolution continues the same finding, which is rate-limited: a flap within the interval is not
-//! reported. A finding without evidence for long is dropped without an event, because its cause may still exist.
+//! Owns their counts and times, and when they are emitted: once the evidence is complete, again with a new
+//! count, and once when resolved. If the rule sets a delay and the finding is resolved within it, nothing is
+//! emitted. A cause that shows again after its resolution continues the same finding, which is rate-limited:
+//! a flap within the interval is not reported. A finding without evidence for long is dropped without an
+//! event, because its cause may still exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What the inventory lacks when a rule needs it, why, and how to find out.
 //!
-//! A finding has to show that a question was not answered; otherwise it reads as if the answer were "no". The reasons
-//! differ: no inventory, an API server that has not answered yet, one that denies access, one that is out of reach.
+//! A finding has to show that a question was not answered; otherwise it reads as if the answer were "no". The
+//! reasons differ: no inventory, an API server that has not answered yet, one that denies access, one that is
+//! out of reach.
 
 use super::case::Case;
 use super::claim::Claim;

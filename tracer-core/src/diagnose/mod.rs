@@ -1,18 +1,18 @@
 //! Findings: why something failed, from the pipeline's own events and the inventory at that time. Pure.
 //!
-//! Owns the rules ([`rules`], one file each), what they remember ([`memory`]) and the life of a finding ([`ledger`]): it is
-//! emitted once its evidence is complete, again with a new count, and once when it is resolved. Input: identified events,
-//! changes of the inventory, time. It never guesses: what neither the evidence nor the inventory shows is left out, or
-//! marked as possible.
+//! Owns the rules ([`rules`], one file each), what they remember ([`memory`]) and the life of a finding
+//! ([`ledger`]): it is emitted once its evidence is complete, again with a new count, and once when it is
+//! resolved. Input: identified events, changes of the inventory, time. It never guesses: what neither the
+//! evidence nor the inventory shows is left out, or marked as possible.
 //!
 //! An event becomes a [`Case`](case::Case). The first rule of [`catalogue::RULES`] that applies makes a
-//! [`Claim`](claim::Claim) of it: typed facts and commands, without sentences. The [`Ledger`] folds claims with one cause
-//! into one finding, and [`wording`] writes its sentences. An event that shows something working is a
-//! [`Sign`](cure::Sign), which is compared with the cures that open findings wait for.
+//! [`Claim`](claim::Claim) of it: typed facts and commands, without sentences. The [`Ledger`] folds claims
+//! with one cause into one finding, and [`wording`] writes its sentences. An event that shows something
+//! working is a [`Sign`](cure::Sign), which is compared with the cures that open findings wait for.
 //!
-//! To add a rule: write `rules/new_rule.rs`, list it in [`catalogue::RULES`] at its place in the order of precedence, add
-//! the variants it needs to [`claim::Summary`], [`fact`] and [`command`], and their sentences to [`wording`] (the compiler
-//! names each match that lacks one).
+//! To add a rule: write `rules/new_rule.rs`, list it in [`catalogue::RULES`] at its place in the order of
+//! precedence, add the variants it needs to [`claim::Summary`], [`fact`] and [`command`], and their sentences
+//! to [`wording`] (the compiler names each match that lacks one).
 
 mod attempt;
 mod case;
@@ -96,8 +96,8 @@ impl Diagnosis {
         self.ledger.set_silences(&settings.silences);
     }
 
-    /// Takes in a query to a DNS server, before its exchange has an event: the pod's name may be known only when the
-    /// answer comes.
+    /// Takes in a query to a DNS server, before its exchange has an event: the pod's name may be known only
+    /// when the answer comes.
     pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
         if ends.pod.identity.is_err() && index.has_inventory() {
             self.memory.unnamed.add(at, ends);
@@ -415,7 +415,8 @@ fn workload(ends: &Ends) -> String {
     }
 }
 
-/// When something happened, and when it is examined. The two differ: silence takes time, and a pod's name may come later.
+/// When something happened, and when it is examined. The two differ: silence takes time, and a pod's name may
+/// come later.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     /// On the wire.

@@ -79,8 +79,8 @@ pub(super) fn full(host: Option<&str>, service: &Service, cluster_domain: &DnsNa
     ))
 }
 
-/// The shortest name by which a pod with this resolver configuration reaches a Service. The absolute name with its trailing
-/// dot if there is no configuration, or if no shorter name works with every resolver.
+/// The shortest name by which a pod with this resolver configuration reaches a Service. The absolute name
+/// with its trailing dot if there is no configuration, or if no shorter name works with every resolver.
 pub(super) fn shortest(
     host: Option<&str>,
     service: &Service,
@@ -101,8 +101,9 @@ pub(super) fn shortest(
     short.unwrap_or(full.as_str()).to_owned()
 }
 
-/// The registered domain of a name outside of the cluster: one label below a public suffix of publicsuffix.org
-/// (`shop.co.uk`), or the last two labels if no suffix is listed. A public suffix is its own domain.
+/// The registered domain of a name outside of the cluster: one label below a public suffix of
+/// publicsuffix.org (`shop.co.uk`), or the last two labels if no suffix is listed. A public suffix is its own
+/// domain.
 pub(super) fn registered(name: &DnsName) -> DnsName {
     match psl::domain_str(name.relative()) {
         Some(domain) => DnsName::new(domain),

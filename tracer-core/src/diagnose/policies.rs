@@ -1,4 +1,5 @@
-//! NetworkPolicies that select either end of an attempt. Tracer does not evaluate their rules, so they are a possible cause.
+//! NetworkPolicies that select either end of an attempt. Tracer does not evaluate their rules, so they are a
+//! possible cause.
 
 use super::case::Case;
 use super::claim::Claim;

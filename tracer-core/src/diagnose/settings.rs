@@ -10,7 +10,8 @@ use crate::model::glob::Glob;
 pub struct DiagnosisSettings {
     /// The minimum interval between two events of an open finding.
     pub repeat: Duration,
-    /// A finding without new evidence for this long is dropped. It is not resolved: its cause may still exist.
+    /// A finding without new evidence for this long is dropped. It is not resolved: its cause may still
+    /// exist.
     pub forget: Duration,
     /// The maximum number of open findings. At the limit, the one without evidence for longest is dropped.
     pub findings: usize,
@@ -45,13 +46,15 @@ pub struct RuleThresholds {
     pub slow_dns: Duration,
     /// and at least this many times the usual latency.
     pub slow_dns_times_normal: u32,
-    /// This many slow answers within a minute make a finding. One is ordinary: an upstream server that fills its cache.
+    /// This many slow answers within a minute make a finding. One is ordinary: an upstream server that fills
+    /// its cache.
     pub slow_dns_answers: usize,
     /// This many wasted queries within a minute make a finding,
     pub wasted_queries: u64,
     /// if they are at least this share of the workload's queries, in percent.
     pub wasted_percent: u64,
-    /// This many ICMP errors about packets that are too big make a finding. A host learns a path's MTU from one or two.
+    /// This many ICMP errors about packets that are too big make a finding. A host learns a path's MTU from
+    /// one or two.
     pub too_big_errors: u64,
 }
 

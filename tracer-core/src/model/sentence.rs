@@ -1,7 +1,7 @@
 //! A sentence, or a command, that remembers which of its parts are names.
 //!
-//! Findings are sentences. Their names stay apart from the words around them until they are displayed, so that privacy
-//! settings redact names without a search through prose.
+//! Findings are sentences. Their names stay apart from the words around them until they are displayed, so
+//! that privacy settings redact names without a search through prose.
 
 use std::borrow::Cow;
 use std::fmt;

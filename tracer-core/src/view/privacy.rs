@@ -1,9 +1,9 @@
 //! Privacy settings: excluded namespaces and redacted names.
 //!
-//! Sits between the pipeline and every sink, so that no sink can leak what it withholds: neither the stream nor the metrics
-//! nor Kubernetes Events. Owns which events pass ([`Privacy::pass`]) and the form of a hashed name ([`redact`]). Never
-//! uses a clock, a file or the network. The pipeline sees everything: a finding about a redacted name is emitted, with a
-//! hash in place of the name.
+//! Sits between the pipeline and every sink, so that no sink can leak what it withholds: neither the stream
+//! nor the metrics nor Kubernetes Events. Owns which events pass ([`Privacy::pass`]) and the form of a hashed
+//! name ([`redact`]). Never uses a clock, a file or the network. The pipeline sees everything: a finding
+//! about a redacted name is emitted, with a hash in place of the name.
 
 use crate::model::event::Event;
 use crate::model::glob::Glob;

@@ -1,11 +1,11 @@
 //! Scenario files: packets in, events out, through the whole pure pipeline in virtual time.
 //!
-//! `tests/scenarios/README.md` describes the format of `tests/scenarios/*.txt`. etherparse and hickory-proto build the
-//! packets, so the decoder under test does not define its own input. Every event must be expected, and every expectation
-//! must be met: the counts are compared before the contents.
+//! `tests/scenarios/README.md` describes the format of `tests/scenarios/*.txt`. etherparse and hickory-proto
+//! build the packets, so the decoder under test does not define its own input. Every event must be expected,
+//! and every expectation must be met: the counts are compared before the contents.
 //!
-//! The header of a file declares which rules fire in it and which must stay silent. The same declarations and the rules'
-//! descriptions make docs/findings.md.
+//! The header of a file declares which rules fire in it and which must stay silent. The same declarations and
+//! the rules' descriptions make docs/findings.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -162,7 +162,8 @@ fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// The names below a domain anywhere in a text. Written byte by byte, so that it shares nothing with the code under test.
+/// The names below a domain anywhere in a text. Written byte by byte, so that it shares nothing with the code
+/// under test.
 fn names_below(text: &str, domain: &str, into: &mut BTreeSet<String>) {
     let text = text.to_ascii_lowercase();
     let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*\\".contains(&byte);

@@ -38,7 +38,8 @@ pub struct DiagnoseArgs {
     #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
 
-    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
+    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w
+    /// - | ...
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 
@@ -58,7 +59,8 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
 
-    /// Form of the output: text, wide (with the evidence), json (one object per line) or, of --explain, markdown
+    /// Form of the output: text, wide (with the evidence), json (one object per line) or, of --explain,
+    /// markdown
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
     output: FormArg,
 

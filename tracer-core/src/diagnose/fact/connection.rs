@@ -58,7 +58,8 @@ pub(in crate::diagnose) enum ConnectionFact {
     NotReady(NotReady),
     /// Why the node may drop it silently.
     DroppedWithoutEndpoint,
-    /// The address belonged to this pod, which has been gone for this long; `None`: which has ended and still exists.
+    /// The address belonged to this pod, which has been gone for this long; `None`: which has ended and still
+    /// exists.
     AddressOfGonePod {
         ip: IpAddr,
         pod: ObjectName,
@@ -70,7 +71,8 @@ pub(in crate::diagnose) enum ConnectionFact {
     NoPolicyInCluster,
     /// The inventory file has no NetworkPolicy.
     NoPolicyInFile,
-    /// The NetworkPolicy selects one of the pods; `certain`: its selector has no expressions, which are not evaluated.
+    /// The NetworkPolicy selects one of the pods; `certain`: its selector has no expressions, which are not
+    /// evaluated.
     Policy {
         policy: ObjectName,
         certain: bool,

@@ -12,7 +12,8 @@ use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// No lookup takes longer to be decided: the exchange's timeout and the wait for another candidate are seconds.
+/// No lookup takes longer to be decided: the exchange's timeout and the wait for another candidate are
+/// seconds.
 const KEEP: Duration = Duration::from_secs(120);
 /// Exchanges per client. A lookup has at most 64 steps by default, and a client has few undecided lookups.
 const MAX_PER_CLIENT: usize = 256;
@@ -36,7 +37,8 @@ pub(in crate::diagnose) struct ExchangeEvidence {
     pub zone: Option<DnsName>,
     /// How long a negative answer may be cached, in seconds, as the answer says.
     pub negative_ttl: Option<u32>,
-    /// The zone's own value for that (the last field of the SOA record), in seconds. It is larger if a cache counted down.
+    /// The zone's own value for that (the last field of the SOA record), in seconds. It is larger if a cache
+    /// counted down.
     pub zone_negative_ttl: Option<u32>,
     /// The target at the end of the chain of aliases.
     pub alias: Option<DnsName>,
@@ -130,8 +132,8 @@ impl Exchanges {
         }
     }
 
-    /// Removes and returns the exchanges of a lookup that ended at `ended`: all that asked the question of one of its steps.
-    /// What the client asked after that end belongs to another lookup.
+    /// Removes and returns the exchanges of a lookup that ended at `ended`: all that asked the question of
+    /// one of its steps. What the client asked after that end belongs to another lookup.
     pub fn take(
         &mut self,
         client: &Owner,

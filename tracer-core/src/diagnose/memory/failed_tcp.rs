@@ -1,5 +1,5 @@
-//! TCP connections to DNS servers that failed within the last second. If one was opened for a truncated answer, the event of
-//! that exchange explains more.
+//! TCP connections to DNS servers that failed within the last second. If one was opened for a truncated
+//! answer, the event of that exchange explains more.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -12,16 +12,16 @@ use crate::table::Table;
 
 /// Slow answers within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// A measurement without a new answer for this long is dropped. On a node that runs jobs, thousands of pods an hour leave
-/// one behind.
+/// A measurement without a new answer for this long is dropped. On a node that runs jobs, thousands of pods
+/// an hour leave one behind.
 const KEEP: Duration = Duration::from_secs(900);
 /// The usual latency is known after this many answers.
 const MIN_SAMPLES: u32 = 20;
 /// The server has recovered after this many answers in a row that are not slow.
 const RECOVERY_STREAK: u32 = 10;
 
-/// The scope of names. The cluster's DNS answers the first kind itself and asks other servers for the second, so their
-/// latencies differ.
+/// The scope of names. The cluster's DNS answers the first kind itself and asks other servers for the second,
+/// so their latencies differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::diagnose) enum NameScope {
     /// Names in the cluster's domain.

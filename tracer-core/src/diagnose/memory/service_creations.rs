@@ -7,7 +7,8 @@ use crate::identity::Index;
 use crate::model::cluster::{Kind, Service};
 use crate::model::time::Timestamp;
 
-/// Every Service and the time of its creation; `None` for those in the first inventory. Bounded by the inventory.
+/// Every Service and the time of its creation; `None` for those in the first inventory. Bounded by the
+/// inventory.
 #[derive(Debug, Default)]
 pub(in crate::diagnose) struct ServiceCreations {
     informed: bool,

@@ -8,7 +8,8 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
-/// Errors further apart are counted anew. A host that honours them caches a path's MTU for ten minutes (RFC 1191).
+/// Errors further apart are counted anew. A host that honours them caches a path's MTU for ten minutes (RFC
+/// 1191).
 const KEEP: Duration = Duration::from_secs(60);
 
 /// The errors that a pod received about one destination.

@@ -36,7 +36,8 @@ impl Unnamed {
         }
     }
 
-    /// Whether a lookup may have begun without a known name: the last such query is less than `idle` before its start.
+    /// Whether a lookup may have begun without a known name: the last such query is less than `idle` before
+    /// its start.
     pub fn began(&self, ends: &Ends, started: Timestamp, idle: Duration) -> bool {
         let last = self.by_address.get(&(ends.ifindex, ends.pod.ip));
         last.is_some_and(|last| started.since(*last) < idle)

@@ -68,7 +68,8 @@ impl Wastes {
         self.percent = thresholds.wasted_percent;
     }
 
-    /// Takes in a lookup that found a record: the name asked for, its queries, and how many of them were wasted.
+    /// Takes in a lookup that found a record: the name asked for, its queries, and how many of them were
+    /// wasted.
     pub fn add(
         &mut self,
         now: Timestamp,

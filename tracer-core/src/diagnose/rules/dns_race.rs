@@ -29,7 +29,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     check,
 };
 
-/// A resolver that asks in parallel sends both without waiting. A busy node may delay the second one by this much.
+/// A resolver that asks in parallel sends both without waiting. A busy node may delay the second one by this
+/// much.
 const MAX_GAP: Duration = Duration::from_millis(50);
 /// The other query was answered within this time: the server was not slow.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -85,8 +86,8 @@ fn is_race(answered: &ExchangeEvidence, lost: &ExchangeEvidence) -> bool {
         && lost.latency.is_some_and(|latency| latency >= MIN_RETRY)
 }
 
-/// Whether neither query waited for the other. A resolver that asks for one type after the other has the first answer
-/// before it sends the second query.
+/// Whether neither query waited for the other. A resolver that asks for one type after the other has the
+/// first answer before it sends the second query.
 fn sent_together(one: &ExchangeEvidence, other: &ExchangeEvidence) -> bool {
     let (first, second) = if one.asked <= other.asked {
         (one, other)

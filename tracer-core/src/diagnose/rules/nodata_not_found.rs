@@ -35,8 +35,8 @@ const DELIBERATE: [RecordType; 6] = [
     RecordType::CNAME,
 ];
 
-/// A resolver that asks for one type after the other sends the second query at once. On a busy node, the lookup takes this
-/// long to be decided.
+/// A resolver that asks for one type after the other sends the second query at once. On a busy node, the
+/// lookup takes this long to be decided.
 const OTHER_TYPE: Duration = Duration::from_secs(2);
 
 fn check(case: &Case<'_>) -> Option<Claim> {

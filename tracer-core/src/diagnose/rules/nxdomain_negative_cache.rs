@@ -1,4 +1,5 @@
-//! A Service that exists under the name looked up, and NXDOMAIN: possibly an answer from before the Service existed.
+//! A Service that exists under the name looked up, and NXDOMAIN: possibly an answer from before the Service
+//! existed.
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;

@@ -1,4 +1,5 @@
-//! The name of a headless Service without a ready pod, or of a pod of it that is not ready: such names do not exist.
+//! The name of a headless Service without a ready pod, or of a pod of it that is not ready: such names do not
+//! exist.
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;

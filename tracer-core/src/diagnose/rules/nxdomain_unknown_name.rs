@@ -166,7 +166,8 @@ fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) 
     })
 }
 
-/// Services whose name differs in a letter or two. Those of the namespace asked for, or else of the pod's own, come first.
+/// Services whose name differs in a letter or two. Those of the namespace asked for, or else of the pod's
+/// own, come first.
 fn similar<'a>(case: &Case<'a>, name: &str, namespace: Option<&str>) -> Vec<&'a Service> {
     let own = case.pod().map(|pod| &*pod.namespace);
     let home = namespace.or(own);
@@ -212,8 +213,8 @@ fn distance(asked: &str, known: &str) -> Option<usize> {
     if asked.len().abs_diff(known.len()) > most {
         return None;
     }
-    // One edit changes at most two members of the set of letters. Each name that does not exist is compared with all
-    // Services: this comparison takes a few nanoseconds, the edit distance a microsecond.
+    // One edit changes at most two members of the set of letters. Each name that does not exist is compared
+    // with all Services: this comparison takes a few nanoseconds, the edit distance a microsecond.
     if (letters(asked) ^ letters(known)).count_ones() as usize > 2 * most {
         return None;
     }

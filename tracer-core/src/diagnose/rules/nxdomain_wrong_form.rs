@@ -1,7 +1,8 @@
 //! The object exists, but a name of this form does not.
 //!
-//! The Kubernetes DNS-Based Service Discovery specification defines the forms: the name of a Service, its namespace, `svc`
-//! and the cluster's domain. In front of that, for a headless Service, the hostname of a pod.
+//! The Kubernetes DNS-Based Service Discovery specification defines the forms: the name of a Service, its
+//! namespace, `svc` and the cluster's domain. In front of that, for a headless Service, the hostname of a
+//! pod.
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;

@@ -1,4 +1,5 @@
-//! A ping to a Service's ClusterIP. Silence, a rejection and a reply differ, but none of them is about the Service.
+//! A ping to a Service's ClusterIP. Silence, a rejection and a reply differ, but none of them is about the
+//! Service.
 
 use std::net::IpAddr;
 

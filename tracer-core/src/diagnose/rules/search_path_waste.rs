@@ -24,7 +24,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 
 /// At most this many names are listed.
 const MAX_NAMES: usize = 3;
-/// With this ndots, a name with two dots is tried as it is first, and service.namespace still uses the search path.
+/// With this ndots, a name with two dots is tried as it is first, and service.namespace still uses the search
+/// path.
 const NDOTS: usize = 2;
 
 fn check(case: &Case<'_>) -> Option<Claim> {

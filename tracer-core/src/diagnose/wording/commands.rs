@@ -11,100 +11,86 @@ use crate::model::sentence::Sentence;
 /// A line to copy; `pod` is the case's pod, if its name is known.
 pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) -> Sentence {
     match command {
-        Command::UseName(name) => sentence![Asked(name)],
+        Command::UseName(name) => sentence!("{}", Asked(name)),
         Command::UseAddress(ip) => {
-            sentence![ip, "   # its address, for as long as the pod lives"]
+            sentence!("{}   # its address, for as long as the pod lives", ip)
         }
-        Command::Setting(Setting::SingleRequestReopen) => sentence![
+        Command::Setting(Setting::SingleRequestReopen) => sentence!(
             "dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec, if they do; glibc heeds it, musl does not"
-        ],
-        Command::Setting(Setting::Ndots(ndots)) => sentence![
-            "dnsConfig: {options: [{name: ndots, value: \"",
-            ndots,
-            "\"}]}   # in the pod's spec",
-        ],
+        ),
+        Command::Setting(Setting::Ndots(ndots)) => sentence!(
+            "dnsConfig: {options: [{name: ndots, value: \"{}\"}]}   # in the pod's spec",
+            ndots
+        ),
         Command::InPod(command) => in_pod(pod, command),
         Command::InPodAfter(seconds, command) => {
-            sentence!["sleep ", seconds, "; ", in_pod(pod, command)]
+            sentence!("sleep {}; {}", seconds, in_pod(pod, command))
         }
         Command::Kubectl(command) => kubectl(command),
-        Command::ConntrackFailures => sentence![
+        Command::ConntrackFailures => sentence!(
             "conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, a line each CPU: with that race they grow"
-        ],
+        ),
         Command::AgentStatus => {
-            sentence!["tracer status   # \"names\" says what the agents get from the API server"]
+            sentence!("tracer status   # \"names\" says what the agents get from the API server")
         }
-        Command::MakeInventory => sentence![
+        Command::MakeInventory => sentence!(
             "kubectl get nodes,ns,pods,svc,endpointslices,networkpolicies -A -o yaml > inventory.yaml   # then --inventory inventory.yaml"
-        ],
+        ),
     }
 }
 
 /// The command by kubectl exec; bare for a pod without a known name.
 fn in_pod(pod: Option<&ObjectName>, command: &PodCommand) -> Sentence {
-    let exec = pod.map(|pod| {
-        sentence![
-            "kubectl -n ",
-            pod.namespace,
-            " exec ",
-            Asked(&pod.name),
-            " -- "
-        ]
-    });
-    sentence![exec, bare(command)]
+    let exec =
+        pod.map(|pod| sentence!("kubectl -n {} exec {} -- ", pod.namespace, Asked(&pod.name)));
+    sentence!("{}{}", exec, bare(command))
 }
 
 fn bare(command: &PodCommand) -> Sentence {
     match command {
-        PodCommand::Getent(name) => sentence!["getent hosts ", ShellWord(name)],
+        PodCommand::Getent(name) => sentence!("getent hosts {}", ShellWord(name)),
         PodCommand::Nslookup {
             name,
             qtype,
             server,
-        } => sentence![
-            "nslookup ",
-            qtype.map(|qtype| sentence!["-type=", qtype, " "]),
+        } => sentence!(
+            "nslookup {}{}{}",
+            qtype.map(|qtype| sentence!("-type={} ", qtype)),
             ShellWord(name.as_str()),
-            server.map(|server| sentence![" ", server]),
-        ],
-        PodCommand::NslookupAgain { name, server } => sentence![
-            "nslookup ",
+            server.map(|server| sentence!(" {}", server))
+        ),
+        PodCommand::NslookupAgain { name, server } => sentence!(
+            "nslookup {} {}   # is it still so?",
             ShellWord(name.as_str()),
-            " ",
-            server,
-            "   # is it still so?",
-        ],
+            server
+        ),
         PodCommand::NslookupKubernetes(server) => {
-            sentence!["nslookup kubernetes.default ", server]
+            sentence!("nslookup kubernetes.default {}", server)
         }
         PodCommand::DigTcp { name, server } => {
-            sentence!["dig +tcp @", server, " ", ShellWord(name.as_str())]
+            sentence!("dig +tcp @{} {}", server, ShellWord(name.as_str()))
         }
         // Once connected, curl waits for the server to speak and ends with a timeout if it does not.
-        PodCommand::ConnectTcp { ip, port, endpoint } => sentence![
-            "curl -sv -m 3 telnet://",
+        PodCommand::ConnectTcp { ip, port, endpoint } => sentence!(
+            "curl -sv -m 3 telnet://{}   # {}\"Connected to\" is what counts",
             SocketAddr::new(*ip, *port),
-            "   # ",
             endpoint
                 .as_ref()
                 .and_then(place)
-                .map(|place| sentence![place, "; "]),
-            "\"Connected to\" is what counts",
-        ],
-        PodCommand::Ping(ip) => sentence!["ping -c 3 ", ip],
-        PodCommand::PingEndpoint(endpoint) => sentence![
-            "ping -c 3 ",
+                .map(|place| sentence!("{}; ", place))
+        ),
+        PodCommand::Ping(ip) => sentence!("ping -c 3 {}", ip),
+        PodCommand::PingEndpoint(endpoint) => sentence!(
+            "ping -c 3 {}{}",
             endpoint.ip,
-            place(endpoint).map(|place| sentence!["   # ", place]),
-        ],
-        PodCommand::PingSize { to, size } => sentence![
-            "ping -c 3 -M do -s ",
+            place(endpoint).map(|place| sentence!("   # {}", place))
+        ),
+        PodCommand::PingSize { to, size } => sentence!(
+            "ping -c 3 -M do -s {} {}   # passes, and one byte more does not",
             size,
-            " ",
-            to,
-            "   # passes, and one byte more does not",
-        ],
-        PodCommand::ShowMtu => sentence!["ip link show eth0   # its MTU"],
+            to
+        ),
+        PodCommand::ShowMtu => sentence!("ip link show eth0   # its MTU"),
     }
 }
 
@@ -112,126 +98,98 @@ fn kubectl(command: &Kubectl) -> Sentence {
     match command {
         Kubectl::Service(service) => {
             let ObjectName { namespace, name } = service;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} get service {} -o wide",
                 namespace,
-                " get service ",
-                Asked(name),
-                " -o wide"
-            ]
+                Asked(name)
+            )
         }
         Kubectl::TargetPorts(service) => {
             let ObjectName { namespace, name } = service;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} get service {} -o jsonpath='{.spec.ports}{\"\\n\"}'   # its targetPort",
                 namespace,
-                " get service ",
-                Asked(name),
-                " -o jsonpath='{.spec.ports}{\"\\n\"}'   # its targetPort",
-            ]
+                Asked(name)
+            )
         }
         Kubectl::ServicesIn(namespace) => {
-            sentence!["kubectl -n ", ShellWord(namespace), " get services"]
+            sentence!("kubectl -n {} get services", ShellWord(namespace))
         }
-        Kubectl::AllServices => sentence!["kubectl get services -A"],
-        Kubectl::ServiceWithAddress(ip) => sentence![
-            "kubectl get services -A | grep -wF ",
-            ip,
-            "   # prints nothing while no Service has it",
-        ],
-        Kubectl::PodWithAddress(ip) => sentence![
-            "kubectl get pods -A -o wide | grep -wF ",
-            ip,
-            "   # who has the address now",
-        ],
+        Kubectl::AllServices => sentence!("kubectl get services -A"),
+        Kubectl::ServiceWithAddress(ip) => sentence!(
+            "kubectl get services -A | grep -wF {}   # prints nothing while no Service has it",
+            ip
+        ),
+        Kubectl::PodWithAddress(ip) => sentence!(
+            "kubectl get pods -A -o wide | grep -wF {}   # who has the address now",
+            ip
+        ),
         Kubectl::EndpointSlices(service) => {
             let ObjectName { namespace, name } = service;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} get endpointslices -l kubernetes.io/service-name={}",
                 namespace,
-                " get endpointslices -l kubernetes.io/service-name=",
-                Asked(name),
-            ]
+                Asked(name)
+            )
         }
         Kubectl::SelectedPods(namespace, selector) => {
-            sentence![
-                "kubectl -n ",
-                namespace,
-                " get pods -l ",
-                selector,
-                " -o wide"
-            ]
+            sentence!("kubectl -n {} get pods -l {} -o wide", namespace, selector)
         }
-        Kubectl::PodLabels(namespace) => sentence![
-            "kubectl -n ",
-            namespace,
-            " get pods --show-labels   # compare with the selector",
-        ],
+        Kubectl::PodLabels(namespace) => sentence!(
+            "kubectl -n {} get pods --show-labels   # compare with the selector",
+            namespace
+        ),
         Kubectl::DescribePod(pod) => {
             let ObjectName { namespace, name } = pod;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} describe pod {}   # its conditions and readiness probe",
                 namespace,
-                " describe pod ",
-                Asked(name),
-                "   # its conditions and readiness probe",
-            ]
+                Asked(name)
+            )
         }
         Kubectl::Sockets(pod) => {
             let ObjectName { namespace, name } = pod;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} exec {} -- ss -ltn   # what it listens on, if its image has ss",
                 namespace,
-                " exec ",
-                Asked(name),
-                " -- ss -ltn   # what it listens on, if its image has ss",
-            ]
+                Asked(name)
+            )
         }
         Kubectl::TopPods(namespace, selector) => {
-            sentence!["kubectl -n ", namespace, " top pods -l ", selector]
+            sentence!("kubectl -n {} top pods -l {}", namespace, selector)
         }
         Kubectl::SelectedLogs(namespace, selector) => {
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} logs -l {} --tail=50 --prefix",
                 namespace,
-                " logs -l ",
-                selector,
-                " --tail=50 --prefix"
-            ]
+                selector
+            )
         }
         Kubectl::PodLogs(pod) => {
             let ObjectName { namespace, name } = pod;
-            sentence![
-                "kubectl -n ",
-                namespace,
-                " logs ",
-                Asked(name),
-                " --tail=50"
-            ]
+            sentence!("kubectl -n {} logs {} --tail=50", namespace, Asked(name))
         }
-        Kubectl::ClusterDnsLogs => sentence![
+        Kubectl::ClusterDnsLogs => sentence!(
             "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50 --prefix   # if it is the cluster's DNS"
-        ],
-        Kubectl::Corefile => sentence![
+        ),
+        Kubectl::Corefile => sentence!(
             "kubectl -n kube-system get configmap coredns -o yaml   # the Corefile, where CoreDNS is the cluster's DNS"
-        ],
+        ),
         Kubectl::DescribePolicy(policy) => {
             let ObjectName { namespace, name } = policy;
-            sentence![
-                "kubectl -n ",
+            sentence!(
+                "kubectl -n {} describe networkpolicy {}",
                 namespace,
-                " describe networkpolicy ",
                 Asked(name)
-            ]
+            )
         }
-        Kubectl::CanList(kind) => sentence![
-            "kubectl auth can-i list ",
-            kind.resource(),
-            " -A   # as the user or service account that the tracer runs as",
-        ],
-        Kubectl::List(kind) => sentence!["kubectl get ", kind.resource(), " -A"],
+        Kubectl::CanList(kind) => sentence!(
+            "kubectl auth can-i list {} -A   # as the user or service account that the tracer runs as",
+            kind.resource()
+        ),
+        Kubectl::List(kind) => sentence!("kubectl get {} -A", kind.resource()),
         Kubectl::ServerHealth => {
-            sentence!["kubectl get --raw '/readyz?verbose'   # is the API server well?"]
+            sentence!("kubectl get --raw '/readyz?verbose'   # is the API server well?")
         }
     }
 }

@@ -18,32 +18,27 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
             details,
         } => {
             let details = details.as_ref().map(|details| {
-                sentence![
-                    ", server ",
+                sentence!(
+                    ", server {}{}{}{}",
                     details.server,
-                    (details.attempts > 1).then(|| sentence![
-                        ", asked ",
-                        details.attempts,
-                        " times"
-                    ]),
+                    (details.attempts > 1).then(|| sentence!(", asked {} times", details.attempts)),
                     details.negative.as_ref().map(|(zone, ttl)| {
-                        sentence![", negative TTL ", ttl, " s of zone ", zone]
+                        sentence!(", negative TTL {} s of zone {}", ttl, zone)
                     }),
-                    details.icmp.map(|error| sentence![", ", error]),
-                ]
+                    details.icmp.map(|error| sentence!(", {}", error))
+                )
             });
-            sentence![
+            sentence!(
+                "{} {}: {}{}{}",
                 name,
-                " ",
                 qtype,
-                ": ",
                 match outcome {
-                    Some(outcome) => sentence![outcome],
-                    None => sentence!["no answer yet"],
+                    Some(outcome) => sentence!("{}", outcome),
+                    None => sentence!("no answer yet"),
                 },
-                latency.map(|latency| sentence![" in ", latency]),
-                details,
-            ]
+                latency.map(|latency| sentence!(" in {}", latency)),
+                details
+            )
         }
         Evidence::Attempt {
             protocol,
@@ -51,46 +46,36 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
             to,
             sent,
             failure,
-        } => sentence![
+        } => sentence!(
+            "{} {} to {}: {}, {}",
             *protocol,
-            " ",
             from,
-            " to ",
             to,
-            ": ",
             packets(protocol, *sent),
-            ", ",
             match failure {
-                Failure::Reset => sentence!["RST"],
-                Failure::Rejected(error) => sentence![error],
-                Failure::Silent => sentence!["nothing came back"],
-            },
-        ],
+                Failure::Reset => sentence!("RST"),
+                Failure::Rejected(error) => sentence!("{}", error),
+                Failure::Silent => sentence!("nothing came back"),
+            }
+        ),
         Evidence::Pings {
             sent,
             received,
             errors,
-        } => sentence![
+        } => sentence!(
+            "{}, {}, {}",
             Count(*sent, "echo request"),
-            ", ",
             Count(*received, "reply"),
-            ", ",
-            Count(*errors, "ICMP error"),
-        ],
-        Evidence::LastError(error) => sentence!["last error: ", error],
-        Evidence::SlowAnswer { name, latency } => sentence![name, ": ", latency],
+            Count(*errors, "ICMP error")
+        ),
+        Evidence::LastError(error) => sentence!("last error: {}", error),
+        Evidence::SlowAnswer { name, latency } => sentence!("{}: {}", name, latency),
         Evidence::Wasted { name, queries } => {
-            sentence![
-                "\"",
-                Asked(name),
-                "\": ",
-                Count(*queries, "query"),
-                " in vain"
-            ]
+            sentence!("\"{}\": {} in vain", Asked(name), Count(*queries, "query"))
         }
         Evidence::TooBig { error, to } => {
-            sentence![error, " about ", error.about.src.ip(), " to ", to]
+            sentence!("{} about {} to {}", error, error.about.src.ip(), to)
         }
-        Evidence::More(lines) => sentence!["and ", lines, " more"],
+        Evidence::More(lines) => sentence!("and {} more", lines),
     }
 }

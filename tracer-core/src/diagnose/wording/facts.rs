@@ -25,33 +25,31 @@ pub(in crate::diagnose) fn fact(fact: &Fact) -> Sentence {
 
 fn path(fact: &PathFact) -> Sentence {
     match fact {
-        PathFact::Mtu(error) => sentence![
+        PathFact::Mtu(error) => sentence!(
+            "{}: {}.",
             match error.mtu {
-                Some(mtu) => sentence!["The path takes packets of ", mtu, " bytes at most"],
-                None => sentence!["The path does not take packets of that size"],
+                Some(mtu) => sentence!("The path takes packets of {} bytes at most", mtu),
+                None => sentence!("The path does not take packets of that size"),
             },
-            ": ",
-            error,
-            ".",
-        ],
-        PathFact::MtuCauses => sentence![
+            error
+        ),
+        PathFact::MtuCauses => sentence!(
             "Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted."
-        ],
+        ),
     }
 }
 
 /// How many endpoints of a Service are ready, and which.
 fn ready(ready: &Ready) -> Sentence {
     match ready {
-        Ready::Unknown(lacking) => sentence![
-            "Which endpoints it has is not known: ",
-            inventory::lacking(*lacking),
-            ".",
-        ],
+        Ready::Unknown(lacking) => sentence!(
+            "Which endpoints it has is not known: {}.",
+            inventory::lacking(*lacking)
+        ),
         Ready::Endpoints(endpoints) => match endpoints.len() {
-            0 => sentence!["It has no ready endpoint: a connection to its ports would fail too."],
-            1 => sentence!["Its one ready endpoint: ", List(endpoints), "."],
-            several => sentence!["Its ", several, " ready endpoints: ", List(endpoints), "."],
+            0 => sentence!("It has no ready endpoint: a connection to its ports would fail too."),
+            1 => sentence!("Its one ready endpoint: {}.", List(endpoints)),
+            several => sentence!("Its {} ready endpoints: {}.", several, List(endpoints)),
         },
     }
 }
@@ -60,43 +58,34 @@ fn ready(ready: &Ready) -> Sentence {
 fn not_ready(why: &NotReady) -> Sentence {
     match why {
         NotReady::Unready(endpoints) => match endpoints.len() {
-            1 => sentence!["Its one endpoint is not ready: ", List(endpoints), "."],
-            all => sentence![
-                "None of its ",
+            1 => sentence!("Its one endpoint is not ready: {}.", List(endpoints)),
+            all => sentence!(
+                "None of its {} endpoints is ready: {}.",
                 all,
-                " endpoints is ready: ",
-                List(endpoints),
-                "."
-            ],
+                List(endpoints)
+            ),
         },
         NotReady::NoSelector => {
-            sentence!["It has no selector, so its endpoints are made by hand, and it has none."]
+            sentence!("It has no selector, so its endpoints are made by hand, and it has none.")
         }
-        NotReady::PodsUnknown(selector, lacking) => sentence![
-            "It has no endpoint. Whether its selector ",
+        NotReady::PodsUnknown(selector, lacking) => sentence!(
+            "It has no endpoint. Whether its selector {} matches a pod is not known: {}.",
             selector,
-            " matches a pod is not known: ",
-            inventory::lacking(*lacking),
-            ".",
-        ],
+            inventory::lacking(*lacking)
+        ),
         NotReady::Selects(selector, pods) => match pods.len() {
-            0 => sentence!["Its selector ", selector, " matches no pod."],
-            1 => sentence![
-                "Its selector ",
+            0 => sentence!("Its selector {} matches no pod.", selector),
+            1 => sentence!(
+                "Its selector {} matches one pod, which is no endpoint: {}.",
                 selector,
-                " matches one pod, which is no endpoint: ",
-                List(pods),
-                ".",
-            ],
-            several => sentence![
-                "Its selector ",
+                List(pods)
+            ),
+            several => sentence!(
+                "Its selector {} matches {} pods, none of which is an endpoint: {}.",
                 selector,
-                " matches ",
                 several,
-                " pods, none of which is an endpoint: ",
-                List(pods),
-                ".",
-            ],
+                List(pods)
+            ),
         },
     }
 }

@@ -1,8 +1,9 @@
-//! The only place where findings become English: summaries, facts, evidence, resolutions and commands as sentences.
+//! The only place where findings become English: summaries, facts, evidence, resolutions and commands as
+//! sentences.
 //!
-//! [`sentence!`] takes the parts of a sentence in order. A string literal is words. Everything else has a type that says
-//! what it is ([`Part`]): names stay names, so that privacy settings can redact them. Text that is not known at compile
-//! time has to be wrapped as [`Asked`] or [`Opaque`].
+//! [`sentence!`] reads like `format!`: a template with `{}` for each part. The type of a part says what it is
+//! ([`Part`](parts::Part)), so names stay names and privacy settings can redact them. Text that is not known
+//! at compile time has to be wrapped as [`Asked`](parts::Asked) or [`Opaque`](parts::Opaque).
 
 mod commands;
 mod evidence;
@@ -16,12 +17,18 @@ pub(super) use self::facts::fact;
 pub(super) use self::parts::list;
 pub(super) use self::summary::{resolution, summary};
 
-/// Makes a [`Sentence`](crate::model::sentence::Sentence) of parts.
+/// Makes a [`Sentence`](crate::model::sentence::Sentence) of a template and its parts. The compiler counts
+/// the parts.
 macro_rules! sentence {
-    ($($part:expr),* $(,)?) => {{
-        let mut sentence = $crate::model::sentence::Sentence::default();
-        $($crate::diagnose::wording::parts::Part::add_to(&$part, &mut sentence);)*
-        sentence
+    ($template:literal $(, $part:expr)* $(,)?) => {{
+        const {
+            let parts: &[&str] = &[$(stringify!($part)),*];
+            assert!($crate::diagnose::wording::parts::holes($template) == parts.len());
+        }
+        $crate::diagnose::wording::parts::fill(
+            $template,
+            &[$(&$part as &dyn $crate::diagnose::wording::parts::Part),*],
+        )
     }};
 }
 
@@ -29,5 +36,5 @@ use sentence;
 
 /// The pod's name or address, as a part of a finding's id.
 pub(super) fn who(who: &super::fact::Who) -> String {
-    sentence![who].to_string()
+    sentence!("{}", who).to_string()
 }

@@ -23,6 +23,31 @@ pub(super) trait Part {
     fn add_to(&self, sentence: &mut Sentence);
 }
 
+/// The template with a part in place of each `{}`.
+pub(super) fn fill(template: &'static str, parts: &[&dyn Part]) -> Sentence {
+    let mut sentence = Sentence::default();
+    let mut words = template.split("{}");
+    sentence.push_words(words.next().unwrap_or_default());
+    for (part, words) in parts.iter().zip(words) {
+        part.add_to(&mut sentence);
+        sentence.push_words(words);
+    }
+    sentence
+}
+
+/// The number of `{}` in a template.
+pub(super) const fn holes(template: &str) -> usize {
+    let bytes = template.as_bytes();
+    let (mut holes, mut at) = (0, 1);
+    while at < bytes.len() {
+        if bytes[at - 1] == b'{' && bytes[at] == b'}' {
+            holes += 1;
+        }
+        at += 1;
+    }
+    holes
+}
+
 /// A name, or a part of one, as an application asks for it.
 pub(super) struct Asked<'a>(pub &'a str);
 
@@ -371,14 +396,14 @@ mod tests {
     #[test]
     fn ordinals_have_the_ending_of_their_last_word() {
         let spoken = [1, 2, 3, 4, 11, 12, 13, 21, 103, 112]
-            .map(|number| sentence![Ordinal(number)].to_string());
+            .map(|number| sentence!("{}", Ordinal(number)).to_string());
         let expected = "1st 2nd 3rd 4th 11th 12th 13th 21st 103rd 112th";
         assert_eq!(spoken.join(" "), expected);
     }
 
     #[test]
     fn a_name_from_the_wire_is_one_word_of_a_shell_command() {
-        let quoted = |name| sentence![ShellWord(name)];
+        let quoted = |name| sentence!("{}", ShellWord(name));
         assert_eq!(
             quoted("web.prod").spans(),
             [Span::Asked("web.prod".to_owned())]

@@ -14,182 +14,147 @@ use crate::model::sentence::Sentence;
 pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
     match summary {
         Summary::NoSuchName { asked, figures } => {
-            sentence![
+            sentence!(
+                "{} looked up \"{}\": NXDOMAIN ({})",
                 who,
-                " looked up \"",
                 Asked(asked),
-                "\": NXDOMAIN (",
-                figures,
-                ")"
-            ]
+                figures
+            )
         }
         Summary::NoSuchType {
             asked,
             types,
             figures,
-        } => sentence![
+        } => sentence!(
+            "{} looked up \"{}\": the name exists and has no {} record ({}).",
             who,
-            " looked up \"",
             Asked(asked),
-            "\": the name exists and has no ",
             super::parts::List(types),
-            " record (",
-            figures,
-            ").",
-        ],
+            figures
+        ),
         Summary::AaaaFails {
             name,
             outcome,
             repeated,
-        } => sentence![
+        } => sentence!(
+            "{} looked up {}: A is answered, AAAA is not: {}{}.",
             who,
-            " looked up ",
             name,
-            ": A is answered, AAAA is not: ",
             outcome,
             repeated.map(|(attempts, within)| {
-                sentence![", asked ", attempts, " times within ", within]
-            }),
-            ".",
-        ],
+                sentence!(", asked {} times within {}", attempts, within)
+            })
+        ),
         Summary::QueriesRejected {
             asked,
             server,
             figures,
-        } => sentence![
+        } => sentence!(
+            "{} cannot look up \"{}\": its queries to DNS server {} are rejected ({}).",
             who,
-            " cannot look up \"",
             Asked(asked),
-            "\": its queries to DNS server ",
             server,
-            " are rejected (",
-            figures,
-            ").",
-        ],
+            figures
+        ),
         Summary::ServerRefusesTcp(server) => {
-            sentence![
+            sentence!(
+                "{} cannot connect to DNS server {} over TCP: refused.",
                 who,
-                " cannot connect to DNS server ",
-                server,
-                " over TCP: refused."
-            ]
+                server
+            )
         }
         Summary::Race {
             waited,
             asked,
             lost,
             server,
-        } => sentence![
+        } => sentence!(
+            "{} waited {} for \"{}\": of two queries sent together {} got no answer from DNS server {} until it was asked again.",
             who,
-            " waited ",
             waited,
-            " for \"",
             Asked(asked),
-            "\": of two queries sent together ",
             lost,
-            " got no answer from DNS server ",
-            server,
-            " until it was asked again.",
-        ],
+            server
+        ),
         Summary::Servfail {
             asked,
             server,
             figures,
-        } => sentence![
+        } => sentence!(
+            "{} looked up \"{}\": SERVFAIL from DNS server {} ({}).",
             who,
-            " looked up \"",
             Asked(asked),
-            "\": SERVFAIL from DNS server ",
             server,
-            " (",
-            figures,
-            ").",
-        ],
+            figures
+        ),
         Summary::Refused {
             asked,
             server,
             figures,
-        } => sentence![
+        } => sentence!(
+            "{} looked up \"{}\": REFUSED by DNS server {} ({}).",
             who,
-            " looked up \"",
             Asked(asked),
-            "\": REFUSED by DNS server ",
             server,
-            " (",
-            figures,
-            ").",
-        ],
+            figures
+        ),
         Summary::NoAnswer {
             asked,
             server,
             figures,
-        } => sentence![
+        } => sentence!(
+            "{} looked up \"{}\": no answer from DNS server {} ({}).",
             who,
-            " looked up \"",
             Asked(asked),
-            "\": no answer from DNS server ",
             server,
-            " (",
-            figures,
-            ").",
-        ],
-        Summary::Truncated { asked, server, tcp } => sentence![
+            figures
+        ),
+        Summary::Truncated { asked, server, tcp } => sentence!(
+            "{} looked up \"{}\": the answer of DNS server {} was truncated, and {}.",
             who,
-            " looked up \"",
             Asked(asked),
-            "\": the answer of DNS server ",
             server,
-            " was truncated, and ",
             match tcp {
                 TcpFailure::Refused => "TCP was refused",
                 TcpFailure::NoConnection => "TCP got no answer",
                 TcpFailure::Closed => "the TCP connection was closed without an answer",
                 TcpFailure::NoAnswer => "no answer came over TCP",
                 TcpFailure::NotTried => "it was not asked for again over TCP",
-            },
-            ".",
-        ],
+            }
+        ),
         Summary::SlowServer {
             server,
             latency,
             name,
             times,
-        } => sentence![
-            "DNS server ",
+        } => sentence!(
+            "DNS server {} answers {} slowly: {} for {}, the {} time within a minute.",
             server,
-            " answers ",
             who,
-            " slowly: ",
             latency,
-            " for ",
             name,
-            ", the ",
-            Ordinal(*times),
-            " time within a minute.",
-        ],
+            Ordinal(*times)
+        ),
         Summary::SearchPathWaste {
             workload,
             tenths,
             wasted,
             queries,
-        } => sentence![
+        } => sentence!(
+            "{} sends {}.{} DNS queries a lookup: {} of {} within a minute went to names of the search path that do not exist.",
             Plain(workload.clone()),
-            " sends ",
             tenths / 10,
-            ".",
             tenths % 10,
-            " DNS queries a lookup: ",
             wasted,
-            " of ",
-            queries,
-            " within a minute went to names of the search path that do not exist.",
-        ],
+            queries
+        ),
         Summary::CannotReach {
             protocol,
             failure,
             sent,
             destination,
-        } => sentence![
+        } => sentence!(
+            "{}{}{}: {}.",
             who,
             match (*protocol, failure) {
                 ("TCP", _) => " cannot connect to ",
@@ -198,54 +163,43 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
                 _ => " cannot reach ",
             },
             destination,
-            ": ",
             match failure {
-                Failure::Reset => sentence!["refused by a reset"],
-                Failure::Rejected(error) => sentence!["rejected, ", error],
-                Failure::Silent => sentence!["no answer to ", packets(protocol, *sent)],
-            },
-            ".",
-        ],
+                Failure::Reset => sentence!("refused by a reset"),
+                Failure::Rejected(error) => sentence!("rejected, {}", error),
+                Failure::Silent => sentence!("no answer to {}", packets(protocol, *sent)),
+            }
+        ),
         Summary::PingedClusterIp {
             ip,
             service,
             sent,
             received,
             errors,
-        } => sentence![
+        } => sentence!(
+            "{} pinged {}, the ClusterIP of Service {}: {} sent, {} received{}",
             who,
-            " pinged ",
             ip,
-            ", the ClusterIP of Service ",
             service,
-            ": ",
             sent,
-            " sent, ",
             received,
-            " received",
-            (*errors > 0).then(|| sentence![", ", Count(*errors, "error")]),
-        ],
+            (*errors > 0).then(|| sentence!(", {}", Count(*errors, "error")))
+        ),
         Summary::PingUnanswered { ip, sent } => {
-            sentence![who, " pinged ", ip, ": ", sent, " sent, 0 received."]
+            sentence!("{} pinged {}: {} sent, 0 received.", who, ip, sent)
         }
-        Summary::PingedServiceRange { ip, sent } => sentence![
+        Summary::PingedServiceRange { ip, sent } => sentence!(
+            "{} pinged {}, which is no Service's address: {} sent, 0 received.",
             who,
-            " pinged ",
             ip,
-            ", which is no Service's address: ",
-            sent,
-            " sent, 0 received.",
-        ],
-        Summary::PacketsTooBig { to, times, within } => sentence![
+            sent
+        ),
+        Summary::PacketsTooBig { to, times, within } => sentence!(
+            "{} sends packets to {} that are too big for the path, though it was told {} times in {}.",
             who,
-            " sends packets to ",
             to,
-            " that are too big for the path, though it was told ",
             times,
-            " times in ",
-            within,
-            ".",
-        ],
+            within
+        ),
     }
 }
 
@@ -256,55 +210,45 @@ pub(super) fn packets(protocol: &str, sent: u64) -> Count {
 
 /// How a finding was resolved, in one sentence about the pod.
 pub(in crate::diagnose) fn resolution(who: &Who, resolution: &Resolution) -> Sentence {
-    let server = |server: &IpAddr| sentence!["The DNS server ", server, " answers ", who];
+    let server = |server: &IpAddr| sentence!("The DNS server {} answers {}", server, who);
     match resolution {
-        Resolution::Found(name, data) => sentence![
+        Resolution::Found(name, data) => sentence!(
+            "{} finds {}{}.",
             who,
-            " finds ",
             name,
-            data.as_deref().map(|data| sentence![": ", Opaque(data)]),
-            ".",
-        ],
-        Resolution::Answers(ip, latency) => sentence![
+            data.as_deref().map(|data| sentence!(": {}", Opaque(data)))
+        ),
+        Resolution::Answers(ip, latency) => sentence!(
+            "{} again{}.",
             server(ip),
-            " again",
-            latency.map(|latency| sentence![" in ", latency]),
-            ".",
-        ],
-        Resolution::AnswersFor(ip, name) => sentence![server(ip), " for ", name, " again."],
-        Resolution::AnswersTcp(ip) => sentence![server(ip), " over TCP."],
-        Resolution::AnswersAaaa(name) => sentence!["AAAA of ", name, " is answered."],
-        Resolution::NormalLatency(ip) => sentence![server(ip), " at its usual pace again."],
-        Resolution::FewWasted(workload) => sentence![
-            Plain(workload.clone()),
-            " sent few queries to names that do not exist for a minute.",
-        ],
-        Resolution::Connected(ip, port, handshake) => sentence![
+            latency.map(|latency| sentence!(" in {}", latency))
+        ),
+        Resolution::AnswersFor(ip, name) => sentence!("{} for {} again.", server(ip), name),
+        Resolution::AnswersTcp(ip) => sentence!("{} over TCP.", server(ip)),
+        Resolution::AnswersAaaa(name) => sentence!("AAAA of {} is answered.", name),
+        Resolution::NormalLatency(ip) => sentence!("{} at its usual pace again.", server(ip)),
+        Resolution::FewWasted(workload) => sentence!(
+            "{} sent few queries to names that do not exist for a minute.",
+            Plain(workload.clone())
+        ),
+        Resolution::Connected(ip, port, handshake) => sentence!(
+            "{} connects to {}{} in {}.",
             who,
-            " connects to ",
             ip,
-            port.map(|port| sentence![" port ", port]),
-            " in ",
-            handshake,
-            ".",
-        ],
-        Resolution::Replied { ip, received, sent } => sentence![
-            "A ping of ",
+            port.map(|port| sentence!(" port {}", port)),
+            handshake
+        ),
+        Resolution::Replied { ip, received, sent } => sentence!(
+            "A ping of {} to {} is answered: {} of {}.",
             who,
-            " to ",
             ip,
-            " is answered: ",
             received,
-            " of ",
-            sent,
-            ".",
-        ],
-        Resolution::Ready(service, ready) => sentence![
-            "Service ",
+            sent
+        ),
+        Resolution::Ready(service, ready) => sentence!(
+            "Service {} has a ready endpoint now ({} in all).",
             service,
-            " has a ready endpoint now (",
-            ready,
-            " in all).",
-        ],
+            ready
+        ),
     }
 }

@@ -1,8 +1,9 @@
 //! Replaces names by hashes, and finds names in free text.
 //!
-//! A name below a redacted domain keeps the domain: `a.b.corp.example.` becomes `h-<hex>.corp.example.`, with or without a
-//! search domain behind it. An application can ask for the beginning of such a name (`a.b`, with `corp.example` on the
-//! search path). Within one event, that beginning is hashed too, and so are the other candidates of the resolver.
+//! A name below a redacted domain keeps the domain: `a.b.corp.example.` becomes `h-<hex>.corp.example.`, with
+//! or without a search domain behind it. An application can ask for the beginning of such a name (`a.b`, with
+//! `corp.example` on the search path). Within one event, that beginning is hashed too, and so are the other
+//! candidates of the resolver.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -258,7 +259,8 @@ fn is_beginning(short: &str, long: &str) -> bool {
         && matches!(long.as_bytes().get(short.len()), None | Some(b'.'))
 }
 
-/// The end of each label of a name. A dot after a backslash is part of its label; a trailing dot ends the last label.
+/// The end of each label of a name. A dot after a backslash is part of its label; a trailing dot ends the
+/// last label.
 fn label_ends(name: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut escaped = false;

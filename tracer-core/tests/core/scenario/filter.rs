@@ -1,5 +1,5 @@
-//! The options of a scenario's `filter` lines, as `tracer observe` spells them. A test of `tracer` compares each with what
-//! its command line makes of it.
+//! The options of a scenario's `filter` lines, as `tracer observe` spells them. A test of `tracer` compares
+//! each with what its command line makes of it.
 
 use std::time::Duration;
 

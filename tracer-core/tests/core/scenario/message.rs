@@ -9,7 +9,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 
 use super::packet::number;
 
-/// `query ID TYPE NAME` or `answer ID RCODE TYPE NAME RECORD...`, and `+` words about the message anywhere after them.
+/// `query ID TYPE NAME` or `answer ID RCODE TYPE NAME RECORD...`, and `+` words about the message anywhere
+/// after them.
 pub fn build(words: &[&str]) -> Result<Vec<u8>, String> {
     let (details, words): (Vec<&str>, Vec<&str>) =
         words.iter().partition(|word| word.starts_with('+'));
@@ -77,8 +78,8 @@ fn edns(message: &mut Message) -> &mut Edns {
     message.edns.get_or_insert_with(Edns::new)
 }
 
-/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target. `fill BYTES` adds
-/// texts until the message has so many bytes.
+/// `records` are groups of TTL, TYPE, DATA; the owner is the name asked for, after a CNAME its target. `fill
+/// BYTES` adds texts until the message has so many bytes.
 fn dns(
     id: &str,
     qtype: &str,

@@ -562,7 +562,8 @@ fn time(text: &str) -> Result<Timestamp, String> {
     let value: f64 = digits
         .parse()
         .map_err(|_| format!("{text:?} is not a time like 0.8ms or 6s"))?;
-    // Scenario times are a few seconds with a few decimals: exact enough as f64, then rounded to a nanosecond.
+    // Scenario times are a few seconds with a few decimals: exact enough as f64, then rounded to a
+    // nanosecond.
     Ok(Timestamp((value * unit).round() as u64))
 }
 

@@ -127,8 +127,8 @@ fn udp_payload(words: &[&str]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// `[bytes FROM..TO] MESSAGE [+ MESSAGE]...`: messages with their length prefixes (RFC 1035 section 4.2.2), or a part of
-/// them. Also where the part begins.
+/// `[bytes FROM..TO] MESSAGE [+ MESSAGE]...`: messages with their length prefixes (RFC 1035 section 4.2.2),
+/// or a part of them. Also where the part begins.
 fn tcp_payload(words: &[&str]) -> Result<(u32, Vec<u8>), String> {
     let (range, messages) = match words {
         ["bytes", range, messages @ ..] => (Some(*range), messages),

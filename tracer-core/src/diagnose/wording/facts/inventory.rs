@@ -8,33 +8,32 @@ use crate::model::sentence::Sentence;
 pub(super) fn sentence(fact: &InventoryFact) -> Sentence {
     match fact {
         InventoryFact::AddressOwnerUnknown(why) => {
-            sentence!["Who has that address is not known: ", lacking(*why), "."]
+            sentence!("Who has that address is not known: {}.", lacking(*why))
         }
-        InventoryFact::Stale(age) => sentence![
-            "What is known of the cluster may be out of date: the API server could not be watched for ",
-            age,
-            ".",
-        ],
+        InventoryFact::Stale(age) => sentence!(
+            "What is known of the cluster may be out of date: the API server could not be watched for {}.",
+            age
+        ),
     }
 }
 
 /// Why objects are unknown; the end of a sentence.
 pub(super) fn lacking(lacking: Lacking) -> Sentence {
     match lacking {
-        Lacking::NoInventory => sentence!["there is no inventory"],
-        Lacking::NotAnswered(waited) => sentence![
-            "the API server has not answered yet",
-            waited.map(|waited| sentence![", ", waited, " after it was asked"]),
-        ],
+        Lacking::NoInventory => sentence!("there is no inventory"),
+        Lacking::NotAnswered(waited) => sentence!(
+            "the API server has not answered yet{}",
+            waited.map(|waited| sentence!(", {} after it was asked", waited))
+        ),
         Lacking::Forbidden(kind) => {
-            sentence![
-                "the API server does not let the tracer read ",
+            sentence!(
+                "the API server does not let the tracer read {}",
                 kind.resource()
-            ]
+            )
         }
-        Lacking::NoneInCluster(kind) => sentence!["the API server tells of no ", plural(kind)],
-        Lacking::NoneInFile(kind) => sentence!["the inventory holds no ", plural(kind)],
-        Lacking::OtherNodes => sentence!["only the pods of this node are known"],
+        Lacking::NoneInCluster(kind) => sentence!("the API server tells of no {}", plural(kind)),
+        Lacking::NoneInFile(kind) => sentence!("the inventory holds no {}", plural(kind)),
+        Lacking::OtherNodes => sentence!("only the pods of this node are known"),
     }
 }
 

@@ -8,33 +8,29 @@ use crate::model::sentence::Sentence;
 
 pub(super) fn sentence(fact: &PingFact) -> Sentence {
     match fact {
-        PingFact::VirtualAddress(ports) => sentence![
-            "A ClusterIP is a virtual address that forwards only the Service's ports, here ",
-            Ports(ports),
-            "; a ping has no port.",
-        ],
-        PingFact::AnsweredElsewhere => sentence![
+        PingFact::VirtualAddress(ports) => sentence!(
+            "A ClusterIP is a virtual address that forwards only the Service's ports, here {}; a ping has no port.",
+            Ports(ports)
+        ),
+        PingFact::AnsweredElsewhere => sentence!(
             "It was answered all the same, by whoever holds that address: not by a pod of the Service. Possible cause: the node has the address on an interface of its own (kube-proxy in IPVS mode), or the network answers for Services. It is no sign that the Service works."
-        ],
-        PingFact::Rejected(error) => sentence![
-            "It was rejected: ",
-            error,
-            ". That is no sign that the Service is down. Possible cause: kube-proxy in nftables mode, or in IPVS mode, rejects what is for none of the Service's ports.",
-        ],
-        PingFact::NotAnswered => sentence![
+        ),
+        PingFact::Rejected(error) => sentence!(
+            "It was rejected: {}. That is no sign that the Service is down. Possible cause: kube-proxy in nftables mode, or in IPVS mode, rejects what is for none of the Service's ports.",
+            error
+        ),
+        PingFact::NotAnswered => sentence!(
             "Nobody answered, which is no sign that the Service is down. Possible cause: kube-proxy in iptables mode has no rule for it, so it left the node and was lost."
-        ],
+        ),
         PingFact::ReadyEndpoints(endpoints) => ready(endpoints),
-        PingFact::ClusterIpUnknown(lacking) => sentence![
-            "Whether that is the ClusterIP of a Service, which no ping can reach, is not known: ",
-            inventory::lacking(*lacking),
-            ".",
-        ],
-        PingFact::InServiceRange(range) => sentence![
-            "The address lies in the range of ClusterIPs, ",
-            range,
-            ", and no Service has it: there is nobody to answer.",
-        ],
-        PingFact::CameBack(error) => sentence!["What came back: ", error, "."],
+        PingFact::ClusterIpUnknown(lacking) => sentence!(
+            "Whether that is the ClusterIP of a Service, which no ping can reach, is not known: {}.",
+            inventory::lacking(*lacking)
+        ),
+        PingFact::InServiceRange(range) => sentence!(
+            "The address lies in the range of ClusterIPs, {}, and no Service has it: there is nobody to answer.",
+            range
+        ),
+        PingFact::CameBack(error) => sentence!("What came back: {}.", error),
     }
 }
