@@ -152,7 +152,7 @@ fn one_client_hears_several_agents_through_a_kill_and_a_restart_and_nothing_twic
     watch.wait_for("the end is reported", |watch| watch.says("is ending"));
     assert_eq!(worker.stop(Signal::INT), Some(0), "{:#?}", worker.said);
     assert_eq!(watch.stop(Signal::INT), Some(0), "{:#?}", watch.said);
-    assert!(watch.says("2 agents heard"), "{:#?}", watch.said);
+    assert!(watch.says("2 agents answered"), "{:#?}", watch.said);
     for name in ["before-the-kill", "after-the-restart"] {
         assert_eq!(lookups(&watch, name), 1, "{name}: {:#?}", watch.lines);
     }

@@ -131,7 +131,7 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     );
     assert!(!reported.contains(NGINX), "6 s are not over: {reported}");
     says(&ended, "1 error");
-    says(&ended, "undecided at the end");
+    says(&ended, "still unanswered when the capture ended");
     assert_eq!(probes(&stage), 0, "nothing is left on the interfaces");
 
     // No event is decided.
@@ -141,7 +141,7 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     ends(waiting, &stage);
     assert_eq!((ended.lines.len(), ended.code), (0, Some(0)), "{ended:?}");
     says(&ended, "nothing found");
-    says(&ended, "undecided at the end");
+    says(&ended, "still unanswered when the capture ended");
     assert_eq!(probes(&stage), 0, "nothing is left on the interfaces");
 }
 
@@ -174,6 +174,6 @@ fn ctrl_c_ends_observe_with_what_was_seen_to_the_last_packet() {
         [(CLIENT.to_owned(), &Value::from("answered"))],
         "{events:#?}"
     );
-    says(&ended, "undecided at the end");
+    says(&ended, "still unanswered when the capture ended");
     assert_eq!(probes(&stage), 0, "nothing is left on the interfaces");
 }

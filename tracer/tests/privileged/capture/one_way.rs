@@ -142,7 +142,7 @@ fn where_packets_to_the_pod_bypass_the_probe_no_silence_is_reported_with_tcx() {
     let note = "pod1: packets to the pod are not visible (bpf_redirect_peer?)";
     assert_eq!(said.matches(note).count(), 2, "{said}");
     assert!(
-        said.contains("silence in a direction that is not visible"),
+        said.contains("silence in an invisible direction, suppressed"),
         "{said}"
     );
     drop(link);
