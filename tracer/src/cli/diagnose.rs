@@ -157,7 +157,7 @@ impl DiagnoseArgs {
     fn source(&self) -> anyhow::Result<Source> {
         one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
         match (self.local, &self.replay) {
-            (false, None) => self.from_agents(),
+            (false, None) => self.agents_source(),
             (true, _) => Ok(Source::Local { record: None }),
             (false, Some(file)) => Ok(Source::Replay(file.clone())),
         }
@@ -203,7 +203,7 @@ impl DiagnoseArgs {
         self.agents.selected_by()
     }
 
-    fn from_agents(&self) -> anyhow::Result<Source> {
+    fn agents_source(&self) -> anyhow::Result<Source> {
         Ok(Source::Agents {
             agents: self.agents.resolve(&self.trace.kube)?,
             // The history has the findings so far; --duration also waits for new ones.
@@ -219,7 +219,7 @@ impl DiagnoseArgs {
         None
     }
 
-    fn from_agents(&self) -> anyhow::Result<Source> {
+    fn agents_source(&self) -> anyhow::Result<Source> {
         Err(super::trace::no_client())
     }
 }

@@ -200,7 +200,7 @@ impl ObserveArgs {
                 )
             }
             Some(file) => Ok(Source::Replay(file.clone())),
-            None => self.from_agents(),
+            None => self.agents_source(),
         }
     }
 
@@ -251,7 +251,7 @@ impl ObserveArgs {
         self.agents.selected_by()
     }
 
-    fn from_agents(&self) -> anyhow::Result<Source> {
+    fn agents_source(&self) -> anyhow::Result<Source> {
         Ok(Source::Agents {
             agents: self.agents.resolve(&self.trace.kube)?,
             follow: self.follow,
@@ -266,7 +266,7 @@ impl ObserveArgs {
         None
     }
 
-    fn from_agents(&self) -> anyhow::Result<Source> {
+    fn agents_source(&self) -> anyhow::Result<Source> {
         Err(super::trace::no_client())
     }
 }

@@ -160,7 +160,7 @@ impl Cluster {
                 }
                 // The watcher retries by itself, with growing waits.
                 Err(error) => {
-                    tracing::warn!("cannot watch the agents' pods: {}", error_chain(&error))
+                    tracing::warn!("cannot watch the agents' pods: {}", error_chain(&error));
                 }
             }
             for change in found {

@@ -86,6 +86,9 @@ pub(super) enum Request {
     SetRules(DiagnosisSettings),
 }
 
+/// Publishes the state of the source, as an agent does.
+type Publish = Box<dyn FnMut(LocalReport<'_>)>;
+
 /// The state of the capture, given to the agent with every report.
 pub(super) struct LocalReport<'a> {
     pub(super) now: Timestamp,
@@ -113,7 +116,7 @@ pub(super) struct LocalSource {
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     identity: IdentitySource,
     requests: BoxStream<'static, Request>,
-    publish: Option<Box<dyn FnMut(LocalReport<'_>)>>,
+    publish: Option<Publish>,
     node: Arc<str>,
     muting: Muting,
     invisible: InvisibleDirections,

@@ -27,7 +27,7 @@ impl InvisibleDirections {
                         |status| status.link.name.clone(),
                     );
                 let packets = match direction {
-                    Direction::ToPod => "to the pod are not visible (bpf_redirect_peer?)",
+                    Direction::ToPod => "to the pod are not visible (possibly bpf_redirect_peer)",
                     Direction::FromPod => "from the pod are not visible",
                 };
                 format!("{name}: packets {packets}; nothing is concluded from silence")

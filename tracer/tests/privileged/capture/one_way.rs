@@ -139,7 +139,7 @@ fn where_packets_to_the_pod_bypass_the_probe_no_silence_is_reported_with_tcx() {
         "the connection is reported from the pod's packets alone: {lines:?}"
     );
     // Once while it runs, once in the summary.
-    let note = "pod1: packets to the pod are not visible (bpf_redirect_peer?)";
+    let note = "pod1: packets to the pod are not visible (possibly bpf_redirect_peer)";
     assert_eq!(said.matches(note).count(), 2, "{said}");
     assert!(
         said.contains("silence in an invisible direction, suppressed"),

@@ -38,7 +38,10 @@ fn an_answer_from_another_address_is_reported_with_the_queried_one() {
     assert_eq!(reported[0]["peer"]["ip"], OTHER);
     assert_eq!(reported[0]["asked_peer"]["ip"], GATEWAY);
     // The query itself is still open: it has not waited long enough to be unanswered.
-    assert!(said.contains("still unanswered when the capture ended"), "{said}");
+    assert!(
+        said.contains("still unanswered when the capture ended"),
+        "{said}"
+    );
 }
 
 #[test]
