@@ -12,7 +12,7 @@ pub(super) enum Stop {
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has SIGTERM"))]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has SIGTERM"))]
     Terminate,
 }
 
