@@ -16,7 +16,7 @@ use crate::model::correlated::{Asked, Correlated, CorrelatedEvent};
 use crate::model::dns::{Message, OpCode, Question};
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
-use crate::model::loss::{Losses, Stage};
+use crate::model::loss::{Losses, Stage, UNDECIDED_AT_END};
 use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
@@ -501,7 +501,7 @@ impl Exchanges {
     pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
         while let Some((_, query)) = self.open.pop_oldest() {
             if !query.timed_out {
-                losses.add(Stage::Table, "dns undecided at the end", 1);
+                losses.add(Stage::Table, UNDECIDED_AT_END, 1);
                 emit_alone(query.follows, out);
             }
         }

@@ -1,5 +1,9 @@
 //! Losses, counted at every hop, together with suppressed output.
 
+/// The reason for a DNS query whose answer could still come when the input ended. It is counted among the
+/// losses, but nothing was lost.
+pub const UNDECIDED_AT_END: &str = "dns undecided at the end";
+
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {

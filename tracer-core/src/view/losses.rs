@@ -1,12 +1,9 @@
 //! Losses as events, so that they appear beside the results that they affect.
 
 use crate::model::event::{Body, Event};
-use crate::model::loss::{Loss, Losses};
+use crate::model::loss::{Loss, Losses, UNDECIDED_AT_END};
 use crate::model::time::Timestamp;
 use crate::model::units::count;
-
-/// The pipeline's reason for a DNS query whose answer could still come when the input ended. Nothing was lost.
-const UNDECIDED: &str = "dns undecided at the end";
 
 /// Turns growing totals into events.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +43,7 @@ impl LossReporter {
 
 /// Whether something was lost. A query that was open when the input ended was not.
 pub(super) fn is_loss(loss: &Loss) -> bool {
-    loss.reason != UNDECIDED
+    loss.reason != UNDECIDED_AT_END
 }
 
 /// A loss as a line of the summary.
