@@ -32,6 +32,7 @@ mod node_domains;
 mod open_lookup;
 mod open_step;
 mod verdict;
+mod waiting;
 
 /// A lookup that starts this soon after the first input may have begun before it. Its `asked` is set only if
 /// no other candidate fits.
@@ -176,7 +177,7 @@ impl Folder {
         if let Some((id, step)) = repeated
             && query.flow.protocol != Protocol::Tcp
         {
-            self.update(id, |open| open.retransmitted(at, step));
+            self.update(id, |open| open.retransmitted(at, step, query));
         }
     }
 

@@ -6,6 +6,7 @@ use super::candidates::Reading;
 use super::node_domains::SeenDomains;
 use super::open_step::{IMMEDIATE, OpenStep};
 use super::verdict::outcome;
+use super::waiting::waited;
 use crate::identity::Owner;
 use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, Question, RecordType};
@@ -195,11 +196,11 @@ impl OpenLookup {
     }
 
     /// A step's query is retransmitted.
-    pub fn retransmitted(&mut self, at: Timestamp, step: usize) {
+    pub fn retransmitted(&mut self, at: Timestamp, step: usize, query: &Query) {
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
         if let Some(step) = self.steps.get_mut(step) {
-            step.retransmitted(at);
+            step.retransmitted(at, query);
         }
     }
 
@@ -312,6 +313,7 @@ impl OpenLookup {
             outcome: outcome(&steps),
             queries: self.queries,
             duration: end.since(self.started),
+            waited: waited(&steps),
             steps,
         }
     }

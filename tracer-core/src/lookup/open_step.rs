@@ -12,7 +12,7 @@ use super::open_lookup::Query;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Protocol;
-use crate::model::lookup::Step;
+use crate::model::lookup::{SentQuery, Step};
 use crate::model::time::Timestamp;
 
 /// After a failure a resolver retries or moves on immediately: a later query is a new question.
@@ -61,6 +61,7 @@ impl OpenStep {
                 data: Vec::new(),
                 errors: Vec::new(),
                 asked: at,
+                sent: vec![sent(at, query)],
             },
             queries: vec![query.clone()],
             awaited: 1,
@@ -131,9 +132,31 @@ impl OpenStep {
     }
 
     /// One of its queries is retransmitted.
-    pub fn retransmitted(&mut self, at: Timestamp) {
+    pub fn retransmitted(&mut self, at: Timestamp, query: &Query) {
         self.step.attempts = self.step.attempts.saturating_add(1);
         self.last = at;
+        self.keep_sent(at, query);
+    }
+
+    fn keep_sent(&mut self, at: Timestamp, query: &Query) {
+        if self.step.sent.len() < MAX_QUERIES {
+            self.step.sent.push(sent(at, query));
+        }
+    }
+
+    /// Notes what the latest query to the exchange's server got.
+    fn note_answer(&mut self, at: Timestamp, exchange: &Exchange) {
+        if exchange.outcome == Outcome::Timeout {
+            return;
+        }
+        let server = exchange.flow.peer.ip();
+        let mut latest = self.step.sent.iter_mut().rev();
+        if let Some(sent) =
+            latest.find(|sent| sent.server == server && sent.outcome.is_none() && sent.at <= at)
+        {
+            sent.outcome = Some(exchange.outcome);
+            sent.latency = exchange.latency.map(|_| at.since(sent.at));
+        }
     }
 
     /// The number of servers asked.
@@ -163,6 +186,7 @@ impl OpenStep {
     /// It is asked again. Returns whether the end of this query will be tracked.
     pub fn again(&mut self, at: Timestamp, query: &Query) -> bool {
         self.step.attempts = self.step.attempts.saturating_add(1);
+        self.keep_sent(at, query);
         if self.queries.len() >= MAX_QUERIES {
             return false;
         }
@@ -181,6 +205,7 @@ impl OpenStep {
     pub fn end(&mut self, at: Timestamp, exchange: &Exchange) {
         self.awaited = self.awaited.saturating_sub(1);
         self.ended = self.ended.max(at);
+        self.note_answer(at, exchange);
         if self.step.outcome.is_some_and(|outcome| !fails(outcome)) {
             return;
         }
@@ -206,6 +231,16 @@ impl OpenStep {
             .iter()
             .filter(|record| record.rtype == self.step.qtype);
         self.step.data = wanted.map(|record| record.data.clone()).collect();
+    }
+}
+
+fn sent(at: Timestamp, query: &Query) -> SentQuery {
+    SentQuery {
+        at,
+        server: query.flow.peer.ip(),
+        port: query.flow.pod.port(),
+        outcome: None,
+        latency: None,
     }
 }
 

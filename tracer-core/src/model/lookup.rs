@@ -1,5 +1,6 @@
 //! A lookup: one resolver call of an application, with its search path and record types folded into one.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::dns::{DnsName, RecordType};
@@ -27,6 +28,71 @@ pub struct Step {
     pub errors: Vec<ExtendedError>,
     /// Time of the first query.
     pub asked: Timestamp,
+    /// Its queries in order of time, each repetition being one of its own. At most 32: `attempts` counts all.
+    /// Empty in an event that came from another agent.
+    pub sent: Vec<SentQuery>,
+}
+
+/// One query packet of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentQuery {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// The server asked.
+    pub server: IpAddr,
+    /// The pod's port.
+    pub port: u16,
+    /// What the server answered, or the error that came instead. `None`: nothing came before the resolver
+    /// repeated the query, or before the lookup ended.
+    pub outcome: Option<Outcome>,
+    /// Time from this query to its answer.
+    pub latency: Option<Duration>,
+}
+
+/// A step's queries to one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAttempts {
+    /// The server.
+    pub ip: IpAddr,
+    /// Queries sent to it.
+    pub attempts: u32,
+    /// The time of the first one.
+    pub first: Timestamp,
+    /// The time of the latest one.
+    pub last: Timestamp,
+    /// Its latest answer; `None` if it gave none.
+    pub outcome: Option<Outcome>,
+    /// When that answer came.
+    pub answered: Option<Timestamp>,
+}
+
+impl Step {
+    /// The servers asked, in order of their first query.
+    pub fn servers(&self) -> Vec<ServerAttempts> {
+        let mut servers: Vec<ServerAttempts> = Vec::new();
+        for sent in &self.sent {
+            let place = servers.iter().position(|server| server.ip == sent.server);
+            let place = place.unwrap_or_else(|| {
+                servers.push(ServerAttempts {
+                    ip: sent.server,
+                    attempts: 0,
+                    first: sent.at,
+                    last: sent.at,
+                    outcome: None,
+                    answered: None,
+                });
+                servers.len() - 1
+            });
+            let server = &mut servers[place];
+            server.attempts = server.attempts.saturating_add(1);
+            server.last = server.last.max(sent.at);
+            if sent.outcome.is_some() {
+                server.outcome = sent.outcome;
+                server.answered = sent.latency.map(|latency| sent.at.after(latency));
+            }
+        }
+        servers
+    }
 }
 
 /// One resolver call.
@@ -40,8 +106,12 @@ pub struct Lookup {
     pub outcome: Outcome,
     /// Queries sent, retransmissions included.
     pub queries: u32,
-    /// Time from the first query to the last answer.
+    /// Time from the first query to the last answer or, for a query without an answer, until the resolver
+    /// gave it up.
     pub duration: Duration,
+    /// The part of the duration in which the application waited for a query that got no answer: until the
+    /// query was repeated, or until it was given up. Zero if no query was lost.
+    pub waited: Duration,
     /// Its steps.
     pub steps: Vec<Step>,
 }

@@ -245,6 +245,7 @@ fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) 
         data: data.iter().map(|data| (*data).to_owned()).collect(),
         errors: Vec::new(),
         asked: at(100),
+        sent: Vec::new(),
     }
 }
 
@@ -265,6 +266,7 @@ pub fn lookup(asked: Option<&str>, outcome: Outcome, steps: Vec<Step>) -> Event 
             Outcome::Timeout => Duration::ZERO,
             _ => us(3_100),
         },
+        waited: Duration::ZERO,
         steps,
     };
     event(1_123, Some(kube_dns()), Body::Lookup(Box::new(lookup)))

@@ -171,6 +171,8 @@ pub(super) struct LookupFields<'a> {
     outcome: &'static str,
     queries: u32,
     duration_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_ns: Option<u64>,
     steps: Vec<StepFields<'a>>,
 }
 
@@ -195,6 +197,7 @@ impl<'a> LookupFields<'a> {
             outcome: lookup.outcome.as_str(),
             queries: lookup.queries,
             duration_ns: nanoseconds(lookup.duration),
+            waited_ns: (!lookup.waited.is_zero()).then(|| nanoseconds(lookup.waited)),
             steps: lookup.steps.iter().map(step).collect(),
         }
     }

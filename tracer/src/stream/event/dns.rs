@@ -140,6 +140,7 @@ pub(super) fn lookup_to_wire(lookup: &Lookup, clock: &dyn WallClock) -> proto::L
         outcome: lookup.outcome.to_wire(),
         queries: lookup.queries,
         duration_ns: nanoseconds(lookup.duration),
+        waited_ns: nanoseconds(lookup.waited),
         steps: lookup
             .steps
             .iter()
@@ -168,6 +169,7 @@ pub(super) fn lookup_from_wire(wire: proto::Lookup) -> Result<Lookup, Unreadable
         outcome: WireEnum::from_wire(wire.outcome)?,
         queries: wire.queries,
         duration: Duration::from_nanos(wire.duration_ns),
+        waited: Duration::from_nanos(wire.waited_ns),
         steps: wire
             .steps
             .into_iter()
@@ -185,6 +187,8 @@ pub(super) fn lookup_from_wire(wire: proto::Lookup) -> Result<Lookup, Unreadable
                         .map(error_from_wire)
                         .collect::<Result<_, _>>()?,
                     asked: timestamp(step.asked_unix_ns),
+                    // Only rules read it, and they run where the packets are seen.
+                    sent: Vec::new(),
                 })
             })
             .collect::<Result<_, _>>()?,
