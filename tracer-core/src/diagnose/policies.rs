@@ -13,11 +13,11 @@ pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
     let egress = case
         .pod()
         .and_then(|pod| case.index.pod_object(pod))
-        .map(|pod| selecting(case, pod, |policy| policy.egress))
+        .map(|pod| selecting(case, pod, |policy| policy.egress.is_some()))
         .unwrap_or_default();
     let mut ingress: Vec<&NetworkPolicy> = Vec::new();
     for pod in destinations(case) {
-        for policy in selecting(case, pod, |policy| policy.ingress) {
+        for policy in selecting(case, pod, |policy| policy.ingress.is_some()) {
             if !ingress.contains(&policy) {
                 ingress.push(policy);
             }
@@ -37,7 +37,6 @@ pub(super) fn possible(case: &Case<'_>, claim: Claim) -> Claim {
             claim = claim
                 .why(ConnectionFact::Policy {
                     policy: policy.into(),
-                    certain: !policy.expressions,
                     governs,
                 })
                 .command(Kubectl::DescribePolicy(policy.into()));
@@ -70,12 +69,7 @@ fn selecting<'a>(
     governs: fn(&NetworkPolicy) -> bool,
 ) -> Vec<&'a NetworkPolicy> {
     let selects = |policy: &&NetworkPolicy| {
-        policy.namespace == pod.namespace
-            && governs(policy)
-            && policy
-                .selector
-                .iter()
-                .all(|label| pod.labels.contains(label))
+        policy.namespace == pod.namespace && governs(policy) && policy.pods.selects(&pod.labels)
     };
     case.index.policies().iter().filter(selects).collect()
 }

@@ -311,8 +311,8 @@ impl Reading {
             ),
             "Namespace" if in_group("") => self.keep(
                 value,
-                |trimmer, namespace| trimmer.namespace(&namespace),
-                |namespace| ("Namespace", "".into(), namespace.clone()),
+                |trimmer, namespace| trimmer.namespace(namespace),
+                |namespace| ("Namespace", "".into(), namespace.name.clone()),
                 |all| &mut all.namespaces,
             ),
             "NetworkPolicy" if in_group("networking.k8s.io") => self.keep(

@@ -4,23 +4,21 @@
 //! come from the inventory file and, in a cluster, from a watch. Names and domains must be printable, because
 //! they end up on terminals.
 
+mod pod;
+mod policy;
+mod service;
+
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::model::cluster::{
-    ContainerPort, DnsPolicy, EndpointPort, EndpointSlice, NetworkPolicy, Node, Pod, PodDns,
-    Service, ServiceCidr, ServiceKind, ServicePort, SliceEndpoint,
-};
+use crate::model::cluster::{Namespace, Node, ServiceCidr};
 use crate::model::dns::DnsName;
-use crate::model::identity::Workload;
 
 /// Why a syntactically valid object is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,227 +70,6 @@ impl Trimmer {
         Trimmer::default()
     }
 
-    /// Trims a Pod.
-    pub fn pod(&mut self, pod: core::Pod) -> Result<Pod, ObjectError> {
-        let (namespace, name) = self.namespaced(&pod.metadata)?;
-        let uid = pod
-            .metadata
-            .uid
-            .as_deref()
-            .ok_or(ObjectError::Missing("metadata.uid"))?;
-        let uid = self.word("metadata.uid", uid)?;
-        let static_uid = pod
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(MIRROR_ANNOTATION));
-        let static_uid = static_uid
-            .map(|uid| self.word("metadata.annotations", uid))
-            .transpose()?;
-        let workload = self.workload(&pod.metadata)?;
-        let terminating = pod.metadata.deletion_timestamp.is_some();
-        let labels = self.labels(pod.metadata.labels);
-        let spec = pod.spec.unwrap_or_default();
-        let status = pod.status.unwrap_or_default();
-        let mut ips = Vec::new();
-        for listed in status
-            .pod_ips
-            .iter()
-            .flatten()
-            .map(|listed| &listed.ip)
-            .chain(&status.pod_ip)
-        {
-            let ip = address("status.podIPs", listed)?;
-            if !ips.contains(&ip) {
-                ips.push(ip);
-            }
-        }
-        let mut ports = Vec::new();
-        for port in spec
-            .containers
-            .into_iter()
-            .flat_map(|container| container.ports)
-            .flatten()
-        {
-            ports.push(ContainerPort {
-                name: self.port_name(port.name),
-                protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
-                port: port_number("spec.containers.ports.containerPort", port.container_port)?,
-            });
-        }
-        let node = spec.node_name.as_deref().filter(|node| !node.is_empty());
-        // Objects live long, and the spare capacity of their vectors would be a fifth of all memory.
-        ips.shrink_to_fit();
-        ports.shrink_to_fit();
-        Ok(Pod {
-            namespace,
-            name,
-            uid,
-            static_uid,
-            node: node
-                .map(|node| self.word("spec.nodeName", node))
-                .transpose()?,
-            ips,
-            host_network: spec.host_network == Some(true),
-            workload,
-            terminated: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
-            terminating,
-            dns: pod_dns(
-                spec.dns_policy.as_deref(),
-                spec.dns_config.unwrap_or_default(),
-            )?,
-            labels,
-            ports,
-        })
-    }
-
-    /// Trims a Service.
-    pub fn service(&mut self, service: core::Service) -> Result<Service, ObjectError> {
-        let (namespace, name) = self.namespaced(&service.metadata)?;
-        let spec = service.spec.unwrap_or_default();
-        let mut cluster_ips = Vec::new();
-        let mut headless = false;
-        for listed in spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip) {
-            match listed.as_str() {
-                // Not allocated yet, or ExternalName.
-                "" => {}
-                "None" => headless = true,
-                listed => {
-                    let ip = address("spec.clusterIPs", listed)?;
-                    if !cluster_ips.contains(&ip) {
-                        cluster_ips.push(ip);
-                    }
-                }
-            }
-        }
-        let kind = if spec.type_.as_deref() == Some("ExternalName") {
-            let target = spec
-                .external_name
-                .as_deref()
-                .ok_or(ObjectError::Missing("spec.externalName"))?;
-            ServiceKind::ExternalName(domain("spec.externalName", target)?)
-        } else if headless {
-            ServiceKind::Headless
-        } else {
-            ServiceKind::ClusterIp
-        };
-        let balancer = service
-            .status
-            .and_then(|status| status.load_balancer)
-            .and_then(|balancer| balancer.ingress);
-        let mut external_ips = Vec::new();
-        for listed in spec.external_ips.iter().flatten() {
-            external_ips.push(address("spec.externalIPs", listed)?);
-        }
-        for listed in balancer
-            .iter()
-            .flatten()
-            .filter_map(|ingress| ingress.ip.as_deref())
-        {
-            let ip = address("status.loadBalancer.ingress", listed)?;
-            if !external_ips.contains(&ip) {
-                external_ips.push(ip);
-            }
-        }
-        let mut ports = Vec::new();
-        for port in spec.ports.into_iter().flatten() {
-            ports.push(ServicePort {
-                name: self.port_name(port.name),
-                protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
-                port: port_number("spec.ports.port", port.port)?,
-                target: match port.target_port {
-                    None => None,
-                    Some(IntOrString::Int(number)) => Some(self.intern(&number.to_string())),
-                    Some(IntOrString::String(name)) => Some(self.intern(&name)),
-                },
-            });
-        }
-        cluster_ips.shrink_to_fit();
-        external_ips.shrink_to_fit();
-        ports.shrink_to_fit();
-        Ok(Service {
-            namespace,
-            name,
-            cluster_ips,
-            external_ips,
-            kind,
-            ports,
-            selector: self.labels(spec.selector),
-        })
-    }
-
-    /// Trims an EndpointSlice.
-    pub fn slice(&mut self, slice: discovery::EndpointSlice) -> Result<EndpointSlice, ObjectError> {
-        let (namespace, name) = self.namespaced(&slice.metadata)?;
-        let service = slice
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|all| all.get("kubernetes.io/service-name"));
-        let service = service
-            .map(|service| self.word("metadata.labels", service))
-            .transpose()?;
-        let addresses_are_names = slice.address_type == "FQDN";
-        let mut endpoints = Vec::new();
-        for endpoint in slice.endpoints.into_iter().flatten() {
-            let mut ips = Vec::new();
-            if !addresses_are_names {
-                for listed in &endpoint.addresses {
-                    ips.push(address("endpoints.addresses", listed)?);
-                }
-            }
-            ips.shrink_to_fit();
-            let target = endpoint
-                .target_ref
-                .filter(|target| target.kind.as_deref() == Some("Pod"));
-            let (pod, pod_uid) = target
-                .map(|target| (target.name, target.uid))
-                .unwrap_or_default();
-            endpoints.push(SliceEndpoint {
-                ips,
-                // API reference: unknown is to be treated as ready.
-                ready: endpoint
-                    .conditions
-                    .and_then(|conditions| conditions.ready)
-                    .unwrap_or(true),
-                pod: pod
-                    .map(|pod| self.word("endpoints.targetRef.name", &pod))
-                    .transpose()?,
-                pod_uid: pod_uid
-                    .map(|uid| self.word("endpoints.targetRef.uid", &uid))
-                    .transpose()?,
-                node: endpoint
-                    .node_name
-                    .map(|node| self.word("endpoints.nodeName", &node))
-                    .transpose()?,
-                hostname: endpoint
-                    .hostname
-                    .map(|name| self.word("endpoints.hostname", &name))
-                    .transpose()?,
-            });
-        }
-        let mut ports = Vec::new();
-        for port in slice.ports.into_iter().flatten() {
-            ports.push(EndpointPort {
-                name: self.port_name(port.name),
-                protocol: self.intern(port.protocol.as_deref().unwrap_or("TCP")),
-                port: port
-                    .port
-                    .map(|number| port_number("ports.port", number))
-                    .transpose()?,
-            });
-        }
-        endpoints.shrink_to_fit();
-        ports.shrink_to_fit();
-        Ok(EndpointSlice {
-            namespace,
-            name,
-            service,
-            endpoints,
-            ports,
-        })
-    }
-
     /// Trims a Node.
     pub fn node(&mut self, node: core::Node) -> Result<Node, ObjectError> {
         let name = self.name(&node.metadata)?;
@@ -307,41 +84,27 @@ impl Trimmer {
                 ips.push(address("status.addresses", &listed.address)?);
             }
         }
-        Ok(Node { name, ips })
-    }
-
-    /// The name of a Namespace.
-    pub fn namespace(&mut self, namespace: &core::Namespace) -> Result<Arc<str>, ObjectError> {
-        self.name(&namespace.metadata)
-    }
-
-    /// Trims a NetworkPolicy.
-    pub fn policy(
-        &mut self,
-        policy: networking::NetworkPolicy,
-    ) -> Result<NetworkPolicy, ObjectError> {
-        let (namespace, name) = self.namespaced(&policy.metadata)?;
-        let spec = policy.spec.unwrap_or_default();
-        let governs = |direction: &str, rules: bool| match &spec.policy_types {
-            Some(types) => types.iter().any(|listed| listed == direction),
-            // The API's default: always ingress, and egress if there are egress rules.
-            None => rules,
-        };
-        let (ingress, egress) = (
-            governs("Ingress", true),
-            governs("Egress", spec.egress.is_some()),
-        );
-        let selector = spec.pod_selector.unwrap_or_default();
-        Ok(NetworkPolicy {
-            namespace,
+        let pod_cidrs = node.spec.and_then(|spec| spec.pod_cidrs);
+        Ok(Node {
             name,
-            selector: self.labels(selector.match_labels),
-            expressions: selector
-                .match_expressions
-                .is_some_and(|expressions| !expressions.is_empty()),
-            ingress,
-            egress,
+            ips,
+            pod_cidrs: ranges("spec.podCIDRs", pod_cidrs)?,
         })
+    }
+
+    /// Trims a Namespace.
+    pub fn namespace(&mut self, namespace: core::Namespace) -> Result<Namespace, ObjectError> {
+        let name = self.name(&namespace.metadata)?;
+        let mut labels = self.labels(namespace.metadata.labels);
+        // A hand-written inventory may lack the label that the API server sets.
+        if !labels
+            .iter()
+            .any(|(key, _)| &**key == Namespace::NAME_LABEL)
+        {
+            labels.push((self.intern(Namespace::NAME_LABEL), name.clone()));
+        }
+        labels.shrink_to_fit();
+        Ok(Namespace { name, labels })
     }
 
     /// Trims a ServiceCIDR.
@@ -350,14 +113,11 @@ impl Trimmer {
         range: networking::ServiceCIDR,
     ) -> Result<ServiceCidr, ObjectError> {
         let name = self.name(&range.metadata)?;
-        let mut cidrs = Vec::new();
-        for listed in range.spec.and_then(|spec| spec.cidrs).into_iter().flatten() {
-            let cidr: Result<IpNet, _> = listed.parse();
-            cidrs.push(
-                cidr.map_err(|_| ObjectError::invalid("spec.cidrs", &listed, "an address range"))?,
-            );
-        }
-        Ok(ServiceCidr { name, cidrs })
+        let cidrs = range.spec.and_then(|spec| spec.cidrs);
+        Ok(ServiceCidr {
+            name,
+            cidrs: ranges("spec.cidrs", cidrs)?,
+        })
     }
 
     /// A port's name; in the API an only port has an empty name.
@@ -381,37 +141,6 @@ impl Trimmer {
             .as_deref()
             .ok_or(ObjectError::Missing("metadata.namespace"))?;
         Ok((self.word("metadata.namespace", namespace)?, name))
-    }
-
-    fn workload(&mut self, metadata: &ObjectMeta) -> Result<Option<Workload>, ObjectError> {
-        let mut owners = metadata.owner_references.iter().flatten();
-        let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else {
-            return Ok(None);
-        };
-        // A static pod's mirror belongs to its node, which is not a workload.
-        if owner.kind == "Node" {
-            return Ok(None);
-        }
-        let (mut kind, mut name) = (owner.kind.as_str(), owner.name.as_str());
-        if kind == "ReplicaSet" {
-            // A Deployment names its ReplicaSets after itself and the hash, which is also a label of their
-            // pods.
-            let hash = metadata
-                .labels
-                .as_ref()
-                .and_then(|all| all.get("pod-template-hash"));
-            let deployment = hash
-                .and_then(|hash| name.strip_suffix(hash.as_str()))
-                .and_then(|head| head.strip_suffix('-'));
-            if let Some(deployment) = deployment.filter(|deployment| !deployment.is_empty()) {
-                (kind, name) = ("Deployment", deployment);
-            }
-        }
-        let field = "metadata.ownerReferences";
-        Ok(Some(Workload {
-            kind: self.word(field, kind)?,
-            name: self.word(field, name)?,
-        }))
     }
 
     fn labels(&mut self, labels: Option<BTreeMap<String, String>>) -> Labels {
@@ -444,53 +173,21 @@ impl Trimmer {
     }
 }
 
-fn pod_dns(policy: Option<&str>, config: core::PodDNSConfig) -> Result<PodDns, ObjectError> {
-    let policy = match policy {
-        None | Some("" | "ClusterFirst") => DnsPolicy::ClusterFirst,
-        Some("ClusterFirstWithHostNet") => DnsPolicy::ClusterFirstWithHostNet,
-        Some("Default") => DnsPolicy::Default,
-        Some("None") => DnsPolicy::None,
-        Some(other) => {
-            return Err(ObjectError::invalid(
-                "spec.dnsPolicy",
-                other,
-                "a DNS policy",
-            ));
-        }
-    };
-    let mut nameservers = Vec::new();
-    for listed in config.nameservers.iter().flatten() {
-        nameservers.push(address("spec.dnsConfig.nameservers", listed)?);
-    }
-    let mut searches = Vec::new();
-    for listed in config.searches.iter().flatten() {
-        searches.push(domain("spec.dnsConfig.searches", listed)?);
-    }
-    let ndots = config
-        .options
-        .iter()
-        .flatten()
-        .find(|option| option.name.as_deref() == Some("ndots"));
-    let ndots = ndots.and_then(|option| option.value.as_deref());
-    let ndots = ndots.map(|value| {
-        let number: Result<u32, _> = value.parse();
-        // resolv.conf(5): values above 15 are silently capped.
-        number.map(|number| number.min(15) as u8).map_err(|_| {
-            ObjectError::invalid("spec.dnsConfig.options", value, "a number for ndots")
-        })
-    });
-    Ok(PodDns {
-        policy,
-        nameservers,
-        searches,
-        ndots: ndots.transpose()?,
-    })
-}
-
 fn address(field: &'static str, value: &str) -> Result<IpAddr, ObjectError> {
     value
         .parse()
         .map_err(|_| ObjectError::invalid(field, value, "an IP address"))
+}
+
+fn range(field: &'static str, value: &str) -> Result<IpNet, ObjectError> {
+    value
+        .parse()
+        .map_err(|_| ObjectError::invalid(field, value, "an address range"))
+}
+
+fn ranges(field: &'static str, listed: Option<Vec<String>>) -> Result<Vec<IpNet>, ObjectError> {
+    let ranges = listed.iter().flatten().map(|listed| range(field, listed));
+    ranges.collect()
 }
 
 fn port_number(field: &'static str, value: i32) -> Result<u16, ObjectError> {

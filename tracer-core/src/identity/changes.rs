@@ -15,6 +15,7 @@ use crate::model::cluster::{
     EndpointSlice, Inventory, Kind, Listed, NetworkPolicy, Node, Object, ObjectKey, Pod, PodScope,
     Service, ServiceCidr,
 };
+use crate::model::flow::Protocol;
 use crate::model::identity::{PodIdentity, UnknownReason};
 use crate::model::time::Timestamp;
 
@@ -199,7 +200,10 @@ impl Index {
             Listed::Nodes(nodes) => {
                 let listed: HashSet<Arc<str>> =
                     nodes.iter().map(|node| node.name.clone()).collect();
-                let gone = self.node_ips.keys().filter(|name| !listed.contains(*name));
+                let gone = self
+                    .node_objects
+                    .keys()
+                    .filter(|name| !listed.contains(*name));
                 for name in gone.cloned().collect::<Vec<_>>() {
                     self.delete_node(at, &name);
                 }
@@ -207,7 +211,10 @@ impl Index {
                     self.put_node(at, from, node);
                 }
             }
-            Listed::Namespaces(namespaces) => self.namespaces = namespaces.into_iter().collect(),
+            Listed::Namespaces(namespaces) => {
+                let by_name = namespaces.into_iter().map(|one| (one.name.clone(), one));
+                self.namespaces = by_name.collect();
+            }
             Listed::Policies(policies) => self.policies = policies,
             Listed::ServiceCidrs(service_cidrs) => self.service_cidrs = service_cidrs,
         }
@@ -220,8 +227,8 @@ impl Index {
             Object::Service(service) => self.put_service(at, from, service),
             Object::Slice(slice) => self.put_slice(at, from, slice),
             Object::Node(node) => self.put_node(at, from, node),
-            Object::Namespace(name) => {
-                self.namespaces.insert(name);
+            Object::Namespace(namespace) => {
+                self.namespaces.insert(namespace.name.clone(), namespace);
             }
             Object::Policy(policy) => {
                 let same = |one: &NetworkPolicy| {
@@ -290,7 +297,9 @@ impl Index {
 
     fn put_service(&mut self, at: Timestamp, from: Timestamp, service: Service) {
         let (cluster, external) = (service.cluster_ips.clone(), service.external_ips.clone());
+        let ports = node_ports(&service);
         let (identity, before) = self.services.put(service);
+        let ports_before = before.as_ref().map(node_ports).unwrap_or_default();
         let (cluster_before, external_before) = before
             .map(|before| (before.cluster_ips, before.external_ips))
             .unwrap_or_default();
@@ -302,10 +311,20 @@ impl Index {
             .change(at, from, own(cluster_before), own(cluster));
         self.external_ips
             .change(at, from, own(external_before), own(external));
+        let own = |port| (port, identity.clone());
+        self.node_ports.change(
+            at,
+            from,
+            ports_before.into_iter().map(own),
+            ports.into_iter().map(own),
+        );
     }
 
     fn delete_service(&mut self, at: Timestamp, namespace: &str, name: &str) {
         if let Some((gone, identity)) = self.services.delete(namespace, name) {
+            let ports = node_ports(&gone).into_iter();
+            self.node_ports
+                .change(at, at, ports.map(|port| (port, identity.clone())), []);
             let own = |ips: Vec<IpAddr>| {
                 let identity = identity.clone();
                 ips.into_iter().map(move |ip| (ip, identity.clone()))
@@ -334,20 +353,34 @@ impl Index {
     }
 
     fn put_node(&mut self, at: Timestamp, from: Timestamp, node: Node) {
-        let Node { name, ips } = node;
+        let name = node.name.clone();
         let own = |ips: Vec<IpAddr>| {
             let name = name.clone();
             ips.into_iter().map(move |ip| (ip, name.clone()))
         };
-        let before = self.node_ips.insert(name.clone(), ips.clone());
-        self.nodes
-            .change(at, from, own(before.unwrap_or_default()), own(ips));
+        let ips = node.ips.clone();
+        let before = self.node_objects.insert(name.clone(), node);
+        let before = before.map(|before| before.ips).unwrap_or_default();
+        self.nodes.change(at, from, own(before), own(ips));
     }
 
     fn delete_node(&mut self, at: Timestamp, name: &str) {
-        if let Some((name, ips)) = self.node_ips.remove_entry(name) {
-            let own = ips.into_iter().map(|ip| (ip, name.clone()));
+        if let Some(gone) = self.node_objects.remove(name) {
+            let own = gone.ips.into_iter().map(|ip| (ip, gone.name.clone()));
             self.nodes.change(at, at, own, []);
         }
     }
+}
+
+/// The ports that a Service has at every node.
+fn node_ports(service: &Service) -> Vec<(Protocol, u16)> {
+    let ports = service.ports.iter().filter_map(|port| {
+        let protocol = match &*port.protocol {
+            "TCP" => Protocol::Tcp,
+            "UDP" => Protocol::Udp,
+            _ => return None,
+        };
+        Some((protocol, port.node_port?))
+    });
+    ports.collect()
 }

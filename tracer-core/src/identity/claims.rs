@@ -1,10 +1,11 @@
-//! The owners of an address over time: claims that begin and end, with a bounded memory of ended ones.
+//! The owners of an address, or of a node port, over time: claims that begin and end, with a bounded memory of ended ones.
 //!
 //! Owns the rules of time. A claim holds from its beginning to its end. An address without an owner is
 //! attributed to the claim that follows shortly after, because the API reports an address after its first
 //! packets.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ const API_LAG: Duration = Duration::from_secs(10);
 
 /// Claims by one kind of owner.
 #[derive(Debug)]
-pub(super) struct Claims<T> {
-    by_address: HashMap<IpAddr, Vec<Claim<T>>>,
+pub(super) struct Claims<T, A = IpAddr> {
+    by_address: HashMap<A, Vec<Claim<T>>>,
     /// Addresses with an ended claim, by the time of its end.
-    past: VecDeque<(Timestamp, IpAddr)>,
+    past: VecDeque<(Timestamp, A)>,
 }
 
 #[derive(Debug)]
@@ -37,8 +38,8 @@ impl<T> Claim<T> {
     }
 }
 
-impl<T> Default for Claims<T> {
-    fn default() -> Claims<T> {
+impl<T, A> Default for Claims<T, A> {
+    fn default() -> Claims<T, A> {
         Claims {
             by_address: HashMap::new(),
             past: VecDeque::new(),
@@ -46,15 +47,15 @@ impl<T> Default for Claims<T> {
     }
 }
 
-impl<T: Eq> Claims<T> {
+impl<T: Eq, A: Copy + Eq + Hash> Claims<T, A> {
     /// An object claimed `before` and claims `after` from `at` on. New claims begin at `from`; claims in both
     /// continue.
     pub fn change(
         &mut self,
         at: Timestamp,
         from: Timestamp,
-        before: impl IntoIterator<Item = (IpAddr, T)>,
-        after: impl IntoIterator<Item = (IpAddr, T)>,
+        before: impl IntoIterator<Item = (A, T)>,
+        after: impl IntoIterator<Item = (A, T)>,
     ) {
         // New claims begin before old ones end, so that a claim in both always has a holder.
         for (ip, owner) in after {
@@ -65,7 +66,7 @@ impl<T: Eq> Claims<T> {
         }
     }
 
-    fn begin(&mut self, from: Timestamp, ip: IpAddr, owner: T) {
+    fn begin(&mut self, from: Timestamp, ip: A, owner: T) {
         let held = self.by_address.entry(ip).or_default();
         let mut open = held.iter_mut().filter(|claim| claim.until.is_none());
         match open.find(|claim| claim.owner == owner) {
@@ -83,7 +84,7 @@ impl<T: Eq> Claims<T> {
         }
     }
 
-    fn end(&mut self, at: Timestamp, ip: IpAddr, owner: &T) {
+    fn end(&mut self, at: Timestamp, ip: A, owner: &T) {
         let held = self.by_address.get_mut(&ip).into_iter().flatten();
         let mut open = held.filter(|claim| claim.until.is_none());
         let Some(claim) = open.find(|claim| claim.owner == *owner) else {
@@ -97,7 +98,7 @@ impl<T: Eq> Claims<T> {
     }
 
     /// The owners of this address at this time: none, one, or several that cannot be distinguished.
-    pub fn owners(&self, ip: IpAddr, at: Timestamp) -> Vec<&T> {
+    pub fn owners(&self, ip: A, at: Timestamp) -> Vec<&T> {
         let Some(claims) = self.by_address.get(&ip) else {
             return Vec::new();
         };
@@ -123,7 +124,7 @@ impl<T: Eq> Claims<T> {
     }
 
     /// The last owner of this address before this time, and until when.
-    pub fn last(&self, ip: IpAddr, at: Timestamp) -> Option<(&T, Timestamp)> {
+    pub fn last(&self, ip: A, at: Timestamp) -> Option<(&T, Timestamp)> {
         let claims = self.by_address.get(&ip)?.iter();
         let ended = claims.filter_map(|claim| claim.until.map(|until| (&claim.owner, until)));
         ended

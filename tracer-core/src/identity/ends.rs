@@ -46,7 +46,7 @@ impl Index {
     pub fn ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
         let identity = self.pod(at, flow.ifindex, flow.pod.ip());
-        let peer = self.peer(at, flow);
+        let peer = self.peer(at, flow, role);
         let peer_traced_here = peer
             .pod
             .as_ref()
@@ -103,7 +103,7 @@ impl Index {
         }
     }
 
-    fn peer(&self, at: Timestamp, flow: &Flow) -> PeerEnd {
+    fn peer(&self, at: Timestamp, flow: &Flow, role: Role) -> PeerEnd {
         let ip = flow.peer.ip();
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
         let node = self.node_at(ip, at);
@@ -113,12 +113,17 @@ impl Index {
             Holder::Vacant | Holder::Several => None,
         };
         let service = self.service_at(at, flow, node.is_some() || pod.is_some());
-        let (pod, node) = match &service {
-            Some(_) => (None, None),
-            None => {
-                let node = pod.as_ref().and_then(|pod| pod.node.clone()).or(node);
-                (pod, node)
+        let (pod, service, node) = match (service, pod) {
+            (Some(service), _) => (None, Some(service), None),
+            (None, Some(pod)) => {
+                let node = pod.node.clone().or(node);
+                (Some(pod), None, node)
             }
+            // A client's own port can be a node port's number: only a server has a node port.
+            (None, None) if node.is_some() && role == Role::Client => {
+                (None, self.service_at_node(at, flow), node)
+            }
+            (None, None) => (None, None, node),
         };
         PeerEnd {
             ip,
@@ -162,6 +167,15 @@ impl Index {
                 Holder::One(service) if !taken => Some(service.clone()),
                 _ => None,
             },
+        }
+    }
+
+    /// The Service with this port at every node.
+    fn service_at_node(&self, at: Timestamp, flow: &Flow) -> Option<Arc<ServiceIdentity>> {
+        let port = (flow.protocol, flow.peer.port());
+        match Holder::from_candidates(self.node_ports.owners(port, at).into_iter()) {
+            Holder::One(service) => Some(service.clone()),
+            Holder::Vacant | Holder::Several => None,
         }
     }
 

@@ -7,16 +7,15 @@
 //! is only the fallback, because addresses are reused and the API lags. The remote end is identified by its
 //! address alone: a Service's, a pod's or a node's.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::cluster::{ClusterChange, NetworkPolicy, PodScope, ServiceCidr};
+use crate::model::cluster::{ClusterChange, Namespace, NetworkPolicy, Node, PodScope, ServiceCidr};
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
-use crate::model::flow::Ifindex;
+use crate::model::flow::{Ifindex, Protocol};
 use crate::model::identity::{PodIdentity, ServiceIdentity};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
@@ -85,11 +84,11 @@ pub struct Index {
     interfaces: Interfaces,
     pods: Pods,
     services: Services,
-    namespaces: HashSet<Arc<str>>,
+    namespaces: HashMap<Arc<str>, Namespace>,
     policies: Vec<NetworkPolicy>,
     service_cidrs: Vec<ServiceCidr>,
-    /// The addresses of each Node.
-    node_ips: HashMap<Arc<str>, Vec<IpAddr>>,
+    /// Nodes by name.
+    node_objects: HashMap<Arc<str>, Node>,
     /// Addresses of running pods, by UID. A hostNetwork pod has none of its own.
     running: Claims<Arc<str>>,
     /// Addresses of pods that ended but still exist: they may belong to other pods by now.
@@ -98,6 +97,8 @@ pub struct Index {
     endpoints: Claims<Arc<PodIdentity>>,
     cluster_ips: Claims<Arc<ServiceIdentity>>,
     external_ips: Claims<Arc<ServiceIdentity>>,
+    /// Ports that Services have at every node.
+    node_ports: Claims<Arc<ServiceIdentity>, (Protocol, u16)>,
     nodes: Claims<Arc<str>>,
     /// Node addresses learned from hostNetwork pods, used where the inventory has no Nodes.
     hosts: Claims<Arc<str>>,
@@ -117,15 +118,16 @@ impl Index {
             interfaces: Interfaces::default(),
             pods: Pods::default(),
             services: Services::default(),
-            namespaces: HashSet::new(),
+            namespaces: HashMap::new(),
             policies: Vec::new(),
             service_cidrs: Vec::new(),
-            node_ips: HashMap::new(),
+            node_objects: HashMap::new(),
             running: Claims::default(),
             ended: Claims::default(),
             endpoints: Claims::default(),
             cluster_ips: Claims::default(),
             external_ips: Claims::default(),
+            node_ports: Claims::default(),
             nodes: Claims::default(),
             hosts: Claims::default(),
             names: ResolvedNames::default(),
@@ -162,6 +164,7 @@ impl Index {
             + self.endpoints.forget(before, MAX_PAST)
             + self.cluster_ips.forget(before, MAX_PAST)
             + self.external_ips.forget(before, MAX_PAST)
+            + self.node_ports.forget(before, MAX_PAST)
             + self.nodes.forget(before, MAX_PAST)
             + self.hosts.forget(before, MAX_PAST);
         self.losses

@@ -8,7 +8,7 @@ use super::ends::Holder;
 use super::interfaces::Behind;
 use super::services::Endpoint;
 use crate::model::cluster::{
-    EndpointSlice, Kind, NetworkPolicy, Pod, PodScope, Service, ServiceCidr,
+    EndpointSlice, Kind, NetworkPolicy, Node, Pod, PodScope, Service, ServiceCidr,
 };
 use crate::model::dns::DnsName;
 use crate::model::flow::Ifindex;
@@ -81,7 +81,23 @@ impl Index {
 
     /// A node's addresses; empty for an unknown node.
     pub fn node_addresses(&self, node: &str) -> &[IpAddr] {
-        self.node_ips.get(node).map_or(&[], Vec::as_slice)
+        self.node(node).map_or(&[], |node| node.ips.as_slice())
+    }
+
+    /// The Node with this name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.node_objects.get(name)
+    }
+
+    /// All Nodes.
+    pub fn node_objects(&self) -> impl Iterator<Item = &Node> {
+        self.node_objects.values()
+    }
+
+    /// A namespace's labels; `None` if the inventory lacks it. Even then one label is known: its name.
+    pub fn namespace_labels(&self, namespace: &str) -> Option<&[(Arc<str>, Arc<str>)]> {
+        let known = self.namespaces.get(namespace)?;
+        Some(&known.labels)
     }
 
     /// The cluster's DNS domain.
@@ -115,7 +131,7 @@ impl Index {
     pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         let by_pods = self.pods.in_namespaces().map(|(namespace, _)| namespace);
         self.namespaces
-            .iter()
+            .keys()
             .chain(by_pods)
             .chain(self.services.namespaces())
     }
@@ -215,17 +231,22 @@ impl Index {
                 {
                     Some(known) => {
                         known.ready |= listed.ready;
+                        known.serving |= listed.serving;
+                        known.terminating &= listed.terminating;
                         known.ports.extend(slice.ports.iter().cloned());
                     }
                     None => endpoints.push(Endpoint {
                         ip: *ip,
                         ports: slice.ports.clone(),
                         ready: listed.ready,
+                        serving: listed.serving,
+                        terminating: listed.terminating,
                         node: listed
                             .node
                             .clone()
                             .or_else(|| pod.as_ref().and_then(|pod| pod.node.clone())),
                         pod,
+                        zone: listed.zone.clone(),
                         hostname: listed.hostname.clone(),
                     }),
                 }

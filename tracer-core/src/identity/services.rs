@@ -16,10 +16,16 @@ pub struct Endpoint {
     pub ports: Vec<EndpointPort>,
     /// Whether it is ready to serve.
     pub ready: bool,
+    /// It passes its readiness probe, even where it terminates.
+    pub serving: bool,
+    /// Its pod is being deleted.
+    pub terminating: bool,
     /// The pod, if the endpoint is one.
     pub pod: Option<Arc<PodIdentity>>,
     /// The node it runs on.
     pub node: Option<Arc<str>>,
+    /// The zone it is in.
+    pub zone: Option<Arc<str>>,
     /// Its own DNS name below a headless Service.
     pub hostname: Option<Arc<str>>,
 }

@@ -1,5 +1,7 @@
 //! The index in virtual time: `t(seconds)` is the pipeline's clock.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::model::cluster::{
     DnsPolicy, EndpointPort, EndpointSlice, Inventory, Node, Pod, PodDns, Service, ServiceKind,
@@ -51,7 +53,7 @@ fn service(name: &str, cluster_ip: &str, port: u16) -> Service {
             name: None,
             protocol: "TCP".into(),
             port,
-            target: None,
+            ..ServicePort::default()
         }],
         ..Service::default()
     }

@@ -2,199 +2,27 @@
 //!
 //! An inventory file and the watches of a cluster produce the same changes.
 
-use std::net::IpAddr;
+mod node;
+mod pod;
+mod policy;
+mod service;
+
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::dns::DnsName;
 use super::flow::Ifindex;
-use super::identity::Workload;
 use super::time::Timestamp;
 
-/// A Pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
-    /// Namespace.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-    /// UID.
-    pub uid: Arc<str>,
-    /// A static pod's UID in its cgroup path, which the kubelet chose. The API object is only a mirror with
-    /// another UID (annotation kubernetes.io/config.mirror).
-    pub static_uid: Option<Arc<str>>,
-    /// The node it is scheduled to.
-    pub node: Option<Arc<str>>,
-    /// Addresses (`status.podIPs`); for a hostNetwork pod, the node's.
-    pub ips: Vec<IpAddr>,
-    /// It shares the node's network, so its address does not identify it.
-    pub host_network: bool,
-    /// Its controller.
-    pub workload: Option<Workload>,
-    /// `Succeeded` or `Failed`: another pod may have its address now.
-    pub terminated: bool,
-    /// It is being deleted (`deletionTimestamp`). It may serve during its grace period, but another pod with
-    /// its address owns that address.
-    pub terminating: bool,
-    /// The resolver's configuration, from dnsPolicy and dnsConfig.
-    pub dns: PodDns,
-    /// Labels, for selectors.
-    pub labels: Vec<(Arc<str>, Arc<str>)>,
-    /// Ports declared by its containers. Declaring is optional: an undeclared port may be open.
-    pub ports: Vec<ContainerPort>,
-}
-
-/// A port declared by a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerPort {
-    /// Its name, which a Service's target port may use.
-    pub name: Option<Arc<str>>,
-    /// TCP, UDP or SCTP.
-    pub protocol: Arc<str>,
-    /// Number.
-    pub port: u16,
-}
-
-/// The pod's resolv.conf, as far as its spec defines it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodDns {
-    /// dnsPolicy.
-    pub policy: DnsPolicy,
-    /// Name servers of dnsConfig.
-    pub nameservers: Vec<IpAddr>,
-    /// Search domains of dnsConfig, which follow the policy's own.
-    pub searches: Vec<DnsName>,
-    /// `ndots` of dnsConfig.
-    pub ndots: Option<u8>,
-}
-
-/// dnsPolicy of a Pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DnsPolicy {
-    /// The cluster's DNS. This is the default, unlike the policy named `Default`.
-    #[default]
-    ClusterFirst,
-    /// The cluster's DNS also for a hostNetwork pod.
-    ClusterFirstWithHostNet,
-    /// The node's resolv.conf.
-    Default,
-    /// dnsConfig alone.
-    None,
-}
-
-/// A Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
-    /// Namespace.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-    /// ClusterIPs; empty for headless and ExternalName Services.
-    pub cluster_ips: Vec<IpAddr>,
-    /// External and LoadBalancer addresses.
-    pub external_ips: Vec<IpAddr>,
-    /// ClusterIP, NodePort, LoadBalancer or ExternalName.
-    pub kind: ServiceKind,
-    /// Ports.
-    pub ports: Vec<ServicePort>,
-    /// Labels of its pods; empty if endpoints are managed by hand.
-    pub selector: Vec<(Arc<str>, Arc<str>)>,
-}
-
-/// `spec.type`, with headless Services as a kind of their own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ServiceKind {
-    /// Has a virtual address (ClusterIP, NodePort and LoadBalancer).
-    #[default]
-    ClusterIp,
-    /// `clusterIP: None`: DNS gives the endpoints' addresses.
-    Headless,
-    /// DNS gives a CNAME to this name.
-    ExternalName(DnsName),
-}
-
-/// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServicePort {
-    /// Name; optional for a single port.
-    pub name: Option<Arc<str>>,
-    /// TCP, UDP or SCTP.
-    pub protocol: Arc<str>,
-    /// The Service's port.
-    pub port: u16,
-    /// The pods' port: a number or a name, as in the manifest.
-    pub target: Option<Arc<str>>,
-}
-
-/// An EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EndpointSlice {
-    /// Namespace.
-    pub namespace: Arc<str>,
-    /// Name of the slice.
-    pub name: Arc<str>,
-    /// The Service it belongs to (label kubernetes.io/service-name).
-    pub service: Option<Arc<str>>,
-    /// Endpoints.
-    pub endpoints: Vec<SliceEndpoint>,
-    /// Ports.
-    pub ports: Vec<EndpointPort>,
-}
-
-/// A port served by a slice's endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointPort {
-    /// Name of the Service's port.
-    pub name: Option<Arc<str>>,
-    /// TCP, UDP or SCTP.
-    pub protocol: Arc<str>,
-    /// Number; `None` means all ports.
-    pub port: Option<u16>,
-}
-
-/// An endpoint of a slice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SliceEndpoint {
-    /// Its addresses.
-    pub ips: Vec<IpAddr>,
-    /// Ready to serve.
-    pub ready: bool,
-    /// `targetRef` to a Pod: its name (in the slice's namespace).
-    pub pod: Option<Arc<str>>,
-    /// UID of that Pod in `targetRef`.
-    pub pod_uid: Option<Arc<str>>,
-    /// The node it is on.
-    pub node: Option<Arc<str>>,
-    /// Its own DNS name under a headless Service.
-    pub hostname: Option<Arc<str>>,
-}
-
-/// A Node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Name.
-    pub name: Arc<str>,
-    /// InternalIP and ExternalIP addresses.
-    pub ips: Vec<IpAddr>,
-}
-
-/// A NetworkPolicy: the pods and directions it governs, without its rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkPolicy {
-    /// Namespace.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-    /// Labels of the pods it governs; empty means all pods of the namespace.
-    pub selector: Vec<(Arc<str>, Arc<str>)>,
-    /// It also selects by expressions, which are not kept: it may govern fewer pods than `selector` matches.
-    pub expressions: bool,
-    /// It governs traffic to its pods.
-    pub ingress: bool,
-    /// It governs traffic from its pods.
-    pub egress: bool,
-}
+pub use self::node::{Namespace, Node};
+pub use self::pod::{Container, ContainerPort, DnsPolicy, Phase, Pod, PodDns};
+pub use self::policy::{
+    Expression, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PolicyRule, PortSpec,
+};
+pub use self::service::{
+    AddressType, BalancerAddress, EndpointPort, EndpointSlice, Service, ServiceKind, ServicePort,
+    ServiceType, SliceEndpoint, TrafficPolicy,
+};
 
 /// A ServiceCIDR: the ranges that ClusterIPs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,8 +89,8 @@ pub enum Object {
     Slice(EndpointSlice),
     /// A Node.
     Node(Node),
-    /// A Namespace's name.
-    Namespace(Arc<str>),
+    /// A Namespace.
+    Namespace(Namespace),
     /// A NetworkPolicy.
     Policy(NetworkPolicy),
     /// A ServiceCIDR.
@@ -295,8 +123,8 @@ pub enum Listed {
     Slices(Vec<EndpointSlice>),
     /// Nodes.
     Nodes(Vec<Node>),
-    /// Names of namespaces.
-    Namespaces(Vec<Arc<str>>),
+    /// Namespaces.
+    Namespaces(Vec<Namespace>),
     /// NetworkPolicies.
     Policies(Vec<NetworkPolicy>),
     /// ServiceCIDRs.
@@ -456,8 +284,8 @@ pub struct Inventory {
     pub slices: Vec<EndpointSlice>,
     /// Nodes.
     pub nodes: Vec<Node>,
-    /// Names of namespaces.
-    pub namespaces: Vec<Arc<str>>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
     /// NetworkPolicies.
     pub policies: Vec<NetworkPolicy>,
     /// ServiceCIDRs.

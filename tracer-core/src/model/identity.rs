@@ -89,7 +89,8 @@ pub struct PeerEnd {
     pub port: Option<u16>,
     /// The pod that has this address.
     pub pod: Option<Arc<PodIdentity>>,
-    /// The Service that has this address (ClusterIP, external or LoadBalancer address).
+    /// The Service that has this address (ClusterIP, external or LoadBalancer address), or this port at every
+    /// node.
     pub service: Option<Arc<ServiceIdentity>>,
     /// The pod's node, or the node with this address.
     pub node: Option<Arc<str>>,

@@ -71,11 +71,9 @@ pub(in crate::diagnose) enum ConnectionFact {
     NoPolicyInCluster,
     /// The inventory file has no NetworkPolicy.
     NoPolicyInFile,
-    /// The NetworkPolicy selects one of the pods; `certain`: its selector has no expressions, which are not
-    /// evaluated.
+    /// The NetworkPolicy selects one of the pods.
     Policy {
         policy: ObjectName,
-        certain: bool,
         governs: Governs,
     },
 }

@@ -92,8 +92,13 @@ fn other_known_kinds_are_read_and_unknown_ones_counted() {
     );
     assert!(outside.endpoints[0].ips.is_empty());
     let policy = &inventory.policies[0];
-    assert!(policy.ingress && policy.egress && policy.expressions);
-    assert_eq!(policy.selector, [("app".into(), "web".into())]);
+    // Without policyTypes only egress rules make it govern egress.
+    assert_eq!(
+        (policy.ingress.as_deref(), policy.egress.as_deref()),
+        (Some(&[][..]), None)
+    );
+    assert_eq!(policy.pods.labels, [("app".into(), "web".into())]);
+    assert_eq!(policy.pods.expressions.len(), 1);
     assert_eq!(
         inventory.service_cidrs[0].cidrs[0].to_string(),
         "10.96.0.0/12"

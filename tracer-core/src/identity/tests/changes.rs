@@ -70,7 +70,7 @@ impl Cluster {
                     name,
                     service: random.random_ratio(5, 6).then(|| some_name(random)),
                     endpoints: vec![endpoint(random), endpoint(random)],
-                    ports: Vec::new(),
+                    ..EndpointSlice::default()
                 };
                 self.slices.retain(|one| one.name != slice.name);
                 self.slices.push(slice.clone());
@@ -80,6 +80,7 @@ impl Cluster {
                 let node = Node {
                     name,
                     ips: some_ips(random),
+                    pod_cidrs: Vec::new(),
                 };
                 self.nodes.retain(|one| one.name != node.name);
                 self.nodes.push(node.clone());

@@ -65,6 +65,7 @@ fn an_external_address_shared_with_a_node_is_the_services_only_at_its_ports() {
         nodes: vec![Node {
             name: "here".into(),
             ips: vec![ip("192.168.2.30")],
+            ..Node::default()
         }],
         ..Inventory::default()
     };
@@ -103,13 +104,37 @@ fn slice(address: &str, pod: &str) -> EndpointSlice {
         endpoints: vec![SliceEndpoint {
             ips: vec![ip(address)],
             ready: true,
+            serving: true,
             pod: Some(pod.into()),
             pod_uid: Some("uid-remote".into()),
             node: Some("there".into()),
-            hostname: None,
+            ..SliceEndpoint::default()
         }],
         ports: vec![tcp(8080)],
+        ..EndpointSlice::default()
     }
+}
+
+#[test]
+fn a_node_port_is_its_services_for_a_client_at_any_node() {
+    let mut web = service("default/web", "10.152.183.7", 80);
+    web.ports[0].node_port = Some(30_080);
+    let inventory = Inventory {
+        services: vec![web],
+        nodes: vec![Node {
+            name: "here".into(),
+            ips: vec![ip("192.168.2.30")],
+            ..Node::default()
+        }],
+        ..Inventory::default()
+    };
+    let index = index(inventory);
+    assert_eq!(
+        index.peer_at(t(1.0), "192.168.2.30:30080"),
+        "- default/web here"
+    );
+    assert_eq!(index.peer_at(t(1.0), "192.168.2.30:30081"), "- - here");
+    assert_eq!(index.peer_at(t(1.0), "192.168.2.31:30080"), "- - -");
 }
 
 #[test]

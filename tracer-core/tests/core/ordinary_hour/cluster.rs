@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tracer_core::model::cluster::{
-    DnsPolicy, EndpointPort, EndpointSlice, Inventory, Node, Pod, PodDns, Service, ServiceCidr,
-    ServiceKind, ServicePort, SliceEndpoint,
+    AddressType, DnsPolicy, EndpointPort, EndpointSlice, Inventory, Namespace, Node, Pod, PodDns,
+    Service, ServiceCidr, ServiceKind, ServicePort, SliceEndpoint,
 };
 use tracer_core::model::dns::DnsName;
 
@@ -89,6 +89,7 @@ pub fn inventory<'a>(guests: impl Iterator<Item = &'a Guest> + Clone) -> Invento
         protocol: protocol.into(),
         port,
         target: Some(target.to_string().into()),
+        node_port: None,
     };
     let mut services: Vec<Service> = SERVICES
         .iter()
@@ -119,15 +120,17 @@ pub fn inventory<'a>(guests: impl Iterator<Item = &'a Guest> + Clone) -> Invento
         let endpoint = |guest: &Guest| SliceEndpoint {
             ips: vec![IpAddr::V4(guest.ip)],
             ready: true,
+            serving: true,
             pod: Some(guest.name.as_str().into()),
             pod_uid: Some(Arc::clone(&guest.uid)),
             node: Some("worker".into()),
-            hostname: None,
+            ..SliceEndpoint::default()
         };
         EndpointSlice {
             namespace: (*namespace).into(),
             name: format!("{name}-1").into(),
             service: Some((*name).into()),
+            address_type: AddressType::Ipv4,
             endpoints: endpoints.map(endpoint).collect(),
             ports: vec![EndpointPort {
                 name: None,
@@ -139,13 +142,16 @@ pub fn inventory<'a>(guests: impl Iterator<Item = &'a Guest> + Clone) -> Invento
     let node = |name: &str, address| Node {
         name: name.into(),
         ips: vec![ip(address)],
+        pod_cidrs: Vec::new(),
     };
     Inventory {
         pods: pods.collect(),
         slices: slices.collect(),
         services,
         nodes: vec![node("worker", NODE), node("other", OTHER_NODE)],
-        namespaces: ["shop", "backend", "kube-system"].map(Into::into).to_vec(),
+        namespaces: ["shop", "backend", "kube-system"]
+            .map(Namespace::from)
+            .to_vec(),
         policies: Vec::new(),
         service_cidrs: vec![ServiceCidr {
             name: "kubernetes".into(),

@@ -110,6 +110,19 @@ fn keep(fields: &mut Map<String, Value>, part: &str, kept: &[&str]) {
     }
 }
 
+/// The same in each object of a list.
+fn keep_in_each(fields: &mut Map<String, Value>, part: &str, list: &str, kept: &[&str]) {
+    let list = fields
+        .get_mut(part)
+        .and_then(|part| part.get_mut(list))
+        .and_then(Value::as_array_mut);
+    for one in list.into_iter().flatten() {
+        if let Value::Object(one) = one {
+            one.retain(|field, _| kept.contains(&field.as_str()));
+        }
+    }
+}
+
 impl Watched for core::Pod {
     const KIND: Kind = Kind::Pod;
 
@@ -119,19 +132,27 @@ impl Watched for core::Pod {
             "dnsConfig",
             "dnsPolicy",
             "hostNetwork",
+            "initContainers",
             "nodeName",
         ];
         keep(fields, "spec", &kept);
-        keep(fields, "status", &["phase", "podIP", "podIPs"]);
-        let containers = fields
-            .get_mut("spec")
-            .and_then(|spec| spec.get_mut("containers"))
-            .and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            if let Value::Object(container) = container {
-                container.retain(|field, _| field == "name" || field == "ports");
-            }
-        }
+        let kept = [
+            "conditions",
+            "containerStatuses",
+            "initContainerStatuses",
+            "phase",
+            "podIP",
+            "podIPs",
+        ];
+        keep(fields, "status", &kept);
+        let kept = ["image", "name", "ports", "restartPolicy"];
+        keep_in_each(fields, "spec", "containers", &kept);
+        keep_in_each(fields, "spec", "initContainers", &kept);
+        keep_in_each(fields, "status", "conditions", &["status", "type"]);
+        // The others are required by the type.
+        let kept = ["image", "imageID", "name", "ready", "restartCount", "state"];
+        keep_in_each(fields, "status", "containerStatuses", &kept);
+        keep_in_each(fields, "status", "initContainerStatuses", &kept);
     }
 
     fn trim(self, trimmer: &mut Trimmer) -> Result<Object, ObjectError> {
@@ -159,7 +180,7 @@ impl Watched for core::Node {
     const KIND: Kind = Kind::Node;
 
     fn thin(fields: &mut Map<String, Value>) {
-        keep(fields, "spec", &[]);
+        keep(fields, "spec", &["podCIDRs"]);
         keep(fields, "status", &["addresses"]);
     }
 
@@ -172,7 +193,7 @@ impl Watched for core::Namespace {
     const KIND: Kind = Kind::Namespace;
 
     fn trim(self, trimmer: &mut Trimmer) -> Result<Object, ObjectError> {
-        trimmer.namespace(&self).map(Object::Namespace)
+        trimmer.namespace(self).map(Object::Namespace)
     }
 }
 

@@ -102,18 +102,9 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
         }
         ConnectionFact::NoPolicyInCluster => sentence!("The cluster has no NetworkPolicy."),
         ConnectionFact::NoPolicyInFile => sentence!("The inventory holds no NetworkPolicy."),
-        ConnectionFact::Policy {
+        ConnectionFact::Policy { policy, governs } => sentence!(
+            "Possible cause: NetworkPolicy {} selects {}; what it allows was not looked at.",
             policy,
-            certain,
-            governs,
-        } => sentence!(
-            "Possible cause: NetworkPolicy {}{}{}; what it allows was not looked at.",
-            policy,
-            if *certain {
-                " selects "
-            } else {
-                " may select "
-            },
             match governs {
                 Governs::Egress => "what this pod sends",
                 Governs::Ingress => "what the destination is sent",
