@@ -21,6 +21,7 @@
 //! - [`identity`] names both ends: the pod by its interface, the peer by its address at that time. Unknown is an answer
 //!   with a reason.
 //! - [`lookup`] folds the queries of one resolver call, over search path and record types, into one **lookup**.
+//! - [`policy`] evaluates NetworkPolicies.
 //! - [`diagnose`] derives **findings**: a cause, its evidence and its remedies, one rule per cause.
 //! - [`pipeline`] composes these stages. [`view`] filters, redacts and formats their events; `files` (a feature) reads
 //!   captures and inventories.
@@ -98,5 +99,6 @@ pub mod identity;
 pub mod lookup;
 pub mod model;
 pub mod pipeline;
+pub mod policy;
 pub(crate) mod table;
 pub mod view;

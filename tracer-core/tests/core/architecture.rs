@@ -11,7 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 /// this list; modules of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["table"],
+    &["table", "policy"],
     &["decode"],
     &["correlate"],
     &["identity"],
@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "correlate",
     "identity",
     "lookup",
+    "policy",
     "diagnose",
     "blind_spots",
     "pipeline",

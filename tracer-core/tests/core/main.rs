@@ -5,6 +5,7 @@ mod captures;
 mod findings_page;
 mod fuzz_smoke;
 mod inventory;
+mod network_policies;
 mod ordinary_hour;
 mod replay;
 mod scenario;
