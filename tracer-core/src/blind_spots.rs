@@ -97,7 +97,10 @@ impl BlindSpots {
             Body::Dns(..) if ends.peer.ip == NODE_LOCAL_CACHE => self.node_local_asked = true,
             // Only an established connection can carry a lookup.
             Body::Tcp(connection)
-                if matches!(connection.state, TcpState::Established | TcpState::Closed) =>
+                if matches!(
+                    connection.state,
+                    TcpState::Established | TcpState::Closed | TcpState::Idle
+                ) =>
             {
                 match ends.peer.port {
                     Some(DOT_PORT) => self.dot.add(pod, ends.pod.ip),

@@ -90,6 +90,14 @@ impl Default for Settings {
     }
 }
 
+/// What the stages before the diagnosis emit.
+enum Emission {
+    /// An event to be shown.
+    Event(Event),
+    /// An event for the rules alone: the state of its flow has not changed.
+    Progress(Event),
+}
+
 /// All stages and their state.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -145,9 +153,17 @@ impl Pipeline {
         }
         for event in events {
             let mut findings = Vec::new();
-            self.diagnosis
-                .event(now, &event, &self.index, &mut findings);
-            out.push(event);
+            match event {
+                Emission::Event(event) => {
+                    self.diagnosis
+                        .event(now, &event, &self.index, &mut findings);
+                    out.push(event);
+                }
+                Emission::Progress(event) => {
+                    self.diagnosis
+                        .progress(now, &event, &self.index, &mut findings);
+                }
+            }
             out.append(&mut findings);
         }
         self.diagnosis.advance(now, &self.index, out);
@@ -157,7 +173,7 @@ impl Pipeline {
     }
 
     /// Takes one input and appends the events it causes, without findings.
-    fn follow(&mut self, input: Input, out: &mut Vec<Event>) {
+    fn follow(&mut self, input: Input, out: &mut Vec<Emission>) {
         let mut correlated = Vec::new();
         match input {
             Input::Record(record) => {
@@ -238,7 +254,7 @@ impl Pipeline {
 
     /// Identifies correlated events. An event whose pod may still become known waits, and so do later events
     /// of its interface. Also decides lookups that time ends.
-    fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Event>) {
+    fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Emission>) {
         for evidence in self.correlator.take_half_seen() {
             self.one_way.learn(&evidence);
         }
@@ -264,7 +280,7 @@ impl Pipeline {
     }
 
     /// Releases the events that need not wait any longer.
-    fn release(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+    fn release(&mut self, now: Timestamp, out: &mut Vec<Emission>) {
         let index = &self.index;
         for item in self
             .waiting
@@ -274,7 +290,7 @@ impl Pipeline {
         }
     }
 
-    fn name(&mut self, now: Timestamp, item: Correlated, out: &mut Vec<Event>) {
+    fn name(&mut self, now: Timestamp, item: Correlated, out: &mut Vec<Emission>) {
         let Correlated {
             time,
             flow,
@@ -306,6 +322,12 @@ impl Pipeline {
             CorrelatedEvent::Exchange(exchange) => {
                 return self.exchange(now, time, ends, exchange, out);
             }
+            CorrelatedEvent::TcpProgress(connection) => {
+                return self.progress(time, ends, Body::Tcp(connection), out);
+            }
+            CorrelatedEvent::UdpProgress(flow) => {
+                return self.progress(time, ends, Body::Udp(flow), out);
+            }
             CorrelatedEvent::Tcp(connection) => Body::Tcp(connection),
             CorrelatedEvent::Udp(flow) => Body::Udp(flow),
             CorrelatedEvent::Echo(echo) => Body::Echo(echo),
@@ -328,7 +350,7 @@ impl Pipeline {
         time: Timestamp,
         ends: Ends,
         exchange: Box<crate::model::exchange::Exchange>,
-        out: &mut Vec<Event>,
+        out: &mut Vec<Emission>,
     ) {
         let mut decided = Vec::new();
         let place = match ends.role {
@@ -354,7 +376,11 @@ impl Pipeline {
         }
     }
 
-    fn lookups(&mut self, out: &mut Vec<Event>, act: impl FnOnce(&mut Folder, &mut Vec<Decided>)) {
+    fn lookups(
+        &mut self,
+        out: &mut Vec<Emission>,
+        act: impl FnOnce(&mut Folder, &mut Vec<Decided>),
+    ) {
         let mut decided = Vec::new();
         act(&mut self.folder, &mut decided);
         for decided in decided {
@@ -363,9 +389,17 @@ impl Pipeline {
     }
 
     /// Every event passes through here.
-    fn emit(&mut self, event: Event, out: &mut Vec<Event>) {
+    fn emit(&mut self, event: Event, out: &mut Vec<Emission>) {
         if self.one_way.may_emit(event.ends.as_ref(), &event.body) {
-            out.push(event);
+            out.push(Emission::Event(event));
+        }
+    }
+
+    /// Passes on evidence for the rules alone.
+    fn progress(&mut self, time: Timestamp, ends: Ends, body: Body, out: &mut Vec<Emission>) {
+        let ends = Some(ends);
+        if self.one_way.may_emit(ends.as_ref(), &body) {
+            out.push(Emission::Progress(Event { time, ends, body }));
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::identity::IndexSettings;
 use crate::model::cluster::{ClusterChange, Inventory};
 use crate::model::connection::TcpConnection;
 use crate::model::event::Ends;
+use crate::model::evidence::TcpEvidence;
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol};
 use crate::model::identity::{PeerEnd, PodEnd};
 use crate::model::time::Timestamp;
@@ -74,6 +75,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
             totals: FlowTotals::default(),
             icmp: None,
             last: Timestamp(1),
+            evidence: TcpEvidence::default(),
         })),
     }
 }

@@ -579,6 +579,7 @@ fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) 
         icmp: None,
         connection: None,
         asked_peer: None,
+        fragments_lost: 0,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),

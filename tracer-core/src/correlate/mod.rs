@@ -193,7 +193,8 @@ impl Correlator {
                     TcpState::Timeout => ConnectionEnd::Timeout,
                     TcpState::Reset => ConnectionEnd::Reset,
                     TcpState::Closed => ConnectionEnd::Closed,
-                    TcpState::Opening | TcpState::Established => return None,
+                    TcpState::Undecided => return None,
+                    TcpState::Opening | TcpState::Established | TcpState::Idle => return None,
                 };
                 Some((item.flow, item.role, end, connection.icmp))
             })

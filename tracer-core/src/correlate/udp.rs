@@ -38,6 +38,7 @@ impl Conversation {
             totals: self.meter.totals(),
             icmp,
             last: self.last,
+            unanswered: None,
         };
         Correlated {
             time: self.started,

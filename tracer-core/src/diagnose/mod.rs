@@ -135,6 +135,32 @@ impl Diagnosis {
         }
     }
 
+    /// Takes in evidence on a connection or flow whose state has not changed, and that is not shown.
+    pub fn progress(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
+        let Some(ends) = &event.ends else { return };
+        if ends.role == Role::Server {
+            return;
+        }
+        let mut run = Examination {
+            diagnosis: self,
+            ends,
+            now,
+            index,
+            out,
+        };
+        match &event.body {
+            Body::Tcp(connection) => {
+                let span = Span::from_start(event.time, connection.last).about(connection.last);
+                run.judge(span, Symptom::Tcp(connection));
+            }
+            Body::Udp(flow) => {
+                let span = Span::from_start(event.time, flow.last).about(flow.last);
+                run.judge(span, Symptom::Udp(flow));
+            }
+            _ => {}
+        }
+    }
+
     /// Takes in a change of the inventory; `services`: Services may have changed.
     pub fn changed(&mut self, now: Timestamp, services: bool, index: &Index, out: &mut Vec<Event>) {
         if services {
@@ -233,6 +259,10 @@ impl Examination<'_> {
             self.cure(started.after(handshake), &Sign::Connected(handshake));
         }
         if !matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout) {
+            if connection.evidence.is_notable() {
+                let span = Span::from_start(started, connection.last).about(connection.last);
+                self.judge(span, Symptom::Tcp(connection));
+            }
             return;
         }
         let port = self.ends.peer.port;

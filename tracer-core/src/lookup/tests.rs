@@ -165,6 +165,7 @@ impl Pod {
             icmp: None,
             connection: None,
             asked_peer: None,
+            fragments_lost: 0,
             steps: Vec::new(),
             fault: None,
             details: Details::default(),

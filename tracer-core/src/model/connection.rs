@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::evidence::{TcpEvidence, Unanswered};
 use super::flow::{Flow, FlowTotals, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
@@ -19,8 +20,14 @@ pub enum TcpState {
     Timeout,
     /// RST after the handshake.
     Reset,
-    /// FIN in both directions, or idle for too long.
+    /// FIN in both directions.
     Closed,
+    /// Established, without an end that was seen, and no longer followed: its entry made room for another
+    /// connection, or the input ended. It may still be open.
+    Idle,
+    /// An unanswered SYN about which no verdict is possible: too young when the input ended, or given up by
+    /// its opener.
+    Undecided,
 }
 
 /// What refused a connection.
@@ -51,6 +58,8 @@ pub struct TcpConnection {
     pub icmp: Option<IcmpError>,
     /// Time of the latest packet or error.
     pub last: Timestamp,
+    /// What else its packets show.
+    pub evidence: TcpEvidence,
 }
 
 /// The state that a UDP flow's event reports.
@@ -64,6 +73,8 @@ pub enum UdpState {
     IcmpError,
     /// Idle for too long.
     Closed,
+    /// Not answered yet, and too young for a verdict when the input ended.
+    Undecided,
 }
 
 /// A UDP flow other than DNS at the time of an event.
@@ -81,4 +92,7 @@ pub struct UdpFlow {
     pub icmp: Option<IcmpError>,
     /// Time of the latest packet or error.
     pub last: Timestamp,
+    /// Packets of one end since the other was last heard, if there are any. Whether the flow was answered
+    /// before shows in its totals.
+    pub unanswered: Option<Unanswered>,
 }

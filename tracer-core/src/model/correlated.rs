@@ -32,6 +32,10 @@ pub enum CorrelatedEvent {
     Tcp(Box<TcpConnection>),
     /// A UDP flow changed its state.
     Udp(Box<UdpFlow>),
+    /// Evidence arose on a connection whose state stays the same. Not shown; the rules see it.
+    TcpProgress(Box<TcpConnection>),
+    /// Evidence arose on a UDP flow whose state stays the same. Not shown; the rules see it.
+    UdpProgress(Box<UdpFlow>),
     /// A run of echo requests continues or ended.
     Echo(Box<Echo>),
     /// An ICMP error that concerns no known exchange, connection, flow or run.

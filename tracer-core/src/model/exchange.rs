@@ -155,6 +155,9 @@ pub struct Exchange {
     /// For an answer from another address than the queried one, the queried address. No resolver accepts such
     /// an answer (RFC 5452 section 9.1): the query keeps waiting and has an event of its own.
     pub asked_peer: Option<SocketAddr>,
+    /// Answers of which only the first IP fragment arrived: no resolver gets such an answer, so the query kept
+    /// waiting and was repeated.
+    pub fragments_lost: u32,
     /// The truncated answer over UDP and the retry over TCP; empty for a single step.
     pub steps: Vec<Step>,
     /// The fault in the response.

@@ -14,6 +14,7 @@ pub mod edns;
 pub mod emission;
 pub mod error_chain;
 pub mod event;
+pub mod evidence;
 pub mod exchange;
 pub mod finding;
 pub mod flow;

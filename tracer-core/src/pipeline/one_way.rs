@@ -160,9 +160,16 @@ fn rests_on_silence(body: &Body) -> bool {
         Body::Dns(exchange, _) => exchange.outcome == Outcome::Timeout,
         Body::Lookup(lookup) => lookup.outcome == Outcome::Timeout,
         Body::Tcp(connection) => {
-            matches!(connection.state, TcpState::Opening | TcpState::Timeout)
+            matches!(
+                connection.state,
+                TcpState::Opening | TcpState::Timeout | TcpState::Undecided
+            ) || connection.state == TcpState::Established
+                && connection.evidence.unanswered.is_some()
         }
-        Body::Udp(flow) => flow.state == UdpState::Unanswered,
+        Body::Udp(flow) => {
+            matches!(flow.state, UdpState::Unanswered | UdpState::Undecided)
+                || flow.state == UdpState::Open && flow.unanswered.is_some()
+        }
         // An ICMP error instead of a reply is not silence.
         Body::Echo(echo) => echo.received.saturating_add(echo.errors) < echo.sent,
         Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => false,

@@ -269,10 +269,17 @@ impl Filter {
 pub fn routine(event: &Event) -> bool {
     match &event.body {
         Body::Dns(..) => in_lookup(&event.body),
-        Body::Udp(flow) => matches!(flow.state, UdpState::Open | UdpState::Closed),
+        Body::Udp(flow) => matches!(
+            flow.state,
+            UdpState::Open | UdpState::Closed | UdpState::Undecided
+        ),
         Body::Tcp(connection) => {
             let totals = connection.totals;
-            connection.state == TcpState::Closed && totals.tx.packets > 0 && totals.rx.packets > 0
+            match connection.state {
+                TcpState::Closed => totals.tx.packets > 0 && totals.rx.packets > 0,
+                TcpState::Idle => true,
+                _ => false,
+            }
         }
         _ => false,
     }
@@ -291,9 +298,10 @@ pub fn failed(body: &Body) -> bool {
     match body {
         Body::Dns(exchange, _) => exchange.outcome.failed(),
         Body::Lookup(lookup) => lookup.outcome.failed(),
-        Body::Tcp(connection) => {
-            !matches!(connection.state, TcpState::Established | TcpState::Closed)
-        }
+        Body::Tcp(connection) => !matches!(
+            connection.state,
+            TcpState::Established | TcpState::Closed | TcpState::Idle | TcpState::Undecided
+        ),
         Body::Udp(flow) => matches!(flow.state, UdpState::Unanswered | UdpState::IcmpError),
         Body::Echo(echo) => echo.received < echo.sent || echo.errors > 0,
         Body::IcmpError(_) => true,

@@ -13,6 +13,7 @@ use crate::model::dns::{
 use crate::model::echo::{Echo, EchoState, Rtt};
 use crate::model::edns::{Edns, EdnsOption, ExtendedError};
 use crate::model::event::{Body, Ends, Event};
+use crate::model::evidence::TcpEvidence;
 use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::finding::{Finding, Severity};
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
@@ -209,6 +210,7 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
         icmp: None,
         connection: None,
         asked_peer: None,
+        fragments_lost: 0,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),
@@ -302,6 +304,7 @@ pub fn tcp(ends: Ends, state: TcpState, change: impl FnOnce(&mut TcpConnection))
         totals: totals((1, 60), (0, 0)),
         icmp: None,
         last: at(1_200),
+        evidence: TcpEvidence::default(),
     };
     change(&mut connection);
     event(1_200, Some(ends), Body::Tcp(Box::new(connection)))
@@ -316,6 +319,7 @@ pub fn udp(ends: Ends, state: UdpState, change: impl FnOnce(&mut UdpFlow)) -> Ev
         totals: totals((3, 180), (0, 0)),
         icmp: None,
         last: at(1_300),
+        unanswered: None,
     };
     change(&mut udp);
     event(1_300, Some(ends), Body::Udp(Box::new(udp)))

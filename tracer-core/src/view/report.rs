@@ -93,7 +93,10 @@ impl Report {
                     self.examined.connections += 1;
                 }
                 // No event of this connection follows.
-                if matches!(connection.state, TcpState::Closed | TcpState::Reset) {
+                if matches!(
+                    connection.state,
+                    TcpState::Closed | TcpState::Reset | TcpState::Idle
+                ) {
                     self.counted.remove(&key);
                 }
             }

@@ -37,17 +37,19 @@ pub const DNS_OUTCOMES: [&str; 10] = [
 ];
 
 /// Every state of a TCP connection.
-pub const TCP_STATES: [&str; 6] = [
+pub const TCP_STATES: [&str; 8] = [
     "opening",
     "established",
     "refused",
     "timeout",
     "reset",
     "closed",
+    "idle",
+    "undecided",
 ];
 
 /// Every state of a UDP flow.
-pub const UDP_STATES: [&str; 4] = ["open", "unanswered", "icmp-error", "closed"];
+pub const UDP_STATES: [&str; 5] = ["open", "unanswered", "icmp-error", "closed", "undecided"];
 
 /// Every state of a ping.
 pub const ECHO_STATES: [&str; 2] = ["running", "done"];
@@ -102,6 +104,8 @@ pub fn tcp_state(state: TcpState) -> &'static str {
         TcpState::Timeout => "timeout",
         TcpState::Reset => "reset",
         TcpState::Closed => "closed",
+        TcpState::Idle => "idle",
+        TcpState::Undecided => "undecided",
     }
 }
 
@@ -112,6 +116,7 @@ pub fn udp_state(state: UdpState) -> &'static str {
         UdpState::Unanswered => "unanswered",
         UdpState::IcmpError => "icmp-error",
         UdpState::Closed => "closed",
+        UdpState::Undecided => "undecided",
     }
 }
 

@@ -111,8 +111,9 @@ What the filters mean:
   --outcome  the event's outcome or state. dns, lookup: answered, nodata,
              nxdomain, servfail, refused, formerr, truncated, timeout,
              icmp-error, other; tcp: opening, established, refused, timeout,
-             reset, closed; udp: open, unanswered, icmp-error, closed;
-             icmp: running, done, icmp-error; finding: active, resolved.
+             reset, closed, idle, undecided; udp: open, unanswered, icmp-error,
+             closed, undecided; icmp: running, done, icmp-error;
+             finding: active, resolved.
   --slow     dns: first query to answer; lookup: first query to last answer;
              tcp: first SYN to SYN-ACK; pings: the longest round trip. Events
              without an answer have no duration: use --failed for those.

@@ -308,6 +308,8 @@ impl Metrics {
                     }
                     // Another state follows.
                     TcpState::Opening => {}
+                    // Neither an outcome nor an end.
+                    TcpState::Idle | TcpState::Undecided => {}
                 }
             }
             Body::Udp(flow) if flow.state != UdpState::Closed => {

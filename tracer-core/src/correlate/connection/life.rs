@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::correlate::meter::Meter;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState};
 use crate::model::correlated::{Correlated, CorrelatedEvent};
+use crate::model::evidence::TcpEvidence;
 use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::time::Timestamp;
@@ -94,6 +95,7 @@ impl Connection {
             totals: self.meter.totals(),
             icmp,
             last: self.last,
+            evidence: TcpEvidence::default(),
         };
         Correlated {
             time: self.started,

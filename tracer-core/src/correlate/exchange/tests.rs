@@ -63,6 +63,7 @@ fn query_and_answer_are_one_exchange_emitted_at_the_answer() {
         icmp: None,
         connection: None,
         asked_peer: None,
+        fragments_lost: 0,
         steps: Vec::new(),
         fault: None,
         details: Details {

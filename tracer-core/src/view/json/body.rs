@@ -84,6 +84,8 @@ pub(super) struct DnsFields<'a> {
     connection: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked_peer: Option<AddressFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fragments_lost: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<TransportStepFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,6 +142,7 @@ impl<'a> DnsFields<'a> {
                 ip: asked.ip(),
                 port: Some(asked.port()),
             }),
+            fragments_lost: Some(exchange.fragments_lost).filter(|&lost| lost > 0),
             steps: exchange.steps.iter().map(transport_step).collect(),
             fault: exchange.fault.as_ref().map(ToString::to_string),
             details: DetailFields::new(exchange),
@@ -240,6 +243,8 @@ pub(super) struct TcpFields {
     rx: TrafficFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<IcmpDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_from: Option<AddressFields>,
 }
 
 impl TcpFields {
@@ -256,6 +261,10 @@ impl TcpFields {
             tx: traffic(connection.totals.tx),
             rx: traffic(connection.totals.rx),
             icmp: connection.icmp.as_ref().map(IcmpDetail::new),
+            reply_from: (connection.evidence.reply_from.as_ref()).map(|reply| AddressFields {
+                ip: reply.from.ip(),
+                port: Some(reply.from.port()),
+            }),
         }
     }
 }

@@ -72,7 +72,7 @@ const CONTRACT: &[(&str, &str)] = &[
          authorities:[record]? icmp:icmp-detail? fault:string? \
          opcode:string? flags:[aa,tc,rd,ra,ad,cd]? referral:bool? negative_ttl:int? ede:[ede]? edns:edns? \
          query_edns:edns? query_fault:string? resynchronised:bool? \
-         connection:refused,timeout,reset,closed? asked_peer:address? steps:[transport-step]?",
+         connection:refused,timeout,reset,closed? asked_peer:address? fragments_lost:int? steps:[transport-step]?",
     ),
     (
         "transport-step",
@@ -100,13 +100,13 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "tcp",
-        "state:opening,established,refused,timeout,reset,closed by:rst,icmp? handshake_ns:int? \
-         syn_retransmits:int tx:traffic rx:traffic icmp:icmp-detail?",
+        "state:opening,established,refused,timeout,reset,closed,idle,undecided by:rst,icmp? handshake_ns:int? \
+         syn_retransmits:int tx:traffic rx:traffic icmp:icmp-detail? reply_from:address?",
     ),
     ("traffic", "packets:int bytes:int"),
     (
         "udp",
-        "state:open,unanswered,icmp-error,closed tx:traffic rx:traffic icmp:icmp-detail?",
+        "state:open,unanswered,icmp-error,closed,undecided tx:traffic rx:traffic icmp:icmp-detail?",
     ),
     (
         "icmp echo",

@@ -55,8 +55,23 @@ pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
             };
             (verdict, "closed", exchanged(totals))
         }
+        TcpState::Idle => (Verdict::Neutral, "still open", exchanged(connection.totals)),
+        TcpState::Undecided => (Verdict::Neutral, "undecided", undecided(connection)),
     };
     row(ends, "tcp", verdict, word, detail)
+}
+
+/// Why an attempt has no verdict.
+fn undecided(connection: &TcpConnection) -> String {
+    let syns = count(u64::from(connection.syn_retransmits) + 1, "SYN");
+    match (
+        connection.evidence.given_up,
+        connection.evidence.late_answer,
+    ) {
+        (_, Some(after)) => format!("answered after {}, when given up", duration(after)),
+        (Some(_), None) => format!("given up after {syns} without an answer"),
+        (None, None) => format!("no answer to {syns} yet"),
+    }
 }
 
 pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
@@ -80,6 +95,7 @@ pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
             (Verdict::Bad, "ICMP error", detail)
         }
         UdpState::Closed => (Verdict::Neutral, "closed", exchanged(flow.totals)),
+        UdpState::Undecided => (Verdict::Neutral, "undecided", "no answer yet".to_owned()),
     };
     row(ends, "udp", verdict, word, detail)
 }

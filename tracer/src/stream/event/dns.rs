@@ -41,6 +41,7 @@ pub(super) fn exchange_to_wire(
         icmp: exchange.icmp.as_ref().map(icmp_to_wire),
         connection: exchange.connection.map_or(0, WireEnum::to_wire),
         asked_peer: exchange.asked_peer.map(address_to_wire),
+        fragments_lost: exchange.fragments_lost,
         steps: exchange
             .steps
             .iter()
@@ -103,6 +104,7 @@ pub(super) fn exchange_from_wire(
             .asked_peer
             .map(|asked| address_from_wire(Some(asked)))
             .transpose()?,
+        fragments_lost: wire.fragments_lost,
         steps: wire
             .steps
             .into_iter()

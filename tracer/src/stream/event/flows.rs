@@ -7,6 +7,7 @@ use super::words::WireEnum;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
 use tracer_core::model::connection::{TcpConnection, UdpFlow};
 use tracer_core::model::echo::{Echo, EchoState, Rtt};
+use tracer_core::model::evidence::{OtherReply, TcpEvidence};
 use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic};
 use tracer_core::model::observation::IcmpError;
 use tracer_core::view::WallClock;
@@ -75,7 +76,33 @@ pub(super) fn tcp_to_wire(connection: &TcpConnection, clock: &dyn WallClock) -> 
         totals: Some(totals_to_wire(connection.totals)),
         icmp: connection.icmp.as_ref().map(icmp_to_wire),
         last_unix_ns: wall(clock, connection.last),
+        reply_from: (connection.evidence.reply_from.as_ref())
+            .map(|reply| other_reply_to_wire(reply, clock)),
+        given_up_unix_ns: connection.evidence.given_up.map(|at| wall(clock, at)),
+        late_answer_ns: connection.evidence.late_answer.map(nanoseconds),
     }
+}
+
+fn other_reply_to_wire(reply: &OtherReply, clock: &dyn WallClock) -> proto::OtherReply {
+    proto::OtherReply {
+        from: Some(address_to_wire(reply.from)),
+        packets: reply.packets,
+        resets: reply.resets,
+        first_unix_ns: wall(clock, reply.first),
+        last_unix_ns: wall(clock, reply.last),
+        syn_ack: reply.syn_ack,
+    }
+}
+
+fn other_reply_from_wire(wire: proto::OtherReply) -> Result<OtherReply, Unreadable> {
+    Ok(OtherReply {
+        from: address_from_wire(wire.from)?,
+        packets: wire.packets,
+        resets: wire.resets,
+        first: timestamp(wire.first_unix_ns),
+        last: timestamp(wire.last_unix_ns),
+        syn_ack: wire.syn_ack,
+    })
 }
 
 pub(super) fn tcp_from_wire(wire: proto::Tcp) -> Result<TcpConnection, Unreadable> {
@@ -88,6 +115,13 @@ pub(super) fn tcp_from_wire(wire: proto::Tcp) -> Result<TcpConnection, Unreadabl
         totals: totals_from_wire(wire.totals),
         icmp: optional_icmp(wire.icmp)?,
         last: timestamp(wire.last_unix_ns),
+        // Only what an event shows travels: the rules run where the packets are.
+        evidence: TcpEvidence {
+            reply_from: wire.reply_from.map(other_reply_from_wire).transpose()?,
+            given_up: wire.given_up_unix_ns.map(timestamp),
+            late_answer: wire.late_answer_ns.map(Duration::from_nanos),
+            ..TcpEvidence::default()
+        },
     })
 }
 
@@ -110,6 +144,7 @@ pub(super) fn udp_from_wire(wire: proto::Udp) -> Result<UdpFlow, Unreadable> {
         totals: totals_from_wire(wire.totals),
         icmp: optional_icmp(wire.icmp)?,
         last: timestamp(wire.last_unix_ns),
+        unanswered: None,
     })
 }
 

@@ -38,7 +38,7 @@ same_variants!(Role, "the role": Client, Server);
 same_variants!(Transport, "the transport": Udp, Tcp);
 same_variants!(Outcome, "the outcome": Answered, Nodata, Nxdomain, Servfail, Refused, Formerr, Truncated, Timeout, IcmpError, Other);
 same_variants!(ConnectionEnd, "the connection's end": Refused, Timeout, Reset, Closed);
-same_variants!(UdpState, "the state": Open, Unanswered, IcmpError, Closed);
+same_variants!(UdpState, "the state": Open, Unanswered, IcmpError, Closed, Undecided);
 same_variants!(Severity, "the severity": Info, Warning, Error);
 same_variants!(Stage, "the stage": Kernel, Ring, Decode, Table, Queue, Stream);
 same_variants!(UnknownReason, "the reason": NoInventory, NotAnswered, Refused, NotInInventory, NoPodProcess, Ambiguous);
@@ -54,6 +54,8 @@ impl WireEnum for TcpState {
             TcpState::Timeout => Wire::Timeout,
             TcpState::Reset => Wire::Reset,
             TcpState::Closed => Wire::Closed,
+            TcpState::Idle => Wire::Idle,
+            TcpState::Undecided => Wire::Undecided,
         }
         .into()
     }
@@ -68,6 +70,8 @@ impl WireEnum for TcpState {
             Ok(Wire::Timeout) => TcpState::Timeout,
             Ok(Wire::Reset) => TcpState::Reset,
             Ok(Wire::Closed) => TcpState::Closed,
+            Ok(Wire::Idle) => TcpState::Idle,
+            Ok(Wire::Undecided) => TcpState::Undecided,
             Ok(Wire::Unspecified) | Err(_) => return Err(Unreadable::Unknown("the state")),
         })
     }
