@@ -127,7 +127,7 @@ impl Pipeline {
             index: Index::new(index),
             waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
             folder: Folder::new(&thresholds, &limits),
-            diagnosis: Diagnosis::new(&diagnosis, dns_ports, thresholds.lookup_idle),
+            diagnosis: Diagnosis::new(&diagnosis, dns_ports, &thresholds),
             correlator: Correlator::new(thresholds, &limits),
             one_way: OneWay::default(),
             records: 0,

@@ -10,6 +10,7 @@ use super::attempt::Failure;
 use super::command::Command;
 use super::cure::Cure;
 use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
+use super::headline::{Fix, Reason};
 use super::memory::NameScope;
 use crate::model::dns::{DnsName, RecordType, type_mnemonic};
 use crate::model::exchange::Outcome;
@@ -29,6 +30,10 @@ pub(super) struct Claim {
     pub once: Option<Severity>,
     /// What failed.
     pub summary: Summary,
+    /// The cause in a clause, for the headline.
+    pub because: Option<Reason>,
+    /// The fix in a clause, for the headline.
+    pub fix: Option<Fix>,
     /// Why.
     pub why: Vec<Fact>,
     /// What to do, ready to be copied.
@@ -50,6 +55,8 @@ impl Claim {
             severity: None,
             once: None,
             summary,
+            because: None,
+            fix: None,
             why: Vec::new(),
             commands: Vec::new(),
             evidence: Vec::new(),
@@ -82,6 +89,18 @@ impl Claim {
         self
     }
 
+    /// Sets the cause that the headline states.
+    pub fn because(mut self, reason: Reason) -> Claim {
+        self.because = Some(reason);
+        self
+    }
+
+    /// Sets the fix that the headline states.
+    pub fn fix(mut self, fix: Fix) -> Claim {
+        self.fix = Some(fix);
+        self
+    }
+
     /// Adds a fact that explains the failure.
     pub fn why(mut self, fact: impl Into<Fact>) -> Claim {
         self.why.push(fact.into());
@@ -90,14 +109,16 @@ impl Claim {
 
     /// Adds a command, or a name to use.
     pub fn command(mut self, command: impl Into<Command>) -> Claim {
-        self.commands.push(command.into());
+        let command = command.into();
+        if !self.commands.contains(&command) {
+            self.commands.push(command);
+        }
         self
     }
 
     /// Adds commands.
-    pub fn commands(mut self, commands: impl IntoIterator<Item = Command>) -> Claim {
-        self.commands.extend(commands);
-        self
+    pub fn commands(self, commands: impl IntoIterator<Item = Command>) -> Claim {
+        commands.into_iter().fold(self, Claim::command)
     }
 
     /// Adds evidence.

@@ -8,7 +8,7 @@ use crate::model::cluster::Kind;
 use crate::model::dns::{DnsName, RecordType};
 
 /// Something to copy: a command, a name to use, a setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// A name to use instead.
     UseName(String),
@@ -49,7 +49,7 @@ impl From<Setting> for Command {
 }
 
 /// A part of a pod's spec.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
     /// glibc opens another socket for the second query of a pair.
     SingleRequestReopen,
@@ -58,7 +58,7 @@ pub(super) enum Setting {
 }
 
 /// A command to run in a pod.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PodCommand {
     /// Looks a name up as applications do.
     Getent(String),
@@ -91,7 +91,7 @@ pub(super) enum PodCommand {
 }
 
 /// A kubectl command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kubectl {
     /// Shows a Service.
     Service(ObjectName),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fact::ObjectName;
+use super::lookup_evidence::LookupEvidence;
 use super::memory::NameScope;
 use crate::identity::Index;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
-use crate::model::exchange::{Exchange, Outcome, Transport};
-use crate::model::lookup::Lookup;
+use crate::model::exchange::{Outcome, Transport};
 
 /// What a finding waits for to be resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +42,7 @@ pub(super) enum Cure {
 #[derive(Debug)]
 pub(super) enum Sign<'a> {
     /// A lookup ended.
-    LookupEnded(&'a Lookup),
-    /// A DNS server answered.
-    Answered(&'a Exchange),
+    LookupEnded(&'a LookupEvidence<'a>),
     /// A connection was established within this time.
     Connected(Duration),
     /// A ping was answered.
@@ -84,43 +82,39 @@ pub(super) enum Resolution {
     Ready(ObjectName, usize),
 }
 
+impl Sign<'_> {
+    /// How many attempts in a row succeeded.
+    pub fn successes(&self) -> u64 {
+        match self {
+            Sign::Replied(echo) => echo.received,
+            _ => 1,
+        }
+    }
+}
+
 impl Cure {
+    /// Whether one sign shows that the cause is gone: it rests on the content of an answer or on the
+    /// inventory, or is itself a summary of many attempts. Other causes can come and go.
+    pub fn is_decisive(&self) -> bool {
+        match self {
+            Cure::Found(_)
+            | Cure::Ready(..)
+            | Cure::AnswersAaaa(_)
+            | Cure::NormalLatency(..)
+            | Cure::FewWasted(_)
+            | Cure::Connects(_, None) => true,
+            Cure::Answers(_)
+            | Cure::Connects(_, Some(_))
+            | Cure::Replies(_)
+            | Cure::Resolves(..)
+            | Cure::AnswersTcp(_) => false,
+        }
+    }
+
     /// Whether the sign is what the cure waits for.
     pub fn shown_by(&self, sign: &Sign<'_>, ends: &Ends) -> Option<Resolution> {
         match (self, sign) {
-            (Cure::Found(name), Sign::LookupEnded(lookup))
-                if lookup.outcome == Outcome::Answered =>
-            {
-                let as_asked = || lookup.asked.as_deref().map(DnsName::new);
-                let mut steps = lookup.steps.iter();
-                let step = steps.find(|step| step.outcome == Some(Outcome::Answered))?;
-                (step.name == *name || as_asked().as_ref() == Some(name))
-                    .then(|| Resolution::Found(step.name.clone(), step.data.first().cloned()))
-            }
-            (Cure::Answers(server), Sign::Answered(exchange)) if *server == ends.peer.ip => {
-                Some(Resolution::Answers(*server, exchange.latency))
-            }
-            (Cure::Resolves(server, domain), Sign::Answered(exchange))
-                if *server == ends.peer.ip
-                    && !matches!(exchange.outcome, Outcome::Servfail | Outcome::Refused) =>
-            {
-                let name = &exchange.question.as_ref()?.name;
-                let inside =
-                    domain.as_str() == "." || name == domain || name.below(domain).is_some();
-                inside.then(|| Resolution::AnswersFor(*server, name.clone()))
-            }
-            (Cure::AnswersTcp(server), Sign::Answered(exchange))
-                if *server == ends.peer.ip && exchange.transport == Transport::Tcp =>
-            {
-                Some(Resolution::AnswersTcp(*server))
-            }
-            (Cure::AnswersAaaa(name), Sign::Answered(exchange))
-                if matches!(exchange.outcome, Outcome::Answered | Outcome::Nodata) =>
-            {
-                let question = exchange.question.as_ref()?;
-                (question.qtype == RecordType::AAAA && question.name == *name)
-                    .then(|| Resolution::AnswersAaaa(name.clone()))
-            }
+            (cure, Sign::LookupEnded(lookup)) => cure.shown_by_lookup(lookup),
             (Cure::NormalLatency(server, waiting), Sign::NormalLatency(scope))
                 if *server == ends.peer.ip && waiting == scope =>
             {
@@ -141,6 +135,47 @@ impl Cure {
                     sent: echo.sent,
                 })
             }
+            _ => None,
+        }
+    }
+
+    /// Whether a lookup shows what the cure waits for.
+    fn shown_by_lookup(&self, lookup: &LookupEvidence<'_>) -> Option<Resolution> {
+        let answers = || lookup.exchanges.iter().filter(|one| one.is_answered());
+        match self {
+            Cure::Found(name) if lookup.event.outcome == Outcome::Answered => {
+                let as_asked = || lookup.event.asked.as_deref().map(DnsName::new);
+                let mut steps = lookup.event.steps.iter();
+                let step = steps.find(|step| step.outcome == Some(Outcome::Answered))?;
+                (step.name == *name || as_asked().as_ref() == Some(name))
+                    .then(|| Resolution::Found(step.name.clone(), step.data.first().cloned()))
+            }
+            Cure::Answers(server) => answers()
+                .find(|one| one.server.ip() == *server)
+                .map(|one| Resolution::Answers(*server, one.latency)),
+            Cure::Resolves(server, domain) => {
+                let inside = |name: &DnsName| {
+                    domain.as_str() == "." || name == domain || name.below(domain).is_some()
+                };
+                let good = |outcome| !matches!(outcome, Outcome::Servfail | Outcome::Refused);
+                answers()
+                    .filter(|one| one.server.ip() == *server && inside(&one.name))
+                    .find(|one| good(one.outcome))
+                    .map(|one| Resolution::AnswersFor(*server, one.name.clone()))
+            }
+            Cure::AnswersTcp(server) => answers()
+                .any(|one| one.server.ip() == *server && one.transport == Transport::Tcp)
+                .then_some(Resolution::AnswersTcp(*server)),
+            Cure::AnswersAaaa(name) => lookup
+                .event
+                .steps
+                .iter()
+                .any(|step| {
+                    step.qtype == RecordType::AAAA
+                        && step.name == *name
+                        && matches!(step.outcome, Some(Outcome::Answered | Outcome::Nodata))
+                })
+                .then(|| Resolution::AnswersAaaa(name.clone())),
             _ => None,
         }
     }

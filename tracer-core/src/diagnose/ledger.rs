@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use super::Moment;
 use super::case::{Case, Symptom};
-use super::claim::{Claim, Evidence};
+use super::claim::{Cause, Claim, Evidence, Summary};
 use super::cure::{Cure, Resolution, Sign};
 use super::fact::Who;
-use super::rule::Rule;
+use super::headline::{Fix, Reason};
+use super::memory::{Attempts, Target};
+use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
+use super::tally::Tally;
 use super::wording;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity, State};
 use crate::model::loss::{Losses, Stage};
 use crate::model::sentence::Sentence;
 use crate::model::time::Timestamp;
@@ -32,23 +35,65 @@ struct Open {
     owner: Owner,
     ends: Ends,
     cures: Vec<Cure>,
+    /// What counts as an attempt; `None`: each claim is one.
+    target: Option<Target>,
+    tally: Tally,
+    /// What the headline is made of, as its numbers change with every attempt.
+    words: Words,
     /// The earliest time of the next event.
     next: Timestamp,
     emitted_count: u64,
-    /// The last event was the resolution.
-    emitted_resolved: bool,
+    emitted_state: State,
     /// When it is dropped unless there is new evidence.
     until: Timestamp,
+    /// The time of the latest attempt that changed a number or the state.
+    changed: Timestamp,
     /// The start of the last run of echo requests that was counted: a run has several events and counts once.
     run: Option<Timestamp>,
+    /// The severity from the second failure on.
+    severity: Severity,
     /// It matches a silence.
     silenced: bool,
 }
 
+/// The parts of a headline.
+#[derive(Debug)]
+struct Words {
+    summary: Summary,
+    because: Option<Reason>,
+    fix: Option<Fix>,
+}
+
 impl Open {
-    /// Whether the count has changed since the last event.
+    /// Whether the count or the state has changed since the last event.
     fn has_news(&self) -> bool {
         self.finding.count > self.emitted_count
+            || self.was_emitted() && self.finding.state != self.emitted_state
+    }
+
+    /// Brings numbers, state and headline up to date, unless it is resolved.
+    fn update(&mut self) {
+        let finding = &mut self.finding;
+        (finding.count, finding.of) = (self.tally.failures, self.tally.attempts);
+        if !finding.is_resolved() {
+            finding.state = self.tally.state();
+            finding.headline = wording::headline(
+                &Who::from(&self.ends.pod),
+                &self.words.summary,
+                &self.tally,
+                self.words.because.as_ref(),
+                self.words.fix.as_ref(),
+            );
+        }
+    }
+
+    /// When it is emitted again, or dropped.
+    fn due(&self) -> Timestamp {
+        if self.has_news() {
+            self.next
+        } else {
+            self.until
+        }
     }
 
     /// Whether there was an event.
@@ -66,8 +111,9 @@ pub(super) struct Ledger {
     silences: Vec<Silence>,
     silenced: u64,
     open: Table<Arc<str>, Open>,
-    /// The active findings of each pod: a sign is compared with these only.
-    active_by_pod: BTreeMap<Owner, Vec<Arc<str>>>,
+    /// The findings of each pod: attempts and signs are compared with these only.
+    by_pod: BTreeMap<Owner, Vec<Arc<str>>>,
+    attempts: Attempts,
     losses: Losses,
 }
 
@@ -80,7 +126,8 @@ impl Ledger {
             silences: settings.silences.clone(),
             silenced: 0,
             open: Table::new(settings.findings),
-            active_by_pod: BTreeMap::new(),
+            by_pod: BTreeMap::new(),
+            attempts: Attempts::new(settings.remembered),
             losses: Losses::default(),
         }
     }
@@ -104,7 +151,7 @@ impl Ledger {
                     open.silenced = true;
                 }
             } else if let Some(open) = self.open.remove(&id) {
-                self.deactivate(&open.owner, &id);
+                self.unlist(&open.owner, &id);
             }
         }
     }
@@ -114,25 +161,38 @@ impl Ledger {
         silences.any(|silence| silence.matches(rule, ends, names))
     }
 
-    /// Takes in a rule's claim: opens a finding, or counts an occurrence of an open one.
+    /// Takes in an attempt of a pod, whatever its outcome. The claim or the sign that it leads to follows.
+    pub fn attempt(&mut self, now: Timestamp, owner: &Owner, target: Target) {
+        for id in self.by_pod.get(owner).into_iter().flatten() {
+            if let Some(open) = self.open.get_mut(id)
+                && open.target.as_ref() == Some(&target)
+            {
+                open.tally.attempt();
+            }
+        }
+        self.attempts.add(now, owner, target);
+    }
+
+    /// Takes in a rule's claim: opens a finding, or counts a failure of an open one. Returns its id.
     pub fn claim(
         &mut self,
         case: &Case<'_>,
         rule: &'static Rule,
         claim: Claim,
         out: &mut Vec<Event>,
-    ) {
+    ) -> Arc<str> {
         let now = case.now;
+        let cause = claim.cause.to_string();
         let id: Arc<str> = {
             let subject = match &claim.workload {
                 Some(workload) => workload.clone(),
                 None => wording::who(&case.who()),
             };
-            format!("{}:{subject}:{}", rule.id, claim.cause).into()
+            format!("{}:{subject}:{cause}", rule::group(rule.id)).into()
         };
         let known = self.open.remove(&id);
         if let Some(known) = &known {
-            self.deactivate(&known.owner, &id);
+            self.unlist(&known.owner, &id);
         }
         let run = match case.symptom {
             Symptom::Echo(_, started) => Some(started),
@@ -143,27 +203,73 @@ impl Ledger {
             .is_some_and(|known| run.is_some() && known.run == run);
         let known = match known {
             // The resolution is later than the start of this run, so the run is no new evidence.
-            Some(known) if same_run && known.finding.resolved => return self.keep(id, known),
+            Some(known) if same_run && known.finding.is_resolved() => {
+                self.keep(Arc::clone(&id), known);
+                return id;
+            }
             known => known,
         };
+        let mut open = match known {
+            Some(mut known) if rule::is_milder(rule.id, known.finding.rule) => {
+                // The same cause, once more: what the worse rule found still explains it.
+                known.finding.last = known.finding.last.max(case.last);
+                known
+            }
+            known => self.open(case, rule, claim, id.to_string(), cause, known),
+        };
+        if !same_run {
+            if open.target.is_none() {
+                open.tally.attempt();
+            }
+            open.tally.failed();
+        }
+        open.run = run;
+        open.until = now.after(self.forget);
+        open.finding.state = State::Active;
+        open.update();
+        if open.finding.count > 1 {
+            open.finding.severity = open.severity;
+        }
+        open.changed = open.changed.max(open.finding.last);
+        if open.has_news() && now >= open.next {
+            let at = open.changed;
+            self.emit(&mut open, at, now, out);
+        }
+        self.keep(Arc::clone(&id), open);
+        id
+    }
+
+    /// A finding with this claim's words, and the numbers of the one known before.
+    fn open(
+        &self,
+        case: &Case<'_>,
+        rule: &'static Rule,
+        claim: Claim,
+        id: String,
+        cause: String,
+        known: Option<Open>,
+    ) -> Open {
+        let owner = Owner::from_ends(case.ends);
+        let target = target(case, &claim.cause);
         let before = known.as_ref().map(|known| &known.finding);
-        let count = before.map_or(0, |before| before.count) + u64::from(!same_run);
         let pod = case.pod_name();
+        let severity = claim.severity.unwrap_or(rule.severity);
         let finding = Finding {
-            id: id.to_string(),
+            id,
             rule: rule.id,
-            severity: match claim.once {
-                Some(severity) if count <= 1 => severity,
-                _ => claim.severity.unwrap_or(rule.severity),
-            },
-            resolved: false,
+            severity: claim.once.unwrap_or(severity),
+            state: State::Active,
+            cause,
             first: before.map_or(case.first, |before| before.first.min(case.first)),
             last: before.map_or(case.last, |before| before.last.max(case.last)),
-            count,
+            count: before.map_or(0, |before| before.count),
+            of: 0,
+            headline: Sentence::default(),
             summary: wording::summary(&case.who(), &claim.summary),
             was: None,
             names: case.names(),
             why: claim.why.iter().map(wording::fact).collect(),
+            fix: claim.fix.as_ref().map(wording::fix),
             remedies: claim
                 .commands
                 .iter()
@@ -171,59 +277,98 @@ impl Ledger {
                 .collect(),
             evidence: self.evidence(claim.evidence),
         };
-        let silenced = match &known {
-            Some(known) => known.silenced,
-            None => self.is_silenced(rule.id, case.ends, &finding.names),
+        let tally = match (&known, &target) {
+            (Some(known), _) => known.tally,
+            (None, Some(target)) => Tally::new(self.attempts.count(&owner, target)),
+            (None, None) => Tally::new(0),
         };
-        let mut open = Open {
-            silenced,
+        Open {
+            silenced: match &known {
+                Some(known) => known.silenced,
+                None => self.is_silenced(rule.id, case.ends, &finding.names),
+            },
             finding,
-            owner: Owner::from_ends(case.ends),
+            owner,
             ends: case.ends.clone(),
             cures: claim.cures,
+            target,
+            tally,
+            words: Words {
+                summary: claim.summary,
+                because: claim.because,
+                fix: claim.fix,
+            },
+            severity,
             next: known
                 .as_ref()
-                .map_or(now.after(claim.delay), |known| known.next),
+                .map_or(case.now.after(claim.delay), |known| known.next),
             emitted_count: known.as_ref().map_or(0, |known| known.emitted_count),
-            emitted_resolved: known.as_ref().is_some_and(|known| known.emitted_resolved),
-            until: now.after(self.forget),
-            run,
-        };
-        if open.has_news() && now >= open.next {
-            let at = open.finding.last;
-            self.emit(&mut open, at, now, out);
+            emitted_state: known
+                .as_ref()
+                .map_or(State::Active, |known| known.emitted_state),
+            until: case.now,
+            changed: case.last,
+            run: None,
         }
-        self.keep(id, open);
     }
 
-    /// Resolves the findings that waited for this sign.
-    pub fn cure(&mut self, moment: Moment, ends: &Ends, sign: &Sign<'_>, out: &mut Vec<Event>) {
-        if self.active_by_pod.is_empty() {
+    /// Something worked: counts a success of the findings that waited for this sign, and resolves those for
+    /// which it suffices. `failed`: a finding that the same attempt belongs to.
+    pub fn cure(
+        &mut self,
+        moment: Moment,
+        ends: &Ends,
+        sign: &Sign<'_>,
+        failed: Option<&Arc<str>>,
+        out: &mut Vec<Event>,
+    ) {
+        if self.by_pod.is_empty() {
             return;
         }
-        let Some(ids) = self.active_by_pod.get(&Owner::from_ends(ends)).cloned() else {
+        let Some(ids) = self.by_pod.get(&Owner::from_ends(ends)).cloned() else {
             return;
         };
-        for id in ids {
-            let resolution = self.open.get(&id).and_then(|open| {
-                let mut cures = open.cures.iter();
-                cures.find_map(|cure| cure.shown_by(sign, ends))
-            });
-            if let Some(resolution) = resolution {
-                self.resolve(moment, &id, &resolution, out);
+        for id in ids.iter().filter(|id| Some(*id) != failed) {
+            let Some(open) = self.open.get_mut(id) else {
+                continue;
+            };
+            if open.finding.is_resolved() {
+                continue;
+            }
+            let mut cures = open.cures.iter();
+            let shown =
+                cures.find_map(|cure| Some((cure.shown_by(sign, ends)?, cure.is_decisive())));
+            let Some((resolution, decisive)) = shown else {
+                continue;
+            };
+            if open.tally.succeeded(sign.successes()) || decisive {
+                self.resolve(moment, id, &resolution, out);
+            } else {
+                open.changed = open.changed.max(moment.at);
+                let had_news = open.has_news();
+                open.update();
+                if !had_news && open.has_news() {
+                    // More successes may follow and resolve it.
+                    open.next = open.next.max(moment.now.after(self.repeat));
+                }
+                let due = open.due();
+                self.open.touch(id, due);
             }
         }
     }
 
     /// Resolves the findings that waited for what the inventory shows now.
     pub fn inventory(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
-        let ids: Vec<Arc<str>> = self.active_by_pod.values().flatten().cloned().collect();
+        let ids: Vec<Arc<str>> = self.by_pod.values().flatten().cloned().collect();
         for id in ids {
             let resolution = self.open.get(&id).and_then(|open| {
                 let mut cures = open.cures.iter();
                 cures.find_map(|cure| cure.shown_by_inventory(index))
             });
-            if let Some(resolution) = resolution {
+            let is_open = |open: &Open| !open.finding.is_resolved();
+            if let Some(resolution) = resolution
+                && self.open.get(&id).is_some_and(is_open)
+            {
                 self.resolve(Moment { at: now, now }, &id, &resolution, out);
             }
         }
@@ -231,10 +376,11 @@ impl Ledger {
 
     /// Emits new counts that are due, and drops findings without evidence for long.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        self.attempts.advance(now);
         while let Some((id, mut open)) = self.open.pop_due(now) {
-            self.deactivate(&open.owner, &id);
+            self.unlist(&open.owner, &id);
             if open.has_news() {
-                let at = open.finding.last;
+                let at = open.changed;
                 self.emit(&mut open, at, now, out);
                 self.keep(id, open);
             }
@@ -245,11 +391,11 @@ impl Ledger {
     pub fn end(&mut self, out: &mut Vec<Event>) {
         while let Some((_, mut open)) = self.open.pop_oldest() {
             if open.has_news() {
-                let at = open.finding.last;
+                let at = open.changed;
                 self.emit(&mut open, at, at, out);
             }
         }
-        self.active_by_pod.clear();
+        self.by_pod.clear();
     }
 
     /// The number of silenced findings.
@@ -257,8 +403,10 @@ impl Ledger {
         self.silenced
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn losses(&self) -> Losses {
+        let mut losses = self.losses.clone();
+        losses.merge(self.attempts.losses());
+        losses
     }
 
     /// Emits the finding; `at` is the time of the event, which is known now.
@@ -274,7 +422,7 @@ impl Ledger {
         }
         open.next = now.after(self.repeat);
         open.emitted_count = open.finding.count;
-        open.emitted_resolved = open.finding.resolved;
+        open.emitted_state = open.finding.state;
     }
 
     fn resolve(
@@ -287,47 +435,43 @@ impl Ledger {
         let Some(mut open) = self.open.remove(id) else {
             return;
         };
-        self.deactivate(&open.owner, id);
+        self.unlist(&open.owner, id);
         if !open.was_emitted() {
             // Resolved within its delay.
             return;
         }
         let how = wording::resolution(&Who::from(&open.ends.pod), resolution);
-        open.finding.resolved = true;
+        open.update();
+        open.finding.state = State::Resolved;
+        open.finding.headline = wording::resolved(&how);
         open.finding.was = Some(std::mem::replace(&mut open.finding.summary, how));
-        if open.emitted_resolved {
+        if open.emitted_state == State::Resolved {
             // It came and went within the interval. The last event, a resolution, is still true.
             open.emitted_count = open.finding.count;
         } else {
             self.emit(&mut open, moment.at, moment.now, out);
         }
-        // Kept for the interval, to limit the rate of a cause that comes and goes.
-        open.until = moment.now.after(self.repeat);
+        // Kept: a cause that comes and goes continues the same finding.
+        open.until = moment.now.after(self.forget);
         self.keep(Arc::clone(id), open);
     }
 
     fn keep(&mut self, id: Arc<str>, open: Open) {
-        let due = if open.has_news() {
-            open.next
-        } else {
-            open.until
-        };
-        if !open.finding.resolved {
-            let ids = self.active_by_pod.entry(open.owner.clone()).or_default();
-            ids.push(Arc::clone(&id));
-        }
+        let due = open.due();
+        let ids = self.by_pod.entry(open.owner.clone()).or_default();
+        ids.push(Arc::clone(&id));
         if let Some((id, evicted)) = self.open.insert(id, open, due) {
-            self.deactivate(&evicted.owner, &id);
+            self.unlist(&evicted.owner, &id);
             self.losses.add(Stage::Table, "finding table full", 1);
         }
     }
 
-    /// Removes a finding from the active ones of its pod.
-    fn deactivate(&mut self, owner: &Owner, id: &Arc<str>) {
-        if let Some(ids) = self.active_by_pod.get_mut(owner) {
+    /// Removes a finding from those of its pod.
+    fn unlist(&mut self, owner: &Owner, id: &Arc<str>) {
+        if let Some(ids) = self.by_pod.get_mut(owner) {
             ids.retain(|other| other != id);
             if ids.is_empty() {
-                self.active_by_pod.remove(owner);
+                self.by_pod.remove(owner);
             }
         }
     }
@@ -340,5 +484,23 @@ impl Ledger {
             evidence.push(Evidence::More(more));
         }
         evidence.iter().map(wording::evidence).collect()
+    }
+}
+
+/// What counts as an attempt for a cause; `None`: only its failures are visible.
+fn target(case: &Case<'_>, cause: &Cause) -> Option<Target> {
+    match (&case.symptom, cause) {
+        (Symptom::Lookup(_), Cause::Address(ip)) => Some(Target::Server(*ip)),
+        (Symptom::Lookup(_), Cause::ServerAndDomain(ip, domain)) => {
+            Some(Target::Domain(*ip, domain.clone()))
+        }
+        (Symptom::Lookup(_), Cause::Name(name) | Cause::NameAndTypes(name, _)) => {
+            Some(Target::Name(name.clone()))
+        }
+        (Symptom::Tcp(_) | Symptom::Udp(_), Cause::Socket(socket, protocol)) => {
+            Some(Target::Socket(*socket, protocol))
+        }
+        (Symptom::Echo(..), Cause::Address(ip) | Cause::Ping(ip)) => Some(Target::Ping(*ip)),
+        _ => None,
     }
 }

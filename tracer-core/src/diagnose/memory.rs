@@ -1,5 +1,6 @@
 //! What rules need beyond one event: a bounded table for each kind of memory.
 
+mod attempts;
 mod contacts;
 mod exchanges;
 mod failed_tcp;
@@ -13,6 +14,7 @@ use super::settings::RuleThresholds;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
+pub(super) use self::attempts::{Attempts, Target};
 pub(super) use self::contacts::{Contact, Contacts};
 pub(super) use self::exchanges::{ExchangeEvidence, Exchanges, exchange_end};
 pub(super) use self::failed_tcp::{FailedConnection, FailedTcp};

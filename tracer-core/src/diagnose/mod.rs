@@ -22,6 +22,7 @@ mod command;
 mod cure;
 mod fact;
 mod gone;
+mod headline;
 mod ledger;
 mod lookup_evidence;
 mod memory;
@@ -33,12 +34,15 @@ mod rules;
 mod server;
 mod services;
 mod settings;
+mod tally;
 mod wording;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{Index, Owner};
-use crate::model::connection::{TcpConnection, TcpState};
+use crate::model::connection::{TcpConnection, TcpState, UdpState};
+use crate::model::echo::EchoState;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Role;
@@ -46,6 +50,7 @@ use crate::model::identity::Workload;
 use crate::model::lookup::{Lookup, Step};
 use crate::model::loss::Losses;
 use crate::model::observation::IcmpError;
+use crate::model::settings::Thresholds;
 use crate::model::time::Timestamp;
 
 use self::case::{Case, Symptom};
@@ -53,7 +58,7 @@ use self::cure::Sign;
 use self::ledger::Ledger;
 use self::lookup_evidence::LookupEvidence;
 use self::memory::{
-    Contact, FailedConnection, LatencyChange, LatencyKey, Memory, NameScope, WasteChange,
+    Contact, FailedConnection, LatencyChange, LatencyKey, Memory, NameScope, Target, WasteChange,
     exchange_end,
 };
 pub use self::rule::Rule;
@@ -65,6 +70,8 @@ pub struct Diagnosis {
     dns_ports: Vec<u16>,
     /// A lookup without a new candidate for this long is over.
     lookup_idle: Duration,
+    /// A connection whose SYN is unanswered for this long has had its event.
+    tcp_timeout: Duration,
     /// The input has ended: events from now on are about undecided things.
     ending: bool,
     thresholds: RuleThresholds,
@@ -77,11 +84,12 @@ impl Diagnosis {
     pub fn new(
         settings: &DiagnosisSettings,
         dns_ports: Vec<u16>,
-        lookup_idle: Duration,
+        thresholds: &Thresholds,
     ) -> Diagnosis {
         Diagnosis {
             dns_ports,
-            lookup_idle,
+            lookup_idle: thresholds.lookup_idle,
+            tcp_timeout: thresholds.tcp_timeout,
             ending: false,
             thresholds: settings.thresholds.clone(),
             memory: Memory::new(settings.remembered, &settings.thresholds),
@@ -122,14 +130,20 @@ impl Diagnosis {
             Body::Lookup(lookup) => run.lookup(event.time, lookup),
             Body::Tcp(connection) => run.tcp(event.time, connection),
             Body::Udp(flow) => {
+                if flow.state == UdpState::Open {
+                    run.attempted(Target::Socket(flow.flow.peer, "UDP"));
+                }
                 run.judge(Span::from_start(event.time, flow.last), Symptom::Udp(flow));
             }
             Body::Echo(echo) => {
-                if echo.received > 0 {
-                    run.cure(echo.last, &Sign::Replied(echo));
+                if echo.state == EchoState::Done {
+                    run.attempted(Target::Ping(ends.peer.ip));
                 }
                 let span = Span::from_start(event.time, echo.last).about(echo.last);
-                run.judge(span, Symptom::Echo(echo, event.time));
+                let failed = run.judge(span, Symptom::Echo(echo, event.time));
+                if echo.received > 0 {
+                    run.cure(echo.last, &Sign::Replied(echo), failed.as_ref());
+                }
             }
             Body::Finding(_) | Body::Lost(_) => {}
         }
@@ -223,7 +237,7 @@ impl Diagnosis {
     /// What the limits have dropped so far.
     pub fn losses(&self) -> Losses {
         let mut losses = self.memory.losses();
-        losses.merge(self.ledger.losses());
+        losses.merge(&self.ledger.losses());
         losses
     }
 }
@@ -250,13 +264,28 @@ impl Examination<'_> {
     }
 
     fn tcp(&mut self, started: Timestamp, connection: &TcpConnection) {
+        let peer = connection.flow.peer;
+        // A late answer is a second event of an attempt that has been counted as a timeout.
+        let late = connection
+            .handshake
+            .is_some_and(|time| time >= self.diagnosis.tcp_timeout);
+        let attempted = match connection.state {
+            TcpState::Refused(_) | TcpState::Timeout => true,
+            TcpState::Established => !late,
+            _ => false,
+        };
+        if attempted {
+            self.attempted(Target::Socket(peer, "TCP"));
+        }
         if let Some(handshake) = connection.handshake {
             if let Some(port) = self.ends.peer.port {
                 let contact = self.contact(started);
                 let peer = (self.ends.peer.ip, port);
                 self.diagnosis.memory.connected.add(peer, contact);
             }
-            self.cure(started.after(handshake), &Sign::Connected(handshake));
+            if !late && connection.state == TcpState::Established {
+                self.cure(started.after(handshake), &Sign::Connected(handshake), None);
+            }
         }
         if !matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout) {
             if connection.evidence.is_notable() {
@@ -305,7 +334,6 @@ impl Examination<'_> {
     /// A DNS server answered.
     fn answer(&mut self, exchange: &Exchange) {
         let at = exchange_end(exchange);
-        self.cure(at, &Sign::Answered(exchange));
         if let Some(port) = self.ends.peer.port {
             let contact = self.contact(at);
             let peer = (self.ends.peer.ip, port);
@@ -327,7 +355,7 @@ impl Examination<'_> {
         };
         match self.diagnosis.memory.latencies.add(at, key, latency) {
             LatencyChange::None => {}
-            LatencyChange::Recovered => self.cure(at, &Sign::NormalLatency(scope)),
+            LatencyChange::Recovered => self.cure(at, &Sign::NormalLatency(scope), None),
             LatencyChange::Slow(slow) => {
                 let span = Span::from_start(slow.first, at).about(at);
                 self.judge(span, Symptom::SlowAnswer(exchange, slow, scope));
@@ -359,7 +387,9 @@ impl Examination<'_> {
             begun_unnamed: ends.pod.identity.is_ok()
                 && memory.unnamed.began(ends, started, *lookup_idle),
         };
-        self.cure(ended, &Sign::LookupEnded(lookup));
+        if !evidence.cut_short {
+            self.attempted_lookup(&evidence);
+        }
         let last = evidence
             .exchanges
             .iter()
@@ -367,7 +397,8 @@ impl Examination<'_> {
             .max();
         let last = last.map_or(ended, |last| last.max(ended));
         let span = Span::from_start(started, last).about(ended);
-        self.judge(span, Symptom::Lookup(&evidence));
+        let failed = self.judge(span, Symptom::Lookup(&evidence));
+        self.cure(ended, &Sign::LookupEnded(&evidence), failed.as_ref());
         self.waste(ended, lookup);
     }
 
@@ -389,7 +420,7 @@ impl Examination<'_> {
         let wastes = &mut self.diagnosis.memory.wastes;
         match wastes.add(at, workload.clone(), asked, queries, wasted) {
             WasteChange::None => {}
-            WasteChange::Recovered => self.cure(at, &Sign::FewWasted(&workload)),
+            WasteChange::Recovered => self.cure(at, &Sign::FewWasted(&workload), None),
             WasteChange::Wasted(window) => {
                 let span = Span::from_start(window.started, at).about(at);
                 self.judge(span, Symptom::Waste(&workload, &window));
@@ -397,16 +428,47 @@ impl Examination<'_> {
         }
     }
 
-    /// Something worked at `at`.
-    fn cure(&mut self, at: Timestamp, sign: &Sign<'_>) {
+    /// The pod tried something.
+    fn attempted(&mut self, target: Target) {
+        let owner = Owner::from_ends(self.ends);
+        self.diagnosis.ledger.attempt(self.now, &owner, target);
+    }
+
+    /// A lookup is an attempt at its name, at each server that it asked, and at each domain of its candidates.
+    fn attempted_lookup(&mut self, lookup: &LookupEvidence<'_>) {
+        let cluster = self.index.cluster_domain();
+        let mut targets: Vec<Target> = Vec::new();
+        let mut add = |target: Target| {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        };
+        if let Some(asked) = lookup.asked() {
+            add(Target::Name(asked.name.to_owned()));
+        }
+        let server = self.ends.peer.ip;
+        let servers = lookup.exchanges.iter().map(|one| one.server.ip());
+        for server in servers.chain([server]) {
+            add(Target::Server(server));
+            for name in lookup.names() {
+                add(Target::Domain(server, names::domain(name, cluster)));
+            }
+        }
+        for target in targets {
+            self.attempted(target);
+        }
+    }
+
+    /// Something worked at `at`. `failed`: the finding that the same attempt led to.
+    fn cure(&mut self, at: Timestamp, sign: &Sign<'_>, failed: Option<&Arc<str>>) {
         let moment = Moment { at, now: self.now };
         self.diagnosis
             .ledger
-            .cure(moment, self.ends, sign, self.out);
+            .cure(moment, self.ends, sign, failed, self.out);
     }
 
-    /// Applies the first rule that fits.
-    fn judge(&mut self, span: Span, symptom: Symptom<'_>) {
+    /// Applies the first rule that fits, and returns the id of the finding.
+    fn judge(&mut self, span: Span, symptom: Symptom<'_>) -> Option<Arc<str>> {
         let Diagnosis {
             thresholds,
             memory,
@@ -429,10 +491,9 @@ impl Examination<'_> {
         let claim = catalogue::RULES
             .iter()
             .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
-        if let Some((rule, claim)) = claim {
-            let claim = missing::stale(&case, claim);
-            ledger.claim(&case, rule, claim, self.out);
-        }
+        let (rule, claim) = claim?;
+        let claim = missing::stale(&case, claim);
+        Some(ledger.claim(&case, rule, claim, self.out))
     }
 }
 

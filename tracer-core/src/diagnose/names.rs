@@ -101,6 +101,14 @@ pub(super) fn shortest(
     short.unwrap_or(full.as_str()).to_owned()
 }
 
+/// The domain whose servers answer for a name: the cluster's, or the registered domain.
+pub(super) fn domain(name: &DnsName, cluster: &DnsName) -> DnsName {
+    match below(name.relative(), cluster) {
+        Some(_) => cluster.clone(),
+        None => registered(name),
+    }
+}
+
 /// The registered domain of a name outside of the cluster: one label below a public suffix of
 /// publicsuffix.org (`shop.co.uk`), or the last two labels if no suffix is listed. A public suffix is its own
 /// domain.

@@ -22,3 +22,22 @@ pub struct Rule {
     /// Makes a claim if the rule applies to the case.
     pub(super) check: fn(&Case<'_>) -> Option<Claim>,
 }
+
+/// The rules that find one cause in two degrees, the worse first: the attempt failed, or it took seconds.
+const DEGREES: [(&str, &str); 2] = [
+    ("dns-timeout", "dns-retried"),
+    ("connect-timeout", "connect-slow"),
+];
+
+/// The rule under whose name the findings of a cause are kept.
+pub(super) fn group(rule: &'static str) -> &'static str {
+    let mut degrees = DEGREES.iter();
+    degrees
+        .find(|(_, milder)| *milder == rule)
+        .map_or(rule, |(worse, _)| worse)
+}
+
+/// Whether the first rule finds the same cause as the second, and less of it.
+pub(super) fn is_milder(rule: &str, than: &str) -> bool {
+    DEGREES.contains(&(than, rule))
+}

@@ -16,6 +16,17 @@ pub enum Severity {
     Error,
 }
 
+/// Whether the cause of a finding still exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// The latest attempts failed.
+    Active,
+    /// Some attempts fail and some succeed.
+    Intermittent,
+    /// So many attempts in a row succeeded that the cause is gone.
+    Resolved,
+}
+
 /// A conclusion in sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -25,14 +36,20 @@ pub struct Finding {
     pub rule: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// The cause is gone.
-    pub resolved: bool,
+    /// Whether the cause still exists.
+    pub state: State,
+    /// What distinguishes its cause from others of the same rule, for any pod.
+    pub cause: String,
     /// When it was first seen.
     pub first: Timestamp,
     /// When it was last seen.
     pub last: Timestamp,
-    /// How many times it was seen.
+    /// How many attempts failed: lookups, connections, pings, UDP flows.
     pub count: u64,
+    /// How many attempts there were, those that succeeded included.
+    pub of: u64,
+    /// Symptom, cause and fix in one line of at most 160 characters.
+    pub headline: Sentence,
     /// What failed; for a resolved finding, what shows that.
     pub summary: Sentence,
     /// For a resolved finding, what had failed.
@@ -41,8 +58,17 @@ pub struct Finding {
     pub names: Vec<Arc<str>>,
     /// Why it failed.
     pub why: Vec<Sentence>,
+    /// The fix, if it is known.
+    pub fix: Option<Sentence>,
     /// What to do: commands and names, ready to be copied.
     pub remedies: Vec<Sentence>,
     /// What it rests on, a line each.
     pub evidence: Vec<Sentence>,
+}
+
+impl Finding {
+    /// Whether the cause is gone.
+    pub fn is_resolved(&self) -> bool {
+        self.state == State::Resolved
+    }
 }

@@ -62,6 +62,41 @@ impl Sentence {
         other.spans.into_iter().for_each(|span| self.push(span));
     }
 
+    /// The number of characters.
+    pub fn chars(&self) -> usize {
+        self.spans
+            .iter()
+            .map(|span| span.as_str().chars().count())
+            .sum()
+    }
+
+    /// At most this many characters; what is cut off is marked.
+    #[must_use]
+    pub fn clipped(self, max: usize) -> Sentence {
+        if self.chars() <= max {
+            return self;
+        }
+        let mut room = max.saturating_sub(1);
+        let mut clipped = Sentence::default();
+        for span in self.spans {
+            let length = span.as_str().chars().count();
+            if length > room {
+                let cut: String = span.as_str().chars().take(room).collect();
+                clipped.push(match span {
+                    Span::Words(_) => Span::Words(cut.into()),
+                    // A part of a name is still a name.
+                    Span::Name(_) | Span::Asked(_) => Span::Asked(cut),
+                    Span::Opaque(_) => Span::Opaque(cut),
+                });
+                break;
+            }
+            room -= length;
+            clipped.push(span);
+        }
+        clipped.push_words("…");
+        clipped
+    }
+
     /// Sentences as text, a line each.
     pub fn lines(sentences: &[Sentence]) -> String {
         let lines: Vec<String> = sentences.iter().map(Sentence::to_string).collect();

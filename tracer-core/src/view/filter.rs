@@ -305,7 +305,7 @@ pub fn failed(body: &Body) -> bool {
         Body::Udp(flow) => matches!(flow.state, UdpState::Unanswered | UdpState::IcmpError),
         Body::Echo(echo) => echo.received < echo.sent || echo.errors > 0,
         Body::IcmpError(_) => true,
-        Body::Finding(finding) => !finding.resolved && finding.severity >= Severity::Warning,
+        Body::Finding(finding) => !finding.is_resolved() && finding.severity >= Severity::Warning,
         Body::Lost(_) => true,
     }
 }

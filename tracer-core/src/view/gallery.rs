@@ -15,7 +15,7 @@ use crate::model::edns::{Edns, EdnsOption, ExtendedError};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::evidence::TcpEvidence;
 use crate::model::exchange::{Details, Exchange, Outcome, Transport};
-use crate::model::finding::{Finding, Severity};
+use crate::model::finding::{Finding, Severity, State};
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
 use crate::model::identity::{
     PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
@@ -359,15 +359,19 @@ pub fn finding(severity: Severity, resolved: bool) -> Event {
         id: "nxdomain-other-namespace:default/deb-ubuntu:clusterip-apache2-ds-myns".to_owned(),
         rule: "nxdomain-other-namespace",
         severity,
-        resolved,
+        state: if resolved { State::Resolved } else { State::Active },
+        cause: "clusterip-apache2-ds-myns".to_owned(),
         first: at(1_123),
         last: at(1_126),
         count: 2,
+        of: 5,
+        headline: "default/deb-ubuntu can't resolve \"clusterip-apache2-ds-myns\": the Service is in namespace myns; use clusterip-apache2-ds-myns.myns".into(),
         summary: "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists"
             .into(),
         was: resolved.then(|| "it had failed".into()),
         names: vec!["clusterip-apache2-ds-myns".into()],
         why: vec!["A Service of that name is in namespace myns, and a short name is looked up in the pod's own namespace, default, only.".into()],
+        fix: Some("use clusterip-apache2-ds-myns.myns".into()),
         remedies: vec!["use clusterip-apache2-ds-myns.myns".into()],
         evidence: vec!["4 candidates, 4 NXDOMAIN".into()],
     };

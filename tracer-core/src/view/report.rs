@@ -125,7 +125,7 @@ impl Report {
             .all()
             .map(|(event, finding)| {
                 let key = (
-                    finding.resolved,
+                    finding.is_resolved(),
                     Reverse(finding.severity),
                     finding.first,
                     finding.id.clone(),
@@ -160,7 +160,7 @@ impl Report {
                 Severity::Warning => digest.warnings += 1,
                 Severity::Info => digest.infos += 1,
             }
-            digest.resolved += u64::from(finding.resolved);
+            digest.resolved += u64::from(finding.is_resolved());
         }
         digest
     }

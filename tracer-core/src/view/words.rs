@@ -6,7 +6,7 @@ use crate::model::dns::ResponseCode;
 use crate::model::echo::EchoState;
 use crate::model::event::Body;
 use crate::model::exchange::Outcome;
-use crate::model::finding::Severity;
+use crate::model::finding::{Severity, State};
 use crate::model::flow::{Protocol, Role};
 
 /// An event's "type".
@@ -58,7 +58,7 @@ pub const ECHO_STATES: [&str; 2] = ["running", "done"];
 pub const ICMP_ERROR_OUTCOMES: [&str; 1] = ["icmp-error"];
 
 /// Every state of a finding.
-pub const FINDING_STATES: [&str; 2] = ["active", "resolved"];
+pub const FINDING_STATES: [&str; 3] = ["active", "intermittent", "resolved"];
 
 /// Every word that [`outcome`] can return, each once.
 pub fn outcomes() -> Vec<&'static str> {
@@ -90,7 +90,7 @@ pub fn outcome(body: &Body) -> Option<&'static str> {
         Body::Udp(flow) => udp_state(flow.state),
         Body::Echo(echo) => echo_state(echo.state),
         Body::IcmpError(_) => "icmp-error",
-        Body::Finding(finding) => finding_state(finding.resolved),
+        Body::Finding(finding) => finding_state(finding.state),
         Body::Lost(_) => return None,
     })
 }
@@ -129,8 +129,12 @@ pub fn echo_state(state: EchoState) -> &'static str {
 }
 
 /// A finding's "state".
-pub fn finding_state(resolved: bool) -> &'static str {
-    if resolved { "resolved" } else { "active" }
+pub fn finding_state(state: State) -> &'static str {
+    match state {
+        State::Active => "active",
+        State::Intermittent => "intermittent",
+        State::Resolved => "resolved",
+    }
 }
 
 /// A finding's "severity".

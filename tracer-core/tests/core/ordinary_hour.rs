@@ -61,7 +61,7 @@ fn alarms(events: &[Event]) -> BTreeMap<String, u64> {
     for event in events {
         if let (Body::Finding(finding), Some(ends)) = (&event.body, &event.ends)
             && finding.severity != Severity::Info
-            && !finding.resolved
+            && !finding.is_resolved()
         {
             let who = ends.pod.identity.as_ref();
             let who = who.map_or_else(|_| ends.pod.ip.to_string(), |pod| pod.name.to_string());

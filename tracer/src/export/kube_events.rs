@@ -112,7 +112,7 @@ impl KubeEvents {
             pod: Arc::clone(pod),
             id: finding.id.clone(),
             rule: finding.rule,
-            resolved: finding.resolved,
+            resolved: finding.is_resolved(),
             count: finding.count,
             first: clock.wall(finding.first),
             last: clock.wall(finding.last),

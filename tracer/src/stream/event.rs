@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::proto;
 use tracer_core::model::event::{Body, Event};
-use tracer_core::model::finding::Finding;
+use tracer_core::model::finding::{Finding, State};
 use tracer_core::model::loss::Loss;
 use tracer_core::model::sentence::Sentence;
 use tracer_core::model::time::Timestamp;
@@ -111,7 +111,12 @@ fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
         id: finding.id.clone(),
         rule: finding.rule.to_owned(),
         severity: finding.severity.to_wire(),
-        resolved: finding.resolved,
+        resolved: finding.is_resolved(),
+        intermittent: finding.state == State::Intermittent,
+        of: finding.of,
+        headline: finding.headline.to_string(),
+        fix: finding.fix.as_ref().map(Sentence::to_string),
+        cause: finding.cause.clone(),
         first_unix_ns: wall(clock, finding.first),
         last_unix_ns: wall(clock, finding.last),
         count: finding.count,
@@ -135,7 +140,20 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
         id: wire.id,
         rule: intern(&wire.rule),
         severity: WireEnum::from_wire(wire.severity)?,
-        resolved: wire.resolved,
+        state: match (wire.resolved, wire.intermittent) {
+            (true, _) => State::Resolved,
+            (false, true) => State::Intermittent,
+            (false, false) => State::Active,
+        },
+        cause: wire.cause,
+        // An agent of an earlier version sends neither.
+        of: wire.of.max(wire.count),
+        headline: if wire.headline.is_empty() {
+            wire.summary.clone().into()
+        } else {
+            wire.headline.into()
+        },
+        fix: wire.fix.map(Sentence::from),
         first: timestamp(wire.first_unix_ns),
         last: timestamp(wire.last_unix_ns),
         count: wire.count,

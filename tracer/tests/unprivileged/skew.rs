@@ -19,7 +19,7 @@ use tracer::stream::proto;
 use tracer::stream::proto::observe_response::Message;
 use tracer::stream::proto::tracer_server::{Tracer, TracerServer};
 use tracer_core::model::event::{Body, Event};
-use tracer_core::model::finding::{Finding, Severity};
+use tracer_core::model::finding::{Finding, Severity, State};
 use tracer_core::model::time::Timestamp;
 
 /// No step takes this long, even on a busy machine.
@@ -140,14 +140,18 @@ fn finding(at_unix_ns: i64, number: u32) -> Event {
             id: number.to_string(),
             rule: "a-rule",
             severity: Severity::Info,
-            resolved: false,
+            state: State::Active,
+            cause: String::new(),
             first: at,
             last: at,
             count: 1,
+            of: 1,
+            headline: "something".into(),
             summary: "something".into(),
             was: None,
             names: Vec::new(),
             why: vec!["because".into()],
+            fix: None,
             remedies: Vec::new(),
             evidence: Vec::new(),
         })),

@@ -50,6 +50,13 @@ pub(in crate::diagnose) struct ExchangeEvidence {
 }
 
 impl ExchangeEvidence {
+    /// Whether the server answered, whatever the answer.
+    pub fn is_answered(&self) -> bool {
+        self.latency.is_some()
+            && self.icmp.is_none()
+            && !matches!(self.outcome, Outcome::Timeout | Outcome::IcmpError)
+    }
+
     fn from_exchange(exchange: &Exchange) -> Option<ExchangeEvidence> {
         let question = exchange.question.as_ref()?;
         let soa = exchange

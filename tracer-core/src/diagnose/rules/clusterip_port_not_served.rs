@@ -6,6 +6,7 @@ use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, PortName};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::model::cluster::ServicePort;
 use crate::model::finding::Severity;
@@ -37,10 +38,15 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         "TCP" => "UDP",
         _ => "TCP",
     };
-    let mut claim = attempt.claim(case).why(ConnectionFact::PortNotServed {
-        port: attempt.port_name(),
-        served: service.ports.iter().map(PortName::from).collect(),
-    });
+    let served: Vec<PortName> = service.ports.iter().map(PortName::from).collect();
+    let mut claim = attempt
+        .claim(case)
+        .because(Reason::ServesOnly(served.clone()))
+        .fix(Fix::UsePort(served.clone()))
+        .why(ConnectionFact::PortNotServed {
+            port: attempt.port_name(),
+            served,
+        });
     if serves(other) {
         claim = claim.why(ConnectionFact::OtherProtocol(other));
     }

@@ -6,6 +6,7 @@ use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, EndpointPlace, Others, Who};
+use crate::diagnose::headline::Reason;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services};
 use crate::identity::Owner;
@@ -81,9 +82,10 @@ fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
             .why(ConnectionFact::InServiceRange(*range))
             .command(Kubectl::ServiceWithAddress(peer.ip)),
         (None, Some(_)) => claim.command(connect),
-        (None, None) if knows_all_owners(case) => {
-            claim.why(ConnectionFact::AddressUnused).command(connect)
-        }
+        (None, None) if knows_all_owners(case) => claim
+            .because(Reason::NobodyHasAddress)
+            .why(ConnectionFact::AddressUnused)
+            .command(connect),
         (None, None) => claim,
     }
 }

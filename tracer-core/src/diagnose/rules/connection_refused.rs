@@ -6,6 +6,7 @@ use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, ObjectName, PortName};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services};
 use crate::model::cluster::{Pod, Service};
@@ -42,7 +43,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         match (case.service(), &case.ends.peer.pod, attempt.failure) {
             (Some(service), _, Failure::Reset) => reset_by_service(case, service, port, claim),
             (None, Some(pod), Failure::Reset) => {
-                let claim = claim.why(ConnectionFact::PodNotListening(port));
+                let claim = claim
+                    .because(Reason::NotListening(port))
+                    .fix(Fix::CheckPod(ObjectName::from(&**pod)))
+                    .why(ConnectionFact::PodNotListening(port));
                 let object = case.index.pod_object(pod);
                 let claim = object
                     .into_iter()
@@ -58,7 +62,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
 
 fn reset_by_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim) -> Claim {
     let index = case.index;
-    let mut claim = claim.why(ConnectionFact::ResetByEndpoint);
+    let mut claim = claim
+        .fix(Fix::CheckPods(service.into()))
+        .why(ConnectionFact::ResetByEndpoint);
     let endpoints = ConnectionFact::ReadyEndpoints(services::ready_or_unknown(index, service));
     if !index.knows_endpoints() {
         return claim.why(endpoints);
@@ -70,7 +76,9 @@ fn reset_by_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim)
         .filter_map(|endpoint| index.pod_object(endpoint.pod.as_ref()?))
         .collect();
     if let [target] = *targets.as_slice() {
-        claim = claim.why(ConnectionFact::TargetPort { port, target });
+        claim = claim
+            .because(Reason::NotListening(target))
+            .why(ConnectionFact::TargetPort { port, target });
         claim = declared(claim, &pods, target);
     }
     claim = claim.why(endpoints);

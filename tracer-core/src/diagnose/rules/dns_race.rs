@@ -6,6 +6,7 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::{Command, Setting};
 use crate::diagnose::fact::ServerFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::memory::ExchangeEvidence;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
@@ -54,6 +55,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let claim = Claim::new(Cause::Address(case.ends.peer.ip), summary)
         .once(Severity::Info)
+        .because(Reason::QueryLost)
+        .fix(Fix::SingleRequestReopen)
         .why(ServerFact::Race {
             answered: answered.qtype,
             lost: lost.qtype,

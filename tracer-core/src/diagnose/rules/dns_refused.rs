@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::Kubectl;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::ServerFact;
+use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
@@ -41,6 +42,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         figures: lookup.figures(),
     };
     let claim = Claim::new(Cause::ServerAndDomain(ip, domain), summary)
+        .fix(Fix::CheckServer(server::named(case)))
         .why(ServerFact::RefusalCauses)
         .evidence(lookup.evidence())
         .cure(Cure::Resolves(ip, cured_by));

@@ -5,6 +5,7 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Rejection, ServerFact};
+use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
 use crate::model::exchange::Outcome;
@@ -46,7 +47,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         }
         _ => return None,
     };
-    let claim = Claim::new(Cause::Address(ip), summary).evidence(evidence);
+    let claim = Claim::new(Cause::Address(ip), summary)
+        .fix(Fix::CheckServer(server::named(case)))
+        .evidence(evidence);
     let claim = match rejection {
         Some(rejection) => claim.why(ServerFact::CameBack(rejection)),
         None => claim,

@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::PodCommand;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::ServerFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::model::exchange::Outcome;
@@ -53,6 +54,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         figures: lookup.figures(),
     };
     let mut claim = Claim::new(Cause::ServerAndDomain(ip, domain), summary)
+        .because(match fact {
+            ServerFact::FailedItself(_) => Reason::ServerFails,
+            _ => Reason::UpstreamFails,
+        })
+        .fix(Fix::CheckServer(server::named(case)))
         .evidence(lookup.evidence())
         .why(fact);
     for error in &failed.errors {

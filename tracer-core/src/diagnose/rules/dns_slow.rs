@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::Kubectl;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::ServerFact;
+use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{server, services};
 use crate::model::finding::Severity;
@@ -37,6 +38,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         times: slow.times,
     };
     let claim = Claim::new(Cause::ServerAndScope(ip, scope), summary)
+        .fix(Fix::CheckServer(server::named(case)))
         .why(ServerFact::UsualLatency(scope, slow.normal))
         .why(ServerFact::SlowCauses(scope));
     let service = case

@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::PodCommand;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Others, ServerFact, Who};
+use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{policies, server};
 use crate::identity::Owner;
@@ -35,7 +36,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         server: server::named(case),
         figures: lookup.figures(),
     };
-    let claim = Claim::new(Cause::Address(ip), summary).evidence(lookup.evidence());
+    let claim = Claim::new(Cause::Address(ip), summary)
+        .fix(Fix::CheckServer(server::named(case)))
+        .evidence(lookup.evidence());
     let claim = match lookup.names().last() {
         Some(&name) => claim.command(PodCommand::NslookupAgain {
             name: name.clone(),

@@ -7,6 +7,7 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::PodCommand;
 use crate::diagnose::fact::PathFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::model::finding::Severity;
 
@@ -47,6 +48,12 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let size = error.mtu.and_then(|mtu| mtu.checked_sub(ping_headers(to)));
     let claim = match size {
         Some(size) => claim.command(PodCommand::PingSize { to, size }),
+        None => claim,
+    };
+    let claim = match error.mtu {
+        Some(mtu) => claim
+            .because(Reason::PathMtu(mtu, error.from.ip()))
+            .fix(Fix::LowerMtu(mtu)),
         None => claim,
     };
     Some(claim.evidence([Evidence::TooBig { error, to }]))

@@ -5,6 +5,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Command, PodCommand};
 use crate::diagnose::fact::NameFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::memory::ExchangeEvidence;
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
@@ -44,6 +45,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let claim = case
         .no_such_name_claim(lookup, asked.name)
+        .because(Reason::CachedAbsence(service.into()))
         .why(NameFact::ServiceExists {
             service: service.into(),
             name,
@@ -69,5 +71,6 @@ fn lifetime(claim: Claim, exchange: &ExchangeEvidence, asked: &str) -> Claim {
             },
             _ => NameFact::NegativeTtl(ttl),
         })
+        .fix(Fix::RetryIn(ttl))
         .command(Command::InPodAfter(ttl, again))
 }

@@ -5,6 +5,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{EndpointPlace, NameFact};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
@@ -44,6 +45,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         };
         let claim = case
             .no_such_name_claim(lookup, asked.name)
+            .because(Reason::HeadlessNotReady(service.into()))
+            .fix(Fix::CheckPods(service.into()))
             .why(fact)
             .commands(services::inspect(index, service));
         return Some(if meaning.host.is_none() && index.knows_endpoints() {

@@ -1,10 +1,13 @@
 //! The name of a Service, looked up in a namespace that does not have it.
 
+use std::sync::Arc;
+
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Command, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{NameFact, Place};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::lookup_evidence::LookupEvidence;
 use crate::diagnose::names::{self, Meaning};
 use crate::diagnose::rule::Rule;
@@ -69,8 +72,16 @@ fn claim(
             .command(Command::UseName(name))
             .cure(Cure::Found(names::full(meaning.host, service, domain)));
     }
+    let mut namespaces: Vec<_> = elsewhere
+        .iter()
+        .map(|service| Arc::clone(&service.namespace))
+        .collect();
+    namespaces.dedup();
+    let claim = claim.because(Reason::InNamespaces(namespaces));
     match claim.name_to_use().map(str::to_owned) {
-        Some(name) => claim.command(PodCommand::Getent(name)),
+        Some(name) => claim
+            .fix(Fix::UseName(name.clone()))
+            .command(PodCommand::Getent(name)),
         None => claim,
     }
 }

@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim};
 use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::NameFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::missing;
 use crate::diagnose::names;
@@ -42,6 +43,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     if let Some(alias) = exchanges.find_map(|exchange| exchange.alias.as_ref()) {
         let claim = case
             .no_such_name_claim(lookup, asked.name)
+            .because(Reason::DanglingAlias(alias.clone()))
             .why(NameFact::DanglingAlias(alias.clone()))
             .command(PodCommand::Nslookup {
                 name: alias.clone(),
@@ -70,7 +72,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         // The Service exists, so this rule does not explain the failure.
         return None;
     }
-    claim = claim.why(NameFact::NoServiceAnywhere(name.to_owned()));
+    claim = claim
+        .because(Reason::NoSuchService(name.to_owned()))
+        .fix(Fix::CheckSpelling)
+        .why(NameFact::NoServiceAnywhere(name.to_owned()));
     if let Some(namespace) = namespace
         && case.index.has_namespace(namespace) == Presence::No
     {
@@ -85,7 +90,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             .cure(Cure::Found(names::full(None, service, domain)));
     }
     Some(match claim.name_to_use().map(str::to_owned) {
-        Some(name) => claim.command(PodCommand::Getent(name)),
+        Some(name) => claim
+            .fix(Fix::UseName(name.clone()))
+            .command(PodCommand::Getent(name)),
         None => claim.command(list_services(case, namespace)),
     })
 }
@@ -152,6 +159,11 @@ fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) 
         let lacking = missing::lacking_in(case, Kind::Service);
         claim = claim.why(NameFact::MeaningUnknown(lacking));
         claim = missing::investigate(case, Kind::Service, claim);
+    } else {
+        // Programs ask for hosts that are gone all the time.
+        claim = claim
+            .once(Severity::Info)
+            .because(Reason::NoSuchExternalName);
     }
     let zone = exchange.and_then(|exchange| exchange.zone.clone());
     // One finding for all names that a registered zone does not have; not for those of a top-level domain.

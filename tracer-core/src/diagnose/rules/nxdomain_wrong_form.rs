@@ -9,6 +9,7 @@ use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Command, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{HostNames, LeadingServices, NameFact, ObjectName, WrongForm};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
@@ -77,6 +78,7 @@ fn claim(
     let resolver = lookup.resolver.as_ref().filter(|_| !form.absolute);
     let mut claim = case
         .no_such_name_claim(lookup, asked.name)
+        .because(Reason::WrongForm(form.wrong.clone()))
         .why(NameFact::WrongForm(form.wrong));
     for service in form.services {
         let name = names::shortest(form.host, service, resolver, domain);
@@ -85,7 +87,9 @@ fn claim(
             .cure(Cure::Found(names::full(form.host, service, domain)));
     }
     let claim = match claim.name_to_use().map(str::to_owned) {
-        Some(name) => claim.command(PodCommand::Getent(name)),
+        Some(name) => claim
+            .fix(Fix::UseName(name.clone()))
+            .command(PodCommand::Getent(name)),
         None => claim,
     };
     claim.commands(form.instead)

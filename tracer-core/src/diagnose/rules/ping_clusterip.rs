@@ -8,6 +8,7 @@ use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{EndpointPlace, PingFact, PortName};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{missing, services};
 use crate::model::cluster::{Kind, Service};
@@ -46,9 +47,12 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         received: echo.received,
         errors: echo.errors,
     };
-    let ports = service.ports.iter().map(PortName::from).collect();
+    let ports: Vec<PortName> = service.ports.iter().map(PortName::from).collect();
     let endpoints = services::ready_or_unknown(case.index, service);
-    let claim = Claim::new(Cause::Address(ip), summary).why(PingFact::VirtualAddress(ports));
+    let claim = Claim::new(Cause::Address(ip), summary)
+        .because(Reason::OnlyServicePorts(ports.clone()))
+        .fix(Fix::TestPort(ports.clone()))
+        .why(PingFact::VirtualAddress(ports));
     let claim = result(claim, echo)
         .why(PingFact::ReadyEndpoints(endpoints))
         .evidence(evidence(echo));

@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::Kubectl;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::PingFact;
+use crate::diagnose::headline::Reason;
 use crate::diagnose::rule::Rule;
 use crate::model::finding::Severity;
 
@@ -37,7 +38,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         ip,
         sent: echo.sent,
     };
-    let mut claim = Claim::new(Cause::Address(ip), summary).why(PingFact::InServiceRange(range));
+    let mut claim = Claim::new(Cause::Address(ip), summary)
+        .because(Reason::NoServiceHasAddress)
+        .why(PingFact::InServiceRange(range));
     if let Some(error) = echo.last_error {
         claim = claim.why(PingFact::CameBack(error));
     }

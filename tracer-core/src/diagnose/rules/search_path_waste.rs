@@ -5,6 +5,7 @@ use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::{Command, Setting};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::NameFact;
+use crate::diagnose::headline::Fix;
 use crate::diagnose::lookup_evidence::{AskedName, Search};
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
@@ -51,6 +52,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let names = top.iter().map(|(name, _)| name.clone()).collect();
     let mut claim = Claim::new(Cause::SearchPath, summary)
         .about_workload(workload.to_owned())
+        .fix(Fix::TrailingDot)
         .why(NameFact::SearchedFirst(names))
         .evidence(evidence);
     for (name, _) in &top {

@@ -5,6 +5,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::ConnectionFact;
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
 use crate::model::finding::Severity;
@@ -32,6 +33,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let mut claim = attempt
         .claim(case)
+        .because(Reason::NoReadyEndpoint)
+        .fix(Fix::CheckPods(service.into()))
         .why(ConnectionFact::NoReadyEndpoint)
         .why(ConnectionFact::NotReady(services::why_none_ready(
             case.index, service,

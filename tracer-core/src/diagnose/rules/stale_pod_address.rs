@@ -6,6 +6,7 @@ use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::{Command, Kubectl};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, ObjectName};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, names, services};
 use crate::model::finding::Severity;
@@ -43,11 +44,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 .cure(Cure::Connects(ip, Some(attempt.port)))
         }
     };
-    let mut claim = claim.why(ConnectionFact::AddressOfGonePod {
-        ip,
-        pod: ObjectName::from(&**pod),
-        gone_for: until.map(|until| case.at.since(until)),
-    });
+    let mut claim = claim
+        .because(Reason::GonePod(ObjectName::from(&**pod)))
+        .why(ConnectionFact::AddressOfGonePod {
+            ip,
+            pod: ObjectName::from(&**pod),
+            gone_for: until.map(|until| case.at.since(until)),
+        });
     let resolver = case.pod().and_then(|own| case.index.resolver(own));
     let object = case.index.pod_object(pod);
     let services = object.map(|pod| services::selecting(case.index, pod));
@@ -56,6 +59,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         let name = names::shortest(None, service, resolver.as_ref(), domain);
         claim = claim
             .why(ConnectionFact::SelectsSimilarPods(service.into()))
+            .fix(Fix::UseName(name.clone()))
             .command(Command::UseName(name));
     }
     Some(claim.command(Kubectl::PodWithAddress(ip)))

@@ -8,12 +8,14 @@
 mod commands;
 mod evidence;
 mod facts;
+mod headline;
 mod parts;
 mod summary;
 
 pub(super) use self::commands::command;
 pub(super) use self::evidence::evidence;
 pub(super) use self::facts::fact;
+pub(super) use self::headline::{fix, headline, resolved};
 pub(super) use self::parts::list;
 pub(super) use self::summary::{resolution, summary};
 

@@ -401,10 +401,14 @@ pub(super) struct FindingFields<'a> {
     first: String,
     last: String,
     count: u64,
+    of: u64,
+    headline: &'a Sentence,
     summary: &'a Sentence,
     #[serde(skip_serializing_if = "Option::is_none")]
     was: Option<&'a Sentence>,
     why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<&'a Sentence>,
     r#try: &'a [Sentence],
     evidence: Vec<EvidenceFields<'a>>,
 }
@@ -420,13 +424,16 @@ impl<'a> FindingFields<'a> {
             id: &finding.id,
             rule: finding.rule,
             severity: words::severity(finding.severity),
-            state: words::finding_state(finding.resolved),
+            state: words::finding_state(finding.state),
             first: rfc3339(clock.wall(finding.first)),
             last: rfc3339(clock.wall(finding.last)),
             count: finding.count,
+            of: finding.of,
+            headline: &finding.headline,
             summary: &finding.summary,
             was: finding.was.as_ref(),
             why: Sentence::lines(&finding.why),
+            fix: finding.fix.as_ref(),
             r#try: &finding.remedies,
             evidence: finding
                 .evidence

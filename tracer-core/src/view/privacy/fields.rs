@@ -108,11 +108,17 @@ fn visit_lookup(lookup: &mut Lookup, see: &mut dyn FnMut(Field<'_>)) {
 fn visit_finding(finding: &mut Finding, see: &mut dyn FnMut(Field<'_>)) {
     // The id is words with colons and slashes between them, one of which can be a name.
     see(Field::Text(&mut finding.id));
+    see(Field::Text(&mut finding.cause));
     for name in &mut finding.names {
         see(Field::SharedName(name));
     }
-    let summaries = [Some(&mut finding.summary), finding.was.as_mut()];
-    for sentence in summaries.into_iter().flatten() {
+    let single = [
+        Some(&mut finding.headline),
+        Some(&mut finding.summary),
+        finding.was.as_mut(),
+        finding.fix.as_mut(),
+    ];
+    for sentence in single.into_iter().flatten() {
         visit_sentence(sentence, see);
     }
     for sentences in [

@@ -102,7 +102,7 @@ impl Encode for FindingBlocks {
             let _ = write!(line, ", on node {node}");
         }
         block.faint(&line);
-        if finding.resolved {
+        if finding.is_resolved() {
             let at = clock
                 .wall(event.time)
                 .to_zoned(self.settings.time_zone.clone());
@@ -111,7 +111,7 @@ impl Encode for FindingBlocks {
         for (label, sentence) in labelled("why", &finding.why) {
             block.paragraph(label, &sentence.to_string());
         }
-        if !finding.resolved {
+        if !finding.is_resolved() {
             for (label, remedy) in labelled("try", &finding.remedies) {
                 block.whole(label, &remedy.to_string());
             }

@@ -12,7 +12,7 @@ const LABEL: usize = 5;
 /// A finding's rows; its sentences take at most `room` columns.
 pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
     let verdict = verdict(finding);
-    let word = if finding.resolved {
+    let word = if finding.is_resolved() {
         "resolved"
     } else {
         crate::view::words::severity(finding.severity)
@@ -28,7 +28,7 @@ pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
         ..Row::default()
     }];
     rows.extend(paragraph("", &finding.summary.to_string(), room));
-    if !finding.resolved {
+    if !finding.is_resolved() {
         for (label, sentence) in labelled("why", &finding.why) {
             rows.extend(paragraph(label, &sentence.to_string(), room));
         }
@@ -48,7 +48,7 @@ pub(super) fn finding(finding: &Finding, wide: bool, room: usize) -> Vec<Row> {
 /// The verdict of a finding's severity.
 pub(super) fn verdict(finding: &Finding) -> Verdict {
     match finding.severity {
-        _ if finding.resolved => Verdict::Good,
+        _ if finding.is_resolved() => Verdict::Good,
         Severity::Info => Verdict::Neutral,
         Severity::Warning => Verdict::Warn,
         Severity::Error => Verdict::Bad,

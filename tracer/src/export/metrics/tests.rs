@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::export::kube_events::KubeEventTotals;
 use tracer_core::model::echo::EchoState;
+use tracer_core::model::finding::State;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::gallery;
@@ -386,7 +387,12 @@ fn a_repeated_finding_adds_only_occurrences() {
     };
     for (count, resolved) in [(1, false), (5, false), (5, true), (6, false), (1, false)] {
         if let Body::Finding(finding) = &mut event.body {
-            (finding.count, finding.resolved) = (count, resolved);
+            finding.count = count;
+            finding.state = if resolved {
+                State::Resolved
+            } else {
+                State::Active
+            };
         }
         metrics.observe(&event);
     }

@@ -11,7 +11,7 @@ use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{AgentIdentity, Hub};
 use tracer::stream::listen::{Listeners, TlsListen};
 use tracer_core::model::event::{Body, Event};
-use tracer_core::model::finding::{Finding, Severity};
+use tracer_core::model::finding::{Finding, Severity, State};
 use tracer_core::model::time::Timestamp;
 
 /// No step takes this long, even on a busy machine.
@@ -76,14 +76,18 @@ fn finding(at_unix_ns: i64, id: &str) -> Event {
             id: id.to_owned(),
             rule: "a-rule",
             severity: Severity::Info,
-            resolved: false,
+            state: State::Active,
+            cause: String::new(),
             first: at,
             last: at,
             count: 1,
+            of: 1,
+            headline: "something".into(),
             summary: "something".into(),
             was: None,
             names: Vec::new(),
             why: vec!["because".into()],
+            fix: None,
             remedies: Vec::new(),
             evidence: Vec::new(),
         })),

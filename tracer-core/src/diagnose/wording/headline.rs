@@ -1,0 +1,317 @@
+//! The headline: symptom, cause and fix in one line.
+
+use super::parts::{Asked, Count, List, Part, Plain, Ports, Relative};
+use super::sentence;
+use crate::diagnose::attempt::Failure;
+use crate::diagnose::claim::Summary;
+use crate::diagnose::fact::{Destination, DestinationKind, Who, WrongForm};
+use crate::diagnose::headline::{Fix, Reason};
+use crate::diagnose::tally::Tally;
+use crate::model::sentence::Sentence;
+
+/// The most characters of a headline: what the note of a Kubernetes Event and a line of a terminal can show.
+pub(in crate::diagnose) const MAX_HEADLINE: usize = 160;
+/// Items of a list in a headline.
+const MAX_ITEMS: usize = 3;
+
+/// Symptom, cause and fix. What does not fit is left out: first the cause, which the finding explains below,
+/// then the fix.
+pub(in crate::diagnose) fn headline(
+    who: &Who,
+    summary: &Summary,
+    tally: &Tally,
+    reason: Option<&Reason>,
+    fix: Option<&Fix>,
+) -> Sentence {
+    let symptom = symptom(who, summary, tally);
+    let reason = reason.map(because);
+    let fix = fix.map(self::fix);
+    let with = |reason: Option<&Sentence>, fix: Option<&Sentence>| {
+        let mut line = symptom.clone();
+        for (between, clause) in [(": ", reason), ("; ", fix)] {
+            if let Some(clause) = clause {
+                line.push_words(between);
+                line.append(clause.clone());
+            }
+        }
+        (line.chars() <= MAX_HEADLINE).then_some(line)
+    };
+    with(reason.as_ref(), fix.as_ref())
+        .or_else(|| with(None, fix.as_ref()))
+        .or_else(|| with(reason.as_ref(), None))
+        .unwrap_or_else(|| symptom.clone().clipped(MAX_HEADLINE))
+}
+
+/// The headline of a resolved finding.
+pub(in crate::diagnose) fn resolved(how: &Sentence) -> Sentence {
+    sentence!("resolved: {}", how).clipped(MAX_HEADLINE)
+}
+
+fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
+    let some = tally.attempts > tally.failures && tally.attempts > 1;
+    let share =
+        |noun: &'static str| sentence!("{} of {}", tally.failures, Count(tally.attempts, noun));
+    match summary {
+        Summary::NoSuchName { asked, .. } => {
+            sentence!("{} can't resolve \"{}\"", who, Asked(asked))
+        }
+        Summary::NoSuchType { asked, types, .. } => sentence!(
+            "{} looked up \"{}\": the name has no {} record",
+            who,
+            Asked(asked),
+            List(types)
+        ),
+        Summary::AaaaFails { name, outcome, .. } => sentence!(
+            "{}: {} of {} fails ({}) while A is answered",
+            who,
+            "AAAA",
+            Relative(name),
+            outcome
+        ),
+        Summary::QueriesRejected { server, .. } => {
+            sentence!("{} can't reach DNS server {}", who, server)
+        }
+        Summary::ServerRefusesTcp(server) => {
+            sentence!("{} can't connect to DNS server {} over TCP", who, server)
+        }
+        Summary::Race { waited, asked, .. } if !some => {
+            sentence!("{} waited {} for \"{}\"", who, waited, Asked(asked))
+        }
+        Summary::Race { server, waited, .. } => sentence!(
+            "{}: {} at DNS server {} waited {}",
+            who,
+            share("lookup"),
+            server,
+            waited
+        ),
+        Summary::Servfail { asked, server, .. }
+        | Summary::Refused { asked, server, .. }
+        | Summary::NoAnswer { asked, server, .. } => {
+            let outcome = match summary {
+                Summary::Servfail { .. } => "SERVFAIL",
+                Summary::Refused { .. } => "REFUSED",
+                _ => "no answer",
+            };
+            if some {
+                sentence!(
+                    "{}: {} at DNS server {} got {}",
+                    who,
+                    share("lookup"),
+                    server,
+                    outcome
+                )
+            } else {
+                sentence!(
+                    "{} can't resolve \"{}\": {} from DNS server {}",
+                    who,
+                    Asked(asked),
+                    outcome,
+                    server
+                )
+            }
+        }
+        Summary::Truncated { asked, server, .. } => sentence!(
+            "{} can't resolve \"{}\": the answer of DNS server {} is truncated and TCP fails",
+            who,
+            Asked(asked),
+            server
+        ),
+        Summary::SlowServer {
+            server, latency, ..
+        } => sentence!("{} waited {} for DNS server {}", who, latency, server),
+        Summary::SearchPathWaste {
+            workload,
+            wasted,
+            queries,
+            ..
+        } => sentence!(
+            "{}: {} of {} DNS queries are for names that don't exist",
+            Plain(workload.clone()),
+            wasted,
+            queries
+        ),
+        Summary::CannotReach {
+            protocol,
+            failure,
+            destination,
+            ..
+        } => {
+            let destination = Short(destination);
+            match (*protocol, failure, some) {
+                ("TCP", _, true) => sentence!(
+                    "{}: {} to {} {}",
+                    who,
+                    share("connection"),
+                    destination,
+                    match failure {
+                        Failure::Reset => "are refused",
+                        Failure::Rejected(_) => "are rejected by ICMP",
+                        Failure::Silent => "got no answer",
+                    }
+                ),
+                ("TCP", _, false) => sentence!(
+                    "{} can't connect to {} ({})",
+                    who,
+                    destination,
+                    failed(failure)
+                ),
+                (_, Failure::Silent, _) => {
+                    sentence!("{} gets no answer from {} over UDP", who, destination)
+                }
+                _ => sentence!(
+                    "{} can't reach {} over UDP ({})",
+                    who,
+                    destination,
+                    failed(failure)
+                ),
+            }
+        }
+        Summary::PingedClusterIp {
+            ip,
+            service,
+            sent,
+            received,
+            ..
+        } => sentence!(
+            "{} pinged ClusterIP {} (Service {}): {} sent, {} received",
+            who,
+            ip,
+            service,
+            sent,
+            received
+        ),
+        Summary::PingUnanswered { ip, sent } | Summary::PingedServiceRange { ip, sent } => {
+            sentence!("{} pinged {}: {} sent, 0 received", who, ip, sent)
+        }
+        Summary::PacketsTooBig { to, .. } => sentence!(
+            "{} sends packets to {} that are too big for the path",
+            who,
+            to
+        ),
+    }
+}
+
+/// How an attempt failed.
+fn failed(failure: &Failure) -> Sentence {
+    match failure {
+        Failure::Reset => "refused".into(),
+        Failure::Rejected(error) => sentence!("{}", error),
+        Failure::Silent => "no answer".into(),
+    }
+}
+
+fn because(reason: &Reason) -> Sentence {
+    match reason {
+        Reason::InNamespaces(namespaces) => match namespaces.as_slice() {
+            [namespace] => sentence!("the Service is in namespace {}", namespace),
+            namespaces => sentence!("the Service is in namespaces {}", Few(namespaces)),
+        },
+        Reason::HeadlessNotReady(service) => {
+            sentence!("headless Service {} has no ready pod", service)
+        }
+        Reason::WrongForm(form) => wrong_form(form),
+        Reason::CachedAbsence(service) => sentence!(
+            "Service {} exists, but the answer from before it did may be cached",
+            service
+        ),
+        Reason::NoSuchService(name) => {
+            sentence!("no namespace has a Service \"{}\"", Asked(name))
+        }
+        Reason::DanglingAlias(alias) => {
+            sentence!("it's an alias for {}, which doesn't exist", Relative(alias))
+        }
+        Reason::NoSuchExternalName => "the name doesn't exist outside of the cluster".into(),
+        Reason::ServesOnly(ports) => sentence!("the Service serves only {}", Ports(ports)),
+        Reason::NoReadyEndpoint => "the Service has no ready endpoint".into(),
+        Reason::NotListening(port) => {
+            sentence!("possibly no process listens on port {}", port)
+        }
+        Reason::OnlyServicePorts(ports) => {
+            sentence!("ClusterIPs forward only Service ports ({})", Ports(ports))
+        }
+        Reason::NoServiceHasAddress => "no Service has this address".into(),
+        Reason::GonePod(pod) => sentence!("the address was pod {}'s, which is gone", pod),
+        Reason::NobodyHasAddress => "no pod, Service or node has this address".into(),
+        Reason::QueryLost => "one of two simultaneous queries was lost".into(),
+        Reason::UpstreamFails => "its upstream servers possibly fail".into(),
+        Reason::ServerFails => "it fails for the cluster's own names".into(),
+        Reason::PathMtu(mtu, from) => sentence!("{} reports an MTU of {} bytes", from, mtu),
+    }
+}
+
+fn wrong_form(form: &WrongForm) -> Sentence {
+    match form {
+        WrongForm::Absolute { .. } => "a name with a trailing dot isn't searched for".into(),
+        WrongForm::ClusterDomain { cluster_domain, .. } => {
+            sentence!("the cluster's domain is {}", Relative(cluster_domain))
+        }
+        WrongForm::NoNamespace { .. } => "the namespace is missing".into(),
+        WrongForm::NoSvc(_) => "\"svc\" is missing".into(),
+        WrongForm::Swapped(_) => "Service and namespace are swapped".into(),
+        WrongForm::HostWithoutService { service, .. } => {
+            sentence!("the name of its headless Service {} is missing", service)
+        }
+        WrongForm::PodName { .. } => "pods have no name in DNS".into(),
+        WrongForm::HostOfOrdinaryService(service) => {
+            sentence!("Service {} isn't headless", service)
+        }
+        WrongForm::NoSuchHost { service, .. } => {
+            sentence!("headless Service {} has no such pod", service)
+        }
+        WrongForm::NoSuchPort { service, .. } => {
+            sentence!("Service {} has no such named port", service)
+        }
+    }
+}
+
+/// The fix in a clause.
+pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
+    match fix {
+        Fix::UseName(name) => sentence!("use {}", Asked(name)),
+        Fix::RetryIn(seconds) => sentence!("try again in {}", Count((*seconds).into(), "second")),
+        Fix::UsePort(ports) => sentence!("use {}", Ports(ports)),
+        Fix::TestPort(ports) => sentence!("test {} instead", Ports(ports)),
+        Fix::CheckPods(service) => sentence!("check the pods of Service {}", service),
+        Fix::CheckPod(pod) => sentence!("check pod {}", pod),
+        Fix::CheckServer(server) => sentence!("check DNS server {} and its logs", server),
+        Fix::CheckSpelling => "check the spelling".into(),
+        Fix::LowerMtu(mtu) => sentence!("lower the pod's MTU to {}", mtu),
+        Fix::SingleRequestReopen => "set the resolver option single-request-reopen".into(),
+        Fix::TrailingDot => "end full names with a dot".into(),
+    }
+}
+
+/// The first items of a list.
+struct Few<'a, T>(&'a [T]);
+
+impl<T: Part> Part for Few<'_, T> {
+    fn add_to(&self, sentence: &mut Sentence) {
+        let shown = &self.0[..self.0.len().min(MAX_ITEMS)];
+        let more = self.0.len() - shown.len();
+        if more == 0 {
+            return List(shown).add_to(sentence);
+        }
+        for item in shown {
+            item.add_to(sentence);
+            sentence.push_words(", ");
+        }
+        sentence.push_words(format!("{more} more"));
+    }
+}
+
+/// `Service shop/api:8080`.
+struct Short<'a>(&'a Destination);
+
+impl Part for Short<'_> {
+    fn add_to(&self, sentence: &mut Sentence) {
+        let Destination { kind, ip, port } = self.0;
+        match kind {
+            DestinationKind::Service(service) => sentence!("Service {}:{}", service, port),
+            DestinationKind::Pod(pod) => sentence!("pod {}:{}", pod, port),
+            DestinationKind::Node(node) => sentence!("node {}:{}", node, port),
+            DestinationKind::Name(name) => sentence!("{}:{}", Relative(name), port),
+            DestinationKind::Unknown => sentence!("{}", std::net::SocketAddr::new(*ip, *port)),
+        }
+        .add_to(sentence);
+    }
+}
