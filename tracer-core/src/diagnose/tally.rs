@@ -27,6 +27,8 @@ pub(super) struct Tally {
     successes_in_a_row: u64,
     /// Successes in a row that resolve the finding.
     needed: u64,
+    /// Failures in a row that end what a success showed.
+    needed_failures: u64,
 }
 
 impl Tally {
@@ -59,16 +61,15 @@ impl Tally {
     pub fn succeeded(&mut self, times: u64) -> bool {
         self.succeeded = true;
         self.failures_in_a_row = 0;
+        let successes = self.since_first.saturating_sub(self.failures);
+        self.needed_failures = in_a_row(successes, self.since_first);
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(times);
         self.successes_in_a_row >= self.needed.max(MIN_IN_A_ROW)
     }
 
     /// Active, or intermittent: a success came in between, and the failures since do not rule out another.
     pub fn state(&self) -> State {
-        let successes = self.since_first.saturating_sub(self.failures);
-        let ruled_out =
-            successes == 0 || self.failures_in_a_row >= in_a_row(successes, self.since_first);
-        match self.succeeded && !ruled_out || self.successes_in_a_row > 0 {
+        match self.succeeded && self.failures_in_a_row < self.needed_failures {
             true => State::Intermittent,
             false => State::Active,
         }
@@ -129,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_fault_that_comes_and_goes_is_not_resolved_by_a_few_successes() {
-        // Every other attempt fails: five successes in a row would be an accident of one in thirty.
+        // Six of eleven attempts fail: four successes in a row would be an accident of one in twenty.
         let states = play(0, "x.x.x.x.x.x.....");
         assert_eq!(states[11], State::Intermittent);
-        assert_eq!(states[14], State::Intermittent);
-        assert_eq!(states[15], State::Resolved);
+        assert_eq!(states[13], State::Intermittent);
+        assert_eq!(states[14], State::Resolved);
         // One in ten.
         let states = play(0, &"x.........".repeat(3));
         assert!(states[10..].iter().all(|state| *state != State::Resolved));

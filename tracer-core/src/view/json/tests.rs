@@ -126,8 +126,9 @@ const CONTRACT: &[(&str, &str)] = &[
     ("address", "ip:string port:int?"),
     (
         "finding",
-        "id:string rule:string severity:info,warning,error state:active,resolved first:time last:time \
-         count:int summary:string was:string? why:string try:[string] evidence:[evidence]",
+        "id:string rule:string severity:info,warning,error state:active,intermittent,resolved first:time last:time \
+         count:int of:int headline:string summary:string was:string? why:string fix:string? try:[string] \
+         evidence:[evidence]",
     ),
     ("evidence", "text:string"),
     (
