@@ -79,7 +79,7 @@ mod tests {
                 .inventory
                 .namespaces
                 .iter()
-                .map(ToString::to_string)
+                .map(|namespace| namespace.name.to_string())
                 .collect()),
             Err(error) => Err(error.to_string()),
         })
@@ -91,7 +91,7 @@ mod tests {
         let path = directory.path().join("inventory.yaml");
         fs::write(&path, ONE).unwrap();
         let (mut file, loaded) = InventoryFile::open(&path).unwrap();
-        assert_eq!(loaded.inventory.namespaces, ["one".into()]);
+        assert_eq!(&*loaded.inventory.namespaces[0].name, "one");
         assert_eq!((names(file.poll()), names(file.poll())), (None, None));
     }
 

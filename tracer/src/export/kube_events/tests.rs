@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::ledger::{NODE_BURST, POD_BURST, UPDATE_EVERY};
 use super::*;
-use tracer_core::model::finding::{Finding, State};
+use tracer_core::model::finding::{self, Finding};
 use tracer_core::view::gallery;
 
 /// Time limit for each wait.
@@ -128,11 +128,11 @@ fn finding(severity: Severity, change: impl FnOnce(&mut Finding)) -> Event {
     event
 }
 
-fn state(resolved: bool) -> State {
+fn state(resolved: bool) -> finding::State {
     if resolved {
-        State::Resolved
+        finding::State::Resolved
     } else {
-        State::Active
+        finding::State::Active
     }
 }
 
@@ -244,7 +244,7 @@ async fn an_event_that_the_server_has_deleted_is_created_again() {
     events.offer(&report, &gallery::clock());
     assert_eq!(server.request().await.method, Method::PATCH);
     if let Body::Finding(finding) = &mut report.body {
-        (finding.state, finding.count) = (State::Active, 4);
+        (finding.state, finding.count) = (finding::State::Active, 4);
     }
     events.offer(&report, &gallery::clock());
     let again = server.request().await;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::*;
 use crate::export::kube_events::KubeEventTotals;
 use tracer_core::model::echo::EchoState;
-use tracer_core::model::finding::State;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::gallery;
@@ -389,9 +388,9 @@ fn a_repeated_finding_adds_only_occurrences() {
         if let Body::Finding(finding) = &mut event.body {
             finding.count = count;
             finding.state = if resolved {
-                State::Resolved
+                tracer_core::model::finding::State::Resolved
             } else {
-                State::Active
+                tracer_core::model::finding::State::Active
             };
         }
         metrics.observe(&event);
