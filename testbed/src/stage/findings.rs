@@ -38,10 +38,10 @@ impl Expected {
     }
 }
 
-/// Summary, reasons and remedies.
+/// Headline, summary, reasons and remedies.
 pub fn text_of(finding: &Value) -> String {
     let tries = finding["try"].as_array().into_iter().flatten();
-    let lines = [&finding["summary"], &finding["why"]];
+    let lines = [&finding["headline"], &finding["summary"], &finding["why"]];
     let lines = lines.into_iter().chain(tries).filter_map(Value::as_str);
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -121,8 +121,15 @@ impl Findings {
 
     /// Waits until a finding is resolved with a summary that contains the text.
     pub fn resolved(&mut self, rule: &str, pod: &str, words: &str) {
+        self.resolved_by(rule, pod, words, || {});
+    }
+
+    /// Repeats something that works until it resolves a finding: one success does not show that a fault is
+    /// gone.
+    pub fn resolved_by(&mut self, rule: &str, pod: &str, words: &str, mut attempt: impl FnMut()) {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            attempt();
             self.events.poll().expect("JSON lines");
             let resolved = self.events.all().iter().any(|event| {
                 event["rule"] == rule
