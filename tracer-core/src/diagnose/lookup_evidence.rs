@@ -101,10 +101,9 @@ impl<'a> LookupEvidence<'a> {
 
     /// The cost of the lookup.
     pub fn figures(&self) -> Figures {
-        let answered = self.event.steps.iter().any(|step| step.latency.is_some());
         Figures {
             queries: self.event.queries.into(),
-            duration: answered.then_some(self.event.duration),
+            duration: Some(self.event.duration).filter(|duration| !duration.is_zero()),
         }
     }
 

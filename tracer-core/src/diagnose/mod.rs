@@ -366,6 +366,8 @@ impl Examination<'_> {
     fn lookup(&mut self, started: Timestamp, lookup: &Lookup) {
         let ends = self.ends;
         let ended = started.after(lookup.duration);
+        // Silence after that moment is evidence only once it has lasted long enough.
+        let last_packet = lookup.last_packet().unwrap_or(ended);
         let Diagnosis {
             memory,
             ending,
@@ -374,16 +376,14 @@ impl Examination<'_> {
         } = &mut *self.diagnosis;
         let evidence = LookupEvidence {
             event: lookup,
-            exchanges: memory
-                .exchanges
-                .take(&Owner::from_ends(ends), lookup, ended),
+            exchanges: memory.exchanges.take(&Owner::from_ends(ends), lookup),
             resolver: ends
                 .pod
                 .identity
                 .as_ref()
                 .ok()
                 .and_then(|pod| self.index.resolver(pod)),
-            cut_short: *ending && self.now.since(ended) < *lookup_idle,
+            cut_short: *ending && self.now.since(last_packet) < *lookup_idle,
             begun_unnamed: ends.pod.identity.is_ok()
                 && memory.unnamed.began(ends, started, *lookup_idle),
         };

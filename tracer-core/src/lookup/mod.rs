@@ -4,9 +4,13 @@
 //! resolver configuration from `identity`. It never guesses what was asked: while the wire has several
 //! readings, `asked` is `None`.
 //!
+//! A lookup is one call of one resolver: its queries leave from one socket, or one socket each at the same
+//! moment, and each candidate follows the answer to the previous one at once (docs/resolvers.md).
+//!
 //! One file per idea: `candidates` reads names as what the application may have asked for, `node_domains`
-//! learns the part of the search list that no object shows, `open_step` separates a retry from a new
-//! question, `verdict` decides when a lookup is over, `open_lookup` combines them.
+//! learns the part of the search list that no object shows, `pairing` separates the queries of one call from
+//! those of another, `open_step` a retry from a new question, `verdict` decides when a lookup is over,
+//! `waiting` how long it took, `open_lookup` combines them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,7 +18,8 @@ use std::time::Duration;
 
 use self::candidates::SearchList;
 use self::node_domains::NodeDomains;
-use self::open_lookup::{OpenLookup, Query, Relation};
+use self::open_lookup::{OpenLookup, Query};
+use self::pairing::{Fit, Relation};
 use self::verdict::Verdict;
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
@@ -31,6 +36,7 @@ mod candidates;
 mod node_domains;
 mod open_lookup;
 mod open_step;
+mod pairing;
 mod verdict;
 mod waiting;
 
@@ -78,9 +84,11 @@ pub struct Folder {
     step_limit: usize,
     /// The time of the first input.
     began: Option<Timestamp>,
+    /// The time of the latest input.
+    latest: Timestamp,
     next_id: u64,
     open: HashMap<u64, OpenLookup>,
-    /// The lookups to which a pod's next query for a name can belong, oldest first.
+    /// The lookups to which a pod's next query for a name can belong.
     expected: HashMap<(Owner, DnsName), Vec<u64>>,
     /// The lookups in which a query for the asked name with an unknown search domain of the node may come
     /// next.
@@ -99,6 +107,7 @@ impl Folder {
             open_limit: limits.lookups.max(1),
             step_limit: limits.lookup_steps.max(1),
             began: None,
+            latest: Timestamp(0),
             next_id: 0,
             open: HashMap::new(),
             expected: HashMap::new(),
@@ -116,6 +125,7 @@ impl Folder {
             at, ends, asked, ..
         } = *seen;
         let began = *self.began.get_or_insert(at);
+        self.latest = self.latest.max(at);
         let owner = Owner::from_ends(ends);
         let query = Query {
             flow: *seen.flow,
@@ -143,7 +153,7 @@ impl Folder {
                 break;
             };
             self.losses.add(Stage::Table, "lookup table full", 1);
-            self.decide(oldest, out);
+            self.decide(at, oldest, out);
         }
     }
 
@@ -166,41 +176,60 @@ impl Folder {
     /// A query is sent again under the same exchange: the same step. The retry of a truncated answer over TCP
     /// also belongs to the same exchange and is no further query of the lookup.
     fn retransmitted(&mut self, at: Timestamp, owner: &Owner, query: &Query) {
-        let key = (owner.clone(), query.question.name.clone());
-        let open = self.expected.get(&key).into_iter().flatten().rev();
-        let repeated = open.take(MAX_SEARCH).copied().find_map(|id| {
-            let Some(Relation::Repeat(step)) = self.open.get(&id)?.repeated(query) else {
-                return None;
-            };
-            Some((id, step))
+        if query.flow.protocol == Protocol::Tcp {
+            return;
+        }
+        // Only a retransmission from another port has another key than the first attempt.
+        let known = self.queries.get(query).copied().or_else(|| {
+            let ids = self.listed(&self.expected, owner, &query.question.name);
+            ids.into_iter()
+                .find_map(|(id, open)| Some((id, open.step_of(query)?)))
         });
-        if let Some((id, step)) = repeated
-            && query.flow.protocol != Protocol::Tcp
-        {
+        if let Some((id, step)) = known {
             self.update(id, |open| open.retransmitted(at, step, query));
         }
     }
 
-    /// The open lookup that a query belongs to: one with the very same query, else the youngest that it can
-    /// continue.
+    /// The open lookups of a pod that are listed under a name, the youngest first.
+    fn listed<'a>(
+        &'a self,
+        table: &'a HashMap<(Owner, DnsName), Vec<u64>>,
+        owner: &Owner,
+        name: &DnsName,
+    ) -> impl Iterator<Item = (u64, &'a OpenLookup)> + use<'a> {
+        let ids = table.get(&(owner.clone(), name.clone()));
+        let youngest = ids.into_iter().flatten().rev().take(MAX_SEARCH);
+        youngest.filter_map(|id| Some((*id, self.open.get(id)?)))
+    }
+
+    /// The open lookup that a query belongs to: the one that it fits best and, of equals, the one that it
+    /// follows soonest.
     fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Relation)> {
-        let youngest = |ids: Option<&Vec<u64>>,
-                        matches: &dyn Fn(&OpenLookup) -> Option<Relation>| {
-            let mut ids = ids.into_iter().flatten().rev().take(MAX_SEARCH);
-            ids.find_map(|id| Some((*id, matches(self.open.get(id)?)?)))
-        };
         let name = &query.question.name;
-        let expected = self.expected.get(&(owner.clone(), name.clone()));
-        youngest(expected, &|open| open.repeated(query))
-            .or_else(|| youngest(expected, &|open| open.continued(at, query)))
-            .or_else(|| {
-                let dots = name.relative().match_indices('.').take(MAX_LABELS);
-                let mut heads = dots.map(|(dot, _)| DnsName::new(&name.as_str()[..dot]));
-                heads.find_map(|head| {
-                    let waiting = self.gaps.get(&(owner.clone(), head));
-                    youngest(waiting, &|open| open.in_gap(at, name))
-                })
-            })
+        let mut best: Option<(Fit, Duration, u64, Relation)> = None;
+        for (id, open) in self.listed(&self.expected, owner, name) {
+            let Some((fit, soon, relation)) = open.fit(at, query, &self.thresholds) else {
+                continue;
+            };
+            if best.is_none_or(|(than, later, ..)| fit > than || fit == than && soon < later) {
+                best = Some((fit, soon, id, relation));
+            }
+            if fit == Fit::SameQuery {
+                break;
+            }
+        }
+        if let Some((.., id, relation)) = best {
+            return Some((id, relation));
+        }
+        if self.gaps.is_empty() {
+            return None;
+        }
+        let dots = name.relative().match_indices('.').take(MAX_LABELS);
+        let mut heads = dots.map(|(dot, _)| DnsName::new(&name.as_str()[..dot]));
+        heads.find_map(|head| {
+            let mut waiting = self.listed(&self.gaps, owner, &head);
+            waiting.find_map(|(id, open)| Some((id, open.in_gap(at, name)?)))
+        })
     }
 
     /// A client pod's exchange ended at `at`. Returns its place in its lookup; a lookup that this decides
@@ -211,6 +240,7 @@ impl Folder {
         exchange: &Exchange,
         out: &mut Vec<Decided>,
     ) -> Option<Place> {
+        self.latest = self.latest.max(at);
         if exchange.asked_peer.is_some() {
             // The answer is from a server that was not asked: the query keeps waiting.
             return None;
@@ -224,10 +254,10 @@ impl Folder {
         let (id, step) = self.queries.remove(&query)?;
         let (place, verdict) = self.update(id, |open| {
             open.answer(at, &query, step, exchange);
-            (open.place(), open.verdict())
+            (open.place(step), open.verdict())
         })?;
         if verdict == Verdict::Decided {
-            self.decide(id, out);
+            self.decide(at, id, out);
         }
         Some(place)
     }
@@ -235,18 +265,19 @@ impl Folder {
     /// Decides the lookups whose deadline has passed.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Decided>) {
         self.began.get_or_insert(now);
+        self.latest = self.latest.max(now);
         while let Some((deadline, id)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
             }
-            self.decide(id, out);
+            self.decide(deadline, id, out);
         }
     }
 
     /// The input ended: decides every open lookup with what is known.
     pub fn end(&mut self, out: &mut Vec<Decided>) {
         while let Some((_, id)) = self.deadlines.first().copied() {
-            self.decide(id, out);
+            self.decide(self.latest, id, out);
         }
     }
 
@@ -262,38 +293,38 @@ impl Folder {
 
     /// Changes an open lookup and updates the tables that refer to it. `None` if no lookup has this id.
     fn update<T>(&mut self, id: u64, change: impl FnOnce(&mut OpenLookup) -> T) -> Option<T> {
-        let mut open = self.open.remove(&id)?;
-        self.forget(id, &open);
-        let result = change(&mut open);
-        open.deadline = open.wait(&self.thresholds);
-        for name in open.expected() {
-            let key = (open.owner.clone(), name);
-            self.expected.entry(key).or_default().push(id);
+        let open = self.open.get_mut(&id)?;
+        let result = change(open);
+        let deadline = open.wait(&self.thresholds);
+        if deadline != open.deadline {
+            self.deadlines.remove(&(open.deadline, id));
+            self.deadlines.insert((deadline, id));
+            open.deadline = deadline;
         }
-        if let Some(asked) = open.gap() {
-            let key = (open.owner.clone(), DnsName::new(asked));
-            self.gaps.entry(key).or_default().push(id);
+        // Most changes leave the names as they are: an answer, the second type.
+        if std::mem::take(&mut open.moved) {
+            let names = open.expected();
+            let before = std::mem::replace(&mut open.listed, names.clone());
+            relist(&mut self.expected, &open.owner, id, before, names);
         }
-        self.insert(id, open);
+        let gap: Vec<DnsName> = open.gap().map(DnsName::new).into_iter().collect();
+        if gap != open.listed_gap {
+            let before = std::mem::replace(&mut open.listed_gap, gap.clone());
+            relist(&mut self.gaps, &open.owner, id, before, gap);
+        }
         Some(result)
     }
 
-    fn forget(&mut self, id: u64, open: &OpenLookup) {
-        self.deadlines.remove(&(open.deadline, id));
-        for name in open.expected() {
-            unlist(&mut self.expected, &(open.owner.clone(), name), id);
-        }
-        if let Some(asked) = open.gap() {
-            let key = (open.owner.clone(), DnsName::new(asked));
-            unlist(&mut self.gaps, &key, id);
-        }
-    }
-
-    fn decide(&mut self, id: u64, out: &mut Vec<Decided>) {
-        let Some(open) = self.open.remove(&id) else {
+    /// Ends a lookup: at `at` it is clear that nothing follows.
+    fn decide(&mut self, at: Timestamp, id: u64, out: &mut Vec<Decided>) {
+        let Some(mut open) = self.open.remove(&id) else {
             return;
         };
-        self.forget(id, &open);
+        self.deadlines.remove(&(open.deadline, id));
+        let listed = std::mem::take(&mut open.listed);
+        relist(&mut self.expected, &open.owner, id, listed, Vec::new());
+        let gap = std::mem::take(&mut open.listed_gap);
+        relist(&mut self.gaps, &open.owner, id, gap, Vec::new());
         for query in open.awaited() {
             self.queries.remove(query);
         }
@@ -305,8 +336,26 @@ impl Folder {
         out.push(Decided {
             time: open.started,
             ends: open.ends.clone(),
-            lookup: open.finish(),
+            lookup: open.finish(at),
         });
+    }
+}
+
+/// Lists a lookup under `after` instead of `before`.
+fn relist(
+    table: &mut HashMap<(Owner, DnsName), Vec<u64>>,
+    owner: &Owner,
+    id: u64,
+    before: Vec<DnsName>,
+    after: Vec<DnsName>,
+) {
+    for name in before.iter().filter(|name| !after.contains(name)) {
+        unlist(table, &(owner.clone(), name.clone()), id);
+    }
+    for name in after {
+        if !before.contains(&name) {
+            table.entry((owner.clone(), name)).or_default().push(id);
+        }
     }
 }
 

@@ -1,15 +1,14 @@
-//! A lookup that is not decided yet: its readings, its steps, and whether a query belongs to it.
-
-use std::time::Duration;
+//! A lookup that is not decided yet: its readings and its steps.
 
 use super::candidates::Reading;
 use super::node_domains::SeenDomains;
-use super::open_step::{IMMEDIATE, OpenStep};
+use super::open_step::OpenStep;
+use super::pairing::Relation;
 use super::verdict::outcome;
-use super::waiting::waited;
+use super::waiting;
 use crate::identity::Owner;
 use crate::model::alias::aliases;
-use crate::model::dns::{DnsName, Question, RecordType};
+use crate::model::dns::{DnsName, Question};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Flow;
@@ -27,19 +26,6 @@ pub struct Query {
     pub question: Question,
 }
 
-/// How a query relates to an open lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// It repeats the question of this step.
-    Repeat(usize),
-    /// It is the next question.
-    Next,
-    /// It asks for another type of the current candidate, under the canonical name of that alias.
-    Alias,
-    /// It asks for the next candidate, with an unknown search domain of the node.
-    NodeDomain,
-}
-
 /// An undecided lookup.
 #[derive(Debug)]
 pub struct OpenLookup {
@@ -54,13 +40,21 @@ pub struct OpenLookup {
     /// The candidate that is being asked for.
     pub current: DnsName,
     /// The canonical name of the current candidate, according to an answer.
-    canonical: Option<DnsName>,
+    pub(super) canonical: Option<DnsName>,
+    /// Its candidates are asked for all at once, and none of them is the current one.
+    pub(super) at_once: bool,
     /// When silence decides it.
     pub deadline: Timestamp,
+    /// The names that its next query may ask for have changed.
+    pub(super) moved: bool,
+    /// The names under which it is listed as expecting a query.
+    pub(super) listed: Vec<DnsName>,
+    /// The name under which it is listed as expecting an unknown search domain.
+    pub(super) listed_gap: Vec<DnsName>,
     pub(super) readings: Vec<Reading>,
     pub(super) resolver_known: bool,
     pub(super) steps: Vec<OpenStep>,
-    awaited: Vec<Query>,
+    pub(super) awaited: Vec<Query>,
     queries: u32,
 }
 
@@ -80,77 +74,17 @@ impl OpenLookup {
             touched: at,
             current: name.clone(),
             canonical: None,
+            at_once: false,
             deadline: at,
+            moved: true,
+            listed: Vec::new(),
+            listed_gap: Vec::new(),
             readings,
             resolver_known,
             steps: Vec::new(),
             awaited: Vec::new(),
             queries: 0,
         }
-    }
-
-    /// Matches a query that repeats the question of one of this lookup's queries under the same identifier.
-    pub fn repeated(&self, query: &Query) -> Option<Relation> {
-        let place = self
-            .steps
-            .iter()
-            .rposition(|step| step.is_for(&self.current) && step.has_id(query))?;
-        Some(Relation::Repeat(place))
-    }
-
-    /// Matches a query that can belong to this lookup, judged by its name, type and time.
-    pub fn continued(&self, at: Timestamp, query: &Query) -> Option<Relation> {
-        let Question { name, qtype } = &query.question;
-        if *name == self.current {
-            let Some(place) = self
-                .steps
-                .iter()
-                .rposition(|step| step.is_for(name) && step.qtype() == *qtype)
-            else {
-                return Some(Relation::Next);
-            };
-            let again = self.steps[place].is_retry(at, query);
-            return again.then_some(Relation::Repeat(place));
-        }
-        if self.canonical.as_ref() == Some(name) {
-            // bind's nslookup asks for AAAA under the canonical name of the A answer.
-            let new_type = self.current_steps().all(|step| step.qtype() != *qtype);
-            return (*qtype == RecordType::AAAA && new_type).then_some(Relation::Alias);
-        }
-        // A resolver moves on only when the candidate failed for every type asked.
-        let moves_on = self.current_steps().all(|step| step.may_move_on(at))
-            && self
-                .readings
-                .iter()
-                .any(|reading| reading.position_after(&self.current, name).is_some());
-        moves_on.then_some(Relation::Next)
-    }
-
-    /// The asked name, if an unknown search domain of the node may come next. Only where no other reading is
-    /// left, and where the previous candidate does not exist: after any other outcome the resolver may have
-    /// stopped, and the application may have asked for another name that begins alike.
-    pub fn gap(&self) -> Option<&str> {
-        let [reading] = self.readings.as_slice() else {
-            return None;
-        };
-        let missing = self
-            .current_steps()
-            .all(|step| step.outcome() == Some(Outcome::Nxdomain));
-        let in_gap =
-            self.resolver_known && missing && reading.node_domain_may_follow(&self.current);
-        in_gap.then_some(&reading.asked)
-    }
-
-    /// Matches a query for `name` that fills the gap at this time.
-    pub fn in_gap(&self, at: Timestamp, name: &DnsName) -> Option<Relation> {
-        let [reading] = self.readings.as_slice() else {
-            return None;
-        };
-        let fits = self.gap().is_some()
-            && at.since(self.touched) <= IMMEDIATE
-            && reading.position(name).is_none()
-            && reading.domain_of(name).is_some();
-        fits.then_some(Relation::NodeDomain)
     }
 
     /// Adds a query. Returns the index of its step, or `None` if the lookup keeps no more steps.
@@ -171,28 +105,49 @@ impl OpenLookup {
                 .get_mut(place)?
                 .again(at, &query)
                 .then_some(place)?,
-            Relation::Next | Relation::NodeDomain | Relation::Alias => {
-                let name = &query.question.name;
-                if relation == Relation::NodeDomain
-                    && let [reading] = self.readings.as_mut_slice()
-                {
-                    reading.insert_after(&self.current, name);
-                }
-                if *name != self.current && relation != Relation::Alias {
-                    self.canonical = None;
-                    let previous = std::mem::replace(&mut self.current, name.clone());
-                    self.readings
-                        .retain(|reading| reading.position_after(&previous, name).is_some());
-                }
+            Relation::Next | Relation::AtOnce | Relation::NodeDomain | Relation::Alias => {
                 if self.steps.len() >= limit {
+                    self.move_on(&query.question.name, relation);
                     return None;
                 }
-                self.steps.push(OpenStep::new(at, &query, &self.current));
+                self.move_on(&query.question.name, relation);
+                let candidate = match relation {
+                    Relation::AtOnce => &query.question.name,
+                    _ => &self.current,
+                };
+                self.steps.push(OpenStep::new(at, &query, candidate));
                 self.steps.len() - 1
             }
         };
         self.awaited.push(query);
         Some(place)
+    }
+
+    /// The next query is for this name.
+    fn move_on(&mut self, name: &DnsName, relation: Relation) {
+        match relation {
+            Relation::NodeDomain => {
+                if let [reading] = self.readings.as_mut_slice() {
+                    reading.insert_after(&self.current, name);
+                    self.moved = true;
+                }
+            }
+            // The readings are those with both names, in whatever order.
+            Relation::AtOnce => {
+                self.at_once = true;
+                self.moved = true;
+                self.readings
+                    .retain(|reading| reading.position(name).is_some());
+            }
+            _ => {}
+        }
+        if *name != self.current && matches!(relation, Relation::Next | Relation::NodeDomain) {
+            self.moved = true;
+            self.canonical = None;
+            let previous = std::mem::replace(&mut self.current, name.clone());
+            self.readings
+                .retain(|reading| reading.position_after(&previous, name).is_some());
+        }
     }
 
     /// A step's query is retransmitted.
@@ -214,22 +169,30 @@ impl OpenLookup {
         step.end(at, exchange);
         if step.is_for(&self.current) && step.outcome() == Some(Outcome::Answered) {
             let aliases = aliases(&query.question.name, &exchange.answers);
-            let canonical = aliases.into_iter().skip(1).last();
-            self.canonical = canonical.map(|(name, _)| name).or(self.canonical.take());
+            if let Some((canonical, _)) = aliases.into_iter().skip(1).last() {
+                self.canonical = Some(canonical);
+                self.moved = true;
+            }
         }
     }
 
-    /// The current candidate's place in the lookup.
-    pub fn place(&self) -> Place {
+    /// The place of a step's candidate in the lookup.
+    pub fn place(&self, step: usize) -> Place {
+        let candidate = self.steps.get(step).map(OpenStep::candidate);
+        let candidate = candidate.unwrap_or(&self.current);
         let asked = self.asked();
         let reading = match self.readings.as_slice() {
             [reading] => Some(reading),
             _ => None,
         };
-        let position = reading.and_then(|reading| reading.position(&self.current));
+        let position = reading.and_then(|reading| reading.position(candidate));
+        let position = position.or_else(|| {
+            let names = self.names();
+            names.iter().position(|name| *name == candidate)
+        });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Place {
-            candidate: count(position.unwrap_or_else(|| self.names().len().saturating_sub(1)) + 1),
+            candidate: count(position.unwrap_or_default() + 1),
             of: asked
                 .as_ref()
                 .and(reading)
@@ -257,20 +220,14 @@ impl OpenLookup {
         &self.awaited
     }
 
-    /// The names for which the next query of this lookup may ask: the current candidate, and those after it.
+    /// The names for which the next query of this lookup may ask: the current candidate, those after it and,
+    /// for a resolver that asks for all at once, those before it.
     pub fn expected(&self) -> Vec<DnsName> {
         let mut names = vec![self.current.clone()];
         names.extend(self.canonical.clone());
-        for reading in &self.readings {
-            let here = reading.position(&self.current);
-            for name in reading
-                .candidates
-                .iter()
-                .skip(here.map_or(usize::MAX, |here| here + 1))
-            {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
+        for name in self.readings.iter().flat_map(|reading| &reading.candidates) {
+            if !names.contains(name) {
+                names.push(name.clone());
             }
         }
         names
@@ -287,17 +244,18 @@ impl OpenLookup {
             .flatten()
     }
 
-    /// The steps of the current candidate.
+    /// The steps of the current candidate; all steps if the candidates are asked for at once.
     pub(super) fn current_steps(&self) -> impl Iterator<Item = &OpenStep> {
         self.steps
             .iter()
             .rev()
-            .take_while(|step| step.is_for(&self.current))
+            .take_while(|step| self.at_once || step.is_for(&self.current))
     }
 
-    /// The lookup event, in its current state.
-    pub fn finish(self) -> Lookup {
+    /// The lookup event, in its current state. It is decided at `at`.
+    pub fn finish(self, at: Timestamp) -> Lookup {
         let asked = self.asked();
+        let (end, waited) = waiting::times(&self.steps, at);
         let steps: Vec<Step> = self.steps.into_iter().map(|open| open.step).collect();
         let mut qtypes = Vec::new();
         for step in &steps {
@@ -305,15 +263,13 @@ impl OpenLookup {
                 qtypes.push(step.qtype);
             }
         }
-        let ended = |step: &Step| step.asked.after(step.latency.unwrap_or(Duration::ZERO));
-        let end = steps.iter().map(ended).max().unwrap_or(self.started);
         Lookup {
             asked,
             qtypes,
             outcome: outcome(&steps),
             queries: self.queries,
             duration: end.since(self.started),
-            waited: waited(&steps),
+            waited,
             steps,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::open_lookup::Query;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{Exchange, Outcome};
-use crate::model::flow::Protocol;
+use crate::model::flow::{Flow, Protocol};
 use crate::model::lookup::{SentQuery, Step};
 use crate::model::time::Timestamp;
 
@@ -21,6 +21,9 @@ pub const IMMEDIATE: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// By default musl asks twice within [`TIMEOUT`]: each round waits for this long.
 const MUSL_ROUND: Duration = Duration::from_millis(2_500);
+/// No resolver takes silence for a loss sooner: a second is the least that resolv.conf allows, less what a
+/// coarse timer takes off.
+pub const MIN_PATIENCE: Duration = Duration::from_millis(900);
 /// A timer starts at most this long before the packet is seen.
 const MAX_TIMER_EARLY: Duration = Duration::from_millis(50);
 /// On a busy machine a timer fires at most this late.
@@ -86,14 +89,47 @@ impl OpenStep {
         self.step.qtype
     }
 
+    /// The time of its latest query.
+    pub fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    /// The time of its latest answer; without one, that of its first query.
+    pub fn ended(&self) -> Timestamp {
+        self.ended
+    }
+
+    /// Whether the pod's socket of this query is one of the step's.
+    pub fn uses_socket(&self, query: &Query) -> bool {
+        let from = |flow: &Flow| (flow.protocol, flow.pod.port());
+        self.queries
+            .iter()
+            .any(|known| from(&known.flow) == from(&query.flow))
+    }
+
+    /// Whether a query of this step and one of the other come from the same socket.
+    pub fn shares_socket(&self, other: &OpenStep) -> bool {
+        self.queries.iter().any(|query| other.uses_socket(query))
+    }
+
+    /// Whether the step asked the server of this query.
+    pub fn asked_server(&self, query: &Query) -> bool {
+        self.queries
+            .iter()
+            .any(|known| known.flow.peer == query.flow.peer)
+    }
+
+    /// Whether it has no answer.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.step.outcome, None | Some(Outcome::Timeout))
+    }
+
     /// Its outcome, once it has ended.
     pub fn outcome(&self) -> Option<Outcome> {
         self.step.outcome
     }
 
-    /// Whether the step has a query with the same identifier and question. Resolvers choose identifiers at
-    /// random, so this query comes from the same resolver call: musl asks all servers at once, glibc and bind
-    /// the next server, or the same one again after a failure.
+    /// Whether the step has a query with the same identifier and question.
     pub fn has_id(&self, query: &Query) -> bool {
         let same = |known: &&Query| known.id == query.id && known.question == query.question;
         self.queries.iter().any(|known| same(&known))
@@ -114,10 +150,7 @@ impl OpenStep {
             Some(outcome) if fails(outcome) && outcome != Outcome::Timeout => {
                 at.since(self.ended) <= IMMEDIATE
             }
-            None | Some(Outcome::Timeout) => {
-                let silent = at.since(self.last);
-                TIMEOUT - MAX_TIMER_EARLY <= silent && silent <= TIMEOUT + MAX_TIMER_LATE
-            }
+            None | Some(Outcome::Timeout) => self.is_timer(at),
             Some(_) => false,
         }
     }
@@ -126,9 +159,26 @@ impl OpenStep {
     /// Go also moves on after silence.
     pub fn may_move_on(&self, at: Timestamp) -> bool {
         match self.step.outcome {
+            None | Some(Outcome::Timeout) => self.is_timer(at),
             Some(outcome) => !matches!(outcome, Outcome::Answered | Outcome::Truncated),
-            None => at.since(self.last) >= TIMEOUT - MAX_TIMER_EARLY,
         }
+    }
+
+    /// Whether the resolver's timer for the latest query fires at that time.
+    fn is_timer(&self, at: Timestamp) -> bool {
+        let silent = at.since(self.last);
+        let patience = patience(&self.step.sent);
+        let fires = |after: Duration| {
+            after.saturating_sub(MAX_TIMER_EARLY) <= silent && silent <= after + MAX_TIMER_LATE
+        };
+        // c-ares doubles its wait with every round.
+        fires(patience) || self.step.sent.len() > 1 && fires(patience * 2)
+    }
+
+    /// How much longer the timer for the latest query may take to fire.
+    pub fn timer_may_still_wait(&self, at: Timestamp) -> Duration {
+        let latest = patience(&self.step.sent) + MAX_TIMER_LATE;
+        latest.saturating_sub(at.since(self.last))
     }
 
     /// One of its queries is retransmitted.
@@ -232,6 +282,16 @@ impl OpenStep {
             .filter(|record| record.rtype == self.step.qtype);
         self.step.data = wanted.map(|record| record.data.clone()).collect();
     }
+}
+
+/// How long the resolver waits for an answer, as its repetitions show; its default without one.
+pub fn patience(sent: &[SentQuery]) -> Duration {
+    let Some(last) = sent.last() else {
+        return TIMEOUT;
+    };
+    let mut earlier = sent.iter().rev().map(|earlier| last.at.since(earlier.at));
+    let shown = earlier.find(|between| *between >= MIN_PATIENCE);
+    shown.unwrap_or(TIMEOUT)
 }
 
 fn sent(at: Timestamp, query: &Query) -> SentQuery {

@@ -33,6 +33,10 @@ impl OpenLookup {
         else {
             return Verdict::Undecided;
         };
+        if self.at_once {
+            // No candidate follows another; further queries of the burst may.
+            return Verdict::Ending;
+        }
         let asks = |qtype| self.current_steps().any(|step| step.qtype() == qtype);
         if outcomes.contains(&Outcome::Answered) {
             let both = asks(RecordType::A) && asks(RecordType::AAAA);

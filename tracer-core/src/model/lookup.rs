@@ -116,6 +116,15 @@ pub struct Lookup {
     pub steps: Vec<Step>,
 }
 
+impl Lookup {
+    /// The time of its last query or answer; `None` if the event came from another agent.
+    pub fn last_packet(&self) -> Option<Timestamp> {
+        let sent = self.steps.iter().flat_map(|step| &step.sent);
+        sent.map(|sent| sent.at.after(sent.latency.unwrap_or_default()))
+            .max()
+    }
+}
+
 /// An exchange's place in its lookup (JSON field "lookup").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -117,7 +117,7 @@ impl Counts {
             latency: new.seconds("dns_latency", "Time from the first attempt of a DNS query to its answer"),
             lookups: new.counter("lookups", "Resolver calls of pods, search path and record types combined, by outcome"),
             lookup_queries: new.queries("lookup_queries", "DNS queries per resolver call: the amplification by search path and retries"),
-            lookup_duration: new.seconds("lookup_duration", "Time from the first query of a resolver call to its last answer"),
+            lookup_duration: new.seconds("lookup_duration", "Time from the first query of a resolver call to its last answer, or until the resolver gave up"),
             tcp: new.counter("tcp_connections", "TCP connection attempts by outcome"),
             tcp_ends: new.counter("tcp_connection_ends", "Established TCP connections that were closed or reset"),
             handshake: new.seconds("tcp_handshake", "Time from a pod's first SYN to the SYN-ACK"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
-use crate::model::lookup::Lookup;
+use crate::model::lookup::{Lookup, SentQuery};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
@@ -94,6 +94,14 @@ impl ExchangeEvidence {
     }
 }
 
+impl ExchangeEvidence {
+    /// Whether this query was its first packet. The retry over TCP has another socket, and is not the first.
+    fn began_with(&self, sent: &SentQuery) -> bool {
+        let socket = self.from.port() == sent.port || self.transport == Transport::Tcp;
+        self.asked == sent.at && self.server.ip() == sent.server && socket
+    }
+}
+
 /// When an exchange was last on the wire: its answer, or the last attempt.
 pub(in crate::diagnose) fn exchange_end(exchange: &Exchange) -> Timestamp {
     let answered = exchange
@@ -139,25 +147,17 @@ impl Exchanges {
         }
     }
 
-    /// Removes and returns the exchanges of a lookup that ended at `ended`: all that asked the question of
-    /// one of its steps. What the client asked after that end belongs to another lookup.
-    pub fn take(
-        &mut self,
-        client: &Owner,
-        lookup: &Lookup,
-        ended: Timestamp,
-    ) -> Vec<ExchangeEvidence> {
+    /// Removes and returns the exchanges of a lookup: those that one of its queries began. Other lookups of
+    /// the same name can be under way.
+    pub fn take(&mut self, client: &Owner, lookup: &Lookup) -> Vec<ExchangeEvidence> {
         let Some(all) = self.by_client.get_mut(client) else {
             return Vec::new();
         };
-        // Without an answer, the last question can be later than the end.
-        let asked = lookup.steps.iter().map(|step| step.asked).max();
-        let until = asked.map_or(ended, |asked| asked.max(ended));
         let of_lookup = |evidence: &ExchangeEvidence| {
             lookup.steps.iter().any(|step| {
                 evidence.name == step.name
                     && evidence.qtype == step.qtype
-                    && (step.asked..=until).contains(&evidence.asked)
+                    && step.sent.iter().any(|sent| evidence.began_with(sent))
             })
         };
         let (taken, others): (Vec<ExchangeEvidence>, Vec<ExchangeEvidence>) =

@@ -21,7 +21,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     };
     let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
     let mut detail = count(u64::from(lookup.queries), "query");
-    // The duration ends with the last answer: without an answer there is none.
+    // Nothing was awaited if the input ended with the query.
     if !lookup.duration.is_zero() {
         detail.push_str(&format!(", {}", duration(lookup.duration)));
     }
