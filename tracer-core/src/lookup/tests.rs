@@ -8,6 +8,7 @@ use crate::model::flow::{Ifindex, Protocol, Role};
 use crate::model::identity::{PeerEnd, PodEnd, UnknownReason};
 
 mod node_domains;
+mod pairing;
 mod retries;
 mod robustness;
 
