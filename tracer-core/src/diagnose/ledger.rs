@@ -341,7 +341,11 @@ impl Ledger {
             let Some((resolution, decisive)) = shown else {
                 continue;
             };
-            if open.tally.succeeded(sign.successes()) || decisive {
+            let resolved = open.tally.succeeded(sign.successes());
+            if decisive {
+                open.tally.ended();
+            }
+            if resolved || decisive {
                 self.resolve(moment, id, &resolution, out);
             } else {
                 open.changed = open.changed.max(moment.at);

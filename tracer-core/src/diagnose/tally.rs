@@ -67,6 +67,16 @@ impl Tally {
         self.successes_in_a_row >= self.needed.max(MIN_IN_A_ROW)
     }
 
+    /// The cause is gone: what fails from now on is not the same fault coming and going.
+    pub fn ended(&mut self) {
+        *self = Tally {
+            failures: self.failures,
+            attempts: self.attempts,
+            since_first: self.failures,
+            ..Tally::default()
+        };
+    }
+
     /// Active, or intermittent: a success came in between, and the failures since do not rule out another.
     pub fn state(&self) -> State {
         match self.succeeded && self.failures_in_a_row < self.needed_failures {
