@@ -5,16 +5,17 @@
 //! [`correlate`](crate::correlate), [`identity`](crate::identity), [`lookup`](crate::lookup) and
 //! [`diagnose`](crate::diagnose).
 
-use crate::correlate::Correlator;
+use crate::correlate::{Correlator, Declared};
 use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::identity::{Index, IndexSettings};
 use crate::lookup::{ClientQuery, Decided, Folder};
 use crate::model::cluster::{ClusterChange, Kind};
+use crate::model::connection::UdpState;
 use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
-use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Role};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
@@ -181,7 +182,10 @@ impl Pipeline {
                 let now = record.time;
                 match self.decoder.decode(&record) {
                     // `observe` advances to the packet's time first.
-                    Ok(observation) => self.correlator.observe(observation, &mut correlated),
+                    Ok(observation) => {
+                        self.correlator
+                            .observe_among(observation, &self.index, &mut correlated);
+                    }
                     Err(fault) => {
                         self.losses.add(Stage::Decode, fault.as_str(), 1);
                         self.correlator.advance(now, &mut correlated);
@@ -297,6 +301,9 @@ impl Pipeline {
             role,
             event,
         } = item;
+        let Some(role) = self.role(time, &flow, role, &event) else {
+            return;
+        };
         let ends = self.index.ends(time, &flow, role);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
@@ -341,6 +348,31 @@ impl Pipeline {
             },
             out,
         );
+    }
+
+    /// The pod's role in an event. What is declared about addresses may have become known only after the flow
+    /// was first seen. `None` if the event is wrong then: silence of the end that has no need to answer.
+    fn role(
+        &self,
+        at: Timestamp,
+        flow: &Flow,
+        role: Role,
+        event: &CorrelatedEvent,
+    ) -> Option<Role> {
+        match event {
+            CorrelatedEvent::Tcp(connection) | CorrelatedEvent::TcpProgress(connection)
+                if connection.evidence.picked_up =>
+            {
+                Some(Declared::role(&self.index, at, flow).unwrap_or(role))
+            }
+            CorrelatedEvent::Udp(udp) | CorrelatedEvent::UdpProgress(udp)
+                if role == Role::Server && self.index.is_service(at, flow) =>
+            {
+                let silent = matches!(udp.state, UdpState::Unanswered | UdpState::Undecided);
+                (!silent).then_some(Role::Client)
+            }
+            _ => Some(role),
+        }
     }
 
     /// Emits an exchange, and then the lookups that it decides.

@@ -110,7 +110,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// Entries from `from` on, in key order.
-    pub(crate) fn from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn from<'a>(
+        &'a self,
+        from: &K,
+    ) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
         self.slots
             .range((Bound::Included(from), Bound::Unbounded))
             .map(|(key, slot)| (key, &slot.value))

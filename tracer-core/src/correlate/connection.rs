@@ -2,15 +2,22 @@
 //!
 //! Live, only segments with SYN, FIN or RST and the first packet of a flow arrive here; sweeps of the
 //! kernel's flow counters show the rest of a connection's life. A capture file supplies every segment.
-//! Sequence numbers only distinguish a retransmitted SYN from a new connection on the same ports.
+//! Sequence numbers distinguish a retransmitted SYN from a new connection on the same ports, assign an answer
+//! to its SYN, and in a capture show what never arrived ([`segments`]).
 
+pub(super) mod activity;
 pub(super) mod half_seen;
 mod life;
+mod other_reply;
+mod segments;
+mod sockets;
 
 use std::time::Duration;
 
+use crate::correlate::declared::Declared;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
+use crate::model::exchange::ConnectionEnd;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
@@ -19,7 +26,8 @@ use crate::model::time::Timestamp;
 use crate::table::Table;
 use half_seen::HalfSeen;
 pub(super) use life::opener;
-use life::{Connection, LINGER, Phase};
+use life::{After, Connection, LINGER, Phase};
+use sockets::Sockets;
 
 /// What remains of a connection that ended.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +37,29 @@ struct Ended {
     isn: Option<u32>,
 }
 
+/// A connection that ended, for whoever waited for something on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) flow: Flow,
+    pub(super) role: Role,
+    pub(super) end: ConnectionEnd,
+    pub(super) icmp: Option<IcmpError>,
+}
+
 /// All TCP connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     open: Table<Flow, Connection>,
     /// Ended within [`LINGER`].
     ended: Table<Flow, Ended>,
+    sockets: Sockets,
     timeout: Duration,
     opening_retransmits: u32,
     idle: Duration,
     /// Evidence found since the last [`Connections::take_half_seen`].
     half_seen: Vec<HalfSeen>,
+    /// Ends since the last [`Connections::take_ends`].
+    ends: Vec<End>,
 }
 
 impl Connections {
@@ -47,10 +67,12 @@ impl Connections {
         Connections {
             open: Table::new(limits.connections),
             ended: Table::new(limits.connections / 8),
+            sockets: Sockets::new(limits.connections / 8),
             timeout: thresholds.tcp_timeout,
             opening_retransmits: thresholds.tcp_opening_retransmits,
             idle: thresholds.flow_idle,
             half_seen: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -59,64 +81,79 @@ impl Connections {
         std::mem::take(&mut self.half_seen)
     }
 
+    /// Connections that failed or closed since the last call. Their events may follow later: the last
+    /// segments still count.
+    pub(super) fn take_ends(&mut self) -> Vec<End> {
+        std::mem::take(&mut self.ends)
+    }
+
     /// Takes a segment.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
         segment: &TcpSegment,
+        declared: &dyn Declared,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
         let flow = observation.flow;
         let first_syn = segment.syn && !segment.ack && !segment.rst;
         let Some(connection) = self.open.get_mut(&flow) else {
-            self.unknown(observation, segment, first_syn, losses);
+            self.unknown(observation, segment, declared, losses, out);
             return;
         };
         if first_syn && connection.replaced_by(observation, segment) {
             // A new connection on the same ports: the previous one is over, whatever its state.
-            match connection.phase {
-                Phase::Established => out.push(connection.event(flow, TcpState::Closed, None)),
-                Phase::Opening => losses.add(Stage::Table, "tcp connection given up undecided", 1),
-                Phase::TimedOut | Phase::Rejected => {}
+            if let Some(connection) = self.open.remove(&flow) {
+                self.replaced(flow, connection, observation.time, out);
             }
-            self.keep(flow, Connection::opened(observation, segment), losses);
+            self.begin(observation, segment, losses, out);
             return;
         }
+        let last = connection.last;
         connection.meter.observe(observation);
-        connection.last = connection.last.max(observation.time);
+        connection.track(observation, segment);
         if segment.rst {
-            if connection.reset(observation, segment, out) {
-                self.finish(&flow, observation.time);
-            } else {
-                self.reschedule(&flow);
+            let after = connection.reset(observation, segment, out);
+            connection.last = last.max(observation.time);
+            if after == After::Settles {
+                connection.lingers(observation.time, last);
             }
+            self.after_reset(&flow, after, observation.time);
             return;
         }
+        connection.last = last.max(observation.time);
         if first_syn {
             connection.retransmitted(observation, self.opening_retransmits, out);
-        } else if connection.unanswered()
-            && segment.syn
-            && connection.answered_by(observation, segment)
-        {
-            connection.handshake = Some(observation.time.since(connection.started));
-            connection.phase = Phase::Established;
-            out.push(connection.event(flow, TcpState::Established, None));
+        } else if segment.syn {
+            connection.answered(observation, segment, out);
         } else if connection.continues_unanswered(observation, segment) {
-            self.half_seen
-                .extend(established_unseen(flow, connection, out));
+            if matches!(connection.phase, Phase::Answered { .. }) {
+                connection.establish(flow, out);
+            } else {
+                self.half_seen
+                    .extend(established_unseen(flow, connection, out));
+            }
         }
-        if segment.fin {
+        if let Phase::Closing { .. } = connection.phase {
+            connection.lingers(observation.time, last);
+        } else if segment.fin {
             match observation.direction {
                 Direction::FromPod => connection.fin_from_pod = true,
                 Direction::ToPod => connection.fin_to_pod = true,
             }
             if connection.fin_from_pod && connection.fin_to_pod {
-                out.push(connection.event(flow, TcpState::Closed, None));
-                self.finish(&flow, observation.time);
-                return;
+                connection.close(TcpState::Closed, observation.time);
+                let (role, end) = (connection.role, ConnectionEnd::Closed);
+                self.ends.push(End {
+                    flow,
+                    role,
+                    end,
+                    icmp: None,
+                });
             }
         }
+        self.report_news(&flow, out);
         self.reschedule(&flow);
     }
 
@@ -125,23 +162,150 @@ impl Connections {
         &mut self,
         observation: &Observation,
         segment: &TcpSegment,
-        first_syn: bool,
+        declared: &dyn Declared,
         losses: &mut Losses,
+        out: &mut Vec<Correlated>,
     ) {
         let flow = observation.flow;
-        if first_syn {
-            // A SYN repeated after its refusal opens no new connection.
-            if self
-                .ended
-                .get(&flow)
-                .is_some_and(|ended| ended.isn == Some(segment.sequence))
-            {
-                return;
-            }
+        if let Some(ended) = self.ended.get(&flow)
+            && (!segment.syn || segment.ack || ended.isn == Some(segment.sequence))
+        {
+            // A late segment, or a SYN repeated after its refusal, opens no new connection.
+            self.ended.touch(&flow, observation.time.after(LINGER));
+            return;
+        }
+        if segment.syn && !segment.ack && !segment.rst {
             self.ended.remove(&flow);
-            self.keep(flow, Connection::opened(observation, segment), losses);
-        } else if self.ended.get(&flow).is_none() && !segment.rst {
-            self.keep(flow, Connection::picked_up(observation, segment), losses);
+            self.begin(observation, segment, losses, out);
+            return;
+        }
+        if segment.rst {
+            if let Some(asked) = other_reply::reset_connection(&self.open, observation)
+                && let Some(connection) = self.open.get_mut(&asked)
+                && let Some(reply) = &mut connection.reply_from
+            {
+                reply.resets = reply.resets.saturating_add(1);
+            }
+            return;
+        }
+        if let Some(asked) = other_reply::answered_connection(&self.open, observation, segment) {
+            if let Some(connection) = self.open.get_mut(&asked) {
+                other_reply::add(connection, observation, segment);
+            }
+            self.report_news(&asked, out);
+            return;
+        }
+        let mut connection = Connection::picked_up(observation, segment);
+        if connection.isn.is_some() {
+            self.sockets.opened(&flow, connection.role);
+        } else {
+            self.sockets.picked_up(&flow);
+            if let Some(role) = self.role_in_the_middle(&flow, observation.time, declared) {
+                connection.role = role;
+            }
+        }
+        if segment.fin {
+            match observation.direction {
+                Direction::FromPod => connection.fin_from_pod = true,
+                Direction::ToPod => connection.fin_to_pod = true,
+            }
+        }
+        self.keep(flow, connection, observation.time, losses, out);
+    }
+
+    /// Which end opened a connection that was first seen in the middle: what is declared decides, then which
+    /// socket others connect to.
+    fn role_in_the_middle(
+        &self,
+        flow: &Flow,
+        at: Timestamp,
+        declared: &dyn Declared,
+    ) -> Option<Role> {
+        declared.role(at, flow).or_else(|| self.sockets.role(flow))
+    }
+
+    fn begin(
+        &mut self,
+        observation: &Observation,
+        segment: &TcpSegment,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let connection = Connection::opened(observation, segment);
+        self.sockets.opened(&observation.flow, connection.role);
+        self.keep(observation.flow, connection, observation.time, losses, out);
+    }
+
+    /// Another connection took the ports of this one.
+    fn replaced(
+        &mut self,
+        flow: Flow,
+        mut connection: Connection,
+        now: Timestamp,
+        out: &mut Vec<Correlated>,
+    ) {
+        match connection.phase {
+            Phase::Opening | Phase::Answered { .. } => out.extend(connection.give_up(flow, now)),
+            Phase::TimedOut | Phase::Rejected => {}
+            Phase::Established => {
+                self.settle_role(&flow, &mut connection);
+                out.push(connection.event(flow, TcpState::Closed, None));
+            }
+            Phase::Closing { state, .. } => {
+                self.settle_role(&flow, &mut connection);
+                out.push(connection.event(flow, state, None));
+            }
+        }
+    }
+
+    fn after_reset(&mut self, flow: &Flow, after: After, now: Timestamp) {
+        match after {
+            After::Continues | After::Settles => self.reschedule(flow),
+            After::Ended => self.finish(flow, now),
+            After::Failed(state) => {
+                let end = match state {
+                    TcpState::Refused(_) => ConnectionEnd::Refused,
+                    TcpState::Reset => ConnectionEnd::Reset,
+                    _ => ConnectionEnd::Closed,
+                };
+                if let Some(connection) = self.open.get(flow) {
+                    self.ends.push(End {
+                        flow: *flow,
+                        role: connection.role,
+                        end,
+                        icmp: None,
+                    });
+                }
+                match state {
+                    TcpState::Refused(_) => self.finish(flow, now),
+                    _ => self.reschedule(flow),
+                }
+            }
+        }
+    }
+
+    /// Passes evidence that is new to the rules.
+    fn report_news(&mut self, flow: &Flow, out: &mut Vec<Correlated>) {
+        let Some(connection) = self.open.get_mut(flow) else {
+            return;
+        };
+        if connection.has_news() {
+            if connection.picked_up
+                && let Some(role) = self.sockets.role(flow)
+            {
+                connection.role = role;
+            }
+            out.push(connection.progress(*flow));
+        }
+    }
+
+    /// For a connection first seen in the middle: by now others may have connected to one of its ends.
+    fn settle_role(&self, flow: &Flow, connection: &mut Connection) {
+        if connection.picked_up
+            && connection.isn.is_none()
+            && let Some(role) = self.sockets.role(flow)
+        {
+            connection.role = role;
         }
     }
 
@@ -165,6 +329,12 @@ impl Connections {
             connection.phase = Phase::Rejected;
             connection.last = connection.last.max(at);
             out.push(connection.event(*flow, TcpState::Refused(RefusedBy::Icmp), Some(*error)));
+            self.ends.push(End {
+                flow: *flow,
+                role: connection.role,
+                end: ConnectionEnd::Refused,
+                icmp: Some(*error),
+            });
         }
         self.reschedule(flow);
         true
@@ -185,8 +355,7 @@ impl Connections {
             self.half_seen.extend(half_seen::counted(snapshot));
             return;
         };
-        connection.meter.count(snapshot.last, snapshot.totals);
-        connection.last = connection.last.max(snapshot.last);
+        connection.count(snapshot);
         if connection.unanswered()
             && connection.meter.is_alone()
             && half_seen::established(connection.role, snapshot.tcp_flags)
@@ -194,6 +363,7 @@ impl Connections {
             self.half_seen
                 .extend(established_unseen(flow, connection, out));
         }
+        self.report_news(&flow, out);
         self.reschedule(&flow);
     }
 
@@ -202,14 +372,31 @@ impl Connections {
             match connection.phase {
                 Phase::Opening => {
                     connection.phase = Phase::TimedOut;
+                    connection.overdue(now);
                     out.push(connection.event(flow, TcpState::Timeout, None));
+                    self.ends.push(End {
+                        flow,
+                        role: connection.role,
+                        end: ConnectionEnd::Timeout,
+                        icmp: None,
+                    });
                     // An answer may still come.
-                    let deadline = connection.due(self.timeout, self.idle);
-                    self.open.insert(flow, connection, deadline);
+                    self.put_back(flow, connection);
                 }
                 Phase::TimedOut | Phase::Rejected => {}
+                Phase::Answered { .. } => {
+                    connection.establish(flow, out);
+                    self.put_back(flow, connection);
+                }
                 Phase::Established => {
+                    self.settle_role(&flow, &mut connection);
                     out.push(connection.event(flow, TcpState::Closed, None));
+                    self.forget(flow, &connection, now);
+                }
+                Phase::Closing { state, .. } => {
+                    self.settle_role(&flow, &mut connection);
+                    out.push(connection.event(flow, state, None));
+                    self.forget(flow, &connection, now);
                 }
             }
         }
@@ -217,24 +404,54 @@ impl Connections {
     }
 
     /// Emits every open connection with its totals so far and its current state.
-    pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
-        while let Some((flow, connection)) = self.open.pop_oldest() {
+    pub(super) fn end(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+        while let Some((flow, mut connection)) = self.open.pop_oldest() {
             let state = match connection.phase {
-                Phase::Opening if connection.syn_retransmits >= 2 => TcpState::Timeout,
-                Phase::Opening => TcpState::Opening,
+                Phase::Opening => {
+                    connection.overdue(now);
+                    connection.without_answer()
+                }
                 Phase::TimedOut | Phase::Rejected => continue,
-                Phase::Established => TcpState::Established,
+                Phase::Answered { .. } | Phase::Established if connection.announced => {
+                    TcpState::Idle
+                }
+                Phase::Answered { .. } | Phase::Established => TcpState::Established,
+                Phase::Closing { state, .. } => state,
             };
+            self.settle_role(&flow, &mut connection);
             out.push(connection.event(flow, state, None));
         }
     }
 
-    fn keep(&mut self, flow: Flow, connection: Connection, losses: &mut Losses) {
+    fn put_back(&mut self, flow: Flow, connection: Connection) {
         let deadline = connection.due(self.timeout, self.idle);
-        if let Some((_, evicted)) = self.open.insert(flow, connection, deadline)
-            && matches!(evicted.phase, Phase::Opening | Phase::Established)
-        {
-            losses.add(Stage::Table, "tcp connection table full", 1);
+        self.open.insert(flow, connection, deadline);
+    }
+
+    fn keep(
+        &mut self,
+        flow: Flow,
+        connection: Connection,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let deadline = connection.due(self.timeout, self.idle);
+        let Some((flow, mut evicted)) = self.open.insert(flow, connection, deadline) else {
+            return;
+        };
+        self.settle_role(&flow, &mut evicted);
+        match evicted.phase {
+            Phase::TimedOut | Phase::Rejected => {}
+            Phase::Closing { state, .. } => out.push(evicted.event(flow, state, None)),
+            Phase::Opening => losses.add(Stage::Table, "tcp connection table full", 1),
+            Phase::Answered { .. } | Phase::Established => {
+                // Its end may come unseen, but it is not closed.
+                out.push(evicted.event(flow, TcpState::Idle, None));
+                if now.since(evicted.last) < self.idle {
+                    losses.add(Stage::Table, "tcp connection table full", 1);
+                }
+            }
         }
     }
 
@@ -248,12 +465,17 @@ impl Connections {
 
     fn finish(&mut self, flow: &Flow, now: Timestamp) {
         if let Some(connection) = self.open.remove(flow) {
-            let ended = Ended {
-                role: connection.role,
-                isn: connection.isn,
-            };
-            self.ended.insert(*flow, ended, now.after(LINGER));
+            self.forget(*flow, &connection, now);
         }
+    }
+
+    /// Keeps only what late segments need.
+    fn forget(&mut self, flow: Flow, connection: &Connection, now: Timestamp) {
+        let ended = Ended {
+            role: connection.role,
+            isn: connection.isn,
+        };
+        self.ended.insert(flow, ended, now.after(LINGER));
     }
 }
 
@@ -265,8 +487,7 @@ fn established_unseen(
     out: &mut Vec<Correlated>,
 ) -> Option<HalfSeen> {
     let evidence = half_seen::evidence(flow, connection);
-    connection.phase = Phase::Established;
-    out.push(connection.event(flow, TcpState::Established, None));
+    connection.establish(flow, out);
     evidence
 }
 

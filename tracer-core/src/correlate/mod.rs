@@ -6,6 +6,7 @@
 //! bounded and its entries expire; evictions and undecided items are counted ([`Correlator::losses`]).
 
 mod connection;
+pub mod declared;
 mod echo;
 mod exchange;
 mod icmp;
@@ -16,9 +17,10 @@ pub mod stream;
 mod testing;
 mod udp;
 
+use std::net::IpAddr;
+
 use crate::decode;
-use crate::model::connection::TcpState;
-use crate::model::correlated::{Correlated, CorrelatedEvent};
+use crate::model::correlated::Correlated;
 use crate::model::exchange::ConnectionEnd;
 use crate::model::flow::{Direction, FlowSnapshot, Protocol, Role};
 use crate::model::loss::{Losses, Stage};
@@ -28,6 +30,7 @@ use crate::model::time::Timestamp;
 
 pub use connection::half_seen::HalfSeen;
 use connection::{Connections, opener};
+pub use declared::Declared;
 use echo::Echoes;
 use exchange::{Exchanges, Seen};
 use stream::{Extent, StreamChange, StreamMessage, StreamNotice, Streams};
@@ -60,10 +63,21 @@ impl Correlator {
     /// Takes one observation. Time advances to it first, so that what time alone decides precedes what the packet
     /// shows, and a replay emits what a live run does.
     pub fn observe(&mut self, observation: Observation, out: &mut Vec<Correlated>) {
+        self.observe_among(observation, &(), out);
+    }
+
+    /// Takes one observation where more is known about addresses than the packets show.
+    pub fn observe_among(
+        &mut self,
+        observation: Observation,
+        declared: &dyn Declared,
+        out: &mut Vec<Correlated>,
+    ) {
         self.advance(observation.time, out);
-        let emitted_before = out.len();
         let losses = &mut self.losses;
         match observation.what {
+            // Multicast DNS (RFC 6762): whoever has an answer sends it to all, from its own address.
+            What::Dns(_) if is_group(observation.flow.peer.ip()) => {}
             What::Dns(message) => {
                 let seen = Seen {
                     time: observation.time,
@@ -73,7 +87,7 @@ impl Correlator {
                 };
                 self.exchanges.observe(&seen, *message, losses, out);
             }
-            What::Tcp(ref segment) => self.tcp(&observation, segment, out),
+            What::Tcp(ref segment) => self.tcp(&observation, segment, declared, out),
             What::Echo(ref message) => self.echoes.observe(&observation, message, losses, out),
             What::IcmpError(ref error) => {
                 icmp::bind(
@@ -87,16 +101,22 @@ impl Correlator {
                 );
             }
             What::Other if observation.flow.protocol == Protocol::Udp => {
-                self.udp.observe(&observation, losses, out);
+                self.udp.observe(&observation, declared, losses, out);
             }
             // Other protocols, neighbour discovery and the like: no events.
             What::Other => {}
         }
-        self.unconnected(emitted_before, out);
+        self.unconnected(out);
     }
 
     /// Takes a segment for its connection and, on a DNS port, for its stream.
-    fn tcp(&mut self, observation: &Observation, segment: &TcpSegment, out: &mut Vec<Correlated>) {
+    fn tcp(
+        &mut self,
+        observation: &Observation,
+        segment: &TcpSegment,
+        declared: &dyn Declared,
+        out: &mut Vec<Correlated>,
+    ) {
         if segment.dns {
             let Observation {
                 time,
@@ -121,7 +141,7 @@ impl Correlator {
         // Later chunks of a segment repeat its flags; the first one was counted.
         if segment.payload_offset == 0 {
             self.connections
-                .observe(observation, segment, &mut self.losses, out);
+                .observe(observation, segment, declared, &mut self.losses, out);
         }
     }
 
@@ -178,29 +198,11 @@ impl Correlator {
         }
     }
 
-    /// Passes connections that ended, among the events since `from`, to the exchanges: a truncated answer may
-    /// wait for a query on them.
-    fn unconnected(&mut self, from: usize, out: &mut Vec<Correlated>) {
-        let failed: Vec<_> = out
-            .iter()
-            .skip(from)
-            .filter_map(|item| {
-                let CorrelatedEvent::Tcp(connection) = &item.event else {
-                    return None;
-                };
-                let end = match connection.state {
-                    TcpState::Refused(_) => ConnectionEnd::Refused,
-                    TcpState::Timeout => ConnectionEnd::Timeout,
-                    TcpState::Reset => ConnectionEnd::Reset,
-                    TcpState::Closed => ConnectionEnd::Closed,
-                    TcpState::Undecided => return None,
-                    TcpState::Opening | TcpState::Established | TcpState::Idle => return None,
-                };
-                Some((item.flow, item.role, end, connection.icmp))
-            })
-            .collect();
-        for (flow, role, end, icmp) in failed {
-            self.exchanges.unconnected(&flow, role, end, icmp, out);
+    /// Passes connections that ended to the exchanges: a truncated answer may wait for a query on them.
+    fn unconnected(&mut self, out: &mut Vec<Correlated>) {
+        for end in self.connections.take_ends() {
+            self.exchanges
+                .unconnected(&end.flow, end.role, end.end, end.icmp, out);
         }
     }
 
@@ -214,7 +216,7 @@ impl Correlator {
         for snapshot in snapshots {
             match snapshot.flow.protocol {
                 Protocol::Tcp => self.connections.count(snapshot, out),
-                Protocol::Udp => self.udp.count(snapshot),
+                Protocol::Udp => self.udp.count(snapshot, out),
                 Protocol::Icmp | Protocol::Icmpv6 => self.echoes.count(snapshot),
                 Protocol::Other(_) => {}
             }
@@ -226,14 +228,13 @@ impl Correlator {
 
     /// Emits what time alone decides.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
-        let emitted_before = out.len();
         // A message that waited for a gap may answer an open query.
         let mut messages = Vec::new();
         self.streams.advance(now, &mut messages);
         self.messages(messages, out);
         self.stream_notices(out);
         self.connections.advance(now, out);
-        self.unconnected(emitted_before, out);
+        self.unconnected(out);
         self.exchanges.advance(now, &mut self.losses, out);
         self.udp.advance(now, out);
         self.echoes.advance(now, out);
@@ -246,7 +247,7 @@ impl Correlator {
         self.streams.end(&mut messages);
         self.messages(messages, out);
         self.exchanges.end(&mut self.losses, out);
-        self.connections.end(out);
+        self.connections.end(now, out);
         self.udp.end(out);
         self.echoes.end(out);
     }
@@ -261,6 +262,14 @@ impl Correlator {
         let mut losses = self.losses.clone();
         losses.merge(self.streams.losses());
         losses
+    }
+}
+
+/// Whether an address stands for several hosts, so that none answers from it.
+fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
     }
 }
 

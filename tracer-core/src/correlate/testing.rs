@@ -117,6 +117,14 @@ impl Bench {
         }
     }
 
+    /// The only evidence on a TCP connection in the output.
+    pub(super) fn progress(&mut self) -> TcpConnection {
+        match only(self.events()).event {
+            CorrelatedEvent::TcpProgress(connection) => *connection,
+            other => panic!("not evidence on a TCP connection: {other:?}"),
+        }
+    }
+
     /// The only UDP flow in the output.
     pub(super) fn udp(&mut self) -> UdpFlow {
         match only(self.events()).event {
@@ -289,6 +297,15 @@ pub(super) fn tcp(
         ..TcpSegment::default()
     };
     packet(milliseconds, direction, flow, What::Tcp(segment))
+}
+
+/// The segment with this much payload.
+pub(super) fn with_payload(mut seen: Observation, bytes: u32) -> Observation {
+    if let What::Tcp(segment) = &mut seen.what {
+        segment.length = bytes;
+    }
+    seen.wire_len += bytes;
+    seen
 }
 
 /// An echo request or reply; the flow has the identifier.

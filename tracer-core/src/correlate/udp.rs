@@ -3,11 +3,16 @@
 //! Live, only the first packet of a flow arrives here; sweeps of the kernel's flow counters show whether it
 //! was answered. A capture file supplies every packet.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::connection::activity::{Activity, Sent};
+use super::declared::Declared;
+use super::is_group;
 use super::meter::Meter;
 use crate::model::connection::{UdpFlow, UdpState};
 use crate::model::correlated::{Correlated, CorrelatedEvent};
+use crate::model::evidence::OtherReply;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
@@ -18,6 +23,9 @@ use crate::table::Table;
 /// Interval at which a flow that waits for a sweep is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Limits the search through the flows of one socket.
+const MAX_SEARCH: usize = 32;
+
 #[derive(Clone, Debug)]
 struct Conversation {
     role: Role,
@@ -27,25 +35,79 @@ struct Conversation {
     decided: bool,
     state: UdpState,
     meter: Meter,
+    activity: Activity,
+    reply_from: Option<Box<OtherReply>>,
 }
 
 impl Conversation {
     fn event(&self, flow: Flow, state: UdpState, icmp: Option<IcmpError>) -> Correlated {
-        let udp = UdpFlow {
+        let udp = Box::new(self.report(flow, state, icmp));
+        Correlated {
+            time: self.started,
+            flow,
+            role: self.role,
+            event: CorrelatedEvent::Udp(udp),
+        }
+    }
+
+    /// Evidence for the rules alone.
+    fn progress(&self, flow: Flow) -> Correlated {
+        let udp = Box::new(self.report(flow, self.state, None));
+        Correlated {
+            time: self.started,
+            flow,
+            role: self.role,
+            event: CorrelatedEvent::UdpProgress(udp),
+        }
+    }
+
+    fn report(&self, flow: Flow, state: UdpState, icmp: Option<IcmpError>) -> UdpFlow {
+        UdpFlow {
             flow,
             role: self.role,
             state,
             totals: self.meter.totals(),
             icmp,
             last: self.last,
-            unanswered: None,
-        };
-        Correlated {
-            time: self.started,
-            flow,
-            role: self.role,
-            event: CorrelatedEvent::Udp(Box::new(udp)),
+            unanswered: self.activity.unanswered(),
+            reply_from: self.reply_from.as_deref().copied(),
         }
+    }
+
+    fn heard(&mut self, observation: &Observation) {
+        self.meter.observe(observation);
+        self.sent(observation);
+        self.last = self.last.max(observation.time);
+    }
+
+    fn sent(&mut self, observation: &Observation) {
+        let (at, sender) = (observation.time, observation.direction);
+        (self.activity).packet(at, self.last, sender, Sent::Payload);
+    }
+
+    fn count(&mut self, snapshot: &FlowSnapshot) {
+        let before = self.meter.totals();
+        self.meter.count(snapshot.last, snapshot.totals);
+        if snapshot.last > self.last {
+            let now = self.meter.totals();
+            (self.activity).counted(snapshot.last, self.last, before, now, false);
+            self.last = snapshot.last;
+        }
+    }
+
+    /// Passes evidence that is new to the rules. Silence from the first packet on has an event of its own.
+    fn report_news(&mut self, flow: Flow, out: &mut Vec<Correlated>) {
+        if self.answered() && self.activity.is_news() {
+            out.push(self.progress(flow));
+        }
+    }
+
+    /// Whether the pod sent something a short while ago that was not answered.
+    fn waits(&self, now: Timestamp, timeout: Duration) -> bool {
+        self.role == Role::Client
+            && self.activity.waiting().is_some_and(|sends| {
+                sends.sender == Direction::FromPod && now.since(sends.last) <= timeout
+            })
     }
 
     fn answered(&self) -> bool {
@@ -81,27 +143,39 @@ impl UdpFlows {
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
+        declared: &dyn Declared,
         losses: &mut Losses,
         out: &mut Vec<Correlated>,
     ) {
         let flow = observation.flow;
         if let Some(conversation) = self.open.get_mut(&flow) {
-            conversation.meter.observe(observation);
-            conversation.last = conversation.last.max(observation.time);
+            conversation.heard(observation);
+            conversation.report_news(flow, out);
             self.reschedule(&flow);
             return;
         }
-        let conversation = Conversation {
+        if self.answers_another(observation, declared, out) {
+            return;
+        }
+        let group = is_group(flow.peer.ip());
+        let mut conversation = Conversation {
+            // A Service only answers: this is the middle of a flow.
             role: match observation.direction {
-                Direction::FromPod => Role::Client,
-                Direction::ToPod => Role::Server,
+                Direction::ToPod if !declared.is_service(observation.time, &flow) => Role::Server,
+                _ => Role::Client,
             },
             started: observation.time,
             last: observation.time,
-            decided: false,
+            // A group of hosts does not answer from its address.
+            decided: group,
             state: UdpState::Open,
             meter: Meter::starting(observation),
+            activity: Activity::default(),
+            reply_from: None,
         };
+        if !group {
+            conversation.sent(observation);
+        }
         out.push(conversation.event(flow, UdpState::Open, None));
         let deadline = self.due(&conversation);
         if self.open.insert(flow, conversation, deadline).is_some() {
@@ -109,13 +183,63 @@ impl UdpFlows {
         }
     }
 
+    /// A packet of an unknown flow that an endpoint sends to a socket of the pod which waits for an answer of
+    /// its Service: nothing translated its address back. It opens no flow.
+    fn answers_another(
+        &mut self,
+        observation: &Observation,
+        declared: &dyn Declared,
+        out: &mut Vec<Correlated>,
+    ) -> bool {
+        let flow = observation.flow;
+        let now = observation.time;
+        if observation.direction != Direction::ToPod {
+            return false;
+        }
+        let first = Flow {
+            peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            ..flow
+        };
+        let asked = self
+            .open
+            .from(&first)
+            .take_while(|(other, _)| (other.ifindex, other.pod) == (flow.ifindex, flow.pod))
+            .take(MAX_SEARCH)
+            .find(|(other, conversation)| {
+                conversation.waits(now, self.timeout)
+                    && declared.is_endpoint(now, other, flow.peer.ip())
+            })
+            .map(|(other, _)| *other);
+        let Some(asked) = asked else { return false };
+        if let Some(conversation) = self.open.get_mut(&asked) {
+            let first = conversation.reply_from.is_none();
+            let reply = conversation.reply_from.get_or_insert_with(|| {
+                Box::new(OtherReply {
+                    from: flow.peer,
+                    packets: 0,
+                    resets: 0,
+                    first: now,
+                    last: now,
+                    syn_ack: false,
+                })
+            });
+            reply.from = flow.peer;
+            reply.packets = reply.packets.saturating_add(1);
+            reply.last = reply.last.max(now);
+            if first {
+                out.push(conversation.progress(asked));
+            }
+        }
+        true
+    }
+
     /// Takes a flow's counters.
-    pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
+    pub(super) fn count(&mut self, snapshot: &FlowSnapshot, out: &mut Vec<Correlated>) {
         let Some(conversation) = self.open.get_mut(&snapshot.flow) else {
             return;
         };
-        conversation.meter.count(snapshot.last, snapshot.totals);
-        conversation.last = conversation.last.max(snapshot.last);
+        conversation.count(snapshot);
+        conversation.report_news(snapshot.flow, out);
         self.reschedule(&snapshot.flow);
     }
 
@@ -174,9 +298,14 @@ impl UdpFlows {
     /// Emits totals so far of flows that work.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((flow, conversation)) = self.open.pop_oldest() {
+            let answered = conversation.answered();
             // A failed flow was reported when it failed, and did not fail again.
-            if conversation.state == UdpState::Open || conversation.answered() {
-                out.push(conversation.event(flow, UdpState::Open, None));
+            if conversation.state == UdpState::Open || answered {
+                let state = match answered || conversation.decided {
+                    true => UdpState::Open,
+                    false => UdpState::Undecided,
+                };
+                out.push(conversation.event(flow, state, None));
             }
         }
     }

@@ -135,6 +135,15 @@ impl Index {
         }
     }
 
+    /// The Service that the flow's peer is an address of, a node's at a node port included.
+    pub(super) fn peer_service(&self, at: Timestamp, flow: &Flow) -> Option<Arc<ServiceIdentity>> {
+        let ip = flow.peer.ip();
+        let node = self.node_at(ip, at).is_some();
+        let taken = node || !matches!(self.pod_at(ip, at), Holder::Vacant);
+        self.service_at(at, flow, taken)
+            .or_else(|| node.then(|| self.service_at_node(at, flow)).flatten())
+    }
+
     /// The Service with the peer's address. An external address can also be a node's or a pod's (`taken`),
     /// and several Services can share it. Then it is a Service's only at a port which that Service lists.
     fn service_at(&self, at: Timestamp, flow: &Flow, taken: bool) -> Option<Arc<ServiceIdentity>> {

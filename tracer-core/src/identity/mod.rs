@@ -22,6 +22,7 @@ use crate::model::time::Timestamp;
 
 mod changes;
 mod claims;
+mod declared;
 mod ends;
 mod interfaces;
 mod objects;

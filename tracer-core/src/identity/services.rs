@@ -181,6 +181,15 @@ impl Services {
         entry.map_or(&[], |entry| &entry.slices)
     }
 
+    /// The slices of a namespace's Services.
+    pub fn slices_in(&self, namespace: &str) -> impl Iterator<Item = &EndpointSlice> {
+        self.by_name
+            .get(namespace)
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flat_map(|entry| &entry.slices)
+    }
+
     /// All slices with a Service.
     pub fn all_slices(&self) -> impl Iterator<Item = &EndpointSlice> {
         self.by_name

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::evidence::{TcpEvidence, Unanswered};
+use super::evidence::{OtherReply, TcpEvidence, Unanswered};
 use super::flow::{Flow, FlowTotals, Role};
 use super::observation::IcmpError;
 use super::time::Timestamp;
@@ -95,4 +95,6 @@ pub struct UdpFlow {
     /// Packets of one end since the other was last heard, if there are any. Whether the flow was answered
     /// before shows in its totals.
     pub unanswered: Option<Unanswered>,
+    /// Answers came from another address than the one that the pod sent to.
+    pub reply_from: Option<OtherReply>,
 }

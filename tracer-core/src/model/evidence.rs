@@ -90,8 +90,8 @@ pub struct Reset {
     pub age: Duration,
     /// The silence before it: before itself, or before the segment of the other end that it answers.
     pub idle: Duration,
-    /// The other end's latest payload, which no segment of the reset's sender followed: the reset answers it.
-    /// `false` live if the payload was not seen.
+    /// The latest payload before it was the other end's: the reset came instead of an answer. Live inferred
+    /// from the flow counters, and `false` where they do not show it.
     pub answers_payload: bool,
     /// The opener had acknowledged the SYN-ACK. `false`: it reset the SYN-ACK, as some health checks do. Live
     /// inferred from the flow counters.

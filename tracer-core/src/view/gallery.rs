@@ -320,6 +320,7 @@ pub fn udp(ends: Ends, state: UdpState, change: impl FnOnce(&mut UdpFlow)) -> Ev
         icmp: None,
         last: at(1_300),
         unanswered: None,
+        reply_from: None,
     };
     change(&mut udp);
     event(1_300, Some(ends), Body::Udp(Box::new(udp)))

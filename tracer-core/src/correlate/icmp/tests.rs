@@ -117,12 +117,13 @@ fn no_error_about_an_established_connection_ends_it() {
         501,
         102,
     ));
+    bench.at(1_000);
     assert_eq!(
         bench.tcp().state,
         crate::model::connection::TcpState::Closed
     );
     // A straggler of the ended connection.
-    bench.see(icmp(200, web, 3, 4, Some(1_300), None));
+    bench.see(icmp(1_200, web, 3, 4, Some(1_300), None));
     assert_eq!(only_error(&mut bench).flow, web);
 }
 

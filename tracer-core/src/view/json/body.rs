@@ -12,6 +12,7 @@ use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
 use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
 use crate::model::echo::Echo;
 use crate::model::event::Body;
+use crate::model::evidence::OtherReply;
 use crate::model::exchange::{self, Exchange};
 use crate::model::finding::Finding;
 use crate::model::flow::{Protocol, Traffic};
@@ -261,10 +262,7 @@ impl TcpFields {
             tx: traffic(connection.totals.tx),
             rx: traffic(connection.totals.rx),
             icmp: connection.icmp.as_ref().map(IcmpDetail::new),
-            reply_from: (connection.evidence.reply_from.as_ref()).map(|reply| AddressFields {
-                ip: reply.from.ip(),
-                port: Some(reply.from.port()),
-            }),
+            reply_from: connection.evidence.reply_from.map(sender),
         }
     }
 }
@@ -276,6 +274,8 @@ pub(super) struct UdpFields {
     rx: TrafficFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<IcmpDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_from: Option<AddressFields>,
 }
 
 impl UdpFields {
@@ -285,7 +285,15 @@ impl UdpFields {
             tx: traffic(flow.totals.tx),
             rx: traffic(flow.totals.rx),
             icmp: flow.icmp.as_ref().map(IcmpDetail::new),
+            reply_from: flow.reply_from.map(sender),
         }
+    }
+}
+
+fn sender(reply: OtherReply) -> AddressFields {
+    AddressFields {
+        ip: reply.from.ip(),
+        port: Some(reply.from.port()),
     }
 }
 

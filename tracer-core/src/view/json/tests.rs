@@ -106,7 +106,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("traffic", "packets:int bytes:int"),
     (
         "udp",
-        "state:open,unanswered,icmp-error,closed,undecided tx:traffic rx:traffic icmp:icmp-detail?",
+        "state:open,unanswered,icmp-error,closed,undecided tx:traffic rx:traffic icmp:icmp-detail? \
+         reply_from:address?",
     ),
     (
         "icmp echo",

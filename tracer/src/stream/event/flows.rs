@@ -133,6 +133,7 @@ pub(super) fn udp_to_wire(flow: &UdpFlow, clock: &dyn WallClock) -> proto::Udp {
         totals: Some(totals_to_wire(flow.totals)),
         icmp: flow.icmp.as_ref().map(icmp_to_wire),
         last_unix_ns: wall(clock, flow.last),
+        reply_from: (flow.reply_from.as_ref()).map(|reply| other_reply_to_wire(reply, clock)),
     }
 }
 
@@ -145,6 +146,7 @@ pub(super) fn udp_from_wire(wire: proto::Udp) -> Result<UdpFlow, Unreadable> {
         icmp: optional_icmp(wire.icmp)?,
         last: timestamp(wire.last_unix_ns),
         unanswered: None,
+        reply_from: wire.reply_from.map(other_reply_from_wire).transpose()?,
     })
 }
 

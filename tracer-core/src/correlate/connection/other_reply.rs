@@ -1,0 +1,101 @@
+//! Answers that bear another address than the one that the pod connects to: the endpoint's own, where nothing
+//! translated it back to the Service's. They belong to the connection whose numbers they bear, and open none.
+//!
+//! The acknowledgment number decides, which is a guess of 1 in 4 billion for whoever did not see the SYN.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Connection;
+use super::life::{Phase, accepts_acknowledgment};
+use crate::model::evidence::OtherReply;
+use crate::model::flow::{Direction, Flow, Role};
+use crate::model::observation::{Observation, TcpSegment};
+use crate::table::Table;
+
+/// Limits the search through the connections of one socket. A client's socket has one or a few.
+const MAX_SEARCH: usize = 32;
+
+/// The connection that a segment of a flow without one answers under another address.
+pub(super) fn answered_connection(
+    open: &Table<Flow, Connection>,
+    observation: &Observation,
+    segment: &TcpSegment,
+) -> Option<Flow> {
+    // The pod sees the wrong address; the endpoint sends from its own as it should.
+    if observation.direction != Direction::ToPod || !segment.ack || segment.rst {
+        return None;
+    }
+    of_socket(open, &observation.flow)
+        .find(|(_, connection)| fits(connection, segment))
+        .map(|(flow, _)| *flow)
+}
+
+/// The connection whose wrongly addressed answer the pod resets with this segment.
+pub(super) fn reset_connection(
+    open: &Table<Flow, Connection>,
+    observation: &Observation,
+) -> Option<Flow> {
+    if observation.direction != Direction::FromPod {
+        return None;
+    }
+    of_socket(open, &observation.flow)
+        .find(|(_, connection)| {
+            connection
+                .reply_from
+                .as_ref()
+                .is_some_and(|reply| reply.from == observation.flow.peer)
+        })
+        .map(|(flow, _)| *flow)
+}
+
+/// The connections of the pod's socket with other peers.
+fn of_socket<'a>(
+    open: &'a Table<Flow, Connection>,
+    flow: &'a Flow,
+) -> impl Iterator<Item = (&'a Flow, &'a Connection)> {
+    let first = Flow {
+        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        ..*flow
+    };
+    open.from(&first)
+        .take_while(|(other, _)| {
+            (other.ifindex, other.protocol, other.pod) == (flow.ifindex, flow.protocol, flow.pod)
+        })
+        .take(MAX_SEARCH)
+        .filter(|(other, _)| other.peer != flow.peer)
+}
+
+fn fits(connection: &Connection, segment: &TcpSegment) -> bool {
+    match connection.phase {
+        Phase::Opening | Phase::TimedOut => {
+            segment.syn && accepts_acknowledgment(connection, segment.acknowledgment)
+        }
+        Phase::Established => {
+            // A server's socket has many connections, whose numbers may be close to each other.
+            connection.role == Role::Client
+                && !connection.picked_up
+                && !segment.syn
+                && (connection.segments.as_ref())
+                    .is_some_and(|segments| segments.continues(Direction::ToPod, segment))
+        }
+        Phase::Answered { .. } | Phase::Rejected | Phase::Closing { .. } => false,
+    }
+}
+
+/// Adds an answer.
+pub(super) fn add(connection: &mut Connection, observation: &Observation, segment: &TcpSegment) {
+    let from = observation.flow.peer;
+    let reply = connection.reply_from.get_or_insert_with(|| {
+        Box::new(OtherReply {
+            from,
+            packets: 0,
+            resets: 0,
+            first: observation.time,
+            last: observation.time,
+            syn_ack: segment.syn,
+        })
+    });
+    reply.from = from;
+    reply.packets = reply.packets.saturating_add(1);
+    reply.last = reply.last.max(observation.time);
+}
