@@ -209,6 +209,11 @@ impl OpenStep {
         }
     }
 
+    /// The number of its queries, retransmissions aside.
+    pub fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
     /// The number of servers asked.
     pub fn servers(&self) -> usize {
         let mut servers: Vec<SocketAddr> =

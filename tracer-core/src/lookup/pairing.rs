@@ -104,7 +104,11 @@ impl OpenLookup {
             .any(|other| other.is_for(step.candidate()) && other.outcome().is_none_or(fails));
         // A server on the same node answers before musl has asked the next one.
         let parallel = at.since(step.last()) <= MAX_BURST && !step.asked_server(query);
-        other || parallel
+        // systemd-resolved does not trust NXDOMAIN and asks again without EDNS, from the same socket.
+        let without_edns = step.outcome() == Some(Outcome::Nxdomain)
+            && at.since(step.ended()) <= MAX_BURST
+            && step.uses_socket(query);
+        other || parallel || without_edns
     }
 
     fn uses_socket(&self, query: &Query) -> bool {

@@ -84,7 +84,17 @@ impl OpenLookup {
             .readings
             .iter()
             .any(|reading| reading.node_domain_may_follow(&self.current) && !reading.complete);
-        again || another_type || domain_of_the_node || self.more_servers_may_follow()
+        again
+            || another_type
+            || domain_of_the_node
+            || self.more_servers_may_follow()
+            || self.repetitions_may_follow()
+    }
+
+    /// systemd-resolved asks again after NXDOMAIN, each type for itself.
+    fn repetitions_may_follow(&self) -> bool {
+        let most = self.current_steps().map(OpenStep::queries).max();
+        self.current_steps().any(|step| Some(step.queries()) < most)
     }
 
     /// musl sends each type to all servers before it waits, and an answer can arrive before its next query.
