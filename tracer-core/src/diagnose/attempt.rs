@@ -104,6 +104,9 @@ impl Attempt {
 fn destination(case: &Case<'_>, port: u16) -> Destination {
     let peer = &case.ends.peer;
     let kind = match (&peer.service, &peer.pod, &peer.node, peer.names.first()) {
+        (Some(service), _, Some(node), _) => {
+            DestinationKind::NodePort(ObjectName::from(&**service), Arc::clone(node))
+        }
         (Some(service), ..) => DestinationKind::Service(ObjectName::from(&**service)),
         (_, Some(pod), ..) => DestinationKind::Pod(ObjectName::from(&**pod)),
         (_, _, Some(node), _) => DestinationKind::Node(Arc::clone(node)),

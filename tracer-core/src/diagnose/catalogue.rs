@@ -7,6 +7,7 @@ use super::rules;
 pub static RULES: &[&Rule] = &[
     &rules::nxdomain_other_namespace::RULE,
     &rules::nxdomain_no_endpoints::RULE,
+    &rules::externalname_target::RULE,
     &rules::nxdomain_wrong_form::RULE,
     &rules::nxdomain_negative_cache::RULE,
     &rules::nxdomain_unknown_name::RULE,
@@ -24,6 +25,10 @@ pub static RULES: &[&Rule] = &[
     &rules::ping_service_range::RULE,
     &rules::clusterip_port_not_served::RULE,
     &rules::service_no_endpoints::RULE,
+    &rules::service_port_without_endpoint::RULE,
+    &rules::service_local_only::RULE,
+    &rules::service_source_ranges::RULE,
+    &rules::hairpin::RULE,
     &rules::connection_refused::RULE,
     &rules::stale_pod_address::RULE,
     &rules::mtu_black_hole::RULE,

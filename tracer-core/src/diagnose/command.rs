@@ -22,6 +22,8 @@ pub(super) enum Command {
     InPodAfter(u32, PodCommand),
     /// Runs kubectl.
     Kubectl(Kubectl),
+    /// Shows the hairpin mode of the bridge ports of this node.
+    HairpinMode(Arc<str>),
     /// Shows the insertion failures of the node's connection tracking.
     ConntrackFailures,
     /// Shows what the agents receive from the API server.
@@ -55,6 +57,12 @@ pub(super) enum Setting {
     SingleRequestReopen,
     /// Names with this many dots are tried as they are first.
     Ndots(usize),
+    /// All endpoints serve the ClusterIP.
+    InternalTrafficCluster,
+    /// All endpoints serve what comes from outside.
+    ExternalTrafficCluster,
+    /// A headless Service's names include pods that are not ready.
+    PublishNotReady,
 }
 
 /// A command to run in a pod.
@@ -97,6 +105,12 @@ pub(super) enum Kubectl {
     Service(ObjectName),
     /// Shows the target ports of a Service.
     TargetPorts(ObjectName),
+    /// Shows the ports that the containers of selected pods declare.
+    ContainerPorts(Arc<str>, Selector),
+    /// Shows the source ranges of a Service's load balancer.
+    SourceRanges(ObjectName),
+    /// Shows the target of an ExternalName Service.
+    ExternalName(ObjectName),
     /// Lists the Services of a namespace, named as the application asked for it.
     ServicesIn(String),
     /// Lists all Services.

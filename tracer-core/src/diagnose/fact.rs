@@ -8,9 +8,12 @@ mod name;
 mod object;
 mod path;
 mod ping;
+mod pod;
+mod policy;
+mod route;
 mod server;
 
-pub(super) use self::connection::{ConnectionFact, Governs, Others};
+pub(super) use self::connection::{ConnectionFact, Others};
 pub(super) use self::inventory::{InventoryFact, Lacking};
 pub(super) use self::name::{
     AddressFamily, HostNames, LeadingServices, NameFact, Place, Tried, WrongForm,
@@ -21,6 +24,9 @@ pub(super) use self::object::{
 };
 pub(super) use self::path::PathFact;
 pub(super) use self::ping::PingFact;
+pub(super) use self::pod::PodFact;
+pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};
+pub(super) use self::route::{DeclaredPort, Local, MissingTarget, RouteFact};
 pub(super) use self::server::{Rejection, ServerFact, TcpFailure};
 
 /// A fact that explains a finding.
@@ -36,6 +42,12 @@ pub(super) enum Fact {
     Path(PathFact),
     /// About a ping.
     Ping(PingFact),
+    /// About a pod.
+    Pod(PodFact),
+    /// About NetworkPolicies.
+    Policy(PolicyFact),
+    /// About where a Service forwards to.
+    Route(RouteFact),
     /// About a DNS server.
     Server(ServerFact),
 }
@@ -56,5 +68,8 @@ fact_from! {
     Name(NameFact),
     Path(PathFact),
     Ping(PingFact),
+    Pod(PodFact),
+    Policy(PolicyFact),
+    Route(RouteFact),
     Server(ServerFact),
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fact::{ObjectName, PortName, Server, WrongForm};
+use super::fact::{Governs, Local, ObjectName, PortName, Server, WrongForm};
 use crate::model::dns::DnsName;
 
 /// The cause.
@@ -46,6 +46,30 @@ pub(super) enum Reason {
     UpstreamFails,
     /// The DNS server fails for names of the cluster.
     ServerFails,
+    /// This NetworkPolicy, perhaps with others, does not allow it.
+    PolicyDenies(ObjectName, Governs),
+    /// Only endpoints of this node serve, and there is none.
+    NoLocalEndpoint(Arc<str>),
+    /// The client's address is in none of the source ranges.
+    OutsideSourceRanges(IpAddr),
+    /// No container declares a port of this name, which is the target port.
+    TargetPortUndeclared(Arc<str>),
+    /// The EndpointSlices do not list the port.
+    PortUnlisted,
+    /// The only endpoint is the client itself.
+    OnlyEndpointIsSelf,
+    /// The endpoints have no address of this family.
+    NoEndpointOfFamily { v4: bool },
+    /// The Service's address of the other family works.
+    OtherFamilyWorks { v4: bool },
+    /// The target of an ExternalName Service is an address.
+    TargetIsAddress(ObjectName),
+    /// The target of an ExternalName Service does not exist.
+    TargetMissing(DnsName),
+    /// An ExternalName Service has no target, or itself.
+    TargetUseless,
+    /// The pod of a headless Service is not ready.
+    PodNotReady(ObjectName),
     /// The path's MTU in bytes, and who said so.
     PathMtu(u32, IpAddr),
 }
@@ -67,6 +91,24 @@ pub(super) enum Fix {
     CheckPod(ObjectName),
     /// Check the DNS server and its logs.
     CheckServer(Server),
+    /// Allow it in that NetworkPolicy.
+    AllowInPolicy(ObjectName),
+    /// Have all endpoints serve.
+    UseAllEndpoints(Local),
+    /// Add the pod's address to the source ranges.
+    AddSourceRange,
+    /// Give a port of the containers this name, or use its number.
+    NameTargetPort(Arc<str>),
+    /// List the port in the EndpointSlices.
+    ListPort,
+    /// Connect to the pod itself, or let it reach itself.
+    Hairpin,
+    /// Use a Service with endpoints for an address.
+    UseEndpoints,
+    /// Correct the target of the ExternalName Service.
+    CorrectTarget(ObjectName),
+    /// Publish addresses that are not ready, if peers need them.
+    PublishNotReady,
     /// Check the spelling.
     CheckSpelling,
     /// Lower the pod's MTU to this many bytes.

@@ -28,13 +28,16 @@ mod lookup_evidence;
 mod memory;
 mod missing;
 mod names;
+mod pods;
 mod policies;
+mod route;
 mod rule;
 mod rules;
 mod server;
 mod services;
 mod settings;
 mod tally;
+mod traffic_policy;
 mod wording;
 
 use std::sync::Arc;

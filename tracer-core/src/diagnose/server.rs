@@ -28,11 +28,12 @@ pub(super) fn endpoints(case: &Case<'_>, claim: Claim) -> Claim {
         return missing::address_owner(case, claim);
     };
     let name = ObjectName::from(service);
-    if !services::none_ready(index, service) {
+    let ip = case.ends.peer.ip;
+    if !services::none_ready_for(index, service, ip) {
         let ready = services::ready_or_unknown(index, service);
         return logs(case, claim.why(ServerFact::IsService(name, ready)));
     }
-    let why = services::why_none_ready(index, service);
+    let why = services::why_none_ready_for(index, service, ip);
     claim
         .why(ServerFact::NoReadyEndpoint(name, why))
         .commands(services::inspect(index, service))

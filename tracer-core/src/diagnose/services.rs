@@ -1,10 +1,15 @@
 //! A Service's endpoints: which are ready, and why none is.
 
+use std::net::IpAddr;
+
 use super::command::{Command, Kubectl};
-use super::fact::{EndpointPlace, Lacking, NotReady, ObjectName, Ready, Selector};
-use super::missing;
+use super::fact::{EndpointPlace, Lacking, NotReady, ObjectName, PodFact, Ready, Selector};
+use super::{missing, pods};
 use crate::identity::{Endpoint, Index};
 use crate::model::cluster::{Kind, Pod, Service};
+
+/// At most this many pods are explained.
+const MAX_EXPLAINED: usize = 3;
 
 /// The ready endpoints of a Service, each once.
 pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
@@ -16,6 +21,23 @@ pub(super) fn ready(index: &Index, service: &Service) -> Vec<Endpoint> {
 /// Whether the inventory shows that no endpoint is ready.
 pub(super) fn none_ready(index: &Index, service: &Service) -> bool {
     index.knows_endpoints() && ready(index, service).is_empty()
+}
+
+/// Whether the inventory shows that no endpoint of this address's family is ready.
+pub(super) fn none_ready_for(index: &Index, service: &Service, ip: IpAddr) -> bool {
+    let mut ready = ready(index, service).into_iter();
+    index.knows_endpoints() && !ready.any(|endpoint| endpoint.ip.is_ipv4() == ip.is_ipv4())
+}
+
+/// Why none is, as far as the inventory shows.
+pub(super) fn why_none_ready_for(index: &Index, service: &Service, ip: IpAddr) -> NotReady {
+    match ready(index, service).len() {
+        0 => why_none_ready(index, service),
+        ready => NotReady::OtherFamily {
+            v4: ip.is_ipv4(),
+            ready,
+        },
+    }
 }
 
 /// The ready endpoints of a Service, for a fact.
@@ -36,7 +58,11 @@ pub(super) fn ready_or_unknown(index: &Index, service: &Service) -> Ready {
 pub(super) fn why_none_ready(index: &Index, service: &Service) -> NotReady {
     let endpoints = index.endpoints(&service.namespace, &service.name);
     if !endpoints.is_empty() {
-        return NotReady::Unready(endpoints.iter().map(EndpointPlace::from).collect());
+        let places = endpoints.iter().map(EndpointPlace::from).collect();
+        return match endpoints.iter().all(|endpoint| endpoint.terminating) {
+            true => NotReady::Terminating(places),
+            false => NotReady::Unready(places),
+        };
     }
     if service.selector.is_empty() {
         return NotReady::NoSelector;
@@ -54,46 +80,44 @@ pub(super) fn why_none_ready(index: &Index, service: &Service) -> NotReady {
 
 /// Commands that show why no endpoint is ready.
 pub(super) fn inspect(index: &Index, service: &Service) -> Vec<Command> {
+    let endpoints = index.endpoints(&service.namespace, &service.name);
+    let mut unready = endpoints.iter().filter(|endpoint| !endpoint.ready);
+    let pod = unready.find_map(|endpoint| endpoint.pod.as_deref());
+    inspect_pod(service, pod.map(ObjectName::from))
+}
+
+/// Commands that show why this pod of a Service is not ready; `None`: why the Service has no pod.
+pub(super) fn inspect_pod(service: &Service, pod: Option<ObjectName>) -> Vec<Command> {
     let namespace = &service.namespace;
     if service.selector.is_empty() {
-        return vec![Kubectl::EndpointSlices(service.into()).into()];
+        let slices = Kubectl::EndpointSlices(service.into());
+        let pod = pod.map(Kubectl::DescribePod);
+        return [slices].into_iter().chain(pod).map(Command::from).collect();
     }
-    let endpoints = index.endpoints(namespace, &service.name);
-    let pod = endpoints
-        .iter()
-        .find_map(|endpoint| endpoint.pod.as_deref());
     vec![
         Kubectl::SelectedPods(namespace.clone(), selector(service)).into(),
         match pod {
-            // An endpoint's pod is in the namespace of its Service.
-            Some(pod) => Kubectl::DescribePod(ObjectName {
-                namespace: namespace.clone(),
-                name: pod.name.clone(),
-            }),
+            Some(pod) => Kubectl::DescribePod(pod),
             None => Kubectl::PodLabels(namespace.clone()),
         }
         .into(),
     ]
 }
 
-/// The target ports of a Service's TCP port, from its endpoints.
-pub(super) fn targets(ready: &[Endpoint], service: &Service, port: u16) -> Vec<u16> {
-    let listed = service
-        .ports
-        .iter()
-        .find(|listed| listed.port == port && &*listed.protocol == "TCP");
-    let Some(listed) = listed else {
-        return Vec::new();
+/// Why the pods of a Service are not ready, as far as their status shows; a few of them.
+pub(super) fn unready_pods(index: &Index, service: &Service) -> Vec<PodFact> {
+    let endpoints = index.endpoints(&service.namespace, &service.name);
+    let pods: Vec<&Pod> = match endpoints.is_empty() {
+        true if service.selector.is_empty() => Vec::new(),
+        true => selected(index, service).collect(),
+        false => endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.ready)
+            .filter_map(|endpoint| index.pod_object(endpoint.pod.as_ref()?))
+            .collect(),
     };
-    let mut targets: Vec<u16> = ready
-        .iter()
-        .flat_map(|endpoint| &endpoint.ports)
-        .filter(|target| target.name == listed.name && target.protocol == listed.protocol)
-        .filter_map(|target| target.port)
-        .collect();
-    targets.sort_unstable();
-    targets.dedup();
-    targets
+    let facts = pods.into_iter().filter_map(pods::state);
+    facts.take(MAX_EXPLAINED).collect()
 }
 
 /// The Services whose selector matches a pod, sorted by name.
@@ -115,7 +139,10 @@ pub(super) fn selector(service: &Service) -> Selector {
 }
 
 /// The pods that a Service selects, except those that have ended.
-fn selected<'a>(index: &'a Index, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
+pub(super) fn selected<'a>(
+    index: &'a Index,
+    service: &'a Service,
+) -> impl Iterator<Item = &'a Pod> {
     index.pods().filter(|pod| {
         pod.namespace == service.namespace
             && !pod.terminated

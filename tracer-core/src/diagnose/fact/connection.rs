@@ -67,24 +67,6 @@ pub(in crate::diagnose) enum ConnectionFact {
     },
     /// The Service selects pods like that one.
     SelectsSimilarPods(ObjectName),
-    /// The cluster has no NetworkPolicy.
-    NoPolicyInCluster,
-    /// The inventory file has no NetworkPolicy.
-    NoPolicyInFile,
-    /// The NetworkPolicy selects one of the pods.
-    Policy {
-        policy: ObjectName,
-        governs: Governs,
-    },
-}
-
-/// The packets that a NetworkPolicy governs.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::diagnose) enum Governs {
-    /// Those that the pod sends.
-    Egress,
-    /// Those that the destination receives.
-    Ingress,
 }
 
 /// Whether another pod of the node got through.

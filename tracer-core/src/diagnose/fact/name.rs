@@ -51,6 +51,27 @@ pub(in crate::diagnose) enum NameFact {
         service: ObjectName,
         endpoint: EndpointPlace,
     },
+    /// The pod of a headless Service exists and is no endpoint yet.
+    HostNoEndpoint { host: String, service: ObjectName },
+    /// DNS leaves out pods that are not ready unless the Service says otherwise.
+    NotReadyLeftOut,
+    /// The target of an ExternalName Service is an address.
+    ExternalNameIsAddress {
+        service: ObjectName,
+        target: DnsName,
+    },
+    /// An ExternalName Service has no target.
+    ExternalNameEmpty(ObjectName),
+    /// An ExternalName Service is an alias for itself.
+    ExternalNameItself(ObjectName),
+    /// The target of an ExternalName Service, or what that is an alias for, does not exist.
+    ExternalNameMissing {
+        service: ObjectName,
+        target: DnsName,
+        alias: Option<DnsName>,
+    },
+    /// The target is a Service's short name.
+    ExternalNameIsShort { service: ObjectName, full: DnsName },
     /// The Service exists under this name.
     ServiceExists { service: ObjectName, name: DnsName },
     /// The Service was created this long before the question.

@@ -80,6 +80,10 @@ pub(in crate::diagnose) enum Ready {
 pub(in crate::diagnose) enum NotReady {
     /// It has endpoints, none of them ready.
     Unready(Vec<EndpointPlace>),
+    /// The pods of all its endpoints are being deleted.
+    Terminating(Vec<EndpointPlace>),
+    /// It has this many ready endpoints, none with an address of this family.
+    OtherFamily { v4: bool, ready: usize },
     /// It has neither endpoints nor a selector.
     NoSelector,
     /// It has no endpoint, and the inventory does not have all pods.
@@ -127,6 +131,8 @@ pub(in crate::diagnose) struct Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::diagnose) enum DestinationKind {
     Service(ObjectName),
+    /// A port of a node that belongs to a Service.
+    NodePort(ObjectName, Arc<str>),
     Pod(ObjectName),
     Node(Arc<str>),
     /// Unknown; the pod resolved the address from this name.

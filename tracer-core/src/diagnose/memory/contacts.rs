@@ -57,6 +57,17 @@ impl Contacts {
         contacts.iter().find(|contact| contact.owner != *owner)
     }
 
+    /// The latest contact of this pod.
+    pub fn by(&self, peer: (IpAddr, u16), owner: &Owner) -> Option<&Contact> {
+        let contacts = self.by_peer.get(&peer)?;
+        contacts.iter().find(|contact| contact.owner == *owner)
+    }
+
+    /// The latest contact of any pod.
+    pub fn latest(&self, peer: (IpAddr, u16)) -> Option<&Contact> {
+        self.by_peer.get(&peer)?.first()
+    }
+
     pub fn advance(&mut self, now: Timestamp) {
         while self.by_peer.pop_due(now).is_some() {}
     }

@@ -5,8 +5,9 @@ use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{ConnectionFact, EndpointPlace, Others, Who};
+use crate::diagnose::fact::{ConnectionFact, Others, RouteFact, Who};
 use crate::diagnose::headline::Reason;
+use crate::diagnose::route::{self, Access, Backend, Route};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services};
 use crate::identity::Owner;
@@ -20,10 +21,10 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A connection got no answer at all, not even a refusal: something on the path drops the packets, or no host has the \
             address.",
     looks_at: "TCP connections whose SYNs were not answered; the owner of the address and its node; NetworkPolicies that select \
-               either end; whether other pods of this node connected to it in the last five minutes. The rule is silent where \
-               packets to the pod are not visible.",
-    cannot_know: "Where the packets were lost. What a NetworkPolicy allows: those that select either end are named as possible \
-                  causes. What pods of other nodes reach.",
+               either end, and whether they allow it; whether other pods of this node connected to it in the last five \
+               minutes. The rule is silent where packets to the pod are not visible.",
+    cannot_know: "Where the packets were lost. Whether the network plugin enforces NetworkPolicies. What pods of other nodes \
+                  reach.",
     check,
 };
 
@@ -37,31 +38,26 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .cure(Cure::Connects(case.ends.peer.ip, Some(attempt.port)));
     let claim = address(case, claim, attempt.port)
         .why(ConnectionFact::ReachedByOthers(others(case, attempt.port)));
-    let claim = policies::possible(case, claim);
+    let claim = policies::explain(case, claim, "TCP", attempt.port);
     Some(missing::address_owner(case, claim))
 }
 
 /// Adds the owner of the address, and where it is.
 fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
     let peer = &case.ends.peer;
-    let connect = PodCommand::ConnectTcp {
-        ip: peer.ip,
-        port,
-        endpoint: None,
-    };
     if let Some(service) = case.service() {
         let endpoints = services::ready_or_unknown(case.index, service);
         let claim = claim.why(ConnectionFact::ReadyEndpoints(endpoints));
-        let ready = services::ready(case.index, service);
-        let targets = services::targets(&ready, service, port);
-        return match (ready.first(), targets.as_slice()) {
-            (Some(endpoint), [target]) => claim.command(PodCommand::ConnectTcp {
-                ip: endpoint.ip,
-                port: *target,
-                endpoint: Some(EndpointPlace::from(endpoint)),
-            }),
-            _ => claim,
+        let Some(route) = Route::from_case(case, "TCP", port) else {
+            return claim;
         };
+        let backends = route.backends(case);
+        let own = |backend: &Backend| route::is_own(case, &backend.endpoint);
+        let claim = match backends.len() > 1 && backends.iter().any(own) {
+            true => claim.why(RouteFact::OneEndpointIsSelf(backends.len())),
+            false => claim,
+        };
+        return other_family(case, &route, route.probes(case, claim));
     }
     if peer.pod.is_some() {
         let own = case.pod().and_then(|pod| pod.node.clone());
@@ -81,13 +77,35 @@ fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
         (Some(range), _) => claim
             .why(ConnectionFact::InServiceRange(*range))
             .command(Kubectl::ServiceWithAddress(peer.ip)),
-        (None, Some(_)) => claim.command(connect),
+        (None, Some(_)) => claim.command(PodCommand::Ping(peer.ip)),
         (None, None) if knows_all_owners(case) => claim
             .because(Reason::NobodyHasAddress)
             .why(ConnectionFact::AddressUnused)
-            .command(connect),
+            .command(Kubectl::PodWithAddress(peer.ip)),
         (None, None) => claim,
     }
+}
+
+/// Adds that the Service's address of the other family works, if a pod connected to it.
+fn other_family(case: &Case<'_>, route: &Route<'_>, claim: Claim) -> Claim {
+    let (Some(port), Access::ClusterIp) = (route.port, route.access) else {
+        return claim;
+    };
+    let mut others = route.service.cluster_ips.iter();
+    let Some(&ip) = others.find(|ip| ip.is_ipv4() != route.v4) else {
+        return claim;
+    };
+    let Some(contact) = case.memory.connected.latest((ip, port.port)) else {
+        return claim;
+    };
+    let who = Who::from(&contact.pod);
+    let reached = match contact.at > case.at {
+        true => Others::Meanwhile(who),
+        false => Others::Before(who, case.at.since(contact.at)),
+    };
+    claim
+        .because(Reason::OtherFamilyWorks { v4: ip.is_ipv4() })
+        .why(RouteFact::OtherFamily { ip, reached })
 }
 
 /// Whether the inventory has every kind of object that can own an address.

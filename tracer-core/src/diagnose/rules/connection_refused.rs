@@ -7,6 +7,7 @@ use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, ObjectName, PortName};
 use crate::diagnose::headline::{Fix, Reason};
+use crate::diagnose::route::{MAX_PROBED, Route};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services};
 use crate::model::cluster::{Pod, Service};
@@ -34,11 +35,6 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let port = attempt.port;
     let ip = case.ends.peer.ip;
     let claim = attempt.claim(case).cure(Cure::Connects(ip, Some(port)));
-    let again = PodCommand::ConnectTcp {
-        ip,
-        port,
-        endpoint: None,
-    };
     Some(
         match (case.service(), &case.ends.peer.pod, attempt.failure) {
             (Some(service), _, Failure::Reset) => reset_by_service(case, service, port, claim),
@@ -53,9 +49,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                     .fold(claim, |claim, pod| declared(claim, &[pod], port));
                 claim.command(Kubectl::Sockets(ObjectName::from(&**pod)))
             }
-            (_, _, Failure::Reset) => missing::address_owner(case, claim.command(again))
-                .why(ConnectionFact::HostNotListening(port)),
-            _ => rejected(case, claim.command(again)),
+            (_, _, Failure::Reset) => {
+                missing::address_owner(case, claim).why(ConnectionFact::HostNotListening(port))
+            }
+            _ => rejected(case, claim),
         },
     )
 }
@@ -69,12 +66,16 @@ fn reset_by_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim)
     if !index.knows_endpoints() {
         return claim.why(endpoints);
     }
-    let ready = services::ready(index, service);
-    let targets = services::targets(&ready, service, port);
-    let pods: Vec<&Pod> = ready
+    let Some(route) = Route::from_case(case, "TCP", port) else {
+        return claim.why(endpoints);
+    };
+    let backends = route.backends(case);
+    let pods: Vec<&Pod> = backends
         .iter()
-        .filter_map(|endpoint| index.pod_object(endpoint.pod.as_ref()?))
+        .filter_map(|backend| index.pod_object(backend.endpoint.pod.as_ref()?))
         .collect();
+    let mut targets: Vec<u16> = backends.iter().map(|backend| backend.port).collect();
+    targets.dedup();
     if let [target] = *targets.as_slice() {
         claim = claim
             .because(Reason::NotListening(target))
@@ -82,7 +83,11 @@ fn reset_by_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim)
         claim = declared(claim, &pods, target);
     }
     claim = claim.why(endpoints);
-    if let Some(pod) = pods.first() {
+    // Which endpoint refused is not visible.
+    if backends.len() > 1 {
+        claim = route.probes(case, claim);
+    }
+    for pod in pods.iter().take(MAX_PROBED) {
         claim = claim.command(Kubectl::Sockets(ObjectName::from(*pod)));
     }
     claim.command(Kubectl::TargetPorts(service.into()))
@@ -112,5 +117,10 @@ fn declared(claim: Claim, pods: &[&Pod], target: u16) -> Claim {
 /// Rejected by an ICMP error.
 fn rejected(case: &Case<'_>, claim: Claim) -> Claim {
     let claim = missing::address_owner(case, claim).why(ConnectionFact::RejectedOnTheWay);
-    policies::possible(case, claim)
+    let port = case.ends.peer.port.unwrap_or_default();
+    let claim = match Route::from_case(case, "TCP", port) {
+        Some(route) => route.probes(case, claim),
+        None => claim.command(PodCommand::Ping(case.ends.peer.ip)),
+    };
+    policies::explain(case, claim, "TCP", port)
 }

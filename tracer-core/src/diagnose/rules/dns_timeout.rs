@@ -7,7 +7,7 @@ use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Others, ServerFact, Who};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{policies, server};
+use crate::diagnose::{policies, server, traffic_policy};
 use crate::identity::Owner;
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
@@ -48,7 +48,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let claim =
         server::endpoints(case, claim).why(ServerFact::AnsweredOthers(answered_others(case)));
-    Some(policies::possible(case, claim).cure(Cure::Answers(ip)))
+    let port = case.ends.peer.port.unwrap_or_default();
+    let claim = traffic_policy::explain(case, claim, "UDP", port);
+    Some(policies::explain(case, claim, "UDP", port).cure(Cure::Answers(ip)))
 }
 
 /// Whether the server answered another pod.

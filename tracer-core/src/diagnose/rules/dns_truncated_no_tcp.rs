@@ -58,7 +58,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             server: ip,
         });
     let claim = match truncated.connection {
-        Some(_) => policies::possible(case, claim),
+        Some(_) => {
+            let port = case.ends.peer.port.unwrap_or_default();
+            policies::explain(case, claim, "TCP", port)
+        }
         None => claim,
     };
     Some(claim.cure(Cure::AnswersTcp(ip)))

@@ -4,7 +4,7 @@ use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::ConnectionFact;
+use crate::diagnose::fact::{ConnectionFact, NotReady};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::services;
@@ -28,21 +28,27 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         return None;
     }
     let service = case.service()?;
-    if !services::none_ready(case.index, service) {
+    let ip = case.ends.peer.ip;
+    if !services::none_ready_for(case.index, service, ip) {
         return None;
     }
+    let why = services::why_none_ready_for(case.index, service, ip);
+    let reason = match why {
+        NotReady::OtherFamily { v4, .. } => Reason::NoEndpointOfFamily { v4 },
+        _ => Reason::NoReadyEndpoint,
+    };
     let mut claim = attempt
         .claim(case)
-        .because(Reason::NoReadyEndpoint)
+        .because(reason)
         .fix(Fix::CheckPods(service.into()))
         .why(ConnectionFact::NoReadyEndpoint)
-        .why(ConnectionFact::NotReady(services::why_none_ready(
-            case.index, service,
-        )));
+        .why(ConnectionFact::NotReady(why));
+    for fact in services::unready_pods(case.index, service) {
+        claim = claim.why(fact);
+    }
     if attempt.failure == Failure::Silent {
         claim = claim.why(ConnectionFact::DroppedWithoutEndpoint);
     }
-    let ip = case.ends.peer.ip;
     let claim = claim
         .commands(services::inspect(case.index, service))
         .cure(Cure::Connects(ip, Some(attempt.port)))

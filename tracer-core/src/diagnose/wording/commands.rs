@@ -22,6 +22,19 @@ pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) 
             "dnsConfig: {options: [{name: ndots, value: \"{}\"}]}   # in the pod's spec",
             ndots
         ),
+        Command::Setting(Setting::InternalTrafficCluster) => {
+            sentence!("internalTrafficPolicy: Cluster   # in the Service's spec")
+        }
+        Command::Setting(Setting::ExternalTrafficCluster) => {
+            sentence!("externalTrafficPolicy: Cluster   # in the Service's spec")
+        }
+        Command::Setting(Setting::PublishNotReady) => sentence!(
+            "publishNotReadyAddresses: true   # in the Service's spec, if its pods have to find each other before they are ready"
+        ),
+        Command::HairpinMode(node) => sentence!(
+            "cat /sys/class/net/*/brport/hairpin_mode   # on {}: 1 where a pod's packet may go back to it",
+            node
+        ),
         Command::InPod(command) => in_pod(pod, command),
         Command::InPodAfter(seconds, command) => {
             sentence!("sleep {}; {}", seconds, in_pod(pod, command))
@@ -108,6 +121,27 @@ fn kubectl(command: &Kubectl) -> Sentence {
             let ObjectName { namespace, name } = service;
             sentence!(
                 "kubectl -n {} get service {} -o jsonpath='{.spec.ports}{\"\\n\"}'   # its targetPort",
+                namespace,
+                Asked(name)
+            )
+        }
+        Kubectl::ContainerPorts(namespace, selector) => sentence!(
+            "kubectl -n {} get pods -l {} -o jsonpath='{range .items[*]}{.metadata.name} {.spec.containers[*].ports}{\"\\n\"}{end}'   # the names of their ports",
+            namespace,
+            selector
+        ),
+        Kubectl::SourceRanges(service) => {
+            let ObjectName { namespace, name } = service;
+            sentence!(
+                "kubectl -n {} get service {} -o jsonpath='{.spec.loadBalancerSourceRanges}{\"\\n\"}'",
+                namespace,
+                Asked(name)
+            )
+        }
+        Kubectl::ExternalName(service) => {
+            let ObjectName { namespace, name } = service;
+            sentence!(
+                "kubectl -n {} get service {} -o jsonpath='{.spec.externalName}{\"\\n\"}'",
                 namespace,
                 Asked(name)
             )

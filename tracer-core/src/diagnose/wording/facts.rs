@@ -4,7 +4,12 @@ mod connection;
 mod inventory;
 mod name;
 mod ping;
+mod pod;
+mod policy;
+mod route;
 mod server;
+
+pub(super) use self::route::family;
 
 use super::parts::List;
 use super::sentence;
@@ -19,6 +24,9 @@ pub(in crate::diagnose) fn fact(fact: &Fact) -> Sentence {
         Fact::Name(fact) => name::sentence(fact),
         Fact::Path(fact) => path(fact),
         Fact::Ping(fact) => ping::sentence(fact),
+        Fact::Pod(fact) => pod::sentence(fact),
+        Fact::Policy(fact) => policy::sentence(fact),
+        Fact::Route(fact) => route::sentence(fact),
         Fact::Server(fact) => server::sentence(fact),
     }
 }
@@ -65,6 +73,24 @@ fn not_ready(why: &NotReady) -> Sentence {
                 List(endpoints)
             ),
         },
+        NotReady::Terminating(endpoints) => match endpoints.len() {
+            1 => sentence!(
+                "The pod of its one endpoint is being deleted: {}. A node may still forward to it while it passes its readiness probe.",
+                List(endpoints)
+            ),
+            all => sentence!(
+                "The pods of all its {} endpoints are being deleted: {}. A node may still forward to those that pass their readiness probe.",
+                all,
+                List(endpoints)
+            ),
+        },
+        NotReady::OtherFamily { v4, ready } => sentence!(
+            "Its {} ready endpoints have {} addresses only; an {} address of a Service leads to endpoints with {} addresses.",
+            *ready,
+            family(!*v4),
+            family(*v4),
+            family(*v4)
+        ),
         NotReady::NoSelector => {
             sentence!("It has no selector, so its endpoints are made by hand, and it has none.")
         }

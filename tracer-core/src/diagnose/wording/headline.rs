@@ -1,10 +1,11 @@
 //! The headline: symptom, cause and fix in one line.
 
+use super::facts::family;
 use super::parts::{Asked, Count, List, Part, Plain, Ports, Relative};
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
-use crate::diagnose::fact::{Destination, DestinationKind, Who, WrongForm};
+use crate::diagnose::fact::{Destination, DestinationKind, Governs, Local, Who, WrongForm};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::tally::Tally;
 use crate::model::sentence::Sentence;
@@ -235,6 +236,40 @@ fn because(reason: &Reason) -> Sentence {
         Reason::QueryLost => "one of two simultaneous queries was lost".into(),
         Reason::UpstreamFails => "its upstream servers possibly fail".into(),
         Reason::ServerFails => "it fails for the cluster's own names".into(),
+        Reason::PolicyDenies(policy, Governs::Egress) => {
+            sentence!("NetworkPolicy {} doesn't allow it", policy)
+        }
+        Reason::PolicyDenies(policy, Governs::Ingress) => {
+            sentence!("NetworkPolicy {} doesn't allow its ingress", policy)
+        }
+        Reason::NoLocalEndpoint(node) => sentence!("{} has no ready endpoint of it", node),
+        Reason::OutsideSourceRanges(client) => {
+            sentence!("it doesn't admit {}", client)
+        }
+        Reason::TargetPortUndeclared(name) => {
+            sentence!("no container declares its targetPort \"{}\"", name)
+        }
+        Reason::PortUnlisted => "its EndpointSlices don't list that port".into(),
+        Reason::OnlyEndpointIsSelf => "its only endpoint is the pod itself".into(),
+        Reason::NoEndpointOfFamily { v4 } => {
+            sentence!("the Service has no ready {} endpoint", family(*v4))
+        }
+        Reason::OtherFamilyWorks { v4 } => sentence!(
+            "only {} fails, the Service's {} address works",
+            family(!*v4),
+            family(*v4)
+        ),
+        Reason::TargetIsAddress(service) => {
+            sentence!("externalName of Service {} is an address", service)
+        }
+        Reason::TargetMissing(target) => {
+            sentence!(
+                "it's an alias for {}, which doesn't exist",
+                Relative(target)
+            )
+        }
+        Reason::TargetUseless => "it has no usable externalName".into(),
+        Reason::PodNotReady(pod) => sentence!("pod {} isn't ready", pod),
         Reason::PathMtu(mtu, from) => sentence!("{} reports an MTU of {} bytes", from, mtu),
     }
 }
@@ -274,6 +309,20 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::CheckPods(service) => sentence!("check the pods of Service {}", service),
         Fix::CheckPod(pod) => sentence!("check pod {}", pod),
         Fix::CheckServer(server) => sentence!("check DNS server {} and its logs", server),
+        Fix::AllowInPolicy(policy) => sentence!("allow it in NetworkPolicy {}", policy),
+        Fix::UseAllEndpoints(Local::Internal) => "set internalTrafficPolicy to Cluster".into(),
+        Fix::UseAllEndpoints(Local::NodePort | Local::External) => {
+            "set externalTrafficPolicy to Cluster".into()
+        }
+        Fix::AddSourceRange => "add the pods' addresses to its loadBalancerSourceRanges".into(),
+        Fix::NameTargetPort(name) => {
+            sentence!("name a container port \"{}\" or use its number", name)
+        }
+        Fix::ListPort => "list it in the EndpointSlices".into(),
+        Fix::Hairpin => "use localhost or enable hairpin mode".into(),
+        Fix::UseEndpoints => "use a Service with an EndpointSlice".into(),
+        Fix::CorrectTarget(service) => sentence!("correct the externalName of {}", service),
+        Fix::PublishNotReady => "set publishNotReadyAddresses if peers need it earlier".into(),
         Fix::CheckSpelling => "check the spelling".into(),
         Fix::LowerMtu(mtu) => sentence!("lower the pod's MTU to {}", mtu),
         Fix::SingleRequestReopen => "set the resolver option single-request-reopen".into(),
@@ -307,6 +356,9 @@ impl Part for Short<'_> {
         let Destination { kind, ip, port } = self.0;
         match kind {
             DestinationKind::Service(service) => sentence!("Service {}:{}", service, port),
+            DestinationKind::NodePort(service, node) => {
+                sentence!("node port {}:{} of Service {}", node, port, service)
+            }
             DestinationKind::Pod(pod) => sentence!("pod {}:{}", pod, port),
             DestinationKind::Node(node) => sentence!("node {}:{}", node, port),
             DestinationKind::Name(name) => sentence!("{}:{}", Relative(name), port),

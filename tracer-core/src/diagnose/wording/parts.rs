@@ -313,6 +313,11 @@ impl Part for Destination {
                 sentence.push_words("Service ");
                 service.add_to(sentence);
             }
+            DestinationKind::NodePort(service, node) => {
+                sentence.push_words("a node port of Service ");
+                service.add_to(sentence);
+                sentence.push_words(format!(" at node {node}"));
+            }
             DestinationKind::Pod(pod) => {
                 sentence.push_words("pod ");
                 pod.add_to(sentence);

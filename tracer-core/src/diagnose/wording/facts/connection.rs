@@ -3,7 +3,7 @@
 use super::super::parts::{List, Ports};
 use super::super::sentence;
 use super::{not_ready, ready};
-use crate::diagnose::fact::{ConnectionFact, Governs, Others};
+use crate::diagnose::fact::{ConnectionFact, Others};
 use crate::model::sentence::Sentence;
 
 pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
@@ -100,15 +100,5 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
         ConnectionFact::SelectsSimilarPods(service) => {
             sentence!("Service {} leads to pods like it.", service)
         }
-        ConnectionFact::NoPolicyInCluster => sentence!("The cluster has no NetworkPolicy."),
-        ConnectionFact::NoPolicyInFile => sentence!("The inventory holds no NetworkPolicy."),
-        ConnectionFact::Policy { policy, governs } => sentence!(
-            "Possible cause: NetworkPolicy {} selects {}; what it allows was not looked at.",
-            policy,
-            match governs {
-                Governs::Egress => "what this pod sends",
-                Governs::Ingress => "what the destination is sent",
-            }
-        ),
     }
 }

@@ -108,6 +108,44 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
             service,
             endpoint
         ),
+        NameFact::HostNoEndpoint { host, service } => sentence!(
+            "It is the pod {} of the headless Service {}, which exists and is no endpoint of it. The name exists only while the pod is ready.",
+            Asked(host),
+            service
+        ),
+        NameFact::NotReadyLeftOut => sentence!(
+            "DNS leaves out pods that are not ready. Pods that have to find each other before they are ready, as those of many StatefulSets do, need publishNotReadyAddresses in the Service's spec."
+        ),
+        NameFact::ExternalNameIsAddress { service, target } => sentence!(
+            "Service {} is of type ExternalName, and its externalName is an address, {}. DNS takes it as a name, and such a name does not exist. For an address use a Service without a selector, and an EndpointSlice that lists it.",
+            service,
+            Relative(target)
+        ),
+        NameFact::ExternalNameEmpty(service) => sentence!(
+            "Service {} is of type ExternalName and has no externalName.",
+            service
+        ),
+        NameFact::ExternalNameItself(service) => sentence!(
+            "Service {} is of type ExternalName, and its externalName is its own name.",
+            service
+        ),
+        NameFact::ExternalNameMissing {
+            service,
+            target,
+            alias,
+        } => sentence!(
+            "Service {} is of type ExternalName: its name is an alias for {}{}, which does not exist.",
+            service,
+            target,
+            alias
+                .as_ref()
+                .map(|alias| sentence!(", and that for {}", alias))
+        ),
+        NameFact::ExternalNameIsShort { service, full } => sentence!(
+            "An externalName is an absolute name: no search domain is added to it. Service {} exists, and its full name is {}",
+            service,
+            full
+        ),
         NameFact::ServiceExists { service, name } => {
             sentence!("Service {} exists, under the name {}", service, name)
         }

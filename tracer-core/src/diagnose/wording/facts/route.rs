@@ -1,0 +1,120 @@
+//! Where a Service forwards to.
+
+use super::super::parts::{List, Part};
+use super::super::sentence;
+use crate::diagnose::fact::{DeclaredPort, Local, MissingTarget, Others, RouteFact};
+use crate::model::sentence::Sentence;
+
+pub(super) fn sentence(fact: &RouteFact) -> Sentence {
+    match fact {
+        RouteFact::NoLocalEndpoint {
+            local,
+            node,
+            elsewhere,
+        } => {
+            let elsewhere = match elsewhere.len() {
+                1 => sentence!("Its one ready endpoint is elsewhere: {}", List(elsewhere)),
+                several => sentence!(
+                    "Its {} ready endpoints are elsewhere: {}",
+                    several,
+                    List(elsewhere)
+                ),
+            };
+            match local {
+                Local::Internal => sentence!(
+                    "The Service's internalTrafficPolicy is Local: a node forwards to its own endpoints only, and {}, the client's node, has none that is ready. {}.",
+                    node,
+                    elsewhere
+                ),
+                Local::NodePort => sentence!(
+                    "The Service's externalTrafficPolicy is Local: a node forwards what comes from outside of it to its own endpoints only, and node {} has none that is ready. {}.",
+                    node,
+                    elsewhere
+                ),
+                Local::External => sentence!(
+                    "The Service's externalTrafficPolicy is Local, and {}, the client's node, has no ready endpoint. {}. Possible cause: the node applies the policy to its pods too (kube-proxy in IPVS mode does), or the load balancer sends their packets to a node without an endpoint.",
+                    node,
+                    elsewhere
+                ),
+            }
+        }
+        RouteFact::OutsideSourceRanges { client, ranges } => sentence!(
+            "The Service's loadBalancerSourceRanges admit clients from {}. The pod's address, {}, is in none of these: the nodes drop its packets to the load balancer's address.",
+            List(ranges),
+            client
+        ),
+        RouteFact::BalancerDecides => sentence!(
+            "The nodes leave this address to the load balancer, which may see the address of the pod's node instead."
+        ),
+        RouteFact::PortWithoutEndpoint { port, missing } => match missing {
+            MissingTarget::Undeclared { name, declared } => sentence!(
+                "The targetPort of the Service's port {} is the name \"{}\", and no container of its ready pods declares a port of that name{}. So its EndpointSlices have addresses and no such port, and the node has nowhere to forward to.",
+                port,
+                name,
+                declared_ports(declared)
+            ),
+            MissingTarget::Unlisted => sentence!(
+                "The Service's EndpointSlices have addresses and no port that belongs to its port {}: the node has nowhere to forward to. A port of a slice belongs to the Service's port of the same name and protocol.",
+                port
+            ),
+        },
+        RouteFact::OnlyEndpointIsSelf(endpoint) => sentence!(
+            "The Service's only ready endpoint is the client itself: {}.",
+            endpoint
+        ),
+        RouteFact::HairpinCauses => sentence!(
+            "The node has to send the pod's packet back through the interface that it came from. Possible causes of the silence: hairpin mode is off for the pod's port of the bridge, or the node doesn't replace the source address (masquerade), so the pod drops a packet from itself."
+        ),
+        RouteFact::OneEndpointIsSelf(endpoints) => sentence!(
+            "One of its {} ready endpoints is the client itself. Possible cause if about 1 of {} connections fails: the node doesn't let a pod reach itself through a Service (hairpin mode).",
+            endpoints,
+            endpoints
+        ),
+        RouteFact::OtherFamily { ip, reached } => match reached {
+            Others::Meanwhile(pod) => sentence!(
+                "Meanwhile {} connected to the Service's {} address, {}: only the other family fails.",
+                pod,
+                family(ip.is_ipv4()),
+                ip
+            ),
+            Others::Before(pod, ago) => sentence!(
+                "{} connected to the Service's {} address, {}, {} before.",
+                pod,
+                family(ip.is_ipv4()),
+                ip,
+                ago
+            ),
+            Others::None => sentence!(
+                "The Service also has an {} address, {}.",
+                family(ip.is_ipv4()),
+                ip
+            ),
+        },
+    }
+}
+
+/// The name of an address family.
+pub(in crate::diagnose::wording) fn family(v4: bool) -> &'static str {
+    match v4 {
+        true => "IPv4",
+        false => "IPv6",
+    }
+}
+
+fn declared_ports(declared: &[DeclaredPort]) -> Sentence {
+    match declared.len() {
+        0 => sentence!("; they declare no port"),
+        _ => sentence!("; they declare {}", List(declared)),
+    }
+}
+
+/// `"web" (8080/TCP)`.
+impl Part for DeclaredPort {
+    fn add_to(&self, sentence: &mut Sentence) {
+        match &self.name {
+            Some(name) => sentence!("\"{}\" ({})", name, self.port),
+            None => sentence!("{} without a name", self.port),
+        }
+        .add_to(sentence);
+    }
+}
