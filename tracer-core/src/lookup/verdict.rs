@@ -127,9 +127,10 @@ impl OpenLookup {
     }
 }
 
-/// Whether every resolver moves on to its next candidate after this outcome. glibc (`__res_context_search`)
-/// moves on after NXDOMAIN, NODATA and SERVFAIL and gives up after silence and REFUSED; musl moves on after
-/// NXDOMAIN only; bind's tools after every answer but NODATA.
+/// Whether a resolver may move on to its next candidate after this outcome, and not at once. glibc
+/// (`__res_context_search`) moves on after NXDOMAIN, NODATA and SERVFAIL, to the name as it is after silence,
+/// and gives up after REFUSED; musl moves on after NXDOMAIN only; Go after silence too; bind's tools after
+/// every answer but NODATA.
 fn tries_next(outcome: Outcome) -> bool {
     matches!(
         outcome,
