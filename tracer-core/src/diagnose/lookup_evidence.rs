@@ -83,6 +83,12 @@ impl<'a> LookupEvidence<'a> {
         names
     }
 
+    /// Whether a query asked for exactly this name.
+    pub fn asked_for(&self, name: &str) -> bool {
+        let name = DnsName::new(name);
+        self.event.steps.iter().any(|step| step.name == name)
+    }
+
     /// What the resolver tried.
     pub fn tried(&self) -> Tried {
         match self.asked() {

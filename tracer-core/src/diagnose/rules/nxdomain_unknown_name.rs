@@ -26,7 +26,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     cannot_know: "What was meant. Without an inventory, whether a Service with that or a similar name exists. Without the pod's \
                   search list, whether the resolver had more candidates: then the rule is silent about names in the cluster's \
                   domain. The rule is silent about pods that resolve names as their node does (dnsPolicy Default, as CoreDNS \
-                  itself): they may forward the questions of others, whose findings have the names.",
+                  itself): they may forward the questions of others, whose findings have the names. It is silent about a name outside of \
+                  the cluster that no query carried.",
     check,
 };
 
@@ -53,6 +54,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         return Some(claim);
     }
     if is_external(case, asked) {
+        // A resolver that stops its search leaves open whether the name itself exists (musl stops at an empty
+        // candidate, BusyBox's nslookup asks for search domains only).
+        if !lookup.asked_for(asked.name) {
+            return None;
+        }
         return Some(external(case, lookup, asked));
     }
     let mut claim = case
