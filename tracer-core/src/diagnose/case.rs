@@ -9,6 +9,7 @@ use super::fact::{ObjectName, Who};
 use super::lookup_evidence::{AskedName, LookupEvidence};
 use super::memory::{Memory, NameScope, SlowAnswers, TooBigErrors, WasteWindow};
 use super::names;
+use super::route::Access;
 use super::settings::RuleThresholds;
 use crate::identity::Index;
 use crate::model::cluster::Service;
@@ -123,6 +124,22 @@ impl<'a> Case<'a> {
     pub fn cluster_ip_of(&self) -> Option<&'a Service> {
         self.service()
             .filter(|service| service.cluster_ips.contains(&self.ends.peer.ip))
+    }
+
+    /// Which of its addresses belongs to the Service at the other end, and the Service.
+    pub fn service_address(&self) -> Option<(&'a Service, Access)> {
+        let service = self.service()?;
+        let ip = self.ends.peer.ip;
+        let access = if service.cluster_ips.contains(&ip) {
+            Access::ClusterIp
+        } else if service.balancer.iter().any(|address| address.ip == ip) {
+            Access::Balancer
+        } else if service.external_ips.contains(&ip) {
+            Access::External
+        } else {
+            Access::NodePort
+        };
+        Some((service, access))
     }
 
     /// The lookup, if it ended with this outcome.

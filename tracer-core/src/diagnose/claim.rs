@@ -12,6 +12,7 @@ use super::cure::Cure;
 use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
 use super::headline::{Fix, Reason};
 use super::memory::NameScope;
+use super::route::Access;
 use crate::model::dns::{DnsName, RecordType, type_mnemonic};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
@@ -271,9 +272,10 @@ pub(super) enum Summary {
         sent: u64,
         destination: Destination,
     },
-    /// A ping to a ClusterIP.
+    /// A ping to a Service's address.
     PingedClusterIp {
         ip: IpAddr,
+        access: Access,
         service: ObjectName,
         sent: u64,
         received: u64,

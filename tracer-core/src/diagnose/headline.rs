@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::fact::{Governs, Local, ObjectName, PortName, Server, WrongForm};
+use super::route::Access;
 use crate::model::dns::DnsName;
 
 /// The cause.
@@ -33,7 +34,7 @@ pub(super) enum Reason {
     /// No process listens on the port.
     NotListening(u16),
     /// No ICMP is expected: the Service serves only these ports.
-    OnlyServicePorts(Vec<PortName>),
+    OnlyServicePorts(Access, Vec<PortName>),
     /// The address is no Service's.
     NoServiceHasAddress,
     /// The address was that of a pod that is gone.

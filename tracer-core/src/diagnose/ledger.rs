@@ -273,7 +273,7 @@ impl Ledger {
             remedies: claim
                 .commands
                 .iter()
-                .map(|command| wording::command(pod.as_ref(), command))
+                .map(|command| wording::command(case.index, pod.as_ref(), command))
                 .collect(),
             evidence: self.evidence(claim.evidence),
         };

@@ -36,6 +36,7 @@ mod rules;
 mod server;
 mod services;
 mod settings;
+mod shell;
 mod tally;
 mod traffic_policy;
 mod wording;

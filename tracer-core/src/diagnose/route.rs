@@ -50,17 +50,7 @@ pub(super) struct Backend {
 impl<'a> Route<'a> {
     /// The way of a case's attempt at this port; `None` if the other end is no Service.
     pub fn from_case(case: &Case<'a>, protocol: &str, port: u16) -> Option<Route<'a>> {
-        let service = case.service()?;
-        let ip = case.ends.peer.ip;
-        let access = if service.cluster_ips.contains(&ip) {
-            Access::ClusterIp
-        } else if service.balancer.iter().any(|address| address.ip == ip) {
-            Access::Balancer
-        } else if service.external_ips.contains(&ip) {
-            Access::External
-        } else {
-            Access::NodePort
-        };
+        let (service, access) = case.service_address()?;
         let is_it = |listed: &&ServicePort| {
             let number = match access {
                 Access::NodePort => listed.node_port,
@@ -72,7 +62,7 @@ impl<'a> Route<'a> {
             service,
             access,
             port: service.ports.iter().find(is_it),
-            v4: ip.is_ipv4(),
+            v4: case.ends.peer.ip.is_ipv4(),
         })
     }
 

@@ -179,6 +179,11 @@ impl Index {
         self.pods.by_uid(&pod.uid).map(|known| &known.pod)
     }
 
+    /// The existing pod with this name.
+    pub fn pod_named(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        self.pods.by_name(namespace, name).map(|known| &known.pod)
+    }
+
     /// All pods.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter().map(|known| &known.pod)

@@ -109,4 +109,12 @@ impl IcmpError {
             (false, 3, 4) | (true, 2, _)
         )
     }
+
+    /// Whether it is "time exceeded in transit" (RFC 792, RFC 4443): a router used up the hop limit.
+    pub fn is_time_exceeded(&self) -> bool {
+        matches!(
+            (self.v6, self.icmp_type, self.icmp_code),
+            (false, 11, 0) | (true, 3, 0)
+        )
+    }
 }

@@ -3,16 +3,19 @@
 use ipnet::IpNet;
 
 use super::{Lacking, PortName, Ready};
+use crate::diagnose::route::Access;
 use crate::model::observation::IcmpError;
 
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) enum PingFact {
-    /// A ClusterIP forwards only these ports.
-    VirtualAddress(Vec<PortName>),
+    /// Such an address forwards only these ports.
+    VirtualAddress(Access, Vec<PortName>),
     /// Something other than a pod of the Service replied.
     AnsweredElsewhere,
     /// An ICMP error came back.
     Rejected(IcmpError),
+    /// It went in a circle.
+    Loop(IcmpError),
     /// Nothing came back.
     NotAnswered,
     /// The Service's ready endpoints.

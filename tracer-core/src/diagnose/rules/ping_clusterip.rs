@@ -9,6 +9,7 @@ use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{EndpointPlace, PingFact, PortName};
 use crate::diagnose::headline::{Fix, Reason};
+use crate::diagnose::route;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{missing, services};
 use crate::model::cluster::{Kind, Service};
@@ -19,9 +20,10 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "ping-clusterip",
     severity: Severity::Warning,
     finds: "a ping to a ClusterIP, which says nothing about the Service",
-    means: "A pod pinged the ClusterIP of a Service. A ClusterIP is a virtual address: the node forwards the Service's ports and \
-            nothing else, and a ping has no port. The reply, or its absence, says nothing about the Service.",
-    looks_at: "Runs of echo requests to an address that the inventory has as a ClusterIP, their replies, and the ICMP errors \
+    means: "A pod pinged the ClusterIP of a Service, or its external or LoadBalancer address. A ClusterIP is a virtual address: \
+            the node forwards the Service's ports and nothing else, and a ping has no port. The reply, or its absence, says \
+            nothing about the Service.",
+    looks_at: "Runs of echo requests to an address that the inventory has as a Service's, their replies, and the ICMP errors \
                that quote them.",
     cannot_know: "How the node forwards (kube-proxy's mode): the finding names it as a possible cause only. Without an \
                   inventory, whether an address is a ClusterIP.",
@@ -29,7 +31,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 };
 
 /// At most this many endpoints are offered to be pinged.
-const MAX_PINGS: usize = 3;
+const MAX_PINGS: usize = 4;
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Echo(echo, _) = case.symptom else {
@@ -38,10 +40,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     if !case.knows_services() {
         return without_services(case, echo);
     }
-    let service = case.cluster_ip_of()?;
+    let (service, access) = case.service_address()?;
     let ip = case.ends.peer.ip;
     let summary = Summary::PingedClusterIp {
         ip,
+        access,
         service: service.into(),
         sent: echo.sent,
         received: echo.received,
@@ -50,9 +53,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let ports: Vec<PortName> = service.ports.iter().map(PortName::from).collect();
     let endpoints = services::ready_or_unknown(case.index, service);
     let claim = Claim::new(Cause::Address(ip), summary)
-        .because(Reason::OnlyServicePorts(ports.clone()))
+        .because(Reason::OnlyServicePorts(access, ports.clone()))
         .fix(Fix::TestPort(ports.clone()))
-        .why(PingFact::VirtualAddress(ports));
+        .why(PingFact::VirtualAddress(access, ports));
     let claim = result(claim, echo)
         .why(PingFact::ReadyEndpoints(endpoints))
         .evidence(evidence(echo));
@@ -95,6 +98,7 @@ fn result(claim: Claim, echo: &Echo) -> Claim {
             .why(PingFact::AnsweredElsewhere);
     }
     match echo.last_error.filter(|_| echo.errors > 0) {
+        Some(error) if error.is_time_exceeded() => claim.why(PingFact::Loop(error)),
         Some(error) => claim.why(PingFact::Rejected(error)),
         None => claim.why(PingFact::NotAnswered),
     }
@@ -123,7 +127,11 @@ fn alternatives(case: &Case<'_>, service: &Service, mut claim: Claim) -> Claim {
     } else if service.ports.iter().any(|port| port.port == 53) {
         claim = claim.command(PodCommand::NslookupKubernetes(ip));
     }
-    let ready = services::ready(case.index, service);
+    let mut ready = services::ready(case.index, service);
+    ready.retain(|endpoint| endpoint.ip.is_ipv4() == ip.is_ipv4());
+    let own = route::own_node(case);
+    // The way to those of other nodes fails more often.
+    ready.sort_by_key(|endpoint| own.is_some() && endpoint.node == own);
     for endpoint in ready.iter().take(MAX_PINGS) {
         claim = claim.command(PodCommand::PingEndpoint(EndpointPlace::from(endpoint)));
     }

@@ -6,10 +6,16 @@ use super::parts::{Asked, ShellWord, place};
 use super::sentence;
 use crate::diagnose::command::{Command, Kubectl, PodCommand, Setting};
 use crate::diagnose::fact::ObjectName;
+use crate::diagnose::shell::{self, Shell};
+use crate::identity::Index;
 use crate::model::sentence::Sentence;
 
 /// A line to copy; `pod` is the case's pod, if its name is known.
-pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) -> Sentence {
+pub(in crate::diagnose) fn command(
+    index: &Index,
+    pod: Option<&ObjectName>,
+    command: &Command,
+) -> Sentence {
     match command {
         Command::UseName(name) => sentence!("{}", Asked(name)),
         Command::UseAddress(ip) => {
@@ -35,11 +41,11 @@ pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) 
             "cat /sys/class/net/*/brport/hairpin_mode   # on {}: 1 where a pod's packet may go back to it",
             node
         ),
-        Command::InPod(command) => in_pod(pod, command),
+        Command::InPod(command) => in_pod(index, pod, command),
         Command::InPodAfter(seconds, command) => {
-            sentence!("sleep {}; {}", seconds, in_pod(pod, command))
+            sentence!("sleep {}; {}", seconds, in_pod(index, pod, command))
         }
-        Command::Kubectl(command) => kubectl(command),
+        Command::Kubectl(command) => kubectl(index, command),
         Command::ConntrackFailures => sentence!(
             "conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, a line each CPU: with that race they grow"
         ),
@@ -52,11 +58,28 @@ pub(in crate::diagnose) fn command(pod: Option<&ObjectName>, command: &Command) 
     }
 }
 
-/// The command by kubectl exec; bare for a pod without a known name.
-fn in_pod(pod: Option<&ObjectName>, command: &PodCommand) -> Sentence {
-    let exec =
-        pod.map(|pod| sentence!("kubectl -n {} exec {} -- ", pod.namespace, Asked(&pod.name)));
-    sentence!("{}{}", exec, bare(command))
+/// The command by kubectl; bare for a pod without a known name.
+fn in_pod(index: &Index, pod: Option<&ObjectName>, command: &PodCommand) -> Sentence {
+    sentence!("{}{}", pod.map(|pod| run_in(index, pod)), bare(command))
+}
+
+/// The beginning of a kubectl command that runs another one in a pod.
+fn run_in(index: &Index, pod: &ObjectName) -> Sentence {
+    let ObjectName { namespace, name } = pod;
+    match shell::in_pod(index, pod) {
+        Shell::Exec(container) => sentence!(
+            "kubectl -n {} exec {}{} -- ",
+            namespace,
+            Asked(name),
+            container.map(|container| sentence!(" -c {}", container))
+        ),
+        Shell::Debug(container) => sentence!(
+            "kubectl -n {} debug -qi {} --image=nicolaka/netshoot --target={} -- ",
+            namespace,
+            Asked(name),
+            container
+        ),
+    }
 }
 
 fn bare(command: &PodCommand) -> Sentence {
@@ -107,7 +130,7 @@ fn bare(command: &PodCommand) -> Sentence {
     }
 }
 
-fn kubectl(command: &Kubectl) -> Sentence {
+fn kubectl(index: &Index, command: &Kubectl) -> Sentence {
     match command {
         Kubectl::Service(service) => {
             let ObjectName { namespace, name } = service;
@@ -182,12 +205,11 @@ fn kubectl(command: &Kubectl) -> Sentence {
             )
         }
         Kubectl::Sockets(pod) => {
-            let ObjectName { namespace, name } = pod;
-            sentence!(
-                "kubectl -n {} exec {} -- ss -ltn   # what it listens on, if its image has ss",
-                namespace,
-                Asked(name)
-            )
+            let hint = match shell::in_pod(index, pod) {
+                Shell::Exec(_) => "what it listens on, if its image has ss",
+                Shell::Debug(_) => "what it listens on",
+            };
+            sentence!("{}ss -ltn   # {}", run_in(index, pod), hint)
         }
         Kubectl::TopPods(namespace, selector) => {
             sentence!("kubectl -n {} top pods -l {}", namespace, selector)

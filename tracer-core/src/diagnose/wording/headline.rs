@@ -1,12 +1,14 @@
 //! The headline: symptom, cause and fix in one line.
 
 use super::facts::family;
+use super::parts::address;
 use super::parts::{Asked, Count, List, Part, Plain, Ports, Relative};
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
 use crate::diagnose::fact::{Destination, DestinationKind, Governs, Local, Who, WrongForm};
 use crate::diagnose::headline::{Fix, Reason};
+use crate::diagnose::route::Access;
 use crate::diagnose::tally::Tally;
 use crate::model::sentence::Sentence;
 
@@ -169,13 +171,15 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
         }
         Summary::PingedClusterIp {
             ip,
+            access,
             service,
             sent,
             received,
             ..
         } => sentence!(
-            "{} pinged ClusterIP {} (Service {}): {} sent, {} received",
+            "{} pinged {} {} (Service {}): {} sent, {} received",
             who,
+            address(*access),
             ip,
             service,
             sent,
@@ -227,9 +231,15 @@ fn because(reason: &Reason) -> Sentence {
         Reason::NotListening(port) => {
             sentence!("possibly no process listens on port {}", port)
         }
-        Reason::OnlyServicePorts(ports) => {
-            sentence!("ClusterIPs forward only Service ports ({})", Ports(ports))
-        }
+        Reason::OnlyServicePorts(access, ports) => sentence!(
+            "{} forward only Service ports ({})",
+            match access {
+                Access::ClusterIp => "ClusterIPs",
+                Access::Balancer => "load balancers",
+                Access::External | Access::NodePort => "such addresses",
+            },
+            Ports(ports)
+        ),
         Reason::NoServiceHasAddress => "no Service has this address".into(),
         Reason::GonePod(pod) => sentence!("the address was pod {}'s, which is gone", pod),
         Reason::NobodyHasAddress => "no pod, Service or node has this address".into(),

@@ -8,6 +8,7 @@ use crate::diagnose::fact::{
     Destination, DestinationKind, EndpointPlace, Figures, ObjectName, PortName, Selector, Server,
     Who,
 };
+use crate::diagnose::route::Access;
 use crate::model::dns::{DnsName, RecordType, type_mnemonic};
 use crate::model::exchange::Outcome;
 use crate::model::observation::IcmpError;
@@ -236,6 +237,16 @@ impl Part for Who {
 impl Part for PortName {
     fn add_to(&self, sentence: &mut Sentence) {
         sentence.push_words(format!("{}/{}", self.port, self.protocol));
+    }
+}
+
+/// What an address of a Service is.
+pub(super) fn address(access: Access) -> &'static str {
+    match access {
+        Access::ClusterIp => "ClusterIP",
+        Access::Balancer => "LoadBalancer address",
+        Access::External => "external address",
+        Access::NodePort => "node address",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::parts::{Asked, Count, Opaque, Ordinal, Plain};
+use super::parts::{Asked, Count, Opaque, Ordinal, Plain, address};
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
@@ -171,14 +171,16 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
         ),
         Summary::PingedClusterIp {
             ip,
+            access,
             service,
             sent,
             received,
             errors,
         } => sentence!(
-            "{} pinged {}, the ClusterIP of Service {}: {} sent, {} received{}",
+            "{} pinged {}, the {} of Service {}: {} sent, {} received{}",
             who,
             ip,
+            address(*access),
             service,
             sent,
             received,
