@@ -206,6 +206,7 @@ fn check_sinks(events: &[Event]) {
             wide,
             color: false,
             width: None,
+            header: false,
             time_zone: TimeZone::UTC,
         })
     });

@@ -499,10 +499,12 @@ impl Exchanges {
 
     /// Open queries have not been silent for long enough to count as timeouts.
     pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
-        while let Some((_, query)) = self.open.pop_oldest() {
+        while let Some((key, query)) = self.open.pop_oldest() {
             if !query.timed_out {
                 losses.add(Stage::Table, UNDECIDED_AT_END, 1);
-                emit_alone(query.follows, out);
+                let mut exchange = query.ended(&key, key.question.clone());
+                exchange.outcome = Outcome::Undecided;
+                out.push(event(query.with_steps(exchange)));
             }
         }
         while let Some(truncated) = self.held.pop() {

@@ -260,6 +260,7 @@ impl Ledger {
             severity: claim.once.unwrap_or(severity),
             state: State::Active,
             cause,
+            pods: None,
             first: before.map_or(case.first, |before| before.first.min(case.first)),
             last: before.map_or(case.last, |before| before.last.max(case.last)),
             count: before.map_or(0, |before| before.count),

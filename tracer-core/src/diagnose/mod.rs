@@ -323,7 +323,7 @@ impl Examination<'_> {
     /// An exchange ended; `of_lookup`: it belongs to a lookup, which has an event of its own.
     fn exchange(&mut self, exchange: &Exchange, of_lookup: bool) {
         let memory = &mut self.diagnosis.memory;
-        if of_lookup {
+        if of_lookup && exchange.outcome != Outcome::Undecided {
             let owner = Owner::from_ends(self.ends);
             memory.exchanges.add(self.now, owner, exchange);
         }

@@ -61,7 +61,7 @@ pub enum InventoryError {
     #[error("larger than {limit} MiB", limit = MAX_FILE_BYTES >> 20)]
     TooLarge,
     /// It is neither YAML nor JSON.
-    #[error("not YAML or JSON: {}{message}", position(.line, .column))]
+    #[error("not what `kubectl get -o yaml` or `-o json` prints: {}{message}", position(.line, .column))]
     Syntax {
         /// The line, if the parser reports it.
         line: Option<u64>,

@@ -259,6 +259,9 @@ impl OpenStep {
     /// One of its queries ended at `at`.
     pub fn end(&mut self, at: Timestamp, exchange: &Exchange) {
         self.awaited = self.awaited.saturating_sub(1);
+        if exchange.outcome == Outcome::Undecided {
+            return;
+        }
         self.ended = self.ended.max(at);
         self.note_answer(at, exchange);
         if self.step.outcome.is_some_and(|outcome| !fails(outcome)) {

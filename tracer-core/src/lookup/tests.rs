@@ -445,7 +445,7 @@ fn the_end_of_the_input_decides_every_lookup_and_empties_the_tables() {
     pod.folder.end(&mut pod.decided);
     assert_eq!(
         pod.decided_lookups(),
-        [(Some("web"), "A".to_owned(), Nxdomain, 2)]
+        [(Some("web"), "A".to_owned(), Outcome::Undecided, 2)]
     );
     let folder = &pod.folder;
     assert!(

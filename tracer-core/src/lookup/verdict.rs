@@ -139,8 +139,8 @@ fn tries_next(outcome: Outcome) -> bool {
 }
 
 /// The outcome that the application sees: an answer, else NODATA (the name exists), else the failure that
-/// kept the resolver from knowing, else NXDOMAIN. An unanswered query that the input's end cut off counts as
-/// a timeout.
+/// kept the resolver from knowing, else NXDOMAIN. Undecided if the last candidate's queries had neither an
+/// answer nor the time for one: the input ended, or a table was full.
 pub fn outcome(steps: &[Step]) -> Outcome {
     const ORDER: [Outcome; 9] = [
         Outcome::Answered,
@@ -156,12 +156,14 @@ pub fn outcome(steps: &[Step]) -> Outcome {
     let has = |outcome: &&Outcome| steps.iter().any(|step| step.outcome == Some(**outcome));
     match ORDER.iter().find(has) {
         Some(outcome) => *outcome,
-        None if steps
-            .iter()
-            .any(|step| step.outcome == Some(Outcome::Nxdomain)) =>
-        {
-            Outcome::Nxdomain
+        None => {
+            let last = steps.last().map(|step| &step.name);
+            let ended = |step: &Step| step.outcome.is_some() && Some(&step.name) == last;
+            if steps.iter().any(ended) {
+                Outcome::Nxdomain
+            } else {
+                Outcome::Undecided
+            }
         }
-        None => Outcome::Timeout,
     }
 }

@@ -37,6 +37,9 @@ pub enum Outcome {
     Truncated,
     /// No answer in time.
     Timeout,
+    /// Nothing is known: the input ended before the answer came or the time for it was over, or what would
+    /// have told was lost.
+    Undecided,
     /// An ICMP error came instead of an answer.
     IcmpError,
     /// Another response code; or none, because the TCP connection ended first ([`Exchange::connection`]); or
@@ -102,6 +105,7 @@ impl Outcome {
             Outcome::Formerr => "formerr",
             Outcome::Truncated => "truncated",
             Outcome::Timeout => "timeout",
+            Outcome::Undecided => "undecided",
             Outcome::IcmpError => "icmp-error",
             Outcome::Other => "other",
         }
@@ -111,7 +115,7 @@ impl Outcome {
     pub fn failed(self) -> bool {
         !matches!(
             self,
-            Outcome::Answered | Outcome::Nodata | Outcome::Truncated
+            Outcome::Answered | Outcome::Nodata | Outcome::Truncated | Outcome::Undecided
         )
     }
 }

@@ -27,6 +27,17 @@ pub enum State {
     Resolved,
 }
 
+/// Pods of one workload that have the same finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodGroup {
+    /// The workload's kind, namespace and name: `Deployment shop/web`.
+    pub workload: String,
+    /// How many pods.
+    pub count: u64,
+    /// The names of the first ones, with their namespace.
+    pub names: Vec<Arc<str>>,
+}
+
 /// A conclusion in sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -40,6 +51,8 @@ pub struct Finding {
     pub state: State,
     /// What distinguishes its cause from others of the same rule, for any pod.
     pub cause: String,
+    /// The pods that share it, where a report has combined them; `None`: the pod of its event.
+    pub pods: Option<PodGroup>,
     /// When it was first seen.
     pub first: Timestamp,
     /// When it was last seen.

@@ -22,6 +22,12 @@ pub trait Encode {
     /// The events from here on come from this node.
     fn set_node(&mut self, _node: &Arc<str>) {}
 
+    /// The events from here on were decided at this time; an event's own time is when it began.
+    fn set_decided(&mut self, _at: Timestamp) {}
+
+    /// These events follow, and no others.
+    fn set_all(&mut self, _events: &[Event], _clock: &dyn WallClock) {}
+
     /// Appends the event's lines to `out`, each with its newline. Appends nothing if it fails.
     fn encode(
         &mut self,

@@ -135,7 +135,8 @@ fn with_pod(mut ends: Ends, pod: Arc<PodIdentity>) -> Ends {
     ends
 }
 
-fn kube_dns() -> Ends {
+/// A query of deb-ubuntu to kube-dns.
+pub fn kube_dns() -> Ends {
     with_service(client(KUBE_DNS, 53), "kube-system", "kube-dns")
 }
 
@@ -187,7 +188,7 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
         Outcome::Refused => Some(ResponseCode::Refused),
         Outcome::Formerr => Some(ResponseCode::FormErr),
         Outcome::Other => Some(ResponseCode::NotImp),
-        Outcome::Timeout | Outcome::IcmpError => None,
+        Outcome::Timeout | Outcome::IcmpError | Outcome::Undecided => None,
     };
     Exchange {
         flow: flow(Protocol::Udp, &kube_dns()),
@@ -217,7 +218,12 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
     }
 }
 
-fn dns(ends: Ends, exchange: Exchange, place: Option<(Option<&str>, u32, Option<u32>)>) -> Event {
+/// An exchange with its place in a lookup.
+pub fn dns(
+    ends: Ends,
+    exchange: Exchange,
+    place: Option<(Option<&str>, u32, Option<u32>)>,
+) -> Event {
     let place = place.map(|(asked, candidate, of)| Place {
         asked: asked.map(str::to_owned),
         candidate,
@@ -362,6 +368,7 @@ pub fn finding(severity: Severity, resolved: bool) -> Event {
         severity,
         state: if resolved { State::Resolved } else { State::Active },
         cause: "clusterip-apache2-ds-myns".to_owned(),
+        pods: None,
         first: at(1_123),
         last: at(1_126),
         count: 2,

@@ -1,22 +1,30 @@
 //! The findings of a run, each once, and the traffic they were drawn from: the output of `tracer diagnose`.
 //!
-//! Owns which event of a finding counts (the latest) and the order of findings: active before resolved, the
-//! most severe first. It never writes anything. Input: the events that pass a filter. Traffic is counted on
-//! the client's side, where the rules look at it.
+//! Owns which event of a finding counts (the latest) and the order of findings: the most severe first, the
+//! newest first among those, resolved ones last. [`rollup`] combines the pods of a workload, [`undecided`]
+//! names what could not be judged. It never writes anything. Input: the events that pass a filter. Traffic is
+//! counted on the client's side, where the rules look at it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Event};
-use crate::model::finding::{Finding, Severity};
+use crate::model::finding::{Finding, Severity, State};
 use crate::model::flow::{Ifindex, Role};
+use crate::model::identity::PodIdentity;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::model::units::count;
+
+mod rollup;
+mod undecided;
+
+pub use self::undecided::Undecided;
 
 /// Findings in a report, at most: more than a person reads.
 pub(super) const MAX_FINDINGS: usize = 10_000;
@@ -59,27 +67,63 @@ impl fmt::Display for Examined {
 /// A connection's identity: interface, both ends, start.
 type ConnectionKey = (Ifindex, SocketAddr, SocketAddr, Timestamp);
 
+/// The latest event of a finding, and the node that it came from, if several nodes send events.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) node: Option<Arc<str>>,
+    pub(super) event: Event,
+}
+
+impl Kept {
+    fn finding(&self) -> Option<&Finding> {
+        match &self.event.body {
+            Body::Finding(finding) => Some(finding),
+            _ => None,
+        }
+    }
+
+    fn pod(&self) -> Option<&Arc<PodIdentity>> {
+        self.event.ends.as_ref()?.pod.identity.as_ref().ok()
+    }
+
+    fn with(&self, finding: Finding) -> Kept {
+        Kept {
+            node: self.node.clone(),
+            event: Event {
+                body: Body::Finding(Box::new(finding)),
+                ..self.event.clone()
+            },
+        }
+    }
+}
+
 /// The findings so far.
 #[derive(Debug, Default)]
 pub struct Report {
-    findings: BTreeMap<String, Event>,
+    findings: BTreeMap<String, Kept>,
     examined: Examined,
     counted: HashSet<ConnectionKey>,
     /// Findings since the last call of [`Report::new_findings`].
     new: Vec<String>,
+    open: undecided::Open,
     losses: Losses,
 }
 
 impl Report {
-    /// Adds an event.
+    /// Adds an event of this machine.
     pub fn take(&mut self, event: &Event) {
-        let client = event
-            .ends
-            .as_ref()
-            .is_some_and(|ends| ends.role == Role::Client);
+        self.take_from(None, event);
+    }
+
+    /// Adds an event of a node.
+    pub(super) fn take_from(&mut self, node: Option<&Arc<str>>, event: &Event) {
+        let client = (event.ends.as_ref()).filter(|ends| ends.role == Role::Client);
+        if let Body::Finding(finding) = &event.body {
+            return self.finding(node, event, finding);
+        }
+        let Some(ends) = client else { return };
         match &event.body {
-            Body::Finding(finding) => self.finding(event, finding),
-            _ if !client => {}
+            Body::Dns(exchange, _) => self.open.query(exchange, ends),
             Body::Lookup(_) => self.examined.lookups += 1,
             Body::Tcp(connection) => {
                 let flow = connection.flow;
@@ -92,6 +136,7 @@ impl Report {
                 if self.counted.insert(key) {
                     self.examined.connections += 1;
                 }
+                self.open.connection(key, connection, ends);
                 // No event of this connection follows.
                 if matches!(
                     connection.state,
@@ -102,39 +147,47 @@ impl Report {
             }
             Body::Udp(flow) => self.examined.udp_flows += u64::from(flow.state == UdpState::Open),
             Body::Echo(echo) => self.examined.pings += u64::from(echo.state == EchoState::Done),
-            Body::Dns(..) | Body::IcmpError(_) | Body::Lost(_) => {}
+            Body::Finding(_) | Body::IcmpError(_) | Body::Lost(_) => {}
         }
     }
 
-    fn finding(&mut self, event: &Event, finding: &Finding) {
+    fn finding(&mut self, node: Option<&Arc<str>>, event: &Event, finding: &Finding) {
+        let kept = Kept {
+            node: node.cloned(),
+            event: event.clone(),
+        };
         if self.findings.contains_key(&finding.id) {
-            self.findings.insert(finding.id.clone(), event.clone());
+            self.findings.insert(finding.id.clone(), kept);
         } else if self.findings.len() < MAX_FINDINGS {
             self.new
-                .push(format!("{}: {}", finding.rule, finding.summary));
-            self.findings.insert(finding.id.clone(), event.clone());
+                .push(format!("{}: {}", finding.rule, finding.headline));
+            self.findings.insert(finding.id.clone(), kept);
         } else {
             self.losses
                 .add(Stage::Table, "findings beyond what a report holds", 1);
         }
     }
 
-    /// The latest event of each finding: active before resolved, the most severe first.
+    /// The latest event of each finding, pods of one workload combined: the most severe first and the newest
+    /// of those, resolved ones last.
     pub fn findings(&self) -> Vec<Event> {
-        let mut findings: Vec<(_, Event)> = self
-            .all()
-            .map(|(event, finding)| {
-                let key = (
+        self.kept().into_iter().map(|kept| kept.event).collect()
+    }
+
+    /// Like [`Report::findings`], with nodes.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        let mut findings = rollup::roll_up(self.findings.values());
+        findings.sort_by_cached_key(|kept| {
+            kept.finding().map(|finding| {
+                (
                     finding.is_resolved(),
                     Reverse(finding.severity),
-                    finding.first,
+                    Reverse(finding.last),
                     finding.id.clone(),
-                );
-                (key, event.clone())
+                )
             })
-            .collect();
-        findings.sort_by(|a, b| a.0.cmp(&b.0));
-        findings.into_iter().map(|(_, event)| event).collect()
+        });
+        findings
     }
 
     /// A line for each finding since the last call.
@@ -151,9 +204,10 @@ impl Report {
     pub fn digest(&self) -> Digest {
         let mut digest = Digest {
             examined: self.examined,
+            undecided: self.open.digest(),
             ..Digest::default()
         };
-        for (_, finding) in self.all() {
+        for finding in self.kept().iter().filter_map(Kept::finding) {
             digest.worst = digest.worst.max(Some(finding.severity));
             match finding.severity {
                 Severity::Error => digest.errors += 1,
@@ -161,22 +215,14 @@ impl Report {
                 Severity::Info => digest.infos += 1,
             }
             digest.resolved += u64::from(finding.is_resolved());
+            digest.intermittent += u64::from(finding.state == State::Intermittent);
         }
         digest
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&Event, &Finding)> {
-        self.findings
-            .values()
-            .filter_map(|event| match &event.body {
-                Body::Finding(finding) => Some((event, &**finding)),
-                _ => None,
-            })
     }
 }
 
 /// A report in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     /// The traffic that the findings were drawn from.
     pub examined: Examined,
@@ -188,8 +234,12 @@ pub struct Digest {
     pub infos: u64,
     /// Resolved findings, of any severity.
     pub resolved: u64,
+    /// Intermittent findings, of any severity.
+    pub intermittent: u64,
     /// The highest severity.
     pub worst: Option<Severity>,
+    /// What was neither a success nor a finding.
+    pub undecided: Undecided,
 }
 
 impl fmt::Display for Digest {
@@ -208,10 +258,23 @@ impl fmt::Display for Digest {
             found.push("nothing found".to_owned());
         }
         let mut found = found.join(", ");
-        if self.resolved > 0 {
-            found.push_str(&format!(", of which {} resolved", self.resolved));
+        let states = [
+            (self.intermittent, "intermittent"),
+            (self.resolved, "resolved"),
+        ];
+        let states: Vec<String> = states
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, state)| format!("{number} {state}"))
+            .collect();
+        if !states.is_empty() {
+            found.push_str(&format!(", of which {}", states.join(", ")));
+        }
+        if self.undecided.total() > 0 {
+            found.push_str(&format!(", {} undecided", self.undecided.total()));
         }
         writeln!(f, "{} looked at; {found}", self.examined)?;
+        write!(f, "{}", self.undecided)?;
         if self.examined.is_empty() {
             writeln!(
                 f,
@@ -224,71 +287,4 @@ impl fmt::Display for Digest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Report;
-    use crate::model::connection::TcpState;
-    use crate::model::event::{Body, Event};
-    use crate::model::finding::Severity;
-    use crate::view::gallery;
-
-    fn finding(id: &str, severity: Severity, resolved: bool, count: u64) -> Event {
-        let mut event = gallery::finding(severity, resolved);
-        if let Body::Finding(finding) = &mut event.body {
-            finding.id = id.to_owned();
-            finding.count = count;
-        }
-        event
-    }
-
-    fn ids_and_counts(report: &Report) -> Vec<(String, u64)> {
-        let findings = report.findings().into_iter();
-        findings
-            .filter_map(|event| match event.body {
-                Body::Finding(finding) => Some((finding.id, finding.count)),
-                _ => None,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn each_finding_appears_once_with_its_latest_count_and_the_most_severe_first() {
-        let mut report = Report::default();
-        for event in [
-            finding("hint", Severity::Info, false, 1),
-            finding("over", Severity::Error, false, 1),
-            finding("bad", Severity::Error, false, 1),
-            finding("bad", Severity::Error, false, 7),
-            finding("over", Severity::Error, true, 1),
-            finding("mild", Severity::Warning, false, 2),
-        ] {
-            report.take(&event);
-        }
-        let expected = [("bad", 7), ("mild", 2), ("hint", 1), ("over", 1)];
-        let expected = expected.map(|(id, count)| (id.to_owned(), count));
-        assert_eq!(ids_and_counts(&report), expected);
-        assert_eq!(report.new_findings().len(), 4, "one line per finding");
-        let digest = report.digest();
-        assert_eq!(digest.worst, Some(Severity::Error));
-        assert_eq!(
-            digest.to_string().lines().next(),
-            Some(
-                "0 lookups, 0 connections, 0 pings looked at; 2 errors, 1 warning, 1 hint, of which 1 resolved"
-            )
-        );
-    }
-
-    #[test]
-    fn a_connection_with_two_events_counts_once() {
-        let mut report = Report::default();
-        let states = [TcpState::Established, TcpState::Closed];
-        for ends in [
-            gallery::client("10.152.183.117", 80),
-            gallery::client("10.152.183.117", 81),
-        ] {
-            for state in states {
-                report.take(&gallery::tcp(ends.clone(), state, |_| {}));
-            }
-        }
-        assert_eq!(report.digest().examined.connections, 2);
-    }
-}
+mod tests;

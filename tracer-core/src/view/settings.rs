@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::filter::{Detail, Filter, FilterConfig};
 use super::json::Json;
 use super::sink::Sink;
-use super::text::{FindingBlocks, Text, TextSettings};
+use super::text::{FindingBlocks, FindingTable, Text, TextSettings};
 use super::writer::LineWriter;
 use super::{Encode, WallClock};
 
@@ -20,6 +20,8 @@ pub enum Format {
     Wide,
     /// JSON lines for programs.
     Json,
+    /// A report as a table, a line for each finding.
+    Table,
 }
 
 /// What is shown, and how.
@@ -31,6 +33,8 @@ pub struct OutputSettings {
     pub color: bool,
     /// Columns of the terminal; `None` without a terminal.
     pub width: Option<usize>,
+    /// Begin with the names of the columns.
+    pub header: bool,
     /// Which events to show; [`OutputSettings::sink`] chooses the [`Detail`].
     pub filter: FilterConfig,
     /// Show at most this many events.
@@ -49,7 +53,7 @@ impl OutputSettings {
         let detail = match self.format {
             // A report counts events that it does not show.
             Format::Text if !self.report => Detail::Digest,
-            Format::Text | Format::Wide | Format::Json => Detail::All,
+            Format::Text | Format::Wide | Format::Json | Format::Table => Detail::All,
         };
         FilterConfig {
             detail,
@@ -82,19 +86,20 @@ impl OutputSettings {
     fn encoder(&self, node: &Arc<str>) -> Box<dyn Encode + Send> {
         let wide = match self.format {
             Format::Json => return Box::new(Json::new(node.clone())),
-            Format::Text => false,
+            Format::Text | Format::Table => false,
             Format::Wide => true,
         };
         let settings = TextSettings {
             wide,
             color: self.color,
             width: self.width,
+            header: self.header,
             time_zone: jiff::tz::TimeZone::system(),
         };
-        if self.report {
-            Box::new(FindingBlocks::new(settings))
-        } else {
-            Box::new(Text::new(settings))
+        match self.report {
+            true if self.format == Format::Table => Box::new(FindingTable::new(settings)),
+            true => Box::new(FindingBlocks::new(settings)),
+            false => Box::new(Text::new(settings)),
         }
     }
 }

@@ -3,16 +3,17 @@
 //! Owns the limits of an output: `--count`, `--since`, `--last`, and the report that replaces the stream of
 //! events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use super::filter::Filter;
 use super::filter::emission::Unrecorded;
-use super::report::{MAX_FINDINGS, Report};
+use super::report::{Kept, Report};
 use super::writer::{LineWriter, WriteError};
 use super::{Encode, WallClock};
 use crate::model::event::{Body, Event};
+use crate::model::time::Timestamp;
 
 #[cfg(test)]
 mod tests;
@@ -45,11 +46,11 @@ pub struct Sink<W: io::Write> {
     since: Option<jiff::Timestamp>,
     last: Option<usize>,
     /// With `last`: the latest events that passed so far, at most `last` of them.
-    latest: VecDeque<(Option<Arc<str>>, Event)>,
+    latest: VecDeque<(Option<Arc<str>>, Option<Timestamp>, Event)>,
     /// The node of the events that come now, if they come from several nodes.
     node: Option<Arc<str>>,
-    /// The nodes of a report's findings, by finding id.
-    nodes: BTreeMap<String, Arc<str>>,
+    /// When the events that come now were decided.
+    decided: Option<Timestamp>,
     report: Option<Report>,
     shown: u64,
     line: String,
@@ -74,7 +75,7 @@ impl<W: io::Write> Sink<W> {
             last: None,
             latest: VecDeque::new(),
             node: None,
-            nodes: BTreeMap::new(),
+            decided: None,
             report: None,
             shown: 0,
             line: String::new(),
@@ -96,12 +97,13 @@ impl<W: io::Write> Sink<W> {
     /// Shows one event of this node; see [`Sink::take`].
     pub fn take_from(&mut self, node: &Arc<str>, event: &Event) -> io::Result<Next> {
         self.node = Some(Arc::clone(node));
-        if let (Body::Finding(finding), Some(_)) = (&event.body, &self.report)
-            && self.nodes.len() < MAX_FINDINGS
-        {
-            self.nodes.insert(finding.id.clone(), Arc::clone(node));
-        }
         self.take(event)
+    }
+
+    /// The events that follow were decided at this time, or later where an earlier call said so: what is
+    /// shown never goes back in time.
+    pub fn set_decided(&mut self, at: Timestamp) {
+        self.decided = self.decided.max(Some(at));
     }
 
     /// Shows one event if it passes the filter. Its line can stay in the buffer until [`Sink::idle`].
@@ -111,7 +113,7 @@ impl<W: io::Write> Sink<W> {
         }
         if let Some(report) = &mut self.report {
             if self.filter.matches(event) {
-                report.take(event);
+                report.take_from(self.node.as_ref(), event);
             }
             return Ok(Next::Continue);
         }
@@ -121,13 +123,14 @@ impl<W: io::Write> Sink<W> {
             return Ok(Next::Continue);
         }
         if let Some(last) = self.last.filter(|_| !lost) {
-            self.latest.push_back((self.node.clone(), event.clone()));
+            self.latest
+                .push_back((self.node.clone(), self.decided, event.clone()));
             if self.latest.len() > last {
                 self.latest.pop_front();
             }
             return Ok(Next::Continue);
         }
-        self.show(self.node.clone().as_ref(), event)
+        self.show(self.node.clone().as_ref(), self.decided, event)
     }
 
     fn is_recent(&self, event: &Event) -> bool {
@@ -135,9 +138,17 @@ impl<W: io::Write> Sink<W> {
             .is_none_or(|since| self.clock.wall(event.time) >= since)
     }
 
-    fn show(&mut self, node: Option<&Arc<str>>, event: &Event) -> io::Result<Next> {
+    fn show(
+        &mut self,
+        node: Option<&Arc<str>>,
+        decided: Option<Timestamp>,
+        event: &Event,
+    ) -> io::Result<Next> {
         if let Some(node) = node {
             self.encoder.set_node(node);
+        }
+        if let Some(decided) = decided {
+            self.encoder.set_decided(decided);
         }
         self.line.clear();
         self.encoder
@@ -164,13 +175,11 @@ impl<W: io::Write> Sink<W> {
     /// The input has ended: writes what [`OutputSettings::report`](super::OutputSettings::report) and
     /// [`OutputSettings::last`](super::OutputSettings::last) postponed.
     pub fn end(&mut self) -> io::Result<Next> {
-        let reported = self.report.as_ref().map(Report::findings);
-        for event in reported.unwrap_or_default() {
-            let node = match &event.body {
-                Body::Finding(finding) => self.nodes.get(&finding.id).cloned(),
-                _ => None,
-            };
-            match self.show(node.as_ref(), &event)? {
+        let reported = self.report.as_ref().map(Report::kept).unwrap_or_default();
+        let events: Vec<Event> = reported.iter().map(|kept| kept.event.clone()).collect();
+        self.encoder.set_all(&events, self.clock.as_ref());
+        for Kept { node, event } in &reported {
+            match self.show(node.as_ref(), None, event)? {
                 Next::Continue => {}
                 next => return Ok(next),
             }
@@ -181,8 +190,8 @@ impl<W: io::Write> Sink<W> {
     /// The recorded events have ended and new ones follow: writes the last recorded ones.
     pub fn end_history(&mut self) -> io::Result<Next> {
         self.last = None;
-        for (node, event) in std::mem::take(&mut self.latest) {
-            match self.show(node.as_ref(), &event)? {
+        for (node, decided, event) in std::mem::take(&mut self.latest) {
+            match self.show(node.as_ref(), decided, &event)? {
                 Next::Continue => {}
                 next => return Ok(next),
             }

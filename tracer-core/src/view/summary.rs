@@ -28,6 +28,10 @@ pub struct Summary {
     pub report: Option<Digest>,
     /// Findings that a rules file silenced.
     pub silenced: u64,
+    /// Sentences about names in the filter that match no known object; already shown as warnings.
+    pub unmatched: Vec<String>,
+    /// The input, if it was a capture without a packet.
+    pub empty: Option<String>,
     /// What was lost.
     pub losses: Losses,
     /// Further notes, one line each.
@@ -36,6 +40,13 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(input) = &self.empty {
+            writeln!(f, "no packets in {}", safe(input))?;
+            return self
+                .notes
+                .iter()
+                .try_for_each(|note| writeln!(f, "{}", safe(note)));
+        }
         write!(f, "{}: ", units::duration(self.duration))?;
         if let Some(packets) = self.packets {
             write!(f, "{} seen, ", units::count(packets, "packet"))?;
@@ -63,7 +74,10 @@ impl fmt::Display for Summary {
         let mut losses: Vec<_> = self.losses.iter().filter(|loss| loss.count > 0).collect();
         losses.sort_by_key(|loss| (loss.stage, loss.reason));
         for loss in &losses {
-            writeln!(f, "{}", sentence(loss))?;
+            // A report names what was open.
+            if is_loss(loss) || self.report.is_none() {
+                writeln!(f, "{}", sentence(loss))?;
+            }
         }
         if !losses.into_iter().any(is_loss) {
             writeln!(f, "lost: nothing")?;
@@ -97,6 +111,8 @@ mod tests {
             shown: 0,
             report: None,
             silenced: 2,
+            unmatched: Vec::new(),
+            empty: None,
             losses,
             notes: vec![
                 "2 frames were not IP".to_owned(),

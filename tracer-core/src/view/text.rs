@@ -1,23 +1,26 @@
-//! Events as text for people: one line each; a lookup or a finding is a block of lines.
+//! Events as text for people: one line each; a lookup is a block of lines.
 //!
-//! Owns the columns: time, pod, mark, subject, kind, verdict, then the fields of each type. A column grows
-//! with the events shown so far, up to a limit, and never shrinks, so lines stay aligned without knowledge of
-//! the events to come. Nothing from the wire reaches the terminal unescaped
-//! ([`safe`](crate::model::printable::safe)). It does not choose events ([`super::filter`]).
+//! Owns the columns: time, pod, type, subject, result, then the details of each type. A column grows with the
+//! events shown so far, up to a limit, and never shrinks, so lines stay aligned without knowledge of the
+//! events to come. A line longer than the terminal breaks at a space. Nothing from the wire reaches the
+//! terminal unescaped ([`safe`](crate::model::printable::safe)). It does not choose events
+//! ([`super::filter`]).
 //!
-//! Marks: `?` the pod queries, `→` the pod connects or pings, `←` a peer queries, connects to or pings the
-//! pod, `!` a finding, an ICMP error or a loss. Verdicts: `✓` worked, `✗` failed, `·` neither.
+//! The time is the moment at which the event was decided, so it never runs backwards; an event that began
+//! clearly earlier also shows its start. `→` the pod connects or pings, `←` a peer connects to or pings the
+//! pod. Results: `✓` worked, `✗` failed, `!` worked badly, `·` neither.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::{Encode, EncodeError, WallClock};
 use crate::model::event::{Body, Event};
 use crate::model::identity::{PodEnd, UnknownReason};
+use crate::model::time::Timestamp;
 
 mod dns;
 mod findings;
@@ -28,15 +31,17 @@ mod lookup;
 mod names;
 mod paint;
 mod report;
+mod table;
 pub mod units;
 mod wide;
 mod wrap;
 
-use self::line::Columns;
+use self::line::{Columns, Row};
 use self::paint::{Painter, styles};
 
 pub use self::findings::FindingBlocks;
 pub use self::paint::{Color, use_color};
+pub use self::table::FindingTable;
 pub use self::wrap::wrap;
 
 #[cfg(test)]
@@ -44,11 +49,9 @@ mod tests;
 
 /// Unknown addresses that get an explanation. The limit bounds memory.
 const MAX_NOTES: usize = 1024;
-/// A finding's sentences in the stream break at this width: with the columns in front of them they end at
-/// about 130.
-const MAX_SENTENCE: usize = 84;
-/// Sentences keep this width on a terminal too narrow for the columns in front of them.
-const MIN_SENTENCE: usize = 40;
+/// An event that began longer than this before it was decided shows when it began. The wait for a further
+/// query of a lookup is shorter.
+const MAX_DELAY: Duration = Duration::from_millis(300);
 
 /// How text is written.
 #[derive(Clone, Debug)]
@@ -57,9 +60,10 @@ pub struct TextSettings {
     pub wide: bool,
     /// Use colour.
     pub color: bool,
-    /// Columns of the terminal, to break sentences at; `None` without a terminal. Lines of columns are never
-    /// broken.
+    /// Columns of the terminal, to break lines at; `None` without a terminal.
     pub width: Option<usize>,
+    /// Begin with the names of the columns.
+    pub header: bool,
     /// The time zone of all times.
     pub time_zone: TimeZone,
 }
@@ -72,16 +76,21 @@ pub struct Text {
     explained: HashSet<(Option<IpAddr>, UnknownReason)>,
     /// The node of the events that come now, if they come from several nodes.
     node: Option<Arc<str>>,
+    /// When the event that comes now was decided.
+    decided: Option<Timestamp>,
+    header_due: bool,
 }
 
 impl Text {
     /// An encoder that has shown nothing yet.
     pub fn new(settings: TextSettings) -> Text {
         Text {
+            columns: Columns::new(settings.width),
+            header_due: settings.header,
             settings,
-            columns: Columns::default(),
             explained: HashSet::new(),
             node: None,
+            decided: None,
         }
     }
 
@@ -100,20 +109,19 @@ impl Text {
         }
     }
 
-    /// The width of a finding's sentences in the subject column.
-    fn sentence_width(&self) -> usize {
-        match self.settings.width {
-            Some(width) => width
-                .saturating_sub(self.columns.subject_start())
-                .clamp(MIN_SENTENCE, MAX_SENTENCE),
-            None => MAX_SENTENCE,
-        }
+    fn time(&self, at: Timestamp, clock: &dyn WallClock) -> String {
+        let local = clock.wall(at).to_zoned(self.settings.time_zone.clone());
+        local.strftime("%H:%M:%S%.3f").to_string()
     }
 }
 
 impl Encode for Text {
     fn set_node(&mut self, node: &Arc<str>) {
         self.node = Some(Arc::clone(node));
+    }
+
+    fn set_decided(&mut self, at: Timestamp) {
+        self.decided = Some(at);
     }
 
     fn encode(
@@ -123,9 +131,6 @@ impl Encode for Text {
         out: &mut String,
     ) -> Result<(), EncodeError> {
         let painter = Painter::new(self.settings.color);
-        if let Some(ends) = &event.ends {
-            self.explain(&ends.pod, painter, out);
-        }
         let ends = event.ends.as_ref();
         let pod = match ends {
             Some(ends) => names::pod(&ends.pod),
@@ -142,27 +147,39 @@ impl Encode for Text {
             Body::Udp(flow) => vec![flows::udp(flow, ends)],
             Body::Echo(echo) => vec![flows::echo(echo, ends)],
             Body::IcmpError(error) => vec![icmp::row(error)],
-            Body::Finding(finding) => {
-                report::finding(finding, self.settings.wide, self.sentence_width())
-            }
+            Body::Finding(finding) => vec![report::finding(finding)],
             Body::Lost(loss) => vec![report::lost(loss)],
         };
-        if self.settings.wide
-            && let Some(head) = rows.first_mut()
-        {
-            wide::add(head, event);
+        let decided = self.decided.unwrap_or(event.time).max(event.time);
+        if let Some(head) = rows.first_mut() {
+            if decided.since(event.time) > MAX_DELAY && head.sentence.is_none() {
+                add_start(head, &self.time(event.time, clock));
+            }
+            if self.settings.wide {
+                wide::add(head, event);
+            }
         }
-        let time = clock
-            .wall(event.time)
-            .to_zoned(self.settings.time_zone.clone());
         self.columns.fit_rows(&rows);
-        let mut head = String::with_capacity(160);
-        // Writing to a String does not fail.
-        let _ = write!(head, "{}", time.strftime("%H:%M:%S%.3f"));
+        if std::mem::take(&mut self.header_due) {
+            self.columns.header(painter, out);
+        }
+        if let Some(ends) = ends {
+            self.explain(&ends.pod, painter, out);
+        }
+        let time = self.time(decided, clock);
         for (index, row) in rows.iter().enumerate() {
-            let first = (index == 0).then_some((head.as_str(), pod.as_str()));
+            let first = (index == 0).then_some((time.as_str(), pod.as_str()));
             self.columns.write(first, row, painter, out);
         }
         Ok(())
     }
+}
+
+/// Adds when the event began.
+fn add_start(row: &mut Row, time: &str) {
+    if !row.detail.is_empty() {
+        row.detail.push_str(", ");
+    }
+    row.detail.push_str("began ");
+    row.detail.push_str(time);
 }

@@ -23,7 +23,7 @@ pub fn kind(body: &Body) -> &'static str {
 }
 
 /// Every outcome of an exchange or a lookup.
-pub const DNS_OUTCOMES: [&str; 10] = [
+pub const DNS_OUTCOMES: [&str; 11] = [
     "answered",
     "nodata",
     "nxdomain",
@@ -34,6 +34,7 @@ pub const DNS_OUTCOMES: [&str; 10] = [
     "timeout",
     "icmp-error",
     "other",
+    "undecided",
 ];
 
 /// Every state of a TCP connection.
@@ -62,18 +63,24 @@ pub const FINDING_STATES: [&str; 3] = ["active", "intermittent", "resolved"];
 
 /// Every word that [`outcome`] can return, each once.
 pub fn outcomes() -> Vec<&'static str> {
+    outcomes_of(&["dns", "tcp", "udp", "icmp", "finding"])
+}
+
+/// The words that [`outcome`] can return for events of these types ([`kind`]), each once.
+pub fn outcomes_of(kinds: &[&str]) -> Vec<&'static str> {
     let mut words = Vec::new();
-    for type_words in [
-        DNS_OUTCOMES.as_slice(),
-        &TCP_STATES,
-        &UDP_STATES,
-        &ECHO_STATES,
-        &ICMP_ERROR_OUTCOMES,
-        &FINDING_STATES,
-    ] {
-        for word in type_words {
-            if !words.contains(word) {
-                words.push(*word);
+    for kind in kinds {
+        let of_kind: [&[&'static str]; 2] = match *kind {
+            "dns" | "lookup" => [&DNS_OUTCOMES, &[]],
+            "tcp" => [&TCP_STATES, &[]],
+            "udp" => [&UDP_STATES, &[]],
+            "icmp" => [&ECHO_STATES, &ICMP_ERROR_OUTCOMES],
+            "finding" => [&FINDING_STATES, &[]],
+            _ => [&[], &[]],
+        };
+        for word in of_kind.concat() {
+            if !words.contains(&word) {
+                words.push(word);
             }
         }
     }
@@ -177,6 +184,6 @@ pub fn rcode_of(outcome: Outcome) -> Option<ResponseCode> {
         Outcome::Servfail => Some(ResponseCode::ServFail),
         Outcome::Refused => Some(ResponseCode::Refused),
         Outcome::Formerr => Some(ResponseCode::FormErr),
-        Outcome::Timeout | Outcome::IcmpError | Outcome::Other => None,
+        Outcome::Timeout | Outcome::IcmpError | Outcome::Other | Outcome::Undecided => None,
     }
 }

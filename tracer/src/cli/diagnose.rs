@@ -18,6 +18,7 @@ use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
 use crate::run;
 use tracer_core::model::finding::Severity;
+use tracer_core::view::summary::Summary;
 use tracer_core::view::{Format, OutputSettings};
 
 mod catalogue;
@@ -59,8 +60,8 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
 
-    /// Form of the output: text, wide (with the evidence), json (one object per line) or, of --explain,
-    /// markdown
+    /// Form of the output: text, wide (with the evidence), table (a line per finding), json (one object per
+    /// line) or, of --explain, markdown
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t = FormArg::Text)]
     output: FormArg,
 
@@ -89,31 +90,41 @@ enum SeverityArg {
 enum FormArg {
     Text,
     Wide,
+    Table,
     Json,
     Markdown,
 }
 
 const HELP: &str = "\
 The output:
-  ✗ default/web looked up \"db\": NXDOMAIN (4 queries, 3.1 ms)
-    nxdomain-other-namespace (error), 3 times from 2026-01-31 12:01:03 to 12:04:10
+  ✗ default/web can't resolve \"db\": the Service is in namespace data; use db.data
+    nxdomain-other-namespace (error, active), 3 times from 2026-01-31 12:01:03 to 12:04:10
     why  None of its search domains has that name: ...
-         Service data/db exists, in another namespace than the pod.
-    try  db.data
-  What failed; the rule, the count and the time; why; what to do, ready to be
-  copied. Each finding is printed once, at the end: active ones first, the
-  worst of them first. ✗ error, ! warning, · info, ✓ its cause is gone. With
-  --local, standard error names each as soon as it is found. Suppositions are
-  marked as possible. Without --inventory most rules cannot tell the cause,
-  and print what they lack.
-  -o json prints one object per finding: id, rule, severity, state (active or
-  resolved), first, last, count, summary, was (what had failed, if resolved),
-  why, try, evidence.
+    fix  use db.data
+    try  kubectl ...
+  Symptom, cause and fix; the rule, the state, the count and the time; why;
+  what to do, ready to be copied. Each finding is printed once, at the end:
+  the worst first, the newest of those first, resolved ones last. ✗ error,
+  ! warning, · info, ✓ its cause is gone. The state is active, intermittent
+  (some attempts fail and some succeed: 30 of 60 times) or resolved. One cause
+  in several pods of a workload is one finding, with their number and the
+  names of three; its count is their sum. With --local, standard error names
+  each finding as soon as it is found. Suppositions are marked as possible.
+  Without --inventory most rules cannot tell the cause, and print what they
+  lack. Queries and connections that were still unanswered at the end, and
+  names in the filter that match nothing, are named on standard error.
+  -o table prints a line per finding: severity, state, count, of, pod or
+  workload, rule, headline, last.
+  -o json prints one object per finding: id, rule, severity, state (active,
+  intermittent or resolved), first, last, count, of, pods (how many, if
+  several), headline, summary, was (what had failed, if resolved), why, fix,
+  try, evidence.
 
 Examples:
   tracer diagnose --local --inventory inventory.yaml --duration 2m
   tracer diagnose --local --inventory inventory.yaml -n shop -p 'web-*'
   tracer diagnose --replay run.pcapng --inventory inventory.yaml -o json
+  tracer diagnose --replay run.pcapng --inventory inventory.yaml -o table
   tracer diagnose --replay run.pcapng --fail-on error && echo fine
   tracer diagnose --list
   tracer diagnose --explain nxdomain-other-namespace
@@ -123,6 +134,9 @@ Exit codes:
   0  no finding of severity warning or error (--fail-on sets another severity)
   1  at least one such finding, even if its cause is gone
   2  the diagnosis was not possible: wrong usage, no permission, no such file
+  3  no finding of severity warning or error, but something stayed undecided:
+     a query or connection was unanswered at the end, or a pod, Service or
+     namespace in the filter does not exist
 
 Environment:
   Every option but --list and --explain is also a variable: TRACER_ and its
@@ -138,13 +152,17 @@ impl DiagnoseArgs {
                 format: match self.output {
                     FormArg::Text => Format::Text,
                     FormArg::Wide => Format::Wide,
+                    FormArg::Table => Format::Table,
                     FormArg::Json => Format::Json,
                     FormArg::Markdown => {
-                        bail!("-o markdown is for --explain: findings are text, wide or json")
+                        bail!(
+                            "-o markdown is for --explain: findings are text, wide, table or json"
+                        )
                     }
                 },
                 color: self.color.resolve(host),
                 width: host.width,
+                header: host.terminal,
                 filter,
                 report: true,
                 ..OutputSettings::default()
@@ -189,11 +207,19 @@ impl DiagnoseArgs {
                  --help` shows how to make one"
             );
         }
-        let worst = summary.report.and_then(|digest| digest.worst);
-        Ok(match worst {
+        Ok(self.exit(&summary))
+    }
+
+    /// A finding outranks what stayed undecided.
+    fn exit(&self, summary: &Summary) -> Exit {
+        let digest = summary.report.as_ref();
+        let undecided = digest.is_some_and(|digest| digest.undecided.total() > 0);
+        match digest.and_then(|digest| digest.worst) {
             Some(worst) if worst >= self.threshold() => Exit::Found,
+            Some(worst) if worst >= Severity::Warning => Exit::Fine,
+            _ if undecided || !summary.unmatched.is_empty() => Exit::Undecided,
             _ => Exit::Fine,
-        })
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Which events are shown, as options of every command that shows events. [`tracer_core::view::filter`]
 //! defines their meaning for each type of event; the long help explains it to users.
 
+use anyhow::bail;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
-use super::values::{self, Moment, Span, choice};
+use super::suggest;
+use super::values::{self, Moment, OutcomeParser, Span, choice};
 use tracer_core::model::dns::{RecordType, ResponseCode};
 use tracer_core::model::flow::Role;
 use tracer_core::model::glob::Glob;
@@ -64,7 +65,7 @@ pub(super) struct FilterArgs {
 
     /// Only events with this outcome or state
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',', hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(words::outcomes()))]
+        value_parser = OutcomeParser)]
     outcome: Vec<String>,
 
     /// Only events that took at least this long: time to the answer, TCP handshake, or a ping's longest round
@@ -110,18 +111,20 @@ What the filters mean:
              queries does, even if the lookup succeeded.
   --outcome  the event's outcome or state. dns, lookup: answered, nodata,
              nxdomain, servfail, refused, formerr, truncated, timeout,
-             icmp-error, other; tcp: opening, established, refused, timeout,
+             icmp-error, other, undecided; tcp: opening, established, refused, timeout,
              reset, closed, idle, undecided; udp: open, unanswered, icmp-error,
              closed, undecided; icmp: running, done, icmp-error;
-             finding: active, resolved.
+             finding: active, intermittent, resolved.
   --slow     dns: first query to answer; lookup: first query to last answer;
              tcp: first SYN to SYN-ACK; pings: the longest round trip. Events
              without an answer have no duration: use --failed for those.
   --failed   dns, lookup: no usable answer (an empty answer for an existing
              name is no failure); tcp: opening, refused, timeout, reset;
              udp: unanswered, icmp-error; pings with loss; ICMP errors;
-             active findings of severity warning or error.
-  Warns about a namespace, pod or Service missing from the inventory.
+             findings of severity warning or error that are not resolved.
+  Warns about a namespace, pod or Service missing from the inventory, and
+  names the one that may be meant. Filters that exclude each other, as in
+  --type tcp --rcode NXDOMAIN, are an error.
   With --local, the probes emit only packets that the filter can need;
   --record disables this. The output is the same either way.
   Packet and byte counts always include all packets.";
@@ -142,8 +145,9 @@ impl SubjectArgs {
 
 impl FilterArgs {
     /// The filter, in full detail; the output's format decides how much of it is shown.
-    pub(super) fn resolve(&self) -> FilterConfig {
-        FilterConfig {
+    pub(super) fn resolve(&self) -> anyhow::Result<FilterConfig> {
+        self.check()?;
+        Ok(FilterConfig {
             types: self.kind.clone(),
             direction: self.direction,
             qtypes: self.qtype.clone(),
@@ -153,6 +157,137 @@ impl FilterArgs {
             failed: self.failed,
             detail: Detail::default(),
             ..self.subject.resolve()
+        })
+    }
+
+    /// Rejects values that no event of the selected types has.
+    fn check(&self) -> anyhow::Result<()> {
+        let mut types: Vec<EventType> = match self.kind.as_slice() {
+            [] => EventType::ALL.to_vec(),
+            kind => kind.to_vec(),
+        };
+        let dns = [EventType::Dns, EventType::Lookup];
+        let timed = [
+            EventType::Dns,
+            EventType::Lookup,
+            EventType::Tcp,
+            EventType::Icmp,
+        ];
+        for (option, given, apply_to) in [
+            ("--rcode", !self.rcode.is_empty(), dns.as_slice()),
+            ("--qtype", !self.qtype.is_empty(), dns.as_slice()),
+            ("--slow", self.slow.is_some(), timed.as_slice()),
+        ] {
+            if !given {
+                continue;
+            }
+            types.retain(|event| apply_to.contains(event));
+            if types.is_empty() {
+                bail!(
+                    "--type {} and {option} exclude each other: only {} events have that",
+                    list(&self.kind, ","),
+                    list(apply_to, ", ")
+                );
+            }
+        }
+        let kinds: Vec<&str> = types.iter().map(|event| event.as_str()).collect();
+        let possible = words::outcomes_of(&kinds);
+        for outcome in &self.outcome {
+            if !possible.contains(&outcome.as_str()) {
+                bail!("{}", no_such_outcome(outcome, &types, &possible));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(types: &[EventType], separator: &str) -> String {
+    let words: Vec<&str> = types.iter().map(|event| event.as_str()).collect();
+    words.join(separator)
+}
+
+fn no_such_outcome(outcome: &str, types: &[EventType], possible: &[&'static str]) -> String {
+    let meant = suggest::did_you_mean(outcome, possible.iter().copied());
+    let meant = meant.map(|meant| format!(": did you mean {meant}?"));
+    let reason = match words::outcomes().contains(&outcome) {
+        true => format!("{outcome} is no outcome of {} events", list(types, " or ")),
+        false => format!("{outcome} is no outcome or state"),
+    };
+    let scope = match types.len() == EventType::ALL.len() {
+        // `--help` sorts them by type.
+        true => "see --help for those of each type".to_owned(),
+        false => format!(
+            "{} events have {}",
+            list(types, " and "),
+            possible.join(", ")
+        ),
+    };
+    format!(
+        "invalid value for --outcome: {reason}{}; {scope}",
+        meant.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::FilterArgs;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        filters: FilterArgs,
+    }
+
+    /// The error of these options, in a line.
+    fn error(args: &str) -> String {
+        let parsed = Cli::try_parse_from(["tracer"].into_iter().chain(args.split(' ')));
+        match parsed {
+            Ok(cli) => match cli.filters.resolve() {
+                Ok(_) => "none".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn values_that_no_event_has_are_errors_that_offer_another() {
+        for (args, expected) in [
+            ("--outcome nxdoman", "did you mean nxdomain?"),
+            (
+                "--type tcp --outcome refusd",
+                "did you mean refused? tcp events have",
+            ),
+            (
+                "--type tcp --outcome refusd",
+                "opening, established, refused, timeout, reset, closed, idle, undecided",
+            ),
+            (
+                "--type tcp --outcome nxdomain",
+                "nxdomain is no outcome of tcp events",
+            ),
+            (
+                "--type tcp --rcode NXDOMAIN",
+                "--type tcp and --rcode exclude each other: only dns, lookup events",
+            ),
+            (
+                "--type udp --slow 1s",
+                "--type udp and --slow exclude each other",
+            ),
+            ("--rcode NXDOMIAN", "did you mean NXDOMAIN?"),
+            ("--qtype AAA", "did you mean AAAA"),
+            ("--type looukp", "lookup"),
+            ("--type dns,tcp --rcode NXDOMAIN", "none"),
+            ("--type tcp --outcome refused,timeout", "none"),
+            ("--outcome undecided,intermittent", "none"),
+        ] {
+            let error = error(args);
+            assert!(
+                error.replace("?; ", "? ").contains(expected),
+                "{args}: {error}"
+            );
         }
     }
 }

@@ -164,6 +164,8 @@ pub enum Exit {
     Found,
     /// The command could not do its job.
     Failed,
+    /// The command found no problem, but could not judge everything.
+    Undecided,
 }
 
 impl From<Exit> for ExitCode {
@@ -172,6 +174,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Found => 1,
             Exit::Failed => 2,
+            Exit::Undecided => 3,
         })
     }
 }
@@ -325,7 +328,8 @@ pub struct Host {
     pub name: String,
     /// Whether standard output is a terminal.
     pub terminal: bool,
-    /// The terminal's columns; `None` if standard output is not a terminal.
+    /// The columns to fit lines in: the terminal's, 100 if it does not say; the variable COLUMNS wins. `None`
+    /// without both.
     pub width: Option<usize>,
     /// The variable NO_COLOR.
     pub no_color: Option<std::ffi::OsString>,
@@ -341,13 +345,27 @@ impl Host {
         Host {
             name: hostname(),
             terminal: io::stdout().is_terminal(),
-            width: terminal_size::terminal_size_of(io::stdout())
-                .map(|(width, _)| usize::from(width.0)),
+            width: columns(),
             no_color: std::env::var_os("NO_COLOR"),
             term: std::env::var_os("TERM"),
             now: jiff::Zoned::now(),
         }
     }
+}
+
+/// The columns of a terminal that does not say how many it has.
+const USUAL_COLUMNS: usize = 100;
+
+fn columns() -> Option<usize> {
+    let variable = std::env::var("COLUMNS").ok();
+    let given = variable.and_then(|columns| columns.parse().ok());
+    let terminal = || {
+        let size = terminal_size::terminal_size_of(io::stdout());
+        let known = size.map(|(width, _)| usize::from(width.0));
+        let unknown = || io::stdout().is_terminal().then_some(USUAL_COLUMNS);
+        known.filter(|width| *width > 0).or_else(unknown)
+    };
+    given.filter(|width| *width > 0).or_else(terminal)
 }
 
 #[cfg(unix)]

@@ -79,16 +79,22 @@ pub struct ObserveArgs {
 
 const HELP_EVENTS: &str = "\
 Output:
-  12:01:03.123  default/web  ?  db                     A  ✗ NXDOMAIN  2 queries
-                                ├ ….svc.cluster.local. A  ✗ NXDOMAIN  0.8 ms
-                                └ db.                  A  ✗ NXDOMAIN  0.7 ms
-  ? is a DNS query by the pod, → a connection or ping by the pod, ← one to the
-  pod. …suffix is the requested name plus a search domain. ✓ succeeded,
-  ✗ failed, ! degraded, · neutral.
-  An event's time is its first query, SYN or request; local time in text, UTC
-  in JSON. Latency and handshake count from that packet to the answer,
-  including retransmissions; JSON has nanoseconds. Byte counts include the IP
-  header.
+  TIME          POD          TYPE  NAME OR PEER            RESULT      DETAILS
+  12:01:03.126  default/web  dns   db A                    ✗ NXDOMAIN  2 queries, 3.1 ms
+                                   ├ ….svc.cluster.local. A  ✗ NXDOMAIN  0.8 ms
+                                   └ db. A                   ✗ NXDOMAIN  0.7 ms
+  12:01:03.126  default/web  FINDING  error: default/web can't resolve \"db\": ...
+  → is a connection or ping by the pod, ← one to the pod. …suffix is the
+  requested name plus a search domain. ✓ succeeded, ✗ failed, ! degraded,
+  · neutral, such as `undecided`: the input ended before the answer came.
+  A finding is one line; `tracer diagnose` shows its cause and what to try.
+  The time is when the event was decided, in local time; an event that began
+  clearly before that also shows when. JSON has the time of its first query,
+  SYN or request, in UTC. Latency and handshake count from that packet to the
+  answer, including retransmissions; JSON has nanoseconds. Byte counts include
+  the IP header.
+  On a terminal the output has a header, and long lines break at its width;
+  the variable COLUMNS sets another one. In a pipe each line is whole.
 
 What is shown:
   text leaves out routine events: the single queries of a lookup (its block
@@ -156,7 +162,7 @@ impl ObserveArgs {
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
         let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
-        let filter = self.filters.resolve();
+        let filter = self.filters.resolve()?;
         // A recording answers other questions later, so it gets every packet.
         let emission = match &source {
             Source::Local { record: Some(_) } => Emission::default(),
@@ -167,6 +173,7 @@ impl ObserveArgs {
                 format: self.form.output,
                 color: self.form.color.resolve(host),
                 width: host.width,
+                header: host.terminal,
                 filter,
                 count: self.count,
                 since: since.transpose()?,

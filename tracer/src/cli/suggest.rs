@@ -1,9 +1,11 @@
-//! Suggestions for a misspelled rule ID or key of a file.
+//! Suggestions for a misspelled rule ID, key of a file or value of an option.
 
 use tracer_core::diagnose::catalogue::RULES;
 
 /// Names at least this similar to the input are suggested (Jaro-Winkler, 0 to 1).
 const MIN_SIMILARITY: f64 = 0.7;
+/// The same for words that are chosen from a short list.
+const MIN_SIMILARITY_OF_WORDS: f64 = 0.8;
 /// At most this many are suggested.
 const MAX_SUGGESTIONS: usize = 3;
 
@@ -46,4 +48,26 @@ pub(super) fn similar_key<'a>(
         .filter(|(score, _)| *score >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
+}
+
+/// The known words that are most similar to an unknown one, in words; `None` if none is.
+pub(super) fn did_you_mean<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let written = written.to_ascii_lowercase();
+    let mut similar: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|known| {
+            let score = strsim::jaro_winkler(&written, &known.to_ascii_lowercase());
+            (score, known)
+        })
+        .filter(|(score, _)| *score >= MIN_SIMILARITY_OF_WORDS)
+        .collect();
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let best = similar.first()?.0;
+    // A clearly worse one is not what was meant.
+    similar.retain(|(score, _)| *score > best - 0.02);
+    let words: Vec<&str> = similar.iter().map(|(_, known)| *known).collect();
+    Some(words[..words.len().min(MAX_SUGGESTIONS)].join(" or "))
 }

@@ -3,16 +3,21 @@
 //! Each type parses what users write, checks it and prints it back. The command line and the configuration
 //! file share these types, so both accept the same values. Each error says what is accepted.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 use jiff::{SignedDuration, Zoned, civil};
 
+use super::suggest;
 use tracer_core::model::dns::{
     DnsName, RecordType, ResponseCode, rcode_from_mnemonic, type_mnemonic,
 };
+use tracer_core::view::words;
 
 #[cfg(agent)]
 mod agent;
@@ -31,6 +36,29 @@ where
         let found = choices.iter().find(|(word, _)| *word == written);
         found.map(|(_, value)| *value).ok_or("not a possible value")
     })
+}
+
+/// An outcome or state of an event. Takes every word: which ones are possible depends on `--type`, and
+/// [`FilterArgs`](super::filters::FilterArgs) checks that. Completions have all of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OutcomeParser;
+
+impl TypedValueParser for OutcomeParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        NonEmptyStringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let words = words::outcomes().into_iter();
+        Some(Box::new(words.map(PossibleValue::new)))
+    }
 }
 
 /// An integer from `MIN` to `MAX`.
@@ -146,11 +174,23 @@ impl Moment {
     }
 }
 
+/// Response codes that a filter is likely to name.
+const RCODES: [&str; 12] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
+    "NXRRSET", "NOTAUTH", "NOTZONE", "BADVERS",
+];
+/// Record types that a filter is likely to name.
+const QTYPES: [&str; 14] = [
+    "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "HTTPS", "SVCB", "ANY", "CAA",
+    "NAPTR",
+];
+
 /// Parses a response code: a mnemonic or a number.
 pub(super) fn rcode(written: &str) -> Result<ResponseCode, String> {
-    rcode_from_mnemonic(written).ok_or_else(|| {
-        "expected a mnemonic (NOERROR, NXDOMAIN, SERVFAIL, REFUSED, FORMERR, NOTIMP, ...) or a number"
-            .to_owned()
+    rcode_from_mnemonic(written).ok_or_else(|| match suggest::did_you_mean(written, RCODES) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "expected a mnemonic (NOERROR, NXDOMAIN, SERVFAIL, REFUSED, FORMERR, NOTIMP, ...) or a number"
+            .to_owned(),
     })
 }
 
@@ -164,9 +204,12 @@ pub(super) fn qtype(written: &str) -> Result<RecordType, String> {
     (0..=u16::MAX)
         .map(RecordType::from)
         .find(|known| type_mnemonic(*known) == upper)
-        .ok_or_else(|| {
-            "expected a mnemonic (A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, HTTPS, ANY, ...), a number, or TYPE<number>"
-                .to_owned()
+        .ok_or_else(|| match suggest::did_you_mean(written, QTYPES) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => {
+                "expected a mnemonic (A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, HTTPS, ANY, ...), a number, or TYPE<number>"
+                    .to_owned()
+            }
         })
 }
 

@@ -47,12 +47,15 @@ pub struct Query {
 /// Something to show.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
-    /// An event on this node; its clock is [`unix_clock`](crate::stream::event::unix_clock).
-    Event(Arc<str>, Box<Event>),
+    /// An event on this node, and when it was decided; its clock is
+    /// [`unix_clock`](crate::stream::event::unix_clock).
+    Event(Arc<str>, Box<Event>, Timestamp),
     /// Information about an agent.
     Note(String),
     /// A reason why events are missing.
     Warning(String),
+    /// A name in the filter matches no object that any agent knows.
+    Unmatched(String),
     /// The histories are complete; what follows has just happened.
     HistoryEnded,
 }
@@ -103,7 +106,14 @@ impl Agent {
 struct Waiting {
     node: Arc<str>,
     event: Box<Event>,
+    decided: Timestamp,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Waiting {
+    fn update(self) -> Update {
+        Update::Event(self.node, self.event, self.decided)
+    }
 }
 
 /// The streams of all agents.
@@ -270,8 +280,7 @@ impl Feed {
                 self.check_agents()?;
                 // All histories are here, so no event has to wait for an earlier one.
                 while let Some(waiting) = self.merge.drain() {
-                    self.updates
-                        .push_back(Update::Event(waiting.node, waiting.event));
+                    self.updates.push_back(waiting.update());
                 }
                 self.updates.push_back(Update::HistoryEnded);
                 self.history_ended = true;
@@ -279,7 +288,7 @@ impl Feed {
             }
             let wake = match self.merge.next(Instant::now()) {
                 Release::Ready(waiting) => {
-                    return Ok(Some(Update::Event(waiting.node, waiting.event)));
+                    return Ok(Some(waiting.update()));
                 }
                 Release::Empty if over => return Ok(None),
                 Release::Empty => None,
@@ -327,7 +336,7 @@ impl Feed {
             .warnings
             .iter()
             .filter(|warning| others.iter().all(|agent| agent.warnings.contains(*warning)));
-        let warnings: Vec<Update> = common.cloned().map(Update::Warning).collect();
+        let warnings: Vec<Update> = common.cloned().map(Update::Unmatched).collect();
         self.updates.extend(warnings);
         Ok(())
     }
@@ -355,6 +364,7 @@ impl Feed {
                         let waiting = Waiting {
                             node: Arc::clone(node),
                             event: Box::new(event),
+                            decided: timestamp(emitted.emitted_unix_ns),
                             _room: Some(room),
                         };
                         self.merge.put(id, emitted.emitted_unix_ns, waiting, now);
@@ -365,15 +375,13 @@ impl Feed {
                             reason: "events of another version of the agent that this client cannot read",
                             count: 1,
                         };
-                        self.updates
-                            .push_back(Update::Event(Arc::clone(node), lost_event(loss)));
+                        self.updates.push_back(lost_update(Arc::clone(node), loss));
                     }
                 }
             }
             StreamMessage::Lost(lost) => {
                 if let (Ok(loss), Some(node)) = (loss_from_wire(&lost), agent.node.clone()) {
-                    self.updates
-                        .push_back(Update::Event(node, lost_event(loss)));
+                    self.updates.push_back(lost_update(node, loss));
                 }
             }
             StreamMessage::Mark(mark) => {
@@ -500,12 +508,14 @@ impl Drop for Feed {
     }
 }
 
-fn lost_event(loss: Loss) -> Box<Event> {
-    Box::new(Event {
-        time: timestamp(unix_ns(jiff::Timestamp::now())),
+fn lost_update(node: Arc<str>, loss: Loss) -> Update {
+    let now = timestamp(unix_ns(jiff::Timestamp::now()));
+    let event = Event {
+        time: now,
         ends: None,
         body: Body::Lost(loss),
-    })
+    };
+    Update::Event(node, Box::new(event), now)
 }
 
 async fn sleep_until(until: Option<Instant>) {

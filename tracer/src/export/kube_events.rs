@@ -116,7 +116,7 @@ impl KubeEvents {
             count: finding.count,
             first: clock.wall(finding.first),
             last: clock.wall(finding.last),
-            note: note::note(&finding.summary, &finding.remedies),
+            note: note::note(&finding.headline, &finding.remedies),
         };
         if self.queue.try_send(occurrence).is_err() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);

@@ -53,6 +53,7 @@ pub fn observe_agents(
             updates: VecDeque::new(),
             ended: None,
             losses: Losses::default(),
+            unmatched: Vec::new(),
             notices: Notices::Terminal,
         };
         // Agents run the pipeline, so this one stays empty.
@@ -71,6 +72,8 @@ struct AgentsSource {
     ended: Option<Result<(), ClientError>>,
     /// What agents reported as lost.
     losses: Losses,
+    /// Names in the filter that match no object.
+    unmatched: Vec<String>,
     notices: Notices,
 }
 
@@ -99,15 +102,19 @@ impl Source for AgentsSource {
     fn next(&mut self, _output: &Output) -> Result<Option<Step>> {
         while let Some(update) = self.updates.pop_front() {
             match update {
-                Update::Event(node, event) => {
+                Update::Event(node, event, decided) => {
                     if let Body::Lost(loss) = &event.body {
                         self.losses.add(loss.stage, loss.reason, loss.count);
                     }
-                    return Ok(Some(Step::Event(node, event)));
+                    return Ok(Some(Step::Event(node, event, decided)));
                 }
                 Update::HistoryEnded => return Ok(Some(Step::PastEnded)),
                 Update::Note(sentence) => self.notices.note(&sentence),
                 Update::Warning(sentence) => self.notices.warn(&safe(&sentence)),
+                Update::Unmatched(sentence) => {
+                    self.notices.warn(&safe(&sentence));
+                    self.unmatched.push(sentence);
+                }
             }
         }
         match self.ended.take() {
@@ -149,6 +156,7 @@ impl Source for AgentsSource {
         Ok(Account {
             agents: Some(agents.iter().filter(|agent| agent.reached).count() as u64),
             losses: self.losses,
+            unmatched: self.unmatched,
             notes,
             ..Account::default()
         })

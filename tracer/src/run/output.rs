@@ -100,12 +100,17 @@ impl Output {
     /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each
     /// warning once.
     pub(super) fn warn_of_filter(&mut self) {
-        let Some(screen) = &self.screen else { return };
-        for warning in screen.filter().warnings(self.pipeline.index()) {
+        for warning in self.unmatched() {
             if self.warned.insert(warning.clone()) {
                 self.notices.warn(&warning);
             }
         }
+    }
+
+    /// A sentence for each name in the screen's filter that matches no known object.
+    pub(super) fn unmatched(&self) -> Vec<String> {
+        let filter = self.screen.as_ref().map(Sink::filter);
+        filter.map_or_else(Vec::new, |filter| filter.warnings(self.pipeline.index()))
     }
 
     /// Runs one input and writes its events at once.
@@ -153,13 +158,21 @@ impl Output {
         Ok(next)
     }
 
-    /// Shows an event that an agent's pipeline emitted on `node`.
-    pub(super) fn show_from(&mut self, node: &Arc<str>, event: &Event) -> Result<Next> {
+    /// Shows an event that an agent's pipeline emitted on `node` at the time `decided`.
+    pub(super) fn show_from(
+        &mut self,
+        node: &Arc<str>,
+        event: &Event,
+        decided: Timestamp,
+    ) -> Result<Next> {
         if !matches!(event.body, Body::Lost(_)) {
             self.events += 1;
         }
         let next = match &mut self.screen {
-            Some(screen) => screen.take_from(node, event).context(STDOUT)?,
+            Some(screen) => {
+                screen.set_decided(decided);
+                screen.take_from(node, event).context(STDOUT)?
+            }
             None => Next::Continue,
         };
         self.announce();
@@ -252,7 +265,10 @@ impl Output {
             tap.take(now, event);
         }
         match &mut self.screen {
-            Some(screen) => screen.take(event).context(STDOUT),
+            Some(screen) => {
+                screen.set_decided(now);
+                screen.take(event).context(STDOUT)
+            }
             None => Ok(Next::Continue),
         }
     }

@@ -75,6 +75,8 @@ struct ReplaySource {
     batches: mpsc::Receiver<Batch>,
     ticks: Interval,
     is_stdin: bool,
+    /// The file's name, for messages.
+    name: String,
     /// The state of a pipe; `None` for a file.
     pipe: Option<Pipe>,
     /// Where `--duration` ends a file, counted from its first packet.
@@ -151,6 +153,10 @@ impl ReplaySource {
             batches,
             ticks,
             is_stdin,
+            name: match is_stdin {
+                true => "standard input".to_owned(),
+                false => path.display().to_string(),
+            },
             until: config.duration.filter(|_| pipe.is_none()),
             pipe,
             span: Span::default(),
@@ -334,6 +340,7 @@ impl Source for ReplaySource {
         Ok(Account {
             duration: Some(latest.since(self.span.first.unwrap_or(latest))),
             packets: Some(read.packets),
+            empty: (read.packets == 0).then_some(self.name),
             losses: self.figures.losses,
             notes,
             ..Account::default()

@@ -13,6 +13,7 @@ use super::output::Output;
 use super::signals::{Signals, Stop};
 use tracer_core::model::event::Event;
 use tracer_core::model::loss::Losses;
+use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::Input;
 use tracer_core::view::Next;
 use tracer_core::view::summary::Summary;
@@ -21,12 +22,12 @@ use tracer_core::view::summary::Summary;
 pub(super) enum Step {
     /// An input for the pipeline.
     Input(Input),
-    /// An event from the agent on this node.
+    /// An event from the agent on this node, and when the agent decided it.
     #[cfg_attr(
         not(feature = "client"),
         expect(dead_code, reason = "only agents yield it")
     )]
-    Event(Arc<str>, Box<Event>),
+    Event(Arc<str>, Box<Event>, Timestamp),
     /// The past is complete; what follows has just happened.
     #[cfg_attr(
         not(feature = "client"),
@@ -77,6 +78,10 @@ pub(super) struct Account {
     pub(super) agents: Option<u64>,
     /// What was lost before the pipeline.
     pub(super) losses: Losses,
+    /// Names in the filter that match no object that the agents know.
+    pub(super) unmatched: Vec<String>,
+    /// The input, if it was a capture without a packet.
+    pub(super) empty: Option<String>,
     /// Sentences, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -116,7 +121,11 @@ impl Session {
         source.announce();
         let next = self.drive(&mut source, &mut output).await?;
         let account = source.finish(&mut output, next).await?;
+        let mut unmatched = account.unmatched;
+        unmatched.extend(output.unmatched());
         Ok(Summary {
+            unmatched,
+            empty: account.empty,
             duration: account.duration.unwrap_or_else(|| started.elapsed()),
             packets: account.packets,
             agents: account.agents,
@@ -181,7 +190,7 @@ pub(super) fn pass_on<S: Source>(source: &mut S, output: &mut Output) -> Result<
     while let Some(step) = source.next(output)? {
         let next = match step {
             Step::Input(input) => output.put(input)?,
-            Step::Event(node, event) => output.show_from(&node, &event)?,
+            Step::Event(node, event, decided) => output.show_from(&node, &event, decided)?,
             Step::PastEnded => output.past_ended()?,
             Step::End => {
                 return Ok(match output.flush()? {
@@ -208,7 +217,6 @@ mod tests {
 
     use super::*;
     use crate::run::notice::Notices;
-    use tracer_core::model::time::Timestamp;
     use tracer_core::pipeline::{Pipeline, Settings};
 
     /// Yields its batches, one for each wait, and then waits forever.

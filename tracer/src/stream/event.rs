@@ -146,6 +146,7 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
             (false, false) => State::Active,
         },
         cause: wire.cause,
+        pods: None,
         // An agent of an earlier version sends neither.
         of: wire.of.max(wire.count),
         headline: if wire.headline.is_empty() {

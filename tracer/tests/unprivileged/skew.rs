@@ -279,14 +279,14 @@ async fn clocks_hours_apart_keep_no_live_event_back_and_no_agent_s_own_order_cha
     while heard.len() < 3 * SENT as usize {
         let news = tokio::time::timeout(PATIENCE, feed.next()).await;
         match news.expect("in time").expect("agents") {
-            Some(Update::Event(node, event)) => match event.body {
+            Some(Update::Event(node, event, _)) => match event.body {
                 Body::Finding(finding) => {
                     heard.push((node.to_string(), finding.id.parse().expect("a number")));
                 }
                 other => panic!("an unexpected event: {other:?}"),
             },
             Some(Update::Note(sentence)) => clocks.push(sentence),
-            Some(Update::Warning(sentence)) => panic!("{sentence}"),
+            Some(Update::Warning(sentence) | Update::Unmatched(sentence)) => panic!("{sentence}"),
             Some(Update::HistoryEnded) => {}
             None => panic!("it follows"),
         }

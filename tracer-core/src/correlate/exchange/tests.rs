@@ -339,7 +339,13 @@ fn end_of_input_decides_only_what_was_silent_for_long_enough() {
         .see(asks(0, 4_000, 7, A))
         .see(asks(1_000, 4_001, 8, A))
         .end(6_500);
-    assert_eq!(bench.exchange().id, 7);
+    let ended: Vec<_> = (bench.events().into_iter())
+        .filter_map(|event| match event.event {
+            CorrelatedEvent::Exchange(exchange) => Some((exchange.id, exchange.outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended, [(7, Outcome::Timeout), (8, Outcome::Undecided)]);
     assert_eq!(bench.lost("dns undecided at the end"), 1);
 }
 

@@ -387,6 +387,7 @@ impl Part for Outcome {
             Outcome::Formerr => "FORMERR",
             Outcome::Truncated => "truncated",
             Outcome::Timeout => "no answer",
+            Outcome::Undecided => "no answer yet",
             Outcome::IcmpError => "ICMP error",
             Outcome::Other => "another response code",
         });

@@ -34,7 +34,8 @@ pub enum FileError {
     },
     /// It starts like no known format.
     #[error(
-        "{file} is not a capture file: it starts with {start:02x?}, which is neither pcap nor pcapng (nor gzip of either)"
+        "{file} is not a capture file (pcap or pcapng, also with gzip): {}",
+        beginning(.start)
     )]
     NotACapture {
         /// The file's name as given.
@@ -113,6 +114,17 @@ pub enum FileError {
         /// The cause.
         source: io::Error,
     },
+}
+
+/// What the first bytes of a file look like.
+fn beginning(start: &[u8]) -> String {
+    let printable = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    if !start.is_empty() && start.iter().all(printable) {
+        let text = String::from_utf8_lossy(start);
+        return format!("it looks like text and begins with {:?}", text.trim_end());
+    }
+    let bytes: Vec<String> = start.iter().map(|byte| format!("0x{byte:02x}")).collect();
+    format!("it begins with the bytes {}", bytes.join(" "))
 }
 
 impl FileError {

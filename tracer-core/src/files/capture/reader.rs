@@ -216,7 +216,7 @@ impl Reader {
         }
         Err(FileError::NotACapture {
             file: self.file.clone(),
-            start: start.iter().copied().take(4).collect(),
+            start: start.iter().copied().take(16).collect(),
         })
     }
 

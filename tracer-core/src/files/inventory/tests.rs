@@ -189,13 +189,13 @@ fn many_problems_are_truncated_and_counted() {
 fn a_syntax_error_is_reported_with_its_line() {
     let text = error("kind: List\nitems:\n- kind: Pod\n  metadata: {name: [}\n");
     assert!(
-        text.starts_with("not YAML or JSON: line 4, column "),
+        text.starts_with("not what `kubectl get -o yaml` or `-o json` prints: line 4, column "),
         "{text}"
     );
     assert!(!text.contains('\n'), "{text}");
     let text = error("just words\n");
     assert!(
-        text.starts_with("not YAML or JSON: line 1, column 1: "),
+        text.starts_with("not what `kubectl get -o yaml` or `-o json` prints: line 1, column 1: "),
         "{text}"
     );
 }
@@ -235,7 +235,7 @@ fn aliases_cannot_multiply_the_size_of_a_file() {
             vec![format!("*{last}"); 10].join(", ")
         ));
     }
-    assert!(error(&text).starts_with("not YAML or JSON: "));
+    assert!(error(&text).starts_with("not what `kubectl get -o yaml` or `-o json` prints: "));
 }
 
 #[test]

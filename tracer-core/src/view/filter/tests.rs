@@ -183,12 +183,12 @@ fn slow_matches_durations_from_the_limit_upwards() {
 #[test]
 fn a_selected_type_passes_in_every_state() {
     for (event_type, count) in [
-        (EventType::Dns, 21),
-        (EventType::Lookup, 8),
+        (EventType::Dns, 22),
+        (EventType::Lookup, 9),
         (EventType::Tcp, 9),
         (EventType::Udp, 4),
         (EventType::Icmp, 7),
-        (EventType::Finding, 2),
+        (EventType::Finding, 3),
     ] {
         for detail in [Detail::All, Detail::Digest] {
             let asked = FilterConfig {
@@ -310,6 +310,7 @@ fn failed_matches_failures() {
             "dns notify",
             "dns without a question",
             "dns nodata",
+            "dns undecided",
             "dns over tcp with a chain",
             "dns truncated and cut short",
             "dns truncated, then answered over tcp",
@@ -317,6 +318,7 @@ fn failed_matches_failures() {
             "lookup found at the first candidate",
             "lookup with a wasted candidate",
             "lookup of an absolute name with many addresses",
+            "lookup undecided",
             "tcp established",
             "tcp established after retransmissions, peer by name",
             "tcp closed",

@@ -3,10 +3,17 @@
 //! Owns the sentences; a [`Directory`] knows which objects exist. An object with the name can still be
 //! created, so these are warnings and never errors.
 
+use std::cell::RefCell;
+
 use super::Filter;
 use super::pattern::{ObjectPattern, PeerPattern, PodPattern};
 use crate::identity::Index;
 use crate::model::glob::Glob;
+
+/// Names at least this similar (Jaro-Winkler, 0 to 1) may be meant.
+const MIN_SIMILARITY: f64 = 0.85;
+/// Names in a suggestion.
+const MAX_MEANT: usize = 3;
 
 /// The known objects, to find names that match none. If no object of a kind is known, every pattern matches:
 /// nothing can be called missing.
@@ -39,16 +46,28 @@ impl Directory for Index {
 }
 
 impl Filter {
-    /// A sentence for each namespace, pod and Service in this filter that matches no known object.
+    /// A sentence for each namespace, pod and Service in this filter that matches no known object, with the
+    /// names that may be meant.
     pub fn warnings(&self, directory: &dyn Directory) -> Vec<String> {
         let mut warnings = Vec::new();
         for namespace in &self.config.namespaces {
-            if !directory.any_namespace(&|name| namespace.matches(name)) {
-                warnings.push(format!(
-                    "no namespace {}{namespace} is known: nothing matches -n until it exists",
-                    like(namespace)
-                ));
+            if directory.any_namespace(&|name| namespace.matches(name)) {
+                continue;
             }
+            let known = RefCell::new(Vec::new());
+            directory.any_namespace(&|name| {
+                known.borrow_mut().push(name.to_owned());
+                false
+            });
+            let meant = match namespace.is_wild() {
+                true => Vec::new(),
+                false => similar(namespace.as_str(), known.into_inner()),
+            };
+            warnings.push(format!(
+                "no namespace {} is known, so nothing matches -n{}",
+                quoted(namespace, &namespace.to_string()),
+                did_you_mean(&meant)
+            ));
         }
         for pod in &self.config.pods {
             if let PodPattern::Named(object) = pod {
@@ -78,10 +97,10 @@ impl Target {
         }
     }
 
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Target::Pod => ("pod", "pods", "-p"),
-            Target::Peer => ("Service or pod", "Services or pods", "--peer"),
+            Target::Pod => ("pod", "-p"),
+            Target::Peer => ("Service or pod", "--peer"),
         }
     }
 }
@@ -90,27 +109,80 @@ fn missing(object: &ObjectPattern, directory: &dyn Directory, target: Target) ->
     if target.any(directory, &|namespace, name| object.names(namespace, name)) {
         return None;
     }
-    let (one, several, option) = target.words();
-    let name = &object.name;
-    let mut warning = format!(
-        "no {one} {}{object} is known: nothing matches {option} until it exists",
-        like(name)
-    );
-    if name.is_wild() {
-        return Some(warning);
-    }
-    let longer =
-        |known: &str| known.len() > name.as_str().len() && known.starts_with(name.as_str());
-    if target.any(directory, &|_, known| name.matches(known)) {
-        warning.push_str(&format!("; another namespace has a {one} of that name"));
-    } else if target.any(directory, &|_, known| longer(known)) {
-        warning.push_str(&format!(
-            "; names of {several} start like this: try '{object}*'"
-        ));
-    }
-    Some(warning)
+    let (what, option) = target.words();
+    let meant = match object.name.is_wild() {
+        true => Vec::new(),
+        false => meant(object, directory, target),
+    };
+    Some(format!(
+        "no {what} {} is known, so nothing matches {option}{}",
+        quoted(&object.name, &object.to_string()),
+        did_you_mean(&meant)
+    ))
 }
 
-fn like(glob: &Glob) -> &'static str {
-    if glob.is_wild() { "like " } else { "" }
+/// What may be meant: the same name in another namespace, else longer names, else similar ones.
+fn meant(object: &ObjectPattern, directory: &dyn Directory, target: Target) -> Vec<String> {
+    let name = object.name.as_str();
+    let known = RefCell::new(Vec::new());
+    target.any(directory, &|namespace, other| {
+        known
+            .borrow_mut()
+            .push((namespace.to_owned(), other.to_owned()));
+        false
+    });
+    let known = known.into_inner();
+    let pick = |fits: &dyn Fn(&str, &str) -> bool| -> Vec<String> {
+        let mut found: Vec<String> = known
+            .iter()
+            .filter(|(namespace, other)| fits(namespace, other))
+            .map(|(namespace, other)| format!("{namespace}/{other}"))
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    };
+    let elsewhere = pick(&|_, other| other == name);
+    if !elsewhere.is_empty() {
+        return elsewhere;
+    }
+    let wanted = object.namespace.as_ref();
+    let mut longer = pick(&|namespace, other| {
+        other.starts_with(name) && wanted.is_none_or(|wanted| wanted.matches(namespace))
+    });
+    if longer.len() > 1 {
+        longer.insert(0, format!("'{object}*'"));
+    }
+    if !longer.is_empty() {
+        return longer;
+    }
+    let names = known.iter().map(|(_, other)| other.clone()).collect();
+    let close = similar(name, names);
+    pick(&|_, other| close.iter().any(|name| name == other))
+}
+
+/// The known names that are spelled much like this one, the most similar first.
+fn similar(written: &str, mut known: Vec<String>) -> Vec<String> {
+    known.sort();
+    known.dedup();
+    let mut scored: Vec<(f64, String)> = known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(written, &name), name))
+        .filter(|(score, _)| *score >= MIN_SIMILARITY)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().map(|(_, name)| name).collect()
+}
+
+/// `: did you mean shop/web or shop/web-2?`
+fn did_you_mean(names: &[String]) -> String {
+    match &names[..names.len().min(MAX_MEANT)] {
+        [] => String::new(),
+        names => format!(": did you mean {}?", names.join(" or ")),
+    }
+}
+
+fn quoted(glob: &Glob, pattern: &str) -> String {
+    let like = if glob.is_wild() { "like " } else { "" };
+    format!("{like}\"{pattern}\"")
 }

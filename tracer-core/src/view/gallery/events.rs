@@ -51,6 +51,7 @@ fn exchanges() -> Vec<(&'static str, Event)> {
     chain.transport = Transport::Tcp;
     let mut timeout = exchange(NEVER, RecordType::AAAA, Outcome::Timeout);
     timeout.attempts = 2;
+    let open = exchange(NEVER, RecordType::A, Outcome::Undecided);
     let mut late = exchange(NEVER, RecordType::A, Outcome::Nxdomain);
     late.attempts = 2;
     late.late = true;
@@ -86,6 +87,7 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         ),
         ("dns over tcp with a chain", dns(kube_dns(), chain, None)),
         ("dns timeout", dns(kube_dns(), timeout, None)),
+        ("dns undecided", dns(kube_dns(), open, None)),
         ("dns late", dns(kube_dns(), late, place)),
         ("dns icmp error", dns(kube_dns(), refused, None)),
         (
@@ -356,6 +358,14 @@ fn lookups() -> Vec<(&'static str, Event)> {
             ),
         ),
         (
+            "lookup undecided",
+            lookup(
+                Some(NEVER),
+                Outcome::Undecided,
+                vec![step(NEVER, A, None, &[])],
+            ),
+        ),
+        (
             "lookup without a kept query",
             lookup(None, Outcome::Timeout, Vec::new()),
         ),
@@ -552,8 +562,13 @@ fn reports() -> Vec<(&'static str, Event)> {
         reason: "ring buffer full",
         count: 31,
     };
+    let mut intermittent = finding(Severity::Error, false);
+    if let Body::Finding(finding) = &mut intermittent.body {
+        finding.state = State::Intermittent;
+    }
     vec![
         ("finding active", finding(Severity::Error, false)),
+        ("finding intermittent", intermittent),
         ("finding resolved", finding(Severity::Warning, true)),
         ("lost", event(14_000, None, Body::Lost(lost))),
     ]
@@ -577,7 +592,9 @@ fn hostile() -> Vec<(&'static str, Event)> {
     ];
     let mut finding = finding(Severity::Error, false);
     if let Body::Finding(finding) = &mut finding.body {
+        finding.headline = escape.to_owned().into();
         finding.summary = escape.to_owned().into();
+        finding.fix = Some(escape.to_owned().into());
         finding.why = vec![escape.trim_end().to_owned().into()];
         finding.remedies = vec![escape.to_owned().into()];
     }

@@ -410,6 +410,8 @@ pub(super) struct FindingFields<'a> {
     last: String,
     count: u64,
     of: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods: Option<u64>,
     headline: &'a Sentence,
     summary: &'a Sentence,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -437,6 +439,7 @@ impl<'a> FindingFields<'a> {
             last: rfc3339(clock.wall(finding.last)),
             count: finding.count,
             of: finding.of,
+            pods: finding.pods.as_ref().map(|pods| pods.count),
             headline: &finding.headline,
             summary: &finding.summary,
             was: finding.was.as_ref(),

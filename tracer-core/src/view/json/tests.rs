@@ -67,7 +67,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "dns",
         "transport:udp,tcp id:int name:string|null qtype:string|null rcode:string|null \
-         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other \
+         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other,undecided \
          answers:[record] latency_ns:int|null attempts:int late:bool lookup:place? \
          authorities:[record]? icmp:icmp-detail? fault:string? \
          opcode:string? flags:[aa,tc,rd,ra,ad,cd]? referral:bool? negative_ttl:int? ede:[ede]? edns:edns? \
@@ -77,7 +77,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "transport-step",
         "transport:udp,tcp \
-         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other \
+         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other,undecided \
          latency_ns:int|null",
     ),
     ("ede", "code:int meaning:string? text:string?"),
@@ -91,7 +91,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "lookup",
         "asked:string|null qtypes:[string] \
-         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other \
+         outcome:answered,nodata,nxdomain,servfail,refused,formerr,truncated,timeout,icmp-error,other,undecided \
          queries:int duration_ns:int steps:[step]",
     ),
     (

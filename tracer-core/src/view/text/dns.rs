@@ -41,6 +41,9 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if exchange.late {
         detail.push("late".to_owned());
     }
+    if exchange.outcome == Outcome::Undecided {
+        detail.push("no answer yet".to_owned());
+    }
     match exchange.steps.as_slice() {
         [first, .., last] => detail.push(format!(
             "{} over UDP, then {} over TCP",
@@ -65,22 +68,21 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
         detail.push(icmp::sentence(error));
     }
     detail.extend(fault(exchange));
-    let client = ends.is_none_or(|ends| ends.role == Role::Client);
     let data: Vec<&str> = match &exchange.question {
         Some(question) => data_of_type(&exchange.answers, question.qtype),
         None => Vec::new(),
     };
-    let mut tail = server(ends);
+    let mut tail = String::new();
     if !wide && !data.is_empty() {
-        tail = format!("{tail}  {}", some(&data));
+        tail = some(&data);
     }
     push_reasons(&mut tail, exchange.extended_errors());
     let mut rows = vec![Row {
-        mark: if client { "?" } else { "←" },
-        subject: name,
-        kind,
+        kind: "dns",
+        subject: format!("{name} {kind}").trim_end().to_owned(),
         verdict: Some(ending(exchange)),
         detail: detail.join(", "),
+        server: server(ends),
         tail,
         ..Row::default()
     }];
@@ -240,7 +242,7 @@ fn ended(end: ConnectionEnd) -> &'static str {
 pub(super) fn verdict(outcome: Outcome) -> Verdict {
     match outcome {
         Outcome::Answered => Verdict::Good,
-        Outcome::Nodata | Outcome::Truncated => Verdict::Neutral,
+        Outcome::Nodata | Outcome::Truncated | Outcome::Undecided => Verdict::Neutral,
         _ => Verdict::Bad,
     }
 }
@@ -256,6 +258,7 @@ pub(super) fn word(outcome: Outcome) -> &'static str {
         Outcome::Formerr => "FORMERR",
         Outcome::Truncated => "truncated",
         Outcome::Timeout => "timeout",
+        Outcome::Undecided => "undecided",
         Outcome::IcmpError => "ICMP error",
         Outcome::Other => "other",
     }

@@ -1,7 +1,7 @@
 //! Findings as a report: one block each, without the columns of the stream.
 //!
-//! A block starts with the failure, then the rule, the count and the times, then the cause and the commands
-//! to try. Commands stay on one line: they are there to be copied.
+//! A block starts with the headline, then the rule, the state, the count and the times, then the cause, the
+//! fix and the commands to try. Commands stay on one line: they are there to be copied.
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,16 @@ use jiff::Zoned;
 use super::TextSettings;
 use super::line::Verdict;
 use super::paint::{Painter, styles};
-use super::report::verdict;
+use super::report::{share, verdict};
 use super::wrap::wrap;
 use crate::model::event::{Body, Event};
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, PodGroup};
 use crate::model::printable::safe;
-use crate::model::units::count;
 use crate::view::{Encode, EncodeError, WallClock, words};
 
-/// Sentences break before this column: longer lines are hard to read.
+/// Sentences break before this column without a terminal.
+const WIDTH: usize = 100;
+/// Sentences break before this column on a wider terminal: longer lines are hard to read.
 const MAX_WIDTH: usize = 110;
 /// Sentences keep this width on a terminal that is narrower.
 const MIN_WIDTH: usize = 40;
@@ -43,7 +44,7 @@ impl FindingBlocks {
     }
 
     fn width(&self) -> usize {
-        let terminal = self.settings.width.unwrap_or(MAX_WIDTH);
+        let terminal = self.settings.width.unwrap_or(WIDTH);
         terminal.clamp(MIN_WIDTH, MAX_WIDTH)
     }
 
@@ -62,7 +63,7 @@ impl FindingBlocks {
     }
 }
 
-fn date_and_time(at: &Zoned) -> String {
+pub(super) fn date_and_time(at: &Zoned) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -88,17 +89,22 @@ impl Encode for FindingBlocks {
             width: self.width(),
             out,
         };
-        let failed = finding.was.as_ref().unwrap_or(&finding.summary);
-        block.head(verdict(finding), &failed.to_string());
+        let head = match &finding.was {
+            Some(was) if finding.is_resolved() => was,
+            _ => &finding.headline,
+        };
+        block.head(verdict(finding), &head.to_string());
         let mut line = format!(
-            "{} ({}), {} {}",
+            "{} ({}, {})",
             finding.rule,
             words::severity(finding.severity),
-            count(finding.count, "time"),
-            self.times(finding, clock)
+            words::finding_state(finding.state),
         );
+        let parts = [share(finding), Some(self.times(finding, clock))];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        // Writing to a String does not fail.
+        let _ = write!(line, ", {}", parts.join(" "));
         if let Some(node) = node(event).filter(|_| self.settings.wide) {
-            // Writing to a String does not fail.
             let _ = write!(line, ", on node {node}");
         }
         block.faint(&line);
@@ -108,20 +114,46 @@ impl Encode for FindingBlocks {
                 .to_zoned(self.settings.time_zone.clone());
             block.resolved(&format!("Resolved {}: {}", time(&at), finding.summary));
         }
+        if let Some(pods) = &finding.pods {
+            block.paragraph("in", &names(pods));
+        }
         for (label, sentence) in labelled("why", &finding.why) {
             block.paragraph(label, &sentence.to_string());
         }
         if !finding.is_resolved() {
-            for (label, remedy) in labelled("try", &finding.remedies) {
-                block.whole(label, &remedy.to_string());
+            let fix = finding.fix.as_ref().map(ToString::to_string);
+            if let Some(fix) = &fix {
+                block.paragraph("fix", fix);
+            }
+            // The fix can name what a remedy of older findings has alone.
+            let new = |remedy: &String| fix.as_ref().is_none_or(|fix| !is_in(remedy, fix));
+            let remedies = finding.remedies.iter().map(ToString::to_string);
+            for (label, remedy) in labelled("try", remedies.filter(new)) {
+                block.whole(label, &remedy);
             }
         }
         if self.settings.wide {
-            for (label, evidence) in labelled("saw", &finding.evidence) {
+            let facts = std::iter::once(&finding.summary).filter(|_| !finding.is_resolved());
+            for (label, evidence) in labelled("saw", facts.chain(&finding.evidence)) {
                 block.paragraph(label, &evidence.to_string());
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a remedy is the fix, or the name at its end.
+fn is_in(remedy: &str, fix: &str) -> bool {
+    let before = fix.strip_suffix(remedy);
+    before.is_some_and(|before| before.is_empty() || before.ends_with(' '))
+}
+
+/// `shop/web-0, shop/web-1, shop/web-2 and 9 more pods`.
+fn names(pods: &PodGroup) -> String {
+    let named = pods.names.join(", ");
+    match pods.count.saturating_sub(pods.names.len() as u64) {
+        0 => format!("pods {named}"),
+        more => format!("pods {named} and {more} more"),
     }
 }
 
@@ -159,9 +191,11 @@ impl Block<'_> {
     }
 
     fn faint(&mut self, text: &str) {
-        self.out.push_str("  ");
-        self.painter.put(self.out, &safe(text), styles::FAINT);
-        self.out.push('\n');
+        for line in wrap(text, self.width - 2) {
+            self.out.push_str("  ");
+            self.painter.put(self.out, &safe(&line), styles::FAINT);
+            self.out.push('\n');
+        }
     }
 
     fn resolved(&mut self, text: &str) {

@@ -146,13 +146,19 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
     }
     let mut row = row(ends, "ping", verdict, word, detail);
     if let Some(ends) = ends {
-        row.subject = names::peer(&ends.peer);
+        row.subject = format!("{} {}", names::arrow(Some(ends)), names::peer(&ends.peer));
     }
     row.tail = tail.join(" ");
     row
 }
 
-fn row(ends: Option<&Ends>, kind: &str, verdict: Verdict, word: &str, detail: String) -> Row {
+fn row(
+    ends: Option<&Ends>,
+    kind: &'static str,
+    verdict: Verdict,
+    word: &str,
+    detail: String,
+) -> Row {
     let subject = match ends {
         Some(ends) if ends.role == Role::Client => names::peer_with_port(&ends.peer),
         // The client's port is ephemeral and means nothing; the pod's own port identifies the server.
@@ -163,9 +169,8 @@ fn row(ends: Option<&Ends>, kind: &str, verdict: Verdict, word: &str, detail: St
         None => String::new(),
     };
     Row {
-        mark: names::arrow(ends),
-        subject,
-        kind: kind.to_owned(),
+        kind,
+        subject: format!("{} {subject}", names::arrow(ends)),
         verdict: Some((verdict, word.to_owned())),
         detail,
         ..Row::default()

@@ -9,9 +9,8 @@ use crate::view::words;
 /// An error that belongs to no known exchange, flow or ping.
 pub(super) fn row(error: &IcmpError) -> Row {
     Row {
-        mark: "!",
+        kind: "icmp",
         subject: format!("from {}", error.from.ip()),
-        kind: "icmp".to_owned(),
         verdict: Some((Verdict::Bad, meaning(error))),
         detail: format!("about {}", quoted(&error.about)),
         ..Row::default()

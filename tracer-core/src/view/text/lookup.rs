@@ -22,16 +22,17 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
     let mut detail = count(u64::from(lookup.queries), "query");
     // Nothing was awaited if the input ended with the query.
-    if !lookup.duration.is_zero() {
+    if lookup.outcome == Outcome::Undecided {
+        detail.push_str(", no answer yet");
+    } else if !lookup.duration.is_zero() {
         detail.push_str(&format!(", {}", duration(lookup.duration)));
     }
     let mut head = Row {
-        mark: "?",
-        subject: asked.clone(),
-        kind: types.join("+"),
+        kind: "dns",
+        subject: format!("{asked} {}", types.join("+")).trim_end().to_owned(),
         verdict: Some((verdict(lookup.outcome), word(lookup.outcome).to_owned())),
         detail,
-        tail: server(ends),
+        server: server(ends),
         ..Row::default()
     };
     // A single query for exactly this name: the head line shows everything.
@@ -39,7 +40,7 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
         && *only.name == DnsName::new(&asked)
     {
         if !only.data.is_empty() {
-            head.tail = format!("{}  {}", head.tail, shown(&only.data, wide));
+            head.tail = shown(&only.data, wide);
         }
         push_reasons(&mut head.tail, &only.errors);
         return vec![head];
@@ -51,11 +52,14 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
         push_reasons(&mut tail, &candidate.errors);
         rows.push(Row {
             branch: branch(index == last),
-            subject: abbreviated(candidate.name, &asked, wide),
-            kind: candidate.types.join("+"),
+            subject: format!(
+                "{} {}",
+                abbreviated(candidate.name, &asked, wide),
+                candidate.types.join("+")
+            ),
             verdict: Some(match candidate.outcome {
                 Some(outcome) => (verdict(outcome), word(outcome).to_owned()),
-                None => (Verdict::Neutral, "open".to_owned()),
+                None => (Verdict::Neutral, "no answer".to_owned()),
             }),
             detail: candidate.latency.map(duration).unwrap_or_default(),
             tail,

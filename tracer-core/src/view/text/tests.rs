@@ -3,13 +3,14 @@
 use jiff::tz::TimeZone;
 
 use super::super::{Encode, gallery};
-use super::{FindingBlocks, Text, TextSettings};
+use super::{FindingBlocks, FindingTable, Text, TextSettings};
 
 fn text(wide: bool, color: bool) -> Text {
     Text::new(TextSettings {
         wide,
         color,
         width: None,
+        header: false,
         time_zone: TimeZone::UTC,
     })
 }
@@ -82,7 +83,7 @@ fn columns_stay_aligned_from_event_to_event() {
     let mut last = String::new();
     let verdict_at = |line: &str| {
         line.chars()
-            .position(|c| "✓✗·".contains(c))
+            .position(|c| "✓✗".contains(c))
             .expect("a verdict")
     };
     let mut columns = Vec::new();
@@ -117,29 +118,147 @@ fn an_unknown_pod_is_explained_only_once() {
     assert_eq!(out.lines().count(), 6);
 }
 
+/// The gallery, or one event of it, on a terminal of this width.
+fn on_terminal(width: usize, event: Option<&crate::model::event::Event>) -> String {
+    let clock = gallery::clock();
+    let mut text = Text::new(TextSettings {
+        wide: false,
+        color: false,
+        width: Some(width),
+        header: true,
+        time_zone: TimeZone::UTC,
+    });
+    let mut out = String::new();
+    let all: Vec<_> = gallery::all().into_iter().map(|(_, event)| event).collect();
+    let events = event.map_or(all.as_slice(), std::slice::from_ref);
+    for event in events {
+        text.encode(event, &clock, &mut out).expect("lines");
+    }
+    out
+}
+
+#[test]
+fn text_on_a_terminal_of_80_columns_matches_its_snapshot() {
+    insta::assert_snapshot!("terminal_80", on_terminal(80, None));
+}
+
+#[test]
+fn text_on_a_terminal_of_120_columns_matches_its_snapshot() {
+    insta::assert_snapshot!("terminal_120", on_terminal(120, None));
+}
+
+#[test]
+fn lines_fit_the_terminal_unless_a_single_name_does_not() {
+    for width in [80, 100, 120, 140, 200] {
+        for line in on_terminal(width, None).lines() {
+            let longest = line.split_whitespace().map(super::line::width).max();
+            // A name stays whole, so that it can be copied.
+            let fits = super::line::width(line) <= width || longest > Some(width / 4);
+            assert!(fits, "{width}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn only_a_terminal_gets_a_header_and_broken_lines() {
+    let event = gallery::finding(crate::model::finding::Severity::Error, false);
+    assert!(on_terminal(100, Some(&event)).starts_with("TIME "));
+    let mut piped = String::new();
+    text(false, false)
+        .encode(&event, &gallery::clock(), &mut piped)
+        .expect("lines");
+    assert_eq!(piped.lines().count(), 1, "{piped}");
+    assert!(piped.contains("FINDING"), "{piped}");
+}
+
+#[test]
+fn a_line_has_the_time_of_its_decision_and_says_when_the_event_began() {
+    let clock = gallery::clock();
+    let mut out = String::new();
+    let mut text = text(false, false);
+    let event = gallery::tcp(
+        gallery::client("10.152.183.117", 80),
+        crate::model::connection::TcpState::Timeout,
+        |_| {},
+    );
+    text.set_decided(event.time.after(std::time::Duration::from_secs(7)));
+    text.encode(&event, &clock, &mut out).expect("a line");
+    assert!(out.starts_with("12:01:10.200 "), "{out}");
+    assert!(out.contains("began 12:01:03.200"), "{out}");
+    out.clear();
+    text.set_decided(event.time.after(std::time::Duration::from_millis(200)));
+    text.encode(&event, &clock, &mut out).expect("a line");
+    assert!(!out.contains("began"), "{out}");
+}
+
+/// A finding of twelve pods of a Deployment.
+fn rolled_up() -> crate::model::event::Event {
+    use crate::model::event::Body;
+    let mut event = gallery::finding(crate::model::finding::Severity::Error, false);
+    if let Body::Finding(finding) = &mut event.body {
+        finding.pods = Some(crate::model::finding::PodGroup {
+            workload: "Deployment shop/web".to_owned(),
+            count: 12,
+            names: vec![
+                "shop/web-0".into(),
+                "shop/web-1".into(),
+                "shop/web-2".into(),
+            ],
+        });
+        finding.state = crate::model::finding::State::Intermittent;
+    }
+    event
+}
+
+#[test]
+fn a_report_is_blocks_or_a_table() {
+    let clock = gallery::clock();
+    let events = [
+        rolled_up(),
+        gallery::finding(crate::model::finding::Severity::Info, false),
+        gallery::finding(crate::model::finding::Severity::Error, true),
+    ];
+    let settings = TextSettings {
+        wide: true,
+        color: false,
+        width: None,
+        header: false,
+        time_zone: TimeZone::UTC,
+    };
+    let encoders: [(&str, Box<dyn Encode>); 2] = [
+        ("blocks", Box::new(FindingBlocks::new(settings.clone()))),
+        ("table", Box::new(FindingTable::new(settings))),
+    ];
+    for (name, mut encoder) in encoders {
+        let mut out = String::new();
+        encoder.set_all(&events, &clock);
+        for event in &events {
+            encoder.encode(event, &clock, &mut out).expect("lines");
+        }
+        insta::assert_snapshot!(name, out);
+    }
+}
+
 #[test]
 fn sentences_wrap_at_the_width_of_the_terminal() {
     let longest = |width: Option<usize>| {
         let clock = gallery::clock();
         let settings = TextSettings {
-            wide: false,
+            wide: true,
             color: false,
             width,
+            header: false,
             time_zone: TimeZone::UTC,
         };
         let event = gallery::finding(crate::model::finding::Severity::Error, false);
-        let encoders: [Box<dyn Encode>; 2] = [
-            Box::new(Text::new(settings.clone())),
-            Box::new(FindingBlocks::new(settings)),
-        ];
-        encoders.map(|mut encoder| {
-            let mut out = String::new();
-            encoder.encode(&event, &clock, &mut out).expect("lines");
-            out.lines().map(super::line::width).max().unwrap_or(0)
-        })
+        let mut out = String::new();
+        FindingBlocks::new(settings)
+            .encode(&event, &clock, &mut out)
+            .expect("lines");
+        out.lines().map(super::line::width).max().unwrap_or(0)
     };
-    let [stream, report] = longest(Some(100));
-    assert!(stream <= 100 && report <= 100, "{stream} {report}");
+    assert!(longest(Some(80)) <= 80);
+    assert!(longest(None) <= 100);
     // A wide terminal does not make sentences too long to read.
-    assert_eq!(longest(Some(400)), longest(None));
+    assert!(longest(Some(400)) <= 110);
 }

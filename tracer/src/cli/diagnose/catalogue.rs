@@ -18,7 +18,7 @@ const WRAP: usize = 100;
 /// Prints each rule with its severity and one line.
 pub(super) fn list(form: FormArg, out: &mut impl Write) -> anyhow::Result<Exit> {
     let written = match form {
-        FormArg::Text | FormArg::Wide => list_text(out),
+        FormArg::Text | FormArg::Wide | FormArg::Table => list_text(out),
         FormArg::Json => RULES.iter().try_for_each(|rule| {
             let line = ListLine {
                 id: rule.id,
@@ -50,7 +50,7 @@ pub(super) fn explain(id: &str, form: FormArg, out: &mut impl Write) -> anyhow::
         (_, None) => bail!("there is no rule '{id}'{}", suggest::similar_rules(id)),
     };
     let written = match form {
-        FormArg::Text | FormArg::Wide => text(&asked, out),
+        FormArg::Text | FormArg::Wide | FormArg::Table => text(&asked, out),
         FormArg::Json => asked.iter().try_for_each(|rule| json(&full(rule), out)),
         FormArg::Markdown => markdown(&asked, out),
     };

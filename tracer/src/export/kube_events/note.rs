@@ -5,15 +5,21 @@ use tracer_core::model::sentence::Sentence;
 /// The API server's limit (`ValidateEventCreate` in k8s.io/kubernetes, pkg/apis/core/validation/events.go).
 const MAX_NOTE_BYTES: usize = 1024;
 
-/// The failure and the remedies, cut to the API server's limit.
-pub(super) fn note(summary: &Sentence, remedies: &[Sentence]) -> String {
-    let mut note = summary.to_string().trim_end().to_owned();
+/// The headline, which has symptom, cause and fix, and the remedies that it does not have; cut to the API
+/// server's limit.
+pub(super) fn note(headline: &Sentence, remedies: &[Sentence]) -> String {
+    let mut note = headline.to_string().trim_end().to_owned();
+    let said = |remedy: &String| note.ends_with(&format!(" {remedy}"));
+    let remedies: Vec<String> = remedies.iter().map(Sentence::to_string).collect();
+    let remedies: Vec<String> = remedies
+        .into_iter()
+        .filter(|remedy| !said(remedy))
+        .collect();
     if !remedies.is_empty() {
         if !note.ends_with(['.', '!', '?']) {
             note.push('.');
         }
         note.push_str(" Try: ");
-        let remedies: Vec<String> = remedies.iter().map(Sentence::to_string).collect();
         note.push_str(&remedies.join("; "));
     }
     cut(note)
@@ -49,11 +55,19 @@ mod tests {
     use tracer_core::diagnose::catalogue::RULES;
 
     #[test]
-    fn a_note_has_the_failure_and_the_remedies() {
+    fn a_note_has_the_headline_and_the_remedies() {
         let remedies = ["use db.shop".into(), "or db.shop.svc".into()];
         assert_eq!(
             note(&"default/web asked for db".into(), &remedies),
             "default/web asked for db. Try: use db.shop; or db.shop.svc"
+        );
+        assert_eq!(
+            note(
+                &"default/web can't resolve db: the Service is in namespace shop; use db.shop"
+                    .into(),
+                &["db.shop".into(), "kubectl get svc".into()]
+            ),
+            "default/web can't resolve db: the Service is in namespace shop; use db.shop. Try: kubectl get svc"
         );
         assert_eq!(
             note(&"It failed.".into(), &remedies[..1]),

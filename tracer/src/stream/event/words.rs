@@ -36,7 +36,7 @@ macro_rules! same_variants {
 
 same_variants!(Role, "the role": Client, Server);
 same_variants!(Transport, "the transport": Udp, Tcp);
-same_variants!(Outcome, "the outcome": Answered, Nodata, Nxdomain, Servfail, Refused, Formerr, Truncated, Timeout, IcmpError, Other);
+same_variants!(Outcome, "the outcome": Answered, Nodata, Nxdomain, Servfail, Refused, Formerr, Truncated, Timeout, IcmpError, Other, Undecided);
 same_variants!(ConnectionEnd, "the connection's end": Refused, Timeout, Reset, Closed);
 same_variants!(UdpState, "the state": Open, Unanswered, IcmpError, Closed, Undecided);
 same_variants!(Severity, "the severity": Info, Warning, Error);

@@ -129,12 +129,14 @@ pub struct Heard {
 impl Heard {
     pub fn take(&mut self, update: Update) {
         match update {
-            Update::Event(node, event) => match event.body {
+            Update::Event(node, event, _) => match event.body {
                 Body::Finding(finding) => self.events.push(format!("{node}/{}", finding.id)),
                 Body::Lost(loss) => self.lost += loss.count,
                 other => panic!("an unexpected event: {other:?}"),
             },
-            Update::Note(sentence) | Update::Warning(sentence) => self.said.push(sentence),
+            Update::Note(sentence) | Update::Warning(sentence) | Update::Unmatched(sentence) => {
+                self.said.push(sentence)
+            }
             Update::HistoryEnded => {}
         }
     }

@@ -211,6 +211,7 @@ fn a_filter_warns_about_names_that_match_no_object() {
         "deb-ubuntu",
         "myns/deb-ubuntu",
         "apache",
+        "deb-ubunut",
         "no-*",
         "10.9.9.9",
     ]);
@@ -227,17 +228,15 @@ fn a_filter_warns_about_names_that_match_no_object() {
     assert_eq!(
         Filter::from(asked).warnings(&Cluster),
         [
-            "no namespace mynz is known: nothing matches -n until it exists",
-            "no pod myns/deb-ubuntu is known: nothing matches -p until it exists; \
-             another namespace has a pod of that name",
-            "no pod apache is known: nothing matches -p until it exists; \
-             names of pods start like this: try 'apache*'",
-            "no pod like no-* is known: nothing matches -p until it exists",
-            "no Service or pod default/kube-dns is known: nothing matches --peer until it exists; \
-             another namespace has a Service or pod of that name",
-            "no Service or pod kube is known: nothing matches --peer until it exists; \
-             names of Services or pods start like this: try 'kube*'",
-            "no Service or pod like no-* is known: nothing matches --peer until it exists",
+            "no namespace \"mynz\" is known, so nothing matches -n: did you mean myns?",
+            "no pod \"myns/deb-ubuntu\" is known, so nothing matches -p: did you mean default/deb-ubuntu?",
+            "no pod \"apache\" is known, so nothing matches -p: did you mean myns/apache-1?",
+            "no pod \"deb-ubunut\" is known, so nothing matches -p: did you mean default/deb-ubuntu?",
+            "no pod like \"no-*\" is known, so nothing matches -p",
+            "no Service or pod \"default/kube-dns\" is known, so nothing matches --peer: \
+             did you mean kube-system/kube-dns?",
+            "no Service or pod \"kube\" is known, so nothing matches --peer: did you mean kube-system/kube-dns?",
+            "no Service or pod like \"no-*\" is known, so nothing matches --peer",
         ]
     );
 }
