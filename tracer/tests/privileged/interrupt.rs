@@ -121,12 +121,12 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
     let reported = ended.lines.join("\n");
     assert!(
         reported.starts_with(
-            "✗ default/deb-ubuntu looked up \"clusterip-apache2-ds-myns\": NXDOMAIN (4 queries"
+            "✗ default/deb-ubuntu can't resolve \"clusterip-apache2-ds-myns\": the Service is in namespace myns"
         ),
         "{reported}"
     );
     assert!(
-        reported.contains("\n  try  clusterip-apache2-ds-myns.myns\n"),
+        reported.contains("\n  fix  use clusterip-apache2-ds-myns.myns\n"),
         "{reported}"
     );
     assert!(!reported.contains(NGINX), "6 s are not over: {reported}");

@@ -143,7 +143,7 @@ fn the_exit_code_depends_on_the_worst_finding_and_on_fail_on() {
         // The remaining finding has severity info.
         (&["--name", "clusterip-nginx-ds*"], 0),
         (&["--name", "clusterip-nginx-ds*", "--fail-on", "info"], 1),
-        (&["-n", "no-such-namespace"], 0),
+        (&["-n", "no-such-namespace"], 3),
     ] {
         let output = diagnose(REFUSED, arguments);
         assert_eq!(output.code, Some(code), "{arguments:?}: {}", output.err);

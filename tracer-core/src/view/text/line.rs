@@ -134,8 +134,8 @@ impl Columns {
                     limit: 40,
                 },
                 subject: Column {
-                    width: 30,
-                    limit: 48,
+                    width: 36,
+                    limit: 56,
                 },
                 verdict: VERDICT,
                 detail: Column {

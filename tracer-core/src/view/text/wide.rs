@@ -33,7 +33,10 @@ pub(super) fn add(row: &mut Row, event: &Event) {
         Body::Tcp(connection) => add_totals(connection.totals, &mut pairs),
         Body::Udp(flow) => add_totals(flow.totals, &mut pairs),
         Body::Echo(echo) => pairs.push(format!("id={}", echo.id)),
-        Body::Finding(finding) => pairs.push(format!("id={}", finding.id)),
+        Body::Finding(finding) => {
+            pairs.push(format!("rule={}", finding.rule));
+            pairs.push(format!("id={}", finding.id));
+        }
         Body::Lookup(_) | Body::IcmpError(_) | Body::Lost(_) => {}
     }
     row.extra = pairs.join(" ");
