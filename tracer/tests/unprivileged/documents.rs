@@ -59,7 +59,7 @@ fn the_readme_is_short_and_narrow() {
 }
 
 #[test]
-fn the_readme_shows_the_first_finding_of_the_capture_that_it_names() {
+fn the_readme_shows_a_finding_of_the_capture_that_it_names() {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .current_dir(root())
         .args(["diagnose", "--color", "never", "--replay"])
@@ -69,11 +69,11 @@ fn the_readme_shows_the_first_finding_of_the_capture_that_it_names() {
         .output()
         .expect("the tracer runs");
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
-    let first = printed.split("\n\n").next().expect("a finding");
     let readme = read("README.md");
     let shown = blocks(&readme, "text");
     let shown = shown.first().expect("a text block in README.md");
-    assert_eq!(normalised(shown), normalised(first));
+    let findings: Vec<String> = printed.split("\n\n").map(normalised).collect();
+    assert!(findings.contains(&normalised(shown)), "{printed}");
 }
 
 /// The command lines of the indented and fenced code blocks that start with `tracer `, with continuation

@@ -100,10 +100,9 @@ impl Encode for FindingBlocks {
             words::severity(finding.severity),
             words::finding_state(finding.state),
         );
-        let parts = [share(finding), Some(self.times(finding, clock))];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let share = share(finding).unwrap_or_else(|| "1 time".to_owned());
         // Writing to a String does not fail.
-        let _ = write!(line, ", {}", parts.join(" "));
+        let _ = write!(line, ", {share} {}", self.times(finding, clock));
         if let Some(node) = node(event).filter(|_| self.settings.wide) {
             let _ = write!(line, ", on node {node}");
         }
