@@ -6,6 +6,7 @@
 //! parallel queries stays unanswered. A truncated answer and the same question over TCP form one exchange of
 //! two steps ([`truncated`]).
 
+mod fragment;
 mod key;
 mod outcome;
 mod truncated;
@@ -21,6 +22,7 @@ use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 use crate::table::Table;
+use fragment::FirstFragment;
 use key::Key;
 use outcome::outcome;
 use truncated::{Held, Truncated};
@@ -68,6 +70,8 @@ struct Query {
     doubtful: bool,
     /// From the last attempt: some clients retry without EDNS.
     details: Details,
+    /// An answer of which only the first fragment was seen.
+    fragment: Option<Box<FirstFragment>>,
 }
 
 /// All exchanges.
@@ -81,6 +85,8 @@ pub(super) struct Exchanges {
     late: Duration,
     tcp_wait: Duration,
     tcp_timeout: Duration,
+    /// When the latest first fragment of an answer was seen.
+    fragment_seen: Timestamp,
 }
 
 impl Exchanges {
@@ -94,6 +100,7 @@ impl Exchanges {
             late: thresholds.dns_late,
             tcp_wait: thresholds.dns_tcp_wait,
             tcp_timeout: thresholds.tcp_timeout,
+            fragment_seen: Timestamp(0),
         }
     }
 
@@ -139,6 +146,7 @@ impl Exchanges {
         out: &mut Vec<Correlated>,
     ) {
         let now = seen.time;
+        self.asked_again(&key, now);
         // A query after its answer reuses the identifier.
         self.answered.remove(&key);
         let same = match self.open.get(&key) {
@@ -168,6 +176,7 @@ impl Exchanges {
             },
             doubtful: false,
             details: Details::default(),
+            fragment: None,
         });
         query.details = Details {
             resynchronised: seen.resynchronised,
@@ -197,6 +206,27 @@ impl Exchanges {
         {
             losses.add(Stage::Table, "dns exchange table full", 1);
             emit_alone(evicted.follows, out);
+        }
+    }
+
+    /// The client asks again for what it has the first fragment of an answer to: the rest was lost.
+    fn asked_again(&mut self, key: &Key, now: Timestamp) {
+        if now.since(self.fragment_seen) > self.timeout {
+            return;
+        }
+        let waiting: Vec<Key> = self
+            .open
+            .from(&key.first_of_question())
+            .take_while(|(other, _)| other.same_question(key))
+            .take(MAX_SEARCH)
+            .filter(|(_, query)| query.fragment.is_some())
+            .map(|(other, _)| other.clone())
+            .collect();
+        for waiting in waiting {
+            let query = self.open.get_mut(&waiting);
+            if let Some(fragment) = query.and_then(|query| query.fragment.as_mut()) {
+                fragment.asked_again(now);
+            }
         }
     }
 
@@ -240,15 +270,18 @@ impl Exchanges {
             None => self.asked_of_another(key),
             Some(_) => None,
         };
-        if unexpected.is_none() {
+        let fragment = message.fragment
+            && key.protocol == Protocol::Udp
+            && query.as_ref().is_some_and(|query| !query.timed_out);
+        if unexpected.is_none() && !fragment {
             let keep = now.after(self.timeout);
             self.answered.insert(key.clone(), (), keep);
             if let Some(query_key) = &query_key {
                 self.answered.insert(query_key.clone(), (), keep);
             }
         }
-        let question = match query_key {
-            Some(query_key) => query_key.question,
+        let question = match &query_key {
+            Some(query_key) => query_key.question.clone(),
             None => key.question.clone(),
         };
         let latency = query.as_ref().map(|query| now.since(query.asked));
@@ -271,6 +304,13 @@ impl Exchanges {
         exchange.details = exchange.details.answered(message);
         exchange.details.resynchronised |= seen.resynchronised;
         match query {
+            Some(mut query) if fragment => {
+                self.fragment_seen = self.fragment_seen.max(now);
+                FirstFragment::add(&mut query.fragment, now, exchange);
+                let deadline = query.last_attempt.after(self.timeout);
+                let key = query_key.unwrap_or_else(|| key.clone());
+                self.open.insert(key, query, deadline);
+            }
             // A late answer follows a reported timeout, and the client waits no longer.
             Some(query) if truncated && key.protocol == Protocol::Udp && !query.timed_out => {
                 self.hold(now, key, exchange, losses, out);
@@ -478,6 +518,12 @@ impl Exchanges {
                 undecided(query, losses, out);
                 continue;
             }
+            if let Some(answered) = query.arrived_in_fragments() {
+                self.answered
+                    .insert(key.clone(), (), now.after(self.timeout));
+                out.push(event(query.with_steps(answered)));
+                continue;
+            }
             let mut exchange = query.ended(&key, key.question.clone());
             exchange.outcome = Outcome::Timeout;
             out.push(event(query.with_steps(exchange)));
@@ -500,7 +546,12 @@ impl Exchanges {
     /// Open queries have not been silent for long enough to count as timeouts.
     pub(super) fn end(&mut self, losses: &mut Losses, out: &mut Vec<Correlated>) {
         while let Some((key, query)) = self.open.pop_oldest() {
-            if !query.timed_out {
+            if query.fragments_lost() > 0 && !query.timed_out {
+                // Proven by the repeated query, however young that is.
+                let mut exchange = query.ended(&key, key.question.clone());
+                exchange.outcome = Outcome::Timeout;
+                out.push(event(query.with_steps(exchange)));
+            } else if !query.timed_out {
                 losses.add(Stage::Table, UNDECIDED_AT_END, 1);
                 let mut exchange = query.ended(&key, key.question.clone());
                 exchange.outcome = Outcome::Undecided;
@@ -522,9 +573,23 @@ impl Query {
             last_attempt: self.last_attempt,
             attempts: self.attempts,
             late: self.timed_out,
+            fragments_lost: self.fragments_lost(),
             details: self.details.clone(),
             ..unknown(key, question, self.flow, self.asked)
         }
+    }
+
+    /// Answers of which only the first fragment arrived.
+    fn fragments_lost(&self) -> u32 {
+        (self.fragment.as_ref()).map_or(0, |fragment| fragment.lost())
+    }
+
+    /// The answer of which only the first fragment was seen, if the client did not ask again.
+    fn arrived_in_fragments(&self) -> Option<Exchange> {
+        self.fragment
+            .as_ref()
+            .filter(|_| !self.timed_out)
+            .and_then(|fragment| fragment.arrived())
     }
 
     /// Adds the preceding step over UDP, if there was one.

@@ -239,6 +239,7 @@ pub(super) fn query(id: u16, name: &str, qtype: RecordType) -> Message {
         answer_count: 0,
         negative_ttl: None,
         edns: None,
+        fragment: false,
         fault: None,
     }
 }

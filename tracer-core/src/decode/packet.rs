@@ -29,6 +29,8 @@ pub(super) struct Packet<'a> {
     pub(super) announced: Option<u32>,
     /// In units of 8 bytes; 0 for a first fragment and for an unfragmented packet.
     pub(super) fragment_offset: u16,
+    /// More fragments follow this one.
+    pub(super) more_fragments: bool,
 }
 
 /// The transport header's ports and the packet's kind.
@@ -81,6 +83,12 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
         Direction::FromPod => (src, dst),
         Direction::ToPod => (dst, src),
     };
+    let mut what = transport.what;
+    if packet.more_fragments
+        && let What::Dns(message) = &mut what
+    {
+        message.fragment = true;
+    }
     let observation = Observation {
         time: record.time,
         flow: Flow {
@@ -92,7 +100,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
         direction: record.direction,
         wire_len: record.wire_len,
         totals: record.totals,
-        what: transport.what,
+        what,
     };
     Ok((observation, transport.headers))
 }
@@ -110,17 +118,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
             HeaderSliceError::Content(_) => Fault::IpHeader,
         });
     }
-    let fragment_offset = match &ip {
-        LaxIpSlice::Ipv4(ip) => ip.header().fragments_offset().value(),
+    let (fragment_offset, more_fragments) = match &ip {
+        LaxIpSlice::Ipv4(ip) => {
+            let header = ip.header();
+            (header.fragments_offset().value(), header.more_fragments())
+        }
         LaxIpSlice::Ipv6(ip) => ip
             .extensions()
             .clone()
             .into_iter()
             .find_map(|extension| match extension {
-                Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment.fragment_offset().value()),
+                Ipv6ExtensionSlice::Fragment(fragment) => Some((
+                    fragment.fragment_offset().value(),
+                    fragment.more_fragments(),
+                )),
                 _ => None,
             })
-            .unwrap_or(0),
+            .unwrap_or((0, false)),
     };
     let (payload, announced) = match &ip {
         LaxIpSlice::Ipv4(ip) => (ip.payload(), u32::from(ip.header().total_len())),
@@ -140,6 +154,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
             .min(bytes.len()),
         announced: Some(announced).filter(|&announced| announced != 0),
         fragment_offset,
+        more_fragments,
     })
 }
 

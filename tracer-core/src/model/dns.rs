@@ -103,6 +103,9 @@ pub struct Message {
     pub negative_ttl: Option<u32>,
     /// The OPT record.
     pub edns: Option<Edns>,
+    /// The message is in the first of several IP fragments, so only its beginning is there. Where all fragments
+    /// are at hand they are joined before.
+    pub fragment: bool,
     /// The fault in the message; the other fields were understood all the same.
     pub fault: Option<DnsFault>,
 }

@@ -62,6 +62,7 @@ pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
         answer_count: header.counts.answers,
         negative_ttl: None,
         edns: None,
+        fragment: false,
         fault: None,
     };
     let count = header.counts.queries;

@@ -15,6 +15,7 @@
 //! in memory. Invalid input is an error or a counted loss, never a panic. Never interprets a packet: that is
 //! [`crate::decode`].
 
+mod duplicates;
 mod error;
 mod fragments;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
 use super::Packet;
+use super::duplicates::Duplicates;
 use super::headers::{Headers, pod_address};
 use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
@@ -22,7 +23,7 @@ const MAX_PODS: usize = 65_536;
 /// Counts of placed packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SidesStats {
-    /// Packets dropped as copies of ones seen at the pod.
+    /// Packets dropped as copies: of ones seen at the pod, or the same frame again.
     pub copies: u64,
 }
 
@@ -32,6 +33,7 @@ pub struct Sides {
     dns_ports: Vec<u16>,
     roles: Roles,
     interfaces: Interfaces,
+    duplicates: Duplicates,
 }
 
 impl Sides {
@@ -42,6 +44,7 @@ impl Sides {
             dns_ports: dns_ports.to_vec(),
             roles: Roles::new(dns_ports.to_vec(), flows),
             interfaces: Interfaces::new(MAX_PODS),
+            duplicates: Duplicates::default(),
         }
     }
 
@@ -65,6 +68,9 @@ impl Sides {
             out.push(record);
             return;
         }
+        if self.duplicates.is_copy(&packet) {
+            return;
+        }
         let Some(headers) = Headers::read(&packet.bytes, &self.dns_ports) else {
             // The decoder counts the fault.
             out.push(record(
@@ -75,11 +81,14 @@ impl Sides {
             return;
         };
         let (from, to) = match (is_pod(headers.src), is_pod(headers.dst)) {
-            (false, false) => {
-                let from = self.roles.client(&headers) == headers.src;
+            (true, true) if headers.src != headers.dst => (true, true),
+            (true, false) => (true, false),
+            (false, true) => (false, true),
+            // No pod is listed, or a host talks to itself: then only the ports tell the ends apart.
+            _ => {
+                let from = self.roles.sender_is_client(&headers);
                 (from, !from)
             }
-            listed => listed,
         };
         let (origin, link_direction, time) = (packet.origin, packet.direction, packet.time);
         let mut admit = |wanted: bool, pod: IpAddr, direction: Direction| {
@@ -113,7 +122,7 @@ impl Sides {
     /// Counts of placed packets.
     pub fn stats(&self) -> SidesStats {
         SidesStats {
-            copies: self.interfaces.copies(),
+            copies: self.interfaces.copies() + self.duplicates.found(),
         }
     }
 

@@ -102,6 +102,8 @@ enum Captured<'a> {
     Whole,
     /// The first bytes, as with a snap length.
     Cut(usize),
+    /// The first IPv4 fragment, with this many bytes of the packet's payload.
+    Fragment(usize),
     /// Cut as the probe cuts a long segment: `all`, or the numbers of the chunks that arrive.
     Chunks(&'a str),
 }
@@ -114,6 +116,21 @@ impl Captured<'_> {
             Captured::Cut(length) => {
                 let mut record = record;
                 record.bytes.truncate(length);
+                Ok(vec![record])
+            }
+            Captured::Fragment(length) => {
+                const IPV4_HEADER: usize = 20;
+                const MORE_FRAGMENTS: u8 = 0x20;
+                let mut record = record;
+                let total = IPV4_HEADER + length;
+                if record.bytes.first() != Some(&0x45) || length % 8 != 0 {
+                    return Err("a fragment is of IPv4, with a multiple of 8 bytes".to_owned());
+                }
+                record.bytes.truncate(total);
+                let announced = u16::try_from(total).map_err(|error| error.to_string())?;
+                record.bytes[2..4].copy_from_slice(&announced.to_be_bytes());
+                record.bytes[6] = MORE_FRAGMENTS;
+                record.wire_len = u32::from(announced);
                 Ok(vec![record])
             }
             Captured::Chunks(which) => {
@@ -285,6 +302,9 @@ impl Story {
             ["at", at, ifindex, direction, packet @ ..] => {
                 let (captured, packet) = match packet {
                     ["snap", length, packet @ ..] => (Captured::Cut(number(length)?), packet),
+                    ["fragment", length, packet @ ..] => {
+                        (Captured::Fragment(number(length)?), packet)
+                    }
                     ["chunks", which, packet @ ..] => (Captured::Chunks(which), packet),
                     packet => (Captured::Whole, packet),
                 };
