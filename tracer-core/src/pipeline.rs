@@ -307,8 +307,8 @@ impl Pipeline {
         let ends = self.index.ends(time, &flow, role);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
+                self.diagnosis.asked(time, &ends, &asked, &self.index);
                 if role == Role::Client {
-                    self.diagnosis.asked(time, &ends, &self.index);
                     let resolver = ends
                         .pod
                         .identity

@@ -13,7 +13,8 @@ use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
 use super::headline::{Fix, Reason};
 use super::memory::NameScope;
 use super::route::Access;
-use crate::model::dns::{DnsName, RecordType, type_mnemonic};
+use super::search_domains::Caught;
+use crate::model::dns::{DnsName, RecordType, ResponseCode, type_mnemonic};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 use crate::model::observation::IcmpError;
@@ -45,6 +46,8 @@ pub(super) struct Claim {
     pub cures: Vec<Cure>,
     /// The finding waits for this long: a cure may be on its way.
     pub delay: Duration,
+    /// One occurrence is ordinary: there is a finding only if it recurs.
+    pub recurring: bool,
 }
 
 impl Claim {
@@ -63,6 +66,7 @@ impl Claim {
             evidence: Vec::new(),
             cures: Vec::new(),
             delay: Duration::ZERO,
+            recurring: false,
         }
     }
 
@@ -81,6 +85,12 @@ impl Claim {
     /// Sets the severity of a first occurrence.
     pub fn once(mut self, severity: Severity) -> Claim {
         self.once = Some(severity);
+        self
+    }
+
+    /// Makes it a finding only if it recurs, and not too rarely.
+    pub fn if_recurring(mut self) -> Claim {
+        self.recurring = true;
         self
     }
 
@@ -169,6 +179,10 @@ pub(super) enum Cause {
     ServerAndDomain(IpAddr, DnsName),
     /// A server and the scope of the names.
     ServerAndScope(IpAddr, NameScope),
+    /// A search domain.
+    SearchDomain(DnsName),
+    /// A server and a name.
+    ServerAndName(IpAddr, DnsName),
     /// The search path.
     SearchPath,
 }
@@ -188,6 +202,8 @@ impl fmt::Display for Cause {
             Cause::ServerAndDomain(server, domain) => write!(f, "{server}:{}", domain.relative()),
             Cause::ServerAndScope(server, NameScope::Cluster) => write!(f, "{server}:cluster"),
             Cause::ServerAndScope(server, NameScope::External) => write!(f, "{server}:outside"),
+            Cause::SearchDomain(domain) => f.write_str(domain.relative()),
+            Cause::ServerAndName(server, name) => write!(f, "{server}:{}", name.relative()),
             Cause::SearchPath => f.write_str("search-path"),
         }
     }
@@ -204,9 +220,10 @@ pub(super) enum Summary {
         types: Vec<RecordType>,
         figures: Figures,
     },
-    /// A was answered, AAAA was not; attempts and their span if there were several.
-    AaaaFails {
+    /// A was answered, another type was not; attempts and their span if there were several.
+    TypeFails {
         name: DnsName,
+        qtype: RecordType,
         outcome: Outcome,
         repeated: Option<(u32, Duration)>,
     },
@@ -215,6 +232,19 @@ pub(super) enum Summary {
         asked: String,
         server: Server,
         figures: Figures,
+    },
+    /// A search domain caught the name.
+    SearchDomain {
+        asked: String,
+        domain: DnsName,
+        caught: Caught,
+    },
+    /// The pod's question came back to it, this many times.
+    Loop {
+        name: DnsName,
+        server: Server,
+        times: u64,
+        within: Duration,
     },
     /// A connection to a DNS server was refused.
     ServerRefusesTcp(Server),
@@ -233,6 +263,33 @@ pub(super) enum Summary {
     },
     /// The server answered REFUSED.
     Refused {
+        asked: String,
+        server: Server,
+        figures: Figures,
+    },
+    /// A query got no answer until it was repeated.
+    Retried {
+        asked: String,
+        server: Server,
+        waited: Duration,
+        figures: Figures,
+    },
+    /// The answers came from another address than the one asked.
+    RepliesFromElsewhere {
+        asked: String,
+        server: Server,
+        from: IpAddr,
+        figures: Figures,
+    },
+    /// The server did not understand the query.
+    NotUnderstood {
+        asked: String,
+        server: Server,
+        rcode: ResponseCode,
+        figures: Figures,
+    },
+    /// Only a part of the answer arrived.
+    FragmentsLost {
         asked: String,
         server: Server,
         figures: Figures,

@@ -26,6 +26,8 @@ pub(super) enum Command {
     HairpinMode(Arc<str>),
     /// Shows the insertion failures of the node's connection tracking.
     ConntrackFailures,
+    /// Shows whether bridged packets are translated, on this node.
+    BridgeNetfilter(Option<Arc<str>>),
     /// Shows what the agents receive from the API server.
     AgentStatus,
     /// Writes an inventory file.
@@ -55,6 +57,8 @@ impl From<Setting> for Command {
 pub(super) enum Setting {
     /// glibc opens another socket for the second query of a pair.
     SingleRequestReopen,
+    /// The pod uses the cluster's DNS.
+    ClusterFirst,
     /// Names with this many dots are tried as they are first.
     Ndots(usize),
     /// All endpoints serve the ClusterIP.
@@ -78,10 +82,27 @@ pub(super) enum PodCommand {
     },
     /// Asks the server that did not answer once more.
     NslookupAgain { name: DnsName, server: IpAddr },
+    /// Shows the search domains.
+    ShowResolvConf,
+    /// Asks for a name of this domain that nobody has defined.
+    NslookupWildcard(DnsName),
+    /// Asks one endpoint of a DNS Service for a name.
+    NslookupEndpoint {
+        name: DnsName,
+        server: EndpointPlace,
+    },
     /// Asks the server of a Service for a name that every cluster has.
     NslookupKubernetes(IpAddr),
     /// Asks over TCP.
     DigTcp { name: DnsName, server: IpAddr },
+    /// Asks for an answer of at most this many bytes over UDP.
+    DigBufferSize {
+        name: DnsName,
+        server: IpAddr,
+        size: u16,
+    },
+    /// Asks without EDNS.
+    DigWithoutEdns { name: DnsName, server: IpAddr },
     /// Opens a TCP connection.
     ConnectTcp {
         ip: IpAddr,

@@ -18,8 +18,14 @@ use crate::model::exchange::{Outcome, Transport};
 pub(super) enum Cure {
     /// The pod finds this name.
     Found(DnsName),
+    /// The pod finds this name, which it asked for through the search list.
+    FoundBySearch(String),
     /// The server answers the pod, whatever the answer.
     Answers(IpAddr),
+    /// The server answers every query of a lookup the first time.
+    AnswersPromptly(IpAddr),
+    /// The server answers, and shows that it understood the query.
+    Understands(IpAddr),
     /// The pod connects to this address, and to this port if there is one.
     Connects(IpAddr, Option<u16>),
     /// The pod gets a reply to a ping of this address.
@@ -30,8 +36,8 @@ pub(super) enum Cure {
     Resolves(IpAddr, DnsName),
     /// The server answers the pod over TCP.
     AnswersTcp(IpAddr),
-    /// AAAA of this name is answered, if only without a record.
-    AnswersAaaa(DnsName),
+    /// The query for this type of this name is answered, if only without a record.
+    AnswersType(RecordType, DnsName),
     /// The server's latency is back to normal for names of this scope.
     NormalLatency(IpAddr, NameScope),
     /// The workload wastes few queries.
@@ -64,8 +70,8 @@ pub(super) enum Resolution {
     AnswersFor(IpAddr, DnsName),
     /// The server answered over TCP.
     AnswersTcp(IpAddr),
-    /// AAAA of this name was answered.
-    AnswersAaaa(DnsName),
+    /// The query for this type of this name was answered.
+    AnswersType(RecordType, DnsName),
     /// The server's latency is back to normal.
     NormalLatency(IpAddr),
     /// The workload wastes few queries.
@@ -98,12 +104,15 @@ impl Cure {
     pub fn is_decisive(&self) -> bool {
         match self {
             Cure::Found(_)
+            | Cure::FoundBySearch(_)
             | Cure::Ready(..)
-            | Cure::AnswersAaaa(_)
+            | Cure::AnswersType(..)
             | Cure::NormalLatency(..)
             | Cure::FewWasted(_)
             | Cure::Connects(_, None) => true,
             Cure::Answers(_)
+            | Cure::AnswersPromptly(_)
+            | Cure::Understands(_)
             | Cure::Connects(_, Some(_))
             | Cure::Replies(_)
             | Cure::Resolves(..)
@@ -150,9 +159,33 @@ impl Cure {
                 (step.name == *name || as_asked().as_ref() == Some(name))
                     .then(|| Resolution::Found(step.name.clone(), step.data.first().cloned()))
             }
+            Cure::FoundBySearch(asked)
+                if lookup.event.outcome == Outcome::Answered
+                    && lookup.event.asked.as_ref() == Some(asked) =>
+            {
+                let mut steps = lookup.event.steps.iter();
+                let step = steps.find(|step| step.outcome == Some(Outcome::Answered))?;
+                let data = step.data.first().cloned();
+                Some(Resolution::Found(step.name.clone(), data))
+            }
             Cure::Answers(server) => answers()
                 .find(|one| one.server.ip() == *server)
                 .map(|one| Resolution::Answers(*server, one.latency)),
+            Cure::AnswersPromptly(server) => {
+                let lost = lookup
+                    .event
+                    .steps
+                    .iter()
+                    .flat_map(|step| &step.sent)
+                    .any(|query| query.server == *server && query.outcome.is_none());
+                let mut answers = answers().filter(|one| one.server.ip() == *server);
+                let answer = answers.next()?;
+                (!lost).then_some(Resolution::Answers(*server, answer.latency))
+            }
+            Cure::Understands(server) => answers()
+                .filter(|one| one.server.ip() == *server)
+                .find(|one| !matches!(one.outcome, Outcome::Formerr | Outcome::Other))
+                .map(|one| Resolution::AnswersFor(*server, one.name.clone())),
             Cure::Resolves(server, domain) => {
                 let inside = |name: &DnsName| {
                     domain.as_str() == "." || name == domain || name.below(domain).is_some()
@@ -166,16 +199,16 @@ impl Cure {
             Cure::AnswersTcp(server) => answers()
                 .any(|one| one.server.ip() == *server && one.transport == Transport::Tcp)
                 .then_some(Resolution::AnswersTcp(*server)),
-            Cure::AnswersAaaa(name) => lookup
+            Cure::AnswersType(qtype, name) => lookup
                 .event
                 .steps
                 .iter()
                 .any(|step| {
-                    step.qtype == RecordType::AAAA
+                    step.qtype == *qtype
                         && step.name == *name
                         && matches!(step.outcome, Some(Outcome::Answered | Outcome::Nodata))
                 })
-                .then(|| Resolution::AnswersAaaa(name.clone())),
+                .then(|| Resolution::AnswersType(*qtype, name.clone())),
             _ => None,
         }
     }

@@ -20,14 +20,14 @@ pub(super) use self::name::{
 };
 pub(super) use self::object::{
     Destination, DestinationKind, EndpointPlace, Figures, NotReady, ObjectName, PortName, Ready,
-    Selector, Server, Who,
+    Selector, Server, ServerKind, Who,
 };
 pub(super) use self::path::PathFact;
 pub(super) use self::ping::PingFact;
 pub(super) use self::pod::PodFact;
 pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};
 pub(super) use self::route::{DeclaredPort, Local, MissingTarget, RouteFact};
-pub(super) use self::server::{Rejection, ServerFact, TcpFailure};
+pub(super) use self::server::{CachePod, Rejection, ServerFact, TcpFailure};
 
 /// A fact that explains a finding.
 #[derive(Clone, Debug)]

@@ -43,6 +43,26 @@ pub(super) enum Reason {
     NobodyHasAddress,
     /// Of the queries sent together one was lost.
     QueryLost,
+    /// This Service was meant.
+    ServiceMeant(ObjectName),
+    /// The name itself was not asked for.
+    NotAsked,
+    /// The server forwards to the one that forwards to it.
+    ForwardsInACircle,
+    /// Every candidate of the search path got NXDOMAIN, and no inventory tells why.
+    NoCandidateExists,
+    /// The repetition of the query was answered.
+    RepetitionAnswered,
+    /// This server is silent, and another one answers.
+    AnotherServerAnswers { silent: IpAddr, answers: Server },
+    /// The answers have the address of an endpoint.
+    NotTranslatedBack(IpAddr),
+    /// A server, or a device on the way, does not understand EDNS.
+    EdnsNotUnderstood,
+    /// The cache possibly gets no answer from the cluster's DNS.
+    CacheGetsNoAnswer,
+    /// Fragments of the answer are lost.
+    FragmentsLost,
     /// The upstream servers of the DNS server fail.
     UpstreamFails,
     /// The DNS server fails for names of the cluster.
@@ -110,6 +130,22 @@ pub(super) enum Fix {
     CorrectTarget(ObjectName),
     /// Publish addresses that are not ready, if peers need them.
     PublishNotReady,
+    /// Use this name, or remove the search domain.
+    RemoveSearchDomain(String),
+    /// Set br_netfilter up, on this node.
+    CheckBridgeNetfilter(Option<Arc<str>>),
+    /// Limit answers over UDP to this many bytes.
+    LowerBufferSize(u16),
+    /// Check where this server and the pod forward to.
+    CheckForward(Server),
+    /// Use the cluster's DNS.
+    ClusterFirst,
+    /// Give an inventory.
+    GiveInventory,
+    /// Try the query without EDNS.
+    TestWithoutEdns,
+    /// Repair this nameserver, or remove it from the list.
+    RepairNameserver(Server),
     /// Check the spelling.
     CheckSpelling,
     /// Lower the pod's MTU to this many bytes.

@@ -52,6 +52,8 @@ struct Open {
     run: Option<Timestamp>,
     /// The severity from the second failure on.
     severity: Severity,
+    /// One occurrence is ordinary.
+    recurring: bool,
     /// It matches a silence.
     silenced: bool,
 }
@@ -67,8 +69,16 @@ struct Words {
 impl Open {
     /// Whether the count or the state has changed since the last event.
     fn has_news(&self) -> bool {
+        if self.is_ordinary() {
+            return false;
+        }
         self.finding.count > self.emitted_count
             || self.was_emitted() && self.finding.state != self.emitted_state
+    }
+
+    /// Whether what happened so far is too little for an event.
+    fn is_ordinary(&self) -> bool {
+        self.recurring && !self.was_emitted() && !self.tally.recurs()
     }
 
     /// Brings numbers, state and headline up to date, unless it is resolved.
@@ -299,6 +309,7 @@ impl Ledger {
                 because: claim.because,
                 fix: claim.fix,
             },
+            recurring: claim.recurring,
             severity,
             next: known
                 .as_ref()
@@ -346,7 +357,7 @@ impl Ledger {
             if decisive {
                 open.tally.ended();
             }
-            if resolved || decisive {
+            if (resolved || decisive) && !open.is_ordinary() {
                 self.resolve(moment, id, &resolution, out);
             } else {
                 open.changed = open.changed.max(moment.at);
@@ -498,6 +509,9 @@ fn target(case: &Case<'_>, cause: &Cause) -> Option<Target> {
         (Symptom::Lookup(_), Cause::Address(ip)) => Some(Target::Server(*ip)),
         (Symptom::Lookup(_), Cause::ServerAndDomain(ip, domain)) => {
             Some(Target::Domain(*ip, domain.clone()))
+        }
+        (Symptom::Lookup(_), Cause::SearchDomain(domain)) => {
+            Some(Target::SearchDomain(domain.clone()))
         }
         (Symptom::Lookup(_), Cause::Name(name) | Cause::NameAndTypes(name, _)) => {
             Some(Target::Name(name.clone()))

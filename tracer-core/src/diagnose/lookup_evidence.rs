@@ -1,10 +1,13 @@
 //! A lookup with its evidence: the exchanges behind its steps, and the pod's resolver configuration.
 
+use std::net::IpAddr;
+
 use super::claim::{Evidence, QueryDetails};
 use super::fact::{Figures, Tried};
-use super::memory::ExchangeEvidence;
+use super::memory::{ExchangeEvidence, Misdirected};
 use crate::identity::ResolverConfig;
 use crate::model::dns::DnsName;
+use crate::model::exchange::Outcome;
 use crate::model::lookup::{Lookup, Step};
 
 /// A decided lookup.
@@ -13,6 +16,8 @@ pub(super) struct LookupEvidence<'a> {
     pub event: &'a Lookup,
     /// The exchanges behind its steps that memory still has.
     pub exchanges: Vec<ExchangeEvidence>,
+    /// Answers to its questions from addresses that it did not ask.
+    pub misdirected: Vec<Misdirected>,
     /// The pod's resolver configuration, if it is known.
     pub resolver: Option<ResolverConfig>,
     /// The input ended before the decision: other candidates may have followed.
@@ -98,11 +103,28 @@ impl<'a> LookupEvidence<'a> {
                     let rest = name.relative().strip_prefix(asked.name)?;
                     rest.strip_prefix('.').map(str::to_owned)
                 };
-                Tried::SearchDomains(names.iter().filter_map(domain).collect())
+                let itself = DnsName::new(asked.name);
+                Tried::SearchDomains {
+                    domains: names.iter().filter_map(domain).collect(),
+                    itself: names.contains(&&itself),
+                }
             }
             Some(asked) if asked.search == Search::Absolute => Tried::AsIs,
             _ => Tried::Unknown,
         }
+    }
+
+    /// How many of its queries this server answered, with or without a record.
+    pub fn answers_from(&self, server: IpAddr) -> u64 {
+        let mut answers = 0;
+        for query in self.event.steps.iter().flat_map(|step| &step.sent) {
+            let answered = matches!(
+                query.outcome,
+                Some(Outcome::Answered | Outcome::Nodata | Outcome::Nxdomain | Outcome::Truncated)
+            );
+            answers += u64::from(query.server == server && answered);
+        }
+        answers
     }
 
     /// The cost of the lookup.

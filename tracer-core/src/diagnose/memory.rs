@@ -1,10 +1,14 @@
 //! What rules need beyond one event: a bounded table for each kind of memory.
 
+mod answers;
 mod attempts;
 mod contacts;
 mod exchanges;
 mod failed_tcp;
+mod found_names;
 mod latency;
+mod loops;
+mod misdirected;
 mod service_creations;
 mod too_big;
 mod unnamed;
@@ -14,11 +18,15 @@ use super::settings::RuleThresholds;
 use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
+pub(super) use self::answers::Answers;
 pub(super) use self::attempts::{Attempts, Target};
 pub(super) use self::contacts::{Contact, Contacts};
 pub(super) use self::exchanges::{ExchangeEvidence, Exchanges, exchange_end};
 pub(super) use self::failed_tcp::{FailedConnection, FailedTcp};
+pub(super) use self::found_names::FoundNames;
 pub(super) use self::latency::{Latencies, LatencyChange, LatencyKey, NameScope, SlowAnswers};
+pub(super) use self::loops::Loops;
+pub(super) use self::misdirected::{Misdirected, MisdirectedReplies};
 pub(super) use self::service_creations::ServiceCreations;
 pub(super) use self::too_big::{TooBig, TooBigErrors};
 pub(super) use self::unnamed::Unnamed;
@@ -35,6 +43,14 @@ pub(super) struct Memory {
     pub connected: Contacts,
     /// DNS servers that answered pods.
     pub answered: Contacts,
+    /// How often DNS servers answered each pod.
+    pub answers: Answers,
+    /// Questions that servers forward.
+    pub loops: Loops,
+    /// Names that pods found.
+    pub found_names: FoundNames,
+    /// Answers from addresses that were not asked.
+    pub misdirected: MisdirectedReplies,
     /// The latency of DNS servers.
     pub latencies: Latencies,
     /// Queries that the search path wastes.
@@ -54,6 +70,10 @@ impl Memory {
             service_creations: ServiceCreations::default(),
             connected: Contacts::new(limit),
             answered: Contacts::new(limit),
+            answers: Answers::new(limit),
+            loops: Loops::new(limit),
+            found_names: FoundNames::new(limit),
+            misdirected: MisdirectedReplies::new(limit),
             latencies: Latencies::new(thresholds, limit),
             wastes: Wastes::new(thresholds, limit),
             failed_tcp: FailedTcp::new(limit),
@@ -74,6 +94,10 @@ impl Memory {
         self.connected.advance(now);
         self.too_big.advance(now);
         self.answered.advance(now);
+        self.answers.advance(now);
+        self.loops.advance(now);
+        self.found_names.advance(now);
+        self.misdirected.advance(now);
         self.latencies.advance(now);
         self.wastes.advance(now);
         self.unnamed.advance(now);
@@ -86,6 +110,10 @@ impl Memory {
             self.exchanges.losses(),
             self.connected.losses(),
             self.answered.losses(),
+            self.answers.losses(),
+            self.loops.losses(),
+            self.found_names.losses(),
+            self.misdirected.losses(),
             self.latencies.losses(),
             self.wastes.losses(),
             self.failed_tcp.losses(),

@@ -33,6 +33,7 @@ mod policies;
 mod route;
 mod rule;
 mod rules;
+mod search_domains;
 mod server;
 mod services;
 mod settings;
@@ -46,6 +47,7 @@ use std::time::Duration;
 
 use crate::identity::{Index, Owner};
 use crate::model::connection::{TcpConnection, TcpState, UdpState};
+use crate::model::correlated::Asked;
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::exchange::{Exchange, Outcome};
@@ -108,9 +110,21 @@ impl Diagnosis {
         self.ledger.set_silences(&settings.silences);
     }
 
-    /// Takes in a query to a DNS server, before its exchange has an event: the pod's name may be known only
-    /// when the answer comes.
-    pub fn asked(&mut self, at: Timestamp, ends: &Ends, index: &Index) {
+    /// Takes in a query that a pod sent to a DNS server, or that it got as one, before its exchange has an
+    /// event: the pod's name may be known only when the answer comes.
+    pub fn asked(&mut self, at: Timestamp, ends: &Ends, asked: &Asked, index: &Index) {
+        let owner = Owner::from_ends(ends);
+        if ends.role == Role::Server {
+            if asked.attempt <= 1 {
+                let plausible = may_be_own_question(ends, index);
+                let loops = &mut self.memory.loops;
+                loops.received(at, owner, &asked.question, ends.peer.ip, plausible);
+            }
+            return;
+        }
+        self.memory
+            .loops
+            .sent(at, &owner, &asked.question, ends.peer.ip);
         if ends.pod.identity.is_err() && index.has_inventory() {
             self.memory.unnamed.add(at, ends);
         }
@@ -327,6 +341,10 @@ impl Examination<'_> {
             let owner = Owner::from_ends(self.ends);
             memory.exchanges.add(self.now, owner, exchange);
         }
+        if exchange.asked_peer.is_some() {
+            let owner = Owner::from_ends(self.ends);
+            memory.misdirected.add(self.now, owner, exchange);
+        }
         if exchange.connection.is_some() {
             memory.failed_tcp.explained(self.ends);
         }
@@ -338,16 +356,33 @@ impl Examination<'_> {
     /// A DNS server answered.
     fn answer(&mut self, exchange: &Exchange) {
         let at = exchange_end(exchange);
+        let owner = Owner::from_ends(self.ends);
+        let server = self.ends.peer.ip;
+        let memory = &mut self.diagnosis.memory;
+        if let Some(question) = &exchange.question {
+            memory.loops.answered(&owner, question);
+            if exchange.outcome == Outcome::Answered {
+                memory.found_names.add(at, &question.name);
+            }
+        }
+        if matches!(
+            exchange.outcome,
+            Outcome::Answered | Outcome::Nodata | Outcome::Nxdomain | Outcome::Truncated
+        ) {
+            memory.answers.add(at, owner, server);
+        }
         if let Some(port) = self.ends.peer.port {
             let contact = self.contact(at);
             let peer = (self.ends.peer.ip, port);
             self.diagnosis.memory.answered.add(peer, contact);
         }
-        let (Some(latency), Some(question), 1) =
-            (exchange.latency, &exchange.question, exchange.attempts)
-        else {
+        let (Some(latency), Some(question)) = (exchange.latency, &exchange.question) else {
             return;
         };
+        // A failure says nothing about the pace: the server waited for others, and a rule reports that.
+        if exchange.outcome.failed() && exchange.outcome != Outcome::Nxdomain {
+            return;
+        }
         let scope = match question.name.below(self.index.cluster_domain()) {
             Some(_) => NameScope::Cluster,
             None => NameScope::External,
@@ -357,7 +392,11 @@ impl Examination<'_> {
             server: self.ends.peer.ip,
             scope,
         };
-        match self.diagnosis.memory.latencies.add(at, key, latency) {
+        let latencies = &mut self.diagnosis.memory.latencies;
+        let Some(latency) = latencies.measured(&key, exchange, at, latency) else {
+            return;
+        };
+        match latencies.add(at, key, latency) {
             LatencyChange::None => {}
             LatencyChange::Recovered => self.cure(at, &Sign::NormalLatency(scope), None),
             LatencyChange::Slow(slow) => {
@@ -381,6 +420,7 @@ impl Examination<'_> {
         let evidence = LookupEvidence {
             event: lookup,
             exchanges: memory.exchanges.take(&Owner::from_ends(ends), lookup),
+            misdirected: memory.misdirected.take(&Owner::from_ends(ends), lookup),
             resolver: ends
                 .pod
                 .identity
@@ -451,7 +491,15 @@ impl Examination<'_> {
             add(Target::Name(asked.name.to_owned()));
         }
         let server = self.ends.peer.ip;
-        let servers = lookup.exchanges.iter().map(|one| one.server.ip());
+        for name in lookup.names() {
+            let asked = lookup.asked().map(|asked| asked.name);
+            let domain = asked.and_then(|asked| search_domains::domain_behind(name, asked));
+            if let Some(domain) = domain {
+                add(Target::SearchDomain(domain));
+            }
+        }
+        let sent = lookup.event.steps.iter().flat_map(|step| &step.sent);
+        let servers = sent.map(|query| query.server);
         for server in servers.chain([server]) {
             add(Target::Server(server));
             for name in lookup.names() {
@@ -499,6 +547,14 @@ impl Examination<'_> {
         let claim = missing::stale(&case, claim);
         Some(ledger.claim(&case, rule, claim, self.out))
     }
+}
+
+/// Whether a query that a pod got can be one that it sent: it comes from the pod's own address, from a node, or
+/// from an address of the node that no object has (a bridge's, to which packets to itself are masqueraded).
+fn may_be_own_question(ends: &Ends, index: &Index) -> bool {
+    let peer = &ends.peer;
+    let unknown = peer.pod.is_none() && peer.service.is_none() && index.has_inventory();
+    peer.ip == ends.pod.ip || unknown
 }
 
 /// The pod's workload, `DaemonSet default/nginx-ds`; the pod itself if it has none.

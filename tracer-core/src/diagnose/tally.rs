@@ -12,6 +12,11 @@ const MIN_IN_A_ROW: u64 = 3;
 /// The most that are asked for.
 const MAX_IN_A_ROW: u64 = 60;
 
+/// Of what is ordinary once, this many recur.
+const MIN_RECURRING: u64 = 2;
+/// One failure in so many attempts is ordinary.
+const MAX_ORDINARY: u64 = 200;
+
 /// The attempts that a finding is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -75,6 +80,13 @@ impl Tally {
             since_first: self.failures,
             ..Tally::default()
         };
+    }
+
+    /// Whether the failures are more than the ordinary ones of a network: several, and not just a few of
+    /// thousands.
+    pub fn recurs(&self) -> bool {
+        self.failures >= MIN_RECURRING
+            && self.failures.saturating_mul(MAX_ORDINARY) >= self.attempts
     }
 
     /// Active, or intermittent: a success came in between, and the failures since do not rule out another.

@@ -14,6 +14,9 @@ use super::node_domains::SeenDomains;
 use crate::identity::ResolverConfig;
 use crate::model::dns::DnsName;
 
+/// The kubelet's `ndots` for a pod that uses the cluster's DNS.
+const CLUSTER_NDOTS: u8 = 5;
+
 /// One reading of the names on the wire: an asked name and all its candidates, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -26,6 +29,8 @@ pub struct Reading {
     node: Option<Range<usize>>,
     /// Whether all domains of the node are known.
     pub complete: bool,
+    /// The search list is inferred from the first name on the wire, not known.
+    pub inferred: bool,
 }
 
 impl Reading {
@@ -37,6 +42,7 @@ impl Reading {
             candidates: vec![name.clone()],
             node: None,
             complete: false,
+            inferred: false,
         }
     }
 
@@ -62,7 +68,32 @@ impl Reading {
             candidates,
             node,
             complete: resolver.complete,
+            inferred: false,
         }
+    }
+
+    /// A name that goes through the search list that the kubelet writes by default, where the pod's is
+    /// unknown: `name` is its first candidate, with the namespace and the cluster's domain in it. Only a
+    /// second candidate proves this reading.
+    fn inferred(name: &DnsName) -> Option<Reading> {
+        let (head, domain) = name.relative().rsplit_once(".svc.")?;
+        let (asked, namespace) = head.rsplit_once('.')?;
+        let search = [
+            format!("{namespace}.svc.{domain}"),
+            format!("svc.{domain}"),
+            domain.to_owned(),
+        ];
+        let list = SearchList {
+            domains: search.iter().map(|domain| DnsName::new(domain)).collect(),
+            ndots: CLUSTER_NDOTS,
+            node: None,
+            complete: false,
+        };
+        let reading = Reading::searched(asked, &list);
+        (reading.position(name) == Some(0)).then_some(Reading {
+            inferred: true,
+            ..reading
+        })
     }
 
     /// The position of a candidate, if it comes after `current`.
@@ -165,10 +196,12 @@ impl SearchList {
 /// Every reading of a lookup that begins with a query for `name`. With `cut`, its first candidates may have
 /// been asked for before the input began.
 ///
-/// Without a search list (an unknown pod) only the absolute reading is left, and it proves nothing.
+/// Without a search list (an unknown pod) the absolute reading proves nothing; the candidates that follow may
+/// show the kubelet's default list.
 pub fn readings(name: &DnsName, list: Option<&SearchList>, cut: bool) -> Vec<Reading> {
     let mut readings = vec![Reading::absolute(name)];
     let Some(list) = list else {
+        readings.extend(Reading::inferred(name));
         return readings;
     };
     let heads = list.domains.iter().filter_map(|domain| name.below(domain));
@@ -325,10 +358,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_pod_has_only_the_absolute_reading() {
+    fn for_an_unknown_pod_the_default_search_list_is_a_possible_reading() {
         assert_eq!(
             asked("web.default.svc.cluster.local", None, true),
-            ["web.default.svc.cluster.local."]
+            ["web.default.svc.cluster.local.", "web"]
         );
+        let name = DnsName::new("web.shop.default.svc.k8s.test");
+        let readings = readings(&name, None, false);
+        assert_eq!(
+            candidates(&readings[1]),
+            [
+                "web.shop.default.svc.k8s.test.",
+                "web.shop.svc.k8s.test.",
+                "web.shop.k8s.test.",
+                "web.shop."
+            ]
+        );
+        for absolute in ["www.example.com", "web.svc.cluster.local", "a.svc."] {
+            assert_eq!(asked(absolute, None, false).len(), 1, "{absolute}");
+        }
     }
 }

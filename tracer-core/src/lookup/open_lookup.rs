@@ -210,9 +210,16 @@ impl OpenLookup {
 
     fn asked(&self) -> Option<String> {
         match self.readings.as_slice() {
-            [reading] if self.resolver_known => Some(reading.asked.clone()),
+            [reading] if self.search_known() => Some(reading.asked.clone()),
             _ => None,
         }
+    }
+
+    /// Whether the search list is known: from the pod's resolver configuration, or because the candidates so
+    /// far fit no other reading.
+    pub(super) fn search_known(&self) -> bool {
+        let inferred = matches!(self.readings.as_slice(), [reading] if reading.inferred);
+        self.resolver_known || inferred
     }
 
     /// The queries whose exchanges have not ended.

@@ -58,10 +58,11 @@ impl OpenLookup {
             .iter()
             .all(|reading| reading.candidates.last() == Some(&self.current));
         // Without a search list nothing shows that a later query belongs to this lookup.
-        if !last && self.resolver_known {
+        if !last && self.search_known() {
             return Verdict::Undecided;
         }
-        if self.more_may_follow(&outcomes) {
+        let inferred = self.readings.iter().any(|reading| reading.inferred);
+        if self.more_may_follow(&outcomes) || !last && inferred {
             Verdict::Ending
         } else {
             Verdict::Decided

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{EndpointPlace, Lacking, NotReady, ObjectName};
+use crate::diagnose::search_domains::Origin;
 use crate::model::cluster::ServiceKind;
 use crate::model::dns::DnsName;
 
@@ -12,6 +13,14 @@ use crate::model::dns::DnsName;
 pub(in crate::diagnose) enum NameFact {
     /// What the resolver tried.
     Tried(Tried),
+    /// No query was for the name itself.
+    NotAsked(String),
+    /// Some pod found the name.
+    FoundByPods(DnsName),
+    /// Where a search domain comes from.
+    SearchDomainFrom { domain: DnsName, origin: Origin },
+    /// Why a search may end before the name itself.
+    SearchEndCauses,
     /// The namespace has no such Service.
     NoServiceIn { namespace: String, service: String },
     /// No namespace has such a Service.
@@ -101,8 +110,8 @@ pub(in crate::diagnose) enum NameFact {
 /// What the resolver tried for a name.
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) enum Tried {
-    /// These search domains.
-    SearchDomains(Vec<String>),
+    /// These search domains, and perhaps the name itself.
+    SearchDomains { domains: Vec<String>, itself: bool },
     /// The name itself, and no search domain.
     AsIs,
     /// The wire does not show it.
@@ -128,6 +137,8 @@ pub(in crate::diagnose) enum AddressFamily {
 pub(in crate::diagnose) enum WrongForm {
     /// A short name was looked up as an absolute one.
     Absolute { service: ObjectName, full: DnsName },
+    /// The pod resolves names as its node does.
+    NodeResolver(ObjectName),
     /// The name has another cluster domain.
     ClusterDomain {
         service: ObjectName,

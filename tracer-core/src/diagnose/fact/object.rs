@@ -112,11 +112,25 @@ impl From<&ServicePort> for PortName {
     }
 }
 
-/// A DNS server: its address and the Service or pod that has it.
+/// A DNS server: its address and what has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::diagnose) struct Server {
-    pub object: Option<ObjectName>,
+    pub kind: ServerKind,
     pub ip: IpAddr,
+}
+
+/// What has the address of a DNS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::diagnose) enum ServerKind {
+    /// A Service or a pod.
+    Object(ObjectName),
+    /// The cache on the pod's node: NodeLocal DNSCache if `named`, otherwise one that listens on a link-local
+    /// address.
+    NodeCache { named: bool },
+    /// A node, by its name.
+    Node(Arc<str>),
+    /// Unknown, or outside of the cluster.
+    Other,
 }
 
 /// The other end of a connection.

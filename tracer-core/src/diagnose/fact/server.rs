@@ -1,10 +1,11 @@
 //! Facts about a DNS server and its answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NotReady, ObjectName, Others, Ready, Server};
+use super::{EndpointPlace, NotReady, ObjectName, Others, Ready, Server};
 use crate::diagnose::memory::NameScope;
-use crate::model::dns::{DnsName, RecordType};
+use crate::model::dns::{DnsName, RecordType, ResponseCode};
 use crate::model::exchange::Outcome;
 use crate::model::observation::IcmpError;
 
@@ -12,18 +13,60 @@ use crate::model::observation::IcmpError;
 pub(in crate::diagnose) enum ServerFact {
     /// What came back instead of an answer.
     CameBack(Rejection),
+    /// The server is a cache on the pod's node, and this pod of it; `None`: the inventory shows none.
+    IsNodeCache(Option<CachePod>),
+    /// The server has this node's address.
+    IsOnNode(Arc<str>),
+    /// It answered this many queries of the same pod, within this time.
+    AnsweredPod { answers: u64, within: Duration },
+    /// It was not seen to answer this pod.
+    NeverAnsweredPod,
+    /// Which queries got no answer, of all in one lookup.
+    Lost {
+        server: Server,
+        lost: u64,
+        sent: u64,
+    },
+    /// Another server answered instead.
+    AnsweredInstead(Server),
+    /// Why a query may be lost.
+    LossCauses,
+    /// The answers came from this address, not from the one asked.
+    RepliesFrom {
+        from: EndpointPlace,
+        asked: Server,
+        replies: u64,
+    },
+    /// Why a reply keeps the endpoint's own address; whether both ends are on this node.
+    UntranslatedCauses(Option<Arc<str>>),
+    /// The server does not understand the query: this response code, and whether the query used EDNS.
+    NotUnderstood { rcode: ResponseCode, edns: bool },
+    /// The pod's own question came back from this address.
+    CameBackFrom(EndpointPlace),
+    /// Why questions may go in a circle.
+    LoopCauses,
+    /// Only the first fragments of this many answers arrived, of this many queries.
+    FragmentsLost { answers: u64, queries: u64 },
+    /// Why fragments may be lost.
+    FragmentCauses,
+    /// The cache failed for a name of the cluster.
+    CacheFailed(DnsName),
     /// The server is this Service.
     IsService(ObjectName, Ready),
     /// The server is this Service, which has no ready endpoint.
     NoReadyEndpoint(ObjectName, NotReady),
     /// Whether it answered other pods.
     AnsweredOthers(Others),
-    /// An empty answer to AAAA is right; this came instead.
-    EmptyAaaaExpected { server: Server, outcome: Outcome },
-    /// Something does not understand AAAA.
-    AaaaNotUnderstood,
+    /// An empty answer to a query for this type is right; this came instead.
+    EmptyExpected {
+        qtype: RecordType,
+        server: Server,
+        outcome: Outcome,
+    },
+    /// Something does not understand the type.
+    TypeNotUnderstood(RecordType),
     /// The same, or drops such queries.
-    AaaaDropped,
+    TypeDropped(RecordType),
     /// Two queries from one socket, one of them answered only after further attempts.
     Race {
         answered: RecordType,
@@ -52,6 +95,15 @@ pub(in crate::diagnose) enum ServerFact {
     SlowCauses(NameScope),
     /// Why the query over TCP failed.
     Tcp(TcpFailure),
+}
+
+/// The pod of a cache on a node.
+#[derive(Clone, Debug)]
+pub(in crate::diagnose) struct CachePod {
+    pub name: ObjectName,
+    pub node: Arc<str>,
+    /// `None`: its status does not have it.
+    pub ready: Option<bool>,
 }
 
 /// What rejected a query or a connection.

@@ -21,6 +21,8 @@ pub(in crate::diagnose) enum Target {
     Domain(IpAddr, DnsName),
     /// Lookups of a name, as the application asks for it.
     Name(String),
+    /// Lookups of a name behind a search domain.
+    SearchDomain(DnsName),
     /// Connections, or UDP flows, to a destination.
     Socket(SocketAddr, &'static str),
     /// Pings of an address.

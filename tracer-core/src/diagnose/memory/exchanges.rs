@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::identity::Owner;
-use crate::model::dns::{DnsName, RecordType};
+use crate::model::dns::{DnsName, RecordType, ResponseCode};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::lookup::{Lookup, SentQuery};
 use crate::model::loss::{Losses, Stage};
@@ -45,6 +45,12 @@ pub(in crate::diagnose) struct ExchangeEvidence {
     pub icmp: Option<IcmpError>,
     /// The answer over UDP was truncated.
     pub truncated: bool,
+    /// The response code.
+    pub rcode: Option<ResponseCode>,
+    /// The query had an OPT record.
+    pub edns: bool,
+    /// Answers of which only the first fragment arrived.
+    pub fragments_lost: u32,
     /// How the TCP connection ended without an answer.
     pub connection: Option<ConnectionEnd>,
 }
@@ -89,6 +95,9 @@ impl ExchangeEvidence {
                     .steps
                     .iter()
                     .any(|step| step.outcome == Outcome::Truncated),
+            rcode: exchange.rcode,
+            edns: exchange.details.query_edns.is_some(),
+            fragments_lost: exchange.fragments_lost,
             connection: exchange.connection,
         })
     }

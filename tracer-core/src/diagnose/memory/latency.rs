@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::diagnose::settings::RuleThresholds;
 use crate::identity::Owner;
+use crate::model::exchange::Exchange;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 use crate::table::Table;
@@ -43,7 +44,7 @@ pub(in crate::diagnose) struct LatencyKey {
 pub(in crate::diagnose) enum LatencyChange {
     /// Nothing new.
     None,
-    /// The answer was slow.
+    /// The answer was slow, and the first that the pod waited for at this time.
     Slow(SlowAnswers),
     /// The server was slow and has recovered.
     Recovered,
@@ -98,6 +99,34 @@ impl Latencies {
         self.times_normal = thresholds.slow_dns_times_normal;
     }
 
+    /// The usual latency, if it is known.
+    pub fn usual(&self, key: &LatencyKey) -> Option<Duration> {
+        let measured = self.by_key.get(key)?;
+        (measured.samples >= MIN_SAMPLES).then(|| Duration::from_nanos(measured.mean_ns))
+    }
+
+    /// The latency that an answer at `at` shows, `from_first` being the time since the first query. The answer
+    /// to a repeated query may belong to either attempt: to the first, if the server usually needs longer than
+    /// since the last one. `None` if the time since the last attempt is short: the first query, or its answer,
+    /// may have been lost.
+    pub fn measured(
+        &self,
+        key: &LatencyKey,
+        exchange: &Exchange,
+        at: Timestamp,
+        from_first: Duration,
+    ) -> Option<Duration> {
+        if exchange.attempts == 1 {
+            return Some(from_first);
+        }
+        let from_last = at.since(exchange.last_attempt);
+        let usual = self.usual(key);
+        if usual.is_some_and(|usual| from_last.saturating_mul(2) < usual) {
+            return Some(from_first);
+        }
+        (exchange.attempts > 1 && from_last >= self.threshold).then_some(from_last)
+    }
+
     /// Takes in an answer.
     pub fn add(&mut self, now: Timestamp, key: LatencyKey, latency: Duration) -> LatencyChange {
         let mut measured = self.by_key.remove(&key).unwrap_or_default();
@@ -113,6 +142,7 @@ impl Latencies {
                 .slow
                 .back_mut()
                 .filter(|last| now.since(**last) <= latency);
+            let counted = same.is_some();
             match same {
                 Some(last) => *last = now,
                 None => measured.slow.push_back(now),
@@ -125,12 +155,15 @@ impl Latencies {
             {
                 measured.slow.pop_front();
             }
-            LatencyChange::Slow(SlowAnswers {
-                latency,
-                first: measured.slow.front().copied().unwrap_or(now),
-                times: measured.slow.len(),
-                normal,
-            })
+            match counted {
+                true => LatencyChange::None,
+                false => LatencyChange::Slow(SlowAnswers {
+                    latency,
+                    first: measured.slow.front().copied().unwrap_or(now),
+                    times: measured.slow.len(),
+                    normal,
+                }),
+            }
         } else {
             measured.learn(latency);
             measured.streak = measured.streak.saturating_add(1);
@@ -217,9 +250,9 @@ mod tests {
         // The queries are sent at 0, 0 and 200 ms; then at 1000 ms, after all answers.
         assert_eq!(
             [times(900, 900), times(901, 901), times(902, 702)],
-            [1, 1, 1]
+            [1, 0, 0]
         );
-        assert_eq!([times(1700, 700), times(1701, 701)], [2, 2]);
+        assert_eq!([times(1700, 700), times(1701, 701)], [2, 0]);
     }
 
     #[test]

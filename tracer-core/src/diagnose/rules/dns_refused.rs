@@ -51,5 +51,6 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     } else {
         claim
     };
-    Some(server::logs(case, claim))
+    let claim = server::answered_pod(case, claim, ip, lookup.answers_from(ip));
+    Some(server::logs(case, server::on_node(case, claim, ip), ip))
 }

@@ -54,5 +54,5 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         Some(rejection) => claim.why(ServerFact::CameBack(rejection)),
         None => claim,
     };
-    Some(server::endpoints(case, claim).cure(Cure::Answers(ip)))
+    Some(server::endpoints(case, claim, ip).cure(Cure::Answers(ip)))
 }

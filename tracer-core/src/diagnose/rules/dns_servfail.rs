@@ -42,7 +42,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let name = failed.name.clone();
     // An answer for one name cures the others only where the server is authoritative for all of them.
     let (domain, cured_by, fact) = if in_cluster(failed) {
-        let fact = ServerFact::FailedItself(name.clone());
+        let fact = match server::is_on_node(case, ip) {
+            true => ServerFact::CacheFailed(name.clone()),
+            false => ServerFact::FailedItself(name.clone()),
+        };
         (cluster.clone(), cluster.clone(), fact)
     } else {
         let fact = ServerFact::UpstreamFailed(name.clone());
@@ -56,6 +59,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let mut claim = Claim::new(Cause::ServerAndDomain(ip, domain), summary)
         .because(match fact {
             ServerFact::FailedItself(_) => Reason::ServerFails,
+            ServerFact::CacheFailed(_) => Reason::CacheGetsNoAnswer,
             _ => Reason::UpstreamFails,
         })
         .fix(Fix::CheckServer(server::named(case)))
@@ -67,7 +71,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             text: error.text.clone(),
         });
     }
-    let claim = server::logs(case, claim)
+    let claim = server::on_node(case, claim, ip);
+    let claim = server::answered_pod(case, claim, ip, lookup.answers_from(ip));
+    let claim = server::ask_each(case, server::logs(case, claim, ip), ip, &name)
         .command(PodCommand::Nslookup {
             name,
             qtype: None,

@@ -17,7 +17,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A DNS server answers slowly: three times within a minute, an answer took longer than the threshold (500 ms) and, if \
             enough answers are known, eight times as long as usual for that pod. Answers that the pod waited for at the same \
             time count once. Names of the cluster and other names are measured separately.",
-    looks_at: "The time from query to answer of queries that were sent once, by pod and server.",
+    looks_at: "The time from query to answer, by pod and server; for a repeated query, the time from the attempt that the answer \
+               belongs to. Failures (SERVFAIL, REFUSED) are left to their own rules.",
     cannot_know: "Where the time is spent: in the network, in the server, or in its upstream.",
     check,
 };
@@ -52,7 +53,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         None => claim,
     };
     let latency = slow.latency;
-    let claim = server::logs(case, claim)
+    let claim = server::logs(case, claim, ip)
         .evidence([Evidence::SlowAnswer { name, latency }])
         .cure(Cure::NormalLatency(ip, scope));
     Some(claim)

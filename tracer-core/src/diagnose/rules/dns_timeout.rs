@@ -2,7 +2,6 @@
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::{Cause, Claim, Summary};
-use crate::diagnose::command::PodCommand;
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Others, ServerFact, Who};
 use crate::diagnose::headline::Fix;
@@ -40,14 +39,12 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .fix(Fix::CheckServer(server::named(case)))
         .evidence(lookup.evidence());
     let claim = match lookup.names().last() {
-        Some(&name) => claim.command(PodCommand::NslookupAgain {
-            name: name.clone(),
-            server: ip,
-        }),
+        Some(&name) => server::ask_again(case, claim, ip, name),
         None => claim,
     };
-    let claim =
-        server::endpoints(case, claim).why(ServerFact::AnsweredOthers(answered_others(case)));
+    let own = lookup.answers_from(ip);
+    let claim = server::answered_pod(case, server::endpoints(case, claim, ip), ip, own)
+        .why(ServerFact::AnsweredOthers(answered_others(case)));
     let port = case.ends.peer.port.unwrap_or_default();
     let claim = traffic_policy::explain(case, claim, "UDP", port);
     Some(policies::explain(case, claim, "UDP", port).cure(Cure::Answers(ip)))

@@ -10,6 +10,7 @@ use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::missing;
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
+use crate::diagnose::search_domains;
 use crate::identity::Presence;
 use crate::model::cluster::{Kind, Service};
 use crate::model::dns::DnsName;
@@ -53,6 +54,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             });
         return Some(claim);
     }
+    let no_inventory = !case.knows_services() && lookup.names().len() > 1;
     if is_external(case, asked) {
         // A resolver that stops its search leaves open whether the name itself exists (musl stops at an empty
         // candidate, BusyBox's nslookup asks for search domains only).
@@ -64,6 +66,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let mut claim = case
         .no_such_name_claim(lookup, asked.name)
         .why(NameFact::Tried(lookup.tried()));
+    if no_inventory {
+        claim = claim
+            .because(Reason::NoCandidateExists)
+            .fix(Fix::GiveInventory);
+    }
     let Some((name, namespace)) = meant(case, asked) else {
         return Some(claim);
     };
@@ -160,11 +167,16 @@ fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) 
             qtype: None,
             server: None,
         });
-    // `service.namespace` has the same form.
-    if !case.knows_services() && asked.name.matches('.').count() == 1 {
+    // `service.namespace` and `pod.service.namespace` have the same form.
+    if !case.knows_services() && may_be_service(case, asked) {
         let lacking = missing::lacking_in(case, Kind::Service);
         claim = claim.why(NameFact::MeaningUnknown(lacking));
         claim = missing::investigate(case, Kind::Service, claim);
+        if lookup.names().len() > 1 {
+            claim = claim
+                .because(Reason::NoCandidateExists)
+                .fix(Fix::GiveInventory);
+        }
     } else {
         // Programs ask for hosts that are gone all the time.
         claim = claim
@@ -182,6 +194,17 @@ fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) 
         cluster_domain: case.index.cluster_domain().clone(),
         zone,
     })
+}
+
+/// Whether the name has the form of a Service's, and not that of a public name.
+fn may_be_service(case: &Case<'_>, asked: AskedName<'_>) -> bool {
+    let asked = AskedName {
+        search: Search::Searched,
+        ..asked
+    };
+    let two_labels = asked.name.matches('.').count() == 1;
+    !names::meanings(asked, case.index.cluster_domain()).is_empty()
+        && (two_labels || !search_domains::looks_public(asked.name))
 }
 
 /// Services whose name differs in a letter or two. Those of the namespace asked for, or else of the pod's

@@ -6,15 +6,16 @@
 
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
-use crate::diagnose::command::{Command, PodCommand};
+use crate::diagnose::command::{Command, PodCommand, Setting};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{HostNames, LeadingServices, NameFact, ObjectName, WrongForm};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::lookup_evidence::{AskedName, LookupEvidence, Search};
 use crate::diagnose::names;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::services;
-use crate::model::cluster::{Service, ServiceKind, ServicePort};
+use crate::diagnose::{server, services};
+use crate::model::cluster::{DnsPolicy, Service, ServiceKind, ServicePort};
+use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
@@ -56,6 +57,9 @@ impl<'a> Form<'a> {
 }
 
 fn check(case: &Case<'_>) -> Option<Claim> {
+    if let Some(claim) = node_resolver(case) {
+        return Some(claim);
+    }
     let (lookup, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
     lookup.resolver.as_ref()?;
@@ -66,6 +70,40 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .or_else(|| pod_name(case, asked, own))
         .or_else(|| port(case, asked, own))?;
     Some(claim(case, lookup, asked, form))
+}
+
+/// A Service's name, from a pod that resolves names as its node does (dnsPolicy: Default): the node's servers
+/// do not know the cluster's names. A DNS server of the cluster forwards the questions of others.
+fn node_resolver(case: &Case<'_>) -> Option<Claim> {
+    let lookup = case.lookup(Outcome::Nxdomain)?;
+    let pod = case.index.pod_object(case.pod()?)?;
+    if pod.dns.policy != DnsPolicy::Default
+        || lookup.cut_short
+        || server::in_cluster(case)
+        || server::is_one(case)
+    {
+        return None;
+    }
+    // The node's search domains are not known, so the first name may have one of them behind it.
+    let asked = lookup.asked()?;
+    let domain = case.index.cluster_domain();
+    let full = names::below(asked.name, domain).is_some();
+    let meant = AskedName {
+        search: Search::Searched,
+        ..asked
+    };
+    // Without a search list, a single label is any host.
+    let service = (full || asked.name.contains('.'))
+        .then(|| names::service(case.index, meant, &pod.namespace))??;
+    let wrong = WrongForm::NodeResolver(service.into());
+    let claim = case
+        .no_such_name_claim(lookup, asked.name)
+        .because(Reason::WrongForm(wrong.clone()))
+        .fix(Fix::ClusterFirst)
+        .why(NameFact::WrongForm(wrong))
+        .command(Setting::ClusterFirst)
+        .cure(Cure::Found(names::full(None, service, domain)));
+    Some(claim)
 }
 
 fn claim(

@@ -22,7 +22,10 @@ pub(in crate::diagnose) fn command(
             sentence!("{}   # its address, for as long as the pod lives", ip)
         }
         Command::Setting(Setting::SingleRequestReopen) => sentence!(
-            "dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec, if they do; glibc heeds it, musl does not"
+            "dnsConfig: {options: [{name: single-request-reopen}]}   # in the pod's spec, if they grow; glibc honours it, musl does not"
+        ),
+        Command::Setting(Setting::ClusterFirst) => sentence!(
+            "dnsPolicy: ClusterFirst   # in the pod's spec; ClusterFirstWithHostNet with hostNetwork"
         ),
         Command::Setting(Setting::Ndots(ndots)) => sentence!(
             "dnsConfig: {options: [{name: ndots, value: \"{}\"}]}   # in the pod's spec",
@@ -47,7 +50,14 @@ pub(in crate::diagnose) fn command(
         }
         Command::Kubectl(command) => kubectl(index, command),
         Command::ConntrackFailures => sentence!(
-            "conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, a line each CPU: with that race they grow"
+            "conntrack -S | grep -o 'insert_failed=[0-9]*'   # on the pod's node, one line per CPU: with that race they grow"
+        ),
+        Command::BridgeNetfilter(node) => sentence!(
+            "sysctl net.bridge.bridge-nf-call-iptables   # on {}; it must print 1 (modprobe br_netfilter)",
+            match node {
+                Some(node) => sentence!("node {}", node),
+                None => sentence!("the node"),
+            }
         ),
         Command::AgentStatus => {
             sentence!("tracer status   # \"names\" says what the agents get from the API server")
@@ -96,9 +106,22 @@ fn bare(command: &PodCommand) -> Sentence {
             server.map(|server| sentence!(" {}", server))
         ),
         PodCommand::NslookupAgain { name, server } => sentence!(
-            "nslookup {} {}   # is it still so?",
+            "nslookup {} {}   # the same query again",
             ShellWord(name.as_str()),
             server
+        ),
+        PodCommand::ShowResolvConf => {
+            sentence!("cat /etc/resolv.conf   # the search domains and ndots of the pod")
+        }
+        PodCommand::NslookupWildcard(domain) => sentence!(
+            "nslookup no-such-name.{}   # an address: the domain has a wildcard",
+            ShellWord(domain.as_str())
+        ),
+        PodCommand::NslookupEndpoint { name, server } => sentence!(
+            "nslookup {} {}{}",
+            ShellWord(name.as_str()),
+            server.ip,
+            place(server).map(|place| sentence!("   # {}", place))
         ),
         PodCommand::NslookupKubernetes(server) => {
             sentence!("nslookup kubernetes.default {}", server)
@@ -106,6 +129,17 @@ fn bare(command: &PodCommand) -> Sentence {
         PodCommand::DigTcp { name, server } => {
             sentence!("dig +tcp @{} {}", server, ShellWord(name.as_str()))
         }
+        PodCommand::DigBufferSize { name, server, size } => sentence!(
+            "dig +bufsize={} @{} {}   # an answer of this size needs no fragments",
+            size,
+            server,
+            ShellWord(name.as_str())
+        ),
+        PodCommand::DigWithoutEdns { name, server } => sentence!(
+            "dig +noedns @{} {}   # the same query without EDNS",
+            server,
+            ShellWord(name.as_str())
+        ),
         // Once connected, curl waits for the server to speak and ends with a timeout if it does not.
         PodCommand::ConnectTcp { ip, port, endpoint } => sentence!(
             "curl -sv -m 3 telnet://{}   # {}\"Connected to\" is what counts",

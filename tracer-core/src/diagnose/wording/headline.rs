@@ -6,9 +6,12 @@ use super::parts::{Asked, Count, List, Part, Plain, Ports, Relative};
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
-use crate::diagnose::fact::{Destination, DestinationKind, Governs, Local, Who, WrongForm};
+use crate::diagnose::fact::{
+    Destination, DestinationKind, Governs, Local, Server, ServerKind, Who, WrongForm,
+};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::Access;
+use crate::diagnose::search_domains::Caught;
 use crate::diagnose::tally::Tally;
 use crate::model::sentence::Sentence;
 
@@ -64,18 +67,27 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             Asked(asked),
             List(types)
         ),
-        Summary::AaaaFails { name, outcome, .. } => sentence!(
+        Summary::TypeFails {
+            name,
+            qtype,
+            outcome,
+            ..
+        } => sentence!(
             "{}: {} of {} fails ({}) while A is answered",
             who,
-            "AAAA",
+            qtype,
             Relative(name),
             outcome
         ),
         Summary::QueriesRejected { server, .. } => {
-            sentence!("{} can't reach DNS server {}", who, server)
+            sentence!("{} can't reach DNS server {}", who, Brief(server))
         }
         Summary::ServerRefusesTcp(server) => {
-            sentence!("{} can't connect to DNS server {} over TCP", who, server)
+            sentence!(
+                "{} can't connect to DNS server {} over TCP",
+                who,
+                Brief(server)
+            )
         }
         Summary::Race { waited, asked, .. } if !some => {
             sentence!("{} waited {} for \"{}\"", who, waited, Asked(asked))
@@ -84,8 +96,85 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             "{}: {} at DNS server {} waited {}",
             who,
             share("lookup"),
-            server,
+            Brief(server),
             waited
+        ),
+        Summary::SearchDomain {
+            asked,
+            domain,
+            caught,
+        } => match caught {
+            Caught::Answered(_) => sentence!(
+                "{}: search domain {} answers \"{}\"",
+                who,
+                Relative(domain),
+                Asked(asked)
+            ),
+            Caught::Ended => sentence!(
+                "{} can't resolve \"{}\": the search ended after domain {}",
+                who,
+                Asked(asked),
+                Relative(domain)
+            ),
+            Caught::Waited(waited) => sentence!(
+                "{} waited {} for \"{}\": search domain {} doesn't answer",
+                who,
+                waited,
+                Asked(asked),
+                Relative(domain)
+            ),
+            Caught::Empty | Caught::Failed(_) => sentence!(
+                "{} can't resolve \"{}\": search domain {} ended the search",
+                who,
+                Asked(asked),
+                Relative(domain)
+            ),
+        },
+        Summary::Loop {
+            name,
+            server,
+            times,
+            ..
+        } => sentence!(
+            "{}: its question for {} to DNS server {} came back {}",
+            who,
+            Relative(name),
+            Brief(server),
+            Count(*times, "time")
+        ),
+        Summary::Retried { waited, asked, .. } if !some => {
+            sentence!("{} waited {} for \"{}\"", who, waited, Asked(asked))
+        }
+        Summary::Retried { waited, server, .. } => sentence!(
+            "{}: {} at DNS server {} waited, the last one {}",
+            who,
+            share("lookup"),
+            Brief(server),
+            waited
+        ),
+        Summary::RepliesFromElsewhere { asked, server, .. } => sentence!(
+            "{} can't resolve \"{}\" at DNS server {}",
+            who,
+            Asked(asked),
+            Brief(server)
+        ),
+        Summary::NotUnderstood {
+            asked,
+            server,
+            rcode,
+            ..
+        } => sentence!(
+            "{} can't resolve \"{}\": {} from DNS server {}",
+            who,
+            Asked(asked),
+            rcode,
+            Brief(server)
+        ),
+        Summary::FragmentsLost { asked, server, .. } => sentence!(
+            "{} can't resolve \"{}\" at DNS server {}",
+            who,
+            Asked(asked),
+            Brief(server)
         ),
         Summary::Servfail { asked, server, .. }
         | Summary::Refused { asked, server, .. }
@@ -100,7 +189,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
                     "{}: {} at DNS server {} got {}",
                     who,
                     share("lookup"),
-                    server,
+                    Brief(server),
                     outcome
                 )
             } else {
@@ -109,7 +198,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
                     who,
                     Asked(asked),
                     outcome,
-                    server
+                    Brief(server)
                 )
             }
         }
@@ -117,11 +206,16 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             "{} can't resolve \"{}\": the answer of DNS server {} is truncated and TCP fails",
             who,
             Asked(asked),
-            server
+            Brief(server)
         ),
         Summary::SlowServer {
             server, latency, ..
-        } => sentence!("{} waited {} for DNS server {}", who, latency, server),
+        } => sentence!(
+            "{} waited {} for DNS server {}",
+            who,
+            latency,
+            Brief(server)
+        ),
         Summary::SearchPathWaste {
             workload,
             wasted,
@@ -244,6 +338,20 @@ fn because(reason: &Reason) -> Sentence {
         Reason::GonePod(pod) => sentence!("the address was pod {}'s, which is gone", pod),
         Reason::NobodyHasAddress => "no pod, Service or node has this address".into(),
         Reason::QueryLost => "one of two simultaneous queries was lost".into(),
+        Reason::ServiceMeant(service) => sentence!("Service {} exists", service),
+        Reason::NotAsked => "the name itself wasn't asked for".into(),
+        Reason::ForwardsInACircle => "the servers forward to each other".into(),
+        Reason::NoCandidateExists => "every name that was tried got NXDOMAIN".into(),
+        Reason::RepetitionAnswered => "its query got no answer until it was repeated".into(),
+        Reason::AnotherServerAnswers { silent, answers } => {
+            sentence!("{} is silent, {} answers", silent, Brief(answers))
+        }
+        Reason::NotTranslatedBack(from) => {
+            sentence!("its answers come from {}", from)
+        }
+        Reason::EdnsNotUnderstood => "possibly it doesn't understand EDNS".into(),
+        Reason::CacheGetsNoAnswer => "possibly it gets no answer from the cluster's DNS".into(),
+        Reason::FragmentsLost => "the answer's later fragments are lost".into(),
         Reason::UpstreamFails => "its upstream servers possibly fail".into(),
         Reason::ServerFails => "it fails for the cluster's own names".into(),
         Reason::PolicyDenies(policy, Governs::Egress) => {
@@ -287,6 +395,7 @@ fn because(reason: &Reason) -> Sentence {
 fn wrong_form(form: &WrongForm) -> Sentence {
     match form {
         WrongForm::Absolute { .. } => "a name with a trailing dot isn't searched for".into(),
+        WrongForm::NodeResolver(_) => "the pod asks its node's nameservers".into(),
         WrongForm::ClusterDomain { cluster_domain, .. } => {
             sentence!("the cluster's domain is {}", Relative(cluster_domain))
         }
@@ -318,7 +427,6 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::TestPort(ports) => sentence!("test {} instead", Ports(ports)),
         Fix::CheckPods(service) => sentence!("check the pods of Service {}", service),
         Fix::CheckPod(pod) => sentence!("check pod {}", pod),
-        Fix::CheckServer(server) => sentence!("check DNS server {} and its logs", server),
         Fix::AllowInPolicy(policy) => sentence!("allow it in NetworkPolicy {}", policy),
         Fix::UseAllEndpoints(Local::Internal) => "set internalTrafficPolicy to Cluster".into(),
         Fix::UseAllEndpoints(Local::NodePort | Local::External) => {
@@ -333,10 +441,50 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::UseEndpoints => "use a Service with an EndpointSlice".into(),
         Fix::CorrectTarget(service) => sentence!("correct the externalName of {}", service),
         Fix::PublishNotReady => "set publishNotReadyAddresses if peers need it earlier".into(),
+        Fix::CheckServer(server) => match &server.kind {
+            ServerKind::Object(object) => sentence!("check the logs of {}", object),
+            ServerKind::NodeCache { named: true } => "check the logs of NodeLocal DNSCache".into(),
+            ServerKind::NodeCache { named: false } => "check the cache on the pod's node".into(),
+            ServerKind::Node(node) => sentence!("check the DNS server on node {}", node),
+            ServerKind::Other => sentence!("check DNS server {}", server.ip),
+        },
+        Fix::CheckForward(server) => {
+            sentence!("check where the pod and {} forward to", server.ip)
+        }
+        Fix::ClusterFirst => "set dnsPolicy: ClusterFirst".into(),
+        Fix::GiveInventory => "give an inventory to learn why".into(),
+        Fix::RepairNameserver(server) => {
+            sentence!("repair {} or remove it from the list", server.ip)
+        }
+        Fix::RemoveSearchDomain(name) => {
+            sentence!("use {} or remove that domain", Asked(name))
+        }
+        Fix::TestWithoutEdns => "test it without EDNS".into(),
+        Fix::CheckBridgeNetfilter(node) => match node {
+            Some(node) => sentence!("check br_netfilter on {}", node),
+            None => "check how replies are routed back".into(),
+        },
+        Fix::LowerBufferSize(size) => sentence!("limit EDNS answers to {} bytes", size),
         Fix::CheckSpelling => "check the spelling".into(),
         Fix::LowerMtu(mtu) => sentence!("lower the pod's MTU to {}", mtu),
         Fix::SingleRequestReopen => "set the resolver option single-request-reopen".into(),
         Fix::TrailingDot => "end full names with a dot".into(),
+    }
+}
+
+/// A DNS server as a headline names it: by its object, or by its address.
+struct Brief<'a>(&'a Server);
+
+impl Part for Brief<'_> {
+    fn add_to(&self, sentence: &mut Sentence) {
+        let Server { kind, ip } = self.0;
+        match kind {
+            ServerKind::Object(object) => object.add_to(sentence),
+            ServerKind::NodeCache { named: true } => sentence.push_words("NodeLocal DNSCache"),
+            ServerKind::NodeCache { named: false } | ServerKind::Node(_) | ServerKind::Other => {
+                ip.add_to(sentence);
+            }
+        }
     }
 }
 

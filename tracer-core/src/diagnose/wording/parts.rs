@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::diagnose::fact::{
     Destination, DestinationKind, EndpointPlace, Figures, ObjectName, PortName, Selector, Server,
-    Who,
+    ServerKind, Who,
 };
 use crate::diagnose::route::Access;
-use crate::model::dns::{DnsName, RecordType, type_mnemonic};
+use crate::model::dns::{DnsName, RecordType, ResponseCode, rcode_mnemonic, type_mnemonic};
 use crate::model::exchange::Outcome;
 use crate::model::observation::IcmpError;
 use crate::model::sentence::{Sentence, Span};
@@ -177,6 +177,12 @@ impl Part for RecordType {
     }
 }
 
+impl Part for ResponseCode {
+    fn add_to(&self, sentence: &mut Sentence) {
+        sentence.push_words(rcode_mnemonic(*self).to_string());
+    }
+}
+
 impl Part for Ordinal {
     fn add_to(&self, sentence: &mut Sentence) {
         let number = self.0;
@@ -305,13 +311,14 @@ impl Part for EndpointPlace {
 /// `kube-system/kube-dns (10.152.183.10)`.
 impl Part for Server {
     fn add_to(&self, sentence: &mut Sentence) {
-        match &self.object {
-            Some(object) => {
-                object.add_to(sentence);
-                sentence.push_words(format!(" ({})", self.ip));
-            }
-            None => self.ip.add_to(sentence),
+        match &self.kind {
+            ServerKind::Object(object) => object.add_to(sentence),
+            ServerKind::NodeCache { named: true } => sentence.push_words("NodeLocal DNSCache"),
+            ServerKind::NodeCache { named: false } => sentence.push_words("node-local cache"),
+            ServerKind::Node(node) => sentence.push_words(format!("on node {node}")),
+            ServerKind::Other => return self.ip.add_to(sentence),
         }
+        sentence.push_words(format!(" ({})", self.ip));
     }
 }
 

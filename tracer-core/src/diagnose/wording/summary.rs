@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::parts::{Asked, Count, Opaque, Ordinal, Plain, address};
+use super::parts::{Asked, Count, List, Opaque, Ordinal, Plain, Relative, address};
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
 use crate::diagnose::cure::Resolution;
 use crate::diagnose::fact::{TcpFailure, Who};
+use crate::diagnose::search_domains::Caught;
 use crate::model::sentence::Sentence;
 
 /// What failed, in one sentence about the pod.
@@ -29,17 +30,19 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             "{} looked up \"{}\": the name exists and has no {} record ({}).",
             who,
             Asked(asked),
-            super::parts::List(types),
+            List(types),
             figures
         ),
-        Summary::AaaaFails {
+        Summary::TypeFails {
             name,
+            qtype,
             outcome,
             repeated,
         } => sentence!(
-            "{} looked up {}: A is answered, AAAA is not: {}{}.",
+            "{} looked up {}: A is answered, {} is not: {}{}.",
             who,
             name,
+            qtype,
             outcome,
             repeated.map(|(attempts, within)| {
                 sentence!(", asked {} times within {}", attempts, within)
@@ -55,6 +58,61 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             Asked(asked),
             server,
             figures
+        ),
+        Summary::SearchDomain {
+            asked,
+            domain,
+            caught,
+        } => match caught {
+            Caught::Answered(data) => sentence!(
+                "{} looked up \"{}\": search domain {} answered{}.",
+                who,
+                Asked(asked),
+                Relative(domain),
+                (!data.is_empty()).then(|| {
+                    let data: Vec<Opaque<'_>> = data.iter().map(|data| Opaque(data)).collect();
+                    sentence!(" with {}", List(&data))
+                })
+            ),
+            Caught::Empty => sentence!(
+                "{} looked up \"{}\": search domain {} answered without a record, and the search ended there.",
+                who,
+                Asked(asked),
+                Relative(domain)
+            ),
+            Caught::Failed(outcome) => sentence!(
+                "{} looked up \"{}\": search domain {} failed ({}), and the search ended there.",
+                who,
+                Asked(asked),
+                Relative(domain),
+                outcome
+            ),
+            Caught::Ended => sentence!(
+                "{} looked up \"{}\": the search ended after search domain {}, without a query for the name itself.",
+                who,
+                Asked(asked),
+                Relative(domain)
+            ),
+            Caught::Waited(waited) => sentence!(
+                "{} waited {} for \"{}\": search domain {} got no answer before the name itself was asked for.",
+                who,
+                waited,
+                Asked(asked),
+                Relative(domain)
+            ),
+        },
+        Summary::Loop {
+            name,
+            server,
+            times,
+            within,
+        } => sentence!(
+            "{} sent a question for {} to DNS server {}, and it came back {} within {}.",
+            who,
+            name,
+            server,
+            Count(*times, "time"),
+            within
         ),
         Summary::ServerRefusesTcp(server) => {
             sentence!(
@@ -93,6 +151,56 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             figures,
         } => sentence!(
             "{} looked up \"{}\": REFUSED by DNS server {} ({}).",
+            who,
+            Asked(asked),
+            server,
+            figures
+        ),
+        Summary::Retried {
+            asked,
+            server,
+            waited,
+            figures,
+        } => sentence!(
+            "{} waited {} for \"{}\": DNS server {} left a query unanswered ({}).",
+            who,
+            waited,
+            Asked(asked),
+            server,
+            figures
+        ),
+        Summary::RepliesFromElsewhere {
+            asked,
+            server,
+            from,
+            figures,
+        } => sentence!(
+            "{} looked up \"{}\" at DNS server {}: the answers come from {}, which it did not ask ({}).",
+            who,
+            Asked(asked),
+            server,
+            from,
+            figures
+        ),
+        Summary::NotUnderstood {
+            asked,
+            server,
+            rcode,
+            figures,
+        } => sentence!(
+            "{} looked up \"{}\": {} from DNS server {} ({}).",
+            who,
+            Asked(asked),
+            rcode,
+            server,
+            figures
+        ),
+        Summary::FragmentsLost {
+            asked,
+            server,
+            figures,
+        } => sentence!(
+            "{} looked up \"{}\": only the first fragment of the answer from DNS server {} arrived ({}).",
             who,
             Asked(asked),
             server,
@@ -227,7 +335,7 @@ pub(in crate::diagnose) fn resolution(who: &Who, resolution: &Resolution) -> Sen
         ),
         Resolution::AnswersFor(ip, name) => sentence!("{} for {} again.", server(ip), name),
         Resolution::AnswersTcp(ip) => sentence!("{} over TCP.", server(ip)),
-        Resolution::AnswersAaaa(name) => sentence!("AAAA of {} is answered.", name),
+        Resolution::AnswersType(qtype, name) => sentence!("{} of {} is answered.", qtype, name),
         Resolution::NormalLatency(ip) => sentence!("{} at its usual pace again.", server(ip)),
         Resolution::FewWasted(workload) => sentence!(
             "{} sent few queries to names that do not exist for a minute.",

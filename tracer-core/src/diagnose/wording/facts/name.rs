@@ -8,13 +8,24 @@ use super::{inventory, not_ready};
 use crate::diagnose::fact::{
     AddressFamily, HostNames, LeadingServices, NameFact, Place, Tried, WrongForm,
 };
+use crate::diagnose::search_domains::Origin;
 use crate::model::cluster::ServiceKind;
 use crate::model::sentence::Sentence;
 
 pub(super) fn sentence(fact: &NameFact) -> Sentence {
     match fact {
-        NameFact::Tried(Tried::SearchDomains(domains)) => sentence!(
-            "None of its search domains has that name: {}; nor is it a name by itself.",
+        NameFact::Tried(Tried::SearchDomains {
+            domains,
+            itself: true,
+        }) => sentence!(
+            "It doesn't exist in any of the search domains ({}) or as a name by itself.",
+            joined(domains)
+        ),
+        NameFact::Tried(Tried::SearchDomains {
+            domains,
+            itself: false,
+        }) => sentence!(
+            "It doesn't exist in any of the search domains tried ({}). The name itself was not asked for.",
             joined(domains)
         ),
         NameFact::Tried(Tried::AsIs) => {
@@ -23,6 +34,26 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
         NameFact::Tried(Tried::Unknown) => {
             sentence!("Whether search domains were tried is not known.")
         }
+        NameFact::NotAsked(asked) => {
+            sentence!("No query was for \"{}\" itself.", Asked(asked))
+        }
+        NameFact::FoundByPods(name) => {
+            sentence!("{} exists: a pod of this node got a record for it.", name)
+        }
+        NameFact::SearchDomainFrom {
+            domain,
+            origin: Origin::Pod,
+        } => sentence!(
+            "Search domain {} comes from the pod's dnsConfig.",
+            Relative(domain)
+        ),
+        NameFact::SearchDomainFrom { domain, .. } => sentence!(
+            "Search domain {} is not one of the cluster's: it comes from the node's resolv.conf, which the kubelet appends to the search domains of every pod.",
+            Relative(domain)
+        ),
+        NameFact::SearchEndCauses => sentence!(
+            "Possible cause: the node's resolv.conf has a search domain that the pod's resolver cannot use, such as \".\": musl ends the search there."
+        ),
         NameFact::NoServiceIn { namespace, service } => {
             sentence!(
                 "There is no Service {}/{}.",
@@ -71,26 +102,26 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
             inventory::lacking(*lacking)
         ),
         NameFact::MeaningUnknown(lacking) => sentence!(
-            "Whether Service and namespace are meant by it is not known: {}.",
+            "Whether it is a Service and its namespace is not known: {}.",
             inventory::lacking(*lacking)
         ),
         NameFact::DanglingAlias(alias) => sentence!(
-            "It is an alias, in the end for {}, and that name does not exist.",
+            "It is an alias for {}, and that name does not exist.",
             alias
         ),
         NameFact::OutsideCluster {
             cluster_domain,
             zone,
         } => sentence!(
-            "It is not in the cluster's domain {}, and the {} says that it does not exist.",
+            "It is not in the cluster's domain {}, and {} answered that it does not exist.",
             Relative(cluster_domain),
             match zone {
                 Some(zone) => sentence!("zone {}", zone),
-                None => sentence!("DNS"),
+                None => sentence!("the DNS"),
             }
         ),
         NameFact::HeadlessReadinessUnknown(service) => sentence!(
-            "Service {} is headless, so its name exists only while one of its pods is ready. Whether one is, is not known: the inventory holds no EndpointSlices.",
+            "Service {} is headless, so its name exists only while one of its pods is ready. Whether one is ready is not known: the inventory has no EndpointSlices.",
             service
         ),
         NameFact::HeadlessNotReady(service, why) => sentence!(
@@ -150,30 +181,30 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
             sentence!("Service {} exists, under the name {}", service, name)
         }
         NameFact::CreatedBefore(ago) => sentence!(
-            "It came {} before it was asked for. Possible cause: an answer from before that is remembered by a cache.",
+            "It was created {} before the query. Possible cause: a cache still has the answer from before that.",
             ago
         ),
-        NameFact::CreatedAfter(later) => sentence!("It came {} after it was asked for.", later),
+        NameFact::CreatedAfter(later) => sentence!("It was created {} after the query.", later),
         NameFact::CreationUnknown => sentence!(
-            "Possible causes: an answer from before it was made is remembered by a cache, or the DNS server has not heard of it."
+            "Possible causes: a cache still has the answer from before it was created, or the DNS server does not know it yet."
         ),
-        NameFact::NoNegativeTtl => sentence!(
-            "The answer does not say how long it may be remembered: it holds no SOA record."
-        ),
+        NameFact::NoNegativeTtl => {
+            sentence!("The answer does not say how long it may be cached: it has no SOA record.")
+        }
         NameFact::NegativeTtlCountedDown { ttl, full } => sentence!(
-            "By its SOA record it may be remembered for {} more, as of one that a cache counts down: {} s of {} s.",
+            "Its SOA record lets a cache keep it for {} more: the cache that answered has counted down to {} s of {} s.",
             Duration::from_secs(u64::from(*ttl)),
             ttl,
             full
         ),
         NameFact::NegativeTtl(ttl) => sentence!(
-            "By its SOA record the answer may be remembered for {}.",
+            "Its SOA record lets a cache keep the answer for {}.",
             Duration::from_secs(u64::from(*ttl))
         ),
         NameFact::WrongForm(form) => wrong_form(form),
         NameFact::NameExists(name) => sentence!("{} exists, without such a record.", name),
         NameFact::NameOfNamespace(namespace) => sentence!(
-            "It is the name of namespace {}, which has no address: a Service of it has, as service.{}.",
+            "It is the name of namespace {}, which has no address. Its Services have one, under service.{}.",
             Asked(namespace),
             Asked(namespace)
         ),
@@ -191,7 +222,7 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
                 .map(|name| sentence!("\"{}\"", Asked(name)))
                 .collect();
             sentence!(
-                "Each name is tried behind the search domains first. Most of it for {}.",
+                "The resolver tries the search domains before the name itself. Most of these queries are for {}.",
                 List(&names)
             )
         }
@@ -213,9 +244,13 @@ fn joined(names: &[String]) -> Sentence {
 fn wrong_form(form: &WrongForm) -> Sentence {
     match form {
         WrongForm::Absolute { service, full } => sentence!(
-            "It was looked up as an absolute name: with a dot at its end, or by a program that does not use the search domains. So it did not lead to Service {}, whose absolute name is {}",
+            "It was looked up as an absolute name: with a dot at its end, or by a program that does not use the search domains. So it was not found as Service {}, whose absolute name is {}",
             service,
             full
+        ),
+        WrongForm::NodeResolver(service) => sentence!(
+            "Service {} exists, but the pod does not ask the cluster's DNS: with dnsPolicy Default it uses its node's nameservers, which do not know the cluster's names.",
+            service
         ),
         WrongForm::ClusterDomain {
             service,
@@ -248,12 +283,12 @@ fn wrong_form(form: &WrongForm) -> Sentence {
             service
         ),
         WrongForm::HostWithoutService { host, service } => sentence!(
-            "{} is a pod of the headless Service {}, and has its name only in front of the Service's.",
+            "{} is a pod of the headless Service {}: its DNS name is its hostname in front of the Service's name.",
             Asked(host),
             service
         ),
         WrongForm::PodName { pod, ip, services } => sentence!(
-            "{} is a pod, at {}. A pod is not in DNS by its name: a Service is, and below a headless Service its pods with a hostname. {}",
+            "{} is a pod, at {}. The name of a pod is not in DNS: only Services are, and below a headless Service its pods with a hostname. {}",
             pod,
             ip,
             leading(services)
@@ -271,8 +306,9 @@ fn wrong_form(form: &WrongForm) -> Sentence {
             service,
             Asked(host),
             match hosts {
-                HostNames::Unknown =>
-                    sentence!("Which it has is not known: the inventory holds no EndpointSlices."),
+                HostNames::Unknown => sentence!(
+                    "Which pods it has is not known: the inventory has no EndpointSlices."
+                ),
                 HostNames::Known(hosts) if hosts.is_empty() => sentence!(
                     "None of its pods has a hostname (spec.hostname and spec.subdomain, which a StatefulSet sets)."
                 ),
@@ -304,8 +340,8 @@ fn wrong_form(form: &WrongForm) -> Sentence {
 fn leading(services: &LeadingServices) -> Sentence {
     let LeadingServices(services) = services;
     match services.len() {
-        0 => sentence!("No Service leads to it."),
-        1 => sentence!("Service {} leads to it.", List(services)),
-        _ => sentence!("Services {} lead to it.", List(services)),
+        0 => sentence!("No Service selects it."),
+        1 => sentence!("Service {} selects it.", List(services)),
+        _ => sentence!("Services {} select it.", List(services)),
     }
 }

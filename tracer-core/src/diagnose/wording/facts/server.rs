@@ -1,6 +1,6 @@
 //! DNS servers and their answers.
 
-use super::super::parts::Opaque;
+use super::super::parts::{Count, Opaque};
 use super::super::sentence;
 use super::{not_ready, ready};
 use crate::diagnose::fact::{Others, Rejection, ServerFact, TcpFailure};
@@ -11,6 +11,91 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
     match fact {
         ServerFact::CameBack(Rejection::Reset) => sentence!("What came back: a reset."),
         ServerFact::CameBack(Rejection::Icmp(error)) => sentence!("What came back: {}.", error),
+        ServerFact::IsNodeCache(Some(cache)) => sentence!(
+            "The DNS server is the cache on the pod's node, NodeLocal DNSCache: pod {} on node {}, which is {}. It asks the cluster's DNS, or the node's upstream servers, for what it does not have.",
+            cache.name,
+            cache.node,
+            match cache.ready {
+                Some(true) => "ready",
+                Some(false) => "not ready",
+                None => "of unknown readiness",
+            }
+        ),
+        ServerFact::IsNodeCache(None) => sentence!(
+            "The DNS server has a link-local address, so it runs on the pod's node, possibly NodeLocal DNSCache. It asks other servers for what it does not have."
+        ),
+        ServerFact::IsOnNode(node) => sentence!(
+            "The DNS server has the address of node {}: a cache or a forwarder on the node, which asks other servers for what it does not have.",
+            node
+        ),
+        ServerFact::AnsweredPod { answers, within } => match answers {
+            1 => sentence!("It answered another query of this pod."),
+            several => sentence!(
+                "It answered {} other queries of this pod within {}.",
+                several,
+                within
+            ),
+        },
+        ServerFact::NeverAnsweredPod => {
+            sentence!("It was not seen to answer this pod in the last 10 minutes.")
+        }
+        ServerFact::Lost { server, lost, sent } => sentence!(
+            "DNS server {} left {} of {} unanswered in this lookup.",
+            server,
+            lost,
+            Count(*sent, "query")
+        ),
+        ServerFact::AnsweredInstead(server) => sentence!(
+            "DNS server {}, which the resolver asked next, answered.",
+            server
+        ),
+        ServerFact::LossCauses => sentence!(
+            "Possible causes: the query or its answer was lost on the way (a full connection tracking table, an overloaded node or network), one of the server's endpoints does not answer, or the server needs longer than the resolver waits."
+        ),
+        ServerFact::RepliesFrom {
+            from,
+            asked,
+            replies,
+        } => sentence!(
+            "{} came from {} to queries that went to {}. A resolver discards such answers, so it asks again.",
+            Count(*replies, "answer"),
+            from,
+            asked
+        ),
+        ServerFact::UntranslatedCauses(Some(node)) => sentence!(
+            "Both pods are on node {}. Possible cause: its bridge passes packets between its ports without netfilter, so the reply is not translated back (net.bridge.bridge-nf-call-iptables is 0, or br_netfilter is not loaded).",
+            node
+        ),
+        ServerFact::UntranslatedCauses(None) => sentence!(
+            "The reply is not translated back to the address asked. Possible causes: it does not pass the node that translated the query (asymmetric routes), that node's connection tracking considers it invalid, or a bridge passes it without netfilter (net.bridge.bridge-nf-call-iptables)."
+        ),
+        ServerFact::NotUnderstood { rcode, edns: true } => sentence!(
+            "The queries use EDNS (RFC 6891). Possible cause: the server, or a firewall on the way, does not understand EDNS or an option of it and answers {}.",
+            rcode
+        ),
+        ServerFact::NotUnderstood { rcode, edns: false } => sentence!(
+            "The queries do not use EDNS, and the server answers {}: it does not accept the query itself.",
+            rcode
+        ),
+        ServerFact::FragmentsLost { answers, queries } => sentence!(
+            "The server answered: of {} only the first fragment arrived, for {}. The kernel delivers no answer without all of its fragments.",
+            Count(*answers, "answer"),
+            Count(*queries, "query")
+        ),
+        ServerFact::CameBackFrom(from) => sentence!(
+            "Each time after the pod had sent the question, the same question came back from {}.",
+            from
+        ),
+        ServerFact::LoopCauses => sentence!(
+            "Possible cause: the pod forwards to the nameservers of its node's resolv.conf, and one of them (the cluster's DNS itself, NodeLocal DNSCache, or a stub resolver) forwards to the pod."
+        ),
+        ServerFact::FragmentCauses => sentence!(
+            "Possible causes: a firewall, a NetworkPolicy or a tunnel drops fragments without a port number; the server sends answers larger than the path takes (its EDNS buffer size)."
+        ),
+        ServerFact::CacheFailed(name) => sentence!(
+            "{} is a name of the cluster, for which the cache asks the cluster's DNS. Possible cause: it got no answer from there in time, usually 2 s.",
+            name
+        ),
         ServerFact::IsService(service, endpoints) => {
             sentence!(
                 "The DNS server is Service {}. {}",
@@ -34,16 +119,23 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
         ServerFact::AnsweredOthers(Others::None) => {
             sentence!("It was not seen to answer another pod of this node in the last 5 minutes.")
         }
-        ServerFact::EmptyAaaaExpected { server, outcome } => sentence!(
-            "For a name without IPv6 addresses the right answer is an empty one. From DNS server {} came: {}.",
+        ServerFact::EmptyExpected {
+            qtype,
+            server,
+            outcome,
+        } => sentence!(
+            "For a name that exists without a record of type {} the right answer is an empty one. DNS server {} gave: {}.",
+            qtype,
             server,
             outcome
         ),
-        ServerFact::AaaaDropped => sentence!(
-            "Possible causes: the domain's own servers, or a firewall in front of them, do not understand AAAA; or something on the way drops these queries."
+        ServerFact::TypeDropped(qtype) => sentence!(
+            "Possible causes: the domain's own servers, or a firewall in front of them, do not understand {}; or something on the way drops these queries.",
+            qtype
         ),
-        ServerFact::AaaaNotUnderstood => sentence!(
-            "Possible cause: the domain's own servers, or a firewall in front of them, do not understand AAAA."
+        ServerFact::TypeNotUnderstood(qtype) => sentence!(
+            "Possible cause: the domain's own servers, or a firewall in front of them, do not understand {}.",
+            qtype
         ),
         ServerFact::Race {
             answered,
@@ -64,17 +156,17 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
             attempts
         ),
         ServerFact::RaceCauses => sentence!(
-            "The query was lost, or its answer was, or the server left it unanswered. Once, that is ordinary. If it happens again and again, possible cause: the race of two packets of one socket in the node's connection tracking (kubernetes/kubernetes issue 56903)."
+            "The query was lost, or its answer was, or the server left it unanswered. Once, that is ordinary. If it recurs, possible cause: the race of two packets of one socket in the node's connection tracking (kubernetes/kubernetes issue 56903)."
         ),
         ServerFact::RefusalCauses => sentence!(
-            "Possible causes: the server has no zone for that name and does not forward it (a Corefile without forward), or it does not serve this client (an access list)."
+            "Possible causes: the server has no zone for that name and does not forward it (a Corefile without forward); it does not serve this client (an access list); or a network policy that knows DNS names (Cilium's toFQDNs rules) does not allow this name."
         ),
         ServerFact::FailedItself(name) => sentence!(
-            "{} is a name of the cluster, so the DNS server failed itself. Possible cause: it cannot reach the API server.",
+            "{} is a name of the cluster, for which the DNS server needs no other one. Possible causes: it has not read the Services from the API server yet, or one of its endpoints is in trouble.",
             name
         ),
         ServerFact::UpstreamFailed(name) => sentence!(
-            "{} is no name of the cluster, so a DNS server of the cluster has to ask another one. Possible causes: its upstream does not answer or fails, or the domain itself is broken.",
+            "{} is not a name of the cluster, so the cluster's DNS has to ask another server. Possible causes: its upstream does not answer or fails, or the domain itself is broken.",
             name
         ),
         ServerFact::Explanation { meaning, text } => sentence!(
@@ -84,10 +176,10 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
         ),
         ServerFact::UsualLatency(scope, normal) => match normal {
             Some(normal) => {
-                sentence!("For {} this pod is used to {}.", names(*scope), normal)
+                sentence!("For {} it usually takes {}.", names(*scope), normal)
             }
             None => sentence!(
-                "What this pod is used to for {} is not known yet.",
+                "How long it usually takes for {} is not known yet.",
                 names(*scope)
             ),
         },
@@ -95,7 +187,7 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
             "The cluster's DNS knows these names itself. Possible causes: it is short of CPU, or the network to it is slow."
         ),
         ServerFact::SlowCauses(NameScope::External) => sentence!(
-            "These names a DNS server of the cluster asks of another one. Possible cause: that one is slow."
+            "For these names the cluster's DNS asks another server. Possible cause: that one is slow."
         ),
         ServerFact::Tcp(failure) => sentence!(
             "{}",
@@ -103,7 +195,7 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
                 TcpFailure::Refused =>
                     "Port 53 over TCP is refused: the server, or its Service, serves UDP only, or something on the way rejects TCP.",
                 TcpFailure::NoConnection =>
-                    "Nobody answers on port 53 over TCP. Possible cause: a firewall or NetworkPolicy that lets UDP through and drops TCP.",
+                    "Port 53 does not answer over TCP. Possible cause: a firewall or NetworkPolicy that lets UDP through and drops TCP.",
                 TcpFailure::Closed => "The connection was made and closed before an answer came.",
                 TcpFailure::NoAnswer =>
                     "The connection was made, and the server did not answer on it.",
