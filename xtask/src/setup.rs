@@ -109,6 +109,18 @@ const PROGRAMS: [Program; 17] = [
         "musl-tools",
         "builds a client that looks names up through musl",
     ),
+    program(
+        "go",
+        "golang-go",
+        "builds a client that looks names up through Go",
+    ),
+    program("busybox", "busybox-static", "looks names up in its own way"),
+    program("node", "nodejs", "looks names up through c-ares"),
+    program(
+        "java",
+        "default-jdk-headless",
+        "runs a client that looks names up as Java does",
+    ),
 ];
 
 /// The compiler with the core library's source, from Debian's archive (bookworm-security).

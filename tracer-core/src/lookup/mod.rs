@@ -7,8 +7,8 @@
 //! A lookup is one call of one resolver: its queries leave from one socket, or one socket each at the same
 //! moment, and each candidate follows the answer to the previous one at once (docs/resolvers.md).
 //!
-//! One file per idea: `candidates` reads names as what the application may have asked for, `node_domains`
-//! learns the part of the search list that no object shows, `pairing` separates the queries of one call from
+//! One file per idea: `candidates` reads names as what the application may have asked for, `listing` finds
+//! the lookups that a query can belong to, `node_domains` learns the part of the search list that no object shows, `pairing` separates the queries of one call from
 //! those of another, `open_step` a retry from a new question, `verdict` decides when a lookup is over,
 //! `waiting` how long it took, `open_lookup` combines them.
 
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::candidates::SearchList;
+use self::listing::Listing;
 use self::node_domains::NodeDomains;
 use self::open_lookup::{OpenLookup, Query};
 use self::pairing::{Fit, Relation};
@@ -33,6 +34,7 @@ use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
 mod candidates;
+mod listing;
 mod node_domains;
 mod open_lookup;
 mod open_step;
@@ -46,10 +48,6 @@ const CUT_WINDOW: Duration = Duration::from_secs(1);
 /// At most this many leading labels of a name are tried as the asked name, the rest being an unknown search
 /// domain of the node. Names that are searched for are short.
 const MAX_LABELS: usize = 16;
-/// Open lookups of one pod and name that are searched for a match, the youngest first. A pod that keeps
-/// asking a silent server has thousands of them, and its next query belongs to one of the latest.
-const MAX_SEARCH: usize = 256;
-
 /// A client pod's query with everything that is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientQuery<'a> {
@@ -89,10 +87,10 @@ pub struct Folder {
     next_id: u64,
     open: HashMap<u64, OpenLookup>,
     /// The lookups to which a pod's next query for a name can belong.
-    expected: HashMap<(Owner, DnsName), Vec<u64>>,
+    expected: Listing,
     /// The lookups in which a query for the asked name with an unknown search domain of the node may come
     /// next.
-    gaps: HashMap<(Owner, DnsName), Vec<u64>>,
+    gaps: Listing,
     queries: HashMap<Query, (u64, usize)>,
     deadlines: BTreeSet<(Timestamp, u64)>,
     node_domains: NodeDomains,
@@ -110,8 +108,8 @@ impl Folder {
             latest: Timestamp(0),
             next_id: 0,
             open: HashMap::new(),
-            expected: HashMap::new(),
-            gaps: HashMap::new(),
+            expected: Listing::default(),
+            gaps: Listing::default(),
             queries: HashMap::new(),
             deadlines: BTreeSet::new(),
             node_domains: NodeDomains::default(),
@@ -193,13 +191,12 @@ impl Folder {
     /// The open lookups of a pod that are listed under a name, the youngest first.
     fn listed<'a>(
         &'a self,
-        table: &'a HashMap<(Owner, DnsName), Vec<u64>>,
+        listing: &'a Listing,
         owner: &Owner,
         name: &DnsName,
     ) -> impl Iterator<Item = (u64, &'a OpenLookup)> + use<'a> {
-        let ids = table.get(&(owner.clone(), name.clone()));
-        let youngest = ids.into_iter().flatten().rev().take(MAX_SEARCH);
-        youngest.filter_map(|id| Some((*id, self.open.get(id)?)))
+        let ids = listing.youngest(owner, name);
+        ids.filter_map(|id| Some((id, self.open.get(&id)?)))
     }
 
     /// The open lookup that a query belongs to: the one that it fits best and, of equals, the one that it
@@ -304,27 +301,25 @@ impl Folder {
         // Most changes leave the names as they are: an answer, the second type.
         if std::mem::take(&mut open.moved) {
             let names = open.expected();
-            let before = std::mem::replace(&mut open.listed, names.clone());
-            relist(&mut self.expected, &open.owner, id, before, names);
+            self.expected.move_to(&open.owner, id, &open.listed, &names);
+            open.listed = names;
         }
         let gap: Vec<DnsName> = open.gap().map(DnsName::new).into_iter().collect();
         if gap != open.listed_gap {
-            let before = std::mem::replace(&mut open.listed_gap, gap.clone());
-            relist(&mut self.gaps, &open.owner, id, before, gap);
+            self.gaps.move_to(&open.owner, id, &open.listed_gap, &gap);
+            open.listed_gap = gap;
         }
         Some(result)
     }
 
     /// Ends a lookup: at `at` it is clear that nothing follows.
     fn decide(&mut self, at: Timestamp, id: u64, out: &mut Vec<Decided>) {
-        let Some(mut open) = self.open.remove(&id) else {
+        let Some(open) = self.open.remove(&id) else {
             return;
         };
         self.deadlines.remove(&(open.deadline, id));
-        let listed = std::mem::take(&mut open.listed);
-        relist(&mut self.expected, &open.owner, id, listed, Vec::new());
-        let gap = std::mem::take(&mut open.listed_gap);
-        relist(&mut self.gaps, &open.owner, id, gap, Vec::new());
+        self.expected.move_to(&open.owner, id, &open.listed, &[]);
+        self.gaps.move_to(&open.owner, id, &open.listed_gap, &[]);
         for query in open.awaited() {
             self.queries.remove(query);
         }
@@ -338,33 +333,6 @@ impl Folder {
             ends: open.ends.clone(),
             lookup: open.finish(at),
         });
-    }
-}
-
-/// Lists a lookup under `after` instead of `before`.
-fn relist(
-    table: &mut HashMap<(Owner, DnsName), Vec<u64>>,
-    owner: &Owner,
-    id: u64,
-    before: Vec<DnsName>,
-    after: Vec<DnsName>,
-) {
-    for name in before.iter().filter(|name| !after.contains(name)) {
-        unlist(table, &(owner.clone(), name.clone()), id);
-    }
-    for name in after {
-        if !before.contains(&name) {
-            table.entry((owner.clone(), name)).or_default().push(id);
-        }
-    }
-}
-
-fn unlist(table: &mut HashMap<(Owner, DnsName), Vec<u64>>, key: &(Owner, DnsName), id: u64) {
-    if let Some(ids) = table.get_mut(key) {
-        ids.retain(|other| *other != id);
-        if ids.is_empty() {
-            table.remove(key);
-        }
     }
 }
 

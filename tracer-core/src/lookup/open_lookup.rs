@@ -260,8 +260,14 @@ impl OpenLookup {
     }
 
     /// The lookup event, in its current state. It is decided at `at`.
-    pub fn finish(self, at: Timestamp) -> Lookup {
+    pub fn finish(mut self, at: Timestamp) -> Lookup {
         let asked = self.asked();
+        if self.at_once {
+            // Candidate by candidate, as other resolvers ask.
+            let names: Vec<DnsName> = self.names().into_iter().cloned().collect();
+            self.steps
+                .sort_by_key(|step| names.iter().position(|name| step.is_for(name)));
+        }
         let (end, waited) = waiting::times(&self.steps, at);
         let steps: Vec<Step> = self.steps.into_iter().map(|open| open.step).collect();
         let mut qtypes = Vec::new();

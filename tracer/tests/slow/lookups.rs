@@ -1,5 +1,5 @@
-//! Lookups on real packets: glibc, bind's tools and musl in a pod, with the resolv.conf options that change
-//! what they send, compared with tcpdump and the tools' output.
+//! Lookups on real packets: glibc, bind's tools, musl, Go, BusyBox, Node.js and Java in a pod, with the
+//! resolv.conf options that change what they send, compared with tcpdump and the tools' output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -397,6 +397,90 @@ fn musl_asks_the_list_in_order_all_servers_at_once_and_stops_at_nodata() {
 }
 
 #[test]
+fn go_asks_each_type_from_its_own_socket() {
+    let mut client = Client::new(stage());
+    let program = go_client(client.directory.path());
+    let resolve = program.to_str().expect("a path that is UTF-8").to_owned();
+    let resolve = |name| [resolve.as_str(), name];
+    client.check(&resolve("clusterip-nginx-ds"), &[(None, "answered")]);
+    let wrong = client.check(&resolve("no-such"), &[(Some("no-such"), "nxdomain")]);
+    assert_eq!(wrong[0]["queries"], 8, "four candidates, two types");
+    let labels = "clusterip-apache2-ds-myns.myns";
+    client.check(&resolve(labels), &[(Some(labels), "answered")]);
+    let failed = client.check(
+        &resolve("servfail.example."),
+        &[(Some("servfail.example."), "servfail")],
+    );
+    assert_eq!(failed[0]["queries"], 4, "each type twice");
+    client.resolv_conf(&[SEARCH, CLUSTER, "options ndots:5 use-vc"]);
+    client.check(&resolve("no-such"), &[(Some("no-such"), "nxdomain")]);
+    client.resolv_conf(&[SEARCH, SILENT, CLUSTER, "options ndots:5"]);
+    let slow = client.check(&resolve("clusterip-nginx-ds"), &[(None, "answered")]);
+    let waited = slow[0]["waited_ns"].as_u64().expect("a wait");
+    assert!(
+        (4_900_000_000..6_000_000_000).contains(&waited),
+        "{}",
+        slow[0]
+    );
+}
+
+#[test]
+fn busybox_asks_for_all_search_domains_at_once() {
+    let mut client = Client::new(stage());
+    let nslookup = |name| ["busybox", "nslookup", name];
+    let nginx = "clusterip-nginx-ds";
+    let found = client.check(&nslookup(nginx), &[(Some(nginx), "answered")]);
+    assert_eq!(found[0]["queries"], 6, "three search domains, two types");
+    client.check(&nslookup("no-such"), &[(Some("no-such"), "nxdomain")]);
+    // With a dot, only the name itself.
+    let labels = "clusterip-apache2-ds-myns.myns";
+    let absolute = format!("{labels}.");
+    let wrong = client.check(&nslookup(labels), &[(Some(&absolute), "nxdomain")]);
+    assert_eq!(wrong[0]["queries"], 2);
+}
+
+#[test]
+fn node_searches_in_lookup_and_not_in_resolve() {
+    let mut client = Client::new(stage());
+    let lookup = "require('dns').lookup(process.argv[1], {all: true}, (error, found) => \
+                  error ? process.exit(1) : found.forEach(each => console.log(each.address)))";
+    let nginx = "clusterip-nginx-ds";
+    client.check(&["node", "-e", lookup, nginx], &[(None, "answered")]);
+    client.check(
+        &["node", "-e", lookup, "no-such"],
+        &[(Some("no-such"), "nxdomain")],
+    );
+    // Two calls, whose packets are those of one for both types.
+    let resolve = "for (const call of ['resolve4', 'resolve6']) \
+                   require('dns')[call](process.argv[1], (error, found) => \
+                   error || found.forEach(each => console.log(each)))";
+    let full = "clusterip-nginx-ds.default.svc.cluster.local";
+    client.check(&["node", "-e", resolve, full], &[(None, "answered")]);
+    client.check(
+        &["node", "-e", resolve, "no-such"],
+        &[(Some("no-such."), "nxdomain")],
+    );
+}
+
+#[test]
+fn java_looks_names_up_through_libc() {
+    let mut client = Client::new(stage());
+    let program = client.directory.path().join("Resolve.java");
+    let source = "public class Resolve { public static void main(String[] names) throws Exception { \
+                  for (var each : java.net.InetAddress.getAllByName(names[0])) \
+                  System.out.println(each.getHostAddress()); } }";
+    std::fs::write(&program, source).expect("the source is written");
+    let program = program.to_str().expect("a path that is UTF-8").to_owned();
+    let nginx = "clusterip-nginx-ds";
+    client.check(&["java", &program, nginx], &[(None, "answered")]);
+    let wrong = client.check(
+        &["java", &program, "no-such"],
+        &[(Some("no-such"), "nxdomain")],
+    );
+    assert_eq!(wrong[0]["queries"], 8);
+}
+
+#[test]
 fn ndots_of_the_pods_dns_config_decides_what_is_asked_first() {
     let stage = stage();
     let mut objects = stage.lab.inventory().objects().to_vec();
@@ -524,6 +608,41 @@ int main(int argc, char **argv) {
         .args([&program, &source])
         .status()
         .expect("musl-gcc (Debian: musl-tools)");
+    assert!(status.success(), "the client compiles");
+    program
+}
+
+/// A client whose resolver is Go's own.
+fn go_client(directory: &Path) -> PathBuf {
+    const SOURCE: &str = r#"package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+)
+
+func main() {
+	found, err := net.LookupHost(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "not found")
+		os.Exit(1)
+	}
+	for _, each := range found {
+		fmt.Println(each)
+	}
+}
+"#;
+    let (source, program) = (directory.join("resolve.go"), directory.join("resolve-go"));
+    std::fs::write(&source, SOURCE).expect("the source is written");
+    let status = Command::new("go")
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", directory.join("go-cache"))
+        .arg("build")
+        .arg("-o")
+        .args([&program, &source])
+        .status()
+        .expect("go (Debian: golang-go)");
     assert!(status.success(), "the client compiles");
     program
 }
