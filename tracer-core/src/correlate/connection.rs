@@ -492,4 +492,6 @@ fn established_unseen(
 }
 
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 mod tests;

@@ -83,6 +83,31 @@ impl Bench {
         self
     }
 
+    /// Passes a sweep of one flow's counters, packets and bytes of both directions.
+    pub(super) fn sweep_bytes(
+        &mut self,
+        now: u64,
+        flow: Flow,
+        last: u64,
+        tx: (u64, u64),
+        rx: (u64, u64),
+    ) -> &mut Bench {
+        let traffic = |(packets, bytes)| Traffic { packets, bytes };
+        let snapshot = FlowSnapshot {
+            flow,
+            totals: FlowTotals {
+                tx: traffic(tx),
+                rx: traffic(rx),
+            },
+            first: ms(0),
+            last: ms(last),
+            tcp_flags: SeenFlags::default(),
+        };
+        self.correlator
+            .counters(ms(now), &[snapshot], &mut self.out);
+        self
+    }
+
     /// Ends the input.
     pub(super) fn end(&mut self, milliseconds: u64) -> &mut Bench {
         self.correlator.end(ms(milliseconds), &mut self.out);

@@ -1,5 +1,6 @@
 use crate::correlate::testing::*;
 use crate::model::connection::UdpState;
+use crate::model::correlated::CorrelatedEvent;
 use crate::model::flow::{Direction, Flow, Protocol, Role};
 use crate::model::observation::{Observation, What};
 use crate::model::settings::Limits;
@@ -172,4 +173,76 @@ fn other_protocols_are_not_udp_flows() {
         .end(1)
         .silent();
     assert_eq!(bench.all_lost(), 0);
+}
+
+/// A flow that was answered once a second until 5 s.
+fn answered_until_five_seconds(bench: &mut Bench, radius: Flow) {
+    for second in 0..5 {
+        bench
+            .see(packet(second * 1_000, FromPod, radius, What::Other))
+            .see(packet(second * 1_000 + 1, ToPod, radius, What::Other));
+    }
+    bench.events();
+}
+
+#[test]
+fn a_flow_that_was_answered_and_is_no_more_is_evidence() {
+    let radius = flow(Protocol::Udp, 50_000, 1_812);
+    let mut bench = Bench::new();
+    answered_until_five_seconds(&mut bench, radius);
+    for second in 5..12 {
+        bench.see(packet(second * 1_000, FromPod, radius, What::Other));
+    }
+    let seen: Vec<_> = bench
+        .events()
+        .into_iter()
+        .map(|item| match item.event {
+            CorrelatedEvent::UdpProgress(flow) => flow.unanswered.expect("sends"),
+            other => panic!("not evidence on a UDP flow: {other:?}"),
+        })
+        .map(|sends| (sends.sender, sends.packets, sends.span(), sends.heard))
+        .collect();
+    let heard = Some(ms(4_001));
+    assert_eq!(
+        seen,
+        [
+            (FromPod, 4, milliseconds(3_000), heard),
+            (FromPod, 7, milliseconds(6_000), heard),
+        ]
+    );
+}
+
+#[test]
+fn the_counters_show_that_a_flow_is_no_longer_answered() {
+    let radius = flow(Protocol::Udp, 50_000, 1_812);
+    let mut bench = Bench::new();
+    bench
+        .see(counted(packet(0, FromPod, radius, What::Other), 1, 0))
+        .sweep(5_000, radius, 4_900, 20, 20);
+    bench.events();
+    bench
+        .sweep(10_000, radius, 9_900, 24, 20)
+        .silent()
+        .sweep(15_000, radius, 14_900, 28, 20);
+    let events = bench.events();
+    let [CorrelatedEvent::UdpProgress(flow)] = &events
+        .iter()
+        .map(|item| item.event.clone())
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("{events:?}")
+    };
+    let sends = flow.unanswered.expect("sends");
+    assert_eq!((sends.packets, sends.counted), (8, true));
+}
+
+#[test]
+fn a_flow_that_pauses_after_an_answer_is_no_evidence() {
+    let radius = flow(Protocol::Udp, 50_000, 1_812);
+    let mut bench = Bench::new();
+    answered_until_five_seconds(&mut bench, radius);
+    bench
+        .see(packet(60_000, FromPod, radius, What::Other))
+        .see(packet(60_001, ToPod, radius, What::Other))
+        .silent();
 }
