@@ -221,8 +221,13 @@ impl Connection {
 
     /// The connection's segments, if every one of them was observed.
     fn segments(&self) -> Option<&Segments> {
+        self.segments.as_deref().filter(|_| self.sees_all())
+    }
+
+    /// Whether every packet so far was observed.
+    fn sees_all(&self) -> bool {
         let unseen = self.meter.unseen();
-        (self.segments.as_deref()).filter(|_| unseen.tx.packets == 0 && unseen.rx.packets == 0)
+        unseen.tx.packets == 0 && unseen.rx.packets == 0
     }
 
     /// Takes note of when the ends were heard and what waits for an answer. Before `last` is updated.
@@ -235,7 +240,7 @@ impl Connection {
             self.confirmed = true;
         }
         // Live, only the ends of a connection have records.
-        if self.segments.is_none() && (segment.length > 0 || !segment.fin) {
+        if self.segments.is_none() && !segment.fin && self.sees_all() {
             self.segments = Some(Box::default());
         }
         let mut sent = match (segment.length, segment.fin) {
@@ -256,6 +261,9 @@ impl Connection {
     pub(super) fn count(&mut self, snapshot: &FlowSnapshot) {
         let before = self.meter.totals();
         self.meter.count(snapshot.last, snapshot.totals);
+        if !self.sees_all() {
+            self.segments = None;
+        }
         if snapshot.last > self.last {
             let now = self.meter.totals();
             (self.activity).counted(snapshot.last, self.last, before, now, true);

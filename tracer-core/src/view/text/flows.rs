@@ -14,7 +14,7 @@ pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
         TcpState::Opening => (
             Verdict::Warn,
             "opening",
-            format!("no answer to {} yet", count(retransmits + 1, "SYN")),
+            format!("{} yet", unanswered(connection)),
         ),
         TcpState::Established => {
             let mut detail = match connection.handshake {
@@ -39,11 +39,7 @@ pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
             };
             (Verdict::Bad, "refused", detail)
         }
-        TcpState::Timeout => (
-            Verdict::Bad,
-            "timeout",
-            format!("no answer to {}", count(retransmits + 1, "SYN")),
-        ),
+        TcpState::Timeout => (Verdict::Bad, "timeout", unanswered(connection)),
         TcpState::Reset => (Verdict::Bad, "reset", exchanged(connection.totals)),
         TcpState::Closed => {
             let totals = connection.totals;
@@ -59,6 +55,17 @@ pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
         TcpState::Undecided => (Verdict::Neutral, "undecided", undecided(connection)),
     };
     row(ends, "tcp", verdict, word, detail)
+}
+
+/// What became of the SYNs of an attempt.
+fn unanswered(connection: &TcpConnection) -> String {
+    let syns = count(u64::from(connection.syn_retransmits) + 1, "SYN");
+    let evidence = &connection.evidence;
+    match (&evidence.reply_from, evidence.late_answer) {
+        (Some(reply), _) => format!("no usable answer to {syns}: answered from {}", reply.from),
+        (None, Some(after)) => format!("answered after {}, when given up", duration(after)),
+        (None, None) => format!("no answer to {syns}"),
+    }
 }
 
 /// Why an attempt has no verdict.
@@ -84,7 +91,14 @@ pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
                 Some(Role::Server) => flow.totals.rx.packets,
                 _ => flow.totals.tx.packets,
             };
-            let detail = format!("no answer to {}", count(packets, "packet"));
+            let mut detail = format!("no answer to {}", count(packets, "packet"));
+            if let Some(reply) = &flow.reply_from {
+                detail = format!(
+                    "no usable answer to {}: answered from {}",
+                    count(packets, "packet"),
+                    reply.from
+                );
+            }
             (Verdict::Bad, "unanswered", detail)
         }
         UdpState::IcmpError => {
