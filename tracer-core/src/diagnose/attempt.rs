@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::case::{Case, Symptom};
 use super::claim::{Cause, Claim, Evidence, Summary};
 use super::fact::{Destination, DestinationKind, ObjectName, PortName};
-use crate::model::connection::{RefusedBy, TcpState, UdpState};
+use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpState};
 use crate::model::observation::IcmpError;
 
 /// How an attempt failed.
@@ -18,6 +19,36 @@ pub(super) enum Failure {
     Rejected(IcmpError),
     /// Nothing came back.
     Silent,
+    /// The answer came late. Only [`late`] gives this.
+    Late(Late),
+}
+
+/// How late the answer to a SYN came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// The connection was established after this time and lost SYNs.
+    Established(Duration),
+    /// After this time, when the client had given up: it reset the SYN-ACK.
+    TooLate(Duration),
+}
+
+impl Late {
+    /// The time until the answer.
+    pub fn after(self) -> Duration {
+        match self {
+            Late::Established(after) | Late::TooLate(after) => after,
+        }
+    }
+}
+
+/// Whether the answer to a connection's SYN came late.
+pub(super) fn late(connection: &TcpConnection) -> Option<Late> {
+    if let Some(after) = connection.evidence.late_answer {
+        return Some(Late::TooLate(after));
+    }
+    let handshake = connection.handshake?;
+    (connection.state == TcpState::Established && connection.syn_retransmits > 0)
+        .then_some(Late::Established(handshake))
 }
 
 /// A failed attempt.
@@ -36,12 +67,16 @@ pub(super) struct Attempt {
 impl Attempt {
     /// The attempt that a case is about; `None` if it did not fail.
     pub fn from_case(case: &Case<'_>) -> Option<Attempt> {
+        if matches!(case.symptom, Symptom::Tcp(connection) if has_other_answer(connection)) {
+            return None;
+        }
         let (protocol, flow, failure, sent) = match case.symptom {
             Symptom::Tcp(connection) => {
                 let failure = match (connection.state, connection.icmp) {
                     (TcpState::Refused(RefusedBy::Rst), _) => Failure::Reset,
                     (TcpState::Refused(RefusedBy::Icmp), Some(error)) => Failure::Rejected(error),
-                    (TcpState::Timeout, _) => Failure::Silent,
+                    // One that the client gave up, too, once there are several.
+                    (TcpState::Timeout | TcpState::Undecided, _) => Failure::Silent,
                     _ => return None,
                 };
                 let sent = u64::from(connection.syn_retransmits) + 1;
@@ -63,6 +98,21 @@ impl Attempt {
             failure,
             sent,
         })
+    }
+
+    /// The attempt of a case whose answer came late.
+    pub fn late(case: &Case<'_>) -> Option<(Attempt, Late)> {
+        let Symptom::Tcp(connection) = case.symptom else {
+            return None;
+        };
+        let late = late(connection)?;
+        let attempt = Attempt {
+            protocol: "TCP",
+            port: connection.flow.peer.port(),
+            failure: Failure::Late(late),
+            sent: u64::from(connection.syn_retransmits) + 1,
+        };
+        Some((attempt, late))
     }
 
     /// The peer's port and protocol.
@@ -100,8 +150,14 @@ impl Attempt {
     }
 }
 
+/// Whether something came back that is no refusal: from another address than the one that the pod connects
+/// to, or when the client had given up.
+fn has_other_answer(connection: &TcpConnection) -> bool {
+    connection.evidence.reply_from.is_some() || connection.evidence.late_answer.is_some()
+}
+
 /// The other end of an attempt.
-fn destination(case: &Case<'_>, port: u16) -> Destination {
+pub(super) fn destination(case: &Case<'_>, port: u16) -> Destination {
     let peer = &case.ends.peer;
     let kind = match (&peer.service, &peer.pod, &peer.node, peer.names.first()) {
         (Some(service), _, Some(node), _) => {

@@ -2,12 +2,14 @@
 //! ask about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::attempt;
 use super::claim::{Cause, Claim, Summary};
 use super::cure::Cure;
 use super::fact::{ObjectName, Who};
 use super::lookup_evidence::{AskedName, LookupEvidence};
-use super::memory::{Memory, NameScope, SlowAnswers, TooBigErrors, WasteWindow};
+use super::memory::{Memory, NameScope, Share, SlowAnswers, TooBigErrors, WasteWindow};
 use super::names;
 use super::route::Access;
 use super::settings::RuleThresholds;
@@ -41,6 +43,10 @@ pub(super) struct Case<'a> {
     pub index: &'a Index,
     /// What earlier events left.
     pub memory: &'a Memory,
+    /// The failures of this kind so far, where several make a finding.
+    pub share: Share,
+    /// A SYN that is unanswered for this long is a timeout.
+    pub tcp_timeout: Duration,
     /// The ports of DNS servers.
     pub dns_ports: &'a [u16],
     /// What the pod did.
@@ -80,6 +86,29 @@ impl<'a> Case<'a> {
     /// The pod's name, or its address.
     pub fn who(&self) -> Who {
         Who::from(&self.ends.pod)
+    }
+
+    /// What makes the attempt one, though it can have several events: its start and the pod's port.
+    pub fn attempt_id(&self) -> Option<(Timestamp, u16)> {
+        match self.symptom {
+            Symptom::Tcp(connection) => Some((self.first, connection.flow.pod.port())),
+            Symptom::Udp(flow) => Some((self.first, flow.flow.pod.port())),
+            Symptom::Echo(echo, started) => Some((started, echo.id)),
+            _ => None,
+        }
+    }
+
+    /// Whether the attempt was counted as a failure before: it is about the late answer to a SYN that had
+    /// timed out.
+    pub fn was_counted(&self) -> bool {
+        match self.symptom {
+            Symptom::Tcp(connection) => {
+                let answered = connection.handshake.or(connection.evidence.late_answer);
+                answered.is_some_and(|after| after >= self.tcp_timeout)
+                    && attempt::late(connection).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// The names that a silence or a filter matches: what was looked up, in every form, or the names of the

@@ -35,10 +35,15 @@ pub static RULES: &[&Rule] = &[
     &rules::service_local_only::RULE,
     &rules::service_source_ranges::RULE,
     &rules::hairpin::RULE,
-    &rules::connection_refused::RULE,
+    &rules::reply_not_translated::RULE,
     &rules::stale_pod_address::RULE,
+    &rules::connection_refused::RULE,
     &rules::mtu_black_hole::RULE,
     &rules::connect_timeout::RULE,
+    &rules::connect_slow::RULE,
+    &rules::connection_reset::RULE,
+    &rules::connection_stalled::RULE,
+    &rules::udp_unanswered::RULE,
 ];
 
 /// The rule with this id.

@@ -11,7 +11,7 @@ use super::command::Command;
 use super::cure::Cure;
 use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
 use super::headline::{Fix, Reason};
-use super::memory::NameScope;
+use super::memory::{NameScope, Share};
 use super::route::Access;
 use super::search_domains::Caught;
 use crate::model::dns::{DnsName, RecordType, ResponseCode, type_mnemonic};
@@ -173,6 +173,8 @@ pub(super) enum Cause {
     Name(String),
     /// The same, and the types asked for.
     NameAndTypes(String, Vec<RecordType>),
+    /// A destination, while connections to it are idle.
+    Idle(SocketAddr),
     /// Any name of a zone.
     Zone(DnsName),
     /// A server and the domain of the names.
@@ -192,6 +194,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Address(ip) => write!(f, "{ip}"),
             Cause::Socket(socket, protocol) => write!(f, "{socket}/{}", protocol.to_lowercase()),
+            Cause::Idle(socket) => write!(f, "{socket}/idle"),
             Cause::Ping(ip) => write!(f, "{ip}/icmp"),
             Cause::Name(name) => f.write_str(name),
             Cause::NameAndTypes(name, types) => {
@@ -329,6 +332,58 @@ pub(super) enum Summary {
         sent: u64,
         destination: Destination,
     },
+    /// A connection was established after lost SYNs.
+    ConnectedSlowly {
+        destination: Destination,
+        waited: Duration,
+        /// SYNs.
+        sent: u64,
+    },
+    /// The other end's replies come from another address.
+    RepliesFromOther {
+        protocol: &'static str,
+        destination: Destination,
+        from: SocketAddr,
+        packets: u64,
+        /// The connection could not even be established.
+        syn_ack: bool,
+    },
+    /// Connections were reset instead of an answer to their first data.
+    ResetAfterData {
+        destination: Destination,
+        share: Share,
+    },
+    /// A connection was reset by the first data after a pause.
+    ResetAfterIdle {
+        destination: Destination,
+        idle: Duration,
+    },
+    /// Sends on an established connection got no answer.
+    Stalled {
+        destination: Destination,
+        packets: u64,
+        /// How many of them are keepalive probes.
+        probes: u64,
+        span: Duration,
+    },
+    /// The other end repeats its SYN-ACK though it was acknowledged.
+    SynAckRepeated {
+        destination: Destination,
+        repeats: u64,
+    },
+    /// A large segment never arrived, though smaller ones did.
+    LargeLost {
+        destination: Destination,
+        from_pod: bool,
+        bytes: u32,
+        span: Duration,
+    },
+    /// A UDP flow that was answered is no longer.
+    UdpUnanswered {
+        destination: Destination,
+        packets: u64,
+        span: Duration,
+    },
     /// A ping to a Service's address.
     PingedClusterIp {
         ip: IpAddr,
@@ -369,6 +424,13 @@ pub(super) enum Evidence {
         sent: u64,
         failure: Failure,
     },
+    /// A connection or flow that broke: what was seen of it last.
+    Broken {
+        protocol: &'static str,
+        from: SocketAddr,
+        to: SocketAddr,
+        end: Break,
+    },
     /// A run of echo requests.
     Pings {
         sent: u64,
@@ -385,6 +447,26 @@ pub(super) enum Evidence {
     TooBig { error: IcmpError, to: IpAddr },
     /// Lines beyond the limit.
     More(usize),
+}
+
+/// How a connection or flow broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    /// Reset by the other end after this silence, this long after it was established.
+    Reset { idle: Duration, age: Duration },
+    /// This many sends since, unanswered for so long.
+    Unanswered { packets: u64, span: Duration },
+    /// This many packets from another address.
+    OtherSender { from: SocketAddr, packets: u64 },
+    /// The SYN-ACK was repeated this many times.
+    SynAckRepeated(u64),
+    /// A segment with this payload was seen so many times and never acknowledged; the largest that was has
+    /// this payload.
+    LargeLost {
+        bytes: u32,
+        seen: u32,
+        delivered: u32,
+    },
 }
 
 /// What an exchange adds to a query.

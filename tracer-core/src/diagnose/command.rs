@@ -28,6 +28,16 @@ pub(super) enum Command {
     ConntrackFailures,
     /// Shows whether bridged packets are translated, on this node.
     BridgeNetfilter(Option<Arc<str>>),
+    /// Shows whether the node's connection tracking is full.
+    ConntrackTable,
+    /// Shows the entries of the node's connection tracking for a destination, over UDP.
+    ConntrackFlows(IpAddr, u16),
+    /// Shows the checksum offload of the overlay's device.
+    ChecksumOffload,
+    /// Shows the route to an address, on the pod's node.
+    RouteOnNode(IpAddr),
+    /// Shows the listening sockets of a node's port.
+    SocketsOnNode(Arc<str>, u16),
     /// Shows what the agents receive from the API server.
     AgentStatus,
     /// Writes an inventory file.
@@ -115,8 +125,16 @@ pub(super) enum PodCommand {
     PingEndpoint(EndpointPlace),
     /// Pings with the largest payload that fits the path.
     PingSize { to: IpAddr, size: u32 },
+    /// Pings with packets of this MTU.
+    PingMtu { to: IpAddr, size: u32, mtu: u32 },
     /// Shows the interface's MTU.
     ShowMtu,
+    /// Shows the connections with an address, with their timers.
+    Connections(IpAddr),
+    /// Shows the way to an address hop by hop.
+    Trace(IpAddr),
+    /// Speaks TLS with an address.
+    TalkTls { ip: IpAddr, port: u16 },
 }
 
 /// A kubectl command.
@@ -150,6 +168,8 @@ pub(super) enum Kubectl {
     DescribePod(ObjectName),
     /// Shows the listening sockets of a pod.
     Sockets(ObjectName),
+    /// Opens a TCP connection from a new pod.
+    ConnectFromNewPod(IpAddr, u16),
     /// Shows what the pods that a selector matches consume.
     TopPods(Arc<str>, Selector),
     /// Shows the logs of the pods that a selector matches.

@@ -28,6 +28,8 @@ pub(super) enum Cure {
     Understands(IpAddr),
     /// The pod connects to this address, and to this port if there is one.
     Connects(IpAddr, Option<u16>),
+    /// A connection, or a UDP flow, with this destination carries the other end's data to its end.
+    Carries(IpAddr, u16),
     /// The pod gets a reply to a ping of this address.
     Replies(IpAddr),
     /// The Service has a ready endpoint: its namespace and name.
@@ -51,6 +53,8 @@ pub(super) enum Sign<'a> {
     LookupEnded(&'a LookupEvidence<'a>),
     /// A connection was established within this time.
     Connected(Duration),
+    /// A connection, or a UDP flow, ended well after it carried the other end's data.
+    Carried,
     /// A ping was answered.
     Replied(&'a Echo),
     /// A server's latency is back to normal for names of this scope.
@@ -78,6 +82,8 @@ pub(super) enum Resolution {
     FewWasted(String),
     /// The pod connected within this time.
     Connected(IpAddr, Option<u16>, Duration),
+    /// A connection, or a UDP flow, with this destination worked to its end.
+    Carried(IpAddr, u16),
     /// The ping was answered.
     Replied {
         ip: IpAddr,
@@ -114,6 +120,7 @@ impl Cure {
             | Cure::AnswersPromptly(_)
             | Cure::Understands(_)
             | Cure::Connects(_, Some(_))
+            | Cure::Carries(..)
             | Cure::Replies(_)
             | Cure::Resolves(..)
             | Cure::AnswersTcp(_) => false,
@@ -136,6 +143,11 @@ impl Cure {
                 if *ip == ends.peer.ip && port.is_none_or(|port| Some(port) == ends.peer.port) =>
             {
                 Some(Resolution::Connected(*ip, ends.peer.port, *handshake))
+            }
+            (Cure::Carries(ip, port), Sign::Carried)
+                if *ip == ends.peer.ip && Some(*port) == ends.peer.port =>
+            {
+                Some(Resolution::Carried(*ip, *port))
             }
             (Cure::Replies(ip), Sign::Replied(echo)) if *ip == ends.peer.ip => {
                 Some(Resolution::Replied {

@@ -3,6 +3,7 @@
 //! One enum per subject. A rule picks variants; it never writes a sentence.
 
 mod connection;
+mod flow;
 mod inventory;
 mod name;
 mod object;
@@ -14,6 +15,7 @@ mod route;
 mod server;
 
 pub(super) use self::connection::{ConnectionFact, Others};
+pub(super) use self::flow::{FlowFact, StallCause};
 pub(super) use self::inventory::{InventoryFact, Lacking};
 pub(super) use self::name::{
     AddressFamily, HostNames, LeadingServices, NameFact, Place, Tried, WrongForm,
@@ -22,7 +24,7 @@ pub(super) use self::object::{
     Destination, DestinationKind, EndpointPlace, Figures, NotReady, ObjectName, PortName, Ready,
     Selector, Server, ServerKind, Who,
 };
-pub(super) use self::path::PathFact;
+pub(super) use self::path::{AddressHolder, IcmpMeaning, PathFact};
 pub(super) use self::ping::PingFact;
 pub(super) use self::pod::PodFact;
 pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};
@@ -34,6 +36,8 @@ pub(super) use self::server::{CachePod, Rejection, ServerFact, TcpFailure};
 pub(super) enum Fact {
     /// About a connection, or UDP packets.
     Connection(ConnectionFact),
+    /// About a connection that is slow, breaks or stalls.
+    Flow(FlowFact),
     /// About what the inventory does not show.
     Inventory(InventoryFact),
     /// About a name.
@@ -64,6 +68,7 @@ macro_rules! fact_from {
 
 fact_from! {
     Connection(ConnectionFact),
+    Flow(FlowFact),
     Inventory(InventoryFact),
     Name(NameFact),
     Path(PathFact),

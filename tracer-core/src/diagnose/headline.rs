@@ -93,6 +93,26 @@ pub(super) enum Reason {
     PodNotReady(ObjectName),
     /// The path's MTU in bytes, and who said so.
     PathMtu(u32, IpAddr),
+    /// Possibly one of this many endpoints does not listen.
+    OneOfEndpoints(usize),
+    /// A node possibly forwards to an endpoint that is gone.
+    ForwardedToGone,
+    /// The packets go around in a loop.
+    RoutingLoop,
+    /// SYNs are lost, to other destinations too.
+    SynsLost { elsewhere: bool },
+    /// Replies come from this address, not translated back.
+    NotTranslated(IpAddr),
+    /// The other end possibly expects another protocol.
+    OtherProtocolExpected,
+    /// The path, or the other end, possibly forgets idle connections.
+    ForgottenWhileIdle,
+    /// The other end is possibly gone.
+    PeerGone,
+    /// The other end possibly accepts too slowly.
+    AcceptQueueFull,
+    /// Segments of this size do not arrive; smaller ones do.
+    LargeSegmentsLost { bytes: u32, from_pod: bool },
 }
 
 /// The fix.
@@ -154,4 +174,24 @@ pub(super) enum Fix {
     SingleRequestReopen,
     /// Use names with a trailing dot.
     TrailingDot,
+    /// Test these endpoints of `all` by themselves.
+    Probe { names: Vec<ObjectName>, all: usize },
+    /// Send keepalives more often than the connection was idle for.
+    Keepalive,
+    /// Have the node translate replies on its bridge.
+    BridgeNetfilter,
+    /// Check which protocol the other end expects.
+    CheckProtocol,
+    /// Limit how long a connection may be silent.
+    UserTimeout,
+    /// Compare the MTU of the pod with the network's.
+    CheckMtu,
+    /// Check the connection tracking of the pod's node.
+    CheckConntrack,
+    /// Check the program at the other end.
+    CheckAccept,
+    /// Check the endpoints of this Service, and what the node knows of them.
+    CheckEndpoints(ObjectName),
+    /// Check the routes to the destination.
+    CheckRoutes,
 }

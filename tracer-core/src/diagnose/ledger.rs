@@ -6,7 +6,7 @@
 //! a flap within the interval is not reported. A finding without evidence for long is dropped without an
 //! event, because its cause may still exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,12 @@ use crate::model::sentence::Sentence;
 use crate::model::time::Timestamp;
 use crate::table::Table;
 
+/// An attempt's start, and the pod's port.
+type AttemptId = (Timestamp, u16);
+
+/// The most attempts that an open finding remembers: a pod's connections at one time.
+const MAX_COUNTED: usize = 32;
+
 #[derive(Debug)]
 struct Open {
     finding: Finding,
@@ -44,12 +50,14 @@ struct Open {
     next: Timestamp,
     emitted_count: u64,
     emitted_state: State,
+    /// What is known of an attempt that was counted has changed since the last event.
+    reworded: bool,
     /// When it is dropped unless there is new evidence.
     until: Timestamp,
     /// The time of the latest attempt that changed a number or the state.
     changed: Timestamp,
-    /// The start of the last run of echo requests that was counted: a run has several events and counts once.
-    run: Option<Timestamp>,
+    /// The latest attempts that were counted: an attempt has several events and counts once.
+    counted: VecDeque<AttemptId>,
     /// The severity from the second failure on.
     severity: Severity,
     /// One occurrence is ordinary.
@@ -73,6 +81,7 @@ impl Open {
             return false;
         }
         self.finding.count > self.emitted_count
+            || self.reworded
             || self.was_emitted() && self.finding.state != self.emitted_state
     }
 
@@ -204,36 +213,43 @@ impl Ledger {
         if let Some(known) = &known {
             self.unlist(&known.owner, &id);
         }
-        let run = match case.symptom {
-            Symptom::Echo(_, started) => Some(started),
-            _ => None,
-        };
-        let same_run = known
-            .as_ref()
-            .is_some_and(|known| run.is_some() && known.run == run);
+        let attempt = case.attempt_id();
+        let counted = known.as_ref().is_some_and(|known| {
+            case.was_counted() || attempt.is_some_and(|attempt| known.counted.contains(&attempt))
+        });
         let known = match known {
-            // The resolution is later than the start of this run, so the run is no new evidence.
-            Some(known) if same_run && known.finding.is_resolved() => {
+            // The resolution is later than the start of this attempt, which is no new evidence.
+            Some(known) if counted && known.finding.is_resolved() => {
                 self.keep(Arc::clone(&id), known);
                 return id;
             }
             known => known,
         };
+        let before = known.as_ref().map(|known| known.finding.summary.clone());
         let mut open = match known {
-            Some(mut known) if rule::is_milder(rule.id, known.finding.rule) => {
+            Some(mut known)
+                if !known.finding.is_resolved() && rule::is_milder(rule.id, known.finding.rule) =>
+            {
                 // The same cause, once more: what the worse rule found still explains it.
                 known.finding.last = known.finding.last.max(case.last);
                 known
             }
             known => self.open(case, rule, claim, id.to_string(), cause, known),
         };
-        if !same_run {
+        if counted {
+            // A ping has an event every few seconds.
+            let is_ping = matches!(case.symptom, Symptom::Echo(..));
+            open.reworded |= !is_ping && before.is_some_and(|one| one != open.finding.summary);
+        } else {
             if open.target.is_none() {
                 open.tally.attempt();
             }
             open.tally.failed();
+            open.counted.extend(attempt);
+            if open.counted.len() > MAX_COUNTED {
+                open.counted.pop_front();
+            }
         }
-        open.run = run;
         open.until = now.after(self.forget);
         open.finding.state = State::Active;
         open.update();
@@ -290,7 +306,9 @@ impl Ledger {
         };
         let tally = match (&known, &target) {
             (Some(known), _) => known.tally,
-            (None, Some(target)) => Tally::new(self.attempts.count(&owner, target)),
+            (None, Some(target)) => {
+                Tally::new(self.attempts.count(&owner, target)).before(case.share)
+            }
             (None, None) => Tally::new(0),
         };
         Open {
@@ -318,9 +336,10 @@ impl Ledger {
             emitted_state: known
                 .as_ref()
                 .map_or(State::Active, |known| known.emitted_state),
+            reworded: known.as_ref().is_some_and(|known| known.reworded),
             until: case.now,
             changed: case.last,
-            run: None,
+            counted: known.map_or_else(VecDeque::new, |known| known.counted),
         }
     }
 
@@ -439,6 +458,7 @@ impl Ledger {
         open.next = now.after(self.repeat);
         open.emitted_count = open.finding.count;
         open.emitted_state = open.finding.state;
+        open.reworded = false;
     }
 
     fn resolve(

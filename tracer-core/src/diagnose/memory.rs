@@ -8,7 +8,9 @@ mod failed_tcp;
 mod found_names;
 mod latency;
 mod loops;
+mod lost_syns;
 mod misdirected;
+mod mishaps;
 mod service_creations;
 mod too_big;
 mod unnamed;
@@ -26,7 +28,9 @@ pub(super) use self::failed_tcp::{FailedConnection, FailedTcp};
 pub(super) use self::found_names::FoundNames;
 pub(super) use self::latency::{Latencies, LatencyChange, LatencyKey, NameScope, SlowAnswers};
 pub(super) use self::loops::Loops;
+pub(super) use self::lost_syns::LostSyns;
 pub(super) use self::misdirected::{Misdirected, MisdirectedReplies};
+pub(super) use self::mishaps::{Mishap, Mishaps, Share};
 pub(super) use self::service_creations::ServiceCreations;
 pub(super) use self::too_big::{TooBig, TooBigErrors};
 pub(super) use self::unnamed::Unnamed;
@@ -57,6 +61,10 @@ pub(super) struct Memory {
     pub wastes: Wastes,
     /// Connections to DNS servers that failed within the last second.
     pub failed_tcp: FailedTcp,
+    /// Mishaps of connections that are no finding by themselves.
+    pub mishaps: Mishaps,
+    /// Destinations that lost SYNs just now.
+    pub lost_syns: LostSyns,
     /// ICMP errors about packets that are too big.
     pub too_big: TooBig,
     /// Pods that asked before their name was known.
@@ -77,6 +85,8 @@ impl Memory {
             latencies: Latencies::new(thresholds, limit),
             wastes: Wastes::new(thresholds, limit),
             failed_tcp: FailedTcp::new(limit),
+            mishaps: Mishaps::new(limit),
+            lost_syns: LostSyns::default(),
             too_big: TooBig::new(limit),
             unnamed: Unnamed::new(limit),
         }
@@ -93,6 +103,7 @@ impl Memory {
         self.exchanges.advance(now);
         self.connected.advance(now);
         self.too_big.advance(now);
+        self.mishaps.advance(now);
         self.answered.advance(now);
         self.answers.advance(now);
         self.loops.advance(now);
@@ -118,6 +129,7 @@ impl Memory {
             self.wastes.losses(),
             self.failed_tcp.losses(),
             self.too_big.losses(),
+            self.mishaps.losses(),
             self.unnamed.losses(),
         ] {
             losses.merge(table);

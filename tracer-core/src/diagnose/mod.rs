@@ -19,11 +19,14 @@ mod case;
 pub mod catalogue;
 mod claim;
 mod command;
+mod connections;
 mod cure;
 mod fact;
 mod gone;
 mod headline;
+mod holder;
 mod ledger;
+mod logs_of;
 mod lookup_evidence;
 mod memory;
 mod missing;
@@ -38,6 +41,7 @@ mod server;
 mod services;
 mod settings;
 mod shell;
+mod suspects;
 mod tally;
 mod traffic_policy;
 mod wording;
@@ -46,7 +50,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{Index, Owner};
-use crate::model::connection::{TcpConnection, TcpState, UdpState};
 use crate::model::correlated::Asked;
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Ends, Event};
@@ -64,8 +67,8 @@ use self::cure::Sign;
 use self::ledger::Ledger;
 use self::lookup_evidence::LookupEvidence;
 use self::memory::{
-    Contact, FailedConnection, LatencyChange, LatencyKey, Memory, NameScope, Target, WasteChange,
-    exchange_end,
+    Contact, FailedConnection, LatencyChange, LatencyKey, Memory, NameScope, Share, Target,
+    WasteChange, exchange_end,
 };
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
@@ -147,12 +150,7 @@ impl Diagnosis {
             Body::Dns(exchange, place) => run.exchange(exchange, place.is_some()),
             Body::Lookup(lookup) => run.lookup(event.time, lookup),
             Body::Tcp(connection) => run.tcp(event.time, connection),
-            Body::Udp(flow) => {
-                if flow.state == UdpState::Open {
-                    run.attempted(Target::Socket(flow.flow.peer, "UDP"));
-                }
-                run.judge(Span::from_start(event.time, flow.last), Symptom::Udp(flow));
-            }
+            Body::Udp(flow) => run.udp(event.time, flow),
             Body::Echo(echo) => {
                 if echo.state == EchoState::Done {
                     run.attempted(Target::Ping(ends.peer.ip));
@@ -181,14 +179,8 @@ impl Diagnosis {
             out,
         };
         match &event.body {
-            Body::Tcp(connection) => {
-                let span = Span::from_start(event.time, connection.last).about(connection.last);
-                run.judge(span, Symptom::Tcp(connection));
-            }
-            Body::Udp(flow) => {
-                let span = Span::from_start(event.time, flow.last).about(flow.last);
-                run.judge(span, Symptom::Udp(flow));
-            }
+            Body::Tcp(connection) => run.tcp_progress(event.time, connection),
+            Body::Udp(flow) => run.udp_progress(event.time, flow),
             _ => {}
         }
     }
@@ -278,51 +270,6 @@ impl Examination<'_> {
             let errors = memory.too_big.add(at, owner, error.about.dst.ip());
             let span = Span::from_start(errors.first, errors.last).about(at);
             self.judge(span, Symptom::TooBig(*error, errors));
-        }
-    }
-
-    fn tcp(&mut self, started: Timestamp, connection: &TcpConnection) {
-        let peer = connection.flow.peer;
-        // A late answer is a second event of an attempt that has been counted as a timeout.
-        let late = connection
-            .handshake
-            .is_some_and(|time| time >= self.diagnosis.tcp_timeout);
-        let attempted = match connection.state {
-            TcpState::Refused(_) | TcpState::Timeout => true,
-            TcpState::Established => !late,
-            _ => false,
-        };
-        if attempted {
-            self.attempted(Target::Socket(peer, "TCP"));
-        }
-        if let Some(handshake) = connection.handshake {
-            if let Some(port) = self.ends.peer.port {
-                let contact = self.contact(started);
-                let peer = (self.ends.peer.ip, port);
-                self.diagnosis.memory.connected.add(peer, contact);
-            }
-            if !late && connection.state == TcpState::Established {
-                self.cure(started.after(handshake), &Sign::Connected(handshake), None);
-            }
-        }
-        if !matches!(connection.state, TcpState::Refused(_) | TcpState::Timeout) {
-            if connection.evidence.is_notable() {
-                let span = Span::from_start(started, connection.last).about(connection.last);
-                self.judge(span, Symptom::Tcp(connection));
-            }
-            return;
-        }
-        let port = self.ends.peer.port;
-        if port.is_some_and(|port| self.diagnosis.dns_ports.contains(&port)) {
-            let failed = FailedConnection {
-                started,
-                ends: self.ends.clone(),
-                connection: connection.clone(),
-            };
-            self.diagnosis.memory.failed_tcp.add(self.now, failed);
-        } else {
-            let span = Span::from_start(started, connection.last);
-            self.judge(span, Symptom::Tcp(connection));
         }
     }
 
@@ -521,11 +468,17 @@ impl Examination<'_> {
 
     /// Applies the first rule that fits, and returns the id of the finding.
     fn judge(&mut self, span: Span, symptom: Symptom<'_>) -> Option<Arc<str>> {
+        self.judge_share(span, symptom, Share::default())
+    }
+
+    /// The same, where several failures make a finding: their share so far.
+    fn judge_share(&mut self, span: Span, symptom: Symptom<'_>, share: Share) -> Option<Arc<str>> {
         let Diagnosis {
             thresholds,
             memory,
             dns_ports,
             ledger,
+            tcp_timeout,
             ..
         } = &mut *self.diagnosis;
         let case = Case {
@@ -537,6 +490,8 @@ impl Examination<'_> {
             index: self.index,
             thresholds,
             memory,
+            share,
+            tcp_timeout: *tcp_timeout,
             dns_ports,
             symptom,
         };

@@ -6,14 +6,9 @@
 use std::sync::Arc;
 
 use super::case::Case;
-use super::claim::Claim;
-use super::command::PodCommand;
 use super::fact::{EndpointPlace, ObjectName};
 use crate::identity::{Endpoint, Index};
 use crate::model::cluster::{Service, ServicePort, TrafficPolicy};
-
-/// At most this many endpoints are offered to be probed.
-pub(super) const MAX_PROBED: usize = 4;
 
 /// An attempt's way through a Service.
 #[derive(Clone, Copy, Debug)]
@@ -96,21 +91,6 @@ impl<'a> Route<'a> {
             .collect();
         backends.sort_by_key(|backend| own.is_some() && backend.endpoint.node == own);
         backends
-    }
-
-    /// Adds how to connect to each endpoint from the pod, for it is not visible which one failed.
-    pub fn probes(&self, case: &Case<'_>, claim: Claim) -> Claim {
-        let others = self.backends(case).into_iter();
-        let others = others.filter(|backend| !is_own(case, &backend.endpoint));
-        let probes = others.take(MAX_PROBED).map(|backend| {
-            let command = PodCommand::ConnectTcp {
-                ip: backend.endpoint.ip,
-                port: backend.port,
-                endpoint: Some(EndpointPlace::from(&backend)),
-            };
-            command.into()
-        });
-        claim.commands(probes)
     }
 
     /// The traffic policy that applies to the address.

@@ -133,6 +133,24 @@ pub(super) fn selecting<'a>(index: &'a Index, pod: &Pod) -> Vec<&'a Service> {
     services
 }
 
+/// Commands that show where a Service's endpoints are now.
+pub(super) fn whereabouts(service: &Service) -> Vec<Command> {
+    let pods = Kubectl::SelectedPods(service.namespace.clone(), selector(service));
+    let slices = Kubectl::EndpointSlices(service.into());
+    match service.selector.is_empty() {
+        true => vec![slices.into()],
+        false => vec![pods.into(), slices.into()],
+    }
+}
+
+/// The Services with an endpoint at this address.
+pub(super) fn with_endpoint(index: &Index, ip: IpAddr) -> impl Iterator<Item = &Service> {
+    index.services().filter(move |service| {
+        let endpoints = index.endpoints(&service.namespace, &service.name);
+        endpoints.iter().any(|endpoint| endpoint.ip == ip)
+    })
+}
+
 /// The Service's selector.
 pub(super) fn selector(service: &Service) -> Selector {
     Selector(service.selector.clone())

@@ -3,6 +3,7 @@
 //! One success does not end a fault that comes and goes. A finding is resolved once so many attempts in a row
 //! have succeeded that a fault with its share of failures would hardly have let them pass.
 
+use super::memory::Share;
 use crate::model::finding::State;
 
 /// A run of successes this unlikely is no chance.
@@ -44,6 +45,19 @@ impl Tally {
             since_first: attempts.min(1),
             ..Tally::default()
         }
+    }
+
+    /// Failures that were no finding by themselves; the latest one is yet to come.
+    pub fn before(mut self, share: Share) -> Tally {
+        let earlier = share.failures.saturating_sub(1);
+        self.failures = earlier;
+        self.since_first = share.attempts.max(self.since_first);
+        self.attempts = self.attempts.max(self.since_first);
+        if share.attempts > share.failures {
+            self.succeeded = true;
+            self.needed_failures = in_a_row(share.attempts - share.failures, share.attempts);
+        }
+        self
     }
 
     /// One more attempt, whatever its outcome.

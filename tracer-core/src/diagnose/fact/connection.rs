@@ -50,8 +50,14 @@ pub(in crate::diagnose) enum ConnectionFact {
         declared: Vec<PortName>,
         target: u16,
     },
-    /// What may reject it on the way.
-    RejectedOnTheWay,
+    /// These pods declare other ports than the target port; others of the Service may not.
+    UndeclaredBy { pods: Vec<ObjectName>, target: u16 },
+    /// Some of the Service's endpoints may fail and others may not; it is not visible which.
+    WhichEndpoint(usize),
+    /// The Service has endpoints at these addresses, and their pods have ended.
+    EndpointsEnded(Vec<IpAddr>),
+    /// A node may forward to an endpoint that is gone.
+    ForwardedToGone,
     /// The Service has no ready endpoint.
     NoReadyEndpoint,
     /// Why it has none.

@@ -14,8 +14,8 @@ pub(in crate::diagnose) enum PingFact {
     AnsweredElsewhere,
     /// An ICMP error came back.
     Rejected(IcmpError),
-    /// It went in a circle.
-    Loop(IcmpError),
+    /// The packets went around until their TTL ran out.
+    Loops(IcmpError),
     /// Nothing came back.
     NotAnswered,
     /// The Service's ready endpoints.

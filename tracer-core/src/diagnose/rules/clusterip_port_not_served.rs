@@ -51,7 +51,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         claim = claim.why(ConnectionFact::OtherProtocol(other));
     }
     claim = claim.why(match attempt.failure {
-        Failure::Silent => ConnectionFact::UnservedSilent,
+        Failure::Silent | Failure::Late(_) => ConnectionFact::UnservedSilent,
         Failure::Rejected(_) => ConnectionFact::UnservedRejected,
         Failure::Reset => ConnectionFact::UnservedReset,
     });

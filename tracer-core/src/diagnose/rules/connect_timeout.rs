@@ -1,63 +1,89 @@
 //! A connection without an answer.
 
-use crate::diagnose::attempt::{Attempt, Failure};
-use crate::diagnose::case::Case;
+use std::net::SocketAddr;
+
+use crate::diagnose::attempt::{Attempt, Failure, Late};
+use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::Claim;
-use crate::diagnose::command::{Kubectl, PodCommand};
+use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{ConnectionFact, Others, RouteFact, Who};
-use crate::diagnose::headline::Reason;
+use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, RouteFact, Who};
+use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Access, Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{gone, missing, policies, services};
+use crate::diagnose::{gone, missing, policies, services, suspects};
 use crate::identity::Owner;
 use crate::model::cluster::Kind;
+use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "connect-timeout",
     severity: Severity::Error,
     finds: "a connection without an answer",
-    means: "A connection got no answer at all, not even a refusal: something on the path drops the packets, or no host has the \
-            address.",
-    looks_at: "TCP connections whose SYNs were not answered; the owner of the address and its node; NetworkPolicies that select \
-               either end, and whether they allow it; whether other pods of this node connected to it in the last five \
-               minutes. The rule is silent where packets to the pod are not visible.",
-    cannot_know: "Where the packets were lost. Whether the network plugin enforces NetworkPolicies. What pods of other nodes \
-                  reach.",
+    means: "A connection got no answer within seven seconds, not even a refusal, or only when the client had given up: something \
+            on the path drops the packets, or no host has the address.",
+    looks_at: "TCP connections whose SYNs were not answered, or too late; three connections to one destination that the client \
+               gave up earlier; the owner of the address and its node; NetworkPolicies that select either end, and whether they allow it; whether other pods \
+               of this node connected to it in the last five minutes. The rule is silent where packets to the pod are not visible.",
+    cannot_know: "Where the packets were lost, and which endpoint of a Service did not answer: each is offered to be tested. Whether \
+                  the network plugin enforces NetworkPolicies. What pods of other nodes reach.",
     check,
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let attempt = Attempt::from_case(case).filter(|attempt| attempt.protocol == "TCP")?;
-    if attempt.failure != Failure::Silent || gone::owner(case).is_some() {
+    let attempt = silent(case)?;
+    if gone::owner(case).is_some() {
         return None;
     }
-    let claim = attempt
+    let peer = case.ends.peer.ip;
+    let mut claim = attempt
         .claim(case)
-        .cure(Cure::Connects(case.ends.peer.ip, Some(attempt.port)));
-    let claim = address(case, claim, attempt.port)
+        .cure(Cure::Connects(peer, Some(attempt.port)));
+    if let Failure::Late(late) = attempt.failure {
+        claim = claim.why(FlowFact::AnsweredTooLate(late.after()));
+    }
+    if matches!(case.symptom, Symptom::Tcp(connection) if connection.state == TcpState::Undecided) {
+        claim = claim.why(FlowFact::GivesUpEarly);
+    }
+    let claim = address(case, claim, &attempt)
         .why(ConnectionFact::ReachedByOthers(others(case, attempt.port)));
+    let claim = conntrack(case, claim, &attempt);
     let claim = policies::explain(case, claim, "TCP", attempt.port);
     Some(missing::address_owner(case, claim))
 }
 
+/// The attempt, if it got no answer or one that came after the timeout.
+fn silent(case: &Case<'_>) -> Option<Attempt> {
+    if let Some((attempt, late)) = Attempt::late(case) {
+        let too_late = case.was_counted() || matches!(late, Late::TooLate(_));
+        return too_late.then_some(attempt);
+    }
+    let attempt = Attempt::from_case(case)?;
+    (attempt.protocol == "TCP" && attempt.failure == Failure::Silent).then_some(attempt)
+}
+
 /// Adds the owner of the address, and where it is.
-fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
+fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
     let peer = &case.ends.peer;
     if let Some(service) = case.service() {
+        let backends = suspects::of_attempt(case, attempt);
         let endpoints = services::ready_or_unknown(case.index, service);
-        let claim = claim.why(ConnectionFact::ReadyEndpoints(endpoints));
-        let Some(route) = Route::from_case(case, "TCP", port) else {
+        let mut claim = claim.why(ConnectionFact::ReadyEndpoints(endpoints));
+        if backends.len() > 1 {
+            claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
+        }
+        claim.fix = suspects::fix(&backends);
+        let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) else {
             return claim;
         };
-        let backends = route.backends(case);
+        let all = route.backends(case);
         let own = |backend: &Backend| route::is_own(case, &backend.endpoint);
-        let claim = match backends.len() > 1 && backends.iter().any(own) {
-            true => claim.why(RouteFact::OneEndpointIsSelf(backends.len())),
-            false => claim,
-        };
-        return other_family(case, &route, route.probes(case, claim));
+        if all.len() > 1 && all.iter().any(own) {
+            claim = claim.why(RouteFact::OneEndpointIsSelf(all.len()));
+        }
+        claim = suspects::probe(claim.why(FlowFact::SynLossCauses), &backends);
+        return other_family(case, &route, claim);
     }
     if peer.pod.is_some() {
         let own = case.pod().and_then(|pod| pod.node.clone());
@@ -75,6 +101,7 @@ fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
         .flat_map(|range| &range.cidrs);
     match (ranges.find(|range| range.contains(&peer.ip)), &peer.node) {
         (Some(range), _) => claim
+            .because(Reason::NoServiceHasAddress)
             .why(ConnectionFact::InServiceRange(*range))
             .command(Kubectl::ServiceWithAddress(peer.ip)),
         (None, Some(_)) => claim.command(PodCommand::Ping(peer.ip)),
@@ -82,7 +109,27 @@ fn address(case: &Case<'_>, claim: Claim, port: u16) -> Claim {
             .because(Reason::NobodyHasAddress)
             .why(ConnectionFact::AddressUnused)
             .command(Kubectl::PodWithAddress(peer.ip)),
-        (None, None) => claim,
+        (None, None) => claim.command(Kubectl::ConnectFromNewPod(peer.ip, attempt.port)),
+    }
+}
+
+/// Adds that connections to other destinations fail alike.
+pub(super) fn conntrack(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
+    let peer = SocketAddr::new(case.ends.peer.ip, attempt.port);
+    let memory = case.memory;
+    match memory
+        .lost_syns
+        .elsewhere(case.first, peer, &memory.connected)
+    {
+        0 => claim,
+        others => {
+            let mut claim = claim
+                .because(Reason::SynsLost { elsewhere: true })
+                .why(FlowFact::ConntrackFull(others));
+            // Before the probes, of which there can be many.
+            claim.commands.insert(0, Command::ConntrackTable);
+            claim.fix(Fix::CheckConntrack)
+        }
     }
 }
 

@@ -1,31 +1,36 @@
 //! A connection that the other end, or something on the path, refuses.
 
+use std::sync::Arc;
+
 use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
-use crate::diagnose::command::{Kubectl, PodCommand};
+use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{ConnectionFact, ObjectName, PortName};
+use crate::diagnose::fact::{ConnectionFact, IcmpMeaning, ObjectName, PathFact, PortName};
 use crate::diagnose::headline::{Fix, Reason};
-use crate::diagnose::route::{MAX_PROBED, Route};
+use crate::diagnose::route::Backend;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{gone, missing, policies, services};
-use crate::model::cluster::{Pod, Service};
+use crate::diagnose::{gone, holder, missing, policies, services, suspects};
+use crate::model::cluster::{Kind, Pod, Service};
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "connection-refused",
     severity: Severity::Error,
-    finds: "a connection that is refused by a reset or an ICMP error",
-    means: "A connection was refused. A reset means that no process listens on that port; an ICMP error means that something on \
-            the path rejects it. A reset from the address of a Service comes from one of its endpoints: the node translates \
-            the address.",
-    looks_at: "TCP connections whose SYN was answered by a reset or an ICMP error; for a Service, the ports of its endpoints and \
-               the ports that the pods' containers declare; NetworkPolicies.",
+    finds: "a connection that is refused by a RST or an ICMP error",
+    means: "A connection was refused. A RST means that no process listens on that port; an ICMP error means that something on \
+            the path rejects it, and says how. A RST from the address of a Service comes from one of its endpoints: the node \
+            translates the address.",
+    looks_at: "TCP connections whose SYN was answered by a RST or an ICMP error; who sent the error; for a Service, the ports of \
+               its endpoints and the ports that the pods' containers declare; NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed, and an undeclared one may be open. Which of several \
-                  endpoints refused. Whether a firewall sent the reset.",
+                  endpoints refused: each is offered to be tested. Whether a firewall sent the RST.",
     check,
 };
+
+/// The sockets of at most this many pods are offered to be looked at.
+const MAX_LOOKED_INTO: usize = 2;
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let attempt = Attempt::from_case(case).filter(|attempt| attempt.protocol == "TCP")?;
@@ -35,62 +40,90 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let port = attempt.port;
     let ip = case.ends.peer.ip;
     let claim = attempt.claim(case).cure(Cure::Connects(ip, Some(port)));
-    Some(
-        match (case.service(), &case.ends.peer.pod, attempt.failure) {
-            (Some(service), _, Failure::Reset) => reset_by_service(case, service, port, claim),
-            (None, Some(pod), Failure::Reset) => {
-                let claim = claim
-                    .because(Reason::NotListening(port))
-                    .fix(Fix::CheckPod(ObjectName::from(&**pod)))
-                    .why(ConnectionFact::PodNotListening(port));
-                let object = case.index.pod_object(pod);
-                let claim = object
-                    .into_iter()
-                    .fold(claim, |claim, pod| declared(claim, &[pod], port));
-                claim.command(Kubectl::Sockets(ObjectName::from(&**pod)))
+    let peer = &case.ends.peer;
+    Some(match (case.service(), &peer.pod, attempt.failure) {
+        (Some(service), _, Failure::Reset) => reset_by_service(case, service, &attempt, claim),
+        (None, Some(pod), Failure::Reset) => {
+            let claim = claim
+                .because(Reason::NotListening(port))
+                .fix(Fix::CheckPod(ObjectName::from(&**pod)))
+                .why(ConnectionFact::PodNotListening(port));
+            let object = case.index.pod_object(pod);
+            let claim = object
+                .into_iter()
+                .fold(claim, |claim, pod| declared(claim, &[pod], port));
+            claim.command(Kubectl::Sockets(ObjectName::from(&**pod)))
+        }
+        (_, _, Failure::Reset) => {
+            let claim = missing::address_owner(case, claim)
+                .because(Reason::NotListening(port))
+                .why(ConnectionFact::HostNotListening(port));
+            match &peer.node {
+                Some(node) => claim.command(Command::SocketsOnNode(Arc::clone(node), port)),
+                None => claim.command(Kubectl::ConnectFromNewPod(ip, port)),
             }
-            (_, _, Failure::Reset) => {
-                missing::address_owner(case, claim).why(ConnectionFact::HostNotListening(port))
-            }
-            _ => rejected(case, claim),
-        },
-    )
+        }
+        _ => rejected(case, &attempt, claim),
+    })
 }
 
-fn reset_by_service(case: &Case<'_>, service: &Service, port: u16, claim: Claim) -> Claim {
+fn reset_by_service(case: &Case<'_>, service: &Service, attempt: &Attempt, claim: Claim) -> Claim {
     let index = case.index;
-    let mut claim = claim
-        .fix(Fix::CheckPods(service.into()))
-        .why(ConnectionFact::ResetByEndpoint);
+    let mut claim = claim.why(ConnectionFact::ResetByEndpoint);
     let endpoints = ConnectionFact::ReadyEndpoints(services::ready_or_unknown(index, service));
     if !index.knows_endpoints() {
         return claim.why(endpoints);
     }
-    let Some(route) = Route::from_case(case, "TCP", port) else {
-        return claim.why(endpoints);
-    };
-    let backends = route.backends(case);
-    let pods: Vec<&Pod> = backends
-        .iter()
-        .filter_map(|backend| index.pod_object(backend.endpoint.pod.as_ref()?))
-        .collect();
+    let backends = suspects::of_attempt(case, attempt);
+    let backends = suspects::undeclared_first(case, backends);
     let mut targets: Vec<u16> = backends.iter().map(|backend| backend.port).collect();
+    targets.sort_unstable();
     targets.dedup();
     if let [target] = *targets.as_slice() {
-        claim = claim
-            .because(Reason::NotListening(target))
-            .why(ConnectionFact::TargetPort { port, target });
-        claim = declared(claim, &pods, target);
+        claim = claim.because(match backends.len() {
+            1 => Reason::NotListening(target),
+            several => Reason::OneOfEndpoints(several),
+        });
+        claim = claim.why(ConnectionFact::TargetPort {
+            port: attempt.port,
+            target,
+        });
+        claim = undeclared(case, claim, &backends, target);
     }
     claim = claim.why(endpoints);
-    // Which endpoint refused is not visible.
     if backends.len() > 1 {
-        claim = route.probes(case, claim);
+        claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
     }
-    for pod in pods.iter().take(MAX_PROBED) {
-        claim = claim.command(Kubectl::Sockets(ObjectName::from(*pod)));
+    claim.fix = suspects::fix(&backends).or(Some(Fix::CheckPods(service.into())));
+    claim = suspects::probe(claim, &backends);
+    let pods = backends
+        .iter()
+        .filter_map(|backend| suspects::pod(case, backend));
+    for pod in pods.take(MAX_LOOKED_INTO) {
+        claim = claim.command(Kubectl::Sockets(ObjectName::from(pod)));
     }
     claim.command(Kubectl::TargetPorts(service.into()))
+}
+
+/// Adds the ports that the containers declare: of all endpoints, or the endpoints that declare others.
+fn undeclared(case: &Case<'_>, claim: Claim, backends: &[Backend], target: u16) -> Claim {
+    let pods = |backends: &mut dyn Iterator<Item = &Backend>| -> Vec<&Pod> {
+        backends
+            .filter_map(|backend| suspects::pod(case, backend))
+            .collect()
+    };
+    let others = pods(
+        &mut backends
+            .iter()
+            .filter(|backend| suspects::declares_others(case, backend)),
+    );
+    if others.is_empty() || others.len() == backends.len() {
+        return declared(claim, &pods(&mut backends.iter()), target);
+    }
+    claim.why(ConnectionFact::UndeclaredBy {
+        pods: others.into_iter().map(ObjectName::from).collect(),
+        target,
+    })
 }
 
 /// Adds the ports that the containers declare, if the target is none of them.
@@ -115,12 +148,59 @@ fn declared(claim: Claim, pods: &[&Pod], target: u16) -> Claim {
 }
 
 /// Rejected by an ICMP error.
-fn rejected(case: &Case<'_>, claim: Claim) -> Claim {
-    let claim = missing::address_owner(case, claim).why(ConnectionFact::RejectedOnTheWay);
-    let port = case.ends.peer.port.unwrap_or_default();
-    let claim = match Route::from_case(case, "TCP", port) {
-        Some(route) => route.probes(case, claim),
-        None => claim.command(PodCommand::Ping(case.ends.peer.ip)),
+fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
+    let Failure::Rejected(error) = attempt.failure else {
+        return claim;
     };
-    policies::explain(case, claim, "TCP", port)
+    let ip = case.ends.peer.ip;
+    let sender = error.from.ip();
+    let meaning = IcmpMeaning::from(&error);
+    let mut claim = missing::address_owner(case, claim)
+        .why(PathFact::IcmpMeans(meaning))
+        .why(PathFact::IcmpSender(sender, holder::of(case, sender)));
+    if meaning == IcmpMeaning::TimeExceeded {
+        claim = claim
+            .because(Reason::RoutingLoop)
+            .fix(Fix::CheckRoutes)
+            .command(PodCommand::Trace(ip));
+    }
+    let Some(service) = case.service() else {
+        if case.ends.peer.pod.is_none() && case.ends.peer.node.is_none() {
+            claim = nobody(case, claim).command(Kubectl::PodWithAddress(ip));
+        }
+        let claim = claim.command(Command::RouteOnNode(ip));
+        return policies::explain(case, claim, attempt.protocol, attempt.port);
+    };
+    let endpoints = ConnectionFact::ReadyEndpoints(services::ready_or_unknown(case.index, service));
+    claim = claim.why(endpoints);
+    let backends = suspects::of_attempt(case, attempt);
+    let ended = suspects::without_pod(case, &backends);
+    let gone = !ended.is_empty() || meaning == IcmpMeaning::Host;
+    if gone {
+        claim = claim
+            .because(Reason::ForwardedToGone)
+            .fix(Fix::CheckEndpoints(service.into()))
+            .why(match ended.is_empty() {
+                true => ConnectionFact::ForwardedToGone,
+                false => ConnectionFact::EndpointsEnded(ended),
+            });
+    }
+    if claim.fix.is_none() {
+        claim.fix = suspects::fix(&backends);
+    }
+    let claim = suspects::probe(claim, &backends).command(Kubectl::EndpointSlices(service.into()));
+    policies::explain(case, claim, attempt.protocol, attempt.port)
+}
+
+/// Adds that no object has the address, if the inventory has every kind that could.
+fn nobody(case: &Case<'_>, claim: Claim) -> Claim {
+    let mut kinds = [Kind::Pod, Kind::Service, Kind::Node].into_iter();
+    if !kinds.all(|kind| case.index.knows(kind)) {
+        return claim;
+    }
+    let claim = claim.why(ConnectionFact::AddressUnused);
+    match claim.because {
+        None => claim.because(Reason::NobodyHasAddress),
+        Some(_) => claim,
+    }
 }

@@ -40,7 +40,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             let rejection = match attempt.failure {
                 Failure::Reset => Rejection::Reset,
                 Failure::Rejected(error) => Rejection::Icmp(error),
-                Failure::Silent => return None,
+                Failure::Silent | Failure::Late(_) => return None,
             };
             let summary = Summary::ServerRefusesTcp(server::named(case));
             (summary, vec![attempt.evidence(case)], Some(rejection))

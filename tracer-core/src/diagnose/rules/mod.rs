@@ -2,8 +2,11 @@
 
 pub(super) mod aaaa_fails;
 pub(super) mod clusterip_port_not_served;
+pub(super) mod connect_slow;
 pub(super) mod connect_timeout;
 pub(super) mod connection_refused;
+pub(super) mod connection_reset;
+pub(super) mod connection_stalled;
 pub(super) mod dns_formerr;
 pub(super) mod dns_fragment_lost;
 pub(super) mod dns_loop;
@@ -27,6 +30,7 @@ pub(super) mod nxdomain_unknown_name;
 pub(super) mod nxdomain_wrong_form;
 pub(super) mod ping_clusterip;
 pub(super) mod ping_service_range;
+pub(super) mod reply_not_translated;
 pub(super) mod search_domain_answers;
 pub(super) mod search_path_waste;
 pub(super) mod service_local_only;
@@ -34,3 +38,4 @@ pub(super) mod service_no_endpoints;
 pub(super) mod service_port_without_endpoint;
 pub(super) mod service_source_ranges;
 pub(super) mod stale_pod_address;
+pub(super) mod udp_unanswered;

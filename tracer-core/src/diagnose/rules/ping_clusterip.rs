@@ -7,11 +7,11 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::{Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{EndpointPlace, PingFact, PortName};
+use crate::diagnose::fact::{EndpointPlace, IcmpMeaning, PathFact, PingFact, PortName};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{missing, services};
+use crate::diagnose::{holder, missing, services};
 use crate::model::cluster::{Kind, Service};
 use crate::model::echo::Echo;
 use crate::model::finding::Severity;
@@ -20,9 +20,9 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "ping-clusterip",
     severity: Severity::Warning,
     finds: "a ping to a ClusterIP, which says nothing about the Service",
-    means: "A pod pinged the ClusterIP of a Service, or its external or LoadBalancer address. A ClusterIP is a virtual address: \
+    means: "A pod pinged the ClusterIP, the LoadBalancer address or an external address of a Service. Such an address is virtual: \
             the node forwards the Service's ports and nothing else, and a ping has no port. The reply, or its absence, says \
-            nothing about the Service.",
+            nothing about the Service. \"Time exceeded\" means that the packets go around in a routing loop.",
     looks_at: "Runs of echo requests to an address that the inventory has as a Service's, their replies, and the ICMP errors \
                that quote them.",
     cannot_know: "How the node forwards (kube-proxy's mode): the finding names it as a possible cause only. Without an \
@@ -56,7 +56,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .because(Reason::OnlyServicePorts(access, ports.clone()))
         .fix(Fix::TestPort(ports.clone()))
         .why(PingFact::VirtualAddress(access, ports));
-    let claim = result(claim, echo)
+    let claim = result(case, claim, echo)
         .why(PingFact::ReadyEndpoints(endpoints))
         .evidence(evidence(echo));
     let claim = alternatives(case, service, claim).cure(Cure::Connects(ip, None));
@@ -91,16 +91,31 @@ fn without_services(case: &Case<'_>, echo: &Echo) -> Option<Claim> {
 }
 
 /// Adds what came back.
-fn result(claim: Claim, echo: &Echo) -> Claim {
+fn result(case: &Case<'_>, claim: Claim, echo: &Echo) -> Claim {
     if echo.received > 0 {
         return claim
             .severity(Severity::Info)
             .why(PingFact::AnsweredElsewhere);
     }
-    match echo.last_error.filter(|_| echo.errors > 0) {
-        Some(error) if error.is_time_exceeded() => claim.why(PingFact::Loop(error)),
-        Some(error) => claim.why(PingFact::Rejected(error)),
-        None => claim.why(PingFact::NotAnswered),
+    let Some(error) = echo.last_error.filter(|_| echo.errors > 0) else {
+        return claim.why(PingFact::NotAnswered);
+    };
+    let sender = error.from.ip();
+    let from = PathFact::IcmpSender(sender, holder::of(case, sender));
+    match IcmpMeaning::from(&error) {
+        IcmpMeaning::TimeExceeded => claim
+            .because(Reason::RoutingLoop)
+            .why(PingFact::Loops(error))
+            .why(from)
+            .command(PodCommand::Trace(case.ends.peer.ip)),
+        // The ones that kube-proxy sends.
+        IcmpMeaning::Port | IcmpMeaning::Prohibited => {
+            claim.why(PingFact::Rejected(error)).why(from)
+        }
+        meaning => claim
+            .why(PingFact::CameBack(error))
+            .why(PathFact::IcmpMeans(meaning))
+            .why(from),
     }
 }
 

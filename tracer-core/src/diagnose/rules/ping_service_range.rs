@@ -4,8 +4,9 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Evidence, Summary};
 use crate::diagnose::command::Kubectl;
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::PingFact;
+use crate::diagnose::fact::{IcmpMeaning, PathFact, PingFact};
 use crate::diagnose::headline::Reason;
+use crate::diagnose::holder;
 use crate::diagnose::rule::Rule;
 use crate::model::finding::Severity;
 
@@ -42,7 +43,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .because(Reason::NoServiceHasAddress)
         .why(PingFact::InServiceRange(range));
     if let Some(error) = echo.last_error {
-        claim = claim.why(PingFact::CameBack(error));
+        let sender = error.from.ip();
+        claim = claim
+            .why(PingFact::CameBack(error))
+            .why(PathFact::IcmpMeans(IcmpMeaning::from(&error)))
+            .why(PathFact::IcmpSender(sender, holder::of(case, sender)));
     }
     let pings = Evidence::Pings {
         sent: echo.sent,

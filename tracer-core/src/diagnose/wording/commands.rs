@@ -59,6 +59,23 @@ pub(in crate::diagnose) fn command(
                 None => sentence!("the node"),
             }
         ),
+        Command::ConntrackTable => sentence!(
+            "dmesg | grep 'nf_conntrack: table full'; sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max   # on the pod's node"
+        ),
+        Command::ConntrackFlows(ip, port) => sentence!(
+            "conntrack -L -p udp -d {} --dport {}   # on the pod's node: the endpoint that the flow is kept at",
+            ip,
+            port
+        ),
+        Command::ChecksumOffload => sentence!(
+            "ethtool -k flannel.1 | grep tx-checksum   # on both nodes, with the overlay's device (vxlan.calico, flannel.1, ...)"
+        ),
+        Command::RouteOnNode(ip) => sentence!("ip route get {}   # on the pod's node", ip),
+        Command::SocketsOnNode(node, port) => sentence!(
+            "ss -ltn 'sport = :{}'   # on node {}: what listens there",
+            port,
+            node
+        ),
         Command::AgentStatus => {
             sentence!("tracer status   # \"names\" says what the agents get from the API server")
         }
@@ -160,6 +177,20 @@ fn bare(command: &PodCommand) -> Sentence {
             size,
             to
         ),
+        PodCommand::PingMtu { to, size, mtu } => sentence!(
+            "ping -c 3 -M do -s {} {}   # do packets of {} bytes pass?",
+            size,
+            to,
+            mtu
+        ),
+        PodCommand::Connections(ip) => {
+            sentence!("ss -tnoi dst {}   # timers, retransmissions", ip)
+        }
+        PodCommand::Trace(ip) => sentence!("traceroute -n {}   # which hops repeat?", ip),
+        PodCommand::TalkTls { ip, port } => sentence!(
+            "openssl s_client -connect {}   # does it speak TLS, and ask for a client certificate?",
+            SocketAddr::new(*ip, *port)
+        ),
         PodCommand::ShowMtu => sentence!("ip link show eth0   # its MTU"),
     }
 }
@@ -245,6 +276,11 @@ fn kubectl(index: &Index, command: &Kubectl) -> Sentence {
             };
             sentence!("{}ss -ltn   # {}", run_in(index, pod), hint)
         }
+        Kubectl::ConnectFromNewPod(ip, port) => sentence!(
+            "kubectl run probe --rm -i --restart=Never --image=busybox -- nc -zv -w 3 {} {}   # from another pod: is it this pod alone?",
+            ip,
+            port
+        ),
         Kubectl::TopPods(namespace, selector) => {
             sentence!("kubectl -n {} top pods -l {}", namespace, selector)
         }

@@ -3,8 +3,8 @@
 use super::parts::{Asked, Count};
 use super::sentence;
 use super::summary::packets;
-use crate::diagnose::attempt::Failure;
-use crate::diagnose::claim::Evidence;
+use crate::diagnose::attempt::{Failure, Late};
+use crate::diagnose::claim::{Break, Evidence};
 use crate::model::sentence::Sentence;
 
 /// A line of evidence.
@@ -56,8 +56,18 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
                 Failure::Reset => sentence!("RST"),
                 Failure::Rejected(error) => sentence!("{}", error),
                 Failure::Silent => sentence!("nothing came back"),
+                Failure::Late(Late::Established(after)) => sentence!("SYN-ACK after {}", after),
+                Failure::Late(Late::TooLate(after)) => {
+                    sentence!("SYN-ACK after {}, reset by the pod", after)
+                }
             }
         ),
+        Evidence::Broken {
+            protocol,
+            from,
+            to,
+            end,
+        } => sentence!("{} {} to {}: {}", *protocol, from, to, broken(end)),
         Evidence::Pings {
             sent,
             received,
@@ -71,11 +81,48 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
         Evidence::LastError(error) => sentence!("last error: {}", error),
         Evidence::SlowAnswer { name, latency } => sentence!("{}: {}", name, latency),
         Evidence::Wasted { name, queries } => {
-            sentence!("\"{}\": {} in vain", Asked(name), Count(*queries, "query"))
+            sentence!(
+                "\"{}\": {} without success",
+                Asked(name),
+                Count(*queries, "query")
+            )
         }
         Evidence::TooBig { error, to } => {
             sentence!("{} about {} to {}", error, error.about.src.ip(), to)
         }
         Evidence::More(lines) => sentence!("and {} more", lines),
+    }
+}
+
+/// How a connection or flow broke.
+fn broken(end: &Break) -> Sentence {
+    match end {
+        Break::Reset { idle, age } => {
+            sentence!("RST {} after it was established, idle for {}", age, idle)
+        }
+        Break::Unanswered { packets, span } => {
+            sentence!(
+                "{} in {} without an answer",
+                Count(*packets, "packet"),
+                span
+            )
+        }
+        Break::OtherSender { from, packets } => {
+            sentence!("{} from {}", Count(*packets, "packet"), from)
+        }
+        Break::SynAckRepeated(times) => sentence!("SYN-ACK repeated {}", Count(*times, "time")),
+        Break::LargeLost {
+            bytes,
+            seen,
+            delivered,
+        } => sentence!(
+            "{} bytes of payload lost{}, {}",
+            bytes,
+            (*seen > 0).then(|| sentence!(", sent {}", Count((*seen).into(), "time"))),
+            match delivered {
+                0 => sentence!("no smaller segment seen to arrive"),
+                largest => sentence!("the largest that arrived has {}", largest),
+            }
+        ),
     }
 }

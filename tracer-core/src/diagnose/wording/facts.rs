@@ -1,8 +1,10 @@
 //! The sentences that explain a finding, one file per subject.
 
 mod connection;
+mod flow;
 mod inventory;
 mod name;
+mod path;
 mod ping;
 mod pod;
 mod policy;
@@ -13,37 +15,22 @@ pub(super) use self::route::family;
 
 use super::parts::List;
 use super::sentence;
-use crate::diagnose::fact::{Fact, NotReady, PathFact, Ready};
+use crate::diagnose::fact::{Fact, NotReady, Ready};
 use crate::model::sentence::Sentence;
 
 /// One fact, as a sentence or two.
 pub(in crate::diagnose) fn fact(fact: &Fact) -> Sentence {
     match fact {
         Fact::Connection(fact) => connection::sentence(fact),
+        Fact::Flow(fact) => flow::sentence(fact),
         Fact::Inventory(fact) => inventory::sentence(fact),
         Fact::Name(fact) => name::sentence(fact),
-        Fact::Path(fact) => path(fact),
+        Fact::Path(fact) => path::sentence(fact),
         Fact::Ping(fact) => ping::sentence(fact),
         Fact::Pod(fact) => pod::sentence(fact),
         Fact::Policy(fact) => policy::sentence(fact),
         Fact::Route(fact) => route::sentence(fact),
         Fact::Server(fact) => server::sentence(fact),
-    }
-}
-
-fn path(fact: &PathFact) -> Sentence {
-    match fact {
-        PathFact::Mtu(error) => sentence!(
-            "{}: {}.",
-            match error.mtu {
-                Some(mtu) => sentence!("The path takes packets of {} bytes at most", mtu),
-                None => sentence!("The path does not take packets of that size"),
-            },
-            error
-        ),
-        PathFact::MtuCauses => sentence!(
-            "Possible causes: the pod ignores or never gets these errors inside (a firewall in it), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted."
-        ),
     }
 }
 

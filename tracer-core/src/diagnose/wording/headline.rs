@@ -243,7 +243,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
                     match failure {
                         Failure::Reset => "are refused",
                         Failure::Rejected(_) => "are rejected by ICMP",
-                        Failure::Silent => "got no answer",
+                        Failure::Silent | Failure::Late(_) => "got no answer within 7 s",
                     }
                 ),
                 ("TCP", _, false) => sentence!(
@@ -263,6 +263,68 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
                 ),
             }
         }
+        Summary::ConnectedSlowly {
+            destination,
+            waited,
+            ..
+        } if !some => sentence!(
+            "{} waited {} to connect to {}",
+            who,
+            waited,
+            Short(destination)
+        ),
+        Summary::ConnectedSlowly {
+            destination,
+            waited,
+            ..
+        } => sentence!(
+            "{}: {} to {} waited, {} of late",
+            who,
+            share("connection"),
+            Short(destination),
+            waited
+        ),
+        Summary::RepliesFromOther {
+            syn_ack: true,
+            destination,
+            ..
+        } => sentence!("{} can't connect to {}", who, Short(destination)),
+        Summary::RepliesFromOther { destination, .. } => {
+            sentence!("{} gets no valid reply from {}", who, Short(destination))
+        }
+        Summary::ResetAfterData { destination, .. } => sentence!(
+            "{}: {} to {} are reset after the first data",
+            who,
+            share("connection"),
+            Short(destination)
+        ),
+        Summary::ResetAfterIdle { destination, idle } => sentence!(
+            "{}: a connection to {} was reset after {} idle",
+            who,
+            Short(destination),
+            idle
+        ),
+        Summary::Stalled {
+            destination, span, ..
+        } => sentence!(
+            "{} gets no answer on its connection to {} for {}",
+            who,
+            Short(destination),
+            span
+        ),
+        Summary::SynAckRepeated { destination, .. } => sentence!(
+            "{}: {} is slow to accept connections",
+            who,
+            Short(destination)
+        ),
+        Summary::LargeLost { destination, .. } => {
+            sentence!("{}: its connection to {} hangs", who, Short(destination))
+        }
+        Summary::UdpUnanswered { destination, .. } => sentence!(
+            "{} gets no answer any more from {} over UDP",
+            who,
+            Short(destination)
+        ),
         Summary::PingedClusterIp {
             ip,
             access,
@@ -296,6 +358,7 @@ fn failed(failure: &Failure) -> Sentence {
         Failure::Reset => "refused".into(),
         Failure::Rejected(error) => sentence!("{}", error),
         Failure::Silent => "no answer".into(),
+        Failure::Late(late) => sentence!("no answer for {}", late.after()),
     }
 }
 
@@ -389,6 +452,27 @@ fn because(reason: &Reason) -> Sentence {
         Reason::TargetUseless => "it has no usable externalName".into(),
         Reason::PodNotReady(pod) => sentence!("pod {} isn't ready", pod),
         Reason::PathMtu(mtu, from) => sentence!("{} reports an MTU of {} bytes", from, mtu),
+        Reason::OneOfEndpoints(endpoints) => {
+            sentence!("possibly 1 of {} endpoints isn't listening", endpoints)
+        }
+        Reason::ForwardedToGone => "possibly it leads to an endpoint that is gone".into(),
+        Reason::RoutingLoop => "a routing loop (time exceeded)".into(),
+        Reason::SynsLost { elsewhere: false } => "the first SYNs are lost".into(),
+        Reason::SynsLost { elsewhere: true } => {
+            "possibly the node's conntrack table is full".into()
+        }
+        Reason::NotTranslated(from) => {
+            sentence!("the replies come from {}, not translated back", from)
+        }
+        Reason::OtherProtocolExpected => "possibly it expects TLS or mTLS".into(),
+        Reason::ForgottenWhileIdle => "possibly an idle timeout on the path".into(),
+        Reason::PeerGone => "the other end is possibly gone".into(),
+        Reason::AcceptQueueFull => "its accept queue is possibly full".into(),
+        Reason::LargeSegmentsLost { bytes, from_pod } => sentence!(
+            "{} bytes {} it don't arrive, smaller segments do",
+            bytes,
+            if *from_pod { "to" } else { "from" }
+        ),
     }
 }
 
@@ -469,6 +553,24 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::LowerMtu(mtu) => sentence!("lower the pod's MTU to {}", mtu),
         Fix::SingleRequestReopen => "set the resolver option single-request-reopen".into(),
         Fix::TrailingDot => "end full names with a dot".into(),
+        Fix::Probe { names, all } => {
+            let shown = &names[..names.len().min(MAX_ITEMS)];
+            match all - shown.len() {
+                0 => sentence!("probe {}", List(shown)),
+                more => sentence!("probe {} and {} more", List(shown), more),
+            }
+        }
+        Fix::Keepalive => "send keepalives far more often".into(),
+        Fix::BridgeNetfilter => "check bridge-nf-call-iptables".into(),
+        Fix::CheckProtocol => "check what it expects".into(),
+        Fix::UserTimeout => "set keepalives or TCP_USER_TIMEOUT".into(),
+        Fix::CheckMtu => "compare the MTUs of pod, node and overlay".into(),
+        Fix::CheckConntrack => "check nf_conntrack there".into(),
+        Fix::CheckAccept => "check its load".into(),
+        Fix::CheckEndpoints(service) => {
+            sentence!("check the EndpointSlices of {} and kube-proxy", service)
+        }
+        Fix::CheckRoutes => "check the routes to it".into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::parts::{Asked, Count, List, Opaque, Ordinal, Plain, Relative, address};
 use super::sentence;
-use crate::diagnose::attempt::Failure;
+use crate::diagnose::attempt::{Failure, Late};
 use crate::diagnose::claim::Summary;
 use crate::diagnose::cure::Resolution;
 use crate::diagnose::fact::{TcpFailure, Who};
@@ -272,10 +272,120 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             },
             destination,
             match failure {
-                Failure::Reset => sentence!("refused by a reset"),
+                Failure::Reset => sentence!("refused (RST)"),
                 Failure::Rejected(error) => sentence!("rejected, {}", error),
                 Failure::Silent => sentence!("no answer to {}", packets(protocol, *sent)),
+                Failure::Late(Late::Established(after)) => {
+                    sentence!("no answer for {} ({})", after, packets(protocol, *sent))
+                }
+                Failure::Late(Late::TooLate(after)) => sentence!(
+                    "no answer for {} ({}), and then it had given up",
+                    after,
+                    packets(protocol, *sent)
+                ),
             }
+        ),
+        Summary::ConnectedSlowly {
+            destination,
+            waited,
+            sent,
+        } => sentence!(
+            "{} waited {} for a connection to {}: the answer came to the {} SYN.",
+            who,
+            waited,
+            destination,
+            Ordinal(usize::try_from(*sent).unwrap_or(usize::MAX))
+        ),
+        Summary::RepliesFromOther {
+            protocol,
+            destination,
+            from,
+            packets,
+            syn_ack,
+        } => sentence!(
+            "{}{}{}: {} came from {} instead.",
+            who,
+            match (*protocol, syn_ack) {
+                ("TCP", true) => " cannot connect to ",
+                ("TCP", false) => " gets no valid reply on its connection to ",
+                _ => " gets no valid reply over UDP from ",
+            },
+            destination,
+            Count(*packets, if *syn_ack { "SYN-ACK" } else { "reply" }),
+            from
+        ),
+        Summary::ResetAfterData { destination, share } => sentence!(
+            "{} connects to {}, and the other end resets {} of {} in answer to the first data.",
+            who,
+            destination,
+            share.failures,
+            Count(share.attempts, "connection")
+        ),
+        Summary::ResetAfterIdle { destination, idle } => sentence!(
+            "A connection of {} to {} was idle for {}; the next data was answered by a RST.",
+            who,
+            destination,
+            idle
+        ),
+        Summary::Stalled {
+            destination,
+            packets,
+            probes,
+            span,
+        } => sentence!(
+            "{} gets no answer on its connection to {}: {} in {}.",
+            who,
+            destination,
+            if probes == packets {
+                Count(*packets, "keepalive probe")
+            } else {
+                Count(*packets, "packet")
+            },
+            span
+        ),
+        Summary::SynAckRepeated {
+            destination,
+            repeats,
+        } => sentence!(
+            "{} connected to {}, and the other end repeated its SYN-ACK {}, as if the connection were not open yet.",
+            who,
+            destination,
+            Count(*repeats, "time")
+        ),
+        Summary::LargeLost {
+            destination,
+            from_pod: true,
+            bytes,
+            span,
+        } => sentence!(
+            "{} sends a segment of {} bytes to {} again and again for {}: it does not arrive, and smaller ones do.",
+            who,
+            bytes,
+            destination,
+            span
+        ),
+        Summary::LargeLost {
+            destination,
+            from_pod: false,
+            bytes,
+            span,
+        } => sentence!(
+            "{} waited {} for {} bytes from {} that never arrived, though a smaller segment behind them did.",
+            who,
+            span,
+            bytes,
+            destination
+        ),
+        Summary::UdpUnanswered {
+            destination,
+            packets,
+            span,
+        } => sentence!(
+            "{} gets no answer any more from {} over UDP: {} in {}.",
+            who,
+            destination,
+            Count(*packets, "packet"),
+            span
         ),
         Summary::PingedClusterIp {
             ip,
@@ -285,7 +395,7 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             received,
             errors,
         } => sentence!(
-            "{} pinged {}, the {} of Service {}: {} sent, {} received{}",
+            "{} pinged {}, the {} of Service {}: {} sent, {} received{}.",
             who,
             ip,
             address(*access),
@@ -304,10 +414,10 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             sent
         ),
         Summary::PacketsTooBig { to, times, within } => sentence!(
-            "{} sends packets to {} that are too big for the path, though it was told {} times in {}.",
+            "{} sends packets to {} that are too big for the path, though {} reported it in {}.",
             who,
             to,
-            times,
+            Count(*times, "ICMP error"),
             within
         ),
     }
@@ -348,6 +458,9 @@ pub(in crate::diagnose) fn resolution(who: &Who, resolution: &Resolution) -> Sen
             port.map(|port| sentence!(" port {}", port)),
             handshake
         ),
+        Resolution::Carried(ip, port) => {
+            sentence!("Connections of {} to {} port {} work again.", who, ip, port)
+        }
         Resolution::Replied { ip, received, sent } => sentence!(
             "A ping of {} to {} is answered: {} of {}.",
             who,

@@ -18,13 +18,13 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
             *other
         ),
         ConnectionFact::UnservedSilent => sentence!(
-            "Nobody answers for such a port of a ClusterIP. Possible cause of the silence: kube-proxy in iptables mode has no rule for it, so it left the node and was lost."
+            "Nothing answers for such a port of a ClusterIP. Possible cause of the silence: kube-proxy in iptables mode has no rule for it, so the packets left the node and were lost."
         ),
         ConnectionFact::UnservedRejected => sentence!(
-            "The rejection says nothing more. Possible cause: kube-proxy in nftables or IPVS mode rejects what is for none of the Service's ports."
+            "Possible cause of the rejection: kube-proxy in nftables or IPVS mode rejects packets for other ports than the Service's."
         ),
         ConnectionFact::UnservedReset => sentence!(
-            "The reset says nothing more. Possible cause: the node holds the address itself (kube-proxy in IPVS mode) and nobody listens there."
+            "Possible cause of the RST: the node has the address itself (kube-proxy in IPVS mode), and no process listens on that port."
         ),
         ConnectionFact::ReadyEndpoints(endpoints) => ready(endpoints),
         ConnectionFact::SameNode(node) => {
@@ -39,10 +39,10 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
             other
         ),
         ConnectionFact::NodesUnknown => {
-            sentence!("On which nodes the two pods are is not known.")
+            sentence!("The nodes of the two pods are not known.")
         }
         ConnectionFact::InServiceRange(range) => sentence!(
-            "The address lies in the range of ClusterIPs, {}, and no Service has it.",
+            "The address is in the range of ClusterIPs, {}, and no Service has it.",
             range
         ),
         ConnectionFact::AddressUnused => {
@@ -58,35 +58,48 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
             sentence!("No other pod of this node was seen to connect to it in the last 5 minutes.")
         }
         ConnectionFact::PodNotListening(port) => sentence!(
-            "Nobody listens on port {} of the pod, or the pod resets connections.",
+            "No process listens on port {} of the pod, or the pod resets connections.",
             port
         ),
         ConnectionFact::HostNotListening(port) => sentence!(
-            "The host is there, and nobody listens on port {}, or a firewall resets connections.",
+            "The host is up, and no process listens on port {}, or a firewall resets connections.",
             port
         ),
         ConnectionFact::ResetByEndpoint => sentence!(
-            "The reset bears the Service's address but comes from one of its endpoints: the node translates addresses both ways."
+            "The RST has the Service's address but comes from one of its endpoints: the node translates addresses both ways."
         ),
         ConnectionFact::TargetPort { port, target } => sentence!(
-            "Port {} of the Service leads to port {} of its pods, and the one that was chosen does not listen there.",
+            "Port {} of the Service leads to port {} of its pods, and the pod that was chosen does not listen there.",
             port,
             target
         ),
         ConnectionFact::DeclaredPorts { declared, target } => sentence!(
-            "The pod's containers declare {}, not {}: possibly the port is meant to be that.",
+            "The pod's containers declare {}, not {}: possibly the target port is wrong.",
             List(declared),
             target
         ),
-        ConnectionFact::RejectedOnTheWay => sentence!(
-            "Something on the way rejects it. Possible causes: a firewall or NetworkPolicy that rejects, no route, or a node that does not know the endpoints yet."
+        ConnectionFact::UndeclaredBy { pods, target } => sentence!(
+            "The containers of {} declare other ports than {}: possibly that is the endpoint that refuses.",
+            List(pods),
+            target
+        ),
+        ConnectionFact::WhichEndpoint(endpoints) => sentence!(
+            "Which of the {} endpoints it was is not visible from the pod: test each by itself.",
+            endpoints
+        ),
+        ConnectionFact::EndpointsEnded(ips) => sentence!(
+            "The Service has endpoints at {}, and the pods there have ended.",
+            List(ips)
+        ),
+        ConnectionFact::ForwardedToGone => sentence!(
+            "Possibly the node still forwards to an endpoint that is gone: its rules, or the EndpointSlices, lag behind."
         ),
         ConnectionFact::NoReadyEndpoint => {
-            sentence!("The Service has no ready endpoint, so there is nobody to forward to.")
+            sentence!("The Service has no ready endpoint to forward to.")
         }
         ConnectionFact::NotReady(why) => not_ready(why),
         ConnectionFact::DroppedWithoutEndpoint => sentence!(
-            "Possible cause of the silence: the node drops what has no endpoint instead of rejecting it, as it does for traffic from outside with externalTrafficPolicy Local."
+            "Possible cause of the silence: the node drops packets for a Service without endpoints instead of rejecting them, as it does for traffic from outside with externalTrafficPolicy Local."
         ),
         ConnectionFact::AddressOfGonePod { ip, pod, gone_for } => match gone_for {
             Some(gone_for) => sentence!(

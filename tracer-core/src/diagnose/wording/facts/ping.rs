@@ -21,19 +21,19 @@ pub(super) fn sentence(fact: &PingFact) -> Sentence {
             "At such an address only the Service's ports are forwarded, here {}; a ping has no port.",
             Ports(ports)
         ),
-        PingFact::Loop(error) => sentence!(
-            "It was not delivered: {}. The packet passed from router to router until its hop limit was used up, which shows a routing loop. That is no sign that the Service is down. Possible cause: no node translates a ping to such an address, and the route for it leads in a circle.",
+        PingFact::Loops(error) => sentence!(
+            "The packets went around in a routing loop until their TTL ran out: {}. That is no sign that the Service is down: the node's Service rules do not handle pings, so the packets left the node, and two routers send the address to each other.",
             error
         ),
         PingFact::AnsweredElsewhere => sentence!(
-            "It was answered all the same, by whoever holds that address: not by a pod of the Service. Possible cause: the node has the address on an interface of its own (kube-proxy in IPVS mode), or the network or a load balancer answers for Services. It is no sign that the Service works."
+            "It was answered all the same, but not by a pod of the Service. Possible cause: the node has the address on an interface of its own (kube-proxy in IPVS mode), or the network answers for Services. It is no sign that the Service works."
         ),
         PingFact::Rejected(error) => sentence!(
-            "It was rejected: {}. That is no sign that the Service is down. Possible cause: kube-proxy in nftables mode, or in IPVS mode, rejects what is for none of the Service's ports.",
+            "It was rejected: {}. That is no sign that the Service is down. Possible cause: kube-proxy in nftables mode, or in IPVS mode, rejects packets for other ports than the Service's.",
             error
         ),
         PingFact::NotAnswered => sentence!(
-            "Nobody answered, which is no sign that the Service is down. Possible cause: kube-proxy in iptables mode has no rule for it, so it left the node and was lost."
+            "No reply came, which is no sign that the Service is down. Possible cause: kube-proxy in iptables mode has no rule for pings, so the packets left the node and were lost."
         ),
         PingFact::ReadyEndpoints(endpoints) => ready(endpoints),
         PingFact::ClusterIpUnknown(lacking) => sentence!(
@@ -41,7 +41,7 @@ pub(super) fn sentence(fact: &PingFact) -> Sentence {
             inventory::lacking(*lacking)
         ),
         PingFact::InServiceRange(range) => sentence!(
-            "The address lies in the range of ClusterIPs, {}, and no Service has it: there is nobody to answer.",
+            "The address is in the range of ClusterIPs, {}, and no Service has it, so nothing answers.",
             range
         ),
         PingFact::CameBack(error) => sentence!("What came back: {}.", error),

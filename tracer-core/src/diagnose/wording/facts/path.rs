@@ -1,0 +1,81 @@
+//! The path of packets: its MTU, and ICMP errors from it.
+
+use super::super::sentence;
+use crate::diagnose::fact::{AddressHolder, IcmpMeaning, PathFact};
+use crate::model::sentence::Sentence;
+
+pub(super) fn sentence(fact: &PathFact) -> Sentence {
+    match fact {
+        PathFact::Mtu(error) => sentence!(
+            "{}: {}.",
+            match error.mtu {
+                Some(mtu) => sentence!("The path takes packets of {} bytes at most", mtu),
+                None => sentence!("The path does not take packets of that size"),
+            },
+            error
+        ),
+        PathFact::MtuCauses => sentence!(
+            "Possible causes: the pod ignores these errors or does not get them (a firewall in it, or errors that are not translated), or its interface's MTU is larger than the network's between the nodes, as with a tunnel whose header was not counted."
+        ),
+        PathFact::QuotesOther(asked) => sentence!(
+            "The errors quote the endpoint's address and not {}, which the pod connects to: they are not translated back, so the pod's system finds no connection for them and ignores them.",
+            asked
+        ),
+        PathFact::SilentMtuCauses => sentence!(
+            "No ICMP error about it was seen. Possible causes: a link with a smaller MTU, such as a tunnel or VPN, behind a firewall that drops ICMP; interfaces whose MTUs differ between pods, nodes and overlay."
+        ),
+        PathFact::IcmpMeans(meaning) => means(*meaning).into(),
+        PathFact::IcmpSender(ip, holder) => {
+            sentence!("The ICMP error was sent by {}, {}.", ip, holder_of(holder))
+        }
+    }
+}
+
+fn means(meaning: IcmpMeaning) -> &'static str {
+    match meaning {
+        IcmpMeaning::Network => {
+            "Network unreachable: its sender has no route to the destination's network. Possible causes: the route to another node's pods is missing (CNI, cloud routes), or there is no default route."
+        }
+        IcmpMeaning::Host => {
+            "Host unreachable: its sender has a route, and no host on the last link answers for the address. Possible causes: the pod or node with that address is gone or down, and a Service's rules, a route or the application still lead to it."
+        }
+        IcmpMeaning::Protocol => {
+            "Protocol unreachable: the host is up and does not speak this transport protocol, or a firewall says so."
+        }
+        IcmpMeaning::Port => {
+            "Port unreachable: over TCP a firewall sends this, not a closed port. Possible causes: kube-proxy rejects a Service for which it knows no endpoint, or a port that the Service does not have; a REJECT rule of a firewall or network plugin."
+        }
+        IcmpMeaning::Prohibited => {
+            "Administratively prohibited: a firewall or a router's access list rejects it. Possible causes: a host firewall (firewalld), a network plugin that rejects what a policy denies, a route of type prohibit."
+        }
+        IcmpMeaning::TimeExceeded => {
+            "Time exceeded: the packet was forwarded until its TTL ran out, which is a routing loop: two routers send the address to each other. Possible causes: no node handles the address, so that it follows the default route and comes back; two routes that contradict each other."
+        }
+        IcmpMeaning::Other => "What its type and code mean, the packet shows no further.",
+    }
+}
+
+/// Who has an address; behind it, after a comma.
+pub(super) fn holder_of(holder: &AddressHolder) -> Sentence {
+    match holder {
+        AddressHolder::Itself => sentence!("the pod itself"),
+        AddressHolder::Pod(pod) => sentence!("pod {}", pod),
+        AddressHolder::Service(service) => {
+            sentence!("the address of Service {}", service)
+        }
+        AddressHolder::OwnNode(node) => sentence!("node {}, the pod's own", node),
+        AddressHolder::OtherNode(node) => sentence!("node {}, not the pod's own", node),
+        AddressHolder::RangeOfNode(node) => sentence!(
+            "an address in the pod range of node {} that no pod has: possibly the node's own end",
+            node
+        ),
+        AddressHolder::Nobody => {
+            sentence!(
+                "which no pod, Service or node of the inventory has: possibly a router or a node's bridge"
+            )
+        }
+        AddressHolder::Unknown => {
+            sentence!("whose owner is not known without an inventory")
+        }
+    }
+}
