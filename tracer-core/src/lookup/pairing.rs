@@ -142,7 +142,12 @@ impl OpenLookup {
                     .takes_type(at, same_socket, in_grace())
                     .then_some(Relation::Next);
             };
-            let again = self.steps[place].is_retry(at, query) && (same_socket || !self.pairs());
+            let step = &self.steps[place];
+            // A new call that searches begins with its first candidate. So after a reported failure of a later
+            // one, this is the same call: glibc opens another socket for its second attempt.
+            let goes_on = step.outcome().is_some_and(|outcome| outcome != Outcome::Timeout)
+                && !self.is_first_candidate();
+            let again = step.is_retry(at, query) && (same_socket || !self.pairs() || goes_on);
             return again.then_some(Relation::Repeat(place));
         }
         if self.canonical.as_ref() == Some(name) {
