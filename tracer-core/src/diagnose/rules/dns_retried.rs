@@ -36,7 +36,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         return None;
     };
     let event = lookup.event;
-    if event.waited < MIN_WAIT || event.outcome == Outcome::Timeout || one_type_fails(lookup) {
+    // A query that is unanswered when the input ends is not a lost one.
+    let unanswered = matches!(event.outcome, Outcome::Timeout | Outcome::Undecided);
+    if event.waited < MIN_WAIT || unanswered || lookup.cut_short || one_type_fails(lookup) {
         return None;
     }
     let counts = queries_by_server(lookup);
