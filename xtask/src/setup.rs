@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 17] = [
+const PROGRAMS: [Program; 21] = [
     program(
         "ip",
         "iproute2",
