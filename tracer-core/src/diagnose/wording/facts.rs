@@ -62,11 +62,11 @@ fn not_ready(why: &NotReady) -> Sentence {
         },
         NotReady::Terminating(endpoints) => match endpoints.len() {
             1 => sentence!(
-                "The pod of its one endpoint is being deleted: {}. A node may still forward to it while it passes its readiness probe.",
+                "Its one endpoint is terminating: {}. A node may still forward to it while it passes its readiness probe.",
                 List(endpoints)
             ),
             all => sentence!(
-                "The pods of all its {} endpoints are being deleted: {}. A node may still forward to those that pass their readiness probe.",
+                "All its {} endpoints are terminating: {}. A node may still forward to those that pass their readiness probe.",
                 all,
                 List(endpoints)
             ),
