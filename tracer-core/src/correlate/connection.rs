@@ -195,6 +195,18 @@ impl Connections {
             self.report_news(&asked, out);
             return;
         }
+        if segment.fin {
+            // The last segments of a connection that ended before it was seen.
+            let ended = Ended {
+                role: self
+                    .role_in_the_middle(&flow, observation.time, declared)
+                    .unwrap_or(Connection::picked_up(observation, segment).role),
+                isn: None,
+            };
+            self.ended
+                .insert(flow, ended, observation.time.after(LINGER));
+            return;
+        }
         let mut connection = Connection::picked_up(observation, segment);
         if connection.isn.is_some() {
             self.sockets.opened(&flow, connection.role);
@@ -202,12 +214,6 @@ impl Connections {
             self.sockets.picked_up(&flow);
             if let Some(role) = self.role_in_the_middle(&flow, observation.time, declared) {
                 connection.role = role;
-            }
-        }
-        if segment.fin {
-            match observation.direction {
-                Direction::FromPod => connection.fin_from_pod = true,
-                Direction::ToPod => connection.fin_to_pod = true,
             }
         }
         self.keep(flow, connection, observation.time, losses, out);
@@ -412,6 +418,9 @@ impl Connections {
                     connection.without_answer()
                 }
                 Phase::TimedOut | Phase::Rejected => continue,
+                Phase::Established if connection.fin_from_pod || connection.fin_to_pod => {
+                    TcpState::Closed
+                }
                 Phase::Answered { .. } | Phase::Established if connection.announced => {
                     TcpState::Idle
                 }

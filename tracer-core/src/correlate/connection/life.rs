@@ -346,6 +346,10 @@ impl Connection {
         }
         let now = observation.time;
         if !self.unanswered() {
+            if self.handshake.is_none() && !self.picked_up && self.late_answer.is_none() {
+                // The opener's acknowledgment was seen first.
+                self.handshake = Some(now.since(self.started));
+            }
             let repeats = !std::mem::take(&mut self.syn_pending);
             if repeats && !matches!(self.phase, Phase::Closing { .. }) {
                 self.syn_ack_repeats = self.syn_ack_repeats.saturating_add(1);

@@ -44,7 +44,7 @@ impl Sides {
             dns_ports: dns_ports.to_vec(),
             roles: Roles::new(dns_ports.to_vec(), flows),
             interfaces: Interfaces::new(MAX_PODS),
-            duplicates: Duplicates::default(),
+            duplicates: Duplicates::new(dns_ports),
         }
     }
 
