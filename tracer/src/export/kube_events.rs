@@ -108,6 +108,11 @@ impl KubeEvents {
         let (true, Ok(pod)) = (finding.severity >= Severity::Warning, &ends.pod.identity) else {
             return;
         };
+        // Nothing is left to try once the cause is gone.
+        let remedies: &[_] = match finding.is_resolved() {
+            true => &[],
+            false => &finding.remedies,
+        };
         let occurrence = Occurrence {
             pod: Arc::clone(pod),
             id: finding.id.clone(),
@@ -116,7 +121,7 @@ impl KubeEvents {
             count: finding.count,
             first: clock.wall(finding.first),
             last: clock.wall(finding.last),
-            note: note::note(&finding.headline, &finding.remedies),
+            note: note::note(&finding.headline, remedies),
         };
         if self.queue.try_send(occurrence).is_err() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);

@@ -172,8 +172,8 @@ async fn a_finding_becomes_an_event_of_its_pod_that_counts_until_it_is_resolved(
                 "uid": "uid-of-deb-ubuntu",
             },
             "reason": "NxdomainOtherNamespace",
-            "note": "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists. \
-                     Try: use clusterip-apache2-ds-myns.myns",
+            "note": "default/deb-ubuntu can't resolve \"clusterip-apache2-ds-myns\": the Service is in namespace myns; \
+                     use clusterip-apache2-ds-myns.myns",
             "type": "Warning",
             "action": "Diagnose",
             "reportingController": "tracer-agent",
