@@ -281,10 +281,7 @@ mod tests {
             ("--outcome undecided,intermittent", "none"),
         ] {
             let error = error(args);
-            assert!(
-                error.contains(expected),
-                "{args}: {error}"
-            );
+            assert!(error.contains(expected), "{args}: {error}");
         }
     }
 }
