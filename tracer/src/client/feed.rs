@@ -22,6 +22,7 @@ use crate::stream::event::{from_wire, loss_from_wire, timestamp, unix_ns};
 use crate::stream::{filter, proto};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::{Loss, Stage};
+use tracer_core::model::time::Timestamp;
 use tracer_core::view::filter::FilterConfig;
 
 /// Capacity of the queue of messages from all streams.
