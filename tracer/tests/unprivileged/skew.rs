@@ -142,6 +142,7 @@ fn finding(at_unix_ns: i64, number: u32) -> Event {
             severity: Severity::Info,
             state: State::Active,
             cause: String::new(),
+            pods: None,
             first: at,
             last: at,
             count: 1,

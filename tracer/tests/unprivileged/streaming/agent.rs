@@ -78,6 +78,7 @@ fn finding(at_unix_ns: i64, id: &str) -> Event {
             severity: Severity::Info,
             state: State::Active,
             cause: String::new(),
+            pods: None,
             first: at,
             last: at,
             count: 1,
