@@ -13,6 +13,7 @@ use super::memory::{Memory, NameScope, Share, SlowAnswers, TooBigErrors, WasteWi
 use super::names;
 use super::route::Access;
 use super::settings::RuleThresholds;
+use super::tally::Record;
 use crate::identity::Index;
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
@@ -47,6 +48,8 @@ pub(super) struct Case<'a> {
     pub share: Share,
     /// A SYN that is unanswered for this long is a timeout.
     pub tcp_timeout: Duration,
+    /// Earlier attempts at the same destination.
+    pub record: Record,
     /// The ports of DNS servers.
     pub dns_ports: &'a [u16],
     /// What the pod did.

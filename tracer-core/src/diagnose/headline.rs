@@ -87,6 +87,10 @@ pub(super) enum Reason {
     TargetIsAddress(ObjectName),
     /// The target of an ExternalName Service does not exist.
     TargetMissing(DnsName),
+    /// The target of an ExternalName Service has no address.
+    TargetNoAddress(DnsName),
+    /// The server fails to resolve the target of an ExternalName Service.
+    TargetUnresolved(DnsName),
     /// An ExternalName Service has no target, or itself.
     TargetUseless,
     /// The pod of a headless Service is not ready.

@@ -19,7 +19,7 @@ use super::headline::{Fix, Reason};
 use super::memory::{Attempts, Target};
 use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
-use super::tally::Tally;
+use super::tally::{Record, Tally};
 use super::wording;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
@@ -190,6 +190,19 @@ impl Ledger {
             }
         }
         self.attempts.add(now, owner, target);
+    }
+
+    /// How often a pod has failed and tried at this target so far, the present attempt included in the latter.
+    pub fn record(&self, owner: &Owner, target: &Target) -> Record {
+        let open = self.by_pod.get(owner).into_iter().flatten();
+        let open = open.filter_map(|id| self.open.get(id));
+        let failures = open
+            .filter(|open| open.target.as_ref() == Some(target))
+            .map(|open| open.tally.failures);
+        Record {
+            failures: failures.sum(),
+            attempts: self.attempts.count(owner, target),
+        }
     }
 
     /// Takes in a rule's claim: opens a finding, or counts a failure of an open one. Returns its id.

@@ -72,6 +72,7 @@ use self::memory::{
 };
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
+use self::tally::Record;
 
 /// All rules and their memory.
 #[derive(Debug)]
@@ -481,6 +482,13 @@ impl Examination<'_> {
             tcp_timeout,
             ..
         } = &mut *self.diagnosis;
+        let record = match &symptom {
+            Symptom::Tcp(connection) => {
+                let target = Target::Socket(connection.flow.peer, "TCP");
+                ledger.record(&Owner::from_ends(self.ends), &target)
+            }
+            _ => Record::default(),
+        };
         let case = Case {
             at: span.at,
             now: self.now,
@@ -492,6 +500,7 @@ impl Examination<'_> {
             memory,
             share,
             tcp_timeout: *tcp_timeout,
+            record,
             dns_ports,
             symptom,
         };

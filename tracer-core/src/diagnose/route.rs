@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::case::Case;
-use super::fact::{EndpointPlace, ObjectName};
+use super::claim::Claim;
+use super::fact::{EndpointPlace, ObjectName, Others, RouteFact, Who};
+use super::headline::Reason;
 use crate::identity::{Endpoint, Index};
 use crate::model::cluster::{Service, ServicePort, TrafficPolicy};
 
@@ -91,6 +93,34 @@ impl<'a> Route<'a> {
             .collect();
         backends.sort_by_key(|backend| own.is_some() && backend.endpoint.node == own);
         backends
+    }
+
+    /// Adds what bears on which endpoint fails: session affinity, and an address of the other family that works.
+    pub fn context(&self, case: &Case<'_>, claim: Claim) -> Claim {
+        let claim = match self.service.affinity_secs {
+            Some(seconds) if self.backends(case).len() > 1 => {
+                claim.why(RouteFact::Affinity(seconds))
+            }
+            _ => claim,
+        };
+        let (Some(port), Access::ClusterIp) = (self.port, self.access) else {
+            return claim;
+        };
+        let mut others = self.service.cluster_ips.iter();
+        let Some(&ip) = others.find(|ip| ip.is_ipv4() != self.v4) else {
+            return claim;
+        };
+        let Some(contact) = case.memory.connected.latest((ip, port.port)) else {
+            return claim;
+        };
+        let who = Who::from(&contact.pod);
+        let reached = match contact.at > case.at {
+            true => Others::Meanwhile(who),
+            false => Others::Before(who, case.at.since(contact.at)),
+        };
+        claim
+            .because(Reason::OtherFamilyWorks { v4: ip.is_ipv4() })
+            .why(RouteFact::OtherFamily { ip, reached })
     }
 
     /// The traffic policy that applies to the address.

@@ -18,6 +18,29 @@ const MIN_RECURRING: u64 = 2;
 /// One failure in so many attempts is ordinary.
 const MAX_ORDINARY: u64 = 200;
 
+/// Earlier attempts of a pod at a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Those that failed, before the present one.
+    pub failures: u64,
+    /// All of them, with the present one.
+    pub attempts: u64,
+}
+
+impl Record {
+    /// Whether the failures, with the present one, may be those of one endpoint of this many. Few attempts rule
+    /// nothing out.
+    pub fn fits_one_of(&self, endpoints: usize) -> bool {
+        let endpoints = endpoints as u64;
+        let failures = self.failures + 1;
+        // Between a third of its share and three times as much.
+        self.attempts < 3 * endpoints
+            || (3 * failures * endpoints >= self.attempts
+                && failures * endpoints <= 3 * self.attempts
+                && failures < self.attempts)
+    }
+}
+
 /// The attempts that a finding is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {

@@ -145,7 +145,9 @@ impl OpenLookup {
             let step = &self.steps[place];
             // A new call that searches begins with its first candidate. So after a reported failure of a later
             // one, this is the same call: glibc opens another socket for its second attempt.
-            let goes_on = step.outcome().is_some_and(|outcome| outcome != Outcome::Timeout)
+            let goes_on = step
+                .outcome()
+                .is_some_and(|outcome| outcome != Outcome::Timeout)
                 && !self.is_first_candidate();
             let again = step.is_retry(at, query) && (same_socket || !self.pairs() || goes_on);
             return again.then_some(Relation::Repeat(place));

@@ -79,6 +79,16 @@ pub(in crate::diagnose) enum NameFact {
         target: DnsName,
         alias: Option<DnsName>,
     },
+    /// The target of an ExternalName Service has no address.
+    ExternalNameNoAddress {
+        service: ObjectName,
+        target: DnsName,
+    },
+    /// The server has to ask another one for the target of an ExternalName Service.
+    ExternalNameUnresolved {
+        service: ObjectName,
+        target: DnsName,
+    },
     /// The target is a Service's short name.
     ExternalNameIsShort { service: ObjectName, full: DnsName },
     /// The Service exists under this name.

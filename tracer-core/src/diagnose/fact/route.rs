@@ -30,6 +30,8 @@ pub(in crate::diagnose) enum RouteFact {
     HairpinCauses,
     /// One of this many ready endpoints is the client itself.
     OneEndpointIsSelf(usize),
+    /// A client keeps its endpoint for this many seconds.
+    Affinity(u32),
     /// The Service's address of the other family works.
     OtherFamily { ip: IpAddr, reached: Others },
 }

@@ -9,7 +9,7 @@ use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, RouteFact, Who};
 use crate::diagnose::headline::{Fix, Reason};
-use crate::diagnose::route::{self, Access, Backend, Route};
+use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, missing, policies, services, suspects};
 use crate::identity::Owner;
@@ -79,11 +79,12 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
         };
         let all = route.backends(case);
         let own = |backend: &Backend| route::is_own(case, &backend.endpoint);
-        if all.len() > 1 && all.iter().any(own) {
+        let possible = all.len() > 1 && case.record.fits_one_of(all.len());
+        if possible && all.iter().any(own) {
             claim = claim.why(RouteFact::OneEndpointIsSelf(all.len()));
         }
         claim = suspects::probe(claim.why(FlowFact::SynLossCauses), &backends);
-        return other_family(case, &route, claim);
+        return route.context(case, claim);
     }
     if peer.pod.is_some() {
         let own = case.pod().and_then(|pod| pod.node.clone());
@@ -131,28 +132,6 @@ pub(super) fn conntrack(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Cla
             claim.fix(Fix::CheckConntrack)
         }
     }
-}
-
-/// Adds that the Service's address of the other family works, if a pod connected to it.
-fn other_family(case: &Case<'_>, route: &Route<'_>, claim: Claim) -> Claim {
-    let (Some(port), Access::ClusterIp) = (route.port, route.access) else {
-        return claim;
-    };
-    let mut others = route.service.cluster_ips.iter();
-    let Some(&ip) = others.find(|ip| ip.is_ipv4() != route.v4) else {
-        return claim;
-    };
-    let Some(contact) = case.memory.connected.latest((ip, port.port)) else {
-        return claim;
-    };
-    let who = Who::from(&contact.pod);
-    let reached = match contact.at > case.at {
-        true => Others::Meanwhile(who),
-        false => Others::Before(who, case.at.since(contact.at)),
-    };
-    claim
-        .because(Reason::OtherFamilyWorks { v4: ip.is_ipv4() })
-        .why(RouteFact::OtherFamily { ip, reached })
 }
 
 /// Whether the inventory has every kind of object that can own an address.

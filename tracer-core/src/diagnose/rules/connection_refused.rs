@@ -9,7 +9,7 @@ use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, IcmpMeaning, ObjectName, PathFact, PortName};
 use crate::diagnose::headline::{Fix, Reason};
-use crate::diagnose::route::Backend;
+use crate::diagnose::route::{Backend, Route};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, holder, missing, policies, services, suspects};
 use crate::model::cluster::{Kind, Pod, Service};
@@ -91,6 +91,9 @@ fn reset_by_service(case: &Case<'_>, service: &Service, attempt: &Attempt, claim
         claim = undeclared(case, claim, &backends, target);
     }
     claim = claim.why(endpoints);
+    if let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) {
+        claim = route.context(case, claim);
+    }
     if backends.len() > 1 {
         claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
     }

@@ -7,7 +7,7 @@ use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Rejection, ServerFact};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::server;
+use crate::diagnose::{policies, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -25,7 +25,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let ip = case.ends.peer.ip;
-    let (summary, evidence, rejection) = match case.symptom {
+    let port = case.ends.peer.port.unwrap_or_default();
+    let (summary, evidence, rejection, protocol) = match case.symptom {
         Symptom::Lookup(lookup) if lookup.event.outcome == Outcome::IcmpError => {
             let summary = Summary::QueriesRejected {
                 asked: lookup.asked()?.name.to_owned(),
@@ -33,7 +34,12 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 figures: lookup.figures(),
             };
             let error = lookup.exchanges.iter().find_map(|exchange| exchange.icmp);
-            (summary, lookup.evidence(), error.map(Rejection::Icmp))
+            (
+                summary,
+                lookup.evidence(),
+                error.map(Rejection::Icmp),
+                "UDP",
+            )
         }
         Symptom::Tcp(_) if case.is_dns_port() => {
             let attempt = Attempt::from_case(case)?;
@@ -43,7 +49,12 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 Failure::Silent | Failure::Late(_) => return None,
             };
             let summary = Summary::ServerRefusesTcp(server::named(case));
-            (summary, vec![attempt.evidence(case)], Some(rejection))
+            (
+                summary,
+                vec![attempt.evidence(case)],
+                Some(rejection),
+                "TCP",
+            )
         }
         _ => return None,
     };
@@ -54,5 +65,10 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         Some(rejection) => claim.why(ServerFact::CameBack(rejection)),
         None => claim,
     };
-    Some(server::endpoints(case, claim, ip).cure(Cure::Answers(ip)))
+    let claim = server::endpoints(case, claim, ip).cure(Cure::Answers(ip));
+    Some(match rejection {
+        // A reset comes from the server itself.
+        Some(Rejection::Reset) => claim,
+        _ => policies::explain(case, claim, protocol, port),
+    })
 }

@@ -13,7 +13,7 @@ use crate::diagnose::rule::Rule;
 use crate::diagnose::{names, server};
 use crate::identity::Index;
 use crate::model::cluster::{Service, ServiceKind};
-use crate::model::dns::DnsName;
+use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 use crate::model::lookup::Step;
@@ -23,8 +23,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     severity: Severity::Error,
     finds: "a Service of type ExternalName whose target does not resolve",
     means: "The name is that of a Service of type ExternalName, an alias for its externalName. That is an address, which DNS \
-            takes as a name; or empty; or the Service's own name; or a name that does not exist, such as a Service's short name: \
-            no search domain is added to it.",
+            takes as a name; or empty; or the Service's own name; or a name that does not exist or does not resolve, such as a \
+            Service's short name: no search domain is added to it.",
     looks_at: "Lookups that failed, among whose candidates is the full name of such a Service; the Service's externalName; the \
                aliases in the answers.",
     cannot_know: "What the externalName should be.",
@@ -38,6 +38,10 @@ enum Fault {
     Itself,
     /// It does not exist: the last alias of the answer.
     Missing(DnsName),
+    /// It has no address.
+    NoAddress,
+    /// The server failed, which has to ask another one for it.
+    Unresolved,
 }
 
 fn check(case: &Case<'_>) -> Option<Claim> {
@@ -59,8 +63,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         })?;
     let full = names::full(None, service, domain);
     let step = lookup.event.steps.iter().find(|step| step.name == full)?;
-    let fault = fault(lookup, step, &full, target)?;
-    Some(claim(case, lookup, asked, service, target, &fault)?.cure(Cure::Found(full)))
+    let fault = fault(lookup, step, &full, target, domain)?;
+    let claim = claim(case, lookup, asked, service, target, &fault)?.cure(Cure::Found(full));
+    Some(match fault {
+        // It may be meant for other types.
+        Fault::NoAddress => claim.severity(Severity::Warning),
+        _ => claim,
+    })
 }
 
 fn external_name(service: &Service) -> Option<(&Service, &DnsName)> {
@@ -75,6 +84,7 @@ fn fault(
     step: &Step,
     full: &DnsName,
     target: &DnsName,
+    domain: &DnsName,
 ) -> Option<Fault> {
     if target.as_str() == "." {
         return Some(Fault::Empty);
@@ -85,8 +95,22 @@ fn fault(
     if target.relative().parse::<IpAddr>().is_ok() {
         return Some(Fault::Address);
     }
-    if step.outcome != Some(Outcome::Nxdomain) {
-        return None;
+    match step.outcome {
+        Some(Outcome::Nxdomain) => {}
+        // Many names have no IPv6 address.
+        Some(Outcome::Nodata)
+            if lookup.event.outcome == Outcome::Nodata
+                && lookup.event.qtypes.contains(&RecordType::A) =>
+        {
+            let mut exchanges = lookup.exchanges.iter();
+            let aliased = exchanges.any(|one| one.name == *full && one.alias.is_some());
+            return aliased.then_some(Fault::NoAddress);
+        }
+        // The cluster's DNS would know its own name.
+        Some(Outcome::Servfail) if target.below(domain).is_none() => {
+            return Some(Fault::Unresolved);
+        }
+        _ => return None,
     }
     // Without an alias in the answer the DNS does not know the Service: another fault.
     let mut exchanges = lookup.exchanges.iter().filter(|one| one.name == *full);
@@ -132,6 +156,22 @@ fn claim(
                 alias: (alias != target).then(|| alias.clone()),
             },
         ),
+        Fault::NoAddress => (
+            Reason::TargetNoAddress(target.clone()),
+            Fix::CorrectTarget(service.into()),
+            NameFact::ExternalNameNoAddress {
+                service: name,
+                target: target.clone(),
+            },
+        ),
+        Fault::Unresolved => (
+            Reason::TargetUnresolved(target.clone()),
+            Fix::CheckServer(server::named(case)),
+            NameFact::ExternalNameUnresolved {
+                service: name,
+                target: target.clone(),
+            },
+        ),
     };
     let mut claim = Claim::new(
         Cause::Name(asked.name.to_owned()),
@@ -141,7 +181,10 @@ fn claim(
     .because(reason)
     .fix(fix)
     .why(fact);
-    if matches!(fault, Fault::Missing(_)) {
+    if matches!(
+        fault,
+        Fault::Missing(_) | Fault::NoAddress | Fault::Unresolved
+    ) {
         let short = short_name(case.index, service, target);
         let is_short = short.is_some();
         if let Some(meant) = short {

@@ -449,6 +449,18 @@ fn because(reason: &Reason) -> Sentence {
                 Relative(target)
             )
         }
+        Reason::TargetNoAddress(target) => {
+            sentence!(
+                "it's an alias for {}, which has no address",
+                Relative(target)
+            )
+        }
+        Reason::TargetUnresolved(target) => {
+            sentence!(
+                "it's an alias for {}, which doesn't resolve",
+                Relative(target)
+            )
+        }
         Reason::TargetUseless => "it has no usable externalName".into(),
         Reason::PodNotReady(pod) => sentence!("pod {} isn't ready", pod),
         Reason::PathMtu(mtu, from) => sentence!("{} reports an MTU of {} bytes", from, mtu),

@@ -39,7 +39,12 @@ pub(super) fn peer(end: &PeerEnd) -> String {
 /// peer.
 fn known(end: &PeerEnd) -> Option<(String, bool)> {
     if let Some(service) = &end.service {
-        return Some((format!("{}/{}", service.namespace, service.name), false));
+        // At a node's address the port is the node's, not the Service's.
+        let by_node_port = end.node.is_some();
+        return Some((
+            format!("{}/{}", service.namespace, service.name),
+            by_node_port,
+        ));
     }
     if let Some(pod) = &end.pod {
         return Some((format!("{}/{}", pod.namespace, pod.name), false));

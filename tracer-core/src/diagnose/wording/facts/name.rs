@@ -167,10 +167,20 @@ pub(super) fn sentence(fact: &NameFact) -> Sentence {
         } => sentence!(
             "Service {} is of type ExternalName: its name is an alias for {}{}, which does not exist.",
             service,
-            target,
+            Relative(target),
             alias
                 .as_ref()
-                .map(|alias| sentence!(", and that for {}", alias))
+                .map(|alias| sentence!(", and that for {}", Relative(alias)))
+        ),
+        NameFact::ExternalNameNoAddress { service, target } => sentence!(
+            "Service {} is of type ExternalName: its name is an alias for {}, for which the answer has no address.",
+            service,
+            Relative(target)
+        ),
+        NameFact::ExternalNameUnresolved { service, target } => sentence!(
+            "Service {} is of type ExternalName: its name is an alias for {}. For that name the cluster's DNS has to ask another server. Possible causes: that one fails or does not answer, or the domain itself is broken.",
+            service,
+            Relative(target)
         ),
         NameFact::ExternalNameIsShort { service, full } => sentence!(
             "An externalName is an absolute name: no search domain is added to it. Service {} exists, and its full name is {}",

@@ -1,5 +1,7 @@
 //! Where a Service forwards to.
 
+use std::time::Duration;
+
 use super::super::parts::{List, Part};
 use super::super::sentence;
 use crate::diagnose::fact::{DeclaredPort, Local, MissingTarget, Others, RouteFact};
@@ -69,6 +71,10 @@ pub(super) fn sentence(fact: &RouteFact) -> Sentence {
             "One of its {} ready endpoints is the client itself. Possible cause if about 1 of {} connections fails: the node doesn't let a pod reach itself through a Service (hairpin mode).",
             endpoints,
             endpoints
+        ),
+        RouteFact::Affinity(seconds) => sentence!(
+            "The Service's sessionAffinity is ClientIP: all connections of a client go to the same endpoint until it has been idle for {}.",
+            Duration::from_secs(u64::from(*seconds))
         ),
         RouteFact::OtherFamily { ip, reached } => match reached {
             Others::Meanwhile(pod) => sentence!(
