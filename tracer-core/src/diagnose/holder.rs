@@ -29,7 +29,7 @@ pub(super) fn of(case: &Case<'_>, ip: IpAddr) -> AddressHolder {
         (None, None, None) if !case.index.has_inventory() => AddressHolder::Unknown,
         (None, None, None) => match own.filter(|own| in_range(case, own, ip)) {
             Some(own) => AddressHolder::RangeOfNode(own),
-            None => AddressHolder::Nobody,
+            None => AddressHolder::NoObject,
         },
     }
 }

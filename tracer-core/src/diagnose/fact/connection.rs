@@ -54,6 +54,8 @@ pub(in crate::diagnose) enum ConnectionFact {
     UndeclaredBy { pods: Vec<ObjectName>, target: u16 },
     /// Some of the Service's endpoints may fail and others may not; it is not visible which.
     WhichEndpoint(usize),
+    /// This endpoint sent the ICMP error.
+    EndpointRejects(ObjectName),
     /// The Service has endpoints at these addresses, and their pods have ended.
     EndpointsEnded(Vec<IpAddr>),
     /// A node may forward to an endpoint that is gone.

@@ -16,8 +16,8 @@ pub(in crate::diagnose) enum PathFact {
     QuotesOther(IpAddr),
     /// Why large packets are lost without an error.
     SilentMtuCauses,
-    /// What an ICMP error means, and its possible causes.
-    IcmpMeans(IcmpMeaning),
+    /// What an ICMP error about this protocol means, and its possible causes.
+    IcmpMeans(IcmpMeaning, &'static str),
     /// Who sent the ICMP error.
     IcmpSender(IpAddr, AddressHolder),
 }
@@ -71,7 +71,7 @@ pub(in crate::diagnose) enum AddressHolder {
     /// No pod: it is in the range of the pods of the pod's own node.
     RangeOfNode(Arc<str>),
     /// No object of the inventory.
-    Nobody,
+    NoObject,
     /// There is no inventory.
     Unknown,
 }

@@ -1,5 +1,5 @@
-//! The destinations to which pods of this node lost SYNs just now. Several at once, of which each is reached
-//! now and then, hint at the node rather than at a destination.
+//! The destinations to which pods of this node lost SYNs within the last minute. Several at once, each of them
+//! reached now and then, hint at the node rather than at a destination.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;

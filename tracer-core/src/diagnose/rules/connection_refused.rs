@@ -7,7 +7,9 @@ use crate::diagnose::case::Case;
 use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{ConnectionFact, IcmpMeaning, ObjectName, PathFact, PortName};
+use crate::diagnose::fact::{
+    AddressHolder, ConnectionFact, IcmpMeaning, ObjectName, PathFact, PortName,
+};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{Backend, Route};
 use crate::diagnose::rule::Rule;
@@ -22,7 +24,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A connection was refused. A RST means that no process listens on that port; an ICMP error means that something on \
             the path rejects it, and says how. A RST from the address of a Service comes from one of its endpoints: the node \
             translates the address.",
-    looks_at: "TCP connections whose SYN was answered by a RST or an ICMP error; who sent the error; for a Service, the ports of \
+    looks_at: "TCP connections whose SYN was answered by a RST or an ICMP error, and UDP packets to Services and pods that were \
+               answered by an ICMP error; who sent the error; for a Service, the ports of \
                its endpoints and the ports that the pods' containers declare; NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed, and an undeclared one may be open. Which of several \
                   endpoints refused: each is offered to be tested. Whether a firewall sent the RST.",
@@ -33,14 +36,23 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 const MAX_LOOKED_INTO: usize = 2;
 
 fn check(case: &Case<'_>) -> Option<Claim> {
-    let attempt = Attempt::from_case(case).filter(|attempt| attempt.protocol == "TCP")?;
+    let attempt = Attempt::from_case(case)?;
     if attempt.failure == Failure::Silent || gone::owner(case).is_some() {
         return None;
     }
     let port = attempt.port;
-    let ip = case.ends.peer.ip;
-    let claim = attempt.claim(case).cure(Cure::Connects(ip, Some(port)));
     let peer = &case.ends.peer;
+    let ip = peer.ip;
+    let claim = attempt.claim(case);
+    let claim = if attempt.protocol == "TCP" {
+        claim.cure(Cure::Connects(ip, Some(port)))
+    } else if case.service().is_some() || peer.pod.is_some() {
+        let claim = claim.severity(Severity::Warning);
+        claim.cure(Cure::Carries(ip, port))
+    } else {
+        // Outside of the cluster UDP packets find closed ports on purpose, as those of traceroute.
+        return None;
+    };
     Some(match (case.service(), &peer.pod, attempt.failure) {
         (Some(service), _, Failure::Reset) => reset_by_service(case, service, &attempt, claim),
         (None, Some(pod), Failure::Reset) => {
@@ -158,9 +170,10 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
     let ip = case.ends.peer.ip;
     let sender = error.from.ip();
     let meaning = IcmpMeaning::from(&error);
+    let from = holder::of(case, sender);
     let mut claim = missing::address_owner(case, claim)
-        .why(PathFact::IcmpMeans(meaning))
-        .why(PathFact::IcmpSender(sender, holder::of(case, sender)));
+        .why(PathFact::IcmpMeans(meaning, attempt.protocol))
+        .why(PathFact::IcmpSender(sender, from.clone()));
     if meaning == IcmpMeaning::TimeExceeded {
         claim = claim
             .because(Reason::RoutingLoop)
@@ -169,14 +182,26 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
     }
     let Some(service) = case.service() else {
         if case.ends.peer.pod.is_none() && case.ends.peer.node.is_none() {
-            claim = nobody(case, claim).command(Kubectl::PodWithAddress(ip));
+            claim = unowned(case, claim).command(Kubectl::PodWithAddress(ip));
+        }
+        if meaning == IcmpMeaning::Port
+            && let Some(pod) = &case.ends.peer.pod
+        {
+            claim = claim.command(Kubectl::DescribePod((&**pod).into()));
         }
         let claim = claim.command(Command::RouteOnNode(ip));
         return policies::explain(case, claim, attempt.protocol, attempt.port);
     };
     let endpoints = ConnectionFact::ReadyEndpoints(services::ready_or_unknown(case.index, service));
     claim = claim.why(endpoints);
-    let backends = suspects::of_attempt(case, attempt);
+    let mut backends = suspects::of_attempt(case, attempt);
+    if backends.len() > 1
+        && let AddressHolder::Pod(pod) = from
+        && backends.iter().any(|backend| backend.endpoint.ip == sender)
+    {
+        claim = claim.why(ConnectionFact::EndpointRejects(pod));
+        backends.retain(|backend| backend.endpoint.ip == sender);
+    }
     let ended = suspects::without_pod(case, &backends);
     let gone = !ended.is_empty() || meaning == IcmpMeaning::Host;
     if gone {
@@ -191,12 +216,15 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
     if claim.fix.is_none() {
         claim.fix = suspects::fix(&backends);
     }
-    let claim = suspects::probe(claim, &backends).command(Kubectl::EndpointSlices(service.into()));
+    if attempt.protocol == "TCP" {
+        claim = suspects::probe(claim, &backends);
+    }
+    let claim = claim.command(Kubectl::EndpointSlices(service.into()));
     policies::explain(case, claim, attempt.protocol, attempt.port)
 }
 
 /// Adds that no object has the address, if the inventory has every kind that could.
-fn nobody(case: &Case<'_>, claim: Claim) -> Claim {
+fn unowned(case: &Case<'_>, claim: Claim) -> Claim {
     let mut kinds = [Kind::Pod, Kind::Service, Kind::Node].into_iter();
     if !kinds.all(|kind| case.index.knows(kind)) {
         return claim;

@@ -141,7 +141,7 @@ fn is_hole(lost: &LargeLost) -> bool {
         && (lost.seen == 0 || lost.seen >= MIN_SEEN)
 }
 
-/// Adds pings of the sizes that tell: the smallest IPv6 MTU, the usual one of an overlay, and Ethernet's.
+/// Adds pings of three sizes: the smallest IPv6 MTU, the usual one of an overlay, and Ethernet's.
 fn pings(case: &Case<'_>, claim: Claim) -> Claim {
     let endpoint = case
         .service()

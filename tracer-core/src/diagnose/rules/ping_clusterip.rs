@@ -114,7 +114,7 @@ fn result(case: &Case<'_>, claim: Claim, echo: &Echo) -> Claim {
         }
         meaning => claim
             .why(PingFact::CameBack(error))
-            .why(PathFact::IcmpMeans(meaning))
+            .why(PathFact::IcmpMeans(meaning, "ICMP"))
             .why(from),
     }
 }

@@ -46,7 +46,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         let sender = error.from.ip();
         claim = claim
             .why(PingFact::CameBack(error))
-            .why(PathFact::IcmpMeans(IcmpMeaning::from(&error)))
+            .why(PathFact::IcmpMeans(IcmpMeaning::from(&error), "ICMP"))
             .why(PathFact::IcmpSender(sender, holder::of(case, sender)));
     }
     let pings = Evidence::Pings {

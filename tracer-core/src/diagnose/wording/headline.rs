@@ -243,7 +243,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
                     match failure {
                         Failure::Reset => "are refused",
                         Failure::Rejected(_) => "are rejected by ICMP",
-                        Failure::Silent | Failure::Late(_) => "got no answer within 7 s",
+                        Failure::Silent | Failure::Late(_) => "got no answer in time",
                     }
                 ),
                 ("TCP", _, false) => sentence!(

@@ -87,6 +87,10 @@ pub(super) fn sentence(fact: &ConnectionFact) -> Sentence {
             "Which of the {} endpoints it was is not visible from the pod: test each by itself.",
             endpoints
         ),
+        ConnectionFact::EndpointRejects(pod) => sentence!(
+            "The ICMP error comes from an endpoint itself, so that one rejects it: {}.",
+            pod
+        ),
         ConnectionFact::EndpointsEnded(ips) => sentence!(
             "The Service has endpoints at {}, and the pods there have ended.",
             List(ips)

@@ -24,14 +24,14 @@ pub(super) fn sentence(fact: &PathFact) -> Sentence {
         PathFact::SilentMtuCauses => sentence!(
             "No ICMP error about it was seen. Possible causes: a link with a smaller MTU, such as a tunnel or VPN, behind a firewall that drops ICMP; interfaces whose MTUs differ between pods, nodes and overlay."
         ),
-        PathFact::IcmpMeans(meaning) => means(*meaning).into(),
+        PathFact::IcmpMeans(meaning, protocol) => means(*meaning, protocol).into(),
         PathFact::IcmpSender(ip, holder) => {
             sentence!("The ICMP error was sent by {}, {}.", ip, holder_of(holder))
         }
     }
 }
 
-fn means(meaning: IcmpMeaning) -> &'static str {
+fn means(meaning: IcmpMeaning, protocol: &str) -> &'static str {
     match meaning {
         IcmpMeaning::Network => {
             "Network unreachable: its sender has no route to the destination's network. Possible causes: the route to another node's pods is missing (CNI, cloud routes), or there is no default route."
@@ -41,6 +41,9 @@ fn means(meaning: IcmpMeaning) -> &'static str {
         }
         IcmpMeaning::Protocol => {
             "Protocol unreachable: the host is up and does not speak this transport protocol, or a firewall says so."
+        }
+        IcmpMeaning::Port if protocol == "UDP" => {
+            "Port unreachable: no process has this UDP port open at the host that sent it, or a firewall or kube-proxy rejects it."
         }
         IcmpMeaning::Port => {
             "Port unreachable: over TCP a firewall sends this, not a closed port. Possible causes: kube-proxy rejects a Service for which it knows no endpoint, or a port that the Service does not have; a REJECT rule of a firewall or network plugin."
@@ -61,7 +64,10 @@ pub(super) fn holder_of(holder: &AddressHolder) -> Sentence {
         AddressHolder::Itself => sentence!("the pod itself"),
         AddressHolder::Pod(pod) => sentence!("pod {}", pod),
         AddressHolder::Service(service) => {
-            sentence!("the address of Service {}", service)
+            sentence!(
+                "the address of Service {} (the node translates the sender's address)",
+                service
+            )
         }
         AddressHolder::OwnNode(node) => sentence!("node {}, the pod's own", node),
         AddressHolder::OtherNode(node) => sentence!("node {}, not the pod's own", node),
@@ -69,7 +75,7 @@ pub(super) fn holder_of(holder: &AddressHolder) -> Sentence {
             "an address in the pod range of node {} that no pod has: possibly the node's own end",
             node
         ),
-        AddressHolder::Nobody => {
+        AddressHolder::NoObject => {
             sentence!(
                 "which no pod, Service or node of the inventory has: possibly a router or a node's bridge"
             )
