@@ -71,6 +71,8 @@ pub(super) enum Reason {
     PolicyDenies(ObjectName, Governs),
     /// Only endpoints of this node serve, and there is none.
     NoLocalEndpoint(Arc<str>),
+    /// The same, where it depends on how nodes and load balancer forward.
+    PossiblyNoLocalEndpoint(Arc<str>),
     /// The client's address is in none of the source ranges.
     OutsideSourceRanges(IpAddr),
     /// No container declares a port of this name, which is the target port.

@@ -55,9 +55,13 @@ impl NoneLocal {
             Local::NodePort | Local::External => Setting::ExternalTrafficCluster,
         };
         let service = route.service;
+        let claim = match self.local {
+            Local::External => claim.because(Reason::PossiblyNoLocalEndpoint(self.node.clone())),
+            Local::Internal | Local::NodePort => claim
+                .because(Reason::NoLocalEndpoint(self.node.clone()))
+                .fix(Fix::UseAllEndpoints(self.local)),
+        };
         let claim = claim
-            .because(Reason::NoLocalEndpoint(self.node.clone()))
-            .fix(Fix::UseAllEndpoints(self.local))
             .why(RouteFact::NoLocalEndpoint {
                 local: self.local,
                 node: self.node,

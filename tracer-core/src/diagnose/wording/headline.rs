@@ -423,6 +423,10 @@ fn because(reason: &Reason) -> Sentence {
         Reason::PolicyDenies(policy, Governs::Ingress) => {
             sentence!("NetworkPolicy {} doesn't allow its ingress", policy)
         }
+        Reason::PossiblyNoLocalEndpoint(node) => sentence!(
+            "possibly as {} has no ready endpoint of it (externalTrafficPolicy Local)",
+            node
+        ),
         Reason::NoLocalEndpoint(node) => sentence!("{} has no ready endpoint of it", node),
         Reason::OutsideSourceRanges(client) => {
             sentence!("it doesn't admit {}", client)
