@@ -6,8 +6,10 @@
 //! to its SYN, and in a capture show what never arrived ([`segments`]).
 
 pub(super) mod activity;
+mod ending;
 pub(super) mod half_seen;
 mod life;
+mod opening;
 mod other_reply;
 mod segments;
 mod sockets;
@@ -24,9 +26,10 @@ use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 use crate::table::Table;
+use ending::After;
 use half_seen::HalfSeen;
 pub(super) use life::opener;
-use life::{After, Connection, LINGER, Phase};
+use life::{Connection, LINGER, Phase};
 use sockets::Sockets;
 
 /// What remains of a connection that ended.

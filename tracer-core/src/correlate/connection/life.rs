@@ -1,4 +1,5 @@
-//! The state of one TCP connection, and the meaning of a segment to it.
+//! The state of one TCP connection, and what it reports. What opens and ends it is in [`super::opening`] and
+//! [`super::ending`].
 
 use std::time::Duration;
 
@@ -15,22 +16,8 @@ use crate::model::time::Timestamp;
 /// How long an ended connection is remembered after its last segment, so that late ones open no new one. A
 /// retransmission comes at most 120 s after the previous one.
 pub(super) const LINGER: Duration = Duration::from_secs(180);
-/// From this time on the opener may have given up before the SYN-ACK came, which then does not establish the
-/// connection. No program is less patient.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// The opener resets a SYN-ACK that it no longer expects at once; it is on this node.
-const REACTION: Duration = Duration::from_millis(50);
 /// How long a SYN that follows its SYN-ACK in a capture may be late.
 const REORDERING: Duration = Duration::from_secs(1);
-/// The last segments of a connection follow each other within this time. The first retransmission comes after
-/// 200 ms.
-const SETTLES: Duration = Duration::from_millis(300);
-/// As [`SETTLES`], where both ends have acknowledged the other's end.
-const SETTLED: Duration = Duration::from_millis(100);
-/// Retransmissions of a FIN are twice as far apart each time.
-const BACKOFF: f64 = 2.5;
-/// No retransmission is later.
-const MAX_BACKOFF: Duration = Duration::from_secs(120);
 /// The first repetition of a SYN is due after one second (RFC 6298 section 2.1), the next after twice the
 /// previous time, give or take a timer's inaccuracy.
 const FIRST_SYN_REPEAT: Duration = Duration::from_millis(1_250);
@@ -65,7 +52,7 @@ pub(super) struct Connection {
     /// The first SYN's sequence number; `None` if neither it nor its answer was seen.
     pub(super) isn: Option<u32>,
     /// Payload of the first SYN (TCP Fast Open), which its answer may acknowledge.
-    syn_data: u32,
+    pub(super) syn_data: u32,
     pub(super) syn_retransmits: u32,
     pub(super) handshake: Option<Duration>,
     pub(super) phase: Phase,
@@ -78,21 +65,21 @@ pub(super) struct Connection {
     /// First seen in the middle: the opener is a guess.
     pub(super) picked_up: bool,
     /// The opener acknowledged the SYN-ACK.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     /// A SYN came after the latest SYN-ACK, which the next SYN-ACK answers.
-    syn_pending: bool,
-    syn_ack_repeats: u32,
-    syn_ack_repeats_reported: u32,
-    last_syn: Timestamp,
+    pub(super) syn_pending: bool,
+    pub(super) syn_ack_repeats: u32,
+    pub(super) syn_ack_repeats_reported: u32,
+    pub(super) last_syn: Timestamp,
     /// When the next repetition of the SYN is due, and late by now.
-    syn_due: Timestamp,
-    given_up: Option<Timestamp>,
-    late_answer: Option<Duration>,
+    pub(super) syn_due: Timestamp,
+    pub(super) given_up: Option<Timestamp>,
+    pub(super) late_answer: Option<Duration>,
     pub(super) activity: Activity,
     pub(super) segments: Option<Box<Segments>>,
     pub(super) reply_from: Option<Box<OtherReply>>,
-    replies_reported: u32,
-    reset: Option<Box<Reset>>,
+    pub(super) replies_reported: u32,
+    pub(super) reset: Option<Box<Reset>>,
 }
 
 impl Connection {
@@ -220,7 +207,7 @@ impl Connection {
     }
 
     /// The connection's segments, if every one of them was observed.
-    fn segments(&self) -> Option<&Segments> {
+    pub(super) fn segments(&self) -> Option<&Segments> {
         self.segments.as_deref().filter(|_| self.sees_all())
     }
 
@@ -295,274 +282,6 @@ impl Connection {
         sends || lost || repeats || replies
     }
 
-    /// Counts a repeated SYN, and reports the connection as opening once enough were repeated.
-    pub(super) fn retransmitted(
-        &mut self,
-        observation: &Observation,
-        opening_retransmits: u32,
-        out: &mut Vec<Correlated>,
-    ) {
-        if opener(observation.direction) != self.role {
-            return;
-        }
-        let now = observation.time;
-        if self.picked_up {
-            self.began_before_its_answer(observation, out);
-            return;
-        }
-        self.syn_pending = true;
-        if !self.unanswered() {
-            return;
-        }
-        let interval = now.since(self.last_syn).max(Duration::from_secs(1));
-        self.syn_due = now.after(interval.mul_f64(BACKOFF));
-        self.last_syn = self.last_syn.max(now);
-        self.given_up = None;
-        self.syn_retransmits = self.syn_retransmits.saturating_add(1);
-        if self.syn_retransmits == opening_retransmits && self.phase == Phase::Opening {
-            out.push(self.event(observation.flow, TcpState::Opening, None));
-        }
-    }
-
-    /// The SYN of a connection whose SYN-ACK was seen first: the capture has them in the wrong order.
-    fn began_before_its_answer(&mut self, observation: &Observation, out: &mut Vec<Correlated>) {
-        self.picked_up = false;
-        self.last_syn = observation.time;
-        let apart = observation.time.since(self.started);
-        self.handshake = Some(apart.max(self.started.since(observation.time)));
-        self.started = self.started.min(observation.time);
-        self.establish(observation.flow, out);
-    }
-
-    /// Takes a SYN-ACK.
-    pub(super) fn answered(
-        &mut self,
-        observation: &Observation,
-        segment: &TcpSegment,
-        out: &mut Vec<Correlated>,
-    ) {
-        if !self.answered_by(observation, segment) {
-            return;
-        }
-        let now = observation.time;
-        if !self.unanswered() {
-            if self.handshake.is_none() && !self.picked_up && self.late_answer.is_none() {
-                // The opener's acknowledgment was seen first.
-                self.handshake = Some(now.since(self.started));
-            }
-            let repeats = !std::mem::take(&mut self.syn_pending);
-            if repeats && !matches!(self.phase, Phase::Closing { .. }) {
-                self.syn_ack_repeats = self.syn_ack_repeats.saturating_add(1);
-            }
-            return;
-        }
-        self.syn_pending = false;
-        self.given_up = None;
-        let handshake = now.since(self.started);
-        self.handshake = Some(handshake);
-        // Only a pod's reaction is at once; another end's takes a round trip, and live only resets are seen.
-        if self.role == Role::Client && handshake >= PATIENCE && self.phase != Phase::Rejected {
-            self.phase = Phase::Answered {
-                until: now.after(REACTION),
-                timed_out: self.phase == Phase::TimedOut,
-            };
-        } else {
-            self.establish(observation.flow, out);
-        }
-    }
-
-    /// It is established: reports it once, unless it was first seen in the middle.
-    pub(super) fn establish(&mut self, flow: Flow, out: &mut Vec<Correlated>) {
-        self.phase = Phase::Established;
-        if !self.picked_up && !self.announced {
-            self.announced = true;
-            out.push(self.event(flow, TcpState::Established, None));
-        }
-    }
-
-    /// The opener will not send its SYN again. Returns the event, unless a timeout was reported already.
-    pub(super) fn give_up(&mut self, flow: Flow, now: Timestamp) -> Option<Correlated> {
-        self.given_up.get_or_insert(now);
-        let reported = match self.phase {
-            Phase::TimedOut | Phase::Rejected => true,
-            Phase::Answered { timed_out, .. } => timed_out,
-            _ => false,
-        };
-        if let Phase::Answered { .. } = self.phase {
-            self.late_answer = self.handshake.take();
-        }
-        if reported {
-            let news = self.late_answer.is_some();
-            self.phase = Phase::TimedOut;
-            return news.then(|| self.progress(flow));
-        }
-        let state = self.without_answer();
-        Some(self.event(flow, state, None))
-    }
-
-    /// The state of an attempt that ends without an answer: a timeout only if it was repeated often enough.
-    pub(super) fn without_answer(&self) -> TcpState {
-        if self.syn_retransmits >= 2 {
-            TcpState::Timeout
-        } else {
-            TcpState::Undecided
-        }
-    }
-
-    /// Notes that the SYN was not repeated when that was due.
-    pub(super) fn overdue(&mut self, now: Timestamp) {
-        if now > self.syn_due {
-            self.given_up.get_or_insert(self.syn_due);
-        }
-    }
-
-    /// Takes a RST of either end.
-    pub(super) fn reset(
-        &mut self,
-        observation: &Observation,
-        segment: &TcpSegment,
-        out: &mut Vec<Correlated>,
-    ) -> After {
-        let flow = observation.flow;
-        let sender = observation.direction;
-        let by_opener = opener(sender) == self.role;
-        match self.phase {
-            Phase::Closing { .. } => return After::Settles,
-            Phase::Answered { .. } if by_opener => {
-                // Neither a success nor, where the SYN was not seen, a failure.
-                if !self.picked_up {
-                    out.extend(self.give_up(flow, observation.time));
-                }
-                return After::Ended;
-            }
-            Phase::Answered { .. } => self.establish(flow, out),
-            Phase::Opening | Phase::TimedOut | Phase::Rejected if by_opener => {
-                // A reset with another number rejects a segment that does not belong to this attempt: the
-                // challenge of an end that still has an earlier connection (RFC 5961 section 4). The SYN is
-                // sent again.
-                let own = (self.isn)
-                    .is_none_or(|isn| segment.sequence.wrapping_sub(isn) <= self.syn_data + 1);
-                if !own {
-                    return After::Continues;
-                }
-                out.extend(self.give_up(flow, observation.time));
-                return After::Ended;
-            }
-            Phase::Opening | Phase::TimedOut | Phase::Rejected => {
-                if !self.answered_by(observation, segment) {
-                    // It acknowledges another SYN than the pending one.
-                    return After::Continues;
-                }
-                // An ICMP error already reported the connection as refused.
-                if self.phase != Phase::Rejected {
-                    let refused = TcpState::Refused(RefusedBy::Rst);
-                    out.push(self.event(flow, refused, None));
-                    return After::Failed(refused);
-                }
-                return After::Ended;
-            }
-            Phase::Established => {}
-        }
-        let state = if self.fin_from_pod || self.fin_to_pod {
-            // One side had finished: an abrupt close, not a broken connection.
-            TcpState::Closed
-        } else {
-            self.reset = Some(Box::new(self.reset_evidence(observation)));
-            TcpState::Reset
-        };
-        self.close(state, observation.time);
-        After::Failed(state)
-    }
-
-    fn reset_evidence(&self, observation: &Observation) -> Reset {
-        let (at, sender) = (observation.time, observation.direction);
-        let established = self.started.after(self.handshake.unwrap_or_default());
-        let totals = self.meter.totals();
-        let (opened, answered) = match self.role {
-            Role::Client => (totals.tx.packets, sender == Direction::FromPod),
-            Role::Server => (totals.rx.packets, sender == Direction::ToPod),
-        };
-        let syns = u64::from(self.syn_retransmits) + 1;
-        Reset {
-            sender,
-            age: at.since(established),
-            idle: self.activity.idle_before_reset(at, self.last, sender),
-            answers_payload: self.activity.awaits_payload_of(sender),
-            completed: self.confirmed || self.picked_up || opened > syns + u64::from(answered),
-        }
-    }
-
-    /// Its end was seen; its last segments still count.
-    pub(super) fn close(&mut self, state: TcpState, now: Timestamp) {
-        self.phase = Phase::Closing {
-            state,
-            until: now.after(match state {
-                TcpState::Reset => SETTLED,
-                _ => SETTLES,
-            }),
-        };
-    }
-
-    /// A segment came after the end; `last` is the time of the one before.
-    pub(super) fn lingers(&mut self, now: Timestamp, last: Timestamp) {
-        let acknowledged = self.segments().is_some_and(Segments::all_acknowledged);
-        if let Phase::Closing { until, .. } = &mut self.phase {
-            let more = if acknowledged {
-                SETTLED
-            } else {
-                let gap = now.since(last).mul_f64(BACKOFF);
-                gap.clamp(SETTLES, MAX_BACKOFF)
-            };
-            *until = if acknowledged {
-                now.after(more)
-            } else {
-                (*until).max(now.after(more))
-            };
-        }
-    }
-
-    pub(super) fn unanswered(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Opening | Phase::TimedOut | Phase::Rejected
-        )
-    }
-
-    /// Whether a SYN-ACK or RST answers the observed SYN.
-    pub(super) fn answered_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
-        answerer(observation.direction) == self.role
-            && (!segment.ack || accepts_acknowledgment(self, segment.acknowledgment))
-    }
-
-    /// Whether the opener continues as if its SYN had been answered.
-    pub(super) fn continues_unanswered(
-        &self,
-        observation: &Observation,
-        segment: &TcpSegment,
-    ) -> bool {
-        matches!(
-            self.phase,
-            Phase::Opening | Phase::TimedOut | Phase::Rejected | Phase::Answered { .. }
-        ) && segment.ack
-            && !segment.syn
-            && !segment.rst
-            && opener(observation.direction) == self.role
-    }
-
-    /// Whether a SYN opens another connection on the same ports.
-    pub(super) fn replaced_by(&self, observation: &Observation, segment: &TcpSegment) -> bool {
-        let same_direction = opener(observation.direction) == self.role;
-        match self.isn {
-            Some(isn) => match same_direction {
-                true => isn != segment.sequence,
-                // While both ends try, it is a simultaneous open (RFC 9293 section 3.5); afterwards it is a
-                // new connection.
-                false => !self.unanswered(),
-            },
-            None => true,
-        }
-    }
-
     /// When the passage of time alone changes the connection's state.
     pub(super) fn due(&self, timeout: Duration, idle: Duration) -> Timestamp {
         match self.phase {
@@ -578,26 +297,6 @@ impl Connection {
     }
 }
 
-/// What a RST does to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// Nothing: it does not concern it.
-    Continues,
-    /// It had ended already.
-    Settles,
-    /// It ended, in this state.
-    Failed(TcpState),
-    /// It ended without a state of its own.
-    Ended,
-}
-
-/// Whether a SYN-ACK or RST with this number answers the connection's SYN.
-pub(super) fn accepts_acknowledgment(connection: &Connection, number: u32) -> bool {
-    connection
-        .isn
-        .is_none_or(|isn| number.wrapping_sub(isn.wrapping_add(1)) <= connection.syn_data)
-}
-
 /// The pod's role if this packet opens a connection.
 pub(in crate::correlate) fn opener(direction: Direction) -> Role {
     match direction {
@@ -607,7 +306,7 @@ pub(in crate::correlate) fn opener(direction: Direction) -> Role {
 }
 
 /// The pod's role if this packet answers one that opened a connection.
-fn answerer(direction: Direction) -> Role {
+pub(super) fn answerer(direction: Direction) -> Role {
     match direction {
         Direction::FromPod => Role::Server,
         Direction::ToPod => Role::Client,

@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Connection;
-use super::life::{Phase, accepts_acknowledgment};
+use super::life::Phase;
+use super::opening::accepts_acknowledgment;
 use crate::model::evidence::OtherReply;
 use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{Observation, TcpSegment};
