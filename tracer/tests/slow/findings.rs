@@ -145,7 +145,7 @@ impl Play {
         let silent_or_rejected = if rejected {
             "It was rejected: ICMP port unreachable"
         } else {
-            "Nobody answered"
+            "No reply came"
         };
         self.reported.expect(expect(
             "ping-clusterip",
@@ -153,7 +153,7 @@ impl Play {
             &[
                 "pinged 10.152.183.30, the ClusterIP of Service default/just-made",
                 // The nodes do not know it yet either.
-                "Nobody answered",
+                "No reply came",
             ],
         ));
 
@@ -316,7 +316,7 @@ impl Play {
                     "connection-refused",
                     CLIENT,
                     &[
-                        "Service default/wrong-target-port (10.152.183.21 port 80): refused by a reset",
+                        "Service default/wrong-target-port (10.152.183.21 port 80): refused (RST)",
                         "leads to port 8080 of its pods",
                     ],
                 )),
@@ -327,7 +327,7 @@ impl Play {
                 Some(expect(
                     "connection-refused",
                     CLIENT,
-                    &["pod default/nginx-ds-xmmfq (10.1.79.65 port 8081): refused by a reset"],
+                    &["pod default/nginx-ds-xmmfq (10.1.79.65 port 8081): refused (RST)"],
                 )),
             ),
             (

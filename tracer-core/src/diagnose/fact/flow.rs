@@ -27,6 +27,8 @@ pub(in crate::diagnose) enum FlowFact {
     ResetAfterIdleCauses(Duration),
     /// The last answer came so long before.
     LastAnswer(Duration),
+    /// The connection was idle for so long before.
+    SilentAfterIdle(Duration),
     /// Why sends get no answer.
     StallCauses(StallCause),
     /// Segments of this payload do not arrive, smaller ones do; 0: none was seen to arrive.

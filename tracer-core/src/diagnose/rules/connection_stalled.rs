@@ -33,6 +33,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 const MIN_SPAN: Duration = Duration::from_secs(10);
 const MIN_SENDS: u64 = 5;
 const MIN_PROBES: u64 = 3;
+/// A connection that was idle for this long was possibly forgotten on the path.
+const MIN_IDLE: Duration = Duration::from_secs(120);
 /// One repetition can be an acknowledgment that was lost.
 const MIN_REPEATS: u32 = 2;
 
@@ -91,6 +93,13 @@ fn stalled(case: &Case<'_>, connection: &TcpConnection, unanswered: Unanswered) 
         }]);
     if let Some(heard) = unanswered.heard {
         claim = claim.why(FlowFact::LastAnswer(unanswered.last.since(heard)));
+        let idle = unanswered.since.since(heard);
+        if idle >= MIN_IDLE {
+            claim = claim
+                .because(Reason::ForgottenWhileIdle)
+                .fix(Fix::Keepalive)
+                .why(FlowFact::SilentAfterIdle(idle));
+        }
     }
     claim = claim.why(FlowFact::StallCauses(cause));
     endpoints(case, claim).command(PodCommand::Connections(peer.ip()))

@@ -481,7 +481,7 @@ fn because(reason: &Reason) -> Sentence {
             sentence!("the replies come from {}, not translated back", from)
         }
         Reason::OtherProtocolExpected => "possibly it expects TLS or mTLS".into(),
-        Reason::ForgottenWhileIdle => "possibly an idle timeout on the path".into(),
+        Reason::ForgottenWhileIdle => "possibly an idle timeout".into(),
         Reason::PeerGone => "the other end is possibly gone".into(),
         Reason::AcceptQueueFull => "its accept queue is possibly full".into(),
         Reason::LargeSegmentsLost { bytes, from_pod } => sentence!(
@@ -576,7 +576,7 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
                 more => sentence!("probe {} and {} more", List(shown), more),
             }
         }
-        Fix::Keepalive => "send keepalives far more often".into(),
+        Fix::Keepalive => "use shorter keepalives".into(),
         Fix::BridgeNetfilter => "check bridge-nf-call-iptables".into(),
         Fix::CheckProtocol => "check what it expects".into(),
         Fix::UserTimeout => "set keepalives or TCP_USER_TIMEOUT".into(),

@@ -48,6 +48,10 @@ pub(super) fn sentence(fact: &FlowFact) -> Sentence {
         FlowFact::LastAnswer(ago) => {
             sentence!("The last packet from the other end came {} before.", ago)
         }
+        FlowFact::SilentAfterIdle(idle) => sentence!(
+            "The connection was idle for {} before. Possible cause: conntrack, IPVS, a load balancer, NAT gateway or firewall on the path forgot it meanwhile and drops its packets. Keepalives more often than that keep it alive.",
+            idle
+        ),
         FlowFact::StallCauses(StallCause::Data) => sentence!(
             "Neither an acknowledgment nor a RST comes back. Possible causes: the endpoint or its node is gone, the path to it is broken, or something on the path forgot the connection and drops its packets. Without TCP_USER_TIMEOUT Linux repeats data for about 15 minutes before it reports an error."
         ),
