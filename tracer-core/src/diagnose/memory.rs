@@ -12,6 +12,7 @@ mod lost_syns;
 mod misdirected;
 mod mishaps;
 mod service_creations;
+mod stray_errors;
 mod too_big;
 mod unnamed;
 mod waste;
@@ -32,6 +33,7 @@ pub(super) use self::lost_syns::LostSyns;
 pub(super) use self::misdirected::{Misdirected, MisdirectedReplies};
 pub(super) use self::mishaps::{Mishap, Mishaps, Share};
 pub(super) use self::service_creations::ServiceCreations;
+pub(super) use self::stray_errors::StrayErrors;
 pub(super) use self::too_big::{TooBig, TooBigErrors};
 pub(super) use self::unnamed::Unnamed;
 pub(super) use self::waste::{WasteChange, WasteWindow, Wastes};
@@ -67,6 +69,8 @@ pub(super) struct Memory {
     pub lost_syns: LostSyns,
     /// ICMP errors about packets that are too big.
     pub too_big: TooBig,
+    /// ICMP errors that quote an endpoint instead of the Service.
+    pub stray_errors: StrayErrors,
     /// Pods that asked before their name was known.
     pub unnamed: Unnamed,
 }
@@ -88,6 +92,7 @@ impl Memory {
             mishaps: Mishaps::new(limit),
             lost_syns: LostSyns::default(),
             too_big: TooBig::new(limit),
+            stray_errors: StrayErrors::new(limit),
             unnamed: Unnamed::new(limit),
         }
     }
@@ -103,6 +108,7 @@ impl Memory {
         self.exchanges.advance(now);
         self.connected.advance(now);
         self.too_big.advance(now);
+        self.stray_errors.advance(now);
         self.mishaps.advance(now);
         self.answered.advance(now);
         self.answers.advance(now);
@@ -129,6 +135,7 @@ impl Memory {
             self.wastes.losses(),
             self.failed_tcp.losses(),
             self.too_big.losses(),
+            self.stray_errors.losses(),
             self.mishaps.losses(),
             self.unnamed.losses(),
         ] {

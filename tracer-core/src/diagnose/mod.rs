@@ -54,7 +54,7 @@ use crate::model::correlated::Asked;
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::exchange::{Exchange, Outcome};
-use crate::model::flow::Role;
+use crate::model::flow::{Protocol, Role};
 use crate::model::identity::Workload;
 use crate::model::lookup::{Lookup, Step};
 use crate::model::loss::Losses;
@@ -263,7 +263,7 @@ struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    /// A packet of the pod, in either role, was too big for its path.
+    /// A packet of the pod, in either role, was too big for its path; or an error is about no flow of the pod.
     fn icmp(&mut self, at: Timestamp, error: &IcmpError) {
         if error.is_too_big() && error.about.src.ip() == self.ends.pod.ip {
             let owner = Owner::from_ends(self.ends);
@@ -271,6 +271,10 @@ impl Examination<'_> {
             let errors = memory.too_big.add(at, owner, error.about.dst.ip());
             let span = Span::from_start(errors.first, errors.last).about(at);
             self.judge(span, Symptom::TooBig(*error, errors));
+        } else if error.about.protocol == Protocol::Tcp && error.about.src.ip() == self.ends.pod.ip
+        {
+            let owner = Owner::from_ends(self.ends);
+            self.diagnosis.memory.stray_errors.add(at, owner, error);
         }
     }
 

@@ -14,6 +14,8 @@ pub(in crate::diagnose) enum PathFact {
     MtuCauses,
     /// The error quotes this address instead of the one that the pod connects to, so that the pod ignores it.
     QuotesOther(IpAddr),
+    /// An ICMP error came back, about this endpoint instead of the Service, so that the pod ignores it.
+    StrayError(IcmpError),
     /// Why large packets are lost without an error.
     SilentMtuCauses,
     /// What an ICMP error about this protocol means, and its possible causes.

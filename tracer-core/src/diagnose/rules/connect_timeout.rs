@@ -7,15 +7,17 @@ use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::Claim;
 use crate::diagnose::command::{Command, Kubectl, PodCommand};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, RouteFact, Who};
+use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, PathFact, RouteFact, Who};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{gone, missing, policies, services, suspects};
+use crate::diagnose::{gone, holder, missing, policies, services, suspects};
 use crate::identity::Owner;
 use crate::model::cluster::Kind;
 use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
+use crate::model::flow::Flow;
+use crate::model::observation::IcmpError;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
     id: "connect-timeout",
@@ -63,14 +65,35 @@ fn silent(case: &Case<'_>) -> Option<Attempt> {
     (attempt.protocol == "TCP" && attempt.failure == Failure::Silent).then_some(attempt)
 }
 
+/// The ICMP error about the connection that quotes an endpoint instead of the Service.
+fn stray_error(case: &Case<'_>) -> Option<IcmpError> {
+    let Symptom::Tcp(connection) = case.symptom else {
+        return None;
+    };
+    let Flow { pod, peer, .. } = connection.flow;
+    let errors = &case.memory.stray_errors;
+    let error = errors.get(&Owner::from_ends(case.ends), pod.port())?;
+    (error.about.dst != peer).then_some(error)
+}
+
 /// Adds the owner of the address, and where it is.
 fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
     let peer = &case.ends.peer;
     if let Some(service) = case.service() {
-        let backends = suspects::of_attempt(case, attempt);
+        let mut backends = suspects::of_attempt(case, attempt);
         let endpoints = services::ready_or_unknown(case.index, service);
         let mut claim = claim.why(ConnectionFact::ReadyEndpoints(endpoints));
-        if backends.len() > 1 {
+        if let Some(error) = stray_error(case) {
+            let (sender, quoted) = (error.from.ip(), error.about.dst.ip());
+            claim = claim
+                .why(PathFact::StrayError(error))
+                .why(PathFact::IcmpMeans((&error).into(), attempt.protocol))
+                .why(PathFact::IcmpSender(sender, holder::of(case, sender)));
+            backends.retain(|backend| backend.endpoint.ip == quoted);
+            if backends.is_empty() {
+                claim = claim.command(Kubectl::PodWithAddress(quoted));
+            }
+        } else if backends.len() > 1 {
             claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
         }
         claim.fix = suspects::fix(&backends);

@@ -55,7 +55,7 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
             match failure {
                 Failure::Reset => sentence!("RST"),
                 Failure::Rejected(error) => sentence!("{}", error),
-                Failure::Silent => sentence!("nothing came back"),
+                Failure::Silent => sentence!("no answer"),
                 Failure::Late(Late::Established(after)) => sentence!("SYN-ACK after {}", after),
                 Failure::Late(Late::TooLate(after)) => {
                     sentence!("SYN-ACK after {}, reset by the pod", after)

@@ -21,6 +21,11 @@ pub(super) fn sentence(fact: &PathFact) -> Sentence {
             "The errors quote the endpoint's address and not {}, which the pod connects to: they are not translated back, so the pod's system finds no connection for them and ignores them.",
             asked
         ),
+        PathFact::StrayError(error) => sentence!(
+            "What came back is an {} about {}, the endpoint that was chosen. It is not translated back to the Service's address, so the pod's system ignores it.",
+            error,
+            error.about.dst
+        ),
         PathFact::SilentMtuCauses => sentence!(
             "No ICMP error about it was seen. Possible causes: a link with a smaller MTU, such as a tunnel or VPN, behind a firewall that drops ICMP; interfaces whose MTUs differ between pods, nodes and overlay."
         ),
