@@ -266,7 +266,7 @@ impl Ledger {
         open.until = now.after(self.forget);
         open.finding.state = State::Active;
         open.update();
-        if open.finding.count > 1 {
+        if open.finding.count > Tally::ordinary(open.recurring) {
             open.finding.severity = open.severity;
         }
         open.changed = open.changed.max(open.finding.last);

@@ -119,6 +119,11 @@ impl Tally {
         };
     }
 
+    /// How many failures have the severity of a first one.
+    pub fn ordinary(recurring: bool) -> u64 {
+        if recurring { MIN_RECURRING } else { 1 }
+    }
+
     /// Whether the failures are more than the ordinary ones of a network: several, and not just a few of
     /// thousands.
     pub fn recurs(&self) -> bool {

@@ -45,8 +45,8 @@ pub(in crate::diagnose) enum ServerFact {
     CameBackFrom(EndpointPlace),
     /// Why questions may go in a circle.
     LoopCauses,
-    /// Only the first fragments of this many answers arrived, of this many queries.
-    FragmentsLost { answers: u64, queries: u64 },
+    /// Only the first fragment of the answer arrived.
+    FragmentsLost,
     /// Why fragments may be lost.
     FragmentCauses,
     /// The cache failed for a name of the cluster.

@@ -48,10 +48,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = Claim::new(Cause::ServerAndName(ip, lost.name.clone()), summary)
         .because(Reason::FragmentsLost)
         .fix(Fix::LowerBufferSize(SAFE_SIZE))
-        .why(ServerFact::FragmentsLost {
-            answers: u64::from(lost.fragments_lost),
-            queries: u64::from(lost.attempts),
-        })
+        .why(ServerFact::FragmentsLost)
         .why(ServerFact::FragmentCauses)
         .command(PodCommand::DigBufferSize {
             name: lost.name.clone(),

@@ -21,7 +21,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A lookup succeeded, but a query of it got no answer, and the application waited until the resolver repeated the query: \
             at the same server, or at the next one of resolv.conf. This is a milder degree of dns-timeout, and shares its \
             finding: a lookup without any answer makes it that.",
-    looks_at: "At least twice within ten minutes, and in at least one lookup of 200: the application waited about a second or more \
+    looks_at: "At least twice within ten minutes (severity info unless the server answers nothing), and in at least one lookup of \
+               200: the application waited about a second or more \
                for queries without an answer. A resolver that asks all servers at once (musl, c-ares) and gets a prompt answer \
                waits for none. The rule is silent where packets to the pod are not visible.",
     cannot_know: "Whether the query was lost, or the answer, or the server needs longer than the resolver waits.",
@@ -64,6 +65,11 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             lost: silent.lost,
             sent: silent.sent,
         });
+    // Two losses are an accident; a nameserver that is gone costs every lookup the wait.
+    let claim = match dead {
+        true => claim,
+        false => claim.once(Severity::Info),
+    };
     let claim = match instead.filter(|instead| dead && instead.ip != ip) {
         Some(instead) => {
             let answered = server::at(case, instead.ip);

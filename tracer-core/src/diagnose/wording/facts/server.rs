@@ -77,10 +77,8 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
             "The queries do not use EDNS, and the server answers {}: it does not accept the query itself.",
             rcode
         ),
-        ServerFact::FragmentsLost { answers, queries } => sentence!(
-            "The server answered: of {} only the first fragment arrived, for {}. The kernel delivers no answer without all of its fragments.",
-            Count(*answers, "answer"),
-            Count(*queries, "query")
+        ServerFact::FragmentsLost => sentence!(
+            "The server answered, but of its answer only the first fragment arrived. The pod's kernel delivers an answer only with all of its fragments."
         ),
         ServerFact::CameBackFrom(from) => sentence!(
             "Each time after the pod had sent the question, the same question came back from {}.",
