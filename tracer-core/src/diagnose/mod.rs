@@ -446,7 +446,10 @@ impl Examination<'_> {
         for name in lookup.names() {
             let asked = lookup.asked().map(|asked| asked.name);
             let domain = asked.and_then(|asked| search_domains::domain_behind(name, asked));
-            if let Some(domain) = domain {
+            // Every lookup tries the cluster's: counting them would fill the table.
+            let foreign =
+                domain.filter(|domain| domain != cluster && domain.below(cluster).is_none());
+            if let Some(domain) = foreign {
                 add(Target::SearchDomain(domain));
             }
         }
