@@ -136,7 +136,7 @@ impl Heard {
                 other => panic!("an unexpected event: {other:?}"),
             },
             Update::Note(sentence) | Update::Warning(sentence) | Update::Unmatched(sentence) => {
-                self.said.push(sentence)
+                self.said.push(sentence);
             }
             Update::HistoryEnded => {}
         }
