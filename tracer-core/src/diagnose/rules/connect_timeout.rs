@@ -26,8 +26,9 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A connection got no answer within seven seconds, not even a refusal, or only when the client had given up: something \
             on the path drops the packets, or no host has the address.",
     looks_at: "TCP connections whose SYNs were not answered, or too late; three connections to one destination that the client \
-               gave up earlier; the owner of the address and its node; NetworkPolicies that select either end, and whether they allow it; whether other pods \
-               of this node connected to it in the last five minutes. The rule is silent where packets to the pod are not visible.",
+               gave up earlier; the owner of the address and its node; NetworkPolicies that select either end, and whether they \
+               allow it; whether other pods of this node connected to it in the last five minutes. The rule is silent where \
+               packets to the pod are not visible.",
     cannot_know: "Where the packets were lost, and which endpoint of a Service did not answer: each is offered to be tested. Whether \
                   the network plugin enforces NetworkPolicies. What pods of other nodes reach.",
     check,
