@@ -35,6 +35,9 @@ type AttemptId = (Timestamp, u16);
 /// The most attempts that an open finding remembers: a pod's connections at one time.
 const MAX_COUNTED: usize = 32;
 
+/// A pod tries several servers, domains, names and destinations, each of which is counted.
+const TARGETS_PER_POD: usize = 8;
+
 #[derive(Debug)]
 struct Open {
     finding: Finding,
@@ -146,7 +149,7 @@ impl Ledger {
             silenced: 0,
             open: Table::new(settings.findings),
             by_pod: BTreeMap::new(),
-            attempts: Attempts::new(settings.remembered),
+            attempts: Attempts::new(settings.remembered.saturating_mul(TARGETS_PER_POD)),
             losses: Losses::default(),
         }
     }
