@@ -51,6 +51,11 @@ impl TooBig {
         errors
     }
 
+    /// Whether this pod got errors about this destination.
+    pub fn has(&self, owner: &Owner, destination: IpAddr) -> bool {
+        self.by_path.get(&(owner.clone(), destination)).is_some()
+    }
+
     pub fn advance(&mut self, now: Timestamp) {
         while self.by_path.pop_due(now).is_some() {}
     }

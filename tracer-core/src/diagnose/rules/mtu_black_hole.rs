@@ -105,6 +105,9 @@ fn quotes_other(case: &Case<'_>, error: &IcmpError) -> Option<IpAddr> {
 fn silent(case: &Case<'_>, connection: &TcpConnection) -> Option<Claim> {
     let lost = connection.evidence.large_lost.filter(is_hole)?;
     let peer = connection.flow.peer;
+    if was_reported(case, peer.ip()) {
+        return None;
+    }
     let from_pod = lost.sender == Direction::FromPod;
     let summary = Summary::LargeLost {
         destination: attempt::destination(case, peer.port()),
@@ -132,6 +135,16 @@ fn silent(case: &Case<'_>, connection: &TcpConnection) -> Option<Claim> {
             },
         }]);
     Some(pings(case, claim))
+}
+
+/// Whether ICMP errors about the destination, or about an endpoint of it, reached the pod.
+fn was_reported(case: &Case<'_>, ip: IpAddr) -> bool {
+    let owner = Owner::from_ends(case.ends);
+    let service = case.service();
+    let endpoints = service.map(|service| services::ready(case.index, service));
+    let endpoints = endpoints.iter().flatten().map(|endpoint| endpoint.ip);
+    let errors = &case.memory.too_big;
+    endpoints.chain([ip]).any(|ip| errors.has(&owner, ip))
 }
 
 fn is_hole(lost: &LargeLost) -> bool {

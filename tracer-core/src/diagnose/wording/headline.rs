@@ -278,7 +278,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             waited,
             ..
         } => sentence!(
-            "{}: {} to {} waited, {} of late",
+            "{}: {} to {} were slow ({})",
             who,
             share("connection"),
             Short(destination),
