@@ -124,7 +124,10 @@ impl Report {
         let Some(ends) = client else { return };
         match &event.body {
             Body::Dns(exchange, _) => self.open.query(exchange, ends),
-            Body::Lookup(_) => self.examined.lookups += 1,
+            Body::Lookup(lookup) => {
+                self.examined.lookups += 1;
+                self.open.lookup(event.time, lookup, ends);
+            }
             Body::Tcp(connection) => {
                 let flow = connection.flow;
                 let key = (flow.ifindex, flow.pod, flow.peer, event.time);

@@ -2,26 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use super::ConnectionKey;
 use crate::model::connection::{TcpConnection, TcpState};
-use crate::model::dns::type_mnemonic;
+use crate::model::dns::{DnsName, RecordType, type_mnemonic};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::identity::{PeerEnd, PodEnd};
+use crate::model::lookup::Lookup;
 use crate::model::printable::safe;
+use crate::model::time::Timestamp;
 use crate::model::units::count;
 
 /// Names in a sentence.
 const MAX_NAMES: usize = 3;
 /// Open connections to remember.
 const MAX_CONNECTIONS: usize = 4_096;
+/// Answered questions to remember.
+const MAX_ANSWERED: usize = 4_096;
 
 /// The undecided ones among the queries and connections that pass the filter.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     queries: u64,
     named: Vec<String>,
+    /// Questions of pods that got an answer, and when the lookup ended. musl asks all servers at once, and the
+    /// silence of the others leaves nothing open.
+    answered: BTreeMap<(IpAddr, DnsName, RecordType), Timestamp>,
     connections: BTreeMap<ConnectionKey, Opening>,
 }
 
@@ -33,9 +41,30 @@ struct Opening {
 }
 
 impl Open {
+    pub(super) fn lookup(&mut self, started: Timestamp, lookup: &Lookup, ends: &Ends) {
+        if self.answered.len() >= MAX_ANSWERED {
+            // A query can then be named although another server answered it.
+            self.answered.clear();
+        }
+        let ended = started.after(lookup.duration);
+        for step in &lookup.steps {
+            if step.outcome.is_some_and(|outcome| !outcome.failed()) {
+                let question = (ends.pod.ip, step.name.clone(), step.qtype);
+                self.answered.insert(question, ended);
+            }
+        }
+    }
+
     pub(super) fn query(&mut self, exchange: &Exchange, ends: &Ends) {
         if exchange.outcome != Outcome::Undecided {
             return;
+        }
+        if let Some(question) = &exchange.question {
+            let key = (ends.pod.ip, question.name.clone(), question.qtype);
+            let ended = self.answered.get(&key);
+            if ended.is_some_and(|ended| *ended >= exchange.asked) {
+                return;
+            }
         }
         self.queries += 1;
         if self.named.len() < MAX_NAMES {

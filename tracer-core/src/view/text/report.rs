@@ -12,7 +12,9 @@ const RESOLVED: &str = "resolved: ";
 pub(super) fn finding(finding: &Finding) -> Row {
     let headline = finding.headline.to_string();
     let headline = headline.strip_prefix(RESOLVED).unwrap_or(&headline);
-    let times = match share(finding) {
+    // Most headlines have the numbers already.
+    let told = headline.contains(&format!("{} of {} ", finding.count, finding.of));
+    let times = match share(finding).filter(|_| !told) {
         Some(share) => format!(" ({share})"),
         None => String::new(),
     };
