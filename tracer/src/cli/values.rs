@@ -310,7 +310,7 @@ mod tests {
         ] {
             assert_eq!(qtype(written), Ok(expected), "{written}");
         }
-        assert!(qtype("AAAAA").is_err_and(|error| error.contains("HTTPS")));
+        assert!(qtype("AAAAA").is_err_and(|error| error.contains("AAAA")));
     }
 
     #[test]
