@@ -40,7 +40,7 @@ struct Ended {
     isn: Option<u32>,
 }
 
-/// A connection that ended, for whoever waited for something on it.
+/// A connection that ended, for the DNS exchanges that waited on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
     pub(super) flow: Flow,

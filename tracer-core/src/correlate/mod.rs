@@ -76,7 +76,7 @@ impl Correlator {
         self.advance(observation.time, out);
         let losses = &mut self.losses;
         match observation.what {
-            // Multicast DNS (RFC 6762): whoever has an answer sends it to all, from its own address.
+            // Multicast DNS (RFC 6762): a host with an answer sends it to all, from its own address.
             What::Dns(_) if is_group(observation.flow.peer.ip()) => {}
             What::Dns(message) => {
                 let seen = Seen {

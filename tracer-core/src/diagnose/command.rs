@@ -94,7 +94,7 @@ pub(super) enum PodCommand {
     NslookupAgain { name: DnsName, server: IpAddr },
     /// Shows the search domains.
     ShowResolvConf,
-    /// Asks for a name of this domain that nobody has defined.
+    /// Asks for a name of this domain that is not defined.
     NslookupWildcard(DnsName),
     /// Asks one endpoint of a DNS Service for a name.
     NslookupEndpoint {

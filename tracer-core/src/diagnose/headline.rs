@@ -49,7 +49,7 @@ pub(super) enum Reason {
     NotAsked,
     /// The server forwards to the one that forwards to it.
     ForwardsInACircle,
-    /// Every candidate of the search path got NXDOMAIN, and no inventory tells why.
+    /// Every candidate of the search path got NXDOMAIN, and no inventory shows why.
     NoCandidateExists,
     /// The repetition of the query was answered.
     RepetitionAnswered,
@@ -97,7 +97,7 @@ pub(super) enum Reason {
     TargetUseless,
     /// The pod of a headless Service is not ready.
     PodNotReady(ObjectName),
-    /// The path's MTU in bytes, and who said so.
+    /// The path's MTU in bytes, and the node that reported it.
     PathMtu(u32, IpAddr),
     /// Possibly one of this many endpoints does not listen.
     OneOfEndpoints(usize),

@@ -95,7 +95,7 @@ impl<'a> Route<'a> {
         backends
     }
 
-    /// Adds what bears on which endpoint fails: session affinity, and an address of the other family that works.
+    /// Adds what narrows down the endpoint that fails: session affinity, and an address of the other family that works.
     pub fn context(&self, case: &Case<'_>, claim: Claim) -> Claim {
         let claim = match self.service.affinity_secs {
             Some(seconds) if self.backends(case).len() > 1 => {

@@ -62,7 +62,7 @@ pub struct Payload {
     pub to_pod: bool,
 }
 
-/// Answers from an address that the pod did not ask: the endpoint's own instead of the Service's. They bear
+/// Answers from an address that the pod did not ask: the endpoint's own instead of the Service's. They have
 /// the acknowledgment number of the connection's packets, so they belong to it; the pod discards them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherReply {

@@ -37,8 +37,8 @@ pub enum Outcome {
     Truncated,
     /// No answer in time.
     Timeout,
-    /// Nothing is known: the input ended before the answer came or the time for it was over, or what would
-    /// have told was lost.
+    /// Nothing is known: the input ended before the answer came or the time for it was over, or the packets
+    /// that decide it were lost.
     Undecided,
     /// An ICMP error came instead of an answer.
     IcmpError,

@@ -123,7 +123,11 @@ fn json_has_one_finding_per_line() {
     let findings = output.findings();
     assert_eq!(
         rules(&findings),
-        ["connection-refused", "connection-refused", "nodata-not-found"],
+        [
+            "connection-refused",
+            "connection-refused",
+            "nodata-not-found"
+        ],
         "{}",
         output.out
     );

@@ -24,7 +24,7 @@ const MIN_SENDS: u64 = 3;
 struct Pause {
     /// How long it had lasted.
     length: Duration,
-    /// The end that sent the packet; `None` if the counters do not tell.
+    /// The end that sent the packet; `None` if the counters do not show it.
     sender: Option<Direction>,
 }
 

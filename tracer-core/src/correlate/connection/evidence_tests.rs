@@ -292,7 +292,7 @@ fn short_attempts_that_are_given_up_are_undecided() {
             other => panic!("not a TCP connection: {other:?}"),
         })
         .collect();
-    // A SYN is repeated after a second; the last one is too young to tell.
+    // A SYN is repeated after a second; the last one is too young to be judged.
     assert_eq!(
         given_up,
         [

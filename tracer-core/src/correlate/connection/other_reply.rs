@@ -1,7 +1,7 @@
-//! Answers that bear another address than the one that the pod connects to: the endpoint's own, where nothing
-//! translated it back to the Service's. They belong to the connection whose numbers they bear, and open none.
+//! Answers that have another address than the one that the pod connects to: the endpoint's own, where nothing
+//! translated it back to the Service's. They belong to the connection whose numbers they have, and open none.
 //!
-//! The acknowledgment number decides, which is a guess of 1 in 4 billion for whoever did not see the SYN.
+//! The acknowledgment number decides, which is a guess of 1 in 4 billion for a sender that did not see the SYN.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

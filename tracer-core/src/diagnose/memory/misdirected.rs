@@ -1,4 +1,4 @@
-//! Answers that came from another address than the one asked. No resolver accepts them, so the lookup goes on
+//! Answers that came from another address than the one asked. No resolver accepts them, so the lookup continues
 //! as if there were none, and its steps do not show them.
 
 use std::net::{IpAddr, SocketAddr};

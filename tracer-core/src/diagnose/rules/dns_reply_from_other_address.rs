@@ -1,4 +1,4 @@
-//! The answers bear an endpoint's own address instead of the Service's that was asked.
+//! The answers have an endpoint's own address instead of the Service's that was asked.
 
 use std::sync::Arc;
 use std::time::Duration;

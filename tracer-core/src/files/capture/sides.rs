@@ -84,7 +84,7 @@ impl Sides {
             (true, true) if headers.src != headers.dst => (true, true),
             (true, false) => (true, false),
             (false, true) => (false, true),
-            // No pod is listed, or a host talks to itself: then only the ports tell the ends apart.
+            // No pod is listed, or a host talks to itself: then only the ports distinguish the ends.
             _ => {
                 let from = self.roles.sender_is_client(&headers);
                 (from, !from)

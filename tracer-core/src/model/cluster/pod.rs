@@ -66,7 +66,7 @@ pub enum Phase {
 pub struct Container {
     /// Name.
     pub name: Arc<str>,
-    /// Image, as in the manifest. It tells whether a shell can be expected in it.
+    /// Image, as in the manifest. Shows whether a shell can be expected in it.
     pub image: Arc<str>,
     /// Whether it passes its readiness probe; `None` if the status does not list it.
     pub ready: Option<bool>,

@@ -121,8 +121,8 @@ impl Encode for FindingBlocks {
         }
         if !finding.is_resolved() {
             let fix = finding.fix.as_ref().map(ToString::to_string);
-            let told = |fix: &&String| finding.headline.to_string().ends_with(fix.as_str());
-            if let Some(fix) = fix.as_ref().filter(|fix| !told(fix)) {
+            let in_headline = |fix: &&String| finding.headline.to_string().ends_with(fix.as_str());
+            if let Some(fix) = fix.as_ref().filter(|fix| !in_headline(fix)) {
                 block.paragraph("fix", fix);
             }
             // The fix can name what a remedy of older findings has alone.

@@ -13,8 +13,8 @@ pub(super) fn finding(finding: &Finding) -> Row {
     let headline = finding.headline.to_string();
     let headline = headline.strip_prefix(RESOLVED).unwrap_or(&headline);
     // Most headlines have the numbers already.
-    let told = headline.contains(&format!("{} of {} ", finding.count, finding.of));
-    let times = match share(finding).filter(|_| !told) {
+    let has_share = headline.contains(&format!("{} of {} ", finding.count, finding.of));
+    let times = match share(finding).filter(|_| !has_share) {
         Some(share) => format!(" ({share})"),
         None => String::new(),
     };

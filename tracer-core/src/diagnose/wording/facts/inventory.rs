@@ -31,7 +31,7 @@ pub(super) fn lacking(lacking: Lacking) -> Sentence {
                 kind.resource()
             )
         }
-        Lacking::NoneInCluster(kind) => sentence!("the API server tells of no {}", plural(kind)),
+        Lacking::NoneInCluster(kind) => sentence!("the API server lists no {}", plural(kind)),
         Lacking::NoneInFile(kind) => sentence!("the inventory holds no {}", plural(kind)),
         Lacking::OtherNodes => sentence!("only the pods of this node are known"),
     }
