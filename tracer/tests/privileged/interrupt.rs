@@ -126,7 +126,7 @@ fn ctrl_c_ends_diagnose_with_what_is_known_and_without_what_is_not_decided() {
         "{reported}"
     );
     assert!(
-        reported.contains("\n  fix  use clusterip-apache2-ds-myns.myns\n"),
+        reported.contains("\n  use clusterip-apache2-ds-myns.myns\n"),
         "{reported}"
     );
     assert!(!reported.contains(NGINX), "6 s are not over: {reported}");
