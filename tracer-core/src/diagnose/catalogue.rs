@@ -25,6 +25,7 @@ pub static RULES: &[&Rule] = &[
     &rules::dns_retried::RULE,
     &rules::dns_slow::RULE,
     &rules::search_path_waste::RULE,
+    &rules::cluster_domain::RULE,
     &rules::aaaa_fails::RULE,
     &rules::nodata_not_found::RULE,
     &rules::ping_clusterip::RULE,

@@ -316,6 +316,11 @@ pub(super) enum Summary {
         name: DnsName,
         times: usize,
     },
+    /// The cluster's domain is another one than configured.
+    OtherClusterDomain {
+        domain: DnsName,
+        configured: DnsName,
+    },
     /// Most of a workload's queries go to names that do not exist.
     SearchPathWaste {
         workload: String,

@@ -124,6 +124,8 @@ pub(super) enum Reason {
 /// The fix.
 #[derive(Clone, Debug)]
 pub(super) enum Fix {
+    /// Set the cluster's domain.
+    SetClusterDomain(DnsName),
     /// Use this name.
     UseName(String),
     /// Try again after this many seconds.

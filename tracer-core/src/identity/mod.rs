@@ -23,6 +23,7 @@ use crate::model::time::Timestamp;
 mod changes;
 mod claims;
 mod declared;
+mod domain;
 mod ends;
 mod interfaces;
 mod objects;
@@ -36,6 +37,7 @@ mod tests;
 
 use self::changes::Kinds;
 use self::claims::Claims;
+use self::domain::Domain;
 use self::interfaces::{Behind, Interfaces};
 use self::pods::Pods;
 use self::resolved_names::ResolvedNames;
@@ -104,6 +106,7 @@ pub struct Index {
     /// Node addresses learned from hostNetwork pods, used where the inventory has no Nodes.
     hosts: Claims<Arc<str>>,
     names: ResolvedNames,
+    domain: Domain,
     losses: Losses,
 }
 
@@ -132,6 +135,7 @@ impl Index {
             nodes: Claims::default(),
             hosts: Claims::default(),
             names: ResolvedNames::default(),
+            domain: Domain::default(),
             losses: Losses::default(),
         }
     }
@@ -178,6 +182,7 @@ impl Index {
         if let Some(question) = &exchange.question
             && exchange.asked_peer.is_none()
         {
+            self.learn_domain(at, &question.name, &exchange.answers);
             let evicted = self.names.learn(
                 &Owner::from_ends(ends),
                 at,

@@ -11,6 +11,8 @@ use crate::model::dns::DnsName;
 /// Fields of type `String` are names, or parts of names, as the application asked for them.
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) enum NameFact {
+    /// An answer with the address of a Service showed the cluster's domain.
+    DomainShownByAnswer,
     /// What the resolver tried.
     Tried(Tried),
     /// No query was for the name itself.

@@ -1,6 +1,7 @@
 //! The rules, one file each. A rule examines a case and makes a claim or not. It has no state.
 
 pub(super) mod aaaa_fails;
+pub(super) mod cluster_domain;
 pub(super) mod clusterip_port_not_served;
 pub(super) mod connect_slow;
 pub(super) mod connect_timeout;

@@ -216,6 +216,12 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             latency,
             Brief(server)
         ),
+        Summary::OtherClusterDomain { domain, configured } => sentence!(
+            "{}: the cluster's domain is {}, not {}",
+            who,
+            Relative(domain),
+            Relative(configured)
+        ),
         Summary::SearchPathWaste {
             workload,
             wasted,
@@ -521,6 +527,7 @@ fn wrong_form(form: &WrongForm) -> Sentence {
 /// The fix in a clause.
 pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
     match fix {
+        Fix::SetClusterDomain(domain) => sentence!("set --cluster-domain {}", Relative(domain)),
         Fix::UseName(name) => sentence!("use {}", Asked(name)),
         Fix::RetryIn(seconds) => sentence!("try again in {}", Count((*seconds).into(), "second")),
         Fix::UsePort(ports) => sentence!("use {}", Ports(ports)),

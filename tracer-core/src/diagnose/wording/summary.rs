@@ -243,6 +243,12 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             name,
             Ordinal(*times)
         ),
+        Summary::OtherClusterDomain { domain, configured } => sentence!(
+            "{} resolves Services in the domain {}, not in {}.",
+            who,
+            Relative(domain),
+            Relative(configured)
+        ),
         Summary::SearchPathWaste {
             workload,
             tenths,

@@ -14,6 +14,7 @@ use crate::model::sentence::Sentence;
 
 pub(super) fn sentence(fact: &NameFact) -> Sentence {
     match fact {
+        NameFact::DomainShownByAnswer => "The DNS answered the name of a Service in that domain with the Service's own address. Names are read with that domain from now on.".into(),
         NameFact::Tried(Tried::SearchDomains {
             domains,
             itself: true,
