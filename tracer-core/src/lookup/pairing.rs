@@ -194,7 +194,9 @@ impl OpenLookup {
                 .any(|reading| reading.position_after(&self.current, name).is_some())
     }
 
-    /// BusyBox's nslookup asks for all candidates of both types from one socket before it reads an answer.
+    /// BusyBox's nslookup asks for all candidates of both types from one socket before it reads an answer,
+    /// which may come all the same. No other resolver asks for the next candidate from the same socket while
+    /// one is open, or returns to an earlier one.
     fn is_of_burst(&self, at: Timestamp, query: &Query, same_socket: bool) -> bool {
         let Question { name, qtype } = &query.question;
         same_socket
@@ -202,8 +204,8 @@ impl OpenLookup {
             && self.step_for(name, *qtype).is_none()
             && (self.at_once
                 || *name != self.current
-                    && !self.current_steps().all(|step| step.outcome().is_some())
-                    && self.is_first_candidate())
+                    && (self.current_steps().any(|step| step.outcome().is_none())
+                        || self.steps.iter().any(|step| step.is_for(name))))
             && self.readings.iter().any(|reading| {
                 reading.position(name).is_some() && reading.position(&self.current).is_some()
             })

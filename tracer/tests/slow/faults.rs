@@ -106,7 +106,7 @@ fn slow(stage: &Stage, reported: &mut Findings) {
         &[
             "DNS server kube-system/kube-dns (10.152.183.10) answers default/deb-ubuntu slowly",
             "for www.example.com., the 3rd time within a minute",
-            "a DNS server of the cluster asks of another one",
+            "the cluster's DNS asks another server",
         ],
     ));
     reported.wait();

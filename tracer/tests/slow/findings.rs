@@ -257,7 +257,7 @@ impl Play {
                     &[
                         "\"servfail.example\": SERVFAIL from DNS server",
                         "kube-system/kube-dns",
-                        "no name of the cluster",
+                        "not a name of the cluster",
                     ],
                 )),
             ),
