@@ -200,7 +200,11 @@ pub fn pasted(stage: &Stage, findings: &[Value]) -> BTreeMap<String, Output> {
         else {
             continue;
         };
-        let (namespace, pod) = place.split_once(" exec ").expect("a pod");
+        // `kubectl debug` brings a container of its own, which the lab has not.
+        let Some((namespace, pod)) = place.split_once(" exec ") else {
+            continue;
+        };
+        let pod = pod.split_whitespace().next().expect("a pod");
         running.entry(line.to_owned()).or_insert_with(|| {
             stage.spawn_in(&format!("{namespace}/{pod}"), &["sh", "-c", command])
         });

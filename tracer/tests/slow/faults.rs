@@ -224,7 +224,7 @@ fn at_once(stage: &Stage, reported: &mut Findings) {
         "dns-timeout",
         NGINX,
         &[
-            "looked up \"www.example.com\": no answer from DNS server kube-system/kube-dns (10.152.183.10) (4 queries)",
+            "looked up \"www.example.com\": no answer from DNS server kube-system/kube-dns (10.152.183.10) (4 queries, ",
             "of this node",
         ],
     ));
