@@ -93,20 +93,24 @@ impl Open {
         self.recurring && !self.was_emitted() && !self.tally.recurs()
     }
 
-    /// Brings numbers, state and headline up to date, unless it is resolved.
+    /// Brings numbers and state up to date. A resolved finding stays so.
     fn update(&mut self) {
         let finding = &mut self.finding;
         (finding.count, finding.of) = (self.tally.failures, self.tally.attempts);
         if !finding.is_resolved() {
             finding.state = self.tally.state();
-            finding.headline = wording::headline(
-                &Who::from(&self.ends.pod),
-                &self.words.summary,
-                &self.tally,
-                self.words.because.as_ref(),
-                self.words.fix.as_ref(),
-            );
         }
+    }
+
+    /// Writes the headline with the numbers of now. Only an event needs it, not every attempt.
+    fn write_headline(&mut self) {
+        self.finding.headline = wording::headline(
+            &Who::from(&self.ends.pod),
+            &self.words.summary,
+            &self.tally,
+            self.words.because.as_ref(),
+            self.words.fix.as_ref(),
+        );
     }
 
     /// When it is emitted again, or dropped.
@@ -465,6 +469,9 @@ impl Ledger {
         if open.silenced {
             self.silenced += u64::from(!open.was_emitted());
         } else {
+            if !open.finding.is_resolved() {
+                open.write_headline();
+            }
             out.push(Event {
                 time: at,
                 ends: Some(open.ends.clone()),

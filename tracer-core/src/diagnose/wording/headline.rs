@@ -7,7 +7,7 @@ use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
 use crate::diagnose::fact::{
-    Destination, DestinationKind, Governs, Local, Server, ServerKind, Who, WrongForm,
+    Destination, DestinationKind, Governs, Local, ObjectName, Server, ServerKind, Who, WrongForm,
 };
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::Access;
@@ -20,8 +20,11 @@ pub(in crate::diagnose) const MAX_HEADLINE: usize = 160;
 /// Items of a list in a headline.
 const MAX_ITEMS: usize = 3;
 
-/// Symptom, cause and fix. What does not fit is left out: first the cause, which the finding explains below,
-/// then the fix.
+/// The most characters of a pod's name where the line is too long.
+const MAX_POD: usize = 32;
+
+/// Symptom, cause and fix. Where they do not fit, the pod's name is shortened, which the finding has elsewhere;
+/// then the cause is left out, which it explains below; then the fix.
 pub(in crate::diagnose) fn headline(
     who: &Who,
     summary: &Summary,
@@ -29,10 +32,11 @@ pub(in crate::diagnose) fn headline(
     reason: Option<&Reason>,
     fix: Option<&Fix>,
 ) -> Sentence {
-    let symptom = symptom(who, summary, tally);
+    let long = symptom(who, summary, tally);
+    let short = symptom(&shortened(who), summary, tally);
     let reason = reason.map(because);
     let fix = fix.map(self::fix);
-    let with = |reason: Option<&Sentence>, fix: Option<&Sentence>| {
+    let with = |symptom: &Sentence, reason: Option<&Sentence>, fix: Option<&Sentence>| {
         let mut line = symptom.clone();
         for (between, clause) in [(": ", reason), ("; ", fix)] {
             if let Some(clause) = clause {
@@ -42,10 +46,31 @@ pub(in crate::diagnose) fn headline(
         }
         (line.chars() <= MAX_HEADLINE).then_some(line)
     };
-    with(reason.as_ref(), fix.as_ref())
-        .or_else(|| with(None, fix.as_ref()))
-        .or_else(|| with(reason.as_ref(), None))
-        .unwrap_or_else(|| symptom.clone().clipped(MAX_HEADLINE))
+    let (reason, fix) = (reason.as_ref(), fix.as_ref());
+    [(reason, fix), (None, fix), (reason, None)]
+        .into_iter()
+        .flat_map(|(reason, fix)| [(&long, reason, fix), (&short, reason, fix)])
+        .find_map(|(symptom, reason, fix)| with(symptom, reason, fix))
+        .unwrap_or_else(|| short.clone().clipped(MAX_HEADLINE))
+}
+
+/// The pod, its name cut in the middle: the end distinguishes replicas.
+fn shortened(who: &Who) -> Who {
+    let Who::Pod(pod) = who else {
+        return who.clone();
+    };
+    let length = pod.name.chars().count();
+    if length <= MAX_POD {
+        return who.clone();
+    }
+    let (start, end) = (MAX_POD / 2, MAX_POD - MAX_POD / 2 - 1);
+    let first = pod.name.chars().take(start);
+    let last = pod.name.chars().skip(length - end);
+    let name: String = first.chain(['…']).chain(last).collect();
+    Who::Pod(ObjectName {
+        namespace: std::sync::Arc::clone(&pod.namespace),
+        name: name.into(),
+    })
 }
 
 /// The headline of a resolved finding.

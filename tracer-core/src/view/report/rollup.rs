@@ -111,7 +111,7 @@ fn about(combined: &Finding, worst: &Finding, pod: &str, whose: &str) -> Sentenc
     let share = |finding: &Finding| format!("{} of {} ", finding.count, finding.of);
     let mut headline = worst.headline.clone();
     replace(&mut headline, &share(worst), &share(combined));
-    replace(&mut headline, pod, whose);
+    headline = with_subject(&headline, pod, whose);
     let fix = combined.fix.as_ref().map(|fix| format!("; {fix}"));
     let text = headline.to_string();
     match fix.filter(|fix| text.ends_with(fix)) {
@@ -130,6 +130,18 @@ fn about(combined: &Finding, worst: &Finding, pod: &str, whose: &str) -> Sentenc
     }
 }
 
+/// The headline about another subject than the pod that it begins with.
+fn with_subject(headline: &Sentence, pod: &str, whose: &str) -> Sentence {
+    let mut about = Sentence::from(whose.to_owned());
+    if headline.to_string().starts_with(pod) {
+        about.append(without_start(headline, pod.chars().count()));
+    } else {
+        about.push_words(": ");
+        about.append(headline.clone());
+    }
+    about
+}
+
 /// Replaces the first occurrence among the sentence's words.
 fn replace(sentence: &mut Sentence, old: &str, new: &str) {
     for span in sentence.spans_mut() {
@@ -140,6 +152,25 @@ fn replace(sentence: &mut Sentence, old: &str, new: &str) {
             return;
         }
     }
+}
+
+/// The sentence without its first characters.
+fn without_start(sentence: &Sentence, characters: usize) -> Sentence {
+    let mut skipped = characters;
+    let mut kept = Sentence::default();
+    for span in sentence.spans() {
+        let length = span.as_str().chars().count();
+        let cut = |text: &str| text.chars().skip(skipped).collect::<String>();
+        kept.push(match span {
+            _ if skipped == 0 => span.clone(),
+            Span::Words(text) => Span::Words(cut(text).into()),
+            Span::Name(name) => Span::Asked(cut(name.as_str())),
+            Span::Asked(text) => Span::Asked(cut(text)),
+            Span::Opaque(text) => Span::Opaque(cut(text)),
+        });
+        skipped = skipped.saturating_sub(length);
+    }
+    kept
 }
 
 /// The sentence without its last characters.
