@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Moment;
 use super::case::{Case, Symptom};
 use super::claim::{Cause, Claim, Evidence, Summary};
 use super::cure::{Cure, Resolution, Sign};
+use super::examination::Moment;
 use super::fact::Who;
 use super::headline::{Fix, Reason};
 use super::memory::{Attempts, Target};

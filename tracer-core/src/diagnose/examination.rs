@@ -1,0 +1,148 @@
+//! The examination of one event: the context that each step needs, and the steps that all kinds of events share.
+
+use std::sync::Arc;
+
+use super::Diagnosis;
+use super::case::{Case, Symptom};
+use super::cure::Sign;
+use super::memory::{Contact, Share, Target};
+use super::tally::Record;
+use super::{catalogue, missing};
+use crate::identity::{Index, Owner};
+use crate::model::event::{Ends, Event};
+use crate::model::flow::Protocol;
+use crate::model::observation::IcmpError;
+use crate::model::time::Timestamp;
+
+/// The examination of one event of a pod: the context that every step of it needs.
+pub(super) struct Examination<'a> {
+    pub diagnosis: &'a mut Diagnosis,
+    pub ends: &'a Ends,
+    pub now: Timestamp,
+    pub index: &'a Index,
+    pub out: &'a mut Vec<Event>,
+}
+
+impl Examination<'_> {
+    /// A packet of the pod, in either role, was too big for its path; or an error is about no flow of the pod.
+    pub(super) fn icmp(&mut self, at: Timestamp, error: &IcmpError) {
+        if error.is_too_big() && error.about.src.ip() == self.ends.pod.ip {
+            let owner = Owner::from_ends(self.ends);
+            let memory = &mut self.diagnosis.memory;
+            let errors = memory.too_big.add(at, owner, error.about.dst.ip());
+            let span = Span::from_start(errors.first, errors.last).about(at);
+            self.judge(span, Symptom::TooBig(*error, errors));
+        } else if error.about.protocol == Protocol::Tcp && error.about.src.ip() == self.ends.pod.ip
+        {
+            let owner = Owner::from_ends(self.ends);
+            self.diagnosis.memory.stray_errors.add(at, owner, error);
+        }
+    }
+
+    pub(super) fn contact(&self, at: Timestamp) -> Contact {
+        Contact {
+            owner: Owner::from_ends(self.ends),
+            pod: self.ends.pod.clone(),
+            at,
+        }
+    }
+
+    /// The pod tried something.
+    pub(super) fn attempted(&mut self, target: Target) {
+        let owner = Owner::from_ends(self.ends);
+        self.diagnosis.ledger.attempt(self.now, &owner, target);
+    }
+
+    /// Something worked at `at`. `failed`: the finding that the same attempt led to.
+    pub(super) fn cure(&mut self, at: Timestamp, sign: &Sign<'_>, failed: Option<&Arc<str>>) {
+        let moment = Moment { at, now: self.now };
+        self.diagnosis
+            .ledger
+            .cure(moment, self.ends, sign, failed, self.out);
+    }
+
+    /// Applies the first rule that fits, and returns the id of the finding.
+    pub(super) fn judge(&mut self, span: Span, symptom: Symptom<'_>) -> Option<Arc<str>> {
+        self.judge_share(span, symptom, Share::default())
+    }
+
+    /// The same, where several failures make a finding: their share so far.
+    pub(super) fn judge_share(
+        &mut self,
+        span: Span,
+        symptom: Symptom<'_>,
+        share: Share,
+    ) -> Option<Arc<str>> {
+        let Diagnosis {
+            thresholds,
+            memory,
+            dns_ports,
+            ledger,
+            tcp_timeout,
+            ..
+        } = &mut *self.diagnosis;
+        let record = match &symptom {
+            Symptom::Tcp(connection) => {
+                let target = Target::Socket(connection.flow.peer, "TCP");
+                ledger.record(&Owner::from_ends(self.ends), &target)
+            }
+            _ => Record::default(),
+        };
+        let case = Case {
+            at: span.at,
+            now: self.now,
+            first: span.first,
+            last: span.last,
+            ends: self.ends,
+            index: self.index,
+            thresholds,
+            memory,
+            share,
+            tcp_timeout: *tcp_timeout,
+            record,
+            dns_ports,
+            symptom,
+        };
+        let claim = catalogue::RULES
+            .iter()
+            .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
+        let (rule, claim) = claim?;
+        let claim = missing::stale(&case, claim);
+        Some(ledger.claim(&case, rule, claim, self.out))
+    }
+}
+
+/// When something happened, and when it is examined. The two differ: silence takes time, and a pod's name may
+/// come later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// On the wire.
+    pub at: Timestamp,
+    /// The pipeline's time.
+    pub now: Timestamp,
+}
+
+/// The time that evidence covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// The time that facts are relative to.
+    pub at: Timestamp,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl Span {
+    /// Facts are relative to its start.
+    pub fn from_start(first: Timestamp, last: Timestamp) -> Span {
+        Span {
+            at: first,
+            first,
+            last: last.max(first),
+        }
+    }
+
+    /// Facts are relative to this time.
+    pub fn about(self, at: Timestamp) -> Span {
+        Span { at, ..self }
+    }
+}
