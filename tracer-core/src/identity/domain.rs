@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::Index;
-use crate::model::dns::{DnsName, RecordType, ResourceRecord};
+use crate::model::dns::{DnsName, RecordType};
+use crate::model::event::Ends;
+use crate::model::exchange::Exchange;
 use crate::model::time::Timestamp;
 
 /// What answers have shown about the cluster's domain.
@@ -23,14 +25,22 @@ impl Index {
     }
 
     /// Learns the domain from an answer in which `service.namespace.svc.DOMAIN` has that Service's own
-    /// address. No other name does by chance. Where the cluster has several domains, the first one seen stays.
+    /// address. Only an authoritative answer of a Service in kube-system counts: any pod can ask a server of
+    /// its own, or a domain of its own through the cluster's DNS, and one pod changes nothing for the others.
+    /// Where the cluster has several domains, the first one seen stays.
     pub(super) fn learn_domain(
         &mut self,
         at: Timestamp,
+        ends: &Ends,
         name: &DnsName,
-        answers: &[ResourceRecord],
+        exchange: &Exchange,
     ) {
-        if self.domain.confirmed {
+        let flags = exchange.details.flags.as_ref();
+        let server = ends.peer.service.as_ref();
+        if self.domain.confirmed
+            || flags.is_none_or(|flags| !flags.authoritative)
+            || server.is_none_or(|server| &*server.namespace != "kube-system")
+        {
             return;
         }
         let mut labels = name.relative().splitn(4, '.');
@@ -42,7 +52,8 @@ impl Index {
         let Some(service) = self.service(namespace, service) else {
             return;
         };
-        let own = answers
+        let own = exchange
+            .answers
             .iter()
             .filter(|record| matches!(record.rtype, RecordType::A | RecordType::AAAA))
             .filter_map(|record| record.data.parse::<IpAddr>().ok())

@@ -182,7 +182,7 @@ impl Index {
         if let Some(question) = &exchange.question
             && exchange.asked_peer.is_none()
         {
-            self.learn_domain(at, &question.name, &exchange.answers);
+            self.learn_domain(at, ends, &question.name, exchange);
             let evicted = self.names.learn(
                 &Owner::from_ends(ends),
                 at,

@@ -13,7 +13,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     finds: "the cluster's DNS domain is not the one that the settings have",
     means: "The cluster's DNS answered the name of a Service in another domain with that Service's own address. Names are read \
             with that domain from then on.",
-    looks_at: "Answers for SERVICE.NAMESPACE.svc.DOMAIN with the ClusterIP of that Service, until one domain is confirmed. Emitted \
+    looks_at: "Authoritative answers of a DNS Service in kube-system for SERVICE.NAMESPACE.svc.DOMAIN with the ClusterIP of that Service, until one domain is confirmed. Emitted \
                once, for the lookup that showed it.",
     cannot_know: "The domain of a cluster whose inventory is unknown, or whose pods ask for no Service.",
     check,
