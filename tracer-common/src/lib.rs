@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -93,8 +93,12 @@ pub struct RecordHeader {
     pub reason: u8,
     /// [`flag`] bits.
     pub flags: u16,
+    /// Records of this interface that were lost before this one, modulo 2^16: ring full, not copied or thinned.
+    pub lost: u16,
+    /// The interface's thinning: only one socket in 2^this is kept, see [`socket_hash`].
+    pub thinning: u8,
     /// Explicit padding: keeps the size a multiple of 8.
-    pub reserved: u32,
+    pub reserved: u8,
 }
 
 /// A flow's packets and bytes (from the network header on), from the pod's side.
@@ -129,6 +133,23 @@ pub struct FlowKey {
     pub protocol: u8,
     /// Always zero: the kernel compares keys bytewise.
     pub zero: [u8; 3],
+}
+
+/// The hash by which thinning keeps a socket or drops it: kept at level n if its n lowest bits are zero. Both
+/// directions of a conversation have the same key, and so the same hash.
+#[inline(always)]
+pub fn socket_hash(key: &FlowKey) -> u32 {
+    let mut hash = 0x811c_9dc5_u32 ^ u32::from(key.protocol);
+    let mut index = 0;
+    while index < 16 {
+        hash = (hash ^ u32::from(key.pod_addr_be[index])).wrapping_mul(0x0100_0193);
+        hash = (hash ^ u32::from(key.peer_addr_be[index])).wrapping_mul(0x0100_0193);
+        index += 1;
+    }
+    hash = (hash ^ (u32::from(key.pod_port) | u32::from(key.peer_port) << 16))
+        .wrapping_mul(0x0100_0193);
+    // FNV's low bits depend on the low bits of the input alone.
+    hash ^ (hash >> 15)
 }
 
 /// The value of the flow table.

@@ -44,6 +44,7 @@
 //! use tracer_core::model::event::Body;
 //! use tracer_core::model::exchange::Outcome;
 //! use tracer_core::model::flow::{Direction, Ifindex};
+//! use tracer_core::model::loss::Missing;
 //! use tracer_core::model::record::Record;
 //! use tracer_core::model::time::Timestamp;
 //! use tracer_core::pipeline::{Input, Pipeline, Settings};
@@ -64,6 +65,7 @@
 //!     ethertype: 0x0800,
 //!     wire_len: bytes.len() as u32,
 //!     chunk_offset: 0,
+//!     missing: Missing::default(),
 //!     totals: None,
 //!     bytes,
 //! };

@@ -16,7 +16,7 @@ use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Ifindex, Role};
-use crate::model::loss::{Losses, Stage};
+use crate::model::loss::{InterfaceLoss, Losses, Stage};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
@@ -38,6 +38,9 @@ pub enum Input {
     Change(Timestamp, ClusterChange),
     /// Both directions of an interface are visible from that time on. Repeated when its name changes.
     Attached(Timestamp, Ifindex),
+    /// Records were lost up to that time. It precedes every later [`Input::Tick`], and every later record of
+    /// these interfaces.
+    Lost(Timestamp, Vec<InterfaceLoss>),
     /// An interface is no longer traced.
     Gone(Timestamp, Ifindex),
     /// New rule thresholds and silences.
@@ -56,6 +59,7 @@ impl Input {
             Input::Counters(at, _)
             | Input::Change(at, _)
             | Input::Attached(at, _)
+            | Input::Lost(at, _)
             | Input::Gone(at, _)
             | Input::Rules(at, _)
             | Input::Tick(at)
@@ -203,6 +207,7 @@ impl Pipeline {
                 self.release(now, out);
             }
             Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
+            Input::Lost(..) => {}
             Input::Gone(_, ifindex) => self.one_way.forget(ifindex),
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {

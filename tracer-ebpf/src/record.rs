@@ -72,6 +72,8 @@ pub fn emit<const DIRECTION: u8>(
     header.wire_len_bytes = packet.len;
     header.ethertype = packet.ethertype;
     header.direction = DIRECTION;
+    header.lost = 0;
+    header.thinning = 0;
     header.reserved = 0;
     packet.wanted = wanted;
     let scratch = scratch.settle();

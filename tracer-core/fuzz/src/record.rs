@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use tracer_core::decode::Decoder;
 use tracer_core::model::dns::Message;
 use tracer_core::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
+use tracer_core::model::loss::Missing;
 use tracer_core::model::observation::{Observation, What};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
@@ -60,6 +61,7 @@ pub fn record(time: Timestamp, ifindex: Ifindex, source: &mut Source<'_>, bytes:
         wire_len: longer + u32::try_from(bytes.len()).expect("a fuzzer's input is short"),
         chunk_offset,
         totals,
+        missing: Missing::default(),
         bytes,
     }
 }

@@ -8,6 +8,7 @@ use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::{RecordType, ResponseCode};
 use crate::model::exchange::Outcome;
 use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Protocol, SeenFlags};
+use crate::model::loss::Missing;
 use crate::model::observation::{Observation, What};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
@@ -368,6 +369,7 @@ fn mangled_packets_correlate_without_panic() {
             },
             wire_len: bytes.len() as u32,
             chunk_offset: 0,
+            missing: Missing::default(),
             totals: None,
             bytes,
         };

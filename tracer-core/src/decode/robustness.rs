@@ -4,6 +4,7 @@ use super::Decoder;
 use super::testing::{captures, vectors};
 use crate::model::dns::Message;
 use crate::model::flow::{Direction, Ifindex};
+use crate::model::loss::Missing;
 use crate::model::observation::What;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -109,6 +110,7 @@ fn record(random: &mut Random, bytes: Vec<u8>) -> Record {
         },
         wire_len: bytes.len() as u32,
         chunk_offset: 0,
+        missing: Missing::default(),
         totals: None,
         bytes,
     }

@@ -1,6 +1,7 @@
 //! Shared by the tests of this stage and the next: records from bytes made by other programs.
 
 use crate::model::flow::{Direction, Ifindex};
+use crate::model::loss::Missing;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -15,6 +16,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
         wire_len: u32::try_from(bytes.len()).expect("a packet"),
         chunk_offset: 0,
         totals: None,
+        missing: Missing::default(),
         bytes: bytes.to_vec(),
     }
 }

@@ -1,5 +1,8 @@
 //! Losses, counted at every hop, together with suppressed output.
 
+use super::flow::Ifindex;
+use super::time::Timestamp;
+
 /// The reason for a DNS query whose answer could still come when the input ended. It is counted among the
 /// losses, but nothing was lost.
 pub const UNDECIDED_AT_END: &str = "dns undecided at the end";
@@ -33,6 +36,38 @@ impl Stage {
             Stage::Stream => "stream",
         }
     }
+}
+
+/// The probes' count of lost records of one interface, as it stood when a record was written. A count that
+/// differs from the previous record's means that records between the two were lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Lost records of this interface, modulo 2^16: the ring buffer was full, the packet could not be copied,
+    /// or the interface was thinned.
+    pub count: u16,
+    /// The interface's thinning at that time. It rises at once and falls by one level a second at most.
+    pub thinning: Thinning,
+}
+
+/// Under pressure the probes keep only some sockets of the interface that fills the ring, but those whole:
+/// level n keeps one socket in 2^n. 0 keeps all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Thinning(pub u8);
+
+/// Lost records of one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceLoss {
+    /// The interface.
+    pub ifindex: Ifindex,
+    /// Nothing was lost between the previous report and this time.
+    pub from: Timestamp,
+    /// The end of the period in which the records were lost.
+    pub until: Timestamp,
+    /// The number of records.
+    pub count: u64,
+    /// What may have been lost: [`None`] for records of any socket, else only those of sockets that this
+    /// thinning drops.
+    pub thinning: Option<Thinning>,
 }
 
 /// A number of losses at one stage for one reason.

@@ -1,6 +1,7 @@
 //! The record from the ring buffer or a capture file: a packet's first bytes, its time and place.
 
 use super::flow::{Direction, FlowTotals, Ifindex};
+use super::loss::Missing;
 use super::time::Timestamp;
 
 /// One packet, or one chunk of a long TCP segment.
@@ -20,6 +21,8 @@ pub struct Record {
     pub chunk_offset: u32,
     /// The flow's counters including this packet; `None` if the flow table was full.
     pub totals: Option<FlowTotals>,
+    /// Lost records of this interface so far.
+    pub missing: Missing,
     /// The captured bytes from the network header (plus `chunk_offset`) on.
     pub bytes: Vec<u8>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Meter;
 use super::testing::udp;
 use crate::model::flow::{Direction, Ifindex, Traffic};
+use crate::model::loss::Missing;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -18,6 +19,7 @@ fn record(seconds: u64, port: u16) -> Record {
         wire_len: 29,
         chunk_offset: 0,
         totals: None,
+        missing: Missing::default(),
         bytes,
     }
 }

@@ -14,6 +14,7 @@ use super::headers::{Headers, pod_address};
 use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
 use crate::model::flow::{Direction, Ifindex};
+use crate::model::loss::Missing;
 use crate::model::loss::{Losses, Stage};
 use crate::model::record::Record;
 
@@ -148,6 +149,7 @@ fn record(packet: Packet, ifindex: Ifindex, direction: Direction) -> Record {
         wire_len: packet.wire_len,
         chunk_offset: 0,
         totals: None,
+        missing: Missing::default(),
         bytes: packet.bytes,
     }
 }

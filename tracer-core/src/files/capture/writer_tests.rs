@@ -6,6 +6,7 @@ use std::io::{self, Cursor, ErrorKind, Write};
 use super::testing::{CLIENT, is_one_of, path, read, udp};
 use super::{FileError, Output, Reader, Replay, ReplaySettings, Writer, WriterStats};
 use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
+use crate::model::loss::Missing;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
@@ -31,6 +32,7 @@ fn record(number: u32) -> Record {
         ethertype: 0x0800,
         wire_len: 32 + number,
         chunk_offset: 0,
+        missing: Missing::default(),
         totals: (!number.is_multiple_of(5)).then(|| FlowTotals {
             tx: Traffic {
                 packets: 1,

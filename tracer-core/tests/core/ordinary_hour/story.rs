@@ -7,6 +7,7 @@ use tracer_core::model::event::Event;
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
+use tracer_core::model::loss::Missing;
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
@@ -111,6 +112,7 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
                 wire_len: u32::try_from(packet.bytes.len()).expect("a short packet"),
                 chunk_offset: 0,
                 totals: None,
+                missing: Missing::default(),
                 bytes: packet.bytes,
             })]
         }

@@ -17,6 +17,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
+use tracer_core::model::loss::Missing;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
@@ -321,6 +322,7 @@ impl Story {
                     wire_len: u32::try_from(packet.bytes.len())
                         .map_err(|error| error.to_string())?,
                     chunk_offset: 0,
+                    missing: Missing::default(),
                     totals: None,
                     bytes: packet.bytes,
                 };

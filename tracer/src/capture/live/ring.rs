@@ -22,6 +22,7 @@ use super::CaptureMessage;
 use super::clock;
 use super::counters::totals;
 use tracer_core::model::flow::{Direction, Ifindex};
+use tracer_core::model::loss::{Missing, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
@@ -168,6 +169,10 @@ fn parse(entry: &[u8]) -> Option<Record> {
         ethertype: header.ethertype,
         wire_len: header.wire_len_bytes,
         chunk_offset: header.chunk_offset_bytes,
+        missing: Missing {
+            count: header.lost,
+            thinning: Thinning(header.thinning),
+        },
         totals: (header.flags & flag::NO_FLOW == 0).then(|| totals(&header.flow)),
         bytes: bytes.to_vec(),
     })
