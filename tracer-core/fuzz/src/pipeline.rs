@@ -15,7 +15,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::exchange::{Exchange, Transport};
 use tracer_core::model::loss::Losses;
 use tracer_core::model::observation::What;
-use tracer_core::model::settings::{Limits, StreamLimits, Thresholds};
+use tracer_core::model::settings::{Limits, Memory, StreamLimits, Thresholds};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 use tracer_core::view::Encode;
@@ -53,6 +53,15 @@ fn tight() -> Limits {
         lookups: 3,
         lookup_steps: 4,
         waiting_events: 4,
+        memory: Memory {
+            exchanges: 16 << 10,
+            connections: 8 << 10,
+            udp_flows: 4 << 10,
+            echo_runs: 2 << 10,
+            lookups: 8 << 10,
+            names: 2 << 10,
+            waiting_events: 4 << 10,
+        },
         streams: StreamLimits {
             connections: 3,
             connection_bytes: 400,

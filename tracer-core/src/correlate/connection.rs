@@ -17,6 +17,7 @@ mod sockets;
 use std::time::Duration;
 
 use crate::correlate::declared::Declared;
+use crate::fair_table::{FairTable, Room};
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
 use crate::model::exchange::ConnectionEnd;
@@ -25,12 +26,16 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation, TcpSegment};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 use ending::After;
 use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};
+use segments::Segments;
 use sockets::Sockets;
+
+/// Memory of the boxes that a connection may have, counted for each one: most live connections have none, and
+/// those of a capture have one.
+const MAX_BOXES: usize = 64 + size_of::<Segments>();
 
 /// What remains of a connection that ended.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +57,9 @@ pub(super) struct End {
 /// All TCP connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    open: Table<Flow, Connection>,
+    open: FairTable<Flow, Connection, 1>,
     /// Ended within [`LINGER`].
-    ended: Table<Flow, Ended>,
+    ended: FairTable<Flow, Ended>,
     sockets: Sockets,
     timeout: Duration,
     opening_retransmits: u32,
@@ -67,10 +72,17 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> Connections {
+        let eighth = Room {
+            entries: limits.connections / 8,
+            bytes: limits.memory.connections / 8,
+        };
         Connections {
-            open: Table::new(limits.connections),
-            ended: Table::new(limits.connections / 8),
-            sockets: Sockets::new(limits.connections / 8),
+            open: FairTable::new(Room {
+                entries: limits.connections,
+                bytes: limits.memory.connections - 2 * eighth.bytes,
+            }),
+            ended: FairTable::new(eighth),
+            sockets: Sockets::new(eighth),
             timeout: thresholds.tcp_timeout,
             opening_retransmits: thresholds.tcp_opening_retransmits,
             idle: thresholds.flow_idle,
@@ -206,8 +218,7 @@ impl Connections {
                     .unwrap_or(Connection::picked_up(observation, segment).role),
                 isn: None,
             };
-            self.ended
-                .insert(flow, ended, observation.time.after(LINGER));
+            self.remember(flow, ended, observation.time);
             return;
         }
         let mut connection = Connection::picked_up(observation, segment);
@@ -376,7 +387,12 @@ impl Connections {
         self.reschedule(&flow);
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
         while let Some((flow, mut connection)) = self.open.pop_due(now) {
             match connection.phase {
                 Phase::Opening => {
@@ -390,12 +406,12 @@ impl Connections {
                         icmp: None,
                     });
                     // An answer may still come.
-                    self.put_back(flow, connection);
+                    self.keep(flow, connection, now, losses, out);
                 }
                 Phase::TimedOut | Phase::Rejected => {}
                 Phase::Answered { .. } => {
                     connection.establish(flow, out);
-                    self.put_back(flow, connection);
+                    self.keep(flow, connection, now, losses, out);
                 }
                 Phase::Established => {
                     self.settle_role(&flow, &mut connection);
@@ -435,11 +451,6 @@ impl Connections {
         }
     }
 
-    fn put_back(&mut self, flow: Flow, connection: Connection) {
-        let deadline = connection.due(self.timeout, self.idle);
-        self.open.insert(flow, connection, deadline);
-    }
-
     fn keep(
         &mut self,
         flow: Flow,
@@ -449,19 +460,32 @@ impl Connections {
         out: &mut Vec<Correlated>,
     ) {
         let deadline = connection.due(self.timeout, self.idle);
-        let Some((flow, mut evicted)) = self.open.insert(flow, connection, deadline) else {
-            return;
-        };
-        self.settle_role(&flow, &mut evicted);
-        match evicted.phase {
+        let evicted = (self.open).insert(flow, connection, MAX_BOXES, deadline);
+        for (flow, connection) in evicted {
+            self.evicted(flow, connection, now, losses, out);
+        }
+    }
+
+    /// A connection made room for another one.
+    fn evicted(
+        &self,
+        flow: Flow,
+        mut connection: Connection,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let reason = "tcp connection table full";
+        self.settle_role(&flow, &mut connection);
+        match connection.phase {
             Phase::TimedOut | Phase::Rejected => {}
-            Phase::Closing { state, .. } => out.push(evicted.event(flow, state, None)),
-            Phase::Opening => losses.add(Stage::Table, "tcp connection table full", 1),
+            Phase::Closing { state, .. } => out.push(connection.event(flow, state, None)),
+            Phase::Opening => losses.add_on(flow.ifindex, Stage::Table, reason, 1),
             Phase::Answered { .. } | Phase::Established => {
                 // Its end may come unseen, but it is not closed.
-                out.push(evicted.event(flow, TcpState::Idle, None));
-                if now.since(evicted.last) < self.idle {
-                    losses.add(Stage::Table, "tcp connection table full", 1);
+                out.push(connection.event(flow, TcpState::Idle, None));
+                if now.since(connection.last) < self.idle {
+                    losses.add_on(flow.ifindex, Stage::Table, reason, 1);
                 }
             }
         }
@@ -487,7 +511,11 @@ impl Connections {
             role: connection.role,
             isn: connection.isn,
         };
-        self.ended.insert(flow, ended, now.after(LINGER));
+        self.remember(flow, ended, now);
+    }
+
+    fn remember(&mut self, flow: Flow, ended: Ended, now: Timestamp) {
+        drop(self.ended.insert(flow, ended, 0, now.after(LINGER)));
     }
 }
 

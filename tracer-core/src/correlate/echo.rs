@@ -9,18 +9,16 @@ mod run;
 
 use std::time::Duration;
 
+use crate::fair_table::{self, Evicted, FairTable, Room};
 use crate::model::correlated::Correlated;
 use crate::model::echo::EchoState;
-use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{EchoMessage, IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 use run::{Request, Run};
 
-/// All runs together keep at most this many times the requests that one run may keep.
-const RUNS_AT_THE_LIMIT: usize = 64;
 /// How long a finished flood waits for the counter sweep that includes its last packets.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 /// A flood's last packets come at most this long after its last record: a flood always has a recent record.
@@ -30,18 +28,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The role is part of the key because two hosts can ping each other with the same identifier at the same
 /// time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     flow: Flow,
     role: Role,
 }
 
+impl fair_table::Key for Key {
+    fn owner(&self) -> Ifindex {
+        self.flow.ifindex
+    }
+}
+
 /// All runs.
 #[derive(Debug)]
 pub(super) struct Echoes {
-    runs: Table<Key, Run>,
-    /// Requests kept by all runs.
-    kept: usize,
+    runs: FairTable<Key, Run>,
     /// The latest sweep of the kernel's counters.
     swept: Timestamp,
     run_limit: usize,
@@ -52,8 +54,10 @@ pub(super) struct Echoes {
 impl Echoes {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> Echoes {
         Echoes {
-            runs: Table::new(limits.echo_runs),
-            kept: 0,
+            runs: FairTable::new(Room {
+                entries: limits.echo_runs,
+                bytes: limits.memory.echo_runs,
+            }),
             swept: Timestamp(0),
             run_limit: limits.echo_outstanding.max(1),
             report: thresholds.echo_report,
@@ -106,16 +110,10 @@ impl Echoes {
         let now = observation.time;
         if let Some(run) = self.runs.get_mut(&key) {
             run.meter.observe(observation);
-        } else if let Some((evicted, run)) =
-            self.runs
-                .insert(key, Run::new(observation, sequence, self.report), now)
-        {
-            // Its counts so far are right; only its end was not awaited.
-            self.kept -= run.requests.len();
-            losses.add(Stage::Table, "echo run table full", 1);
-            out.push(run.event(&evicted, EchoState::Done));
+        } else {
+            let run = Run::new(observation, sequence, self.report);
+            self.keep(key, run, now, losses, out);
         }
-        let room_for_all = self.run_limit.saturating_mul(RUNS_AT_THE_LIMIT);
         let Some(run) = self.runs.get_mut(&key) else {
             return;
         };
@@ -129,6 +127,16 @@ impl Echoes {
             answered: false,
             failed: false,
         };
+        while run.requests.len() >= self.run_limit
+            && let Some(oldest) = run.requests.pop_front()
+        {
+            if !oldest.answered {
+                run.forgotten += 1;
+                let reason = "echo requests without their round trip";
+                losses.add_on(key.flow.ifindex, Stage::Table, reason, 1);
+            }
+        }
+        let before = run.heap_bytes();
         match run
             .requests
             .binary_search_by_key(&number, |request| request.number)
@@ -136,23 +144,27 @@ impl Echoes {
             // A repeated number: some programs never increment it. The earlier request can get no reply of
             // its own any more.
             Ok(index) => run.requests[index] = request,
-            Err(index) => {
-                run.requests.insert(index, request);
-                self.kept += 1;
-            }
+            Err(index) => run.requests.insert(index, request),
         }
-        while run.requests.len() > self.run_limit || self.kept > room_for_all {
-            let Some(oldest) = run.requests.pop_front() else {
-                break;
-            };
-            self.kept -= 1;
-            if !oldest.answered {
-                run.forgotten += 1;
-                losses.add(Stage::Table, "echo requests without their round trip", 1);
-            }
-        }
+        let after = run.heap_bytes();
         let deadline = self.due(&key);
         self.runs.touch(&key, deadline);
+        if after != before {
+            let evicted = self.runs.weigh(&key, after);
+            made_room(evicted, losses, out);
+        }
+    }
+
+    fn keep(
+        &mut self,
+        key: Key,
+        run: Run,
+        deadline: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let bytes = run.heap_bytes();
+        made_room(self.runs.insert(key, run, bytes, deadline), losses, out);
     }
 
     fn reply(&mut self, key: &Key, observation: &Observation, sequence: u16, losses: &mut Losses) {
@@ -242,7 +254,12 @@ impl Echoes {
         self.swept = self.swept.max(now);
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
         while let Some((key, mut run)) = self.runs.pop_due(now) {
             let done = run.last_request.after(self.idle);
             if done <= run.next_report {
@@ -250,25 +267,23 @@ impl Echoes {
                 let counted = self.swept >= settled || !run.meter.counted_by_kernel();
                 let latest = done.after(SWEEP_PATIENCE);
                 if !counted && run.is_flood(key.role) && now < latest {
-                    self.runs
-                        .insert(key, run, now.after(LOOK_AGAIN).min(latest));
+                    let deadline = now.after(LOOK_AGAIN).min(latest);
+                    self.keep(key, run, deadline, losses, out);
                     continue;
                 }
-                self.kept -= run.requests.len();
                 out.push(run.event(&key, EchoState::Done));
                 continue;
             }
             out.push(run.event(&key, EchoState::Running));
             run.next_report = self.beat_after(run.next_report, now);
             let deadline = done.min(run.next_report);
-            self.runs.insert(key, run, deadline);
+            self.keep(key, run, deadline, losses, out);
         }
     }
 
     /// Emits every run as done.
     pub(super) fn end(&mut self, out: &mut Vec<Correlated>) {
         while let Some((key, run)) = self.runs.pop_oldest() {
-            self.kept -= run.requests.len();
             out.push(run.event(&key, EchoState::Done));
         }
     }
@@ -289,6 +304,14 @@ impl Echoes {
         self.runs.get(key).map_or(Timestamp(0), |run| {
             run.last_request.after(self.idle).min(run.next_report)
         })
+    }
+}
+
+/// Ends the runs that made room for others. Their counts so far are right; only their ends were not awaited.
+fn made_room(evicted: Evicted<Key, Run>, losses: &mut Losses, out: &mut Vec<Correlated>) {
+    for (key, run) in evicted {
+        losses.add_on(key.flow.ifindex, Stage::Table, "echo run table full", 1);
+        out.push(run.event(&key, EchoState::Done));
     }
 }
 

@@ -13,17 +13,18 @@ mod truncated;
 
 use std::time::Duration;
 
+use crate::fair_table::{FairTable, Room};
 use crate::model::correlated::{Asked, Correlated, CorrelatedEvent};
 use crate::model::dns::{Message, OpCode, Question};
 use crate::model::exchange::{ConnectionEnd, Details, Exchange, Outcome, Transport};
 use crate::model::flow::{Direction, Flow, Protocol, Role};
+use crate::model::heap_bytes::{HeapBytes, slice_bytes};
 use crate::model::loss::{Losses, Stage, UNDECIDED_AT_END};
 use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 use fragment::FirstFragment;
-use key::Key;
+use key::{Key, SAME_ID, SAME_SOCKETS};
 use outcome::outcome;
 use truncated::{Held, Truncated};
 
@@ -32,9 +33,11 @@ use truncated::{Held, Truncated};
 const NEW_PORT_RETRY: Duration = Duration::from_millis(900);
 /// Ports of earlier attempts kept for late answers.
 const MAX_EARLIER_PORTS: usize = 4;
-/// Limits a search through one client's queries. A client that sends the same query from every port would
-/// otherwise cause a search through all of them for each packet.
-const MAX_SEARCH: usize = 4096;
+/// Limits a search through one client's queries with the same identifier, the latest first. A client that
+/// always uses the same one would otherwise cause a search through all of them for each packet.
+const MAX_SEARCH: usize = 256;
+/// Limits a search through the queries between two sockets: over TCP, of one connection.
+const MAX_ON_SOCKETS: usize = 4096;
 /// A truncated answer waits this much longer than the connection timeout for the fate of the client's
 /// connection.
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
@@ -77,9 +80,9 @@ struct Query {
 /// All exchanges.
 #[derive(Debug)]
 pub(super) struct Exchanges {
-    open: Table<Key, Query>,
+    open: FairTable<Key, Query, 2>,
     /// Answered recently, so that a second answer is recognised as a duplicate.
-    answered: Table<Key, ()>,
+    answered: FairTable<Key, (), 2>,
     held: Held,
     timeout: Duration,
     late: Duration,
@@ -91,11 +94,18 @@ pub(super) struct Exchanges {
 
 impl Exchanges {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> Exchanges {
+        let eighth = Room {
+            entries: limits.exchanges / 8,
+            bytes: limits.memory.exchanges / 8,
+        };
         Exchanges {
-            open: Table::new(limits.exchanges),
+            open: FairTable::new(Room {
+                entries: limits.exchanges,
+                bytes: limits.memory.exchanges - 2 * eighth.bytes,
+            }),
             // A convenience: a duplicate that is no longer known becomes an answer without a query.
-            answered: Table::new(limits.exchanges / 8),
-            held: Held::new(limits.exchanges / 8),
+            answered: FairTable::new(eighth),
+            held: Held::new(eighth),
             timeout: thresholds.dns_timeout,
             late: thresholds.dns_late,
             tcp_wait: thresholds.dns_tcp_wait,
@@ -201,12 +211,31 @@ impl Exchanges {
             });
         }
         let deadline = query.last_attempt.after(self.timeout);
-        if let Some((_, evicted)) = self.open.insert(key, query, deadline)
-            && !evicted.timed_out
-        {
-            losses.add(Stage::Table, "dns exchange table full", 1);
-            emit_alone(evicted.follows, out);
+        self.keep(key, query, deadline, losses, out);
+    }
+
+    /// Keeps a query until a deadline, and counts those that make room for it.
+    fn keep(
+        &mut self,
+        key: Key,
+        query: Query,
+        deadline: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
+        let bytes = key.question.heap_bytes() + query.heap_bytes();
+        for (key, evicted) in self.open.insert(key, query, bytes, deadline) {
+            if !evicted.timed_out {
+                losses.add_on(key.ifindex, Stage::Table, "dns exchange table full", 1);
+                emit_alone(evicted.follows, out);
+            }
         }
+    }
+
+    /// Notes that a query was answered.
+    fn note_answered(&mut self, key: Key, until: Timestamp) {
+        let bytes = key.question.heap_bytes();
+        drop(self.answered.insert(key, (), bytes, until));
     }
 
     /// The client asks again for what it has the first fragment of an answer to: the rest was lost.
@@ -216,10 +245,9 @@ impl Exchanges {
         }
         let waiting: Vec<Key> = self
             .open
-            .from(&key.first_of_question())
-            .take_while(|(other, _)| other.same_question(key))
+            .group(SAME_ID, key)
             .take(MAX_SEARCH)
-            .filter(|(_, query)| query.fragment.is_some())
+            .filter(|(other, query)| query.fragment.is_some() && other.same_question(key))
             .map(|(other, _)| other.clone())
             .collect();
         for waiting in waiting {
@@ -233,11 +261,11 @@ impl Exchanges {
     /// The open query that this one repeats from another port.
     fn repeated_from_another_port(&self, key: &Key, now: Timestamp) -> Option<Key> {
         self.open
-            .from(&key.first_of_question())
-            .take_while(|(other, _)| other.same_question(key))
+            .group(SAME_ID, key)
             .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server == key.server
+                    && other.same_question(key)
                     && !query.timed_out
                     && now.since(query.last_attempt) >= NEW_PORT_RETRY
             })
@@ -275,10 +303,10 @@ impl Exchanges {
             && query.as_ref().is_some_and(|query| !query.timed_out);
         if unexpected.is_none() && !fragment {
             let keep = now.after(self.timeout);
-            self.answered.insert(key.clone(), (), keep);
-            if let Some(query_key) = &query_key {
-                self.answered.insert(query_key.clone(), (), keep);
+            if let Some(query_key) = query_key.clone().filter(|other| other != key) {
+                self.note_answered(query_key, keep);
             }
+            self.note_answered(key.clone(), keep);
         }
         let question = match &query_key {
             Some(query_key) => query_key.question.clone(),
@@ -309,7 +337,7 @@ impl Exchanges {
                 FirstFragment::add(&mut query.fragment, now, exchange);
                 let deadline = query.last_attempt.after(self.timeout);
                 let key = query_key.unwrap_or_else(|| key.clone());
-                self.open.insert(key, query, deadline);
+                self.keep(key, query, deadline, losses, out);
             }
             // A late answer follows a reported timeout, and the client waits no longer.
             Some(query) if truncated && key.protocol == Protocol::Udp && !query.timed_out => {
@@ -322,17 +350,17 @@ impl Exchanges {
 
     /// The key of the open query that a response with this key answers.
     fn asked_as(&self, key: &Key) -> Option<Key> {
-        if self.open.get(key).is_some() {
+        if self.open.contains(key) {
             return Some(key.clone());
         }
         // Some servers omit the question from an error response, and the answer to an earlier attempt goes to
         // that attempt's port.
         self.open
-            .from(&key.first_of_id())
-            .take_while(|(other, _)| other.same_id(key))
+            .group(SAME_ID, key)
             .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server == key.server
+                    && other.same_id(key)
                     && (key.question.is_none() || other.question == key.question)
                     && (other.port == key.port || query.earlier_ports.contains(&key.port))
             })
@@ -346,11 +374,11 @@ impl Exchanges {
             return None;
         }
         self.open
-            .from(&key.first_of_question())
-            .take_while(|(other, _)| other.same_question(key))
+            .group(SAME_ID, key)
             .take(MAX_SEARCH)
             .filter(|(other, query)| {
                 other.server != key.server
+                    && other.same_question(key)
                     && (other.port == key.port || query.earlier_ports.contains(&key.port))
             })
             .min_by_key(|(_, query)| query.asked)
@@ -358,15 +386,11 @@ impl Exchanges {
     }
 
     fn was_answered(&self, key: &Key) -> bool {
-        self.answered.get(key).is_some()
+        let mut same_id = self.answered.group(SAME_ID, key).take(MAX_SEARCH);
+        self.answered.contains(key)
             // Only the first message of a zone transfer needs a question.
             || key.question.is_none()
-                && self
-                    .answered
-                    .from(&key.first_of_id())
-                    .take_while(|(other, ())| other.same_id(key))
-                .take(MAX_SEARCH)
-                    .any(|(other, ())| other.same_sockets(key))
+                && same_id.any(|(other, ())| other.same_id(key) && other.same_sockets(key))
     }
 
     fn hold(
@@ -381,8 +405,9 @@ impl Exchanges {
         let truncated = Truncated::new(exchange);
         // Queried again and truncated again: nothing followed the first answer.
         emit_alone(self.held.take(key), out);
-        if let Some(evicted) = self.held.hold(key.clone(), truncated, until) {
-            losses.add(Stage::Table, "dns truncated answer not awaited over tcp", 1);
+        for (key, evicted) in self.held.hold(key.clone(), truncated, until) {
+            let reason = "dns truncated answer not awaited over tcp";
+            losses.add_on(key.ifindex, Stage::Table, reason, 1);
             out.push(event(evicted.alone()));
         }
     }
@@ -449,16 +474,18 @@ impl Exchanges {
         }
     }
 
-    /// The queries between two sockets that wait for an answer.
+    /// The queries between two sockets that wait for an answer, the oldest first.
     fn open_on(&self, flow: &Flow, role: Role) -> Vec<Key> {
         let sockets = Key::from_flow(flow, role);
-        self.open
-            .from(&sockets.first_of_client())
-            .take_while(|(key, _)| key.same_client(&sockets))
-            .take(MAX_SEARCH)
+        let mut open: Vec<Key> = self
+            .open
+            .group(SAME_SOCKETS, &sockets)
+            .take(MAX_ON_SOCKETS)
             .filter(|(key, query)| key.same_sockets(&sockets) && !query.timed_out)
             .map(|(key, _)| key.clone())
-            .collect()
+            .collect();
+        open.reverse();
+        open
     }
 
     /// Takes an ICMP error that quotes a packet of `flow`, from the view of the pod in that role. Returns
@@ -480,8 +507,7 @@ impl Exchanges {
         let Some(query) = self.open.remove(&key) else {
             return false;
         };
-        self.answered
-            .insert(key.clone(), (), now.after(self.timeout));
+        self.note_answered(key.clone(), now.after(self.timeout));
         let mut exchange = query.ended(&key, key.question.clone());
         exchange.outcome = Outcome::IcmpError;
         exchange.icmp = Some(*error);
@@ -493,12 +519,7 @@ impl Exchanges {
     pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
         [Role::Client, Role::Server].into_iter().find(|role| {
             let sockets = Key::from_flow(flow, *role);
-            let first = sockets.first_of_client();
-            let mut answered = self
-                .answered
-                .from(&first)
-                .take_while(|(key, ())| key.same_client(&sockets))
-                .take(MAX_SEARCH);
+            let mut answered = self.answered.group(SAME_SOCKETS, &sockets).take(MAX_SEARCH);
             !self.open_on(flow, *role).is_empty()
                 || answered.any(|(key, ())| key.same_sockets(&sockets))
         })
@@ -519,8 +540,7 @@ impl Exchanges {
                 continue;
             }
             if let Some(answered) = query.arrived_in_fragments() {
-                self.answered
-                    .insert(key.clone(), (), now.after(self.timeout));
+                self.note_answered(key, now.after(self.timeout));
                 out.push(event(query.with_steps(answered)));
                 continue;
             }
@@ -528,14 +548,11 @@ impl Exchanges {
             exchange.outcome = Outcome::Timeout;
             out.push(event(query.with_steps(exchange)));
             let deadline = query.last_attempt.after(self.timeout).after(self.late);
-            self.open.insert(
-                key,
-                Query {
-                    timed_out: true,
-                    ..query
-                },
-                deadline,
-            );
+            let query = Query {
+                timed_out: true,
+                ..query
+            };
+            self.keep(key, query, deadline, losses, out);
         }
         while let Some(truncated) = self.held.pop_due(now) {
             out.push(event(truncated.alone()));
@@ -561,6 +578,15 @@ impl Exchanges {
         while let Some(truncated) = self.held.pop() {
             out.push(event(truncated.alone()));
         }
+    }
+}
+
+impl HeapBytes for Query {
+    fn heap_bytes(&self) -> usize {
+        slice_bytes(&self.earlier_ports)
+            + self.follows.heap_bytes()
+            + self.details.heap_bytes()
+            + self.fragment.heap_bytes()
     }
 }
 

@@ -9,6 +9,7 @@ mod connection;
 pub mod declared;
 mod echo;
 mod exchange;
+mod flow_key;
 mod icmp;
 mod meter;
 mod round_trip;
@@ -229,15 +230,17 @@ impl Correlator {
     /// Emits what time alone decides.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
         // A message that waited for a gap may answer an open query.
-        let mut messages = Vec::new();
-        self.streams.advance(now, &mut messages);
-        self.messages(messages, out);
-        self.stream_notices(out);
-        self.connections.advance(now, out);
+        if !self.streams.is_empty() {
+            let mut messages = Vec::new();
+            self.streams.advance(now, &mut messages);
+            self.messages(messages, out);
+            self.stream_notices(out);
+        }
+        self.connections.advance(now, &mut self.losses, out);
         self.unconnected(out);
         self.exchanges.advance(now, &mut self.losses, out);
-        self.udp.advance(now, out);
-        self.echoes.advance(now, out);
+        self.udp.advance(now, &mut self.losses, out);
+        self.echoes.advance(now, &mut self.losses, out);
     }
 
     /// Ends the input: emits or counts everything that is still open.

@@ -20,11 +20,11 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::fair_table::{FairTable, Room};
 use crate::model::flow::{Direction, Flow};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::TcpSegment;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 use half_stream::HalfStream;
 use tally::{Books, GivenUp};
@@ -146,11 +146,11 @@ impl Connection {
 #[derive(Debug)]
 pub struct Streams {
     limits: StreamLimits,
-    open: Table<Flow, Connection>,
-    /// Entries of `open` that hold bytes, in the same order of use.
-    holding: Table<Flow, ()>,
+    open: FairTable<Flow, Connection>,
+    /// Entries of `open` that hold bytes.
+    holding: FairTable<Flow, ()>,
     /// Ended within [`LINGER`].
-    ended: Table<Flow, ()>,
+    ended: FairTable<Flow, ()>,
     memory: usize,
     books: Books,
     /// Changes since the last [`Streams::take_notices`].
@@ -161,9 +161,9 @@ impl Streams {
     /// Creates an empty table.
     pub fn new(limits: StreamLimits) -> Streams {
         Streams {
-            open: Table::new(limits.connections),
-            holding: Table::new(limits.connections),
-            ended: Table::new(limits.connections),
+            open: FairTable::new(room(&limits, usize::MAX)),
+            holding: FairTable::new(room(&limits, limits.total_bytes)),
+            ended: FairTable::new(room(&limits, usize::MAX)),
             limits,
             memory: 0,
             books: Books::default(),
@@ -235,8 +235,13 @@ impl Streams {
     pub fn close(&mut self, now: Timestamp, flow: Flow, out: &mut Vec<StreamMessage>) {
         if let Some(connection) = self.open.remove(&flow) {
             self.finish(flow, connection, out);
-            self.ended.insert(flow, (), now.after(LINGER));
+            drop(self.ended.insert(flow, (), 0, now.after(LINGER)));
         }
+    }
+
+    /// Whether no connection is known.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.ended.is_empty()
     }
 
     /// Ends the input: delivers messages beyond gaps, counts incomplete ones.
@@ -309,7 +314,7 @@ impl Streams {
             .is_some_and(|connection| connection.half(direction).admits(segment.sequence));
         if admitted && let Some(connection) = self.open.remove(&flow) {
             let gap = self.finish(flow, connection, out);
-            self.ended.insert(flow, (), time.after(LINGER));
+            drop(self.ended.insert(flow, (), 0, time.after(LINGER)));
             self.ended_both(flow, true, gap);
         }
     }
@@ -324,9 +329,9 @@ impl Streams {
 
     fn insert(&mut self, flow: Flow, connection: Connection, out: &mut Vec<StreamMessage>) {
         let deadline = connection.deadline(&self.limits);
-        if let Some((evicted, connection)) = self.open.insert(flow, connection, deadline) {
+        for (evicted, connection) in self.open.insert(flow, connection, 0, deadline) {
             let reason = "dns over tcp: connection table full";
-            self.books.losses.add(Stage::Table, reason, 1);
+            (self.books.losses).add_on(evicted.ifindex, Stage::Table, reason, 1);
             self.evicted(evicted, connection, out);
         }
     }
@@ -381,18 +386,15 @@ impl Streams {
         }
         let deadline = connection.deadline(&self.limits);
         self.open.touch(&flow, deadline);
-        if held > 0 {
-            self.holding.insert(flow, (), deadline);
-        } else {
+        if held == 0 {
             self.holding.remove(&flow);
+            return;
         }
-        while self.memory > self.limits.total_bytes
-            && let Some((oldest, ())) = self.holding.pop_oldest()
-        {
-            if let Some(connection) = self.open.remove(&oldest) {
+        for (evicted, ()) in self.holding.insert(flow, (), held, deadline) {
+            if let Some(connection) = self.open.remove(&evicted) {
                 let reason = "dns over tcp: bytes full";
-                self.books.losses.add(Stage::Table, reason, 1);
-                self.evicted(oldest, connection, out);
+                (self.books.losses).add_on(evicted.ifindex, Stage::Table, reason, 1);
+                self.evicted(evicted, connection, out);
             }
         }
     }
@@ -411,5 +413,12 @@ impl Streams {
             connection.half(direction).finish(&mut tally);
         }
         connection.from_pod.has_gap() || connection.to_pod.has_gap()
+    }
+}
+
+fn room(limits: &StreamLimits, bytes: usize) -> Room {
+    Room {
+        entries: limits.connections,
+        bytes,
     }
 }

@@ -3,13 +3,14 @@
 //! Live, only the first packet of a flow arrives here; sweeps of the kernel's flow counters show whether it
 //! was answered. A capture file supplies every packet.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::connection::activity::{Activity, Sent};
 use super::declared::Declared;
+use super::flow_key::{SAME_SOCKET, same_socket};
 use super::is_group;
 use super::meter::Meter;
+use crate::fair_table::{FairTable, Room};
 use crate::model::connection::{UdpFlow, UdpState};
 use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::evidence::OtherReply;
@@ -18,12 +19,14 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// Interval at which a flow that waits for a sweep is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Limits the search through the flows of one socket.
+/// Memory of the box that a flow may have.
+const MAX_BOXES: usize = 32 + size_of::<OtherReply>();
+
+/// Limits the search through the flows of one socket, the latest first.
 const MAX_SEARCH: usize = 32;
 
 #[derive(Clone, Debug)]
@@ -122,7 +125,7 @@ impl Conversation {
 /// All UDP flows other than DNS.
 #[derive(Debug)]
 pub(super) struct UdpFlows {
-    open: Table<Flow, Conversation>,
+    open: FairTable<Flow, Conversation, 1>,
     /// The latest sweep of the kernel's counters.
     swept: Timestamp,
     timeout: Duration,
@@ -132,7 +135,10 @@ pub(super) struct UdpFlows {
 impl UdpFlows {
     pub(super) fn new(thresholds: &Thresholds, limits: &Limits) -> UdpFlows {
         UdpFlows {
-            open: Table::new(limits.udp_flows),
+            open: FairTable::new(Room {
+                entries: limits.udp_flows,
+                bytes: limits.memory.udp_flows,
+            }),
             swept: Timestamp(0),
             timeout: thresholds.udp_timeout,
             idle: thresholds.flow_idle,
@@ -178,8 +184,19 @@ impl UdpFlows {
         }
         out.push(conversation.event(flow, UdpState::Open, None));
         let deadline = self.due(&conversation);
-        if self.open.insert(flow, conversation, deadline).is_some() {
-            losses.add(Stage::Table, "udp flow table full", 1);
+        self.keep(flow, conversation, deadline, losses);
+    }
+
+    fn keep(
+        &mut self,
+        flow: Flow,
+        conversation: Conversation,
+        deadline: Timestamp,
+        losses: &mut Losses,
+    ) {
+        let boxed = (conversation.reply_from.as_ref()).map_or(0, |_| MAX_BOXES);
+        for (flow, _) in (self.open).insert(flow, conversation, boxed, deadline) {
+            losses.add_on(flow.ifindex, Stage::Table, "udp flow table full", 1);
         }
     }
 
@@ -196,17 +213,13 @@ impl UdpFlows {
         if observation.direction != Direction::ToPod {
             return false;
         }
-        let first = Flow {
-            peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-            ..flow
-        };
         let asked = self
             .open
-            .from(&first)
-            .take_while(|(other, _)| (other.ifindex, other.pod) == (flow.ifindex, flow.pod))
+            .group(SAME_SOCKET, &flow)
             .take(MAX_SEARCH)
             .find(|(other, conversation)| {
-                conversation.waits(now, self.timeout)
+                same_socket(other, &flow)
+                    && conversation.waits(now, self.timeout)
                     && declared.is_endpoint(now, other, flow.peer.ip())
             })
             .map(|(other, _)| *other);
@@ -275,14 +288,19 @@ impl UdpFlows {
         self.open.get(flow).map(|conversation| conversation.role)
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        losses: &mut Losses,
+        out: &mut Vec<Correlated>,
+    ) {
         while let Some((flow, mut conversation)) = self.open.pop_due(now) {
             if conversation.decided {
                 out.push(conversation.event(flow, UdpState::Closed, None));
                 continue;
             }
             if self.too_early(&conversation, now) {
-                self.open.insert(flow, conversation, now.after(LOOK_AGAIN));
+                self.keep(flow, conversation, now.after(LOOK_AGAIN), losses);
                 continue;
             }
             conversation.decided = true;
@@ -291,7 +309,7 @@ impl UdpFlows {
                 out.push(conversation.event(flow, UdpState::Unanswered, None));
             }
             let deadline = self.due(&conversation);
-            self.open.insert(flow, conversation, deadline);
+            self.keep(flow, conversation, deadline, losses);
         }
     }
 

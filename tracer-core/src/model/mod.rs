@@ -19,6 +19,7 @@ pub mod exchange;
 pub mod finding;
 pub mod flow;
 pub mod glob;
+pub(crate) mod heap_bytes;
 pub mod identity;
 pub mod lookup;
 pub mod loss;

@@ -53,7 +53,8 @@ impl Default for Thresholds {
     }
 }
 
-/// Number of entries per table. A full table evicts its oldest entry and counts a loss at stage `table`.
+/// Number of entries per table, and their memory. A full table evicts the oldest entry of the interface that
+/// holds most, and counts a loss at stage `table`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open DNS exchanges.
@@ -72,8 +73,44 @@ pub struct Limits {
     pub lookup_steps: usize,
     /// Events that wait for the identity of their pod.
     pub waiting_events: usize,
+    /// Memory of the tables. Not an option: an agent's memory limit is fixed where it is deployed.
+    pub memory: Memory,
     /// Reassembly of DNS over TCP.
     pub streams: StreamLimits,
+}
+
+/// Bytes that each kind of state may take, whatever the pods of a node send. By default 48 MiB together with
+/// [`StreamLimits::total_bytes`] and the stream table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// DNS exchanges: open ones, identifiers of answered ones, truncated answers that wait for TCP.
+    pub exchanges: usize,
+    /// TCP connections: open ones and what is kept of ended ones.
+    pub connections: usize,
+    /// UDP flows.
+    pub udp_flows: usize,
+    /// Echo runs with their outstanding requests.
+    pub echo_runs: usize,
+    /// Open lookups with their steps.
+    pub lookups: usize,
+    /// The names that pods resolved addresses from.
+    pub names: usize,
+    /// Events that wait for the identity of their pod.
+    pub waiting_events: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            exchanges: 12 << 20,
+            connections: 9 << 20,
+            udp_flows: 5 << 20,
+            echo_runs: 2 << 20,
+            lookups: 9 << 20,
+            names: 3 << 20,
+            waiting_events: 2 << 20,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -87,6 +124,7 @@ impl Default for Limits {
             lookups: 16_384,
             lookup_steps: 64,
             waiting_events: 4_096,
+            memory: Memory::default(),
             streams: StreamLimits::default(),
         }
     }
@@ -95,12 +133,12 @@ impl Default for Limits {
 /// How long the reassembly of DNS over TCP waits, and how much it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// Connections; the least recently used one is evicted.
+    /// Connections.
     pub connections: usize,
     /// Memory that one connection may hold in both directions, overhead included. A message has at most
     /// 65,535 bytes and its prefix; a message that does not fit is given up.
     pub connection_bytes: usize,
-    /// Memory that all connections may hold; the least recently used one that holds any is evicted.
+    /// Memory that all connections may hold for payload.
     pub total_bytes: usize,
     /// Out-of-order pieces that one direction may hold.
     pub out_of_order: usize,
@@ -114,9 +152,9 @@ pub struct StreamLimits {
 impl Default for StreamLimits {
     fn default() -> StreamLimits {
         StreamLimits {
-            connections: 4_096,
+            connections: 2_048,
             connection_bytes: 128 << 10,
-            total_bytes: 32 << 20,
+            total_bytes: 4 << 20,
             out_of_order: 256,
             gap_wait: Duration::from_secs(2),
             idle: Duration::from_secs(300),

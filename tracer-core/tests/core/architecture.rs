@@ -11,7 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 /// this list; modules of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["table", "policy"],
+    &["table", "fair_table", "policy"],
     &["decode"],
     &["correlate"],
     &["identity"],
@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "model",
     "table",
+    "fair_table",
     "decode",
     "correlate",
     "identity",

@@ -36,7 +36,7 @@ macro_rules! limit_args {
             pub(super) fn resolve(&self) -> Limits {
                 Limits {
                     $($field: self.$arg.0,)+
-                    streams: Limits::default().streams,
+                    ..Limits::default()
                 }
             }
         }

@@ -3,22 +3,21 @@
 //!
 //! The acknowledgment number decides, which is a guess of 1 in 4 billion for a sender that did not see the SYN.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use super::Connection;
 use super::life::Phase;
 use super::opening::accepts_acknowledgment;
+use crate::correlate::flow_key::{SAME_SOCKET, same_socket};
+use crate::fair_table::FairTable;
 use crate::model::evidence::OtherReply;
 use crate::model::flow::{Direction, Flow, Role};
 use crate::model::observation::{Observation, TcpSegment};
-use crate::table::Table;
 
-/// Limits the search through the connections of one socket. A client's socket has one or a few.
+/// Limits the search through the connections of one socket, the latest first. A client's socket has one or a few.
 const MAX_SEARCH: usize = 32;
 
 /// The connection that a segment of a flow without one answers under another address.
 pub(super) fn answered_connection(
-    open: &Table<Flow, Connection>,
+    open: &FairTable<Flow, Connection, 1>,
     observation: &Observation,
     segment: &TcpSegment,
 ) -> Option<Flow> {
@@ -33,7 +32,7 @@ pub(super) fn answered_connection(
 
 /// The connection whose wrongly addressed answer the pod resets with this segment.
 pub(super) fn reset_connection(
-    open: &Table<Flow, Connection>,
+    open: &FairTable<Flow, Connection, 1>,
     observation: &Observation,
 ) -> Option<Flow> {
     if observation.direction != Direction::FromPod {
@@ -51,19 +50,12 @@ pub(super) fn reset_connection(
 
 /// The connections of the pod's socket with other peers.
 fn of_socket<'a>(
-    open: &'a Table<Flow, Connection>,
+    open: &'a FairTable<Flow, Connection, 1>,
     flow: &'a Flow,
 ) -> impl Iterator<Item = (&'a Flow, &'a Connection)> {
-    let first = Flow {
-        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        ..*flow
-    };
-    open.from(&first)
-        .take_while(|(other, _)| {
-            (other.ifindex, other.protocol, other.pod) == (flow.ifindex, flow.protocol, flow.pod)
-        })
+    open.group(SAME_SOCKET, flow)
         .take(MAX_SEARCH)
-        .filter(|(other, _)| other.peer != flow.peer)
+        .filter(|(other, _)| same_socket(other, flow) && other.peer != flow.peer)
 }
 
 fn fits(connection: &Connection, segment: &TcpSegment) -> bool {

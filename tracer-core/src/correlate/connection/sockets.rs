@@ -1,8 +1,8 @@
 //! Sockets that several connections share: a server's. A client opens each connection from another port.
 
+use crate::fair_table::{FairTable, Room};
 use crate::model::flow::{Flow, Ifindex, Role};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 use std::net::SocketAddr;
 
 /// A socket that accepted a connection, or is an end of this many, is a server's.
@@ -11,13 +11,13 @@ const SHARED: u8 = 2;
 /// How many connections each socket is an end of.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    counts: Table<(Ifindex, SocketAddr), u8>,
+    counts: FairTable<(Ifindex, SocketAddr), u8>,
 }
 
 impl Sockets {
-    pub(super) fn new(limit: usize) -> Sockets {
+    pub(super) fn new(room: Room) -> Sockets {
         Sockets {
-            counts: Table::new(limit),
+            counts: FairTable::new(room),
         }
     }
 
@@ -60,7 +60,7 @@ impl Sockets {
                 self.counts.touch(&key, never);
             }
             None => {
-                self.counts.insert(key, count, never);
+                drop(self.counts.insert(key, count, 0, never));
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::correlate::round_trip::RoundTrips;
 use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::echo::{Echo, EchoState};
 use crate::model::flow::{FlowTotals, Role};
+use crate::model::heap_bytes::ALLOCATION;
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::time::Timestamp;
 
@@ -82,6 +83,11 @@ impl Run {
         // As a signed distance: up to half the range ahead, else behind.
         let ahead = i64::from(ahead.cast_signed());
         self.highest.saturating_add_signed(ahead)
+    }
+
+    /// Memory of the requests.
+    pub(super) fn heap_bytes(&self) -> usize {
+        ALLOCATION + self.requests.capacity() * size_of::<Request>()
     }
 
     /// The request with this number, if it is still kept.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::model::exchange::Exchange;
+use crate::model::heap_bytes::HeapBytes;
 use crate::model::time::Timestamp;
 
 /// A query sooner after the fragment crossed it on its way.
@@ -20,6 +21,12 @@ pub(super) struct FirstFragment {
     believed: bool,
     /// Answers after which it did.
     lost: u32,
+}
+
+impl HeapBytes for FirstFragment {
+    fn heap_bytes(&self) -> usize {
+        self.answered.heap_bytes()
+    }
 }
 
 impl FirstFragment {

@@ -1,16 +1,19 @@
 //! The key that identifies a query.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
+use crate::fair_table;
 use crate::model::dns::{OpCode, Question};
 use crate::model::flow::{Flow, Ifindex, Protocol, Role};
 
-/// Sorts before every other address.
-const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// The group of entries with the same client and identifier.
+pub(super) const SAME_ID: usize = 0;
+/// The group of entries between the same two sockets.
+pub(super) const SAME_SOCKETS: usize = 1;
 
-/// Client, server and question. The field order is the table's order: keys with equal first fields are
-/// adjacent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Client, server and question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) ifindex: Ifindex,
     pub(super) role: Role,
@@ -54,32 +57,6 @@ impl Key {
         Key::new(flow, role, OpCode::Query, 0, None)
     }
 
-    /// The least key of the same client.
-    pub(super) fn first_of_client(&self) -> Key {
-        Key {
-            opcode: 0,
-            id: 0,
-            ..self.first_of_id()
-        }
-    }
-
-    /// The least key of the same client and identifier.
-    pub(super) fn first_of_id(&self) -> Key {
-        Key {
-            question: None,
-            ..self.first_of_question()
-        }
-    }
-
-    /// The least key of the same client, identifier and question.
-    pub(super) fn first_of_question(&self) -> Key {
-        Key {
-            server: NO_SERVER,
-            port: 0,
-            ..self.clone()
-        }
-    }
-
     /// Whether both have the same client in the same role.
     pub(super) fn same_client(&self, other: &Key) -> bool {
         (self.ifindex, self.role, self.protocol, self.client)
@@ -98,6 +75,20 @@ impl Key {
 
     /// Whether both are between the same two sockets; over TCP, on the same connection.
     pub(super) fn same_sockets(&self, other: &Key) -> bool {
-        self.server == other.server && self.port == other.port
+        self.same_client(other) && self.server == other.server && self.port == other.port
+    }
+}
+
+impl fair_table::Key for Key {
+    fn owner(&self) -> Ifindex {
+        self.ifindex
+    }
+
+    fn hash_group<H: Hasher>(&self, group: usize, state: &mut H) {
+        (self.ifindex, self.role, self.protocol, self.client).hash(state);
+        match group {
+            SAME_ID => (self.opcode, self.id).hash(state),
+            _ => (self.server, self.port).hash(state),
+        }
     }
 }

@@ -3,12 +3,15 @@
 //! Owns the held answers and their deadlines; [`super::Exchanges`] merges both steps into one exchange, or
 //! emits the truncated answer alone.
 
+use std::hash::{Hash, Hasher};
+
 use super::key::Key;
+use crate::fair_table::{self, Evicted, FairTable, Room};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Step, Transport};
-use crate::model::flow::{Flow, Protocol};
+use crate::model::flow::{Flow, Ifindex};
+use crate::model::heap_bytes::HeapBytes;
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// Limits a search through one client's truncated answers.
 const MAX_SEARCH: usize = 256;
@@ -20,6 +23,12 @@ pub(super) struct Truncated {
     exchange: Box<Exchange>,
     /// The client's connection to the truncating server, while it opens.
     connecting: Option<Flow>,
+}
+
+impl HeapBytes for Truncated {
+    fn heap_bytes(&self) -> usize {
+        self.exchange.heap_bytes()
+    }
 }
 
 impl Truncated {
@@ -83,16 +92,37 @@ fn step(exchange: &Exchange) -> Step {
     }
 }
 
+/// The key of a query over UDP. A TCP connection of the same client to the same server finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct HeldKey(Key);
+
+impl fair_table::Key for HeldKey {
+    fn owner(&self) -> Ifindex {
+        self.0.ifindex
+    }
+
+    fn hash_group<H: Hasher>(&self, _: usize, state: &mut H) {
+        let Key {
+            ifindex,
+            role,
+            client,
+            server,
+            ..
+        } = self.0;
+        (ifindex, role, client, server).hash(state);
+    }
+}
+
 /// All held truncated answers.
 #[derive(Debug)]
 pub(super) struct Held {
-    table: Table<Key, Truncated>,
+    table: FairTable<HeldKey, Truncated, 1>,
 }
 
 impl Held {
-    pub(super) fn new(limit: usize) -> Held {
+    pub(super) fn new(room: Room) -> Held {
         Held {
-            table: Table::new(limit),
+            table: FairTable::new(room),
         }
     }
 
@@ -100,22 +130,28 @@ impl Held {
         self.table.is_empty()
     }
 
-    /// Holds one until a deadline. Returns the one it evicted.
+    /// Holds one until a deadline. Returns those it evicted.
     #[must_use]
     pub(super) fn hold(
         &mut self,
         key: Key,
         truncated: Truncated,
         until: Timestamp,
-    ) -> Option<Truncated> {
-        self.table
-            .insert(key, truncated, until)
-            .map(|(_, evicted)| evicted)
+    ) -> Evicted<Key, Truncated> {
+        let bytes = key.question.heap_bytes() + truncated.heap_bytes();
+        let evicted = self.table.insert(HeldKey(key), truncated, bytes, until);
+        let plain = evicted
+            .into_iter()
+            .map(|(key, truncated)| (key.0, truncated));
+        plain.collect()
     }
 
     /// Removes the one with this key.
     pub(super) fn take(&mut self, key: &Key) -> Option<Truncated> {
-        self.table.remove(key)
+        if self.is_empty() {
+            return None;
+        }
+        self.table.remove(&HeldKey(key.clone()))
     }
 
     /// The client connects to a server over TCP: that server's truncated answers wait for the fate of the
@@ -155,8 +191,8 @@ impl Held {
         let of_client = self.of(query);
         let fitting = of_client
             .iter()
-            .filter(|key| key.question == query.question);
-        if let Some(key) = fitting.min_by_key(|key| key.id != query.id) {
+            .filter(|key| key.0.question == query.question);
+        if let Some(key) = fitting.min_by_key(|key| key.0.id != query.id) {
             return self.table.remove(key);
         }
         for key in of_client {
@@ -182,21 +218,23 @@ impl Held {
         self.table.pop_oldest().map(|(_, truncated)| truncated)
     }
 
-    /// Keys of the server's answers to the client of this TCP connection or query.
-    fn of(&self, tcp: &Key) -> Vec<Key> {
+    /// Keys of the server's answers to the client of this TCP connection or query, the oldest first.
+    fn of(&self, tcp: &Key) -> Vec<HeldKey> {
         if self.is_empty() {
             return Vec::new();
         }
-        let over_udp = Key {
-            protocol: Protocol::Udp,
-            ..tcp.first_of_client()
+        let same = |other: &Key| {
+            (other.ifindex, other.role, other.client, other.server)
+                == (tcp.ifindex, tcp.role, tcp.client, tcp.server)
         };
-        self.table
-            .from(&over_udp)
-            .take_while(|(key, _)| key.same_client(&over_udp))
+        let mut found: Vec<HeldKey> = self
+            .table
+            .group(0, &HeldKey(tcp.clone()))
             .take(MAX_SEARCH)
-            .filter(|(key, _)| key.server == tcp.server)
+            .filter(|(key, _)| same(&key.0))
             .map(|(key, _)| key.clone())
-            .collect()
+            .collect();
+        found.reverse();
+        found
     }
 }
