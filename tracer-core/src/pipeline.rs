@@ -391,8 +391,10 @@ impl Pipeline {
     ) {
         let mut decided = Vec::new();
         let place = match ends.role {
-            // Only opcode QUERY asks for a name.
-            Role::Client if exchange.details.opcode == OpCode::Query => {
+            // Only opcode QUERY asks for a name, and only an answer to a query that was seen gives one.
+            Role::Client
+                if exchange.details.opcode == OpCode::Query && !exchange.is_unsolicited() =>
+            {
                 // Without an answer the exchange ends when the silence becomes known.
                 let ended = exchange
                     .latency

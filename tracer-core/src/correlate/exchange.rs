@@ -301,10 +301,12 @@ impl Exchanges {
         let fragment = message.fragment
             && key.protocol == Protocol::Udp
             && query.as_ref().is_some_and(|query| !query.timed_out);
-        if unexpected.is_none() && !fragment {
+        if let Some(query_key) = &query_key
+            && !fragment
+        {
             let keep = now.after(self.timeout);
-            if let Some(query_key) = query_key.clone().filter(|other| other != key) {
-                self.note_answered(query_key, keep);
+            if query_key != key {
+                self.note_answered(query_key.clone(), keep);
             }
             self.note_answered(key.clone(), keep);
         }
@@ -320,6 +322,8 @@ impl Exchanges {
         exchange.outcome = match unexpected {
             // The client discards it, whatever it contains.
             Some(_) => Outcome::Other,
+            // Any host can send it: it shows nothing about the client's lookups.
+            None if query.is_none() => Outcome::Undecided,
             None => outcome(&message, exchange.question.as_ref()),
         };
         exchange.rcode = Some(message.rcode);

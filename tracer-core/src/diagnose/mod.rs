@@ -141,6 +141,7 @@ impl Diagnosis {
             Body::IcmpError(error) => run.icmp(event.time, error),
             // The client's side has its own events.
             _ if ends.role == Role::Server => {}
+            Body::Dns(exchange, _) if exchange.is_unsolicited() => {}
             Body::Dns(exchange, place) => run.exchange(exchange, place.is_some()),
             Body::Lookup(lookup) => run.lookup(event.time, lookup),
             Body::Tcp(connection) => run.tcp(event.time, connection),

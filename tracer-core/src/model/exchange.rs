@@ -38,7 +38,7 @@ pub enum Outcome {
     /// No answer in time.
     Timeout,
     /// Nothing is known: the input ended before the answer came or the time for it was over, or the packets
-    /// that decide it were lost.
+    /// that decide it were lost, or its query was not seen ([`Exchange::is_unsolicited`]).
     Undecided,
     /// An ICMP error came instead of an answer.
     IcmpError,
@@ -171,6 +171,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// An answer to no query that was seen. The query preceded the start or was lost, or nobody asked: any host
+    /// can send such a message, so it shows nothing about the pod's lookups.
+    pub fn is_unsolicited(&self) -> bool {
+        self.attempts == 0 && self.asked_peer.is_none()
+    }
+
     /// A referral: the server names other servers instead of answering, which is neither an answer nor
     /// NODATA.
     pub fn referral(&self) -> bool {

@@ -275,7 +275,7 @@ fn an_identifier_reused_after_the_answer_is_a_new_exchange() {
 }
 
 #[test]
-fn answer_without_a_query_has_no_attempt_and_no_latency() {
+fn answer_without_a_query_is_undecided_without_attempt_and_latency() {
     let mut bench = Bench::new();
     bench.see(answers(5, 4_000, 7, A));
     let exchange = bench.exchange();
@@ -284,9 +284,10 @@ fn answer_without_a_query_has_no_attempt_and_no_latency() {
         (0, None, ms(5))
     );
     assert_eq!(
-        (exchange.role, exchange.outcome),
-        (Role::Client, Outcome::Answered)
+        (exchange.role, exchange.outcome, exchange.rcode),
+        (Role::Client, Outcome::Undecided, Some(NoError))
     );
+    assert!(exchange.is_unsolicited());
 }
 
 #[test]
@@ -385,4 +386,21 @@ fn a_timeout_has_the_last_attempts_details() {
     };
     assert_eq!(details.query_edns, Some(kept), "without its cookie");
     assert_eq!(details.flags, None, "no answer came");
+}
+
+#[test]
+fn answers_that_nobody_asked_for_take_no_room_from_answered_queries() {
+    let limits = Limits {
+        exchanges: 64,
+        ..Limits::default()
+    };
+    let mut bench = Bench::with(limits);
+    bench.see(asks(0, 4_000, 7, A)).see(answers(1, 4_000, 7, A));
+    assert_eq!(bench.exchange().outcome, Outcome::Answered);
+    for forged in 0..1_000 {
+        bench.see(answers(2, 5_000 + forged, forged, A));
+    }
+    assert_eq!(bench.events().len(), 1_000);
+    // Still known as answered: a duplicate.
+    bench.see(answers(3, 4_000, 7, A)).silent();
 }

@@ -309,6 +309,7 @@ fn failed_matches_failures() {
             "dns answered",
             "dns notify",
             "dns without a question",
+            "dns answer without a query or question",
             "dns nodata",
             "dns undecided",
             "dns over tcp with a chain",

@@ -66,6 +66,7 @@ fn exchanges() -> Vec<(&'static str, Event)> {
     unreadable.question = None;
     unreadable.fault = Some(DnsFault::Question("no such label type".to_owned()));
     unreadable.attempts = 0;
+    unreadable.outcome = Outcome::Undecided;
     unreadable.latency = None;
     let mut asked = exchange(NEVER, RecordType::A, Outcome::Nxdomain);
     asked.role = Role::Server;

@@ -56,7 +56,8 @@ impl Open {
     }
 
     pub(super) fn query(&mut self, exchange: &Exchange, ends: &Ends) {
-        if exchange.outcome != Outcome::Undecided {
+        // An answer without a query leaves no query open.
+        if exchange.outcome != Outcome::Undecided || exchange.is_unsolicited() {
             return;
         }
         if let Some(question) = &exchange.question {

@@ -4,8 +4,8 @@ use super::line::{Row, Verdict};
 use super::units::{count, duration};
 use super::{icmp, names};
 use crate::model::dns::{
-    DnsFault, Flags, OpCode, RecordType, ResourceRecord, opcode_mnemonic, rcode_mnemonic,
-    type_mnemonic,
+    DnsFault, Flags, OpCode, RecordType, ResourceRecord, ResponseCode, opcode_mnemonic,
+    rcode_mnemonic, type_mnemonic,
 };
 use crate::model::edns::{Edns, ExtendedError};
 use crate::model::event::Ends;
@@ -41,7 +41,7 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if exchange.late {
         detail.push("late".to_owned());
     }
-    if exchange.outcome == Outcome::Undecided {
+    if exchange.outcome == Outcome::Undecided && !exchange.is_unsolicited() {
         detail.push("no answer yet".to_owned());
     }
     match exchange.steps.as_slice() {
@@ -109,12 +109,21 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
 fn ending(exchange: &Exchange) -> (Verdict, String) {
     match exchange.rcode {
         _ if exchange.asked_peer.is_some() => (Verdict::Warn, "unexpected".to_owned()),
+        Some(rcode) if exchange.is_unsolicited() => (Verdict::Neutral, unsolicited(rcode)),
         _ if exchange.referral() => (Verdict::Warn, "referral".to_owned()),
         Some(rcode) if exchange.outcome == Outcome::Other => {
             (Verdict::Bad, rcode_mnemonic(rcode).into_owned())
         }
         None if exchange.outcome == Outcome::Other => (Verdict::Bad, "no answer".to_owned()),
         _ => (verdict(exchange.outcome), word(exchange.outcome).to_owned()),
+    }
+}
+
+/// An answer to no query that was seen succeeds or fails for nobody.
+fn unsolicited(rcode: ResponseCode) -> String {
+    match rcode {
+        ResponseCode::NoError => "answer".to_owned(),
+        _ => rcode_mnemonic(rcode).into_owned(),
     }
 }
 
