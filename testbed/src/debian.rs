@@ -10,12 +10,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Packages with a daemon, and its unit: the lab runs these programs in its namespaces, the machine must not.
-const DAEMONS: [(&str, &str); 5] = [
+const DAEMONS: [(&str, &str); 7] = [
     ("etcd-server", "etcd.service"),
     ("containerd", "containerd.service"),
     ("knot", "knot.service"),
     ("bind9", "named.service"),
     ("nginx-light", "nginx.service"),
+    ("nsd", "nsd.service"),
+    ("iperf3", "iperf3.service"),
 ];
 
 /// Asked by every package before it starts a service; 101 means "forbidden by policy" (invoke-rc.d's

@@ -4,6 +4,7 @@
 //! It knows the tracer as a program only, and never depends on its crate. [`lab`] is the place to start.
 
 pub mod api;
+pub mod bench;
 pub mod cluster;
 pub mod debian;
 pub mod image;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: parses, dispatches, turns an error into an exit code. Owns nothing else.
 
+mod bench;
 mod build;
 mod cluster;
 mod demo;
@@ -41,6 +42,8 @@ enum Task {
     Soak(soak::Arguments),
     /// Measure the agent's memory and CPU under ordinary traffic in the lab
     Cost(soak::cost::Arguments),
+    /// Measure loss, CPU, memory and latency under load, beside other tools in the same run
+    Bench(bench::Arguments),
     /// Run all tests; those with real probes need root
     Test(test::Arguments),
     /// Run the capture tests on older kernels in QEMU
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Cost(arguments) => soak::cost::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::E2e(arguments) => e2e::run(&arguments),

@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 21] = [
+const PROGRAMS: [Program; 24] = [
     program(
         "ip",
         "iproute2",
@@ -103,6 +103,13 @@ const PROGRAMS: [Program; 21] = [
         "tshark",
         "decodes what the tracer is compared with",
     ),
+    program(
+        "dnsperf",
+        "dnsperf",
+        "loads a DNS server for the benchmarks",
+    ),
+    program("nsd", "nsd", "is the DNS server of the benchmarks"),
+    program("iperf3", "iperf3", "sends bulk traffic for the benchmarks"),
     program("getent", "libc-bin", "looks names up through glibc"),
     program(
         "musl-gcc",

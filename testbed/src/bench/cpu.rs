@@ -1,0 +1,221 @@
+//! Who used the CPU: a control group for each part of a measurement, and the machine's total.
+//!
+//! Reads `cpuacct` of cgroup version 1 where it is mounted, else `cpu.stat` of version 2, which needs no
+//! controller. Version 1 counts nanoseconds; version 2's root counts in the timer's ticks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::cgroup;
+
+/// A subtree of control groups, one for each part of a measurement.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    mount: PathBuf,
+    root: PathBuf,
+    version1: bool,
+}
+
+/// CPU time since some point, of each part of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// The tool that is measured, with its children.
+    pub tool: Duration,
+    /// The generator and the server.
+    pub load: Duration,
+    /// All that belongs to the measurement: these, this process and the kernel's network threads.
+    pub own: Duration,
+    /// The whole machine.
+    pub machine: Duration,
+}
+
+impl Usage {
+    /// What was used since an earlier reading.
+    pub fn since(self, earlier: Usage) -> Usage {
+        Usage {
+            tool: self.tool.saturating_sub(earlier.tool),
+            load: self.load.saturating_sub(earlier.load),
+            own: self.own.saturating_sub(earlier.own),
+            machine: self.machine.saturating_sub(earlier.machine),
+        }
+    }
+
+    /// What others used.
+    pub fn foreign(self) -> Duration {
+        self.machine.saturating_sub(self.own)
+    }
+}
+
+impl Accounts {
+    /// The subtree of that name. Makes nothing yet.
+    pub fn named(name: &str) -> Result<Accounts> {
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+        let (mount, version1) =
+            hierarchy(&mounts).context("no cgroup hierarchy that accounts for CPU is mounted")?;
+        let mount = PathBuf::from(mount);
+        Ok(Accounts {
+            root: mount.join(name),
+            mount,
+            version1,
+        })
+    }
+
+    /// The group of a part, made if it does not exist.
+    pub fn group(&self, part: &str) -> Result<PathBuf> {
+        let path = self.root.join(part);
+        cgroup::create(&path)?;
+        Ok(path)
+    }
+
+    /// Ends all processes and removes all groups.
+    pub fn clear(&self) -> Result<()> {
+        if self.root.exists() {
+            cgroup::kill(&self.root)?;
+            cgroup::remove(&self.root)?;
+        }
+        Ok(())
+    }
+
+    /// What was used up to now.
+    pub fn read(&self) -> Result<Usage> {
+        let tool = self.used(&self.root.join("tool"))?;
+        let load = self.used(&self.root.join("load"))? + self.used(&self.root.join("server"))?;
+        Ok(Usage {
+            tool,
+            load,
+            own: tool + load + own_process()? + softirq_threads(),
+            machine: self.used(&self.mount)?,
+        })
+    }
+
+    fn used(&self, group: &Path) -> Result<Duration> {
+        let file = group.join(if self.version1 {
+            "cpuacct.usage"
+        } else {
+            "cpu.stat"
+        });
+        if !file.exists() {
+            return Ok(Duration::ZERO);
+        }
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        usage(&text).with_context(|| format!("no CPU time in {}", file.display()))
+    }
+}
+
+/// `cpuacct.usage` is one number, of nanoseconds; `cpu.stat` has `usage_usec N`.
+fn usage(text: &str) -> Option<Duration> {
+    if let Ok(nanoseconds) = text.trim().parse() {
+        return Some(Duration::from_nanos(nanoseconds));
+    }
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(Duration::from_micros(line.trim().parse().ok()?))
+}
+
+/// Version 1's `cpuacct`, else version 2; and whether it is version 1.
+fn hierarchy(mountinfo: &str) -> Option<(&str, bool)> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        Some((left.split(' ').nth(4)?, right))
+    });
+    let version1 = mounts.clone().find(|(_, right)| {
+        right.starts_with("cgroup ")
+            && right
+                .rsplit(' ')
+                .next()
+                .is_some_and(|options| options.split(',').any(|option| option == "cpuacct"))
+    });
+    let version2 = || {
+        mounts
+            .clone()
+            .find(|(_, right)| right.starts_with("cgroup2 "))
+    };
+    version1
+        .map(|(path, _)| (path, true))
+        .or_else(|| version2().map(|(path, _)| (path, false)))
+}
+
+/// This process, in which the senders and readers of some measurements run.
+fn own_process() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/self/schedstat").context("/proc/self/schedstat")?;
+    // Only the main thread's; the others' are in their own directories.
+    let mut total = first_number(&text);
+    for task in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if task.file_name().to_str() != Some(&std::process::id().to_string()) {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            total += first_number(&text);
+        }
+    }
+    Ok(Duration::from_nanos(total))
+}
+
+/// The kernel's ksoftirqd threads: they handle the measurement's packets when there are many.
+fn softirq_threads() -> Duration {
+    let mut total = 0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if name.starts_with("ksoftirqd/") {
+            let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            total += first_number(&text);
+        }
+    }
+    Duration::from_nanos(total)
+}
+
+/// `schedstat` begins with the time on a CPU, in nanoseconds.
+fn first_number(text: &str) -> u64 {
+    text.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_usage_is_read() {
+        assert_eq!(usage("1500\n"), Some(Duration::from_nanos(1500)));
+        assert_eq!(
+            usage("usage_usec 7\nuser_usec 3\n"),
+            Some(Duration::from_micros(7))
+        );
+        assert_eq!(usage("nothing"), None);
+    }
+
+    #[test]
+    fn version_1_is_preferred_where_it_accounts() {
+        let unified = "31 25 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let cpuset = "29 25 0:24 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n";
+        let both = "30 25 0:25 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        assert_eq!(
+            hierarchy(&format!("{unified}{cpuset}")),
+            Some(("/sys/fs/cgroup/unified", false))
+        );
+        assert_eq!(
+            hierarchy(&format!("{unified}{both}")),
+            Some(("/sys/fs/cgroup/cpu,cpuacct", true))
+        );
+    }
+
+    #[test]
+    fn time_that_this_process_spends_is_its_own() {
+        let before = own_process().expect("schedstat");
+        let mut sum = 0_u64;
+        while own_process().expect("schedstat") < before + Duration::from_millis(20) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+    }
+}

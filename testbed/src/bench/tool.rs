@@ -1,0 +1,455 @@
+//! The tools that are measured: how each is started on the node, when it captures, and what it recorded.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::bed::Bed;
+use super::count;
+use crate::debian;
+use crate::lab::shell::run;
+
+/// How long a tool may take to start, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the agent serves its metrics.
+const METRICS: &str = "http://127.0.0.1:9095/metrics";
+
+/// What captures on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tool {
+    /// Nothing.
+    None,
+    /// `tcpdump -w`: packets to a file, undecoded.
+    TcpdumpWrite,
+    /// `tcpdump -l`: a line of text for each message.
+    TcpdumpLines,
+    /// tshark, a line of fields for each message.
+    Tshark,
+    /// Suricata, a JSON line for each message.
+    Suricata,
+    /// The tracer.
+    Tracer(Tracer),
+}
+
+/// How the tracer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tracer {
+    /// What it writes.
+    pub output: Output,
+    /// With the big inventory.
+    pub inventory: bool,
+}
+
+/// What the tracer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Output {
+    /// `observe -o json`, DNS only.
+    Json,
+    /// `observe -o text`, DNS only.
+    Text,
+    /// `agent` with its metrics; no client.
+    Agent,
+}
+
+impl Tool {
+    /// The tracer without an inventory.
+    pub fn tracer(output: Output) -> Tool {
+        Tool::Tracer(Tracer {
+            output,
+            inventory: false,
+        })
+    }
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tool::None => "none",
+            Tool::TcpdumpWrite => "tcpdump -w",
+            Tool::TcpdumpLines => "tcpdump -l",
+            Tool::Tshark => "tshark",
+            Tool::Suricata => "suricata",
+            Tool::Tracer(Tracer { output, inventory }) => match (output, inventory) {
+                (Output::Json, false) => "tracer json",
+                (Output::Json, true) => "tracer json, inventory",
+                (Output::Text, false) => "tracer text",
+                (Output::Text, true) => "tracer text, inventory",
+                (Output::Agent, false) => "tracer agent",
+                (Output::Agent, true) => "tracer agent, inventory",
+            },
+        }
+    }
+
+    /// Whether its program is installed.
+    pub fn available(self) -> bool {
+        match self {
+            Tool::None | Tool::Tracer(_) => true,
+            Tool::TcpdumpWrite | Tool::TcpdumpLines => debian::program("tcpdump").is_some(),
+            Tool::Tshark => debian::program("tshark").is_some(),
+            Tool::Suricata => debian::program("suricata").is_some(),
+        }
+    }
+}
+
+/// The tracer's program and its inventories.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The tracer.
+    pub tracer: PathBuf,
+    /// A file with the inventory of a big cluster.
+    pub inventory: PathBuf,
+}
+
+/// What a tool recorded, as its own output or its counters say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// DNS messages.
+    pub messages: u64,
+    /// Messages that it says it lost.
+    pub lost: Option<u64>,
+    /// Timeouts that it reported.
+    pub timeouts: Option<u64>,
+    /// Queries of which it says that the answer may have been lost.
+    pub undecided: Option<u64>,
+}
+
+/// A tool that captures.
+#[derive(Debug)]
+pub(super) struct Running {
+    tool: Tool,
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts it and waits until it captures; nothing for [`Tool::None`].
+    pub(super) fn start(bed: &Bed, programs: &Programs, tool: Tool) -> Result<Option<Running>> {
+        let output = bed.directory().join("output");
+        let log = bed.directory().join("log");
+        let Some(argv) = arguments(bed, programs, tool, &output)? else {
+            return Ok(None);
+        };
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let mut command = bed.command("node", "tool", &argv)?;
+        let writes_itself = matches!(tool, Tool::TcpdumpWrite | Tool::Suricata);
+        let stdout = if writes_itself {
+            Stdio::null()
+        } else {
+            File::create(&output).context("the output's file")?.into()
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", tool.name()))?;
+        let mut running = Running {
+            tool,
+            child,
+            output,
+            log,
+        };
+        running.wait_until_it_captures(bed)?;
+        Ok(Some(running))
+    }
+
+    fn wait_until_it_captures(&mut self, bed: &Bed) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.captures(bed)? {
+            if self.child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!(
+                    "{} does not capture; it printed:\n{}",
+                    self.tool.name(),
+                    self.log()
+                );
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn captures(&self, bed: &Bed) -> Result<bool> {
+        Ok(match self.tool {
+            Tool::Tracer(Tracer {
+                output: Output::Agent,
+                ..
+            }) => metrics(bed).is_ok_and(|text| total(&text, "tracer_attached_interfaces") > 0.0),
+            Tool::Tracer(_) => self.log().lines().any(|line| line.starts_with("tracing ")),
+            // The others have a packet socket then; the first line is a heading.
+            _ => {
+                let mut command = bed.command("node", "load", &["cat", "/proc/net/packet"])?;
+                run(&mut command)?.lines().count() > 1
+            }
+        })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process.
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Interrupts it, waits for its end and counts what it recorded.
+    pub(super) fn stop(mut self, bed: &Bed) -> Result<Recorded> {
+        let metrics = match self.tool {
+            Tool::Tracer(Tracer {
+                output: Output::Agent,
+                ..
+            }) => metrics(bed)?,
+            _ => String::new(),
+        };
+        kill_process(self.pid(), Signal::INT).context("the tool does not run any more")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("{} does not end", self.tool.name());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        let log = self.log();
+        let recorded = match self.tool {
+            Tool::None => Recorded::default(),
+            Tool::TcpdumpWrite => Recorded {
+                messages: number_before(&log, " packets captured").context("tcpdump's summary")?,
+                lost: number_before(&log, " packets dropped by kernel"),
+                ..Recorded::default()
+            },
+            Tool::TcpdumpLines => Recorded {
+                messages: count::lines(&self.output)?,
+                lost: number_before(&log, " packets dropped by kernel"),
+                ..Recorded::default()
+            },
+            Tool::Tshark => Recorded {
+                messages: count::lines(&self.output)?,
+                lost: number_before(&log, " packets dropped"),
+                ..Recorded::default()
+            },
+            Tool::Suricata => Recorded {
+                messages: count::lines(&self.output.join("eve.json"))?,
+                ..Recorded::default()
+            },
+            Tool::Tracer(tracer) => match tracer.output {
+                Output::Json => {
+                    let dns = count::dns(&self.output)?;
+                    Recorded {
+                        messages: dns.messages,
+                        lost: Some(lost(&log)),
+                        timeouts: Some(dns.timeouts),
+                        undecided: Some(dns.undecided),
+                    }
+                }
+                // A line of text may be a part of an event, so the summary counts.
+                Output::Text => Recorded {
+                    messages: number_before(&log, " records read").context("a summary")?,
+                    lost: Some(lost(&log)),
+                    ..Recorded::default()
+                },
+                Output::Agent => of_metrics(&metrics),
+            },
+        };
+        if self.output.is_dir() {
+            fs::remove_dir_all(&self.output)?;
+        } else if self.output.exists() {
+            fs::remove_file(&self.output)?;
+        }
+        Ok(recorded)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The command line; `None` if no tool runs.
+fn arguments(
+    bed: &Bed,
+    programs: &Programs,
+    tool: Tool,
+    output: &Path,
+) -> Result<Option<Vec<String>>> {
+    let utf8 = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.with_context(|| format!("the path {} is not UTF-8", path.display()))
+    };
+    let file = utf8(output)?;
+    let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+    Ok(Some(match tool {
+        Tool::None => return Ok(None),
+        Tool::TcpdumpWrite => {
+            let mut argv = words("tcpdump -i vc0 -Z root -s 0 -w FILE port 53");
+            argv[7].clone_from(&file);
+            argv
+        }
+        Tool::TcpdumpLines => words("tcpdump -i vc0 -nn -l port 53"),
+        Tool::Tshark => words(
+            "tshark -n -i vc0 -Y dns -T fields -e frame.time_epoch -e ip.src -e ip.dst -e dns.id \
+             -e dns.flags.response -e dns.qry.name -e dns.qry.type -e dns.flags.rcode",
+        ),
+        Tool::Suricata => {
+            fs::create_dir_all(output)?;
+            let configuration = bed.directory().join("suricata.yaml");
+            fs::write(&configuration, SURICATA)?;
+            let mut argv = words("suricata --af-packet=vc0 -k none -c");
+            argv.extend([utf8(&configuration)?, "-l".to_owned(), file]);
+            argv
+        }
+        Tool::Tracer(tracer) => {
+            let mut argv = vec![utf8(&programs.tracer)?];
+            argv.extend(match tracer.output {
+                Output::Json => words("observe --local --records-per-second 0 -o json --type dns"),
+                Output::Text => words("observe --local --records-per-second 0 -o text --type dns"),
+                Output::Agent => {
+                    let mut argv = words("agent --records-per-second 0 --socket");
+                    argv.push(utf8(&bed.directory().join("agent.sock"))?);
+                    argv
+                }
+            });
+            argv.extend(words("--node-name node --interface vc*"));
+            if tracer.inventory || tracer.output == Output::Agent {
+                let none = bed.directory().join("no-inventory.yaml");
+                fs::write(&none, "apiVersion: v1\nkind: List\nitems: []\n")?;
+                let big = tracer.inventory.then_some(&programs.inventory);
+                argv.extend(["--inventory".to_owned(), utf8(big.unwrap_or(&none))?]);
+            }
+            argv
+        }
+    }))
+}
+
+/// DNS events only, no rules, no statistics.
+const SURICATA: &str = "%YAML 1.1
+---
+vars:
+  address-groups:
+    HOME_NET: any
+    EXTERNAL_NET: any
+af-packet:
+  - interface: default
+    tpacket-v3: yes
+    cluster-type: cluster_flow
+outputs:
+  - eve-log:
+      enabled: yes
+      filetype: regular
+      filename: eve.json
+      types:
+        - dns:
+            version: 2
+app-layer:
+  protocols:
+    dns:
+      udp:
+        enabled: yes
+        detection-ports:
+          dp: 53
+stats:
+  enabled: no
+";
+
+/// The agent's metrics.
+fn metrics(bed: &Bed) -> Result<String> {
+    run(&mut bed.command("node", "load", &["curl", "-sSf", METRICS])?)
+}
+
+/// The sum of a family's series.
+fn total(metrics: &str, family: &str) -> f64 {
+    series(metrics, family).map(|(_, value)| value).sum()
+}
+
+fn series<'a>(metrics: &'a str, family: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    metrics.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(family)?;
+        if !rest.starts_with(['{', ' ']) {
+            return None;
+        }
+        let (labels, value) = rest.rsplit_once(' ')?;
+        Some((labels, value.parse().ok()?))
+    })
+}
+
+fn of_metrics(metrics: &str) -> Recorded {
+    let mut recorded = Recorded {
+        messages: total(metrics, "tracer_dns_retries_total") as u64,
+        lost: Some(total(metrics, "tracer_lost_total") as u64),
+        timeouts: Some(0),
+        undecided: Some(0),
+    };
+    for (labels, count) in series(metrics, "tracer_dns_exchanges_total") {
+        let count = count as u64;
+        let is = |outcome: &str| labels.contains(&format!("outcome=\"{outcome}\""));
+        let (timeout, undecided) = (is("timeout"), is("undecided"));
+        // The query, and the answer where one came.
+        let answered = !(timeout || undecided || is("icmp-error"));
+        recorded.messages += if answered { 2 * count } else { count };
+        recorded.timeouts = recorded
+            .timeouts
+            .map(|sum| sum + if timeout { count } else { 0 });
+        recorded.undecided = recorded
+            .undecided
+            .map(|sum| sum + if undecided { count } else { 0 });
+    }
+    recorded
+}
+
+/// What the tracer's summary says it lost, and the queries that were open at its end.
+fn lost(log: &str) -> u64 {
+    let lines = log.lines();
+    let counts = lines.filter_map(|line| {
+        let count = line.strip_prefix("lost: ")?;
+        count.split(' ').next()?.parse::<u64>().ok()
+    });
+    counts.sum::<u64>()
+}
+
+/// The number before a text, "31" in "31 packets captured".
+fn number_before(log: &str, text: &str) -> Option<u64> {
+    let before = log.get(..log.find(text)?)?;
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_are_read() {
+        let log = "tcpdump: listening on vc0\n31 packets captured\n7 packets dropped by kernel\n";
+        assert_eq!(number_before(log, " packets captured"), Some(31));
+        assert_eq!(number_before(log, " packets dropped by kernel"), Some(7));
+        let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\nlost: 2 (table): x\n";
+        assert_eq!(number_before(log, " records read"), Some(8));
+        assert_eq!(lost(log), 33);
+        assert_eq!(lost("lost: nothing\n"), 0);
+    }
+
+    #[test]
+    fn an_agents_exchanges_are_counted_as_messages() {
+        let metrics = "tracer_dns_exchanges_total{outcome=\"answered\",qtype=\"A\"} 5\n\
+            tracer_dns_exchanges_total{outcome=\"timeout\",qtype=\"A\"} 2\n\
+            tracer_dns_exchanges_total_created{outcome=\"timeout\"} 9\n\
+            tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n";
+        assert_eq!(
+            of_metrics(metrics),
+            Recorded {
+                messages: 13,
+                lost: Some(3),
+                timeouts: Some(2),
+                undecided: Some(0)
+            }
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask bench`: what the tracer costs and loses under load, beside other tools in the same run.
+//!
+//! Measures, prints each goal as met or not met, and writes text and JSON to `target/bench`. Only goals that
+//! were missed are not an error: the exit code says whether everything could be measured.
+
+mod figure;
+mod goals;
+mod plan;
+mod progress;
+mod report;
+mod results;
+mod session;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{build, setup};
+use figure::Figure;
+use results::Origin;
+use session::Session;
+
+/// Measure loss, CPU, memory and latency under load, beside other tools in the same run
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Every figure with few repetitions, in three minutes; the full run takes about 40
+    #[arg(long)]
+    quick: bool,
+    /// Measure only this figure; may be repeated
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Figure>,
+    /// Measure this program instead of a release build
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Rounds of each comparison instead of the plan's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Write the summary to docs/benchmarks.md, as a full run does
+    #[arg(long)]
+    docs: bool,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    setup::ensure(setup::Needs::Everything)?;
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "bench needs root: it makes network namespaces and loads probes"
+    );
+    let (tracer, origin) = match &arguments.binary {
+        Some(path) => (path.clone(), Origin::binary(path)),
+        None => (release()?, Origin::release()),
+    };
+    let tracer = tracer
+        .canonicalize()
+        .with_context(|| format!("no program {}", tracer.display()))?;
+    let mut figures = arguments.only.clone();
+    if figures.is_empty() {
+        figures = Figure::ALL.to_vec();
+    }
+    let directory = build::target_directory().join("bench");
+    let mut session = Session::begin(&directory, tracer, arguments.quick)?;
+    let blocks = plan::blocks(&figures, arguments.quick, arguments.rounds);
+    session.measure(&blocks)?;
+    let results = session.end(origin);
+    let goals = goals::all(&results);
+    report::write(&directory, &results, &goals)?;
+    print!("{}", report::text(&results, &goals));
+    if arguments.docs || (!arguments.quick && arguments.only.is_empty()) {
+        report::write_docs(&build::root().join("docs/benchmarks.md"), &results, &goals)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release() -> Result<PathBuf> {
+    let status = build::cargo()
+        .args(["build", "--release", "--package", "tracer"])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the tracer does not build");
+    Ok(build::target_directory().join("release/tracer"))
+}

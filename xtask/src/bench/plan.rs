@@ -1,0 +1,174 @@
+//! Which comparisons a run consists of, and in which order: rounds of tools, one after the other, so that
+//! neighbours share the machine's state.
+
+use std::time::Duration;
+
+use testbed::bench::{Load, Measurement, Mix, Output, Rate, Tool, Tracer, Transport};
+
+use super::figure::Figure;
+
+/// A timeout is reported six seconds after the query; a run that looks for false ones lasts longer.
+const UNTIL_TIMEOUTS: Duration = Duration::from_secs(7);
+
+/// Tools under one load, in rounds.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// What it is measured for.
+    pub figure: Figure,
+    /// The load.
+    pub load: Load,
+    /// The pods that send it.
+    pub pods: usize,
+    /// The tools, in the order of a round.
+    pub tools: Vec<Tool>,
+    /// How often.
+    pub rounds: u32,
+    /// How long the tracer runs on after it has drained.
+    pub settle: Duration,
+}
+
+impl Block {
+    /// One tool's measurement.
+    pub fn measurement(&self, tool: Tool) -> Measurement {
+        let settle = match tool {
+            Tool::Tracer(_) => self.settle,
+            _ => Duration::ZERO,
+        };
+        Measurement {
+            tool,
+            load: self.load,
+            settle,
+        }
+    }
+
+    /// About how long it takes.
+    pub fn lasts(&self) -> Duration {
+        let each = |tool: &Tool| {
+            let overhead = match tool {
+                Tool::None => Duration::from_millis(200),
+                Tool::Tshark | Tool::Suricata => Duration::from_secs(8),
+                _ => Duration::from_millis(2500),
+            };
+            overhead
+                + self.measurement(*tool).settle
+                + Duration::from_secs(self.load.seconds.into())
+        };
+        self.tools.iter().map(each).sum::<Duration>() * self.rounds
+    }
+}
+
+/// The blocks of these figures.
+pub fn blocks(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for figure in figures {
+        blocks.extend(match figure {
+            Figure::Cpu => cpu(quick),
+            Figure::Inventory => inventory(quick),
+            Figure::Loss => loss(quick),
+        });
+    }
+    for block in &mut blocks {
+        block.rounds = rounds.unwrap_or(block.rounds);
+    }
+    blocks
+}
+
+const JSON: Tool = tracer(Output::Json, false);
+const AGENT: Tool = tracer(Output::Agent, false);
+
+const fn tracer(output: Output, inventory: bool) -> Tool {
+    Tool::Tracer(Tracer { output, inventory })
+}
+
+fn load(mix: Mix, rate: Rate, quick: bool) -> Load {
+    Load {
+        mix,
+        rate,
+        transport: Transport::Udp,
+        seconds: if quick { 3 } else { 5 },
+    }
+}
+
+fn block(figure: Figure, load: Load, tools: &[Tool], rounds: u32) -> Block {
+    Block {
+        figure,
+        load,
+        pods: 1,
+        tools: tools.to_vec(),
+        rounds,
+        settle: Duration::ZERO,
+    }
+}
+
+/// 20,000 queries a second: every tool keeps up with them.
+const STEADY: Rate = Rate::PerSecond(20_000);
+
+fn cpu(quick: bool) -> Vec<Block> {
+    let rounds = if quick { 2 } else { 5 };
+    [Mix::Nxdomain, Mix::Search]
+        .map(|mix| {
+            let tools = [Tool::TcpdumpLines, JSON, AGENT];
+            block(Figure::Cpu, load(mix, STEADY, quick), &tools, rounds)
+        })
+        .to_vec()
+}
+
+fn inventory(quick: bool) -> Vec<Block> {
+    let rounds = if quick { 1 } else { 3 };
+    [Mix::Nxdomain, Mix::Search]
+        .map(|mix| {
+            let tools = [JSON, tracer(Output::Json, true)];
+            block(Figure::Inventory, load(mix, STEADY, quick), &tools, rounds)
+        })
+        .to_vec()
+}
+
+fn loss(quick: bool) -> Vec<Block> {
+    let rounds = if quick { 1 } else { 3 };
+    let rates = [Rate::PerSecond(50_000), Rate::Limit, Rate::Open];
+    let blocks = rates.map(|rate| {
+        let tools: &[Tool] = match rate {
+            Rate::Limit => &[
+                Tool::None,
+                Tool::TcpdumpWrite,
+                Tool::TcpdumpLines,
+                JSON,
+                AGENT,
+            ],
+            _ if quick => &[JSON],
+            _ => &[Tool::None, Tool::TcpdumpLines, JSON],
+        };
+        Block {
+            settle: UNTIL_TIMEOUTS,
+            ..block(
+                Figure::Loss,
+                load(Mix::Nxdomain, rate, quick),
+                tools,
+                rounds,
+            )
+        }
+    });
+    blocks.to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_run_ends_in_three_minutes() {
+        let lasts: Duration = blocks(&Figure::ALL, true, None)
+            .iter()
+            .map(Block::lasts)
+            .sum();
+        assert!(lasts < Duration::from_secs(170), "{lasts:?}");
+    }
+
+    #[test]
+    fn a_tracer_is_compared_with_tcpdump_in_the_same_round() {
+        for block in blocks(&[Figure::Cpu], true, None) {
+            assert!(block.tools.contains(&Tool::TcpdumpLines));
+            assert!(block.tools.contains(&JSON));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a run measured, with medians and ratios over its rounds.
+
+use std::path::Path;
+
+use testbed::bench::{Load, Measured, Tool};
+
+use super::figure::Figure;
+
+/// A measurement in a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What it was measured for.
+    pub figure: Figure,
+    /// The load.
+    pub load: Load,
+    /// The pods that sent it.
+    pub pods: usize,
+    /// Its round: runs with the same figure, load and round are neighbours in time.
+    pub round: u32,
+    /// The tool.
+    pub tool: Tool,
+    /// The figures.
+    pub measured: Measured,
+    /// Whether others used so much CPU that the figures may be wrong, and repeating did not help.
+    pub contaminated: bool,
+}
+
+/// How the measured program was built.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// In words.
+    pub text: String,
+}
+
+impl Origin {
+    /// A given program.
+    pub fn binary(path: &Path) -> Origin {
+        Origin {
+            text: format!("--binary {}", path.display()),
+        }
+    }
+
+    /// `cargo build --release`, with the settings that the environment changes.
+    pub fn release() -> Origin {
+        let mut text = "cargo build --release".to_owned();
+        let changed =
+            std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PROFILE_RELEASE_"));
+        for (name, value) in changed {
+            text.push_str(&format!(", {name}={value}"));
+        }
+        Origin { text }
+    }
+}
+
+/// All that was measured.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// The program.
+    pub origin: Origin,
+    /// Whether repetitions were few.
+    pub quick: bool,
+    /// The runs, in the order in which they were made.
+    pub runs: Vec<Run>,
+    /// Runs that were discarded because others used the CPU, and repeated.
+    pub discarded: usize,
+}
+
+/// A median with what it rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Median {
+    /// The median.
+    pub value: f64,
+    /// The lowest and the highest value.
+    pub spread: (f64, f64),
+    /// How many values.
+    pub count: usize,
+    /// Whether one of them is contaminated.
+    pub contaminated: bool,
+}
+
+impl Median {
+    /// The median of values, each with whether it is contaminated; `None` of none. Clean values are taken
+    /// alone where there are any.
+    pub fn of(values: impl IntoIterator<Item = (f64, bool)>) -> Option<Median> {
+        let all: Vec<(f64, bool)> = values.into_iter().collect();
+        let contaminated = all.iter().all(|(_, contaminated)| *contaminated);
+        let mut values: Vec<f64> = all
+            .into_iter()
+            .filter(|(_, dirty)| contaminated || !dirty)
+            .map(|(value, _)| value)
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let middle = |index: usize| values.get(index).copied();
+        let value = f64::midpoint(
+            middle((values.len().checked_sub(1)?) / 2)?,
+            middle(values.len() / 2)?,
+        );
+        Some(Median {
+            value,
+            spread: (*values.first()?, *values.last()?),
+            count: values.len(),
+            contaminated,
+        })
+    }
+}
+
+/// Which runs.
+pub type Selection<'a> = &'a dyn Fn(&Run) -> bool;
+
+impl Results {
+    /// The median of a value over the selected runs of a tool.
+    pub fn median(
+        &self,
+        which: Selection<'_>,
+        tool: Tool,
+        value: impl Fn(&Measured) -> f64,
+    ) -> Option<Median> {
+        let runs = self
+            .runs
+            .iter()
+            .filter(|run| run.tool == tool && which(run));
+        Median::of(runs.map(|run| (value(&run.measured), run.contaminated)))
+    }
+
+    /// The worst, which is the highest, value over the selected runs of a tool.
+    pub fn worst(
+        &self,
+        which: Selection<'_>,
+        tool: Tool,
+        value: impl Fn(&Measured) -> f64,
+    ) -> Option<Median> {
+        let median = self.median(which, tool, value)?;
+        Some(Median {
+            value: median.spread.1,
+            ..median
+        })
+    }
+
+    /// The median of the ratios of two tools' values, each ratio of one round.
+    pub fn ratio(
+        &self,
+        which: Selection<'_>,
+        tool: Tool,
+        to: Tool,
+        value: impl Fn(&Measured) -> f64,
+    ) -> Option<Median> {
+        let pairs = self
+            .runs
+            .iter()
+            .filter(|run| run.tool == tool && which(run));
+        Median::of(pairs.filter_map(|run| {
+            let other = self.runs.iter().find(|other| {
+                other.tool == to
+                    && other.figure == run.figure
+                    && other.load == run.load
+                    && other.pods == run.pods
+                    && other.round == run.round
+            })?;
+            let divisor = value(&other.measured);
+            let ratio = value(&run.measured) / divisor;
+            (divisor > 0.0).then_some((ratio, run.contaminated || other.contaminated))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_leaves_contaminated_values_out_where_it_can() {
+        let median = Median::of([(9.0, true), (1.0, false), (3.0, false)]).expect("values");
+        assert_eq!(
+            (median.value, median.count, median.contaminated),
+            (2.0, 2, false)
+        );
+        let median = Median::of([(9.0, true)]).expect("a value");
+        assert_eq!((median.value, median.contaminated), (9.0, true));
+        assert_eq!(Median::of([]), None);
+    }
+}
