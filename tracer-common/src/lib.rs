@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -176,7 +176,10 @@ pub struct InterfaceState {
     pub totals: FlowTotals,
     /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without room in the flow table.
     pub outside: FlowTotals,
-    /// Records that the token bucket suppressed, exact.
+    /// Records lost for any reason, exact: ring full, not copied or suppressed. A record's header has its low
+    /// 16 bits.
+    pub lost: u64,
+    /// Those of them that the token bucket suppressed, exact.
     pub suppressed: u64,
     /// Token bucket: time of the last refill. Not atomic: the limit is approximate under contention.
     pub bucket_ktime_ns: u64,
@@ -225,7 +228,7 @@ const _: () = {
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 56);
-    assert!(size_of::<InterfaceState>() == 88);
+    assert!(size_of::<InterfaceState>() == 96);
 };
 
 #[cfg(all(feature = "user", target_os = "linux"))]

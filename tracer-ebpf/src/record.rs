@@ -72,7 +72,6 @@ pub fn emit<const DIRECTION: u8>(
     header.wire_len_bytes = packet.len;
     header.ethertype = packet.ethertype;
     header.direction = DIRECTION;
-    header.lost = 0;
     header.thinning = 0;
     header.reserved = 0;
     packet.wanted = wanted;
@@ -88,16 +87,27 @@ pub fn emit<const DIRECTION: u8>(
         scratch.header.chunk_offset_bytes = offset;
         scratch.header.captured_len_bytes = here as u16;
         stats.count(stat::DUE);
-        if bucket::take(interface, now_ns) {
+        // SAFETY: `interface` points to a live map value; the verifier checks the access.
+        scratch.header.lost = unsafe { (*interface).lost } as u16;
+        let lost = if bucket::take(interface, now_ns) {
             match write(ctx, scratch, offset, here) {
-                Written::Emitted => stats.count(stat::EMITTED),
-                Written::RingFull => stats.count(stat::RING_FULL),
-                Written::CopyFailed => stats.count(stat::COPY_FAILED),
+                Written::Emitted => None,
+                Written::RingFull => Some(stat::RING_FULL),
+                Written::CopyFailed => Some(stat::COPY_FAILED),
             }
         } else {
-            stats.count(stat::SUPPRESSED);
             // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
             add_shared(unsafe { &raw mut (*interface).suppressed }, 1);
+            Some(stat::SUPPRESSED)
+        };
+        match lost {
+            None => stats.count(stat::EMITTED),
+            Some(reason) => {
+                // Before the statistics: user space looks for the interface when those have grown.
+                // SAFETY: as above.
+                add_shared(unsafe { &raw mut (*interface).lost }, 1);
+                stats.count(reason);
+            }
         }
         offset += LARGE as u32;
         if offset >= scratch.packet.wanted {

@@ -374,6 +374,11 @@ impl Source for LocalSource {
                 self.records = records.into_iter();
                 self.records.next().map(Input::Record)
             }
+            Arrived::Capture(CaptureMessage::Lost(lost)) => lost
+                .iter()
+                .map(|loss| loss.until)
+                .max()
+                .map(|until| Input::Lost(until, lost)),
             Arrived::Capture(CaptureMessage::ReadUntil(until)) => {
                 self.read_until = until;
                 Some(Input::Tick(until))
@@ -438,7 +443,7 @@ impl Source for LocalSource {
         self.arrived = None;
         while let Some(message) = self.messages.recv().await {
             if next == Next::Continue
-                && let CaptureMessage::Records(_) = message
+                && let CaptureMessage::Records(_) | CaptureMessage::Lost(_) = message
             {
                 self.arrived = Some(Arrived::Capture(message));
                 if let Passed::Stopped(end) = pass_on(&mut self, output)? {

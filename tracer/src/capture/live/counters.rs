@@ -63,6 +63,11 @@ impl KernelStats {
         }
     }
 
+    /// Records lost in the kernel, for any reason.
+    pub fn lost_records(&self) -> u64 {
+        self.ring_full + self.suppressed + self.copy_failed
+    }
+
     /// The statistics that mean missing results.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();

@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::counters::{KernelStats, StatsMap, read_stats, totals};
 use super::error::CaptureError;
 use super::lock::InstanceLock;
+use super::losses::LossReader;
 use super::probes::{self, Probes};
 use super::ring::{self, RingState};
 use super::sweeper::{Expiry, Sweeper};
@@ -34,7 +35,7 @@ const QUEUE: usize = 128;
 /// what is in the ring.
 pub struct Capture {
     sweeper: Sweeper,
-    stats: StatsMap,
+    stats: Arc<StatsMap>,
     interfaces: SharedInterfaces,
     traced: SharedTraced,
     clock: Arc<Clock>,
@@ -62,6 +63,7 @@ impl Capture {
             log,
         } = probes::load(&options)?;
         let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
+        let stats = Arc::new(stats);
         let traced = SharedTraced::default();
         let ring_state = Arc::new(RingState::default());
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -71,7 +73,8 @@ impl Capture {
         let ring_thread = spawn("tracer-ring", {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
-            move || ring::run(records, &sender, &state)
+            let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
+            move || ring::run(records, losses, &sender, &state)
         })?;
         let expiry = Expiry {
             idle: options.flow_idle,

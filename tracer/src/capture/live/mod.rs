@@ -15,6 +15,7 @@ mod handle;
 mod interfaces;
 mod listing;
 mod lock;
+mod losses;
 mod manager;
 mod netlink;
 mod probes;
@@ -23,6 +24,7 @@ mod sweeper;
 mod tables;
 mod traced;
 
+use tracer_core::model::loss::InterfaceLoss;
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
@@ -41,7 +43,9 @@ pub use traced::{InterfaceEvent, InterfaceStatus};
 pub enum CaptureMessage {
     /// Records in ring-buffer order. Records of an interface can precede its [`InterfaceEvent::Attached`].
     Records(Vec<Record>),
-    /// Every record from before this time has been sent.
+    /// Records that the kernel lost. It precedes every [`CaptureMessage::ReadUntil`] with a later time.
+    Lost(Vec<InterfaceLoss>),
+    /// Every record from before this time has been sent, and every loss from before it reported.
     ReadUntil(Timestamp),
     /// An interface was attached, has gone, or cannot be traced.
     Interface(InterfaceEvent),

@@ -70,11 +70,10 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     Ok(Probes {
         records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
         flows: FlowTable::new(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
-        interfaces: InterfaceTables {
-            attached: HashMap::try_from(take(&mut programs, "INTERFACES")?)
-                .map_err(wrong("INTERFACES"))?,
-            muted: HashMap::try_from(take(&mut programs, "MUTED")?).map_err(wrong("MUTED"))?,
-        },
+        interfaces: InterfaceTables::new(
+            HashMap::try_from(take(&mut programs, "INTERFACES")?).map_err(wrong("INTERFACES"))?,
+            HashMap::try_from(take(&mut programs, "MUTED")?).map_err(wrong("MUTED"))?,
+        ),
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
         log,

@@ -21,8 +21,9 @@ use tracer_common::{FROM_POD, RecordHeader, flag};
 use super::CaptureMessage;
 use super::clock;
 use super::counters::totals;
+use super::losses::LossReader;
 use tracer_core::model::flow::{Direction, Ifindex};
-use tracer_core::model::loss::{Missing, Thinning};
+use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
@@ -53,10 +54,11 @@ pub(super) struct RingState {
 /// Reads until [`RingState::finish`] is set and the ring is empty, or the receiver is gone.
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
+    mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
-    let mut sender = BatchSender::new(sender, state);
+    let mut sender = BatchSender::new(sender, state, || losses.read());
     loop {
         // Both are read before the ring: every record from before the flag was set, or before this time, is
         // read below.
@@ -66,7 +68,7 @@ pub(super) fn run(
         match drained {
             Ok(Drained::Nothing) if finishing => {
                 // Fails only if the receiver is gone.
-                let _ = sender.read_until(read_at);
+                let _ = sender.report(read_at);
                 return;
             }
             Ok(_) if sender.read_until(read_at).is_err() => return,
@@ -89,18 +91,25 @@ enum Drained {
 #[derive(Debug)]
 struct Closed;
 
-/// Sends records in batches, and up to which time all of them have been sent.
-struct BatchSender<'a> {
+/// Sends records in batches, the losses, and up to which time all of them have been sent.
+struct BatchSender<'a, L> {
     sender: &'a mpsc::Sender<CaptureMessage>,
     state: &'a RingState,
+    /// Reads what the kernel has lost since the last call.
+    losses: L,
     reported: Timestamp,
 }
 
-impl BatchSender<'_> {
-    fn new<'a>(sender: &'a mpsc::Sender<CaptureMessage>, state: &'a RingState) -> BatchSender<'a> {
+impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
+    fn new(
+        sender: &'a mpsc::Sender<CaptureMessage>,
+        state: &'a RingState,
+        losses: L,
+    ) -> BatchSender<'a, L> {
         BatchSender {
             sender,
             state,
+            losses,
             reported: Timestamp(0),
         }
     }
@@ -135,13 +144,23 @@ impl BatchSender<'_> {
         }
     }
 
-    /// Reports that every record from before `at` was sent, minus the time that a probe needs to write its
-    /// record.
+    /// Reports the time at intervals.
     fn read_until(&mut self, at: Timestamp) -> Result<(), Closed> {
         if at.since(self.reported) < REPORT_TIME_EVERY {
             return Ok(());
         }
+        self.report(at)
+    }
+
+    /// Reports that every record from before `at` was sent, minus the time that a probe needs to write its
+    /// record or to count its loss. The losses come first: without them the silence of a lost answer would be
+    /// evidence.
+    fn report(&mut self, at: Timestamp) -> Result<(), Closed> {
         self.reported = at;
+        let lost = (self.losses)();
+        if !lost.is_empty() {
+            self.send(CaptureMessage::Lost(lost))?;
+        }
         let until = Timestamp(at.0.saturating_sub(IN_FLIGHT.as_nanos() as u64));
         self.send(CaptureMessage::ReadUntil(until))
     }
@@ -206,7 +225,9 @@ mod tests {
                 };
                 Some(parse(&entry(header, &[])))
             };
-            BatchSender::new(&sender, &state).drain(endless).is_err()
+            BatchSender::new(&sender, &state, Vec::new)
+                .drain(endless)
+                .is_err()
         });
         let mut latest = Timestamp(0);
         let mut reported = None;
@@ -220,13 +241,46 @@ mod tests {
                     assert!(until < latest && latest.since(until) <= IN_FLIGHT);
                     reported = Some(until);
                 }
-                CaptureMessage::Interface(event) => panic!("{event:?}"),
+                other => panic!("{other:?}"),
             }
         }
         // A batch spans 25.6 ms, so a report follows every one.
         assert!(reported.is_some_and(|until| latest.since(until) < REPORT_TIME_EVERY * 4));
         drop(receiver);
         assert!(reading.join().expect("it ends"), "the receiver is gone");
+    }
+
+    #[test]
+    fn losses_are_reported_before_the_time() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let state = RingState::default();
+        let loss = InterfaceLoss {
+            ifindex: Ifindex(3),
+            from: Timestamp(1),
+            until: Timestamp(2),
+            count: 7,
+            thinning: None,
+        };
+        let mut reads = 0;
+        let losses = || {
+            reads += 1;
+            vec![loss]
+        };
+        let mut batches = BatchSender::new(&sender, &state, losses);
+        batches
+            .read_until(Timestamp(50_000_000))
+            .expect("there is room");
+        batches
+            .read_until(Timestamp(50_000_001))
+            .expect("there is room");
+        let mut next = || receiver.try_recv();
+        assert!(matches!(next(), Ok(CaptureMessage::Lost(lost)) if lost == [loss]));
+        assert!(matches!(
+            next(),
+            Ok(CaptureMessage::ReadUntil(Timestamp(49_000_000)))
+        ));
+        assert!(next().is_err(), "the second time is too soon");
+        assert_eq!(reads, 1);
     }
 
     #[test]

@@ -17,11 +17,21 @@ pub(super) type MutedMap = HashMap<MapData, u32, u8>;
 
 /// Both interface tables.
 pub(super) struct InterfaceTables {
-    pub attached: InterfaceMap,
-    pub muted: MutedMap,
+    attached: InterfaceMap,
+    muted: MutedMap,
+    /// Final counters of removed interfaces that lost records, for [`InterfaceTables::states`].
+    removed: Vec<(Ifindex, InterfaceState)>,
 }
 
 impl InterfaceTables {
+    pub fn new(attached: InterfaceMap, muted: MutedMap) -> InterfaceTables {
+        InterfaceTables {
+            attached,
+            muted,
+            removed: Vec::new(),
+        }
+    }
+
     /// Adds an interface. Without its entry the probes neither count nor record its packets.
     pub fn add(&mut self, ifindex: Ifindex) -> Result<(), MapError> {
         self.attached
@@ -40,7 +50,22 @@ impl InterfaceTables {
                 warn!(ifindex = ifindex.0, %error, "cannot remove the interface from the probes' table");
             }
         }
+        if last.lost > 0 {
+            self.removed.push((ifindex, last));
+        }
         last
+    }
+
+    /// Takes the final counters of the interfaces removed since the last call, if they lost records.
+    pub fn take_removed(&mut self) -> Vec<(Ifindex, InterfaceState)> {
+        std::mem::take(&mut self.removed)
+    }
+
+    /// The counters of all attached interfaces.
+    pub fn states(&self) -> impl Iterator<Item = Result<(Ifindex, InterfaceState), MapError>> {
+        self.attached
+            .iter()
+            .map(|entry| entry.map(|(ifindex, state)| (Ifindex(ifindex), state)))
     }
 
     /// An interface's counters; `None` if it is not attached.

@@ -7,7 +7,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracer::capture::Options;
 use tracer::capture::live::{Capture, CaptureMessage, InterfaceEvent, KernelStats};
+use tracer_core::model::flow::Ifindex;
+use tracer_core::model::loss::InterfaceLoss;
 use tracer_core::model::record::Record;
+use tracer_core::model::time::Timestamp;
 
 use super::netns::Netns;
 
@@ -19,6 +22,8 @@ pub struct Live {
     messages: Receiver<CaptureMessage>,
     pub records: Vec<Record>,
     pub events: Vec<InterfaceEvent>,
+    pub lost: Vec<InterfaceLoss>,
+    pub read_until: Timestamp,
 }
 
 impl Live {
@@ -31,6 +36,8 @@ impl Live {
             messages,
             records: Vec::new(),
             events: Vec::new(),
+            lost: Vec::new(),
+            read_until: Timestamp(0),
         }
     }
 
@@ -75,6 +82,13 @@ impl Live {
             .collect()
     }
 
+    /// The index of a traced interface.
+    pub fn ifindex(&self, name: &str) -> Ifindex {
+        let interfaces = self.capture.interfaces().into_iter();
+        let mut found = interfaces.filter(|status| status.link.name == name);
+        found.next().expect("it is traced").link.ifindex
+    }
+
     pub fn stats(&self) -> KernelStats {
         self.capture.stats().expect("statistics")
     }
@@ -82,7 +96,8 @@ impl Live {
     fn take(&mut self, message: CaptureMessage) {
         match message {
             CaptureMessage::Records(records) => self.records.extend(records),
-            CaptureMessage::ReadUntil(_) => {}
+            CaptureMessage::Lost(lost) => self.lost.extend(lost),
+            CaptureMessage::ReadUntil(until) => self.read_until = until,
             CaptureMessage::Interface(event) => self.events.push(event),
         }
     }

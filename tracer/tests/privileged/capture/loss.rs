@@ -53,6 +53,42 @@ fn seen_and_lost_are_what_was_sent_with_a_tiny_ring() {
 }
 
 #[test]
+fn every_loss_is_reported_for_its_interface_before_the_time_passes_it() {
+    let _turn = turn::shared();
+    const SENT: u64 = 5_000;
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let options = Options {
+        ring_bytes: 4_096,
+        records_per_second: 0,
+        ..Options::default()
+    };
+    let mut live = Live::start(&node, options);
+    live.receive();
+    let client = udp_socket(&pod, "0.0.0.0:0");
+    let begun = live.capture.clock().now();
+    for _ in 0..SENT {
+        client.send_to(b"query", (GATEWAY, 53)).expect("sends");
+    }
+    let ended = live.capture.clock().now();
+    live.wait("report of the time", |live| live.read_until > ended);
+    let lost = live.stats().lost_records();
+    assert!(lost > 1_000, "the ring was too large for this test: {lost}");
+    let ifindex = live.ifindex("pod1");
+    let reported: u64 = live.lost.iter().map(|loss| loss.count).sum();
+    assert_eq!(reported, lost, "{:?}", live.lost);
+    for loss in &live.lost {
+        assert_eq!(loss.ifindex, ifindex);
+        assert!(loss.until > begun && loss.from < ended, "{loss:?}");
+        assert!(loss.from < loss.until, "{loss:?}");
+    }
+    // The records themselves say that others are missing before them.
+    let last = live.records.last().expect("some came through");
+    assert!(last.missing.count > 0, "{last:?}");
+    live.stop();
+}
+
+#[test]
 fn a_flood_on_one_interface_is_limited_and_counted_and_its_totals_stay_exact() {
     let _turn = turn::shared();
     const SENT: u64 = 3_000;
