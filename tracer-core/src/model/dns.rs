@@ -27,6 +27,11 @@ impl DnsName {
         DnsName(name.into())
     }
 
+    /// From presentation format that is absolute and in lower case already.
+    pub(crate) fn from_presentation(name: &str) -> DnsName {
+        DnsName(name.into())
+    }
+
     /// With the trailing dot.
     pub fn as_str(&self) -> &str {
         &self.0

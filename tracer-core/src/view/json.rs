@@ -8,8 +8,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::{Encode, EncodeError, WallClock, words};
 use crate::model::event::Event;
 
@@ -18,31 +16,62 @@ mod dns_details;
 mod ends;
 #[cfg(test)]
 mod tests;
+mod time;
+
+use self::time::Rfc3339;
 
 /// The JSON encoder of one node's events.
 #[derive(Clone, Debug)]
 pub struct Json {
     node: Arc<str>,
+    time: Rfc3339,
+    /// Empty between calls; kept for its capacity.
+    line: Vec<u8>,
 }
 
 impl Json {
     /// An encoder for the events of this node.
     pub fn new(node: Arc<str>) -> Json {
-        Json { node }
+        Json {
+            node,
+            time: Rfc3339::default(),
+            line: Vec::new(),
+        }
     }
-}
 
-/// The fields common to all types, then those of the event's type.
-#[derive(Serialize)]
-struct Line<'a> {
-    r#type: &'static str,
-    time: String,
-    node: &'a str,
-    pod: Option<ends::Pod<'a>>,
-    peer: Option<ends::Peer<'a>>,
-    direction: Option<&'static str>,
-    #[serde(flatten)]
-    body: body::Fields<'a>,
+    /// The fields common to all types, then those of the event's type.
+    fn line(&mut self, event: &Event, clock: &dyn WallClock) -> serde_json::Result<()> {
+        let ports = body::has_ports(&event.body);
+        let line = &mut self.line;
+        line.clear();
+        line.extend_from_slice(b"{\"type\":\"");
+        line.extend_from_slice(words::kind(&event.body).as_bytes());
+        line.extend_from_slice(b"\",\"time\":\"");
+        line.extend_from_slice(self.time.format(clock.wall(event.time)).as_bytes());
+        line.extend_from_slice(b"\",\"node\":");
+        serde_json::to_writer(&mut *line, &*self.node)?;
+        line.extend_from_slice(b",\"pod\":");
+        let ends = event.ends.as_ref();
+        serde_json::to_writer(
+            &mut *line,
+            &ends.map(|ends| ends::Pod::new(&ends.pod, ports)),
+        )?;
+        line.extend_from_slice(b",\"peer\":");
+        serde_json::to_writer(
+            &mut *line,
+            &ends.map(|ends| ends::Peer::new(&ends.peer, ports)),
+        )?;
+        line.extend_from_slice(b",\"direction\":");
+        serde_json::to_writer(
+            &mut *line,
+            &ends.map(|ends| words::direction(ends.role)),
+        )?;
+        let body = line.len();
+        serde_json::to_writer(&mut *line, &body::Fields::new(&event.body, clock))?;
+        // Its fields continue the object, which no type leaves empty.
+        line[body] = b',';
+        Ok(())
+    }
 }
 
 impl Encode for Json {
@@ -56,28 +85,13 @@ impl Encode for Json {
         clock: &dyn WallClock,
         out: &mut String,
     ) -> Result<(), EncodeError> {
-        let ports = body::has_ports(&event.body);
-        let ends = event.ends.as_ref();
-        let kind = words::kind(&event.body);
-        let line = Line {
-            r#type: kind,
-            time: rfc3339(clock.wall(event.time)),
-            node: &self.node,
-            pod: ends.map(|ends| ends::Pod::new(&ends.pod, ports)),
-            peer: ends.map(|ends| ends::Peer::new(&ends.peer, ports)),
-            direction: ends.map(|ends| words::direction(ends.role)),
-            body: body::Fields::new(&event.body, clock),
-        };
-        let encoded =
-            serde_json::to_string(&line).map_err(|source| EncodeError { kind, source })?;
-        append_safe(&encoded, out);
+        self.line(event, clock).map_err(|source| EncodeError {
+            kind: words::kind(&event.body),
+            source,
+        })?;
+        append_safe(&String::from_utf8_lossy(&self.line), out);
         Ok(())
     }
-}
-
-/// RFC 3339, UTC, nine digits.
-fn rfc3339(time: jiff::Timestamp) -> String {
-    format!("{time:.9}")
 }
 
 /// Integer nanoseconds.
@@ -89,6 +103,16 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
 /// sequence on many terminals) and marks that reorder text. JSON's syntax has none of them, so each is inside
 /// a string.
 fn append_safe(encoded: &str, out: &mut String) {
+    // Nearly all lines are ASCII, where only DEL is left to escape.
+    if encoded.is_ascii() && !encoded.as_bytes().contains(&0x7f) {
+        out.push_str(encoded);
+    } else {
+        append_escaped(encoded, out);
+    }
+    out.push('\n');
+}
+
+fn append_escaped(encoded: &str, out: &mut String) {
     for character in encoded.chars() {
         if crate::model::printable::is_unsafe(character) {
             let mut units = [0; 2];
@@ -100,5 +124,4 @@ fn append_safe(encoded: &str, out: &mut String) {
             out.push(character);
         }
     }
-    out.push('\n');
 }

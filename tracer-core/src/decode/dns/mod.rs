@@ -1,5 +1,6 @@
-//! Reads a DNS message (RFC 1035) into [`Message`]. hickory-proto's decoder reads header, question and
-//! records one by one, so that a malformed record does not cost the others.
+//! Reads a DNS message (RFC 1035) into [`Message`]. [`plain`] reads the messages that nearly all traffic
+//! consists of. For all others hickory-proto's decoder reads header, question and records one by one, so that a
+//! malformed record does not cost the others.
 //!
 //! A payload on a DNS port that is shorter than a header, or that has both an unassigned opcode and a
 //! malformed part, is not DNS: it becomes [`What::Other`] and is reported as a UDP flow, so it is not lost.
@@ -7,6 +8,7 @@
 mod edns;
 mod error;
 mod name;
+mod plain;
 mod rdata;
 mod section;
 mod svcb;
@@ -41,6 +43,11 @@ pub(super) fn read(bytes: &[u8], announced: usize) -> Result<What, Fault> {
 
 /// Reads one message; `None` if it is not DNS. `cut` marks a message that continues beyond `bytes`.
 pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
+    plain::read(bytes).or_else(|| reference(bytes, cut))
+}
+
+/// As [`message`], for messages of every kind.
+fn reference(bytes: &[u8], cut: bool) -> Option<Message> {
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
     let mut message = Message {

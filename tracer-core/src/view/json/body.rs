@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::super::{WallClock, words};
 use super::dns_details::{DetailFields, ExtendedErrorFields, extended_errors};
-use super::{nanoseconds, rfc3339};
+use super::nanoseconds;
+use super::time::rfc3339;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
 use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
 use crate::model::echo::Echo;
