@@ -5,19 +5,22 @@
 //! nanoseconds, times RFC 3339 in UTC with nine digits. All control characters are escaped, also those that
 //! JSON allows.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{Encode, EncodeError, WallClock, words};
 use crate::model::event::Event;
 
 mod body;
+mod dns;
 mod dns_details;
 mod ends;
+mod line;
+mod lookup;
 #[cfg(test)]
 mod tests;
 mod time;
 
+use self::line::{Line, field, first};
 use self::time::Rfc3339;
 
 /// The JSON encoder of one node's events.
@@ -25,8 +28,6 @@ use self::time::Rfc3339;
 pub struct Json {
     node: Arc<str>,
     time: Rfc3339,
-    /// Empty between calls; kept for its capacity.
-    line: Vec<u8>,
 }
 
 impl Json {
@@ -35,41 +36,32 @@ impl Json {
         Json {
             node,
             time: Rfc3339::default(),
-            line: Vec::new(),
         }
     }
 
     /// The fields common to all types, then those of the event's type.
-    fn line(&mut self, event: &Event, clock: &dyn WallClock) -> serde_json::Result<()> {
+    fn line(
+        &mut self,
+        event: &Event,
+        clock: &dyn WallClock,
+        line: &mut Line<'_>,
+    ) -> serde_json::Result<()> {
         let ports = body::has_ports(&event.body);
-        let line = &mut self.line;
-        line.clear();
-        line.extend_from_slice(b"{\"type\":\"");
-        line.extend_from_slice(words::kind(&event.body).as_bytes());
-        line.extend_from_slice(b"\",\"time\":\"");
-        line.extend_from_slice(self.time.format(clock.wall(event.time)).as_bytes());
-        line.extend_from_slice(b"\",\"node\":");
-        serde_json::to_writer(&mut *line, &*self.node)?;
-        line.extend_from_slice(b",\"pod\":");
         let ends = event.ends.as_ref();
-        serde_json::to_writer(
-            &mut *line,
-            &ends.map(|ends| ends::Pod::new(&ends.pod, ports)),
-        )?;
-        line.extend_from_slice(b",\"peer\":");
-        serde_json::to_writer(
-            &mut *line,
-            &ends.map(|ends| ends::Peer::new(&ends.peer, ports)),
-        )?;
-        line.extend_from_slice(b",\"direction\":");
-        serde_json::to_writer(
-            &mut *line,
-            &ends.map(|ends| words::direction(ends.role)),
-        )?;
-        let body = line.len();
-        serde_json::to_writer(&mut *line, &body::Fields::new(&event.body, clock))?;
-        // Its fields continue the object, which no type leaves empty.
-        line[body] = b',';
+        first!(line, "type");
+        line.word(words::kind(&event.body));
+        field!(line, "time");
+        line.word(self.time.format(clock.wall(event.time)));
+        field!(line, "node");
+        line.string(&self.node);
+        field!(line, "pod");
+        line.nullable(ends, |line, ends| ends::pod(line, &ends.pod, ports));
+        field!(line, "peer");
+        line.nullable(ends, |line, ends| ends::peer(line, &ends.peer, ports));
+        field!(line, "direction");
+        line.nullable(ends, |line, ends| line.word(words::direction(ends.role)));
+        body::fields(line, &event.body, clock)?;
+        line.raw("}\n");
         Ok(())
     }
 }
@@ -85,43 +77,18 @@ impl Encode for Json {
         clock: &dyn WallClock,
         out: &mut String,
     ) -> Result<(), EncodeError> {
-        self.line(event, clock).map_err(|source| EncodeError {
-            kind: words::kind(&event.body),
-            source,
-        })?;
-        append_safe(&String::from_utf8_lossy(&self.line), out);
-        Ok(())
+        let before = out.len();
+        self.line(event, clock, &mut Line(out)).map_err(|source| {
+            out.truncate(before);
+            EncodeError {
+                kind: words::kind(&event.body),
+                source,
+            }
+        })
     }
 }
 
 /// Integer nanoseconds.
 fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// JSON escapes only U+0000 to U+001F. This also escapes DEL, the C1 controls (U+009B starts an escape
-/// sequence on many terminals) and marks that reorder text. JSON's syntax has none of them, so each is inside
-/// a string.
-fn append_safe(encoded: &str, out: &mut String) {
-    // Nearly all lines are ASCII, where only DEL is left to escape.
-    if encoded.is_ascii() && !encoded.as_bytes().contains(&0x7f) {
-        out.push_str(encoded);
-    } else {
-        append_escaped(encoded, out);
-    }
-    out.push('\n');
-}
-
-fn append_escaped(encoded: &str, out: &mut String) {
-    for character in encoded.chars() {
-        if crate::model::printable::is_unsafe(character) {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                // Writing to a String does not fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        } else {
-            out.push(character);
-        }
-    }
 }

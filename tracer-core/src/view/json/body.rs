@@ -1,23 +1,20 @@
-//! The fields of a JSON line that differ by event type: one structure each.
+//! The fields of a JSON line that differ by event type. Those of queries and lookups are in [`dns`] and
+//! [`lookup`]; the others, which are few, are a structure each that serde_json writes.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
 use super::super::{WallClock, words};
-use super::dns_details::{DetailFields, ExtendedErrorFields, extended_errors};
-use super::nanoseconds;
+use super::line::Line;
 use super::time::rfc3339;
+use super::{dns, lookup, nanoseconds};
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
-use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
 use crate::model::echo::Echo;
 use crate::model::event::Body;
 use crate::model::evidence::OtherReply;
-use crate::model::exchange::{self, Exchange};
 use crate::model::finding::Finding;
 use crate::model::flow::{Protocol, Traffic};
-use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::loss::Loss;
 use crate::model::observation::IcmpError;
 use crate::model::sentence::Sentence;
@@ -30,193 +27,27 @@ pub(super) fn has_ports(body: &Body) -> bool {
     }
 }
 
-/// The fields of each event type.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Fields<'a> {
-    Dns(Box<DnsFields<'a>>),
-    Lookup(LookupFields<'a>),
-    Tcp(TcpFields),
-    Udp(UdpFields),
-    Echo(EchoFields),
-    IcmpError(IcmpErrorFields),
-    Finding(FindingFields<'a>),
-    Lost(LostFields),
-}
-
-impl<'a> Fields<'a> {
-    pub(super) fn new(body: &'a Body, clock: &dyn WallClock) -> Fields<'a> {
-        match body {
-            Body::Dns(exchange, place) => {
-                Fields::Dns(Box::new(DnsFields::new(exchange, place.as_ref())))
-            }
-            Body::Lookup(lookup) => Fields::Lookup(LookupFields::new(lookup)),
-            Body::Tcp(connection) => Fields::Tcp(TcpFields::new(connection)),
-            Body::Udp(flow) => Fields::Udp(UdpFields::new(flow)),
-            Body::Echo(echo) => Fields::Echo(EchoFields::new(echo)),
-            Body::IcmpError(error) => Fields::IcmpError(IcmpErrorFields {
-                kind: "error",
-                error: IcmpDetail::new(error),
-            }),
-            Body::Finding(finding) => Fields::Finding(FindingFields::new(finding, clock)),
-            Body::Lost(loss) => Fields::Lost(LostFields::new(loss)),
+/// Appends the fields of the event's type.
+pub(super) fn fields(
+    line: &mut Line<'_>,
+    body: &Body,
+    clock: &dyn WallClock,
+) -> serde_json::Result<()> {
+    match body {
+        Body::Dns(exchange, place) => dns::fields(line, exchange, place.as_ref()),
+        Body::Lookup(lookup) => {
+            lookup::fields(line, lookup);
+            Ok(())
         }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct DnsFields<'a> {
-    transport: &'static str,
-    id: u16,
-    name: Option<&'a str>,
-    qtype: Option<Cow<'static, str>>,
-    rcode: Option<Cow<'static, str>>,
-    outcome: &'static str,
-    answers: Vec<RecordFields<'a>>,
-    latency_ns: Option<u64>,
-    attempts: u32,
-    late: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lookup: Option<PlaceFields<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    authorities: Vec<RecordFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp: Option<IcmpDetail>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connection: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asked_peer: Option<AddressFields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fragments_lost: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    steps: Vec<TransportStepFields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
-    #[serde(flatten)]
-    details: DetailFields<'a>,
-}
-
-#[derive(Serialize)]
-struct TransportStepFields {
-    transport: &'static str,
-    outcome: &'static str,
-    latency_ns: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct RecordFields<'a> {
-    name: &'a str,
-    r#type: Cow<'static, str>,
-    ttl: u32,
-    data: &'a str,
-}
-
-#[derive(Serialize)]
-struct PlaceFields<'a> {
-    asked: Option<&'a str>,
-    candidate: u32,
-    of: Option<u32>,
-}
-
-impl<'a> DnsFields<'a> {
-    fn new(exchange: &'a Exchange, place: Option<&'a Place>) -> DnsFields<'a> {
-        let question = exchange.question.as_ref();
-        DnsFields {
-            transport: exchange.transport.as_str(),
-            id: exchange.id,
-            name: question.map(|question| question.name.as_str()),
-            qtype: question.map(|question| type_mnemonic(question.qtype)),
-            rcode: exchange.rcode.map(rcode_mnemonic),
-            outcome: exchange.outcome.as_str(),
-            answers: exchange.answers.iter().map(record).collect(),
-            latency_ns: exchange.latency.map(nanoseconds),
-            attempts: exchange.attempts,
-            late: exchange.late,
-            lookup: place.map(|place| PlaceFields {
-                asked: place.asked.as_deref(),
-                candidate: place.candidate,
-                of: place.of,
-            }),
-            authorities: exchange.authorities.iter().map(record).collect(),
-            icmp: exchange.icmp.as_ref().map(IcmpDetail::new),
-            connection: exchange.connection.map(|end| end.as_str()),
-            asked_peer: exchange.asked_peer.map(|asked| AddressFields {
-                ip: asked.ip(),
-                port: Some(asked.port()),
-            }),
-            fragments_lost: Some(exchange.fragments_lost).filter(|&lost| lost > 0),
-            steps: exchange.steps.iter().map(transport_step).collect(),
-            fault: exchange.fault.as_ref().map(ToString::to_string),
-            details: DetailFields::new(exchange),
-        }
-    }
-}
-
-fn transport_step(step: &exchange::Step) -> TransportStepFields {
-    TransportStepFields {
-        transport: step.transport.as_str(),
-        outcome: step.outcome.as_str(),
-        latency_ns: step.latency.map(nanoseconds),
-    }
-}
-
-fn record(record: &ResourceRecord) -> RecordFields<'_> {
-    RecordFields {
-        name: record.name.as_str(),
-        r#type: type_mnemonic(record.rtype),
-        ttl: record.ttl,
-        data: &record.data,
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct LookupFields<'a> {
-    asked: Option<&'a str>,
-    qtypes: Vec<Cow<'static, str>>,
-    outcome: &'static str,
-    queries: u32,
-    duration_ns: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waited_ns: Option<u64>,
-    steps: Vec<StepFields<'a>>,
-}
-
-#[derive(Serialize)]
-struct StepFields<'a> {
-    name: &'a str,
-    qtype: Cow<'static, str>,
-    outcome: Option<&'static str>,
-    latency_ns: Option<u64>,
-    attempts: u32,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    data: &'a [String],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ede: Vec<ExtendedErrorFields<'a>>,
-}
-
-impl<'a> LookupFields<'a> {
-    fn new(lookup: &'a Lookup) -> LookupFields<'a> {
-        LookupFields {
-            asked: lookup.asked.as_deref(),
-            qtypes: lookup.qtypes.iter().copied().map(type_mnemonic).collect(),
-            outcome: lookup.outcome.as_str(),
-            queries: lookup.queries,
-            duration_ns: nanoseconds(lookup.duration),
-            waited_ns: (!lookup.waited.is_zero()).then(|| nanoseconds(lookup.waited)),
-            steps: lookup.steps.iter().map(step).collect(),
-        }
-    }
-}
-
-fn step(step: &Step) -> StepFields<'_> {
-    StepFields {
-        name: step.name.as_str(),
-        qtype: type_mnemonic(step.qtype),
-        outcome: step.outcome.map(|outcome| outcome.as_str()),
-        latency_ns: step.latency.map(nanoseconds),
-        attempts: step.attempts,
-        data: &step.data,
-        ede: extended_errors(&step.errors),
+        Body::Tcp(connection) => line.fields(&TcpFields::new(connection)),
+        Body::Udp(flow) => line.fields(&UdpFields::new(flow)),
+        Body::Echo(echo) => line.fields(&EchoFields::new(echo)),
+        Body::IcmpError(error) => line.fields(&IcmpErrorFields {
+            kind: "error",
+            error: IcmpDetail::new(error),
+        }),
+        Body::Finding(finding) => line.fields(&FindingFields::new(finding, clock)),
+        Body::Lost(loss) => line.fields(&LostFields::new(loss)),
     }
 }
 
@@ -234,7 +65,7 @@ fn traffic(traffic: Traffic) -> TrafficFields {
 }
 
 #[derive(Serialize)]
-pub(super) struct TcpFields {
+struct TcpFields {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
@@ -269,7 +100,7 @@ impl TcpFields {
 }
 
 #[derive(Serialize)]
-pub(super) struct UdpFields {
+struct UdpFields {
     state: &'static str,
     tx: TrafficFields,
     rx: TrafficFields,
@@ -299,7 +130,7 @@ fn sender(reply: OtherReply) -> AddressFields {
 }
 
 #[derive(Serialize)]
-pub(super) struct EchoFields {
+struct EchoFields {
     kind: &'static str,
     id: u16,
     sent: u64,
@@ -347,7 +178,7 @@ impl EchoFields {
 }
 
 #[derive(Serialize)]
-pub(super) struct IcmpErrorFields {
+struct IcmpErrorFields {
     kind: &'static str,
     #[serde(flatten)]
     error: IcmpDetail,
@@ -355,7 +186,7 @@ pub(super) struct IcmpErrorFields {
 
 /// An ICMP error: the fields of its own event, and the object "icmp" in the event that it ended.
 #[derive(Serialize)]
-struct IcmpDetail {
+pub(super) struct IcmpDetail {
     from: IpAddr,
     v6: bool,
     icmp_type: u8,
@@ -380,7 +211,7 @@ struct AddressFields {
 }
 
 impl IcmpDetail {
-    fn new(error: &IcmpError) -> IcmpDetail {
+    pub(super) fn new(error: &IcmpError) -> IcmpDetail {
         let ports = matches!(error.about.protocol, Protocol::Tcp | Protocol::Udp);
         let address = |address: SocketAddr| AddressFields {
             ip: address.ip(),
@@ -402,7 +233,7 @@ impl IcmpDetail {
 }
 
 #[derive(Serialize)]
-pub(super) struct FindingFields<'a> {
+struct FindingFields<'a> {
     id: &'a str,
     rule: &'static str,
     severity: &'static str,
@@ -457,7 +288,7 @@ impl<'a> FindingFields<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct LostFields {
+struct LostFields {
     stage: &'static str,
     count: u64,
     reason: &'static str,

@@ -1,114 +1,97 @@
 //! The fields of a DNS event besides question, response code and answers: opcode, flags, EDNS and the
 //! server's reasons.
 
-use std::borrow::Cow;
-
-use serde::Serialize;
-
-use crate::model::dns::{Flags, OpCode, opcode_mnemonic};
-use crate::model::edns::{Edns, EdnsOption, ExtendedError};
+use super::line::{Line, field, first};
+use crate::model::dns::{OpCode, opcode_mnemonic};
+use crate::model::edns::{Edns, ExtendedError};
 use crate::model::exchange::Exchange;
 
-#[derive(Serialize)]
-pub(super) struct DetailFields<'a> {
-    /// Present if it is not QUERY.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    opcode: Option<Cow<'static, str>>,
-    /// The response's flags.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flags: Option<Vec<&'static str>>,
-    #[serde(skip_serializing_if = "is_false")]
-    referral: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    negative_ttl: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ede: Vec<ExtendedErrorFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    edns: Option<EdnsFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_edns: Option<EdnsFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_fault: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    resynchronised: bool,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-impl<'a> DetailFields<'a> {
-    pub(super) fn new(exchange: &'a Exchange) -> DetailFields<'a> {
-        let details = &exchange.details;
-        DetailFields {
-            opcode: (details.opcode != OpCode::Query).then(|| opcode_mnemonic(details.opcode)),
-            flags: details.flags.map(|flags| Flags::mnemonics(flags).collect()),
-            referral: exchange.referral(),
-            negative_ttl: exchange.negative_ttl(),
-            ede: extended_errors(exchange.extended_errors()),
-            edns: details.edns.as_ref().map(EdnsFields::new),
-            query_edns: details.query_edns.as_ref().map(EdnsFields::new),
-            query_fault: details.query_fault.as_ref().map(ToString::to_string),
-            resynchronised: details.resynchronised,
-        }
+pub(super) fn fields(line: &mut Line<'_>, exchange: &Exchange) {
+    let details = &exchange.details;
+    if details.opcode != OpCode::Query {
+        field!(line, "opcode");
+        line.word(&opcode_mnemonic(details.opcode));
+    }
+    if let Some(flags) = details.flags {
+        field!(line, "flags");
+        line.array(flags.mnemonics(), Line::word);
+    }
+    if exchange.referral() {
+        field!(line, "referral");
+        line.flag(true);
+    }
+    if let Some(ttl) = exchange.negative_ttl() {
+        field!(line, "negative_ttl");
+        line.number(ttl);
+    }
+    extended_errors(line, exchange.extended_errors());
+    if let Some(options) = &details.edns {
+        field!(line, "edns");
+        edns(line, options);
+    }
+    if let Some(options) = &details.query_edns {
+        field!(line, "query_edns");
+        edns(line, options);
+    }
+    if let Some(fault) = &details.query_fault {
+        field!(line, "query_fault");
+        line.string(&fault.to_string());
+    }
+    if details.resynchronised {
+        field!(line, "resynchronised");
+        line.flag(true);
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct ExtendedErrorFields<'a> {
-    code: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    meaning: Option<&'static str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    text: &'a str,
-}
-
-pub(super) fn extended_errors(errors: &[ExtendedError]) -> Vec<ExtendedErrorFields<'_>> {
-    errors
-        .iter()
-        .map(|error| ExtendedErrorFields {
-            code: error.code,
-            meaning: error.meaning(),
-            text: &error.text,
-        })
-        .collect()
-}
-
-#[derive(Serialize)]
-struct EdnsFields<'a> {
-    size: u16,
-    version: u8,
-    r#do: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nsid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cookie: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_subnet: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    options: Vec<OptionFields<'a>>,
-}
-
-#[derive(Serialize)]
-struct OptionFields<'a> {
-    code: u16,
-    data: &'a str,
-}
-
-impl<'a> EdnsFields<'a> {
-    fn new(edns: &'a Edns) -> EdnsFields<'a> {
-        let option = |option: &'a EdnsOption| OptionFields {
-            code: option.code,
-            data: &option.data,
-        };
-        EdnsFields {
-            size: edns.udp_size,
-            version: edns.version,
-            r#do: edns.dnssec_ok,
-            nsid: edns.nsid.as_deref(),
-            cookie: edns.cookie.as_deref(),
-            client_subnet: edns.client_subnet.as_deref(),
-            options: edns.others.iter().map(option).collect(),
-        }
+/// The field "ede", unless there are no errors.
+pub(super) fn extended_errors(line: &mut Line<'_>, errors: &[ExtendedError]) {
+    if errors.is_empty() {
+        return;
     }
+    field!(line, "ede");
+    line.array(errors, |line, error| {
+        first!(line, "code");
+        line.number(error.code);
+        if let Some(meaning) = error.meaning() {
+            field!(line, "meaning");
+            line.word(meaning);
+        }
+        if !error.text.is_empty() {
+            field!(line, "text");
+            line.string(&error.text);
+        }
+        line.raw("}");
+    });
+}
+
+fn edns(line: &mut Line<'_>, edns: &Edns) {
+    first!(line, "size");
+    line.number(edns.udp_size);
+    field!(line, "version");
+    line.number(edns.version);
+    field!(line, "do");
+    line.flag(edns.dnssec_ok);
+    if let Some(nsid) = &edns.nsid {
+        field!(line, "nsid");
+        line.string(nsid);
+    }
+    if let Some(cookie) = &edns.cookie {
+        field!(line, "cookie");
+        line.string(cookie);
+    }
+    if let Some(subnet) = &edns.client_subnet {
+        field!(line, "client_subnet");
+        line.string(subnet);
+    }
+    if !edns.others.is_empty() {
+        field!(line, "options");
+        line.array(&edns.others, |line, option| {
+            first!(line, "code");
+            line.number(option.code);
+            field!(line, "data");
+            line.string(&option.data);
+            line.raw("}");
+        });
+    }
+    line.raw("}");
 }

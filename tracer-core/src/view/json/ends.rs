@@ -2,110 +2,77 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use super::line::{Line, field, first};
+use crate::model::identity::{PeerEnd, PodEnd, PodIdentity};
 
-use crate::model::identity::{PeerEnd, PodEnd, PodIdentity, ServiceIdentity, Workload};
-
-/// A pod, identified or not.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Pod<'a> {
-    Known {
-        namespace: &'a str,
-        name: &'a str,
-        uid: &'a str,
-        ip: IpAddr,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        port: Option<u16>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        workload: Option<KindName<'a>>,
-    },
-    Unknown {
-        ip: IpAddr,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        port: Option<u16>,
-        unknown: &'static str,
-    },
-}
-
-#[derive(Serialize)]
-pub(super) struct KindName<'a> {
-    kind: &'a str,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-pub(super) struct NamespaceName<'a> {
-    namespace: &'a str,
-    name: &'a str,
-}
-
-/// The other end of a flow.
-#[derive(Serialize)]
-pub(super) struct Peer<'a> {
-    ip: IpAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<Pod<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<NamespaceName<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<&'a str>,
-}
-
-impl<'a> Pod<'a> {
-    /// `ports`: whether the event's protocol has ports. An echo's identifier is not a port.
-    pub(super) fn new(end: &'a PodEnd, ports: bool) -> Pod<'a> {
-        let port = end.port.filter(|_| ports);
-        match &end.identity {
-            Ok(pod) => Pod::known(pod, end.ip, port),
-            Err(reason) => Pod::Unknown {
-                ip: end.ip,
-                port,
-                unknown: reason.as_str(),
-            },
-        }
-    }
-
-    fn known(pod: &'a PodIdentity, ip: IpAddr, port: Option<u16>) -> Pod<'a> {
-        Pod::Known {
-            namespace: &pod.namespace,
-            name: &pod.name,
-            uid: &pod.uid,
-            ip,
-            port,
-            workload: pod
-                .workload
-                .as_ref()
-                .map(|Workload { kind, name }| KindName { kind, name }),
+/// The pod's end. `ports`: whether the event's protocol has ports. An echo's identifier is not a port.
+pub(super) fn pod(line: &mut Line<'_>, end: &PodEnd, ports: bool) {
+    let port = end.port.filter(|_| ports);
+    match &end.identity {
+        Ok(pod) => known(line, pod, end.ip, port),
+        Err(reason) => {
+            first!(line, "ip");
+            address(line, end.ip, port);
+            field!(line, "unknown");
+            line.word(reason.as_str());
+            line.raw("}");
         }
     }
 }
 
-impl<'a> Peer<'a> {
-    /// `ports` as for [`Pod::new`].
-    pub(super) fn new(end: &'a PeerEnd, ports: bool) -> Peer<'a> {
-        let port = end.port.filter(|_| ports);
-        Peer {
-            ip: end.ip,
-            port,
-            pod: end.pod.as_ref().map(|pod| Pod::known(pod, end.ip, port)),
-            service: end
-                .service
-                .as_ref()
-                .map(|service| service_name(service.as_ref())),
-            node: end.node.as_deref(),
-            names: end.names.iter().map(|name| name.as_str()).collect(),
-        }
+fn known(line: &mut Line<'_>, pod: &PodIdentity, ip: IpAddr, port: Option<u16>) {
+    first!(line, "namespace");
+    line.string(&pod.namespace);
+    field!(line, "name");
+    line.string(&pod.name);
+    field!(line, "uid");
+    line.string(&pod.uid);
+    field!(line, "ip");
+    address(line, ip, port);
+    if let Some(workload) = &pod.workload {
+        field!(line, "workload");
+        first!(line, "kind");
+        line.string(&workload.kind);
+        field!(line, "name");
+        line.string(&workload.name);
+        line.raw("}");
     }
+    line.raw("}");
 }
 
-fn service_name(service: &ServiceIdentity) -> NamespaceName<'_> {
-    NamespaceName {
-        namespace: &service.namespace,
-        name: &service.name,
+/// The other end. `ports` as for [`pod`].
+pub(super) fn peer(line: &mut Line<'_>, end: &PeerEnd, ports: bool) {
+    let port = end.port.filter(|_| ports);
+    first!(line, "ip");
+    address(line, end.ip, port);
+    if let Some(pod) = &end.pod {
+        field!(line, "pod");
+        known(line, pod, end.ip, port);
+    }
+    if let Some(service) = &end.service {
+        field!(line, "service");
+        first!(line, "namespace");
+        line.string(&service.namespace);
+        field!(line, "name");
+        line.string(&service.name);
+        line.raw("}");
+    }
+    if let Some(node) = &end.node {
+        field!(line, "node");
+        line.string(node);
+    }
+    if !end.names.is_empty() {
+        field!(line, "names");
+        line.array(&end.names, |line, name| line.string(name.as_str()));
+    }
+    line.raw("}");
+}
+
+/// The address, and after it the port.
+fn address(line: &mut Line<'_>, ip: IpAddr, port: Option<u16>) {
+    line.ip(ip);
+    if let Some(port) = port {
+        field!(line, "port");
+        line.number(port);
     }
 }
