@@ -18,9 +18,9 @@ use tracer_core::model::record::Record;
 use tracer_core::model::settings::{Limits, Thresholds};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
+use tracer_core::view::Encode;
 use tracer_core::view::json::Json;
 use tracer_core::view::text::{Text, TextSettings};
-use tracer_core::view::Encode;
 
 use crate::workload::{self, Mix, cluster};
 

@@ -32,7 +32,9 @@ fn main() {
     let (stage, load) = loads()
         .find(|(stage, load)| format!("{stage}/{load}") == wanted)
         .unwrap_or_else(|| {
-            let names: Vec<String> = loads().map(|(stage, load)| format!("{stage}/{load}")).collect();
+            let names: Vec<String> = loads()
+                .map(|(stage, load)| format!("{stage}/{load}"))
+                .collect();
             panic!("TRACER_STAGE is none of {}", names.join(" "))
         });
     let run = stage.prepare(load, queries);
