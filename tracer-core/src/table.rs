@@ -12,12 +12,12 @@ use crate::model::time::Timestamp;
 #[derive(Debug)]
 struct Slot<V> {
     value: V,
-    /// Rises with every use, so the least is the oldest. Also makes the entries of `due` unique.
+    /// Rises with every insertion, so the least is the oldest. Also makes the entries of `due` unique.
     used: u64,
     deadline: Timestamp,
 }
 
-/// At most `limit` entries; a new one evicts the least recently used one.
+/// At most `limit` entries; a new one evicts the oldest one.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     slots: BTreeMap<K, Slot<V>>,
@@ -69,29 +69,11 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.slots.get(key).map(|slot| &slot.value)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.slots.get_mut(key).map(|slot| &mut slot.value)
-    }
-
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let slot = self.slots.remove(key)?;
         self.by_use.remove(&slot.used);
         self.due.remove(&(slot.deadline, slot.used));
         Some(slot.value)
-    }
-
-    /// Marks an entry as the most recently used and moves its deadline.
-    pub(crate) fn touch(&mut self, key: &K, deadline: Timestamp) {
-        let used = self.next_use();
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        self.by_use.remove(&slot.used);
-        self.due.remove(&(slot.deadline, slot.used));
-        slot.used = used;
-        slot.deadline = deadline;
-        self.by_use.insert(used, key.clone());
-        self.due.insert((deadline, used));
     }
 
     /// Removes the entry with the earliest deadline, if that has passed.
@@ -103,7 +85,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.pop_used(used)
     }
 
-    /// Removes the least recently used entry.
+    /// Removes the oldest entry.
     pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
         let (&used, _) = self.by_use.first_key_value()?;
         self.pop_used(used)
@@ -136,15 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_recently_used_entry_is_evicted() {
+    fn the_oldest_entry_is_evicted() {
         let mut table = Table::new(2);
         assert_eq!(table.insert("a", 1, Timestamp(100)), None);
         assert_eq!(table.insert("b", 2, Timestamp(100)), None);
-        table.touch(&"a", Timestamp(100));
-        assert_eq!(table.insert("c", 3, Timestamp(100)), Some(("b", 2)));
+        assert_eq!(table.insert("c", 3, Timestamp(100)), Some(("a", 1)));
         assert_eq!(
             (table.get(&"a"), table.get(&"b"), table.get(&"c")),
-            (Some(&1), None, Some(&3))
+            (None, Some(&2), Some(&3))
         );
     }
 
@@ -163,7 +144,7 @@ mod tests {
         table.insert("late", 1, Timestamp(30));
         table.insert("early", 2, Timestamp(10));
         table.insert("moved", 3, Timestamp(5));
-        table.touch(&"moved", Timestamp(20));
+        table.insert("moved", 3, Timestamp(20));
         assert_eq!(table.pop_due(Timestamp(9)), None);
         assert_eq!(table.pop_due(Timestamp(25)), Some(("early", 2)));
         assert_eq!(table.pop_due(Timestamp(25)), Some(("moved", 3)));
@@ -177,7 +158,6 @@ mod tests {
         assert_eq!(table.remove(&"a"), Some(1));
         assert_eq!(table.pop_due(Timestamp(99)), None);
         assert_eq!(table.pop_oldest(), None);
-        table.touch(&"a", Timestamp(10));
         assert_eq!(table.pop_oldest(), None);
     }
 }

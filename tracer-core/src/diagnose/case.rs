@@ -9,12 +9,12 @@ use super::claim::{Cause, Claim, Summary};
 use super::cure::Cure;
 use super::fact::{ObjectName, Who};
 use super::lookup_evidence::{AskedName, LookupEvidence};
-use super::memory::{Memory, NameScope, Share, SlowAnswers, TooBigErrors, WasteWindow};
+use super::memory::{Memory, NameScope, PodMemory, Share, SlowAnswers, TooBigErrors, WasteWindow};
 use super::names;
 use super::route::Access;
 use super::settings::RuleThresholds;
 use super::tally::Record;
-use crate::identity::Index;
+use crate::identity::{Index, Owner};
 use crate::model::cluster::Service;
 use crate::model::connection::{TcpConnection, UdpFlow};
 use crate::model::dns::DnsName;
@@ -42,8 +42,12 @@ pub(super) struct Case<'a> {
     pub ends: &'a Ends,
     /// The identities.
     pub index: &'a Index,
-    /// What earlier events left.
+    /// What earlier events left,
     pub memory: &'a Memory,
+    /// and those of the pod.
+    pub own: &'a PodMemory,
+    /// The pod in them.
+    pub owner: &'a Owner,
     /// The failures of this kind so far, where several make a finding.
     pub share: Share,
     /// A SYN that is unanswered for this long is a timeout.

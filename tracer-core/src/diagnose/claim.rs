@@ -402,6 +402,8 @@ pub(super) enum Summary {
     PingUnanswered { ip: IpAddr, sent: u64 },
     /// A ping without a reply to an address of the Services' range.
     PingedServiceRange { ip: IpAddr, sent: u64 },
+    /// The latest of the failures of a rule that have no finding of their own: a pod has too many.
+    Rest(Box<Summary>),
     /// Packets are too big for their path.
     PacketsTooBig {
         to: IpAddr,

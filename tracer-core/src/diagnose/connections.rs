@@ -9,7 +9,6 @@ use super::case::Symptom;
 use super::cure::Sign;
 use super::examination::{Examination, Span};
 use super::memory::{FailedConnection, Mishap, Share, Target};
-use crate::identity::Owner;
 use crate::model::connection::{TcpConnection, TcpState, UdpFlow, UdpState};
 use crate::model::flow::Direction;
 use crate::model::time::Timestamp;
@@ -58,14 +57,11 @@ impl Examination<'_> {
         let Some(handshake) = connection.handshake else {
             return;
         };
-        let contact = self.contact(started);
-        let memory = &mut self.diagnosis.memory;
-        memory
-            .connected
-            .add((self.ends.peer.ip, peer.port()), contact);
+        let contact = (self.ends.peer.ip, peer.port());
+        self.memory().connected.add(started, contact);
         let mut failed = None;
         if attempt::late(connection).is_some() {
-            memory.lost_syns.add(started, peer);
+            self.lost_syn(started, connection);
             let share = match counted {
                 true => Share::default(),
                 false => self.mishap(connection, Mishap::LostSyn),
@@ -83,12 +79,11 @@ impl Examination<'_> {
 
     /// The client gave its SYN up before a verdict was due. Once is no failure, and no attempt either.
     fn given_up(&mut self, started: Timestamp, connection: &TcpConnection) {
-        let owner = Owner::from_ends(self.ends);
         let peer = connection.flow.peer;
-        self.diagnosis.memory.mishaps.attempt(&owner, peer);
+        self.memory().mishaps.attempt(peer);
         let share = self.mishap(connection, Mishap::GivenUp);
         if share.failures >= MISHAPS {
-            self.attempted(Target::Socket(peer, "TCP"));
+            self.attempted(Target::Socket(peer, "TCP").key());
             let span = Span::from_start(started, connection.last);
             self.judge_share(span, Symptom::Tcp(connection), share);
         }
@@ -97,8 +92,7 @@ impl Examination<'_> {
     fn failed(&mut self, started: Timestamp, connection: &TcpConnection) {
         self.attempted_tcp(connection);
         if connection.state == TcpState::Timeout {
-            let lost_syns = &mut self.diagnosis.memory.lost_syns;
-            lost_syns.add(started, connection.flow.peer);
+            self.lost_syn(started, connection);
             self.mishap(connection, Mishap::GivenUp);
         }
         if self.is_dns(connection) {
@@ -107,10 +101,11 @@ impl Examination<'_> {
                 ends: self.ends.clone(),
                 connection: connection.clone(),
             };
-            self.diagnosis.memory.failed_tcp.add(self.now, failed);
+            let failed_tcp = &mut self.diagnosis.memory.failed_tcp;
+            failed_tcp.add(self.now, &self.owner, failed);
         } else {
             let span = Span::from_start(started, connection.last);
-            self.judge(span, Symptom::Tcp(connection));
+            self.connection_verdict(span, connection);
         }
     }
 
@@ -174,7 +169,7 @@ impl Examination<'_> {
     pub(super) fn udp(&mut self, started: Timestamp, flow: &UdpFlow) {
         // At the end of the input the open ones have one more event.
         if flow.state == UdpState::Open && !self.diagnosis.ending {
-            self.attempted(Target::Socket(flow.flow.peer, "UDP"));
+            self.attempted(Target::Socket(flow.flow.peer, "UDP").key());
         }
         let span = Span::from_start(started, flow.last);
         let failed = self.judge(span, Symptom::Udp(flow));
@@ -192,15 +187,22 @@ impl Examination<'_> {
 
     fn attempted_tcp(&mut self, connection: &TcpConnection) {
         let peer = connection.flow.peer;
-        let owner = Owner::from_ends(self.ends);
-        self.diagnosis.memory.mishaps.attempt(&owner, peer);
-        self.attempted(Target::Socket(peer, "TCP"));
+        self.memory().mishaps.attempt(peer);
+        self.attempted(Target::Socket(peer, "TCP").key());
     }
 
     fn mishap(&mut self, connection: &TcpConnection, mishap: Mishap) -> Share {
-        let owner = Owner::from_ends(self.ends);
-        let mishaps = &mut self.diagnosis.memory.mishaps;
-        mishaps.add(self.now, &owner, connection.flow.peer, mishap)
+        let now = self.now;
+        let mishaps = &mut self.memory().mishaps;
+        let (share, gave_way) = mishaps.add(now, connection.flow.peer, mishap);
+        self.gave_way(gave_way);
+        share
+    }
+
+    fn lost_syn(&mut self, started: Timestamp, connection: &TcpConnection) {
+        let flow = &connection.flow;
+        let lost_syns = &mut self.diagnosis.memory.lost_syns;
+        lost_syns.add(started, flow.ifindex, flow.peer);
     }
 
     fn is_dns(&self, connection: &TcpConnection) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Diagnosis;
 use super::case::{Case, Symptom};
 use super::cure::Sign;
-use super::memory::{Contact, Share, Target};
+use super::memory::{PodMemory, PodPlace, Share, Target, TargetKey};
 use super::tally::Record;
 use super::{catalogue, missing};
 use crate::identity::{Index, Owner};
@@ -18,39 +18,73 @@ use crate::model::time::Timestamp;
 pub(super) struct Examination<'a> {
     pub diagnosis: &'a mut Diagnosis,
     pub ends: &'a Ends,
+    /// The pod, and the place of its memory.
+    pub owner: Owner,
+    pub place: PodPlace,
     pub now: Timestamp,
     pub index: &'a Index,
     pub out: &'a mut Vec<Event>,
 }
 
+impl<'a> Examination<'a> {
+    pub(super) fn new(
+        diagnosis: &'a mut Diagnosis,
+        now: Timestamp,
+        ends: &'a Ends,
+        index: &'a Index,
+        out: &'a mut Vec<Event>,
+    ) -> Examination<'a> {
+        let owner = Owner::from_ends(ends);
+        let place = diagnosis.memory.pods.place(now, &owner, ends);
+        Examination {
+            diagnosis,
+            ends,
+            owner,
+            place,
+            now,
+            index,
+            out,
+        }
+    }
+}
+
 impl Examination<'_> {
+    /// What earlier events of the pod left.
+    pub(super) fn memory(&mut self) -> &mut PodMemory {
+        self.diagnosis.memory.pods.get_mut(self.place)
+    }
+
+    /// Failures of the pod were forgotten to make room.
+    pub(super) fn gave_way(&mut self, count: u64) {
+        if count > 0 {
+            self.diagnosis.memory.pods.count_lost(self.place, count);
+        }
+    }
+
     /// A packet of the pod, in either role, was too big for its path; or an error is about no flow of the pod.
     pub(super) fn icmp(&mut self, at: Timestamp, error: &IcmpError) {
         if error.is_too_big() && error.about.src.ip() == self.ends.pod.ip {
-            let owner = Owner::from_ends(self.ends);
-            let memory = &mut self.diagnosis.memory;
-            let errors = memory.too_big.add(at, owner, error.about.dst.ip());
+            let (errors, gave_way) = self.memory().too_big.add(at, error.about.dst.ip());
+            self.gave_way(gave_way);
             let span = Span::from_start(errors.first, errors.last).about(at);
             self.judge(span, Symptom::TooBig(*error, errors));
         } else if error.about.protocol == Protocol::Tcp && error.about.src.ip() == self.ends.pod.ip
         {
-            let owner = Owner::from_ends(self.ends);
-            self.diagnosis.memory.stray_errors.add(at, owner, error);
+            let gave_way = self.memory().stray_errors.add(at, error);
+            self.gave_way(gave_way);
         }
     }
 
-    pub(super) fn contact(&self, at: Timestamp) -> Contact {
-        Contact {
-            owner: Owner::from_ends(self.ends),
-            pod: self.ends.pod.clone(),
-            at,
-        }
+    /// A failure of the pod was not examined, as there are too many.
+    pub(super) fn not_examined(&mut self) {
+        self.diagnosis.memory.pods.count_unexamined(self.place);
     }
 
     /// The pod tried something.
-    pub(super) fn attempted(&mut self, target: Target) {
-        let owner = Owner::from_ends(self.ends);
-        self.diagnosis.ledger.attempt(self.now, &owner, target);
+    pub(super) fn attempted(&mut self, target: TargetKey) {
+        let now = self.now;
+        self.memory().attempts.add(now, target);
+        self.diagnosis.ledger.attempt(&self.owner, &[target]);
     }
 
     /// Something worked at `at`. `failed`: the finding that the same attempt led to.
@@ -58,7 +92,7 @@ impl Examination<'_> {
         let moment = Moment { at, now: self.now };
         self.diagnosis
             .ledger
-            .cure(moment, self.ends, sign, failed, self.out);
+            .cure(moment, &self.owner, self.ends, sign, failed, self.out);
     }
 
     /// Applies the first rule that fits, and returns the id of the finding.
@@ -83,8 +117,11 @@ impl Examination<'_> {
         } = &mut *self.diagnosis;
         let record = match &symptom {
             Symptom::Tcp(connection) => {
-                let target = Target::Socket(connection.flow.peer, "TCP");
-                ledger.record(&Owner::from_ends(self.ends), &target)
+                let target = Target::Socket(connection.flow.peer, "TCP").key();
+                Record {
+                    failures: ledger.failures(&self.owner, target),
+                    attempts: memory.pods.get(self.place).attempts.count(target),
+                }
             }
             _ => Record::default(),
         };
@@ -97,6 +134,8 @@ impl Examination<'_> {
             index: self.index,
             thresholds,
             memory,
+            own: memory.pods.get(self.place),
+            owner: &self.owner,
             share,
             tcp_timeout: *tcp_timeout,
             record,

@@ -1,132 +1,35 @@
-//! The open findings: one per cause and pod (or workload).
+//! The life of findings: one per cause and pod (or workload).
 //!
-//! Owns their counts and times, and when they are emitted: once the evidence is complete, again with a new
+//! Owns when they are emitted: once the evidence is complete, again with a new
 //! count, and once when resolved. If the rule sets a delay and the finding is resolved within it, nothing is
 //! emitted. A cause that shows again after its resolution continues the same finding, which is rate-limited:
 //! a flap within the interval is not reported. A finding without evidence for long is dropped without an
 //! event, because its cause may still exist.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::case::{Case, Symptom};
-use super::claim::{Cause, Claim, Evidence, Summary};
-use super::cure::{Cure, Resolution, Sign};
+use super::claim::{Cause, Claim, Evidence};
+use super::cure::{Resolution, Sign};
 use super::examination::Moment;
 use super::fact::Who;
-use super::headline::{Fix, Reason};
-use super::memory::{Attempts, Target};
+use super::memory::{Target, TargetKey};
+use super::open::{AttemptId, Open, Words};
+use super::open_findings::{OpenFindings, Place};
 use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
-use super::tally::{Record, Tally};
+use super::tally::Tally;
 use super::wording;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
-use crate::model::finding::{Finding, Severity, State};
+use crate::model::finding::{Finding, State};
 use crate::model::loss::{Losses, Stage};
 use crate::model::sentence::Sentence;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
-/// An attempt's start, and the pod's port.
-type AttemptId = (Timestamp, u16);
-
-/// The most attempts that an open finding remembers: a pod's connections at one time.
-const MAX_COUNTED: usize = 32;
-
-/// A pod tries several servers, domains, names and destinations, each of which is counted.
-const TARGETS_PER_POD: usize = 8;
-
-#[derive(Debug)]
-struct Open {
-    finding: Finding,
-    owner: Owner,
-    ends: Ends,
-    cures: Vec<Cure>,
-    /// What counts as an attempt; `None`: each claim is one.
-    target: Option<Target>,
-    tally: Tally,
-    /// What the headline is made of, as its numbers change with every attempt.
-    words: Words,
-    /// The earliest time of the next event.
-    next: Timestamp,
-    emitted_count: u64,
-    emitted_state: State,
-    /// What is known of an attempt that was counted has changed since the last event.
-    reworded: bool,
-    /// When it is dropped unless there is new evidence.
-    until: Timestamp,
-    /// The time of the latest attempt that changed a number or the state.
-    changed: Timestamp,
-    /// The latest attempts that were counted: an attempt has several events and counts once.
-    counted: VecDeque<AttemptId>,
-    /// The severity from the second failure on.
-    severity: Severity,
-    /// One occurrence is ordinary.
-    recurring: bool,
-    /// It matches a silence.
-    silenced: bool,
-}
-
-/// The parts of a headline.
-#[derive(Debug)]
-struct Words {
-    summary: Summary,
-    because: Option<Reason>,
-    fix: Option<Fix>,
-}
-
-impl Open {
-    /// Whether the count or the state has changed since the last event.
-    fn has_news(&self) -> bool {
-        if self.is_ordinary() {
-            return false;
-        }
-        self.finding.count > self.emitted_count
-            || self.reworded
-            || self.was_emitted() && self.finding.state != self.emitted_state
-    }
-
-    /// Whether what happened so far is too little for an event.
-    fn is_ordinary(&self) -> bool {
-        self.recurring && !self.was_emitted() && !self.tally.recurs()
-    }
-
-    /// Brings numbers and state up to date. A resolved finding stays so.
-    fn update(&mut self) {
-        let finding = &mut self.finding;
-        (finding.count, finding.of) = (self.tally.failures, self.tally.attempts);
-        if !finding.is_resolved() {
-            finding.state = self.tally.state();
-        }
-    }
-
-    /// Writes the headline with the numbers of now. Only an event needs it, not every attempt.
-    fn write_headline(&mut self) {
-        self.finding.headline = wording::headline(
-            &Who::from(&self.ends.pod),
-            &self.words.summary,
-            &self.tally,
-            self.words.because.as_ref(),
-            self.words.fix.as_ref(),
-        );
-    }
-
-    /// When it is emitted again, or dropped.
-    fn due(&self) -> Timestamp {
-        if self.has_news() {
-            self.next
-        } else {
-            self.until
-        }
-    }
-
-    /// Whether there was an event.
-    fn was_emitted(&self) -> bool {
-        self.emitted_count > 0
-    }
-}
+mod rest;
 
 /// All open findings.
 #[derive(Debug)]
@@ -136,10 +39,9 @@ pub(super) struct Ledger {
     max_evidence: usize,
     silences: Vec<Silence>,
     silenced: u64,
-    open: Table<Arc<str>, Open>,
-    /// The findings of each pod: attempts and signs are compared with these only.
-    by_pod: BTreeMap<Owner, Vec<Arc<str>>>,
-    attempts: Attempts,
+    limit: usize,
+    limit_per_pod: usize,
+    open: OpenFindings,
     losses: Losses,
 }
 
@@ -151,9 +53,9 @@ impl Ledger {
             max_evidence: settings.evidence.max(1),
             silences: settings.silences.clone(),
             silenced: 0,
-            open: Table::new(settings.findings),
-            by_pod: BTreeMap::new(),
-            attempts: Attempts::new(settings.remembered.saturating_mul(TARGETS_PER_POD)),
+            limit: settings.findings.max(1),
+            limit_per_pod: settings.findings_per_pod.max(1),
+            open: OpenFindings::default(),
             losses: Losses::default(),
         }
     }
@@ -161,23 +63,21 @@ impl Ledger {
     /// Replaces the silences. A finding that is no longer silenced is dropped: new evidence opens it again.
     pub fn set_silences(&mut self, silences: &[Silence]) {
         self.silences = silences.to_vec();
-        let first: Arc<str> = "".into();
-        let changed: Vec<(Arc<str>, bool)> = self
-            .open
-            .from(&first)
-            .filter_map(|(id, open)| {
-                let finding = &open.finding;
-                let silenced = self.is_silenced(finding.rule, &open.ends, &finding.names);
-                (silenced != open.silenced).then(|| (Arc::clone(id), silenced))
-            })
-            .collect();
-        for (id, silenced) in changed {
+        for place in self.open.by_pod() {
+            let Some(open) = self.open.get(place) else {
+                continue;
+            };
+            let finding = &open.finding;
+            let silenced = self.is_silenced(finding.rule, &open.ends, &finding.names);
+            if silenced == open.silenced {
+                continue;
+            }
             if silenced {
-                if let Some(open) = self.open.get_mut(&id) {
+                if let Some(open) = self.open.get_mut(place) {
                     open.silenced = true;
                 }
-            } else if let Some(open) = self.open.remove(&id) {
-                self.unlist(&open.owner, &id);
+            } else {
+                self.open.take(place);
             }
         }
     }
@@ -187,29 +87,21 @@ impl Ledger {
         silences.any(|silence| silence.matches(rule, ends, names))
     }
 
-    /// Takes in an attempt of a pod, whatever its outcome. The claim or the sign that it leads to follows.
-    pub fn attempt(&mut self, now: Timestamp, owner: &Owner, target: Target) {
-        for id in self.by_pod.get(owner).into_iter().flatten() {
-            if let Some(open) = self.open.get_mut(id)
-                && open.target.as_ref() == Some(&target)
-            {
-                open.tally.attempt();
-            }
+    /// Takes in an attempt of a pod at some targets, whatever its outcome. The claim or the sign that it leads to
+    /// follows.
+    pub fn attempt(&mut self, owner: &Owner, targets: &[TargetKey]) {
+        if !self.open.is_empty() {
+            self.open
+                .each_of_pod(owner, targets, |open| open.tally.attempt());
         }
-        self.attempts.add(now, owner, target);
     }
 
-    /// How often a pod has failed and tried at this target so far, the present attempt included in the latter.
-    pub fn record(&self, owner: &Owner, target: &Target) -> Record {
-        let open = self.by_pod.get(owner).into_iter().flatten();
-        let open = open.filter_map(|id| self.open.get(id));
-        let failures = open
-            .filter(|open| open.target.as_ref() == Some(target))
-            .map(|open| open.tally.failures);
-        Record {
-            failures: failures.sum(),
-            attempts: self.attempts.count(owner, target),
-        }
+    /// How often a pod has failed at this target so far.
+    pub fn failures(&self, owner: &Owner, target: TargetKey) -> u64 {
+        let places = self.open.of_pod(owner);
+        let places = places.into_iter().flat_map(|pod| pod.about(target));
+        let open = places.filter_map(|place| self.open.get(place));
+        open.map(|open| open.tally.failures).sum()
     }
 
     /// Takes in a rule's claim: opens a finding, or counts a failure of an open one. Returns its id.
@@ -229,10 +121,13 @@ impl Ledger {
             };
             format!("{}:{subject}:{cause}", rule::group(rule.id)).into()
         };
-        let known = self.open.remove(&id);
-        if let Some(known) = &known {
-            self.unlist(&known.owner, &id);
+        let place = self.open.place(&id);
+        if place.is_none()
+            && let Some(rest) = self.make_room(case, rule, &claim)
+        {
+            return self.count_rest(case, rule, claim, rest, out);
         }
+        let known = place.and_then(|place| self.open.take(place));
         let attempt = case.attempt_id();
         let counted = known.as_ref().is_some_and(|known| {
             case.was_counted() || attempt.is_some_and(|attempt| known.counted.contains(&attempt))
@@ -240,7 +135,7 @@ impl Ledger {
         let known = match known {
             // The resolution is later than the start of this attempt, which is no new evidence.
             Some(known) if counted && known.finding.is_resolved() => {
-                self.keep(Arc::clone(&id), known);
+                self.keep(known);
                 return id;
             }
             known => known,
@@ -254,35 +149,51 @@ impl Ledger {
                 known.finding.last = known.finding.last.max(case.last);
                 known
             }
-            known => self.open(case, rule, claim, id.to_string(), cause, known),
+            known => Box::new(self.open(case, rule, claim, &id, cause, known)),
         };
         if counted {
             // A ping has an event every few seconds.
             let is_ping = matches!(case.symptom, Symptom::Echo(..));
             open.reworded |= !is_ping && before.is_some_and(|one| one != open.finding.summary);
         } else {
-            if open.target.is_none() {
-                open.tally.attempt();
-            }
-            open.tally.failed();
-            open.counted.extend(attempt);
-            if open.counted.len() > MAX_COUNTED {
-                open.counted.pop_front();
-            }
+            open.failed(attempt);
         }
-        open.until = now.after(self.forget);
-        open.finding.state = State::Active;
-        open.update();
-        if open.finding.count > Tally::ordinary(open.recurring) {
-            open.finding.severity = open.severity;
-        }
-        open.changed = open.changed.max(open.finding.last);
-        if open.has_news() && now >= open.next {
-            let at = open.changed;
-            self.emit(&mut open, at, now, out);
-        }
-        self.keep(Arc::clone(&id), open);
+        open.renew(now.after(self.forget));
+        self.emit_if_due(&mut open, now, out);
+        self.keep(open);
         id
+    }
+
+    /// Counts one more failure of an open finding, which equals those before. Returns whether there is one.
+    pub fn repeat(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        last: Timestamp,
+        attempt: Option<AttemptId>,
+        out: &mut Vec<Event>,
+    ) -> bool {
+        let Some(place) = self.open.place(id) else {
+            return false;
+        };
+        let Some(open) = self.open.get_mut(place) else {
+            return false;
+        };
+        if open.finding.is_resolved() || attempt.is_some_and(|one| open.counted.contains(&one)) {
+            return false;
+        }
+        open.finding.last = open.finding.last.max(last);
+        open.failed(attempt);
+        open.renew(now.after(self.forget));
+        if open.has_news() && now >= open.next {
+            if let Some(mut open) = self.open.take(place) {
+                self.emit_if_due(&mut open, now, out);
+                self.keep(open);
+            }
+        } else {
+            self.open.touch(place);
+        }
+        true
     }
 
     /// A finding with this claim's words, and the numbers of the one known before.
@@ -291,17 +202,16 @@ impl Ledger {
         case: &Case<'_>,
         rule: &'static Rule,
         claim: Claim,
-        id: String,
+        id: &Arc<str>,
         cause: String,
-        known: Option<Open>,
+        known: Option<Box<Open>>,
     ) -> Open {
-        let owner = Owner::from_ends(case.ends);
         let target = target(case, &claim.cause);
         let before = known.as_ref().map(|known| &known.finding);
         let pod = case.pod_name();
         let severity = claim.severity.unwrap_or(rule.severity);
         let finding = Finding {
-            id,
+            id: id.to_string(),
             rule: rule.id,
             severity: claim.once.unwrap_or(severity),
             state: State::Active,
@@ -326,9 +236,7 @@ impl Ledger {
         };
         let tally = match (&known, &target) {
             (Some(known), _) => known.tally,
-            (None, Some(target)) => {
-                Tally::new(self.attempts.count(&owner, target)).before(case.share)
-            }
+            (None, Some(target)) => Tally::new(case.own.attempts.count(*target)).before(case.share),
             (None, None) => Tally::new(0),
         };
         Open {
@@ -337,7 +245,8 @@ impl Ledger {
                 None => self.is_silenced(rule.id, case.ends, &finding.names),
             },
             finding,
-            owner,
+            key: Arc::clone(id),
+            owner: case.owner.clone(),
             ends: case.ends.clone(),
             cures: claim.cures,
             target,
@@ -360,6 +269,10 @@ impl Ledger {
             until: case.now,
             changed: case.last,
             counted: known.map_or_else(VecDeque::new, |known| known.counted),
+            is_rest: false,
+            listed: 0,
+            used: 0,
+            scheduled: (case.now, 0),
         }
     }
 
@@ -368,22 +281,30 @@ impl Ledger {
     pub fn cure(
         &mut self,
         moment: Moment,
+        owner: &Owner,
         ends: &Ends,
         sign: &Sign<'_>,
         failed: Option<&Arc<str>>,
         out: &mut Vec<Event>,
     ) {
-        if self.by_pod.is_empty() {
+        if self.open.is_empty() {
             return;
         }
-        let Some(ids) = self.by_pod.get(&Owner::from_ends(ends)).cloned() else {
+        let Some(pod) = self.open.of_pod(owner) else {
             return;
         };
-        for id in ids.iter().filter(|id| Some(*id) != failed) {
-            let Some(open) = self.open.get_mut(id) else {
+        let keys = sign.keys(ends);
+        let waiting = keys.iter().flat_map(|key| pod.waiting(*key));
+        let mut waiting: Vec<(u64, Place)> = waiting
+            .filter_map(|place| Some((self.open.get(place)?.listed, place)))
+            .collect();
+        waiting.sort_unstable();
+        waiting.dedup();
+        for (_, place) in waiting {
+            let Some(open) = self.open.get_mut(place) else {
                 continue;
             };
-            if open.finding.is_resolved() {
+            if open.finding.is_resolved() || failed.is_some_and(|id| **id == *open.key) {
                 continue;
             }
             let mut cures = open.cures.iter();
@@ -397,7 +318,7 @@ impl Ledger {
                 open.tally.ended();
             }
             if (resolved || decisive) && !open.is_ordinary() {
-                self.resolve(moment, id, &resolution, out);
+                self.resolve(moment, place, &resolution, out);
             } else {
                 open.changed = open.changed.max(moment.at);
                 let had_news = open.has_news();
@@ -406,51 +327,45 @@ impl Ledger {
                     // More successes may follow and resolve it.
                     open.next = open.next.max(moment.now.after(self.repeat));
                 }
-                let due = open.due();
-                self.open.touch(id, due);
+                self.open.touch(place);
             }
         }
     }
 
     /// Resolves the findings that waited for what the inventory shows now.
     pub fn inventory(&mut self, now: Timestamp, index: &Index, out: &mut Vec<Event>) {
-        let ids: Vec<Arc<str>> = self.by_pod.values().flatten().cloned().collect();
-        for id in ids {
-            let resolution = self.open.get(&id).and_then(|open| {
+        for place in self.open.by_pod() {
+            let resolution = self.open.get(place).and_then(|open| {
                 let mut cures = open.cures.iter();
-                cures.find_map(|cure| cure.shown_by_inventory(index))
+                let is_open = !open.finding.is_resolved();
+                let shown = cures.find_map(|cure| cure.shown_by_inventory(index));
+                shown.filter(|_| is_open)
             });
-            let is_open = |open: &Open| !open.finding.is_resolved();
-            if let Some(resolution) = resolution
-                && self.open.get(&id).is_some_and(is_open)
-            {
-                self.resolve(Moment { at: now, now }, &id, &resolution, out);
+            if let Some(resolution) = resolution {
+                self.resolve(Moment { at: now, now }, place, &resolution, out);
             }
         }
     }
 
     /// Emits new counts that are due, and drops findings without evidence for long.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
-        self.attempts.advance(now);
-        while let Some((id, mut open)) = self.open.pop_due(now) {
-            self.unlist(&open.owner, &id);
+        while let Some(mut open) = self.open.pop_due(now) {
             if open.has_news() {
                 let at = open.changed;
                 self.emit(&mut open, at, now, out);
-                self.keep(id, open);
+                self.keep(open);
             }
         }
     }
 
     /// Emits all new counts and drops all findings.
     pub fn end(&mut self, out: &mut Vec<Event>) {
-        while let Some((_, mut open)) = self.open.pop_oldest() {
+        for mut open in self.open.take_all() {
             if open.has_news() {
                 let at = open.changed;
                 self.emit(&mut open, at, at, out);
             }
         }
-        self.by_pod.clear();
     }
 
     /// The number of silenced findings.
@@ -458,10 +373,15 @@ impl Ledger {
         self.silenced
     }
 
-    pub fn losses(&self) -> Losses {
-        let mut losses = self.losses.clone();
-        losses.merge(self.attempts.losses());
-        losses
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    fn emit_if_due(&mut self, open: &mut Open, now: Timestamp, out: &mut Vec<Event>) {
+        if open.has_news() && now >= open.next {
+            let at = open.changed;
+            self.emit(open, at, now, out);
+        }
     }
 
     /// Emits the finding; `at` is the time of the event, which is known now.
@@ -487,14 +407,13 @@ impl Ledger {
     fn resolve(
         &mut self,
         moment: Moment,
-        id: &Arc<str>,
+        place: Place,
         resolution: &Resolution,
         out: &mut Vec<Event>,
     ) {
-        let Some(mut open) = self.open.remove(id) else {
+        let Some(mut open) = self.open.take(place) else {
             return;
         };
-        self.unlist(&open.owner, id);
         if !open.was_emitted() {
             // Resolved within its delay.
             return;
@@ -512,26 +431,18 @@ impl Ledger {
         }
         // Kept: a cause that comes and goes continues the same finding.
         open.until = moment.now.after(self.forget);
-        self.keep(Arc::clone(id), open);
+        self.keep(open);
     }
 
-    fn keep(&mut self, id: Arc<str>, open: Open) {
-        let due = open.due();
-        let ids = self.by_pod.entry(open.owner.clone()).or_default();
-        ids.push(Arc::clone(&id));
-        if let Some((id, evicted)) = self.open.insert(id, open, due) {
-            self.unlist(&evicted.owner, &id);
-            self.losses.add(Stage::Table, "finding table full", 1);
-        }
-    }
-
-    /// Removes a finding from those of its pod.
-    fn unlist(&mut self, owner: &Owner, id: &Arc<str>) {
-        if let Some(ids) = self.by_pod.get_mut(owner) {
-            ids.retain(|other| other != id);
-            if ids.is_empty() {
-                self.by_pod.remove(owner);
-            }
+    fn keep(&mut self, open: Box<Open>) {
+        self.open.put(open);
+        while self.open.len() > self.limit {
+            let least = self.open.least_of_largest();
+            let Some(dropped) = least.and_then(|place| self.open.take(place)) else {
+                return;
+            };
+            self.losses
+                .add_on(dropped.ends.ifindex, Stage::Table, "finding table full", 1);
         }
     }
 
@@ -547,22 +458,23 @@ impl Ledger {
 }
 
 /// What counts as an attempt for a cause; `None`: only its failures are visible.
-fn target(case: &Case<'_>, cause: &Cause) -> Option<Target> {
-    match (&case.symptom, cause) {
-        (Symptom::Lookup(_), Cause::Address(ip)) => Some(Target::Server(*ip)),
+fn target(case: &Case<'_>, cause: &Cause) -> Option<TargetKey> {
+    let target = match (&case.symptom, cause) {
+        (Symptom::Lookup(_), Cause::Address(ip)) => Target::Server(*ip),
         (Symptom::Lookup(_), Cause::ServerAndDomain(ip, domain)) => {
-            Some(Target::Domain(*ip, domain.clone()))
+            Target::Domain(*ip, domain.relative())
         }
         (Symptom::Lookup(_), Cause::SearchDomain(domain)) => {
-            Some(Target::SearchDomain(domain.clone()))
+            Target::SearchDomain(domain.relative())
         }
         (Symptom::Lookup(_), Cause::Name(name) | Cause::NameAndTypes(name, _)) => {
-            Some(Target::Name(name.clone()))
+            Target::Name(name)
         }
         (Symptom::Tcp(_) | Symptom::Udp(_), Cause::Socket(socket, protocol)) => {
-            Some(Target::Socket(*socket, protocol))
+            Target::Socket(*socket, protocol)
         }
-        (Symptom::Echo(..), Cause::Address(ip) | Cause::Ping(ip)) => Some(Target::Ping(*ip)),
-        _ => None,
-    }
+        (Symptom::Echo(..), Cause::Address(ip) | Cause::Ping(ip)) => Target::Ping(*ip),
+        _ => return None,
+    };
+    Some(target.key())
 }

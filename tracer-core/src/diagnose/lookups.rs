@@ -4,7 +4,9 @@ use super::case::Symptom;
 use super::cure::Sign;
 use super::examination::{Examination, Span};
 use super::lookup_evidence::LookupEvidence;
-use super::memory::{LatencyChange, LatencyKey, NameScope, Target, WasteChange, exchange_end};
+use super::memory::{
+    LatencyChange, LatencyKey, NameScope, Target, TargetKey, WasteChange, exchange_end,
+};
 use super::{Diagnosis, fact, names, search_domains, wording};
 use crate::identity::Owner;
 use crate::model::event::Ends;
@@ -16,17 +18,17 @@ use crate::model::time::Timestamp;
 impl Examination<'_> {
     /// An exchange ended; `of_lookup`: it belongs to a lookup, which has an event of its own.
     pub(super) fn exchange(&mut self, exchange: &Exchange, of_lookup: bool) {
-        let memory = &mut self.diagnosis.memory;
+        let memory = self.memory();
         if of_lookup && exchange.outcome != Outcome::Undecided {
-            let owner = Owner::from_ends(self.ends);
-            memory.exchanges.add(self.now, owner, exchange);
+            memory.exchanges.add(exchange);
         }
         if exchange.asked_peer.is_some() {
-            let owner = Owner::from_ends(self.ends);
-            memory.misdirected.add(self.now, owner, exchange);
+            let gave_way = memory.misdirected.add(exchange);
+            self.gave_way(gave_way);
         }
         if exchange.connection.is_some() {
-            memory.failed_tcp.explained(self.ends);
+            let failed_tcp = &mut self.diagnosis.memory.failed_tcp;
+            failed_tcp.explained(&self.owner, self.ends.peer.ip);
         }
         if exchange.rcode.is_some() && !exchange.late && exchange.asked_peer.is_none() {
             self.answer(exchange);
@@ -36,11 +38,11 @@ impl Examination<'_> {
     /// A DNS server answered.
     pub(super) fn answer(&mut self, exchange: &Exchange) {
         let at = exchange_end(exchange);
-        let owner = Owner::from_ends(self.ends);
         let server = self.ends.peer.ip;
-        let memory = &mut self.diagnosis.memory;
+        let port = self.ends.peer.port;
+        let memory = self.memory();
         if let Some(question) = &exchange.question {
-            memory.loops.answered(&owner, question);
+            memory.loops.answered(question);
             if exchange.outcome == Outcome::Answered {
                 memory.found_names.add(at, &question.name);
             }
@@ -49,12 +51,10 @@ impl Examination<'_> {
             exchange.outcome,
             Outcome::Answered | Outcome::Nodata | Outcome::Nxdomain | Outcome::Truncated
         ) {
-            memory.answers.add(at, owner, server);
+            memory.answers.add(at, server);
         }
-        if let Some(port) = self.ends.peer.port {
-            let contact = self.contact(at);
-            let peer = (self.ends.peer.ip, port);
-            self.diagnosis.memory.answered.add(peer, contact);
+        if let Some(port) = port {
+            memory.answered.add(at, (server, port));
         }
         let (Some(latency), Some(question)) = (exchange.latency, &exchange.question) else {
             return;
@@ -67,16 +67,15 @@ impl Examination<'_> {
             Some(_) => NameScope::Cluster,
             None => NameScope::External,
         };
-        let key = LatencyKey {
-            owner: Owner::from_ends(self.ends),
-            server: self.ends.peer.ip,
-            scope,
-        };
-        let latencies = &mut self.diagnosis.memory.latencies;
-        let Some(latency) = latencies.measured(&key, exchange, at, latency) else {
+        let key = LatencyKey { server, scope };
+        let Diagnosis {
+            memory, thresholds, ..
+        } = &mut *self.diagnosis;
+        let latencies = &mut memory.pods.get_mut(self.place).latencies;
+        let Some(latency) = latencies.measured(&key, exchange, at, latency, thresholds) else {
             return;
         };
-        match latencies.add(at, key, latency) {
+        match latencies.add(at, key, latency, thresholds) {
             LatencyChange::None => {}
             LatencyChange::Recovered => self.cure(at, &Sign::NormalLatency(scope), None),
             LatencyChange::Slow(slow) => {
@@ -97,19 +96,19 @@ impl Examination<'_> {
             lookup_idle,
             ..
         } = &mut *self.diagnosis;
-        let evidence = LookupEvidence {
+        let named = ends.pod.identity.is_ok();
+        let begun_unnamed = named && {
+            let unnamed = memory.pods.of(&Owner::Address(ends.ifindex, ends.pod.ip));
+            unnamed.is_some_and(|memory| memory.unnamed.began(started, *lookup_idle))
+        };
+        let own = memory.pods.get_mut(self.place);
+        let mut evidence = LookupEvidence {
             event: lookup,
-            exchanges: memory.exchanges.take(&Owner::from_ends(ends), lookup),
-            misdirected: memory.misdirected.take(&Owner::from_ends(ends), lookup),
-            resolver: ends
-                .pod
-                .identity
-                .as_ref()
-                .ok()
-                .and_then(|pod| self.index.resolver(pod)),
+            exchanges: own.exchanges.take(lookup),
+            misdirected: own.misdirected.take(lookup),
+            resolver: None,
             cut_short: *ending && self.now.since(last_packet) < *lookup_idle,
-            begun_unnamed: ends.pod.identity.is_ok()
-                && memory.unnamed.began(ends, started, *lookup_idle),
+            begun_unnamed,
         };
         if !evidence.cut_short {
             self.attempted_lookup(&evidence);
@@ -121,7 +120,7 @@ impl Examination<'_> {
             .max();
         let last = last.map_or(ended, |last| last.max(ended));
         let span = Span::from_start(started, last).about(ended);
-        let failed = self.judge(span, Symptom::Lookup(&evidence));
+        let failed = self.lookup_verdict(span, &mut evidence);
         self.cure(ended, &Sign::LookupEnded(&evidence), failed.as_ref());
         self.waste(ended, lookup);
     }
@@ -139,13 +138,27 @@ impl Examination<'_> {
             step.name != *name && matches!(step.outcome, Some(Outcome::Nxdomain | Outcome::Nodata))
         });
         let wasted = wasted.map(|step| u64::from(step.attempts)).sum();
-        let workload = workload(self.ends);
         let queries = u64::from(lookup.queries);
-        let wastes = &mut self.diagnosis.memory.wastes;
-        match wastes.add(at, workload.clone(), asked, queries, wasted) {
+        let Diagnosis {
+            memory, thresholds, ..
+        } = &mut *self.diagnosis;
+        let pod = self.ends.pod.identity.as_ref().ok();
+        let workload = pod.and_then(|pod| Some((&*pod.namespace, pod.workload.as_ref()?)));
+        let window = match workload {
+            Some((namespace, workload)) => memory.wastes.window(at, namespace, workload),
+            None => Some(&mut memory.pods.get_mut(self.place).waste),
+        };
+        let change = window.map_or(WasteChange::None, |window| {
+            window.add(at, asked, queries, wasted, thresholds)
+        });
+        match change {
             WasteChange::None => {}
-            WasteChange::Recovered => self.cure(at, &Sign::FewWasted(&workload), None),
+            WasteChange::Recovered => {
+                let workload = workload_name(self.ends);
+                self.cure(at, &Sign::FewWasted(&workload), None);
+            }
             WasteChange::Wasted(window) => {
+                let workload = workload_name(self.ends);
                 let span = Span::from_start(window.started, at).about(at);
                 self.judge(span, Symptom::Waste(&workload, &window));
             }
@@ -154,43 +167,66 @@ impl Examination<'_> {
 
     /// A lookup is an attempt at its name, at each server that it asked, and at each domain of its candidates.
     pub(super) fn attempted_lookup(&mut self, lookup: &LookupEvidence<'_>) {
+        let mut targets = std::mem::take(&mut self.diagnosis.targets);
+        targets.clear();
+        self.targets(lookup, &mut targets);
+        let now = self.now;
+        let attempts = &mut self.memory().attempts;
+        for target in &targets {
+            attempts.add(now, *target);
+        }
+        self.diagnosis.ledger.attempt(&self.owner, &targets);
+        self.diagnosis.targets = targets;
+    }
+
+    fn targets(&self, lookup: &LookupEvidence<'_>, targets: &mut Vec<TargetKey>) {
         let cluster = self.index.cluster_domain();
-        let mut targets: Vec<Target> = Vec::new();
-        let mut add = |target: Target| {
-            if !targets.contains(&target) {
-                targets.push(target);
+        let mut add = |target: Target<'_>| {
+            let key = target.key();
+            if !targets.contains(&key) {
+                targets.push(key);
             }
         };
-        if let Some(asked) = lookup.asked() {
-            add(Target::Name(asked.name.to_owned()));
+        let asked = lookup.asked().map(|asked| asked.name);
+        if let Some(asked) = asked {
+            add(Target::Name(asked));
         }
+        let steps = &lookup.event.steps;
+        let sent = steps.iter().flat_map(|step| &step.sent);
         let server = self.ends.peer.ip;
-        for name in lookup.names() {
-            let asked = lookup.asked().map(|asked| asked.name);
-            let domain = asked.and_then(|asked| search_domains::domain_behind(name, asked));
+        let others = || {
+            sent.clone()
+                .map(|query| query.server)
+                .filter(|other| *other != server)
+        };
+        let mut before = None;
+        for step in steps {
+            // A and AAAA of a name are neighbours.
+            if before.replace(&step.name) == Some(&step.name) {
+                continue;
+            }
+            let behind =
+                asked.and_then(|asked| search_domains::domain_behind_str(&step.name, asked));
             // Every lookup tries the cluster's: counting them would fill the table.
-            let foreign =
-                domain.filter(|domain| domain != cluster && domain.below(cluster).is_none());
+            let foreign = behind.filter(|domain| {
+                *domain != cluster.relative() && names::below(domain, cluster).is_none()
+            });
             if let Some(domain) = foreign {
                 add(Target::SearchDomain(domain));
             }
-        }
-        let sent = lookup.event.steps.iter().flat_map(|step| &step.sent);
-        let servers = sent.map(|query| query.server);
-        for server in servers.chain([server]) {
-            add(Target::Server(server));
-            for name in lookup.names() {
-                add(Target::Domain(server, names::domain(name, cluster)));
+            let domain = names::domain(&step.name, cluster);
+            for server in [server].into_iter().chain(others()) {
+                add(Target::Domain(server, domain));
             }
         }
-        for target in targets {
-            self.attempted(target);
+        for server in [server].into_iter().chain(others()) {
+            add(Target::Server(server));
         }
     }
 }
 
 /// The pod's workload, `DaemonSet default/nginx-ds`; the pod itself if it has none.
-fn workload(ends: &Ends) -> String {
+fn workload_name(ends: &Ends) -> String {
     let pod = ends.pod.identity.as_ref().ok();
     match pod.and_then(|pod| Some((pod, pod.workload.as_ref()?))) {
         Some((pod, Workload { kind, name })) => format!("{kind} {}/{name}", pod.namespace),

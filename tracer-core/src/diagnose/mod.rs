@@ -21,6 +21,7 @@ mod claim;
 mod command;
 mod connections;
 mod cure;
+mod cures;
 mod examination;
 mod fact;
 mod gone;
@@ -33,8 +34,11 @@ mod lookups;
 mod memory;
 mod missing;
 mod names;
+mod open;
+mod open_findings;
 mod pods;
 mod policies;
+mod repeated;
 mod route;
 mod rule;
 mod rules;
@@ -63,7 +67,7 @@ use self::case::Symptom;
 use self::cure::Sign;
 use self::examination::{Examination, Span};
 use self::ledger::Ledger;
-use self::memory::{FailedConnection, Memory, Target};
+use self::memory::{FailedConnection, Memory, Target, TargetKey};
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
 
@@ -80,6 +84,10 @@ pub struct Diagnosis {
     thresholds: RuleThresholds,
     memory: Memory,
     ledger: Ledger,
+    /// Rises with every change of the inventory and the settings: verdicts on earlier lookups may no longer hold.
+    generation: u64,
+    /// The targets of one lookup. Kept, so that no lookup needs memory for them.
+    targets: Vec<TargetKey>,
 }
 
 impl Diagnosis {
@@ -95,15 +103,17 @@ impl Diagnosis {
             tcp_timeout: thresholds.tcp_timeout,
             ending: false,
             thresholds: settings.thresholds.clone(),
-            memory: Memory::new(settings.remembered, &settings.thresholds),
+            memory: Memory::new(settings.memory),
             ledger: Ledger::new(settings),
+            generation: 0,
+            targets: Vec::new(),
         }
     }
 
     /// Applies new thresholds and silences. The limits and intervals stay.
     pub fn set(&mut self, settings: &DiagnosisSettings) {
+        self.generation += 1;
         self.thresholds = settings.thresholds.clone();
-        self.memory.set(&settings.thresholds);
         self.ledger.set_silences(&settings.silences);
     }
 
@@ -111,36 +121,36 @@ impl Diagnosis {
     /// event: the pod's name may be known only when the answer comes.
     pub fn asked(&mut self, at: Timestamp, ends: &Ends, asked: &Asked, index: &Index) {
         let owner = Owner::from_ends(ends);
+        let pods = &mut self.memory.pods;
         if ends.role == Role::Server {
             if asked.attempt <= 1 {
                 let plausible = may_be_own_question(ends, index);
-                let loops = &mut self.memory.loops;
-                loops.received(at, owner, &asked.question, ends.peer.ip, plausible);
+                let place = pods.place(at, &owner, ends);
+                let loops = &mut pods.get_mut(place).loops;
+                loops.received(at, &asked.question, ends.peer.ip, plausible);
             }
             return;
         }
-        self.memory
-            .loops
-            .sent(at, &owner, &asked.question, ends.peer.ip);
+        if let Some(memory) = pods.of_mut(&owner) {
+            memory.loops.sent(at, &asked.question, ends.peer.ip);
+        }
         if ends.pod.identity.is_err() && index.has_inventory() {
-            self.memory.unnamed.add(at, ends);
+            let place = pods.place(at, &owner, ends);
+            pods.get_mut(place).unnamed.add(at);
         }
     }
 
     /// Takes in an event that is emitted at `now`.
     pub fn event(&mut self, now: Timestamp, event: &Event, index: &Index, out: &mut Vec<Event>) {
         let Some(ends) = &event.ends else { return };
-        let mut run = Examination {
-            diagnosis: self,
-            ends,
-            now,
-            index,
-            out,
-        };
+        let is_error = matches!(event.body, Body::IcmpError(_));
+        if ends.role == Role::Server && !is_error {
+            // The client's side has its own events.
+            return;
+        }
+        let mut run = Examination::new(self, now, ends, index, out);
         match &event.body {
             Body::IcmpError(error) => run.icmp(event.time, error),
-            // The client's side has its own events.
-            _ if ends.role == Role::Server => {}
             Body::Dns(exchange, _) if exchange.is_unsolicited() => {}
             Body::Dns(exchange, place) => run.exchange(exchange, place.is_some()),
             Body::Lookup(lookup) => run.lookup(event.time, lookup),
@@ -148,7 +158,7 @@ impl Diagnosis {
             Body::Udp(flow) => run.udp(event.time, flow),
             Body::Echo(echo) => {
                 if echo.state == EchoState::Done {
-                    run.attempted(Target::Ping(ends.peer.ip));
+                    run.attempted(Target::Ping(ends.peer.ip).key());
                 }
                 let span = Span::from_start(event.time, echo.last).about(echo.last);
                 let failed = run.judge(span, Symptom::Echo(echo, event.time));
@@ -166,13 +176,7 @@ impl Diagnosis {
         if ends.role == Role::Server {
             return;
         }
-        let mut run = Examination {
-            diagnosis: self,
-            ends,
-            now,
-            index,
-            out,
-        };
+        let mut run = Examination::new(self, now, ends, index, out);
         match &event.body {
             Body::Tcp(connection) => run.tcp_progress(event.time, connection),
             Body::Udp(flow) => run.udp_progress(event.time, flow),
@@ -182,6 +186,7 @@ impl Diagnosis {
 
     /// Takes in a change of the inventory; `services`: Services may have changed.
     pub fn changed(&mut self, now: Timestamp, services: bool, index: &Index, out: &mut Vec<Event>) {
+        self.generation += 1;
         if services {
             self.memory.service_creations.update(now, index);
         }
@@ -223,13 +228,7 @@ impl Diagnosis {
             ends,
             connection,
         } = failed;
-        let mut run = Examination {
-            diagnosis: self,
-            ends,
-            now,
-            index,
-            out,
-        };
+        let mut run = Examination::new(self, now, ends, index, out);
         let span = Span::from_start(*started, connection.last);
         run.judge(span, Symptom::Tcp(connection));
     }
@@ -242,7 +241,7 @@ impl Diagnosis {
     /// What the limits have dropped so far.
     pub fn losses(&self) -> Losses {
         let mut losses = self.memory.losses();
-        losses.merge(&self.ledger.losses());
+        losses.merge(self.ledger.losses());
         losses
     }
 }

@@ -101,11 +101,11 @@ pub(super) fn shortest(
     short.unwrap_or(full.as_str()).to_owned()
 }
 
-/// The domain whose servers answer for a name: the cluster's, or the registered domain.
-pub(super) fn domain(name: &DnsName, cluster: &DnsName) -> DnsName {
+/// The domain whose servers answer for a name, without a trailing dot: the cluster's, or the registered domain.
+pub(super) fn domain<'a>(name: &'a DnsName, cluster: &'a DnsName) -> &'a str {
     match below(name.relative(), cluster) {
-        Some(_) => cluster.clone(),
-        None => registered(name),
+        Some(_) => cluster.relative(),
+        None => registered_str(name),
     }
 }
 
@@ -113,10 +113,11 @@ pub(super) fn domain(name: &DnsName, cluster: &DnsName) -> DnsName {
 /// publicsuffix.org (`shop.co.uk`), or the last two labels if no suffix is listed. A public suffix is its own
 /// domain.
 pub(super) fn registered(name: &DnsName) -> DnsName {
-    match psl::domain_str(name.relative()) {
-        Some(domain) => DnsName::new(domain),
-        None => name.clone(),
-    }
+    DnsName::new(registered_str(name))
+}
+
+fn registered_str(name: &DnsName) -> &str {
+    psl::domain_str(name.relative()).unwrap_or(name.relative())
 }
 
 /// Whether one of a Service's endpoints has this hostname.

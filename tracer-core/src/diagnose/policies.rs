@@ -11,11 +11,11 @@ use super::claim::Claim;
 use super::command::Kubectl;
 use super::fact::{Denial, Denied, EndpointPlace, Governs, ObjectName, PolicyFact, PortName};
 use super::headline::{Fix, Reason};
-use super::memory::Contact;
 use super::route::{Access, Route};
-use crate::identity::{Index, Owner};
+use crate::identity::Index;
 use crate::model::cluster::{Kind, NetworkPolicy, Pod};
 use crate::model::identity::PodIdentity;
+use crate::model::time::Timestamp;
 use crate::policy::{self, Connection, Direction, Doubt, Judgement, Party, PodView, Verdict, Who};
 
 /// A destination of the attempt, and what the policies say.
@@ -47,13 +47,11 @@ pub(super) fn explain(case: &Case<'_>, claim: Claim, protocol: &'static str, por
         for denial in denials(case, &judged, governs, protocol) {
             settled = true;
             let of_all = !matches!(denial.to, Denied::Some(..));
-            if of_all && passed.is_some_and(|contact| contact.at > case.at) {
+            if of_all && passed.is_some_and(|at| at > case.at) {
                 continue;
             }
             let denial = Denial {
-                passed: passed
-                    .filter(|_| of_all)
-                    .map(|contact| case.at.since(contact.at)),
+                passed: passed.filter(|_| of_all).map(|at| case.at.since(at)),
                 ..denial
             };
             if of_all && denial.passed.is_none() {
@@ -98,13 +96,10 @@ pub(super) fn explain(case: &Case<'_>, claim: Claim, protocol: &'static str, por
 }
 
 /// When the pod got through to the same destination lately.
-fn passed<'a>(case: &Case<'a>, port: u16) -> Option<&'a Contact> {
+fn passed(case: &Case<'_>, port: u16) -> Option<Timestamp> {
     let peer = (case.ends.peer.ip, port);
-    let owner = Owner::from_ends(case.ends);
-    let contacts = [&case.memory.connected, &case.memory.answered];
-    contacts
-        .into_iter()
-        .find_map(|contacts| contacts.by(peer, &owner))
+    let contacts = [&case.own.connected, &case.own.answered];
+    contacts.into_iter().find_map(|contacts| contacts.at(peer))
 }
 
 fn describe(claim: Claim, policies: &[ObjectName]) -> Claim {

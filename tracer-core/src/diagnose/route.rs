@@ -110,10 +110,10 @@ impl<'a> Route<'a> {
         let Some(&ip) = others.find(|ip| ip.is_ipv4() != self.v4) else {
             return claim;
         };
-        let Some(contact) = case.memory.connected.latest((ip, port.port)) else {
+        let Some(contact) = case.memory.pods.latest_contact((ip, port.port)) else {
             return claim;
         };
-        let who = Who::from(&contact.pod);
+        let who = Who::from(contact.pod);
         let reached = match contact.at > case.at {
             true => Others::Meanwhile(who),
             false => Others::Before(who, case.at.since(contact.at)),

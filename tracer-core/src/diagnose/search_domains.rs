@@ -133,9 +133,13 @@ fn others_answered(steps: &[Step], name: &DnsName) -> bool {
 
 /// The search domain that follows the asked name.
 pub(super) fn domain_behind(name: &DnsName, asked: &str) -> Option<DnsName> {
+    domain_behind_str(name, asked).map(DnsName::new)
+}
+
+/// The same, without a trailing dot.
+pub(super) fn domain_behind_str<'a>(name: &'a DnsName, asked: &str) -> Option<&'a str> {
     let rest = name.relative().strip_prefix(asked)?;
-    let domain = rest.strip_prefix('.').filter(|domain| !domain.is_empty())?;
-    Some(DnsName::new(domain))
+    rest.strip_prefix('.').filter(|domain| !domain.is_empty())
 }
 
 fn origin(case: &Case<'_>, lookup: &LookupEvidence<'_>, domain: &DnsName) -> Origin {

@@ -9,7 +9,6 @@ use super::command::{Kubectl, PodCommand};
 use super::cure::Cure;
 use super::fact::{CachePod, EndpointPlace, ObjectName, Server, ServerFact, ServerKind};
 use super::{missing, services};
-use crate::identity::Owner;
 use crate::model::cluster::{Pod, Service};
 use crate::model::dns::DnsName;
 
@@ -176,8 +175,7 @@ pub(super) fn on_node(case: &Case<'_>, claim: Claim, ip: IpAddr) -> Claim {
 
 /// Adds how often the server answered this pod otherwise. `own`: answers within the attempt itself.
 pub(super) fn answered_pod(case: &Case<'_>, claim: Claim, ip: IpAddr, own: u64) -> Claim {
-    let owner = Owner::from_ends(case.ends);
-    match case.memory.answers.count(&owner, ip) {
+    match case.own.answers.count(ip) {
         Some((answers, within)) if answers > own => claim.why(ServerFact::AnsweredPod {
             answers: answers - own,
             within,

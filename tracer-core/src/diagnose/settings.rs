@@ -13,12 +13,16 @@ pub struct DiagnosisSettings {
     /// A finding without new evidence for this long is dropped. It is not resolved: its cause may still
     /// exist.
     pub forget: Duration,
-    /// The maximum number of open findings. At the limit, the one without evidence for longest is dropped.
+    /// The maximum number of open findings of all pods. At the limit, one of the interface that has most is
+    /// dropped.
     pub findings: usize,
+    /// The maximum number of open findings of a pod. More failures of a rule count together in one.
+    pub findings_per_pod: usize,
     /// The maximum number of lines of evidence of a finding. The last line counts the others.
     pub evidence: usize,
-    /// The maximum number of entries of each table that rules need: clients, servers and so on.
-    pub remembered: usize,
+    /// The maximum size, in bytes, of what rules remember of all pods. At the limit, the interface that holds
+    /// most gives way.
+    pub memory: usize,
     /// The thresholds of rules.
     pub thresholds: RuleThresholds,
     /// Findings that are not emitted.
@@ -31,8 +35,9 @@ impl Default for DiagnosisSettings {
             repeat: Duration::from_secs(30),
             forget: Duration::from_secs(600),
             findings: 1024,
+            findings_per_pod: 32,
             evidence: 16,
-            remembered: 4096,
+            memory: 16 << 20,
             thresholds: RuleThresholds::default(),
             silences: Vec::new(),
         }

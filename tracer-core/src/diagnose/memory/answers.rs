@@ -1,15 +1,15 @@
-//! How often each DNS server answered each pod: whether a query that got no answer is an exception.
+//! How often each DNS server answered the pod: whether a query that got no answer is an exception.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::identity::Owner;
-use crate::model::loss::{Losses, Stage};
+use super::recent::Recent;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// A server that has not answered the pod for this long counts anew.
 const KEEP: Duration = Duration::from_secs(600);
+/// Servers of a pod. A resolver has three.
+const MAX_SERVERS: usize = 64;
 
 #[derive(Debug)]
 struct Count {
@@ -18,29 +18,24 @@ struct Count {
     last: Timestamp,
 }
 
-/// The answers by pod and server.
+/// The answers to a pod, by server.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Answers {
-    by_pod: Table<(Owner, IpAddr), Count>,
-    losses: Losses,
+    by_server: Recent<IpAddr, Count>,
 }
 
 impl Answers {
-    pub fn new(limit: usize) -> Answers {
+    pub fn new() -> Answers {
         Answers {
-            by_pod: Table::new(limit),
-            losses: Losses::default(),
+            by_server: Recent::new(MAX_SERVERS),
         }
     }
 
     /// Takes in an answer.
-    pub fn add(&mut self, at: Timestamp, owner: Owner, server: IpAddr) {
-        let key = (owner, server);
-        let due = at.after(KEEP);
-        if let Some(count) = self.by_pod.get_mut(&key) {
+    pub fn add(&mut self, at: Timestamp, server: IpAddr) {
+        if let Some(count) = self.by_server.touch(at, &server) {
             count.answers = count.answers.saturating_add(1);
             count.last = count.last.max(at);
-            self.by_pod.touch(&key, due);
             return;
         }
         let count = Count {
@@ -48,23 +43,24 @@ impl Answers {
             first: at,
             last: at,
         };
-        if self.by_pod.insert(key, count, due).is_some() {
-            self.losses
-                .add(Stage::Table, "answers counted for findings", 1);
-        }
+        self.by_server.insert(at, server, count);
     }
 
     /// The number of answers, and the time between the first and the last.
-    pub fn count(&self, owner: &Owner, server: IpAddr) -> Option<(u64, Duration)> {
-        let count = self.by_pod.get(&(owner.clone(), server))?;
+    pub fn count(&self, server: IpAddr) -> Option<(u64, Duration)> {
+        let count = self.by_server.get(&server)?;
         Some((count.answers, count.last.since(count.first)))
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_pod.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_server.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn is_empty(&self) -> bool {
+        self.by_server.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.by_server.bytes()
     }
 }

@@ -1,73 +1,88 @@
-//! How often each pod has tried a name, a server or a destination, before anything failed.
+//! How often a pod has tried a name, a server or a destination, before anything failed.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::identity::Owner;
-use crate::model::dns::DnsName;
-use crate::model::loss::{Losses, Stage};
+use foldhash::fast::FixedState;
+
+use super::recent::Recent;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// A pod that has not tried for this long starts anew.
 const KEEP: Duration = Duration::from_secs(3600);
+/// Targets of a pod. Those of its latest attempts stay.
+const MAX_TARGETS: usize = 1024;
 
-/// What a pod tries, again and again.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::diagnose) enum Target {
+/// What a pod tries, again and again. Names are without a trailing dot.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(in crate::diagnose) enum Target<'a> {
     /// Lookups at a DNS server.
     Server(IpAddr),
     /// Lookups at a DNS server of names in a domain.
-    Domain(IpAddr, DnsName),
+    Domain(IpAddr, &'a str),
     /// Lookups of a name, as the application asks for it.
-    Name(String),
+    Name(&'a str),
     /// Lookups of a name behind a search domain.
-    SearchDomain(DnsName),
+    SearchDomain(&'a str),
     /// Connections, or UDP flows, to a destination.
     Socket(SocketAddr, &'static str),
     /// Pings of an address.
     Ping(IpAddr),
 }
 
-/// The number of attempts by pod and target.
+/// A target's hash, so that an attempt that succeeds needs no copy of a name. Two targets with one hash would be
+/// counted together, which only their own pod can bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::diagnose) struct TargetKey(u64);
+
+impl Target<'_> {
+    pub fn key(&self) -> TargetKey {
+        TargetKey(FixedState::with_seed(0).hash_one(self))
+    }
+}
+
+/// A pod's attempts by target.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Attempts {
-    by_target: Table<(Owner, Target), u64>,
-    losses: Losses,
+    by_target: Recent<TargetKey, u64>,
 }
 
 impl Attempts {
-    pub fn new(limit: usize) -> Attempts {
+    pub fn new() -> Attempts {
         Attempts {
-            by_target: Table::new(limit),
-            losses: Losses::default(),
+            by_target: Recent::new(MAX_TARGETS),
         }
     }
 
     /// Takes in an attempt.
-    pub fn add(&mut self, now: Timestamp, owner: &Owner, target: Target) {
-        let key = (owner.clone(), target);
-        let due = now.after(KEEP);
-        if let Some(attempts) = self.by_target.get_mut(&key) {
-            *attempts += 1;
-            self.by_target.touch(&key, due);
-        } else if self.by_target.insert(key, 1, due).is_some() {
-            self.losses
-                .add(Stage::Table, "attempts counted for findings", 1);
+    pub fn add(&mut self, now: Timestamp, target: TargetKey) {
+        match self.by_target.touch(now, &target) {
+            Some(attempts) => *attempts += 1,
+            None => {
+                self.by_target.insert(now, target, 1);
+            }
         }
     }
 
     /// The attempts so far.
-    pub fn count(&self, owner: &Owner, target: &Target) -> u64 {
-        let key = (owner.clone(), target.clone());
-        self.by_target.get(&key).copied().unwrap_or(0)
+    pub fn count(&self, target: TargetKey) -> u64 {
+        self.by_target.get(&target).copied().unwrap_or(0)
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_target.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_target.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn shrink(&mut self) {
+        self.by_target.shrink();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_target.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.by_target.bytes()
     }
 }

@@ -1,78 +1,68 @@
-//! The pods of this node that reached an address and port last: whether a silence affects one pod or all.
+//! The addresses and ports that a pod reached last: whether a silence affects one pod or all.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::identity::Owner;
+use super::recent::Recent;
 use crate::model::identity::PodEnd;
-use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// An older contact says nothing about the present.
 const KEEP: Duration = Duration::from_secs(300);
-/// Pods per address and port.
-const MAX_PER_SOCKET: usize = 4;
+/// Addresses and ports of a pod.
+const MAX_PEERS: usize = 512;
+
+/// An address and a port.
+pub(in crate::diagnose) type Peer = (IpAddr, u16);
 
 /// A pod that connected, or got an answer.
-#[derive(Clone, Debug)]
-pub(in crate::diagnose) struct Contact {
-    pub owner: Owner,
-    pub pod: PodEnd,
+#[derive(Clone, Copy, Debug)]
+pub(in crate::diagnose) struct Contact<'a> {
+    pub pod: &'a PodEnd,
     pub at: Timestamp,
 }
 
-/// The latest contacts by address and port.
+/// A pod's latest contacts by address and port.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Contacts {
-    by_peer: Table<(IpAddr, u16), Vec<Contact>>,
-    losses: Losses,
+    by_peer: Recent<Peer, Timestamp>,
 }
 
 impl Contacts {
-    pub fn new(limit: usize) -> Contacts {
+    pub fn new() -> Contacts {
         Contacts {
-            by_peer: Table::new(limit),
-            losses: Losses::default(),
+            by_peer: Recent::new(MAX_PEERS),
         }
     }
 
     /// Takes in a contact.
-    pub fn add(&mut self, peer: (IpAddr, u16), contact: Contact) {
-        let due = contact.at.after(KEEP);
-        if let Some(contacts) = self.by_peer.get_mut(&peer) {
-            contacts.retain(|known| known.owner != contact.owner);
-            contacts.truncate(MAX_PER_SOCKET - 1);
-            contacts.insert(0, contact);
-            self.by_peer.touch(&peer, due);
-        } else if self.by_peer.insert(peer, vec![contact], due).is_some() {
-            self.losses
-                .add(Stage::Table, "addresses reached, kept for findings", 1);
+    pub fn add(&mut self, at: Timestamp, peer: Peer) {
+        match self.by_peer.touch(at, &peer) {
+            Some(latest) => *latest = at,
+            None => {
+                self.by_peer.insert(at, peer, at);
+            }
         }
     }
 
-    /// The latest contact of a pod other than this one.
-    pub fn by_another(&self, peer: (IpAddr, u16), owner: &Owner) -> Option<&Contact> {
-        let contacts = self.by_peer.get(&peer)?;
-        contacts.iter().find(|contact| contact.owner != *owner)
+    /// The time of the latest one.
+    pub fn at(&self, peer: Peer) -> Option<Timestamp> {
+        self.by_peer.get(&peer).copied()
     }
 
-    /// The latest contact of this pod.
-    pub fn by(&self, peer: (IpAddr, u16), owner: &Owner) -> Option<&Contact> {
-        let contacts = self.by_peer.get(&peer)?;
-        contacts.iter().find(|contact| contact.owner == *owner)
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_peer.expire(now, KEEP);
     }
 
-    /// The latest contact of any pod.
-    pub fn latest(&self, peer: (IpAddr, u16)) -> Option<&Contact> {
-        self.by_peer.get(&peer)?.first()
+    pub fn shrink(&mut self) {
+        self.by_peer.shrink();
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_peer.pop_due(now).is_some() {}
+    pub fn is_empty(&self) -> bool {
+        self.by_peer.is_empty()
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn bytes(&self) -> usize {
+        self.by_peer.bytes()
     }
 }

@@ -1,22 +1,23 @@
 //! The exchanges of undecided lookups, with the details that a lookup's steps lack.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType, ResponseCode};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::lookup::{Lookup, SentQuery};
-use crate::model::loss::{Losses, Stage};
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// No lookup takes longer to be decided: the exchange's timeout and the wait for another candidate are
 /// seconds.
 const KEEP: Duration = Duration::from_secs(120);
-/// Exchanges per client. A lookup has at most 64 steps by default, and a client has few undecided lookups.
-const MAX_PER_CLIENT: usize = 256;
+/// Exchanges of a pod. A lookup has at most 64 steps by default, and a client has few undecided lookups.
+const MAX_PER_POD: usize = 256;
+
+/// An entry's size, with its names.
+const ENTRY_BYTES: usize = size_of::<ExchangeEvidence>() + 200;
 
 /// What rules need of an exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,71 +120,74 @@ pub(in crate::diagnose) fn exchange_end(exchange: &Exchange) -> Timestamp {
     answered.unwrap_or(exchange.last_attempt)
 }
 
-/// Exchanges by client.
-#[derive(Debug)]
+/// A pod's exchanges by the time of their first query, which a lookup's steps have too.
+#[derive(Debug, Default)]
 pub(in crate::diagnose) struct Exchanges {
-    by_client: Table<Owner, Vec<ExchangeEvidence>>,
-    losses: Losses,
+    by_time: BTreeMap<(Timestamp, u64), Box<ExchangeEvidence>>,
+    /// Exchanges so far: their numbers distinguish those of one instant.
+    taken_in: u64,
 }
 
 impl Exchanges {
-    pub fn new(limit: usize) -> Exchanges {
-        Exchanges {
-            by_client: Table::new(limit),
-            losses: Losses::default(),
-        }
-    }
-
-    /// Takes in an exchange that ended and belongs to a lookup.
-    pub fn add(&mut self, now: Timestamp, client: Owner, exchange: &Exchange) {
+    /// Takes in an exchange that ended and belongs to a lookup. Without room the oldest gives way: lookups of a
+    /// client with so many undecided ones lack it as evidence.
+    pub fn add(&mut self, exchange: &Exchange) {
         let Some(evidence) = ExchangeEvidence::from_exchange(exchange) else {
             return;
         };
-        let mut all = self.by_client.remove(&client).unwrap_or_default();
-        if all.len() >= MAX_PER_CLIENT {
-            all.remove(0);
-            self.losses
-                .add(Stage::Table, "exchanges kept for findings", 1);
+        if self.by_time.len() >= MAX_PER_POD {
+            self.by_time.pop_first();
         }
-        all.push(evidence);
-        if self
-            .by_client
-            .insert(client, all, now.after(KEEP))
-            .is_some()
-        {
-            self.losses
-                .add(Stage::Table, "clients kept for findings", 1);
+        self.taken_in += 1;
+        let key = (evidence.asked, self.taken_in);
+        self.by_time.insert(key, Box::new(evidence));
+    }
+
+    /// Removes and returns the exchanges of a lookup, in the order in which they ended: those that one of its
+    /// queries began. Other lookups of the same name can be under way.
+    pub fn take(&mut self, lookup: &Lookup) -> Vec<ExchangeEvidence> {
+        let mut taken: Vec<(u64, Box<ExchangeEvidence>)> = Vec::new();
+        for step in &lookup.steps {
+            for sent in &step.sent {
+                let of_query = |evidence: &ExchangeEvidence| {
+                    evidence.name == step.name
+                        && evidence.qtype == step.qtype
+                        && evidence.began_with(sent)
+                };
+                let of_instant = (sent.at, 0)..=(sent.at, u64::MAX);
+                loop {
+                    let mut all = self.by_time.range(of_instant.clone());
+                    let Some((&key, _)) = all.find(|(_, evidence)| of_query(evidence)) else {
+                        break;
+                    };
+                    taken.extend(self.by_time.remove(&key).map(|evidence| (key.1, evidence)));
+                }
+            }
+        }
+        taken.sort_unstable_by_key(|(number, _)| *number);
+        taken.into_iter().map(|(_, evidence)| *evidence).collect()
+    }
+
+    pub fn expire(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.by_time.first_entry() {
+            if oldest.get().last.after(KEEP) > now {
+                break;
+            }
+            oldest.remove();
         }
     }
 
-    /// Removes and returns the exchanges of a lookup: those that one of its queries began. Other lookups of
-    /// the same name can be under way.
-    pub fn take(&mut self, client: &Owner, lookup: &Lookup) -> Vec<ExchangeEvidence> {
-        let Some(all) = self.by_client.get_mut(client) else {
-            return Vec::new();
-        };
-        let of_lookup = |evidence: &ExchangeEvidence| {
-            lookup.steps.iter().any(|step| {
-                evidence.name == step.name
-                    && evidence.qtype == step.qtype
-                    && step.sent.iter().any(|sent| evidence.began_with(sent))
-            })
-        };
-        let (taken, others): (Vec<ExchangeEvidence>, Vec<ExchangeEvidence>) =
-            std::mem::take(all).into_iter().partition(of_lookup);
-        if others.is_empty() {
-            self.by_client.remove(client);
-        } else {
-            *all = others;
+    pub fn shrink(&mut self) {
+        for _ in 0..self.by_time.len().div_ceil(2) {
+            self.by_time.pop_first();
         }
-        taken
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_client.pop_due(now).is_some() {}
+    pub fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn bytes(&self) -> usize {
+        self.by_time.len() * ENTRY_BYTES
     }
 }

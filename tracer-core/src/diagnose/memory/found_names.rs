@@ -1,51 +1,56 @@
-//! Names that some pod got a record for: they exist, whatever a search domain answers.
+//! Names that a pod got a record for: they exist, whatever a search domain answers.
 
 use std::time::Duration;
 
+use super::recent::Recent;
 use crate::model::dns::DnsName;
-use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
-/// A name that no pod has found for this long may be gone.
+/// A name that the pod has not found for this long may be gone.
 const KEEP: Duration = Duration::from_secs(3600);
+/// Names of a pod.
+const MAX_NAMES: usize = 512;
+/// The usual size of a name.
+const NAME_BYTES: usize = 64;
 
-/// The names found lately.
+/// The names that a pod found lately.
 #[derive(Debug)]
 pub(in crate::diagnose) struct FoundNames {
-    names: Table<DnsName, ()>,
-    losses: Losses,
+    names: Recent<DnsName, ()>,
 }
 
 impl FoundNames {
-    pub fn new(limit: usize) -> FoundNames {
+    pub fn new() -> FoundNames {
         FoundNames {
-            names: Table::new(limit),
-            losses: Losses::default(),
+            names: Recent::new(MAX_NAMES),
         }
     }
 
     /// Takes in a name that was found.
     pub fn add(&mut self, at: Timestamp, name: &DnsName) {
-        let due = at.after(KEEP);
-        if self.names.get(name).is_some() {
-            self.names.touch(name, due);
-        } else if self.names.insert(name.clone(), (), due).is_some() {
-            self.losses
-                .add(Stage::Table, "names found, kept for findings", 1);
+        if self.names.touch(at, name).is_none() {
+            self.names.insert(at, name.clone(), ());
         }
     }
 
-    /// Whether some pod has found the name.
+    /// Whether the pod has found the name.
     pub fn contains(&self, name: &DnsName) -> bool {
         self.names.get(name).is_some()
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.names.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.names.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn shrink(&mut self) {
+        self.names.shrink();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.names.bytes() + self.names.len() * NAME_BYTES
     }
 }

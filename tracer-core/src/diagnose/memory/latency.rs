@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::recent::Recent;
 use crate::diagnose::settings::RuleThresholds;
-use crate::identity::Owner;
 use crate::model::exchange::Exchange;
-use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// Slow answers within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -18,12 +16,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 const KEEP: Duration = Duration::from_secs(900);
 /// The usual latency is known after this many answers.
 const MIN_SAMPLES: u32 = 20;
+/// Servers of a pod. A resolver has three.
+const MAX_SERVERS: usize = 64;
 /// The server has recovered after this many answers in a row that are not slow.
 const RECOVERY_STREAK: u32 = 10;
 
 /// The scope of names. The cluster's DNS answers the first kind itself and asks other servers for the second,
 /// so their latencies differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::diagnose) enum NameScope {
     /// Names in the cluster's domain.
     Cluster,
@@ -32,9 +32,8 @@ pub(in crate::diagnose) enum NameScope {
 }
 
 /// The answers that are measured together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::diagnose) struct LatencyKey {
-    pub owner: Owner,
     pub server: IpAddr,
     pub scope: NameScope,
 }
@@ -73,34 +72,21 @@ struct Measurement {
     was_slow: bool,
 }
 
-/// The measurements of all pods and servers.
+/// A pod's measurements by server.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Latencies {
-    threshold: Duration,
-    /// A slow answer takes this many times the usual latency.
-    times_normal: u32,
-    by_key: Table<LatencyKey, Measurement>,
-    losses: Losses,
+    by_key: Recent<LatencyKey, Measurement>,
 }
 
 impl Latencies {
-    pub fn new(thresholds: &RuleThresholds, limit: usize) -> Latencies {
+    pub fn new() -> Latencies {
         Latencies {
-            threshold: thresholds.slow_dns,
-            times_normal: thresholds.slow_dns_times_normal,
-            by_key: Table::new(limit),
-            losses: Losses::default(),
+            by_key: Recent::new(MAX_SERVERS),
         }
     }
 
-    /// Applies new thresholds.
-    pub fn set(&mut self, thresholds: &RuleThresholds) {
-        self.threshold = thresholds.slow_dns;
-        self.times_normal = thresholds.slow_dns_times_normal;
-    }
-
     /// The usual latency, if it is known.
-    pub fn usual(&self, key: &LatencyKey) -> Option<Duration> {
+    fn usual(&self, key: &LatencyKey) -> Option<Duration> {
         let measured = self.by_key.get(key)?;
         (measured.samples >= MIN_SAMPLES).then(|| Duration::from_nanos(measured.mean_ns))
     }
@@ -115,6 +101,7 @@ impl Latencies {
         exchange: &Exchange,
         at: Timestamp,
         from_first: Duration,
+        thresholds: &RuleThresholds,
     ) -> Option<Duration> {
         if exchange.attempts == 1 {
             return Some(from_first);
@@ -124,69 +111,37 @@ impl Latencies {
         if usual.is_some_and(|usual| from_last.saturating_mul(2) < usual) {
             return Some(from_first);
         }
-        (exchange.attempts > 1 && from_last >= self.threshold).then_some(from_last)
+        (exchange.attempts > 1 && from_last >= thresholds.slow_dns).then_some(from_last)
     }
 
     /// Takes in an answer.
-    pub fn add(&mut self, now: Timestamp, key: LatencyKey, latency: Duration) -> LatencyChange {
-        let mut measured = self.by_key.remove(&key).unwrap_or_default();
-        let normal =
-            (measured.samples >= MIN_SAMPLES).then(|| Duration::from_nanos(measured.mean_ns));
-        let slow = latency >= self.threshold
-            && normal.is_none_or(|normal| latency >= normal.saturating_mul(self.times_normal));
-        let change = if slow {
-            measured.streak = 0;
-            measured.was_slow = true;
-            // A and AAAA are asked together. A server that pauses for a moment delays both: that counts once.
-            let same = measured
-                .slow
-                .back_mut()
-                .filter(|last| now.since(**last) <= latency);
-            let counted = same.is_some();
-            match same {
-                Some(last) => *last = now,
-                None => measured.slow.push_back(now),
-            }
-            while measured
-                .slow
-                .front()
-                .is_some_and(|first| now.since(*first) > WINDOW)
-                || measured.slow.len() > MAX_SLOW
-            {
-                measured.slow.pop_front();
-            }
-            match counted {
-                true => LatencyChange::None,
-                false => LatencyChange::Slow(SlowAnswers {
-                    latency,
-                    first: measured.slow.front().copied().unwrap_or(now),
-                    times: measured.slow.len(),
-                    normal,
-                }),
-            }
-        } else {
-            measured.learn(latency);
-            measured.streak = measured.streak.saturating_add(1);
-            if measured.was_slow && measured.streak >= RECOVERY_STREAK {
-                measured.was_slow = false;
-                LatencyChange::Recovered
-            } else {
-                LatencyChange::None
-            }
-        };
-        if self.by_key.insert(key, measured, now.after(KEEP)).is_some() {
-            self.losses
-                .add(Stage::Table, "paces of DNS servers, kept for findings", 1);
+    pub fn add(
+        &mut self,
+        now: Timestamp,
+        key: LatencyKey,
+        latency: Duration,
+        thresholds: &RuleThresholds,
+    ) -> LatencyChange {
+        if self.by_key.touch(now, &key).is_none() {
+            self.by_key.insert(now, key, Measurement::default());
         }
-        change
+        match self.by_key.get_mut(&key) {
+            Some(measured) => measured.add(now, latency, thresholds),
+            None => LatencyChange::None,
+        }
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_key.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_key.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        // Slow answers are few, as are the keys that have any.
+        self.by_key.bytes()
     }
 }
 
@@ -194,6 +149,54 @@ impl Latencies {
 const MAX_SLOW: usize = 64;
 
 impl Measurement {
+    /// Takes in an answer.
+    fn add(
+        &mut self,
+        now: Timestamp,
+        latency: Duration,
+        thresholds: &RuleThresholds,
+    ) -> LatencyChange {
+        let normal = (self.samples >= MIN_SAMPLES).then(|| Duration::from_nanos(self.mean_ns));
+        let times_normal = thresholds.slow_dns_times_normal;
+        let slow = latency >= thresholds.slow_dns
+            && normal.is_none_or(|normal| latency >= normal.saturating_mul(times_normal));
+        if !slow {
+            self.learn(latency);
+            self.streak = self.streak.saturating_add(1);
+            let recovered = self.was_slow && self.streak >= RECOVERY_STREAK;
+            self.was_slow &= !recovered;
+            return match recovered {
+                true => LatencyChange::Recovered,
+                false => LatencyChange::None,
+            };
+        }
+        self.streak = 0;
+        self.was_slow = true;
+        // A and AAAA are asked together. A server that pauses for a moment delays both: that counts once.
+        let same = self
+            .slow
+            .back_mut()
+            .filter(|last| now.since(**last) <= latency);
+        let counted = same.is_some();
+        match same {
+            Some(last) => *last = now,
+            None => self.slow.push_back(now),
+        }
+        let is_old = |first: &Timestamp| now.since(*first) > WINDOW;
+        while self.slow.front().is_some_and(is_old) || self.slow.len() > MAX_SLOW {
+            self.slow.pop_front();
+        }
+        match counted {
+            true => LatencyChange::None,
+            false => LatencyChange::Slow(SlowAnswers {
+                latency,
+                first: self.slow.front().copied().unwrap_or(now),
+                times: self.slow.len(),
+                normal,
+            }),
+        }
+    }
+
     /// Updates the running mean: each answer has a weight of one sixteenth.
     fn learn(&mut self, latency: Duration) {
         let latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
@@ -209,29 +212,32 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::flow::Ifindex;
 
     fn key() -> LatencyKey {
         let server = "10.152.183.10".parse().expect("an address");
         LatencyKey {
-            owner: Owner::Address(Ifindex(7), server),
             server,
             scope: NameScope::Cluster,
         }
     }
 
+    fn thresholds() -> RuleThresholds {
+        RuleThresholds::default()
+    }
+
     #[test]
     fn a_slow_answer_exceeds_the_threshold_and_the_usual_latency() {
-        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let mut latencies = Latencies::new();
         let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         // A distant server: 400 ms is usual, and twice that is not slow.
         for second in 0..30 {
-            let change = latencies.add(at(second), key(), Duration::from_millis(400));
+            let change =
+                latencies.add(at(second), key(), Duration::from_millis(400), &thresholds());
             assert_eq!(change, LatencyChange::None);
         }
-        let change = latencies.add(at(31), key(), Duration::from_millis(900));
+        let change = latencies.add(at(31), key(), Duration::from_millis(900), &thresholds());
         assert_eq!(change, LatencyChange::None);
-        let change = latencies.add(at(32), key(), Duration::from_secs(4));
+        let change = latencies.add(at(32), key(), Duration::from_secs(4), &thresholds());
         assert!(
             matches!(change, LatencyChange::Slow(SlowAnswers { times: 1, normal: Some(normal), .. })
             if normal > Duration::from_millis(390) && normal < Duration::from_millis(500))
@@ -240,13 +246,17 @@ mod tests {
 
     #[test]
     fn slow_answers_to_simultaneous_queries_count_once() {
-        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let mut latencies = Latencies::new();
         let at = |ms: u64| Timestamp(ms * 1_000_000);
-        let mut times =
-            |ms, latency| match latencies.add(at(ms), key(), Duration::from_millis(latency)) {
-                LatencyChange::Slow(slow) => slow.times,
-                _ => 0,
-            };
+        let mut times = |ms, latency| match latencies.add(
+            at(ms),
+            key(),
+            Duration::from_millis(latency),
+            &thresholds(),
+        ) {
+            LatencyChange::Slow(slow) => slow.times,
+            _ => 0,
+        };
         // The queries are sent at 0, 0 and 200 ms; then at 1000 ms, after all answers.
         assert_eq!(
             [times(900, 900), times(901, 901), times(902, 702)],
@@ -257,19 +267,19 @@ mod tests {
 
     #[test]
     fn slow_answers_count_for_a_minute_and_ten_fast_ones_show_recovery() {
-        let mut latencies = Latencies::new(&RuleThresholds::default(), 4);
+        let mut latencies = Latencies::new();
         let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         let slow = Duration::from_millis(800);
         let times = |change| match change {
             LatencyChange::Slow(slow) => slow.times,
             _ => 0,
         };
-        assert_eq!(times(latencies.add(at(0), key(), slow)), 1);
-        assert_eq!(times(latencies.add(at(50), key(), slow)), 2);
-        assert_eq!(times(latencies.add(at(70), key(), slow)), 2);
+        assert_eq!(times(latencies.add(at(0), key(), slow, &thresholds())), 1);
+        assert_eq!(times(latencies.add(at(50), key(), slow, &thresholds())), 2);
+        assert_eq!(times(latencies.add(at(70), key(), slow, &thresholds())), 2);
         let fast = Duration::from_millis(1);
         let changes: Vec<LatencyChange> = (0..11)
-            .map(|second| latencies.add(at(71 + second), key(), fast))
+            .map(|second| latencies.add(at(71 + second), key(), fast, &thresholds()))
             .collect();
         assert_eq!(
             changes

@@ -8,11 +8,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::identity::Owner;
+use super::recent::Recent;
 use crate::model::dns::{DnsName, Question, RecordType};
-use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// A question that is on its way for longer has been given up.
 const KEEP: Duration = Duration::from_secs(10);
@@ -20,6 +18,10 @@ const KEEP: Duration = Duration::from_secs(10);
 const MAX_ROUND: Duration = Duration::from_millis(500);
 /// A pod that got no query for this long is no server.
 const SERVES: Duration = Duration::from_secs(60);
+/// Questions of a server, on their way at one time.
+const MAX_ROUNDS: usize = 1024;
+/// The usual size of a name.
+const NAME_BYTES: usize = 64;
 
 /// A question on its way around.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,34 +40,26 @@ pub(in crate::diagnose) struct Round {
     forwarded: Option<Timestamp>,
 }
 
-/// The questions that servers forward.
+/// The questions that a pod forwards, if it is a server.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Loops {
-    servers: Table<Owner, ()>,
-    rounds: Table<(Owner, DnsName, RecordType), Round>,
-    losses: Losses,
+    /// When it got a query last.
+    served: Option<Timestamp>,
+    rounds: Recent<Question, Round>,
 }
 
 impl Loops {
-    pub fn new(limit: usize) -> Loops {
+    pub fn new() -> Loops {
         Loops {
-            servers: Table::new(limit),
-            rounds: Table::new(limit),
-            losses: Losses::default(),
+            served: None,
+            rounds: Recent::new(MAX_ROUNDS),
         }
     }
 
-    /// A server got a question from this address; `plausible`: the address can be that of its own question.
-    pub fn received(
-        &mut self,
-        at: Timestamp,
-        server: Owner,
-        question: &Question,
-        from: IpAddr,
-        plausible: bool,
-    ) {
-        let key = (server.clone(), question.name.clone(), question.qtype);
-        if let Some(round) = self.rounds.get_mut(&key)
+    /// The server got a question from this address; `plausible`: the address can be that of its own question.
+    pub fn received(&mut self, at: Timestamp, question: &Question, from: IpAddr, plausible: bool) {
+        self.served = self.served.max(Some(at));
+        if let Some(round) = self.rounds.get_mut(question)
             && round
                 .forwarded
                 .is_some_and(|forwarded| at.since(forwarded) <= MAX_ROUND)
@@ -76,29 +70,19 @@ impl Loops {
             round.from = Some(from);
             round.returns = round.returns.saturating_add(1);
             round.last = at;
-            self.rounds.touch(&key, at.after(KEEP));
-        }
-        let due = at.after(SERVES);
-        if self.servers.get(&server).is_some() {
-            self.servers.touch(&server, due);
-        } else if self.servers.insert(server, (), due).is_some() {
-            self.losses
-                .add(Stage::Table, "DNS servers kept for findings", 1);
+            self.rounds.touch(at, question);
         }
     }
 
-    /// A pod sent a question. Only a server can forward it.
-    pub fn sent(&mut self, at: Timestamp, pod: &Owner, question: &Question, to: IpAddr) {
-        if self.servers.get(pod).is_none() {
+    /// The pod sent a question. Only a server can forward it.
+    pub fn sent(&mut self, at: Timestamp, question: &Question, to: IpAddr) {
+        if !self.serves(at) {
             return;
         }
-        let key = (pod.clone(), question.name.clone(), question.qtype);
-        let due = at.after(KEEP);
-        if let Some(round) = self.rounds.get_mut(&key) {
+        if let Some(round) = self.rounds.touch(at, question) {
             if round.to == to {
                 round.forwarded = Some(at);
             }
-            self.rounds.touch(&key, due);
             return;
         }
         let round = Round {
@@ -109,31 +93,48 @@ impl Loops {
             last: at,
             forwarded: Some(at),
         };
-        if self.rounds.insert(key, round, due).is_some() {
-            self.losses
-                .add(Stage::Table, "forwarded questions kept for findings", 1);
-        }
+        self.rounds.insert(at, question.clone(), round);
     }
 
     /// A forwarded question was answered: if it comes again, a client has asked again.
-    pub fn answered(&mut self, pod: &Owner, question: &Question) {
-        let key = (pod.clone(), question.name.clone(), question.qtype);
-        if let Some(round) = self.rounds.get_mut(&key) {
+    pub fn answered(&mut self, question: &Question) {
+        if self.rounds.is_empty() {
+            return;
+        }
+        if let Some(round) = self.rounds.get_mut(question) {
             round.forwarded = None;
         }
     }
 
     /// What became of a question.
-    pub fn round(&self, pod: &Owner, name: &DnsName, qtype: RecordType) -> Option<&Round> {
-        self.rounds.get(&(pod.clone(), name.clone(), qtype))
+    pub fn round(&self, name: &DnsName, qtype: RecordType) -> Option<&Round> {
+        if self.rounds.is_empty() {
+            return None;
+        }
+        let name = name.clone();
+        self.rounds.get(&Question { name, qtype })
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.servers.pop_due(now).is_some() {}
-        while self.rounds.pop_due(now).is_some() {}
+    fn serves(&self, at: Timestamp) -> bool {
+        self.served.is_some_and(|served| served.after(SERVES) > at)
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn expire(&mut self, now: Timestamp) {
+        self.rounds.expire(now, KEEP);
+        if !self.serves(now) {
+            self.served = None;
+        }
+    }
+
+    pub fn shrink(&mut self) {
+        self.rounds.shrink();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.served.is_none() && self.rounds.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.rounds.bytes() + self.rounds.len() * NAME_BYTES
     }
 }

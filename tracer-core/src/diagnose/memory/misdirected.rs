@@ -4,13 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::identity::Owner;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::Exchange;
 use crate::model::lookup::Lookup;
-use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// No lookup takes longer to be decided.
 const KEEP: Duration = Duration::from_secs(120);
@@ -31,33 +28,23 @@ pub(in crate::diagnose) struct Misdirected {
     pub asked: SocketAddr,
 }
 
-/// The answers by pod.
-#[derive(Debug)]
+/// A pod's answers from elsewhere.
+#[derive(Debug, Default)]
 pub(in crate::diagnose) struct MisdirectedReplies {
-    by_pod: Table<Owner, Vec<Misdirected>>,
-    losses: Losses,
+    replies: Vec<Misdirected>,
 }
 
 impl MisdirectedReplies {
-    pub fn new(limit: usize) -> MisdirectedReplies {
-        MisdirectedReplies {
-            by_pod: Table::new(limit),
-            losses: Losses::default(),
-        }
-    }
-
-    /// Takes in an answer that came from elsewhere.
-    pub fn add(&mut self, now: Timestamp, owner: Owner, exchange: &Exchange) {
+    /// Takes in an answer that came from elsewhere. Returns the number of those that gave way.
+    pub fn add(&mut self, exchange: &Exchange) -> u64 {
         let (Some(question), Some(asked)) = (&exchange.question, exchange.asked_peer) else {
-            return;
+            return 0;
         };
-        let mut replies = self.by_pod.remove(&owner).unwrap_or_default();
-        if replies.len() >= MAX_PER_POD {
-            replies.remove(0);
-            self.losses
-                .add(Stage::Table, "misdirected answers kept for findings", 1);
+        let full = self.replies.len() >= MAX_PER_POD;
+        if full {
+            self.replies.remove(0);
         }
-        replies.push(Misdirected {
+        self.replies.push(Misdirected {
             at: exchange.asked,
             name: question.name.clone(),
             qtype: question.qtype,
@@ -65,18 +52,14 @@ impl MisdirectedReplies {
             from: exchange.flow.peer.ip(),
             asked,
         });
-        let due = now.after(KEEP);
-        if self.by_pod.insert(owner, replies, due).is_some() {
-            self.losses
-                .add(Stage::Table, "misdirected answers kept for findings", 1);
-        }
+        u64::from(full)
     }
 
     /// The answers to a lookup's questions, from addresses that it did not ask; none of them is kept.
-    pub fn take(&mut self, owner: &Owner, lookup: &Lookup) -> Vec<Misdirected> {
-        let Some(all) = self.by_pod.get_mut(owner) else {
+    pub fn take(&mut self, lookup: &Lookup) -> Vec<Misdirected> {
+        if self.replies.is_empty() {
             return Vec::new();
-        };
+        }
         let sent = || lookup.steps.iter().flat_map(|step| &step.sent);
         let of_lookup = |reply: &Misdirected| {
             lookup.steps.iter().any(|step| {
@@ -86,25 +69,25 @@ impl MisdirectedReplies {
                     && sent.any(|query| query.port == reply.port && query.at <= reply.at)
             })
         };
-        let (taken, others): (Vec<Misdirected>, Vec<Misdirected>) =
-            std::mem::take(all).into_iter().partition(of_lookup);
-        if others.is_empty() {
-            self.by_pod.remove(owner);
-        } else {
-            *all = others;
-        }
+        let mut taken: Vec<Misdirected> = self
+            .replies
+            .extract_if(.., |reply| of_lookup(reply))
+            .collect();
         // A resolver that asks several servers at once from one socket accepts an answer from each.
         let asked = |ip: IpAddr| sent().any(|query| query.server == ip);
-        let mut taken = taken;
         taken.retain(|reply| !asked(reply.from));
         taken
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_pod.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.replies.retain(|reply| reply.at.after(KEEP) > now);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.replies.capacity() * size_of::<Misdirected>()
     }
 }

@@ -4,16 +4,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::identity::Owner;
-use crate::model::loss::{Losses, Stage};
+use super::recent::Recent;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// Mishaps further apart are counted anew.
 const KEEP: Duration = Duration::from_secs(600);
+/// Destinations of a pod, by kind of mishap.
+const MAX_SOCKETS: usize = 128;
 
 /// What went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::diagnose) enum Mishap {
     /// The connection was established after lost SYNs.
     LostSyn,
@@ -33,57 +33,51 @@ pub(in crate::diagnose) struct Share {
     pub attempts: u64,
 }
 
-/// The mishaps of each pod and destination.
+/// A pod's mishaps by destination.
 #[derive(Debug)]
 pub(in crate::diagnose) struct Mishaps {
-    by_socket: Table<(Owner, SocketAddr, Mishap), Share>,
-    losses: Losses,
+    by_socket: Recent<(SocketAddr, Mishap), Share>,
 }
 
 impl Mishaps {
-    pub fn new(limit: usize) -> Mishaps {
+    pub fn new() -> Mishaps {
         Mishaps {
-            by_socket: Table::new(limit),
-            losses: Losses::default(),
+            by_socket: Recent::new(MAX_SOCKETS),
         }
     }
 
     /// Takes in an attempt, whatever its outcome.
-    pub fn attempt(&mut self, owner: &Owner, socket: SocketAddr) {
+    pub fn attempt(&mut self, socket: SocketAddr) {
         if self.by_socket.is_empty() {
             return;
         }
         for mishap in ALL {
-            if let Some(share) = self.by_socket.get_mut(&(owner.clone(), socket, mishap)) {
+            if let Some(share) = self.by_socket.get_mut(&(socket, mishap)) {
                 share.attempts += 1;
             }
         }
     }
 
-    /// Takes in a mishap of an attempt that was counted. Returns the share with it.
-    pub fn add(
-        &mut self,
-        now: Timestamp,
-        owner: &Owner,
-        socket: SocketAddr,
-        mishap: Mishap,
-    ) -> Share {
-        let key = (owner.clone(), socket, mishap);
-        let mut share = self.by_socket.remove(&key).unwrap_or_default();
+    /// Takes in a mishap of an attempt that was counted. Returns the share with it, and the number of entries
+    /// that gave way.
+    pub fn add(&mut self, now: Timestamp, socket: SocketAddr, mishap: Mishap) -> (Share, u64) {
+        let key = (socket, mishap);
+        let mut share = self.by_socket.get(&key).copied().unwrap_or_default();
         share.failures += 1;
         share.attempts = share.attempts.max(share.failures);
-        if self.by_socket.insert(key, share, now.after(KEEP)).is_some() {
-            self.losses
-                .add(Stage::Table, "mishaps of connections, kept for findings", 1);
-        }
-        share
+        let gave_way = self.by_socket.insert(now, key, share);
+        (share, gave_way)
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_socket.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_socket.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn is_empty(&self) -> bool {
+        self.by_socket.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.by_socket.bytes()
     }
 }

@@ -1,55 +1,49 @@
 //! ICMP errors that quote a TCP connection which the pod does not have: an endpoint's address instead of the
-//! Service's, because nothing translated the error back. By pod and its port, for the connection that fails.
+//! Service's, because nothing translated the error back. By the pod's port, for the connection that fails.
 
 use std::time::Duration;
 
-use crate::identity::Owner;
-use crate::model::loss::{Losses, Stage};
+use super::recent::Recent;
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
-use crate::table::Table;
 
 /// The verdict on the connection comes sooner.
 const KEEP: Duration = Duration::from_secs(60);
+/// Ports of a pod.
+const MAX_PORTS: usize = 128;
 
-/// The latest errors.
+/// The latest errors, by the pod's port.
 #[derive(Debug)]
 pub(in crate::diagnose) struct StrayErrors {
-    by_socket: Table<(Owner, u16), IcmpError>,
-    losses: Losses,
+    by_port: Recent<u16, IcmpError>,
 }
 
 impl StrayErrors {
-    pub fn new(limit: usize) -> StrayErrors {
+    pub fn new() -> StrayErrors {
         StrayErrors {
-            by_socket: Table::new(limit),
-            losses: Losses::default(),
+            by_port: Recent::new(MAX_PORTS),
         }
     }
 
-    /// Takes in an error.
-    pub fn add(&mut self, now: Timestamp, owner: Owner, error: &IcmpError) {
-        let key = (owner, error.about.src.port());
-        if self
-            .by_socket
-            .insert(key, *error, now.after(KEEP))
-            .is_some()
-        {
-            self.losses
-                .add(Stage::Table, "stray ICMP errors, kept for findings", 1);
-        }
+    /// Takes in an error. Returns the number of entries that gave way.
+    pub fn add(&mut self, now: Timestamp, error: &IcmpError) -> u64 {
+        self.by_port.insert(now, error.about.src.port(), *error)
     }
 
     /// The latest error about a connection from this port.
-    pub fn get(&self, owner: &Owner, port: u16) -> Option<IcmpError> {
-        self.by_socket.get(&(owner.clone(), port)).copied()
+    pub fn get(&self, port: u16) -> Option<IcmpError> {
+        self.by_port.get(&port).copied()
     }
 
-    pub fn advance(&mut self, now: Timestamp) {
-        while self.by_socket.pop_due(now).is_some() {}
+    pub fn expire(&mut self, now: Timestamp) {
+        self.by_port.expire(now, KEEP);
     }
 
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn is_empty(&self) -> bool {
+        self.by_port.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.by_port.bytes()
     }
 }

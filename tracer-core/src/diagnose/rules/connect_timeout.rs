@@ -12,7 +12,6 @@ use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{gone, holder, missing, policies, services, suspects};
-use crate::identity::Owner;
 use crate::model::cluster::Kind;
 use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
@@ -72,8 +71,7 @@ fn stray_error(case: &Case<'_>) -> Option<IcmpError> {
         return None;
     };
     let Flow { pod, peer, .. } = connection.flow;
-    let errors = &case.memory.stray_errors;
-    let error = errors.get(&Owner::from_ends(case.ends), pod.port())?;
+    let error = case.own.stray_errors.get(pod.port())?;
     (error.about.dst != peer).then_some(error)
 }
 
@@ -142,10 +140,7 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
 pub(super) fn conntrack(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
     let peer = SocketAddr::new(case.ends.peer.ip, attempt.port);
     let memory = case.memory;
-    match memory
-        .lost_syns
-        .elsewhere(case.first, peer, &memory.connected)
-    {
+    match memory.lost_syns.elsewhere(case.first, peer, &memory.pods) {
         0 => claim,
         others => {
             let mut claim = claim
@@ -167,10 +162,9 @@ fn knows_all_owners(case: &Case<'_>) -> bool {
 /// Whether another pod connected to it.
 fn others(case: &Case<'_>, port: u16) -> Others {
     let peer = (case.ends.peer.ip, port);
-    let owner = Owner::from_ends(case.ends);
-    match case.memory.connected.by_another(peer, &owner) {
-        Some(contact) if contact.at > case.at => Others::Meanwhile(Who::from(&contact.pod)),
-        Some(contact) => Others::Before(Who::from(&contact.pod), case.at.since(contact.at)),
+    match case.memory.pods.connected_by_another(peer, case.owner) {
+        Some(contact) if contact.at > case.at => Others::Meanwhile(Who::from(contact.pod)),
+        Some(contact) => Others::Before(Who::from(contact.pod), case.at.since(contact.at)),
         None => Others::None,
     }
 }

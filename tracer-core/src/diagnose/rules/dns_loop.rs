@@ -8,7 +8,6 @@ use crate::diagnose::fact::ServerFact;
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::server;
-use crate::identity::Owner;
 use crate::model::finding::Severity;
 
 pub(in crate::diagnose) static RULE: Rule = Rule {
@@ -30,10 +29,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Lookup(lookup) = case.symptom else {
         return None;
     };
-    let owner = Owner::from_ends(case.ends);
     let mut steps = lookup.event.steps.iter();
     let (step, round) = steps.find_map(|step| {
-        let round = case.memory.loops.round(&owner, &step.name, step.qtype)?;
+        let round = case.own.loops.round(&step.name, step.qtype)?;
         (round.returns >= MIN_RETURNS).then_some((step, round))
     })?;
     let to = server::at(case, round.to);

@@ -7,7 +7,6 @@ use crate::diagnose::fact::{Others, ServerFact, Who};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{policies, server, traffic_policy};
-use crate::identity::Owner;
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -53,10 +52,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
 /// Whether the server answered another pod.
 fn answered_others(case: &Case<'_>) -> Others {
     let server = (case.ends.peer.ip, case.ends.peer.port.unwrap_or_default());
-    let owner = Owner::from_ends(case.ends);
-    match case.memory.answered.by_another(server, &owner) {
-        Some(contact) if contact.at > case.at => Others::Meanwhile(Who::from(&contact.pod)),
-        Some(contact) => Others::Before(Who::from(&contact.pod), case.at.since(contact.at)),
+    match case.memory.pods.answered_another(server, case.owner) {
+        Some(contact) if contact.at > case.at => Others::Meanwhile(Who::from(contact.pod)),
+        Some(contact) => Others::Before(Who::from(contact.pod), case.at.since(contact.at)),
         None => Others::None,
     }
 }

@@ -10,7 +10,6 @@ use crate::diagnose::fact::{FlowFact, PathFact};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
 use crate::diagnose::{attempt, services};
-use crate::identity::Owner;
 use crate::model::connection::TcpConnection;
 use crate::model::evidence::LargeLost;
 use crate::model::finding::Severity;
@@ -86,9 +85,8 @@ fn reported(case: &Case<'_>) -> Option<Claim> {
 /// The Service's address that the pod connects to, if the error quotes an endpoint of that Service instead.
 fn quotes_other(case: &Case<'_>, error: &IcmpError) -> Option<IpAddr> {
     let quoted = error.about.dst;
-    let owner = Owner::from_ends(case.ends);
-    let connected = &case.memory.connected;
-    if connected.by((quoted.ip(), quoted.port()), &owner).is_some() {
+    let connected = &case.own.connected;
+    if connected.at((quoted.ip(), quoted.port())).is_some() {
         return None;
     }
     services::with_endpoint(case.index, quoted.ip())
@@ -97,7 +95,7 @@ fn quotes_other(case: &Case<'_>, error: &IcmpError) -> Option<IpAddr> {
             let ips = service.cluster_ips.iter().copied();
             ips.flat_map(move |ip| ports.clone().map(move |port| (ip, port)))
         })
-        .find(|socket| connected.by(*socket, &owner).is_some())
+        .find(|socket| connected.at(*socket).is_some())
         .map(|(ip, _)| ip)
 }
 
@@ -139,12 +137,11 @@ fn silent(case: &Case<'_>, connection: &TcpConnection) -> Option<Claim> {
 
 /// Whether ICMP errors about the destination, or about an endpoint of it, reached the pod.
 fn was_reported(case: &Case<'_>, ip: IpAddr) -> bool {
-    let owner = Owner::from_ends(case.ends);
     let service = case.service();
     let endpoints = service.map(|service| services::ready(case.index, service));
     let endpoints = endpoints.iter().flatten().map(|endpoint| endpoint.ip);
-    let errors = &case.memory.too_big;
-    endpoints.chain([ip]).any(|ip| errors.has(&owner, ip))
+    let errors = &case.own.too_big;
+    endpoints.chain([ip]).any(|ip| errors.has(ip))
 }
 
 fn is_hole(lost: &LargeLost) -> bool {

@@ -40,7 +40,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let service = search_domains::service_meant(case, asked);
     let domain = case.index.cluster_domain();
     let full = names::below(asked, domain).is_some();
-    let exists = case.memory.found_names.contains(&DnsName::new(asked));
+    let exists = case.memory.pods.found(&DnsName::new(asked));
     let elsewhere = service.is_some() || exists || search_domains::looks_public(asked);
     let applies = match &stray.caught {
         Caught::Answered(_) | Caught::Empty => elsewhere,

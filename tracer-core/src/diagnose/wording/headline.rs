@@ -247,6 +247,16 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             Relative(domain),
             Relative(configured)
         ),
+        Summary::Rest(latest) => {
+            let mut line = symptom(who, latest, &Tally::default());
+            line.push_words("; ");
+            let more = Count(tally.failures, "failure");
+            line.append(sentence!(
+                "the latest of {} that have no finding of their own",
+                more
+            ));
+            line
+        }
         Summary::SearchPathWaste {
             workload,
             wasted,

@@ -249,6 +249,13 @@ pub(in crate::diagnose) fn summary(who: &Who, summary: &Summary) -> Sentence {
             Relative(domain),
             Relative(configured)
         ),
+        Summary::Rest(latest) => {
+            let mut line = self::summary(who, latest);
+            line.push_words(
+                " (the latest of several failures that have no finding of their own, as the pod has too many)",
+            );
+            line
+        }
         Summary::SearchPathWaste {
             workload,
             tenths,
