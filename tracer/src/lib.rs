@@ -25,6 +25,8 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 #[cfg(agent)]
+pub mod connections;
+#[cfg(agent)]
 pub mod export;
 pub mod run;
 pub mod stream;

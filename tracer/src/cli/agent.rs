@@ -14,7 +14,7 @@ use super::values::{HistorySize, Int};
 use super::{Exit, Host};
 use crate::config::{AgentConfig, ExportConfig, Reload, Reread};
 use crate::run;
-use crate::stream::listen::TlsListen;
+use crate::stream::listen::{self, TlsListen};
 
 /// Arguments of `tracer agent`.
 #[derive(Clone, Debug, Args)]
@@ -101,8 +101,8 @@ Operation:
   or --context is given.
 
 Exports:
-  /metrics (OpenMetrics), /livez and /readyz on --http. In a cluster, findings
-  of severity warning and error become Events on their pods.
+  /metrics (OpenMetrics) on --http, /livez and /readyz on --health. In a
+  cluster, findings of severity warning and error become Events on their pods.
 
 Configuration file:
   --config FILE contains options by their long names, and lists for options
@@ -180,6 +180,7 @@ impl AgentArgs {
             address,
             certificate: certificate.clone(),
             key: key.clone(),
+            limits: listen::LIMITS,
             client_authorities: self.tls_client_ca.clone(),
         }))
     }
@@ -208,6 +209,7 @@ impl AgentArgs {
         let files = args.files();
         let exports = ExportConfig {
             http: args.exports.http.0,
+            probes: args.exports.health.0,
             kube_events: !args.exports.no_kube_events,
             live: args.exports.live(config.trace.pipeline.diagnosis.clone()),
             reload: (!files.is_empty()).then(|| Reload {

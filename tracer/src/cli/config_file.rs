@@ -80,6 +80,7 @@ agent_file! {
     max_clients: One<Int<u32, 1, 1024>> => max_clients;
 
     http: One<HttpAddress> => exports.http;
+    health: One<HttpAddress> => exports.health;
     metrics_pod_label: Flag => exports.metrics_pod_label;
     no_kube_events: Flag => exports.no_kube_events;
     exclude_namespace: Many<Glob> => exports.exclude_namespace;

@@ -15,9 +15,14 @@ use tracer_core::view::privacy::{PrivacySettings, RedactedDomain};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Export and privacy")]
 pub(super) struct ExportArgs {
-    /// Serve /livez, /readyz and /metrics on this address; none disables it
+    /// Serve /metrics, /livez and /readyz on this address; none disables it
     #[arg(long, value_name = "ADDR:PORT", default_value = http::DEFAULT_ADDRESS)]
     pub http: HttpAddress,
+
+    /// Serve /livez and /readyz on this address, apart from the clients of --http, for the kubelet's probes;
+    /// none disables it
+    #[arg(long, value_name = "ADDR:PORT", default_value = http::DEFAULT_PROBE_ADDRESS)]
+    pub health: HttpAddress,
 
     /// Label metrics with the pod, for at most 500 pods at a time
     #[arg(long)]

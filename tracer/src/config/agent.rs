@@ -27,8 +27,10 @@ pub struct AgentConfig {
 /// Exports beside the stream, and the settings that can change.
 #[derive(Debug)]
 pub struct ExportConfig {
-    /// The address of health checks and metrics.
+    /// The address of metrics, and of health for other clients than the kubelet.
     pub http: Option<SocketAddr>,
+    /// The address of the kubelet's probes.
+    pub probes: Option<SocketAddr>,
     /// Whether findings become Kubernetes Events, in a cluster.
     pub kube_events: bool,
     /// The initial settings that can change.

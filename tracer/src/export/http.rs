@@ -1,12 +1,12 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Owns the listener, its limits and the answers. Input: a [`Health`] that the agent keeps up to date, and
-//! the [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. Connections beyond
-//! the limit wait; a request that is too slow or too large ends its connection.
+//! Owns the listeners, their limits and the answers. Input: a [`Health`] that the agent keeps up to date, and
+//! the [`Metrics`]. Never touches the pipeline: a slow scraper delays only itself. The kubelet's probes have
+//! a listener of their own, so that clients of `/metrics` cannot take their places. A connection carries one
+//! request; one that is too slow or too large ends its connection.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,10 +14,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use futures::StreamExt as _;
+use hyper::service::Service as _;
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 mod health;
 #[cfg(test)]
@@ -25,87 +26,91 @@ mod tests;
 
 pub use self::health::{Health, STALLED_AFTER};
 use super::metrics::{CONTENT_TYPE, Metrics};
+use crate::connections::{Connections, Limits};
 
-/// The default address.
+/// The default address of metrics.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9095";
-/// Connections at a time, at most: Prometheus, the kubelet and a person with curl need a handful.
-pub const MAX_CONNECTIONS: usize = 64;
-/// Time for the header of each request on a connection.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The default address of the kubelet's probes.
+pub const DEFAULT_PROBE_ADDRESS: &str = "127.0.0.1:9096";
+/// The limits of each listener: a pair of Prometheus servers, the kubelet and a person with curl need a
+/// handful of connections.
+pub const LIMITS: Limits = Limits {
+    total: 32,
+    per_peer: 8,
+    first_request: Duration::from_secs(5),
+    unread: Duration::from_secs(5),
+};
+/// From the connection to the last byte of the answer. Prometheus gives up after 10 s by default.
+pub const WHOLE_REQUEST: Duration = Duration::from_secs(15);
 /// Size limit of a request's header, which limits the memory of a connection.
 const HEADER_BYTES: usize = 16 * 1024;
-/// Pause after a failure to accept a connection, usually for lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Missing items that `/readyz` lists, at most.
 const MAX_LISTED: usize = 20;
 
 /// The address cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for health and metrics: {source}. Set another address with --http, or turn both off with \
-     --http none"
+    "cannot listen on {address}: {source}. Set another address with {option}, or turn it off with {option} none"
 )]
 pub struct ListenError {
+    /// The option that sets the address.
+    pub option: &'static str,
     /// The address.
     pub address: SocketAddr,
     /// The cause.
     pub source: std::io::Error,
 }
 
-/// Listens on an address.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+/// Listens on the address that `option` sets.
+pub async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| ListenError { address, source })
+        .map_err(|source| ListenError {
+            option,
+            address,
+            source,
+        })
 }
 
-/// The sources of the answers.
-#[derive(Clone, Debug)]
-struct Sources {
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-}
-
-/// The paths and their answers.
-pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
+/// The paths of the kubelet's probes.
+pub fn probe_router(health: Arc<Health>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .with_state(health)
+}
+
+/// The paths of metrics, and those of health for other clients.
+pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
+    Router::new()
         .route("/metrics", get(scrape))
         .route("/", get(contents))
-        .with_state(Sources { health, metrics })
+        .with_state(metrics)
+        .merge(probe_router(health))
 }
 
 /// Serves until the future is dropped.
-pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        // First a permit, then a connection: waiting connections stay in the kernel's queue, which has its
-        // own limit.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            // The semaphore is never closed.
-            return std::future::pending().await;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for health or metrics");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+pub async fn serve(listener: TcpListener, router: Router) {
+    let mut accepted = Connections::new(LIMITS).accept(listener);
+    while let Some(Ok(connection)) = accepted.next().await {
+        let activity = connection.activity();
         let service = TowerToHyperService::new(router.clone());
+        // The connection has one request, and is busy until it ends.
+        let answering = OnceLock::new();
+        let service = hyper::service::service_fn(move |request| {
+            answering.get_or_init(|| activity.answer());
+            service.call(request)
+        });
         tokio::spawn(async move {
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
+            let serving = hyper::server::conn::http1::Builder::new()
+                .keep_alive(false)
                 .max_buf_size(HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a connection for health or metrics failed");
+                .serve_connection(TokioIo::new(connection), service);
+            match tokio::time::timeout(WHOLE_REQUEST, serving).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics failed"),
+                Err(_) => tracing::debug!("a client of metrics did not read the answer in time"),
             }
-            drop(permit);
         });
     }
 }
@@ -114,8 +119,8 @@ async fn contents() -> &'static str {
     "tracer agent\n/livez    the pipeline advances\n/readyz   it traces and knows the cluster\n/metrics  OpenMetrics\n"
 }
 
-async fn livez(State(sources): State<Sources>) -> Response {
-    verdict(match sources.health.stalled(Instant::now()) {
+async fn livez(State(health): State<Arc<Health>>) -> Response {
+    verdict(match health.stalled(Instant::now()) {
         None => Ok("ok\n".to_owned()),
         Some(since) => Err(format!(
             "the pipeline has not advanced for {} s\n",
@@ -124,8 +129,8 @@ async fn livez(State(sources): State<Sources>) -> Response {
     })
 }
 
-async fn readyz(State(sources): State<Sources>) -> Response {
-    let missing = sources.health.missing();
+async fn readyz(State(health): State<Arc<Health>>) -> Response {
+    let missing = health.missing();
     verdict(if missing.is_empty() {
         Ok("ok\n".to_owned())
     } else {
@@ -153,8 +158,8 @@ fn verdict(verdict: Result<String, String>) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-async fn scrape(State(sources): State<Sources>) -> Response {
-    match sources.metrics.encode() {
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot encode the metrics");

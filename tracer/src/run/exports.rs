@@ -60,6 +60,7 @@ impl Exports {
     ) -> Result<Exports> {
         let ExportConfig {
             http,
+            probes,
             kube_events,
             live,
             reload,
@@ -77,10 +78,18 @@ impl Exports {
         ));
         let health = Arc::new(Health::new(Instant::now()));
         if let Some(address) = http {
-            let listener = serving.block_on(http::listen(address))?;
+            let listener = serving.block_on(http::listen("--http", address))?;
             let router = http::router(Arc::clone(&health), Arc::clone(&metrics));
             serving.spawn(http::serve(listener, router));
-            tracing::info!("health and metrics on http://{address}");
+            tracing::info!("metrics and health on http://{address}");
+        }
+        if let Some(address) = probes {
+            let listener = serving.block_on(http::listen("--health", address))?;
+            serving.spawn(http::serve(
+                listener,
+                http::probe_router(Arc::clone(&health)),
+            ));
+            tracing::info!("health on http://{address}");
         }
         let (kube_events, worker) = match cluster.filter(|_| kube_events) {
             None => (None, None),

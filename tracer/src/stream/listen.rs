@@ -17,16 +17,27 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use super::hub::Hub;
 use super::proto::tracer_server::TracerServer;
 use super::service::Service;
+use crate::connections::{Connections, Limits};
 
 /// Interval of HTTP/2 pings, and how long an answer may take. A client whose machine is gone is detected
 /// after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// The limits of the TLS listener. A client needs one connection, and a few behind one address are usual.
+pub const LIMITS: Limits = Limits {
+    total: 128,
+    per_peer: 48,
+    first_request: Duration::from_secs(10),
+    unread: Duration::from_secs(10),
+};
+/// Time for a whole request, and for its answer or the start of its stream.
+const WHOLE_REQUEST: Duration = Duration::from_secs(30);
+/// Size limit of a request: a filter with a few thousand names.
+const REQUEST_BYTES: usize = 256 * 1024;
 /// How long streams may take to send what is left when the agent ends.
 const LAST_SEND: Duration = Duration::from_secs(2);
 
@@ -97,6 +108,8 @@ pub struct TlsListen {
     pub certificate: PathBuf,
     /// The key of the certificate, PEM.
     pub key: PathBuf,
+    /// The limits of its connections.
+    pub limits: Limits,
     /// Authorities that must have issued a client's certificate, PEM; `None` if any client may connect.
     pub client_authorities: Option<PathBuf>,
 }
@@ -183,11 +196,18 @@ impl Drop for Socket {
     }
 }
 
+/// Connections of the TLS address.
+#[derive(Debug)]
+struct Incoming {
+    listener: tokio::net::TcpListener,
+    connections: Connections,
+}
+
 /// The bound socket and address, before they are served.
 #[derive(Debug)]
 pub struct Listeners {
     socket: Socket,
-    tls: Option<(TcpIncoming, Server)>,
+    tls: Option<(Incoming, Server)>,
 }
 
 impl Listeners {
@@ -200,8 +220,17 @@ impl Listeners {
                     .tls_config(server_tls(listen)?)
                     .map_err(|source| ListenError::Tls { source })?;
                 let address = listen.address;
-                let incoming = TcpIncoming::bind(address)
+                let listener = std::net::TcpListener::bind(address)
+                    .and_then(|listener| {
+                        listener.set_nonblocking(true)?;
+                        tokio::net::TcpListener::from_std(listener)
+                    })
                     .map_err(|source| ListenError::Address { address, source })?;
+                let connections = Connections::new(listen.limits);
+                let incoming = Incoming {
+                    listener,
+                    connections,
+                };
                 Some((incoming, server))
             }
         };
@@ -213,10 +242,12 @@ impl Listeners {
 
     /// Serves until the hub is closed and streams have sent what is left, within a fixed time.
     pub async fn serve(mut self, hub: Arc<Hub>, max_clients: usize) -> Result<(), ListenError> {
-        let service = TracerServer::new(Service::new(Arc::clone(&hub), max_clients));
+        let service = TracerServer::new(Service::new(Arc::clone(&hub), max_clients))
+            .max_decoding_message_size(REQUEST_BYTES);
         let progress = hub.progress();
         let mut servers = Vec::new();
         if let Some((incoming, mut server)) = self.tls.take() {
+            let incoming = incoming.connections.accept(incoming.listener);
             let router = server.add_service(service.clone());
             let ended = closed(progress.clone());
             let serving = router.serve_with_incoming_shutdown(incoming, ended);
@@ -261,6 +292,7 @@ fn server() -> Server {
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(Some(64))
+        .timeout(WHOLE_REQUEST)
 }
 
 async fn closed(mut progress: watch::Receiver<super::hub::Progress>) {

@@ -20,6 +20,7 @@ use super::hub::{Hub, Progress};
 use super::proto::observe_response::Message;
 use super::proto::tracer_server::Tracer;
 use super::{filter, proto};
+use crate::connections::{Activity, Answering};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::view::filter::Filter;
@@ -75,6 +76,7 @@ impl Tracer for Service {
         &self,
         request: Request<proto::ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
+        let answering = answering(&request);
         let request = request.into_inner();
         let node = &self.hub.identity().node;
         let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
@@ -99,6 +101,7 @@ impl Tracer for Service {
             since: request.since_unix_ns,
             sender,
             _permit: permit,
+            _answering: answering,
         };
         let node = self.node(warnings);
         tokio::spawn(async move {
@@ -111,8 +114,9 @@ impl Tracer for Service {
 
     async fn status(
         &self,
-        _request: Request<proto::StatusRequest>,
+        request: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusResponse>, Status> {
+        let _answering = answering(&request);
         let mut status = self.hub.status();
         status.node = Some(self.node(Vec::new()));
         let open = self.max_clients - self.clients.available_permits();
@@ -120,6 +124,11 @@ impl Tracer for Service {
         status.max_clients = u32::try_from(self.max_clients).unwrap_or(u32::MAX);
         Ok(Response::new(status))
     }
+}
+
+/// Marks the connection as in use; `None` on the unix socket, whose connections have no limit.
+fn answering<T>(request: &Request<T>) -> Option<Answering> {
+    request.extensions().get::<Activity>().map(Activity::answer)
 }
 
 /// The client is gone.
@@ -132,6 +141,7 @@ struct ClientStream {
     since: Option<i64>,
     sender: mpsc::Sender<Result<proto::ObserveResponse, Status>>,
     _permit: OwnedSemaphorePermit,
+    _answering: Option<Answering>,
 }
 
 impl ClientStream {

@@ -223,7 +223,16 @@ fn the_agents_container_has_three_capabilities_and_no_more_than_it_needs() {
 }
 
 #[test]
-fn kubelet_asks_the_agent_on_the_nodes_loopback() {
+fn both_ways_to_build_the_image_leave_kubeconfigs_out() {
+    let dockerfile = fs::read_to_string(deploy().join("Dockerfile")).expect("it is there");
+    assert!(dockerfile.contains("--no-default-features --features agent,client --target"));
+    let task = deploy().join("../xtask/src/image/program.rs");
+    let task = fs::read_to_string(task).expect("it is there");
+    assert!(task.contains(r#".args(["--no-default-features", "--features", "agent,client"])"#));
+}
+
+#[test]
+fn kubelet_asks_the_agent_on_the_nodes_loopback_where_no_scraper_asks() {
     let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
     let spec = daemonset.spec.expect("a spec");
     let container = &spec.template.spec.expect("a pod").containers[0];
@@ -243,7 +252,7 @@ fn kubelet_asks_the_agent_on_the_nodes_loopback() {
         // What the agent listens on by default.
         assert_eq!(
             format!("127.0.0.1:{port}"),
-            tracer::export::http::DEFAULT_ADDRESS
+            tracer::export::http::DEFAULT_PROBE_ADDRESS
         );
     }
 }

@@ -12,7 +12,7 @@ use crate::export::metrics::Build;
 struct Server {
     address: SocketAddr,
     health: Arc<Health>,
-    task: tokio::task::JoinHandle<Infallible>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
@@ -122,49 +122,156 @@ async fn an_oversized_request_ends_only_its_own_connection() {
     assert_eq!(server.get("/livez").await.0, 200);
 }
 
-#[tokio::test]
-async fn a_connection_beyond_the_limit_waits() {
-    let server = Server::start().await;
-    let mut idle = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
-        let mut stream = TcpStream::connect(server.address).await.expect("connected");
-        // An answered connection stays open for its next request and counts.
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+/// An answer's size that no socket buffer holds.
+static LARGE: [u8; 8 << 20] = [b'x'; 8 << 20];
+
+/// Opens and uses connections, from an address of the loopback network, until the test ends.
+async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("an address");
+    socket.connect(to).await.expect("connected")
+}
+
+/// Sends requests without reading the answers; opens the connection again when the server closes it.
+async fn never_reads(from: [u8; 4], to: SocketAddr) {
+    loop {
+        let mut stream = connect(from, to).await;
+        while stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
-            .expect("sent");
-        let mut byte = [0; 1];
-        stream.read_exact(&mut byte).await.expect("an answer");
-        idle.push(stream);
+            .is_ok()
+        {}
     }
-    let one_more = tokio::spawn({
-        let address = server.address;
-        async move {
-            let mut stream = TcpStream::connect(address).await.expect("connected");
-            stream
-                .write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                .await
-                .expect("sent");
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.expect("an answer");
-            answer
+}
+
+/// Says nothing; opens the connection again when the server closes it.
+async fn says_nothing(to: SocketAddr) {
+    loop {
+        let mut stream = connect([127, 0, 0, 1], to).await;
+        let _ = stream.read(&mut [0]).await;
+    }
+}
+
+#[test]
+fn idle_and_unreading_clients_disturb_neither_probes_nor_a_scrape() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: Some(limit.maximum.unwrap_or(4096).min(4096)),
+        ..limit
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("2,000 sockets");
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let (serving, attacking) = (runtime(), runtime());
+    let large = Router::new().route(
+        "/metrics",
+        get(|| async { axum::body::Bytes::from_static(&LARGE) }),
+    );
+    let health = Arc::new(Health::new(Instant::now()));
+    let mut addresses = Vec::new();
+    for router in [large, probe_router(health)] {
+        let listener = serving
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
+        addresses.push(listener.local_addr().expect("an address"));
+        serving.spawn(serve(listener, router));
+    }
+    let [metrics, probes] = addresses[..] else {
+        panic!("two addresses")
+    };
+    // More than there are places.
+    for host in 2..=10 {
+        for _ in 0..8 {
+            attacking.spawn(never_reads([127, 0, 0, host], metrics));
+        }
+    }
+    for number in 0..1000 {
+        attacking.spawn(says_nothing(if number % 2 == 0 { metrics } else { probes }));
+    }
+    let ask = async |from: [u8; 4], to: SocketAddr, path: &str| {
+        let mut stream = connect(from, to).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        answer
+    };
+    let asking = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    asking.block_on(async {
+        for number in 0..8 {
+            // From the address of the idle ones, and from one of its own.
+            let from = [127, 0, 0, if number % 2 == 0 { 1 } else { 50 }];
+            // As the kubelet: each probe within 5 s.
+            let probe = tokio::time::timeout(Duration::from_secs(5), ask(from, probes, "/livez"));
+            let probe = probe.await.expect("in time");
+            assert!(
+                probe.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                String::from_utf8_lossy(&probe)
+            );
+            let scrape =
+                tokio::time::timeout(Duration::from_secs(10), ask(from, metrics, "/metrics"));
+            let scrape = scrape.await.expect("in time");
+            assert!(scrape.starts_with(b"HTTP/1.1 200"));
+            let head = scrape
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n")
+                .expect("a head");
+            assert_eq!(scrape.len() - head - 4, LARGE.len(), "{number}");
         }
     });
-    // Enough turns to serve the connection if the limit did not apply.
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert!(!one_more.is_finished());
-    idle.pop();
-    let answer = one_more.await.expect("no panic");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    attacking.shutdown_background();
+    serving.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_request_that_stays_incomplete_ends_its_connection() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    let started = Instant::now();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\n")
+        .await
+        .expect("sent");
+    let mut answer = Vec::new();
+    // Without the deadline this waits for ever.
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
+    assert!(started.elapsed() >= LIMITS.first_request);
+}
+
+#[tokio::test]
+async fn the_kubelets_listener_serves_no_metrics() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let health = Arc::new(Health::new(Instant::now()));
+    let task = tokio::spawn(serve(listener, probe_router(Arc::clone(&health))));
+    let server = Server {
+        address,
+        health,
+        task,
+    };
+    assert_eq!(server.get("/livez").await.0, 200);
+    assert_eq!(server.get("/readyz").await.0, 503);
+    assert_eq!(server.get("/metrics").await.0, 404);
 }
 
 #[tokio::test]
 async fn an_address_in_use_is_an_error_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("an address");
-    let error = listen(address).await.expect_err("taken").to_string();
+    let error = listen("--http", address)
+        .await
+        .expect_err("taken")
+        .to_string();
     assert!(
         error.contains(&address.to_string()) && error.contains("--http none"),
         "{error}"

@@ -4,12 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tracer::client::feed::Feed;
 use tracer::client::{ClientError, Options, Target, TlsFiles};
-use tracer::stream::listen::TlsListen;
+use tracer::connections::Limits;
+use tracer::stream::listen::{self, TlsListen};
 use tracer::stream::proto;
 use tracer::stream::proto::tracer_client::TracerClient;
 
@@ -71,6 +74,7 @@ async fn over_tls_only_clients_with_a_certificate_of_the_right_authority_are_ser
         address,
         certificate: certificates.path("ca-server.pem"),
         key: certificates.path("ca-server.key"),
+        limits: listen::LIMITS,
         client_authorities: Some(certificates.path("ca.pem")),
     };
     let socket = directory.path().join("a");
@@ -103,6 +107,69 @@ async fn over_tls_only_clients_with_a_certificate_of_the_right_authority_are_ser
             matches!(error, ClientError::NoneReached { .. }),
             "{wrong:?}: {error}"
         );
+    }
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn silent_connections_end_at_the_deadline_and_keep_no_client_out() {
+    let certificates = Certificates::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let limits = Limits {
+        total: 16,
+        per_peer: 8,
+        first_request: Duration::from_secs(2),
+        ..listen::LIMITS
+    };
+    let listen = TlsListen {
+        address,
+        certificate: certificates.path("ca-server.pem"),
+        key: certificates.path("ca-server.key"),
+        limits,
+        client_authorities: Some(certificates.path("ca.pem")),
+    };
+    let agent = Agent::start_with(
+        "one",
+        "1",
+        &directory.path().join("a"),
+        1 << 20,
+        Some(&listen),
+        8,
+    );
+    agent.emit(1, "x");
+    agent.reached(1000);
+    // Some say nothing, the others stop within the TLS handshake: a record's header without its content.
+    let mut silent = Vec::new();
+    for number in 0..100 {
+        let mut stream = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("connected");
+        if number % 2 == 0 {
+            stream.write_all(&[22, 3, 1, 2, 0]).await.expect("sent");
+        }
+        silent.push(stream);
+    }
+    let target = Target::parse(
+        &format!("https://{address}"),
+        &certificates.client(Some("ca")),
+    );
+    let options = Options {
+        servers: vec![target.expect("an address")],
+        ..Options::default()
+    };
+    let mut feed = Feed::start(options, history()).await.expect("started");
+    let mut heard = Heard::default();
+    while let Some(news) = within(feed.next()).await.expect("served") {
+        heard.take(news);
+    }
+    assert_eq!(heard.events, ["one/x"]);
+    for mut stream in silent {
+        // The server ends each of them: without a deadline this waits for ever.
+        let mut bytes = Vec::new();
+        let _ = within(stream.read_to_end(&mut bytes)).await;
     }
     agent.end().await;
 }
