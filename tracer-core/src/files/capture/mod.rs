@@ -26,6 +26,7 @@ mod link;
 mod meter;
 #[cfg(test)]
 mod meter_tests;
+mod new_file;
 mod note;
 mod order;
 mod packet;

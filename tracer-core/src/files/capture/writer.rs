@@ -12,7 +12,7 @@ use std::path::Path;
 
 use tracer_common::CAPTURE_CLASSES;
 
-use super::FileError;
+use super::{FileError, new_file};
 use crate::model::flow::Ifindex;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -107,10 +107,10 @@ struct Waiting {
 }
 
 impl Writer<File> {
-    /// Creates the file, or truncates it.
+    /// Creates the file for its owner only, or replaces it.
     pub fn create(path: impl AsRef<Path>) -> Result<Writer<File>, FileError> {
         let file = path.as_ref().display().to_string();
-        match File::create(&path) {
+        match new_file::create(path.as_ref()) {
             Ok(output) => Ok(Writer::new(file, output)),
             Err(source) => Err(FileError::Create { file, source }),
         }
