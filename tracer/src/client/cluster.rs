@@ -3,19 +3,18 @@
 //! Owns the requests to the API server. Agents start, end and are replaced; [`Cluster::follow`] reports it.
 
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use tokio::sync::mpsc;
 use tracer_core::model::error_chain::error_chain;
 
 use super::{ClientError, Options};
+use crate::cluster::kubeconfig::{self, explain};
 
 /// The labels of an agent's pod.
 pub const LABEL: &str = "app.kubernetes.io/name=tracer,app.kubernetes.io/component=agent";
@@ -77,7 +76,7 @@ impl Cluster {
             .await
             .map_err(|reason| ClientError::NoCluster { reason })?;
         let client = kube::Client::try_from(config).map_err(|error| ClientError::NoCluster {
-            reason: error_chain(&error),
+            reason: explain(&error),
         })?;
         Ok(match &options.namespace {
             Some(namespace) => Cluster {
@@ -112,12 +111,12 @@ impl Cluster {
                     Ok(Ok(pods)) => return Ok(sort(pods.items)),
                     Ok(Err(error)) => format!(
                         "{}; if the agents are in another namespace, use --agent-namespace",
-                        error_chain(&error)
+                        explain(&error)
                     ),
                     Err(_) => no_answer(),
                 }
             }
-            Ok(Err(error)) => error_chain(&error),
+            Ok(Err(error)) => explain(&error),
             Err(_) => no_answer(),
         };
         Err(ClientError::List {
@@ -243,31 +242,17 @@ fn agent(pod: &Pod) -> Result<AgentPod, String> {
 }
 
 async fn config(options: &Options) -> Result<kube::Config, String> {
-    let choice = KubeConfigOptions {
-        context: options.context.clone(),
-        ..KubeConfigOptions::default()
+    let (file, context) = (options.kubeconfig.as_deref(), options.context.as_deref());
+    let problem = match kubeconfig::config(file, context).await {
+        Ok(config) => return Ok(config),
+        Err(problem) => problem,
     };
-    match (&options.kubeconfig, &options.context) {
-        (Some(path), _) => {
-            let file = Kubeconfig::read_from(path)
-                .map_err(|error| format!("{}: {}", path.display(), error_chain(&error)))?;
-            kube::Config::from_custom_kubeconfig(file, &choice)
-                .await
-                .map_err(|error| format!("{}: {}", path.display(), error_chain(&error)))
-        }
-        (None, Some(_)) => kube::Config::from_kubeconfig(&choice)
-            .await
-            .map_err(|error| error_chain(&error)),
-        (None, None) => kube::Config::infer()
-            .await
-            .map_err(|error| match error.source() {
-                // Outside a pod, leave out the error that this is not a pod.
-                Some(kubeconfig) if std::env::var_os(POD_VARIABLE).is_none() => {
-                    error_chain(kubeconfig)
-                }
-                _ => error_chain(&error),
-            }),
+    // Outside a pod, leave out the error that this is not a pod.
+    if file.is_some() || context.is_some() || std::env::var_os(POD_VARIABLE).is_none() {
+        return Err(error_chain(&problem));
     }
+    kube::Config::incluster()
+        .map_err(|error| format!("{}; {}", error_chain(&problem), error_chain(&error)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod access;
 pub mod file_watch;
 #[cfg(agent)]
 pub mod interface_watch;
+pub mod kubeconfig;
 #[cfg(agent)]
 pub mod netns_id;
 #[cfg(agent)]

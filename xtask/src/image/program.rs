@@ -62,6 +62,8 @@ pub(super) fn build(
         .current_dir(&tree)
         .args(["build", "--release", "--locked"])
         .args(["--package", "tracer", "--bin", "tracer"])
+        // Without `kubeconfig`, as in deploy/Dockerfile; a test of deploy/ compares them.
+        .args(["--no-default-features", "--features", "agent,client"])
         .args(["--target", target, "--target-dir"])
         .arg(&target_directory)
         .env_remove("RUSTFLAGS")

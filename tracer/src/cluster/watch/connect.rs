@@ -3,16 +3,16 @@
 //! Reads the credentials, again each time the server rejects them, so a token that was renewed on disk takes
 //! effect.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use super::observed::ObservedLayer;
 use super::sync::ClusterSync;
 use crate::cluster::ClusterSource;
+use crate::cluster::kubeconfig::{self, KubeconfigProblem, explain};
+use tracer_core::model::error_chain::error_chain;
 
 /// Timeout for connecting to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,13 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig is missing or invalid.
-    #[error("cannot use the kubeconfig{}: {source}", file_name(.file))]
-    Kubeconfig {
-        /// The file, if one was given.
-        file: Option<PathBuf>,
-        /// The cause.
-        source: Box<KubeconfigError>,
-    },
+    #[error("cannot use the kubeconfig: {}", error_chain(.0))]
+    Kubeconfig(KubeconfigProblem),
     /// This process does not run in a pod, or the pod has no service account token.
     #[error(
         "cannot use the pod's service account: {0}. This works only in a pod that mounts its token; elsewhere give --kubeconfig \
@@ -35,7 +30,10 @@ pub enum ConnectError {
     )]
     InCluster(kube::config::InClusterError),
     /// The credentials or the server's address are invalid.
-    #[error("cannot set up the connection to the API server {server}: {source}")]
+    #[error(
+        "cannot set up the connection to the API server {server}: {}",
+        explain(source)
+    )]
     Client {
         /// The server's address.
         server: String,
@@ -45,13 +43,6 @@ pub enum ConnectError {
     /// The thread or its runtime does not start.
     #[error("cannot start the watches of the cluster: {0}")]
     Start(std::io::Error),
-}
-
-fn file_name(file: &Option<PathBuf>) -> String {
-    match file {
-        Some(file) => format!(" {}", file.display()),
-        None => String::new(),
-    }
 }
 
 /// A client and its server.
@@ -101,20 +92,8 @@ impl ClusterSource {
         let ClusterSource::Kubeconfig { file, context } = self else {
             return Config::incluster().map_err(ConnectError::InCluster);
         };
-        let invalid = |source| ConnectError::Kubeconfig {
-            file: file.clone(),
-            source: Box::new(source),
-        };
-        let read = match file {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
-        };
-        let options = KubeConfigOptions {
-            context: context.clone(),
-            ..KubeConfigOptions::default()
-        };
-        Config::from_custom_kubeconfig(read.map_err(invalid)?, &options)
+        kubeconfig::config(file.as_deref(), context.as_deref())
             .await
-            .map_err(invalid)
+            .map_err(ConnectError::Kubeconfig)
     }
 }
