@@ -96,6 +96,7 @@ impl Default for Settings {
 }
 
 /// What the stages before the diagnosis emit.
+#[derive(Debug)]
 enum Emission {
     /// An event to be shown.
     Event(Event),
@@ -115,6 +116,10 @@ pub struct Pipeline {
     diagnosis: Diagnosis,
     records: u64,
     losses: Losses,
+    /// Empty between two steps; kept for its capacity.
+    correlated: Vec<Correlated>,
+    /// Empty between two steps; kept for its capacity.
+    emissions: Vec<Emission>,
 }
 
 impl Pipeline {
@@ -137,6 +142,8 @@ impl Pipeline {
             one_way: OneWay::default(),
             records: 0,
             losses: Losses::default(),
+            correlated: Vec::new(),
+            emissions: Vec::new(),
         }
     }
 
@@ -148,17 +155,17 @@ impl Pipeline {
             _ => (false, false),
         };
         let end = matches!(input, Input::End(_));
-        let mut events = Vec::new();
-        self.follow(input, &mut events);
+        let mut emissions = std::mem::take(&mut self.emissions);
+        self.follow(input, &mut emissions);
         if changed {
             self.diagnosis.changed(now, services, &self.index, out);
         }
         if end {
             self.diagnosis.ending();
         }
-        for event in events {
+        for emission in emissions.drain(..) {
             let mut findings = Vec::new();
-            match event {
+            match emission {
                 Emission::Event(event) => {
                     self.diagnosis
                         .event(now, &event, &self.index, &mut findings);
@@ -171,6 +178,7 @@ impl Pipeline {
             }
             out.append(&mut findings);
         }
+        self.emissions = emissions;
         self.diagnosis.advance(now, &self.index, out);
         if end {
             self.diagnosis.end(now, &self.index, out);
@@ -179,7 +187,7 @@ impl Pipeline {
 
     /// Takes one input and appends the events it causes, without findings.
     fn follow(&mut self, input: Input, out: &mut Vec<Emission>) {
-        let mut correlated = Vec::new();
+        let mut correlated = std::mem::take(&mut self.correlated);
         match input {
             Input::Record(record) => {
                 self.records += 1;
@@ -195,11 +203,11 @@ impl Pipeline {
                         self.correlator.advance(now, &mut correlated);
                     }
                 }
-                self.identify(now, correlated, out);
+                self.identify(now, &mut correlated, out);
             }
             Input::Counters(now, snapshots) => {
                 self.correlator.counters(now, &snapshots, &mut correlated);
-                self.identify(now, correlated, out);
+                self.identify(now, &mut correlated, out);
             }
             Input::Change(now, change) => {
                 self.index.apply(now, change);
@@ -212,17 +220,18 @@ impl Pipeline {
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);
-                self.identify(now, correlated, out);
+                self.identify(now, &mut correlated, out);
             }
             Input::End(now) => {
                 self.correlator.end(now, &mut correlated);
-                self.identify(now, correlated, out);
+                self.identify(now, &mut correlated, out);
                 for held in self.waiting.all() {
                     self.name(now, held, out);
                 }
                 self.lookups(out, |folder, decided| folder.end(decided));
             }
         }
+        self.correlated = correlated;
     }
 
     /// The identity index, for filters that name a pod, Service or namespace.
@@ -263,11 +272,16 @@ impl Pipeline {
 
     /// Identifies correlated events. An event whose pod may still become known waits, and so do later events
     /// of its interface. Also decides lookups that time ends.
-    fn identify(&mut self, now: Timestamp, correlated: Vec<Correlated>, out: &mut Vec<Emission>) {
+    fn identify(
+        &mut self,
+        now: Timestamp,
+        correlated: &mut Vec<Correlated>,
+        out: &mut Vec<Emission>,
+    ) {
         for evidence in self.correlator.take_half_seen() {
             self.one_way.learn(&evidence);
         }
-        for item in correlated {
+        for item in correlated.drain(..) {
             let ifindex = item.flow.ifindex;
             let held = if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
                 self.waiting.hold(now, item)
