@@ -5,7 +5,7 @@
 //! message is not plain, and the parent module reads it again with hickory-proto, which remains the reference.
 //! A message that is read here equals the one read there (`a_plain_message_is_what_hickory_reads`).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use hickory_proto::op::{OpCode, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -30,17 +30,22 @@ pub(super) fn read(bytes: &[u8]) -> Option<Message> {
         at: 0,
         question: None,
     };
-    let [id, bits, questions, answers, authorities, additionals] = reader.numbers()?;
-    let [high, low] = bits.to_be_bytes();
+    let [id @ .., high, low, q0, q1, an0, an1, ns0, ns1, ar0, ar1] =
+        *reader.take::<HEADER_LEN>()?;
+    let questions = u16::from_be_bytes([q0, q1]);
+    let answers = u16::from_be_bytes([an0, an1]);
+    let authorities = u16::from_be_bytes([ns0, ns1]);
+    let additionals = u16::from_be_bytes([ar0, ar1]);
     let records = u32::from(answers) + u32::from(authorities) + u32::from(additionals);
     if high & 0x78 != 0 || questions != 1 || records > MAX_RECORDS {
         return None;
     }
     let name = reader.name()?;
-    let [qtype, _class] = reader.numbers()?;
+    // Any class is accepted; the type identifies the question.
+    let [qtype @ .., _, _] = *reader.take::<4>()?;
     reader.question = Some(name.clone());
     let mut message = Message {
-        id,
+        id: u16::from_be_bytes(id),
         response: high & 0x80 != 0,
         opcode: OpCode::Query,
         rcode: ResponseCode::from(0, low & 0x0f),
@@ -54,7 +59,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Message> {
         },
         question: Some(Question {
             name,
-            qtype: qtype.into(),
+            qtype: u16::from_be_bytes(qtype).into(),
         }),
         answers: Vec::with_capacity(usize::from(answers)),
         authorities: Vec::with_capacity(usize::from(authorities)),
@@ -99,14 +104,12 @@ struct Head {
     end: usize,
 }
 
-impl Reader<'_> {
-    fn numbers<const COUNT: usize>(&mut self) -> Option<[u16; COUNT]> {
-        let mut numbers = [0; COUNT];
-        for number in &mut numbers {
-            *number = u16::from_be_bytes(*self.bytes.get(self.at..)?.first_chunk()?);
-            self.at += 2;
-        }
-        Some(numbers)
+impl<'a> Reader<'a> {
+    /// The next octets.
+    fn take<const COUNT: usize>(&mut self) -> Option<&'a [u8; COUNT]> {
+        let octets = self.bytes.get(self.at..)?.first_chunk()?;
+        self.at += COUNT;
+        Some(octets)
     }
 
     /// The name at the current position.
@@ -124,12 +127,12 @@ impl Reader<'_> {
 
     /// What follows a record's owner name.
     fn head(&mut self) -> Option<Head> {
-        let [rtype, class, ttl_high, ttl_low, length] = self.numbers()?;
-        let end = self.at + usize::from(length);
+        let [t0, t1, c0, c1, ttl @ .., l0, l1] = *self.take::<10>()?;
+        let end = self.at + usize::from(u16::from_be_bytes([l0, l1]));
         (end <= self.bytes.len()).then_some(Head {
-            rtype: rtype.into(),
-            class,
-            ttl: u32::from(ttl_high) << 16 | u32::from(ttl_low),
+            rtype: u16::from_be_bytes([t0, t1]).into(),
+            class: u16::from_be_bytes([c0, c1]),
+            ttl: u32::from_be_bytes(ttl),
             end,
         })
     }
@@ -154,7 +157,7 @@ impl Reader<'_> {
         let data = message.get(self.at..)?;
         match head.rtype {
             RecordType::A if head.class == CHAOS => None,
-            RecordType::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).to_string()),
+            RecordType::A => Some(ipv4(data.try_into().ok()?)),
             RecordType::AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).to_string()),
             RecordType::CNAME | RecordType::NS | RecordType::PTR => {
                 let mut text = NameText::default();
@@ -186,6 +189,18 @@ impl Reader<'_> {
         self.at = head.end;
         Some(())
     }
+}
+
+/// An IPv4 address. The standard library's formatting costs more than the rest of the record.
+fn ipv4(octets: [u8; 4]) -> String {
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (number, octet) in octets.into_iter().enumerate() {
+        if number > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 /// The data of a SOA record (RFC 1035 section 3.3.13), from `at` to the end.
