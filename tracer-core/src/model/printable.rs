@@ -26,9 +26,16 @@ pub fn is_unsafe(character: char) -> bool {
         )
 }
 
+/// Whether a text is printable ASCII alone, as nearly all are.
+pub fn is_plain(text: &str) -> bool {
+    // Without an early end the compiler compares many octets at once.
+    text.bytes()
+        .fold(true, |plain, octet| plain & (0x20..=0x7e).contains(&octet))
+}
+
 /// Text with every unsafe character escaped as `\u{..}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if is_plain(text) || !text.contains(is_unsafe) {
         return text.into();
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -55,7 +62,7 @@ pub fn safe_prefix(text: &str, limit: usize) -> String {
 
 /// Text with every unsafe character replaced by U+FFFD, for formats in which an escape would be read literally.
 pub fn replaced(text: &str) -> Cow<'_, str> {
-    if text.contains(is_unsafe) {
+    if !is_plain(text) && text.contains(is_unsafe) {
         Cow::Owned(text.replace(is_unsafe, "\u{fffd}"))
     } else {
         Cow::Borrowed(text)
@@ -122,6 +129,14 @@ mod tests {
         assert_eq!(safe_lines("a\r\nb\u{7}"), "a\\u{d}\nb\\u{7}");
         assert_eq!(safe_prefix("ab\ncd", 5), "ab\\u{");
         assert_eq!(replaced("a\r\u{200b}b"), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn plain_text_is_printable_ascii() {
+        assert!(is_plain("") && is_plain(" a~"));
+        for text in ["a\u{1f}", "\u{7f}", "é", "a\u{202e}"] {
+            assert!(!is_plain(text), "{text:?}");
+        }
     }
 
     #[test]

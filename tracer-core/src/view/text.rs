@@ -79,6 +79,9 @@ pub struct Text {
     /// When the event that comes now was decided.
     decided: Option<Timestamp>,
     header_due: bool,
+    /// The last time that was shown, milliseconds since 1970, and its text: under load dozens of events share
+    /// one.
+    latest: (Option<i64>, String),
 }
 
 impl Text {
@@ -91,6 +94,7 @@ impl Text {
             explained: HashSet::new(),
             node: None,
             decided: None,
+            latest: (None, String::new()),
         }
     }
 
@@ -109,9 +113,15 @@ impl Text {
         }
     }
 
-    fn time(&self, at: Timestamp, clock: &dyn WallClock) -> String {
-        let local = clock.wall(at).to_zoned(self.settings.time_zone.clone());
-        local.strftime("%H:%M:%S%.3f").to_string()
+    fn time(&mut self, at: Timestamp, clock: &dyn WallClock) -> String {
+        let wall = clock.wall(at);
+        let millisecond = wall.as_millisecond();
+        if self.latest.0 != Some(millisecond) {
+            let local = wall.to_zoned(self.settings.time_zone.clone());
+            let text = local.strftime("%H:%M:%S%.3f").to_string();
+            self.latest = (Some(millisecond), text);
+        }
+        self.latest.1.clone()
     }
 }
 

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::paint::{Painter, styles};
 use super::wrap::wrap;
-use crate::model::printable::safe;
+use crate::model::printable::{is_plain, safe};
 
 /// The result that a line reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,5 +343,9 @@ fn skip_words(text: &str, words: usize) -> &str {
 
 /// The number of terminal columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
-    text.width()
+    if is_plain(text) {
+        text.len()
+    } else {
+        text.width()
+    }
 }
