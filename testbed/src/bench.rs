@@ -5,15 +5,24 @@
 //! start. Nothing leaves the machine: the namespaces have no link to its network.
 
 mod bed;
+mod bulk;
 pub mod count;
 pub mod cpu;
+mod delay;
+mod empty;
 pub mod inventory;
 pub mod load;
 mod measure;
+mod packets;
+mod rest;
 mod server;
 pub mod tool;
 
 pub use bed::{Bed, Wire, sweep};
+pub use bulk::bulk;
+pub use delay::{Delay, delay};
 pub use load::{Answered, Load, Mix, Rate, Transport};
 pub use measure::{Measured, Measurement};
-pub use tool::{Output, Tool, Tracer};
+pub use packets::{PacketCost, Packets, packets};
+pub use rest::{Rest, rest};
+pub use tool::{Output, Programs, Tool, Tracer};

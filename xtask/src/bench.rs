@@ -10,6 +10,7 @@ mod progress;
 mod report;
 mod results;
 mod session;
+mod steps;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{build, setup};
 use figure::Figure;
+use goals::Verdict;
 use results::Origin;
 use session::Session;
 
@@ -62,9 +64,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let directory = build::target_directory().join("bench");
     let mut session = Session::begin(&directory, tracer, arguments.quick)?;
     let blocks = plan::blocks(&figures, arguments.quick, arguments.rounds);
-    session.measure(&blocks)?;
+    let steps = plan::steps(&figures, arguments.quick, arguments.rounds);
+    session.measure(&blocks, &steps)?;
     let results = session.end(origin);
-    let goals = goals::all(&results);
+    let mut goals = goals::all(&results);
+    if !arguments.only.is_empty() {
+        goals.retain(|goal| goal.verdict != Verdict::not_in_this_run());
+    }
     report::write(&directory, &results, &goals)?;
     print!("{}", report::text(&results, &goals));
     if arguments.docs || (!arguments.quick && arguments.only.is_empty()) {

@@ -7,10 +7,14 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::cpu::{Accounts, Usage};
 use super::load::Mix;
@@ -19,6 +23,8 @@ use crate::lab::paths::netns_file;
 use crate::lab::process::{Place, Process};
 use crate::lab::shell::{command, run, script_in};
 
+/// Held while a bed is removed: Ctrl-C does it in another thread than an error does.
+static REMOVAL: Mutex<()> = Mutex::new(());
 /// Beginning of the names of all namespaces and control groups; the process id follows.
 const PREFIX: &str = "tracer-bench-";
 /// The server, and the node on its link.
@@ -128,6 +134,28 @@ impl Bed {
         // The terminal's Ctrl-C is for xtask, which then removes the bed.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         Ok(command)
+    }
+
+    /// Runs code in a part's network. Sockets that it makes stay there.
+    pub(super) fn within<T: Send>(
+        &self,
+        part: &str,
+        code: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
+        let path = self.netns(part);
+        let netns =
+            fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        // A thread of its own, which ends with the code: a namespace is a thread's property.
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+                    .with_context(|| format!("cannot enter {}", path.display()))?;
+                code()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("the thread in {part} panicked")))
+        })
     }
 
     /// CPU time up to now.
@@ -249,6 +277,7 @@ pub fn sweep() -> Result<()> {
 }
 
 fn remove(name: &str) -> Result<()> {
+    let _turn = REMOVAL.lock().unwrap_or_else(PoisonError::into_inner);
     Accounts::named(name)?.clear()?;
     for part in ["client", "node", "server"] {
         let netns = format!("{name}-{part}");

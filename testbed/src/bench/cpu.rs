@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::bed::Bed;
 use crate::lab::cgroup;
 
 /// A subtree of control groups, one for each part of a measurement.
@@ -46,6 +48,35 @@ impl Usage {
     /// What others used.
     pub fn foreign(self) -> Duration {
         self.machine.saturating_sub(self.own)
+    }
+
+    /// Share of the machine that others used in that time, 0 to 1.
+    pub fn foreign_share(self, lasted: Duration) -> f64 {
+        let processors = available_parallelism().map_or(1, usize::from);
+        self.foreign().as_secs_f64() / (lasted.as_secs_f64() * processors as f64)
+    }
+}
+
+/// The time of a measurement, with who used the CPU in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    started: Instant,
+    before: Usage,
+}
+
+impl Window {
+    /// It begins now.
+    pub fn begin(bed: &Bed) -> Result<Window> {
+        Ok(Window {
+            before: bed.usage()?,
+            started: Instant::now(),
+        })
+    }
+
+    /// It ends now: how long it lasted, and what was used.
+    pub fn end(self, bed: &Bed) -> Result<(Duration, Usage)> {
+        let lasted = self.started.elapsed();
+        Ok((lasted, bed.usage()?.since(self.before)))
     }
 }
 

@@ -132,7 +132,10 @@ impl Load {
         };
         let sockets = if pods > 1 { pods * 4 } else { sockets }.to_string();
         let (seconds, server) = (self.seconds.to_string(), SERVER.to_string());
-        let mut argv = vec!["dnsperf", "-s", &server, "-d", queries, "-l", &seconds];
+        let limit = (self.seconds + 30).to_string();
+        let mut argv = vec![
+            "timeout", &limit, "dnsperf", "-s", &server, "-d", queries, "-l", &seconds,
+        ];
         argv.extend(["-c", &sockets, "-t", "2"]);
         let rate;
         match self.rate {

@@ -2,13 +2,13 @@
 //! the rest of the machine did meanwhile.
 
 use std::fs;
-use std::thread::{available_parallelism, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::bed::Bed;
-use super::cpu::Usage;
+use super::cpu::Window;
 use super::load::{Answered, Load, Transport};
 use super::tool::{Programs, Recorded, Running, Tool};
 
@@ -86,11 +86,9 @@ impl Measurement {
             sleep(WARM_UP);
         }
         let wire_before = bed.wire()?;
-        let before = bed.usage()?;
-        let started = Instant::now();
+        let window = Window::begin(bed)?;
         let answered = self.load.run(bed)?;
-        let lasted = started.elapsed();
-        let loaded = bed.usage()?.since(before);
+        let (lasted, loaded) = window.end(bed)?;
         let mut tool = loaded.tool;
         let mut peak_kib = 0;
         let mut recorded = Recorded::default();
@@ -113,7 +111,7 @@ impl Measurement {
             tool,
             own: loaded.own,
             peak_kib,
-            foreign: share(loaded, lasted),
+            foreign: loaded.foreign_share(lasted),
         })
     }
 }
@@ -131,11 +129,6 @@ fn drain(bed: &Bed) -> Result<Duration> {
         }
         last = now;
     }
-}
-
-fn share(loaded: Usage, lasted: Duration) -> f64 {
-    let processors = available_parallelism().map_or(1, usize::from);
-    loaded.foreign().as_secs_f64() / (lasted.as_secs_f64() * processors as f64)
 }
 
 /// The sum of the peaks of the tool's processes.

@@ -16,6 +16,8 @@ use crate::lab::shell::run;
 
 /// How long a tool may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The host ends of all pods' links.
+pub(super) const ALL_PODS: &str = "vc*";
 /// Where the agent serves its metrics.
 const METRICS: &str = "http://127.0.0.1:9095/metrics";
 
@@ -129,9 +131,37 @@ pub(super) struct Running {
 impl Running {
     /// Starts it and waits until it captures; nothing for [`Tool::None`].
     pub(super) fn start(bed: &Bed, programs: &Programs, tool: Tool) -> Result<Option<Running>> {
+        Running::start_on(bed, programs, tool, ALL_PODS)
+    }
+
+    /// Starts it on the interfaces that match.
+    pub(super) fn start_on(
+        bed: &Bed,
+        programs: &Programs,
+        tool: Tool,
+        interfaces: &str,
+    ) -> Result<Option<Running>> {
+        let mut running = Running::spawn_on(bed, programs, tool, interfaces)?;
+        if let Some(running) = &mut running {
+            running.wait_until_it_captures(bed)?;
+        }
+        Ok(running)
+    }
+
+    /// Starts it on all pods' interfaces.
+    pub(super) fn spawn(bed: &Bed, programs: &Programs, tool: Tool) -> Result<Option<Running>> {
+        Running::spawn_on(bed, programs, tool, ALL_PODS)
+    }
+
+    fn spawn_on(
+        bed: &Bed,
+        programs: &Programs,
+        tool: Tool,
+        interfaces: &str,
+    ) -> Result<Option<Running>> {
         let output = bed.directory().join("output");
         let log = bed.directory().join("log");
-        let Some(argv) = arguments(bed, programs, tool, &output)? else {
+        let Some(argv) = arguments(bed, programs, tool, interfaces, &output)? else {
             return Ok(None);
         };
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
@@ -148,14 +178,12 @@ impl Running {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", tool.name()))?;
-        let mut running = Running {
+        Ok(Some(Running {
             tool,
             child,
             output,
             log,
-        };
-        running.wait_until_it_captures(bed)?;
-        Ok(Some(running))
+        }))
     }
 
     fn wait_until_it_captures(&mut self, bed: &Bed) -> Result<()> {
@@ -278,14 +306,10 @@ fn arguments(
     bed: &Bed,
     programs: &Programs,
     tool: Tool,
+    interfaces: &str,
     output: &Path,
 ) -> Result<Option<Vec<String>>> {
-    let utf8 = |path: &Path| {
-        let text = path.to_str().map(str::to_owned);
-        text.with_context(|| format!("the path {} is not UTF-8", path.display()))
-    };
     let file = utf8(output)?;
-    let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
     Ok(Some(match tool {
         Tool::None => return Ok(None),
         Tool::TcpdumpWrite => {
@@ -306,27 +330,45 @@ fn arguments(
             argv.extend([utf8(&configuration)?, "-l".to_owned(), file]);
             argv
         }
-        Tool::Tracer(tracer) => {
-            let mut argv = vec![utf8(&programs.tracer)?];
-            argv.extend(match tracer.output {
-                Output::Json => words("observe --local --records-per-second 0 -o json --type dns"),
-                Output::Text => words("observe --local --records-per-second 0 -o text --type dns"),
-                Output::Agent => {
-                    let mut argv = words("agent --records-per-second 0 --socket");
-                    argv.push(utf8(&bed.directory().join("agent.sock"))?);
-                    argv
-                }
-            });
-            argv.extend(words("--node-name node --interface vc*"));
-            if tracer.inventory || tracer.output == Output::Agent {
-                let none = bed.directory().join("no-inventory.yaml");
-                fs::write(&none, "apiVersion: v1\nkind: List\nitems: []\n")?;
-                let big = tracer.inventory.then_some(&programs.inventory);
-                argv.extend(["--inventory".to_owned(), utf8(big.unwrap_or(&none))?]);
-            }
+        Tool::Tracer(tracer) => observe(bed, programs, tracer, interfaces)?,
+    }))
+}
+
+/// The tracer's command line.
+pub(super) fn observe(
+    bed: &Bed,
+    programs: &Programs,
+    tracer: Tracer,
+    interfaces: &str,
+) -> Result<Vec<String>> {
+    let mut argv = vec![utf8(&programs.tracer)?];
+    argv.extend(match tracer.output {
+        Output::Json => words("observe --local --records-per-second 0 -o json --type dns"),
+        Output::Text => words("observe --local --records-per-second 0 -o text --type dns"),
+        Output::Agent => {
+            let mut argv = words("agent --records-per-second 0 --socket");
+            argv.push(utf8(&bed.directory().join("agent.sock"))?);
             argv
         }
-    }))
+    });
+    argv.extend(words("--node-name node --interface"));
+    argv.push(interfaces.to_owned());
+    if tracer.inventory || tracer.output == Output::Agent {
+        let none = bed.directory().join("no-inventory.yaml");
+        fs::write(&none, "apiVersion: v1\nkind: List\nitems: []\n")?;
+        let big = tracer.inventory.then_some(&programs.inventory);
+        argv.extend(["--inventory".to_owned(), utf8(big.unwrap_or(&none))?]);
+    }
+    Ok(argv)
+}
+
+fn utf8(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.with_context(|| format!("the path {} is not UTF-8", path.display()))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
 }
 
 /// DNS events only, no rules, no statistics.

@@ -9,9 +9,25 @@ pub enum Figure {
     Inventory,
     /// DNS messages recorded at 50,000 queries a second, at the limit and in an open loop; answered rate
     Loss,
+    /// The cost of a packet by the kernel's statistics, less that of an empty program
+    Packet,
+    /// iperf3's rate beside the tracer
+    Bulk,
+    /// Memory and CPU without traffic, start and stop, with 250 pods and the inventory
+    Rest,
+    /// From packet to line, from the first second on
+    Delay,
 }
 
 impl Figure {
     /// All, in the order in which they are measured.
-    pub const ALL: [Figure; 3] = [Figure::Cpu, Figure::Inventory, Figure::Loss];
+    pub const ALL: [Figure; 7] = [
+        Figure::Cpu,
+        Figure::Inventory,
+        Figure::Loss,
+        Figure::Packet,
+        Figure::Bulk,
+        Figure::Rest,
+        Figure::Delay,
+    ];
 }

@@ -1,11 +1,12 @@
-//! Which comparisons a run consists of, and in which order: rounds of tools, one after the other, so that
+//! What a run consists of. Which comparisons a run consists of, and in which order: rounds of tools, one after the other, so that
 //! neighbours share the machine's state.
 
 use std::time::Duration;
 
-use testbed::bench::{Load, Measurement, Mix, Output, Rate, Tool, Tracer, Transport};
+use testbed::bench::{Load, Measurement, Mix, Output, Packets, Rate, Tool, Tracer, Transport};
 
 use super::figure::Figure;
+use super::steps::Step;
 
 /// A timeout is reported six seconds after the query; a run that looks for false ones lasts longer.
 const UNTIL_TIMEOUTS: Duration = Duration::from_secs(7);
@@ -65,12 +66,47 @@ pub fn blocks(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Block
             Figure::Cpu => cpu(quick),
             Figure::Inventory => inventory(quick),
             Figure::Loss => loss(quick),
+            Figure::Packet | Figure::Bulk | Figure::Rest | Figure::Delay => Vec::new(),
         });
     }
     for block in &mut blocks {
         block.rounds = rounds.unwrap_or(block.rounds);
     }
     blocks
+}
+
+/// The steps of these figures, each as often as it is measured.
+pub fn steps(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Step> {
+    let seconds = |few: u64, many: u64| Duration::from_secs(if quick { few } else { many });
+    let mut steps: Vec<Step> = Vec::new();
+    for figure in figures {
+        let (rounds_planned, round) = match figure {
+            Figure::Packet => (
+                if quick { 1 } else { 3 },
+                vec![
+                    Step::Packets(Packets::KnownFlow, seconds(2, 4)),
+                    Step::Packets(Packets::NewFlow, seconds(2, 2)),
+                    Step::Packets(Packets::Bulk, seconds(2, 4)),
+                ],
+            ),
+            Figure::Bulk => (if quick { 2 } else { 5 }, vec![Step::Bulk(seconds(2, 4))]),
+            Figure::Rest => (if quick { 1 } else { 2 }, vec![Step::Rest(seconds(5, 60))]),
+            Figure::Delay => (
+                if quick { 1 } else { 3 },
+                vec![
+                    Step::Delay(false, seconds(4, 10)),
+                    Step::Delay(true, seconds(4, 10)),
+                ],
+            ),
+            Figure::Cpu | Figure::Inventory | Figure::Loss => continue,
+        };
+        for _ in 0..rounds.unwrap_or(rounds_planned) {
+            steps.extend(&round);
+        }
+    }
+    // A bed is raised once for all that need as many pods.
+    steps.sort_by_key(|step| step.pods());
+    steps
 }
 
 const JSON: Tool = tracer(Output::Json, false);
@@ -161,7 +197,12 @@ mod tests {
             .iter()
             .map(Block::lasts)
             .sum();
-        assert!(lasts < Duration::from_secs(170), "{lasts:?}");
+        let steps: Duration = steps(&Figure::ALL, true, None)
+            .into_iter()
+            .map(Step::lasts)
+            .sum();
+        let lasts = lasts + steps;
+        assert!(lasts < Duration::from_secs(180), "{lasts:?}");
     }
 
     #[test]

@@ -91,6 +91,7 @@ fn json(results: &Results, goals: &[Goal]) -> Result<String> {
         "cpus": std::thread::available_parallelism().map_or(0, usize::from),
         "discarded": results.discarded,
         "goals": goals.collect::<Vec<_>>(),
+        "samples": results.samples,
         "runs": results.runs.iter().map(run).collect::<Vec<_>>(),
     });
     serde_json::to_string_pretty(&value).context("the results as JSON")

@@ -25,6 +25,67 @@ pub struct Run {
     pub contaminated: bool,
 }
 
+/// A figure that is one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Name {
+    /// Nanoseconds over an empty program: UDP of a known flow.
+    KnownFlow,
+    /// Nanoseconds over an empty program: TCP bulk.
+    BulkPacket,
+    /// Nanoseconds over an empty program: the first packet of a flow.
+    NewFlow,
+    /// iperf3's rate, of untraced.
+    Iperf,
+    /// MiB with 250 pods and the inventory.
+    Resident,
+    /// CPU at rest with 250 pods, share of one CPU.
+    RestCpu,
+    /// Seconds until 250 pods are traced.
+    Start,
+    /// Seconds from SIGINT to the end.
+    Stop,
+    /// Seconds until the first interface is traced.
+    FirstInterface,
+    /// Seconds from packet to line without an inventory, p99 after the first second.
+    Delay,
+    /// The same, in the first second.
+    DelayFirst,
+    /// The same, p50 of all.
+    DelayMedian,
+    /// Seconds from packet to line with the inventory, p99 after the first second.
+    DelayNamed,
+    /// The same, in the first second.
+    DelayNamedFirst,
+    /// The same, p50 of all.
+    DelayNamedMedian,
+}
+
+/// One measured number.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Sample {
+    /// What it is.
+    pub name: Name,
+    /// The number, in the unit that the name documents.
+    pub value: f64,
+    /// Share of the machine that others used meanwhile, 0 to 1.
+    pub foreign: f64,
+    /// Whether that is too much, and repeating did not help.
+    pub contaminated: bool,
+}
+
+impl Sample {
+    /// A number that is not known to be contaminated.
+    pub fn new(name: Name, value: f64, foreign: f64) -> Sample {
+        Sample {
+            name,
+            value,
+            foreign,
+            contaminated: false,
+        }
+    }
+}
+
 /// How the measured program was built.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -61,6 +122,10 @@ pub struct Results {
     pub quick: bool,
     /// The runs, in the order in which they were made.
     pub runs: Vec<Run>,
+    /// The figures that are one number.
+    pub samples: Vec<Sample>,
+    /// What could not be measured, and why.
+    pub missing: Vec<(Figure, String)>,
     /// Runs that were discarded because others used the CPU, and repeated.
     pub discarded: usize,
 }
@@ -120,6 +185,12 @@ impl Results {
             .iter()
             .filter(|run| run.tool == tool && which(run));
         Median::of(runs.map(|run| (value(&run.measured), run.contaminated)))
+    }
+
+    /// The median of a number.
+    pub fn sample(&self, name: Name) -> Option<Median> {
+        let samples = self.samples.iter().filter(|sample| sample.name == name);
+        Median::of(samples.map(|sample| (sample.value, sample.contaminated)))
     }
 
     /// The worst, which is the highest, value over the selected runs of a tool.

@@ -10,9 +10,11 @@ use anyhow::{Context as _, Result};
 use testbed::bench::tool::Programs;
 use testbed::bench::{Bed, Measured, Measurement, sweep};
 
+use super::figure::Figure;
 use super::plan::Block;
 use super::progress::Progress;
-use super::results::{Origin, Results, Run};
+use super::results::{Origin, Results, Run, Sample};
+use super::steps::Step;
 
 /// A run is disturbed if others used more than this share of the machine.
 const DISTURBED: f64 = 0.045;
@@ -28,7 +30,13 @@ pub struct Session {
     programs: Programs,
     quick: bool,
     runs: Vec<Run>,
+    samples: Vec<Sample>,
+    missing: Vec<(Figure, String)>,
     discarded: usize,
+    /// How many more disturbed runs may be repeated. Repetitions cost time; a quarter of the runs is what a
+    /// bench may take.
+    repetitions: usize,
+    bed: Option<Bed>,
     _lock: File,
 }
 
@@ -52,77 +60,126 @@ impl Session {
             programs: Programs { tracer, inventory },
             quick,
             runs: Vec::new(),
+            samples: Vec::new(),
+            missing: Vec::new(),
             discarded: 0,
+            repetitions: 0,
+            bed: None,
             _lock: lock,
         })
     }
 
     /// Takes the measurements. A tool that is not installed is left out.
-    pub fn measure(&mut self, blocks: &[Block]) -> Result<()> {
-        let planned = blocks.iter().map(Block::lasts).sum();
+    pub fn measure(&mut self, blocks: &[Block], steps: &[Step]) -> Result<()> {
+        let planned = blocks.iter().map(Block::lasts).sum::<Duration>()
+            + steps.iter().map(|step| step.lasts()).sum::<Duration>();
         let mut progress = Progress::new(planned);
-        // Repetitions cost time; a quarter more is what a run may take.
-        let count: usize = blocks
+        let runs = blocks
             .iter()
-            .map(|block| block.tools.len() * block.rounds as usize)
-            .sum();
-        let mut repetitions = count / 4;
-        let mut bed: Option<Bed> = None;
+            .map(|block| block.tools.len() * block.rounds as usize);
+        self.repetitions = (runs.sum::<usize>() + steps.len()) / 4;
         for block in blocks {
-            let tools: Vec<_> = block.tools.iter().filter(|tool| tool.available()).collect();
-            if bed
-                .as_ref()
-                .is_none_or(|bed| bed.addresses().len() != block.pods)
-            {
-                drop(bed.take());
-            }
-            let bed = match &mut bed {
-                Some(bed) => bed,
-                empty => empty.insert(Bed::raise(block.pods, &self.scratch)?),
-            };
-            for round in 0..block.rounds {
-                for tool in &tools {
-                    let measurement = block.measurement(**tool);
-                    progress.note(&title(block, measurement));
-                    let (measured, contaminated) =
-                        self.undisturbed(bed, measurement, &mut repetitions)?;
-                    eprintln!("bench:   {}", one_line(&measured, contaminated));
-                    self.runs.push(Run {
-                        figure: block.figure,
-                        load: block.load,
-                        pods: block.pods,
-                        round,
-                        tool: **tool,
-                        measured,
-                        contaminated,
-                    });
-                }
-            }
+            self.rounds(block, &progress)?;
             progress.done(block.lasts());
         }
+        for step in steps {
+            progress.note(&step.title());
+            if let Err(error) = self.step(*step) {
+                eprintln!("bench:   not measured: {error:#}");
+                self.missing.push((step.figure(), format!("{error:#}")));
+            }
+            progress.done(step.lasts());
+        }
+        self.bed = None;
         Ok(())
     }
 
-    /// Measures, and again where others used the CPU, as long as there are repetitions left.
-    fn undisturbed(
+    /// The bed with that many pods.
+    fn bed(&mut self, pods: usize) -> Result<Bed> {
+        match self.bed.take() {
+            Some(bed) if bed.addresses().len() == pods => Ok(bed),
+            other => {
+                drop(other);
+                Bed::raise(pods, &self.scratch)
+            }
+        }
+    }
+
+    fn rounds(&mut self, block: &Block, progress: &Progress) -> Result<()> {
+        let bed = self.bed(block.pods)?;
+        let tools: Vec<_> = block.tools.iter().filter(|tool| tool.available()).collect();
+        for round in 0..block.rounds {
+            for tool in &tools {
+                let measurement = block.measurement(**tool);
+                progress.note(&title(block, measurement));
+                let (measured, contaminated) = self.undisturbed(
+                    &bed,
+                    |bed, programs| measurement.run(bed, programs),
+                    |measured: &Measured| measured.foreign,
+                )?;
+                eprintln!("bench:   {}", one_line(&measured, contaminated));
+                self.runs.push(Run {
+                    figure: block.figure,
+                    load: block.load,
+                    pods: block.pods,
+                    round,
+                    tool: **tool,
+                    measured,
+                    contaminated,
+                });
+            }
+        }
+        self.bed = Some(bed);
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step) -> Result<()> {
+        let bed = self.bed(step.pods())?;
+        let worst = |samples: &Vec<Sample>| {
+            let shares = samples.iter().map(|sample| sample.foreign);
+            shares.fold(0.0, f64::max)
+        };
+        let (samples, contaminated) =
+            self.undisturbed(&bed, |bed, programs| step.run(bed, programs), worst)?;
+        for sample in samples {
+            eprintln!(
+                "bench:   {:?} {:.6}, others {:.1} %{}",
+                sample.name,
+                sample.value,
+                sample.foreign * 100.0,
+                if contaminated { ", contaminated" } else { "" }
+            );
+            self.samples.push(Sample {
+                contaminated,
+                ..sample
+            });
+        }
+        self.bed = Some(bed);
+        Ok(())
+    }
+
+    /// Measures, and again where others used the CPU, as long as there are repetitions left. Returns whether
+    /// the result is contaminated.
+    fn undisturbed<T>(
         &mut self,
         bed: &Bed,
-        measurement: Measurement,
-        repetitions: &mut usize,
-    ) -> Result<(Measured, bool)> {
+        measure: impl Fn(&Bed, &Programs) -> Result<T>,
+        foreign: impl Fn(&T) -> f64,
+    ) -> Result<(T, bool)> {
         loop {
             let quiet = if self.quick { PATIENCE / 5 } else { PATIENCE };
             wait_until_quiet(bed, quiet)?;
-            let measured = measurement.run(bed, &self.programs)?;
-            let disturbed = measured.foreign > DISTURBED;
-            if !disturbed || *repetitions == 0 {
+            let measured = measure(bed, &self.programs)?;
+            let share = foreign(&measured);
+            let disturbed = share > DISTURBED;
+            if !disturbed || self.repetitions == 0 {
                 return Ok((measured, disturbed));
             }
-            *repetitions -= 1;
+            self.repetitions -= 1;
             self.discarded += 1;
             eprintln!(
                 "bench:   discarded: others used {:.0} % of the machine; again",
-                measured.foreign * 100.0
+                share * 100.0
             );
         }
     }
@@ -134,6 +191,8 @@ impl Session {
             origin,
             quick: self.quick,
             runs: self.runs,
+            samples: self.samples,
+            missing: self.missing,
             discarded: self.discarded,
         }
     }

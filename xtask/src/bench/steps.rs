@@ -1,0 +1,145 @@
+//! The figures that no load of DNS queries gives: what each takes, and the samples that come of it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::bench::{
+    Bed, Delay, Output, Packets, Programs, Tool, Tracer, bulk, delay, packets, rest,
+};
+
+use super::figure::Figure;
+use super::results::{Name, Sample};
+
+/// A step of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// Cost of a packet.
+    Packets(Packets, Duration),
+    /// iperf3 without and with the tracer.
+    Bulk(Duration),
+    /// No traffic, for this long.
+    Rest(Duration),
+    /// From packet to line, for this long; with the inventory or without.
+    Delay(bool, Duration),
+}
+
+/// Pods of a busy node: kubelet's limit is 110 by default, 250 where it is raised.
+const BUSY_NODE: usize = 250;
+/// The first second after a start is judged by itself.
+const FIRST: Duration = Duration::from_secs(1);
+
+impl Step {
+    /// What it is measured for.
+    pub fn figure(self) -> Figure {
+        match self {
+            Step::Packets(..) => Figure::Packet,
+            Step::Bulk(_) => Figure::Bulk,
+            Step::Rest(_) => Figure::Rest,
+            Step::Delay(..) => Figure::Delay,
+        }
+    }
+
+    /// The pods that it needs.
+    pub fn pods(self) -> usize {
+        match self {
+            // One traced, one with the empty program.
+            Step::Packets(..) => 2,
+            Step::Rest(_) => BUSY_NODE,
+            Step::Bulk(_) | Step::Delay(..) => 1,
+        }
+    }
+
+    /// About how long it takes.
+    pub fn lasts(self) -> Duration {
+        let seconds = Duration::from_secs;
+        match self {
+            Step::Packets(Packets::Bulk, lasts) => 2 * lasts + seconds(2),
+            Step::Packets(_, lasts) | Step::Delay(false, lasts) => lasts + seconds(1),
+            Step::Delay(true, lasts) => lasts + seconds(3),
+            Step::Bulk(lasts) => 2 * (lasts + seconds(1)),
+            Step::Rest(lasts) => lasts + seconds(15),
+        }
+    }
+
+    /// In words.
+    pub fn title(self) -> String {
+        match self {
+            Step::Packets(packets, _) => format!("cost of a packet: {packets:?}"),
+            Step::Bulk(_) => "iperf3, none and tracer json".to_owned(),
+            Step::Rest(_) => format!("start, rest and stop with {BUSY_NODE} pods"),
+            Step::Delay(inventory, _) => {
+                let with = if inventory { "with" } else { "without" };
+                format!("packet to line, {with} the inventory")
+            }
+        }
+    }
+
+    /// Measures it.
+    pub fn run(self, bed: &Bed, programs: &Programs) -> Result<Vec<Sample>> {
+        Ok(match self {
+            Step::Packets(kind, lasts) => {
+                let cost = packets(bed, programs, kind, lasts)?;
+                let name = match kind {
+                    Packets::KnownFlow => Name::KnownFlow,
+                    Packets::Bulk => Name::BulkPacket,
+                    Packets::NewFlow => Name::NewFlow,
+                };
+                vec![Sample::new(
+                    name,
+                    cost.tracer_ns - cost.empty_ns,
+                    cost.foreign,
+                )]
+            }
+            Step::Bulk(lasts) => {
+                let (untraced, first) = bulk(bed, programs, Tool::None, lasts)?;
+                let tool = Tool::tracer(Output::Json);
+                let (traced, second) = bulk(bed, programs, tool, lasts)?;
+                vec![Sample::new(
+                    Name::Iperf,
+                    traced / untraced,
+                    f64::max(first, second),
+                )]
+            }
+            Step::Rest(lasts) => {
+                let rest = rest(bed, programs, lasts)?;
+                let sample = |name, value| Sample::new(name, value, rest.foreign);
+                vec![
+                    sample(Name::Resident, rest.resident_kib as f64 / 1024.0),
+                    sample(Name::RestCpu, rest.cpu),
+                    sample(Name::Start, rest.start.as_secs_f64()),
+                    sample(Name::Stop, rest.stop.as_secs_f64()),
+                    sample(Name::FirstInterface, rest.first_interface.as_secs_f64()),
+                ]
+            }
+            Step::Delay(inventory, lasts) => {
+                let tracer = Tracer {
+                    output: Output::Json,
+                    inventory,
+                };
+                delays(inventory, &delay(bed, programs, tracer, lasts)?)
+            }
+        })
+    }
+}
+
+fn delays(inventory: bool, delay: &Delay) -> Vec<Sample> {
+    let sample = |name, from, to, share| {
+        let delay_of = delay.percentile(from, to, share)?;
+        Some(Sample::new(name, delay_of.as_secs_f64(), delay.foreign))
+    };
+    let (zero, end) = (Duration::ZERO, Duration::MAX);
+    let samples = if inventory {
+        [
+            sample(Name::DelayNamedFirst, zero, FIRST, 0.99),
+            sample(Name::DelayNamed, FIRST, end, 0.99),
+            sample(Name::DelayNamedMedian, zero, end, 0.5),
+        ]
+    } else {
+        [
+            sample(Name::DelayFirst, zero, FIRST, 0.99),
+            sample(Name::Delay, FIRST, end, 0.99),
+            sample(Name::DelayMedian, zero, end, 0.5),
+        ]
+    };
+    samples.into_iter().flatten().collect()
+}
