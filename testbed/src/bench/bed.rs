@@ -246,7 +246,8 @@ ip -batch - <<'END'
                 let _ = write!(hops, " nexthop via {NEXT_HOP} dev e{pod} onlink");
             }
         }
-        let _ = write!(script, "route add default{hops}\nEND\n");
+        // Not in the batch, whose lines have at most 100 words.
+        let _ = write!(script, "END\nip route add default{hops}\n");
         script
     }
 }

@@ -40,10 +40,12 @@ pub(super) fn iperf3(bed: &Bed, pod: usize, lasts: Duration) -> Result<f64> {
         .context("iperf3")?;
     let deadline = Instant::now() + PATIENCE;
     let argv = ["iperf3", "-J", "-c", &server, "-B", &client, "-t", &seconds];
-    let output = loop {
-        // Refused until the server listens.
-        match run(&mut bed.command("client", "load", &argv)?) {
-            Ok(output) => break output,
+    let rate = loop {
+        // Refused until the server listens; that is no failure to iperf3 -J.
+        let report =
+            run(&mut bed.command("client", "load", &argv)?).and_then(|output| rate(&output));
+        match report {
+            Ok(rate) => break rate,
             Err(error) if Instant::now() > deadline => {
                 let _ = serving.kill();
                 let _ = serving.wait();
@@ -58,7 +60,11 @@ pub(super) fn iperf3(bed: &Bed, pod: usize, lasts: Duration) -> Result<f64> {
         }
         sleep(Duration::from_millis(5));
     }
-    let report: Value = serde_json::from_str(&output).context("iperf3's report")?;
+    Ok(rate)
+}
+
+fn rate(output: &str) -> Result<f64> {
+    let report: Value = serde_json::from_str(output).context("iperf3's report")?;
     match report["end"]["sum_received"]["bits_per_second"].as_f64() {
         Some(rate) => Ok(rate),
         None => bail!("iperf3's report has no rate: {}", report["error"]),

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ use super::tool::{ALL_PODS, Programs, Tracer, observe};
 
 /// Between two queries.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Until the first line.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -116,7 +120,7 @@ fn query(id: u16) -> Vec<u8> {
     message
 }
 
-/// Runs the tracer and returns the ids of the queries in its lines, with the time at which each was read.
+/// Runs the tracer for some time after its first line, and returns the ids of the queries in its lines, with the time at which each was read.
 fn lines(bed: &Bed, argv: &[&str], lasts: Duration) -> Result<Vec<(u16, Instant)>> {
     let mut child = bed
         .command("node", "tool", argv)?
@@ -129,18 +133,25 @@ fn lines(bed: &Bed, argv: &[&str], lasts: Duration) -> Result<Vec<(u16, Instant)
         bail!("a child without a pipe");
     };
     let pid = Pid::from_child(&child);
+    let (sender, first) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut read = Vec::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let at = Instant::now();
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(id) = event["id"].as_u64().and_then(|id| u16::try_from(id).ok()) {
+                if read.is_empty() {
+                    let _ = sender.send(());
+                }
                 read.push((id, at));
             }
         }
         read
     });
-    sleep(lasts);
+    // A big inventory is read first.
+    if first.recv_timeout(PATIENCE).is_ok() {
+        sleep(lasts);
+    }
     let interrupted = kill_process(pid, Signal::INT);
     let read = reader.join().unwrap_or_default();
     child.wait()?;
