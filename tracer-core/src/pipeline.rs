@@ -8,6 +8,7 @@
 use crate::correlate::{Correlator, Declared};
 use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
+use crate::fair_table::Room;
 use crate::identity::{Index, IndexSettings};
 use crate::lookup::{ClientQuery, Decided, Folder};
 use crate::model::cluster::{ClusterChange, Kind};
@@ -134,8 +135,14 @@ impl Pipeline {
         } = settings;
         Pipeline {
             decoder: Decoder::new(dns_ports.clone()),
-            index: Index::new(index),
-            waiting: Waiting::new(thresholds.identity_wait, limits.waiting_events),
+            index: Index::bounded(index, limits.memory.names),
+            waiting: Waiting::new(
+                thresholds.identity_wait,
+                Room {
+                    entries: limits.waiting_events,
+                    bytes: limits.memory.waiting_events,
+                },
+            ),
             folder: Folder::new(&thresholds, &limits),
             diagnosis: Diagnosis::new(&diagnosis, dns_ports, &thresholds),
             correlator: Correlator::new(thresholds, &limits),
@@ -283,12 +290,11 @@ impl Pipeline {
         }
         for item in correlated.drain(..) {
             let ifindex = item.flow.ifindex;
-            let held = if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
-                self.waiting.hold(now, item)
+            if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
+                for item in self.waiting.hold(now, item) {
+                    self.name(now, item, out);
+                }
             } else {
-                Some(item)
-            };
-            if let Some(item) = held {
                 self.name(now, item, out);
             }
         }

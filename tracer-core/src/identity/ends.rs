@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::Index;
 use super::interfaces::Behind;
-use super::owner::Owner;
 use super::pods::KnownPod;
 use crate::model::event::Ends;
 use crate::model::flow::{Flow, Ifindex, Protocol, Role};
@@ -62,9 +61,7 @@ impl Index {
             peer,
             peer_traced_here,
         };
-        ends.peer.names = self
-            .names
-            .names_for(&Owner::from_ends(&ends), ends.peer.ip, at);
+        ends.peer.names = self.names.names_for(&ends, at);
         ends
     }
 

@@ -18,6 +18,7 @@ use crate::model::exchange::Exchange;
 use crate::model::flow::{Ifindex, Protocol};
 use crate::model::identity::{PodIdentity, ServiceIdentity};
 use crate::model::loss::{Losses, Stage};
+use crate::model::settings::Memory;
 use crate::model::time::Timestamp;
 
 mod changes;
@@ -113,6 +114,11 @@ pub struct Index {
 impl Index {
     /// An empty index.
     pub fn new(settings: IndexSettings) -> Index {
+        Index::bounded(settings, Memory::default().names)
+    }
+
+    /// An empty index that takes at most this many bytes for the names of addresses.
+    pub fn bounded(settings: IndexSettings, name_bytes: usize) -> Index {
         Index {
             settings,
             kinds: Kinds::default(),
@@ -134,7 +140,7 @@ impl Index {
             node_ports: Claims::default(),
             nodes: Claims::default(),
             hosts: Claims::default(),
-            names: ResolvedNames::default(),
+            names: ResolvedNames::new(name_bytes),
             domain: Domain::default(),
             losses: Losses::default(),
         }
@@ -183,14 +189,9 @@ impl Index {
             && exchange.asked_peer.is_none()
         {
             self.learn_domain(at, ends, &question.name, exchange);
-            let evicted = self.names.learn(
-                &Owner::from_ends(ends),
-                at,
-                &question.name,
-                &exchange.answers,
-            );
-            self.losses
-                .add(Stage::Table, "address name table full", evicted);
+            let losses = &mut self.losses;
+            self.names
+                .learn(ends, at, &question.name, &exchange.answers, losses);
         }
     }
 

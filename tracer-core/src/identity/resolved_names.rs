@@ -9,13 +9,18 @@
 //! less likely that it meant this name. Queries name the time of the flow's first packet, so a connection
 //! that ends hours later keeps the name it began with, unless the entry had to make room.
 
-use std::collections::{BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::owner::Owner;
+use crate::fair_table::{self, Evicted, FairTable, Room};
 use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, RecordType, ResourceRecord};
+use crate::model::event::Ends;
+use crate::model::flow::Ifindex;
+use crate::model::heap_bytes::{HeapBytes, slice_bytes};
+use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
 /// The shortest time for which a name holds.
@@ -26,45 +31,54 @@ const MAX_HOLD: Duration = Duration::from_secs(24 * 3600);
 /// name.
 const MAX_NAMES_PER_ADDRESS: usize = 8;
 
-/// How many addresses are kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Capacity {
-    /// For all pods together.
-    pub total: usize,
-    /// For one pod, so that a crawler takes no room from other pods.
-    pub per_pod: usize,
+/// A pod and an address that it resolved.
+#[derive(Debug)]
+struct Key {
+    owner: Owner,
+    ip: IpAddr,
+    /// The interface of the exchange. A pod has the same names on all its interfaces.
+    ifindex: Ifindex,
 }
 
-impl Default for Capacity {
-    fn default() -> Capacity {
-        Capacity {
-            total: 32_768,
-            per_pod: 2_048,
+impl Key {
+    fn new(ends: &Ends, ip: IpAddr) -> Key {
+        Key {
+            owner: Owner::from_ends(ends),
+            ip,
+            ifindex: ends.ifindex,
         }
     }
 }
 
-/// The order of eviction: the time at which an entry ceases to hold, then a sequence number that makes it
-/// unique.
-type Rank = (Timestamp, u64);
-type Key = (Owner, IpAddr);
-
-/// The addresses that all pods resolved.
-#[derive(Debug, Default)]
-pub(super) struct ResolvedNames {
-    capacity: Capacity,
-    entries: HashMap<Key, Entry>,
-    /// All entries in the order of eviction: those that cease to hold first go first.
-    ranks: BTreeSet<(Rank, Key)>,
-    of_pod: HashMap<Owner, BTreeSet<(Rank, IpAddr)>>,
-    uses: u64,
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.ip == other.ip && self.owner == other.owner
+    }
 }
 
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.owner.hash(state);
+        self.ip.hash(state);
+    }
+}
+
+impl fair_table::Key for Key {
+    fn owner(&self) -> Ifindex {
+        self.ifindex
+    }
+}
+
+/// Most recently resolved first.
+type Names = Vec<ResolvedName>;
+
+/// The addresses that all pods resolved. Room is made from the interface whose names take most memory: the
+/// address goes that it resolved the longest time ago.
 #[derive(Debug)]
-struct Entry {
-    rank: Rank,
-    /// Most recently resolved first.
-    names: Vec<ResolvedName>,
+pub(super) struct ResolvedNames {
+    entries: FairTable<Key, Names>,
 }
 
 #[derive(Debug)]
@@ -75,60 +89,58 @@ struct ResolvedName {
 }
 
 impl ResolvedNames {
-    #[cfg(test)]
-    pub fn new(capacity: Capacity) -> ResolvedNames {
+    pub fn new(bytes: usize) -> ResolvedNames {
         ResolvedNames {
-            capacity,
-            ..ResolvedNames::default()
+            entries: FairTable::new(Room {
+                entries: usize::MAX,
+                bytes,
+            }),
         }
     }
 
-    /// This pod asked for a name and got these records at `at`. Returns how many addresses were evicted whose
-    /// names still held.
+    /// This pod asked for a name and got these records at `at`. Counts the addresses that made room although
+    /// their names still held.
     pub fn learn(
         &mut self,
-        owner: &Owner,
+        ends: &Ends,
         at: Timestamp,
         asked: &DnsName,
         answers: &[ResourceRecord],
-    ) -> u64 {
-        let mut evicted = 0;
+        losses: &mut Losses,
+    ) {
         for (ip, ttl) in addresses(asked, answers) {
             let until = at.after(ttl.clamp(MIN_HOLD, MAX_HOLD));
-            evicted += self.keep(owner, ip, asked, at, until);
+            for (key, names) in self.keep(Key::new(ends, ip), asked, at, until) {
+                if names.iter().any(|named| named.until > at) {
+                    let reason = "address name table full";
+                    losses.add_on(key.ifindex, Stage::Table, reason, 1);
+                }
+            }
         }
-        evicted
     }
 
-    /// The names from which this pod had resolved the address at that time, most recently resolved first.
-    pub fn names_for(&self, owner: &Owner, ip: IpAddr, at: Timestamp) -> Vec<DnsName> {
-        let Some(entry) = self.entries.get(&(owner.clone(), ip)) else {
+    /// The names from which this pod had resolved its peer's address at that time, most recently resolved
+    /// first.
+    pub fn names_for(&self, ends: &Ends, at: Timestamp) -> Vec<DnsName> {
+        if self.entries.is_empty() {
             return Vec::new();
-        };
-        let holding = entry
-            .names
-            .iter()
+        }
+        let names = self.entries.get(&Key::new(ends, ends.peer.ip));
+        let holding = names
+            .into_iter()
+            .flatten()
             .filter(|named| named.from <= at && at < named.until);
         holding.map(|named| named.name.clone()).collect()
     }
 
     fn keep(
         &mut self,
-        owner: &Owner,
-        ip: IpAddr,
+        key: Key,
         name: &DnsName,
         from: Timestamp,
         until: Timestamp,
-    ) -> u64 {
-        let key = (owner.clone(), ip);
-        let mut evicted = 0;
-        let mut names = match self.remove(&key) {
-            Some(entry) => entry.names,
-            None => {
-                evicted += self.make_room(owner, from);
-                Vec::new()
-            }
-        };
+    ) -> Evicted<Key, Names> {
+        let mut names = self.entries.remove(&key).unwrap_or_default();
         let mut named = ResolvedName {
             name: name.clone(),
             from,
@@ -142,44 +154,11 @@ impl ResolvedNames {
         }
         names.insert(0, named);
         names.truncate(MAX_NAMES_PER_ADDRESS);
-        let latest = names.iter().map(|named| named.until).max().unwrap_or(until);
-        self.uses += 1;
-        let rank = (latest, self.uses);
-        self.ranks.insert((rank, key.clone()));
-        self.of_pod
-            .entry(owner.clone())
-            .or_default()
-            .insert((rank, ip));
-        self.entries.insert(key, Entry { rank, names });
-        evicted
-    }
-
-    /// Evicts the entry that ceases to hold first if there is no room for one more. Returns 1 if its names
-    /// still held.
-    fn make_room(&mut self, owner: &Owner, now: Timestamp) -> u64 {
-        let of_pod = self.of_pod.get(owner);
-        let over = of_pod.filter(|of_pod| of_pod.len() >= self.capacity.per_pod.max(1));
-        let victim = match over.and_then(BTreeSet::first) {
-            Some((_, ip)) => Some((owner.clone(), *ip)),
-            None if self.entries.len() >= self.capacity.total.max(1) => {
-                self.ranks.first().map(|(_, key)| key.clone())
-            }
-            None => None,
-        };
-        let forgotten = victim.and_then(|key| self.remove(&key));
-        u64::from(forgotten.is_some_and(|entry| entry.rank.0 > now))
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Entry> {
-        let entry = self.entries.remove(key)?;
-        self.ranks.remove(&(entry.rank, key.clone()));
-        if let Some(of_pod) = self.of_pod.get_mut(&key.0) {
-            of_pod.remove(&(entry.rank, key.1));
-            if of_pod.is_empty() {
-                self.of_pod.remove(&key.0);
-            }
-        }
-        Some(entry)
+        let texts = names.iter().map(|named| named.name.heap_bytes());
+        let bytes = slice_bytes(&names) + texts.sum::<usize>();
+        // Names are kept beyond their time, for connections that began in it.
+        let never = Timestamp(u64::MAX);
+        self.entries.insert(key, names, bytes, never)
     }
 }
 
@@ -201,14 +180,48 @@ fn addresses(asked: &DnsName, answers: &[ResourceRecord]) -> Vec<(IpAddr, Durati
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::flow::Role;
+    use crate::model::identity::{PeerEnd, PodEnd, PodIdentity};
 
     fn t(seconds: u64) -> Timestamp {
         Timestamp(seconds * 1_000_000_000)
     }
 
-    fn pod(uid: &str) -> Owner {
-        Owner::Pod(uid.into())
+    /// The ends of a flow of this pod, whose interface is its UID's first byte.
+    fn ends(uid: &str, peer: &str) -> Ends {
+        let pod = PodIdentity {
+            namespace: "default".into(),
+            name: uid.into(),
+            uid: uid.into(),
+            workload: None,
+            node: None,
+        };
+        Ends {
+            ifindex: Ifindex(u32::from(uid.as_bytes()[0])),
+            role: Role::Client,
+            pod: PodEnd {
+                ip: ip("10.0.0.1"),
+                port: None,
+                identity: Ok(Arc::new(pod)),
+            },
+            peer: PeerEnd {
+                ip: ip(peer),
+                port: None,
+                pod: None,
+                service: None,
+                node: None,
+                names: Vec::new(),
+            },
+            peer_traced_here: false,
+        }
+    }
+
+    fn names() -> ResolvedNames {
+        ResolvedNames::new(1 << 20)
     }
 
     fn ip(address: &str) -> IpAddr {
@@ -232,11 +245,14 @@ mod tests {
                 data: (*data).to_owned(),
             });
         let records: Vec<ResourceRecord> = records.collect();
-        names.learn(&pod(uid), t(at), &DnsName::new(asked), &records)
+        let mut losses = Losses::default();
+        let ends = ends(uid, "192.0.2.99");
+        names.learn(&ends, t(at), &DnsName::new(asked), &records, &mut losses);
+        losses.total()
     }
 
     fn names_at(names: &ResolvedNames, uid: &str, address: &str, at: u64) -> Vec<String> {
-        let names = names.names_for(&pod(uid), ip(address), t(at));
+        let names = names.names_for(&ends(uid, address), t(at));
         names
             .iter()
             .map(|name| name.relative().to_owned())
@@ -247,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_name_holds_for_its_ttl_but_at_least_for_a_minute() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         let short = [("short.test", 5, A, "192.0.2.1")];
         let long = [("long.test", 300, AAAA, "2001:db8::1")];
         learn(&mut names, "a", 100, "short.test", &short);
@@ -261,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_later_answer_with_a_shorter_ttl_does_not_shorten_the_hold() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         for (at, ttl) in [(0, 300), (10, 5)] {
             learn(
                 &mut names,
@@ -276,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_cname_chain_is_attributed_to_the_name_asked_for() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         // Out of order: a server may send them like this.
         let chain = [
             ("end.test", 3600, A, "192.0.2.1"),
@@ -300,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_cname_loop_terminates() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         let chain = [
             ("a.test", 60, CNAME, "b.test."),
             ("b.test", 60, CNAME, "a.test."),
@@ -312,7 +328,7 @@ mod tests {
 
     #[test]
     fn names_of_one_pod_do_not_apply_to_another() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         learn(
             &mut names,
             "a",
@@ -325,7 +341,7 @@ mod tests {
 
     #[test]
     fn names_are_bounded_and_the_most_recent_comes_first() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         for number in (0..10).chain([5]) {
             let name = format!("{number}.test");
             learn(&mut names, "a", 0, &name, &[(&name, 60, A, "192.0.2.1")]);
@@ -337,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_old_flow_keeps_the_name_it_began_with() {
-        let mut names = ResolvedNames::default();
+        let mut names = names();
         for at in [0, 50, 1000] {
             learn(
                 &mut names,
@@ -351,32 +367,68 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_evicts_expired_names_first_and_counts_names_that_held() {
-        let mut names = ResolvedNames::new(Capacity {
-            total: 3,
-            per_pod: 2,
-        });
-        let learn = |names: &mut ResolvedNames, uid: &str, at: u64, address: &str| {
-            learn(names, uid, at, "a.test", &[("a.test", 5, A, address)])
-        };
-        assert_eq!(learn(&mut names, "a", 0, "192.0.2.1"), 0);
-        assert_eq!(learn(&mut names, "a", 1, "192.0.2.2"), 0);
-        assert_eq!(
-            learn(&mut names, "a", 2, "192.0.2.3"),
-            1,
-            "the limit per pod is two"
-        );
-        assert_eq!(names_at(&names, "a", "192.0.2.1", 2), [""; 0]);
-        assert_eq!(learn(&mut names, "b", 3, "192.0.2.4"), 0);
-        assert_eq!(
-            learn(&mut names, "c", 100, "192.0.2.5"),
+    fn a_pod_that_resolves_many_addresses_takes_room_from_no_other_pod() {
+        let mut names = ResolvedNames::new(64 << 10);
+        let mut evicted = 0;
+        learn(
+            &mut names,
+            "b",
             0,
-            "it no longer held"
+            "b.test",
+            &[("b.test", 60, A, "192.0.2.1")],
         );
-        assert_eq!(names_at(&names, "a", "192.0.2.2", 2), [""; 0]);
-        assert_eq!(names_at(&names, "a", "192.0.2.3", 2), ["a.test"]);
-        assert_eq!((names.entries.len(), names.ranks.len()), (3, 3));
-        let per_pod: usize = names.of_pod.values().map(BTreeSet::len).sum();
-        assert_eq!(per_pod, 3);
+        for number in 0..10_000_u32 {
+            let address = Ipv4Addr::from_bits(number).to_string();
+            evicted += learn(&mut names, "a", 1, "a.test", &[("a.test", 60, A, &address)]);
+        }
+        assert_eq!(names_at(&names, "b", "192.0.2.1", 2), ["b.test"]);
+        assert_eq!(
+            names_at(&names, "a", "0.0.39.15", 2),
+            ["a.test"],
+            "the latest"
+        );
+        assert_eq!(names_at(&names, "a", "0.0.0.0", 2), [""; 0]);
+        assert_eq!(evicted + names.entries.len() as u64, 10_001);
+        assert!(names.entries.bytes() <= 64 << 10);
+    }
+
+    #[test]
+    fn names_that_no_longer_held_are_not_counted_when_they_make_room() {
+        let mut names = ResolvedNames::new(FairTable::<Key, Names>::ENTRY_BYTES + 500);
+        assert_eq!(
+            learn(
+                &mut names,
+                "a",
+                0,
+                "a.test",
+                &[("a.test", 5, A, "192.0.2.1")]
+            ),
+            0
+        );
+        assert_eq!(
+            learn(
+                &mut names,
+                "a",
+                100,
+                "a.test",
+                &[("a.test", 5, A, "192.0.2.2")]
+            ),
+            0
+        );
+        assert_eq!(
+            names_at(&names, "a", "192.0.2.1", 1),
+            [""; 0],
+            "it made room"
+        );
+        assert_eq!(
+            learn(
+                &mut names,
+                "a",
+                101,
+                "a.test",
+                &[("a.test", 5, A, "192.0.2.3")]
+            ),
+            1
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::node_domains::SeenDomains;
 use crate::identity::ResolverConfig;
 use crate::model::dns::DnsName;
+use crate::model::heap_bytes::HeapBytes;
 
 /// The kubelet's `ndots` for a pod that uses the cluster's DNS.
 const CLUSTER_NDOTS: u8 = 5;
@@ -94,6 +95,12 @@ impl Reading {
             inferred: true,
             ..reading
         })
+    }
+
+    /// The memory of its names, and their places in a listing, which grows by doubling.
+    pub fn bytes(&self) -> usize {
+        let places = 2 * 48 * self.candidates.len();
+        size_of::<Reading>() + self.asked.heap_bytes() + self.candidates.heap_bytes() + places
     }
 
     /// The position of a candidate, if it comes after `current`.

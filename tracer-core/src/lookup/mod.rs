@@ -12,19 +12,21 @@
 //! those of another, `open_step` a retry from a new question, `verdict` decides when a lookup is over,
 //! `waiting` how long it took, `open_lookup` combines them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use self::candidates::SearchList;
-use self::listing::Listing;
+use self::listing::{Listing, OwnerPart};
 use self::node_domains::NodeDomains;
-use self::open_lookup::{OpenLookup, Query};
+use self::open_lookup::{LookupId, OpenLookup, Places, Query};
 use self::pairing::{Fit, Relation};
 use self::verdict::Verdict;
+use crate::fair_table::{Evicted, FairTable, Room};
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
-use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
 use crate::model::flow::{Flow, Protocol};
@@ -78,21 +80,20 @@ pub struct Decided {
 #[derive(Debug)]
 pub struct Folder {
     thresholds: Thresholds,
-    open_limit: usize,
     step_limit: usize,
     /// The time of the first input.
     began: Option<Timestamp>,
     /// The time of the latest input.
     latest: Timestamp,
     next_id: u64,
-    open: HashMap<u64, OpenLookup>,
+    open: FairTable<LookupId, OpenLookup>,
     /// The lookups to which a pod's next query for a name can belong.
     expected: Listing,
     /// The lookups in which a query for the asked name with an unknown search domain of the node may come
     /// next.
     gaps: Listing,
-    queries: HashMap<Query, (u64, usize)>,
-    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// The queries whose exchanges have not ended, each with its step in its lookup.
+    queries: HashMap<Query, (LookupId, usize), RandomState>,
     node_domains: NodeDomains,
     losses: Losses,
 }
@@ -102,16 +103,17 @@ impl Folder {
     pub fn new(thresholds: &Thresholds, limits: &Limits) -> Folder {
         Folder {
             thresholds: thresholds.clone(),
-            open_limit: limits.lookups.max(1),
             step_limit: limits.lookup_steps.max(1),
             began: None,
             latest: Timestamp(0),
             next_id: 0,
-            open: HashMap::new(),
+            open: FairTable::new(Room {
+                entries: limits.lookups,
+                bytes: limits.memory.lookups,
+            }),
             expected: Listing::default(),
             gaps: Listing::default(),
-            queries: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            queries: HashMap::default(),
             node_domains: NodeDomains::default(),
             losses: Losses::default(),
         }
@@ -136,28 +138,55 @@ impl Folder {
         }
         let (id, relation) = match self.find(at, &owner, &query) {
             Some(found) => found,
-            None => (self.begin(seen, began), Relation::Next),
+            None => (self.begin(seen, began, out), Relation::Next),
         };
         let step_limit = self.step_limit;
-        let step = self.update(id, |open| {
-            open.ask(at, ends, query.clone(), relation, step_limit)
+        let asked = self.update(id, |open| {
+            let step = open.ask(at, ends, query.clone(), relation, step_limit);
+            (step, open.bytes)
         });
-        match step.flatten() {
+        // Without an answer here, the lookup was larger than the table.
+        let Some((step, bytes)) = asked else { return };
+        match step {
             Some(step) => drop(self.queries.insert(query, (id, step))),
-            None => self.losses.add(Stage::Table, "lookup step table full", 1),
+            None => {
+                let reason = "lookup step table full";
+                self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
+            }
         }
-        while self.open.len() > self.open_limit {
-            let Some((_, oldest)) = self.deadlines.first().copied() else {
-                break;
-            };
-            self.losses.add(Stage::Table, "lookup table full", 1);
-            self.decide(at, oldest, out);
+        self.weigh(at, id, bytes, out);
+    }
+
+    /// Notes a lookup's memory, and decides those that make room.
+    fn weigh(&mut self, at: Timestamp, id: LookupId, bytes: usize, out: &mut Vec<Decided>) {
+        let evicted = self.open.weigh(&id, bytes);
+        self.made_room(at, evicted, out);
+    }
+
+    fn made_room(
+        &mut self,
+        at: Timestamp,
+        evicted: Evicted<LookupId, OpenLookup>,
+        out: &mut Vec<Decided>,
+    ) {
+        for (id, open) in evicted {
+            let reason = "lookup table full";
+            self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
+            self.decided(at, id, open, out);
         }
     }
 
     /// Opens a lookup that begins with this query, and returns its id.
-    fn begin(&mut self, seen: &ClientQuery<'_>, began: Timestamp) -> u64 {
-        let id = self.next_id;
+    fn begin(
+        &mut self,
+        seen: &ClientQuery<'_>,
+        began: Timestamp,
+        out: &mut Vec<Decided>,
+    ) -> LookupId {
+        let id = LookupId {
+            ifindex: seen.flow.ifindex,
+            number: self.next_id,
+        };
         self.next_id += 1;
         let name = &seen.asked.question.name;
         let list = seen.resolver.map(|resolver| {
@@ -167,7 +196,9 @@ impl Folder {
         let cut = seen.at.since(began) < CUT_WINDOW;
         let readings = candidates::readings(name, list.as_ref(), cut);
         let open = OpenLookup::new(seen.at, seen.ends, name, readings, list.is_some());
-        self.insert(id, open);
+        let (bytes, deadline) = (open.bytes, open.deadline);
+        let evicted = self.open.insert(id, open, bytes, deadline);
+        self.made_room(seen.at, evicted, out);
         id
     }
 
@@ -179,9 +210,10 @@ impl Folder {
         }
         // Only a retransmission from another port has another key than the first attempt.
         let known = self.queries.get(query).copied().or_else(|| {
-            let ids = self.listed(&self.expected, owner, &query.question.name);
-            ids.into_iter()
-                .find_map(|(id, open)| Some((id, open.step_of(query)?)))
+            let part = self.expected.owner(owner);
+            let name = query.question.name.relative();
+            let mut listed = self.listed(&self.expected, owner, part, name);
+            listed.find_map(|(id, open)| Some((id, open.step_of(query)?)))
         });
         if let Some((id, step)) = known {
             self.update(id, |open| open.retransmitted(at, step, query));
@@ -192,19 +224,25 @@ impl Folder {
     fn listed<'a>(
         &'a self,
         listing: &'a Listing,
-        owner: &Owner,
-        name: &DnsName,
-    ) -> impl Iterator<Item = (u64, &'a OpenLookup)> + use<'a> {
-        let ids = listing.youngest(owner, name);
-        ids.filter_map(|id| Some((id, self.open.get(&id)?)))
+        owner: &'a Owner,
+        part: OwnerPart,
+        name: &str,
+    ) -> impl Iterator<Item = (LookupId, &'a OpenLookup)> + use<'a> {
+        let ids = listing.youngest(listing.place(part, name));
+        let lookups = ids.filter_map(|id| Some((id, self.open.get(&id)?)));
+        lookups.filter(move |(_, open)| open.owner == *owner)
     }
 
     /// The open lookup that a query belongs to: the one that it fits best and, of equals, the one that it
     /// follows soonest.
-    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(u64, Relation)> {
+    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(LookupId, Relation)> {
+        if self.open.is_empty() {
+            return None;
+        }
         let name = &query.question.name;
-        let mut best: Option<(Fit, Duration, u64, Relation)> = None;
-        for (id, open) in self.listed(&self.expected, owner, name) {
+        let part = self.expected.owner(owner);
+        let mut best: Option<(Fit, Duration, LookupId, Relation)> = None;
+        for (id, open) in self.listed(&self.expected, owner, part, name.relative()) {
             let Some((fit, soon, relation)) = open.fit(at, query, &self.thresholds) else {
                 continue;
             };
@@ -221,10 +259,10 @@ impl Folder {
         if self.gaps.is_empty() {
             return None;
         }
-        let dots = name.relative().match_indices('.').take(MAX_LABELS);
-        let mut heads = dots.map(|(dot, _)| DnsName::new(&name.as_str()[..dot]));
-        heads.find_map(|head| {
-            let mut waiting = self.listed(&self.gaps, owner, &head);
+        let part = self.gaps.owner(owner);
+        let mut dots = name.relative().match_indices('.').take(MAX_LABELS);
+        dots.find_map(|(dot, _)| {
+            let mut waiting = self.listed(&self.gaps, owner, part, &name.as_str()[..dot]);
             waiting.find_map(|(id, open)| Some((id, open.in_gap(at, name)?)))
         })
     }
@@ -249,12 +287,16 @@ impl Folder {
             question,
         };
         let (id, step) = self.queries.remove(&query)?;
-        let (place, verdict) = self.update(id, |open| {
+        let (place, verdict, bytes) = self.update(id, |open| {
             open.answer(at, &query, step, exchange);
-            (open.place(step), open.verdict())
+            (open.place(step), open.verdict(), open.bytes)
         })?;
         if verdict == Verdict::Decided {
-            self.decide(at, id, out);
+            if let Some(open) = self.open.remove(&id) {
+                self.decided(at, id, open, out);
+            }
+        } else {
+            self.weigh(at, id, bytes, out);
         }
         Some(place)
     }
@@ -263,18 +305,15 @@ impl Folder {
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Decided>) {
         self.began.get_or_insert(now);
         self.latest = self.latest.max(now);
-        while let Some((deadline, id)) = self.deadlines.first().copied() {
-            if deadline > now {
-                break;
-            }
-            self.decide(deadline, id, out);
+        while let Some((id, open)) = self.open.pop_due(now) {
+            self.decided(open.deadline, id, open, out);
         }
     }
 
     /// The input ended: decides every open lookup with what is known.
     pub fn end(&mut self, out: &mut Vec<Decided>) {
-        while let Some((_, id)) = self.deadlines.first().copied() {
-            self.decide(self.latest, id, out);
+        while let Some((id, open)) = self.open.pop_due(Timestamp(u64::MAX)) {
+            self.decided(self.latest, id, open, out);
         }
     }
 
@@ -283,43 +322,41 @@ impl Folder {
         &self.losses
     }
 
-    fn insert(&mut self, id: u64, open: OpenLookup) {
-        self.deadlines.insert((open.deadline, id));
-        self.open.insert(id, open);
-    }
-
     /// Changes an open lookup and updates the tables that refer to it. `None` if no lookup has this id.
-    fn update<T>(&mut self, id: u64, change: impl FnOnce(&mut OpenLookup) -> T) -> Option<T> {
+    fn update<T>(&mut self, id: LookupId, change: impl FnOnce(&mut OpenLookup) -> T) -> Option<T> {
         let open = self.open.get_mut(&id)?;
         let result = change(open);
-        let deadline = open.wait(&self.thresholds);
-        if deadline != open.deadline {
-            self.deadlines.remove(&(open.deadline, id));
-            self.deadlines.insert((deadline, id));
-            open.deadline = deadline;
-        }
+        open.deadline = open.wait(&self.thresholds);
         // Most changes leave the names as they are: an answer, the second type.
         if std::mem::take(&mut open.moved) {
-            let names = open.expected();
-            self.expected.move_to(&open.owner, id, &open.listed, &names);
-            open.listed = names;
+            let part = self.expected.owner(&open.owner);
+            let mut places = Places::new();
+            for name in open.expected() {
+                let place = self.expected.place(part, name.relative());
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+            self.expected.move_to(id, &open.listed, &places);
+            open.listed = places;
         }
-        let gap: Vec<DnsName> = open.gap().map(DnsName::new).into_iter().collect();
+        let gap = open.gap().map(|asked| {
+            let part = self.gaps.owner(&open.owner);
+            self.gaps.place(part, asked.trim_end_matches('.'))
+        });
         if gap != open.listed_gap {
-            self.gaps.move_to(&open.owner, id, &open.listed_gap, &gap);
+            (self.gaps).move_to(id, open.listed_gap.as_slice(), gap.as_slice());
             open.listed_gap = gap;
         }
+        let deadline = open.deadline;
+        self.open.touch(&id, deadline);
         Some(result)
     }
 
-    /// Ends a lookup: at `at` it is clear that nothing follows.
-    fn decide(&mut self, at: Timestamp, id: u64, out: &mut Vec<Decided>) {
-        let Some(open) = self.open.remove(&id) else {
-            return;
-        };
-        self.deadlines.remove(&(open.deadline, id));
-        self.expected.move_to(&open.owner, id, &open.listed, &[]);
-        self.gaps.move_to(&open.owner, id, &open.listed_gap, &[]);
+    /// Ends a lookup that left the table: at `at` it is clear that nothing follows.
+    fn decided(&mut self, at: Timestamp, id: LookupId, open: OpenLookup, out: &mut Vec<Decided>) {
+        self.expected.move_to(id, &open.listed, &[]);
+        self.gaps.move_to(id, open.listed_gap.as_slice(), &[]);
         for query in open.awaited() {
             self.queries.remove(query);
         }

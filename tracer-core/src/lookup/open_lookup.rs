@@ -1,18 +1,23 @@
 //! A lookup that is not decided yet: its readings and its steps.
 
+use smallvec::SmallVec;
+
 use super::candidates::Reading;
+use super::listing;
 use super::node_domains::SeenDomains;
 use super::open_step::OpenStep;
 use super::pairing::Relation;
 use super::verdict::outcome;
 use super::waiting;
+use crate::fair_table;
 use crate::identity::Owner;
 use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, Question};
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
-use crate::model::flow::Flow;
-use crate::model::lookup::{Lookup, Place, Step};
+use crate::model::flow::{Flow, Ifindex};
+use crate::model::heap_bytes::{ALLOCATION, HeapBytes};
+use crate::model::lookup::{Lookup, Place, SentQuery, Step};
 use crate::model::time::Timestamp;
 
 /// One query on the wire, the key to its step when its exchange ends.
@@ -25,6 +30,27 @@ pub struct Query {
     /// The question it asks.
     pub question: Question,
 }
+
+/// An open lookup's number, and the interface of its first query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LookupId {
+    pub(super) ifindex: Ifindex,
+    pub(super) number: u64,
+}
+
+impl fair_table::Key for LookupId {
+    fn owner(&self) -> Ifindex {
+        self.ifindex
+    }
+}
+
+/// The places in a listing of one lookup: its candidates, often in two readings.
+pub(super) type Places = SmallVec<[listing::Place; 8]>;
+
+/// Memory of one query in a lookup, its name aside: in a step's list of queries and in the one of those sent,
+/// among the awaited ones, and in the index of queries. The lists grow by doubling.
+const QUERY_BYTES: usize =
+    4 * ALLOCATION + 2 * (3 * size_of::<Query>() + size_of::<SentQuery>() + 24);
 
 /// An undecided lookup.
 #[derive(Debug)]
@@ -48,14 +74,16 @@ pub struct OpenLookup {
     /// The names that its next query may ask for have changed.
     pub(super) moved: bool,
     /// The names under which it is listed as expecting a query.
-    pub(super) listed: Vec<DnsName>,
+    pub(super) listed: Places,
     /// The name under which it is listed as expecting an unknown search domain.
-    pub(super) listed_gap: Vec<DnsName>,
+    pub(super) listed_gap: Option<listing::Place>,
     pub(super) readings: Vec<Reading>,
     pub(super) resolver_known: bool,
     pub(super) steps: Vec<OpenStep>,
     pub(super) awaited: Vec<Query>,
     queries: u32,
+    /// Memory that it owns, at least.
+    pub(super) bytes: usize,
 }
 
 impl OpenLookup {
@@ -77,8 +105,10 @@ impl OpenLookup {
             at_once: false,
             deadline: at,
             moved: true,
-            listed: Vec::new(),
-            listed_gap: Vec::new(),
+            listed: Places::new(),
+            listed_gap: None,
+            bytes: ends.peer.names.heap_bytes()
+                + readings.iter().map(Reading::bytes).sum::<usize>(),
             readings,
             resolver_known,
             steps: Vec::new(),
@@ -99,6 +129,7 @@ impl OpenLookup {
         self.ends = ends.clone();
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
+        self.bytes += QUERY_BYTES + query.question.heap_bytes();
         let place = match relation {
             Relation::Repeat(place) => self
                 .steps
@@ -115,6 +146,7 @@ impl OpenLookup {
                     Relation::AtOnce => &query.question.name,
                     _ => &self.current,
                 };
+                self.bytes += 2 * size_of::<OpenStep>() + candidate.heap_bytes();
                 self.steps.push(OpenStep::new(at, &query, candidate));
                 self.steps.len() - 1
             }
@@ -166,7 +198,9 @@ impl OpenLookup {
         let Some(step) = self.steps.get_mut(step) else {
             return;
         };
+        let before = step.answer_bytes();
         step.end(at, exchange);
+        self.bytes = (self.bytes + step.answer_bytes()).saturating_sub(before);
         if step.is_for(&self.current) && step.outcome() == Some(Outcome::Answered) {
             let aliases = aliases(&query.question.name, &exchange.answers);
             if let Some((canonical, _)) = aliases.into_iter().skip(1).last() {
@@ -228,16 +262,11 @@ impl OpenLookup {
     }
 
     /// The names for which the next query of this lookup may ask: the current candidate, those after it and,
-    /// for a resolver that asks for all at once, those before it.
-    pub fn expected(&self) -> Vec<DnsName> {
-        let mut names = vec![self.current.clone()];
-        names.extend(self.canonical.clone());
-        for name in self.readings.iter().flat_map(|reading| &reading.candidates) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        names
+    /// for a resolver that asks for all at once, those before it. Some repeat.
+    pub fn expected(&self) -> impl Iterator<Item = &DnsName> {
+        let candidates = self.readings.iter().flat_map(|reading| &reading.candidates);
+        let named = std::iter::once(&self.current).chain(&self.canonical);
+        named.chain(candidates)
     }
 
     /// The node's search domains that it showed: the candidates between the cluster's last domain and what

@@ -12,6 +12,7 @@ use super::open_lookup::Query;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::{Flow, Protocol};
+use crate::model::heap_bytes::{HeapBytes, slice_bytes};
 use crate::model::lookup::{SentQuery, Step};
 use crate::model::time::Timestamp;
 
@@ -254,6 +255,12 @@ impl OpenStep {
             self.step.latency = None;
         }
         true
+    }
+
+    /// Memory of what the answer said.
+    pub fn answer_bytes(&self) -> usize {
+        let errors = self.step.errors.iter().map(|error| error.text.heap_bytes());
+        self.step.data.heap_bytes() + slice_bytes(&self.step.errors) + errors.sum::<usize>()
     }
 
     /// One of its queries ended at `at`.

@@ -1,10 +1,12 @@
 //! Events whose pod is not known yet. They wait in order, for a bounded time and in bounded number.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::fair_table::Room;
 use crate::model::correlated::Correlated;
 use crate::model::flow::Ifindex;
+use crate::model::heap_bytes::HeapBytes;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
@@ -12,44 +14,89 @@ use crate::model::time::Timestamp;
 #[derive(Debug)]
 pub struct Waiting {
     patience: Duration,
-    limit: usize,
-    queue: VecDeque<(Timestamp, Correlated)>,
-    /// Waiting events per interface: later ones of the same interface must not overtake them.
-    per_interface: HashMap<Ifindex, usize>,
+    room: Room,
+    /// By interface: later events of the same interface must not overtake earlier ones.
+    queues: BTreeMap<Ifindex, Queue>,
+    events: usize,
+    bytes: usize,
+    arrivals: u64,
     losses: Losses,
+}
+
+/// The events of one interface. Never empty.
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Waiter>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    since: Timestamp,
+    /// The order of arrival among all interfaces.
+    arrival: u64,
+    bytes: usize,
+    item: Correlated,
 }
 
 impl Waiting {
     /// Creates an empty queue.
-    pub fn new(patience: Duration, limit: usize) -> Waiting {
+    pub fn new(patience: Duration, room: Room) -> Waiting {
         Waiting {
             patience,
-            limit,
-            queue: VecDeque::new(),
-            per_interface: HashMap::new(),
+            room,
+            queues: BTreeMap::new(),
+            events: 0,
+            bytes: 0,
+            arrivals: 0,
             losses: Losses::default(),
         }
     }
 
     /// Whether an event of this interface waits.
     pub fn holds(&self, ifindex: Ifindex) -> bool {
-        self.per_interface.contains_key(&ifindex)
+        self.queues.contains_key(&ifindex)
     }
 
-    /// Queues an event. Without room, returns it to be emitted without its pod's name, and counts it.
+    /// Queues an event. Returns those that make room for it, to be emitted without their pod's name: the oldest
+    /// of the interface that holds most. Counts them.
     #[must_use]
-    pub fn hold(&mut self, now: Timestamp, item: Correlated) -> Option<Correlated> {
-        if self.queue.len() >= self.limit {
-            self.losses.add(
-                Stage::Table,
-                "emitted without waiting for the pod's identity",
-                1,
-            );
-            return Some(item);
+    pub fn hold(&mut self, now: Timestamp, item: Correlated) -> Vec<Correlated> {
+        // The queue grows by doubling.
+        let bytes = 2 * size_of::<Waiter>() + item.heap_bytes();
+        let queue = self.queues.entry(item.flow.ifindex).or_default();
+        queue.bytes += bytes;
+        queue.events.push_back(Waiter {
+            since: now,
+            arrival: self.arrivals,
+            bytes,
+            item,
+        });
+        self.arrivals += 1;
+        self.events += 1;
+        self.bytes += bytes;
+        let mut evicted = Vec::new();
+        while let Some(ifindex) = self.overfull() {
+            let Some(waiter) = self.pop(ifindex) else {
+                break;
+            };
+            let reason = "emitted without waiting for the pod's identity";
+            self.losses.add_on(ifindex, Stage::Table, reason, 1);
+            evicted.push(waiter.item);
         }
-        *self.per_interface.entry(item.flow.ifindex).or_default() += 1;
-        self.queue.push_back((now, item));
-        None
+        evicted
+    }
+
+    /// The interface that holds most, if there is not enough room.
+    fn overfull(&self) -> Option<Ifindex> {
+        let most = if self.events > self.room.entries {
+            (self.queues.iter()).max_by_key(|(_, queue)| queue.events.len())
+        } else if self.bytes > self.room.bytes {
+            (self.queues.iter()).max_by_key(|(_, queue)| queue.bytes)
+        } else {
+            None
+        };
+        most.map(|(ifindex, _)| *ifindex)
     }
 
     /// Whether the oldest event has waited long enough.
@@ -65,44 +112,61 @@ impl Waiting {
         mut known: impl FnMut(&Correlated) -> bool,
     ) -> Vec<Correlated> {
         let mut ready = Vec::new();
-        if self.queue.is_empty() {
-            return ready;
-        }
-        let patience = self.patience;
-        let mut blocked: Vec<Ifindex> = Vec::new();
-        let mut rest = VecDeque::with_capacity(self.queue.len());
-        for (since, item) in self.queue.drain(..) {
-            let ifindex = item.flow.ifindex;
-            let may_go =
-                !blocked.contains(&ifindex) && (now.since(since) >= patience || known(&item));
-            if may_go {
-                ready.push(item);
-            } else {
-                blocked.push(ifindex);
-                rest.push_back((since, item));
+        let interfaces: Vec<Ifindex> = self.queues.keys().copied().collect();
+        for ifindex in interfaces {
+            while let Some(first) = self
+                .queues
+                .get(&ifindex)
+                .and_then(|queue| queue.events.front())
+                && (now.since(first.since) >= self.patience || known(&first.item))
+            {
+                ready.extend(self.pop(ifindex));
             }
         }
-        self.queue = rest;
-        self.per_interface.clear();
-        for (_, item) in &self.queue {
-            *self.per_interface.entry(item.flow.ifindex).or_default() += 1;
-        }
-        ready
+        in_order(ready)
     }
 
     /// Time of the oldest waiting event.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.queue.front().map(|(since, _)| *since)
+        let first = self
+            .queues
+            .values()
+            .filter_map(|queue| queue.events.front());
+        first.map(|waiter| waiter.since).min()
     }
 
-    /// Removes all events.
+    /// Removes all events, in order.
     pub fn all(&mut self) -> Vec<Correlated> {
-        self.per_interface.clear();
-        self.queue.drain(..).map(|(_, item)| item).collect()
+        (self.events, self.bytes) = (0, 0);
+        let queues = std::mem::take(&mut self.queues);
+        in_order(
+            queues
+                .into_values()
+                .flat_map(|queue| queue.events)
+                .collect(),
+        )
     }
 
     /// Events that could not wait.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
+
+    /// Removes the oldest event of an interface.
+    fn pop(&mut self, ifindex: Ifindex) -> Option<Waiter> {
+        let queue = self.queues.get_mut(&ifindex)?;
+        let waiter = queue.events.pop_front()?;
+        queue.bytes -= waiter.bytes;
+        if queue.events.is_empty() {
+            self.queues.remove(&ifindex);
+        }
+        self.events -= 1;
+        self.bytes -= waiter.bytes;
+        Some(waiter)
+    }
+}
+
+fn in_order(mut waiters: Vec<Waiter>) -> Vec<Correlated> {
+    waiters.sort_unstable_by_key(|waiter| waiter.arrival);
+    waiters.into_iter().map(|waiter| waiter.item).collect()
 }
