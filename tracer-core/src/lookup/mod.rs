@@ -312,7 +312,12 @@ impl Folder {
 
     /// The input ended: decides every open lookup with what is known.
     pub fn end(&mut self, out: &mut Vec<Decided>) {
-        while let Some((id, open)) = self.open.pop_due(Timestamp(u64::MAX)) {
+        let mut open = Vec::new();
+        while let Some(oldest) = self.open.pop_oldest() {
+            open.push(oldest);
+        }
+        open.sort_by_key(|(id, open)| (open.deadline, id.number));
+        for (id, open) in open {
             self.decided(self.latest, id, open, out);
         }
     }
