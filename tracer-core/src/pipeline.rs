@@ -22,9 +22,11 @@ use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+mod known_ends;
 mod one_way;
 mod waiting;
 
+use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
 use self::waiting::Waiting;
 
@@ -111,6 +113,7 @@ pub struct Pipeline {
     decoder: Decoder,
     correlator: Correlator,
     index: Index,
+    known_ends: KnownEnds,
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
@@ -135,6 +138,7 @@ impl Pipeline {
         } = settings;
         Pipeline {
             decoder: Decoder::new(dns_ports.clone()),
+            known_ends: KnownEnds::default(),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -329,25 +333,22 @@ impl Pipeline {
         let Some(role) = self.role(time, &flow, role, &event) else {
             return;
         };
-        let ends = self.index.ends(time, &flow, role);
+        let ends = self.known_ends.ends(&self.index, time, &flow, role);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 self.diagnosis.asked(time, &ends, &asked, &self.index);
                 if role == Role::Client {
-                    let resolver = ends
-                        .pod
-                        .identity
-                        .as_ref()
-                        .ok()
-                        .and_then(|pod| self.index.resolver(pod));
                     let query = ClientQuery {
                         at: time,
                         flow: &flow,
                         ends: &ends,
                         asked: &asked,
-                        resolver: resolver.as_ref(),
                     };
-                    self.lookups(out, |folder, decided| folder.query(&query, decided));
+                    let mut decided = Vec::new();
+                    let pod = ends.pod.identity.as_ref().ok();
+                    let resolver = || pod.and_then(|pod| self.index.resolver(pod));
+                    self.folder.query(&query, resolver, &mut decided);
+                    self.emit_lookups(decided, out);
                 }
                 return;
             }
@@ -442,6 +443,10 @@ impl Pipeline {
     ) {
         let mut decided = Vec::new();
         act(&mut self.folder, &mut decided);
+        self.emit_lookups(decided, out);
+    }
+
+    fn emit_lookups(&mut self, decided: Vec<Decided>, out: &mut Vec<Emission>) {
         for decided in decided {
             self.emit(lookup_event(decided), out);
         }

@@ -9,6 +9,9 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use crate::model::time::Timestamp;
 
 /// How much later than a packet the API may report its address: the kubelet reports a pod's address once its
@@ -18,7 +21,7 @@ const API_LAG: Duration = Duration::from_secs(10);
 /// Claims by one kind of owner.
 #[derive(Debug)]
 pub(super) struct Claims<T, A = IpAddr> {
-    by_address: HashMap<A, Vec<Claim<T>>>,
+    by_address: HashMap<A, Vec<Claim<T>>, RandomState>,
     /// Addresses with an ended claim, by the time of its end.
     past: VecDeque<(Timestamp, A)>,
 }
@@ -41,7 +44,7 @@ impl<T> Claim<T> {
 impl<T, A> Default for Claims<T, A> {
     fn default() -> Claims<T, A> {
         Claims {
-            by_address: HashMap::new(),
+            by_address: HashMap::default(),
             past: VecDeque::new(),
         }
     }
@@ -98,11 +101,11 @@ impl<T: Eq, A: Copy + Eq + Hash> Claims<T, A> {
     }
 
     /// The owners of this address at this time: none, one, or several that cannot be distinguished.
-    pub fn owners(&self, ip: A, at: Timestamp) -> Vec<&T> {
+    pub fn owners(&self, ip: A, at: Timestamp) -> SmallVec<[&T; 2]> {
         let Some(claims) = self.by_address.get(&ip) else {
-            return Vec::new();
+            return SmallVec::new();
         };
-        let holders: Vec<&T> = claims
+        let holders: SmallVec<[&T; 2]> = claims
             .iter()
             .filter(|claim| claim.holds(at))
             .map(|claim| &claim.owner)

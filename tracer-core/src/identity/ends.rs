@@ -43,6 +43,18 @@ impl<T> Holder<T> {
 impl Index {
     /// Identifies both ends of a flow as they were at `at`.
     pub fn ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
+        let mut ends = self.unnamed_ends(at, flow, role);
+        self.name_peer(at, &mut ends);
+        ends
+    }
+
+    /// Adds the names from which the pod had resolved its peer's address.
+    pub(crate) fn name_peer(&self, at: Timestamp, ends: &mut Ends) {
+        ends.peer.names = self.names.names_for(ends, at);
+    }
+
+    /// Identifies both ends of a flow, without the names of its peer's address.
+    pub(crate) fn unnamed_ends(&self, at: Timestamp, flow: &Flow, role: Role) -> Ends {
         let ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
         let identity = self.pod(at, flow.ifindex, flow.pod.ip());
         let peer = self.peer(at, flow, role);
@@ -50,7 +62,7 @@ impl Index {
             .pod
             .as_ref()
             .is_some_and(|pod| self.interfaces_of(pod, at).next().is_some());
-        let mut ends = Ends {
+        Ends {
             ifindex: flow.ifindex,
             role,
             pod: PodEnd {
@@ -60,9 +72,7 @@ impl Index {
             },
             peer,
             peer_traced_here,
-        };
-        ends.peer.names = self.names.names_for(&ends, at);
-        ends
+        }
     }
 
     /// The pod behind an interface; where that is unknown, the pod with this address.

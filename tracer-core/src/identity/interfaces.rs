@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
 
@@ -36,9 +38,9 @@ pub(super) enum Behind<'a> {
 /// The interfaces of this node.
 #[derive(Debug, Default)]
 pub(super) struct Interfaces {
-    spans: HashMap<Ifindex, Vec<Span>>,
+    spans: HashMap<Ifindex, Vec<Span>, RandomState>,
     /// The interfaces of each pod: several if it is attached to several networks.
-    by_uid: HashMap<Arc<str>, Vec<Ifindex>>,
+    by_uid: HashMap<Arc<str>, Vec<Ifindex>, RandomState>,
     /// Interfaces with an ended span, by the time of its end.
     past: VecDeque<(Timestamp, Ifindex)>,
 }

@@ -108,6 +108,10 @@ pub struct Index {
     hosts: Claims<Arc<str>>,
     names: ResolvedNames,
     domain: Domain,
+    /// Rises with every change.
+    version: u64,
+    /// The time of the latest change.
+    changed: Timestamp,
     losses: Losses,
 }
 
@@ -142,12 +146,16 @@ impl Index {
             hosts: Claims::default(),
             names: ResolvedNames::new(name_bytes),
             domain: Domain::default(),
+            version: 0,
+            changed: Timestamp(0),
             losses: Losses::default(),
         }
     }
 
     /// Applies a change, valid from `at` on.
     pub fn apply(&mut self, at: Timestamp, change: ClusterChange) {
+        self.version += 1;
+        self.changed = self.changed.max(at);
         match change {
             ClusterChange::Replace(inventory) => self.replace(at, *inventory),
             ClusterChange::Asked { kinds, pods } => self.ask(at, &kinds, pods),
@@ -164,6 +172,12 @@ impl Index {
             ClusterChange::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }
         self.forget(at);
+    }
+
+    /// The number of changes so far and the time of the latest one, from which on identities stay the same
+    /// until the next.
+    pub(crate) fn version(&self) -> (u64, Timestamp) {
+        (self.version, self.changed)
     }
 
     fn forget(&mut self, at: Timestamp) {

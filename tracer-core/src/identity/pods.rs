@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::model::cluster::Pod;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
@@ -27,9 +29,9 @@ impl KnownPod {
 /// Pods by UID and by name.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    by_uid: HashMap<Arc<str>, KnownPod>,
+    by_uid: HashMap<Arc<str>, KnownPod, RandomState>,
     /// From the UID in a static pod's cgroup path to the UID of its mirror object.
-    mirrors: HashMap<Arc<str>, Arc<str>>,
+    mirrors: HashMap<Arc<str>, Arc<str>, RandomState>,
     /// UIDs of existing pods, by namespace and name.
     by_name: HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>,
     past: VecDeque<(Timestamp, Arc<str>)>,

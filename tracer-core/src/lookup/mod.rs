@@ -61,8 +61,6 @@ pub struct ClientQuery<'a> {
     pub ends: &'a Ends,
     /// Its identifier, question and attempt.
     pub asked: &'a Asked,
-    /// The pod's resolver configuration; `None` if its search list is unknown.
-    pub resolver: Option<&'a ResolverConfig>,
 }
 
 /// A decided lookup.
@@ -119,8 +117,14 @@ impl Folder {
         }
     }
 
-    /// A client pod sent a query.
-    pub fn query(&mut self, seen: &ClientQuery<'_>, out: &mut Vec<Decided>) {
+    /// A client pod sent a query. `resolver` gives the pod's resolver configuration, or `None` if its search
+    /// list is unknown; only the first query of a lookup needs it.
+    pub fn query(
+        &mut self,
+        seen: &ClientQuery<'_>,
+        resolver: impl FnOnce() -> Option<ResolverConfig>,
+        out: &mut Vec<Decided>,
+    ) {
         let ClientQuery {
             at, ends, asked, ..
         } = *seen;
@@ -138,7 +142,13 @@ impl Folder {
         }
         let (id, relation) = match self.find(at, &owner, &query) {
             Some(found) => found,
-            None => (self.begin(seen, began, out), Relation::Next),
+            None => {
+                let resolver = resolver();
+                (
+                    self.begin(seen, resolver.as_ref(), began, out),
+                    Relation::Next,
+                )
+            }
         };
         let step_limit = self.step_limit;
         let asked = self.update(id, |open| {
@@ -180,6 +190,7 @@ impl Folder {
     fn begin(
         &mut self,
         seen: &ClientQuery<'_>,
+        resolver: Option<&ResolverConfig>,
         began: Timestamp,
         out: &mut Vec<Decided>,
     ) -> LookupId {
@@ -189,7 +200,7 @@ impl Folder {
         };
         self.next_id += 1;
         let name = &seen.asked.question.name;
-        let list = seen.resolver.map(|resolver| {
+        let list = resolver.map(|resolver| {
             let (domains, complete) = self.node_domains.for_node(node(seen.ends));
             SearchList::new(resolver, domains, complete)
         });

@@ -114,9 +114,8 @@ impl Pod {
             flow: &flow,
             ends: &Pod::ends(),
             asked: &asked,
-            resolver: resolver.as_ref(),
         };
-        self.folder.query(&query, &mut self.decided);
+        self.folder.query(&query, || resolver, &mut self.decided);
     }
 
     fn end(&mut self, port: u16, name: &str, qtype: RecordType, outcome: Outcome) -> Option<Place> {

@@ -99,6 +99,19 @@ pub struct Memory {
     pub waiting_events: usize,
 }
 
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.exchanges
+            + self.connections
+            + self.udp_flows
+            + self.echo_runs
+            + self.lookups
+            + self.names
+            + self.waiting_events
+    }
+}
+
 impl Default for Memory {
     fn default() -> Memory {
         Memory {
