@@ -1,7 +1,10 @@
 //! The key that identifies a query.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::LazyLock;
+
+use foldhash::fast::RandomState;
 
 use crate::fair_table;
 use crate::model::dns::{OpCode, Question};
@@ -12,8 +15,11 @@ pub(super) const SAME_ID: usize = 0;
 /// The group of entries between the same two sockets.
 pub(super) const SAME_SOCKETS: usize = 1;
 
-/// Client, server and question.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Hashes the parts of all keys. Differs between processes, so that no sender can choose colliding keys.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+/// Client, server and question. Several tables look it up for each message, so it is hashed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) ifindex: Ifindex,
     pub(super) role: Role,
@@ -25,6 +31,10 @@ pub(super) struct Key {
     pub(super) question: Option<Question>,
     pub(super) server: SocketAddr,
     pub(super) port: u16,
+    /// Of the fields up to `client`.
+    client_hash: u64,
+    /// Of all fields.
+    hash: u64,
 }
 
 impl Key {
@@ -39,13 +49,19 @@ impl Key {
             Role::Client => (flow.pod, flow.peer),
             Role::Server => (flow.peer, flow.pod),
         };
+        let opcode = opcode.into();
+        let same_client = (flow.ifindex, role, flow.protocol, client.ip());
+        let client_hash = HASHER.hash_one(same_client);
+        let rest = (opcode, id, &question, server, client.port());
         Key {
             ifindex: flow.ifindex,
             role,
             protocol: flow.protocol,
             client: client.ip(),
-            opcode: opcode.into(),
+            opcode,
             id,
+            client_hash,
+            hash: HASHER.hash_one((client_hash, rest)),
             question,
             server,
             port: client.port(),
@@ -79,13 +95,19 @@ impl Key {
     }
 }
 
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
 impl fair_table::Key for Key {
     fn owner(&self) -> Ifindex {
         self.ifindex
     }
 
     fn hash_group<H: Hasher>(&self, group: usize, state: &mut H) {
-        (self.ifindex, self.role, self.protocol, self.client).hash(state);
+        self.client_hash.hash(state);
         match group {
             SAME_ID => (self.opcode, self.id).hash(state),
             _ => (self.server, self.port).hash(state),
