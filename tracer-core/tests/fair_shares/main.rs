@@ -28,7 +28,7 @@ const EVIL: Ifindex = Ifindex(1);
 const VICTIM: Ifindex = Ifindex(2);
 /// The bucket of the probes lets one interface emit this many records a second.
 const FLOOD_PER_SECOND: u64 = 10_000;
-const FLOOD: Duration = Duration::from_secs(12);
+const FLOOD: Duration = Duration::from_secs(4);
 /// The server takes this long: less than any timeout, more than a flood needs to fill every table.
 const SLOW: Duration = Duration::from_millis(2_500);
 /// The victim starts something this often.
