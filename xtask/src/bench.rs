@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what the tracer costs and loses under load, beside other tools in the same run.
 //!
-//! Measures, prints each goal as met or not met, and writes text and JSON to `target/bench`. Only goals that
-//! were missed are not an error: the exit code says whether everything could be measured.
+//! Measures, prints each goal as met or not met, and writes text, JSON and SVG to `target/bench`. A goal that
+//! is not met is no failure of the command.
 
+mod curve;
 mod figure;
 mod goals;
 mod plan;
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Rounds of each comparison instead of the plan's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
+    /// Run the core's micro-benchmarks instead; needs neither root nor probes
+    #[arg(long, conflicts_with_all = ["quick", "only", "binary", "rounds", "docs"])]
+    micro: bool,
     /// Write the summary to docs/benchmarks.md, as a full run does
     #[arg(long)]
     docs: bool,
@@ -45,6 +49,9 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.micro {
+        return micro();
+    }
     setup::ensure(setup::Needs::Everything)?;
     ensure!(
         rustix::process::geteuid().is_root(),
@@ -72,10 +79,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         goals.retain(|goal| goal.verdict != Verdict::not_in_this_run());
     }
     report::write(&directory, &results, &goals)?;
+    curve::write(&directory, &results)?;
     print!("{}", report::text(&results, &goals));
     if arguments.docs || (!arguments.quick && arguments.only.is_empty()) {
         report::write_docs(&build::root().join("docs/benchmarks.md"), &results, &goals)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn micro() -> Result<ExitCode> {
+    let status = build::cargo()
+        .args(["bench", "--package", "tracer-core", "--all-features"])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "a micro-benchmark failed");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,8 @@ pub enum Figure {
     Inventory,
     /// DNS messages recorded at 50,000 queries a second, at the limit and in an open loop; answered rate
     Loss,
+    /// The loss curve: every rate, mix, tool and output; not in a quick run
+    Curve,
     /// The cost of a packet by the kernel's statistics, less that of an empty program
     Packet,
     /// iperf3's rate beside the tracer
@@ -21,10 +23,11 @@ pub enum Figure {
 
 impl Figure {
     /// All, in the order in which they are measured.
-    pub const ALL: [Figure; 7] = [
+    pub const ALL: [Figure; 8] = [
         Figure::Cpu,
         Figure::Inventory,
         Figure::Loss,
+        Figure::Curve,
         Figure::Packet,
         Figure::Bulk,
         Figure::Rest,

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
+use testbed::bench::{Tool, Transport};
 
+use super::curve;
 use super::goals::{Goal, Verdict};
 use super::results::{Results, Run};
 
@@ -99,6 +101,7 @@ fn json(results: &Results, goals: &[Goal]) -> Result<String> {
 
 fn run(run: &Run) -> serde_json::Value {
     let measured = &run.measured;
+    let segments = run.load.transport == Transport::Tcp && !matches!(run.tool, Tool::Tracer(_));
     json!({
         "figure": format!("{:?}", run.figure).to_lowercase(),
         "round": run.round,
@@ -114,7 +117,8 @@ fn run(run: &Run) -> serde_json::Value {
         "client_lost": measured.answered.lost,
         "client_latency_us": measured.answered.latency.as_secs_f64() * 1e6,
         "wire_messages": measured.wire,
-        "recorded": measured.recorded.messages,
+        // Over TCP the other tools write a line for each segment.
+        "recorded": (!segments).then_some(measured.recorded.messages),
         "reported_lost": measured.recorded.lost,
         "unaccounted": measured.unaccounted(),
         "timeouts": measured.recorded.timeouts,
@@ -147,5 +151,6 @@ pub fn write_docs(file: &Path, results: &Results, goals: &[Goal]) -> Result<()> 
             verdict(goal)
         );
     }
+    text.push_str(&curve::table(results));
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

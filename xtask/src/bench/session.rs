@@ -34,7 +34,7 @@ pub struct Session {
     missing: Vec<(Figure, String)>,
     discarded: usize,
     /// How many more disturbed runs may be repeated. Repetitions cost time; a quarter of the runs is what a
-    /// bench may take.
+    /// bench may take, an eighth if it is quick.
     repetitions: usize,
     bed: Option<Bed>,
     _lock: File,
@@ -77,7 +77,8 @@ impl Session {
         let runs = blocks
             .iter()
             .map(|block| block.tools.len() * block.rounds as usize);
-        self.repetitions = (runs.sum::<usize>() + steps.len()) / 4;
+        let share = if self.quick { 8 } else { 4 };
+        self.repetitions = (runs.sum::<usize>() + steps.len()) / share;
         for block in blocks {
             self.rounds(block, &progress)?;
             progress.done(block.lasts());
