@@ -16,14 +16,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use self::document::Document;
+use self::document::{Document, Rest};
 use super::objects::{ObjectError, Trimmer};
 use crate::model::cluster::Inventory;
-use crate::model::printable::safe_prefix;
+use crate::model::printable::{safe_prefix, without_long_words};
 
 /// The largest file that is read: four times the size of 10,000 pods with all their fields.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -159,44 +159,115 @@ pub fn parse(text: &str) -> Result<Loaded, InventoryError> {
 
 /// Reads JSON documents; `None` if anything is wrong with them.
 fn parse_json(text: &str) -> Option<Loaded> {
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<Document<Value>>();
     let mut reading = Reading::default();
-    for document in documents {
-        reading.document(None, document.ok()?, |item| (None, item));
+    let mut json = serde_json::Deserializer::from_str(text);
+    // Succeeds at the end of the text only.
+    while json.end().is_err() {
+        let before = reading.items;
+        let rest = Document {
+            take: &mut |index, item, list_kind| {
+                reading.object(before + index + 1, None, list_kind, item);
+            },
+            has_kind,
+        }
+        .deserialize(&mut json)
+        .ok()?;
+        reading.rest(None, rest);
     }
     reading.finish().ok()
 }
 
 fn parse_yaml(text: &str) -> Result<Loaded, InventoryError> {
-    // The default budgets guard against hostile files but are too small for a large cluster's inventory. The
-    // file's size is limited, and aliases, which could multiply it, keep the parser's limits.
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_documents: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
-        },
-        with_snippet: false,
-    };
-    let documents: Vec<Spanned<Document<Spanned<Value>>>> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+    let mut reading = Reading::default();
+    let mut is_empty = true;
+    for (before, document) in yaml_documents(text) {
+        // Only comments.
+        let Some(first) = content_line(document) else {
+            continue;
+        };
+        is_empty = false;
+        // The default budgets guard against hostile files but are too small for a large cluster's inventory. The
+        // file's size is limited, and aliases, which could multiply it, keep the parser's limits.
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_events: usize::MAX,
+                max_nodes: usize::MAX,
+                max_documents: usize::MAX,
+                max_total_scalar_bytes: usize::MAX,
+            },
+            with_snippet: false,
+        };
+        let items_before = reading.items;
+        let mut take = |index: usize, item: Spanned<Value>, list_kind: Option<&str>| {
+            let line = line_of(&item).map(|line| before + line);
+            reading.object(items_before + index + 1, line, list_kind, item.value);
+        };
+        let seed = Document {
+            take: &mut take,
+            has_kind: |item: &Spanned<Value>| has_kind(&item.value),
+        };
+        let read =
+            serde_saphyr::with_deserializer_from_str_with_options(document, options, |yaml| {
+                seed.deserialize(yaml)
+            });
+        let rest = read.map_err(|error| {
             let location = error.location();
             InventoryError::Syntax {
-                line: location.map(|location| location.line()),
+                line: location.map(|location| before + location.line()),
                 column: location.map(|location| location.column()),
                 message: bare_message(&error),
             }
         })?;
-    if documents.is_empty() {
+        reading.rest(Some(before + first), rest);
+    }
+    if is_empty {
         return Err(InventoryError::Empty);
     }
-    let mut reading = Reading::default();
-    for document in documents {
-        let line = line_of(&document);
-        reading.document(line, document.value, |item| (line_of(&item), item.value));
-    }
     reading.finish()
+}
+
+/// The documents of a YAML stream, each with the number of lines before it. A line `---` separates documents wherever it
+/// stands (YAML 1.2, section 9.1.2).
+fn yaml_documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    let mut rest = Some(text);
+    let mut before = 0;
+    std::iter::from_fn(move || {
+        let text = rest?;
+        // The first line may be the marker that begins this document.
+        let mut end = text.find('\n').map_or(text.len(), |at| at + 1);
+        while end < text.len() && !is_marker(&text[end..]) {
+            end += text[end..].find('\n').map_or(text.len() - end, |at| at + 1);
+        }
+        let (document, others) = text.split_at(end);
+        rest = (!others.is_empty()).then_some(others);
+        let lines_before = before;
+        before += document.matches('\n').count() as u64;
+        Some((lines_before, document))
+    })
+}
+
+fn is_marker(text: &str) -> bool {
+    text.strip_prefix("---")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+/// The number of the first line of a document that is more than a marker or a comment; `None` for a document without
+/// content.
+fn content_line(document: &str) -> Option<u64> {
+    let content = |line: &str| {
+        let line = line.trim_start_matches('\u{feff}');
+        let line = if is_marker(line) { &line[3..] } else { line };
+        let line = line.trim();
+        !(line.is_empty() || line.starts_with('#') || matches!(line, "..." | "null" | "~"))
+    };
+    (1..)
+        .zip(document.lines())
+        .find(|(_, line)| content(line))
+        .map(|(number, _)| number)
+}
+
+fn has_kind(item: &Value) -> bool {
+    item.get("kind").is_some()
 }
 
 /// The parser's message, safe to print, without the position that it appends: our own message starts with it.
@@ -209,7 +280,7 @@ fn bare_message(error: &serde_saphyr::Error) -> String {
         }
         None => message,
     };
-    safe_prefix(&bare, 512)
+    safe_prefix(&without_long_words(&bare), 512)
 }
 
 fn line_of<T>(spanned: &Spanned<T>) -> Option<u64> {
@@ -231,47 +302,33 @@ struct Reading {
 }
 
 impl Reading {
-    /// Adds a document's object, or those of its list.
-    fn document<T>(
-        &mut self,
-        line: Option<u64>,
-        document: Document<T>,
-        locate: impl Fn(T) -> (Option<u64>, Value),
-    ) {
-        let Document {
-            kind,
-            fields,
-            items,
-        } = document;
-        match items {
-            Some(items) => {
-                // Items of a typed list (PodList, as the API gives it) do not repeat their kind.
-                let kind = kind
-                    .as_deref()
-                    .and_then(|kind| kind.strip_suffix("List"))
-                    .filter(|kind| !kind.is_empty());
-                for item in items {
-                    let (line, value) = locate(item);
-                    self.object(line, kind, value);
-                }
-            }
-            // An empty List may come without items.
-            None if kind.as_deref().is_some_and(|kind| kind.ends_with("List")) => {}
-            None => self.object(line, None, Value::Object(fields)),
+    /// Adds a document that is an object itself.
+    fn rest(&mut self, line: Option<u64>, rest: Rest) {
+        // An empty List may come without items.
+        let is_list = rest.is_list || rest.kind.is_some_and(|kind| kind.ends_with("List"));
+        if !is_list {
+            self.object(self.items + 1, line, None, Value::Object(rest.fields));
         }
     }
 
-    fn object(&mut self, line: Option<u64>, list_kind: Option<&str>, mut value: Value) {
-        self.items += 1;
+    /// Adds the object with this number in the file.
+    fn object(
+        &mut self,
+        number: usize,
+        line: Option<u64>,
+        list_kind: Option<&str>,
+        mut value: Value,
+    ) {
+        self.items = self.items.max(number);
         let title = title(&value, list_kind);
         let Some(fields) = value.as_object_mut() else {
-            return self.problem(line, title, "not an object".to_owned());
+            return self.problem(number, line, title, "not an object".to_owned());
         };
         let kind = match fields.remove("kind") {
             Some(Value::String(kind)) => kind,
             _ => match list_kind {
                 Some(kind) => kind.to_owned(),
-                None => return self.problem(line, title, "kind is missing".to_owned()),
+                None => return self.problem(number, line, title, "kind is missing".to_owned()),
             },
         };
         // Other API groups have kinds with these names (Knative's Service, Calico's NetworkPolicy). Other
@@ -339,7 +396,7 @@ impl Reading {
             }
         };
         if let Err(what) = result {
-            self.problem(line, title, what);
+            self.problem(number, line, title, what);
         }
     }
 
@@ -367,10 +424,10 @@ impl Reading {
         Ok(())
     }
 
-    fn problem(&mut self, line: Option<u64>, object: String, what: String) {
+    fn problem(&mut self, item: usize, line: Option<u64>, object: String, what: String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem {
-                item: self.items,
+                item,
                 line,
                 object: safe_prefix(&object, 128),
                 what: safe_prefix(&what, 512),
@@ -380,10 +437,12 @@ impl Reading {
         }
     }
 
-    fn finish(self) -> Result<Loaded, InventoryError> {
+    fn finish(mut self) -> Result<Loaded, InventoryError> {
         if self.problems.is_empty() {
             Ok(self.loaded)
         } else {
+            // A list whose kind follows its objects has some of them later.
+            self.problems.sort_by_key(|problem| problem.item);
             Err(InventoryError::Objects {
                 problems: self.problems,
                 more: self.more,

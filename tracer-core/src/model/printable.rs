@@ -60,6 +60,19 @@ pub fn safe_prefix(text: &str, limit: usize) -> String {
     safe(text).chars().take(limit).collect()
 }
 
+/// A parser's message in which words that are longer than names in a configuration are cut. A parser quotes what it
+/// does not expect, and the file can be another one than the user thinks: one that contains a token.
+pub fn without_long_words(message: &str) -> String {
+    const LONGEST: usize = 64;
+    const KEPT: usize = 8;
+    let cut = |word: &str| match word.chars().count() > LONGEST {
+        true => word.chars().take(KEPT).chain(['…']).collect(),
+        false => word.to_owned(),
+    };
+    let words: Vec<String> = message.split(' ').map(cut).collect();
+    words.join(" ")
+}
+
 /// Text with every unsafe character replaced by U+FFFD, for formats in which an escape would be read literally.
 pub fn replaced(text: &str) -> Cow<'_, str> {
     if !is_plain(text) && text.contains(is_unsafe) {

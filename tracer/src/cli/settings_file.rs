@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use tracer_core::model::printable::without_long_words;
+
 /// The size limit of a ConfigMap.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
@@ -80,7 +82,7 @@ pub(super) fn is_blank(text: &str) -> bool {
 
 /// The line of a YAML error, and its message without the position and the excerpt.
 pub(super) fn describe(error: &serde_saphyr::Error) -> (Option<u64>, String) {
-    let mut message = error.without_snippet().to_string();
+    let mut message = without_long_words(&error.without_snippet().to_string());
     let Some(at) = error.location() else {
         return (None, message);
     };

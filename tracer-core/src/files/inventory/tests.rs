@@ -335,3 +335,19 @@ fn the_workload_is_the_deployed_object() {
         );
     }
 }
+
+#[test]
+fn a_token_in_place_of_an_inventory_is_not_quoted() {
+    let token = format!(
+        "eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmF0dXJl",
+        "c2VjcmV0".repeat(60)
+    );
+    for text in [
+        token.clone(),
+        format!("kind: List\nitems: {token}\n"),
+        format!("[{token}]"),
+    ] {
+        let error = parse(&text).expect_err("no inventory").to_string();
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+    }
+}
