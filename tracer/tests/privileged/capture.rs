@@ -9,6 +9,7 @@ mod emission;
 mod flood;
 mod interfaces;
 mod live;
+mod lock;
 mod loss;
 mod netns;
 mod one_way;

@@ -184,10 +184,10 @@ fn the_agents_container_has_three_capabilities_and_no_more_than_it_needs() {
             && toleration.key.is_none()
             && toleration.effect.is_none()
     ));
-    let seccomp = pod
-        .security_context
-        .and_then(|context| context.seccomp_profile);
+    let context = pod.security_context.expect("a security context");
+    let (seccomp, apparmor) = (context.seccomp_profile, context.app_armor_profile);
     assert_eq!(seccomp.expect("a profile").type_, "RuntimeDefault");
+    assert_eq!(apparmor.expect("a profile").type_, "RuntimeDefault");
     for volume in pod.volumes.iter().flatten() {
         assert!(
             volume.host_path.is_none(),

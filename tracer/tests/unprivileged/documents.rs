@@ -169,3 +169,47 @@ fn the_page_of_the_demo_has_the_steps_of_the_scenario() {
     let findings = shown.matches("  FINDING  ").count();
     assert!(findings >= REMEDIES.len(), "{findings}");
 }
+
+/// Every Rust file below a directory.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).expect("UTF-8"));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_security_md_names_exists() {
+    let mut text = String::new();
+    for directory in ["tracer", "tracer-core", "testbed/src", "xtask/src"] {
+        for part in ["src", "tests"] {
+            let directory = root().join(directory).join(part);
+            if directory.is_dir() {
+                sources(&directory, &mut text);
+            }
+        }
+    }
+    let scenarios = root().join("tracer-core/tests/scenarios");
+    let security = read("SECURITY.md");
+    let cited = security.split('`').skip(1).step_by(2);
+    let mut count = 0;
+    for name in cited {
+        if let Some(scenario) = name.strip_suffix(".txt") {
+            assert!(scenarios.join(name).is_file(), "no scenario {scenario}");
+        } else if name.matches('_').count() >= 3
+            && name
+                .chars()
+                .all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+        {
+            assert!(text.contains(&format!("fn {name}()")), "no test {name}");
+        } else {
+            continue;
+        }
+        count += 1;
+    }
+    assert!(count >= 40, "{count} tests");
+}
