@@ -5,8 +5,10 @@
 //! name ([`redact`]). Never uses a clock, a file or the network. The pipeline sees everything: a finding
 //! about a redacted name is emitted, with a hash in place of the name.
 
-use crate::model::event::Event;
+use crate::model::event::{Ends, Event};
+use crate::model::flow::Role;
 use crate::model::glob::Glob;
+use crate::model::identity::PodIdentity;
 
 mod fields;
 mod redact;
@@ -18,7 +20,7 @@ pub use self::redact::{Key, RedactedDomain, RedactedDomainError, Redactor};
 /// What is withheld. Can change while the agent runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrivacySettings {
-    /// Events whose pod is in one of these namespaces are dropped.
+    /// Events whose pod is in one of these namespaces, or is not known, are dropped.
     pub exclude_namespaces: Vec<Glob>,
     /// Names below these domains are hashed.
     pub redact: Vec<RedactedDomain>,
@@ -48,12 +50,9 @@ impl Privacy {
         self.redactor.set(settings.redact);
     }
 
-    /// The event with its names redacted; `None` if its namespace is excluded.
+    /// The event with its names redacted; `None` if its namespace is excluded, or not known yet.
     pub fn pass(&mut self, mut event: Event) -> Option<Event> {
-        let pod = event.ends.as_ref().map(|ends| &ends.pod.identity);
-        if let Some(Ok(pod)) = pod
-            && self.exclude.iter().any(|glob| glob.matches(&pod.namespace))
-        {
+        if event.ends.as_ref().is_some_and(|ends| self.withholds(ends)) {
             self.excluded += 1;
             return None;
         }
@@ -61,7 +60,24 @@ impl Privacy {
         Some(event)
     }
 
-    /// The number of events dropped because of their namespace.
+    /// Whether an event between these ends is withheld. With an exclusion set, that needs the pod's name: in a
+    /// pod's first seconds, or while the API server is away, its namespace may be an excluded one.
+    fn withholds(&self, ends: &Ends) -> bool {
+        if self.exclude.is_empty() {
+            return false;
+        }
+        let excluded =
+            |pod: &PodIdentity| self.exclude.iter().any(|glob| glob.matches(&pod.namespace));
+        match &ends.pod.identity {
+            Err(_) => return true,
+            Ok(pod) if excluded(pod) => return true,
+            Ok(_) => {}
+        }
+        // What an excluded pod asks or opens has an event at the other end, too.
+        ends.role == Role::Server && ends.peer.pod.as_deref().is_some_and(excluded)
+    }
+
+    /// The number of events dropped because of their namespace, or because it is not known.
     pub fn excluded(&self) -> u64 {
         self.excluded
     }

@@ -69,9 +69,35 @@ fn events_of_pods_in_an_excluded_namespace_are_dropped_and_counted() {
     assert!(!in_namespace("kube-system"));
     assert!(in_namespace("payments-2"));
     assert_eq!(privacy.excluded(), 2);
-    // Whose pod is not known, and what is about no pod, passes.
-    assert!(privacy.pass(of("tcp reset, no inventory")).is_some());
+    // What is about no pod passes.
     assert!(privacy.pass(of("lost")).is_some());
+}
+
+#[test]
+fn with_an_exclusion_events_of_pods_without_a_name_are_held_back_and_counted() {
+    let unnamed = "tcp reset, no inventory";
+    let mut excluding = privacy(&["payments"], &[]);
+    assert_eq!(excluding.pass(of(unnamed)), None);
+    assert_eq!(excluding.excluded(), 1);
+    let mut open = privacy(&[], &[]);
+    assert!(open.pass(of(unnamed)).is_some());
+    assert_eq!(open.excluded(), 0);
+}
+
+#[test]
+fn what_an_excluded_pod_asks_is_held_back_at_the_server_too() {
+    let mut privacy = privacy(&["payments"], &[]);
+    let mut asked_by = |namespace: &str, role| {
+        let mut event = of("dns at the server");
+        if let Some(ends) = &mut event.ends {
+            ends.role = role;
+            ends.peer.pod = Some(gallery::identity(namespace, "a", None, "a-node"));
+        }
+        privacy.pass(event).is_some()
+    };
+    assert!(asked_by("default", Role::Server));
+    assert!(!asked_by("payments", Role::Server));
+    assert!(asked_by("payments", Role::Client), "the pod's own doing");
 }
 
 #[test]
