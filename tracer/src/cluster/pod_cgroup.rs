@@ -15,35 +15,77 @@ pub struct PodCgroup {
     pub path: String,
 }
 
-/// The cgroup of the process's pod. `None` for a process outside pods, and for a runtime's helper in a pod's
-/// cgroup: it is not in the pod's network namespace.
-pub fn pod_cgroup(cgroup_file: &str) -> Option<PodCgroup> {
+/// The cgroup of the process's pod, by the kubelet below `root` ([`kubelet_root`]) if that is known. `None` for a
+/// process outside pods, and for a runtime's helper in a pod's cgroup: it is not in the pod's network namespace.
+///
+/// The outermost match wins. A pod with a writable cgroup tree, as for Docker in a pod, can create cgroups with
+/// any name below its own, and must not pose as another pod with them.
+pub fn pod_cgroup(cgroup_file: &str, root: Option<&str>) -> Option<PodCgroup> {
     // Each line is `hierarchy:controllers:path` (cgroups(7)). On version 1 and hybrid systems every hierarchy
     // has a line. Some lead outside the pod, as the kubelet does not manage every controller.
+    let mut found = paths(cgroup_file).filter_map(|path| cgroup_from_path(path, root));
+    let first = found.next()?;
+    // In a hierarchy that the kubelet does not manage, a pod may have created another pod's cgroup.
+    found.all(|other| other.uid == first.uid).then_some(first)
+}
+
+/// The cgroup below which the kubelet of the reader's own pod has all its pods, from the reader's own
+/// `/proc/self/cgroup`. `None` outside pods, and in a private cgroup namespace, which hides it. It matters where
+/// this kubelet itself runs in a pod: the path then has the outer kubelet's pod in front.
+pub fn kubelet_root(own_cgroup_file: &str) -> Option<String> {
+    paths(own_cgroup_file).find_map(|path| {
+        let (start, _, _) = components(path)
+            .filter(|(_, _, name)| uid_from_component(name).is_some())
+            .last()?;
+        let above = path[..start].trim_end_matches('/');
+        let class = above.rsplit('/').next().unwrap_or_default();
+        let root = match class.trim_end_matches(".slice").rsplit('-').next() {
+            Some("burstable" | "besteffort") => {
+                above[..above.len() - class.len()].trim_end_matches('/')
+            }
+            _ => above,
+        };
+        // Relative to a private cgroup namespace, or nothing above the pod.
+        (!root.is_empty() && !root.contains("/..")).then(|| root.to_owned())
+    })
+}
+
+fn paths(cgroup_file: &str) -> impl Iterator<Item = &str> {
     cgroup_file
         .lines()
         .filter_map(|line| line.splitn(3, ':').nth(2))
-        .find_map(cgroup_from_path)
 }
 
-fn cgroup_from_path(path: &str) -> Option<PodCgroup> {
+/// Each component's start, the end of its name, and the name. A runtime configured for cgroupfs creates a
+/// directory named like systemd's `slice:prefix:name`.
+fn components(path: &str) -> impl Iterator<Item = (usize, usize, &str)> {
+    let mut start = 0;
+    path.split('/').map(move |component| {
+        let name = component.split(':').next().unwrap_or_default();
+        let found = (start, start + name.len(), name);
+        start += component.len() + 1;
+        found
+    })
+}
+
+fn cgroup_from_path(path: &str, root: Option<&str>) -> Option<PodCgroup> {
     // CRI-O with `conmon_cgroup = "pod"`.
     if path.contains("/crio-conmon-") {
         return None;
     }
-    // The innermost match wins: a kubelet inside a pod has pods of its own.
-    let mut end = path.len();
-    for component in path.rsplit('/') {
-        let start = end - component.len();
-        // A runtime configured for cgroupfs creates a directory named like systemd's `slice:prefix:name`.
-        let name = component.split(':').next().unwrap_or_default();
-        if let Some(uid) = uid_from_component(name) {
-            let path = path[..start + name.len()].to_owned();
-            return Some(PodCgroup { uid, path });
-        }
-        end = start.saturating_sub(1);
-    }
-    None
+    let below = root
+        .filter(|root| {
+            path.strip_prefix(*root)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
+        .map_or(0, str::len);
+    components(path)
+        .filter(|(start, _, _)| *start > below)
+        .find_map(|(_, end, name)| {
+            let uid = uid_from_component(name)?;
+            let path = path[..end].to_owned();
+            Some(PodCgroup { uid, path })
+        })
 }
 
 fn uid_from_component(component: &str) -> Option<String> {
@@ -73,7 +115,7 @@ mod tests {
     use super::*;
 
     fn pod_uid(file: &str) -> Option<String> {
-        pod_cgroup(file).map(|cgroup| cgroup.uid)
+        pod_cgroup(file, None).map(|cgroup| cgroup.uid)
     }
 
     const UID: &str = "6757d342-97d3-489b-951d-1f66d36173ae";
@@ -120,17 +162,94 @@ mod tests {
             // A process that created cgroups below its container's (systemd or Docker in a pod).
             "0::/kubepods.slice/kubepods-pod6757d342_97d3_489b_951d_1f66d36173ae.slice/cri-containerd-9f3c.scope/init.scope\n",
             "0::/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c/system.slice/nginx.service\n",
-            // A kubelet inside a pod.
-            "0::/kubepods/poda0000000-0000-4000-8000-000000000000/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae/9f3c\n",
         ];
         for file in files {
             assert_eq!(pod_uid(file).as_deref(), Some(UID), "{file}");
         }
     }
 
+    const VICTIM: &str = "a0000000-0000-4000-8000-000000000000";
+
+    #[test]
+    fn a_pod_with_a_writable_cgroup_tree_cannot_pose_as_another() {
+        let slice = VICTIM.replace('-', "_");
+        let own = "6757d342_97d3_489b_951d_1f66d36173ae";
+        for file in [
+            // Docker in Docker, or a kubelet in a pod: cgroupfs, systemd, either inside the other.
+            format!("0::/kubepods/pod{UID}/9f3c/kubepods/pod{VICTIM}/77aa\n"),
+            format!("0::/kubepods/burstable/pod{UID}/9f3c/pod{VICTIM}\n"),
+            format!(
+                "0::/kubepods.slice/kubepods-pod{own}.slice/cri-containerd-9f3c.scope/kubepods-pod{slice}.slice/a\n"
+            ),
+            format!(
+                "0::/kubepods.slice/kubepods-pod{own}.slice/cri-containerd-9f3c.scope/pod{VICTIM}/a\n"
+            ),
+            format!("0::/kubepods/pod{UID}/9f3c/kubepods-pod{slice}.slice:cri-containerd:77aa\n"),
+            // Version 1, in every hierarchy.
+            format!(
+                "4:memory:/kubepods/pod{UID}/9f3c/pod{VICTIM}\n3:pids:/kubepods/pod{UID}/9f3c\n"
+            ),
+            // From a private cgroup namespace.
+            format!("0::/../../pod{UID}/9f3c/pod{VICTIM}/a\n"),
+            format!("0::/../../../burstable/pod{UID}/9f3c/pod{VICTIM}/a\n"),
+            format!(
+                "0::/../../kubepods-pod{own}.slice/cri-containerd-9f3c.scope/kubepods-pod{slice}.slice/a\n"
+            ),
+            // kind, or k3s in Docker: the kubelet's root is below a container's cgroup.
+            format!(
+                "0::/docker/77aa/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{own}.slice/cri-containerd-9f3c.scope/pod{VICTIM}\n"
+            ),
+            format!("0::/docker/77aa/kubepods/besteffort/pod{UID}/9f3c/kubepods/pod{VICTIM}/a\n"),
+        ] {
+            assert_eq!(pod_uid(&file).as_deref(), Some(UID), "{file}");
+        }
+    }
+
+    #[test]
+    fn hierarchies_that_name_different_pods_name_none() {
+        let file =
+            format!("4:memory:/kubepods/pod{UID}/9f3c\n3:net_cls:/kubepods/pod{VICTIM}/9f3c\n");
+        assert_eq!(pod_uid(&file), None);
+    }
+
+    #[test]
+    fn below_the_kubelet_of_the_readers_own_pod_its_pods_count() {
+        // This kubelet runs in a pod of another one.
+        let outer = format!("/kubepods/pod{VICTIM}/77aa");
+        for (own, class, root) in [
+            (
+                "kubepods/pod00000000-0000-4000-8000-000000000001/9f3c",
+                "kubepods",
+                "kubepods",
+            ),
+            (
+                "kubepods/burstable/pod00000000-0000-4000-8000-000000000001/9f3c",
+                "kubepods/besteffort",
+                "kubepods",
+            ),
+        ] {
+            let own = format!("4:pids:/\n0::{outer}/{own}\n");
+            let found = kubelet_root(&own);
+            assert_eq!(found.as_deref(), Some(&*format!("{outer}/{root}")), "{own}");
+            let pod = format!("0::{outer}/{class}/pod{UID}/9f3c/kubepods/pod{VICTIM}/a\n");
+            let cgroup = pod_cgroup(&pod, found.as_deref()).expect("a pod");
+            assert_eq!(cgroup.uid, UID);
+            assert_eq!(cgroup.path, format!("{outer}/{class}/pod{UID}"));
+        }
+        let own = "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod00000000_0000_4000_8000_000000000001.slice/cri-containerd-9f3c.scope\n";
+        assert_eq!(kubelet_root(own).as_deref(), Some("/kubepods.slice"));
+        for unknown in [
+            "0::/\n",
+            "0::/user.slice/session-1.scope\n",
+            "0::/../../pod00000000-0000-4000-8000-000000000001/9f3c\n",
+        ] {
+            assert_eq!(kubelet_root(unknown), None, "{unknown}");
+        }
+    }
+
     #[test]
     fn containers_of_a_pod_share_its_path_and_pods_of_two_kubelets_do_not() {
-        let path = |file: &str| pod_cgroup(file).map(|cgroup| cgroup.path);
+        let path = |file: &str| pod_cgroup(file, None).map(|cgroup| cgroup.path);
         let pod = "/docker/77aa/kubepods/pod6757d342-97d3-489b-951d-1f66d36173ae";
         for container in ["", "/9f3c", "/9f3c/inner", "/9f3c (deleted)"] {
             let file = format!("4:memory:/\n0::{pod}{container}\n");

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::pod_cgroup::{PodCgroup, pod_cgroup};
+use super::pod_cgroup::{PodCgroup, kubelet_root, pod_cgroup};
 
 /// A process, identified even if its id is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Process {
 /// The first process of each pod, by the pod's cgroup. It runs in the pod's own namespaces; a later process
 /// may have entered other ones, as those of network plugins do.
 pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<PodCgroup, Process>> {
+    let own = fs::read_to_string(proc.join("self/cgroup")).ok();
+    let root = own.as_deref().and_then(kubelet_root);
     let mut first: HashMap<PodCgroup, Process> = HashMap::new();
     for entry in fs::read_dir(proc)? {
         let Ok(entry) = entry else { continue };
@@ -35,7 +37,7 @@ pub fn first_of_each_pod(proc: &Path) -> io::Result<HashMap<PodCgroup, Process>>
         let directory = entry.path();
         let Some(cgroup) = fs::read_to_string(directory.join("cgroup"))
             .ok()
-            .and_then(|file| pod_cgroup(&file))
+            .and_then(|file| pod_cgroup(&file, root.as_deref()))
         else {
             continue;
         };

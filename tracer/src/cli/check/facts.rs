@@ -197,7 +197,7 @@ fn processes() -> Processes {
         processes.seen += 1;
         if let Ok(cgroup) = fs::read_to_string(entry.path().join("cgroup")) {
             processes.readable += 1;
-            pods.extend(pod_cgroup(&cgroup).map(|pod| pod.uid));
+            pods.extend(pod_cgroup(&cgroup, None).map(|pod| pod.uid));
         }
     }
     processes.pods = pods.len();
