@@ -90,7 +90,10 @@ impl Index {
             // cannot lie.
             Behind::Pod { uid, .. } => {
                 let known = self.pods.by_uid(uid).ok_or(UnknownReason::NotInInventory)?;
-                return Ok(known.identity.clone());
+                return match self.is_elsewhere(known) {
+                    true => Err(UnknownReason::Ambiguous),
+                    false => Ok(known.identity.clone()),
+                };
             }
             Behind::NoPod { .. } => UnknownReason::NoPodProcess,
             Behind::Unreported => UnknownReason::NotInInventory,
@@ -104,10 +107,22 @@ impl Index {
             {
                 Err(UnknownReason::Ambiguous)
             }
+            // A pod of another node is behind none of this node's interfaces, whatever address it shows.
+            Holder::One(known) if !self.interfaces.is_empty() && self.is_elsewhere(known) => {
+                Err(unidentified)
+            }
             Holder::One(known) => Ok(known.identity.clone()),
             Holder::Several => Err(UnknownReason::Ambiguous),
             Holder::Vacant => Err(unidentified),
         }
+    }
+
+    /// Whether a pod is on another node than this one, as far as the cluster's objects show.
+    fn is_elsewhere(&self, known: &KnownPod) -> bool {
+        let (Some(here), Some(node)) = (&self.settings.node, &known.identity.node) else {
+            return false;
+        };
+        node != here && self.node_objects.contains_key(here)
     }
 
     fn peer(&self, at: Timestamp, flow: &Flow, role: Role) -> PeerEnd {

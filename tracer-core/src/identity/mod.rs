@@ -62,12 +62,15 @@ const NAME_WAIT: Duration = Duration::from_secs(2);
 pub struct IndexSettings {
     /// The cluster's DNS domain.
     pub cluster_domain: DnsName,
+    /// This node's name; `None` where the traffic is not this node's.
+    pub node: Option<Arc<str>>,
 }
 
 impl Default for IndexSettings {
     fn default() -> IndexSettings {
         IndexSettings {
             cluster_domain: DnsName::new("cluster.local."),
+            node: None,
         }
     }
 }

@@ -36,9 +36,10 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     /// Settings of the index that no Kubernetes object holds.
-    pub(super) fn index(&self) -> IndexSettings {
+    pub(super) fn index(&self, host: &Host) -> IndexSettings {
         IndexSettings {
             cluster_domain: self.cluster_domain.0.clone(),
+            node: Some(self.node(host)),
         }
     }
 

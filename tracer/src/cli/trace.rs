@@ -90,7 +90,7 @@ impl TraceArgs {
             dns_ports: self.sources.dns_ports()?,
             thresholds: self.thresholds.resolve(),
             limits: self.limits.resolve(),
-            index: self.sources.index(),
+            index: self.sources.index(host),
             diagnosis: self.rules.resolve()?,
         };
         Ok(ObserveConfig {

@@ -248,3 +248,52 @@ fn a_pod_recreated_under_the_same_name_is_another_pod() {
         .map(|(pod, _)| &*pod.uid);
     assert_eq!(past, Some("uid-db-0"));
 }
+
+#[test]
+fn an_address_never_names_a_pod_of_another_node_on_a_local_interface() {
+    let node = |name: &str| Node {
+        name: name.into(),
+        ..Node::default()
+    };
+    let elsewhere = Pod {
+        node: Some("there".into()),
+        ..pod("shop/remote", "10.0.1.5")
+    };
+    let inventory = Inventory {
+        pods: vec![pod("shop/local", "10.0.0.5"), elsewhere],
+        nodes: vec![node("here"), node("there")],
+        ..Inventory::default()
+    };
+    let named = |here: Option<&str>, uid: Option<&str>, address: &str| {
+        let mut index = Index::new(IndexSettings {
+            node: here.map(Arc::from),
+            ..IndexSettings::default()
+        });
+        index.apply(t(0.0), ClusterChange::Replace(Box::new(inventory.clone())));
+        let (ifindex, uid) = (Ifindex(7), uid.map(Arc::from));
+        index.apply(t(0.0), ClusterChange::Interface { ifindex, uid });
+        index
+            .pod(t(9.0), ifindex, ip(address))
+            .map(|pod| pod.name.to_string())
+    };
+    // No pod process was found for the interface.
+    assert_eq!(
+        named(Some("here"), None, "10.0.0.5").as_deref(),
+        Ok("local")
+    );
+    assert_eq!(
+        named(Some("here"), None, "10.0.1.5"),
+        Err(UnknownReason::NoPodProcess)
+    );
+    // The interface's process is said to be the remote pod's.
+    assert_eq!(
+        named(Some("here"), Some("uid-remote"), "10.0.1.5"),
+        Err(UnknownReason::Ambiguous)
+    );
+    // Which node this is is not known.
+    assert_eq!(named(None, None, "10.0.1.5").as_deref(), Ok("remote"));
+    assert_eq!(
+        named(Some("laptop"), None, "10.0.1.5").as_deref(),
+        Ok("remote")
+    );
+}
