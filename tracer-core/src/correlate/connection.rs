@@ -12,11 +12,13 @@ mod life;
 mod opening;
 mod other_reply;
 mod segments;
+mod sent_by_pod;
 mod sockets;
 
 use std::time::Duration;
 
 use crate::correlate::declared::Declared;
+use crate::correlate::icmp::Quoted;
 use crate::fair_table::{FairTable, Room};
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::Correlated;
@@ -31,6 +33,7 @@ use half_seen::HalfSeen;
 pub(super) use life::opener;
 use life::{Connection, LINGER, Phase};
 use segments::Segments;
+use sent_by_pod::SentByPod;
 use sockets::Sockets;
 
 /// Memory of the boxes that a connection may have, counted for each one: most live connections have none, and
@@ -43,6 +46,9 @@ struct Ended {
     role: Role,
     /// The first SYN's sequence number.
     isn: Option<u32>,
+    sent: SentByPod,
+    /// Sent by the pod, with headers.
+    sent_bytes: u64,
 }
 
 /// A connection that ended, for the DNS exchanges that waited on it.
@@ -128,6 +134,7 @@ impl Connections {
         let last = connection.last;
         connection.meter.observe(observation);
         connection.track(observation, segment);
+        connection.sent.observe(observation.direction, segment);
         if segment.rst {
             let after = connection.reset(observation, segment, out);
             connection.last = last.max(observation.time);
@@ -142,6 +149,9 @@ impl Connections {
             connection.retransmitted(observation, self.opening_retransmits, out);
         } else if segment.syn {
             connection.answered(observation, segment, out);
+            if observation.direction == Direction::FromPod {
+                self.sockets.opened(&flow, connection.role);
+            }
         } else if connection.continues_unanswered(observation, segment) {
             if matches!(connection.phase, Phase::Answered { .. }) {
                 connection.establish(flow, out);
@@ -217,6 +227,8 @@ impl Connections {
                     .role_in_the_middle(&flow, observation.time, declared)
                     .unwrap_or(Connection::picked_up(observation, segment).role),
                 isn: None,
+                sent: SentByPod::default(),
+                sent_bytes: 0,
             };
             self.remember(flow, ended, observation.time);
             return;
@@ -252,7 +264,10 @@ impl Connections {
         out: &mut Vec<Correlated>,
     ) {
         let connection = Connection::opened(observation, segment);
-        self.sockets.opened(&observation.flow, connection.role);
+        // Another host can send SYNs to any port: the pod's answer shows that it serves.
+        if connection.role == Role::Client {
+            self.sockets.opened(&observation.flow, connection.role);
+        }
         self.keep(observation.flow, connection, observation.time, losses, out);
     }
 
@@ -329,19 +344,24 @@ impl Connections {
         }
     }
 
-    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow`. Returns whether it concerns a
-    /// connection attempt; the first such error emits the event.
+    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow`, sent by the pod if that is the
+    /// client. Returns whether it quotes the SYN of a connection attempt; the first such error emits the event.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
+        role: Role,
         error: &IcmpError,
         at: Timestamp,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        let Some(connection) = self
-            .open
-            .get_mut(flow)
-            .filter(|connection| connection.unanswered())
+        let quotes_syn = |connection: &Connection| {
+            connection.unanswered()
+                && connection.role == role
+                && error.sequence.is_some()
+                && connection.isn == error.sequence
+        };
+        let Some(connection) =
+            (self.open.get_mut(flow)).filter(|connection| quotes_syn(connection))
         else {
             return false;
         };
@@ -366,6 +386,43 @@ impl Connections {
             Some(connection) => Some(connection.role),
             None => self.ended.get(flow).map(|ended| ended.role),
         }
+    }
+
+    /// The connection in which the pod sent the quoted segment, and what the pod sent in it: that of the
+    /// quoted flow, or one to a Service whose endpoint the error quotes.
+    pub(super) fn quoted(
+        &self,
+        flow: &Flow,
+        error: &IcmpError,
+        at: Timestamp,
+        declared: &dyn Declared,
+    ) -> Option<Quoted> {
+        let sequence = error.sequence?;
+        let ended = || {
+            self.ended.get(flow).filter(|ended| {
+                (ended.sent.includes(sequence, ended.sent_bytes)).is_some_and(|included| included)
+            })
+        };
+        if let Some(connection) = self.open.get(flow) {
+            return connection.has_sent(sequence, at).then(|| Quoted {
+                flow: Some((*flow, connection.role)),
+                sent_bytes: connection.meter.totals().tx.bytes,
+            });
+        }
+        if let Some(ended) = ended() {
+            return Some(Quoted {
+                flow: Some((*flow, ended.role)),
+                sent_bytes: ended.sent_bytes,
+            });
+        }
+        other_reply::of_socket(&self.open, flow)
+            .find(|(other, connection)| {
+                connection.has_sent(sequence, at) && declared.is_endpoint(at, other, flow.peer.ip())
+            })
+            .map(|(_, connection)| Quoted {
+                flow: None,
+                sent_bytes: connection.meter.totals().tx.bytes,
+            })
     }
 
     /// Takes a flow's counters.
@@ -510,6 +567,8 @@ impl Connections {
         let ended = Ended {
             role: connection.role,
             isn: connection.isn,
+            sent: connection.sent,
+            sent_bytes: connection.meter.totals().tx.bytes,
         };
         self.remember(flow, ended, now);
     }

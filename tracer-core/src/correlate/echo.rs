@@ -202,7 +202,7 @@ impl Echoes {
     }
 
     /// Takes an ICMP error that quotes an echo request of `flow`, sent or received by the pod in this role.
-    /// Returns whether its run is known.
+    /// Returns whether the request is known, or may be one whose record was suppressed in a flood.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
@@ -216,11 +216,14 @@ impl Echoes {
         let Some(run) = self.runs.get_mut(&Key { flow: *flow, role }) else {
             return false;
         };
-        run.last = run.last.max(at);
         let number = run.number(sequence);
-        let again = run
-            .request(number)
-            .is_some_and(|request| std::mem::replace(&mut request.failed, true));
+        let suppressed = run.forgotten > 0 || run.unseen(role).0 > 0;
+        let again = match run.request(number) {
+            Some(request) => std::mem::replace(&mut request.failed, true),
+            None if suppressed => false,
+            None => return false,
+        };
+        run.last = run.last.max(at);
         if !again {
             run.errors += 1;
         }

@@ -13,6 +13,7 @@ mod truncated;
 
 use std::time::Duration;
 
+use super::icmp::Quoted;
 use crate::fair_table::{FairTable, Room};
 use crate::model::correlated::{Asked, Correlated, CorrelatedEvent};
 use crate::model::dns::{Message, OpCode, Question};
@@ -38,6 +39,9 @@ const MAX_EARLIER_PORTS: usize = 4;
 const MAX_SEARCH: usize = 256;
 /// Limits a search through the queries between two sockets: over TCP, of one connection.
 const MAX_ON_SOCKETS: usize = 4096;
+/// A query has one name of at most 255 bytes, a few EDNS options, and headers; padded ones have 128 bytes (RFC
+/// 8467 section 4.1) or a multiple.
+const MAX_QUERY_BYTES: u64 = 552;
 /// A truncated answer waits this much longer than the connection timeout for the fate of the client's
 /// connection.
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
@@ -503,10 +507,9 @@ impl Exchanges {
         out: &mut Vec<Correlated>,
     ) -> bool {
         // Some errors quote only the ports: assume the oldest open query on that port.
-        let hit = self.open_on(flow, role).into_iter().min_by_key(|key| {
-            let another = error.datagram_id.is_some_and(|id| id != key.id);
-            (another, self.open.get(key).map(|query| query.asked))
-        });
+        let hit = (self.open_on(flow, role).into_iter())
+            .filter(|key| error.datagram_id.is_none_or(|id| id == key.id))
+            .min_by_key(|key| self.open.get(key).map(|query| query.asked));
         let Some(key) = hit else { return false };
         let Some(query) = self.open.remove(&key) else {
             return false;
@@ -519,13 +522,24 @@ impl Exchanges {
         true
     }
 
-    /// The pod's role in exchanges between two sockets, open or recently answered.
-    pub(super) fn role(&self, flow: &Flow) -> Option<Role> {
-        [Role::Client, Role::Server].into_iter().find(|role| {
-            let sockets = Key::from_flow(flow, *role);
+    /// The exchange between two sockets, open or recently answered, in which the pod sent the quoted message.
+    pub(super) fn quoted(&self, flow: &Flow) -> Option<Quoted> {
+        let answered = |role| {
+            let sockets = Key::from_flow(flow, role);
             let mut answered = self.answered.group(SAME_SOCKETS, &sockets).take(MAX_SEARCH);
-            !self.open_on(flow, *role).is_empty()
-                || answered.any(|(key, ())| key.same_sockets(&sockets))
+            answered.any(|(key, ())| key.same_sockets(&sockets))
+        };
+        let (role, sent_bytes) =
+            if answered(Role::Client) || !self.open_on(flow, Role::Client).is_empty() {
+                (Role::Client, MAX_QUERY_BYTES)
+            } else if answered(Role::Server) {
+                (Role::Server, u64::MAX)
+            } else {
+                return None;
+            };
+        Some(Quoted {
+            flow: Some((*flow, role)),
+            sent_bytes,
         })
     }
 

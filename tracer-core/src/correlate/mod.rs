@@ -94,6 +94,7 @@ impl Correlator {
                 icmp::bind(
                     &observation,
                     error,
+                    declared,
                     &mut self.exchanges,
                     &mut self.connections,
                     &mut self.udp,

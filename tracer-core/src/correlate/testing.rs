@@ -382,6 +382,9 @@ pub(super) fn icmp(
             dst: about.peer,
         },
         echo_sequence,
+        // The first segment of most tests.
+        sequence: Some(100),
+        unconfirmed: true,
         opens: false,
         datagram_id: None,
     };

@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::connection::activity::{Activity, Sent};
 use super::declared::Declared;
 use super::flow_key::{SAME_SOCKET, same_socket};
+use super::icmp::Quoted;
 use super::is_group;
 use super::meter::Meter;
 use crate::fair_table::{FairTable, Room};
 use crate::model::connection::{UdpFlow, UdpState};
 use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::evidence::OtherReply;
-use crate::model::flow::{Direction, Flow, FlowSnapshot, Role};
+use crate::model::flow::{Direction, Flow, FlowSnapshot, FlowTotals, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::observation::{IcmpError, Observation};
 use crate::model::settings::{Limits, Thresholds};
@@ -261,16 +262,23 @@ impl UdpFlows {
         self.swept = self.swept.max(now);
     }
 
-    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow`. Returns whether the flow is
-    /// known; only the first error emits an event.
+    /// Takes an ICMP error that arrived at `at` and quotes a packet of `flow` from `sender`. Returns whether
+    /// that end has sent one; only the first error emits an event.
     pub(super) fn icmp(
         &mut self,
         flow: &Flow,
+        sender: Direction,
         error: &IcmpError,
         at: Timestamp,
         out: &mut Vec<Correlated>,
     ) -> bool {
-        let Some(conversation) = self.open.get_mut(flow) else {
+        let Some(conversation) = self.open.get_mut(flow).filter(|conversation| {
+            let FlowTotals { tx, rx } = conversation.meter.totals();
+            match sender {
+                Direction::FromPod => tx.packets > 0,
+                Direction::ToPod => rx.packets > 0,
+            }
+        }) else {
             return false;
         };
         if conversation.state != UdpState::IcmpError {
@@ -281,6 +289,38 @@ impl UdpFlows {
         }
         self.reschedule(flow);
         true
+    }
+
+    /// The flow in which the pod sent the quoted datagram, and what it sent in it: the quoted flow, or one to
+    /// a Service whose endpoint the error quotes.
+    pub(super) fn quoted(
+        &self,
+        flow: &Flow,
+        at: Timestamp,
+        declared: &dyn Declared,
+    ) -> Option<Quoted> {
+        let sent = |conversation: &Conversation| {
+            Some(conversation.meter.totals().tx)
+                .filter(|tx| tx.packets > 0)
+                .map(|tx| tx.bytes)
+        };
+        if let Some(conversation) = self.open.get(flow) {
+            return sent(conversation).map(|sent_bytes| Quoted {
+                flow: Some((*flow, conversation.role)),
+                sent_bytes,
+            });
+        }
+        self.open
+            .group(SAME_SOCKET, flow)
+            .take(MAX_SEARCH)
+            .filter(|(other, _)| {
+                same_socket(other, flow) && declared.is_endpoint(at, other, flow.peer.ip())
+            })
+            .find_map(|(_, conversation)| sent(conversation))
+            .map(|sent_bytes| Quoted {
+                flow: None,
+                sent_bytes,
+            })
     }
 
     /// The pod's role in a flow that is open.

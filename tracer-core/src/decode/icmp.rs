@@ -102,6 +102,9 @@ fn error(message: &Message<'_>, from: IpAddr) -> Result<IcmpError, Fault> {
         mtu: mtu(message),
         about: quote.about,
         echo_sequence: quote.echo_sequence,
+        sequence: quote.sequence,
+        // Until the packet is found.
+        unconfirmed: true,
         opens: quote.opens,
         datagram_id: quote.datagram_id,
     })
@@ -125,6 +128,8 @@ struct Quote {
     about: QuotedFlow,
     /// The sequence number of an echo request.
     echo_sequence: Option<u16>,
+    /// The sequence number of a TCP segment.
+    sequence: Option<u32>,
     /// Whether it is a SYN without ACK.
     opens: bool,
     /// The first payload bytes of a datagram.
@@ -137,12 +142,18 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
     let quote = packet::read(bytes).ok()?;
     let protocol = quote.protocol;
     let (mut src, mut dst) = packet::hosts(&quote);
+    let mut echo_sequence = None;
     let mut sequence = None;
     let mut opens = false;
     let mut datagram_id = None;
     match protocol {
         Protocol::Tcp | Protocol::Udp if quote.fragment_offset == 0 => {
             (src, dst) = packet::ports(&quote)?;
+            if protocol == Protocol::Tcp
+                && let [_, _, _, _, number @ ..] = quote.payload
+            {
+                sequence = number.first_chunk().copied().map(u32::from_be_bytes);
+            }
             opens = protocol == Protocol::Tcp
                 && quote
                     .payload
@@ -169,7 +180,8 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
             else {
                 return Some(Quote {
                     about: QuotedFlow { protocol, src, dst },
-                    echo_sequence: None,
+                    echo_sequence,
+                    sequence,
                     opens,
                     datagram_id,
                 });
@@ -182,14 +194,15 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
                 src.set_port(u16::from_be_bytes([id_high, id_low]));
             }
             if icmp_type == request {
-                sequence = Some(u16::from_be_bytes([sequence_high, sequence_low]));
+                echo_sequence = Some(u16::from_be_bytes([sequence_high, sequence_low]));
             }
         }
         _ => {}
     }
     Some(Quote {
         about: QuotedFlow { protocol, src, dst },
-        echo_sequence: sequence,
+        echo_sequence,
+        sequence,
         opens,
         datagram_id,
     })

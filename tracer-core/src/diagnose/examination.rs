@@ -63,6 +63,9 @@ impl Examination<'_> {
 
     /// A packet of the pod, in either role, was too big for its path; or an error is about no flow of the pod.
     pub(super) fn icmp(&mut self, at: Timestamp, error: &IcmpError) {
+        if error.unconfirmed {
+            return;
+        }
         if error.is_too_big() && error.about.src.ip() == self.ends.pod.ip {
             let (errors, gave_way) = self.memory().too_big.add(at, error.about.dst.ip());
             self.gave_way(gave_way);

@@ -95,6 +95,11 @@ pub struct IcmpError {
     pub about: QuotedFlow,
     /// Sequence number of a quoted echo request.
     pub echo_sequence: Option<u16>,
+    /// Sequence number of a quoted TCP segment.
+    pub sequence: Option<u32>,
+    /// The pod is not known to have sent the quoted packet: any host can send such an error, so it shows
+    /// nothing about the pod.
+    pub unconfirmed: bool,
     /// The quoted packet is a TCP SYN, and the quote is long enough to show it.
     pub opens: bool,
     /// First two payload bytes of a quoted datagram, if the quote includes them: a DNS message's identifier.

@@ -1,8 +1,9 @@
-//! Finds interfaces with an invisible direction, and suppresses the verdicts that would rest on silence
+//! Finds interfaces where packets to the pod are invisible, and suppresses the verdicts that would rest on silence
 //! there.
 //!
-//! The evidence is connections that continued after an unseen answer ([`HalfSeen`]). Once a direction is
-//! known to be invisible, silence in it proves nothing: events that rest on it are suppressed and counted.
+//! The evidence is connections that the pod continued after an unseen answer ([`HalfSeen`]). Packets from the
+//! pod are taken for visible: that they are not, only others could show, and they can lie. Once packets to the
+//! pod are known to be invisible, their absence proves nothing: events that rest on it are suppressed and counted.
 //! Events emitted earlier stay. Owns what is known per interface; bounded by the number of interfaces.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ const MAX_INTERFACES: usize = 4_096;
 /// one direction is visible some tens of milliseconds before the other, and a burst can cost records.
 const APART: Duration = Duration::from_secs(1);
 
-/// Visibility of one direction of an interface.
+/// Visibility of packets to an interface's pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sight {
     /// No evidence against it.
@@ -40,7 +41,6 @@ struct Interface {
     /// Both probes are in place from this time on.
     attached: Option<Timestamp>,
     to_pod: Sight,
-    from_pod: Sight,
 }
 
 /// Visibility of all interfaces.
@@ -58,12 +58,10 @@ impl OneWay {
         };
         interface.attached = Some(since);
         // Records can precede the notice that their interface is traced.
-        for sight in [&mut interface.to_pod, &mut interface.from_pod] {
-            if let Sight::Doubted(_, Some(counted)) = *sight
-                && counted >= since
-            {
-                *sight = Sight::Unseen;
-            }
+        if let Sight::Doubted(_, Some(counted)) = interface.to_pod
+            && counted >= since
+        {
+            interface.to_pod = Sight::Unseen;
         }
     }
 
@@ -87,11 +85,7 @@ impl OneWay {
                 .attached
                 .is_some_and(|attached| evidence.started >= attached);
         let counted = evidence.counted.then_some(evidence.started);
-        let sight = match evidence.unseen {
-            Direction::ToPod => &mut interface.to_pod,
-            Direction::FromPod => &mut interface.from_pod,
-        };
-        *sight = match *sight {
+        interface.to_pod = match interface.to_pod {
             Sight::Unseen => Sight::Unseen,
             _ if sure => Sight::Unseen,
             Sight::Doubted(first, _) if evidence.started.since(first) >= APART => Sight::Unseen,
@@ -105,39 +99,24 @@ impl OneWay {
         self.interfaces.remove(&ifindex);
     }
 
-    /// Whether this direction is known to be invisible.
-    pub fn is_unseen(&self, ifindex: Ifindex, direction: Direction) -> bool {
-        self.interfaces.get(&ifindex).is_some_and(|interface| {
-            let sight = match direction {
-                Direction::ToPod => interface.to_pod,
-                Direction::FromPod => interface.from_pod,
-            };
-            sight == Sight::Unseen
-        })
+    /// Whether packets to the pod are known to be invisible.
+    pub fn is_unseen(&self, ifindex: Ifindex) -> bool {
+        (self.interfaces.get(&ifindex)).is_some_and(|interface| interface.to_pod == Sight::Unseen)
     }
 
     /// Every invisible direction.
     pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
-        self.interfaces.iter().flat_map(|(ifindex, interface)| {
-            [
-                (interface.to_pod, Direction::ToPod),
-                (interface.from_pod, Direction::FromPod),
-            ]
-            .into_iter()
-            .filter(|(sight, _)| *sight == Sight::Unseen)
-            .map(|(_, direction)| (*ifindex, direction))
-        })
+        self.interfaces
+            .iter()
+            .filter(|(_, interface)| interface.to_pod == Sight::Unseen)
+            .map(|(ifindex, _)| (*ifindex, Direction::ToPod))
     }
 
     /// Whether an event may be emitted. One that rests on silence in an invisible direction is counted
     /// instead.
     pub fn may_emit(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
-        let answers = match ends.role {
-            Role::Client => Direction::ToPod,
-            Role::Server => Direction::FromPod,
-        };
-        if !self.is_unseen(ends.ifindex, answers) || !rests_on_silence(body) {
+        if ends.role == Role::Server || !self.is_unseen(ends.ifindex) || !rests_on_silence(body) {
             return true;
         }
         self.losses.add(

@@ -293,7 +293,7 @@ fn in_lookup(body: &Body) -> bool {
 /// Whether an event is a failure. dns, lookup: the client got no usable answer (an empty answer, `nodata`, is
 /// not a failure; neither is a truncated one, which the client repeats over TCP). tcp: refused, timeout,
 /// reset, opening (after two SYN retransmissions). udp: unanswered or an ICMP error. icmp: a ping with loss
-/// or errors; any ICMP error. finding: active, of severity warning or error.
+/// or errors; an ICMP error about a packet that the pod sent. finding: active, of severity warning or error.
 pub fn failed(body: &Body) -> bool {
     match body {
         Body::Dns(exchange, _) => exchange.outcome.failed(),
@@ -304,7 +304,7 @@ pub fn failed(body: &Body) -> bool {
         ),
         Body::Udp(flow) => matches!(flow.state, UdpState::Unanswered | UdpState::IcmpError),
         Body::Echo(echo) => echo.received < echo.sent || echo.errors > 0,
-        Body::IcmpError(_) => true,
+        Body::IcmpError(error) => !error.unconfirmed,
         Body::Finding(finding) => !finding.is_resolved() && finding.severity >= Severity::Warning,
         Body::Lost(_) => true,
     }

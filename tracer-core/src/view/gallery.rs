@@ -294,6 +294,8 @@ pub fn icmp(protocol: Protocol, dst: SocketAddr) -> IcmpError {
             dst,
         },
         echo_sequence: None,
+        sequence: None,
+        unconfirmed: false,
         opens: false,
         datagram_id: None,
     }

@@ -96,6 +96,7 @@ impl Connection {
                 }
                 return After::Ended;
             }
+            Phase::Established if self.only_resets(sender) => return After::Ended,
             Phase::Established => {}
         }
         let state = if self.fin_from_pod || self.fin_to_pod {
@@ -107,6 +108,13 @@ impl Connection {
         };
         self.close(state, observation.time);
         After::Failed(state)
+    }
+
+    /// Whether this reset is all that the pod has to do with a connection that was first seen in the middle: it
+    /// answers segments of a connection that the pod does not have.
+    fn only_resets(&self, sender: Direction) -> bool {
+        let reset = u64::from(sender == Direction::FromPod);
+        self.picked_up && self.meter.totals().tx.packets <= reset
     }
 
     fn reset_evidence(&self, observation: &Observation) -> Reset {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::activity::{Activity, Sent};
 use super::segments::Segments;
+use super::sent_by_pod::{RECENT, SentByPod};
 use crate::correlate::meter::Meter;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState};
 use crate::model::correlated::{Correlated, CorrelatedEvent};
@@ -62,6 +63,7 @@ pub(super) struct Connection {
     pub(super) fin_to_pod: bool,
     pub(super) last: Timestamp,
     pub(super) meter: Meter,
+    pub(super) sent: SentByPod,
     /// First seen in the middle: the opener is a guess.
     pub(super) picked_up: bool,
     /// The opener acknowledged the SYN-ACK.
@@ -91,7 +93,7 @@ impl Connection {
             picked_up: false,
             syn_pending: true,
             meter: Meter::starting(observation),
-            ..Connection::unknown(observation, opener(observation.direction))
+            ..Connection::unknown(observation, segment, opener(observation.direction))
         }
     }
 
@@ -106,7 +108,7 @@ impl Connection {
                     until: observation.time.after(REORDERING),
                     timed_out: false,
                 },
-                ..Connection::unknown(observation, answerer(observation.direction))
+                ..Connection::unknown(observation, segment, answerer(observation.direction))
             };
         }
         let role = if flow.pod.port() < flow.peer.port() {
@@ -116,13 +118,15 @@ impl Connection {
         };
         let mut connection = Connection {
             confirmed: true,
-            ..Connection::unknown(observation, role)
+            ..Connection::unknown(observation, segment, role)
         };
         connection.track(observation, segment);
         connection
     }
 
-    fn unknown(observation: &Observation, role: Role) -> Connection {
+    fn unknown(observation: &Observation, segment: &TcpSegment, role: Role) -> Connection {
+        let mut sent = SentByPod::default();
+        sent.observe(observation.direction, segment);
         Connection {
             role,
             started: observation.time,
@@ -136,6 +140,7 @@ impl Connection {
             fin_to_pod: false,
             last: observation.time,
             meter: Meter::picked_up(observation),
+            sent,
             picked_up: true,
             confirmed: false,
             syn_pending: false,
@@ -162,6 +167,12 @@ impl Connection {
         }
     }
 
+    /// Whether the pod took part in a connection that was first seen in the middle. Any host can send it
+    /// segments that it ignores.
+    pub(super) fn pod_takes_part(&self) -> bool {
+        !self.picked_up || self.meter.totals().tx.packets > 0
+    }
+
     /// Evidence for the rules; the state is the one that was reported last.
     pub(super) fn progress(&self, flow: Flow) -> Correlated {
         let state = match self.phase {
@@ -182,6 +193,10 @@ impl Connection {
     }
 
     fn report(&self, flow: Flow, state: TcpState, icmp: Option<IcmpError>) -> TcpConnection {
+        let state = match self.pod_takes_part() {
+            true => state,
+            false => TcpState::Undecided,
+        };
         TcpConnection {
             flow,
             role: self.role,
@@ -199,7 +214,7 @@ impl Connection {
                 syn_ack_repeats: self.syn_ack_repeats,
                 reply_from: self.reply_from.as_deref().copied(),
                 reset: self.reset.as_deref().copied(),
-                unanswered: self.activity.unanswered(),
+                unanswered: (self.activity.unanswered()).filter(|_| self.pod_takes_part()),
                 large_lost: self.segments().and_then(Segments::large_lost),
                 payload: self.activity.payload,
             },
@@ -215,6 +230,17 @@ impl Connection {
     fn sees_all(&self) -> bool {
         let unseen = self.meter.unseen();
         unseen.tx.packets == 0 && unseen.rx.packets == 0
+    }
+
+    /// Whether the pod sent a segment with this number, by `now`.
+    pub(super) fn has_sent(&self, sequence: u32, now: Timestamp) -> bool {
+        let sent = self.meter.totals().tx;
+        if self.unanswered() && self.role == Role::Client {
+            // Nothing but SYNs.
+            return self.isn == Some(sequence);
+        }
+        (self.sent.includes(sequence, sent.bytes))
+            .unwrap_or_else(|| sent.packets > 0 && now.since(self.last) <= RECENT)
     }
 
     /// Takes note of when the ends were heard and what waits for an answer. Before `last` is updated.
@@ -260,7 +286,7 @@ impl Connection {
 
     /// Whether evidence arose that the rules do not know yet; `true` once for each piece.
     pub(super) fn has_news(&mut self) -> bool {
-        if matches!(self.phase, Phase::Closing { .. }) {
+        if matches!(self.phase, Phase::Closing { .. }) || !self.pod_takes_part() {
             return false;
         }
         let established = self.phase == Phase::Established;

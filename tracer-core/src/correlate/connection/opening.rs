@@ -116,16 +116,20 @@ impl Connection {
             && (!segment.ack || accepts_acknowledgment(self, segment.acknowledgment))
     }
 
-    /// Whether the opener continues as if its SYN had been answered.
+    /// Whether the opener continues as if its SYN had been answered. Another opener than the pod is believed
+    /// only after the pod's answer.
     pub(super) fn continues_unanswered(
         &self,
         observation: &Observation,
         segment: &TcpSegment,
     ) -> bool {
-        matches!(
-            self.phase,
-            Phase::Opening | Phase::TimedOut | Phase::Rejected | Phase::Answered { .. }
-        ) && segment.ack
+        let waits = match self.phase {
+            Phase::Opening | Phase::TimedOut | Phase::Rejected => self.role == Role::Client,
+            Phase::Answered { .. } => true,
+            Phase::Established | Phase::Closing { .. } => false,
+        };
+        waits
+            && segment.ack
             && !segment.syn
             && !segment.rst
             && opener(observation.direction) == self.role

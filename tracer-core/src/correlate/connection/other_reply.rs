@@ -49,7 +49,7 @@ pub(super) fn reset_connection(
 }
 
 /// The connections of the pod's socket with other peers.
-fn of_socket<'a>(
+pub(super) fn of_socket<'a>(
     open: &'a FairTable<Flow, Connection, 1>,
     flow: &'a Flow,
 ) -> impl Iterator<Item = (&'a Flow, &'a Connection)> {

@@ -23,7 +23,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "Packets are too big for a link on their path: small ones pass, large ones never arrive, so connections open and then \
             hang. Either the pod gets ICMP errors that report it and ignores them, or the packets are lost without one.",
     looks_at: "ICMP \"fragmentation needed\" and \"packet too big\" errors that reach the pod about one destination: three within \
-               a minute, more than a second apart. A single error is ordinary: this is how a host discovers a path's MTU. In \
+               a minute, more than a second apart, that quote what the pod sent. A single error is ordinary: this is how a host discovers a path's MTU. In \
                captures, a large TCP segment that the other end never acknowledges within three seconds, or that never arrives \
                at the pod, while smaller ones do.",
     cannot_know: "Which link it is. Live, the probes emit no data segments: without an ICMP error the loss is not visible. Nothing \

@@ -515,6 +515,8 @@ fn pings() -> Vec<(&'static str, Event)> {
         echo_sequence: None,
         opens: false,
         datagram_id: None,
+        sequence: None,
+        unconfirmed: true,
     };
     vec![
         ("ping answered", echo(pod(), 5, 5, |_| {})),

@@ -194,6 +194,8 @@ pub(super) struct IcmpDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u32>,
     about: QuotedFields,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unconfirmed: bool,
 }
 
 #[derive(Serialize)]
@@ -228,6 +230,7 @@ impl IcmpDetail {
                 src: address(error.about.src),
                 dst: address(error.about.dst),
             },
+            unconfirmed: error.unconfirmed,
         }
     }
 }

@@ -82,7 +82,8 @@ impl Open {
     }
 
     pub(super) fn connection(&mut self, key: ConnectionKey, one: &TcpConnection, ends: &Ends) {
-        if !matches!(one.state, TcpState::Opening | TcpState::Undecided) {
+        // A connection of which only the peer's segments were seen in the middle may not exist.
+        if !matches!(one.state, TcpState::Opening | TcpState::Undecided) || one.evidence.picked_up {
             self.connections.remove(&key);
         } else if self.connections.len() < MAX_CONNECTIONS || self.connections.contains_key(&key) {
             let given_up = one.evidence.given_up.is_some() || one.evidence.late_answer.is_some();

@@ -8,11 +8,18 @@ use crate::view::words;
 
 /// An error that belongs to no known exchange, flow or ping.
 pub(super) fn row(error: &IcmpError) -> Row {
+    let (verdict, unconfirmed) = match error.unconfirmed {
+        true => (
+            Verdict::Neutral,
+            ", which the pod is not known to have sent",
+        ),
+        false => (Verdict::Bad, ""),
+    };
     Row {
         kind: "icmp",
         subject: format!("from {}", error.from.ip()),
-        verdict: Some((Verdict::Bad, meaning(error))),
-        detail: format!("about {}", quoted(&error.about)),
+        verdict: Some((verdict, meaning(error))),
+        detail: format!("about {}{unconfirmed}", quoted(&error.about)),
         ..Row::default()
     }
 }

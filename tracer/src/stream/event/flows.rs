@@ -213,6 +213,7 @@ pub(super) fn icmp_to_wire(error: &IcmpError) -> proto::IcmpError {
         echo_sequence: error.echo_sequence.map(u32::from),
         opens: error.opens,
         datagram_id: error.datagram_id.map(u32::from),
+        unconfirmed: error.unconfirmed,
     }
 }
 
@@ -240,6 +241,8 @@ pub(super) fn icmp_from_wire(wire: &proto::IcmpError) -> Result<IcmpError, Unrea
         echo_sequence: number(wire.echo_sequence)?,
         opens: wire.opens,
         datagram_id: number(wire.datagram_id)?,
+        sequence: None,
+        unconfirmed: wire.unconfirmed,
     })
 }
 
