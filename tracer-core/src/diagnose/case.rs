@@ -203,18 +203,17 @@ impl<'a> Case<'a> {
     /// may follow. `None` if the pod resolves names as its node does: it does not ask the cluster's DNS. It
     /// may be the cluster's DNS, which forwards the questions of others.
     pub fn no_such_name(&self) -> Option<(&'a LookupEvidence<'a>, AskedName<'a>)> {
-        let Symptom::Lookup(lookup) = self.symptom else {
+        let lookup = self.lookup(Outcome::Nxdomain)?;
+        if lookup.cut_short || lookup.begun_unnamed {
             return None;
-        };
+        }
         let asked = lookup.asked()?;
         if lookup.resolver.is_none() && self.pod().is_some() {
             return None;
         }
         let others_may_follow = lookup.resolver.is_none()
             && names::below(asked.name, self.index.cluster_domain()).is_some();
-        let all =
-            lookup.event.outcome == Outcome::Nxdomain && !lookup.cut_short && !lookup.begun_unnamed;
-        (all && !others_may_follow).then_some((lookup, asked))
+        (!others_may_follow).then_some((lookup, asked))
     }
 
     /// A claim that a name does not exist. It is cured as soon as the pod finds one of the candidates.

@@ -20,7 +20,7 @@ pub(super) struct Place(usize);
 #[derive(Debug, Default)]
 pub(super) struct PodFindings {
     pub places: Vec<Place>,
-    /// What counts as an attempt of them.
+    /// What counts as an attempt of them; sorted.
     targets: Vec<(TargetKey, Place)>,
     /// What they wait for; sorted.
     cures: Vec<(CureKey, Place)>,
@@ -29,17 +29,12 @@ pub(super) struct PodFindings {
 impl PodFindings {
     /// Those about a target.
     pub fn about(&self, target: TargetKey) -> impl Iterator<Item = Place> {
-        let targets = self.targets.iter().filter(move |(key, _)| *key == target);
-        targets.map(|(_, place)| *place)
+        from_key(&self.targets, target)
     }
 
     /// Those that wait for something with this key.
     pub fn waiting(&self, key: CureKey) -> impl Iterator<Item = Place> {
-        let first = self.cures.partition_point(|(other, _)| *other < key);
-        let cures = self.cures.get(first..).unwrap_or_default().iter();
-        cures
-            .take_while(move |(other, _)| *other == key)
-            .map(|(_, place)| *place)
+        from_key(&self.cures, key)
     }
 
     fn add(&mut self, place: Place, open: &Open) {
@@ -57,6 +52,15 @@ impl PodFindings {
         self.targets.retain(|(_, other)| *other != place);
         self.cures.retain(|(_, other)| *other != place);
     }
+}
+
+/// The places with this key in a sorted list.
+fn from_key<K: Copy + Ord>(sorted: &[(K, Place)], key: K) -> impl Iterator<Item = Place> {
+    let first = sorted.partition_point(|(other, _)| *other < key);
+    let equal = sorted.get(first..).unwrap_or_default().iter();
+    equal
+        .take_while(move |(other, _)| *other == key)
+        .map(|(_, place)| *place)
 }
 
 /// All open findings.
@@ -104,11 +108,11 @@ impl OpenFindings {
         let Some(pod) = self.by_pod.get(owner) else {
             return;
         };
-        for (target, place) in &pod.targets {
-            if targets.contains(target)
-                && let Some(open) = self.slots.get_mut(place.0).and_then(Option::as_deref_mut)
-            {
-                act(open);
+        for target in targets {
+            for place in pod.about(*target) {
+                if let Some(open) = self.slots.get_mut(place.0).and_then(Option::as_deref_mut) {
+                    act(open);
+                }
             }
         }
     }
@@ -200,9 +204,9 @@ impl OpenFindings {
     }
 
     /// Takes all findings out, those that changed last at the end.
-    pub fn take_all(&mut self) -> Vec<Box<Open>> {
+    pub fn take_all(&mut self) -> Vec<Open> {
         let slots = std::mem::take(self).slots;
-        let mut all: Vec<Box<Open>> = slots.into_iter().flatten().collect();
+        let mut all: Vec<Open> = slots.into_iter().flatten().map(|open| *open).collect();
         all.sort_unstable_by_key(|open| open.used);
         all
     }

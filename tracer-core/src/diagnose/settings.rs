@@ -37,7 +37,7 @@ impl Default for DiagnosisSettings {
             findings: 1024,
             findings_per_pod: 32,
             evidence: 16,
-            memory: 16 << 20,
+            memory: 12 << 20,
             thresholds: RuleThresholds::default(),
             silences: Vec::new(),
         }

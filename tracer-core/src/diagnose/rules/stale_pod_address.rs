@@ -24,6 +24,9 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 };
 
 fn check(case: &Case<'_>) -> Option<Claim> {
+    if matches!(case.symptom, Symptom::Lookup(_)) {
+        return None;
+    }
     let (pod, until) = gone::owner(case)?;
     let ip = case.ends.peer.ip;
     let claim = match case.symptom {
