@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -17,9 +17,8 @@ pub const TO_POD: u8 = 1;
 pub const MAX_DNS_PORTS: usize = 8;
 
 /// A record's size classes: the maximum number of packet bytes after the header. `bpf_ringbuf_reserve` needs
-/// a constant size, and with a power of two the verifier (from 5.10 on) recognises the bound of a run-time
-/// length.
-pub const CAPTURE_CLASSES: [usize; 3] = [128, 512, 2048];
+/// a constant size. Most records are headers (up to 80 bytes), questions (60 to 100) and answers (100 to 250).
+pub const CAPTURE_CLASSES: [usize; 5] = [96, 160, 256, 512, 2048];
 
 /// The reason for a record.
 pub mod reason {
@@ -62,7 +61,7 @@ pub mod flag {
     pub const TRUNCATED: u16 = 1 << 0;
     /// A chunk of a TCP segment that starts at `chunk_offset_bytes`. Only chunk 0 contains the headers.
     pub const CHUNK: u16 = 1 << 1;
-    /// The flow's counters are unknown: the flow table was full.
+    /// The flow's counters are unknown: the flow table had no room for the interface.
     pub const NO_FLOW: u16 = 1 << 2;
     /// This packet created its entry in the flow table.
     pub const NEW_FLOW: u16 = 1 << 3;
@@ -152,39 +151,96 @@ pub fn socket_hash(key: &FlowKey) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// The value of the flow table.
+/// The value of the flow table. Each direction's counters are apart, as a direction's packets mostly come on one
+/// CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowState {
-    /// Packets and bytes of both directions.
-    pub totals: FlowTotals,
+    /// What the pod sent.
+    pub tx: FlowSide,
+    /// What the pod received.
+    pub rx: FlowSide,
     /// Time of the first packet.
     pub first_ktime_ns: u64,
-    /// Time of the latest packet.
-    pub last_ktime_ns: u64,
-    /// TCP flags that the pod has sent, ORed.
-    pub tx_tcp_flags: u32,
-    /// TCP flags that the pod has received, ORed.
-    pub rx_tcp_flags: u32,
+    /// Not 0 if the record of the flow's latest question was not thinned: then its answer's is not, either.
+    pub kept: u32,
+    /// Explicit padding.
+    pub zero: u32,
 }
 
-/// The value of the interface table. User space adds the entry before it attaches the probes.
+/// One direction of a flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSide {
+    /// Number of packets.
+    pub packets: u64,
+    /// Their bytes from the network header on.
+    pub bytes: u64,
+    /// Time of the latest packet, some milliseconds early where the kernel has a coarse clock (5.11).
+    pub last_ktime_ns: u64,
+    /// TCP flags, ORed.
+    pub tcp_flags: u32,
+    /// Explicit padding.
+    pub zero: u32,
+}
+
+/// The value of the traffic table, per CPU. User space adds the entry before it attaches the probes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceTraffic {
+    /// All packets of the interface, exact: those of its flows plus `outside`.
+    pub totals: FlowTotals,
+    /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without an entry in the flow table.
+    pub outside: FlowTotals,
+}
+
+/// The value of the interface table, which only the probes write. User space adds the entry before it attaches
+/// them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceState {
-    /// All packets of the interface, exact: those of its flows plus `outside`.
-    pub totals: FlowTotals,
-    /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without room in the flow table.
-    pub outside: FlowTotals,
-    /// Records lost for any reason, exact: ring full, not copied or suppressed. A record's header has its low
-    /// 16 bits.
+    /// Records lost for any reason, exact: ring full, not copied or thinned. A record's header has its low 16
+    /// bits.
     pub lost: u64,
-    /// Those of them that the token bucket suppressed, exact.
+    /// Those of them that were thinned, exact.
     pub suppressed: u64,
-    /// Token bucket: time of the last refill. Not atomic: the limit is approximate under contention.
-    pub bucket_ktime_ns: u64,
-    /// Token bucket: the credit as time. A record costs some nanoseconds of it.
-    pub bucket_credit_ns: u64,
+    /// Entries that its flows have added to the flow table.
+    pub flows_added: u64,
+    /// When the thinning changed last.
+    pub thinned_ktime_ns: u64,
+    /// When the current window of the rate estimate began. Not atomic, like all that follow: an estimate is
+    /// enough.
+    pub window_ktime_ns: u64,
+    /// Records due in the window.
+    pub window_due: u32,
+    /// Records due in the window before it.
+    pub last_window_due: u32,
+    /// Records of the window that were not thinned.
+    pub window_kept: u32,
+    /// The thinning: one socket in 2^this keeps its records, see [`socket_hash`].
+    pub thinning: u16,
+    /// The thinning before its last change.
+    pub thinning_before: u16,
+}
+
+/// The value of the control table, which only user space writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceControl {
+    /// The interface's entries in the flow table are this plus `flows_added`, in 64-bit wrapping arithmetic.
+    pub flows_base: u64,
+    /// Not 0: the interface causes no records.
+    pub muted: u32,
+    /// Explicit padding.
+    pub zero: u32,
+}
+
+/// Indices of the flow table's counts. Entries of the table = `ADDED` + `BASE`, in wrapping arithmetic.
+pub mod flow_count {
+    /// Entries that the probes have added.
+    pub const ADDED: u32 = 0;
+    /// The difference, which user space writes after it has counted the entries.
+    pub const BASE: u32 = 1;
 }
 
 /// Indices of the per-CPU statistics. They are never reset.
@@ -198,11 +254,11 @@ pub mod stat {
     pub const EMITTED: u32 = 2;
     /// Records lost because the ring buffer was full.
     pub const RING_FULL: u32 = 3;
-    /// Records that an interface's token bucket suppressed.
+    /// Records that thinning suppressed.
     pub const SUPPRESSED: u32 = 4;
     /// Records dropped because the packet's bytes could not be copied.
     pub const COPY_FAILED: u32 = 5;
-    /// Packets of a flow for which the flow table had no room.
+    /// Packets of a flow without an entry: the interface had its share of the flow table.
     pub const FLOW_TABLE_FULL: u32 = 6;
     /// Packets of an interface without a table entry. They are counted nowhere else.
     pub const NO_INTERFACE: u32 = 7;
@@ -227,8 +283,10 @@ const _: () = {
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
-    assert!(size_of::<FlowState>() == 56);
-    assert!(size_of::<InterfaceState>() == 96);
+    assert!(size_of::<FlowState>() == 80);
+    assert!(size_of::<InterfaceTraffic>() == 64);
+    assert!(size_of::<InterfaceState>() == 56);
+    assert!(size_of::<InterfaceControl>() == 16);
 };
 
 #[cfg(all(feature = "user", target_os = "linux"))]
@@ -239,6 +297,10 @@ mod pod {
     unsafe impl aya::Pod for super::FlowState {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::InterfaceState {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::InterfaceTraffic {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::InterfaceControl {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::RecordHeader {}
 }

@@ -1,32 +1,61 @@
-//! Counts packets and bytes: exactly per interface, and per flow while the table has room.
+//! Counts packets and bytes: exactly per interface, and per flow while the interface has a share of the table.
+//!
+//! An interface may hold as many entries as are free. So one alone gets half of the table, two get a third
+//! each, and the table is never full: a pod with few flows always finds room, whatever the others do (dynamic
+//! thresholds, as switches share their buffer among ports).
 
-use tracer_common::{FROM_POD, FlowState, FlowTotals, InterfaceState, flag};
+use tracer_common::{
+    FROM_POD, FlowKey, FlowSide, FlowState, FlowTotals, InterfaceState, InterfaceTraffic, flag,
+    flow_count, socket_hash,
+};
 
-use crate::maps::FLOWS;
-use crate::packet::Packet;
+use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, UNTRACKED, UNTRACKED_SLOTS};
+use crate::packet::{Packet, TCP};
 use crate::scratch::Scratch;
+use crate::settings;
 use crate::stats::add_shared;
 
 const BPF_NOEXIST: u64 = 1;
+/// A flow without an entry has a record at most this often, in units of 2^30 ns.
+const UNTRACKED_AGAIN: u32 = 10;
 
 /// Counts a packet of the interface.
 #[inline(always)]
-pub fn count_interface<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
-    // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
-    add::<DIRECTION>(unsafe { &raw mut (*interface).totals }, bytes);
+pub fn count_interface<const DIRECTION: u8>(traffic: *mut InterfaceTraffic, bytes: u32) {
+    // SAFETY: `traffic` points to a live map value; taking a field's address reads nothing.
+    add::<DIRECTION>(unsafe { &raw mut (*traffic).totals }, bytes);
 }
 
 /// Counts a packet of the interface that belongs to no entry of the flow table.
 #[inline(always)]
-pub fn count_outside<const DIRECTION: u8>(interface: *mut InterfaceState, bytes: u32) {
-    // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
-    add::<DIRECTION>(unsafe { &raw mut (*interface).outside }, bytes);
+pub fn count_outside<const DIRECTION: u8>(traffic: *mut InterfaceTraffic, bytes: u32) {
+    // SAFETY: `traffic` points to a live map value; taking a field's address reads nothing.
+    add::<DIRECTION>(unsafe { &raw mut (*traffic).outside }, bytes);
+}
+
+/// Plain additions: the counters belong to this CPU, and no tc program interrupts another.
+#[inline(always)]
+fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
+    // SAFETY: `totals` points into a live map value of plain integers; the verifier checks the accesses.
+    unsafe {
+        if DIRECTION == FROM_POD {
+            (*totals).tx_packets += 1;
+            (*totals).tx_bytes += u64::from(bytes);
+        } else {
+            (*totals).rx_packets += 1;
+            (*totals).rx_bytes += u64::from(bytes);
+        }
+    }
 }
 
 /// Counts a packet of its flow. Writes the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] to the
-/// record's header.
+/// record's header, and whether a record is due because the packet is the first of its flow.
 #[inline(always)]
-pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
+pub fn count<const DIRECTION: u8>(
+    scratch: &mut Scratch,
+    interface: *mut InterfaceState,
+    now_ns: u64,
+) {
     let Scratch {
         packet,
         key,
@@ -35,70 +64,138 @@ pub fn count<const DIRECTION: u8>(scratch: &mut Scratch, now_ns: u64) {
         ..
     } = scratch;
     header.flags = 0;
+    packet.first = false;
     if let Some(state) = FLOWS.get_ptr_mut(&*key) {
-        header.flow = add_to::<DIRECTION>(state, packet, now_ns);
+        add_to::<DIRECTION>(state, packet.len, packet.tcp_flags, now_ns);
+        header.flow = totals(state);
         return;
     }
+    if has_room(interface, key.ifindex) {
+        fill::<DIRECTION>(fresh, packet, now_ns);
+        if FLOWS.insert(&*key, &*fresh, BPF_NOEXIST).is_ok() {
+            added(interface);
+            header.flow = totals(fresh);
+            header.flags = flag::NEW_FLOW;
+            packet.first = true;
+            return;
+        }
+        // Another CPU has inserted the flow, or the kernel has no memory.
+        if let Some(state) = FLOWS.get_ptr_mut(&*key) {
+            add_to::<DIRECTION>(state, packet.len, packet.tcp_flags, now_ns);
+            header.flow = totals(state);
+            return;
+        }
+    }
+    header.flow = FlowTotals::default();
+    header.flags = flag::NO_FLOW;
+    // A SYN has a record anyway, and the bulk of a TCP connection must not have one per packet.
+    packet.first = packet.protocol != TCP && is_first_untracked(key, now_ns);
+}
+
+#[inline(always)]
+fn fill<const DIRECTION: u8>(fresh: &mut FlowState, packet: &Packet, now_ns: u64) {
     *fresh = FlowState {
         first_ktime_ns: now_ns,
-        last_ktime_ns: now_ns,
+        kept: 1,
         ..FlowState::default()
     };
-    if DIRECTION == FROM_POD {
-        fresh.totals.tx_packets = 1;
-        fresh.totals.tx_bytes = u64::from(packet.len);
-        fresh.tx_tcp_flags = u32::from(packet.tcp_flags);
+    let side = if DIRECTION == FROM_POD {
+        &mut fresh.tx
     } else {
-        fresh.totals.rx_packets = 1;
-        fresh.totals.rx_bytes = u64::from(packet.len);
-        fresh.rx_tcp_flags = u32::from(packet.tcp_flags);
+        &mut fresh.rx
+    };
+    *side = FlowSide {
+        packets: 1,
+        bytes: u64::from(packet.len),
+        last_ktime_ns: now_ns,
+        tcp_flags: u32::from(packet.tcp_flags),
+        zero: 0,
+    };
+}
+
+/// Whether the interface may add an entry. User space removes entries, so what it has removed since its last
+/// count still occupies the share.
+#[inline(always)]
+fn has_room(interface: *const InterfaceState, ifindex: u32) -> bool {
+    let (Some(added), Some(base)) = (
+        FLOW_COUNT.get_ptr(flow_count::ADDED),
+        FLOW_COUNT.get_ptr(flow_count::BASE),
+    ) else {
+        return false;
+    };
+    // SAFETY: live map values of plain integers; the verifier checks the accesses.
+    let (held, entries) = unsafe { ((*interface).flows_added, (*added).wrapping_add(*base)) };
+    let free = settings::flow_entries().wrapping_sub(entries) as i64;
+    if (held as i64) < free {
+        // Removals only make it less.
+        return true;
     }
-    if FLOWS.insert(&*key, &*fresh, BPF_NOEXIST).is_ok() {
-        header.flow = fresh.totals;
-        header.flags = flag::NEW_FLOW;
-        return;
-    }
-    // The table is full, or another CPU has inserted the flow.
-    match FLOWS.get_ptr_mut(&*key) {
-        Some(state) => header.flow = add_to::<DIRECTION>(state, packet, now_ns),
-        None => {
-            header.flow = FlowTotals::default();
-            header.flags = flag::NO_FLOW;
-        }
-    }
+    let Some(control) = CONTROL.get_ptr(ifindex) else {
+        return false;
+    };
+    // SAFETY: as above.
+    (held.wrapping_add(unsafe { (*control).flows_base }) as i64) < free
 }
 
 #[inline(always)]
-fn add_to<const DIRECTION: u8>(state: *mut FlowState, packet: &Packet, now_ns: u64) -> FlowTotals {
+fn added(interface: *mut InterfaceState) {
+    // SAFETY: a live map value; taking a field's address reads nothing.
+    add_shared(unsafe { &raw mut (*interface).flows_added }, 1);
+    if let Some(entries) = FLOW_COUNT.get_ptr_mut(flow_count::ADDED) {
+        add_shared(entries, 1);
+    }
+}
+
+/// Whether this flow without an entry had no record lately. Two flows of one slot can displace each other; the
+/// cost is a record too many.
+#[inline(always)]
+fn is_first_untracked(key: &FlowKey, now_ns: u64) -> bool {
+    let hash = socket_hash(key);
+    let now = (now_ns >> 30) as u32;
+    let Some(slot) = UNTRACKED.get_ptr_mut(hash & (UNTRACKED_SLOTS - 1)) else {
+        return true;
+    };
+    // SAFETY: a live map value of one integer.
+    let known = unsafe { *slot };
+    if (known >> 32) as u32 == hash && now.wrapping_sub(known as u32) < UNTRACKED_AGAIN {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { *slot = u64::from(hash) << 32 | u64::from(now) };
+    true
+}
+
+/// Adds a packet to its flow. Atomic additions: the packets of one direction can come on several CPUs.
+#[inline(always)]
+pub fn add_to<const DIRECTION: u8>(state: *mut FlowState, len: u32, tcp_flags: u8, now_ns: u64) {
     // SAFETY: `state` points to a live map value of plain integers; the verifier checks the accesses.
     unsafe {
-        add::<DIRECTION>(&raw mut (*state).totals, packet.len);
-        (*state).last_ktime_ns = now_ns;
-        let flags = if DIRECTION == FROM_POD {
-            &raw mut (*state).tx_tcp_flags
+        let side = if DIRECTION == FROM_POD {
+            &raw mut (*state).tx
         } else {
-            &raw mut (*state).rx_tcp_flags
+            &raw mut (*state).rx
         };
+        add_shared(&raw mut (*side).packets, 1);
+        add_shared(&raw mut (*side).bytes, u64::from(len));
+        (*side).last_ktime_ns = now_ns;
         // Not atomic (an atomic OR needs Linux 5.12), so a concurrent update can lose a bit. User space uses
         // the flags only to drop a closed flow sooner.
-        let seen = *flags | u32::from(packet.tcp_flags);
-        if seen != *flags {
-            *flags = seen;
+        let seen = (*side).tcp_flags | u32::from(tcp_flags);
+        if seen != (*side).tcp_flags {
+            (*side).tcp_flags = seen;
         }
-        (*state).totals
     }
 }
 
 #[inline(always)]
-fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
-    // SAFETY: `totals` points into a live map value; taking a field's address reads nothing.
-    let (packet_count, byte_count) = unsafe {
-        if DIRECTION == FROM_POD {
-            (&raw mut (*totals).tx_packets, &raw mut (*totals).tx_bytes)
-        } else {
-            (&raw mut (*totals).rx_packets, &raw mut (*totals).rx_bytes)
+fn totals(state: *const FlowState) -> FlowTotals {
+    // SAFETY: as in `add_to`.
+    unsafe {
+        FlowTotals {
+            tx_packets: (*state).tx.packets,
+            tx_bytes: (*state).tx.bytes,
+            rx_packets: (*state).rx.packets,
+            rx_bytes: (*state).rx.bytes,
         }
-    };
-    add_shared(packet_count, 1);
-    add_shared(byte_count, u64::from(bytes));
+    }
 }

@@ -14,7 +14,7 @@
     reason = "inline assembly for BPF: atomics, and pointers that the verifier can follow"
 )]
 
-mod bucket;
+mod bulk;
 mod flow;
 mod log;
 mod maps;
@@ -23,6 +23,7 @@ mod record;
 mod scratch;
 mod settings;
 mod stats;
+mod thinning;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -58,11 +59,20 @@ pub fn to_pod(ctx: TcContext) -> i32 {
 /// `TCX_NEXT`) in any case.
 #[inline(always)]
 fn observe<const DIRECTION: u8>(ctx: &TcContext) {
-    let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
+    let Some(stats) = Stats::this_cpu() else {
         return;
     };
     let ifindex = ifindex(ctx);
-    let Some(interface) = maps::INTERFACES.get_ptr_mut(ifindex) else {
+    if !settings::probe_log() && bulk::count::<DIRECTION>(ctx, &stats, ifindex) {
+        return;
+    }
+    let Some(scratch) = Scratch::this_cpu() else {
+        return;
+    };
+    let (Some(traffic), Some(interface)) = (
+        maps::TRAFFIC.get_ptr_mut(ifindex),
+        maps::INTERFACES.get_ptr_mut(ifindex),
+    ) else {
         stats.count(stat::NO_INTERFACE);
         return;
     };
@@ -78,7 +88,7 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     let mut scratch = scratch.settle();
     let parsed = packet::parse_network::<DIRECTION>(ctx, &stats, scratch);
     scratch = scratch.settle();
-    flow::count_interface::<DIRECTION>(interface, scratch.packet.len);
+    flow::count_interface::<DIRECTION>(traffic, scratch.packet.len);
     let parsed = match parsed {
         Parsed::Ip => packet::parse_transport::<DIRECTION>(ctx, &stats, scratch),
         other => other,
@@ -87,12 +97,12 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         Parsed::Ip => {}
         Parsed::NotIp => {
             stats.count(stat::NOT_IP);
-            flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
+            flow::count_outside::<DIRECTION>(traffic, scratch.packet.len);
             return;
         }
         Parsed::Malformed => {
             stats.count(stat::MALFORMED);
-            flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
+            flow::count_outside::<DIRECTION>(traffic, scratch.packet.len);
             return;
         }
     }
@@ -101,11 +111,11 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         stats.count(stat::FRAGMENT);
     }
 
-    flow::count::<DIRECTION>(scratch, now_ns);
+    flow::count::<DIRECTION>(scratch, interface, now_ns);
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);
-        flow::count_outside::<DIRECTION>(interface, scratch.packet.len);
+        flow::count_outside::<DIRECTION>(traffic, scratch.packet.len);
     }
     if settings::probe_log() {
         log::packet(ctx, &scratch.key, DIRECTION, scratch.packet.len);

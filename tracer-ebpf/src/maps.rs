@@ -1,10 +1,10 @@
-//! All maps. User space creates them, with sizes from its options, and reads them; of these it writes only
-//! the interface tables, and removes flows.
+//! All maps. User space creates them, with sizes from its options, and reads them. It adds and removes
+//! interfaces, removes flows, and alone writes [`CONTROL`].
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
-use tracer_common::{FlowKey, FlowState, InterfaceState, stat};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use tracer_common::{FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, stat};
 
 use crate::scratch::Scratch;
 
@@ -19,15 +19,36 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 pub static FLOWS: HashMap<FlowKey, FlowState> =
     HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
-/// Totals and token bucket per attached interface. User space adds the entry before it attaches the probes.
+/// Packets and bytes per attached interface. Per CPU, so that a packet costs no atomic addition and no cache
+/// line that another CPU has just written. User space adds the entry before it attaches the probes.
+#[map]
+pub static TRAFFIC: PerCpuHashMap<u32, InterfaceTraffic> =
+    PerCpuHashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+
+/// Losses and thinning per attached interface; read only where a record is due or a flow is new.
 #[map]
 pub static INTERFACES: HashMap<u32, InterfaceState> =
     HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
 
-/// Muted interfaces: they cause no records. The value has no meaning. A map of its own, as user space can
-/// only write a whole entry of [`INTERFACES`], which would overwrite concurrent counts.
+/// What user space says about an interface. A map of its own, as user space can only write a whole entry of
+/// [`INTERFACES`], which would overwrite concurrent counts. Without an entry, nothing.
 #[map]
-pub static MUTED: HashMap<u32, u8> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+pub static CONTROL: HashMap<u32, InterfaceControl> =
+    HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+
+/// The number of entries in [`FLOWS`], see [`tracer_common::flow_count`].
+#[map]
+pub static FLOW_COUNT: Array<u64> = Array::with_max_entries(2, 0);
+
+/// The flows without an entry in [`FLOWS`] whose first packet had a record lately, by hash: the hash and when.
+#[map]
+pub static UNTRACKED: Array<u64> = Array::with_max_entries(UNTRACKED_SLOTS, 0);
+/// A power of two.
+pub const UNTRACKED_SLOTS: u32 = 4_096;
+
+/// Not 0 while the reader sleeps until a record comes.
+#[map]
+pub static READER_WAITS: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The statistics of [`tracer_common::stat`]. One entry contains all of them, so a packet costs one lookup.
 #[map]

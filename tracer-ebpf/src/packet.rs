@@ -58,6 +58,8 @@ pub struct Packet {
     pub tcp_flags: u8,
     /// 0 for other protocols; an IPv4 echo reply is also 0.
     pub icmp_type: u8,
+    /// The first packet of its flow, as far as the flow table knows.
+    pub first: bool,
 }
 
 /// The kind of a frame.
@@ -356,6 +358,12 @@ pub fn is_echo(protocol: u8, icmp_type: u8) -> bool {
     } else {
         icmp_type == 128 || icmp_type == 129
     }
+}
+
+/// Whether this is an echo request.
+#[inline(always)]
+pub fn is_echo_request(protocol: u8, icmp_type: u8) -> bool {
+    icmp_type == if protocol == ICMP { 8 } else { 128 }
 }
 
 /// Whether this is an error that quotes its packet: destination unreachable, source quench, redirect, time

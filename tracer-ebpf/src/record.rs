@@ -1,31 +1,35 @@
 //! Decides whether a packet gets a record and how many of its bytes, and writes records to the ring buffer.
 //!
 //! A record is due unless the settings ([`emit`]) or the interface's mute switch exclude it. Every due record
-//! ends in exactly one counter: emitted, ring full, suppressed or copy failed.
+//! ends in exactly one counter: emitted, ring full, thinned or copy failed.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use tracer_common::{
-    CAPTURE_CLASSES, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
+    CAPTURE_CLASSES, FROM_POD, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
 };
 
-use crate::maps::{MUTED, RECORDS};
+use crate::maps::{CONTROL, READER_WAITS, RECORDS};
 use crate::packet::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::stats::{Stats, add_shared};
-use crate::{bucket, settings};
+use crate::thinning::{Admission, Part};
+use crate::{settings, thinning};
 
 const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
 const TCP_RST: u8 = 0x04;
+const TCP_ACK: u8 = 0x10;
 
 /// Bytes to capture after an ICMP error's header: the quoted packet. Enough for IPv6 with extension headers.
 const QUOTED_BYTES: u32 = 256;
 
-const SMALL: usize = CAPTURE_CLASSES[0];
-const MEDIUM: usize = CAPTURE_CLASSES[1];
-const LARGE: usize = CAPTURE_CLASSES[2];
+const CLASS_0: usize = CAPTURE_CLASSES[0];
+const CLASS_1: usize = CAPTURE_CLASSES[1];
+const CLASS_2: usize = CAPTURE_CLASSES[2];
+const CLASS_3: usize = CAPTURE_CLASSES[3];
+const LARGE: usize = CAPTURE_CLASSES[4];
 
 /// A chunk has the size of the largest class; this many hold a segment of 64 KiB.
 const MAX_CHUNKS: u32 = 65_536 / LARGE as u32;
@@ -34,8 +38,6 @@ const MAX_CHUNKS: u32 = 65_536 / LARGE as u32;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
-/// The ring buffer's own header in front of each record.
-const RING_HEADER_BYTES: u64 = 8;
 
 #[repr(C)]
 struct Slot<const N: usize> {
@@ -55,12 +57,13 @@ pub fn emit<const DIRECTION: u8>(
     let Some(wanted) = want(scratch) else {
         return;
     };
-    if settings::emits(emit::BY_INTERFACE) && MUTED.get_ptr(scratch.key.ifindex).is_some() {
+    if settings::emits(emit::BY_INTERFACE) && is_muted(scratch.key.ifindex) {
         return;
     }
     if scratch.header.flags & flag::TRUNCATED != 0 {
         stats.count(stat::TRUNCATED);
     }
+    let part = part::<DIRECTION>(scratch);
     let Scratch {
         packet,
         key,
@@ -72,9 +75,12 @@ pub fn emit<const DIRECTION: u8>(
     header.wire_len_bytes = packet.len;
     header.ethertype = packet.ethertype;
     header.direction = DIRECTION;
-    header.thinning = 0;
     header.reserved = 0;
     packet.wanted = wanted;
+    let filled = RECORDS.query(BPF_RB_AVAIL_DATA);
+    let admission = thinning::admit(interface, key, part, now_ns, filled);
+    // SAFETY: `interface` points to a live map value; the verifier checks the access.
+    header.thinning = unsafe { (*interface).thinning } as u8;
     let scratch = scratch.settle();
     let mut offset = 0;
     for _ in 0..MAX_CHUNKS {
@@ -87,18 +93,20 @@ pub fn emit<const DIRECTION: u8>(
         scratch.header.chunk_offset_bytes = offset;
         scratch.header.captured_len_bytes = here as u16;
         stats.count(stat::DUE);
-        // SAFETY: `interface` points to a live map value; the verifier checks the access.
+        // SAFETY: as above.
         scratch.header.lost = unsafe { (*interface).lost } as u16;
-        let lost = if bucket::take(interface, now_ns) {
-            match write(ctx, scratch, offset, here) {
+        let lost = match admission {
+            Admission::Keep => match write(ctx, scratch, offset, here) {
                 Written::Emitted => None,
                 Written::RingFull => Some(stat::RING_FULL),
                 Written::CopyFailed => Some(stat::COPY_FAILED),
+            },
+            Admission::NoRoom => Some(stat::RING_FULL),
+            Admission::Thin => {
+                // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
+                add_shared(unsafe { &raw mut (*interface).suppressed }, 1);
+                Some(stat::SUPPRESSED)
             }
-        } else {
-            // SAFETY: `interface` points to a live map value; taking a field's address reads nothing.
-            add_shared(unsafe { &raw mut (*interface).suppressed }, 1);
-            Some(stat::SUPPRESSED)
         };
         match lost {
             None => stats.count(stat::EMITTED),
@@ -115,6 +123,42 @@ pub fn emit<const DIRECTION: u8>(
         }
         scratch.header.flags |= flag::CHUNK;
     }
+}
+
+#[inline(always)]
+fn is_muted(ifindex: u32) -> bool {
+    // SAFETY: a live map value of plain integers.
+    CONTROL
+        .get_ptr(ifindex)
+        .is_some_and(|control| unsafe { (*control).muted } != 0)
+}
+
+/// The packet's part in its conversation. A DNS packet towards the DNS port is a question, even if both ports
+/// are DNS ports.
+#[inline(always)]
+fn part<const DIRECTION: u8>(scratch: &Scratch) -> Part {
+    let Scratch {
+        packet,
+        key,
+        header,
+        ..
+    } = scratch;
+    let opens = match header.reason {
+        reason::DNS => settings::is_dns_port(if DIRECTION == FROM_POD {
+            key.peer_port
+        } else {
+            key.pod_port
+        }),
+        reason::TCP_CONTROL => packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
+        reason::ICMP => {
+            if !packet::is_echo(packet.protocol, packet.icmp_type) {
+                return Part::Rare;
+            }
+            packet::is_echo_request(packet.protocol, packet.icmp_type)
+        }
+        _ => true,
+    };
+    if opens { Part::Question } else { Part::Answer }
 }
 
 /// The number of bytes to capture, or `None` if no record is due. Sets the header's reason.
@@ -156,7 +200,7 @@ fn want(scratch: &mut Scratch) -> Option<u32> {
         } else if is_icmp(packet) && packet::is_icmp_error(packet.protocol, packet.icmp_type) {
             header.reason = reason::ICMP;
             (settings::emits(emit::ICMP_ERROR), headers + QUOTED_BYTES)
-        } else if header.flags & flag::NEW_FLOW != 0 {
+        } else if packet.first {
             header.reason = reason::FIRST;
             let included = if packet.protocol == TCP {
                 wants_tcp(key)
@@ -220,10 +264,14 @@ enum Written {
 #[inline(always)]
 fn write(ctx: &TcContext, scratch: &Scratch, offset: u32, len: u32) -> Written {
     let start = scratch.packet.network + offset;
-    let code = if len <= SMALL as u32 {
-        write_small(ctx, &scratch.header, start, len)
-    } else if len <= MEDIUM as u32 {
-        write_medium(ctx, &scratch.header, start, len)
+    let code = if len <= CLASS_0 as u32 {
+        write_0(ctx, &scratch.header, start, len)
+    } else if len <= CLASS_1 as u32 {
+        write_1(ctx, &scratch.header, start, len)
+    } else if len <= CLASS_2 as u32 {
+        write_2(ctx, &scratch.header, start, len)
+    } else if len <= CLASS_3 as u32 {
+        write_3(ctx, &scratch.header, start, len)
     } else {
         write_large(ctx, &scratch.header, start, len)
     };
@@ -235,22 +283,33 @@ fn write(ctx: &TcContext, scratch: &Scratch, offset: u32, len: u32) -> Written {
 }
 
 #[inline(never)]
-fn write_small(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<SMALL>(ctx, header, start, len)
+fn write_0(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
+    write_class::<CLASS_0, { CLASS_0.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
-fn write_medium(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<MEDIUM>(ctx, header, start, len)
+fn write_1(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
+    write_class::<CLASS_1, { CLASS_1.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
+}
+
+#[inline(never)]
+fn write_2(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
+    write_class::<CLASS_2, { CLASS_2.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
+}
+
+#[inline(never)]
+fn write_3(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
+    write_class::<CLASS_3, { CLASS_3.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
 fn write_large(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<LARGE>(ctx, header, start, len)
+    write_class::<LARGE, { LARGE as u64 - 1 }>(ctx, header, start, len)
 }
 
+/// Writes a record of the size class N. `MASK` is the next power of two minus one.
 #[inline(always)]
-fn write_class<const N: usize>(
+fn write_class<const N: usize, const MASK: u64>(
     ctx: &TcContext,
     header: &RecordHeader,
     start: u32,
@@ -270,43 +329,45 @@ fn write_class<const N: usize>(
                 ctx.as_ptr(),
                 start,
                 (&raw mut (*slot).bytes).cast(),
-                clamp::<N>(len),
+                clamp::<N, MASK>(len),
             ) == 0
     };
     if !copied {
         entry.discard(BPF_RB_NO_WAKEUP);
         return 2;
     }
-    entry.submit(wake_up(size_of::<Slot<N>>() as u64));
+    entry.submit(wake_up());
     0
 }
 
-/// The flag that wakes the consumer once, when the ring crosses the watermark. Other records wait for the
-/// consumer's next poll: a wake-up costs ten times as much as the record.
+/// The flag that wakes the reader if it waits for a record. It waits only after the ring has run empty, so a
+/// wake-up, which costs ten times as much as a record, comes once for each time without traffic.
 #[inline(always)]
-fn wake_up(record_bytes: u64) -> u64 {
-    let waiting = RECORDS.query(BPF_RB_AVAIL_DATA);
-    let watermark = settings::ring_watermark_bytes();
-    let before = waiting.wrapping_sub(record_bytes + RING_HEADER_BYTES);
-    if waiting >= watermark && before < watermark {
-        BPF_RB_FORCE_WAKEUP
-    } else {
-        BPF_RB_NO_WAKEUP
+fn wake_up() -> u64 {
+    let Some(waits) = READER_WAITS.get_ptr_mut(0) else {
+        return BPF_RB_NO_WAKEUP;
+    };
+    // SAFETY: a live map value of one integer. Two CPUs can both see it set: the second wake-up does no harm.
+    unsafe {
+        if waits.read_volatile() == 0 {
+            return BPF_RB_NO_WAKEUP;
+        }
+        waits.write_volatile(0);
     }
+    BPF_RB_FORCE_WAKEUP
 }
 
-/// Limits `len` (not 0) to N, a power of two, in a form whose bound every verifier from 5.10 on recognises.
+/// Limits `len` (not 0) to N in a form whose bound every verifier from 5.10 on recognises: `MASK` first, in
+/// assembly, as LLVM would remove it as redundant.
 #[inline(always)]
-fn clamp<const N: usize>(len: u32) -> u32 {
-    let mut limited = u64::from(len);
-    if limited > N as u64 {
-        limited = N as u64;
-    }
-    limited = limited.wrapping_sub(1);
-    // SAFETY: a bitwise AND on one register, without memory access. LLVM would remove it as redundant without
-    // assembly.
+fn clamp<const N: usize, const MASK: u64>(len: u32) -> u32 {
+    let mut limited = u64::from(len).wrapping_sub(1);
+    // SAFETY: a bitwise AND on one register, without memory access.
     unsafe {
-        core::arch::asm!("{0} &= {mask}", inout(reg) limited, mask = const N as u64 - 1, options(pure, nomem, nostack));
+        core::arch::asm!("{0} &= {mask}", inout(reg) limited, mask = const MASK, options(pure, nomem, nostack));
+    }
+    if limited > N as u64 - 1 {
+        limited = N as u64 - 1;
     }
     (limited + 1) as u32
 }

@@ -19,18 +19,26 @@ static EMIT_PORTS: [u16; MAX_EMIT_PORTS] = [53; MAX_EMIT_PORTS];
 #[unsafe(no_mangle)]
 static PAYLOAD_CAP_BYTES: u32 = 1_232;
 
-/// Token bucket: the cost of a record. 0 disables the bucket.
+/// Number of different ports in [`DNS_PORTS`], from its start.
 #[unsafe(no_mangle)]
-static BUCKET_COST_NS: u64 = 100_000;
+static DNS_PORT_COUNT: u32 = 1;
 
-/// Token bucket: the maximum credit.
+/// An interface's share of the ring buffer while that is half full: records per window of
+/// [`crate::thinning`]. 0 disables thinning.
 #[unsafe(no_mangle)]
-static BUCKET_BURST_NS: u64 = 2_000_000_000;
+static SHARE_PER_WINDOW: u32 = 1_342;
 
-/// The amount of data in the ring buffer at which the probes wake the consumer. Below it the consumer polls
-/// every few milliseconds.
+/// Size of the ring buffer: the exponent of a power of two.
 #[unsafe(no_mangle)]
-static RING_WATERMARK_BYTES: u64 = 1 << 20;
+static RING_BITS: u32 = 23;
+
+/// Number of entries that the flow table can have.
+#[unsafe(no_mangle)]
+static FLOW_ENTRIES: u64 = 65_536;
+
+/// Whether the kernel has `bpf_ktime_get_coarse_ns` (Linux 5.11), which costs a fraction of the exact clock.
+#[unsafe(no_mangle)]
+static COARSE_CLOCK: u32 = 0;
 
 /// Whether to log every packet.
 #[unsafe(no_mangle)]
@@ -44,14 +52,16 @@ macro_rules! global {
     };
 }
 
-/// Whether the port is one of [`DNS_PORTS`].
+/// Whether the port is one of [`DNS_PORTS`]. Mostly there is one, and then the verifier removes the loop.
 #[inline(always)]
 pub fn is_dns_port(port: u16) -> bool {
-    let mut found = false;
-    let mut index = 0;
-    while index < MAX_DNS_PORTS {
-        found |= global!(DNS_PORTS[index]) == port;
-        index += 1;
+    let mut found = global!(DNS_PORTS[0]) == port;
+    if global!(DNS_PORT_COUNT) > 1 {
+        let mut index = 1;
+        while index < MAX_DNS_PORTS {
+            found |= global!(DNS_PORTS[index]) == port;
+            index += 1;
+        }
     }
     found
 }
@@ -80,22 +90,28 @@ pub fn payload_cap_bytes() -> u32 {
     global!(PAYLOAD_CAP_BYTES)
 }
 
-/// The value of [`BUCKET_COST_NS`].
+/// The value of [`SHARE_PER_WINDOW`].
 #[inline(always)]
-pub fn bucket_cost_ns() -> u64 {
-    global!(BUCKET_COST_NS)
+pub fn share_per_window() -> u32 {
+    global!(SHARE_PER_WINDOW)
 }
 
-/// The value of [`BUCKET_BURST_NS`].
+/// The value of [`RING_BITS`].
 #[inline(always)]
-pub fn bucket_burst_ns() -> u64 {
-    global!(BUCKET_BURST_NS)
+pub fn ring_bits() -> u32 {
+    global!(RING_BITS)
 }
 
-/// The value of [`RING_WATERMARK_BYTES`].
+/// The value of [`FLOW_ENTRIES`].
 #[inline(always)]
-pub fn ring_watermark_bytes() -> u64 {
-    global!(RING_WATERMARK_BYTES)
+pub fn flow_entries() -> u64 {
+    global!(FLOW_ENTRIES)
+}
+
+/// Whether [`COARSE_CLOCK`] is set.
+#[inline(always)]
+pub fn coarse_clock() -> bool {
+    global!(COARSE_CLOCK) != 0
 }
 
 /// Whether [`PROBE_LOG`] is set.

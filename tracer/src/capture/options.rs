@@ -27,10 +27,9 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Entries of the kernel's flow table.
     pub flow_entries: u32,
-    /// Long-term limit of records per second and interface; 0: no limit.
+    /// An interface's share of the ring buffer: above this many records per second it is thinned while the ring
+    /// is half full. The share falls as the ring fills. 0: never thin.
     pub records_per_second: u32,
-    /// Records that an interface may cause at once on top of that limit.
-    pub record_burst: u32,
     /// Time without a packet after which a flow's entry is removed.
     pub flow_idle: Duration,
     /// The same time for closed TCP connections and DNS flows, which are many.
@@ -57,7 +56,6 @@ impl Default for Options {
             flow_entries: 65_536,
             // Far above a pod's DNS queries and connections, far below a flood.
             records_per_second: 10_000,
-            record_burst: 20_000,
             flow_idle: Thresholds::default().flow_idle,
             flow_linger: Duration::from_secs(10),
             relist_every: Duration::from_secs(30),

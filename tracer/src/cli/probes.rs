@@ -33,13 +33,13 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().payload_cap_bytes))]
     pub payload_bytes: Int<u32, 128, 1984>,
 
-    /// Sustained packet rate from one interface to user space; 0 for no limit
+    /// Records per second above which an interface is thinned to some of its sockets while the kernel's buffer
+    /// is more than half full; 0 to never thin
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().records_per_second))]
     pub records_per_second: Int<u32, 0, 100_000_000>,
 
-    /// Packets that one interface may send to user space in a burst above that rate. Suppressed packets are
-    /// still counted
-    #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().record_burst))]
+    /// Without effect since thinning follows the buffer's free room
+    #[arg(long, value_name = "N", hide = true, default_value_t = Int(20_000))]
     pub record_burst: Int<u32, 1, 100_000_000>,
 
     /// Log from inside the probes, to debug them; slow
@@ -64,7 +64,6 @@ impl ProbeArgs {
             ring_bytes: self.ring_size.0,
             flow_entries: self.flow_table_size.0,
             records_per_second: self.records_per_second.0,
-            record_burst: self.record_burst.0,
             flow_idle,
             probe_log: self.probe_log,
             ..Options::default()

@@ -213,7 +213,7 @@ fn one_interface(interface: &Interface) -> String {
     }
     text.push_str(&format!("  {}", interface.hook));
     if interface.suppressed > 0 {
-        text.push_str(&format!("  {} records suppressed", interface.suppressed));
+        text.push_str(&format!("  {} records thinned", interface.suppressed));
     }
     text
 }

@@ -328,7 +328,9 @@ impl Source for LocalSource {
     fn announce(&self) {
         let interfaces = self.capture.interfaces().into_iter();
         let mut names: Vec<String> = interfaces.map(|status| status.link.name).collect();
+        names.extend_from_slice(self.capture.waiting());
         names.sort();
+        names.dedup();
         let names = match names.as_slice() {
             [] => "none yet; new pods are traced as they start".to_owned(),
             names => names.join(", "),
@@ -413,7 +415,7 @@ impl Source for LocalSource {
         let interfaces = self.capture.interfaces();
         self.report_invisible(output, &interfaces);
         let stats = self.capture.stats()?;
-        let mut lost = stats.losses();
+        let mut lost = stats.losses_of(&interfaces);
         if let Some(recorder) = &self.recorder {
             lost.merge(&recorder.losses());
         }
@@ -464,7 +466,7 @@ impl Source for LocalSource {
         self.report_invisible(output, &interfaces);
         self.identity.give_notices(self.notices);
         let stats = self.capture.stop()?;
-        let mut losses = stats.losses();
+        let mut losses = stats.losses_of(&interfaces);
         let mut notes = self.notes.into_lines();
         if let Some(recorder) = self.recorder {
             losses.merge(&recorder.losses());

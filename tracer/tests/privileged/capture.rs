@@ -14,6 +14,7 @@ mod loss;
 mod netns;
 mod one_way;
 mod packets;
+mod pressure;
 mod probe_log;
 mod programs;
 mod rare_answers;

@@ -18,12 +18,11 @@ use futures::TryStreamExt as _;
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcOption};
 use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
-use tracer_common::InterfaceState;
 use tracing::debug;
 
 use super::error::{AttachError, CaptureError, errno};
 use super::probes::{FROM_POD, TO_POD, program};
-use super::tables::InterfaceTables;
+use super::tables::{Counters, InterfaceTables};
 use crate::capture::HookChoice;
 use tracer_core::model::flow::Ifindex;
 
@@ -125,7 +124,7 @@ impl Attacher {
     }
 
     /// Detaches the programs that are still in place and returns the interface's final counters.
-    pub async fn detach(&mut self, ifindex: Ifindex, attached: Attached) -> InterfaceState {
+    pub async fn detach(&mut self, ifindex: Ifindex, attached: Attached) -> Counters {
         self.unhook(ifindex, attached).await;
         self.leave(ifindex)
     }
@@ -166,7 +165,7 @@ impl Attacher {
     }
 
     /// Removes the interface from the probes' tables and returns its final counters.
-    pub fn leave(&self, ifindex: Ifindex) -> InterfaceState {
+    pub fn leave(&self, ifindex: Ifindex) -> Counters {
         self.interfaces.lock().remove(ifindex)
     }
 

@@ -34,8 +34,9 @@ pub(super) struct AttachThread {
 }
 
 impl AttachThread {
-    /// Attaches, sends the outcome to `ready`, and follows the kernel's messages until `stopped`.
-    pub fn run(self, ready: &std::sync::mpsc::Sender<Result<(), CaptureError>>) {
+    /// Attaches, sends the outcome to `ready` with the names of the interfaces that wait for their turn, and
+    /// follows the kernel's messages until `stopped`.
+    pub fn run(self, ready: &std::sync::mpsc::Sender<Result<Vec<String>, CaptureError>>) {
         let AttachThread {
             programs,
             interfaces,
@@ -63,8 +64,8 @@ impl AttachThread {
                     node_addresses,
                 );
                 match started.await {
-                    Ok(manager) => {
-                        if ready.send(Ok(())).is_ok() {
+                    Ok((manager, waiting)) => {
+                        if ready.send(Ok(waiting)).is_ok() {
                             manager.run(stopped).await;
                         }
                     }
@@ -97,7 +98,7 @@ async fn start_manager(
     traced: TracedInterfaces,
     options: &Options,
     node_addresses: watch::Receiver<Vec<IpAddr>>,
-) -> Result<Manager, CaptureError> {
+) -> Result<(Manager, Vec<String>), CaptureError> {
     let (netlink, messages) = netlink::connect()?;
     let attacher = Attacher::new(
         programs,
@@ -115,8 +116,8 @@ async fn start_manager(
         options.relist_every,
         node_addresses,
     );
-    manager.start().await?;
-    Ok(manager)
+    let waiting = manager.start().await?;
+    Ok((manager, waiting))
 }
 
 async fn forward(

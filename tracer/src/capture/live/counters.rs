@@ -1,10 +1,14 @@
 //! The probes' statistics and totals, converted for user space.
 
 use aya::maps::{MapData, MapError, PerCpuArray};
-use tracer_common::stat;
+use tracer_common::{FlowState, stat};
 
+use super::traced::InterfaceStatus;
 use tracer_core::model::flow::{FlowTotals, Traffic};
 use tracer_core::model::loss::{Losses, Stage};
+
+const THINNED: &str = "thinned under pressure";
+const RING_FULL: &str = "ring buffer full";
 
 /// All statistics of the probes, per CPU.
 pub(super) type StatsMap = PerCpuArray<MapData, [u64; stat::COUNT as usize]>;
@@ -20,11 +24,11 @@ pub struct KernelStats {
     pub emitted: u64,
     /// Records lost because the ring buffer was full.
     pub ring_full: u64,
-    /// Records that an interface's token bucket suppressed.
+    /// Records that thinning suppressed.
     pub suppressed: u64,
     /// Records dropped because the packet's bytes could not be copied.
     pub copy_failed: u64,
-    /// Packets of a flow for which the flow table had no room.
+    /// Packets of a flow without an entry, as its interface had its share of the flow table.
     pub flow_table_full: u64,
     /// Packets of an interface without a table entry.
     pub no_interface: u64,
@@ -70,9 +74,26 @@ impl KernelStats {
 
     /// The statistics that mean missing results.
     pub fn losses(&self) -> Losses {
+        self.losses_of(&[])
+    }
+
+    /// The same, with the records that each of these interfaces lost. Read the interfaces first.
+    pub fn losses_of(&self, interfaces: &[InterfaceStatus]) -> Losses {
         let mut losses = Losses::default();
-        losses.add(Stage::Ring, "ring buffer full", self.ring_full);
-        losses.add(Stage::Kernel, "rate limit of an interface", self.suppressed);
+        let (mut thinned, mut others) = (self.suppressed, self.ring_full);
+        for interface in interfaces {
+            let ifindex = interface.link.ifindex;
+            let lost = interface
+                .lost
+                .saturating_sub(interface.suppressed)
+                .min(others);
+            let suppressed = interface.suppressed.min(thinned);
+            losses.add_on(ifindex, Stage::Ring, RING_FULL, lost);
+            losses.add_on(ifindex, Stage::Kernel, THINNED, suppressed);
+            (thinned, others) = (thinned - suppressed, others - lost);
+        }
+        losses.add(Stage::Ring, RING_FULL, others);
+        losses.add(Stage::Kernel, THINNED, thinned);
         losses.add(
             Stage::Kernel,
             "packet could not be copied",
@@ -94,6 +115,15 @@ pub(super) fn read_stats(map: &StatsMap) -> Result<[u64; stat::COUNT as usize], 
         }
     }
     Ok(sums)
+}
+
+/// A flow's totals.
+pub(super) fn flow_totals(state: &FlowState) -> FlowTotals {
+    let [tx, rx] = [state.tx, state.rx].map(|side| Traffic {
+        packets: side.packets,
+        bytes: side.bytes,
+    });
+    FlowTotals { tx, rx }
 }
 
 /// Converts the probes' totals to the model's.

@@ -1,33 +1,68 @@
-//! The probes' flow table: iterates over it, and removes an entry together with its final counters.
+//! The probes' flow table: reads it, removes an entry together with its final counters, and gives the probes the
+//! number of entries.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use aya::maps::{HashMap, Map, MapData, MapError};
-use tracer_common::{FlowKey, FlowState};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use tracer_common::{FlowKey, FlowState, flow_count};
+
+use super::batch;
 
 /// The map from [`FlowKey`] to [`FlowState`].
 pub(super) struct FlowTable {
     map: HashMap<MapData, FlowKey, FlowState>,
-    /// A second descriptor of the map, for the command that aya lacks.
+    /// A second descriptor of the map, for the commands that aya lacks.
     fd: Option<OwnedFd>,
+    count: Array<MapData, u64>,
+    /// What `count` has at [`flow_count::BASE`].
+    base: u64,
+    capacity: usize,
 }
 
 impl FlowTable {
-    pub fn new(map: Map) -> Result<FlowTable, MapError> {
-        let fd = match &map {
-            // If this fails, `take` works in two steps.
-            Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().ok(),
-            _ => None,
-        };
+    pub fn new(map: Map, count: Map, capacity: usize) -> Result<FlowTable, MapError> {
+        let fd = batch::second_fd(&map);
         Ok(FlowTable {
             map: HashMap::try_from(map)?,
             fd,
+            count: Array::try_from(count)?,
+            base: 0,
+            capacity,
         })
     }
 
-    /// Iterates over the entries while the probes change the table.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(FlowKey, FlowState), MapError>> {
-        self.map.iter()
+    /// Passes every entry to `take` while the probes change the table.
+    pub fn for_each(&self, mut take: impl FnMut(FlowKey, FlowState)) -> Result<(), MapError> {
+        if let Some(fd) = &self.fd
+            && batch::for_each(fd, &mut take)?
+        {
+            return Ok(());
+        }
+        // Concurrent changes can make the iteration start over; this bounds it.
+        for entry in self.map.iter().take(self.capacity * 2) {
+            match entry {
+                Ok((key, state)) => take(key, state),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that the probes have added so far.
+    pub fn added(&self) -> Result<u64, MapError> {
+        self.count.get(&flow_count::ADDED, 0)
+    }
+
+    /// Gives the probes the number of entries, as counted after `added` was read: an entry that was added
+    /// meanwhile can count twice, never not at all.
+    pub fn set_entries(&mut self, entries: u64, added: u64) -> Result<(), MapError> {
+        let base = entries.wrapping_sub(added);
+        if base != self.base {
+            self.count.set(flow_count::BASE, base, 0)?;
+            self.base = base;
+        }
+        Ok(())
     }
 
     /// Removes an entry and returns its final state.

@@ -1,5 +1,6 @@
 //! The probes' read-only globals, computed from the capture's options.
 
+use aya::util::KernelVersion;
 use tracer_common::{CAPTURE_CLASSES, MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
 
 use super::error::CaptureError;
@@ -13,11 +14,20 @@ pub(super) struct Globals {
     pub emit: u32,
     pub emit_ports: [u16; MAX_EMIT_PORTS],
     pub payload_cap_bytes: u32,
-    pub bucket_cost_ns: u64,
-    pub bucket_burst_ns: u64,
-    pub ring_watermark_bytes: u64,
+    pub dns_port_count: u32,
+    pub share_per_window: u32,
+    pub ring_bits: u32,
+    pub flow_entries: u64,
+    pub coarse_clock: u32,
     pub probe_log: u32,
 }
+
+/// The first kernel with `bpf_ktime_get_coarse_ns`.
+const COARSE_CLOCK_SINCE: KernelVersion = KernelVersion::new(5, 11, 0);
+/// The window of the probes' rate estimate, in nanoseconds (tracer-ebpf/src/thinning.rs).
+const WINDOW_NS: u64 = 1 << 27;
+/// aya rounds the ring's size up to a power of two, of at least a page.
+const MIN_RING_BITS: u32 = 12;
 
 impl Globals {
     pub fn new(options: &Options) -> Result<Globals, CaptureError> {
@@ -35,20 +45,23 @@ impl Globals {
             emit_ports = [first; MAX_EMIT_PORTS];
             emit_ports[..ports.len()].copy_from_slice(ports);
         }
-        let bucket_cost_ns = match options.records_per_second {
-            0 => 0,
-            rate => (1_000_000_000 / u64::from(rate)).max(1),
-        };
+        let share = u64::from(options.records_per_second) * WINDOW_NS;
+        let coarse = KernelVersion::current().is_ok_and(|version| version >= COARSE_CLOCK_SINCE);
+        let [.., largest] = CAPTURE_CLASSES;
         Ok(Globals {
             dns_ports,
             emit: emit_bits(&options.emission, only_ports),
             emit_ports,
-            payload_cap_bytes: options.payload_cap_bytes.min(CAPTURE_CLASSES[2] as u32),
-            bucket_cost_ns,
-            // At least one record must fit, or no record could ever be emitted.
-            bucket_burst_ns: bucket_cost_ns * u64::from(options.record_burst.max(1)),
-            // Early enough to leave room for the records that arrive until the consumer runs.
-            ring_watermark_bytes: (u64::from(options.ring_bytes) / 8).max(1),
+            payload_cap_bytes: options.payload_cap_bytes.min(largest as u32),
+            dns_port_count: given.len() as u32,
+            // Rounded up: 0 would mean no limit.
+            share_per_window: u32::try_from(share.div_ceil(1_000_000_000)).unwrap_or(u32::MAX),
+            ring_bits: u64::from(options.ring_bytes)
+                .next_power_of_two()
+                .trailing_zeros()
+                .max(MIN_RING_BITS),
+            flow_entries: u64::from(options.flow_entries),
+            coarse_clock: u32::from(coarse),
             probe_log: u32::from(options.probe_log),
         })
     }
@@ -133,21 +146,30 @@ mod tests {
     }
 
     #[test]
-    fn a_record_costs_its_share_of_a_second() {
-        let options = Options {
-            records_per_second: 1_000,
-            record_burst: 5,
-            ..Options::default()
+    fn a_share_is_never_rounded_to_no_limit() {
+        let share = |records_per_second| {
+            let options = Options {
+                records_per_second,
+                ..Options::default()
+            };
+            Globals::new(&options).expect("valid").share_per_window
         };
-        let globals = Globals::new(&options).expect("valid");
-        assert_eq!(
-            (globals.bucket_cost_ns, globals.bucket_burst_ns),
-            (1_000_000, 5_000_000)
-        );
-        let unlimited = Options {
-            records_per_second: 0,
-            ..Options::default()
+        assert_eq!(share(0), 0);
+        assert_eq!(share(1), 1);
+        assert_eq!(share(10_000), 1_343);
+    }
+
+    #[test]
+    fn the_ring_has_the_size_that_aya_gives_it() {
+        let bits = |ring_bytes| {
+            let options = Options {
+                ring_bytes,
+                ..Options::default()
+            };
+            Globals::new(&options).expect("valid").ring_bits
         };
-        assert_eq!(Globals::new(&unlimited).expect("valid").bucket_cost_ns, 0);
+        assert_eq!(bits(8 << 20), 23);
+        assert_eq!(bits(5_000), 13);
+        assert_eq!(bits(1), 12);
     }
 }

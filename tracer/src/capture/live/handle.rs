@@ -20,6 +20,7 @@ use super::losses::LossReader;
 use super::probes::{self, Probes};
 use super::ring::{self, RingState};
 use super::sweeper::{Expiry, Sweeper};
+use super::tables::{Counters, thinning};
 use super::traced::{InterfaceStatus, SharedTraced};
 use crate::capture::Options;
 use tracer_core::model::flow::{FlowSnapshot, Ifindex};
@@ -41,6 +42,7 @@ pub struct Capture {
     clock: Arc<Clock>,
     ring_state: Arc<RingState>,
     node_addresses: watch::Sender<Vec<IpAddr>>,
+    waiting: Vec<String>,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
     ring_thread: Option<JoinHandle<()>>,
@@ -49,7 +51,8 @@ pub struct Capture {
 
 impl Capture {
     /// Loads the probes and attaches them to every pod interface of this network namespace, and to every new
-    /// one from then on. Blocks for some tens of milliseconds, mostly in the verifier.
+    /// one from then on. Blocks for some hundreds of milliseconds, in the verifier and for the first interfaces;
+    /// see [`Capture::waiting`] for the others.
     pub fn start(
         options: Options,
     ) -> Result<(Capture, mpsc::Receiver<CaptureMessage>), CaptureError> {
@@ -57,6 +60,7 @@ impl Capture {
         let Probes {
             programs,
             records,
+            waits,
             flows,
             interfaces,
             stats,
@@ -74,7 +78,7 @@ impl Capture {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
             let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
-            move || ring::run(records, losses, &sender, &state)
+            move || ring::run(records, waits, losses, &sender, &state)
         })?;
         let expiry = Expiry {
             idle: options.flow_idle,
@@ -83,13 +87,14 @@ impl Capture {
             capacity: options.flow_entries as usize,
         };
         let mut capture = Capture {
-            sweeper: Sweeper::new(flows, expiry),
+            sweeper: Sweeper::new(flows, Arc::clone(&interfaces), expiry),
             stats,
             interfaces: Arc::clone(&interfaces),
             traced: Arc::clone(&traced),
             clock: Arc::new(Clock::new()),
             ring_state: Arc::clone(&ring_state),
             node_addresses,
+            waiting: Vec::new(),
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),
@@ -111,7 +116,10 @@ impl Capture {
         capture.attach_thread = Some(spawn("tracer-attach", move || attach_thread.run(&ready))?);
         // If the thread ends early, its end of the channel closes: this never waits forever.
         match started.recv() {
-            Ok(Ok(())) => Ok((capture, receiver)),
+            Ok(Ok(waiting)) => {
+                capture.waiting = waiting;
+                Ok((capture, receiver))
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(CaptureError::Ended {
                 thread: "tracer-attach",
@@ -143,22 +151,30 @@ impl Capture {
 
     /// The traced interfaces with their totals.
     pub fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let now = self.clock.now();
         let traced = self.traced.lock().clone();
         let table = self.interfaces.lock();
         traced
             .into_values()
             .filter_map(|traced| {
                 // An interface that was detached between the two reads is no longer traced.
-                let state = table.state(traced.link.ifindex)?;
+                let Counters { traffic, state } = table.counters(traced.link.ifindex)?;
                 Some(InterfaceStatus {
                     link: traced.link,
                     hook: traced.hook,
-                    totals: totals(&state.totals),
-                    outside: totals(&state.outside),
+                    totals: totals(&traffic.totals),
+                    outside: totals(&traffic.outside),
+                    lost: state.lost,
                     suppressed: state.suppressed,
+                    thinning: thinning(&state, now),
                 })
             })
             .collect()
+    }
+
+    /// The names of the interfaces that were not yet attached when [`Capture::start`] returned.
+    pub fn waiting(&self) -> &[String] {
+        &self.waiting
     }
 
     /// Switches the records of a traced interface off or on; the probes stay attached and keep counting.
@@ -169,7 +185,7 @@ impl Capture {
             .lock()
             .mute(ifindex, mute)
             .map_err(|source| CaptureError::Map {
-                map: "MUTED",
+                map: "CONTROL",
                 source,
             })
     }

@@ -10,13 +10,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use tokio::sync::{oneshot, watch};
-use tracer_common::InterfaceState;
 use tracing::{debug, warn};
 
 use super::attach::{Attached, Attacher};
@@ -25,9 +24,14 @@ use super::error::{AttachError, CaptureError};
 use super::interfaces::{LinkChange, LinkTable, PodLink};
 use super::listing;
 use super::netlink::Messages;
+use super::tables::Counters;
 use super::traced::TracedInterfaces;
 use tracer_core::model::error_chain::error_chain;
 use tracer_core::model::flow::Ifindex;
+
+/// The capture's owner gets records only after the start. A node with hundreds of pods would take seconds to
+/// attach, so a start attaches only for so long: enough for a handful.
+const ATTACH_AT_START: Duration = Duration::from_millis(300);
 
 /// Follows the kernel's messages and attaches.
 pub(super) struct Manager {
@@ -69,13 +73,19 @@ impl Manager {
         }
     }
 
-    /// Attaches to every existing pod interface.
-    pub async fn start(&mut self) -> Result<(), CaptureError> {
+    /// Lists the existing pod interfaces and attaches to them for a while. Returns the names of the rest, to which
+    /// [`Manager::run`] attaches.
+    pub async fn start(&mut self) -> Result<Vec<String>, CaptureError> {
+        let begun = Instant::now();
         self.list().await?;
-        while let Some(ifindex) = self.waiting.pop_front() {
+        while begun.elapsed() < ATTACH_AT_START
+            && let Some(ifindex) = self.waiting.pop_front()
+        {
             self.attach_waiting(ifindex);
         }
-        Ok(())
+        let rest = self.waiting.iter();
+        let links = rest.filter_map(|ifindex| self.links.pod_link(*ifindex));
+        Ok(links.map(|link| link.name).collect())
     }
 
     /// Follows the kernel's messages until `stop`, then detaches from every interface.
@@ -185,7 +195,7 @@ impl Manager {
                 Err(error) => {
                     debug!(ifindex = ifindex.0, error = %error_chain(&error), "cannot attach the removed probes again");
                     let last = self.attacher.leave(ifindex);
-                    self.traced.gone(ifindex, totals(&last.totals));
+                    self.traced.gone(ifindex, totals(&last.traffic.totals));
                     // Attaches again, or reports why not, if the interface still exists.
                     self.settle(ifindex).await;
                 }
@@ -229,7 +239,7 @@ impl Manager {
             (Some(link), true) => self.traced.renamed(link),
             (None, true) => {
                 if let Some(last) = self.detach(ifindex).await {
-                    self.traced.gone(ifindex, totals(&last.totals));
+                    self.traced.gone(ifindex, totals(&last.traffic.totals));
                 }
             }
             (None, false) => {
@@ -266,7 +276,7 @@ impl Manager {
     }
 
     /// Returns the interface's final counters.
-    async fn detach(&mut self, ifindex: Ifindex) -> Option<InterfaceState> {
+    async fn detach(&mut self, ifindex: Ifindex) -> Option<Counters> {
         let attached = self.attached.remove(&ifindex)?;
         Some(self.attacher.detach(ifindex, attached).await)
     }

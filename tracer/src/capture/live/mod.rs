@@ -6,6 +6,7 @@
 
 mod attach;
 mod attach_thread;
+mod batch;
 mod clock;
 mod counters;
 mod error;

@@ -1,6 +1,6 @@
 //! Loads the probes: sets their read-only globals, sizes their maps and passes them to the verifier.
 
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
@@ -28,6 +28,8 @@ pub(super) const TO_POD: &str = "to_pod";
 pub(super) struct Probes {
     pub programs: Ebpf,
     pub records: RingBuf<MapData>,
+    /// Tells the probes that the reader of `records` waits.
+    pub waits: Array<MapData, u32>,
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,
     pub stats: StatsMap,
@@ -44,9 +46,11 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("EMIT", &globals.emit, true)
         .override_global("EMIT_PORTS", &globals.emit_ports, true)
         .override_global("PAYLOAD_CAP_BYTES", &globals.payload_cap_bytes, true)
-        .override_global("BUCKET_COST_NS", &globals.bucket_cost_ns, true)
-        .override_global("BUCKET_BURST_NS", &globals.bucket_burst_ns, true)
-        .override_global("RING_WATERMARK_BYTES", &globals.ring_watermark_bytes, true)
+        .override_global("DNS_PORT_COUNT", &globals.dns_port_count, true)
+        .override_global("SHARE_PER_WINDOW", &globals.share_per_window, true)
+        .override_global("RING_BITS", &globals.ring_bits, true)
+        .override_global("FLOW_ENTRIES", &globals.flow_entries, true)
+        .override_global("COARSE_CLOCK", &globals.coarse_clock, true)
         .override_global("PROBE_LOG", &globals.probe_log, true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("FLOWS", options.flow_entries)
@@ -69,11 +73,20 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     };
     Ok(Probes {
         records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
-        flows: FlowTable::new(take(&mut programs, "FLOWS")?).map_err(wrong("FLOWS"))?,
+        waits: Array::try_from(take(&mut programs, "READER_WAITS")?)
+            .map_err(wrong("READER_WAITS"))?,
+        flows: FlowTable::new(
+            take(&mut programs, "FLOWS")?,
+            take(&mut programs, "FLOW_COUNT")?,
+            options.flow_entries as usize,
+        )
+        .map_err(wrong("FLOWS"))?,
         interfaces: InterfaceTables::new(
-            HashMap::try_from(take(&mut programs, "INTERFACES")?).map_err(wrong("INTERFACES"))?,
-            HashMap::try_from(take(&mut programs, "MUTED")?).map_err(wrong("MUTED"))?,
-        ),
+            take(&mut programs, "TRAFFIC")?,
+            take(&mut programs, "INTERFACES")?,
+            take(&mut programs, "CONTROL")?,
+        )
+        .map_err(wrong("INTERFACES"))?,
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
         log,

@@ -1,9 +1,9 @@
 //! Reads the ring buffer on a thread of its own and sends records in batches.
 //!
-//! The probes wake this thread only when a part of the ring is full; it polls often enough that no record
-//! waits 10 ms. Sending blocks while the receiver is slow, so the ring takes the back-pressure, and the
-//! probes count what finds no room there. This thread applies no policy and drops only ring entries that are
-//! no records.
+//! While records come, it reads every millisecond, so that no record costs a wake-up. When the ring has been
+//! empty for some reads, it asks the probes to wake it for the next record, and sleeps. Sending blocks while the
+//! receiver is slow, so the ring takes the back-pressure, and the probes count what finds no room there. This
+//! thread applies no policy and drops only ring entries that are no records.
 //!
 //! It is also the pipeline's clock: only this thread knows up to which time every record has been read. An
 //! independent clock would run ahead of records still in the ring on a busy machine, and answers that arrived
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 use tracer_common::{FROM_POD, RecordHeader, flag};
@@ -27,15 +27,16 @@ use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
-/// Poll timeout. With [`NAP`] it bounds how long a record waits in the ring, well below 10 ms.
-const POLL: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 5_000_000,
-};
-/// Pause after reading records, so that a busy ring is read in batches and not record by record.
+/// Pause between two reads while records come, so that a busy ring is read in batches and not record by record.
 const NAP: Duration = Duration::from_millis(1);
+/// Empty reads before the thread sleeps until the next record.
+const NAPS: u32 = 4;
 /// Interval of [`CaptureMessage::ReadUntil`]. The pipeline's shortest timeout is the lookups' 20 ms.
 const REPORT_TIME_EVERY: Duration = Duration::from_millis(10);
+/// The same when no record has come for a while: what then still waits for the time waits for seconds.
+const REPORT_TIME_AT_REST: Duration = Duration::from_millis(100);
+/// A while: longer than the lookups' timeout.
+const REST_AFTER: Duration = Duration::from_millis(200);
 /// A probe needs some microseconds from reading the clock to finishing its record, more if an interrupt
 /// intervenes.
 const IN_FLIGHT: Duration = Duration::from_millis(1);
@@ -54,31 +55,55 @@ pub(super) struct RingState {
 /// Reads until [`RingState::finish`] is set and the ring is empty, or the receiver is gone.
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
+    mut waits: Array<MapData, u32>,
     mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
     let mut sender = BatchSender::new(sender, state, || losses.read());
+    let mut latest = clock::now();
+    let mut empty = 0;
     loop {
         // Both are read before the ring: every record from before the flag was set, or before this time, is
         // read below.
         let finishing = state.finish.load(Ordering::Acquire);
         let read_at = clock::now();
-        let drained = sender.drain(|| ring.next().map(|item| parse(&item)));
-        match drained {
+        match sender.drain(|| ring.next().map(|item| parse(&item))) {
             Ok(Drained::Nothing) if finishing => {
                 // Fails only if the receiver is gone.
                 let _ = sender.report(read_at);
                 return;
             }
-            Ok(_) if sender.read_until(read_at).is_err() => return,
-            Ok(Drained::Nothing) => {}
-            Ok(Drained::Some) => std::thread::sleep(NAP),
+            Ok(Drained::Nothing) => empty += 1,
+            Ok(Drained::Some) => {
+                empty = 0;
+                latest = read_at;
+            }
             Err(Closed) => return,
         }
+        let every = if read_at.since(latest) < REST_AFTER {
+            REPORT_TIME_EVERY
+        } else {
+            REPORT_TIME_AT_REST
+        };
+        if sender.read_until(read_at, every).is_err() {
+            return;
+        }
+        if empty < NAPS {
+            std::thread::sleep(NAP);
+            continue;
+        }
+        // The probe that writes the next record clears it. If this fails, the thread polls as often as it
+        // reports the time.
+        let _ = waits.set(0, 1, 0);
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: every.as_nanos() as i64,
+        };
+        // Returns at once for a record that came before the probes saw the flag. An error (a signal) counts as
+        // a timeout: the loop reads the ring again.
         let mut fds = [PollFd::new(&ring, PollFlags::IN)];
-        // An error (a signal) counts as a timeout: the loop reads the ring again.
-        let _ = poll(&mut fds, Some(&POLL));
+        let _ = poll(&mut fds, Some(&timeout));
     }
 }
 
@@ -139,14 +164,14 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
             };
             self.send(CaptureMessage::Records(batch))?;
             // The ring is ordered by when a probe reserved its record.
-            self.read_until(latest)?;
+            self.read_until(latest, REPORT_TIME_EVERY)?;
             drained = Drained::Some;
         }
     }
 
     /// Reports the time at intervals.
-    fn read_until(&mut self, at: Timestamp) -> Result<(), Closed> {
-        if at.since(self.reported) < REPORT_TIME_EVERY {
+    fn read_until(&mut self, at: Timestamp, every: Duration) -> Result<(), Closed> {
+        if at.since(self.reported) < every {
             return Ok(());
         }
         self.report(at)
@@ -268,10 +293,10 @@ mod tests {
         };
         let mut batches = BatchSender::new(&sender, &state, losses);
         batches
-            .read_until(Timestamp(50_000_000))
+            .read_until(Timestamp(50_000_000), REPORT_TIME_EVERY)
             .expect("there is room");
         batches
-            .read_until(Timestamp(50_000_001))
+            .read_until(Timestamp(50_000_001), REPORT_TIME_EVERY)
             .expect("there is room");
         let mut next = || receiver.try_recv();
         assert!(matches!(next(), Ok(CaptureMessage::Lost(lost)) if lost == [loss]));

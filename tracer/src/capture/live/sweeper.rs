@@ -9,13 +9,15 @@
 //! Per interface, the totals of its flows and the packets counted `outside` of them add up to the interface's
 //! totals.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use aya::maps::MapError;
 use tracer_common::{FlowKey, FlowState};
 
-use super::counters::totals;
+use super::attach::SharedInterfaces;
+use super::counters::flow_totals;
 use super::flow_table::FlowTable;
 use tracer_core::model::flow::{Flow, FlowSnapshot, Ifindex, Protocol, SeenFlags};
 use tracer_core::model::time::Timestamp;
@@ -24,7 +26,8 @@ const TCP_FIN: u32 = 0x01;
 const TCP_RST: u32 = 0x04;
 
 /// A sweep returns the flows that had a packet since the last one. Timestamps of two CPUs can overtake each
-/// other, and a probe can be between its timestamp and its count; this overlap keeps such packets.
+/// other, a probe can be between its timestamp and its count, and the coarse clock is late by a tick (10 ms at
+/// most); this overlap keeps such packets.
 const OVERLAP: Duration = Duration::from_millis(100);
 
 /// The rules for when an entry of the flow table is over.
@@ -40,14 +43,16 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    /// `entries` is the number of entries at the last sweep. In a table that is more than three quarters full
-    /// every silent flow expires after `linger`.
-    fn is_over(&self, key: &FlowKey, state: &FlowState, now: Timestamp, entries: usize) -> bool {
-        let silent = now.since(Timestamp(state.last_ktime_ns));
-        let crowded = entries > self.capacity / 4 * 3;
-        let flags = state.tx_tcp_flags | state.rx_tcp_flags;
-        let closed =
-            flags & TCP_RST != 0 || (state.tx_tcp_flags & state.rx_tcp_flags & TCP_FIN) != 0;
+    /// Of an interface that holds more than three quarters of the entries that it may hold, every silent flow
+    /// expires after `linger`. It may hold as many as are free.
+    fn is_crowded(&self, held: usize, entries: usize) -> bool {
+        held / 3 * 4 > self.capacity.saturating_sub(entries)
+    }
+
+    fn is_over(&self, key: &FlowKey, state: &FlowState, now: Timestamp, crowded: bool) -> bool {
+        let silent = now.since(last(state));
+        let (tx, rx) = (state.tx.tcp_flags, state.rx.tcp_flags);
+        let closed = (tx | rx) & TCP_RST != 0 || (tx & rx & TCP_FIN) != 0;
         let dns = self.dns_ports.contains(&key.peer_port) || self.dns_ports.contains(&key.pod_port);
         let brief = crowded
             || match Protocol::from_number(key.protocol) {
@@ -60,21 +65,31 @@ impl Expiry {
     }
 }
 
+/// The time of the flow's latest packet.
+fn last(state: &FlowState) -> Timestamp {
+    Timestamp(state.tx.last_ktime_ns.max(state.rx.last_ktime_ns))
+}
+
 /// Sweeps the flow table.
 pub(super) struct Sweeper {
     map: FlowTable,
+    interfaces: SharedInterfaces,
     expiry: Expiry,
     last: Timestamp,
+    /// The entries at the end of the last sweep, in all and of each interface.
     entries: usize,
+    held: HashMap<u32, usize>,
 }
 
 impl Sweeper {
-    pub fn new(map: FlowTable, expiry: Expiry) -> Sweeper {
+    pub fn new(map: FlowTable, interfaces: SharedInterfaces, expiry: Expiry) -> Sweeper {
         Sweeper {
             map,
+            interfaces,
             expiry,
             last: Timestamp::default(),
             entries: 0,
+            held: HashMap::new(),
         }
     }
 
@@ -86,34 +101,45 @@ impl Sweeper {
                 .0
                 .saturating_sub(u64::try_from(OVERLAP.as_nanos()).unwrap_or(0)),
         );
+        // Before the entries are counted, see `FlowTable::set_entries`.
+        let states = self.interfaces.lock().states()?;
+        let added = self.map.added()?;
         let mut snapshots = Vec::new();
         let mut over = Vec::new();
-        let mut entries = 0;
-        // Concurrent changes can make the iteration start over; this bounds it.
-        for entry in self.map.iter().take(self.expiry.capacity * 2) {
-            let (key, state) = match entry {
-                Ok(entry) => entry,
-                Err(MapError::KeyNotFound) => continue,
-                Err(error) => return Err(error),
-            };
-            entries += 1;
-            if state.last_ktime_ns >= since.0 {
+        let mut held: HashMap<u32, usize> = HashMap::new();
+        self.map.for_each(|key, state| {
+            *held.entry(key.ifindex).or_default() += 1;
+            let before = self.held.get(&key.ifindex).copied().unwrap_or(0);
+            let crowded = self.expiry.is_crowded(before, self.entries);
+            if last(&state) >= since {
                 snapshots.push(snapshot(&key, &state));
-            } else if self.expiry.is_over(&key, &state, now, self.entries) {
+            } else if self.expiry.is_over(&key, &state, now, crowded) {
                 over.push((key, state));
             }
-        }
+        })?;
         for (key, known) in over {
             match self.map.take(&key) {
                 Ok(last) => {
-                    entries -= 1;
-                    snapshots.extend((last.totals != known.totals).then(|| snapshot(&key, &last)));
+                    let same = flow_totals(&last) == flow_totals(&known);
+                    snapshots.extend((!same).then(|| snapshot(&key, &last)));
                 }
-                Err(MapError::KeyNotFound) => entries -= 1,
+                Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(error),
             }
+            if let Some(held) = held.get_mut(&key.ifindex) {
+                *held -= 1;
+            }
         }
-        self.entries = entries;
+        self.entries = held.values().sum();
+        self.map.set_entries(self.entries as u64, added)?;
+        {
+            let mut interfaces = self.interfaces.lock();
+            for (ifindex, state) in states {
+                let held = held.get(&ifindex.0).copied().unwrap_or(0) as u64;
+                interfaces.set_flows_base(ifindex, held.wrapping_sub(state.flows_added))?;
+            }
+        }
+        self.held = held;
         self.last = now;
         Ok(snapshots)
     }
@@ -127,13 +153,13 @@ fn snapshot(key: &FlowKey, state: &FlowState) -> FlowSnapshot {
             pod: SocketAddr::new(address(key.pod_addr_be), key.pod_port),
             peer: SocketAddr::new(address(key.peer_addr_be), key.peer_port),
         },
-        totals: totals(&state.totals),
+        totals: flow_totals(state),
         first: Timestamp(state.first_ktime_ns),
-        last: Timestamp(state.last_ktime_ns),
+        last: last(state),
         // The flags byte of the TCP header; the probes store it in 32 bits.
         tcp_flags: SeenFlags {
-            tx: state.tx_tcp_flags as u8,
-            rx: state.rx_tcp_flags as u8,
+            tx: state.tx.tcp_flags as u8,
+            rx: state.rx.tcp_flags as u8,
         },
     }
 }
@@ -164,8 +190,14 @@ mod tests {
         FlowState::default()
     }
 
-    fn over_after(key: &FlowKey, state: &FlowState, seconds: u64, entries: usize) -> bool {
-        expiry().is_over(key, state, Timestamp(seconds * SECOND), entries)
+    fn over_after(key: &FlowKey, state: &FlowState, seconds: u64, crowded: bool) -> bool {
+        expiry().is_over(key, state, Timestamp(seconds * SECOND), crowded)
+    }
+
+    fn with_flags(tx: u32, rx: u32) -> FlowState {
+        let mut state = FlowState::default();
+        (state.tx.tcp_flags, state.rx.tcp_flags) = (tx, rx);
+        state
     }
 
     #[test]
@@ -176,15 +208,12 @@ mod tests {
             peer_port: 80,
             ..FlowKey::default()
         };
-        let state = FlowState {
-            tx_tcp_flags: TCP_FIN,
-            ..silent_since_zero()
-        };
+        let state = with_flags(TCP_FIN, 0);
         assert!(
-            !over_after(&key, &state, 299, 1),
+            !over_after(&key, &state, 299, false),
             "only one side has closed"
         );
-        assert!(over_after(&key, &state, 300, 1));
+        assert!(over_after(&key, &state, 300, false));
     }
 
     #[test]
@@ -193,18 +222,9 @@ mod tests {
             protocol: 6,
             ..FlowKey::default()
         };
-        let reset = FlowState {
-            rx_tcp_flags: TCP_RST,
-            ..silent_since_zero()
-        };
-        let finished = FlowState {
-            tx_tcp_flags: TCP_FIN,
-            rx_tcp_flags: TCP_FIN,
-            ..silent_since_zero()
-        };
-        for state in [reset, finished] {
-            assert!(!over_after(&key, &state, 9, 1));
-            assert!(over_after(&key, &state, 10, 1));
+        for state in [with_flags(0, TCP_RST), with_flags(TCP_FIN, TCP_FIN)] {
+            assert!(!over_after(&key, &state, 9, false));
+            assert!(over_after(&key, &state, 10, false));
         }
     }
 
@@ -222,18 +242,22 @@ mod tests {
             peer_port: 123,
             ..FlowKey::default()
         };
-        assert!(over_after(&dns, &silent_since_zero(), 10, 1));
-        assert!(!over_after(&other, &silent_since_zero(), 10, 1));
+        assert!(over_after(&dns, &silent_since_zero(), 10, false));
+        assert!(!over_after(&other, &silent_since_zero(), 10, false));
     }
 
     #[test]
-    fn a_crowded_table_drops_silent_flows() {
+    fn an_interface_near_its_share_loses_its_silent_flows_and_others_keep_theirs() {
         let key = FlowKey {
             protocol: 17,
             ..FlowKey::default()
         };
-        assert!(!over_after(&key, &silent_since_zero(), 10, 75));
-        assert!(over_after(&key, &silent_since_zero(), 10, 76));
+        assert!(!over_after(&key, &silent_since_zero(), 10, false));
+        assert!(over_after(&key, &silent_since_zero(), 10, true));
+        // Of 100 entries one interface may hold 50. Beside it another holds 3.
+        assert!(!expiry().is_crowded(36, 36 + 3));
+        assert!(expiry().is_crowded(48, 48 + 3));
+        assert!(!expiry().is_crowded(3, 48 + 3));
     }
 
     #[test]

@@ -1,57 +1,81 @@
-//! The probes' interface tables: the attached interfaces, and those that are muted.
+//! The probes' interface tables: the attached interfaces with their traffic, losses and thinning, and what user
+//! space says about each.
 //!
-//! Owns both maps, so that an interface is removed from both together. The probes write the counters; this
+//! Owns all three maps, so that an interface is removed from them together. The probes write the counters; this
 //! module only reads them.
 
-use aya::maps::{HashMap, MapData, MapError};
-use tracer_common::InterfaceState;
+use std::collections::HashMap as StdHashMap;
+use std::os::fd::OwnedFd;
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
+use aya::util::nr_cpus;
+use tracer_common::{FlowTotals, InterfaceControl, InterfaceState, InterfaceTraffic};
 use tracing::warn;
 
+use super::batch;
 use super::error::errno;
 use tracer_core::model::flow::Ifindex;
+use tracer_core::model::loss::Thinning;
+use tracer_core::model::time::Timestamp;
 
-/// The attached interfaces and their counters.
-pub(super) type InterfaceMap = HashMap<MapData, u32, InterfaceState>;
-/// The muted interfaces. The values have no meaning.
-pub(super) type MutedMap = HashMap<MapData, u32, u8>;
+/// An interface's counters: those summed over CPUs and the shared ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub traffic: InterfaceTraffic,
+    pub state: InterfaceState,
+}
 
-/// Both interface tables.
+/// All interface tables.
 pub(super) struct InterfaceTables {
-    attached: InterfaceMap,
-    muted: MutedMap,
-    /// Final counters of removed interfaces that lost records, for [`InterfaceTables::states`].
+    traffic: PerCpuHashMap<MapData, u32, InterfaceTraffic>,
+    states: HashMap<MapData, u32, InterfaceState>,
+    /// A second descriptor of `states`, for the command that aya lacks.
+    states_fd: Option<OwnedFd>,
+    control: HashMap<MapData, u32, InterfaceControl>,
+    /// What `control` contains.
+    controls: StdHashMap<Ifindex, InterfaceControl>,
+    /// Final counters of removed interfaces that lost records.
     removed: Vec<(Ifindex, InterfaceState)>,
 }
 
 impl InterfaceTables {
-    pub fn new(attached: InterfaceMap, muted: MutedMap) -> InterfaceTables {
-        InterfaceTables {
-            attached,
-            muted,
+    pub fn new(traffic: Map, states: Map, control: Map) -> Result<InterfaceTables, MapError> {
+        let states_fd = batch::second_fd(&states);
+        Ok(InterfaceTables {
+            traffic: PerCpuHashMap::try_from(traffic)?,
+            states: HashMap::try_from(states)?,
+            states_fd,
+            control: HashMap::try_from(control)?,
+            controls: StdHashMap::new(),
             removed: Vec::new(),
-        }
+        })
     }
 
-    /// Adds an interface. Without its entry the probes neither count nor record its packets.
+    /// Adds an interface. Without its entries the probes neither count nor record its packets.
     pub fn add(&mut self, ifindex: Ifindex) -> Result<(), MapError> {
-        self.attached
-            .insert(ifindex.0, InterfaceState::default(), 0)
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        let none = PerCpuValues::try_from(vec![InterfaceTraffic::default(); cpus])?;
+        self.states
+            .insert(ifindex.0, InterfaceState::default(), 0)?;
+        self.traffic.insert(ifindex.0, none, 0)
     }
 
     /// Removes an interface and returns its final counters.
-    pub fn remove(&mut self, ifindex: Ifindex) -> InterfaceState {
-        let last = self.state(ifindex).unwrap_or_default();
+    pub fn remove(&mut self, ifindex: Ifindex) -> Counters {
+        let last = self.counters(ifindex).unwrap_or_default();
+        self.controls.remove(&ifindex);
         for removed in [
-            self.attached.remove(&ifindex.0),
+            self.traffic.remove(&ifindex.0),
+            self.states.remove(&ifindex.0),
             // The kernel can give the index to another interface.
-            self.muted.remove(&ifindex.0),
+            self.control.remove(&ifindex.0),
         ] {
             if let Err(error) = unless_missing(removed) {
                 warn!(ifindex = ifindex.0, %error, "cannot remove the interface from the probes' table");
             }
         }
-        if last.lost > 0 {
-            self.removed.push((ifindex, last));
+        if last.state.lost > 0 {
+            self.removed.push((ifindex, last.state));
         }
         last
     }
@@ -61,29 +85,79 @@ impl InterfaceTables {
         std::mem::take(&mut self.removed)
     }
 
-    /// The counters of all attached interfaces.
-    pub fn states(&self) -> impl Iterator<Item = Result<(Ifindex, InterfaceState), MapError>> {
-        self.attached
-            .iter()
-            .map(|entry| entry.map(|(ifindex, state)| (Ifindex(ifindex), state)))
+    /// The shared counters of all attached interfaces.
+    pub fn states(&self) -> Result<Vec<(Ifindex, InterfaceState)>, MapError> {
+        let mut all = Vec::new();
+        let mut put = |ifindex: u32, state: InterfaceState| all.push((Ifindex(ifindex), state));
+        if let Some(fd) = &self.states_fd
+            && batch::for_each(fd, &mut put)?
+        {
+            return Ok(all);
+        }
+        for entry in self.states.iter() {
+            match entry {
+                Ok((ifindex, state)) => put(ifindex, state),
+                // Removed between two steps of the iteration.
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// An interface's counters; `None` if it is not attached.
-    pub fn state(&self, ifindex: Ifindex) -> Option<InterfaceState> {
-        self.attached.get(&ifindex.0, 0).ok()
+    pub fn counters(&self, ifindex: Ifindex) -> Option<Counters> {
+        let state = self.states.get(&ifindex.0, 0).ok()?;
+        let cpus = self.traffic.get(&ifindex.0, 0).ok()?;
+        let mut traffic = InterfaceTraffic::default();
+        for cpu in cpus.iter() {
+            add(&mut traffic.totals, &cpu.totals);
+            add(&mut traffic.outside, &cpu.outside);
+        }
+        Some(Counters { traffic, state })
     }
 
     /// Switches the records of an attached interface off or on.
     pub fn mute(&mut self, ifindex: Ifindex, mute: bool) -> Result<(), MapError> {
-        if !mute {
-            return unless_missing(self.muted.remove(&ifindex.0));
-        }
-        // An interface that has been detached gets no entry: nothing would remove it.
-        match self.state(ifindex) {
-            Some(_) => self.muted.insert(ifindex.0, 1, 0),
-            None => Ok(()),
-        }
+        self.set_control(ifindex, |control| control.muted = u32::from(mute))
     }
+
+    /// Sets an attached interface's number of flow table entries, as the difference to `flows_added`.
+    pub fn set_flows_base(&mut self, ifindex: Ifindex, base: u64) -> Result<(), MapError> {
+        self.set_control(ifindex, |control| control.flows_base = base)
+    }
+
+    fn set_control(
+        &mut self,
+        ifindex: Ifindex,
+        change: impl FnOnce(&mut InterfaceControl),
+    ) -> Result<(), MapError> {
+        let known = self.controls.get(&ifindex).copied().unwrap_or_default();
+        let mut wanted = known;
+        change(&mut wanted);
+        // An interface that has been detached gets no entry: nothing would remove it.
+        if wanted == known || self.states.get(&ifindex.0, 0).is_err() {
+            return Ok(());
+        }
+        self.control.insert(ifindex.0, wanted, 0)?;
+        self.controls.insert(ifindex, wanted);
+        Ok(())
+    }
+}
+
+/// An interface's thinning. The probes lower it with the interface's next record, by one each second, so
+/// without records it has fallen since.
+pub(super) fn thinning(state: &InterfaceState, now: Timestamp) -> Thinning {
+    let seconds = now.since(Timestamp(state.thinned_ktime_ns)).as_secs();
+    let level = u64::from(state.thinning).saturating_sub(seconds);
+    Thinning(u8::try_from(level).unwrap_or(u8::MAX))
+}
+
+fn add(sum: &mut FlowTotals, part: &FlowTotals) {
+    sum.tx_packets = sum.tx_packets.wrapping_add(part.tx_packets);
+    sum.tx_bytes = sum.tx_bytes.wrapping_add(part.tx_bytes);
+    sum.rx_packets = sum.rx_packets.wrapping_add(part.rx_packets);
+    sum.rx_bytes = sum.rx_bytes.wrapping_add(part.rx_bytes);
 }
 
 /// Treats the removal of a missing entry as success.

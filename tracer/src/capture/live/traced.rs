@@ -11,6 +11,7 @@ use super::attach::Hook;
 use super::clock;
 use super::interfaces::PodLink;
 use tracer_core::model::flow::{FlowTotals, Ifindex};
+use tracer_core::model::loss::Thinning;
 use tracer_core::model::time::Timestamp;
 
 /// A change of a traced interface.
@@ -51,10 +52,14 @@ pub struct InterfaceStatus {
     pub hook: Hook,
     /// All its packets, exact: those of its flows plus `outside`.
     pub totals: FlowTotals,
-    /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without room in the flow table.
+    /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without an entry in the flow table.
     pub outside: FlowTotals,
-    /// Records that the interface's token bucket suppressed.
+    /// Records lost for any reason.
+    pub lost: u64,
+    /// Those of them that were thinned.
     pub suppressed: u64,
+    /// The current thinning: one socket in 2^this keeps its records.
+    pub thinning: Thinning,
 }
 
 /// A traced interface without its counters.

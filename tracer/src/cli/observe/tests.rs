@@ -85,7 +85,6 @@ fn without_options_the_configuration_has_the_defaults() {
     assert!(capture.interfaces.is_empty());
     assert!(!capture.probe_log);
     assert_eq!(capture.records_per_second, 10_000);
-    assert_eq!(capture.record_burst, 20_000);
     assert_eq!(capture.flow_idle, config.pipeline.thresholds.flow_idle);
     assert_eq!(capture.emission, Emission::default());
 }
@@ -146,7 +145,6 @@ fn every_option_reaches_the_configuration() {
     assert_eq!(capture.payload_cap_bytes, 512);
     assert_eq!(capture.dns_ports, [53, 1053]);
     assert_eq!(capture.records_per_second, 500);
-    assert_eq!(capture.record_burst, 50);
     assert_eq!(capture.flow_idle, Duration::from_secs(60));
     assert_eq!(capture.emission, filter.emission());
     assert!(capture.probe_log);

@@ -1,10 +1,14 @@
 //! Every loss is counted.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use testbed::turn;
 use tracer::capture::Options;
+use tracer_common::{FlowKey, socket_hash};
+use tracer_core::model::flow::{Direction, FlowTotals, Traffic};
 use tracer_core::model::loss::Stage;
+use tracer_core::model::record::Record;
 
 use super::live::{GATEWAY, Live, udp_payload, udp_socket};
 use super::netns::Netns;
@@ -89,43 +93,166 @@ fn every_loss_is_reported_for_its_interface_before_the_time_passes_it() {
 }
 
 #[test]
-fn a_flood_on_one_interface_is_limited_and_counted_and_its_totals_stay_exact() {
+fn a_flood_is_thinned_to_whole_sockets_and_counted_and_its_totals_stay_exact() {
     let _turn = turn::shared();
-    const SENT: u64 = 3_000;
+    const SOCKETS: usize = 128;
+    const ROUNDS: usize = 200;
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
     let options = Options {
-        records_per_second: 10,
-        record_burst: 100,
+        ring_bytes: 64 << 10,
+        records_per_second: 1_000,
         ..Options::default()
     };
     let mut live = Live::start(&node, options);
     let server = udp_socket(&node, &format!("{GATEWAY}:53"));
-    let client = udp_socket(&pod, "0.0.0.0:0");
-    for _ in 0..SENT {
-        client.send_to(&[0; 100], (GATEWAY, 53)).expect("sends");
+    let clients: Vec<_> = (0..SOCKETS)
+        .map(|_| udp_socket(&pod, "0.0.0.0:0"))
+        .collect();
+    let mut buffer = [0; 128];
+    for _ in 0..ROUNDS {
+        for client in &clients {
+            client.send_to(&[0; 100], (GATEWAY, 53)).expect("sends");
+        }
+        for _ in 0..SOCKETS {
+            let (len, from) = server.recv_from(&mut buffer).expect("nothing is lost here");
+            server.send_to(&buffer[..len], from).expect("answers");
+        }
+        for client in &clients {
+            client.recv(&mut buffer).expect("nothing is lost here");
+        }
     }
-    live.wait_seen(SENT);
-    // The rate limit suppresses IPv6's own packets, too; compare figures of one moment.
-    node.sh("ip link set pod1 down");
+    let ended = live.capture.clock().now();
+    live.wait("report of the time", |live| live.read_until > ended);
     let flows = live.capture.sweep().expect("sweeps");
-    let flow = flows
-        .iter()
-        .find(|flow| flow.flow.peer.port() == 53)
-        .expect("counted");
-    assert_eq!(
-        (flow.totals.tx.packets, flow.totals.tx.bytes),
-        (SENT, SENT * 128)
-    );
+    let dns = flows.iter().filter(|flow| flow.flow.peer.port() == 53);
+    let exact = FlowTotals {
+        tx: Traffic {
+            packets: ROUNDS as u64,
+            bytes: ROUNDS as u64 * 128,
+        },
+        rx: Traffic {
+            packets: ROUNDS as u64,
+            bytes: ROUNDS as u64 * 128,
+        },
+    };
+    let totals: Vec<FlowTotals> = dns.map(|flow| flow.totals).collect();
+    assert_eq!(totals, vec![exact; SOCKETS]);
+
     let status = live.capture.interfaces().pop().expect("traced");
+    let reported: u64 = live.lost.iter().map(|loss| loss.count).sum();
+    let lost = std::mem::take(&mut live.lost);
     let (records, stats) = live.stop();
-    assert_eq!(status.suppressed, stats.suppressed);
     assert!(
-        stats.suppressed > 0 && records.len() < 400,
-        "{} records, {stats:?}",
-        records.len()
+        stats.suppressed > 1_000,
+        "the ring was too large: {stats:?}"
     );
+    assert_eq!(status.suppressed, stats.suppressed);
+    assert_eq!(status.lost, stats.lost_records());
+    assert_eq!(reported, stats.lost_records());
+    // A socket that no level dropped has all its records, except for those that found the ring full.
+    let level = lost
+        .iter()
+        .filter_map(|loss| loss.thinning)
+        .max()
+        .expect("thinned");
+    let mut seen: HashMap<u16, u64> = HashMap::new();
+    for record in records.iter().filter(|record| record.bytes.len() == 128) {
+        let key = flow_key(record);
+        if socket_hash(&key).trailing_zeros() >= u32::from(level.0) {
+            *seen.entry(key.pod_port).or_default() += 1;
+        }
+    }
+    let missing: u64 = seen
+        .values()
+        .map(|records| 2 * ROUNDS as u64 - records)
+        .sum();
+    assert!(missing <= stats.ring_full, "{level:?} {stats:?} {seen:?}");
     drop(server);
+}
+
+/// The probes' key of an IPv4 UDP record.
+fn flow_key(record: &Record) -> FlowKey {
+    let mapped = |at: usize| {
+        let mut address = [0; 16];
+        address[10..12].fill(0xff);
+        address[12..].copy_from_slice(&record.bytes[at..at + 4]);
+        address
+    };
+    let port = |at: usize| u16::from_be_bytes([record.bytes[at], record.bytes[at + 1]]);
+    let ((pod, pod_port), (peer, peer_port)) = match record.direction {
+        Direction::FromPod => ((12, 20), (16, 22)),
+        Direction::ToPod => ((16, 22), (12, 20)),
+    };
+    FlowKey {
+        pod_addr_be: mapped(pod),
+        peer_addr_be: mapped(peer),
+        ifindex: record.ifindex.0,
+        pod_port: port(pod_port),
+        peer_port: port(peer_port),
+        protocol: 17,
+        ..FlowKey::default()
+    }
+}
+
+#[test]
+fn a_pod_that_fills_its_share_of_the_flow_table_hides_no_flow_of_another() {
+    let _turn = turn::shared();
+    let (node, flooder, victim) = (Netns::new(), Netns::new(), Netns::new());
+    node.add_pod(&flooder, "pod1", 1);
+    node.add_pod(&victim, "pod2", 2);
+    let mut live = Live::start(
+        &node,
+        Options {
+            flow_entries: 256,
+            ..Options::default()
+        },
+    );
+    let (first, second) = (live.ifindex("pod1"), live.ifindex("pod2"));
+    let flood = udp_socket(&flooder, "0.0.0.0:0");
+    for port in 10_000..12_000 {
+        flood.send_to(b"flood", (GATEWAY, port)).expect("sends");
+    }
+    let client = udp_socket(&victim, "0.0.0.0:0");
+    for port in 10_000..10_050 {
+        // Its second packet is no news.
+        client.send_to(b"first", (GATEWAY, port)).expect("sends");
+        client.send_to(b"second", (GATEWAY, port)).expect("sends");
+    }
+    let of = |live: &Live, ifindex, payload: &[u8]| {
+        let records = live.records.iter().filter(|record| {
+            record.ifindex == ifindex
+                && record.bytes.get(9) == Some(&17)
+                && udp_len(record) == payload.len()
+        });
+        records.count()
+    };
+    // Records end with the header: the lengths tell the packets apart.
+    live.wait("record of each flow", |live| {
+        of(live, second, b"first") == 50 && of(live, first, b"flood") == 2_000
+    });
+    let flows = live.capture.sweep().expect("sweeps");
+    let held = |ifindex| {
+        flows
+            .iter()
+            .filter(|flow| flow.flow.ifindex == ifindex)
+            .count()
+    };
+    assert!((100..=128).contains(&held(first)), "{}", held(first));
+    assert!(held(second) >= 50, "{}", held(second));
+    assert_eq!(of(&live, second, b"second"), 0);
+    let (records, _) = live.stop();
+    let untracked = |ifindex| {
+        let records = records.iter().filter(|record| record.ifindex == ifindex);
+        records.filter(|record| record.totals.is_none()).count()
+    };
+    assert_eq!(untracked(second), 0);
+    assert!(untracked(first) >= 2_000 - 128);
+}
+
+/// The length of an IPv4 UDP record's payload on the wire.
+fn udp_len(record: &Record) -> usize {
+    record.wire_len as usize - 28
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! The short way for the packets that are most of the traffic: TCP data and UDP of a known flow, which can never
+//! have a record. Counts them and does nothing else.
+
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::programs::TcContext;
+use tracer_common::{FROM_POD, FlowKey, stat};
+
+use crate::maps::{FLOWS, TRAFFIC};
+use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
+use crate::stats::Stats;
+use crate::{flow, settings};
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+/// The part of the transport header that is read: up to the TCP flags, rounded up.
+const TRANSPORT: usize = 16;
+/// SYN, FIN or RST.
+const TCP_CONTROL: u8 = 0x07;
+
+/// A key on the stack, written in words.
+#[repr(C, align(8))]
+struct Key(FlowKey);
+
+/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything.
+#[inline(always)]
+pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) -> bool {
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if data + ETHERNET + IPV4 + TRANSPORT > end {
+        return false;
+    }
+    let ethertype = u16::from_be(read(data + 12));
+    let mut key = Key(FlowKey {
+        ifindex,
+        ..FlowKey::default()
+    });
+    let transport = if ethertype == ETHERTYPE_IPV4 {
+        let version_ihl: u8 = read(data + ETHERNET);
+        let fragment: u16 = read(data + ETHERNET + 6);
+        // Without options; not a fragment: no offset, and no more to come (RFC 791).
+        if version_ihl != 0x45 || fragment & 0x3fff_u16.to_be() != 0 {
+            return false;
+        }
+        key.0.protocol = read(data + ETHERNET + 9);
+        let (src, dst) = (read(data + ETHERNET + 12), read(data + ETHERNET + 16));
+        let (pod, peer) = by_direction::<DIRECTION, u32>(src, dst);
+        key.0.pod_addr_be = mapped(pod);
+        key.0.peer_addr_be = mapped(peer);
+        data + ETHERNET + IPV4
+    } else if ethertype == ETHERTYPE_IPV6 {
+        if data + ETHERNET + IPV6 + TRANSPORT > end {
+            return false;
+        }
+        key.0.protocol = read(data + ETHERNET + 6);
+        let (src, dst) = (read(data + ETHERNET + 8), read(data + ETHERNET + 24));
+        let (pod, peer) = by_direction::<DIRECTION, [u32; 4]>(src, dst);
+        // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
+        unsafe {
+            key.0.pod_addr_be = core::mem::transmute::<[u32; 4], [u8; 16]>(pod);
+            key.0.peer_addr_be = core::mem::transmute::<[u32; 4], [u8; 16]>(peer);
+        }
+        data + ETHERNET + IPV6
+    } else {
+        return false;
+    };
+    let mut tcp_flags = 0;
+    if key.0.protocol == TCP {
+        tcp_flags = read(transport + 13);
+        if tcp_flags & TCP_CONTROL != 0 {
+            return false;
+        }
+    } else if key.0.protocol != UDP {
+        return false;
+    }
+    let (src, dst) = (
+        u16::from_be(read(transport)),
+        u16::from_be(read(transport + 2)),
+    );
+    if settings::is_dns_port(src) || settings::is_dns_port(dst) {
+        return false;
+    }
+    (key.0.pod_port, key.0.peer_port) = by_direction::<DIRECTION, u16>(src, dst);
+    let Some(state) = FLOWS.get_ptr_mut(&key.0) else {
+        return false;
+    };
+    let Some(traffic) = TRAFFIC.get_ptr_mut(ifindex) else {
+        return false;
+    };
+    let len = ctx.len().saturating_sub(ETHERNET as u32);
+    stats.count(stat::SEEN);
+    flow::count_interface::<DIRECTION>(traffic, len);
+    flow::add_to::<DIRECTION>(state, len, tcp_flags, coarse_now_ns());
+    true
+}
+
+/// The pod's side and the peer's of a pair of source and destination.
+#[inline(always)]
+fn by_direction<const DIRECTION: u8, T>(src: T, dst: T) -> (T, T) {
+    if DIRECTION == FROM_POD {
+        (src, dst)
+    } else {
+        (dst, src)
+    }
+}
+
+/// The IPv4-mapped form of an address in network byte order.
+#[inline(always)]
+fn mapped(address_be: u32) -> [u8; 16] {
+    let words = [0, 0, 0xffff_u32.to_be(), address_be];
+    // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
+    unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
+}
+
+/// The time of a packet without a record: a sweep needs it to some milliseconds.
+#[inline(always)]
+fn coarse_now_ns() -> u64 {
+    // SAFETY: the helpers have no preconditions.
+    unsafe {
+        if settings::coarse_clock() {
+            bpf_ktime_get_coarse_ns()
+        } else {
+            bpf_ktime_get_ns()
+        }
+    }
+}
+
+#[inline(always)]
+fn read<T: Copy>(at: usize) -> T {
+    // SAFETY: the callers have compared the end of the read with the end of the packet's linear part, and the
+    // verifier rejects the program otherwise. BPF loads may be unaligned on the supported architectures.
+    unsafe { *(at as *const T) }
+}
