@@ -29,47 +29,28 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) 
     if data + ETHERNET + IPV4 + TRANSPORT > end {
         return false;
     }
+    let network = data + ETHERNET;
     let ethertype = u16::from_be(read(data + 12));
-    let mut key = Key(FlowKey {
-        ifindex,
-        ..FlowKey::default()
-    });
-    let transport = if ethertype == ETHERTYPE_IPV4 {
-        let version_ihl: u8 = read(data + ETHERNET);
-        let fragment: u16 = read(data + ETHERNET + 6);
+    let (protocol, transport): (u8, usize) = if ethertype == ETHERTYPE_IPV4 {
+        let version_ihl: u8 = read(network);
+        let fragment: u16 = read(network + 6);
         // Without options; not a fragment: no offset, and no more to come (RFC 791).
         if version_ihl != 0x45 || fragment & 0x3fff_u16.to_be() != 0 {
             return false;
         }
-        key.0.protocol = read(data + ETHERNET + 9);
-        let (src, dst) = (read(data + ETHERNET + 12), read(data + ETHERNET + 16));
-        let (pod, peer) = by_direction::<DIRECTION, u32>(src, dst);
-        key.0.pod_addr_be = mapped(pod);
-        key.0.peer_addr_be = mapped(peer);
-        data + ETHERNET + IPV4
-    } else if ethertype == ETHERTYPE_IPV6 {
-        if data + ETHERNET + IPV6 + TRANSPORT > end {
-            return false;
-        }
-        key.0.protocol = read(data + ETHERNET + 6);
-        let (src, dst) = (read(data + ETHERNET + 8), read(data + ETHERNET + 24));
-        let (pod, peer) = by_direction::<DIRECTION, [u32; 4]>(src, dst);
-        // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
-        unsafe {
-            key.0.pod_addr_be = core::mem::transmute::<[u32; 4], [u8; 16]>(pod);
-            key.0.peer_addr_be = core::mem::transmute::<[u32; 4], [u8; 16]>(peer);
-        }
-        data + ETHERNET + IPV6
+        (read(network + 9), network + IPV4)
+    } else if ethertype == ETHERTYPE_IPV6 && network + IPV6 + TRANSPORT <= end {
+        (read(network + 6), network + IPV6)
     } else {
         return false;
     };
     let mut tcp_flags = 0;
-    if key.0.protocol == TCP {
+    if protocol == TCP {
         tcp_flags = read(transport + 13);
         if tcp_flags & TCP_CONTROL != 0 {
             return false;
         }
-    } else if key.0.protocol != UDP {
+    } else if protocol != UDP {
         return false;
     }
     let (src, dst) = (
@@ -79,7 +60,26 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) 
     if settings::is_dns_port(src) || settings::is_dns_port(dst) {
         return false;
     }
+
+    let mut key = Key(FlowKey {
+        ifindex,
+        protocol,
+        ..FlowKey::default()
+    });
     (key.0.pod_port, key.0.peer_port) = by_direction::<DIRECTION, u16>(src, dst);
+    if ethertype == ETHERTYPE_IPV4 {
+        let (pod, peer) = by_direction::<DIRECTION, u32>(read(network + 12), read(network + 16));
+        key.0.pod_addr_be = mapped(pod);
+        key.0.peer_addr_be = mapped(peer);
+    } else {
+        if network + IPV6 + TRANSPORT > end {
+            return false;
+        }
+        let (pod, peer) =
+            by_direction::<DIRECTION, [u32; 4]>(read(network + 8), read(network + 24));
+        key.0.pod_addr_be = bytes(pod);
+        key.0.peer_addr_be = bytes(peer);
+    }
     let Some(state) = FLOWS.get_ptr_mut(&key.0) else {
         return false;
     };
@@ -106,7 +106,12 @@ fn by_direction<const DIRECTION: u8, T>(src: T, dst: T) -> (T, T) {
 /// The IPv4-mapped form of an address in network byte order.
 #[inline(always)]
 fn mapped(address_be: u32) -> [u8; 16] {
-    let words = [0, 0, 0xffff_u32.to_be(), address_be];
+    bytes([0, 0, 0xffff_u32.to_be(), address_be])
+}
+
+/// The bytes of an address that was read in words.
+#[inline(always)]
+fn bytes(words: [u32; 4]) -> [u8; 16] {
     // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
     unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
 }

@@ -33,8 +33,7 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().payload_cap_bytes))]
     pub payload_bytes: Int<u32, 128, 1984>,
 
-    /// Records per second above which an interface is thinned to some of its sockets while the kernel's buffer
-    /// is more than half full; 0 to never thin
+    /// Rate above which an interface is thinned while the kernel's buffer is half full; 0 to never thin
     #[arg(long, value_name = "N", hide_short_help = true, default_value_t = Int(Options::default().records_per_second))]
     pub records_per_second: Int<u32, 0, 100_000_000>,
 

@@ -6,6 +6,8 @@
 //! that very moment. Before 5.14 a packet between the two steps is missing from its flow, never from its
 //! interface. Only flows that have been silent for seconds are removed.
 //!
+//! It also counts each interface's entries, from which the probes know the interface's share of the table.
+//!
 //! Per interface, the totals of its flows and the packets counted `outside` of them add up to the interface's
 //! totals.
 
