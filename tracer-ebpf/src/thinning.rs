@@ -14,7 +14,7 @@ use crate::settings;
 
 /// Length of a window of the rate estimate: 134 ms.
 const WINDOW_NS: u64 = 1 << 27;
-/// The level falls by one at most this often.
+/// The level falls by one in this time.
 const FALL_EVERY_NS: u64 = 1_000_000_000;
 /// At this level a flood from 1,000 sockets keeps one.
 const MAX_LEVEL: u32 = 10;
@@ -69,15 +69,8 @@ pub fn admit(
         if sixteenths >= 14 && interface.window_kept > share {
             return Admission::NoRoom;
         }
-    } else if sixteenths < 4
-        && interface.thinning > 0
-        && now_ns.wrapping_sub(interface.thinned_ktime_ns) >= FALL_EVERY_NS
-    {
-        change(
-            interface,
-            u32::from(interface.thinning).wrapping_sub(1),
-            now_ns,
-        );
+    } else if sixteenths < 4 && interface.thinning > 0 {
+        fall(interface, now_ns);
     }
     let level = u32::from(interface.thinning);
     let keep = level == 0 || part == Part::Rare || keeps(key, part, level);
@@ -133,6 +126,19 @@ fn rise(interface: &mut InterfaceState, rate: u32, share: u32, tier: u32, now_ns
     }
     if level != known {
         change(interface, level, now_ns);
+    }
+}
+
+/// Lowers the level, by one for each second since the last change: the interface may have been silent.
+#[inline(always)]
+fn fall(interface: &mut InterfaceState, now_ns: u64) {
+    // Another CPU can have stored a slightly later time.
+    let steps = now_ns.saturating_sub(interface.thinned_ktime_ns) / FALL_EVERY_NS;
+    let level = u64::from(interface.thinning);
+    if steps >= level {
+        change(interface, 0, now_ns);
+    } else if steps > 0 {
+        change(interface, (level - steps) as u32, now_ns);
     }
 }
 
