@@ -7,6 +7,7 @@ pub mod api;
 pub mod bench;
 pub mod cluster;
 pub mod debian;
+pub mod flood;
 pub mod image;
 pub mod lab;
 pub mod scenario;

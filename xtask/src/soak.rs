@@ -7,13 +7,14 @@
 
 pub mod cost;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use testbed::flood;
 use testbed::lab::{Inventory, Lab, Options, ProxyMode};
 use testbed::scenario::NODES;
 use testbed::soak::Traced;
@@ -27,8 +28,16 @@ use crate::{build, setup};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Duration in minutes
-    #[arg(long, default_value_t = 60, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 60,
+        default_value_if("flood", "true", "10")
+    )]
     minutes: u64,
+    /// Let one pod flood its node, and check what is said about another
+    #[arg(long)]
+    flood: bool,
     /// kube-proxy's mode on the lab's nodes
     #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
     proxy_mode: ProxyMode,
@@ -49,6 +58,9 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(setup::Needs::Everything)?;
     let program = build::tracer()?;
+    if arguments.flood {
+        return flooded(arguments, &program);
+    }
     note("raising the lab");
     let mut lab = Lab::up(Options {
         name: "tracer-soak".to_owned(),
@@ -102,6 +114,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (report, well) = tally.report(lasted, arguments.proxy_mode, &traffic, &costs);
     print!("{report}");
     Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The flood test of `cargo xtask test`, for longer.
+fn flooded(arguments: &Arguments, program: &Path) -> Result<ExitCode> {
+    note("raising the lab");
+    let lab = Lab::up(Options {
+        name: "tracer-soak".to_owned(),
+        proxy_mode: arguments.proxy_mode,
+        inventory: Inventory::scenario()?,
+    })?
+    .temporary();
+    note(&format!("{} min of a flood", arguments.minutes));
+    let lasting = Duration::from_secs(60 * arguments.minutes);
+    let report = flood::run(&lab, program, lasting)?;
+    print!("{report}");
+    Ok(if report.faults.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

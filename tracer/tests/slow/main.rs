@@ -1,8 +1,9 @@
-//! Tests that take up to a minute each: faults, findings, lookups and filters in the lab, and the memory of a
-//! large cluster's index. They need root and the feature `privileged-tests`.
+//! Tests that take up to a minute each: faults, findings, lookups, filters and a flood in the lab, and the
+//! memory of a large cluster's index. They need root and the feature `privileged-tests`.
 
 mod faults;
 mod filters;
 mod findings;
+mod flood;
 mod identity_memory;
 mod lookups;
