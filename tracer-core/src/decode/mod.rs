@@ -3,7 +3,7 @@
 //! Owns the wire formats: [`packet`] reads network and transport headers, [`icmp`] ICMP messages and the
 //! packets they quote, [`dns`] DNS messages; [`chunks`] finds the segment that a record without headers
 //! continues. The input is a record, from the ring buffer or a capture file. Never looks at a clock, keeps no
-//! other state between two records and never panics. Bad input is data: the result is whatever was understood
+//! other state between two records than names that may come again, and never panics. Bad input is data: the result is whatever was understood
 //! plus the fault, or a [`Fault`] if nothing was.
 
 mod chunks;
@@ -20,6 +20,7 @@ use crate::model::observation::Observation;
 use crate::model::record::Record;
 
 use chunks::Chunks;
+use dns::Names;
 
 /// Why a record could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -67,6 +68,7 @@ impl Fault {
 pub struct Decoder {
     dns_ports: Vec<u16>,
     chunks: Chunks,
+    names: Names,
 }
 
 impl Decoder {
@@ -75,6 +77,7 @@ impl Decoder {
         Decoder {
             dns_ports,
             chunks: Chunks::default(),
+            names: Names::remembering(),
         }
     }
 
@@ -83,7 +86,7 @@ impl Decoder {
         if record.chunk_offset != 0 {
             return self.chunks.go_on(record).ok_or(Fault::LaterChunk);
         }
-        let (observation, headers) = packet::observe(record, &self.dns_ports)?;
+        let (observation, headers) = packet::observe(record, &self.dns_ports, &mut self.names)?;
         self.chunks.begin(record, &observation, headers);
         Ok(observation)
     }

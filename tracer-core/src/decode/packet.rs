@@ -9,6 +9,7 @@ use etherparse::err::ip::LaxHeaderSliceError;
 use etherparse::err::tcp::HeaderSliceError;
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, UdpSlice, ether_type};
 
+use super::dns::Names;
 use super::{Fault, chunks, dns, icmp};
 use crate::model::flow::{Direction, Flow, Protocol, host};
 use crate::model::observation::{Observation, TcpSegment, What};
@@ -44,7 +45,11 @@ struct Transport {
 
 /// Decodes a record that begins at the network header. Also returns the number of header bytes before the
 /// payload.
-pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation, u32), Fault> {
+pub(super) fn observe(
+    record: &Record,
+    dns_ports: &[u16],
+    names: &mut Names,
+) -> Result<(Observation, u32), Fault> {
     if record.ethertype != ether_type::IPV4.0 && record.ethertype != ether_type::IPV6.0 {
         return Err(Fault::NotIp);
     }
@@ -53,7 +58,7 @@ pub(super) fn observe(record: &Record, dns_ports: &[u16]) -> Result<(Observation
         return Err(Fault::LaterFragment);
     }
     let transport = match packet.protocol {
-        Protocol::Udp => udp(packet.payload, dns_ports)?,
+        Protocol::Udp => udp(packet.payload, dns_ports, names)?,
         Protocol::Tcp => tcp(record, &packet, dns_ports)?,
         Protocol::Icmp | Protocol::Icmpv6 => {
             let what = icmp::read(packet.protocol, packet.src, packet.payload)?;
@@ -158,12 +163,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Packet<'_>, Fault> {
     })
 }
 
-fn udp(payload: &[u8], dns_ports: &[u16]) -> Result<Transport, Fault> {
+fn udp(payload: &[u8], dns_ports: &[u16], names: &mut Names) -> Result<Transport, Fault> {
     let udp = UdpSlice::from_slice_lax(payload).map_err(|_| Fault::CutShort)?;
     let (src_port, dst_port) = (udp.source_port(), udp.destination_port());
     let what = if dns_ports.contains(&src_port) || dns_ports.contains(&dst_port) {
         let announced = usize::from(udp.length()).saturating_sub(udp.header_len());
-        dns::read(udp.payload(), announced)?
+        dns::read(udp.payload(), announced, names)?
     } else {
         What::Other
     };

@@ -8,6 +8,7 @@
 mod edns;
 mod error;
 mod name;
+mod names;
 mod plain;
 mod rdata;
 mod section;
@@ -18,6 +19,7 @@ use hickory_proto::rr::RecordType;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use self::error::ReadError;
+pub(super) use self::names::Names;
 use super::Fault;
 use crate::model::dns::{DnsFault, Flags, Message, Question};
 use crate::model::observation::What;
@@ -31,19 +33,22 @@ const MAX_QUESTIONS: u16 = 16;
 
 /// Reads the payload of a UDP datagram on a DNS port. `announced` is its length from the UDP header; the
 /// capture may have truncated it.
-pub(super) fn read(bytes: &[u8], announced: usize) -> Result<What, Fault> {
+pub(super) fn read(bytes: &[u8], announced: usize, names: &mut Names) -> Result<What, Fault> {
     if bytes.len() < HEADER_LEN && announced > bytes.len() {
         return Err(Fault::CutShort);
     }
-    Ok(match message(bytes, announced > bytes.len()) {
-        Some(message) => What::Dns(Box::new(message)),
-        None => What::Other,
-    })
+    let message = plain::read(bytes, names);
+    Ok(
+        match message.or_else(|| reference(bytes, announced > bytes.len())) {
+            Some(message) => What::Dns(Box::new(message)),
+            None => What::Other,
+        },
+    )
 }
 
 /// Reads one message; `None` if it is not DNS. `cut` marks a message that continues beyond `bytes`.
 pub(super) fn message(bytes: &[u8], cut: bool) -> Option<Message> {
-    plain::read(bytes).or_else(|| reference(bytes, cut))
+    plain::read(bytes, &mut Names::default()).or_else(|| reference(bytes, cut))
 }
 
 /// As [`message`], for messages of every kind.

@@ -11,6 +11,7 @@ use hickory_proto::op::{OpCode, ResponseCode};
 use hickory_proto::rr::RecordType;
 
 use super::name::MAX_POINTERS;
+use super::names::{MAX_WIRE, Names};
 use super::{HEADER_LEN, edns, rdata};
 use crate::model::dns::{DnsName, Flags, Message, Question, ResourceRecord};
 
@@ -24,11 +25,12 @@ const TO_QUESTION: [u8; 2] = [0xc0, HEADER_LEN as u8];
 const CHAOS: u16 = 3;
 
 /// Reads a whole message.
-pub(super) fn read(bytes: &[u8]) -> Option<Message> {
+pub(super) fn read(bytes: &[u8], names: &mut Names) -> Option<Message> {
     let mut reader = Reader {
         bytes,
         at: 0,
         question: None,
+        names,
     };
     let [id @ .., high, low, q0, q1, an0, an1, ns0, ns1, ar0, ar1] =
         *reader.take::<HEADER_LEN>()?;
@@ -94,6 +96,7 @@ struct Reader<'a> {
     at: usize,
     /// The question's name, which most records repeat.
     question: Option<DnsName>,
+    names: &'a mut Names,
 }
 
 /// A record's header and the position of its data's end.
@@ -120,9 +123,13 @@ impl<'a> Reader<'a> {
             self.at += 2;
             return Some(question.clone());
         }
-        let mut text = NameText::default();
-        self.at = text.read(self.bytes, self.at)?;
-        Some(DnsName::from_presentation(text.as_str()?))
+        if let Some((wire, end)) = in_one_piece(self.bytes, self.at) {
+            self.at = end;
+            return self.names.get(wire, || Some(name(wire, 0)?.0));
+        }
+        let (name, end) = name(self.bytes, self.at)?;
+        self.at = end;
+        Some(name)
     }
 
     /// What follows a record's owner name.
@@ -189,6 +196,36 @@ impl<'a> Reader<'a> {
         self.at = head.end;
         Some(())
     }
+}
+
+/// The name at `at`, and where it ends.
+fn name(message: &[u8], at: usize) -> Option<(DnsName, usize)> {
+    let mut text = NameText::default();
+    let end = text.read(message, at)?;
+    Some((DnsName::from_presentation(text.as_str()?), end))
+}
+
+/// The labels of the name at `at` and where it ends, if they are in one place: there, or where a pointer leads.
+fn in_one_piece(message: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let (start, limit, after) = match message.get(at..)? {
+        [high, low, ..] if *high >= 0xc0 => {
+            let target = usize::from(high & 0x3f) << 8 | usize::from(*low);
+            // What a pointer leads to ends before the pointer.
+            (target, at, Some(at + 2))
+        }
+        _ => (at, message.len(), None),
+    };
+    let labels = message.get(start..limit)?;
+    let mut end = 0;
+    loop {
+        match *labels.get(end).filter(|_| end < MAX_WIRE)? {
+            0 => break,
+            length @ 1..=63 => end += 1 + usize::from(length),
+            _ => return None,
+        }
+    }
+    let wire = labels.get(..=end)?;
+    Some((wire, after.unwrap_or(start + wire.len())))
 }
 
 /// An IPv4 address. The standard library's formatting costs more than the rest of the record.

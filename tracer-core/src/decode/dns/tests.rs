@@ -232,6 +232,7 @@ fn garbage_and_too_few_bytes_are_not_dns() {
         Some(OpCode::Unknown(15))
     );
     assert_eq!(message(&bytes[..bytes.len() - 1], false), None);
-    assert_eq!(read(b"hello", 5), Ok(What::Other));
-    assert_eq!(read(b"hello", 50), Err(Fault::CutShort));
+    let mut names = Names::default();
+    assert_eq!(read(b"hello", 5, &mut names), Ok(What::Other));
+    assert_eq!(read(b"hello", 50, &mut names), Err(Fault::CutShort));
 }
