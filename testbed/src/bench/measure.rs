@@ -10,7 +10,8 @@ use anyhow::Result;
 use super::bed::Bed;
 use super::cpu::Window;
 use super::load::{Answered, Load, Transport};
-use super::tool::{Programs, Recorded, Running, Tool};
+use super::recorded::Recorded;
+use super::tool::{Programs, Running, Tool};
 
 /// The load begins this long after the tool captures.
 const WARM_UP: Duration = Duration::from_secs(1);

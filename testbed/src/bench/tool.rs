@@ -11,11 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::bed::Bed;
 use super::count;
+use super::recorded::{Recorded, lost, number_before, of_metrics, total};
 use crate::debian;
 use crate::lab::shell::run;
 
-/// How long a tool may take to start, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a tool may take to start, or to end: it may have much to do still on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The host ends of all pods' links.
 pub(super) const ALL_PODS: &str = "vc*";
 /// Where the agent serves its metrics.
@@ -104,19 +105,6 @@ pub struct Programs {
     pub tracer: PathBuf,
     /// A file with the inventory of a big cluster.
     pub inventory: PathBuf,
-}
-
-/// What a tool recorded, as its own output or its counters say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// DNS messages.
-    pub messages: u64,
-    /// Messages that it says it lost.
-    pub lost: Option<u64>,
-    /// Timeouts that it reported.
-    pub timeouts: Option<u64>,
-    /// Queries of which it says that the answer may have been lost.
-    pub undecided: Option<u64>,
 }
 
 /// A tool that captures.
@@ -313,8 +301,8 @@ fn arguments(
     Ok(Some(match tool {
         Tool::None => return Ok(None),
         Tool::TcpdumpWrite => {
-            let mut argv = words("tcpdump -i vc0 -Z root -s 0 -w FILE port 53");
-            argv[7].clone_from(&file);
+            let mut argv = words("tcpdump -i vc0 -Z root -s 0 port 53 -w");
+            argv.push(file);
             argv
         }
         Tool::TcpdumpLines => words("tcpdump -i vc0 -nn -l port 53"),
@@ -404,94 +392,4 @@ stats:
 /// The agent's metrics.
 fn metrics(bed: &Bed) -> Result<String> {
     run(&mut bed.command("node", "load", &["curl", "-sSf", METRICS])?)
-}
-
-/// The sum of a family's series.
-fn total(metrics: &str, family: &str) -> f64 {
-    series(metrics, family).map(|(_, value)| value).sum()
-}
-
-fn series<'a>(metrics: &'a str, family: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-    metrics.lines().filter_map(move |line| {
-        let rest = line.strip_prefix(family)?;
-        if !rest.starts_with(['{', ' ']) {
-            return None;
-        }
-        let (labels, value) = rest.rsplit_once(' ')?;
-        Some((labels, value.parse().ok()?))
-    })
-}
-
-fn of_metrics(metrics: &str) -> Recorded {
-    let mut recorded = Recorded {
-        messages: total(metrics, "tracer_dns_retries_total") as u64,
-        lost: Some(total(metrics, "tracer_lost_total") as u64),
-        timeouts: Some(0),
-        undecided: Some(0),
-    };
-    for (labels, count) in series(metrics, "tracer_dns_exchanges_total") {
-        let count = count as u64;
-        let is = |outcome: &str| labels.contains(&format!("outcome=\"{outcome}\""));
-        let (timeout, undecided) = (is("timeout"), is("undecided"));
-        // The query, and the answer where one came.
-        let answered = !(timeout || undecided || is("icmp-error"));
-        recorded.messages += if answered { 2 * count } else { count };
-        recorded.timeouts = recorded
-            .timeouts
-            .map(|sum| sum + if timeout { count } else { 0 });
-        recorded.undecided = recorded
-            .undecided
-            .map(|sum| sum + if undecided { count } else { 0 });
-    }
-    recorded
-}
-
-/// What the tracer's summary says it lost, and the queries that were open at its end.
-fn lost(log: &str) -> u64 {
-    let lines = log.lines();
-    let counts = lines.filter_map(|line| {
-        let count = line.strip_prefix("lost: ")?;
-        count.split(' ').next()?.parse::<u64>().ok()
-    });
-    counts.sum::<u64>()
-}
-
-/// The number before a text, "31" in "31 packets captured".
-fn number_before(log: &str, text: &str) -> Option<u64> {
-    let before = log.get(..log.find(text)?)?;
-    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn summaries_are_read() {
-        let log = "tcpdump: listening on vc0\n31 packets captured\n7 packets dropped by kernel\n";
-        assert_eq!(number_before(log, " packets captured"), Some(31));
-        assert_eq!(number_before(log, " packets dropped by kernel"), Some(7));
-        let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\nlost: 2 (table): x\n";
-        assert_eq!(number_before(log, " records read"), Some(8));
-        assert_eq!(lost(log), 33);
-        assert_eq!(lost("lost: nothing\n"), 0);
-    }
-
-    #[test]
-    fn an_agents_exchanges_are_counted_as_messages() {
-        let metrics = "tracer_dns_exchanges_total{outcome=\"answered\",qtype=\"A\"} 5\n\
-            tracer_dns_exchanges_total{outcome=\"timeout\",qtype=\"A\"} 2\n\
-            tracer_dns_exchanges_total_created{outcome=\"timeout\"} 9\n\
-            tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n";
-        assert_eq!(
-            of_metrics(metrics),
-            Recorded {
-                messages: 13,
-                lost: Some(3),
-                timeouts: Some(2),
-                undecided: Some(0)
-            }
-        );
-    }
 }

@@ -56,6 +56,7 @@ pub fn text(results: &Results, goals: &[Goal]) -> String {
 fn verdict(goal: &Goal) -> String {
     match (&goal.verdict, goal.goal) {
         (Verdict::Met | Verdict::NotMet, "") => "for comparison".to_owned(),
+        (Verdict::Contaminated(_), "") => "for comparison (contaminated)".to_owned(),
         (verdict, _) => verdict.to_string(),
     }
 }

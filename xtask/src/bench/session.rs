@@ -86,13 +86,18 @@ impl Session {
         for step in steps {
             progress.note(&step.title());
             if let Err(error) = self.step(*step) {
-                eprintln!("bench:   not measured: {error:#}");
-                self.missing.push((step.figure(), format!("{error:#}")));
+                self.miss(step.figure(), &error);
             }
             progress.done(step.lasts());
         }
         self.bed = None;
         Ok(())
+    }
+
+    /// A figure that cannot be measured does not stop the others.
+    fn miss(&mut self, figure: Figure, error: &anyhow::Error) {
+        eprintln!("bench:   not measured: {error:#}");
+        self.missing.push((figure, format!("{error:#}")));
     }
 
     /// The bed with that many pods.
@@ -113,11 +118,18 @@ impl Session {
             for tool in &tools {
                 let measurement = block.measurement(**tool);
                 progress.note(&title(block, measurement));
-                let (measured, contaminated) = self.undisturbed(
+                let outcome = self.undisturbed(
                     &bed,
                     |bed, programs| measurement.run(bed, programs),
                     |measured: &Measured| measured.foreign,
-                )?;
+                );
+                let (measured, contaminated) = match outcome {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        self.miss(block.figure, &error);
+                        continue;
+                    }
+                };
                 eprintln!("bench:   {}", one_line(&measured, contaminated));
                 self.runs.push(Run {
                     figure: block.figure,

@@ -1,0 +1,120 @@
+//! What a tool recorded and lost, by its summary or its metrics.
+
+/// What a tool recorded, as its own output or its counters say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// DNS messages.
+    pub messages: u64,
+    /// Messages that it says it lost.
+    pub lost: Option<u64>,
+    /// Timeouts that it reported.
+    pub timeouts: Option<u64>,
+    /// Queries of which it says that the answer may have been lost.
+    pub undecided: Option<u64>,
+}
+
+/// The sum of a family's series.
+pub(super) fn total(metrics: &str, family: &str) -> f64 {
+    series(metrics, family).map(|(_, value)| value).sum()
+}
+
+fn series<'a>(metrics: &'a str, family: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    metrics.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(family)?;
+        if !rest.starts_with(['{', ' ']) {
+            return None;
+        }
+        let (labels, value) = rest.rsplit_once(' ')?;
+        Some((labels, value.parse().ok()?))
+    })
+}
+
+fn lost_messages(metrics: &str) -> u64 {
+    let losses = series(metrics, "tracer_lost_total");
+    let of_messages = losses.filter(|(labels, _)| {
+        let is = |stage: &&str| labels.contains(&format!("stage=\"{stage}\""));
+        MESSAGES.iter().any(|stage| is(stage))
+    });
+    of_messages.map(|(_, count)| count as u64).sum()
+}
+
+/// What an agent's metrics say.
+pub(super) fn of_metrics(metrics: &str) -> Recorded {
+    let mut recorded = Recorded {
+        messages: total(metrics, "tracer_dns_retries_total") as u64,
+        lost: Some(lost_messages(metrics)),
+        timeouts: Some(0),
+        undecided: Some(0),
+    };
+    for (labels, count) in series(metrics, "tracer_dns_exchanges_total") {
+        let count = count as u64;
+        let is = |outcome: &str| labels.contains(&format!("outcome=\"{outcome}\""));
+        let (timeout, undecided) = (is("timeout"), is("undecided"));
+        // The query, and the answer where one came.
+        let answered = !(timeout || undecided || is("icmp-error"));
+        recorded.messages += if answered { 2 * count } else { count };
+        recorded.timeouts = recorded
+            .timeouts
+            .map(|sum| sum + if timeout { count } else { 0 });
+        recorded.undecided = recorded
+            .undecided
+            .map(|sum| sum + if undecided { count } else { 0 });
+    }
+    recorded
+}
+
+/// The stages at which a lost record is a lost message. What tables lose was recorded before.
+const MESSAGES: [&str; 4] = ["kernel", "ring", "decode", "queue"];
+
+/// The messages that the tracer's summary says it lost.
+pub(super) fn lost(log: &str) -> u64 {
+    let counts = log.lines().filter_map(|line| {
+        let (count, rest) = line.strip_prefix("lost: ")?.split_once(" (")?;
+        let stage = rest.split(')').next()?;
+        MESSAGES
+            .contains(&stage)
+            .then(|| count.parse::<u64>().ok())?
+    });
+    counts.sum()
+}
+
+/// The number before a text, "31" in "31 packets captured".
+pub(super) fn number_before(log: &str, text: &str) -> Option<u64> {
+    let before = log.get(..log.find(text)?)?;
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_are_read() {
+        let log = "tcpdump: listening on vc0\n31 packets captured\n7 packets dropped by kernel\n";
+        assert_eq!(number_before(log, " packets captured"), Some(31));
+        assert_eq!(number_before(log, " packets dropped by kernel"), Some(7));
+        let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\nlost: 2 (table): x\n";
+        assert_eq!(number_before(log, " records read"), Some(8));
+        // Two exchanges that made room are no messages.
+        assert_eq!(lost(log), 31);
+        assert_eq!(lost("lost: nothing\n"), 0);
+    }
+
+    #[test]
+    fn an_agents_exchanges_are_counted_as_messages() {
+        let metrics = "tracer_dns_exchanges_total{outcome=\"answered\",qtype=\"A\"} 5\n\
+            tracer_dns_exchanges_total{outcome=\"timeout\",qtype=\"A\"} 2\n\
+            tracer_dns_exchanges_total_created{outcome=\"timeout\"} 9\n\
+            tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n";
+        assert_eq!(
+            of_metrics(metrics),
+            Recorded {
+                messages: 13,
+                lost: Some(3),
+                timeouts: Some(2),
+                undecided: Some(0)
+            }
+        );
+    }
+}
