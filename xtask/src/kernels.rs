@@ -42,12 +42,18 @@ const NO_NFT: [(&str, &str); 2] = [
         "nftables' modules are not in the image",
     ),
 ];
-const SLOW: [(&str, &str); 1] = [(
-    "of_two_hundred_pods",
-    "in emulation 200 pods start too slowly",
-)];
+const SLOW: [(&str, &str); 2] = [
+    (
+        "of_two_hundred_pods",
+        "in emulation 200 pods start too slowly",
+    ),
+    (
+        "a_pod_over_its_share",
+        "an emulated pod is too slow to fill the ring buffer",
+    ),
+];
 
-const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0]];
+const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0], SLOW[1]];
 
 const KERNELS: [Kernel; 2] = [
     Kernel {
