@@ -33,7 +33,7 @@ fn lost_messages(metrics: &str) -> u64 {
     let losses = series(metrics, "tracer_lost_total");
     let of_messages = losses.filter(|(labels, _)| {
         let is = |stage: &&str| labels.contains(&format!("stage=\"{stage}\""));
-        MESSAGES.iter().any(|stage| is(stage))
+        MESSAGES.iter().any(is)
     });
     of_messages.map(|(_, count)| count as u64).sum()
 }
