@@ -41,7 +41,7 @@ pub struct Silence<'a> {
 impl<'a> Silence<'a> {
     /// Begins to drop.
     pub fn new(lab: &'a Lab, node: &'static str) -> Result<Silence<'a>> {
-        let rules = "table ip tracer_flood { chain in { type filter hook prerouting priority -400; ip daddr 198.18.0.0/15 drop; } }";
+        let rules = "table ip tracer_flood { chain in { type filter hook prerouting priority -400; ip daddr 198.18.0.0/15 drop; }; }";
         let done = lab.exec_node(node, &["nft", rules])?.status()?;
         if !done.success() {
             bail!("nft does not take the rule");

@@ -117,7 +117,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("rtt", "min:int avg:int max:int mdev:int"),
     (
         "icmp error",
-        "kind:error icmp_type:int icmp_code:int mtu:int? about:quoted from:string v6:bool",
+        "kind:error icmp_type:int icmp_code:int mtu:int? about:quoted from:string v6:bool unconfirmed:bool?",
     ),
     (
         "icmp-detail",
