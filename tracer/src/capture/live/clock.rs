@@ -11,6 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tracer_core::model::time::Timestamp;
 
 const SAMPLE_EVERY_NS: u64 = 1_000_000_000;
+/// Whether a sample is due is checked when events have come this much further: under load, reading the clock for
+/// each would cost as much as writing its time.
+const CHECK_EVERY_NS: u64 = 50_000_000;
 /// The scheduler can preempt a sample between its reads; the shortest of several is the best.
 const TRIES: usize = 5;
 
@@ -20,6 +23,8 @@ pub struct Clock {
     /// Wall time minus monotonic time. 63 bits of nanoseconds last until the year 2262.
     offset_ns: AtomicI64,
     sampled_at_ns: AtomicU64,
+    /// The time of the event at which the age of the sample was last checked.
+    checked_at_ns: AtomicU64,
 }
 
 impl Default for Clock {
@@ -34,6 +39,7 @@ impl Clock {
         let clock = Clock {
             offset_ns: AtomicI64::new(0),
             sampled_at_ns: AtomicU64::new(0),
+            checked_at_ns: AtomicU64::new(0),
         };
         clock.sample();
         clock
@@ -46,9 +52,14 @@ impl Clock {
 
     /// The wall time of a time of the probes' clock.
     pub fn wall(&self, at: Timestamp) -> SystemTime {
-        let now_ns = read(ClockId::Monotonic);
-        if now_ns.saturating_sub(self.sampled_at_ns.load(Ordering::Relaxed)) >= SAMPLE_EVERY_NS {
-            self.sample();
+        let checked_at_ns = self.checked_at_ns.load(Ordering::Relaxed);
+        if at.0.abs_diff(checked_at_ns) >= CHECK_EVERY_NS {
+            self.checked_at_ns.store(at.0, Ordering::Relaxed);
+            let age_ns =
+                read(ClockId::Monotonic).saturating_sub(self.sampled_at_ns.load(Ordering::Relaxed));
+            if age_ns >= SAMPLE_EVERY_NS {
+                self.sample();
+            }
         }
         apply(self.offset_ns.load(Ordering::Relaxed), at)
     }
@@ -131,9 +142,27 @@ mod tests {
         let clock = Clock::new();
         let before = SystemTime::now();
         let mapped = clock.wall(clock.now());
-        let off = mapped
-            .duration_since(before)
-            .unwrap_or_else(|error| error.duration());
+        let off = distance(mapped, before);
         assert!(off < Duration::from_millis(50), "{off:?}");
+    }
+
+    fn distance(one: SystemTime, other: SystemTime) -> Duration {
+        one.duration_since(other)
+            .unwrap_or_else(|error| error.duration())
+    }
+
+    #[test]
+    fn an_old_sample_is_replaced_once_events_have_come_further() {
+        let clock = Clock::new();
+        let now = clock.now();
+        clock.wall(now);
+        // The wall clock was set after the last sample.
+        clock.offset_ns.store(0, Ordering::Relaxed);
+        clock.sampled_at_ns.store(0, Ordering::Relaxed);
+        let off = distance(clock.wall(now), SystemTime::now());
+        assert!(off > Duration::from_secs(3600), "nothing is due: {off:?}");
+        let later = Timestamp(now.0 + CHECK_EVERY_NS);
+        let off = distance(clock.wall(later), SystemTime::now());
+        assert!(off < Duration::from_secs(1), "{off:?}");
     }
 }
