@@ -125,6 +125,7 @@ fn run(run: &Run) -> serde_json::Value {
         "timeouts": measured.recorded.timeouts,
         "undecided": measured.recorded.undecided,
         "tool_cpu_us_per_message": measured.us_per_message(),
+        "tool_cpu_us_per_recorded_message": measured.us_per_recorded(),
         "host_cpu_us_per_message": measured.host_us_per_message(),
         "tool_peak_kib": measured.peak_kib,
         "foreign_cpu_share": measured.foreign,
