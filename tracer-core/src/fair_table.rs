@@ -282,7 +282,7 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         let newest = chain.and_then(|(_, list)| list.newest());
         let slot = |id: usize| self.slots.get(id);
         std::iter::successors(newest, move |id| slot(*id)?.groups.get(group)?.1.older())
-            .filter_map(move |id| slot(id))
+            .filter_map(slot)
             .map(|slot| (&slot.key, &slot.value))
     }
 

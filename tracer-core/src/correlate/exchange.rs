@@ -6,6 +6,7 @@
 //! parallel queries stays unanswered. A truncated answer and the same question over TCP form one exchange of
 //! two steps ([`truncated`]).
 
+mod answered;
 mod fragment;
 mod key;
 mod outcome;
@@ -24,6 +25,7 @@ use crate::model::loss::{Losses, Stage, UNDECIDED_AT_END};
 use crate::model::observation::IcmpError;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
+use answered::Answered;
 use fragment::FirstFragment;
 use key::{Key, SAME_ID, SAME_SOCKETS};
 use outcome::outcome;
@@ -86,7 +88,7 @@ struct Query {
 pub(super) struct Exchanges {
     open: FairTable<Key, Query, 2>,
     /// Answered recently, so that a second answer is recognised as a duplicate.
-    answered: FairTable<Key, (), 2>,
+    answered: Answered,
     held: Held,
     timeout: Duration,
     late: Duration,
@@ -107,8 +109,7 @@ impl Exchanges {
                 entries: limits.exchanges,
                 bytes: limits.memory.exchanges - 2 * eighth.bytes,
             }),
-            // A convenience: a duplicate that is no longer known becomes an answer without a query.
-            answered: FairTable::new(eighth),
+            answered: Answered::new(eighth),
             held: Held::new(eighth),
             timeout: thresholds.dns_timeout,
             late: thresholds.dns_late,
@@ -236,12 +237,6 @@ impl Exchanges {
         }
     }
 
-    /// Notes that a query was answered.
-    fn note_answered(&mut self, key: Key, until: Timestamp) {
-        let bytes = key.question.heap_bytes();
-        drop(self.answered.insert(key, (), bytes, until));
-    }
-
     /// The client asks again for what it has the first fragment of an answer to: the rest was lost.
     fn asked_again(&mut self, key: &Key, now: Timestamp) {
         if now.since(self.fragment_seen) > self.timeout {
@@ -288,7 +283,7 @@ impl Exchanges {
         let now = seen.time;
         let query_key = self.asked_as(key);
         let query = query_key.as_ref().and_then(|key| self.open.remove(key));
-        if query.is_none() && self.was_answered(key) {
+        if query.is_none() && self.answered.contains(key) {
             // A zone transfer takes several messages (RFC 5936 section 2.2); the first one decided the
             // outcome.
             let reason = match key.protocol {
@@ -310,9 +305,9 @@ impl Exchanges {
         {
             let keep = now.after(self.timeout);
             if query_key != key {
-                self.note_answered(query_key.clone(), keep);
+                self.answered.add(query_key, keep);
             }
-            self.note_answered(key.clone(), keep);
+            self.answered.add(key, keep);
         }
         let question = match &query_key {
             Some(query_key) => query_key.question.clone(),
@@ -391,14 +386,6 @@ impl Exchanges {
             })
             .min_by_key(|(_, query)| query.asked)
             .map(|(other, _)| other.clone())
-    }
-
-    fn was_answered(&self, key: &Key) -> bool {
-        let mut same_id = self.answered.group(SAME_ID, key).take(MAX_SEARCH);
-        self.answered.contains(key)
-            // Only the first message of a zone transfer needs a question.
-            || key.question.is_none()
-                && same_id.any(|(other, ())| other.same_id(key) && other.same_sockets(key))
     }
 
     fn hold(
@@ -514,7 +501,7 @@ impl Exchanges {
         let Some(query) = self.open.remove(&key) else {
             return false;
         };
-        self.note_answered(key.clone(), now.after(self.timeout));
+        self.answered.add(&key, now.after(self.timeout));
         let mut exchange = query.ended(&key, key.question.clone());
         exchange.outcome = Outcome::IcmpError;
         exchange.icmp = Some(*error);
@@ -526,8 +513,7 @@ impl Exchanges {
     pub(super) fn quoted(&self, flow: &Flow) -> Option<Quoted> {
         let answered = |role| {
             let sockets = Key::from_flow(flow, role);
-            let mut answered = self.answered.group(SAME_SOCKETS, &sockets).take(MAX_SEARCH);
-            answered.any(|(key, ())| key.same_sockets(&sockets))
+            self.answered.contains_sockets(&sockets)
         };
         let (role, sent_bytes) =
             if answered(Role::Client) || !self.open_on(flow, Role::Client).is_empty() {
@@ -558,7 +544,7 @@ impl Exchanges {
                 continue;
             }
             if let Some(answered) = query.arrived_in_fragments() {
-                self.note_answered(key, now.after(self.timeout));
+                self.answered.add(&key, now.after(self.timeout));
                 out.push(event(query.with_steps(answered)));
                 continue;
             }
@@ -575,7 +561,7 @@ impl Exchanges {
         while let Some(truncated) = self.held.pop_due(now) {
             out.push(event(truncated.alone()));
         }
-        while self.answered.pop_due(now).is_some() {}
+        self.answered.advance(now);
     }
 
     /// Open queries have not been silent for long enough to count as timeouts.

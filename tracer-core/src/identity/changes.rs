@@ -41,10 +41,10 @@ impl Kinds {
     pub fn awaited(&self, at: Timestamp) -> bool {
         // The other kinds serve diagnosis, not identity.
         let naming = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
-        naming.iter().any(|kind| self.awaited.contains(kind))
-            && self
-                .asked
-                .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
+        // Asked for every message, and over after the first seconds: the time comes first.
+        self.asked
+            .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
+            && naming.iter().any(|kind| self.awaited.contains(kind))
     }
 
     /// Whether a cluster was asked for any kind.

@@ -223,9 +223,9 @@ impl Index {
             Behind::Unreported => !self.interfaces.is_empty(),
             Behind::NoPod { since } => at < since.after(NAME_WAIT),
             Behind::Pod { uid, since } => {
-                self.has_inventory()
+                at < since.after(NAME_WAIT)
+                    && self.has_inventory()
                     && self.pods.by_uid(uid).is_none()
-                    && at < since.after(NAME_WAIT)
             }
         }
     }

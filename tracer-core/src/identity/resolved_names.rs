@@ -108,6 +108,9 @@ impl ResolvedNames {
         answers: &[ResourceRecord],
         losses: &mut Losses,
     ) {
+        if answers.is_empty() {
+            return;
+        }
         for (ip, ttl) in addresses(asked, answers) {
             let until = at.after(ttl.clamp(MIN_HOLD, MAX_HOLD));
             for (key, names) in self.keep(Key::new(ends, ip), asked, at, until) {

@@ -198,6 +198,17 @@ impl SearchList {
             complete,
         }
     }
+
+    /// Whether this name is the first candidate for an asked name.
+    fn tries_first(&self, asked: &str, name: &DnsName) -> bool {
+        let dots = asked.bytes().filter(|&byte| byte == b'.').count();
+        match self.domains.first() {
+            Some(domain) if dots < usize::from(self.ndots) && domain.as_str() != "." => {
+                name.below(domain) == Some(asked)
+            }
+            _ => name.relative() == asked,
+        }
+    }
 }
 
 /// Every reading of a lookup that begins with a query for `name`. With `cut`, its first candidates may have
@@ -213,6 +224,9 @@ pub fn readings(name: &DnsName, list: Option<&SearchList>, cut: bool) -> Vec<Rea
     };
     let heads = list.domains.iter().filter_map(|domain| name.below(domain));
     for asked in heads.chain([name.relative()]) {
+        if !cut && !list.tries_first(asked, name) {
+            continue;
+        }
         let reading = Reading::searched(asked, list);
         let fits = match reading.position(name) {
             Some(0) => true,

@@ -217,6 +217,9 @@ impl OpenStep {
 
     /// The number of servers asked.
     pub fn servers(&self) -> usize {
+        if let [_] = self.queries.as_slice() {
+            return 1;
+        }
         let mut servers: Vec<SocketAddr> =
             self.queries.iter().map(|query| query.flow.peer).collect();
         servers.sort_unstable();

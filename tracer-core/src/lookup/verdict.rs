@@ -3,6 +3,8 @@
 //! Owns the knowledge of how resolvers behave after each outcome; the steps themselves belong to
 //! [`OpenLookup`].
 
+use smallvec::SmallVec;
+
 use super::open_lookup::OpenLookup;
 use super::open_step::{OpenStep, fails};
 use crate::model::dns::RecordType;
@@ -29,7 +31,7 @@ impl OpenLookup {
         let Some(outcomes) = self
             .current_steps()
             .map(OpenStep::outcome)
-            .collect::<Option<Vec<Outcome>>>()
+            .collect::<Option<SmallVec<[Outcome; 4]>>>()
         else {
             return Verdict::Undecided;
         };

@@ -33,8 +33,10 @@ pub(super) struct Key {
     pub(super) port: u16,
     /// Of the fields up to `client`.
     client_hash: u64,
+    /// Of those, and of both sockets.
+    pub(super) sockets_hash: u64,
     /// Of all fields.
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 impl Key {
@@ -49,10 +51,10 @@ impl Key {
             Role::Client => (flow.pod, flow.peer),
             Role::Server => (flow.peer, flow.pod),
         };
-        let opcode = opcode.into();
+        let opcode: u8 = opcode.into();
         let same_client = (flow.ifindex, role, flow.protocol, client.ip());
         let client_hash = HASHER.hash_one(same_client);
-        let rest = (opcode, id, &question, server, client.port());
+        let sockets_hash = HASHER.hash_one((client_hash, server, client.port()));
         Key {
             ifindex: flow.ifindex,
             role,
@@ -61,7 +63,8 @@ impl Key {
             opcode,
             id,
             client_hash,
-            hash: HASHER.hash_one((client_hash, rest)),
+            sockets_hash,
+            hash: HASHER.hash_one((sockets_hash, opcode, id, &question)),
             question,
             server,
             port: client.port(),
@@ -107,10 +110,9 @@ impl fair_table::Key for Key {
     }
 
     fn hash_group<H: Hasher>(&self, group: usize, state: &mut H) {
-        self.client_hash.hash(state);
         match group {
-            SAME_ID => (self.opcode, self.id).hash(state),
-            _ => (self.server, self.port).hash(state),
+            SAME_ID => (self.client_hash, self.opcode, self.id).hash(state),
+            _ => self.sockets_hash.hash(state),
         }
     }
 }
