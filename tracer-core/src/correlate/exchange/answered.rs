@@ -76,8 +76,7 @@ impl Answered {
         let same = |other: &Trace| {
             (other.sockets, other.opcode, other.id) == (trace.sockets, trace.opcode, trace.id)
         };
-        self.0.contains(&trace)
-            || key.question.is_none() && self.on_sockets(key).any(|other| same(other))
+        self.0.contains(&trace) || key.question.is_none() && self.on_sockets(key).any(same)
     }
 
     /// Whether a query between the same two sockets was answered.

@@ -27,7 +27,7 @@ fn agrees(bytes: &[u8]) -> bool {
     let Some(plain) = read(bytes) else {
         return false;
     };
-    let cut = bytes.len() % 2 == 0;
+    let cut = bytes.len().is_multiple_of(2);
     assert_eq!(Some(plain), reference(bytes, cut), "{bytes:02x?}");
     true
 }
