@@ -326,9 +326,8 @@ impl Named {
                     flow,
                     ends,
                     asked,
-                    resolver: resolver.as_ref(),
                 };
-                folder.query(&query, out);
+                folder.query(&query, || resolver.clone(), out);
                 None
             }
             Named::Exchange { exchange, .. } => folder.exchange(now, exchange, out),
