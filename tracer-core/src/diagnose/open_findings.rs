@@ -41,6 +41,7 @@ impl PodFindings {
         self.places.push(place);
         self.targets
             .extend(open.target.map(|target| (target, place)));
+        self.targets.sort_unstable();
         let keys = open.cures.iter().filter_map(super::cure::Cure::key);
         self.cures.extend(keys.map(|key| (key, place)));
         self.cures.sort_unstable();
