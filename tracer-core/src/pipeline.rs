@@ -5,7 +5,7 @@
 //! [`correlate`](crate::correlate), [`identity`](crate::identity), [`lookup`](crate::lookup) and
 //! [`diagnose`](crate::diagnose).
 
-use crate::correlate::{Correlator, Declared};
+use crate::correlate::{Correlator, Declared, HalfSeen};
 use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
 use crate::fair_table::Room;
@@ -22,10 +22,14 @@ use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
+mod doubt;
+mod incomplete;
 mod known_ends;
 mod one_way;
 mod waiting;
 
+use self::doubt::{Doubt, Sockets};
+use self::incomplete::Item;
 use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
 use self::waiting::Waiting;
@@ -117,6 +121,7 @@ pub struct Pipeline {
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
+    doubt: Doubt,
     diagnosis: Diagnosis,
     records: u64,
     losses: Losses,
@@ -151,6 +156,7 @@ impl Pipeline {
             diagnosis: Diagnosis::new(&diagnosis, dns_ports, &thresholds),
             correlator: Correlator::new(thresholds, &limits),
             one_way: OneWay::default(),
+            doubt: Doubt::default(),
             records: 0,
             losses: Losses::default(),
             correlated: Vec::new(),
@@ -178,8 +184,11 @@ impl Pipeline {
             let mut findings = Vec::new();
             match emission {
                 Emission::Event(event) => {
-                    self.diagnosis
-                        .event(now, &event, &self.index, &mut findings);
+                    // What was lost is never evidence.
+                    if !event.incomplete {
+                        self.diagnosis
+                            .event(now, &event, &self.index, &mut findings);
+                    }
                     out.push(event);
                 }
                 Emission::Progress(event) => {
@@ -203,6 +212,8 @@ impl Pipeline {
             Input::Record(record) => {
                 self.records += 1;
                 let now = record.time;
+                // Before time advances: its count is about what precedes it.
+                self.doubt.record(&record);
                 match self.decoder.decode(&record) {
                     // `observe` advances to the packet's time first.
                     Ok(observation) => {
@@ -226,8 +237,11 @@ impl Pipeline {
                 self.release(now, out);
             }
             Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
-            Input::Lost(..) => {}
-            Input::Gone(_, ifindex) => self.one_way.forget(ifindex),
+            Input::Lost(_, losses) => losses.iter().for_each(|loss| self.doubt.lost(loss)),
+            Input::Gone(_, ifindex) => {
+                self.one_way.forget(ifindex);
+                self.doubt.forget(ifindex);
+            }
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);
@@ -290,11 +304,23 @@ impl Pipeline {
         out: &mut Vec<Emission>,
     ) {
         for evidence in self.correlator.take_half_seen() {
-            self.one_way.learn(&evidence);
+            // A lost record is not an invisible direction. The kernel's counters miss none.
+            let HalfSeen { flow, started, .. } = &evidence;
+            let one = Sockets::One(flow);
+            if evidence.counted || !self.doubt.since(*started, flow.ifindex, one) {
+                self.one_way.learn(&evidence);
+            }
         }
         for item in correlated.drain(..) {
-            let ifindex = item.flow.ifindex;
-            if self.waiting.holds(ifindex) || self.index.pending(item.time, ifindex) {
+            if item.event == CorrelatedEvent::MadeRoom {
+                self.doubt.incomplete(item.flow.ifindex, now);
+                continue;
+            }
+            let Some(item) = Item::new(item, &self.doubt, &mut self.losses) else {
+                continue;
+            };
+            let ifindex = item.ifindex();
+            if self.waiting.holds(ifindex) || self.index.pending(item.event.time, ifindex) {
                 for item in self.waiting.hold(now, item) {
                     self.name(now, item, out);
                 }
@@ -317,18 +343,22 @@ impl Pipeline {
         let index = &self.index;
         for item in self
             .waiting
-            .ready(now, |item| !index.pending(item.time, item.flow.ifindex))
+            .ready(now, |item| !index.pending(item.event.time, item.ifindex()))
         {
             self.name(now, item, out);
         }
     }
 
-    fn name(&mut self, now: Timestamp, item: Correlated, out: &mut Vec<Emission>) {
-        let Correlated {
-            time,
-            flow,
-            role,
-            event,
+    fn name(&mut self, now: Timestamp, item: Item, out: &mut Vec<Emission>) {
+        let Item {
+            event:
+                Correlated {
+                    time,
+                    flow,
+                    role,
+                    event,
+                },
+            incomplete,
         } = item;
         let Some(role) = self.role(time, &flow, role, &event) else {
             return;
@@ -336,7 +366,9 @@ impl Pipeline {
         let ends = self.known_ends.ends(&self.index, time, &flow, role);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
-                self.diagnosis.asked(time, &ends, &asked, &self.index);
+                if !incomplete {
+                    self.diagnosis.asked(time, &ends, &asked, &self.index);
+                }
                 if role == Role::Client {
                     let query = ClientQuery {
                         at: time,
@@ -353,7 +385,7 @@ impl Pipeline {
                 return;
             }
             CorrelatedEvent::Exchange(exchange) => {
-                return self.exchange(now, time, ends, exchange, out);
+                return self.exchange(now, (time, incomplete), ends, exchange, out);
             }
             CorrelatedEvent::TcpProgress(connection) => {
                 return self.progress(time, ends, Body::Tcp(connection), out);
@@ -365,11 +397,14 @@ impl Pipeline {
             CorrelatedEvent::Udp(flow) => Body::Udp(flow),
             CorrelatedEvent::Echo(echo) => Body::Echo(echo),
             CorrelatedEvent::IcmpError(error) => Body::IcmpError(error),
+            // It concerns all flows of the interface, whoever they belong to.
+            CorrelatedEvent::MadeRoom => return,
         };
         self.emit(
             Event {
                 time,
                 ends: Some(ends),
+                incomplete,
                 body,
             },
             out,
@@ -405,7 +440,7 @@ impl Pipeline {
     fn exchange(
         &mut self,
         now: Timestamp,
-        time: Timestamp,
+        (time, incomplete): (Timestamp, bool),
         ends: Ends,
         exchange: Box<crate::model::exchange::Exchange>,
         out: &mut Vec<Emission>,
@@ -428,12 +463,11 @@ impl Pipeline {
         let event = Event {
             time,
             ends: Some(ends),
+            incomplete,
             body: Body::Dns(exchange, place),
         };
         self.emit(event, out);
-        for decided in decided {
-            self.emit(lookup_event(decided), out);
-        }
+        self.emit_lookups(decided, out);
     }
 
     fn lookups(
@@ -446,9 +480,24 @@ impl Pipeline {
         self.emit_lookups(decided, out);
     }
 
+    /// Emits decided lookups.
     fn emit_lookups(&mut self, decided: Vec<Decided>, out: &mut Vec<Emission>) {
-        for decided in decided {
-            self.emit(lookup_event(decided), out);
+        for mut decided in decided {
+            if decided.incomplete {
+                let until = decided.time.after(decided.lookup.duration);
+                self.doubt.incomplete(decided.ends.ifindex, until);
+            }
+            let incomplete = incomplete::concerns_lookup(&self.doubt, &decided);
+            if incomplete {
+                incomplete::weaken_lookup(&mut decided, &mut self.losses);
+            }
+            let event = Event {
+                time: decided.time,
+                ends: Some(decided.ends),
+                incomplete,
+                body: Body::Lookup(Box::new(decided.lookup)),
+            };
+            self.emit(event, out);
         }
     }
 
@@ -463,15 +512,13 @@ impl Pipeline {
     fn progress(&mut self, time: Timestamp, ends: Ends, body: Body, out: &mut Vec<Emission>) {
         let ends = Some(ends);
         if self.one_way.may_emit(ends.as_ref(), &body) {
-            out.push(Emission::Progress(Event { time, ends, body }));
+            // An incomplete one has no progress.
+            out.push(Emission::Progress(Event {
+                time,
+                ends,
+                incomplete: false,
+                body,
+            }));
         }
-    }
-}
-
-fn lookup_event(decided: Decided) -> Event {
-    Event {
-        time: decided.time,
-        ends: Some(decided.ends),
-        body: Body::Lookup(Box::new(decided.lookup)),
     }
 }

@@ -102,6 +102,7 @@ fn most_held(pods: u32, lookups: u64, named: bool) -> usize {
         let event = Event {
             time: at,
             ends: Some(ends(pod, named)),
+            incomplete: false,
             body: Body::Lookup(Box::new(lookup(at, number))),
         };
         diagnosis.event(at, &event, &index, &mut out);

@@ -42,6 +42,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
     };
     Event {
         time: Timestamp(1),
+        incomplete: false,
         ends: Some(Ends {
             ifindex: Ifindex(7),
             role,

@@ -534,10 +534,21 @@ impl Connections {
     ) {
         let reason = "tcp connection table full";
         self.settle_role(&flow, &mut connection);
+        // An idle connection is removed sooner or later.
+        if now.since(connection.last) < self.idle {
+            out.push(Correlated::made_room(
+                connection.started,
+                flow,
+                connection.role,
+            ));
+        }
         match connection.phase {
             Phase::TimedOut | Phase::Rejected => {}
             Phase::Closing { state, .. } => out.push(connection.event(flow, state, None)),
-            Phase::Opening => losses.add_on(flow.ifindex, Stage::Table, reason, 1),
+            Phase::Opening => {
+                losses.add_on(flow.ifindex, Stage::Table, reason, 1);
+                out.push(connection.event(flow, TcpState::Undecided, None));
+            }
             Phase::Answered { .. } | Phase::Established => {
                 // Its end may come unseen, but it is not closed.
                 out.push(connection.event(flow, TcpState::Idle, None));

@@ -310,11 +310,12 @@ impl Echoes {
     }
 }
 
-/// Ends the runs that made room for others. Their counts so far are right; only their ends were not awaited.
+/// Ends the runs that made room for others. Their counts so far are right, but replies may still come.
 fn made_room(evicted: Evicted<Key, Run>, losses: &mut Losses, out: &mut Vec<Correlated>) {
     for (key, run) in evicted {
         losses.add_on(key.flow.ifindex, Stage::Table, "echo run table full", 1);
-        out.push(run.event(&key, EchoState::Done));
+        out.push(Correlated::made_room(run.started, key.flow, key.role));
+        out.push(run.event(&key, EchoState::Undecided));
     }
 }
 

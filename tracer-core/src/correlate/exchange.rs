@@ -48,6 +48,9 @@ const MAX_QUERY_BYTES: u64 = 552;
 /// connection.
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
 
+/// The loss of a query that may have been answered unseen.
+const ANSWER_IN_A_GAP: &str = "dns over tcp: answer lost in a gap";
+
 /// Where and when a message was observed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
@@ -230,9 +233,10 @@ impl Exchanges {
     ) {
         let bytes = key.question.heap_bytes() + query.heap_bytes();
         for (key, evicted) in self.open.insert(key, query, bytes, deadline) {
+            out.push(Correlated::made_room(evicted.asked, evicted.flow, key.role));
             if !evicted.timed_out {
                 losses.add_on(key.ifindex, Stage::Table, "dns exchange table full", 1);
-                emit_alone(evicted.follows, out);
+                out.push(event(evicted.undecided(&key)));
             }
         }
     }
@@ -403,7 +407,13 @@ impl Exchanges {
         for (key, evicted) in self.held.hold(key.clone(), truncated, until) {
             let reason = "dns truncated answer not awaited over tcp";
             losses.add_on(key.ifindex, Stage::Table, reason, 1);
-            out.push(event(evicted.alone()));
+            let evicted = evicted.alone();
+            out.push(Correlated::made_room(
+                evicted.asked,
+                evicted.flow,
+                evicted.role,
+            ));
+            out.push(event(evicted));
         }
     }
 
@@ -460,7 +470,8 @@ impl Exchanges {
                 continue;
             };
             if gap || query.doubtful {
-                undecided(query, losses, out);
+                losses.add(Stage::Decode, ANSWER_IN_A_GAP, 1);
+                out.push(event(query.undecided(&key)));
                 continue;
             }
             let mut exchange = query.ended(&key, key.question.clone());
@@ -540,7 +551,8 @@ impl Exchanges {
                 continue;
             }
             if query.doubtful {
-                undecided(query, losses, out);
+                losses.add(Stage::Decode, ANSWER_IN_A_GAP, 1);
+                out.push(event(query.undecided(&key)));
                 continue;
             }
             if let Some(answered) = query.arrived_in_fragments() {
@@ -574,9 +586,7 @@ impl Exchanges {
                 out.push(event(query.with_steps(exchange)));
             } else if !query.timed_out {
                 losses.add(Stage::Table, UNDECIDED_AT_END, 1);
-                let mut exchange = query.ended(&key, key.question.clone());
-                exchange.outcome = Outcome::Undecided;
-                out.push(event(query.with_steps(exchange)));
+                out.push(event(query.undecided(&key)));
             }
         }
         while let Some(truncated) = self.held.pop() {
@@ -609,6 +619,13 @@ impl Query {
         }
     }
 
+    /// This query's exchange if its answer can come unseen, or have come.
+    fn undecided(&self, key: &Key) -> Exchange {
+        let mut exchange = self.ended(key, key.question.clone());
+        exchange.outcome = Outcome::Undecided;
+        self.with_steps(exchange)
+    }
+
     /// Answers of which only the first fragment arrived.
     fn fragments_lost(&self) -> u32 {
         (self.fragment.as_ref()).map_or(0, |fragment| fragment.lost())
@@ -636,12 +653,6 @@ fn emit_alone(truncated: Option<Truncated>, out: &mut Vec<Correlated>) {
     if let Some(truncated) = truncated {
         out.push(event(truncated.alone()));
     }
-}
-
-/// Counts a query that may have been answered unseen.
-fn undecided(query: Query, losses: &mut Losses, out: &mut Vec<Correlated>) {
-    losses.add(Stage::Decode, "dns over tcp: answer lost in a gap", 1);
-    emit_alone(query.follows, out);
 }
 
 fn event(exchange: Exchange) -> Correlated {

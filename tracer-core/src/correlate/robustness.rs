@@ -222,7 +222,7 @@ fn every_echo_request_and_reply_is_emitted_or_counted() {
             let (mut sent, mut replies) = (0, 0);
             for item in &out {
                 if let CorrelatedEvent::Echo(echo) = &item.event
-                    && echo.state == crate::model::echo::EchoState::Done
+                    && echo.state != crate::model::echo::EchoState::Running
                 {
                     sent += echo.sent;
                     replies += echo.received + echo.duplicates;
@@ -321,7 +321,9 @@ fn every_query_over_tcp_is_emitted_or_counted() {
             for item in &out {
                 match &item.event {
                     CorrelatedEvent::Asked(_) => noted += 1,
-                    CorrelatedEvent::Exchange(exchange) if !exchange.late => {
+                    CorrelatedEvent::Exchange(exchange)
+                        if !exchange.late && exchange.outcome != Outcome::Undecided =>
+                    {
                         attempts += u64::from(exchange.attempts);
                     }
                     _ => {}

@@ -117,7 +117,10 @@ impl Bench {
     /// Takes the output, without the `Asked` events.
     pub(super) fn events(&mut self) -> Vec<Correlated> {
         let mut out = std::mem::take(&mut self.out);
-        out.retain(|item| !matches!(item.event, CorrelatedEvent::Asked(_)));
+        out.retain(|item| {
+            let shown = &item.event;
+            !matches!(shown, CorrelatedEvent::Asked(_) | CorrelatedEvent::MadeRoom)
+        });
         out
     }
 

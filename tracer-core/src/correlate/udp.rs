@@ -185,7 +185,7 @@ impl UdpFlows {
         }
         out.push(conversation.event(flow, UdpState::Open, None));
         let deadline = self.due(&conversation);
-        self.keep(flow, conversation, deadline, losses);
+        self.keep(flow, conversation, deadline, losses, out);
     }
 
     fn keep(
@@ -194,10 +194,15 @@ impl UdpFlows {
         conversation: Conversation,
         deadline: Timestamp,
         losses: &mut Losses,
+        out: &mut Vec<Correlated>,
     ) {
         let boxed = (conversation.reply_from.as_ref()).map_or(0, |_| MAX_BOXES);
-        for (flow, _) in (self.open).insert(flow, conversation, boxed, deadline) {
+        for (flow, evicted) in (self.open).insert(flow, conversation, boxed, deadline) {
             losses.add_on(flow.ifindex, Stage::Table, "udp flow table full", 1);
+            out.push(Correlated::made_room(evicted.started, flow, evicted.role));
+            if !evicted.decided && !evicted.answered() {
+                out.push(evicted.event(flow, UdpState::Undecided, None));
+            }
         }
     }
 
@@ -340,7 +345,7 @@ impl UdpFlows {
                 continue;
             }
             if self.too_early(&conversation, now) {
-                self.keep(flow, conversation, now.after(LOOK_AGAIN), losses);
+                self.keep(flow, conversation, now.after(LOOK_AGAIN), losses, out);
                 continue;
             }
             conversation.decided = true;
@@ -349,7 +354,7 @@ impl UdpFlows {
                 out.push(conversation.event(flow, UdpState::Unanswered, None));
             }
             let deadline = self.due(&conversation);
-            self.keep(flow, conversation, deadline, losses);
+            self.keep(flow, conversation, deadline, losses, out);
         }
     }
 

@@ -395,6 +395,7 @@ impl Ledger {
             out.push(Event {
                 time: at,
                 ends: Some(open.ends.clone()),
+                incomplete: false,
                 body: Body::Finding(Box::new(open.finding.clone())),
             });
         }

@@ -72,6 +72,8 @@ pub struct Decided {
     pub ends: Ends,
     /// The lookup.
     pub lookup: Lookup,
+    /// A table was full, so a part of it may be missing.
+    pub incomplete: bool,
 }
 
 /// Folds client pods' queries into lookups.
@@ -162,6 +164,9 @@ impl Folder {
             None => {
                 let reason = "lookup step table full";
                 self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
+                if let Some(open) = self.open.get_mut(&id) {
+                    open.incomplete = true;
+                }
             }
         }
         self.weigh(at, id, bytes, out);
@@ -179,7 +184,8 @@ impl Folder {
         evicted: Evicted<LookupId, OpenLookup>,
         out: &mut Vec<Decided>,
     ) {
-        for (id, open) in evicted {
+        for (id, mut open) in evicted {
+            open.incomplete = true;
             let reason = "lookup table full";
             self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
             self.decided(at, id, open, out);
@@ -384,6 +390,7 @@ impl Folder {
         out.push(Decided {
             time: open.started,
             ends: open.ends.clone(),
+            incomplete: open.incomplete,
             lookup: open.finish(at),
         });
     }

@@ -81,6 +81,8 @@ pub struct OpenLookup {
     pub(super) resolver_known: bool,
     pub(super) steps: Vec<OpenStep>,
     pub(super) awaited: Vec<Query>,
+    /// A part of it was not kept.
+    pub(super) incomplete: bool,
     queries: u32,
     /// Memory that it owns, at least.
     pub(super) bytes: usize,
@@ -113,6 +115,7 @@ impl OpenLookup {
             resolver_known,
             steps: Vec::new(),
             awaited: Vec::new(),
+            incomplete: false,
             queries: 0,
         }
     }

@@ -125,6 +125,11 @@ impl OpenStep {
         matches!(self.step.outcome, None | Some(Outcome::Timeout))
     }
 
+    /// Whether the exchange of one of its queries has not ended, and none gave an outcome.
+    pub fn is_awaited(&self) -> bool {
+        self.step.outcome.is_none() && self.awaited > 0
+    }
+
     /// Its outcome, once it has ended.
     pub fn outcome(&self) -> Option<Outcome> {
         self.step.outcome

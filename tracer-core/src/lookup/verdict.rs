@@ -109,7 +109,7 @@ impl OpenLookup {
 
     /// The deadline for further queries and answers, in the current state.
     pub fn wait(&self, thresholds: &Thresholds) -> Timestamp {
-        if self.current_steps().any(|step| step.outcome().is_none()) {
+        if self.current_steps().any(OpenStep::is_awaited) {
             // The exchange reports its own timeout, `dns_timeout` after its last attempt. This is the safety
             // net for an exchange that was evicted.
             return self

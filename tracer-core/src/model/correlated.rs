@@ -40,6 +40,21 @@ pub enum CorrelatedEvent {
     Echo(Box<Echo>),
     /// An ICMP error that concerns no known exchange, connection, flow or run.
     IcmpError(Box<IcmpError>),
+    /// A full table removed an entry of this flow: its later packets look like those of an unknown one. Not
+    /// shown. It precedes the event of the entry.
+    MadeRoom,
+}
+
+impl Correlated {
+    /// A full table removed an entry of this flow, which began at that time.
+    pub fn made_room(began: Timestamp, flow: Flow, role: Role) -> Correlated {
+        Correlated {
+            time: began,
+            flow,
+            role,
+            event: CorrelatedEvent::MadeRoom,
+        }
+    }
 }
 
 /// A query at the time it is seen.

@@ -13,6 +13,9 @@ pub enum EchoState {
     Running,
     /// No request for a while, or the end of the input.
     Done,
+    /// Records of it were lost, or a full table removed it: totals so far may be too low, and nothing is known
+    /// about the loss. It may continue.
+    Undecided,
 }
 
 /// Round-trip times in the four figures of iputils' ping.
@@ -58,12 +61,15 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// The unanswered share of the requests, 0 to 1.
-    pub fn loss(&self) -> f64 {
+    /// The unanswered share of the requests, 0 to 1; `None` if it is not known.
+    pub fn loss(&self) -> Option<f64> {
+        if self.state == EchoState::Undecided {
+            return None;
+        }
         if self.sent == 0 {
-            return 0.0;
+            return Some(0.0);
         }
         // Ping counts are far below 2^52, where f64 is exact.
-        (self.sent.saturating_sub(self.received)) as f64 / self.sent as f64
+        Some((self.sent.saturating_sub(self.received)) as f64 / self.sent as f64)
     }
 }

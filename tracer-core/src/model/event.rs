@@ -18,6 +18,9 @@ pub struct Event {
     pub time: Timestamp,
     /// Both ends; `None` for events about the tracer itself (losses).
     pub ends: Option<Ends>,
+    /// Records of it may have been lost: its counts, attempts and times can be too low, and no conclusion rests
+    /// on it.
+    pub incomplete: bool,
     /// The event's content.
     pub body: Body,
 }

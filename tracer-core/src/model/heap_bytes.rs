@@ -129,6 +129,7 @@ impl HeapBytes for Correlated {
             }
             CorrelatedEvent::Echo(echo) => ALLOCATION + size_of_val(&**echo),
             CorrelatedEvent::IcmpError(error) => ALLOCATION + size_of_val(&**error),
+            CorrelatedEvent::MadeRoom => 0,
         }
     }
 }

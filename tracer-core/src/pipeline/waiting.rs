@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::incomplete::Item;
 use crate::fair_table::Room;
-use crate::model::correlated::Correlated;
 use crate::model::flow::Ifindex;
 use crate::model::heap_bytes::HeapBytes;
 use crate::model::loss::{Losses, Stage};
@@ -36,7 +36,7 @@ struct Waiter {
     /// The order of arrival among all interfaces.
     arrival: u64,
     bytes: usize,
-    item: Correlated,
+    item: Item,
 }
 
 impl Waiting {
@@ -61,10 +61,10 @@ impl Waiting {
     /// Queues an event. Returns those that make room for it, to be emitted without their pod's name: the oldest
     /// of the interface that holds most. Counts them.
     #[must_use]
-    pub fn hold(&mut self, now: Timestamp, item: Correlated) -> Vec<Correlated> {
+    pub fn hold(&mut self, now: Timestamp, item: Item) -> Vec<Item> {
         // The queue grows by doubling.
-        let bytes = 2 * size_of::<Waiter>() + item.heap_bytes();
-        let queue = self.queues.entry(item.flow.ifindex).or_default();
+        let bytes = 2 * size_of::<Waiter>() + item.event.heap_bytes();
+        let queue = self.queues.entry(item.ifindex()).or_default();
         queue.bytes += bytes;
         queue.events.push_back(Waiter {
             since: now,
@@ -106,11 +106,7 @@ impl Waiting {
     }
 
     /// Removes, in order, the events that have waited long enough or need not wait any more.
-    pub fn ready(
-        &mut self,
-        now: Timestamp,
-        mut known: impl FnMut(&Correlated) -> bool,
-    ) -> Vec<Correlated> {
+    pub fn ready(&mut self, now: Timestamp, mut known: impl FnMut(&Item) -> bool) -> Vec<Item> {
         let mut ready = Vec::new();
         let interfaces: Vec<Ifindex> = self.queues.keys().copied().collect();
         for ifindex in interfaces {
@@ -136,7 +132,7 @@ impl Waiting {
     }
 
     /// Removes all events, in order.
-    pub fn all(&mut self) -> Vec<Correlated> {
+    pub fn all(&mut self) -> Vec<Item> {
         (self.events, self.bytes) = (0, 0);
         let queues = std::mem::take(&mut self.queues);
         in_order(
@@ -166,7 +162,7 @@ impl Waiting {
     }
 }
 
-fn in_order(mut waiters: Vec<Waiter>) -> Vec<Correlated> {
+fn in_order(mut waiters: Vec<Waiter>) -> Vec<Item> {
     waiters.sort_unstable_by_key(|waiter| waiter.arrival);
     waiters.into_iter().map(|waiter| waiter.item).collect()
 }

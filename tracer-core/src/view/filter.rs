@@ -303,7 +303,7 @@ pub fn failed(body: &Body) -> bool {
             TcpState::Established | TcpState::Closed | TcpState::Idle | TcpState::Undecided
         ),
         Body::Udp(flow) => matches!(flow.state, UdpState::Unanswered | UdpState::IcmpError),
-        Body::Echo(echo) => echo.received < echo.sent || echo.errors > 0,
+        Body::Echo(echo) => echo.loss().is_some_and(|loss| loss > 0.0) || echo.errors > 0,
         Body::IcmpError(error) => !error.unconfirmed,
         Body::Finding(finding) => !finding.is_resolved() && finding.severity >= Severity::Warning,
         Body::Lost(_) => true,

@@ -237,6 +237,7 @@ pub fn event(milliseconds: u64, ends: Option<Ends>, body: Body) -> Event {
     Event {
         time: at(milliseconds),
         ends,
+        incomplete: false,
         body,
     }
 }

@@ -60,6 +60,10 @@ impl Json {
         line.nullable(ends, |line, ends| ends::peer(line, &ends.peer, ports));
         field!(line, "direction");
         line.nullable(ends, |line, ends| line.word(words::direction(ends.role)));
+        if event.incomplete {
+            field!(line, "incomplete");
+            line.raw("true");
+        }
         body::fields(line, &event.body, clock)?;
         line.raw("}\n");
         Ok(())

@@ -33,6 +33,7 @@ impl LossReporter {
                 events.push(Event {
                     time: at,
                     ends: None,
+                    incomplete: false,
                     body: Body::Lost(Loss { count, ..*total }),
                 });
             }

@@ -52,6 +52,8 @@ const MAX_NOTES: usize = 1024;
 /// An event that began longer than this before it was decided shows when it began. The wait for a further
 /// query of a lookup is shorter.
 const MAX_DELAY: Duration = Duration::from_millis(300);
+/// Why more is not known about an incomplete event.
+const INCOMPLETE: &str = "records lost";
 
 /// How text is written.
 #[derive(Clone, Debug)]
@@ -151,10 +153,14 @@ impl Encode for Text {
         };
         self.columns.fit_pod(&pod);
         let mut rows = match &event.body {
-            Body::Dns(exchange, _) => dns::exchange(exchange, ends, self.settings.wide),
-            Body::Lookup(lookup) => lookup::lookup(lookup, ends, self.settings.wide),
-            Body::Tcp(connection) => vec![flows::tcp(connection, ends)],
-            Body::Udp(flow) => vec![flows::udp(flow, ends)],
+            Body::Dns(exchange, _) => {
+                dns::exchange(exchange, ends, event.incomplete, self.settings.wide)
+            }
+            Body::Lookup(lookup) => {
+                lookup::lookup(lookup, ends, event.incomplete, self.settings.wide)
+            }
+            Body::Tcp(connection) => vec![flows::tcp(connection, ends, event.incomplete)],
+            Body::Udp(flow) => vec![flows::udp(flow, ends, event.incomplete)],
             Body::Echo(echo) => vec![flows::echo(echo, ends)],
             Body::IcmpError(error) => vec![icmp::row(error)],
             Body::Finding(finding) => vec![report::finding(finding)],

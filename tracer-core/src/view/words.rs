@@ -53,7 +53,7 @@ pub const TCP_STATES: [&str; 8] = [
 pub const UDP_STATES: [&str; 5] = ["open", "unanswered", "icmp-error", "closed", "undecided"];
 
 /// Every state of a ping.
-pub const ECHO_STATES: [&str; 2] = ["running", "done"];
+pub const ECHO_STATES: [&str; 3] = ["running", "done", "undecided"];
 
 /// The outcome of an ICMP error that is an event of its own.
 pub const ICMP_ERROR_OUTCOMES: [&str; 1] = ["icmp-error"];
@@ -132,6 +132,7 @@ pub fn echo_state(state: EchoState) -> &'static str {
     match state {
         EchoState::Running => "running",
         EchoState::Done => "done",
+        EchoState::Undecided => "undecided",
     }
 }
 

@@ -11,3 +11,4 @@ mod ordinary_hour;
 mod replay;
 mod scenario;
 mod scenarios;
+mod under_loss;

@@ -17,10 +17,19 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::exchange::Outcome;
 use tracer_core::model::finding::Severity;
 use tracer_core::model::flow::Role;
+use tracer_core::pipeline::Input;
 
 use cluster::{DNS, Guest};
 use story::{Happening, MINUTE, MS, Played, SECOND, Story};
 use traffic::{Done, Hour};
+
+/// The inputs of some minutes of ordinary traffic.
+pub(super) fn inputs(seed: u64, minutes: u64) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let hour = Hour::generate(seed, minutes * MINUTE);
+    hour.story.each(|input| inputs.push(input));
+    inputs
+}
 
 /// What was reported about it, in the generator's own terms.
 fn reported(events: &[Event]) -> Done {

@@ -18,7 +18,7 @@ use tracer_core::diagnose::catalogue::RULES;
 use tracer_core::view::privacy::{Key, Privacy, PrivacySettings};
 
 /// All scenario files, in order.
-fn files() -> Vec<PathBuf> {
+pub(super) fn files() -> Vec<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("tests/scenarios")

@@ -514,6 +514,7 @@ fn lost_update(node: Arc<str>, loss: Loss) -> Update {
     let event = Event {
         time: now,
         ends: None,
+        incomplete: false,
         body: Body::Lost(loss),
     };
     Update::Event(node, Box::new(event), now)

@@ -37,8 +37,9 @@ use self::state::Shared;
 pub use self::state::{IndexState, SettingsState, State};
 use tracer_core::model::connection::{TcpState, UdpState};
 use tracer_core::model::dns::{RecordType, type_mnemonic};
+use tracer_core::model::echo::EchoState;
 use tracer_core::model::event::{Body, Event};
-use tracer_core::model::exchange::Exchange;
+use tracer_core::model::exchange::{Exchange, Outcome};
 use tracer_core::model::finding::Finding;
 use tracer_core::model::flow::Role;
 use tracer_core::model::lookup::Lookup;
@@ -289,8 +290,14 @@ impl Metrics {
         let counts = &self.counts;
         match &event.body {
             // Each exchange counts once in the cluster: on the client's side.
+            Body::Dns(exchange, _) if client && event.incomplete => {
+                counts.incomplete_exchange(exchange, &owner);
+            }
             Body::Dns(exchange, _) if client => counts.exchange(exchange, &owner),
+            Body::Lookup(_) if event.incomplete => counts.incomplete_lookup(&owner),
             Body::Lookup(lookup) => counts.lookup(lookup, &owner),
+            // Neither its outcome nor its times are certain.
+            Body::Tcp(_) if event.incomplete => {}
             Body::Tcp(connection) => {
                 let outcome = ("outcome", words::tcp_state(connection.state));
                 match connection.state {
@@ -318,6 +325,9 @@ impl Metrics {
             }
             Body::Echo(echo) => {
                 let new = memory.runs.growth(echo);
+                if echo.state == EchoState::Undecided {
+                    return;
+                }
                 counts.echo_requests.with([direction], &owner, |total| {
                     total.inc_by(new.sent);
                 });
@@ -381,6 +391,19 @@ impl Counts {
             self.latency
                 .with([], owner, |h| h.observe(latency.as_secs_f64()));
         }
+    }
+
+    /// Its answer, attempts and latency are not certain.
+    fn incomplete_exchange(&self, exchange: &Exchange, owner: &Owner) {
+        let outcome = ("outcome", Outcome::Undecided.as_str());
+        let asked = exchange.question.as_ref().map(|question| question.qtype);
+        self.exchanges
+            .with([outcome, ("qtype", qtype(asked))], owner, inc);
+    }
+
+    fn incomplete_lookup(&self, owner: &Owner) {
+        let outcome = ("outcome", Outcome::Undecided.as_str());
+        self.lookups.with([outcome], owner, inc);
     }
 
     fn lookup(&self, lookup: &Lookup, owner: &Owner) {

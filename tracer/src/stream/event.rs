@@ -79,6 +79,7 @@ pub fn to_wire(event: &Event, clock: &dyn WallClock) -> proto::Event {
     proto::Event {
         time_unix_ns: wall(clock, event.time),
         ends: event.ends.as_ref().map(ends::to_wire),
+        incomplete: event.incomplete,
         body: Some(body),
     }
 }
@@ -102,6 +103,7 @@ pub fn from_wire(wire: proto::Event) -> Result<Event, Unreadable> {
     Ok(Event {
         time: timestamp(wire.time_unix_ns),
         ends: wire.ends.map(ends::from_wire).transpose()?,
+        incomplete: wire.incomplete,
         body,
     })
 }

@@ -136,6 +136,7 @@ fn finding(at_unix_ns: i64, number: u32) -> Event {
     Event {
         time: at,
         ends: None,
+        incomplete: false,
         body: Body::Finding(Box::new(Finding {
             id: number.to_string(),
             rule: "a-rule",

@@ -371,6 +371,7 @@ fn a_full_table_evicts_the_oldest_and_counts_it() {
         bench.see(tcp(0, FromPod, flow(Protocol::Tcp, port, 80), "S", 100, 0));
     }
     assert_eq!(bench.lost("tcp connection table full"), 1);
+    assert_eq!(states(&mut bench), [TcpState::Undecided]);
     bench.end(7_000);
     assert_eq!(states(&mut bench), [TcpState::Timeout, TcpState::Timeout]);
 }

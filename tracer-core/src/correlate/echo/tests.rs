@@ -48,7 +48,7 @@ fn run_is_done_three_seconds_after_its_last_request() {
         (echo.role, echo.id, echo.rtt, echo.samples),
         (Role::Client, 77, None, 0)
     );
-    assert!((echo.loss() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(echo.loss(), Some(1.0));
 }
 
 #[test]
@@ -248,7 +248,8 @@ fn a_full_table_reports_the_oldest_run_and_counts_it() {
     });
     request(&mut bench, 0, 1);
     bench.see(echo(1, FromPod, false, 78, 1));
-    assert_eq!(bench.echo().id, 77);
+    let evicted = bench.echo();
+    assert_eq!((evicted.id, evicted.loss()), (77, None));
     assert_eq!(bench.lost("echo run table full"), 1);
 }
 

@@ -360,6 +360,7 @@ fn a_full_table_evicts_the_oldest_and_counts_it() {
         bench.see(asks(u64::from(id), 4_000, id, A));
     }
     assert_eq!(bench.lost("dns exchange table full"), 1);
+    assert_eq!(bench.exchange().outcome, Outcome::Undecided);
     bench.see(answers(10, 4_000, 3, A));
     assert_eq!(bench.exchange().attempts, 1);
     bench.see(answers(11, 4_000, 1, A));

@@ -116,6 +116,7 @@ mod tests {
             ethertype: 0x0800,
             wire_len: 40,
             bytes,
+            lost: 0,
             recorded: None,
         }
     }

@@ -18,6 +18,7 @@ fn packet(time: u64, bytes: Vec<u8>) -> Packet {
         ethertype: if bytes[0] >> 4 == 4 { 0x0800 } else { 0x86dd },
         wire_len: u32::try_from(bytes.len()).expect("short"),
         bytes,
+        lost: 0,
         recorded: None,
     }
 }

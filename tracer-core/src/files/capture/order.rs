@@ -100,6 +100,7 @@ mod tests {
             ethertype: 0x0800,
             wire_len: 0,
             bytes: Vec::new(),
+            lost: 0,
             recorded: None,
         }
     }

@@ -59,6 +59,9 @@ pub struct Packet {
     pub wire_len: u32,
     /// The captured bytes, from the network header on.
     pub bytes: Vec<u8>,
+    /// Packets that were lost before this one, modulo 2^16: of its interface in a recording of this program, else
+    /// of the whole file, because a pod's packets can be on several interfaces.
+    pub lost: u16,
     /// This program's note, if it recorded the packet.
     pub recorded: Option<Recorded>,
 }

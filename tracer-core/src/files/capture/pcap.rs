@@ -7,7 +7,7 @@ use pcap_parser::pcap::{
 
 use super::Origin;
 use super::link::Link;
-use super::reader::{Frame, Step, Stop, Tally};
+use super::reader::{Frame, LostBefore, Step, Stop, Tally};
 use super::window::Window;
 use crate::model::time::Timestamp;
 
@@ -93,6 +93,7 @@ impl Pcap {
             link: self.link,
             direction: None,
             wire_len: packet.origlen,
+            lost: LostBefore::default(),
             data: packet.data,
         };
         let packet = tally.packet(&frame, std::iter::empty());

@@ -9,7 +9,7 @@ use pcap_parser::pcapng::{
 use pcap_parser::traits::PcapNGPacketBlock as _;
 
 use super::link::Link;
-use super::reader::{Frame, Step, Stop, Tally};
+use super::reader::{Frame, LostBefore, Step, Stop, Tally};
 use super::stamps::Clock;
 use super::window::Window;
 use super::{LinkDirection, Malformed, Origin};
@@ -31,8 +31,9 @@ const MAX_BLOCK_BYTES: u32 = 4 << 20;
 /// A recording has one interface per pod of a node, and pods come and go.
 const MAX_INTERFACES: usize = 65_536;
 
-/// An option of an enhanced packet block.
+/// Options of an enhanced packet block.
 const EPB_FLAGS: OptionCode = OptionCode(2);
+const EPB_DROPCOUNT: OptionCode = OptionCode(4);
 
 /// The parser's state between two blocks.
 #[derive(Default)]
@@ -42,6 +43,8 @@ pub(super) struct PcapNg {
     interfaces: Vec<Interface>,
     /// The latest packet's timestamp.
     last: Timestamp,
+    /// Packets that were lost so far, modulo 2^16.
+    lost: u16,
 }
 
 struct Interface {
@@ -49,6 +52,8 @@ struct Interface {
     link: Option<Link>,
     snaplen: u32,
     clock: Clock,
+    /// Packets that were lost so far, modulo 2^16.
+    lost: u16,
 }
 
 impl PcapNg {
@@ -195,6 +200,7 @@ impl PcapNg {
             link,
             snaplen: description.snaplen,
             clock: Clock::from_description(&description, self.big_endian),
+            lost: 0,
         });
         match link {
             Some(_) => Ok(()),
@@ -212,6 +218,7 @@ impl PcapNg {
             tally.lose("capture block malformed");
             return Step::Nothing;
         };
+        let lost = self.lost_before(&packet);
         let Some(interface) = self.interface(packet.if_id) else {
             tally.lose("capture packet of an undescribed interface");
             return Step::Nothing;
@@ -228,6 +235,7 @@ impl PcapNg {
             link,
             direction: self.direction(&packet),
             wire_len: packet.origlen,
+            lost,
             data: packet.packet_data(),
         };
         let packet = tally.packet(&frame, comments(&packet.options));
@@ -268,10 +276,40 @@ impl PcapNg {
             link,
             direction: None,
             wire_len: packet.origlen,
+            lost: LostBefore {
+                of_interface: interface.lost,
+                of_file: self.lost,
+            },
             data,
         };
         let packet = tally.packet(&frame, std::iter::empty());
         packet.map_or(Step::Nothing, Step::Packet)
+    }
+
+    /// Adds the packets that were lost between this one and the previous one of its interface.
+    fn lost_before(&mut self, packet: &EnhancedPacketBlock<'_>) -> LostBefore {
+        let count = packet
+            .options
+            .iter()
+            .find(|option| option.code == EPB_DROPCOUNT)
+            .and_then(|option| <[u8; 8]>::try_from(option.as_bytes().ok()?).ok());
+        let count = match (count, self.big_endian) {
+            (None, _) => 0,
+            (Some(count), true) => u64::from_be_bytes(count),
+            (Some(count), false) => u64::from_le_bytes(count),
+        };
+        // Any loss changes the sum, a multiple of 2^16 too.
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        self.lost = self.lost.wrapping_add(count);
+        let number = usize::try_from(packet.if_id).unwrap_or(usize::MAX);
+        let of_interface = self.interfaces.get_mut(number).map(|interface| {
+            interface.lost = interface.lost.wrapping_add(count);
+            interface.lost
+        });
+        LostBefore {
+            of_interface: of_interface.unwrap_or_default(),
+            of_file: self.lost,
+        }
     }
 
     fn interface(&self, number: u32) -> Option<&Interface> {

@@ -65,7 +65,15 @@ pub(super) struct Frame<'a> {
     pub(super) link: Link,
     pub(super) direction: Option<LinkDirection>,
     pub(super) wire_len: u32,
+    pub(super) lost: LostBefore,
     pub(super) data: &'a [u8],
+}
+
+/// Packets that were lost before a frame, modulo 2^16.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LostBefore {
+    pub(super) of_interface: u16,
+    pub(super) of_file: u16,
 }
 
 /// Counts while reading.
@@ -93,7 +101,12 @@ impl Tally {
         match frame.link.network(frame.data, frame.wire_len.max(captured)) {
             Ok(network) => {
                 self.stats.packets += 1;
+                let recorded = comments.filter_map(note::read).next();
                 Some(Packet {
+                    lost: match recorded {
+                        Some(_) => frame.lost.of_interface,
+                        None => frame.lost.of_file,
+                    },
                     time: frame.time,
                     origin: Origin {
                         device: network.device,
@@ -103,7 +116,7 @@ impl Tally {
                     ethertype: network.ethertype,
                     wire_len: network.wire_len,
                     bytes: network.bytes.to_vec(),
-                    recorded: comments.filter_map(note::read).next(),
+                    recorded,
                 })
             }
             Err(NotIp::Other) => {

@@ -14,8 +14,7 @@ use super::headers::{Headers, pod_address};
 use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
 use crate::model::flow::{Direction, Ifindex};
-use crate::model::loss::Missing;
-use crate::model::loss::{Losses, Stage};
+use crate::model::loss::{Losses, Missing, Stage, Thinning};
 use crate::model::record::Record;
 
 /// Pod addresses that get their own interface.
@@ -149,7 +148,10 @@ fn record(packet: Packet, ifindex: Ifindex, direction: Direction) -> Record {
         wire_len: packet.wire_len,
         chunk_offset: 0,
         totals: None,
-        missing: Missing::default(),
+        missing: Missing {
+            count: packet.lost,
+            thinning: Thinning::default(),
+        },
         bytes: packet.bytes,
     }
 }

@@ -34,6 +34,7 @@ fn packet(bytes: Vec<u8>) -> Packet {
         ethertype: 0x0800,
         wire_len: u32::try_from(bytes.len()).expect("short"),
         bytes,
+        lost: 0,
         recorded: None,
     }
 }

@@ -91,6 +91,8 @@ pub type FileWriter = Writer<File>;
 struct Interface {
     number: u32,
     name: String,
+    /// In its latest record.
+    lost: u16,
 }
 
 /// A record that may be the first chunk of a segment.
@@ -100,6 +102,8 @@ struct Waiting {
     stamp: Timestamp,
     comment: String,
     interface: u32,
+    /// Records of its interface that were lost before it.
+    lost: u16,
     /// The number of records that it combines.
     records: u64,
     /// It was here at the previous flush: its chunks should have arrived by now.
@@ -157,11 +161,13 @@ impl<W: Output> Writer<W> {
             }
         } else if is_ip(record) {
             let interface = self.interface(record.ifindex, interface);
+            let lost = self.lost_before(record);
             self.waiting.push_back(Waiting {
                 record: record.clone(),
                 stamp,
                 comment: comment.to_owned(),
                 interface,
+                lost,
                 records: 1,
                 seen: false,
             });
@@ -242,7 +248,13 @@ impl<W: Output> Writer<W> {
     }
 
     fn packet(&mut self, ready: &Waiting) {
-        let block = blocks::packet(ready.interface, ready.stamp, &ready.record, &ready.comment);
+        let block = blocks::packet(
+            ready.interface,
+            ready.stamp,
+            &ready.record,
+            ready.lost,
+            &ready.comment,
+        );
         self.buffer.extend(block);
         self.ends.push(self.buffer.len());
         self.stats.written += 1;
@@ -262,14 +274,25 @@ impl<W: Output> Writer<W> {
         self.buffer.extend(blocks::interface(name));
         let number = self.described;
         self.described += 1;
+        let lost = self.interfaces.get(&ifindex).map_or(0, |known| known.lost);
         self.interfaces.insert(
             ifindex,
             Interface {
                 number,
                 name: name.to_owned(),
+                lost,
             },
         );
         number
+    }
+
+    /// Records of its interface that were lost since the previous one. Counts start at zero.
+    fn lost_before(&mut self, record: &Record) -> u16 {
+        let Some(interface) = self.interfaces.get_mut(&record.ifindex) else {
+            return 0;
+        };
+        let count = record.missing.count;
+        count.wrapping_sub(std::mem::replace(&mut interface.lost, count))
     }
 
     fn write_out(&mut self) -> Result<(), FileError> {

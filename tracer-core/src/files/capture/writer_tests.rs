@@ -76,6 +76,36 @@ fn a_recording_reads_back_as_the_records_that_were_written() {
 }
 
 #[test]
+fn a_recording_states_what_was_lost_before_each_packet() {
+    let counts = [0, 3, 3, 1];
+    let mut writer = Writer::new("test", Vec::new());
+    for (number, count) in (1..).zip(counts) {
+        let record = Record {
+            ifindex: Ifindex(7),
+            missing: Missing {
+                count,
+                ..Missing::default()
+            },
+            ..record(number)
+        };
+        write(&mut writer, &record).expect("in memory");
+    }
+    let (file, _, _) = writer.finish();
+    // epb_dropcount: option 4 of eight bytes; before the last packet the count wrapped around.
+    for lost in [3, u16::MAX - 1] {
+        let mut option = vec![4, 0, 8, 0];
+        option.extend(u64::from(lost).to_le_bytes());
+        let found = file.windows(option.len()).filter(|part| **part == option);
+        assert_eq!(found.count(), 1, "{lost}");
+    }
+    let found: Vec<u16> = records(file)
+        .iter()
+        .map(|record| record.missing.count)
+        .collect();
+    assert_eq!(found, counts);
+}
+
+#[test]
 fn a_recording_has_wall_clock_timestamps_whatever_the_record_clock() {
     let mut writer = Writer::new("test", Vec::new());
     let wall = Timestamp(1_800_000_000_999_999_999);

@@ -136,7 +136,7 @@ struct EchoFields {
     sent: u64,
     received: u64,
     duplicates: u64,
-    loss: f64,
+    loss: Option<f64>,
     samples: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_ns: Option<RttFields>,

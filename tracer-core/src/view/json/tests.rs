@@ -52,7 +52,7 @@ fn control_characters_are_escaped() {
 const CONTRACT: &[(&str, &str)] = &[
     (
         "*",
-        "type:string time:time node:string pod:pod|null peer:peer|null direction:client,server|null",
+        "type:string time:time node:string pod:pod|null peer:peer|null direction:client,server|null incomplete:bool?",
     ),
     (
         "pod",
@@ -111,8 +111,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "icmp echo",
-        "kind:echo id:int sent:int received:int duplicates:int loss:ratio samples:int rtt_ns:rtt? \
-         state:running,done errors:int last_error:icmp-detail?",
+        "kind:echo id:int sent:int received:int duplicates:int loss:ratio|null samples:int rtt_ns:rtt? \
+         state:running,done,undecided errors:int last_error:icmp-detail?",
     ),
     ("rtt", "min:int avg:int max:int mdev:int"),
     (

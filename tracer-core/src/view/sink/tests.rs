@@ -134,6 +134,7 @@ fn exchange_at(seconds: u64, name: &str) -> Event {
     Event {
         time: Timestamp(seconds * 1_000_000_000),
         ends,
+        incomplete: false,
         body,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::line::{Row, Verdict};
 use super::units::{count, duration};
-use super::{icmp, names};
+use super::{INCOMPLETE, icmp, names};
 use crate::model::dns::{
     DnsFault, Flags, OpCode, RecordType, ResourceRecord, ResponseCode, opcode_mnemonic,
     rcode_mnemonic, type_mnemonic,
@@ -16,7 +16,12 @@ use crate::model::flow::Role;
 const MAX_ANSWERS: usize = 3;
 
 /// One exchange; the wide form lists its answers below.
-pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
+pub(super) fn exchange(
+    exchange: &Exchange,
+    ends: Option<&Ends>,
+    incomplete: bool,
+    wide: bool,
+) -> Vec<Row> {
     let (name, mut kind) = match &exchange.question {
         Some(question) => (
             question.name.as_str().to_owned(),
@@ -41,7 +46,9 @@ pub(super) fn exchange(exchange: &Exchange, ends: Option<&Ends>, wide: bool) -> 
     if exchange.late {
         detail.push("late".to_owned());
     }
-    if exchange.outcome == Outcome::Undecided && !exchange.is_unsolicited() {
+    if incomplete {
+        detail.push(INCOMPLETE.to_owned());
+    } else if exchange.outcome == Outcome::Undecided && !exchange.is_unsolicited() {
         detail.push("no answer yet".to_owned());
     }
     match exchange.steps.as_slice() {

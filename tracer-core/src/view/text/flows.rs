@@ -2,13 +2,13 @@
 
 use super::line::{Row, Verdict};
 use super::units::{bytes, count, duration, ping_milliseconds};
-use super::{icmp, names};
+use super::{INCOMPLETE, icmp, names};
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow, UdpState};
 use crate::model::echo::{Echo, EchoState};
 use crate::model::event::Ends;
 use crate::model::flow::{FlowTotals, Role};
 
-pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
+pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>, incomplete: bool) -> Row {
     let retransmits = u64::from(connection.syn_retransmits);
     let (verdict, word, detail) = match connection.state {
         TcpState::Opening => (
@@ -52,7 +52,11 @@ pub(super) fn tcp(connection: &TcpConnection, ends: Option<&Ends>) -> Row {
             (verdict, "closed", exchanged(totals))
         }
         TcpState::Idle => (Verdict::Neutral, "still open", exchanged(connection.totals)),
-        TcpState::Undecided => (Verdict::Neutral, "undecided", undecided(connection)),
+        TcpState::Undecided => (
+            Verdict::Neutral,
+            "undecided",
+            undecided(connection, incomplete),
+        ),
     };
     row(ends, "tcp", verdict, word, detail)
 }
@@ -69,7 +73,10 @@ fn unanswered(connection: &TcpConnection) -> String {
 }
 
 /// Why an attempt has no verdict.
-fn undecided(connection: &TcpConnection) -> String {
+fn undecided(connection: &TcpConnection, incomplete: bool) -> String {
+    if incomplete {
+        return INCOMPLETE.to_owned();
+    }
     let syns = count(u64::from(connection.syn_retransmits) + 1, "SYN");
     match (
         connection.evidence.given_up,
@@ -81,7 +88,7 @@ fn undecided(connection: &TcpConnection) -> String {
     }
 }
 
-pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
+pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>, incomplete: bool) -> Row {
     let (verdict, word, detail) = match flow.state {
         UdpState::Open => (Verdict::Neutral, "open", String::new()),
         UdpState::Unanswered => {
@@ -109,13 +116,22 @@ pub(super) fn udp(flow: &UdpFlow, ends: Option<&Ends>) -> Row {
             (Verdict::Bad, "ICMP error", detail)
         }
         UdpState::Closed => (Verdict::Neutral, "closed", exchanged(flow.totals)),
-        UdpState::Undecided => (Verdict::Neutral, "undecided", "no answer yet".to_owned()),
+        UdpState::Undecided => {
+            let why = if incomplete {
+                INCOMPLETE
+            } else {
+                "no answer yet"
+            };
+            (Verdict::Neutral, "undecided", why.to_owned())
+        }
     };
     row(ends, "udp", verdict, word, detail)
 }
 
 pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
-    let (verdict, word) = if echo.received == 0 && echo.sent > 0 {
+    let (verdict, word) = if echo.state == EchoState::Undecided {
+        (Verdict::Neutral, "undecided")
+    } else if echo.received == 0 && echo.sent > 0 {
         (Verdict::Bad, "no answer")
     } else if echo.received < echo.sent || echo.errors > 0 {
         (Verdict::Warn, "some lost")
@@ -126,16 +142,20 @@ pub(super) fn echo(echo: &Echo, ends: Option<&Ends>) -> Row {
     if echo.duplicates > 0 {
         detail.push_str(&format!(", {}", count(echo.duplicates, "duplicate")));
     }
-    let loss = echo.loss() * 100.0;
-    // A small loss must not round to 0 %, nor a single answer to 100 %.
-    let digits = if loss > 0.0 && loss < 1.0 || loss > 99.0 && loss < 100.0 {
-        2
-    } else {
-        0
-    };
-    detail.push_str(&format!(", {loss:.digits$} % loss"));
-    if echo.state == EchoState::Running {
-        detail.push_str(" so far");
+    if let Some(loss) = echo.loss() {
+        let loss = loss * 100.0;
+        // A small loss must not round to 0 %, nor a single answer to 100 %.
+        let digits = if loss > 0.0 && loss < 1.0 || loss > 99.0 && loss < 100.0 {
+            2
+        } else {
+            0
+        };
+        detail.push_str(&format!(", {loss:.digits$} % loss"));
+    }
+    match echo.state {
+        EchoState::Running => detail.push_str(" so far"),
+        EchoState::Undecided => detail.push_str(&format!(", {INCOMPLETE}")),
+        EchoState::Done => {}
     }
     let mut tail = Vec::new();
     if let Some(rtt) = echo.rtt {

@@ -1,5 +1,6 @@
 //! Lookups as blocks.
 
+use super::INCOMPLETE;
 use super::dns::{branch, push_reasons, server, shown, verdict, word};
 use super::line::{Row, Verdict};
 use super::units::{count, duration};
@@ -10,7 +11,12 @@ use crate::model::exchange::Outcome;
 use crate::model::lookup::{Lookup, Step};
 
 /// A lookup as one block: the name that the pod looked up, then each candidate.
-pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Row> {
+pub(super) fn lookup(
+    lookup: &Lookup,
+    ends: Option<&Ends>,
+    incomplete: bool,
+    wide: bool,
+) -> Vec<Row> {
     let candidates = grouped(&lookup.steps);
     let asked = match (&lookup.asked, candidates.first()) {
         (Some(asked), _) => asked.clone(),
@@ -22,7 +28,9 @@ pub(super) fn lookup(lookup: &Lookup, ends: Option<&Ends>, wide: bool) -> Vec<Ro
     let types: Vec<_> = lookup.qtypes.iter().copied().map(type_mnemonic).collect();
     let mut detail = count(u64::from(lookup.queries), "query");
     // Nothing was awaited if the input ended with the query.
-    if lookup.outcome == Outcome::Undecided {
+    if incomplete {
+        detail.push_str(&format!(", {INCOMPLETE}"));
+    } else if lookup.outcome == Outcome::Undecided {
         detail.push_str(", no answer yet");
     } else if !lookup.duration.is_zero() {
         detail.push_str(&format!(", {}", duration(lookup.duration)));

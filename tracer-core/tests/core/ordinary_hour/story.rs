@@ -53,6 +53,30 @@ impl Story {
     pub fn back(&mut self, time: u64, ifindex: u32, packet: String) {
         self.at(time, Happening::Packet(ifindex, Direction::ToPod, packet));
     }
+
+    /// Its inputs in order, until a minute after the last event.
+    pub fn each(self, mut step: impl FnMut(Input)) {
+        let mut all = self.all;
+        // Stable: what happens at the same time stays in the order in which it was reported.
+        all.sort_by_key(|(time, _)| *time);
+        let mut ticked = 0;
+        let mut last = 0;
+        for (time, happening) in all {
+            while ticked + TICK <= time {
+                ticked += TICK;
+                step(Input::Tick(Timestamp(ticked)));
+            }
+            last = time;
+            inputs(Timestamp(time), happening)
+                .into_iter()
+                .for_each(&mut step);
+        }
+        while ticked < last + MINUTE {
+            ticked += TICK;
+            step(Input::Tick(Timestamp(ticked)));
+        }
+        step(Input::End(Timestamp(ticked)));
+    }
 }
 
 /// The pipeline's output.
@@ -63,28 +87,9 @@ pub struct Played {
 
 /// Plays it to its end, a minute after the last event.
 pub fn play(story: Story) -> Played {
-    let mut all = story.all;
-    // Stable: what happens at the same time stays in the order in which it was reported.
-    all.sort_by_key(|(time, _)| *time);
     let mut pipeline = Pipeline::new(Settings::default());
     let mut events = Vec::new();
-    let mut ticked = 0;
-    let mut last = 0;
-    for (time, happening) in all {
-        while ticked + TICK <= time {
-            ticked += TICK;
-            pipeline.step(Input::Tick(Timestamp(ticked)), &mut events);
-        }
-        last = time;
-        for input in inputs(Timestamp(time), happening) {
-            pipeline.step(input, &mut events);
-        }
-    }
-    while ticked < last + MINUTE {
-        ticked += TICK;
-        pipeline.step(Input::Tick(Timestamp(ticked)), &mut events);
-    }
-    pipeline.step(Input::End(Timestamp(ticked)), &mut events);
+    story.each(|input| pipeline.step(input, &mut events));
     let losses = pipeline.losses();
     let losses = losses
         .iter()

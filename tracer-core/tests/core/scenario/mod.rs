@@ -5,7 +5,7 @@ pub mod filter;
 mod message;
 pub mod packet;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
-use tracer_core::model::loss::Missing;
-use tracer_core::model::loss::{Losses, Stage};
+use tracer_core::model::loss::{InterfaceLoss, Losses, Missing, Stage, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
@@ -83,18 +82,17 @@ pub fn events(text: &str) -> Result<Vec<Event>, String> {
     Ok(play(text)?.events)
 }
 
+/// The inputs of a scenario, for a pipeline of one's own.
+pub fn inputs(text: &str) -> Result<Vec<Input>, String> {
+    let mut story = Story::new();
+    story.inputs = Some(Vec::new());
+    story.read(text)?;
+    Ok(story.inputs.unwrap_or_default())
+}
+
 fn play(text: &str) -> Result<Story, String> {
     let mut story = Story::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split(" #").next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if words.is_empty() || words[0].starts_with('#') {
-            continue;
-        }
-        story
-            .statement(&words)
-            .map_err(|error| format!("line {number}: {error}"))?;
-    }
+    story.read(text)?;
     Ok(story)
 }
 
@@ -173,6 +171,10 @@ struct Story {
     inventory: Inventory,
     /// Changes arrive object by object, as from a watch, instead of as a whole file.
     watched: bool,
+    /// What the later records of an interface count as lost.
+    missing: BTreeMap<Ifindex, Missing>,
+    /// The inputs instead of their events, if they are wanted.
+    inputs: Option<Vec<Input>>,
     events: Vec<Event>,
     /// The view without a filter first, then one for each filter.
     views: Vec<View>,
@@ -193,10 +195,25 @@ impl Story {
             pipeline: Pipeline::new(Settings::default()),
             inventory: Inventory::default(),
             watched: false,
+            missing: BTreeMap::new(),
+            inputs: None,
             events: Vec::new(),
             views: Vec::new(),
             lost: Losses::default(),
         }
+    }
+
+    fn read(&mut self, text: &str) -> Result<(), String> {
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split(" #").next().unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.is_empty() || words[0].starts_with('#') {
+                continue;
+            }
+            self.statement(&words)
+                .map_err(|error| format!("line {number}: {error}"))?;
+        }
+        Ok(())
     }
 
     fn statement(&mut self, words: &[&str]) -> Result<(), String> {
@@ -310,9 +327,10 @@ impl Story {
                     packet => (Captured::Whole, packet),
                 };
                 let packet = packet::build(packet)?;
+                let ifindex = Ifindex(number(ifindex)?);
                 let record = Record {
                     time: time(at)?,
-                    ifindex: Ifindex(number(ifindex)?),
+                    ifindex,
                     direction: match *direction {
                         "out" => Direction::FromPod,
                         "in" => Direction::ToPod,
@@ -322,7 +340,7 @@ impl Story {
                     wire_len: u32::try_from(packet.bytes.len())
                         .map_err(|error| error.to_string())?,
                     chunk_offset: 0,
-                    missing: Missing::default(),
+                    missing: self.missing.get(&ifindex).copied().unwrap_or_default(),
                     totals: None,
                     bytes: packet.bytes,
                 };
@@ -442,9 +460,31 @@ impl Story {
                     view.expected.push(expectation);
                 }
             }
+            ["missing", ifindex, count, thinning @ ..] => {
+                let thinning = level(thinning)?.unwrap_or_default();
+                let count = number(count)?;
+                self.missing
+                    .insert(Ifindex(number(ifindex)?), Missing { count, thinning });
+            }
+            ["loses", at, ifindex, count, thinning @ ..] => {
+                let at = time(at)?;
+                let loss = InterfaceLoss {
+                    ifindex: Ifindex(number(ifindex)?),
+                    from: at,
+                    until: at,
+                    count: number(count)?,
+                    thinning: level(thinning)?,
+                };
+                self.step(Input::Lost(at, vec![loss]));
+            }
             ["lost", stage, count, reason @ ..] => {
-                const STAGES: [Stage; 4] =
-                    [Stage::Kernel, Stage::Decode, Stage::Table, Stage::Queue];
+                const STAGES: [Stage; 5] = [
+                    Stage::Kernel,
+                    Stage::Ring,
+                    Stage::Decode,
+                    Stage::Table,
+                    Stage::Queue,
+                ];
                 let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
                 let stage =
                     stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
@@ -470,7 +510,10 @@ impl Story {
     }
 
     fn step(&mut self, input: Input) {
-        self.pipeline.step(input, &mut self.events);
+        match &mut self.inputs {
+            Some(inputs) => inputs.push(input),
+            None => self.pipeline.step(input, &mut self.events),
+        }
     }
 
     fn compare(&self) -> Result<(), String> {
@@ -604,6 +647,15 @@ fn seen_flags(text: &str) -> Result<u8, String> {
                 other => return Err(format!("{other:?} is no TCP flag")),
             })
     })
+}
+
+/// The level of a thinning, if one is given.
+fn level(words: &[&str]) -> Result<Option<Thinning>, String> {
+    match words {
+        [] => Ok(None),
+        ["thinning", level] => Ok(Some(Thinning(number(level)?))),
+        other => Err(format!("{:?} is not a thinning", other.join(" "))),
+    }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

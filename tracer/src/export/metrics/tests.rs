@@ -515,6 +515,7 @@ fn docs_list_exactly_the_registered_metrics() {
     metrics.observe(&Event {
         time: Timestamp(0),
         ends: None,
+        incomplete: false,
         body: gallery_event("lost").body,
     });
     let page = include_str!("../../../../docs/metrics.md");

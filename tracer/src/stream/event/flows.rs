@@ -168,6 +168,7 @@ pub(super) fn echo_to_wire(echo: &Echo, clock: &dyn WallClock) -> proto::Echo {
             mdev_ns: nanoseconds(rtt.mdev),
         }),
         done: echo.state == EchoState::Done,
+        undecided: echo.state == EchoState::Undecided,
         last_unix_ns: wall(clock, echo.last),
     }
 }
@@ -189,10 +190,10 @@ pub(super) fn echo_from_wire(wire: proto::Echo) -> Result<Echo, Unreadable> {
             max: Duration::from_nanos(rtt.max_ns),
             mdev: Duration::from_nanos(rtt.mdev_ns),
         }),
-        state: if wire.done {
-            EchoState::Done
-        } else {
-            EchoState::Running
+        state: match (wire.undecided, wire.done) {
+            (true, _) => EchoState::Undecided,
+            (false, true) => EchoState::Done,
+            (false, false) => EchoState::Running,
         },
         last: timestamp(wire.last_unix_ns),
     })

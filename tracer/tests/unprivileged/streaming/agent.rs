@@ -72,6 +72,7 @@ fn finding(at_unix_ns: i64, id: &str) -> Event {
     Event {
         time: at,
         ends: None,
+        incomplete: false,
         body: Body::Finding(Box::new(Finding {
             id: id.to_owned(),
             rule: "a-rule",

@@ -17,6 +17,8 @@ use crate::model::time::Timestamp;
 const MAX_TEXT_BYTES: usize = 1_000;
 
 const EPB_FLAGS: OptionCode = OptionCode(2);
+/// Packets lost between this one and the previous one of its interface.
+const EPB_DROPCOUNT: OptionCode = OptionCode(4);
 /// From the node's point of view: a packet that the pod sends is inbound.
 const INBOUND: u32 = 0b01;
 const OUTBOUND: u32 = 0b10;
@@ -61,7 +63,13 @@ pub(super) fn interface(name: &str) -> Vec<u8> {
 }
 
 /// A packet with its comments.
-pub(super) fn packet(interface: u32, stamp: Timestamp, record: &Record, comment: &str) -> Vec<u8> {
+pub(super) fn packet(
+    interface: u32,
+    stamp: Timestamp,
+    record: &Record,
+    lost: u16,
+    comment: &str,
+) -> Vec<u8> {
     let flags = match record.direction {
         Direction::FromPod => INBOUND,
         Direction::ToPod => OUTBOUND,
@@ -70,6 +78,10 @@ pub(super) fn packet(interface: u32, stamp: Timestamp, record: &Record, comment:
     let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
     let note = note::from_record(record);
     let mut options = vec![option(EPB_FLAGS, &flags)];
+    let lost = u64::from(lost).to_le_bytes();
+    if lost != [0; 8] {
+        options.push(option(EPB_DROPCOUNT, &lost));
+    }
     let comment = clip(comment);
     if !comment.is_empty() {
         options.push(option(OptionCode::Comment, comment.as_bytes()));
