@@ -205,6 +205,7 @@ fn diagnose(records: Vec<Record>, load: Load) -> Run {
                 Event {
                     time: exchange.asked,
                     ends: Some(ends),
+                    incomplete: false,
                     body: Body::Dns(exchange, place),
                 },
             ),
@@ -213,6 +214,7 @@ fn diagnose(records: Vec<Record>, load: Load) -> Run {
             let event = Event {
                 time: decided.time,
                 ends: Some(decided.ends),
+                incomplete: false,
                 body: Body::Lookup(Box::new(decided.lookup)),
             };
             Evidence::Event(now, event)
