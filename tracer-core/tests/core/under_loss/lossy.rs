@@ -99,18 +99,16 @@ impl Traffic {
         let share = random.random_range(0.05..0.9);
         let kind = random.random_range(0..7);
         let burst = random.random_range(2..6);
-        loss.what = format!(
-            "{}",
-            [
-                "one",
-                "burst",
-                "share",
-                "period",
-                "direction",
-                "socket",
-                "thinning"
-            ][kind]
-        );
+        loss.what = [
+            "one",
+            "burst",
+            "share",
+            "period",
+            "direction",
+            "socket",
+            "thinning",
+        ][kind]
+            .to_owned();
         for &at in &self.records {
             let record = self.record(at);
             let here = record.ifindex == one.ifindex;
