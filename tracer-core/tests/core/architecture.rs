@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["diagnose", "blind_spots"],
     &["pipeline"],
     &["view", "files"],
+    &["connections"],
     &["capture", "cluster", "export"],
     &["stream"],
     &["client"],
