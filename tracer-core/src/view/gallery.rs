@@ -242,7 +242,8 @@ pub fn event(milliseconds: u64, ends: Option<Ends>, body: Body) -> Event {
     }
 }
 
-fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) -> Step {
+/// A query of a lookup.
+pub fn step(name: &str, qtype: RecordType, outcome: Option<Outcome>, data: &[&str]) -> Step {
     Step {
         name: DnsName::new(name),
         qtype,

@@ -8,14 +8,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Event};
 use crate::model::finding::{Finding, Severity, State};
-use crate::model::flow::{Ifindex, Role};
+use crate::model::flow::{Flow, Role};
 use crate::model::identity::PodIdentity;
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
@@ -28,8 +27,8 @@ pub use self::undecided::Undecided;
 
 /// Findings in a report, at most: more than a person reads.
 pub(super) const MAX_FINDINGS: usize = 10_000;
-/// Connections to remember: each can have several events but counts once.
-const MAX_CONNECTIONS: usize = 65_536;
+/// Connections, UDP flows and pings to remember: each can have several events but counts once.
+const MAX_COUNTED: usize = 65_536;
 
 /// The traffic that the findings were drawn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,8 +63,8 @@ impl fmt::Display for Examined {
     }
 }
 
-/// A connection's identity: interface, both ends, start.
-type ConnectionKey = (Ifindex, SocketAddr, SocketAddr, Timestamp);
+/// The identity of a connection, UDP flow or ping: its flow and start.
+type FlowKey = (Flow, Timestamp);
 
 /// The latest event of a finding, and the node that it came from, if several nodes send events.
 #[derive(Clone, Debug)]
@@ -102,7 +101,7 @@ impl Kept {
 pub struct Report {
     findings: BTreeMap<String, Kept>,
     examined: Examined,
-    counted: HashSet<ConnectionKey>,
+    counted: HashSet<FlowKey>,
     /// Findings since the last call of [`Report::new_findings`].
     new: Vec<String>,
     open: undecided::Open,
@@ -123,23 +122,16 @@ impl Report {
         }
         let Some(ends) = client else { return };
         match &event.body {
-            Body::Dns(exchange, _) => self.open.query(exchange, ends),
+            Body::Dns(exchange, _) => self.open.query(exchange, ends, event.incomplete),
             Body::Lookup(lookup) => {
                 self.examined.lookups += 1;
-                self.open.lookup(event.time, lookup, ends);
+                self.open.lookup(event.time, lookup, ends, event.incomplete);
             }
             Body::Tcp(connection) => {
-                let flow = connection.flow;
-                let key = (flow.ifindex, flow.pod, flow.peer, event.time);
-                if self.counted.len() >= MAX_CONNECTIONS {
-                    // An open connection can then count twice. That distorts a number in the summary, not a
-                    // finding.
-                    self.counted.clear();
-                }
-                if self.counted.insert(key) {
-                    self.examined.connections += 1;
-                }
-                self.open.connection(key, connection, ends);
+                let key = (connection.flow, event.time);
+                self.examined.connections += u64::from(self.counts(key));
+                self.open
+                    .connection(key, connection, ends, event.incomplete);
                 // No event of this connection follows.
                 if matches!(
                     connection.state,
@@ -148,10 +140,36 @@ impl Report {
                     self.counted.remove(&key);
                 }
             }
-            Body::Udp(flow) => self.examined.udp_flows += u64::from(flow.state == UdpState::Open),
-            Body::Echo(echo) => self.examined.pings += u64::from(echo.state == EchoState::Done),
+            Body::Udp(flow) => {
+                let key = (flow.flow, event.time);
+                self.examined.udp_flows += u64::from(self.counts(key));
+                self.open.udp(key, flow, ends, event.incomplete);
+                if flow.state == UdpState::Closed {
+                    self.counted.remove(&key);
+                }
+            }
+            Body::Echo(echo) => {
+                let key = (echo.flow, event.time);
+                // An undecided run may continue.
+                if echo.state != EchoState::Running {
+                    self.examined.pings += u64::from(self.counts(key));
+                }
+                self.open.ping(key, echo, ends);
+                if echo.state == EchoState::Done {
+                    self.counted.remove(&key);
+                }
+            }
             Body::Finding(_) | Body::IcmpError(_) | Body::Lost(_) => {}
         }
+    }
+
+    /// Whether it was not counted before.
+    fn counts(&mut self, key: FlowKey) -> bool {
+        if self.counted.len() >= MAX_COUNTED {
+            // An open connection can then count twice. That distorts a number in the summary, not a finding.
+            self.counted.clear();
+        }
+        self.counted.insert(key)
     }
 
     fn finding(&mut self, node: Option<&Arc<str>>, event: &Event, finding: &Finding) {

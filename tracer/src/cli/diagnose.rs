@@ -111,8 +111,8 @@ The output:
   names of three; its count is their sum. With --local, standard error names
   each finding as soon as it is found. Suppositions are marked as possible.
   Without --inventory most rules cannot tell the cause, and print what they
-  lack. Queries and connections that were still unanswered at the end, and
-  names in the filter that match nothing, are named on standard error.
+  lack. What stayed undecided, and names in the filter that match nothing,
+  are named on standard error.
   -o table prints a line per finding: severity, state, count, of, pod or
   workload, rule, headline, last.
   -o json prints one object per finding: id, rule, severity, state (active,
@@ -135,8 +135,8 @@ Exit codes:
   1  at least one such finding, even if its cause is gone
   2  the diagnosis was not possible: wrong usage, no permission, no such file
   3  no finding of severity warning or error, but something stayed undecided:
-     a query or connection was unanswered at the end, or a pod, Service or
-     namespace in the filter does not exist
+     it was unanswered at the end, or records of it were lost; or a pod,
+     Service or namespace in the filter does not exist
 
 Environment:
   Every option but --list and --explain is also a variable: TRACER_ and its

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Report;
-use crate::model::connection::TcpState;
+use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::RecordType;
+use crate::model::echo::EchoState;
 use crate::model::event::{Body, Event};
 use crate::model::exchange::Outcome;
 use crate::model::finding::{Finding, Severity, State};
@@ -209,4 +210,78 @@ fn what_is_open_at_the_end_is_named() {
     // A later answer decides it.
     report.take(&syn(TcpState::Established));
     assert_eq!(report.digest().undecided.total(), 1);
+}
+
+fn incomplete(mut event: Event) -> Event {
+    event.incomplete = true;
+    event
+}
+
+#[test]
+fn what_lost_records_left_undecided_is_named_with_that_cause() {
+    let mut report = Report::default();
+    let query = gallery::exchange("db.shop.", RecordType::A, Outcome::Undecided);
+    report.take(&incomplete(gallery::dns(gallery::kube_dns(), query, None)));
+    let host = || gallery::client("192.0.2.9", 25);
+    let opening = gallery::tcp(host(), TcpState::Opening, |_| {});
+    report.take(&opening);
+    let lost = gallery::tcp(host(), TcpState::Undecided, |_| {});
+    report.take(&incomplete(lost));
+    let udp = gallery::udp(host(), UdpState::Undecided, |_| {});
+    report.take(&incomplete(udp));
+    // A run that continues has several events.
+    for sent in [4, 9] {
+        let ping = gallery::echo(host(), sent, 3, |echo| echo.state = EchoState::Undecided);
+        report.take(&incomplete(ping));
+    }
+    let digest = report.digest();
+    assert_eq!(digest.worst, None);
+    assert_eq!(
+        digest.to_string(),
+        "0 lookups, 1 connection, 1 UDP flow, 1 ping looked at; nothing found, 4 undecided\n\
+         1 DNS query was left undecided because records were lost or a table was full: A db.shop from \
+         default/deb-ubuntu to kube-system/kube-dns\n\
+         1 connection was left undecided because records were lost or a table was full: from \
+         default/deb-ubuntu to 192.0.2.9:25\n\
+         1 UDP flow was left undecided because records were lost or a table was full: from \
+         default/deb-ubuntu to 192.0.2.9:25\n\
+         1 ping was left undecided because records were lost or a table was full: from \
+         default/deb-ubuntu to 192.0.2.9\n"
+    );
+}
+
+#[test]
+fn a_udp_flow_without_an_answer_at_the_end_is_named_as_still_unanswered() {
+    let mut report = Report::default();
+    let undecided = gallery::udp(
+        gallery::client("192.0.2.9", 25),
+        UdpState::Undecided,
+        |_| {},
+    );
+    report.take(&undecided);
+    let text = report.digest().to_string();
+    let line = "1 UDP flow was still unanswered when the capture ended: from default/deb-ubuntu to 192.0.2.9:25";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn an_incomplete_lookup_counts_unless_one_of_its_queries_does() {
+    let mut report = Report::default();
+    let of_steps = |steps: &[Outcome]| {
+        let mut event = gallery::lookup(Some("db"), Outcome::Undecided, Vec::new());
+        if let Body::Lookup(lookup) = &mut event.body {
+            lookup.steps = steps
+                .iter()
+                .map(|outcome| gallery::step("db.shop.", RecordType::A, Some(*outcome), &[]))
+                .collect();
+        }
+        incomplete(event)
+    };
+    report.take(&of_steps(&[Outcome::Nxdomain, Outcome::Undecided]));
+    assert_eq!(report.digest().undecided.total(), 0);
+    report.take(&of_steps(&[Outcome::Nxdomain]));
+    let text = report.digest().to_string();
+    let line = "1 lookup was left undecided because records were lost or a table was full: db from \
+                default/deb-ubuntu to kube-system/kube-dns";
+    assert!(text.contains(line), "{text}");
 }
