@@ -477,20 +477,14 @@ impl Story {
                 };
                 self.step(Input::Lost(at, vec![loss]));
             }
+            ["lost", "on", ifindex, stage, count, reason @ ..] => {
+                let (stage, reason) = (lost_at(stage)?, leaked(reason));
+                let ifindex = Ifindex(number(ifindex)?);
+                self.lost.add_on(ifindex, stage, reason, number(count)?);
+            }
             ["lost", stage, count, reason @ ..] => {
-                const STAGES: [Stage; 5] = [
-                    Stage::Kernel,
-                    Stage::Ring,
-                    Stage::Decode,
-                    Stage::Table,
-                    Stage::Queue,
-                ];
-                let stage = STAGES.into_iter().find(|known| known.as_str() == *stage);
-                let stage =
-                    stage.ok_or_else(|| format!("the pipeline loses nothing at {:?}", words[1]))?;
-                // Reasons are literals in the program. A test can leak a few.
                 self.lost
-                    .add(stage, reason.join(" ").leak(), number(count)?);
+                    .add(lost_at(stage)?, leaked(reason), number(count)?);
             }
             other => return Err(format!("unknown statement {:?}", other.join(" "))),
         }
@@ -647,6 +641,24 @@ fn seen_flags(text: &str) -> Result<u8, String> {
                 other => return Err(format!("{other:?} is no TCP flag")),
             })
     })
+}
+
+/// The stage at which the pipeline lost something.
+fn lost_at(stage: &str) -> Result<Stage, String> {
+    const STAGES: [Stage; 5] = [
+        Stage::Kernel,
+        Stage::Ring,
+        Stage::Decode,
+        Stage::Table,
+        Stage::Queue,
+    ];
+    let known = STAGES.into_iter().find(|known| known.as_str() == stage);
+    known.ok_or_else(|| format!("the pipeline loses nothing at {stage:?}"))
+}
+
+/// Reasons are literals in the program. A test can leak a few.
+fn leaked(reason: &[&str]) -> &'static str {
+    reason.join(" ").leak()
 }
 
 /// The level of a thinning, if one is given.
