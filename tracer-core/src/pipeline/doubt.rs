@@ -36,6 +36,8 @@ struct Interface {
     any: Option<Timestamp>,
     /// The latest time at which records were lost at each level of thinning.
     thinned: BTreeMap<Thinning, Timestamp>,
+    /// The time of the latest packet whose flow the kernel could not count.
+    uncounted: Option<Timestamp>,
 }
 
 impl Interface {
@@ -79,6 +81,9 @@ pub struct Doubt {
     interfaces: BTreeMap<Ifindex, Interface>,
     /// The latest loss of an interface for which there was no room.
     beyond: Option<Timestamp>,
+    /// The input has the kernel's counters, so that a record without them shows a full flow table. Elsewhere
+    /// every packet has a record.
+    counters: bool,
 }
 
 impl Doubt {
@@ -90,6 +95,11 @@ impl Doubt {
             missing,
             ..
         } = record;
+        match record.totals {
+            Some(_) => self.counters = true,
+            None if self.counters => self.uncounted(*ifindex, *time),
+            None => {}
+        }
         if self.interfaces.is_empty() && missing.count == 0 {
             return;
         }
@@ -137,6 +147,13 @@ impl Doubt {
         }
     }
 
+    /// A packet's flow has no entry in the kernel's table: its further packets leave no trace.
+    fn uncounted(&mut self, ifindex: Ifindex, at: Timestamp) {
+        if let Some(interface) = self.interface(ifindex, at) {
+            interface.uncounted = interface.uncounted.max(Some(at));
+        }
+    }
+
     fn interface(&mut self, ifindex: Ifindex, until: Timestamp) -> Option<&mut Interface> {
         let full = self.interfaces.len() >= MAX_INTERFACES;
         if full && !self.interfaces.contains_key(&ifindex) {
@@ -149,6 +166,15 @@ impl Doubt {
     /// The interface is gone; its index may be reused.
     pub fn forget(&mut self, ifindex: Ifindex) {
         self.interfaces.remove(&ifindex);
+    }
+
+    /// Whether the kernel may have failed to count a flow of this interface since that time.
+    pub fn uncounted_since(&self, from: Timestamp, ifindex: Ifindex) -> bool {
+        let uncounted = match self.interfaces.get(&ifindex) {
+            Some(interface) => interface.uncounted,
+            None => self.beyond,
+        };
+        uncounted.is_some_and(|latest| latest >= from)
     }
 
     /// Whether a record of these sockets may have been lost since that time.

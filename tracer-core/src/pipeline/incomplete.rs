@@ -1,5 +1,6 @@
 //! What may still be claimed about an exchange, connection, flow or echo run of which records may have been
-//! lost: what was seen, and nothing that rests on silence or on the order of packets.
+//! lost: what was seen, and nothing that rests on silence or on the order of packets. The same holds where the
+//! kernel could not count a flow, whose packets have no records.
 //!
 //! Such an event is shown, counted, and marked ([`Event::incomplete`](crate::model::event::Event)); it feeds no
 //! rule. [`Doubt`] knows what was lost, this module which losses concern an event.
@@ -33,13 +34,20 @@ pub struct Item {
 }
 
 impl Item {
-    /// Weakens the event if records of it may have been lost. `None` if nothing is left of it.
+    /// Weakens the event if records of it may have been lost, or its packets had neither records nor counters.
+    /// `None` if nothing is left of it.
     pub fn new(mut event: Correlated, doubt: &Doubt, losses: &mut Losses) -> Option<Item> {
-        let incomplete = concerns(doubt, &event);
-        if incomplete && !weaken(&mut event.event, losses) {
-            return None;
-        }
-        Some(Item { event, incomplete })
+        let lost = concerns(doubt, &event);
+        let uncounted = !lost && is_uncounted(doubt, &event);
+        let left = match (lost, uncounted) {
+            (true, _) => weaken(&mut event.event, losses),
+            (false, true) => weaken_uncounted(&mut event.event, losses),
+            (false, false) => true,
+        };
+        left.then_some(Item {
+            event,
+            incomplete: lost || uncounted,
+        })
     }
 
     /// The interface it was seen on.
@@ -99,6 +107,25 @@ fn concerns(doubt: &Doubt, item: &Correlated) -> bool {
     doubt.since(from, flow.ifindex, sockets)
 }
 
+/// Whether the event rests on packets that have no record of their own, and that a full flow table kept from
+/// being counted. SYN, FIN and RST, DNS and ICMP have a record each.
+fn is_uncounted(doubt: &Doubt, item: &Correlated) -> bool {
+    let rests_on_counters = match &item.event {
+        CorrelatedEvent::TcpProgress(_) | CorrelatedEvent::UdpProgress(_) => true,
+        CorrelatedEvent::Tcp(connection) => matches!(
+            connection.state,
+            TcpState::Closed | TcpState::Reset | TcpState::Idle
+        ),
+        CorrelatedEvent::Udp(flow) => flow.state != UdpState::IcmpError,
+        CorrelatedEvent::Asked(_)
+        | CorrelatedEvent::Exchange(_)
+        | CorrelatedEvent::Echo(_)
+        | CorrelatedEvent::IcmpError(_)
+        | CorrelatedEvent::MadeRoom => false,
+    };
+    rests_on_counters && doubt.uncounted_since(item.time, item.flow.ifindex)
+}
+
 /// Whether records of a lookup may have been lost. Its queries use several sockets.
 pub fn concerns_lookup(doubt: &Doubt, decided: &Decided) -> bool {
     doubt.since(
@@ -132,6 +159,23 @@ fn weaken(event: &mut CorrelatedEvent, losses: &mut Losses) -> bool {
     }
 }
 
+/// Removes from an event what the kernel's counters could contradict. `false` if that is all of it.
+fn weaken_uncounted(event: &mut CorrelatedEvent, losses: &mut Losses) -> bool {
+    match event {
+        CorrelatedEvent::TcpProgress(_) | CorrelatedEvent::UdpProgress(_) => return false,
+        // Its packets show its state.
+        CorrelatedEvent::Tcp(connection) => weaken_evidence(connection),
+        CorrelatedEvent::Udp(flow) => {
+            if weaken_silence(flow) {
+                let reason = "udp undecided: flow table full";
+                losses.add_on(flow.flow.ifindex, Stage::Kernel, reason, 1);
+            }
+        }
+        _ => {}
+    }
+    true
+}
+
 fn undecided(losses: &mut Losses, ifindex: Ifindex, what: &'static str) {
     losses.add_on(ifindex, Stage::Ring, what, 1);
 }
@@ -159,7 +203,7 @@ fn weaken_exchange(exchange: &mut Exchange, losses: &mut Losses) {
     exchange.late = false;
 }
 
-fn weaken_connection(connection: &mut TcpConnection, losses: &mut Losses) -> bool {
+fn weaken_evidence(connection: &mut TcpConnection) {
     let TcpEvidence {
         picked_up,
         last_syn,
@@ -172,6 +216,10 @@ fn weaken_connection(connection: &mut TcpConnection, losses: &mut Losses) -> boo
         payload,
         ..TcpEvidence::default()
     };
+}
+
+fn weaken_connection(connection: &mut TcpConnection, losses: &mut Losses) -> bool {
+    weaken_evidence(connection);
     match connection.state {
         TcpState::Established | TcpState::Closed | TcpState::Idle => true,
         // Its verdict follows.
@@ -190,16 +238,24 @@ fn weaken_connection(connection: &mut TcpConnection, losses: &mut Losses) -> boo
 }
 
 fn weaken_udp(flow: &mut UdpFlow, losses: &mut Losses) {
-    flow.unanswered = None;
-    flow.reply_from = None;
-    if matches!(flow.state, UdpState::Unanswered | UdpState::Undecided) {
-        flow.state = UdpState::Undecided;
+    if weaken_silence(flow) {
         undecided(
             losses,
             flow.flow.ifindex,
             "udp undecided: records were lost",
         );
     }
+}
+
+/// Whether its state is undecided now.
+fn weaken_silence(flow: &mut UdpFlow) -> bool {
+    flow.unanswered = None;
+    flow.reply_from = None;
+    let silent = matches!(flow.state, UdpState::Unanswered | UdpState::Undecided);
+    if silent {
+        flow.state = UdpState::Undecided;
+    }
+    silent
 }
 
 fn weaken_echo(echo: &mut Echo, losses: &mut Losses) {

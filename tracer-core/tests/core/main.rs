@@ -11,4 +11,5 @@ mod ordinary_hour;
 mod replay;
 mod scenario;
 mod scenarios;
+mod uncounted;
 mod under_loss;
