@@ -26,6 +26,7 @@ use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 
 mod events;
+mod incomplete;
 
 pub use self::events::all;
 

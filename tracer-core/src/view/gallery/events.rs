@@ -10,6 +10,7 @@ pub fn all() -> Vec<(&'static str, Event)> {
     all.extend(flows());
     all.extend(pings());
     all.extend(reports());
+    all.extend(incomplete::all());
     all.extend(hostile());
     all
 }

@@ -178,7 +178,8 @@ fn a_port_matches_either_end_or_the_packet_that_an_icmp_error_quotes() {
             "tcp reset, no inventory",
             "udp open",
             "udp unanswered",
-            "udp closed"
+            "udp closed",
+            "udp incomplete",
         ]
     );
     let dns = passes(&ports(&[53]));
