@@ -3,6 +3,7 @@
 use super::facts::family;
 use super::parts::address;
 use super::parts::{Asked, Count, List, Part, Plain, Ports, Relative};
+use super::rest::rest;
 use super::sentence;
 use crate::diagnose::attempt::Failure;
 use crate::diagnose::claim::Summary;
@@ -55,7 +56,7 @@ pub(in crate::diagnose) fn headline(
 }
 
 /// The pod, its name cut in the middle: the end distinguishes replicas.
-fn shortened(who: &Who) -> Who {
+pub(super) fn shortened(who: &Who) -> Who {
     let Who::Pod(pod) = who else {
         return who.clone();
     };
@@ -78,7 +79,7 @@ pub(in crate::diagnose) fn resolved(how: &Sentence) -> Sentence {
     sentence!("resolved: {}", how).clipped(MAX_HEADLINE)
 }
 
-fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
+pub(super) fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
     let some = tally.attempts > tally.failures && tally.attempts > 1;
     let share =
         |noun: &'static str| sentence!("{} of {}", tally.failures, Count(tally.attempts, noun));
@@ -247,16 +248,7 @@ fn symptom(who: &Who, summary: &Summary, tally: &Tally) -> Sentence {
             Relative(domain),
             Relative(configured)
         ),
-        Summary::Rest(latest) => {
-            let mut line = symptom(who, latest, &Tally::default());
-            line.push_words("; ");
-            let more = Count(tally.failures, "failure");
-            line.append(sentence!(
-                "the latest of {} that have no finding of their own",
-                more
-            ));
-            line
-        }
+        Summary::Rest(latest) => rest(who, latest, tally.failures),
         Summary::SearchPathWaste {
             workload,
             wasted,

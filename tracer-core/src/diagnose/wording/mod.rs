@@ -10,6 +10,7 @@ mod evidence;
 mod facts;
 mod headline;
 mod parts;
+mod rest;
 mod summary;
 
 pub(super) use self::commands::command;
