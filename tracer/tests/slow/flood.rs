@@ -10,6 +10,7 @@ use testbed::stage::{Stage, program};
 fn a_pod_that_floods_changes_no_verdict_about_another_and_memory_stays_bounded() {
     let stage = Stage::new(ProxyMode::Iptables);
     let report = flood::run(&stage.lab, program(), Duration::from_secs(60)).expect("it runs");
+    println!("{report}");
     assert!(report.sent > 100_000, "too slow to be a flood:\n{report}");
     assert!(report.faults.is_empty(), "{report}");
 }

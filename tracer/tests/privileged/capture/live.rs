@@ -27,18 +27,24 @@ pub struct Live {
 }
 
 impl Live {
+    /// Starts it and waits for every pod interface: on a busy machine some are attached to only after the start.
     pub fn start(node: &Netns, options: Options) -> Live {
         let (capture, messages) = node
             .enter(|| Capture::start(options))
             .expect("the capture starts");
-        Live {
+        let mut live = Live {
             capture,
             messages,
             records: Vec::new(),
             events: Vec::new(),
             lost: Vec::new(),
             read_until: Timestamp(0),
-        }
+        };
+        live.wait("word of an interface", |live| {
+            let mut names = live.capture.waiting().iter();
+            names.all(|name| live.events.iter().any(|event| concerns(event, name)))
+        });
+        live
     }
 
     /// Receives until `enough`, which must be before a generous deadline.
@@ -116,6 +122,16 @@ impl Live {
         );
         assert_eq!(stats.undecodable, 0);
         (self.records, stats)
+    }
+}
+
+/// Whether the event is about the interface of this name.
+fn concerns(event: &InterfaceEvent, wanted: &str) -> bool {
+    match event {
+        InterfaceEvent::Attached { link, .. } | InterfaceEvent::Failed { link, .. } => {
+            link.name == wanted
+        }
+        InterfaceEvent::Gone { name, .. } => name == wanted,
     }
 }
 
