@@ -149,7 +149,8 @@ fn weaken(event: &mut CorrelatedEvent, losses: &mut Losses) -> bool {
         }
         CorrelatedEvent::Tcp(connection) => weaken_connection(connection, losses),
         CorrelatedEvent::Udp(flow) => {
-            weaken_udp(flow, losses);
+            let reason = "udp undecided: records were lost";
+            weaken_udp(flow, Stage::Ring, reason, losses);
             true
         }
         CorrelatedEvent::Echo(echo) => {
@@ -166,10 +167,8 @@ fn weaken_uncounted(event: &mut CorrelatedEvent, losses: &mut Losses) -> bool {
         // Its packets show its state.
         CorrelatedEvent::Tcp(connection) => weaken_evidence(connection),
         CorrelatedEvent::Udp(flow) => {
-            if weaken_silence(flow) {
-                let reason = "udp undecided: flow table full";
-                losses.add_on(flow.flow.ifindex, Stage::Kernel, reason, 1);
-            }
+            let reason = "udp undecided: flow table full";
+            weaken_udp(flow, Stage::Kernel, reason, losses);
         }
         _ => {}
     }
@@ -237,25 +236,13 @@ fn weaken_connection(connection: &mut TcpConnection, losses: &mut Losses) -> boo
     }
 }
 
-fn weaken_udp(flow: &mut UdpFlow, losses: &mut Losses) {
-    if weaken_silence(flow) {
-        undecided(
-            losses,
-            flow.flow.ifindex,
-            "udp undecided: records were lost",
-        );
-    }
-}
-
-/// Whether its state is undecided now.
-fn weaken_silence(flow: &mut UdpFlow) -> bool {
+fn weaken_udp(flow: &mut UdpFlow, stage: Stage, reason: &'static str, losses: &mut Losses) {
     flow.unanswered = None;
     flow.reply_from = None;
-    let silent = matches!(flow.state, UdpState::Unanswered | UdpState::Undecided);
-    if silent {
+    if matches!(flow.state, UdpState::Unanswered | UdpState::Undecided) {
         flow.state = UdpState::Undecided;
+        losses.add_on(flow.flow.ifindex, stage, reason, 1);
     }
-    silent
 }
 
 fn weaken_echo(echo: &mut Echo, losses: &mut Losses) {

@@ -60,11 +60,10 @@ fn play(pipeline: &mut Pipeline, live: bool) -> Vec<Event> {
 
 /// The last state of the UDP flow on each interface, and whether it is incomplete.
 fn udp(events: &[Event], ifindex: Ifindex) -> Option<(UdpState, bool)> {
-    let states = events.iter().filter_map(|event| match &event.body {
+    events.iter().rev().find_map(|event| match &event.body {
         Body::Udp(flow) if flow.flow.ifindex == ifindex => Some((flow.state, event.incomplete)),
         _ => None,
-    });
-    states.last()
+    })
 }
 
 fn rules(events: &[Event]) -> BTreeSet<&'static str> {
