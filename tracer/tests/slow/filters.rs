@@ -112,7 +112,8 @@ fn summed(ended: &Ended, words: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {words} in {summary}"))
 }
 
-/// The events without what differs between two tracers: the time at which their probe saw the packet.
+/// The events without what differs between two tracers: the time at which their probe saw the packet, and whether
+/// a sweep of the counters found the acknowledgment of a connection's last FIN before the event.
 fn events(ended: &Ended, of: impl Fn(&Value) -> bool) -> Vec<String> {
     let mut events: Vec<String> = ended
         .lines
@@ -121,6 +122,10 @@ fn events(ended: &Ended, of: impl Fn(&Value) -> bool) -> Vec<String> {
         .filter(of)
         .map(|mut event: Value| {
             forget_times(&mut event);
+            if event["state"] == "closed" {
+                event["tx"] = Value::from("counted");
+                event["rx"] = Value::from("counted");
+            }
             event.to_string()
         })
         .collect();
