@@ -52,6 +52,36 @@ pub(super) type Places = SmallVec<[listing::Place; 8]>;
 const QUERY_BYTES: usize =
     4 * ALLOCATION + 2 * (3 * size_of::<Query>() + size_of::<SentQuery>() + 24);
 
+/// The identifiers and ports of a lookup's queries, each as a bit of its hash. A search goes through hundreds of
+/// lookups for one name, and most of them have nothing in common with the query.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origins {
+    ids: u64,
+    ports: u64,
+}
+
+impl Origins {
+    fn add(&mut self, query: &Query) {
+        self.ids |= bit(query.id);
+        self.ports |= bit(query.flow.pod.port());
+    }
+
+    /// Whether one of the queries may have the identifier of this one.
+    pub fn may_have_id(self, query: &Query) -> bool {
+        self.ids & bit(query.id) != 0
+    }
+
+    /// Whether one of the queries may come from the port of this one.
+    pub fn may_have_port(self, query: &Query) -> bool {
+        self.ports & bit(query.flow.pod.port()) != 0
+    }
+}
+
+/// One of 64 bits: Fibonacci hashing, as identifiers and ports may be consecutive.
+fn bit(value: u16) -> u64 {
+    1 << (value.wrapping_mul(0x9e37) >> 10)
+}
+
 /// An undecided lookup.
 #[derive(Debug)]
 pub struct OpenLookup {
@@ -84,6 +114,8 @@ pub struct OpenLookup {
     /// A part of it was not kept.
     pub(super) incomplete: bool,
     queries: u32,
+    /// Where its queries came from.
+    pub(super) origins: Origins,
     /// Memory that it owns, at least.
     pub(super) bytes: usize,
 }
@@ -117,6 +149,7 @@ impl OpenLookup {
             awaited: Vec::new(),
             incomplete: false,
             queries: 0,
+            origins: Origins::default(),
         }
     }
 
@@ -132,6 +165,7 @@ impl OpenLookup {
         self.ends = ends.clone();
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
+        self.origins.add(&query);
         self.bytes += QUERY_BYTES + query.question.heap_bytes();
         let place = match relation {
             Relation::Repeat(place) => self
@@ -189,6 +223,7 @@ impl OpenLookup {
     pub fn retransmitted(&mut self, at: Timestamp, step: usize, query: &Query) {
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
+        self.origins.add(query);
         if let Some(step) = self.steps.get_mut(step) {
             step.retransmitted(at, query);
         }

@@ -88,6 +88,9 @@ impl OpenLookup {
     /// both come from the same resolver call: musl asks all servers at once, glibc, c-ares and bind the next
     /// server, or the same one again after a failure.
     pub fn step_of(&self, query: &Query) -> Option<usize> {
+        if !self.origins.may_have_id(query) {
+            return None;
+        }
         self.steps.iter().rposition(|step| step.has_id(query))
     }
 
@@ -112,7 +115,8 @@ impl OpenLookup {
     }
 
     fn uses_socket(&self, query: &Query) -> bool {
-        self.steps.iter().any(|step| step.uses_socket(query))
+        self.origins.may_have_port(query)
+            && self.steps.iter().any(|step| step.uses_socket(query))
     }
 
     /// Matches a query under a new identifier, judged by its name, type, socket and time.
@@ -204,7 +208,10 @@ impl OpenLookup {
             && self.step_for(name, *qtype).is_none()
             && (self.at_once
                 || *name != self.current
-                    && (self.current_steps().any(|step| step.outcome().is_none())
+                    && (self
+                        .current_steps()
+                        // Any other resolver waits for an answer, and stops at one with records.
+                        .any(|step| step.outcome().is_none() || !step.may_move_on(at))
                         || self.steps.iter().any(|step| step.is_for(name))))
             && self.readings.iter().any(|reading| {
                 reading.position(name).is_some() && reading.position(&self.current).is_some()
