@@ -69,6 +69,9 @@ pub struct Attack {
 /// Sends the packet with this number.
 type Send = Box<dyn FnMut(u32) -> Result<()> + std::marker::Send>;
 
+/// Opens what one kind of traffic needs, and gives its sender.
+type Open = fn(Ipv4Addr) -> Result<Send>;
+
 impl Attack {
     /// Starts all kinds in a network namespace. `server` answers that names do not exist.
     pub fn start(netns: &Path, server: Option<IpAddr>) -> Result<Attack> {
@@ -76,7 +79,7 @@ impl Attack {
             Some(IpAddr::V4(server)) => server,
             other => bail!("the cluster's DNS server is {other:?}"),
         };
-        let kinds: [(Duration, u32, fn(Ipv4Addr) -> Result<Send>); 6] = [
+        let kinds: [(Duration, u32, Open); 6] = [
             (REST, BATCH, unanswered_queries),
             (REST, BATCH, flows),
             (REST, BATCH, syns),

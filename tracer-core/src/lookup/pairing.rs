@@ -115,8 +115,7 @@ impl OpenLookup {
     }
 
     fn uses_socket(&self, query: &Query) -> bool {
-        self.origins.may_have_port(query)
-            && self.steps.iter().any(|step| step.uses_socket(query))
+        self.origins.may_have_port(query) && self.steps.iter().any(|step| step.uses_socket(query))
     }
 
     /// Matches a query under a new identifier, judged by its name, type, socket and time.
