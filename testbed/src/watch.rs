@@ -224,6 +224,14 @@ impl Events {
         }
     }
 
+    /// Sends a signal to each tracer.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        for watch in &self.watches {
+            kill_process(watch.pid(), signal).context("tracer does not run any more")?;
+        }
+        Ok(())
+    }
+
     /// Interrupts all tracers and returns how each ended. The events stay.
     pub fn stop(&mut self) -> Result<Vec<Ended>> {
         let ended: Vec<Ended> = self
