@@ -1,4 +1,4 @@
-//! One pod floods its node while another pod's ordinary traffic goes on: what the tracer says about the second one.
+//! One pod floods its node while another pod has ordinary traffic: what the tracer reports about the second one.
 //!
 //! The tracer runs in a memory cgroup of the size that the DaemonSet has. Owns the verdict: [`Report::faults`]
 //! lists what must not be. The oracles are dig, curl and ping in the second pod, and the kernel's figures of the

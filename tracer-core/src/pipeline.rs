@@ -397,7 +397,7 @@ impl Pipeline {
             CorrelatedEvent::Udp(flow) => Body::Udp(flow),
             CorrelatedEvent::Echo(echo) => Body::Echo(echo),
             CorrelatedEvent::IcmpError(error) => Body::IcmpError(error),
-            // It concerns all flows of the interface, whoever they belong to.
+            // It concerns all flows of the interface.
             CorrelatedEvent::MadeRoom => return,
         };
         self.emit(

@@ -35,7 +35,7 @@ pub struct Arguments {
         default_value_if("flood", "true", "10")
     )]
     minutes: u64,
-    /// Let one pod flood its node, and check what is said about another
+    /// Let one pod flood its node, and check the reports about another
     #[arg(long)]
     flood: bool,
     /// kube-proxy's mode on the lab's nodes

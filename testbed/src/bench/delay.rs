@@ -1,6 +1,6 @@
 //! From packet to line: a client asks, and the time until the tracer's JSON line about it can be read.
 //!
-//! The client asks before the tracer starts and goes on, so the first seconds after the start are in it. The
+//! The client asks before the tracer starts and continues to ask, so the first seconds after the start are included. The
 //! time begins when the query is sent; the answer comes about 50 microseconds later.
 
 use std::io::{BufRead as _, BufReader};

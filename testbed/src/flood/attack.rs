@@ -192,7 +192,7 @@ fn syns(_: Ipv4Addr) -> Result<Send> {
         let mut segment = port(number).to_be_bytes().to_vec();
         segment.extend(80_u16.to_be_bytes());
         segment.extend(number.to_be_bytes());
-        // No acknowledgment, five words of header, SYN, window; the checksum reaches nobody.
+        // No acknowledgment, five words of header, SYN, window; no process checks the checksum.
         segment.extend([0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
         let to = SocketAddrV4::new(silent(number), 0);
         sendto(&socket, &segment, SendFlags::empty(), &to)?;
@@ -237,7 +237,7 @@ fn failures(server: Ipv4Addr) -> Result<Send> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     Ok(Box::new(move |number| {
         socket.send_to(&query(number as u16, number, 1, 1), (server, 53))?;
-        // Empties the queue, so that no ICMP error tells the server that nobody listens.
+        // Empties the queue, so that the server gets no ICMP error about a closed port.
         let mut buffer = [0; 512];
         while recv(&socket, &mut buffer, RecvFlags::DONTWAIT).is_ok() {}
         Ok(())

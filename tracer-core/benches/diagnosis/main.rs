@@ -47,7 +47,7 @@ fn packet(bencher: Bencher<'_, '_>, mix: &Mix) {
 }
 
 /// One round of the traffic. Its times are those of the first round: the diagnosis compares the events of a round
-/// with each other, and its own time goes on.
+/// with each other, and its own time advances.
 #[inline(never)]
 fn play(diagnosis: &mut Diagnosis, traffic: &Traffic, round: u64, out: &mut Vec<Event>) {
     let index: &Index = traffic.pipeline.index();

@@ -107,7 +107,7 @@ fn check(name: &str, inputs: Vec<Input>, cases: u64) -> Vec<String> {
 fn assert_none(failures: &[String]) {
     assert!(
         failures.is_empty(),
-        "{} cases accuse somebody because of lost records:\n{}",
+        "{} cases report a failure because of lost records:\n{}",
         failures.len(),
         failures.join("\n")
     );

@@ -1,4 +1,4 @@
-//! One pod's flood changes nothing that is said about another pod, and the tracer stays within its memory.
+//! One pod's flood changes no report about another pod, and the tracer stays within its memory.
 
 use std::time::Duration;
 

@@ -126,7 +126,7 @@ fn ending(exchange: &Exchange) -> (Verdict, String) {
     }
 }
 
-/// An answer to no query that was seen succeeds or fails for nobody.
+/// An answer whose query was not seen is neither a success nor a failure.
 fn unsolicited(rcode: ResponseCode) -> String {
     match rcode {
         ResponseCode::NoError => "answer".to_owned(),

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_holder_that_does_not_count_is_ignored_and_captures_still_exclude_each_other() {
         let name = unique("squatted");
-        // This process is the other user: its listener counts for nobody in the first call.
+        // This process is the other user: its listener is ignored in the first call.
         let squatter =
             UnixListener::bind_addr(&super::name(&name, 0).expect("a name")).expect("free");
         let first = take(&name, |_| false).expect("the squatter is ignored");

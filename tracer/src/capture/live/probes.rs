@@ -28,7 +28,7 @@ pub(super) const TO_POD: &str = "to_pod";
 pub(super) struct Probes {
     pub programs: Ebpf,
     pub records: RingBuf<MapData>,
-    /// Tells the probes that the reader of `records` waits.
+    /// Shows the probes that the reader of `records` waits.
     pub waits: Array<MapData, u32>,
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,

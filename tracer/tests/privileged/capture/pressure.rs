@@ -39,7 +39,7 @@ fn query(id: u16, name: &str) -> Vec<u8> {
     message
 }
 
-/// Answers every query with one address until told to end.
+/// Answers every query with one address until stopped.
 fn serve(socket: UdpSocket, end: &Arc<AtomicBool>) -> JoinHandle<()> {
     let end = Arc::clone(end);
     socket

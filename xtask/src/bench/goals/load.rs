@@ -50,7 +50,7 @@ pub(super) fn recorded(results: &Results) -> Vec<Goal> {
             percent,
             |share| share >= least,
         ));
-        // On a busy machine the client asks less than it is told to, and less is easier to record.
+        // On a busy machine the client asks less than requested, and less is easier to record.
         let asked = results.median(&at(rate), JSON, |measured| measured.answered.per_second);
         if let (Some(goal), Some(asked)) = (goals.last_mut(), asked) {
             goal.measured += &format!(", {:.0} q/s answered", asked.value);
