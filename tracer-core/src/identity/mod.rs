@@ -217,15 +217,17 @@ impl Index {
         if self.kinds.awaited(at) {
             return true;
         }
+        // Without objects no pod has a name, however long its events wait.
+        if !self.has_inventory() {
+            return false;
+        }
         match self.interfaces.behind(ifindex, at) {
             // A pod's first packets can arrive before the report of its interface, but only where interfaces
             // are reported.
             Behind::Unreported => !self.interfaces.is_empty(),
             Behind::NoPod { since } => at < since.after(NAME_WAIT),
             Behind::Pod { uid, since } => {
-                at < since.after(NAME_WAIT)
-                    && self.has_inventory()
-                    && self.pods.by_uid(uid).is_none()
+                at < since.after(NAME_WAIT) && self.pods.by_uid(uid).is_none()
             }
         }
     }

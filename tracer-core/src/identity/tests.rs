@@ -158,6 +158,11 @@ fn without_an_inventory_pods_are_unknown_and_events_do_not_wait() {
         Err(UnknownReason::NoInventory)
     );
     assert!(!index.pending(t(1.0), Ifindex(7)));
+    index.interface(t(1.0), 8, None);
+    assert!(
+        !index.pending(t(1.0), Ifindex(8)),
+        "no process would name it"
+    );
 }
 
 #[test]
