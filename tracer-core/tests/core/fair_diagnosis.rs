@@ -88,7 +88,7 @@ fn play(ask: impl Fn(u64) -> String) -> (Vec<Event>, Vec<Finding>) {
         writeln!(text, "{line}").expect("a string");
     }
     text.push_str("tick 63s\nend 100s\n");
-    let events = scenario::events(&text).expect("a scenario");
+    let events = scenario::play(&text).expect("a scenario").events;
     let of_flood = |event: &Event| {
         let ends = event.ends.as_ref();
         ends.is_some_and(|ends| ends.ifindex == Ifindex(FLOOD))

@@ -26,7 +26,7 @@ stays silent, where this page says so.
 ";
 
 /// The whole page. `headers` has the declarations of each scenario file.
-pub fn page(headers: &BTreeMap<String, Declared>) -> String {
+pub fn page(headers: &BTreeMap<&str, &Declared>) -> String {
     let mut page = INTRODUCTION.to_owned();
     page.push_str("| rule | severity | finds |\n|---|---|---|\n");
     for rule in RULES {
@@ -49,7 +49,7 @@ pub fn page(headers: &BTreeMap<String, Declared>) -> String {
 
 /// Links to the scenario files that declare a rule.
 fn links(
-    headers: &BTreeMap<String, Declared>,
+    headers: &BTreeMap<&str, &Declared>,
     choose: fn(&Declared) -> &BTreeSet<&'static str>,
     rule: &str,
 ) -> String {

@@ -7,84 +7,85 @@
 //! The header of a file declares which rules fire in it and which must stay silent. The same declarations and
 //! the rules' descriptions make docs/findings.md.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use super::findings_page;
-use super::scenario::{self, Declared};
+use super::scenario::{self, Declared, Played};
 use serde_json::Value;
 use tracer_core::diagnose::catalogue::RULES;
 use tracer_core::view::privacy::{Key, Privacy, PrivacySettings};
 
-/// All scenario files, in order.
-pub(super) fn files() -> Vec<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-        .expect("tests/scenarios")
-        .map(|entry| entry.expect("an entry of tests/scenarios").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no scenario in {}", folder.display());
-    files
+/// A scenario file, played.
+pub(super) struct Scenario {
+    /// The file's name without its extension.
+    pub name: String,
+    pub played: Played,
+}
+
+/// All scenario files, in order. They are played once, for all tests of this program.
+pub(super) fn all() -> &'static [Scenario] {
+    static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+            .expect("tests/scenarios")
+            .map(|entry| entry.expect("an entry of tests/scenarios").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+            .collect();
+        files.sort();
+        assert!(!files.is_empty(), "no scenario in {}", folder.display());
+        let scenario = |path: &PathBuf| {
+            let text = fs::read_to_string(path).expect("a readable scenario");
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let played = scenario::play(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Scenario {
+                name: name.into_owned(),
+                played,
+            }
+        };
+        files.iter().map(scenario).collect()
+    });
+    &ALL
 }
 
 #[test]
 fn every_scenario_file_gives_the_events_that_it_expects() {
-    let files = files();
-    let failures: Vec<String> = files
+    let failures: Vec<String> = all()
         .iter()
-        .filter_map(|path| {
-            let text = fs::read_to_string(path).expect("a readable scenario");
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            scenario::run(&text)
-                .err()
-                .map(|failure| format!("{name}: {failure}"))
+        .filter_map(|Scenario { name, played }| {
+            let failure = played.expected.as_ref().err()?;
+            Some(format!("{name}: {failure}"))
         })
         .collect();
     assert!(
         failures.is_empty(),
         "{} of {} scenarios failed\n\n{}",
         failures.len(),
-        files.len(),
+        all().len(),
         failures.join("\n\n")
     );
 }
 
 #[test]
 fn a_scenario_fails_on_an_unknown_word_and_on_a_wrong_expectation() {
+    let run = |text: &str| scenario::play(text)?.expected;
     let unknown = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 question 1 A a.\n";
-    assert!(scenario::run(unknown).unwrap_err().contains("question"));
+    assert!(run(unknown).unwrap_err().contains("question"));
     let query = "at 0ms 7 out udp 10.0.0.1:1 10.0.0.2:53 query 1 A a.\nend 7s\n";
-    assert!(
-        scenario::run(query)
-            .unwrap_err()
-            .contains("expected 0 events")
-    );
+    assert!(run(query).unwrap_err().contains("expected 0 events"));
     let wrong = format!("{query}expect dns outcome=answered\nexpect lookup\n");
-    assert!(scenario::run(&wrong).unwrap_err().contains("outcome"));
+    assert!(run(&wrong).unwrap_err().contains("outcome"));
     let no_such_key = format!("{query}expect dns outcom=timeout\nexpect lookup\n");
-    assert!(scenario::run(&no_such_key).unwrap_err().contains("outcom"));
-}
-
-/// The rules that fire in each scenario, and what its header declares.
-fn declarations() -> BTreeMap<String, (BTreeSet<&'static str>, Declared)> {
-    files()
-        .into_iter()
-        .map(|path| {
-            let text = fs::read_to_string(&path).expect("a readable scenario");
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let rules = scenario::rules(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-            (name.into_owned(), rules)
-        })
-        .collect()
+    assert!(run(&no_such_key).unwrap_err().contains("outcom"));
 }
 
 #[test]
 fn every_finding_scenario_declares_exactly_the_rules_that_fire() {
     let mut wrong = Vec::new();
-    for (name, (fired, declared)) in declarations() {
+    for Scenario { name, played } in all() {
+        let (fired, declared) = (played.fired(), &played.declared);
         let about_findings = name.starts_with("finding-") || !declared.is_empty();
         if about_findings && declared.fires != fired {
             wrong.push(format!(
@@ -103,10 +104,9 @@ fn every_finding_scenario_declares_exactly_the_rules_that_fire() {
 
 #[test]
 fn every_rule_fires_in_one_scenario_and_stays_silent_in_another() {
-    let declarations = declarations();
     let declared = |choose: fn(&Declared) -> &BTreeSet<&'static str>, rule| {
-        let mut all = declarations.values();
-        all.any(|(_, declared)| choose(declared).contains(rule))
+        let mut declared = all().iter().map(|scenario| &scenario.played.declared);
+        declared.any(|declared| choose(declared).contains(rule))
     };
     let mut missing = Vec::new();
     for rule in RULES {
@@ -127,7 +127,7 @@ fn a_header_with_an_unknown_rule_or_a_rule_in_both_lists_is_rejected() {
         ("fires dns-timeout\nsilent dns-timeout\n", "twice"),
         ("fires\n", "names no rule"),
     ] {
-        let rejected = scenario::rules(header).expect_err(header);
+        let rejected = scenario::play(header).err().expect(header);
         assert!(rejected.contains(error), "{header}: {rejected}");
     }
 }
@@ -135,9 +135,9 @@ fn a_header_with_an_unknown_rule_or_a_rule_in_both_lists_is_rejected() {
 #[test]
 fn findings_page_is_up_to_date() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/findings.md");
-    let headers = declarations()
-        .into_iter()
-        .map(|(name, (_, declared))| (name, declared))
+    let headers = all()
+        .iter()
+        .map(|Scenario { name, played }| (name.as_str(), &played.declared))
         .collect();
     let page = findings_page::page(&headers);
     if std::env::var_os("TRACER_BLESS").is_some() {
@@ -198,14 +198,12 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
     };
     let mut privacy = Privacy::new(settings, Key::from_bytes([7; 32]));
     let (mut originals, mut hashed) = (0, 0);
-    for path in files() {
-        let text = fs::read_to_string(&path).expect("a readable scenario");
-        let events = scenario::events(&text).expect("a scenario");
+    for Scenario { name, played } in all() {
         // No event may leak a name of another one: every name of the file is searched in all of its events.
         let mut secrets = BTreeSet::new();
         let mut lines = Vec::new();
-        for event in events {
-            let line = scenario::encode(&event).expect("a line");
+        for event in &played.events {
+            let line = scenario::encode(event).expect("a line");
             let mut all = Vec::new();
             texts(&line, &mut all);
             for text in all {
@@ -213,7 +211,9 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
                     names_below(text, domain, &mut secrets);
                 }
             }
-            let redacted = privacy.pass(event).expect("no namespace is excluded");
+            let redacted = privacy
+                .pass(event.clone())
+                .expect("no namespace is excluded");
             lines.push(scenario::encode(&redacted).expect("a line").to_string());
         }
         // A sentence explains the form of a full name. That is no name of the wire.
@@ -223,11 +223,7 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
             let line = line.to_ascii_lowercase();
             hashed += line.matches("h-").count();
             for secret in &secrets {
-                assert!(
-                    !line.contains(secret),
-                    "{}: {secret} in {line}",
-                    path.display()
-                );
+                assert!(!line.contains(secret), "{name}: {secret} in {line}");
             }
         }
     }

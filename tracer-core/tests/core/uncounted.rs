@@ -39,7 +39,7 @@ end 40s
 
 fn play(pipeline: &mut Pipeline, live: bool) -> Vec<Event> {
     let mut events = Vec::new();
-    for mut input in scenario::inputs(TRAFFIC).expect("a scenario") {
+    for mut input in scenario::play(TRAFFIC).expect("a scenario").inputs {
         if let Input::Record(record) = &mut input
             && live
             && record.ifindex != FULL

@@ -8,7 +8,6 @@
 mod lossy;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use rand::SeedableRng as _;
@@ -20,7 +19,8 @@ use tracer_core::model::exchange::Outcome;
 use tracer_core::model::finding::Severity;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 
-use super::{ordinary_hour, scenario, scenarios};
+use super::ordinary_hour;
+use super::scenarios::{self, Scenario};
 use lossy::Traffic;
 
 /// Repeats one case: `TRACER_LOSS_CASE=finding-dns-timeout:7`.
@@ -79,12 +79,17 @@ fn accusations(events: &[Event]) -> BTreeSet<String> {
 
 /// Drops records of this traffic in so many ways, and compares.
 fn check(name: &str, inputs: Vec<Input>, cases: u64) -> Vec<String> {
+    let whole = accusations(&events(inputs.iter().cloned()));
+    compare(name, inputs, &whole, cases)
+}
+
+/// The same, where the accusations of the whole traffic are known.
+fn compare(name: &str, inputs: Vec<Input>, whole: &BTreeSet<String>, cases: u64) -> Vec<String> {
     let only = std::env::var(ONLY).ok();
     let only = only.as_deref().and_then(|only| only.split_once(':'));
     if only.is_some_and(|(wanted, _)| wanted != name) {
         return Vec::new();
     }
-    let whole = accusations(&events(inputs.iter().cloned()));
     let traffic = Traffic::new(inputs);
     let mut failures = Vec::new();
     for case in 0..cases {
@@ -96,7 +101,7 @@ fn check(name: &str, inputs: Vec<Input>, cases: u64) -> Vec<String> {
         let loss = traffic.lose(&mut random);
         let events = events(traffic.without(&loss));
         let accused = accusations(&events);
-        let new: Vec<&String> = accused.difference(&whole).collect();
+        let new: Vec<&String> = accused.difference(whole).collect();
         if !new.is_empty() {
             failures.push(format!("{ONLY}={name}:{case} ({loss}): {new:?}"));
         }
@@ -116,11 +121,9 @@ fn assert_none(failures: &[String]) {
 #[test]
 fn no_loss_in_a_scenario_makes_an_accusation() {
     let mut failures = Vec::new();
-    for path in scenarios::files() {
-        let text = fs::read_to_string(&path).expect("a readable scenario");
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let inputs = scenario::inputs(&text).expect("a scenario");
-        failures.extend(check(&name, inputs, 12));
+    for Scenario { name, played } in scenarios::all() {
+        let whole = accusations(&played.events);
+        failures.extend(compare(name, played.inputs.clone(), &whole, 12));
     }
     assert_none(&failures);
 }
@@ -129,11 +132,9 @@ fn no_loss_in_a_scenario_makes_an_accusation() {
 #[test]
 fn losses_that_nothing_reports_do_accuse() {
     let mut accused = BTreeSet::new();
-    for path in scenarios::files() {
-        let text = fs::read_to_string(&path).expect("a readable scenario");
-        let inputs = scenario::inputs(&text).expect("a scenario");
-        let whole = accusations(&events(inputs.iter().cloned()));
-        let traffic = Traffic::new(inputs);
+    for Scenario { played, .. } in scenarios::all() {
+        let whole = accusations(&played.events);
+        let traffic = Traffic::new(played.inputs.clone());
         let loss = traffic.lose_silently(&mut StdRng::seed_from_u64(1));
         let found = accusations(&events(traffic.without(&loss)));
         accused.extend(found.difference(&whole).cloned());

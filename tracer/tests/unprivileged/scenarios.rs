@@ -58,8 +58,8 @@ fn every_event_of_every_scenario_is_the_same_after_the_wire() {
     let clock =
         |time: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
     for (name, text) in scenarios() {
-        let events = scenario::events(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        for event in events {
+        let played = scenario::play(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for event in played.events {
             let received = over_the_wire(&event, &clock);
             assert_eq!(
                 json(&received, &stream::event::unix_clock),

@@ -1,7 +1,8 @@
 //! The cluster of a scenario, which can change over time.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tracer_core::files::inventory;
 use tracer_core::model::cluster::{
@@ -10,11 +11,7 @@ use tracer_core::model::cluster::{
 
 /// Adds a file's objects, instead of those of the same names.
 pub fn add(all: &mut Inventory, file: &str) -> Result<(), String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(file);
-    let more = inventory::load(&path).map_err(|error| error.to_string())?;
-    let more = more.inventory;
+    let more = load(file)?;
     let key = |one: &Pod| (one.namespace.clone(), one.name.clone());
     merge(&mut all.pods, more.pods, key);
     let key = |one: &Service| (one.namespace.clone(), one.name.clone());
@@ -26,6 +23,21 @@ pub fn add(all: &mut Inventory, file: &str) -> Result<(), String> {
     all.policies.extend(more.policies);
     all.service_cidrs.extend(more.service_cidrs);
     Ok(())
+}
+
+/// Reads a file, each once: most scenarios have the same one, and an unoptimized program reads YAML slowly.
+fn load(file: &str) -> Result<Inventory, String> {
+    static READ: Mutex<BTreeMap<String, Inventory>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().map_err(|error| error.to_string())?;
+    if let Some(known) = read.get(file) {
+        return Ok(known.clone());
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(file);
+    let more = inventory::load(&path).map_err(|error| error.to_string())?;
+    read.insert(file.to_owned(), more.inventory.clone());
+    Ok(more.inventory)
 }
 
 type Name = (Arc<str>, Arc<str>);

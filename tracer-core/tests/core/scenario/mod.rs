@@ -28,9 +28,29 @@ use tracer_core::view::json::Json;
 /// The latency of the answer to an `ask`.
 const ANSWERED_AFTER_NS: u64 = 500_000;
 
-/// Plays one scenario. The error has the difference and all events.
-pub fn run(text: &str) -> Result<(), String> {
-    play(text)?.compare()
+/// One scenario, played once: tests look at the parts that concern them.
+pub struct Played {
+    /// What the packets and changes were, for a pipeline of one's own.
+    pub inputs: Vec<Input>,
+    /// The events, whatever is expected.
+    pub events: Vec<Event>,
+    /// What the header declares about rules.
+    pub declared: Declared,
+    /// Whether the events are the expected ones. The error has the difference and all events.
+    pub expected: Result<(), String>,
+}
+
+/// Plays one scenario.
+pub fn play(text: &str) -> Result<Played, String> {
+    let mut story = Story::new();
+    story.read(text)?;
+    let expected = story.compare();
+    Ok(Played {
+        inputs: story.inputs,
+        events: story.events,
+        declared: story.declared,
+        expected,
+    })
 }
 
 /// What the header of a scenario declares about rules.
@@ -67,33 +87,15 @@ impl Declared {
     }
 }
 
-/// The rules that fire in a scenario, whatever it expects, and those that its header declares.
-pub fn rules(text: &str) -> Result<(BTreeSet<&'static str>, Declared), String> {
-    let story = play(text)?;
-    let fired = story.events.iter().filter_map(|event| match &event.body {
-        Body::Finding(finding) => Some(finding.rule),
-        _ => None,
-    });
-    Ok((fired.collect(), story.declared))
-}
-
-/// The events of a scenario, whatever it expects.
-pub fn events(text: &str) -> Result<Vec<Event>, String> {
-    Ok(play(text)?.events)
-}
-
-/// The inputs of a scenario, for a pipeline of one's own.
-pub fn inputs(text: &str) -> Result<Vec<Input>, String> {
-    let mut story = Story::new();
-    story.inputs = Some(Vec::new());
-    story.read(text)?;
-    Ok(story.inputs.unwrap_or_default())
-}
-
-fn play(text: &str) -> Result<Story, String> {
-    let mut story = Story::new();
-    story.read(text)?;
-    Ok(story)
+impl Played {
+    /// The rules that fire.
+    pub fn fired(&self) -> BTreeSet<&'static str> {
+        let fired = self.events.iter().filter_map(|event| match &event.body {
+            Body::Finding(finding) => Some(finding.rule),
+            _ => None,
+        });
+        fired.collect()
+    }
 }
 
 /// The part of a packet that is captured.
@@ -173,8 +175,7 @@ struct Story {
     watched: bool,
     /// What the later records of an interface count as lost.
     missing: BTreeMap<Ifindex, Missing>,
-    /// The inputs instead of their events, if they are wanted.
-    inputs: Option<Vec<Input>>,
+    inputs: Vec<Input>,
     events: Vec<Event>,
     /// The view without a filter first, then one for each filter.
     views: Vec<View>,
@@ -196,7 +197,7 @@ impl Story {
             inventory: Inventory::default(),
             watched: false,
             missing: BTreeMap::new(),
-            inputs: None,
+            inputs: Vec::new(),
             events: Vec::new(),
             views: Vec::new(),
             lost: Losses::default(),
@@ -504,10 +505,8 @@ impl Story {
     }
 
     fn step(&mut self, input: Input) {
-        match &mut self.inputs {
-            Some(inputs) => inputs.push(input),
-            None => self.pipeline.step(input, &mut self.events),
-        }
+        self.inputs.push(input.clone());
+        self.pipeline.step(input, &mut self.events);
     }
 
     fn compare(&self) -> Result<(), String> {
