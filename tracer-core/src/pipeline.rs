@@ -241,6 +241,7 @@ impl Pipeline {
             Input::Gone(_, ifindex) => {
                 self.one_way.forget(ifindex);
                 self.doubt.forget(ifindex);
+                self.index.gone(ifindex);
             }
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
@@ -311,6 +312,11 @@ impl Pipeline {
                 self.one_way.learn(&evidence);
             }
         }
+        // Names arrive with cluster changes; between two changes only waiting times expire, and thousands of
+        // events may wait.
+        if self.waiting.is_due(now) {
+            self.release(now, out);
+        }
         for item in correlated.drain(..) {
             if item.event == CorrelatedEvent::MadeRoom {
                 self.doubt.incomplete(item.flow.ifindex, now);
@@ -320,18 +326,14 @@ impl Pipeline {
                 continue;
             };
             let ifindex = item.ifindex();
-            if self.waiting.holds(ifindex) || self.index.pending(item.event.time, ifindex) {
-                for item in self.waiting.hold(now, item) {
+            let deadline = self.index.name_deadline(now, item.event.time, ifindex);
+            if deadline.is_some() || self.waiting.holds(ifindex) {
+                for item in self.waiting.hold(now, deadline.unwrap_or(now), item) {
                     self.name(now, item, out);
                 }
             } else {
                 self.name(now, item, out);
             }
-        }
-        // Names arrive with cluster changes; between two changes only waiting times expire, and thousands of
-        // events may wait.
-        if self.waiting.is_due(now) {
-            self.release(now, out);
         }
         // A waiting query may belong to a lookup, so time ends no lookup before the oldest one.
         let until = self.waiting.oldest().map_or(now, |oldest| oldest.min(now));
@@ -340,11 +342,12 @@ impl Pipeline {
 
     /// Releases the events that need not wait any longer.
     fn release(&mut self, now: Timestamp, out: &mut Vec<Emission>) {
-        let index = &self.index;
-        for item in self
-            .waiting
-            .ready(now, |item| !index.pending(item.event.time, item.ifindex()))
-        {
+        let index = &mut self.index;
+        let known = |item: &Item| {
+            let deadline = index.name_deadline(now, item.event.time, item.ifindex());
+            deadline.is_none()
+        };
+        for item in self.waiting.ready(now, known) {
             self.name(now, item, out);
         }
     }

@@ -19,7 +19,7 @@ use crate::model::flow::Protocol;
 use crate::model::identity::{PodIdentity, UnknownReason};
 use crate::model::time::Timestamp;
 
-/// How long identities may still arrive after a cluster was first asked. Each event waits for less than that.
+/// How long identities may still arrive after a cluster was first asked. Later no event waits for them.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
 
 /// Which kinds of objects are known.
@@ -37,14 +37,13 @@ impl Kinds {
         self.known.contains(&kind)
     }
 
-    /// Whether the cluster's first answers may still arrive.
-    pub fn awaited(&self, at: Timestamp) -> bool {
+    /// Until when the cluster's first answers may still arrive; `None` if they have, or will not.
+    pub fn awaited_until(&self, now: Timestamp) -> Option<Timestamp> {
         // The other kinds serve diagnosis, not identity.
         let naming = [Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Node];
+        let until = self.asked?.after(FIRST_LIST_WAIT);
         // Asked for every message, and over after the first seconds: the time comes first.
-        self.asked
-            .is_some_and(|asked| at < asked.after(FIRST_LIST_WAIT))
-            && naming.iter().any(|kind| self.awaited.contains(kind))
+        (now < until && naming.iter().any(|kind| self.awaited.contains(kind))).then_some(until)
     }
 
     /// Whether a cluster was asked for any kind.

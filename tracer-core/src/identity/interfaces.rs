@@ -2,6 +2,7 @@
 //!
 //! Knows a pod only by the UID in its cgroup path.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub(super) enum Behind<'a> {
     Pod {
         /// Its UID.
         uid: &'a Arc<str>,
-        /// When the UID became known.
+        /// When the interface became the pod's.
         since: Timestamp,
     },
 }
@@ -43,6 +44,8 @@ pub(super) struct Interfaces {
     by_uid: HashMap<Arc<str>, Vec<Ifindex>, RandomState>,
     /// Interfaces with an ended span, by the time of its end.
     past: VecDeque<(Timestamp, Ifindex)>,
+    /// The first event of each interface that was never reported.
+    unreported: HashMap<Ifindex, Timestamp, RandomState>,
 }
 
 #[derive(Debug)]
@@ -50,8 +53,6 @@ struct Span {
     from: Timestamp,
     until: Option<Timestamp>,
     uid: Option<Arc<str>>,
-    /// When `uid` became known.
-    known: Timestamp,
 }
 
 impl Interfaces {
@@ -60,18 +61,37 @@ impl Interfaces {
         self.spans.is_empty()
     }
 
+    /// The time of the first event of an interface that was not reported yet. `None` if no interface is ever
+    /// reported, as in a capture file, or if there are too many to remember.
+    pub fn first_event(&mut self, now: Timestamp, ifindex: Ifindex) -> Option<Timestamp> {
+        if self.is_empty() {
+            return None;
+        }
+        let room = self.unreported.len() < MAX_INTERFACES;
+        match self.unreported.entry(ifindex) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(new) if room => Some(*new.insert(now)),
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    /// No event of this interface follows.
+    pub fn forget_events(&mut self, ifindex: Ifindex) {
+        self.unreported.remove(&ifindex);
+    }
+
     /// The interface is traced, and this pod is behind it. Returns how many entries were evicted.
     pub fn report(&mut self, at: Timestamp, ifindex: Ifindex, uid: Option<Arc<str>>) -> u64 {
         if !self.spans.contains_key(&ifindex) && self.spans.len() >= MAX_INTERFACES {
             return 1;
         }
+        self.unreported.remove(&ifindex);
         let spans = self.spans.entry(ifindex).or_default();
         match spans.last_mut().filter(|last| last.until.is_none()) {
             Some(last) if last.uid == uid => return 0,
             // The UID arrived after the interface and applies to the whole span.
             Some(last) if last.uid.is_none() => {
                 last.uid.clone_from(&uid);
-                last.known = at;
             }
             Some(last) => {
                 last.until = Some(at);
@@ -80,14 +100,12 @@ impl Interfaces {
                     from: at,
                     until: None,
                     uid: uid.clone(),
-                    known: at,
                 });
             }
             None => spans.push(Span {
                 from: at,
                 until: None,
                 uid: uid.clone(),
-                known: at,
             }),
         }
         let evicted = spans.len().saturating_sub(MAX_SPANS);
@@ -129,9 +147,9 @@ impl Interfaces {
             None => Behind::Unreported,
             Some(Span {
                 uid: Some(uid),
-                known,
+                from,
                 ..
-            }) => Behind::Pod { uid, since: *known },
+            }) => Behind::Pod { uid, since: *from },
             Some(span) => Behind::NoPod { since: span.from },
         }
     }

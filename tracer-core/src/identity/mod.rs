@@ -53,8 +53,8 @@ pub use self::services::Endpoint;
 const RETENTION: Duration = Duration::from_secs(300);
 /// Deleted objects remembered, per kind.
 const MAX_PAST: usize = 16_384;
-/// How long the pod of a new interface may stay unnamed before it counts as unknown. Its process starts when
-/// the CNI is done, and the API reports the pod before both.
+/// How long after an interface appears the events of its pod may wait for its name. The pod's process starts
+/// when the CNI is done, and the API reports the pod before both.
 const NAME_WAIT: Duration = Duration::from_secs(2);
 
 /// Facts about the cluster that no object states.
@@ -212,24 +212,34 @@ impl Index {
         }
     }
 
-    /// Whether this interface's pod may still be identified, so that its events should wait.
-    pub fn pending(&self, at: Timestamp, ifindex: Ifindex) -> bool {
-        if self.kinds.awaited(at) {
-            return true;
-        }
-        // Without objects no pod has a name, however long its events wait.
-        if !self.has_inventory() {
-            return false;
-        }
-        match self.interfaces.behind(ifindex, at) {
-            // A pod's first packets can arrive before the report of its interface, but only where interfaces
-            // are reported.
-            Behind::Unreported => !self.interfaces.is_empty(),
-            Behind::NoPod { since } => at < since.after(NAME_WAIT),
-            Behind::Pod { uid, since } => {
-                at < since.after(NAME_WAIT) && self.pods.by_uid(uid).is_none()
+    /// Until when an event of this interface may wait for its pod's name; `None` if it need not wait. After
+    /// that time no event of the interface waits, however long ago it began.
+    pub fn name_deadline(
+        &mut self,
+        now: Timestamp,
+        at: Timestamp,
+        ifindex: Ifindex,
+    ) -> Option<Timestamp> {
+        let until = match self.kinds.awaited_until(now) {
+            Some(until) => until,
+            // Without objects no pod has a name, however long its events wait.
+            None if !self.has_inventory() => return None,
+            None => {
+                let since = match self.interfaces.behind(ifindex, at) {
+                    Behind::Pod { uid, .. } if self.pods.by_uid(uid).is_some() => return None,
+                    Behind::Pod { since, .. } | Behind::NoPod { since } => since,
+                    // A pod's first packets can arrive before the report of its interface.
+                    Behind::Unreported => self.interfaces.first_event(now, ifindex)?,
+                };
+                since.after(NAME_WAIT)
             }
-        }
+        };
+        (now < until).then_some(until)
+    }
+
+    /// The interface is no longer traced.
+    pub fn gone(&mut self, ifindex: Ifindex) {
+        self.interfaces.forget_events(ifindex);
     }
 
     /// The pod's resolver configuration; `None` where its node's applies. For a pod known by name alone, the

@@ -77,6 +77,11 @@ impl Index {
         self.apply(at, ClusterChange::Replace(Box::new(inventory)));
     }
 
+    /// Whether an event of this instant would wait for its pod's name.
+    fn waits(&mut self, now: Timestamp, ifindex: u32) -> bool {
+        self.name_deadline(now, now, Ifindex(ifindex)).is_some()
+    }
+
     fn interface(&mut self, at: Timestamp, ifindex: u32, uid: Option<&str>) {
         self.apply(
             at,
@@ -140,13 +145,13 @@ fn a_pod_is_identified_by_its_interface_whatever_its_address() {
 
 #[test]
 fn without_reported_interfaces_the_address_identifies_the_pod() {
-    let index = index(pods(vec![pod("default/a", "10.1.0.1")]));
+    let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     assert_eq!(index.own(t(2.0), "10.1.0.1"), Ok("a".into()));
     assert_eq!(
         index.own(t(2.0), "10.1.0.2"),
         Err(UnknownReason::NotInInventory)
     );
-    assert!(!index.pending(t(2.0), Ifindex(7)), "no report will follow");
+    assert!(!index.waits(t(2.0), 7), "no report will follow");
 }
 
 #[test]
@@ -157,37 +162,28 @@ fn without_an_inventory_pods_are_unknown_and_events_do_not_wait() {
         index.own(t(1.0), "10.1.0.1"),
         Err(UnknownReason::NoInventory)
     );
-    assert!(!index.pending(t(1.0), Ifindex(7)));
+    assert!(!index.waits(t(1.0), 7));
     index.interface(t(1.0), 8, None);
-    assert!(
-        !index.pending(t(1.0), Ifindex(8)),
-        "no process would name it"
-    );
+    assert!(!index.waits(t(1.0), 8), "no process would name it");
 }
 
 #[test]
 fn events_wait_for_a_late_pod_and_then_carry_its_identity_from_the_start() {
     let mut index = index(pods(vec![]));
     index.interface(t(10.0), 7, None);
-    assert!(
-        index.pending(t(10.1), Ifindex(7)),
-        "its process may still start"
-    );
+    assert!(index.waits(t(10.1), 7), "its process may still start");
     assert_eq!(
         index.own(t(10.1), "10.1.0.1"),
         Err(UnknownReason::NoPodProcess)
     );
     index.interface(t(10.3), 7, Some("uid-a"));
-    assert!(
-        index.pending(t(10.1), Ifindex(7)),
-        "the API may still report it"
-    );
+    assert!(index.waits(t(10.1), 7), "the API may still report it");
     assert_eq!(
         index.own(t(10.1), "10.1.0.1"),
         Err(UnknownReason::NotInInventory)
     );
     index.replace_at(t(10.8), pods(vec![pod("default/a", "")]));
-    assert!(!index.pending(t(10.1), Ifindex(7)));
+    assert!(!index.waits(t(10.1), 7));
     assert_eq!(index.own(t(10.1), "10.1.0.1"), Ok("a".into()));
     assert_eq!(
         index.own(t(9.9), "10.1.0.1"),
@@ -200,17 +196,27 @@ fn events_wait_for_a_late_pod_and_then_carry_its_identity_from_the_start() {
 fn events_wait_for_an_identity_only_for_a_limited_time() {
     let mut index = index(pods(vec![]));
     index.interface(t(10.0), 7, None);
-    assert!(!index.pending(t(12.1), Ifindex(7)));
-    index.interface(t(20.0), 7, Some("uid-x"));
-    assert!(index.pending(t(21.9), Ifindex(7)));
-    assert!(!index.pending(t(22.1), Ifindex(7)));
+    assert!(!index.waits(t(12.1), 7));
+    index.interface(t(12.2), 7, Some("uid-x"));
+    assert!(
+        !index.waits(t(12.3), 7),
+        "a late process begins no new wait"
+    );
+    assert!(index.waits(t(20.0), 8), "its first event");
+    assert!(index.waits(t(21.9), 8));
+    assert!(!index.waits(t(22.0), 8), "its report will not follow");
+    index.interface(t(30.0), 7, Some("uid-y"));
+    assert!(index.waits(t(31.9), 7), "another pod");
+    assert!(!index.waits(t(32.1), 7));
+    let began = index.name_deadline(t(32.1), t(31.9), Ifindex(7));
+    assert_eq!(began, None, "however early the event began");
 }
 
 #[test]
 fn packets_that_overtake_their_interface_report_wait_where_interfaces_are_reported() {
     let mut index = index(pods(vec![pod("default/a", "10.1.0.1")]));
     index.interface(t(1.0), 6, Some("uid-a"));
-    assert!(index.pending(t(1.0), Ifindex(7)));
+    assert!(index.waits(t(1.0), 7));
 }
 
 #[test]

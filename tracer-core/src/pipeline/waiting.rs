@@ -33,6 +33,8 @@ struct Queue {
 #[derive(Debug)]
 struct Waiter {
     since: Timestamp,
+    /// When it is emitted, named or not.
+    until: Timestamp,
     /// The order of arrival among all interfaces.
     arrival: u64,
     bytes: usize,
@@ -58,16 +60,17 @@ impl Waiting {
         self.queues.contains_key(&ifindex)
     }
 
-    /// Queues an event. Returns those that make room for it, to be emitted without their pod's name: the oldest
-    /// of the interface that holds most. Counts them.
+    /// Queues an event until its interface's deadline. Returns those that make room for it, to be emitted
+    /// without their pod's name: the oldest of the interface that holds most. Counts them.
     #[must_use]
-    pub fn hold(&mut self, now: Timestamp, item: Item) -> Vec<Item> {
+    pub fn hold(&mut self, now: Timestamp, deadline: Timestamp, item: Item) -> Vec<Item> {
         // The queue grows by doubling.
         let bytes = 2 * size_of::<Waiter>() + item.event.heap_bytes();
         let queue = self.queues.entry(item.ifindex()).or_default();
         queue.bytes += bytes;
         queue.events.push_back(Waiter {
             since: now,
+            until: deadline.min(now.after(self.patience)),
             arrival: self.arrivals,
             bytes,
             item,
@@ -99,10 +102,9 @@ impl Waiting {
         most.map(|(ifindex, _)| *ifindex)
     }
 
-    /// Whether the oldest event has waited long enough.
+    /// Whether the next event of an interface has waited long enough.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.oldest()
-            .is_some_and(|since| now.since(since) >= self.patience)
+        self.first().any(|waiter| waiter.until <= now)
     }
 
     /// Removes, in order, the events that have waited long enough or need not wait any more.
@@ -114,7 +116,7 @@ impl Waiting {
                 .queues
                 .get(&ifindex)
                 .and_then(|queue| queue.events.front())
-                && (now.since(first.since) >= self.patience || known(&first.item))
+                && (first.until <= now || known(&first.item))
             {
                 ready.extend(self.pop(ifindex));
             }
@@ -122,13 +124,15 @@ impl Waiting {
         in_order(ready)
     }
 
+    /// The next event of each interface.
+    fn first(&self) -> impl Iterator<Item = &Waiter> {
+        let queues = self.queues.values();
+        queues.filter_map(|queue| queue.events.front())
+    }
+
     /// Time of the oldest waiting event.
     pub fn oldest(&self) -> Option<Timestamp> {
-        let first = self
-            .queues
-            .values()
-            .filter_map(|queue| queue.events.front());
-        first.map(|waiter| waiter.since).min()
+        self.first().map(|waiter| waiter.since).min()
     }
 
     /// Removes all events, in order.

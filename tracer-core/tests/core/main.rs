@@ -6,6 +6,7 @@ mod fair_diagnosis;
 mod findings_page;
 mod fuzz_smoke;
 mod inventory;
+mod name_wait;
 mod network_policies;
 mod ordinary_hour;
 mod replay;

@@ -197,24 +197,18 @@ fn any_history_of_changes_gives_the_same_index_as_the_final_state() {
 #[test]
 fn events_wait_only_for_lists_that_identify_pods() {
     let mut index = asked_index();
-    assert!(index.pending(t(1.0), Ifindex(7)));
-    assert!(
-        !index.pending(t(5.1), Ifindex(7)),
-        "only for a limited time"
-    );
+    assert!(index.waits(t(1.0), 7));
+    assert!(!index.waits(t(5.1), 7), "only for a limited time");
     for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
         index.apply(t(1.0), ClusterChange::List(Listed::empty(kind)));
-        assert!(index.pending(t(1.0), Ifindex(7)));
+        assert!(index.waits(t(1.0), 7));
     }
     assert_eq!(
         index.own(t(1.0), "10.1.0.1"),
         Err(UnknownReason::NotAnswered)
     );
     index.apply(t(1.0), ClusterChange::Refused(Kind::Pod));
-    assert!(
-        !index.pending(t(1.0), Ifindex(7)),
-        "the list will not arrive"
-    );
+    assert!(!index.waits(t(1.0), 7), "the list will not arrive");
     assert_eq!(index.own(t(1.0), "10.1.0.1"), Err(UnknownReason::Refused));
 }
 
