@@ -107,7 +107,10 @@ impl Measurement {
         }
         let forwarded = bed.wire()?;
         let wire = match self.load.transport {
-            Transport::Udp => forwarded.messages() - wire_before.messages(),
+            Transport::Udp => {
+                recorded = recorded.by_records();
+                forwarded.messages() - wire_before.messages()
+            }
             // One segment may carry several messages, so the generator's count is the truth.
             Transport::Tcp => answered.sent + answered.completed,
         };

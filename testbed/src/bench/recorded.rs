@@ -11,6 +11,19 @@ pub struct Recorded {
     pub timeouts: Option<u64>,
     /// Queries of which it says that the answer may have been lost.
     pub undecided: Option<u64>,
+    /// Records that it took, where it says so.
+    pub records: Option<u64>,
+}
+
+impl Recorded {
+    /// The same for a load in which each message is a record of its own. An agent's metrics do not say how
+    /// many messages of an undecided exchange were recorded, so they give only the fewest.
+    pub(super) fn by_records(self) -> Recorded {
+        Recorded {
+            messages: self.records.unwrap_or(self.messages),
+            ..self
+        }
+    }
 }
 
 /// The sum of a family's series.
@@ -33,7 +46,7 @@ fn lost_messages(metrics: &str) -> u64 {
     let losses = series(metrics, "tracer_lost_total");
     let of_messages = losses.filter(|(labels, _)| {
         let is = |stage: &&str| labels.contains(&format!("stage=\"{stage}\""));
-        MESSAGES.iter().any(is)
+        MESSAGES.iter().any(is) && !labels.contains(&format!("reason=\"{UNCOUNTED_FLOW}\""))
     });
     of_messages.map(|(_, count)| count as u64).sum()
 }
@@ -45,6 +58,7 @@ pub(super) fn of_metrics(metrics: &str) -> Recorded {
         lost: Some(lost_messages(metrics)),
         timeouts: Some(0),
         undecided: Some(0),
+        records: Some(total(metrics, "tracer_records_total") as u64),
     };
     for (labels, count) in series(metrics, "tracer_dns_exchanges_total") {
         let count = count as u64;
@@ -65,14 +79,15 @@ pub(super) fn of_metrics(metrics: &str) -> Recorded {
 
 /// The stages at which a lost record is a lost message. What tables lose was recorded before.
 const MESSAGES: [&str; 4] = ["kernel", "ring", "decode", "queue"];
+/// The reason of a loss in the kernel that is no lost record: the packets of a flow are not counted.
+const UNCOUNTED_FLOW: &str = "flow table full";
 
 /// The messages that the tracer's summary says it lost.
 pub(super) fn lost(log: &str) -> u64 {
     let counts = log.lines().filter_map(|line| {
         let (count, rest) = line.strip_prefix("lost: ")?.split_once(" (")?;
-        let stage = rest.split(')').next()?;
-        MESSAGES
-            .contains(&stage)
+        let (stage, reason) = rest.split_once("): ")?;
+        (MESSAGES.contains(&stage) && reason != UNCOUNTED_FLOW)
             .then(|| count.parse::<u64>().ok())?
     });
     counts.sum()
@@ -94,9 +109,10 @@ mod tests {
         let log = "tcpdump: listening on vc0\n31 packets captured\n7 packets dropped by kernel\n";
         assert_eq!(number_before(log, " packets captured"), Some(31));
         assert_eq!(number_before(log, " packets dropped by kernel"), Some(7));
-        let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\nlost: 2 (table): x\n";
+        let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\n\
+            lost: 5 (kernel): flow table full\nlost: 2 (table): x\n";
         assert_eq!(number_before(log, " records read"), Some(8));
-        // Two exchanges that made room are no messages.
+        // Two exchanges that made room are no messages, and a message of an uncounted flow is not lost.
         assert_eq!(lost(log), 31);
         assert_eq!(lost("lost: nothing\n"), 0);
     }
@@ -106,15 +122,26 @@ mod tests {
         let metrics = "tracer_dns_exchanges_total{outcome=\"answered\",qtype=\"A\"} 5\n\
             tracer_dns_exchanges_total{outcome=\"timeout\",qtype=\"A\"} 2\n\
             tracer_dns_exchanges_total_created{outcome=\"timeout\"} 9\n\
-            tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n";
-        assert_eq!(
-            of_metrics(metrics),
-            Recorded {
-                messages: 13,
-                lost: Some(3),
-                timeouts: Some(2),
-                undecided: Some(0)
-            }
-        );
+            tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n\
+            tracer_lost_total{stage=\"kernel\",reason=\"flow table full\"} 4\ntracer_records_total 13\n";
+        let recorded = Recorded {
+            messages: 13,
+            lost: Some(3),
+            timeouts: Some(2),
+            undecided: Some(0),
+            records: Some(13),
+        };
+        assert_eq!(of_metrics(metrics), recorded);
+        assert_eq!(recorded.by_records(), recorded);
+    }
+
+    #[test]
+    fn an_undecided_exchange_has_an_answer_if_its_record_was_taken() {
+        // Something was lost while eight exchanges were open. Five answers were recorded, and one query is lost.
+        let metrics = "tracer_dns_exchanges_total{outcome=\"undecided\",qtype=\"A\"} 7\n\
+            tracer_lost_total{stage=\"ring\"} 4\ntracer_records_total 12\n";
+        let recorded = of_metrics(metrics);
+        assert_eq!((recorded.messages, recorded.undecided), (7, Some(7)));
+        assert_eq!(recorded.by_records().messages, 12);
     }
 }

@@ -260,6 +260,7 @@ impl Running {
                         lost: Some(lost(&log)),
                         timeouts: Some(dns.timeouts),
                         undecided: Some(dns.undecided),
+                        ..Recorded::default()
                     }
                 }
                 // A line of text may be a part of an event, so the summary counts.
