@@ -1,21 +1,26 @@
 //! `cargo xtask test`: every test that this machine can run.
 //!
 //! Runs the test programs that cargo builds, one after another, and judges failures. libtest's output is
-//! shown as it comes. Tests with real probes measure time on a machine that may be busy: a failed one runs a
+//! shown as it comes. What leaves processors idle otherwise runs beside them, at low priority, and its output
+//! is shown at its end: programs with a single test, the examples in the documentation, and the check of the
+//! client's build. Tests with real probes measure time on a machine that may be busy: a failed one runs a
 //! second time, alone. If it passes then, it is reported as UNSTABLE; it never passes silently.
 
+mod beside;
 pub(crate) mod outcome;
 pub(crate) mod programs;
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use self::outcome::{Outcome, Verdict};
 use self::programs::Program;
-use crate::{build, setup};
+use crate::setup;
 
 /// Run all tests; those with real probes need root
 ///
@@ -40,28 +45,41 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         &["--workspace"]
     };
+    let started = Instant::now();
     let Some(programs) = programs::build(features)? else {
         return Ok(ExitCode::FAILURE);
     };
+    let built = started.elapsed();
     let filter: Vec<&str> = arguments.filter.iter().map(String::as_str).collect();
-    let mut verdicts = Vec::new();
-    for program in &programs {
-        verdicts.push((program, judged(program, &filter)?));
-    }
-    let examples = documentation(features, &filter)?;
-    let client = client_builds()?;
-    let mut passed = examples && client;
-    for (program, verdict) in &verdicts {
-        passed &= verdict.passed();
-        for line in verdict.lines() {
-            eprintln!("{program}: {line}");
+    let mut firsts = Vec::new();
+    let mut durations = vec![("build".to_owned(), built)];
+    let (single, several) = programs::by_number_of_tests(programs)?;
+    let beside = thread::scope(|scope| {
+        let beside = scope.spawn(|| beside::run(&single, features, &filter));
+        for program in &several {
+            let started = Instant::now();
+            firsts.push((program, once(program, &filter)?));
+            durations.push((program.to_string(), started.elapsed()));
         }
+        beside.join().map_err(|_| anyhow!("a thread panicked"))?
+    })?;
+    let mut passed = true;
+    let mut lines = Vec::new();
+    for (program, first) in firsts {
+        let again = again(program, &first)?;
+        let verdict = Verdict::of(first, again);
+        passed &= verdict.passed();
+        let of_program = |line| format!("{program}: {line}");
+        lines.extend(verdict.lines().into_iter().map(of_program));
     }
-    if !examples {
-        eprintln!("FAILED: the examples in the documentation");
+    for done in beside {
+        passed &= done.failures.is_empty();
+        lines.extend(done.failures);
+        durations.push((format!("{} (beside the others)", done.name), done.lasted));
     }
-    if !client {
-        eprintln!("FAILED: the tracer does not compile with the feature `client` alone");
+    show(&durations);
+    for line in lines {
+        eprintln!("{line}");
     }
     if !root {
         eprintln!(
@@ -80,25 +98,30 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Runs a program, and its failed tests a second time if they depend on the load of the machine.
-fn judged(program: &Program, filter: &[&str]) -> Result<Verdict> {
-    let first = once(program, filter)?;
-    let again = match &first {
-        Outcome::Failed(names) if program.has_probes() => {
-            eprintln!(
-                "\n{program}: {} failed; running them again, alone",
-                names.len()
-            );
-            let names = names.iter().map(String::as_str);
-            let alone = ["--exact", "--test-threads=1"];
-            Some(once(
-                program,
-                &alone.into_iter().chain(names).collect::<Vec<_>>(),
-            )?)
-        }
-        _ => None,
+/// How long each step took.
+fn show(durations: &[(String, Duration)]) {
+    eprintln!();
+    for (what, lasted) in durations {
+        eprintln!("{:>7.1} s  {what}", lasted.as_secs_f64());
+    }
+}
+
+/// Runs the failed tests of a program a second time, if they depend on the load of the machine.
+fn again(program: &Program, first: &Outcome) -> Result<Option<Outcome>> {
+    let Outcome::Failed(names) = first else {
+        return Ok(None);
     };
-    Ok(Verdict::of(first, again))
+    if !program.has_probes() {
+        return Ok(None);
+    }
+    eprintln!(
+        "\n{program}: {} failed; running them again, alone",
+        names.len()
+    );
+    let names = names.iter().map(String::as_str);
+    let alone = ["--exact", "--test-threads=1"];
+    let arguments: Vec<&str> = alone.into_iter().chain(names).collect();
+    once(program, &arguments).map(Some)
 }
 
 /// Runs a program, shows its output and reads it.
@@ -127,26 +150,4 @@ fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
     let status = child.wait()?;
     let printed = String::from_utf8_lossy(&printed);
     Ok(Outcome::read(status.code(), &status.to_string(), &printed))
-}
-
-/// Whether the tracer compiles as a client: without the probes, aya and netlink.
-fn client_builds() -> Result<bool> {
-    let client = ["check", "--package", "tracer", "--no-default-features"];
-    let status = build::cargo()
-        .args(client)
-        .args(["--features", "client"])
-        .status()
-        .context("cannot run cargo")?;
-    Ok(status.success())
-}
-
-/// The examples in the documentation: rustdoc runs them.
-fn documentation(features: &[&str], filter: &[&str]) -> Result<bool> {
-    let status = build::cargo()
-        .args(["test", "--no-fail-fast", "--doc"])
-        .args(features)
-        .args(filter)
-        .status()
-        .context("cannot run cargo")?;
-    Ok(status.success())
 }

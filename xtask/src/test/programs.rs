@@ -92,6 +92,19 @@ pub(crate) fn build(choice: &[&str]) -> Result<Option<Vec<Program>>> {
     read(&String::from_utf8_lossy(&output.stdout)).map(Some)
 }
 
+/// Separates the programs that have a single test, which uses one processor, from the others. A test with real
+/// probes has the machine for itself.
+pub(crate) fn by_number_of_tests(programs: Vec<Program>) -> Result<(Vec<Program>, Vec<Program>)> {
+    let (mut single, mut several) = (Vec::new(), Vec::new());
+    for program in programs {
+        match !program.has_probes() && program.tests()?.len() == 1 {
+            true => single.push(program),
+            false => several.push(program),
+        }
+    }
+    Ok((single, several))
+}
+
 fn read(messages: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for line in messages.lines() {
