@@ -103,5 +103,4 @@ pub mod lookup;
 pub mod model;
 pub mod pipeline;
 pub mod policy;
-pub(crate) mod table;
 pub mod view;

@@ -12,6 +12,7 @@ use crate::model::dns::{DnsName, RecordType};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
 use crate::model::exchange::{Outcome, Transport};
+use crate::model::heap_bytes::HeapBytes;
 
 /// What a finding waits for to be resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +101,27 @@ impl Sign<'_> {
         match self {
             Sign::Replied(echo) => echo.received,
             _ => 1,
+        }
+    }
+}
+
+impl HeapBytes for Cure {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Cure::Found(name) | Cure::Resolves(_, name) | Cure::AnswersType(_, name) => {
+                name.heap_bytes()
+            }
+            Cure::FoundBySearch(text) | Cure::FewWasted(text) => text.heap_bytes(),
+            // Shared with the index, and short.
+            Cure::Ready(namespace, name) => namespace.len() + name.len(),
+            Cure::Answers(_)
+            | Cure::AnswersPromptly(_)
+            | Cure::Understands(_)
+            | Cure::Connects(..)
+            | Cure::Carries(..)
+            | Cure::Replies(_)
+            | Cure::AnswersTcp(_)
+            | Cure::NormalLatency(..) => 0,
         }
     }
 }

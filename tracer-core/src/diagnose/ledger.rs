@@ -22,6 +22,7 @@ use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
 use super::tally::Tally;
 use super::wording;
+use crate::fair_table::Room;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
 use crate::model::finding::{Finding, State};
@@ -39,7 +40,7 @@ pub(super) struct Ledger {
     max_evidence: usize,
     silences: Vec<Silence>,
     silenced: u64,
-    limit: usize,
+    room: Room,
     limit_per_pod: usize,
     open: OpenFindings,
     losses: Losses,
@@ -53,7 +54,10 @@ impl Ledger {
             max_evidence: settings.evidence.max(1),
             silences: settings.silences.clone(),
             silenced: 0,
-            limit: settings.findings.max(1),
+            room: Room {
+                entries: settings.findings.max(1),
+                bytes: settings.finding_bytes,
+            },
             limit_per_pod: settings.findings_per_pod.max(1),
             open: OpenFindings::default(),
             losses: Losses::default(),
@@ -273,6 +277,7 @@ impl Ledger {
             listed: 0,
             used: 0,
             scheduled: (case.now, 0),
+            bytes: 0,
         }
     }
 
@@ -437,9 +442,8 @@ impl Ledger {
 
     fn keep(&mut self, open: Box<Open>) {
         self.open.put(open);
-        while self.open.len() > self.limit {
-            let least = self.open.least_of_largest();
-            let Some(dropped) = least.and_then(|place| self.open.take(place)) else {
+        while let Some(place) = self.open.overfull(self.room) {
+            let Some(dropped) = self.open.take(place) else {
                 return;
             };
             self.losses

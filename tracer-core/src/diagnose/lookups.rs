@@ -28,7 +28,7 @@ impl Examination<'_> {
         }
         if exchange.connection.is_some() {
             let failed_tcp = &mut self.diagnosis.memory.failed_tcp;
-            failed_tcp.explained(&self.owner, self.ends.peer.ip);
+            failed_tcp.explained(self.ends, &self.owner);
         }
         if exchange.rcode.is_some() && !exchange.late && exchange.asked_peer.is_none() {
             self.answer(exchange);

@@ -13,10 +13,15 @@ use super::wording;
 use crate::identity::Owner;
 use crate::model::event::Ends;
 use crate::model::finding::{Finding, Severity, State};
+use crate::model::heap_bytes::{ALLOCATION, HeapBytes, slice_bytes};
 use crate::model::time::Timestamp;
 
 /// An attempt's start, and the pod's port.
 pub(super) type AttemptId = (Timestamp, u16);
+
+/// Words of memory that the indexes of all findings need for one: its id, its pod, what it waits for and when
+/// it is due, in maps that grow by doubling.
+const PLACES: usize = 64;
 
 /// The most attempts that an open finding remembers: a pod's connections at one time.
 const MAX_COUNTED: usize = 32;
@@ -58,6 +63,8 @@ pub(super) struct Open {
     /// When it joined the others last, and when it was used last: numbers that rise.
     pub listed: u64,
     pub used: u64,
+    /// What it takes while it is among the others, in bytes.
+    pub bytes: usize,
     /// Its place among those that are due.
     pub scheduled: (Timestamp, u64),
 }
@@ -104,6 +111,23 @@ impl Open {
             self.words.because.as_ref(),
             self.words.fix.as_ref(),
         );
+    }
+
+    /// What it takes, in bytes. The facts behind its sentences hold the same names, so the sentences count
+    /// twice.
+    pub fn measure(&self) -> usize {
+        let counted = MAX_COUNTED * size_of::<AttemptId>();
+        let cures = self.cures.iter().map(HeapBytes::heap_bytes);
+        let places = PLACES * size_of::<usize>();
+        ALLOCATION
+            + size_of::<Open>()
+            + places
+            + 2 * self.finding.heap_bytes()
+            + self.key.len()
+            + self.ends.peer.names.heap_bytes()
+            + counted
+            + slice_bytes(&self.cures)
+            + cures.sum::<usize>()
     }
 
     /// When it is emitted again, or dropped.

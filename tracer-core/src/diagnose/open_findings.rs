@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use super::cures::CureKey;
 use super::memory::TargetKey;
 use super::open::Open;
+use crate::fair_table::Room;
 use crate::identity::Owner;
 use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
@@ -64,6 +65,13 @@ fn from_key<K: Copy + Ord>(sorted: &[(K, Place)], key: K) -> impl Iterator<Item 
         .map(|(_, place)| *place)
 }
 
+/// What an interface's findings take.
+#[derive(Debug, Default)]
+struct Share {
+    findings: usize,
+    bytes: usize,
+}
+
 /// All open findings.
 #[derive(Debug, Default)]
 pub(super) struct OpenFindings {
@@ -71,8 +79,8 @@ pub(super) struct OpenFindings {
     free: Vec<usize>,
     by_id: HashMap<Arc<str>, Place, RandomState>,
     by_pod: HashMap<Owner, PodFindings, RandomState>,
-    /// How many each interface has.
-    by_interface: BTreeMap<Ifindex, usize>,
+    by_interface: BTreeMap<Ifindex, Share>,
+    bytes: usize,
     /// When each is due. A finding that is due later than that is put back.
     due: BTreeSet<(Timestamp, u64, Place)>,
     /// Rises with every use.
@@ -82,10 +90,6 @@ pub(super) struct OpenFindings {
 impl OpenFindings {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.by_id.len()
     }
 
     pub fn of_pod(&self, owner: &Owner) -> Option<&PodFindings> {
@@ -128,7 +132,11 @@ impl OpenFindings {
         self.by_id.insert(open.id(), place);
         let pod = self.by_pod.entry(open.owner.clone()).or_default();
         pod.add(place, &open);
-        *self.by_interface.entry(open.ends.ifindex).or_default() += 1;
+        open.bytes = open.measure();
+        let share = self.by_interface.entry(open.ends.ifindex).or_default();
+        share.findings += 1;
+        share.bytes += open.bytes;
+        self.bytes += open.bytes;
         match self.slots.get_mut(place.0) {
             Some(slot) => *slot = Some(open),
             None => self.slots.push(Some(open)),
@@ -148,9 +156,11 @@ impl OpenFindings {
                 self.by_pod.remove(&open.owner);
             }
         }
-        if let Some(count) = self.by_interface.get_mut(&open.ends.ifindex) {
-            *count -= 1;
-            if *count == 0 {
+        self.bytes -= open.bytes;
+        if let Some(share) = self.by_interface.get_mut(&open.ends.ifindex) {
+            share.findings -= 1;
+            share.bytes -= open.bytes;
+            if share.findings == 0 {
                 self.by_interface.remove(&open.ends.ifindex);
             }
         }
@@ -212,12 +222,19 @@ impl OpenFindings {
         all
     }
 
-    /// The finding that matters least of the interface that has most.
-    pub fn least_of_largest(&self) -> Option<Place> {
+    /// If there is not enough room for all: the finding that matters least of the interface that has most.
+    pub fn overfull(&self, room: Room) -> Option<Place> {
+        let held: fn(&Share) -> usize = if self.by_id.len() > room.entries {
+            |share| share.findings
+        } else if self.bytes > room.bytes {
+            |share| share.bytes
+        } else {
+            return None;
+        };
         let most = self
             .by_interface
             .iter()
-            .max_by_key(|(ifindex, count)| (**count, **ifindex));
+            .max_by_key(|(ifindex, share)| (held(share), **ifindex));
         let (ifindex, _) = most?;
         let own = self.all().filter(|(_, open)| open.ends.ifindex == *ifindex);
         let least = own.min_by_key(|(_, open)| open.rank());

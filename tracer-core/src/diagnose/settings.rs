@@ -16,6 +16,8 @@ pub struct DiagnosisSettings {
     /// The maximum number of open findings of all pods. At the limit, one of the interface that has most is
     /// dropped.
     pub findings: usize,
+    /// The maximum size, in bytes, of the open findings of all pods. At the limit, the same.
+    pub finding_bytes: usize,
     /// The maximum number of open findings of a pod. More failures of a rule count together in one.
     pub findings_per_pod: usize,
     /// The maximum number of lines of evidence of a finding. The last line counts the others.
@@ -35,6 +37,7 @@ impl Default for DiagnosisSettings {
             repeat: Duration::from_secs(30),
             forget: Duration::from_secs(600),
             findings: 1024,
+            finding_bytes: 8 << 20,
             findings_per_pod: 32,
             evidence: 16,
             memory: 12 << 20,

@@ -6,6 +6,8 @@ use super::correlated::{Correlated, CorrelatedEvent};
 use super::dns::{DnsFault, DnsName, Question, ResourceRecord};
 use super::edns::Edns;
 use super::exchange::{Details, Exchange, Step};
+use super::finding::Finding;
+use super::sentence::{Sentence, Span};
 
 /// An allocation's own needs: its header and its rounding, and a shared string's two counters.
 pub(crate) const ALLOCATION: usize = 32;
@@ -95,6 +97,29 @@ impl HeapBytes for Edns {
 impl HeapBytes for Details {
     fn heap_bytes(&self) -> usize {
         self.query_fault.heap_bytes() + self.query_edns.heap_bytes() + self.edns.heap_bytes()
+    }
+}
+
+impl HeapBytes for Sentence {
+    fn heap_bytes(&self) -> usize {
+        let part = |span: &Span| size_of::<Span>() + ALLOCATION + span.as_str().len();
+        ALLOCATION + self.spans().iter().map(part).sum::<usize>()
+    }
+}
+
+impl HeapBytes for Finding {
+    fn heap_bytes(&self) -> usize {
+        let names = self.names.iter().map(|name| ALLOCATION + name.len());
+        let sentences = [&self.headline, &self.summary].into_iter();
+        let sentences = sentences.chain(&self.was).chain(&self.fix);
+        self.id.heap_bytes()
+            + self.cause.heap_bytes()
+            + slice_bytes(&self.names)
+            + names.sum::<usize>()
+            + sentences.map(HeapBytes::heap_bytes).sum::<usize>()
+            + self.why.heap_bytes()
+            + self.remedies.heap_bytes()
+            + self.evidence.heap_bytes()
     }
 }
 

@@ -11,7 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 /// this list; modules of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["table", "fair_table", "policy"],
+    &["fair_table", "policy"],
     &["decode"],
     &["correlate"],
     &["identity"],
@@ -31,7 +31,6 @@ const LAYERS: &[&[&str]] = &[
 /// Modules without sockets, files, clocks and tokio.
 const PURE: &[&str] = &[
     "model",
-    "table",
     "fair_table",
     "decode",
     "correlate",

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Finding;
 use tracer_core::model::flow::Ifindex;
+use tracer_core::pipeline::{Pipeline, Settings};
 
 use super::scenario;
 
@@ -143,4 +144,45 @@ fn a_flood_of_names_that_do_not_exist_changes_nothing_about_another_pod() {
         headline.contains("failures that have no finding of their own"),
         "{headline}"
     );
+}
+
+/// The size of findings counts, not only their number: names that are as long as DNS allows take all of the
+/// room.
+#[test]
+fn large_findings_of_one_pod_drop_none_of_another() {
+    let mut text = "inventory testbed/lab/inventory.yaml\npod 7 default/deb-ubuntu\n\
+        ask 0ms 7 10.1.39.193:40000 10.152.183.10:53 1 A no-such-name.example.com. NXDOMAIN\n"
+        .to_owned();
+    let label = "x".repeat(60);
+    for number in 0..30 {
+        writeln!(
+            text,
+            "ask {}ms {FLOOD} 10.1.99.2:{} 10.152.183.10:53 {number} A x{number}.{label}.{label}.{label}.com. NXDOMAIN",
+            1000 + number * 10,
+            30_000 + number,
+        )
+        .expect("a string");
+    }
+    text.push_str("end 100s\n");
+    let inputs = scenario::play(&text).expect("a scenario").inputs;
+    let findings = |bytes: Option<usize>| {
+        let mut settings = Settings::default();
+        settings.diagnosis.finding_bytes = bytes.unwrap_or(settings.diagnosis.finding_bytes);
+        let mut pipeline = Pipeline::new(settings);
+        let mut events = Vec::new();
+        for input in inputs.clone() {
+            pipeline.step(input, &mut events);
+        }
+        let losses = pipeline.losses();
+        let dropped = |ifindex: u32| {
+            let own = losses.interfaces().iter().filter(|(of, loss)| {
+                *of == Ifindex(ifindex) && loss.reason == "finding table full"
+            });
+            own.map(|(_, loss)| loss.count).sum::<u64>()
+        };
+        (dropped(7), dropped(FLOOD))
+    };
+    assert_eq!(findings(None), (0, 0), "all have room by default");
+    let (victim, flood) = findings(Some(60_000));
+    assert!(victim == 0 && flood > 10, "{victim} and {flood} dropped");
 }
