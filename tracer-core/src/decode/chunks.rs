@@ -14,7 +14,10 @@ use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 /// All chunks but the last have this size, the largest of a record.
-const CHUNK: u64 = CAPTURE_CLASSES[CAPTURE_CLASSES.len() - 1] as u64;
+const CHUNK: u64 = {
+    let [.., largest] = CAPTURE_CLASSES;
+    largest as u64
+};
 /// The probe ends a segment's records here, whatever its length.
 const MAX_SEGMENT: u64 = 64 << 10;
 /// A CPU writes a segment's chunks one after another, so at most one segment per CPU is incomplete at any
@@ -88,7 +91,8 @@ impl Chunks {
                 && begun.wire_len == record.wire_len
                 && begun.next <= u64::from(record.chunk_offset)
         };
-        let mut all = (0..self.begun.len()).filter(|&index| fits(&self.begun[index]));
+        let mut all =
+            (0..self.begun.len()).filter(|index| self.begun.get(*index).is_some_and(fits));
         let index = all.next()?;
         if all.next().is_some() {
             return None;

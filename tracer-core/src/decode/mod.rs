@@ -6,6 +6,17 @@
 //! other state between two records than names that may come again, and never panics. Bad input is data: the result is whatever was understood
 //! plus the fault, or a [`Fault`] if nothing was.
 
+// No packet may cause a panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
 mod chunks;
 mod dns;
 mod icmp;

@@ -320,7 +320,7 @@ impl NameText {
         let room = self.bytes.get_mut(self.length..=end)?;
         let mut plain = true;
         for (to, from) in room.iter_mut().zip(label) {
-            *to = LOWER[usize::from(*from)];
+            *to = LOWER.get(usize::from(*from)).copied().unwrap_or(0);
             plain &= *to != 0;
         }
         *room.last_mut()? = b'.';
@@ -335,6 +335,7 @@ impl NameText {
 
 /// An octet of a label in lower case (RFC 4343); 0 for one that presentation format escapes
 /// ([`push_label`](crate::model::printable::push_label)).
+#[expect(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
 const LOWER: [u8; 256] = {
     let mut table = [0; 256];
     let mut octet = 0x21_u8;

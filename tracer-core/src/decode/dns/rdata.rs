@@ -214,8 +214,8 @@ fn types(mut bitmap: &[u8]) -> Result<String, ReadError> {
     let mut types = Vec::new();
     while let [window, length, more @ ..] = bitmap {
         let length = usize::from(*length);
-        let octets = more
-            .get(..length)
+        let (octets, rest) = more
+            .split_at_checked(length)
             .filter(|_| (1..=32).contains(&length))
             .ok_or(ReadError::Field("type bitmap"))?;
         for (index, octet) in octets.iter().enumerate() {
@@ -224,7 +224,7 @@ fn types(mut bitmap: &[u8]) -> Result<String, ReadError> {
                 types.push(type_mnemonic(RecordType::from(number)));
             }
         }
-        bitmap = &more[length..];
+        bitmap = rest;
     }
     if !bitmap.is_empty() {
         return Err(ReadError::Field("type bitmap"));

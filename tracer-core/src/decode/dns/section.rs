@@ -25,6 +25,14 @@ struct Head {
     data_end: usize,
 }
 
+impl Head {
+    /// The record's data in the message that the header was read from.
+    fn data<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        let data = message.get(self.data_start..self.data_end);
+        data.unwrap_or_default()
+    }
+}
+
 /// Reads the sections from `start` into `message`. From the additional section it takes only the OPT record,
 /// with the upper bits of the response code (RFC 6891 section 6.1.3).
 pub(super) fn read_all(
@@ -86,13 +94,13 @@ fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
     }
     let [high, ..] = head.ttl.to_be_bytes();
     message.rcode = ResponseCode::from(high, message.rcode.low());
-    let data = &bytes[head.data_start..head.data_end];
+    let data = head.data(bytes);
     message.edns = Some(edns::read(head.class, head.ttl, data, &mut message.fault));
 }
 
 /// The lesser of a SOA's TTL and its last field, MINIMUM (RFC 2308 section 5).
 fn negative_ttl(bytes: &[u8], head: &Head) -> Option<u32> {
-    let data = bytes.get(head.data_start..head.data_end)?;
+    let data = head.data(bytes);
     // Two names of at least one octet, and five numbers.
     let (_, minimum) = data
         .split_last_chunk()
@@ -132,7 +140,7 @@ fn record(bytes: &[u8], head: &Head, message_fault: &mut Option<DnsFault>) -> Re
         Ok(data) => data,
         Err(error) => {
             message_fault.get_or_insert_with(|| DnsFault::Record(error.words()));
-            rdata::generic(&bytes[head.data_start..head.data_end])
+            rdata::generic(head.data(bytes))
         }
     };
     ResourceRecord {
