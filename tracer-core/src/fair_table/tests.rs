@@ -1,3 +1,6 @@
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use super::*;
 
 /// An interface, a group and a number.
@@ -196,13 +199,8 @@ impl Plain {
 
 #[test]
 fn any_operations_have_the_same_effect_as_on_a_plain_list() {
-    let mut state: u64 = 88_172_645_463_325_252;
-    let mut random = |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
+    let mut seeded = StdRng::seed_from_u64(1);
+    let mut random = |below: u64| seeded.random_range(0..below);
     let mut table = holding(20);
     let mut plain = Plain::default();
     for step in 0..20_000 {

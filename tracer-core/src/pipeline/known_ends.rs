@@ -50,6 +50,9 @@ impl KnownEnds {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+
     use super::*;
     use crate::identity::IndexSettings;
     use crate::model::cluster::{ClusterChange, Inventory, Object, Phase, Pod};
@@ -68,13 +71,8 @@ mod tests {
 
     #[test]
     fn the_ends_are_those_of_the_index_whatever_changed_in_between() {
-        let mut state: u64 = 88_172_645_463_325_252;
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut seeded = StdRng::seed_from_u64(1);
+        let mut random = |below: u64| seeded.random_range(0..below);
         let address = |number: u64| IpAddr::from([10, 0, 0, number.to_be_bytes()[7]]);
         let mut index = Index::new(IndexSettings::default());
         let mut known = KnownEnds::default();
