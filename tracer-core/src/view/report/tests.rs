@@ -8,7 +8,7 @@ use crate::model::connection::{TcpState, UdpState};
 use crate::model::dns::RecordType;
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Event};
-use crate::model::exchange::Outcome;
+use crate::model::exchange::{Outcome, Transport};
 use crate::model::finding::{Finding, Severity, State};
 use crate::view::gallery;
 
@@ -210,6 +210,18 @@ fn what_is_open_at_the_end_is_named() {
     // A later answer decides it.
     report.take(&syn(TcpState::Established));
     assert_eq!(report.digest().undecided.total(), 1);
+}
+
+#[test]
+fn a_query_over_tcp_may_have_been_answered_in_bytes_that_are_missing() {
+    let mut report = Report::default();
+    let mut open = gallery::exchange("db.shop.", RecordType::A, Outcome::Undecided);
+    open.transport = Transport::Tcp;
+    report.take(&gallery::dns(gallery::kube_dns(), open, None));
+    let text = report.digest().to_string();
+    let line = "1 DNS query was left undecided because the capture ended or lacks bytes of the TCP connection: A db.shop";
+    assert!(text.contains(line), "{text}");
+    assert!(!text.contains("still unanswered"), "{text}");
 }
 
 fn incomplete(mut event: Event) -> Event {

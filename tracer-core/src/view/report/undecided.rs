@@ -10,7 +10,7 @@ use crate::model::connection::{TcpConnection, TcpState, UdpFlow, UdpState};
 use crate::model::dns::{DnsName, RecordType, type_mnemonic};
 use crate::model::echo::{Echo, EchoState};
 use crate::model::event::Ends;
-use crate::model::exchange::{Exchange, Outcome};
+use crate::model::exchange::{Exchange, Outcome, Transport};
 use crate::model::identity::{PeerEnd, PodEnd};
 use crate::model::lookup::Lookup;
 use crate::model::printable::safe;
@@ -51,6 +51,8 @@ impl What {
 enum Cause {
     /// It was younger than its timeout at the end.
     Ended,
+    /// The same, or its answer is in bytes of its TCP connection that are missing.
+    EndedOrMissing,
     /// The pod gave it up before its time was over.
     GivenUp,
     /// The event is incomplete.
@@ -61,6 +63,9 @@ impl Cause {
     fn clause(self) -> &'static str {
         match self {
             Cause::Ended => "still unanswered when the capture ended",
+            Cause::EndedOrMissing => {
+                "left undecided because the capture ended or lacks bytes of the TCP connection"
+            }
             Cause::GivenUp => "given up without an answer, too early to be called a timeout",
             Cause::Lost => "left undecided because records were lost or a table was full",
         }
@@ -143,10 +148,10 @@ impl Open {
                 return;
             }
         }
-        let cause = if incomplete {
-            Cause::Lost
-        } else {
-            Cause::Ended
+        let cause = match (incomplete, exchange.transport) {
+            (true, _) => Cause::Lost,
+            (false, Transport::Udp) => Cause::Ended,
+            (false, Transport::Tcp) => Cause::EndedOrMissing,
         };
         let group = self.decided.entry((cause, What::Query)).or_default();
         group.add(|| {
