@@ -393,8 +393,9 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
     /// Drops queued deadlines of removed entries once they are the majority.
     fn tidy_deadlines(&mut self) {
         if self.deadlines.is_mostly_stale(self.len()) {
-            let queued = self.slots.iter().map(|(id, slot)| (slot.queued, id));
-            self.deadlines.rebuild(queued);
+            let slots = &self.slots;
+            self.deadlines
+                .retain(|queued, id| slots.get(id).is_some_and(|slot| slot.queued == queued));
         }
     }
 }

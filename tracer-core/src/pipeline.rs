@@ -5,6 +5,8 @@
 //! [`correlate`](crate::correlate), [`identity`](crate::identity), [`lookup`](crate::lookup) and
 //! [`diagnose`](crate::diagnose).
 
+use std::sync::Arc;
+
 use crate::correlate::{Correlator, Declared, HalfSeen};
 use crate::decode::Decoder;
 use crate::diagnose::{Diagnosis, DiagnosisSettings};
@@ -16,6 +18,7 @@ use crate::model::connection::UdpState;
 use crate::model::correlated::{Correlated, CorrelatedEvent};
 use crate::model::dns::OpCode;
 use crate::model::event::{Body, Ends, Event};
+use crate::model::exchange::Exchange;
 use crate::model::flow::{Direction, Flow, FlowSnapshot, Ifindex, Role};
 use crate::model::loss::{InterfaceLoss, Losses, Stage};
 use crate::model::record::Record;
@@ -445,7 +448,7 @@ impl Pipeline {
         now: Timestamp,
         (time, incomplete): (Timestamp, bool),
         ends: Ends,
-        exchange: Box<crate::model::exchange::Exchange>,
+        exchange: Arc<Exchange>,
         out: &mut Vec<Emission>,
     ) {
         let mut decided = Vec::new();

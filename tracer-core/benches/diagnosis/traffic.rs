@@ -237,6 +237,7 @@ impl Traffic {
                 && let Some(question) = exchange.question.clone()
             {
                 let asked = Asked {
+                    exchange: exchange.number,
                     id: exchange.id,
                     question,
                     attempt: 1,

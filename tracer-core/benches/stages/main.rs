@@ -38,8 +38,10 @@ fn main() {
             panic!("TRACER_STAGE is none of {}", names.join(" "))
         });
     let run = stage.prepare(load, queries);
+    let started = std::time::Instant::now();
     let output = measured(run);
-    println!("{} messages, output {output}", queries * 2);
+    let each = started.elapsed() / u32::try_from(queries * 2).expect("few queries");
+    println!("{} messages, {each:?} each, output {output}", queries * 2);
 }
 
 /// The frame that callgrind counts.

@@ -22,7 +22,7 @@ use tracer_core::view::Encode;
 use tracer_core::view::json::Json;
 use tracer_core::view::text::{Text, TextSettings};
 
-use crate::workload::{self, Mix, cluster};
+use crate::workload::{Mix, cluster, records};
 
 /// A stage with its input, to be run once. Returns the size of its output.
 pub type Run = Box<dyn FnOnce() -> usize>;
@@ -101,7 +101,7 @@ impl Stage {
     ];
 
     pub fn prepare(self, load: Load, queries: u64) -> Run {
-        let records = workload::records(load.mix, queries);
+        let records = records(load.mix, queries);
         match self {
             Stage::Decode => decode(records),
             Stage::Correlate => correlate(observations(&records), index(load)),
@@ -111,20 +111,20 @@ impl Stage {
             Stage::Json => encode(Json::new(Arc::from("node")), events(records, load)),
             Stage::Text => encode(text(), events(records, load)),
             Stage::Pipeline => {
-                let mut pipeline = pipeline(load);
-                let inputs = inputs(records);
+                let (mut pipeline, inputs) = warm(load, queries);
                 Box::new(move || {
                     let (mut out, mut count) = (Vec::new(), 0);
                     for input in inputs {
                         pipeline.step(input, &mut out);
                         count += out.drain(..).map(black_box).count();
                     }
+                    // What it keeps is not dropped under load.
+                    std::mem::forget(pipeline);
                     count
                 })
             }
             Stage::Whole => {
-                let mut pipeline = pipeline(load);
-                let inputs = inputs(records);
+                let (mut pipeline, inputs) = warm(load, queries);
                 let mut json = Json::new(Arc::from("node"));
                 Box::new(move || {
                     let (mut out, mut lines, mut bytes) = (Vec::new(), String::new(), 0);
@@ -132,6 +132,7 @@ impl Stage {
                         pipeline.step(input, &mut out);
                         bytes += written(&mut json, &mut out, &mut lines);
                     }
+                    std::mem::forget(pipeline);
                     bytes
                 })
             }
@@ -274,11 +275,11 @@ enum Named {
         flow: Flow,
         ends: Ends,
         asked: Asked,
-        resolver: Option<ResolverConfig>,
+        resolver: Option<Arc<ResolverConfig>>,
     },
     Exchange {
         ends: Ends,
-        exchange: Box<Exchange>,
+        exchange: Arc<Exchange>,
     },
 }
 
@@ -381,6 +382,21 @@ fn pipeline(load: Load) -> Pipeline {
         }
     }
     pipeline
+}
+
+/// A pipeline that has run for a second, as what the rules find is examined and told then, and the inputs that
+/// follow.
+fn warm(load: Load, queries: u64) -> (Pipeline, Vec<Input>) {
+    const WARM_UP: u64 = 20_000;
+    let mut pipeline = pipeline(load);
+    let mut before = records(load.mix, WARM_UP + queries);
+    let after = before.split_off(before.len() - usize::try_from(queries * 2).expect("few"));
+    let mut out = Vec::new();
+    for input in inputs(before) {
+        pipeline.step(input, &mut out);
+        out.clear();
+    }
+    (pipeline, inputs(after))
 }
 
 /// The records with the ticks of a live capture: one after each batch.

@@ -12,6 +12,7 @@ mod key;
 mod outcome;
 mod truncated;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::icmp::Quoted;
@@ -68,6 +69,8 @@ const DSO: OpCode = OpCode::Unknown(6);
 /// A query without an answer so far.
 #[derive(Clone, Debug)]
 struct Query {
+    /// Rises with every query, from 1 on. Over TCP, that of the truncated answer which it follows up.
+    number: u64,
     /// Flow of the first attempt.
     flow: Flow,
     asked: Timestamp,
@@ -99,6 +102,8 @@ pub(super) struct Exchanges {
     tcp_timeout: Duration,
     /// When the latest first fragment of an answer was seen.
     fragment_seen: Timestamp,
+    /// Queries so far, their repetitions aside.
+    queries: u64,
 }
 
 impl Exchanges {
@@ -112,13 +117,14 @@ impl Exchanges {
                 entries: limits.exchanges,
                 bytes: limits.memory.exchanges - 2 * eighth.bytes,
             }),
-            answered: Answered::new(eighth),
+            answered: Answered::new(thresholds.dns_timeout, eighth.bytes),
             held: Held::new(eighth),
             timeout: thresholds.dns_timeout,
             late: thresholds.dns_late,
             tcp_wait: thresholds.dns_tcp_wait,
             tcp_timeout: thresholds.tcp_timeout,
             fragment_seen: Timestamp(0),
+            queries: 0,
         }
     }
 
@@ -179,22 +185,28 @@ impl Exchanges {
             }
             Some(query)
         });
-        let mut query = repeated.unwrap_or_else(|| Query {
-            flow: seen.flow,
-            asked: now,
-            last_attempt: now,
-            attempts: 0,
-            earlier_ports: Vec::new(),
-            timed_out: false,
-            follows: match key.protocol {
-                Protocol::Tcp => self
-                    .held
-                    .followed_up(&key, &seen.flow, now.after(self.tcp_wait)),
+        let mut query = repeated.unwrap_or_else(|| {
+            let follows = match key.protocol {
+                Protocol::Tcp => {
+                    self.held
+                        .followed_up(&key, &seen.flow, now.after(self.tcp_wait))
+                }
                 _ => None,
-            },
-            doubtful: false,
-            details: Details::default(),
-            fragment: None,
+            };
+            self.queries += 1;
+            Query {
+                number: (follows.as_ref()).map_or(self.queries, Truncated::number),
+                flow: seen.flow,
+                asked: now,
+                last_attempt: now,
+                attempts: 0,
+                earlier_ports: Vec::new(),
+                timed_out: false,
+                follows,
+                doubtful: false,
+                details: Details::default(),
+                fragment: None,
+            }
         });
         query.details = Details {
             resynchronised: seen.resynchronised,
@@ -207,6 +219,7 @@ impl Exchanges {
             && message.opcode == OpCode::Query
         {
             let asked = Asked {
+                exchange: query.number,
                 id: key.id,
                 question: question.clone(),
                 attempt: query.attempts + u32::from(query.follows.is_some()),
@@ -307,11 +320,10 @@ impl Exchanges {
         if let Some(query_key) = &query_key
             && !fragment
         {
-            let keep = now.after(self.timeout);
             if query_key != key {
-                self.answered.add(query_key, keep);
+                self.answered.add(query_key, now);
             }
-            self.answered.add(key, keep);
+            self.answered.add(key, now);
         }
         let question = match &query_key {
             Some(query_key) => query_key.question.clone(),
@@ -512,7 +524,7 @@ impl Exchanges {
         let Some(query) = self.open.remove(&key) else {
             return false;
         };
-        self.answered.add(&key, now.after(self.timeout));
+        self.answered.add(&key, now);
         let mut exchange = query.ended(&key, key.question.clone());
         exchange.outcome = Outcome::IcmpError;
         exchange.icmp = Some(*error);
@@ -556,7 +568,7 @@ impl Exchanges {
                 continue;
             }
             if let Some(answered) = query.arrived_in_fragments() {
-                self.answered.add(&key, now.after(self.timeout));
+                self.answered.add(&key, now);
                 out.push(event(query.with_steps(answered)));
                 continue;
             }
@@ -608,6 +620,7 @@ impl Query {
     /// This query's exchange without an answer; the caller adds the outcome.
     fn ended(&self, key: &Key, question: Option<Question>) -> Exchange {
         Exchange {
+            number: self.number,
             flow: self.flow,
             asked: self.asked,
             last_attempt: self.last_attempt,
@@ -660,13 +673,14 @@ fn event(exchange: Exchange) -> Correlated {
         time: exchange.asked,
         flow: exchange.flow,
         role: exchange.role,
-        event: CorrelatedEvent::Exchange(Box::new(exchange)),
+        event: CorrelatedEvent::Exchange(Arc::new(exchange)),
     }
 }
 
 /// An exchange with neither query nor answer.
 fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) -> Exchange {
     Exchange {
+        number: 0,
         flow,
         role: key.role,
         transport: match key.protocol {

@@ -1,6 +1,8 @@
 //! Shared by the tests of this stage: a correlator with a virtual clock, and short constructors of
 //! observations.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use super::Correlator;
@@ -132,7 +134,7 @@ impl Bench {
     /// The only exchange in the output.
     pub(super) fn exchange(&mut self) -> Exchange {
         match only(self.events()).event {
-            CorrelatedEvent::Exchange(exchange) => *exchange,
+            CorrelatedEvent::Exchange(exchange) => Arc::unwrap_or_clone(exchange),
             other => panic!("not an exchange: {other:?}"),
         }
     }

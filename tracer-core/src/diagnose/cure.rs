@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use super::fact::ObjectName;
 use super::lookup_evidence::LookupEvidence;
-use super::memory::NameScope;
+use super::memory::{NameScope, is_answered};
 use crate::identity::Index;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::echo::Echo;
 use crate::model::event::Ends;
-use crate::model::exchange::{Outcome, Transport};
+use crate::model::exchange::{Exchange, Outcome, Transport};
 use crate::model::heap_bytes::HeapBytes;
+
+/// The name that an exchange asks for.
+fn asked_name(exchange: &Exchange) -> Option<&DnsName> {
+    exchange.question.as_ref().map(|question| &question.name)
+}
 
 /// What a finding waits for to be resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -184,7 +189,7 @@ impl Cure {
 
     /// Whether a lookup shows what the cure waits for.
     fn shown_by_lookup(&self, lookup: &LookupEvidence<'_>) -> Option<Resolution> {
-        let answers = || lookup.exchanges.iter().filter(|one| one.is_answered());
+        let answers = || lookup.taken.iter().filter(|one| is_answered(one));
         match self {
             Cure::Found(name) if lookup.event.outcome == Outcome::Answered => {
                 let as_asked = || lookup.event.asked.as_deref().map(DnsName::new);
@@ -203,7 +208,7 @@ impl Cure {
                 Some(Resolution::Found(step.name.clone(), data))
             }
             Cure::Answers(server) => answers()
-                .find(|one| one.server.ip() == *server)
+                .find(|one| one.flow.peer.ip() == *server)
                 .map(|one| Resolution::Answers(*server, one.latency)),
             Cure::AnswersPromptly(server) => {
                 let lost = lookup
@@ -212,26 +217,27 @@ impl Cure {
                     .iter()
                     .flat_map(|step| &step.sent)
                     .any(|query| query.server == *server && query.outcome.is_none());
-                let mut answers = answers().filter(|one| one.server.ip() == *server);
+                let mut answers = answers().filter(|one| one.flow.peer.ip() == *server);
                 let answer = answers.next()?;
                 (!lost).then_some(Resolution::Answers(*server, answer.latency))
             }
             Cure::Understands(server) => answers()
-                .filter(|one| one.server.ip() == *server)
+                .filter(|one| one.flow.peer.ip() == *server)
                 .find(|one| !matches!(one.outcome, Outcome::Formerr | Outcome::Other))
-                .map(|one| Resolution::AnswersFor(*server, one.name.clone())),
+                .and_then(|one| Some(Resolution::AnswersFor(*server, asked_name(one)?.clone()))),
             Cure::Resolves(server, domain) => {
                 let inside = |name: &DnsName| {
                     domain.as_str() == "." || name == domain || name.below(domain).is_some()
                 };
                 let good = |outcome| !matches!(outcome, Outcome::Servfail | Outcome::Refused);
                 answers()
-                    .filter(|one| one.server.ip() == *server && inside(&one.name))
-                    .find(|one| good(one.outcome))
-                    .map(|one| Resolution::AnswersFor(*server, one.name.clone()))
+                    .filter(|one| one.flow.peer.ip() == *server && good(one.outcome))
+                    .filter_map(|one| asked_name(one))
+                    .find(|name| inside(name))
+                    .map(|name| Resolution::AnswersFor(*server, name.clone()))
             }
             Cure::AnswersTcp(server) => answers()
-                .any(|one| one.server.ip() == *server && one.transport == Transport::Tcp)
+                .any(|one| one.flow.peer.ip() == *server && one.transport == Transport::Tcp)
                 .then_some(Resolution::AnswersTcp(*server)),
             Cure::AnswersType(qtype, name) => lookup
                 .event

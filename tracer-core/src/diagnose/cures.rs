@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use foldhash::fast::FixedState;
 
 use super::cure::{Cure, Sign};
+use super::memory::is_answered;
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Outcome;
@@ -79,9 +80,9 @@ impl Sign<'_> {
             add(Subject::Name(asked));
             add(Subject::Name(DnsName::new(asked).as_str()));
         }
-        for exchange in &lookup.exchanges {
-            if exchange.is_answered() {
-                add(Subject::Address(exchange.server.ip()));
+        for exchange in &lookup.taken {
+            if is_answered(exchange) {
+                add(Subject::Address(exchange.flow.peer.ip()));
             }
         }
         keys

@@ -1,13 +1,15 @@
 //! A lookup with its evidence: the exchanges behind its steps, and the pod's resolver configuration.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::claim::{Evidence, QueryDetails};
 use super::fact::{Figures, Tried};
 use super::memory::{ExchangeEvidence, Misdirected};
 use crate::identity::ResolverConfig;
 use crate::model::dns::DnsName;
-use crate::model::exchange::Outcome;
+use crate::model::exchange::{Exchange, Outcome};
 use crate::model::lookup::{Lookup, Step};
 
 /// A decided lookup.
@@ -15,11 +17,13 @@ use crate::model::lookup::{Lookup, Step};
 pub(super) struct LookupEvidence<'a> {
     pub event: &'a Lookup,
     /// The exchanges behind its steps that memory still has.
-    pub exchanges: Vec<ExchangeEvidence>,
+    pub taken: Vec<Arc<Exchange>>,
+    /// What rules need of them: most lookups need no rule.
+    pub exchanges: OnceCell<Vec<ExchangeEvidence>>,
     /// Answers to its questions from addresses that it did not ask.
     pub misdirected: Vec<Misdirected>,
     /// The pod's resolver configuration, if it is known.
-    pub resolver: Option<ResolverConfig>,
+    pub resolver: Option<Arc<ResolverConfig>>,
     /// The input ended before the decision: other candidates may have followed.
     pub cut_short: bool,
     /// The pod asked shortly before without a known name: other candidates may have preceded.
@@ -47,6 +51,16 @@ pub(super) enum Search {
 }
 
 impl<'a> LookupEvidence<'a> {
+    /// The exchanges behind its steps that memory still has.
+    pub fn exchanges(&self) -> &[ExchangeEvidence] {
+        self.exchanges.get_or_init(|| {
+            let taken = self.taken.iter();
+            taken
+                .filter_map(|exchange| ExchangeEvidence::from_exchange(exchange))
+                .collect()
+        })
+    }
+
     /// The name asked for. If the wire does not show it, the first name on the wire.
     pub fn asked(&self) -> Option<AskedName<'a>> {
         if let Some(asked) = &self.event.asked {
@@ -145,7 +159,7 @@ impl<'a> LookupEvidence<'a> {
     }
 
     fn query(&self, step: &Step) -> Evidence {
-        let exchange = self.exchanges.iter().find(|exchange| {
+        let exchange = self.exchanges().iter().find(|exchange| {
             exchange.asked == step.asked
                 && exchange.qtype == step.qtype
                 && exchange.name == step.name

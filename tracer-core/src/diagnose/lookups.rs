@@ -1,5 +1,8 @@
 //! What the events of DNS exchanges and lookups mean: attempts, successes, and failures for the rules.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::case::Symptom;
 use super::cure::Sign;
 use super::examination::{Examination, Span};
@@ -17,10 +20,11 @@ use crate::model::time::Timestamp;
 
 impl Examination<'_> {
     /// An exchange ended; `of_lookup`: it belongs to a lookup, which has an event of its own.
-    pub(super) fn exchange(&mut self, exchange: &Exchange, of_lookup: bool) {
+    pub(super) fn exchange(&mut self, exchange: &Arc<Exchange>, of_lookup: bool) {
+        let now = self.now;
         let memory = self.memory();
         if of_lookup && exchange.outcome != Outcome::Undecided {
-            memory.exchanges.add(exchange);
+            memory.exchanges.add(now, exchange);
         }
         if exchange.asked_peer.is_some() {
             let gave_way = memory.misdirected.add(exchange);
@@ -104,7 +108,8 @@ impl Examination<'_> {
         let own = memory.pods.get_mut(self.place);
         let mut evidence = LookupEvidence {
             event: lookup,
-            exchanges: own.exchanges.take(lookup),
+            taken: own.exchanges.take(lookup),
+            exchanges: OnceCell::new(),
             misdirected: own.misdirected.take(lookup),
             resolver: None,
             cut_short: *ending && self.now.since(last_packet) < *lookup_idle,
@@ -113,11 +118,8 @@ impl Examination<'_> {
         if !evidence.cut_short {
             self.attempted_lookup(&evidence);
         }
-        let last = evidence
-            .exchanges
-            .iter()
-            .map(|exchange| exchange.last)
-            .max();
+        let taken = evidence.taken.iter();
+        let last = taken.map(|exchange| exchange_end(exchange)).max();
         let last = last.map_or(ended, |last| last.max(ended));
         let span = Span::from_start(started, last).about(ended);
         let failed = self.lookup_verdict(span, &mut evidence);

@@ -25,7 +25,9 @@ use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
 pub(super) use self::attempts::{Target, TargetKey};
-pub(super) use self::exchanges::{ExchangeEvidence, exchange_end};
+pub(super) use self::exchanges::{
+    ExchangeEvidence, exchange_end, is_answered, last_alias, was_truncated,
+};
 pub(super) use self::failed_tcp::{FailedConnection, FailedTcp};
 pub(super) use self::latency::{LatencyChange, LatencyKey, NameScope, SlowAnswers};
 pub(super) use self::lost_syns::LostSyns;

@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use super::case::Symptom;
 use super::examination::{Examination, Span};
 use super::lookup_evidence::LookupEvidence;
-use super::memory::{EventKey, Verdict};
+use super::memory::{EventKey, Verdict, last_alias, was_truncated};
 use super::open::AttemptId;
 use crate::model::connection::{TcpConnection, TcpState};
 use crate::model::exchange::Outcome;
@@ -102,12 +102,12 @@ fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
             .steps
             .iter()
             .all(|step| step.outcome.is_some() && step.sent.len() == 1 && step.errors.is_empty())
-        && lookup.exchanges.iter().all(|exchange| {
+        && lookup.taken.iter().all(|exchange| {
             exchange.attempts == 1
                 && exchange.icmp.is_none()
                 && exchange.connection.is_none()
                 && exchange.fragments_lost == 0
-                && !exchange.truncated
+                && !was_truncated(exchange)
         });
     if !ordinary {
         return None;
@@ -121,10 +121,10 @@ fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
         step.outcome.hash(&mut hasher);
         step.sent.first().map(|sent| sent.server).hash(&mut hasher);
     }
-    for exchange in &lookup.exchanges {
-        exchange.alias.hash(&mut hasher);
+    for exchange in &lookup.taken {
+        last_alias(exchange).map(|alias| &alias.data).hash(&mut hasher);
         let rcode = exchange.rcode.map(u16::from);
-        (rcode, exchange.edns).hash(&mut hasher);
+        (rcode, exchange.details.query_edns.is_some()).hash(&mut hasher);
     }
     Some(EventKey(hasher.finish()))
 }

@@ -148,7 +148,7 @@ fn origin(case: &Case<'_>, lookup: &LookupEvidence<'_>, domain: &DnsName) -> Ori
         return Origin::Cluster;
     }
     let of_pod = |resolver: &crate::identity::ResolverConfig| resolver.search.contains(domain);
-    match lookup.resolver.as_ref().is_some_and(of_pod) {
+    match lookup.resolver.as_deref().is_some_and(of_pod) {
         true => Origin::Pod,
         false => Origin::Node,
     }

@@ -4,7 +4,7 @@
 //! the use, which no two entries share.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::model::time::Timestamp;
 
@@ -14,34 +14,51 @@ pub(super) type Queued = (Timestamp, u64);
 /// Stale deadlines that are not worth a rebuild.
 const FEW: usize = 64;
 
+/// Most deadlines of a table are one interval away, and come in order: those need no heap.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Queued, usize)>>);
+pub(super) struct Deadlines {
+    in_order: VecDeque<(Queued, usize)>,
+    others: BinaryHeap<Reverse<(Queued, usize)>>,
+}
 
 impl Deadlines {
     pub(super) fn push(&mut self, queued: Queued, id: usize) {
-        self.0.push(Reverse((queued, id)));
+        match self.in_order.back() {
+            Some((latest, _)) if queued < *latest => self.others.push(Reverse((queued, id))),
+            _ => self.in_order.push_back((queued, id)),
+        }
     }
 
     /// Removes the earliest one, if it has passed.
     pub(super) fn pop_before(&mut self, now: Timestamp) -> Option<(Queued, usize)> {
-        let Reverse(((deadline, _), _)) = self.0.peek()?;
-        if *deadline > now {
-            return None;
+        let has_passed = |((deadline, _), _): &&(Queued, usize)| *deadline <= now;
+        let first = self.in_order.front().filter(has_passed);
+        let other = self.others.peek().map(|Reverse(other)| other);
+        match (first, other.filter(has_passed)) {
+            (Some(first), Some(other)) if other < first => self.pop_other(),
+            (None, Some(_)) => self.pop_other(),
+            (Some(_), _) => self.in_order.pop_front(),
+            (None, None) => None,
         }
-        self.0.pop().map(|Reverse(first)| first)
+    }
+
+    fn pop_other(&mut self) -> Option<(Queued, usize)> {
+        self.others.pop().map(|Reverse(first)| first)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.in_order.len() + self.others.len()
     }
 
     /// Whether more than half belong to none of this many entries.
     pub(super) fn is_mostly_stale(&self, entries: usize) -> bool {
-        self.0.len() > 2 * entries + FEW
+        self.len() > 2 * entries + FEW
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn rebuild(&mut self, queued: impl Iterator<Item = (Queued, usize)>) {
-        self.0 = queued.map(Reverse).collect();
+    /// Keeps those that an entry still waits for.
+    pub(super) fn retain(&mut self, is_queued: impl Fn(Queued, usize) -> bool) {
+        self.in_order.retain(|(queued, id)| is_queued(*queued, *id));
+        self.others
+            .retain(|Reverse((queued, id))| is_queued(*queued, *id));
     }
 }

@@ -66,6 +66,7 @@ impl Index {
         if domain != self.settings.cluster_domain {
             let before = std::mem::replace(&mut self.settings.cluster_domain, domain);
             self.domain.replaced = Some((before, at));
+            self.pods.forget_resolvers();
         }
     }
 }

@@ -244,13 +244,11 @@ impl Index {
 
     /// The pod's resolver configuration; `None` where its node's applies. For a pod known by name alone, the
     /// default of its namespace.
-    pub fn resolver(&self, pod: &Arc<PodIdentity>) -> Option<ResolverConfig> {
+    pub fn resolver(&self, pod: &Arc<PodIdentity>) -> Option<Arc<ResolverConfig>> {
+        let domain = &self.settings.cluster_domain;
         match self.pods.by_uid(&pod.uid) {
-            Some(known) => resolver::of_pod(&known.pod, &self.settings.cluster_domain),
-            None => Some(resolver::of_namespace(
-                &pod.namespace,
-                &self.settings.cluster_domain,
-            )),
+            Some(known) => known.resolver(domain),
+            None => Some(Arc::new(resolver::of_namespace(&pod.namespace, domain))),
         }
     }
 

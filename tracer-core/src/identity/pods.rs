@@ -1,11 +1,13 @@
 //! Existing pods, and recently deleted ones.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 
+use super::resolver::{self, ResolverConfig};
 use crate::model::cluster::Pod;
+use crate::model::dns::DnsName;
 use crate::model::identity::PodIdentity;
 use crate::model::time::Timestamp;
 
@@ -17,12 +19,20 @@ pub(super) struct KnownPod {
     /// When its deletion began.
     pub terminating: Option<Timestamp>,
     gone: Option<Timestamp>,
+    /// Its resolver configuration, once a lookup needed it.
+    resolver: OnceLock<Option<Arc<ResolverConfig>>>,
 }
 
 impl KnownPod {
     /// Whether its object is deleted.
     pub fn is_gone(&self) -> bool {
         self.gone.is_some()
+    }
+
+    /// Its resolver configuration; `None` where its node's applies.
+    pub fn resolver(&self, cluster_domain: &DnsName) -> Option<Arc<ResolverConfig>> {
+        let of_pod = || resolver::of_pod(&self.pod, cluster_domain).map(Arc::new);
+        self.resolver.get_or_init(of_pod).clone()
     }
 }
 
@@ -56,6 +66,7 @@ impl Pods {
                 pod,
                 identity,
                 gone: None,
+                resolver: OnceLock::new(),
             };
             self.by_uid.insert(known.pod.uid.clone(), known);
             return (None, namesake);
@@ -67,6 +78,7 @@ impl Pods {
         known.terminating = pod.terminating.then_some(since);
         let was_gone = known.gone.take().is_some();
         let before = std::mem::replace(&mut known.pod, pod);
+        known.resolver.take();
         ((!was_gone).then_some(before), namesake)
     }
 
@@ -89,6 +101,13 @@ impl Pods {
         known.gone = Some(at);
         self.past.push_back((at, uid.clone()));
         Some(known.pod.clone())
+    }
+
+    /// The cluster's domain is another one.
+    pub fn forget_resolvers(&mut self) {
+        for known in self.by_uid.values_mut() {
+            known.resolver.take();
+        }
     }
 
     /// Namespace, name and UID of every existing pod.

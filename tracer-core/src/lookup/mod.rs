@@ -92,8 +92,8 @@ pub struct Folder {
     /// The lookups in which a query for the asked name with an unknown search domain of the node may come
     /// next.
     gaps: Listing,
-    /// The queries whose exchanges have not ended, each with its step in its lookup.
-    queries: HashMap<Query, (LookupId, usize), RandomState>,
+    /// The steps of exchanges that have not ended, by the number of the exchange.
+    queries: HashMap<u64, (LookupId, usize), RandomState>,
     node_domains: NodeDomains,
     losses: Losses,
 }
@@ -124,7 +124,7 @@ impl Folder {
     pub fn query(
         &mut self,
         seen: &ClientQuery<'_>,
-        resolver: impl FnOnce() -> Option<ResolverConfig>,
+        resolver: impl FnOnce() -> Option<Arc<ResolverConfig>>,
         out: &mut Vec<Decided>,
     ) {
         let ClientQuery {
@@ -134,12 +134,13 @@ impl Folder {
         self.latest = self.latest.max(at);
         let owner = Owner::from_ends(ends);
         let query = Query {
-            flow: *seen.flow,
+            exchange: asked.exchange,
+            flow: seen.flow,
             id: asked.id,
-            question: asked.question.clone(),
+            question: &asked.question,
         };
         if asked.attempt > 1 {
-            self.retransmitted(at, &owner, &query);
+            self.retransmitted(at, &query);
             return;
         }
         let (id, relation) = match self.find(at, &owner, &query) {
@@ -147,20 +148,20 @@ impl Folder {
             None => {
                 let resolver = resolver();
                 (
-                    self.begin(seen, resolver.as_ref(), began, out),
+                    self.begin(seen, resolver.as_deref(), began, out),
                     Relation::Next,
                 )
             }
         };
         let step_limit = self.step_limit;
         let asked = self.update(id, |open| {
-            let step = open.ask(at, ends, query.clone(), relation, step_limit);
+            let step = open.ask(at, ends, &query, relation, step_limit);
             (step, open.bytes)
         });
         // Without an answer here, the lookup was larger than the table.
         let Some((step, bytes)) = asked else { return };
         match step {
-            Some(step) => drop(self.queries.insert(query, (id, step))),
+            Some(step) => drop(self.queries.insert(query.exchange, (id, step))),
             None => {
                 let reason = "lookup step table full";
                 self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
@@ -221,18 +222,11 @@ impl Folder {
 
     /// A query is sent again under the same exchange: the same step. The retry of a truncated answer over TCP
     /// also belongs to the same exchange and is no further query of the lookup.
-    fn retransmitted(&mut self, at: Timestamp, owner: &Owner, query: &Query) {
+    fn retransmitted(&mut self, at: Timestamp, query: &Query<'_>) {
         if query.flow.protocol == Protocol::Tcp {
             return;
         }
-        // Only a retransmission from another port has another key than the first attempt.
-        let known = self.queries.get(query).copied().or_else(|| {
-            let part = self.expected.owner(owner);
-            let name = query.question.name.relative();
-            let mut listed = self.listed(&self.expected, owner, part, name);
-            listed.find_map(|(id, open)| Some((id, open.step_of(query)?)))
-        });
-        if let Some((id, step)) = known {
+        if let Some((id, step)) = self.queries.get(&query.exchange).copied() {
             self.update(id, |open| open.retransmitted(at, step, query));
         }
     }
@@ -252,7 +246,7 @@ impl Folder {
 
     /// The open lookup that a query belongs to: the one that it fits best and, of equals, the one that it
     /// follows soonest.
-    fn find(&self, at: Timestamp, owner: &Owner, query: &Query) -> Option<(LookupId, Relation)> {
+    fn find(&self, at: Timestamp, owner: &Owner, query: &Query<'_>) -> Option<(LookupId, Relation)> {
         if self.open.is_empty() {
             return None;
         }
@@ -297,15 +291,9 @@ impl Folder {
             // The answer is from a server that was not asked: the query keeps waiting.
             return None;
         }
-        let question = exchange.question.clone()?;
-        let query = Query {
-            flow: exchange.flow,
-            id: exchange.id,
-            question,
-        };
-        let (id, step) = self.queries.remove(&query)?;
+        let (id, step) = self.queries.remove(&exchange.number)?;
         let (place, verdict, bytes) = self.update(id, |open| {
-            open.answer(at, &query, step, exchange);
+            open.answer(at, step, exchange);
             (open.place(step), open.verdict(), open.bytes)
         })?;
         if verdict == Verdict::Decided {
@@ -379,20 +367,15 @@ impl Folder {
     fn decided(&mut self, at: Timestamp, id: LookupId, open: OpenLookup, out: &mut Vec<Decided>) {
         self.expected.move_to(id, &open.listed, &[]);
         self.gaps.move_to(id, open.listed_gap.as_slice(), &[]);
-        for query in open.awaited() {
-            self.queries.remove(query);
+        for exchange in open.awaited() {
+            self.queries.remove(exchange);
         }
         if let Some(seen) = open.node_domains()
             && self.node_domains.learn(node(&open.ends), seen)
         {
             self.losses.add(Stage::Table, "node domain table full", 1);
         }
-        out.push(Decided {
-            time: open.started,
-            ends: open.ends.clone(),
-            incomplete: open.incomplete,
-            lookup: open.finish(at),
-        });
+        out.push(open.finish(at));
     }
 }
 

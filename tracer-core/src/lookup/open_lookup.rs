@@ -2,10 +2,11 @@
 
 use smallvec::SmallVec;
 
+use super::Decided;
 use super::candidates::Reading;
 use super::listing;
 use super::node_domains::SeenDomains;
-use super::open_step::OpenStep;
+use super::open_step::{OpenStep, Origin};
 use super::pairing::Relation;
 use super::verdict::outcome;
 use super::waiting;
@@ -20,15 +21,17 @@ use crate::model::heap_bytes::{ALLOCATION, HeapBytes};
 use crate::model::lookup::{Lookup, Place, SentQuery, Step};
 use crate::model::time::Timestamp;
 
-/// One query on the wire, the key to its step when its exchange ends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Query {
-    /// The flow of its first attempt.
-    pub flow: Flow,
+/// One query on the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The number of its exchange: the key to its step when the exchange ends.
+    pub exchange: u64,
+    /// Its flow.
+    pub flow: &'a Flow,
     /// The message's ID.
     pub id: u16,
     /// The question it asks.
-    pub question: Question,
+    pub question: &'a Question,
 }
 
 /// An open lookup's number, and the interface of its first query.
@@ -47,10 +50,10 @@ impl fair_table::Key for LookupId {
 /// The places in a listing of one lookup: its candidates, often in two readings.
 pub(super) type Places = SmallVec<[listing::Place; 8]>;
 
-/// Memory of one query in a lookup, its name aside: in a step's list of queries and in the one of those sent,
-/// among the awaited ones, and in the index of queries. The lists grow by doubling.
+/// Memory of one query in a lookup: in a step's list of origins and in the one of queries sent, among the
+/// awaited exchanges, and in the index of those. The lists grow by doubling.
 const QUERY_BYTES: usize =
-    4 * ALLOCATION + 2 * (3 * size_of::<Query>() + size_of::<SentQuery>() + 24);
+    3 * ALLOCATION + 2 * (size_of::<Origin>() + size_of::<SentQuery>() + 8 + 40);
 
 /// The identifiers and ports of a lookup's queries, each as a bit of its hash. A search goes through hundreds of
 /// lookups for one name, and most of them have nothing in common with the query.
@@ -61,18 +64,18 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    fn add(&mut self, query: &Query) {
+    fn add(&mut self, query: &Query<'_>) {
         self.ids |= bit(query.id);
         self.ports |= bit(query.flow.pod.port());
     }
 
     /// Whether one of the queries may have the identifier of this one.
-    pub fn may_have_id(self, query: &Query) -> bool {
+    pub fn may_have_id(self, query: &Query<'_>) -> bool {
         self.ids & bit(query.id) != 0
     }
 
     /// Whether one of the queries may come from the port of this one.
-    pub fn may_have_port(self, query: &Query) -> bool {
+    pub fn may_have_port(self, query: &Query<'_>) -> bool {
         self.ports & bit(query.flow.pod.port()) != 0
     }
 }
@@ -110,7 +113,8 @@ pub struct OpenLookup {
     pub(super) readings: Vec<Reading>,
     pub(super) resolver_known: bool,
     pub(super) steps: Vec<OpenStep>,
-    pub(super) awaited: Vec<Query>,
+    /// The exchanges that have not ended.
+    pub(super) awaited: SmallVec<[u64; 2]>,
     /// A part of it was not kept.
     pub(super) incomplete: bool,
     queries: u32,
@@ -146,7 +150,7 @@ impl OpenLookup {
             readings,
             resolver_known,
             steps: Vec::new(),
-            awaited: Vec::new(),
+            awaited: SmallVec::new(),
             incomplete: false,
             queries: 0,
             origins: Origins::default(),
@@ -158,20 +162,22 @@ impl OpenLookup {
         &mut self,
         at: Timestamp,
         ends: &Ends,
-        query: Query,
+        query: &Query<'_>,
         relation: Relation,
         limit: usize,
     ) -> Option<usize> {
-        self.ends = ends.clone();
+        if self.ends != *ends {
+            self.ends = ends.clone();
+        }
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
-        self.origins.add(&query);
-        self.bytes += QUERY_BYTES + query.question.heap_bytes();
+        self.origins.add(query);
+        self.bytes += QUERY_BYTES + query.question.name.heap_bytes();
         let place = match relation {
             Relation::Repeat(place) => self
                 .steps
                 .get_mut(place)?
-                .again(at, &query)
+                .again(at, query)
                 .then_some(place)?,
             Relation::Next | Relation::AtOnce | Relation::NodeDomain | Relation::Alias => {
                 if self.steps.len() >= limit {
@@ -184,11 +190,11 @@ impl OpenLookup {
                     _ => &self.current,
                 };
                 self.bytes += 2 * size_of::<OpenStep>() + candidate.heap_bytes();
-                self.steps.push(OpenStep::new(at, &query, candidate));
+                self.steps.push(OpenStep::new(at, query, candidate));
                 self.steps.len() - 1
             }
         };
-        self.awaited.push(query);
+        self.awaited.push(query.exchange);
         Some(place)
     }
 
@@ -220,7 +226,7 @@ impl OpenLookup {
     }
 
     /// A step's query is retransmitted.
-    pub fn retransmitted(&mut self, at: Timestamp, step: usize, query: &Query) {
+    pub fn retransmitted(&mut self, at: Timestamp, step: usize, query: &Query<'_>) {
         self.touched = at;
         self.queries = self.queries.saturating_add(1);
         self.origins.add(query);
@@ -230,8 +236,8 @@ impl OpenLookup {
     }
 
     /// An exchange of this lookup ended.
-    pub fn answer(&mut self, at: Timestamp, query: &Query, step: usize, exchange: &Exchange) {
-        self.awaited.retain(|awaited| awaited != query);
+    pub fn answer(&mut self, at: Timestamp, step: usize, exchange: &Exchange) {
+        self.awaited.retain(|awaited| *awaited != exchange.number);
         self.touched = self.touched.max(at);
         let Some(step) = self.steps.get_mut(step) else {
             return;
@@ -240,7 +246,7 @@ impl OpenLookup {
         step.end(at, exchange);
         self.bytes = (self.bytes + step.answer_bytes()).saturating_sub(before);
         if step.is_for(&self.current) && step.outcome() == Some(Outcome::Answered) {
-            let aliases = aliases(&query.question.name, &exchange.answers);
+            let aliases = aliases(&step.step.name, &exchange.answers);
             if let Some((canonical, _)) = aliases.into_iter().skip(1).last() {
                 self.canonical = Some(canonical);
                 self.moved = true;
@@ -294,8 +300,8 @@ impl OpenLookup {
         self.resolver_known || inferred
     }
 
-    /// The queries whose exchanges have not ended.
-    pub fn awaited(&self) -> &[Query] {
+    /// The exchanges that have not ended.
+    pub fn awaited(&self) -> &[u64] {
         &self.awaited
     }
 
@@ -327,7 +333,7 @@ impl OpenLookup {
     }
 
     /// The lookup event, in its current state. It is decided at `at`.
-    pub fn finish(mut self, at: Timestamp) -> Lookup {
+    pub fn finish(mut self, at: Timestamp) -> Decided {
         let asked = self.asked();
         if self.at_once {
             // Candidate by candidate, as other resolvers ask.
@@ -343,14 +349,19 @@ impl OpenLookup {
                 qtypes.push(step.qtype);
             }
         }
-        Lookup {
-            asked,
-            qtypes,
-            outcome: outcome(&steps),
-            queries: self.queries,
-            duration: end.since(self.started),
-            waited,
-            steps,
+        Decided {
+            time: self.started,
+            ends: self.ends,
+            incomplete: self.incomplete,
+            lookup: Lookup {
+                asked,
+                qtypes,
+                outcome: outcome(&steps),
+                queries: self.queries,
+                duration: end.since(self.started),
+                waited,
+                steps,
+            },
         }
     }
 }

@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::open_lookup::Query;
 use crate::model::dns::{DnsName, RecordType};
 use crate::model::exchange::{Exchange, Outcome};
@@ -39,8 +41,8 @@ pub struct OpenStep {
     pub step: Step,
     /// The candidate for which it is asked: its own name or, if that turned out to be an alias, the alias.
     candidate: DnsName,
-    /// Its queries, the latest last.
-    queries: Vec<Query>,
+    /// Where its queries came from and went to, the latest last.
+    queries: SmallVec<[Origin; 1]>,
     /// How many of its queries have not ended.
     awaited: usize,
     /// The time of the latest query.
@@ -51,9 +53,25 @@ pub struct OpenStep {
     failure: Option<Outcome>,
 }
 
+/// A query of a step, its question aside.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    flow: Flow,
+    id: u16,
+}
+
+impl Origin {
+    fn of(query: &Query<'_>) -> Origin {
+        Origin {
+            flow: *query.flow,
+            id: query.id,
+        }
+    }
+}
+
 impl OpenStep {
     /// A step with its first query.
-    pub fn new(at: Timestamp, query: &Query, candidate: &DnsName) -> OpenStep {
+    pub fn new(at: Timestamp, query: &Query<'_>, candidate: &DnsName) -> OpenStep {
         OpenStep {
             candidate: candidate.clone(),
             step: Step {
@@ -67,7 +85,7 @@ impl OpenStep {
                 asked: at,
                 sent: vec![sent(at, query)],
             },
-            queries: vec![query.clone()],
+            queries: smallvec![Origin::of(query)],
             awaited: 1,
             last: at,
             ended: at,
@@ -101,20 +119,24 @@ impl OpenStep {
     }
 
     /// Whether the pod's socket of this query is one of the step's.
-    pub fn uses_socket(&self, query: &Query) -> bool {
+    pub fn uses_socket(&self, query: &Query<'_>) -> bool {
+        self.uses(query.flow)
+    }
+
+    fn uses(&self, flow: &Flow) -> bool {
         let from = |flow: &Flow| (flow.protocol, flow.pod.port());
         self.queries
             .iter()
-            .any(|known| from(&known.flow) == from(&query.flow))
+            .any(|known| from(&known.flow) == from(flow))
     }
 
     /// Whether a query of this step and one of the other come from the same socket.
     pub fn shares_socket(&self, other: &OpenStep) -> bool {
-        self.queries.iter().any(|query| other.uses_socket(query))
+        self.queries.iter().any(|query| other.uses(&query.flow))
     }
 
     /// Whether the step asked the server of this query.
-    pub fn asked_server(&self, query: &Query) -> bool {
+    pub fn asked_server(&self, query: &Query<'_>) -> bool {
         self.queries
             .iter()
             .any(|known| known.flow.peer == query.flow.peer)
@@ -136,14 +158,15 @@ impl OpenStep {
     }
 
     /// Whether the step has a query with the same identifier and question.
-    pub fn has_id(&self, query: &Query) -> bool {
-        let same = |known: &&Query| known.id == query.id && known.question == query.question;
-        self.queries.iter().any(|known| same(&known))
+    pub fn has_id(&self, query: &Query<'_>) -> bool {
+        self.queries.iter().any(|known| known.id == query.id)
+            && self.step.qtype == query.question.qtype
+            && self.step.name == query.question.name
     }
 
     /// Whether a query for the same question under another identifier is a retry by the same resolver call,
     /// judged by its time: Go takes a new identifier for each attempt, bind for the one over TCP.
-    pub fn is_retry(&self, at: Timestamp, query: &Query) -> bool {
+    pub fn is_retry(&self, at: Timestamp, query: &Query<'_>) -> bool {
         let over_tcp = query.flow.protocol == Protocol::Tcp
             && self
                 .queries
@@ -188,13 +211,13 @@ impl OpenStep {
     }
 
     /// One of its queries is retransmitted.
-    pub fn retransmitted(&mut self, at: Timestamp, query: &Query) {
+    pub fn retransmitted(&mut self, at: Timestamp, query: &Query<'_>) {
         self.step.attempts = self.step.attempts.saturating_add(1);
         self.last = at;
         self.keep_sent(at, query);
     }
 
-    fn keep_sent(&mut self, at: Timestamp, query: &Query) {
+    fn keep_sent(&mut self, at: Timestamp, query: &Query<'_>) {
         if self.step.sent.len() < MAX_QUERIES {
             self.step.sent.push(sent(at, query));
         }
@@ -248,13 +271,13 @@ impl OpenStep {
     }
 
     /// It is asked again. Returns whether the end of this query will be tracked.
-    pub fn again(&mut self, at: Timestamp, query: &Query) -> bool {
+    pub fn again(&mut self, at: Timestamp, query: &Query<'_>) -> bool {
         self.step.attempts = self.step.attempts.saturating_add(1);
         self.keep_sent(at, query);
         if self.queries.len() >= MAX_QUERIES {
             return false;
         }
-        self.queries.push(query.clone());
+        self.queries.push(Origin::of(query));
         self.awaited += 1;
         self.last = at;
         // A usable answer stays the outcome.
@@ -317,7 +340,7 @@ pub fn patience(sent: &[SentQuery]) -> Duration {
     shown.unwrap_or(TIMEOUT)
 }
 
-fn sent(at: Timestamp, query: &Query) -> SentQuery {
+fn sent(at: Timestamp, query: &Query<'_>) -> SentQuery {
     SentQuery {
         at,
         server: query.flow.peer.ip(),

@@ -57,7 +57,7 @@ impl OpenLookup {
     pub fn fit(
         &self,
         at: Timestamp,
-        query: &Query,
+        query: &Query<'_>,
         thresholds: &Thresholds,
     ) -> Option<(Fit, Duration, Relation)> {
         let since = at.since(self.touched);
@@ -87,7 +87,7 @@ impl OpenLookup {
     /// The step that has a query with this identifier and question. Resolvers choose identifiers at random, so
     /// both come from the same resolver call: musl asks all servers at once, glibc, c-ares and bind the next
     /// server, or the same one again after a failure.
-    pub fn step_of(&self, query: &Query) -> Option<usize> {
+    pub fn step_of(&self, query: &Query<'_>) -> Option<usize> {
         if !self.origins.may_have_id(query) {
             return None;
         }
@@ -96,7 +96,7 @@ impl OpenLookup {
 
     /// Whether a resolver may repeat this step's query. Once all is answered, the same identifier is chance,
     /// or a program that always uses the same one.
-    fn may_repeat(&self, at: Timestamp, query: &Query, step: &OpenStep) -> bool {
+    fn may_repeat(&self, at: Timestamp, query: &Query<'_>, step: &OpenStep) -> bool {
         if step.outcome().is_none_or(fails) {
             return true;
         }
@@ -114,7 +114,7 @@ impl OpenLookup {
         other || parallel || without_edns
     }
 
-    fn uses_socket(&self, query: &Query) -> bool {
+    fn uses_socket(&self, query: &Query<'_>) -> bool {
         self.origins.may_have_port(query) && self.steps.iter().any(|step| step.uses_socket(query))
     }
 
@@ -122,7 +122,7 @@ impl OpenLookup {
     fn continued(
         &self,
         at: Timestamp,
-        query: &Query,
+        query: &Query<'_>,
         same_socket: bool,
         thresholds: &Thresholds,
     ) -> Option<Relation> {
@@ -200,7 +200,7 @@ impl OpenLookup {
     /// BusyBox's nslookup asks for all candidates of both types from one socket before it reads an answer,
     /// which may come all the same. No other resolver asks for the next candidate from the same socket while
     /// one is open, or returns to an earlier one.
-    fn is_of_burst(&self, at: Timestamp, query: &Query, same_socket: bool) -> bool {
+    fn is_of_burst(&self, at: Timestamp, query: &Query<'_>, same_socket: bool) -> bool {
         let Question { name, qtype } = &query.question;
         same_socket
             && at.since(self.started) <= MAX_BURST

@@ -1,5 +1,8 @@
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use foldhash::fast::FixedState;
 
 use super::*;
 use crate::model::dns::{DnsName, Question, RecordType};
@@ -18,6 +21,8 @@ struct Pod {
     resolver: Option<ResolverConfig>,
     now_ms: u64,
     decided: Vec<Decided>,
+    /// The numbers of exchanges by server, identifier and question.
+    first_attempts: HashMap<(SocketAddr, u16, Question), u64>,
 }
 
 const SEARCH: [&str; 3] = [
@@ -38,6 +43,7 @@ impl Pod {
             resolver: Some(resolver),
             now_ms: 0,
             decided: Vec::new(),
+            first_attempts: HashMap::new(),
         };
         // Late enough that no lookup can have begun before the first input.
         pod.wait(0);
@@ -104,6 +110,7 @@ impl Pod {
             qtype,
         };
         let asked = Asked {
+            exchange: self.exchange(&flow, id, &question, attempt),
             id,
             question,
             attempt,
@@ -115,7 +122,19 @@ impl Pod {
             ends: &Pod::ends(),
             asked: &asked,
         };
-        self.folder.query(&query, || resolver, &mut self.decided);
+        self.folder.query(&query, || resolver.map(Arc::new), &mut self.decided);
+    }
+
+    /// The number of an exchange. Its further attempts may come from other ports.
+    fn exchange(&mut self, flow: &Flow, id: u16, question: &Question, attempt: u32) -> u64 {
+        let query = (flow.peer, id, question.clone());
+        if attempt > 1 {
+            let first = self.first_attempts.get(&query);
+            return first.map_or_else(|| number(flow, id, question), |first| *first);
+        }
+        let number = number(flow, id, question);
+        self.first_attempts.insert(query, number);
+        number
     }
 
     fn end(&mut self, port: u16, name: &str, qtype: RecordType, outcome: Outcome) -> Option<Place> {
@@ -144,15 +163,17 @@ impl Pod {
         outcome: Outcome,
     ) -> Option<Place> {
         let silent = outcome == Timeout;
+        let question = Question {
+            name: DnsName::new(name),
+            qtype,
+        };
         let exchange = Exchange {
+            number: number(&flow, id, &question),
             flow,
             role: Role::Client,
             transport: Transport::Udp,
             id,
-            question: Some(Question {
-                name: DnsName::new(name),
-                qtype,
-            }),
+            question: Some(question),
             asked: self.now(),
             last_attempt: self.now(),
             attempts: 1,
@@ -206,6 +227,11 @@ impl Pod {
 
 use Outcome::{Answered, Nodata, Nxdomain, Servfail, Timeout};
 use RecordType::{A, AAAA};
+
+/// The number of the exchange that these identify.
+fn number(flow: &Flow, id: u16, question: &Question) -> u64 {
+    FixedState::default().hash_one((flow, id, question))
+}
 
 #[test]
 fn nslookup_of_an_unknown_short_name_is_one_lookup_of_four_queries() {

@@ -1,5 +1,7 @@
 //! Output of the correlators: an event on a flow, before either end is identified.
 
+use std::sync::Arc;
+
 use super::connection::{TcpConnection, UdpFlow};
 use super::dns::Question;
 use super::echo::Echo;
@@ -27,7 +29,7 @@ pub enum CorrelatedEvent {
     /// A query was seen. Not shown; it marks a candidate as open for the lookup stage.
     Asked(Asked),
     /// An exchange ended.
-    Exchange(Box<Exchange>),
+    Exchange(Arc<Exchange>),
     /// A TCP connection changed its state.
     Tcp(Box<TcpConnection>),
     /// A UDP flow changed its state.
@@ -60,6 +62,8 @@ impl Correlated {
 /// A query at the time it is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    /// The number of its exchange.
+    pub exchange: u64,
     /// The message's identifier.
     pub id: u16,
     /// The question.

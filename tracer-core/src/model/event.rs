@@ -1,5 +1,7 @@
 //! Output of the pipeline: an event with both ends identified.
 
+use std::sync::Arc;
+
 use super::connection::{TcpConnection, UdpFlow};
 use super::echo::Echo;
 use super::exchange::Exchange;
@@ -44,7 +46,7 @@ pub struct Ends {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// A DNS exchange, and its place in its lookup.
-    Dns(Box<Exchange>, Option<Place>),
+    Dns(Arc<Exchange>, Option<Place>),
     /// A lookup.
     Lookup(Box<Lookup>),
     /// A TCP connection.

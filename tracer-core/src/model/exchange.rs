@@ -123,6 +123,9 @@ impl Outcome {
 /// A query with its attempts and its answer or silence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
+    /// The number of its query among those of its capture, which [`Asked`](super::correlated::Asked) has too; 0
+    /// without a query.
+    pub number: u64,
     /// The flow of the first attempt.
     pub flow: Flow,
     /// The pod's role: client or server.

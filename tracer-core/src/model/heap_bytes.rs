@@ -2,6 +2,8 @@
 //!
 //! A shared string counts in full at each of its owners: too much rather than too little.
 
+use std::sync::Arc;
+
 use super::correlated::{Correlated, CorrelatedEvent};
 use super::dns::{DnsFault, DnsName, Question, ResourceRecord};
 use super::edns::Edns;
@@ -51,6 +53,12 @@ impl<T: HeapBytes> HeapBytes for Option<T> {
 }
 
 impl<T: HeapBytes> HeapBytes for Box<T> {
+    fn heap_bytes(&self) -> usize {
+        ALLOCATION + size_of::<T>() + T::heap_bytes(self)
+    }
+}
+
+impl<T: HeapBytes> HeapBytes for Arc<T> {
     fn heap_bytes(&self) -> usize {
         ALLOCATION + size_of::<T>() + T::heap_bytes(self)
     }

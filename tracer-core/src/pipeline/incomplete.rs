@@ -5,6 +5,7 @@
 //! Such an event is shown, counted, and marked ([`Event::incomplete`](crate::model::event::Event)); it feeds no
 //! rule. [`Doubt`] knows what was lost, this module which losses concern an event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::doubt::{Doubt, Sockets};
@@ -144,7 +145,7 @@ fn weaken(event: &mut CorrelatedEvent, losses: &mut Losses) -> bool {
         // Evidence for the rules alone.
         CorrelatedEvent::TcpProgress(_) | CorrelatedEvent::UdpProgress(_) => false,
         CorrelatedEvent::Exchange(exchange) => {
-            weaken_exchange(exchange, losses);
+            weaken_exchange(Arc::make_mut(exchange), losses);
             true
         }
         CorrelatedEvent::Tcp(connection) => weaken_connection(connection, losses),

@@ -192,6 +192,7 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
         Outcome::Timeout | Outcome::IcmpError | Outcome::Undecided => None,
     };
     Exchange {
+        number: 0,
         flow: flow(Protocol::Udp, &kube_dns()),
         role: Role::Client,
         transport: Transport::Udp,
@@ -230,7 +231,7 @@ pub fn dns(
         candidate,
         of,
     });
-    event(100, Some(ends), Body::Dns(Box::new(exchange), place))
+    event(100, Some(ends), Body::Dns(Arc::new(exchange), place))
 }
 
 /// An event at this time.

@@ -4,6 +4,7 @@
 //! since 1970, so its clock is [`unix_clock`]. A message from another version can have values that this one
 //! does not know: an unknown enum value makes the event [`Unreadable`], an unknown field is ignored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::proto;
@@ -90,7 +91,7 @@ pub fn from_wire(wire: proto::Event) -> Result<Event, Unreadable> {
     let body = match wire.body.ok_or(Unreadable::Missing("the body"))? {
         Wire::Dns(dns) => {
             let (exchange, place) = dns::exchange_from_wire(dns)?;
-            Body::Dns(Box::new(exchange), place)
+            Body::Dns(Arc::new(exchange), place)
         }
         Wire::Lookup(lookup) => Body::Lookup(Box::new(dns::lookup_from_wire(lookup)?)),
         Wire::Tcp(connection) => Body::Tcp(Box::new(flows::tcp_from_wire(connection)?)),

@@ -18,6 +18,11 @@ pub(super) const SAME_SOCKETS: usize = 1;
 /// Hashes the parts of all keys. Differs between processes, so that no sender can choose colliding keys.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
+/// A hash that no sender can choose.
+pub(super) fn hash(parts: impl Hash) -> u64 {
+    HASHER.hash_one(parts)
+}
+
 /// Client, server and question. Several tables look it up for each message, so it is hashed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
@@ -53,8 +58,8 @@ impl Key {
         };
         let opcode: u8 = opcode.into();
         let same_client = (flow.ifindex, role, flow.protocol, client.ip());
-        let client_hash = HASHER.hash_one(same_client);
-        let sockets_hash = HASHER.hash_one((client_hash, server, client.port()));
+        let client_hash = hash(same_client);
+        let sockets_hash = hash((client_hash, server, client.port()));
         Key {
             ifindex: flow.ifindex,
             role,
@@ -64,7 +69,7 @@ impl Key {
             id,
             client_hash,
             sockets_hash,
-            hash: HASHER.hash_one((sockets_hash, opcode, id, &question)),
+            hash: hash((sockets_hash, opcode, id, &question)),
             question,
             server,
             port: client.port(),

@@ -46,6 +46,7 @@ fn query_and_answer_are_one_exchange_emitted_at_the_answer() {
     ));
     let events = bench.events();
     let expected = Exchange {
+        number: 1,
         flow: socket(4_000),
         role: Role::Client,
         transport: Transport::Udp,
@@ -74,7 +75,7 @@ fn query_and_answer_are_one_exchange_emitted_at_the_answer() {
             ..Details::default()
         },
     };
-    let event = CorrelatedEvent::Exchange(Box::new(expected));
+    let event = CorrelatedEvent::Exchange(expected.into());
     assert_eq!(
         events,
         [Correlated {

@@ -39,6 +39,11 @@ impl Truncated {
         }
     }
 
+    /// The number of its query.
+    pub(super) fn number(&self) -> u64 {
+        self.exchange.number
+    }
+
     /// The exchange when nothing followed over TCP.
     pub(super) fn alone(self) -> Exchange {
         *self.exchange

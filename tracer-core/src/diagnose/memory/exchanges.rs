@@ -1,12 +1,14 @@
 //! The exchanges of undecided lookups, with the details that a lookup's steps lack.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::dns::{DnsName, RecordType, ResponseCode};
+use crate::model::dns::{DnsName, Question, RecordType, ResourceRecord, ResponseCode};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
-use crate::model::lookup::{Lookup, SentQuery};
+use crate::model::heap_bytes::HeapBytes as _;
+use crate::model::lookup::{Lookup, SentQuery, Step};
 use crate::model::observation::IcmpError;
 use crate::model::time::Timestamp;
 
@@ -16,8 +18,8 @@ const KEEP: Duration = Duration::from_secs(120);
 /// Exchanges of a pod. A lookup has at most 64 steps by default, and a client has few undecided lookups.
 const MAX_PER_POD: usize = 256;
 
-/// An entry's size, with its names.
-const ENTRY_BYTES: usize = size_of::<ExchangeEvidence>() + 200;
+/// Memory for the exchanges of a pod: an answer over TCP has up to 64 KiB.
+const MAX_BYTES_PER_POD: usize = 256 << 10;
 
 /// What rules need of an exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,24 +59,13 @@ pub(in crate::diagnose) struct ExchangeEvidence {
 }
 
 impl ExchangeEvidence {
-    /// Whether the server answered, whatever the answer.
-    pub fn is_answered(&self) -> bool {
-        self.latency.is_some()
-            && self.icmp.is_none()
-            && !matches!(self.outcome, Outcome::Timeout | Outcome::IcmpError)
-    }
-
-    fn from_exchange(exchange: &Exchange) -> Option<ExchangeEvidence> {
+    pub fn from_exchange(exchange: &Exchange) -> Option<ExchangeEvidence> {
         let question = exchange.question.as_ref()?;
         let soa = exchange
             .authorities
             .iter()
             .find(|record| record.rtype == RecordType::SOA);
         let minimum = soa.and_then(|soa| soa.data.split_whitespace().next_back()?.parse().ok());
-        let alias = exchange
-            .answers
-            .iter()
-            .rfind(|record| record.rtype == RecordType::CNAME);
         Some(ExchangeEvidence {
             asked: exchange.asked,
             last: exchange_end(exchange),
@@ -89,13 +80,9 @@ impl ExchangeEvidence {
             zone: soa.map(|soa| soa.name.clone()),
             negative_ttl: exchange.negative_ttl(),
             zone_negative_ttl: minimum,
-            alias: alias.map(|record| DnsName::new(&record.data)),
+            alias: last_alias(exchange).map(|record| DnsName::new(&record.data)),
             icmp: exchange.icmp,
-            truncated: exchange.outcome == Outcome::Truncated
-                || exchange
-                    .steps
-                    .iter()
-                    .any(|step| step.outcome == Outcome::Truncated),
+            truncated: was_truncated(exchange),
             rcode: exchange.rcode,
             edns: exchange.details.query_edns.is_some(),
             fragments_lost: exchange.fragments_lost,
@@ -104,12 +91,23 @@ impl ExchangeEvidence {
     }
 }
 
-impl ExchangeEvidence {
-    /// Whether this query was its first packet. The retry over TCP has another socket, and is not the first.
-    fn began_with(&self, sent: &SentQuery) -> bool {
-        let socket = self.from.port() == sent.port || self.transport == Transport::Tcp;
-        self.asked == sent.at && self.server.ip() == sent.server && socket
-    }
+/// Whether the server answered, whatever the answer.
+pub(in crate::diagnose) fn is_answered(exchange: &Exchange) -> bool {
+    exchange.latency.is_some()
+        && exchange.icmp.is_none()
+        && !matches!(exchange.outcome, Outcome::Timeout | Outcome::IcmpError)
+}
+
+/// Whether the answer over UDP was truncated.
+pub(in crate::diagnose) fn was_truncated(exchange: &Exchange) -> bool {
+    let truncated = |outcome| outcome == Outcome::Truncated;
+    truncated(exchange.outcome) || exchange.steps.iter().any(|step| truncated(step.outcome))
+}
+
+/// The last alias in an answer: its data is the target at the end of the chain.
+pub(in crate::diagnose) fn last_alias(exchange: &Exchange) -> Option<&ResourceRecord> {
+    let mut answers = exchange.answers.iter();
+    answers.rfind(|record| record.rtype == RecordType::CNAME)
 }
 
 /// When an exchange was last on the wire: its answer, or the last attempt.
@@ -120,74 +118,106 @@ pub(in crate::diagnose) fn exchange_end(exchange: &Exchange) -> Timestamp {
     answered.unwrap_or(exchange.last_attempt)
 }
 
-/// A pod's exchanges by the time of their first query, which a lookup's steps have too.
+/// A pod's exchanges, in the order in which they ended.
 #[derive(Debug, Default)]
 pub(in crate::diagnose) struct Exchanges {
-    by_time: BTreeMap<(Timestamp, u64), Box<ExchangeEvidence>>,
-    /// Exchanges so far: their numbers distinguish those of one instant.
-    taken_in: u64,
+    ended: VecDeque<Ended>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Ended {
+    /// When it was taken in.
+    at: Timestamp,
+    /// The time of its first query, which its lookup's step has too.
+    asked: Timestamp,
+    bytes: usize,
+    exchange: Arc<Exchange>,
 }
 
 impl Exchanges {
     /// Takes in an exchange that ended and belongs to a lookup. Without room the oldest gives way: lookups of a
     /// client with so many undecided ones lack it as evidence.
-    pub fn add(&mut self, exchange: &Exchange) {
-        let Some(evidence) = ExchangeEvidence::from_exchange(exchange) else {
-            return;
-        };
-        if self.by_time.len() >= MAX_PER_POD {
-            self.by_time.pop_first();
+    pub fn add(&mut self, now: Timestamp, exchange: &Arc<Exchange>) {
+        let bytes = size_of::<Ended>() + exchange.heap_bytes();
+        while self.ended.len() >= MAX_PER_POD || self.bytes + bytes > MAX_BYTES_PER_POD {
+            if !self.remove_oldest() {
+                break;
+            }
         }
-        self.taken_in += 1;
-        let key = (evidence.asked, self.taken_in);
-        self.by_time.insert(key, Box::new(evidence));
+        self.bytes += bytes;
+        self.ended.push_back(Ended {
+            at: now,
+            asked: exchange.asked,
+            bytes,
+            exchange: Arc::clone(exchange),
+        });
     }
 
     /// Removes and returns the exchanges of a lookup, in the order in which they ended: those that one of its
     /// queries began. Other lookups of the same name can be under way.
-    pub fn take(&mut self, lookup: &Lookup) -> Vec<ExchangeEvidence> {
-        let mut taken: Vec<(u64, Box<ExchangeEvidence>)> = Vec::new();
-        for step in &lookup.steps {
-            for sent in &step.sent {
-                let of_query = |evidence: &ExchangeEvidence| {
-                    evidence.name == step.name
-                        && evidence.qtype == step.qtype
-                        && evidence.began_with(sent)
-                };
-                let of_instant = (sent.at, 0)..=(sent.at, u64::MAX);
-                loop {
-                    let mut all = self.by_time.range(of_instant.clone());
-                    let Some((&key, _)) = all.find(|(_, evidence)| of_query(evidence)) else {
-                        break;
-                    };
-                    taken.extend(self.by_time.remove(&key).map(|evidence| (key.1, evidence)));
-                }
+    pub fn take(&mut self, lookup: &Lookup) -> Vec<Arc<Exchange>> {
+        let sent = || {
+            let steps = lookup.steps.iter();
+            steps.flat_map(|step| step.sent.iter().map(move |sent| (step, sent)))
+        };
+        let Some(began) = sent().map(|(_, sent)| sent.at).min() else {
+            return Vec::new();
+        };
+        let mut taken = Vec::with_capacity(lookup.steps.len());
+        // It ended after it began, and so did all that follow.
+        let mut place = self.ended.len();
+        while let Some(before) = place.checked_sub(1) {
+            place = before;
+            let Some(ended) = self.ended.get(place).filter(|ended| ended.at >= began) else {
+                break;
+            };
+            let mut sent = sent().filter(|(_, sent)| sent.at == ended.asked);
+            if sent.any(|(step, sent)| is_of_query(&ended.exchange, step, sent))
+                && let Some(ended) = self.ended.remove(place)
+            {
+                self.bytes -= ended.bytes;
+                taken.push(ended.exchange);
             }
         }
-        taken.sort_unstable_by_key(|(number, _)| *number);
-        taken.into_iter().map(|(_, evidence)| *evidence).collect()
+        taken.reverse();
+        taken
+    }
+
+    fn remove_oldest(&mut self) -> bool {
+        let oldest = self.ended.pop_front();
+        self.bytes -= oldest.as_ref().map_or(0, |oldest| oldest.bytes);
+        oldest.is_some()
     }
 
     pub fn expire(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.by_time.first_entry() {
-            if oldest.get().last.after(KEEP) > now {
-                break;
-            }
-            oldest.remove();
+        while let Some(oldest) = self.ended.front()
+            && oldest.at.after(KEEP) <= now
+        {
+            self.remove_oldest();
         }
     }
 
     pub fn shrink(&mut self) {
-        for _ in 0..self.by_time.len().div_ceil(2) {
-            self.by_time.pop_first();
+        for _ in 0..self.ended.len().div_ceil(2) {
+            self.remove_oldest();
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_time.is_empty()
+        self.ended.is_empty()
     }
 
     pub fn bytes(&self) -> usize {
-        self.by_time.len() * ENTRY_BYTES
+        self.bytes
     }
+}
+
+/// Whether this query of a step was the exchange's first packet. The retry over TCP has another socket, and is
+/// not the first.
+fn is_of_query(exchange: &Exchange, step: &Step, sent: &SentQuery) -> bool {
+    let flow = &exchange.flow;
+    let socket = flow.pod.port() == sent.port || exchange.transport == Transport::Tcp;
+    let asks = |question: &Question| question.name == step.name && question.qtype == step.qtype;
+    socket && flow.peer.ip() == sent.server && exchange.question.as_ref().is_some_and(asks)
 }

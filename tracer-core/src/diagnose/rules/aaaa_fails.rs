@@ -49,7 +49,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .filter(|step| step.name == a.name && BESIDE_A.contains(&step.qtype))
         .find_map(|step| Some((step, failure(step)?)))?;
     let qtype = failed.qtype;
-    let exchange = lookup.exchanges.iter().find(|exchange| {
+    let exchange = lookup.exchanges().iter().find(|exchange| {
         exchange.name == failed.name && exchange.qtype == qtype && exchange.outcome == outcome
     });
     let repeated = exchange

@@ -30,7 +30,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     if lookup.cut_short || !matches!(lookup.event.outcome, Outcome::Formerr | Outcome::Other) {
         return None;
     }
-    let mut exchanges = lookup.exchanges.iter().rev();
+    let mut exchanges = lookup.exchanges().iter().rev();
     let (failed, rcode) = exchanges.find_map(|exchange| {
         let rcode = exchange.rcode.filter(|rcode| {
             matches!(

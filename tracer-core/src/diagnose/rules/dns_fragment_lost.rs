@@ -33,7 +33,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Lookup(lookup) = case.symptom else {
         return None;
     };
-    let mut exchanges = lookup.exchanges.iter();
+    let mut exchanges = lookup.exchanges().iter();
     let lost = exchanges.find(|exchange| exchange.fragments_lost > 0)?;
     if lookup.event.outcome == Outcome::Answered && lookup.event.waited < MIN_WAIT {
         return None;

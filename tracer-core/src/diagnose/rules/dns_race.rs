@@ -42,7 +42,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let Symptom::Lookup(lookup) = case.symptom else {
         return None;
     };
-    let exchanges = &lookup.exchanges;
+    let exchanges = lookup.exchanges();
     let (answered, lost) = exchanges
         .iter()
         .flat_map(|one| exchanges.iter().map(move |other| (one, other)))

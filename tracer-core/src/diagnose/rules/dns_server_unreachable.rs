@@ -33,7 +33,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 server: server::named(case),
                 figures: lookup.figures(),
             };
-            let error = lookup.exchanges.iter().find_map(|exchange| exchange.icmp);
+            let error = lookup.exchanges().iter().find_map(|exchange| exchange.icmp);
             (
                 summary,
                 lookup.evidence(),

@@ -24,7 +24,7 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let lookup = case.lookup(Outcome::Timeout)?;
-    if lookup.cut_short || lookup.exchanges.iter().any(|exchange| exchange.truncated) {
+    if lookup.cut_short || lookup.exchanges().iter().any(|exchange| exchange.truncated) {
         return None;
     }
     let asked = lookup.asked()?;

@@ -29,7 +29,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     if lookup.cut_short || !matches!(outcome, Outcome::Truncated | Outcome::Timeout) {
         return None;
     }
-    let mut exchanges = lookup.exchanges.iter();
+    let mut exchanges = lookup.exchanges().iter();
     let truncated = exchanges.find(|exchange| exchange.truncated)?;
     let asked = lookup.asked()?;
     let tcp = match truncated.connection {

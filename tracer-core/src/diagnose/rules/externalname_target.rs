@@ -102,7 +102,7 @@ fn fault(
             if lookup.event.outcome == Outcome::Nodata
                 && lookup.event.qtypes.contains(&RecordType::A) =>
         {
-            let mut exchanges = lookup.exchanges.iter();
+            let mut exchanges = lookup.exchanges().iter();
             let aliased = exchanges.any(|one| one.name == *full && one.alias.is_some());
             return aliased.then_some(Fault::NoAddress);
         }
@@ -113,7 +113,7 @@ fn fault(
         _ => return None,
     }
     // Without an alias in the answer the DNS does not know the Service: another fault.
-    let mut exchanges = lookup.exchanges.iter().filter(|one| one.name == *full);
+    let mut exchanges = lookup.exchanges().iter().filter(|one| one.name == *full);
     exchanges
         .find_map(|one| one.alias.clone())
         .map(Fault::Missing)

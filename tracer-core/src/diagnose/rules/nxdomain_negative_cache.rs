@@ -30,7 +30,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let domain = case.index.cluster_domain();
     let service = names::service(case.index, asked, own)?;
     let name = names::full(None, service, domain);
-    let mut exchanges = lookup.exchanges.iter();
+    let mut exchanges = lookup.exchanges().iter();
     let exchange = exchanges.find(|exchange| exchange.name == name)?;
     if exchange.alias.is_some() {
         // The target of an ExternalName Service does not exist.

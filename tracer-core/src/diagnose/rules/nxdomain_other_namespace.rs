@@ -55,7 +55,7 @@ fn claim(
     elsewhere: &[&Service],
 ) -> Claim {
     let domain = case.index.cluster_domain();
-    let resolver = lookup.resolver.as_ref();
+    let resolver = lookup.resolver.as_deref();
     let mut claim = case
         .no_such_name_claim(lookup, asked)
         .why(NameFact::Tried(lookup.tried()));

@@ -41,7 +41,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     if asked.name.ends_with(".arpa") {
         return None;
     }
-    let mut exchanges = lookup.exchanges.iter();
+    let mut exchanges = lookup.exchanges().iter();
     if let Some(alias) = exchanges.find_map(|exchange| exchange.alias.as_ref()) {
         let claim = case
             .no_such_name_claim(lookup, asked.name)
@@ -96,7 +96,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let domain = case.index.cluster_domain();
     for service in similar(case, name, namespace) {
-        let short = names::shortest(None, service, lookup.resolver.as_ref(), domain);
+        let short = names::shortest(None, service, lookup.resolver.as_deref(), domain);
         claim = claim
             .why(NameFact::SimilarService(service.into()))
             .command(Command::UseName(short))
@@ -157,7 +157,7 @@ fn is_external(case: &Case<'_>, asked: AskedName<'_>) -> bool {
 
 fn external(case: &Case<'_>, lookup: &LookupEvidence<'_>, asked: AskedName<'_>) -> Claim {
     let name = DnsName::new(asked.name);
-    let mut exchanges = lookup.exchanges.iter();
+    let mut exchanges = lookup.exchanges().iter();
     let exchange = exchanges.rfind(|exchange| exchange.name == name);
     let mut claim = case
         .no_such_name_claim(lookup, asked.name)

@@ -62,7 +62,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let (lookup, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
-    lookup.resolver.as_ref()?;
+    lookup.resolver.as_deref()?;
     let form = absolute(case, asked, own)
         .or_else(|| wrong_domain(case, asked))
         .or_else(|| without_svc(case, asked, own))
@@ -113,7 +113,7 @@ fn claim(
     form: Form<'_>,
 ) -> Claim {
     let domain = case.index.cluster_domain();
-    let resolver = lookup.resolver.as_ref().filter(|_| !form.absolute);
+    let resolver = lookup.resolver.as_deref().filter(|_| !form.absolute);
     let mut claim = case
         .no_such_name_claim(lookup, asked.name)
         .because(Reason::WrongForm(form.wrong.clone()))

@@ -102,7 +102,7 @@ fn remedies(
     let domain = case.index.cluster_domain();
     let name = match service {
         Some(service) => {
-            let short = names::shortest(None, service, lookup.resolver.as_ref(), domain);
+            let short = names::shortest(None, service, lookup.resolver.as_deref(), domain);
             // Unless that is what the search domain caught.
             match short == asked {
                 true => names::full(None, service, domain).as_str().to_owned(),

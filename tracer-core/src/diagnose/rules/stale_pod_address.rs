@@ -59,7 +59,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let services = object.map(|pod| services::selecting(case.index, pod));
     for service in services.unwrap_or_default() {
         let domain = case.index.cluster_domain();
-        let name = names::shortest(None, service, resolver.as_ref(), domain);
+        let name = names::shortest(None, service, resolver.as_deref(), domain);
         claim = claim
             .why(ConnectionFact::SelectsSimilarPods(service.into()))
             .fix(Fix::UseName(name.clone()))

@@ -33,7 +33,7 @@ pub(super) fn visit(event: &mut Event, see: &mut dyn FnMut(Field<'_>)) {
     }
     match &mut event.body {
         Body::Dns(exchange, place) => {
-            visit_exchange(exchange, see);
+            visit_exchange(Arc::make_mut(exchange), see);
             if let Some(asked) = place.as_mut().and_then(|place| place.asked.as_mut()) {
                 see(Field::Asked(asked));
             }

@@ -1,5 +1,7 @@
 //! Excluded namespaces and redacted names.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::dns::DnsName;
 use crate::model::event::Body;
@@ -30,6 +32,7 @@ fn of(name: &str) -> Event {
 fn question(name: &str, asked: Option<&str>) -> Event {
     let mut event = of("dns nodata");
     if let Body::Dns(exchange, place) = &mut event.body {
+        let exchange = Arc::make_mut(exchange);
         exchange.question.as_mut().expect("a question").name = DnsName::new(name);
         exchange.answers.clear();
         *place = Some(Place {
@@ -237,6 +240,7 @@ fn bytes_that_nobody_understood_are_withheld() {
     let mut privacy = privacy(&[], &["corp.example"]);
     let mut event = question("www.example.org.", None);
     if let Body::Dns(exchange, _) = &mut event.body {
+        let exchange = Arc::make_mut(exchange);
         exchange.answers = vec![crate::model::dns::ResourceRecord {
             name: DnsName::new("www.example.org."),
             rtype: crate::model::dns::RecordType::from(65_280),

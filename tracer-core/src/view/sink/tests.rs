@@ -127,7 +127,7 @@ fn lines(out: &Shared) -> Vec<(String, String)> {
 fn exchange_at(seconds: u64, name: &str) -> Event {
     let Event { ends, mut body, .. } = event("dns answered");
     if let Body::Dns(exchange, _) = &mut body
-        && let Some(question) = &mut exchange.question
+        && let Some(question) = &mut Arc::make_mut(exchange).question
     {
         question.name = crate::model::dns::DnsName::new(name);
     }

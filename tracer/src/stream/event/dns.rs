@@ -71,6 +71,7 @@ pub(super) fn exchange_from_wire(
     wire: proto::Dns,
 ) -> Result<(Exchange, Option<Place>), Unreadable> {
     let exchange = Exchange {
+        number: 0,
         flow: flow_from_wire(wire.flow)?,
         role: WireEnum::from_wire(wire.role)?,
         transport: WireEnum::from_wire(wire.transport)?,
