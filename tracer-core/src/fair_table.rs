@@ -75,6 +75,16 @@ struct Share {
 
 type Slots<K, V, const N: usize> = Slab<Box<Slot<K, V, N>>>;
 
+/// What a change of an entry does.
+pub(crate) struct Update<T> {
+    /// For the caller.
+    pub(crate) result: T,
+    /// The memory that key and value own now.
+    pub(crate) heap: usize,
+    /// Its new deadline.
+    pub(crate) deadline: Timestamp,
+}
+
 /// Entries removed to make room.
 pub(crate) type Evicted<K, V> = Vec<(K, V)>;
 
@@ -197,11 +207,32 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         Some(self.take(id).1)
     }
 
+    /// Changes an entry, which becomes the most recently used one. Returns what the change does, and the entries
+    /// that made room. `None` if there is no such entry.
+    pub(crate) fn update<T>(
+        &mut self,
+        key: &K,
+        change: impl FnOnce(&mut V) -> Update<T>,
+    ) -> Option<(T, Evicted<K, V>)> {
+        let id = self.find(self.hasher.hash_one(key), key)?;
+        let Update {
+            result,
+            heap,
+            deadline,
+        } = change(&mut self.slots.get_mut(id)?.value);
+        self.use_slot(id, deadline);
+        self.weigh_slot(id, heap);
+        Some((result, self.make_room()))
+    }
+
     /// Marks an entry as the most recently used and moves its deadline.
     pub(crate) fn touch(&mut self, key: &K, deadline: Timestamp) {
-        let Some(id) = self.find(self.hasher.hash_one(key), key) else {
-            return;
-        };
+        if let Some(id) = self.find(self.hasher.hash_one(key), key) {
+            self.use_slot(id, deadline);
+        }
+    }
+
+    fn use_slot(&mut self, id: usize, deadline: Timestamp) {
         let used = self.next_use();
         let Some(slot) = self.slots.get_mut(id) else {
             return;
@@ -227,19 +258,22 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
     /// Notes how much memory an entry's key and value own now. Returns the entries that made room.
     #[must_use]
     pub(crate) fn weigh(&mut self, key: &K, heap: usize) -> Evicted<K, V> {
-        let Some(id) = self.find(self.hasher.hash_one(key), key) else {
-            return Vec::new();
-        };
+        if let Some(id) = self.find(self.hasher.hash_one(key), key) {
+            self.weigh_slot(id, heap);
+        }
+        self.make_room()
+    }
+
+    fn weigh_slot(&mut self, id: usize, heap: usize) {
         let bytes = heap + Self::ENTRY_BYTES;
         let Some(slot) = self.slots.get_mut(id) else {
-            return Vec::new();
+            return;
         };
         let before = std::mem::replace(&mut slot.bytes, bytes);
         if let Some(share) = self.shares.get_mut(&slot.key.owner()) {
             share.bytes = share.bytes - before + bytes;
         }
         self.bytes = self.bytes - before + bytes;
-        self.make_room()
     }
 
     /// Removes the entry with the earliest deadline, if that has passed.

@@ -21,10 +21,9 @@ use crate::model::time::Timestamp;
 impl Examination<'_> {
     /// An exchange ended; `of_lookup`: it belongs to a lookup, which has an event of its own.
     pub(super) fn exchange(&mut self, exchange: &Arc<Exchange>, of_lookup: bool) {
-        let now = self.now;
         let memory = self.memory();
         if of_lookup && exchange.outcome != Outcome::Undecided {
-            memory.exchanges.add(now, exchange);
+            memory.exchanges.add(exchange);
         }
         if exchange.asked_peer.is_some() {
             let gave_way = memory.misdirected.add(exchange);

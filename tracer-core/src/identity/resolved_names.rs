@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::owner::Owner;
-use crate::fair_table::{self, Evicted, FairTable, Room};
+use crate::fair_table::{self, Evicted, FairTable, Room, Update};
 use crate::model::alias::aliases;
 use crate::model::dns::{DnsName, RecordType, ResourceRecord};
 use crate::model::event::Ends;
@@ -143,26 +143,52 @@ impl ResolvedNames {
         from: Timestamp,
         until: Timestamp,
     ) -> Evicted<Key, Names> {
-        let mut names = self.entries.remove(&key).unwrap_or_default();
-        let mut named = ResolvedName {
-            name: name.clone(),
-            from,
-            until,
-        };
-        if let Some(known) = names.iter().position(|known| known.name == *name) {
-            let known = names.remove(known);
-            // A connection made after the first answer can end after this one.
-            named.from = known.from.min(from);
-            named.until = known.until.max(until);
-        }
-        names.insert(0, named);
-        names.truncate(MAX_NAMES_PER_ADDRESS);
-        let texts = names.iter().map(|named| named.name.heap_bytes());
-        let bytes = slice_bytes(&names) + texts.sum::<usize>();
         // Names are kept beyond their time, for connections that began in it.
         let never = Timestamp(u64::MAX);
+        let known = self.entries.update(&key, |names| {
+            put(names, name, from, until);
+            Update {
+                result: (),
+                heap: bytes(names),
+                deadline: never,
+            }
+        });
+        if let Some(((), evicted)) = known {
+            return evicted;
+        }
+        let mut names = Vec::with_capacity(1);
+        put(&mut names, name, from, until);
+        let bytes = bytes(&names);
         self.entries.insert(key, names, bytes, never)
     }
+}
+
+/// Puts a name first.
+fn put(names: &mut Names, name: &DnsName, from: Timestamp, until: Timestamp) {
+    match names.iter().position(|known| known.name == *name) {
+        Some(place) => {
+            let [before @ .., known] = &mut names[..=place] else {
+                return;
+            };
+            // A connection made after the first answer can end after this one.
+            known.from = known.from.min(from);
+            known.until = known.until.max(until);
+            if !before.is_empty() {
+                names[..=place].rotate_right(1);
+            }
+        }
+        None => {
+            names.truncate(MAX_NAMES_PER_ADDRESS - 1);
+            let name = name.clone();
+            names.insert(0, ResolvedName { name, from, until });
+        }
+    }
+}
+
+/// The memory that the names of an address own.
+fn bytes(names: &Names) -> usize {
+    let texts = names.iter().map(|named| named.name.heap_bytes());
+    slice_bytes(names) + texts.sum::<usize>()
 }
 
 /// The addresses in an answer to the name asked for, through a chain of CNAMEs if there is one, each with its
@@ -397,7 +423,7 @@ mod tests {
 
     #[test]
     fn names_that_no_longer_held_are_not_counted_when_they_make_room() {
-        let mut names = ResolvedNames::new(FairTable::<Key, Names>::ENTRY_BYTES + 500);
+        let mut names = ResolvedNames::new(FairTable::<Key, Names>::ENTRY_BYTES + 200);
         assert_eq!(
             learn(
                 &mut names,

@@ -24,7 +24,7 @@ use self::node_domains::NodeDomains;
 use self::open_lookup::{LookupId, OpenLookup, Places, Query};
 use self::pairing::{Fit, Relation};
 use self::verdict::Verdict;
-use crate::fair_table::{Evicted, FairTable, Room};
+use crate::fair_table::{Evicted, FairTable, Room, Update};
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
 use crate::model::event::Ends;
@@ -140,7 +140,7 @@ impl Folder {
             question: &asked.question,
         };
         if asked.attempt > 1 {
-            self.retransmitted(at, &query);
+            self.retransmitted(at, &query, out);
             return;
         }
         let (id, relation) = match self.find(at, &owner, &query) {
@@ -154,29 +154,20 @@ impl Folder {
             }
         };
         let step_limit = self.step_limit;
-        let asked = self.update(id, |open| {
+        let asked = self.update(at, id, out, |open| {
             let step = open.ask(at, ends, &query, relation, step_limit);
-            (step, open.bytes)
+            open.incomplete |= step.is_none();
+            step
         });
         // Without an answer here, the lookup was larger than the table.
-        let Some((step, bytes)) = asked else { return };
+        let Some(step) = asked else { return };
         match step {
             Some(step) => drop(self.queries.insert(query.exchange, (id, step))),
             None => {
                 let reason = "lookup step table full";
                 self.losses.add_on(id.ifindex, Stage::Table, reason, 1);
-                if let Some(open) = self.open.get_mut(&id) {
-                    open.incomplete = true;
-                }
             }
         }
-        self.weigh(at, id, bytes, out);
-    }
-
-    /// Notes a lookup's memory, and decides those that make room.
-    fn weigh(&mut self, at: Timestamp, id: LookupId, bytes: usize, out: &mut Vec<Decided>) {
-        let evicted = self.open.weigh(&id, bytes);
-        self.made_room(at, evicted, out);
     }
 
     fn made_room(
@@ -222,12 +213,12 @@ impl Folder {
 
     /// A query is sent again under the same exchange: the same step. The retry of a truncated answer over TCP
     /// also belongs to the same exchange and is no further query of the lookup.
-    fn retransmitted(&mut self, at: Timestamp, query: &Query<'_>) {
+    fn retransmitted(&mut self, at: Timestamp, query: &Query<'_>, out: &mut Vec<Decided>) {
         if query.flow.protocol == Protocol::Tcp {
             return;
         }
         if let Some((id, step)) = self.queries.get(&query.exchange).copied() {
-            self.update(id, |open| open.retransmitted(at, step, query));
+            self.update(at, id, out, |open| open.retransmitted(at, step, query));
         }
     }
 
@@ -292,16 +283,15 @@ impl Folder {
             return None;
         }
         let (id, step) = self.queries.remove(&exchange.number)?;
-        let (place, verdict, bytes) = self.update(id, |open| {
-            open.answer(at, step, exchange);
-            (open.place(step), open.verdict(), open.bytes)
-        })?;
-        if verdict == Verdict::Decided {
+        let open = self.open.get_mut(&id)?;
+        open.answer(at, step, exchange);
+        let place = open.place(step);
+        if open.verdict() == Verdict::Decided {
             if let Some(open) = self.open.remove(&id) {
                 self.decided(at, id, open, out);
             }
         } else {
-            self.weigh(at, id, bytes, out);
+            self.update(at, id, out, |_| ());
         }
         Some(place)
     }
@@ -332,34 +322,44 @@ impl Folder {
         &self.losses
     }
 
-    /// Changes an open lookup and updates the tables that refer to it. `None` if no lookup has this id.
-    fn update<T>(&mut self, id: LookupId, change: impl FnOnce(&mut OpenLookup) -> T) -> Option<T> {
-        let open = self.open.get_mut(&id)?;
-        let result = change(open);
-        open.deadline = open.wait(&self.thresholds);
-        // Most changes leave the names as they are: an answer, the second type.
-        if std::mem::take(&mut open.moved) {
-            let part = self.expected.owner(&open.owner);
-            let mut places = Places::new();
-            for name in open.expected() {
-                let place = self.expected.place(part, name.relative());
-                if !places.contains(&place) {
-                    places.push(place);
-                }
+    /// Changes an open lookup and updates the tables that refer to it. Decides lookups that make room for it.
+    /// `None` if no lookup has this id.
+    fn update<T>(
+        &mut self,
+        at: Timestamp,
+        id: LookupId,
+        out: &mut Vec<Decided>,
+        change: impl FnOnce(&mut OpenLookup) -> T,
+    ) -> Option<T> {
+        let Folder {
+            open,
+            expected,
+            gaps,
+            thresholds,
+            ..
+        } = self;
+        let (result, evicted) = open.update(&id, |open| {
+            let result = change(open);
+            open.deadline = open.wait(thresholds);
+            // Most changes leave the names as they are: an answer, the second type.
+            if std::mem::take(&mut open.moved) {
+                list_expected(expected, id, open);
             }
-            self.expected.move_to(id, &open.listed, &places);
-            open.listed = places;
-        }
-        let gap = open.gap().map(|asked| {
-            let part = self.gaps.owner(&open.owner);
-            self.gaps.place(part, asked.trim_end_matches('.'))
-        });
-        if gap != open.listed_gap {
-            (self.gaps).move_to(id, open.listed_gap.as_slice(), gap.as_slice());
-            open.listed_gap = gap;
-        }
-        let deadline = open.deadline;
-        self.open.touch(&id, deadline);
+            let gap = open.gap().map(|asked| {
+                let part = gaps.owner(&open.owner);
+                gaps.place(part, asked.trim_end_matches('.'))
+            });
+            if gap != open.listed_gap {
+                gaps.move_to(id, open.listed_gap.as_slice(), gap.as_slice());
+                open.listed_gap = gap;
+            }
+            Update {
+                result,
+                heap: open.bytes,
+                deadline: open.deadline,
+            }
+        })?;
+        self.made_room(at, evicted, out);
         Some(result)
     }
 
@@ -377,6 +377,25 @@ impl Folder {
         }
         out.push(open.finish(at));
     }
+}
+
+/// Lists a lookup under the names that its next query may ask for.
+fn list_expected(expected: &mut Listing, id: LookupId, open: &mut OpenLookup) {
+    let part = expected.owner(&open.owner);
+    let mut places = Places::new();
+    let mut before = None;
+    for name in open.expected() {
+        // One reading often repeats the name of another.
+        if before.replace(name) == Some(name) {
+            continue;
+        }
+        let place = expected.place(part, name.relative());
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    expected.move_to(id, &open.listed, &places);
+    open.listed = places;
 }
 
 /// The node on which the pod runs.

@@ -1,5 +1,7 @@
 //! Chains of CNAMEs in an answer (RFC 1034 section 3.6.2).
 
+use smallvec::{SmallVec, smallvec};
+
 use super::dns::{DnsName, RecordType, ResourceRecord};
 
 /// Maximum length of a chain; resolvers give up sooner.
@@ -7,8 +9,8 @@ const MAX_ALIASES: usize = 16;
 
 /// The queried name and its aliases in order, each with the lowest TTL on the path to it. Accepts records in
 /// any order, and chains that loop.
-pub fn aliases(asked: &DnsName, answers: &[ResourceRecord]) -> Vec<(DnsName, u32)> {
-    let mut aliases = vec![(asked.clone(), u32::MAX)];
+pub fn aliases(asked: &DnsName, answers: &[ResourceRecord]) -> SmallVec<[(DnsName, u32); 2]> {
+    let mut aliases = smallvec![(asked.clone(), u32::MAX)];
     while let Some((owner, ttl)) = aliases.last() {
         let next = answers
             .iter()

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::model::dns::{DnsName, Question, RecordType, ResourceRecord, ResponseCode};
 use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
 use crate::model::heap_bytes::HeapBytes as _;
@@ -118,19 +120,20 @@ pub(in crate::diagnose) fn exchange_end(exchange: &Exchange) -> Timestamp {
     answered.unwrap_or(exchange.last_attempt)
 }
 
-/// A pod's exchanges, in the order in which they ended.
+/// A pod's exchanges by the time of their first query, which a lookup's steps have too.
 #[derive(Debug, Default)]
 pub(in crate::diagnose) struct Exchanges {
-    ended: VecDeque<Ended>,
+    by_time: VecDeque<Ended>,
     bytes: usize,
+    /// Exchanges so far.
+    taken_in: u64,
 }
 
 #[derive(Debug)]
 struct Ended {
-    /// When it was taken in.
-    at: Timestamp,
-    /// The time of its first query, which its lookup's step has too.
     asked: Timestamp,
+    /// Rises with every exchange that ends.
+    number: u64,
     bytes: usize,
     exchange: Arc<Exchange>,
 }
@@ -138,74 +141,78 @@ struct Ended {
 impl Exchanges {
     /// Takes in an exchange that ended and belongs to a lookup. Without room the oldest gives way: lookups of a
     /// client with so many undecided ones lack it as evidence.
-    pub fn add(&mut self, now: Timestamp, exchange: &Arc<Exchange>) {
+    pub fn add(&mut self, exchange: &Arc<Exchange>) {
         let bytes = size_of::<Ended>() + exchange.heap_bytes();
-        while self.ended.len() >= MAX_PER_POD || self.bytes + bytes > MAX_BYTES_PER_POD {
+        while self.by_time.len() >= MAX_PER_POD || self.bytes + bytes > MAX_BYTES_PER_POD {
             if !self.remove_oldest() {
                 break;
             }
         }
         self.bytes += bytes;
-        self.ended.push_back(Ended {
-            at: now,
+        self.taken_in += 1;
+        let place = self.after(exchange.asked);
+        let ended = Ended {
             asked: exchange.asked,
+            number: self.taken_in,
             bytes,
             exchange: Arc::clone(exchange),
-        });
+        };
+        self.by_time.insert(place, ended);
+    }
+
+    /// The place of the first exchange that was asked later.
+    fn after(&self, asked: Timestamp) -> usize {
+        self.by_time.partition_point(|ended| ended.asked <= asked)
     }
 
     /// Removes and returns the exchanges of a lookup, in the order in which they ended: those that one of its
     /// queries began. Other lookups of the same name can be under way.
     pub fn take(&mut self, lookup: &Lookup) -> Vec<Arc<Exchange>> {
-        let sent = || {
-            let steps = lookup.steps.iter();
-            steps.flat_map(|step| step.sent.iter().map(move |sent| (step, sent)))
-        };
-        let Some(began) = sent().map(|(_, sent)| sent.at).min() else {
-            return Vec::new();
-        };
-        let mut taken = Vec::with_capacity(lookup.steps.len());
-        // It ended after it began, and so did all that follow.
-        let mut place = self.ended.len();
-        while let Some(before) = place.checked_sub(1) {
-            place = before;
-            let Some(ended) = self.ended.get(place).filter(|ended| ended.at >= began) else {
-                break;
-            };
-            let mut sent = sent().filter(|(_, sent)| sent.at == ended.asked);
-            if sent.any(|(step, sent)| is_of_query(&ended.exchange, step, sent))
-                && let Some(ended) = self.ended.remove(place)
-            {
-                self.bytes -= ended.bytes;
-                taken.push(ended.exchange);
+        let mut taken: SmallVec<[(u64, Arc<Exchange>); 2]> = SmallVec::new();
+        for step in &lookup.steps {
+            for sent in &step.sent {
+                let mut place = self.after(sent.at);
+                while let Some(before) = place.checked_sub(1) {
+                    place = before;
+                    let ended = self.by_time.get(place);
+                    let Some(ended) = ended.filter(|ended| ended.asked == sent.at) else {
+                        break;
+                    };
+                    if is_of_query(&ended.exchange, step, sent)
+                        && let Some(ended) = self.by_time.remove(place)
+                    {
+                        self.bytes -= ended.bytes;
+                        taken.push((ended.number, ended.exchange));
+                    }
+                }
             }
         }
-        taken.reverse();
-        taken
+        taken.sort_unstable_by_key(|(number, _)| *number);
+        taken.into_iter().map(|(_, exchange)| exchange).collect()
     }
 
     fn remove_oldest(&mut self) -> bool {
-        let oldest = self.ended.pop_front();
+        let oldest = self.by_time.pop_front();
         self.bytes -= oldest.as_ref().map_or(0, |oldest| oldest.bytes);
         oldest.is_some()
     }
 
     pub fn expire(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.ended.front()
-            && oldest.at.after(KEEP) <= now
+        while let Some(oldest) = self.by_time.front()
+            && exchange_end(&oldest.exchange).after(KEEP) <= now
         {
             self.remove_oldest();
         }
     }
 
     pub fn shrink(&mut self) {
-        for _ in 0..self.ended.len().div_ceil(2) {
+        for _ in 0..self.by_time.len().div_ceil(2) {
             self.remove_oldest();
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ended.is_empty()
+        self.by_time.is_empty()
     }
 
     pub fn bytes(&self) -> usize {
