@@ -298,8 +298,15 @@ impl Exchanges {
         out: &mut Vec<Correlated>,
     ) {
         let now = seen.time;
-        let query_key = self.asked_as(key);
-        let query = query_key.as_ref().and_then(|key| self.open.remove(key));
+        // Mostly the answer has the key of its query. Else some other query is looked for.
+        let mut query = self.open.remove(key);
+        let other_key = match query {
+            Some(_) => None,
+            None => self.asked_as(key),
+        };
+        if let Some(other) = &other_key {
+            query = self.open.remove(other);
+        }
         if query.is_none() && self.answered.contains(key) {
             // A zone transfer takes several messages (RFC 5936 section 2.2); the first one decided the
             // outcome.
@@ -317,21 +324,22 @@ impl Exchanges {
         let fragment = message.fragment
             && key.protocol == Protocol::Udp
             && query.as_ref().is_some_and(|query| !query.timed_out);
-        if let Some(query_key) = &query_key
-            && !fragment
-        {
-            if query_key != key {
-                self.answered.add(query_key, now);
+        if query.is_some() && !fragment {
+            if let Some(other) = &other_key {
+                self.answered.add(other, now);
             }
             self.answered.add(key, now);
         }
-        let question = match &query_key {
-            Some(query_key) => query_key.question.clone(),
-            None => key.question.clone(),
-        };
+        let query_key = other_key.as_ref().unwrap_or(key);
+        let question = query_key.question.clone();
         let latency = query.as_ref().map(|query| now.since(query.asked));
-        let mut exchange = match &query {
-            Some(query) => query.ended(key, question),
+        let mut exchange = match &mut query {
+            // A first fragment keeps its query open.
+            Some(query) if fragment => query.ended(key, question),
+            Some(query) => Exchange {
+                details: std::mem::take(&mut query.details),
+                ..query.without_details(key, question)
+            },
             None => unknown(key, question, seen.flow, now),
         };
         exchange.outcome = match unexpected {
@@ -355,7 +363,7 @@ impl Exchanges {
                 self.fragment_seen = self.fragment_seen.max(now);
                 FirstFragment::add(&mut query.fragment, now, exchange);
                 let deadline = query.last_attempt.after(self.timeout);
-                let key = query_key.unwrap_or_else(|| key.clone());
+                let key = query_key.clone();
                 self.keep(key, query, deadline, losses, out);
             }
             // A late answer follows a reported timeout, and the client waits no longer.
@@ -367,11 +375,8 @@ impl Exchanges {
         }
     }
 
-    /// The key of the open query that a response with this key answers.
+    /// The key of the open query that a response answers whose own key is no query's.
     fn asked_as(&self, key: &Key) -> Option<Key> {
-        if self.open.contains(key) {
-            return Some(key.clone());
-        }
         // Some servers omit the question from an error response, and the answer to an earlier attempt goes to
         // that attempt's port.
         self.open
@@ -620,6 +625,13 @@ impl Query {
     /// This query's exchange without an answer; the caller adds the outcome.
     fn ended(&self, key: &Key, question: Option<Question>) -> Exchange {
         Exchange {
+            details: self.details.clone(),
+            ..self.without_details(key, question)
+        }
+    }
+
+    fn without_details(&self, key: &Key, question: Option<Question>) -> Exchange {
+        Exchange {
             number: self.number,
             flow: self.flow,
             asked: self.asked,
@@ -627,7 +639,6 @@ impl Query {
             attempts: self.attempts,
             late: self.timed_out,
             fragments_lost: self.fragments_lost(),
-            details: self.details.clone(),
             ..unknown(key, question, self.flow, self.asked)
         }
     }

@@ -107,7 +107,7 @@ pub struct Message {
     /// 2308 section 5). `None` without a SOA in the authority section.
     pub negative_ttl: Option<u32>,
     /// The OPT record.
-    pub edns: Option<Edns>,
+    pub edns: Option<Box<Edns>>,
     /// The message is in the first of several IP fragments, so only its beginning is there. Where all fragments
     /// are at hand they are joined before.
     pub fragment: bool,

@@ -213,11 +213,11 @@ pub struct Details {
     /// The fault in the query's last attempt.
     pub query_fault: Option<DnsFault>,
     /// The OPT record of the query's last attempt, without options.
-    pub query_edns: Option<Edns>,
+    pub query_edns: Option<Box<Edns>>,
     /// The flags of the response.
     pub flags: Option<Flags>,
     /// The OPT record of the response.
-    pub edns: Option<Edns>,
+    pub edns: Option<Box<Edns>>,
     /// The negative TTL of the response, if it has one.
     pub negative_ttl: Option<u32>,
     /// The start of the query or response in its TCP stream was guessed: the stream was not seen from its
@@ -245,7 +245,7 @@ impl Details {
         Details {
             opcode: query.opcode,
             query_fault: query.fault.clone(),
-            query_edns: query.edns.as_ref().map(Edns::capabilities),
+            query_edns: query.edns.as_ref().map(|edns| Box::new(edns.capabilities())),
             ..Details::default()
         }
     }

@@ -216,7 +216,7 @@ fn edns_and_extended_errors_read_as_dig_printed_them() {
     let mut errors = std::collections::BTreeSet::new();
     for vector in vectors() {
         let response = read(&vector.response);
-        let lines = response.edns.as_ref().map(as_dig).unwrap_or_default();
+        let lines = response.edns.as_deref().map(as_dig).unwrap_or_default();
         // dig's interpretation of a cookie's value is not in the message.
         let dig: Vec<&str> = vector
             .opt

@@ -188,7 +188,8 @@ impl<'a> Reader<'a> {
             message.rcode = ResponseCode::from(upper, message.rcode.low());
             let data = self.bytes.get(self.at..head.end)?;
             let mut fault = None;
-            message.edns = Some(edns::read(head.class, head.ttl, data, &mut fault));
+            let edns = edns::read(head.class, head.ttl, data, &mut fault);
+            message.edns = Some(Box::new(edns));
             if fault.is_some() {
                 return None;
             }

@@ -94,8 +94,13 @@ fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
     }
     let [high, ..] = head.ttl.to_be_bytes();
     message.rcode = ResponseCode::from(high, message.rcode.low());
-    let data = head.data(bytes);
-    message.edns = Some(edns::read(head.class, head.ttl, data, &mut message.fault));
+    let edns = edns::read(
+        head.class,
+        head.ttl,
+        head.data(bytes),
+        &mut message.fault,
+    );
+    message.edns = Some(Box::new(edns));
 }
 
 /// The lesser of a SOA's TTL and its last field, MINIMUM (RFC 2308 section 5).

@@ -205,13 +205,13 @@ fn unreachable_authority() -> Exchange {
         dnssec_ok: true,
         ..Edns::default()
     };
-    exchange.details.query_edns = Some(asked.clone());
+    exchange.details.query_edns = Some(Box::new(asked.clone()));
     exchange.details.flags = Some(Flags {
         recursion_desired: true,
         recursion_available: true,
         ..Flags::default()
     });
-    exchange.details.edns = Some(Edns {
+    exchange.details.edns = Some(Box::new(Edns {
         version: 1,
         nsid: Some("ns1.example".to_owned()),
         cookie: Some("0102030405060708".to_owned()),
@@ -226,7 +226,7 @@ fn unreachable_authority() -> Exchange {
             data: "c0ffee".to_owned(),
         }],
         ..asked
-    });
+    }));
     exchange
 }
 
@@ -585,11 +585,11 @@ fn hostile() -> Vec<(&'static str, Event)> {
     ends.pod.identity = Ok(identity(escape, escape, Some((escape, escape)), escape));
     let mut asked = exchange(escape, RecordType::TXT, Outcome::Answered);
     asked.answers = vec![record(escape, RecordType::TXT, 1, escape)];
-    asked.details.edns = Some(Edns {
+    asked.details.edns = Some(Box::new(Edns {
         nsid: Some(escape.to_owned()),
         errors: vec![ede(0, escape)],
         ..Edns::default()
-    });
+    }));
     let steps = vec![
         step(escape, RecordType::A, Some(Outcome::Answered), &[escape]),
         step("b.", RecordType::A, Some(Outcome::Nxdomain), &[]),

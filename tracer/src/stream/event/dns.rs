@@ -54,9 +54,9 @@ pub(super) fn exchange_to_wire(
         fault: exchange.fault.as_ref().map(fault_to_wire),
         opcode: u32::from(u8::from(details.opcode)),
         query_fault: details.query_fault.as_ref().map(fault_to_wire),
-        query_edns: details.query_edns.as_ref().map(edns_to_wire),
+        query_edns: details.query_edns.as_deref().map(edns_to_wire),
         flags: details.flags.map(flags_to_wire),
-        edns: details.edns.as_ref().map(edns_to_wire),
+        edns: details.edns.as_deref().map(edns_to_wire),
         negative_ttl: details.negative_ttl,
         resynchronised: details.resynchronised,
         lookup: place.map(|place| proto::Place {
@@ -299,8 +299,8 @@ fn edns_to_wire(edns: &Edns) -> proto::Edns {
     }
 }
 
-fn edns_from_wire(wire: proto::Edns) -> Result<Edns, Unreadable> {
-    Ok(Edns {
+fn edns_from_wire(wire: proto::Edns) -> Result<Box<Edns>, Unreadable> {
+    Ok(Box::new(Edns {
         udp_size: small(wire.udp_size, "a size")?,
         version: small(wire.version, "a version")?,
         dnssec_ok: wire.dnssec_ok,
@@ -322,7 +322,7 @@ fn edns_from_wire(wire: proto::Edns) -> Result<Edns, Unreadable> {
                 })
             })
             .collect::<Result<_, _>>()?,
-    })
+    }))
 }
 
 fn error_to_wire(error: &ExtendedError) -> proto::ExtendedError {
