@@ -187,10 +187,9 @@ impl Exchanges {
         });
         let mut query = repeated.unwrap_or_else(|| {
             let follows = match key.protocol {
-                Protocol::Tcp => {
-                    self.held
-                        .followed_up(&key, &seen.flow, now.after(self.tcp_wait))
-                }
+                Protocol::Tcp => self
+                    .held
+                    .followed_up(&key, &seen.flow, now.after(self.tcp_wait)),
                 _ => None,
             };
             self.queries += 1;

@@ -122,7 +122,9 @@ fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
         step.sent.first().map(|sent| sent.server).hash(&mut hasher);
     }
     for exchange in &lookup.taken {
-        last_alias(exchange).map(|alias| &alias.data).hash(&mut hasher);
+        last_alias(exchange)
+            .map(|alias| &alias.data)
+            .hash(&mut hasher);
         let rcode = exchange.rcode.map(u16::from);
         (rcode, exchange.details.query_edns.is_some()).hash(&mut hasher);
     }

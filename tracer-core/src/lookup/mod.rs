@@ -237,7 +237,12 @@ impl Folder {
 
     /// The open lookup that a query belongs to: the one that it fits best and, of equals, the one that it
     /// follows soonest.
-    fn find(&self, at: Timestamp, owner: &Owner, query: &Query<'_>) -> Option<(LookupId, Relation)> {
+    fn find(
+        &self,
+        at: Timestamp,
+        owner: &Owner,
+        query: &Query<'_>,
+    ) -> Option<(LookupId, Relation)> {
         if self.open.is_empty() {
             return None;
         }

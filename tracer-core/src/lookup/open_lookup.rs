@@ -190,6 +190,10 @@ impl OpenLookup {
                     _ => &self.current,
                 };
                 self.bytes += 2 * size_of::<OpenStep>() + candidate.heap_bytes();
+                // Most lookups have one step or two, and thousands are open.
+                if self.steps.len() == self.steps.capacity() {
+                    self.steps.reserve_exact(self.steps.len().max(1));
+                }
                 self.steps.push(OpenStep::new(at, query, candidate));
                 self.steps.len() - 1
             }

@@ -122,7 +122,8 @@ impl Pod {
             ends: &Pod::ends(),
             asked: &asked,
         };
-        self.folder.query(&query, || resolver.map(Arc::new), &mut self.decided);
+        self.folder
+            .query(&query, || resolver.map(Arc::new), &mut self.decided);
     }
 
     /// The number of an exchange. Its further attempts may come from other ports.

@@ -245,7 +245,10 @@ impl Details {
         Details {
             opcode: query.opcode,
             query_fault: query.fault.clone(),
-            query_edns: query.edns.as_ref().map(|edns| Box::new(edns.capabilities())),
+            query_edns: query
+                .edns
+                .as_ref()
+                .map(|edns| Box::new(edns.capabilities())),
             ..Details::default()
         }
     }

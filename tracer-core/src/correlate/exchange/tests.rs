@@ -386,7 +386,11 @@ fn a_timeout_has_the_last_attempts_details() {
         udp_size: 1232,
         ..Edns::default()
     };
-    assert_eq!(details.query_edns.as_deref(), Some(&kept), "without its cookie");
+    assert_eq!(
+        details.query_edns.as_deref(),
+        Some(&kept),
+        "without its cookie"
+    );
     assert_eq!(details.flags, None, "no answer came");
 }
 

@@ -1,9 +1,17 @@
 //! Wall time in the form of RFC 3339, UTC, with nine digits.
 
-/// Formats times. Keeps the last second's text: date arithmetic costs more than everything else in it, and
-/// events come thousands a second.
+/// Seconds kept, one text for each remainder.
+const SECONDS: usize = 8;
+
+/// Formats times. Keeps the text of the last seconds: date arithmetic costs more than everything else in it, and
+/// events come thousands a second. A lookup without an answer is decided seconds after it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rfc3339 {
+    kept: [Second; SECONDS],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Second {
     second: Option<i64>,
     /// `2026-11-29T12:00:00.123456789Z`.
     text: String,
@@ -12,17 +20,21 @@ pub(super) struct Rfc3339 {
 impl Rfc3339 {
     /// The text of a time, until the next call.
     pub(super) fn format(&mut self, time: jiff::Timestamp) -> &str {
+        let second = time.as_second();
+        let kept = &mut self.kept[second.rem_euclid(SECONDS as i64) as usize];
         // Negative before 1970; then the fraction counts backwards.
         match u32::try_from(time.subsec_nanosecond()) {
-            Ok(fraction) if self.second == Some(time.as_second()) => self.set_fraction(fraction),
+            Ok(fraction) if kept.second == Some(second) => kept.set_fraction(fraction),
             _ => {
-                self.text = rfc3339(time);
-                self.second = Some(time.as_second()).filter(|&second| second > 0);
+                kept.text = rfc3339(time);
+                kept.second = Some(second).filter(|&second| second > 0);
             }
         }
-        &self.text
+        &kept.text
     }
+}
 
+impl Second {
     /// Replaces the nine digits before the final `Z`.
     fn set_fraction(&mut self, mut fraction: u32) {
         self.text.truncate(self.text.len() - 10);
