@@ -1,10 +1,10 @@
 //! Findings as Kubernetes Events, so that `kubectl describe pod` shows them.
 //!
 //! Owns which findings become an Event (severity warning or error, with a known pod), the Event's text
-//! ([`note`]), the rate of requests ([`ledger`]) and the requests. The pipeline task calls
-//! [`KubeEvents::offer`], which never waits; a finding without room in the queue is counted. An Event's count
-//! grows with its finding, and a resolved finding closes it. Needs the verbs create and patch on events of
-//! events.k8s.io.
+//! ([`note`]), the order of requests ([`queue`]), their rate ([`ledger`]) and the requests. The pipeline task
+//! calls [`KubeEvents::offer`], which never waits; a finding without room in the queue is counted. An Event's
+//! count grows with its finding, and a resolved finding closes it. Needs the verbs create and patch on events
+//! of events.k8s.io.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 mod ledger;
 mod note;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 use self::ledger::{Decision, Ledger, Request};
+use self::queue::Queue;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Severity;
 use tracer_core::model::identity::PodIdentity;
@@ -57,6 +60,8 @@ pub struct KubeEventTotals {
     pub limited: u64,
     /// Findings dropped because the queue was full.
     pub dropped: u64,
+    /// Findings whose Event was forgotten to make room for others: they get a new one.
+    pub forgotten: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,33 +71,40 @@ struct Counters {
     failed: AtomicU64,
     limited: AtomicU64,
     dropped: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// The queue of findings.
 #[derive(Clone, Debug)]
 pub struct KubeEvents {
-    queue: mpsc::Sender<Occurrence>,
+    queue: Arc<Mutex<Queue>>,
+    /// Wakes the worker. It ends when no sender is left.
+    wake: mpsc::Sender<()>,
     counters: Arc<Counters>,
 }
 
 /// Sends the requests.
 #[derive(Debug)]
 pub struct Worker {
-    queue: mpsc::Receiver<Occurrence>,
+    queue: Arc<Mutex<Queue>>,
+    woken: mpsc::Receiver<()>,
     counters: Arc<Counters>,
     ledger: Ledger,
 }
 
 /// A queue and its worker. `instance` is the Events' reporting instance: the node.
 pub fn new(instance: &str) -> (KubeEvents, Worker) {
-    let (sender, queue) = mpsc::channel(QUEUE);
+    let (wake, woken) = mpsc::channel(1);
+    let queue = Arc::new(Mutex::new(Queue::new(QUEUE)));
     let counters = Arc::<Counters>::default();
     let events = KubeEvents {
-        queue: sender,
+        queue: Arc::clone(&queue),
+        wake,
         counters: Arc::clone(&counters),
     };
     let worker = Worker {
         queue,
+        woken,
         counters,
         ledger: Ledger::new(instance),
     };
@@ -123,9 +135,10 @@ impl KubeEvents {
             last: clock.wall(finding.last),
             note: note::note(&finding.headline, remedies),
         };
-        if self.queue.try_send(occurrence).is_err() {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let dropped = self.queue.lock().push(occurrence);
+        self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        // A worker that is not awake yet finds all of the queue.
+        let _ = self.wake.try_send(());
     }
 
     /// Totals so far.
@@ -136,6 +149,7 @@ impl KubeEvents {
             failed,
             limited,
             dropped,
+            forgotten,
         } = &*self.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         KubeEventTotals {
@@ -144,6 +158,7 @@ impl KubeEvents {
             failed: read(failed),
             limited: read(limited),
             dropped: read(dropped),
+            forgotten: read(forgotten),
         }
     }
 }
@@ -179,8 +194,21 @@ impl Worker {
     /// Sends requests until the queue is closed.
     pub async fn run(mut self, client: Client) {
         let mut log = FailureLog::default();
-        while let Some(occurrence) = self.queue.recv().await {
+        while let Some(occurrence) = self.next().await {
             self.handle(&client, &occurrence, &mut log).await;
+            let forgotten = &self.counters.forgotten;
+            forgotten.store(self.ledger.forgotten(), Ordering::Relaxed);
+        }
+    }
+
+    /// The next finding; `None` once no more can come.
+    async fn next(&mut self) -> Option<Occurrence> {
+        loop {
+            let next = self.queue.lock().pop();
+            if next.is_some() {
+                return next;
+            }
+            self.woken.recv().await?;
         }
     }
 

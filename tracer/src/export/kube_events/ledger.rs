@@ -1,10 +1,11 @@
 //! Which requests the API server gets: one Event per finding, updated at most once a minute, within rate
 //! limits.
 //!
-//! Pure: the time is an argument. Bounded: the least recently reported finding is evicted, and gets a new
-//! Event when it returns. kube's own `Recorder` aggregates by reason and object: two names that one pod
+//! Pure: the time is an argument. Bounded: of the pod that has most, the least recently reported finding is
+//! forgotten, and gets a new Event when it returns. kube's own `Recorder` aggregates by reason and object: two names that one pod
 //! cannot resolve would become one Event with the text of the first name. Hence this ledger.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,11 @@ const POD_EVERY: Duration = Duration::from_secs(60);
 /// server at most 1,000 requests per second, which is what the kubelets' own heartbeats and Events can cost.
 pub(super) const NODE_BURST: u32 = 50;
 const NODE_EVERY: Duration = Duration::from_secs(1);
+/// This part of the node's burst is reserved for pods with few requests: a burst, then one per interval. So
+/// updates of pods in trouble delay no first Event of another.
+const RESERVED: u32 = NODE_BURST / 2;
+const FEW_BURST: u32 = 3;
+const FEW_EVERY: Duration = Duration::from_secs(60);
 /// An Event's name is a DNS subdomain of at most 253 characters; the suffix is a dot and 16 digits.
 const MAX_POD_PART: usize = 236;
 
@@ -68,12 +74,25 @@ struct Known {
     closed: bool,
 }
 
+/// A finding: contains the UID, as a new pod with the same name has findings of its own.
+type Key = (Arc<str>, String);
+
+/// The requests of a pod.
+#[derive(Debug)]
+struct Pod {
+    /// New Events.
+    new: Bucket,
+    /// Requests that may use the reserved part.
+    few: Bucket,
+}
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     instance: Arc<str>,
-    known: LruCache<String, Known>,
-    pods: LruCache<Arc<str>, Bucket>,
+    known: LruCache<Key, Known>,
+    pods: LruCache<Arc<str>, Pod>,
     node: Bucket,
+    forgotten: u64,
 }
 
 impl Ledger {
@@ -81,14 +100,22 @@ impl Ledger {
         let known = NonZeroUsize::new(MAX_KNOWN).unwrap_or(NonZeroUsize::MIN);
         Ledger {
             instance: instance.chars().take(128).collect::<String>().into(),
-            known: LruCache::new(known),
+            // Makes room itself.
+            known: LruCache::unbounded(),
             pods: LruCache::new(known),
             node: Bucket::new(NODE_BURST, NODE_EVERY),
+            forgotten: 0,
         }
     }
 
     /// Decides what to do with a finding, and records that it is done.
     pub fn take(&mut self, now: Instant, occurrence: &Occurrence) -> Decision {
+        let pod = self
+            .pods
+            .get_or_insert_mut(Arc::clone(&occurrence.pod.uid), || Pod {
+                new: Bucket::new(POD_BURST, POD_EVERY),
+                few: Bucket::new(FEW_BURST, FEW_EVERY),
+            });
         let before = match self.known.get_mut(&key(occurrence)) {
             Some(known) if !known.closed => {
                 let new = occurrence.count > known.reported;
@@ -98,7 +125,7 @@ impl Ledger {
                 if !new || !due {
                     return Decision::Skip;
                 }
-                if !self.node.take(now) {
+                if !admit(now, &mut self.node, pod) {
                     return Decision::Limited;
                 }
                 (known.reported, known.reported_at) = (occurrence.count, now);
@@ -116,15 +143,10 @@ impl Ledger {
         if occurrence.resolved {
             return Decision::Skip;
         }
-        let pod = self
-            .pods
-            .get_or_insert_mut(Arc::clone(&occurrence.pod.uid), || {
-                Bucket::new(POD_BURST, POD_EVERY)
-            });
-        if !pod.has(now) || !self.node.take(now) {
+        if !pod.new.has(now) || !admit(now, &mut self.node, pod) {
             return Decision::Limited;
         }
-        pod.take(now);
+        pod.new.take(now);
         let name = event_name(&occurrence.pod.name);
         let event = event(occurrence, &name, before, &self.instance);
         self.known.put(
@@ -137,7 +159,30 @@ impl Ledger {
                 closed: false,
             },
         );
+        self.make_room();
         Decision::Send(Request::Create(Box::new(event)))
+    }
+
+    /// Findings forgotten to make room.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Forgets findings of the pods that have most.
+    fn make_room(&mut self) {
+        while self.known.len() > MAX_KNOWN {
+            let mut held: HashMap<&str, usize> = HashMap::new();
+            for ((uid, _), _) in &self.known {
+                *held.entry(uid).or_default() += 1;
+            }
+            let most = held.values().copied().max();
+            // From the least recently reported one on.
+            let mut oldest_first = self.known.iter().rev().map(|(key, _)| key);
+            let least = oldest_first.find(|(uid, _)| held.get(&**uid).copied() == most);
+            let Some(least) = least.cloned() else { return };
+            self.known.pop(&least);
+            self.forgotten += 1;
+        }
     }
 
     /// Forgets a finding whose Event does not exist.
@@ -146,9 +191,19 @@ impl Ledger {
     }
 }
 
-/// Contains the UID: a new pod with the same name has findings of its own.
-fn key(occurrence: &Occurrence) -> String {
-    format!("{} {}", occurrence.pod.uid, occurrence.id)
+fn key(occurrence: &Occurrence) -> Key {
+    (Arc::clone(&occurrence.pod.uid), occurrence.id.clone())
+}
+
+/// Takes one request of a pod from the node's, if there is one for it.
+fn admit(now: Instant, node: &mut Bucket, pod: &mut Pod) -> bool {
+    let few = pod.few.has(now);
+    let free = node.has(now) && (few || node.tokens >= f64::from(RESERVED) + 1.0);
+    if free {
+        node.take(now);
+        pod.few.take(now);
+    }
+    free
 }
 
 fn event_name(pod: &str) -> String {

@@ -390,6 +390,74 @@ fn a_node_has_a_rate_limit() {
 }
 
 #[test]
+fn pods_with_many_requests_leave_some_to_others() {
+    let mut ledger = Ledger::new("a-node");
+    let start = Instant::now();
+    let mut take = |after, pod: &str, id: u32, count| {
+        kind(&ledger.take(
+            start + after,
+            &occurrence(pod, &id.to_string(), count, false),
+        ))
+    };
+    // Eight pods have ten findings each, which occur again every minute, for an hour.
+    for minute in 0..60 {
+        let at = minute * UPDATE_EVERY;
+        for second in 0..60 {
+            let at = at + Duration::from_secs(second);
+            for pod in 0..8 {
+                for id in 0..10 {
+                    let count = 1 + u64::from(minute) * 60 + second;
+                    take(at, &format!("web-{pod}"), id, count);
+                }
+            }
+        }
+        let name = format!("db-{minute}");
+        let first = take(at + Duration::from_secs(59), &name, 0, 1);
+        assert_eq!(first, "create", "minute {minute}");
+    }
+}
+
+#[test]
+fn what_a_pod_has_in_the_queue_delays_and_drops_no_finding_of_another() {
+    let mut queue = Queue::new(10);
+    assert_eq!(queue.push(occurrence("db", "first", 1, false)), 0);
+    let flood = |number: u32| occurrence("web", &number.to_string(), 1, false);
+    let dropped: u64 = (0..50).map(|number| queue.push(flood(number))).sum();
+    assert_eq!(dropped, 41);
+    assert_eq!(queue.push(occurrence("db", "second", 1, false)), 1);
+    let left: Vec<String> = std::iter::from_fn(|| queue.pop())
+        .map(|one| one.id)
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "first", "42", "second", "43", "44", "45", "46", "47", "48", "49"
+        ]
+    );
+}
+
+#[test]
+fn a_pod_that_has_most_events_makes_room_for_those_of_others() {
+    let mut ledger = Ledger::new("a-node");
+    let mut now = Instant::now();
+    assert_eq!(
+        kind(&ledger.take(now, &occurrence("db", "a", 1, false))),
+        "create"
+    );
+    for number in 0..5_000 {
+        now += Duration::from_secs(60);
+        let id = number.to_string();
+        let created = kind(&ledger.take(now, &occurrence("web", &id, 1, false)));
+        assert_eq!(created, "create", "{number}");
+    }
+    assert_eq!(ledger.forgotten(), 5_001 - 4_096);
+    let again = kind(&ledger.take(now, &occurrence("db", "a", 2, false)));
+    assert_eq!(again, "update", "its Event is known");
+    let again = kind(&ledger.take(now, &occurrence("web", "4999", 2, false)));
+    assert_eq!(again, "skip", "the latest of the other is known too");
+}
+
+#[test]
 fn names_of_events_are_valid() {
     let mut ledger = Ledger::new("a-node");
     let long = format!("{}.{}", "a".repeat(235), "b".repeat(17));

@@ -1,8 +1,11 @@
 //! Which namespaces and pods have series of their own. Their number is limited; the others share one series.
 //!
 //! The limit applies to recently seen owners: at the limit, one that has been idle for long is evicted, so
-//! that a cluster's short-lived Jobs do not exhaust it. Never reads a clock: time comes with the events.
+//! that a cluster's short-lived Jobs do not exhaust it. Pods are shared by namespace: at the limit, a pod of
+//! the namespace that has most gives way to one of a namespace that has fewer. Never reads a clock: time comes
+//! with the events.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -42,6 +45,8 @@ pub(super) struct Assignment {
 pub(super) struct Owners {
     namespaces: Limited<Arc<str>>,
     pods: Limited<Owner>,
+    /// The pods with series of each namespace that has any.
+    pods_of: HashMap<Arc<str>, usize>,
     by_pod: bool,
 }
 
@@ -50,6 +55,7 @@ impl Owners {
         Owners {
             namespaces: Limited::new(MAX_NAMESPACES),
             pods: Limited::new(MAX_PODS),
+            pods_of: HashMap::new(),
             by_pod,
         }
     }
@@ -84,7 +90,7 @@ impl Owners {
                 namespace: Arc::clone(&pod.namespace),
                 pod: Some(Arc::clone(&pod.name)),
             };
-            match self.pods.admit(at, &own) {
+            match self.admit_pod(at, &own) {
                 Admission::Own { evicted } => {
                     assignment.owner = own;
                     assignment.evicted_pod = evicted;
@@ -96,6 +102,40 @@ impl Owners {
             }
         }
         assignment
+    }
+
+    fn admit_pod(&mut self, at: Timestamp, own: &Owner) -> Admission<Owner> {
+        let known = self.pods.contains(own);
+        let mut admission = self.pods.admit(at, own);
+        if matches!(admission, Admission::Shared) {
+            let has = self.pods_of.get(&own.namespace).copied().unwrap_or(0);
+            let most = self.pods_of.values().copied().max().unwrap_or(0);
+            // Otherwise the two would take each other's place.
+            if has + 1 < most {
+                let of_most = |owner: &Owner| self.pods_of.get(&owner.namespace) == Some(&most);
+                let evicted = self.pods.replace(own, of_most);
+                admission = Admission::Own { evicted };
+            }
+        }
+        if let Admission::Own { evicted } = &admission {
+            if let Some(evicted) = evicted {
+                self.left(&evicted.namespace);
+            }
+            if !known {
+                *self.pods_of.entry(Arc::clone(&own.namespace)).or_default() += 1;
+            }
+        }
+        admission
+    }
+
+    /// A pod of this namespace has no series any more.
+    fn left(&mut self, namespace: &Arc<str>) {
+        if let Some(pods) = self.pods_of.get_mut(namespace) {
+            *pods -= 1;
+            if *pods == 0 {
+                self.pods_of.remove(namespace);
+            }
+        }
     }
 }
 
@@ -118,6 +158,19 @@ impl<K: Hash + Eq + Clone> Limited<K> {
             seen: LruCache::new(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)),
             now: Timestamp(0),
         }
+    }
+
+    fn contains(&self, key: &K) -> bool {
+        self.seen.contains(key)
+    }
+
+    /// Adds a key in the place of the least recently seen one of these, which it returns.
+    fn replace(&mut self, key: &K, these: impl Fn(&K) -> bool) -> Option<K> {
+        let mut oldest_first = self.seen.iter().rev().map(|(key, _)| key);
+        let evicted = oldest_first.find(|key| these(key)).cloned()?;
+        self.seen.pop(&evicted);
+        self.seen.put(key.clone(), self.now);
+        Some(evicted)
     }
 
     fn admit(&mut self, at: Timestamp, key: &K) -> Admission<K> {
@@ -206,6 +259,35 @@ mod tests {
         assert_eq!(assignment.owner.pod.as_deref(), Some("one-more"));
         let evicted = assignment.evicted_pod.expect("an evicted pod");
         assert_eq!(evicted.pod.as_deref(), Some("pod-0"));
+    }
+
+    #[test]
+    fn a_namespace_with_many_pods_leaves_series_to_pods_of_others() {
+        let mut owners = Owners::new(true);
+        let mut own = |namespace: &str, name: &str| {
+            let assignment = owners.assign(Timestamp(1), Some(&pod(namespace, name)));
+            let evicted = assignment.evicted_pod.and_then(|owner| owner.pod);
+            (!assignment.pod_overflow, evicted)
+        };
+        for number in 0..2 * MAX_PODS {
+            let (has_own, _) = own("jobs", &number.to_string());
+            assert_eq!(has_own, number < MAX_PODS);
+        }
+        // Each pod of another namespace has series, until it has as many.
+        for number in 0..MAX_PODS / 2 {
+            let (has_own, evicted) = own("shop", &number.to_string());
+            assert!(has_own, "{number}");
+            assert_eq!(evicted.as_deref(), Some(&*number.to_string()));
+        }
+        let (has_own, _) = own("shop", "one-more");
+        assert!(!has_own);
+        let (has_own, _) = own("jobs", "one-more");
+        assert!(!has_own, "neither takes from the other");
+        let (has_own, evicted) = own("shop", "0");
+        assert!(
+            has_own && evicted.is_none(),
+            "and those that have series keep them"
+        );
     }
 
     #[test]

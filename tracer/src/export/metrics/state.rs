@@ -155,6 +155,7 @@ impl Collector for Shared {
                 ("failed", totals.failed),
                 ("limited", totals.limited),
                 ("dropped", totals.dropped),
+                ("forgotten", totals.forgotten),
             ] {
                 family
                     .encode_family(&[("result", result)])?
