@@ -94,12 +94,7 @@ fn opt(bytes: &[u8], head: &Head, message: &mut Message) {
     }
     let [high, ..] = head.ttl.to_be_bytes();
     message.rcode = ResponseCode::from(high, message.rcode.low());
-    let edns = edns::read(
-        head.class,
-        head.ttl,
-        head.data(bytes),
-        &mut message.fault,
-    );
+    let edns = edns::read(head.class, head.ttl, head.data(bytes), &mut message.fault);
     message.edns = Some(Box::new(edns));
 }
 
