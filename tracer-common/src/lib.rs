@@ -6,12 +6,15 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
 /// The packet enters the pod: tc egress of the host end of its veth.
 pub const TO_POD: u8 = 1;
+
+/// Maximum number of attached interfaces. The traffic table has this many slots on every CPU.
+pub const MAX_INTERFACES: u32 = 1_024;
 
 /// Maximum number of DNS ports.
 pub const MAX_DNS_PORTS: usize = 8;
@@ -164,8 +167,8 @@ pub struct FlowState {
     pub first_ktime_ns: u64,
     /// Not 0 if the record of the flow's latest question was not thinned: then its answer's is not, either.
     pub kept: u32,
-    /// Explicit padding.
-    pub zero: u32,
+    /// Explicit padding. With it the kernel's entry, key included, is three whole cache lines.
+    pub zero: [u32; 5],
 }
 
 /// One direction of a flow.
@@ -180,21 +183,25 @@ pub struct FlowSide {
     pub last_ktime_ns: u64,
     /// TCP flags, ORed.
     pub tcp_flags: u32,
-    /// Explicit padding.
-    pub zero: u32,
+    /// The interface's slot in the traffic table, as of the latest packet that looked it up.
+    pub slot: u32,
 }
 
-/// The value of the traffic table, per CPU. User space adds the entry before it attaches the probes.
+/// A slot of the traffic table, per CPU. User space assigns it before it attaches the probes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceTraffic {
+    /// The interface that has the slot.
+    pub ifindex: u32,
+    /// Explicit padding.
+    pub zero: u32,
     /// All packets of the interface, exact: those of its flows plus `outside`.
     pub totals: FlowTotals,
     /// Packets that no flow counts: neither IPv4 nor IPv6, malformed, or without an entry in the flow table.
     pub outside: FlowTotals,
 }
 
-/// The value of the interface table, which only the probes write. User space adds the entry before it attaches
+/// The value of the interface table, which only the probes change. User space adds the entry before it attaches
 /// them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,6 +228,10 @@ pub struct InterfaceState {
     pub thinning: u16,
     /// The thinning before its last change.
     pub thinning_before: u16,
+    /// The interface's slot in the traffic table. The probes only read it.
+    pub slot: u32,
+    /// Explicit padding.
+    pub zero: u32,
 }
 
 /// The value of the control table, which only user space writes.
@@ -245,36 +256,34 @@ pub mod flow_count {
 
 /// Indices of the per-CPU statistics. They are never reset.
 pub mod stat {
-    /// Packets that a probe saw.
-    pub const SEEN: u32 = 0;
     /// Records that were due under the settings ([`emit`](super::emit)): exactly
     /// `EMITTED + RING_FULL + SUPPRESSED + COPY_FAILED`.
-    pub const DUE: u32 = 1;
+    pub const DUE: u32 = 0;
     /// Records written to the ring buffer.
-    pub const EMITTED: u32 = 2;
+    pub const EMITTED: u32 = 1;
     /// Records lost because the ring buffer was full.
-    pub const RING_FULL: u32 = 3;
+    pub const RING_FULL: u32 = 2;
     /// Records that thinning suppressed.
-    pub const SUPPRESSED: u32 = 4;
+    pub const SUPPRESSED: u32 = 3;
     /// Records dropped because the packet's bytes could not be copied.
-    pub const COPY_FAILED: u32 = 5;
+    pub const COPY_FAILED: u32 = 4;
     /// Packets of a flow without an entry: the interface had its share of the flow table.
-    pub const FLOW_TABLE_FULL: u32 = 6;
+    pub const FLOW_TABLE_FULL: u32 = 5;
     /// Packets of an interface without a table entry. They are counted nowhere else.
-    pub const NO_INTERFACE: u32 = 7;
+    pub const NO_INTERFACE: u32 = 6;
     /// Packets that are neither IPv4 nor IPv6, such as ARP.
-    pub const NOT_IP: u32 = 8;
+    pub const NOT_IP: u32 = 7;
     /// Packets with invalid or truncated headers.
-    pub const MALFORMED: u32 = 9;
+    pub const MALFORMED: u32 = 8;
     /// Fragments other than the first. They have no ports.
-    pub const FRAGMENT: u32 = 10;
+    pub const FRAGMENT: u32 = 9;
     /// Headers read through `bpf_skb_load_bytes` because they were outside the linear part.
-    pub const SLOW_LOAD: u32 = 11;
+    pub const SLOW_LOAD: u32 = 10;
     /// DNS packets with more payload than was captured. Their records have
     /// [`flag::TRUNCATED`](super::flag::TRUNCATED).
-    pub const TRUNCATED: u32 = 12;
+    pub const TRUNCATED: u32 = 11;
     /// The number of statistics.
-    pub const COUNT: u32 = 13;
+    pub const COUNT: u32 = 12;
 }
 
 const _: () = {
@@ -283,9 +292,9 @@ const _: () = {
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
-    assert!(size_of::<FlowState>() == 80);
-    assert!(size_of::<InterfaceTraffic>() == 64);
-    assert!(size_of::<InterfaceState>() == 56);
+    assert!(size_of::<FlowState>() == 96);
+    assert!(size_of::<InterfaceTraffic>() == 72);
+    assert!(size_of::<InterfaceState>() == 64);
     assert!(size_of::<InterfaceControl>() == 16);
 };
 

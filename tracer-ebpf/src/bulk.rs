@@ -3,11 +3,11 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::programs::TcContext;
-use tracer_common::{FROM_POD, FlowKey, stat};
+use tracer_common::{FROM_POD, FlowKey};
 
 use crate::maps::{FLOWS, TRAFFIC};
 use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
-use crate::stats::Stats;
+use crate::flow::Known;
 use crate::{flow, settings};
 
 const ETHERNET: usize = 14;
@@ -22,12 +22,21 @@ const TCP_CONTROL: u8 = 0x07;
 #[repr(C, align(8))]
 struct Key(FlowKey);
 
-/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything.
+/// What became of a packet.
+pub enum Bulk {
+    /// It is counted.
+    Counted,
+    /// It needs the long way, which then has to do everything.
+    LongWay(Known),
+}
+
+/// Counts the packet if it is such a packet.
 #[inline(always)]
-pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) -> bool {
+pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> Bulk {
+    const OTHER: Bulk = Bulk::LongWay(Known::Unknown);
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETHERNET + IPV4 + TRANSPORT > end {
-        return false;
+        return OTHER;
     }
     let network = data + ETHERNET;
     let ethertype = u16::from_be(read(data + 12));
@@ -36,29 +45,29 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) 
         let fragment: u16 = read(network + 6);
         // Without options; not a fragment: no offset, and no more to come (RFC 791).
         if version_ihl != 0x45 || fragment & 0x3fff_u16.to_be() != 0 {
-            return false;
+            return OTHER;
         }
         (read(network + 9), network + IPV4)
     } else if ethertype == ETHERTYPE_IPV6 && network + IPV6 + TRANSPORT <= end {
         (read(network + 6), network + IPV6)
     } else {
-        return false;
+        return OTHER;
     };
     let mut tcp_flags = 0;
     if protocol == TCP {
         tcp_flags = read(transport + 13);
         if tcp_flags & TCP_CONTROL != 0 {
-            return false;
+            return OTHER;
         }
     } else if protocol != UDP {
-        return false;
+        return OTHER;
     }
     let (src, dst) = (
         u16::from_be(read(transport)),
         u16::from_be(read(transport + 2)),
     );
     if settings::is_dns_port(src) || settings::is_dns_port(dst) {
-        return false;
+        return OTHER;
     }
 
     let mut key = Key(FlowKey {
@@ -73,7 +82,7 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) 
         key.0.peer_addr_be = mapped(peer);
     } else {
         if network + IPV6 + TRANSPORT > end {
-            return false;
+            return OTHER;
         }
         let (pod, peer) =
             by_direction::<DIRECTION, [u32; 4]>(read(network + 8), read(network + 24));
@@ -81,16 +90,21 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, stats: &Stats, ifindex: u32) 
         key.0.peer_addr_be = bytes(peer);
     }
     let Some(state) = FLOWS.get_ptr_mut(&key.0) else {
-        return false;
+        return Bulk::LongWay(Known::Missing);
     };
-    let Some(traffic) = TRAFFIC.get_ptr_mut(ifindex) else {
-        return false;
+    let side = flow::side::<DIRECTION>(state);
+    // SAFETY: live map values of plain integers; the verifier checks the accesses.
+    let Some(traffic) = TRAFFIC
+        .get_ptr_mut(unsafe { (*side).slot })
+        .filter(|traffic| unsafe { (**traffic).ifindex } == ifindex)
+    else {
+        // The interface has had another slot meanwhile. The long way corrects the flow's.
+        return OTHER;
     };
     let len = ctx.len().saturating_sub(ETHERNET as u32);
-    stats.count(stat::SEEN);
     flow::count_interface::<DIRECTION>(traffic, len);
-    flow::add_to::<DIRECTION>(state, len, tcp_flags, coarse_now_ns());
-    true
+    flow::add_to(side, len, tcp_flags, coarse_now_ns());
+    Bulk::Counted
 }
 
 /// The pod's side and the peer's of a pair of source and destination.

@@ -9,7 +9,7 @@ use tracer_common::{
     flow_count, socket_hash,
 };
 
-use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, UNTRACKED, UNTRACKED_SLOTS};
+use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UNTRACKED_SLOTS};
 use crate::packet::{Packet, TCP};
 use crate::scratch::Scratch;
 use crate::settings;
@@ -19,23 +19,41 @@ const BPF_NOEXIST: u64 = 1;
 /// A flow without an entry has a record at most this often, in units of 2^30 ns.
 const UNTRACKED_AGAIN: u32 = 10;
 
+/// What is known of a flow before its entry is looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Unknown,
+    /// It has no entry.
+    Missing,
+}
+
+/// The interface's state and its counters; `None` if user space has not added it.
+#[inline(always)]
+pub fn interface(ifindex: u32) -> Option<(*mut InterfaceState, *mut InterfaceTraffic)> {
+    let interface = INTERFACES.get_ptr_mut(ifindex)?;
+    // SAFETY: a live map value of plain integers; the verifier checks the access.
+    let traffic = TRAFFIC.get_ptr_mut(unsafe { (*interface).slot })?;
+    Some((interface, traffic))
+}
+
 /// Counts a packet of the interface.
 #[inline(always)]
 pub fn count_interface<const DIRECTION: u8>(traffic: *mut InterfaceTraffic, bytes: u32) {
     // SAFETY: `traffic` points to a live map value; taking a field's address reads nothing.
-    add::<DIRECTION>(unsafe { &raw mut (*traffic).totals }, bytes);
+    add_traffic::<DIRECTION>(unsafe { &raw mut (*traffic).totals }, bytes);
 }
 
 /// Counts a packet of the interface that belongs to no entry of the flow table.
 #[inline(always)]
 pub fn count_outside<const DIRECTION: u8>(traffic: *mut InterfaceTraffic, bytes: u32) {
     // SAFETY: `traffic` points to a live map value; taking a field's address reads nothing.
-    add::<DIRECTION>(unsafe { &raw mut (*traffic).outside }, bytes);
+    add_traffic::<DIRECTION>(unsafe { &raw mut (*traffic).outside }, bytes);
 }
 
 /// Plain additions: the counters belong to this CPU, and no tc program interrupts another.
 #[inline(always)]
-fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
+fn add_traffic<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
     // SAFETY: `totals` points into a live map value of plain integers; the verifier checks the accesses.
     unsafe {
         if DIRECTION == FROM_POD {
@@ -54,6 +72,7 @@ fn add<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
 pub fn count<const DIRECTION: u8>(
     scratch: &mut Scratch,
     interface: *mut InterfaceState,
+    known: Known,
     now_ns: u64,
 ) {
     let Scratch {
@@ -65,13 +84,17 @@ pub fn count<const DIRECTION: u8>(
     } = scratch;
     header.flags = 0;
     packet.first = false;
-    if let Some(state) = FLOWS.get_ptr_mut(&*key) {
-        add_to::<DIRECTION>(state, packet.len, packet.tcp_flags, now_ns);
+    // SAFETY: a live map value of plain integers; the verifier checks the access.
+    let slot = unsafe { (*interface).slot };
+    if known == Known::Unknown
+        && let Some(state) = FLOWS.get_ptr_mut(&*key)
+    {
+        add::<DIRECTION>(state, slot, packet, now_ns);
         header.flow = totals(state);
         return;
     }
     if has_room(interface, key.ifindex) {
-        fill::<DIRECTION>(fresh, packet, now_ns);
+        fill::<DIRECTION>(fresh, slot, packet, now_ns);
         if FLOWS.insert(&*key, &*fresh, BPF_NOEXIST).is_ok() {
             added(interface);
             header.flow = totals(fresh);
@@ -81,7 +104,7 @@ pub fn count<const DIRECTION: u8>(
         }
         // Another CPU has inserted the flow, or the kernel has no memory.
         if let Some(state) = FLOWS.get_ptr_mut(&*key) {
-            add_to::<DIRECTION>(state, packet.len, packet.tcp_flags, now_ns);
+            add::<DIRECTION>(state, slot, packet, now_ns);
             header.flow = totals(state);
             return;
         }
@@ -93,8 +116,14 @@ pub fn count<const DIRECTION: u8>(
 }
 
 #[inline(always)]
-fn fill<const DIRECTION: u8>(fresh: &mut FlowState, packet: &Packet, now_ns: u64) {
+fn fill<const DIRECTION: u8>(fresh: &mut FlowState, slot: u32, packet: &Packet, now_ns: u64) {
+    let silent = FlowSide {
+        slot,
+        ..FlowSide::default()
+    };
     *fresh = FlowState {
+        tx: silent,
+        rx: silent,
         first_ktime_ns: now_ns,
         kept: 1,
         ..FlowState::default()
@@ -109,7 +138,7 @@ fn fill<const DIRECTION: u8>(fresh: &mut FlowState, packet: &Packet, now_ns: u64
         bytes: u64::from(packet.len),
         last_ktime_ns: now_ns,
         tcp_flags: u32::from(packet.tcp_flags),
-        zero: 0,
+        slot,
     };
 }
 
@@ -165,16 +194,37 @@ fn is_first_untracked(key: &FlowKey, now_ns: u64) -> bool {
     true
 }
 
-/// Adds a packet to its flow. Atomic additions: the packets of one direction can come on several CPUs.
+/// Adds a packet to its flow. The flow outlives a change of its interface's slot, so this also renews that.
 #[inline(always)]
-pub fn add_to<const DIRECTION: u8>(state: *mut FlowState, len: u32, tcp_flags: u8, now_ns: u64) {
-    // SAFETY: `state` points to a live map value of plain integers; the verifier checks the accesses.
+fn add<const DIRECTION: u8>(state: *mut FlowState, slot: u32, packet: &Packet, now_ns: u64) {
+    let side = side::<DIRECTION>(state);
+    // SAFETY: `side` points into a live map value of plain integers; the verifier checks the accesses.
     unsafe {
-        let side = if DIRECTION == FROM_POD {
+        if (*side).slot != slot {
+            (*side).slot = slot;
+        }
+    }
+    add_to(side, packet.len, packet.tcp_flags, now_ns);
+}
+
+/// The counters of one direction of a flow.
+#[inline(always)]
+pub fn side<const DIRECTION: u8>(state: *mut FlowState) -> *mut FlowSide {
+    // SAFETY: `state` points to a live map value; taking a field's address reads nothing.
+    unsafe {
+        if DIRECTION == FROM_POD {
             &raw mut (*state).tx
         } else {
             &raw mut (*state).rx
-        };
+        }
+    }
+}
+
+/// Adds a packet to its direction. Atomic additions: the packets of one direction can come on several CPUs.
+#[inline(always)]
+pub fn add_to(side: *mut FlowSide, len: u32, tcp_flags: u8, now_ns: u64) {
+    // SAFETY: `side` points into a live map value of plain integers; the verifier checks the accesses.
+    unsafe {
         add_shared(&raw mut (*side).packets, 1);
         add_shared(&raw mut (*side).bytes, u64::from(len));
         (*side).last_ktime_ns = now_ns;

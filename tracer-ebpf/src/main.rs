@@ -31,6 +31,8 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tracer_common::{FROM_POD, FlowKey, TO_POD, flag, stat};
 
+use crate::bulk::Bulk;
+use crate::flow::Known;
 use crate::packet::{Packet, Parsed};
 use crate::scratch::Scratch;
 use crate::stats::Stats;
@@ -59,26 +61,23 @@ pub fn to_pod(ctx: TcContext) -> i32 {
 /// `TCX_NEXT`) in any case.
 #[inline(always)]
 fn observe<const DIRECTION: u8>(ctx: &TcContext) {
-    let Some(stats) = Stats::this_cpu() else {
-        return;
-    };
     let ifindex = ifindex(ctx);
-    if !settings::probe_log() && bulk::count::<DIRECTION>(ctx, &stats, ifindex) {
-        return;
+    let mut flow = Known::Unknown;
+    if !settings::probe_log() {
+        match bulk::count::<DIRECTION>(ctx, ifindex) {
+            Bulk::Counted => return,
+            Bulk::LongWay(known) => flow = known,
+        }
     }
-    let Some(scratch) = Scratch::this_cpu() else {
+    let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
         return;
     };
-    let (Some(traffic), Some(interface)) = (
-        maps::TRAFFIC.get_ptr_mut(ifindex),
-        maps::INTERFACES.get_ptr_mut(ifindex),
-    ) else {
+    let Some((interface, traffic)) = flow::interface(ifindex) else {
         stats.count(stat::NO_INTERFACE);
         return;
     };
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    stats.count(stat::SEEN);
 
     scratch.packet = Packet::default();
     scratch.key = FlowKey {
@@ -111,7 +110,7 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         stats.count(stat::FRAGMENT);
     }
 
-    flow::count::<DIRECTION>(scratch, interface, now_ns);
+    flow::count::<DIRECTION>(scratch, interface, flow, now_ns);
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);

@@ -3,8 +3,10 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
-use tracer_common::{FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, stat};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use tracer_common::{
+    FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES, stat,
+};
 
 use crate::scratch::Scratch;
 
@@ -13,28 +15,29 @@ use crate::scratch::Scratch;
 pub static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 /// Counters per flow. User space removes flows that are over. Preallocated: to allocate an entry costs more than
-/// the rest of the probe. The price is the memory (180 bytes an entry), and that the kernel reuses a removed
+/// the rest of the probe. The price is the memory (192 bytes an entry), and that the kernel reuses a removed
 /// entry at once: a probe that has just found it can count its packet in another flow. User space removes only
 /// flows that have been silent for seconds, so hardly any packet comes at that moment.
 #[map]
 pub static FLOWS: HashMap<FlowKey, FlowState> = HashMap::with_max_entries(65_536, 0);
 
-/// Packets and bytes per attached interface. Per CPU, so that a packet costs no atomic addition and no cache
-/// line that another CPU has just written. User space adds the entry before it attaches the probes.
+/// Packets and bytes per attached interface, by slot. Per CPU, so that a packet costs no atomic addition and no
+/// cache line that another CPU has just written. An array: a hash table costs a known flow's packet as much again as
+/// the flow table does. [`INTERFACES`] and each flow have the interface's slot.
 #[map]
-pub static TRAFFIC: PerCpuHashMap<u32, InterfaceTraffic> =
-    PerCpuHashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+pub static TRAFFIC: PerCpuArray<InterfaceTraffic> =
+    PerCpuArray::with_max_entries(MAX_INTERFACES, 0);
 
-/// Losses and thinning per attached interface. Packets on the short way do not read it.
+/// Losses, thinning and slot per attached interface. Packets on the short way do not read it.
 #[map]
 pub static INTERFACES: HashMap<u32, InterfaceState> =
-    HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+    HashMap::with_max_entries(MAX_INTERFACES, BPF_F_NO_PREALLOC);
 
 /// What user space says about an interface. A map of its own, as user space can only write a whole entry of
 /// [`INTERFACES`], which would overwrite concurrent counts. Without an entry, nothing.
 #[map]
 pub static CONTROL: HashMap<u32, InterfaceControl> =
-    HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+    HashMap::with_max_entries(MAX_INTERFACES, BPF_F_NO_PREALLOC);
 
 /// The number of entries in [`FLOWS`], see [`tracer_common::flow_count`].
 #[map]

@@ -16,7 +16,7 @@ pub(super) type StatsMap = PerCpuArray<MapData, [u64; stat::COUNT as usize]>;
 /// The probes' statistics since they were loaded, summed over CPUs, plus the ring reader's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelStats {
-    /// Packets that a probe saw.
+    /// Packets that a probe saw on an attached interface.
     pub seen: u64,
     /// Records that were due: always `emitted + ring_full + suppressed + copy_failed`.
     pub due: u64,
@@ -47,10 +47,14 @@ pub struct KernelStats {
 }
 
 impl KernelStats {
-    pub(super) fn new(sums: &[u64; stat::COUNT as usize], undecodable: u64) -> KernelStats {
+    pub(super) fn new(
+        sums: &[u64; stat::COUNT as usize],
+        seen: u64,
+        undecodable: u64,
+    ) -> KernelStats {
         let at = |index: u32| sums[index as usize];
         KernelStats {
-            seen: at(stat::SEEN),
+            seen,
             due: at(stat::DUE),
             emitted: at(stat::EMITTED),
             ring_full: at(stat::RING_FULL),
