@@ -121,7 +121,8 @@ impl StatusPublisher {
         }
     }
 
-    fn publish(&mut self, report: LocalReport<'_>) {
+    /// Returns whether a client follows the events.
+    fn publish(&mut self, report: LocalReport<'_>) -> bool {
         self.exports.publish(&report);
         let LocalReport {
             now,
@@ -167,6 +168,7 @@ impl StatusPublisher {
             settings: self.exports.settings().map(settings_to_wire),
             ..proto::StatusResponse::default()
         });
+        self.hub.is_followed()
     }
 }
 

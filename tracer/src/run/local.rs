@@ -86,8 +86,8 @@ pub(super) enum Request {
     SetRules(DiagnosisSettings),
 }
 
-/// Publishes the state of the source, as an agent does.
-type Publish = Box<dyn FnMut(LocalReport<'_>)>;
+/// Publishes the state of the source, as an agent does. Returns whether a client follows the events.
+type Publish = Box<dyn FnMut(LocalReport<'_>) -> bool>;
 
 /// The state of the capture, given to the agent with every report.
 pub(super) struct LocalReport<'a> {
@@ -237,7 +237,7 @@ impl LocalSource {
     /// Also passes every report to `publish`.
     pub(super) fn publishing(
         mut self,
-        publish: impl FnMut(LocalReport<'_>) + 'static,
+        publish: impl FnMut(LocalReport<'_>) -> bool + 'static,
     ) -> LocalSource {
         self.publish = Some(Box::new(publish));
         self
@@ -424,7 +424,7 @@ impl Source for LocalSource {
             output.put(Input::Change(now, change))?;
         }
         if let Some(publish) = &mut self.publish {
-            publish(LocalReport {
+            let followed = publish(LocalReport {
                 now,
                 interfaces: &interfaces,
                 stats: &stats,
@@ -433,6 +433,7 @@ impl Source for LocalSource {
                 events: output.events(),
                 pipeline: output.pipeline(),
             });
+            self.capture.set_watched(followed);
         }
         output.report_losses(now, &lost)
     }

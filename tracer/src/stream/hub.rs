@@ -58,6 +58,8 @@ pub struct Hub {
     identity: AgentIdentity,
     history: Mutex<History>,
     progress: watch::Sender<Progress>,
+    /// Becomes true with [`Hub::close`]. Apart from the progress, which wakes its receivers many times a second.
+    closed: watch::Sender<bool>,
     status: Mutex<proto::StatusResponse>,
     checks: mpsc::Sender<FilterCheck>,
 }
@@ -85,6 +87,7 @@ impl Hub {
                 reached_unix_ns: identity.started_unix_ns,
                 open: true,
             }),
+            closed: watch::Sender::new(false),
             identity,
             history: Mutex::new(History::new(history_bytes)),
             status: Mutex::default(),
@@ -126,6 +129,12 @@ impl Hub {
             progress.next = next;
             progress.open = false;
         });
+        self.closed.send_replace(true);
+    }
+
+    /// Whether a client follows the events.
+    pub fn is_followed(&self) -> bool {
+        self.progress.receiver_count() > 0
     }
 
     /// Replaces the status. The service adds the history, the clients and the time.
@@ -153,6 +162,10 @@ impl Hub {
 
     pub(super) fn page(&self, from: u64, limit: usize) -> Page {
         self.history.lock().page(from, limit)
+    }
+
+    pub(super) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
     }
 
     pub(super) fn progress(&self) -> watch::Receiver<Progress> {

@@ -244,12 +244,12 @@ impl Listeners {
     pub async fn serve(mut self, hub: Arc<Hub>, max_clients: usize) -> Result<(), ListenError> {
         let service = TracerServer::new(Service::new(Arc::clone(&hub), max_clients))
             .max_decoding_message_size(REQUEST_BYTES);
-        let progress = hub.progress();
+        let end = hub.closed();
         let mut servers = Vec::new();
         if let Some((incoming, mut server)) = self.tls.take() {
             let incoming = incoming.connections.accept(incoming.listener);
             let router = server.add_service(service.clone());
-            let ended = closed(progress.clone());
+            let ended = closed(end.clone());
             let serving = router.serve_with_incoming_shutdown(incoming, ended);
             servers.push(tokio::spawn(logged("the address of --listen", serving)));
         }
@@ -264,11 +264,11 @@ impl Listeners {
             })?;
             let router = server().add_service(service);
             let incoming = UnixListenerStream::new(listener);
-            let ended = closed(progress.clone());
+            let ended = closed(end.clone());
             let serving = router.serve_with_incoming_shutdown(incoming, ended);
             servers.push(tokio::spawn(logged("the socket", serving)));
         }
-        closed(progress).await;
+        closed(end).await;
         // A client that does not read must not keep the agent from ending.
         let all = futures::future::join_all(servers);
         let _ = tokio::time::timeout(LAST_SEND, all).await;
@@ -295,9 +295,9 @@ fn server() -> Server {
         .timeout(WHOLE_REQUEST)
 }
 
-async fn closed(mut progress: watch::Receiver<super::hub::Progress>) {
+async fn closed(mut end: watch::Receiver<bool>) {
     // An error means that the hub is gone.
-    let _ = progress.wait_for(|progress| !progress.open).await;
+    let _ = end.wait_for(|closed| *closed).await;
 }
 
 fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ListenError> {

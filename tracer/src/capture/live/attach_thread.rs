@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -74,7 +73,7 @@ impl AttachThread {
                     }
                 }
                 // All probes are detached, so the ring receives nothing more.
-                ring_state.finish.store(true, Ordering::Release);
+                ring_state.finish();
                 if let Some(logger) = logger {
                     logger.abort();
                 }
@@ -82,7 +81,7 @@ impl AttachThread {
                 let _ = forwarder.await;
             }),
             Err(source) => {
-                ring_state.finish.store(true, Ordering::Release);
+                ring_state.finish();
                 let _ = ready.send(Err(CaptureError::System {
                     operation: "start a runtime",
                     source,

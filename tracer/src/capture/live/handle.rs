@@ -1,5 +1,6 @@
 //! [`Capture`], the handle of a running capture: starts and ends its threads, reads the probes' counters.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
 
 use super::CaptureMessage;
 use super::attach::SharedInterfaces;
@@ -69,7 +71,11 @@ impl Capture {
         let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
         let stats = Arc::new(stats);
         let traced = SharedTraced::default();
-        let ring_state = Arc::new(RingState::default());
+        let ring_state = RingState::new().map_err(|source| CaptureError::System {
+            operation: "make an eventfd",
+            source,
+        })?;
+        let ring_state = Arc::new(ring_state);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
         let (node_addresses, known) = watch::channel(options.node_addresses.clone());
@@ -143,8 +149,13 @@ impl Capture {
             map: "STATS",
             source,
         })?;
+        let seen = self.interfaces.lock().packets_seen();
         Ok(KernelStats::new(
             &sums,
+            seen.map_err(|source| CaptureError::Map {
+                map: "TRAFFIC",
+                source,
+            })?,
             self.ring_state.undecodable.load(Ordering::Relaxed),
         ))
     }
@@ -153,12 +164,16 @@ impl Capture {
     pub fn interfaces(&self) -> Vec<InterfaceStatus> {
         let now = self.clock.now();
         let traced = self.traced.lock().clone();
-        let table = self.interfaces.lock();
+        let counters = self.interfaces.lock().all_counters();
+        let mut counters = counters.unwrap_or_else(|error| {
+            warn!(%error, "cannot read the interfaces' counters");
+            HashMap::new()
+        });
         traced
             .into_values()
             .filter_map(|traced| {
                 // An interface that was detached between the two reads is no longer traced.
-                let Counters { traffic, state } = table.counters(traced.link.ifindex)?;
+                let Counters { traffic, state } = counters.remove(&traced.link.ifindex)?;
                 Some(InterfaceStatus {
                     link: traced.link,
                     hook: traced.hook,
@@ -197,6 +212,12 @@ impl Capture {
             *known = addresses;
             differ
         });
+    }
+
+    /// Whether a client waits for [`CaptureMessage::ReadUntil`] while no record comes. Otherwise it comes once a second
+    /// then.
+    pub fn set_watched(&self, watched: bool) {
+        self.ring_state.watched.store(watched, Ordering::Relaxed);
     }
 
     /// The probes' clock and its mapping to wall time.
@@ -245,7 +266,7 @@ impl Drop for Capture {
             let _ = thread.join();
         }
         // Not joined: the ring's thread may be waiting for a receiver that is never emptied.
-        self.ring_state.finish.store(true, Ordering::Release);
+        self.ring_state.finish();
     }
 }
 

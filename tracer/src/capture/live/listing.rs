@@ -3,6 +3,7 @@
 
 use futures::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::LinkExtentMask;
 use netlink_packet_route::route::RouteMessage;
 
 use super::error::CaptureError;
@@ -14,9 +15,11 @@ pub(super) async fn all(
     table: &mut LinkTable,
 ) -> Result<(), CaptureError> {
     let failed = |operation| move |source| CaptureError::Netlink { operation, source };
+    // Statistics are most of a link's message, and not used.
     let links: Vec<_> = netlink
         .link()
         .get()
+        .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
         .execute()
         .try_collect()
         .await

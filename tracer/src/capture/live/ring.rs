@@ -9,12 +9,14 @@
 //! independent clock would run ahead of records still in the ring on a busy machine, and answers that arrived
 //! in time would count as late.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aya::maps::{Array, MapData, RingBuf};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
 use tracer_common::{FROM_POD, RecordHeader, flag};
 
@@ -37,6 +39,9 @@ const REPORT_TIME_EVERY: Duration = Duration::from_millis(10);
 const REPORT_TIME_AT_REST: Duration = Duration::from_millis(100);
 /// A while: longer than the lookups' timeout.
 const REST_AFTER: Duration = Duration::from_millis(200);
+/// The same when no record has come for longer than a resolver waits for an answer, and no client waits for the time.
+const REPORT_TIME_UNWATCHED: Duration = Duration::from_secs(1);
+const UNWATCHED_AFTER: Duration = Duration::from_secs(10);
 /// A probe needs some microseconds from reading the clock to finishing its record, more if an interrupt
 /// intervenes.
 const IN_FLIGHT: Duration = Duration::from_millis(1);
@@ -44,15 +49,36 @@ const IN_FLIGHT: Duration = Duration::from_millis(1);
 const MAX_BATCH: usize = 256;
 
 /// State shared with the capture's owner.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RingState {
-    /// All probes are detached: read the rest, then end.
-    pub finish: AtomicBool,
+    finish: AtomicBool,
+    /// Wakes the thread for `finish`.
+    wake: OwnedFd,
+    /// A client waits for the time, and gets it ten times a second.
+    pub watched: AtomicBool,
     /// Ring entries that were no records. Nonzero means a bug.
     pub undecodable: AtomicU64,
 }
 
-/// Reads until [`RingState::finish`] is set and the ring is empty, or the receiver is gone.
+impl RingState {
+    pub fn new() -> io::Result<RingState> {
+        Ok(RingState {
+            finish: AtomicBool::new(false),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            watched: AtomicBool::new(false),
+            undecodable: AtomicU64::new(0),
+        })
+    }
+
+    /// All probes are detached: read the rest, then end.
+    pub fn finish(&self) {
+        self.finish.store(true, Ordering::Release);
+        // Fails only if the counter is at its maximum, and then the thread is awake.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Reads until [`RingState::finish`] is called and the ring is empty, or the receiver is gone.
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
     mut waits: Array<MapData, u32>,
@@ -81,11 +107,7 @@ pub(super) fn run(
             }
             Err(Closed) => return,
         }
-        let every = if read_at.since(latest) < REST_AFTER {
-            REPORT_TIME_EVERY
-        } else {
-            REPORT_TIME_AT_REST
-        };
+        let every = interval(read_at.since(latest), state.watched.load(Ordering::Relaxed));
         if sender.read_until(read_at, every).is_err() {
             return;
         }
@@ -97,13 +119,27 @@ pub(super) fn run(
         // reports the time.
         let _ = waits.set(0, 1, 0);
         let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: every.as_nanos() as i64,
+            tv_sec: every.as_secs() as i64,
+            tv_nsec: i64::from(every.subsec_nanos()),
         };
         // Returns at once for a record that came before the probes saw the flag. An error (a signal) counts as
         // a timeout: the loop reads the ring again.
-        let mut fds = [PollFd::new(&ring, PollFlags::IN)];
+        let mut fds = [
+            PollFd::new(&ring, PollFlags::IN),
+            PollFd::new(&state.wake, PollFlags::IN),
+        ];
         let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+/// Interval of the reports of the time, after so long without a record.
+fn interval(without: Duration, watched: bool) -> Duration {
+    if without < REST_AFTER {
+        REPORT_TIME_EVERY
+    } else if watched || without < UNWATCHED_AFTER {
+        REPORT_TIME_AT_REST
+    } else {
+        REPORT_TIME_UNWATCHED
     }
 }
 
@@ -240,7 +276,7 @@ mod tests {
     fn the_time_is_reported_while_the_ring_never_runs_empty() {
         let (sender, mut receiver) = mpsc::channel(4);
         let reading = std::thread::spawn(move || {
-            let state = RingState::default();
+            let state = RingState::new().expect("an eventfd");
             let mut at = 0;
             let endless = || {
                 at += 100_000;
@@ -276,9 +312,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_is_reported_less_often_the_longer_no_record_comes() {
+        let seconds = Duration::from_secs;
+        let millis = Duration::from_millis;
+        for watched in [false, true] {
+            assert_eq!(interval(millis(199), watched), millis(10));
+            assert_eq!(interval(millis(200), watched), millis(100));
+            // glibc waits 5 s for an answer, and its timeout is reported in time.
+            assert_eq!(interval(seconds(6), watched), millis(100));
+        }
+        assert_eq!(interval(seconds(10), false), seconds(1));
+        assert_eq!(interval(seconds(3_600), true), millis(100));
+    }
+
+    #[test]
     fn losses_are_reported_before_the_time() {
         let (sender, mut receiver) = mpsc::channel(4);
-        let state = RingState::default();
+        let state = RingState::new().expect("an eventfd");
         let loss = InterfaceLoss {
             ifindex: Ifindex(3),
             from: Timestamp(1),
