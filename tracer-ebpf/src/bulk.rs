@@ -1,13 +1,15 @@
 //! The short way for the packets that are most of the traffic: TCP data and UDP of a known flow, which can never
 //! have a record. Counts them and does nothing else.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::programs::TcContext;
 use tracer_common::{FROM_POD, FlowKey};
 
 use crate::maps::{FLOWS, TRAFFIC};
 use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
-use crate::flow::Known;
+use crate::scratch::Scratch;
 use crate::{flow, settings};
 
 const ETHERNET: usize = 14;
@@ -18,25 +20,34 @@ const TRANSPORT: usize = 16;
 /// SYN, FIN or RST.
 const TCP_CONTROL: u8 = 0x07;
 
-/// A key on the stack, written in words.
+/// A [`FlowKey`] of words: LLVM clears one of bytes by a call that loops over them, which costs more than the rest
+/// of the key.
 #[repr(C, align(8))]
-struct Key(FlowKey);
-
-/// What became of a packet.
-pub enum Bulk {
-    /// It is counted.
-    Counted,
-    /// It needs the long way, which then has to do everything.
-    LongWay(Known),
+struct Key {
+    pod_be: [u32; 4],
+    peer_be: [u32; 4],
+    ifindex: u32,
+    pod_port: u16,
+    peer_port: u16,
+    /// In the first byte; the others are zero.
+    protocol_le: u32,
 }
 
-/// Counts the packet if it is such a packet.
+const _: () = {
+    assert!(size_of::<Key>() >= size_of::<FlowKey>());
+    assert!(offset_of!(Key, peer_be) == offset_of!(FlowKey, peer_addr_be));
+    assert!(offset_of!(Key, ifindex) == offset_of!(FlowKey, ifindex));
+    assert!(offset_of!(Key, pod_port) == offset_of!(FlowKey, pod_port));
+    assert!(offset_of!(Key, peer_port) == offset_of!(FlowKey, peer_port));
+    assert!(offset_of!(Key, protocol_le) == offset_of!(FlowKey, protocol));
+};
+
+/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything.
 #[inline(always)]
-pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> Bulk {
-    const OTHER: Bulk = Bulk::LongWay(Known::Unknown);
+pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> bool {
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETHERNET + IPV4 + TRANSPORT > end {
-        return OTHER;
+        return false;
     }
     let network = data + ETHERNET;
     let ethertype = u16::from_be(read(data + 12));
@@ -45,52 +56,57 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> Bulk {
         let fragment: u16 = read(network + 6);
         // Without options; not a fragment: no offset, and no more to come (RFC 791).
         if version_ihl != 0x45 || fragment & 0x3fff_u16.to_be() != 0 {
-            return OTHER;
+            return false;
         }
         (read(network + 9), network + IPV4)
     } else if ethertype == ETHERTYPE_IPV6 && network + IPV6 + TRANSPORT <= end {
         (read(network + 6), network + IPV6)
     } else {
-        return OTHER;
+        return false;
     };
     let mut tcp_flags = 0;
     if protocol == TCP {
         tcp_flags = read(transport + 13);
         if tcp_flags & TCP_CONTROL != 0 {
-            return OTHER;
+            return false;
         }
     } else if protocol != UDP {
-        return OTHER;
+        return false;
     }
     let (src, dst) = (
         u16::from_be(read(transport)),
         u16::from_be(read(transport + 2)),
     );
     if settings::is_dns_port(src) || settings::is_dns_port(dst) {
-        return OTHER;
+        return false;
     }
 
-    let mut key = Key(FlowKey {
-        ifindex,
-        protocol,
-        ..FlowKey::default()
-    });
-    (key.0.pod_port, key.0.peer_port) = by_direction::<DIRECTION, u16>(src, dst);
-    if ethertype == ETHERTYPE_IPV4 {
-        let (pod, peer) = by_direction::<DIRECTION, u32>(read(network + 12), read(network + 16));
-        key.0.pod_addr_be = mapped(pod);
-        key.0.peer_addr_be = mapped(peer);
+    let (pod_port, peer_port) = by_direction::<DIRECTION, u16>(src, dst);
+    let (pod_be, peer_be) = if ethertype == ETHERTYPE_IPV4 {
+        let (pod, peer) = by_direction::<DIRECTION, usize>(network + 12, network + 16);
+        (mapped(read(pod)), mapped(read(peer)))
     } else {
         if network + IPV6 + TRANSPORT > end {
-            return OTHER;
+            return false;
         }
-        let (pod, peer) =
-            by_direction::<DIRECTION, [u32; 4]>(read(network + 8), read(network + 24));
-        key.0.pod_addr_be = bytes(pod);
-        key.0.peer_addr_be = bytes(peer);
-    }
-    let Some(state) = FLOWS.get_ptr_mut(&key.0) else {
-        return Bulk::LongWay(Known::Missing);
+        let (pod, peer) = by_direction::<DIRECTION, usize>(network + 8, network + 24);
+        (words(pod), words(peer))
+    };
+    let key = Key {
+        pod_be,
+        peer_be,
+        ifindex,
+        pod_port,
+        peer_port,
+        protocol_le: u32::from(protocol).to_le(),
+    };
+    // SAFETY: `Key` begins with the layout of a `FlowKey` (see the assertions), and consists of integers.
+    let key = unsafe { &*(&raw const key).cast::<FlowKey>() };
+    let Some(state) = FLOWS.get_ptr_mut(key) else {
+        if let Some(scratch) = Scratch::this_cpu() {
+            scratch.missing = 1;
+        }
+        return false;
     };
     let side = flow::side::<DIRECTION>(state);
     // SAFETY: live map values of plain integers; the verifier checks the accesses.
@@ -99,12 +115,12 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> Bulk {
         .filter(|traffic| unsafe { (**traffic).ifindex } == ifindex)
     else {
         // The interface has had another slot meanwhile. The long way corrects the flow's.
-        return OTHER;
+        return false;
     };
     let len = ctx.len().saturating_sub(ETHERNET as u32);
     flow::count_interface::<DIRECTION>(traffic, len);
     flow::add_to(side, len, tcp_flags, coarse_now_ns());
-    Bulk::Counted
+    true
 }
 
 /// The pod's side and the peer's of a pair of source and destination.
@@ -119,15 +135,14 @@ fn by_direction<const DIRECTION: u8, T>(src: T, dst: T) -> (T, T) {
 
 /// The IPv4-mapped form of an address in network byte order.
 #[inline(always)]
-fn mapped(address_be: u32) -> [u8; 16] {
-    bytes([0, 0, 0xffff_u32.to_be(), address_be])
+fn mapped(address_be: u32) -> [u32; 4] {
+    [0, 0, 0xffff_u32.to_be(), address_be]
 }
 
-/// The bytes of an address that was read in words.
+/// An IPv6 address in network byte order.
 #[inline(always)]
-fn bytes(words: [u32; 4]) -> [u8; 16] {
-    // SAFETY: both types are 16 bytes without padding, and every bit pattern is valid for both.
-    unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
+fn words(at: usize) -> [u32; 4] {
+    [read(at), read(at + 4), read(at + 8), read(at + 12)]
 }
 
 /// The time of a packet without a record: a sweep needs it to some milliseconds.

@@ -11,22 +11,13 @@ use tracer_common::{
 
 use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UNTRACKED_SLOTS};
 use crate::packet::{Packet, TCP};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, zero};
 use crate::settings;
 use crate::stats::add_shared;
 
 const BPF_NOEXIST: u64 = 1;
 /// A flow without an entry has a record at most this often, in units of 2^30 ns.
 const UNTRACKED_AGAIN: u32 = 10;
-
-/// What is known of a flow before its entry is looked up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// Nothing.
-    Unknown,
-    /// It has no entry.
-    Missing,
-}
 
 /// The interface's state and its counters; `None` if user space has not added it.
 #[inline(always)]
@@ -72,7 +63,6 @@ fn add_traffic<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
 pub fn count<const DIRECTION: u8>(
     scratch: &mut Scratch,
     interface: *mut InterfaceState,
-    known: Known,
     now_ns: u64,
 ) {
     let Scratch {
@@ -80,15 +70,15 @@ pub fn count<const DIRECTION: u8>(
         key,
         fresh,
         header,
+        missing,
         ..
     } = scratch;
     header.flags = 0;
     packet.first = false;
+    let known_missing = core::mem::take(missing) != 0;
     // SAFETY: a live map value of plain integers; the verifier checks the access.
     let slot = unsafe { (*interface).slot };
-    if known == Known::Unknown
-        && let Some(state) = FLOWS.get_ptr_mut(&*key)
-    {
+    if !known_missing && let Some(state) = FLOWS.get_ptr_mut(&*key) {
         add::<DIRECTION>(state, slot, packet, now_ns);
         header.flow = totals(state);
         return;
@@ -109,7 +99,7 @@ pub fn count<const DIRECTION: u8>(
             return;
         }
     }
-    header.flow = FlowTotals::default();
+    zero(&mut header.flow);
     header.flags = flag::NO_FLOW;
     // A SYN has a record anyway, and the bulk of a TCP connection must not have one per packet.
     packet.first = packet.protocol != TCP && is_first_untracked(key, now_ns);
@@ -117,29 +107,20 @@ pub fn count<const DIRECTION: u8>(
 
 #[inline(always)]
 fn fill<const DIRECTION: u8>(fresh: &mut FlowState, slot: u32, packet: &Packet, now_ns: u64) {
-    let silent = FlowSide {
-        slot,
-        ..FlowSide::default()
-    };
-    *fresh = FlowState {
-        tx: silent,
-        rx: silent,
-        first_ktime_ns: now_ns,
-        kept: 1,
-        ..FlowState::default()
-    };
+    zero(fresh);
+    fresh.tx.slot = slot;
+    fresh.rx.slot = slot;
+    fresh.first_ktime_ns = now_ns;
+    fresh.kept = 1;
     let side = if DIRECTION == FROM_POD {
         &mut fresh.tx
     } else {
         &mut fresh.rx
     };
-    *side = FlowSide {
-        packets: 1,
-        bytes: u64::from(packet.len),
-        last_ktime_ns: now_ns,
-        tcp_flags: u32::from(packet.tcp_flags),
-        slot,
-    };
+    side.packets = 1;
+    side.bytes = u64::from(packet.len);
+    side.last_ktime_ns = now_ns;
+    side.tcp_flags = u32::from(packet.tcp_flags);
 }
 
 /// Whether the interface may add an entry. User space removes entries, so what it has removed since its last

@@ -1,7 +1,7 @@
 //! Tracer's probes: they read packets, stamp them with a time and emit records. Policy and protocol state are
 //! in user space.
 //!
-//! Two programs are attached to the host end of every pod's veth or netkit pair: `from_pod` to tc ingress and
+//! Two programs, and at the end a third in their place, are attached to the host end of every pod's veth or netkit pair: `from_pod` to tc ingress and
 //! `to_pod` to tc egress, through TCX (Linux 6.6) or clsact. Minimum kernel: 5.10. They miss packets that
 //! bypass the hook: `bpf_redirect_peer` delivers to a pod without passing the host end's egress, and an
 //! earlier program in the chain can consume a packet. They never change a packet, and the verdict is always
@@ -29,11 +29,9 @@ use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use tracer_common::{FROM_POD, FlowKey, TO_POD, flag, stat};
+use tracer_common::{FROM_POD, TO_POD, flag, stat};
 
-use crate::bulk::Bulk;
-use crate::flow::Known;
-use crate::packet::{Packet, Parsed};
+use crate::packet::Parsed;
 use crate::scratch::Scratch;
 use crate::stats::Stats;
 
@@ -57,17 +55,22 @@ pub fn to_pod(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
+/// Sees nothing. At the end of a capture it replaces the others: the kernel replaces a program at once, but detaches
+/// none within less than a grace period.
+///
+/// Hook: TCX, both directions.
+#[classifier]
+pub fn idle(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
 /// Counts a packet and emits its records, if any are due. The caller returns `TC_ACT_UNSPEC` (-1, equal to
 /// `TCX_NEXT`) in any case.
 #[inline(always)]
 fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     let ifindex = ifindex(ctx);
-    let mut flow = Known::Unknown;
-    if !settings::probe_log() {
-        match bulk::count::<DIRECTION>(ctx, ifindex) {
-            Bulk::Counted => return,
-            Bulk::LongWay(known) => flow = known,
-        }
+    if !settings::probe_log() && bulk::count::<DIRECTION>(ctx, ifindex) {
+        return;
     }
     let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
         return;
@@ -79,11 +82,7 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
 
-    scratch.packet = Packet::default();
-    scratch.key = FlowKey {
-        ifindex,
-        ..FlowKey::default()
-    };
+    scratch.begin(ifindex);
     let mut scratch = scratch.settle();
     let parsed = packet::parse_network::<DIRECTION>(ctx, &stats, scratch);
     scratch = scratch.settle();
@@ -110,7 +109,7 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         stats.count(stat::FRAGMENT);
     }
 
-    flow::count::<DIRECTION>(scratch, interface, flow, now_ns);
+    flow::count::<DIRECTION>(scratch, interface, now_ns);
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);

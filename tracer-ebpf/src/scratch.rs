@@ -12,8 +12,10 @@ use crate::packet::Packet;
 /// state.
 #[repr(C)]
 pub struct Scratch {
-    pub packet: Packet,
     pub key: FlowKey,
+    /// Not 0 if the packet's flow was looked up and has no entry.
+    pub missing: u32,
+    pub packet: Packet,
     /// Explicit padding before the next field.
     pub zero: u32,
     /// The entry to insert for a new flow.
@@ -32,6 +34,14 @@ impl Scratch {
         Some(unsafe { &mut *scratch })
     }
 
+    /// Clears the key and the packet for a packet of this interface.
+    #[inline(always)]
+    pub fn begin(&mut self, ifindex: u32) {
+        zero(&mut self.key);
+        zero(&mut self.packet);
+        self.key.ifindex = ifindex;
+    }
+
     /// Makes compiler and verifier forget how the values were computed: later code reads them from memory.
     #[inline(always)]
     pub fn settle(&'static mut self) -> &'static mut Scratch {
@@ -40,5 +50,29 @@ impl Scratch {
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) scratch, options(nostack)) };
         // SAFETY: the pointer is that of the exclusive reference `self`, unchanged.
         unsafe { &mut *scratch }
+    }
+}
+
+/// Clears a value of integers in words. LLVM would call a function that loops over its bytes.
+#[inline(always)]
+pub fn zero<T>(value: &mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(4) && align_of::<T>() >= 4) };
+    let start = core::ptr::from_mut(value);
+    // SAFETY: all writes are within the value, aligned, and zero is valid for integers. They are volatile so that the
+    // compiler does not merge them.
+    unsafe {
+        if align_of::<T>() >= 8 {
+            let mut index = 0;
+            while index < size_of::<T>() / 8 {
+                start.cast::<u64>().add(index).write_volatile(0);
+                index += 1;
+            }
+        } else {
+            let mut index = 0;
+            while index < size_of::<T>() / 4 {
+                start.cast::<u32>().add(index).write_volatile(0);
+                index += 1;
+            }
+        }
     }
 }
