@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 use tracing::debug;
 
 use super::error::{AttachError, CaptureError, errno};
-use super::probes::{FROM_POD, TO_POD, program};
+use super::probes::{FROM_POD, IDLE, TO_POD, program};
 use super::tables::{Counters, InterfaceTables};
 use crate::capture::HookChoice;
 use tracer_core::model::flow::Ifindex;
@@ -127,6 +127,31 @@ impl Attacher {
     pub async fn detach(&mut self, ifindex: Ifindex, attached: Attached) -> Counters {
         self.unhook(ifindex, attached).await;
         self.leave(ifindex)
+    }
+
+    /// Replaces both programs by one that does nothing, and returns their links. They detach when they are dropped,
+    /// which waits for a grace period each; until then the links keep their place and the packets pass. `None` if
+    /// this is not possible: the programs are detached then.
+    pub async fn silence(
+        &mut self,
+        ifindex: Ifindex,
+        attached: Attached,
+    ) -> Option<[SchedClassifierLink; 2]> {
+        if attached.hook == Hook::Clsact {
+            self.unhook(ifindex, attached).await;
+            return None;
+        }
+        Some([
+            self.replace(attached.from_pod)?,
+            self.replace(attached.to_pod)?,
+        ])
+    }
+
+    fn replace(&mut self, link: SchedClassifierLink) -> Option<SchedClassifierLink> {
+        // An error means that the interface has gone; the link has then been dropped.
+        let idle = program(&mut self.programs, IDLE).ok()?;
+        let link = idle.attach_to_link(link).ok()?;
+        idle.take_link(link).ok()
     }
 
     /// Attaches both programs again. The interface's counters continue.

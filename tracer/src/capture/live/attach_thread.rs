@@ -62,23 +62,25 @@ impl AttachThread {
                     &options,
                     node_addresses,
                 );
+                let mut links = Vec::new();
                 match started.await {
                     Ok((manager, waiting)) => {
                         if ready.send(Ok(waiting)).is_ok() {
-                            manager.run(stopped).await;
+                            links = manager.run(stopped).await;
                         }
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
                     }
                 }
-                // All probes are detached, so the ring receives nothing more.
+                // No probe sees packets any more, so the ring receives nothing more.
                 ring_state.finish();
                 if let Some(logger) = logger {
                     logger.abort();
                 }
                 // Ends when the receiver has taken every event, or has gone.
                 let _ = forwarder.await;
+                drop(links);
             }),
             Err(source) => {
                 ring_state.finish();

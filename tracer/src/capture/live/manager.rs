@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use aya::programs::tc::SchedClassifierLink;
 use futures::StreamExt as _;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -32,6 +33,17 @@ use tracer_core::model::flow::Ifindex;
 /// The capture's owner gets records only after the start. A node with hundreds of pods would take seconds to
 /// attach, so a start attaches only for so long: enough for a handful.
 const ATTACH_AT_START: Duration = Duration::from_millis(300);
+
+/// Waits until every probe that has begun has ended: one grace period.
+fn wait_for_probes() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+    // SAFETY: the command reads and writes no memory of the caller.
+    let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if done != 0 {
+        // Not with nohz_full, for one. A probe runs for microseconds.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// Follows the kernel's messages and attaches.
 pub(super) struct Manager {
@@ -88,8 +100,9 @@ impl Manager {
         Ok(links.map(|link| link.name).collect())
     }
 
-    /// Follows the kernel's messages until `stop`, then detaches from every interface.
-    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    /// Follows the kernel's messages until `stop`. Then the probes see nothing more, and dropping the returned links
+    /// detaches them, one grace period each.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Vec<SchedClassifierLink> {
         let mut relist = tokio::time::interval_at(
             tokio::time::Instant::now() + self.relist_every,
             self.relist_every,
@@ -128,10 +141,18 @@ impl Manager {
                 }
             }
         }
-        let attached: Vec<Ifindex> = self.attached.keys().copied().collect();
-        for ifindex in attached {
-            self.detach(ifindex).await;
+        let mut links = Vec::new();
+        for (ifindex, attached) in std::mem::take(&mut self.attached) {
+            links.extend(
+                self.attacher
+                    .silence(ifindex, attached)
+                    .await
+                    .into_iter()
+                    .flatten(),
+            );
         }
+        wait_for_probes();
+        links
     }
 
     async fn message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {

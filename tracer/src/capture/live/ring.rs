@@ -70,7 +70,7 @@ impl RingState {
         })
     }
 
-    /// All probes are detached: read the rest, then end.
+    /// No probe sees packets any more: read the rest, then end.
     pub fn finish(&self) {
         self.finish.store(true, Ordering::Release);
         // Fails only if the counter is at its maximum, and then the thread is awake.
