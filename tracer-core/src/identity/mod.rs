@@ -179,7 +179,7 @@ impl Index {
 
     /// The number of changes so far and the time of the latest one, from which on identities stay the same
     /// until the next.
-    pub(crate) fn version(&self) -> (u64, Timestamp) {
+    pub fn version(&self) -> (u64, Timestamp) {
         (self.version, self.changed)
     }
 

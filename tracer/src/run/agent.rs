@@ -134,6 +134,7 @@ impl StatusPublisher {
             events,
         } = report;
         let index = pipeline.index();
+        let objects = self.exports.objects(index);
         let unseen: Vec<_> = pipeline.unseen().collect();
         let one_way: Vec<(&str, Direction)> = unseen
             .iter()
@@ -157,8 +158,8 @@ impl StatusPublisher {
                 state: identity.source,
                 synced: identity.fresh,
                 as_of_unix_ns: identity.as_of.map(unix_ns),
-                pods: index.pods().count() as u64,
-                services: index.services().count() as u64,
+                pods: objects.pods,
+                services: objects.services,
             }),
             blind_spots: self.exports.blind_spots(index, node, &one_way),
             packets: stats.seen,

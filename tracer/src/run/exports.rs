@@ -48,6 +48,7 @@ pub(super) struct Exports {
     /// Names come from a cluster, so the agent is not ready until they have been listed.
     wants_index: bool,
     was_synced: bool,
+    objects: Objects,
 }
 
 impl Exports {
@@ -119,6 +120,7 @@ impl Exports {
             rules,
             wants_index: cluster.is_some(),
             was_synced: false,
+            objects: Objects::default(),
         };
         if let Some(reload) = reload {
             let privacy = Arc::clone(&exports.privacy);
@@ -191,6 +193,7 @@ impl Exports {
         self.health
             .set_missing("names", missing.into_iter().collect());
         let index = pipeline.index();
+        let objects = self.objects(index);
         let mut one_way: Vec<_> = pipeline.unseen().map(|(ifindex, _)| ifindex).collect();
         one_way.dedup();
         let age = identity
@@ -211,14 +214,24 @@ impl Exports {
                 read: report.read,
             }),
             index: IndexState {
-                objects: vec![
-                    ("pods", index.pods().count() as u64),
-                    ("services", index.services().count() as u64),
-                ],
+                objects: vec![("pods", objects.pods), ("services", objects.services)],
                 synced: self.was_synced,
                 stale: self.was_synced.then(|| age.unwrap_or_default()),
             },
         });
+    }
+
+    /// The number of objects in the index.
+    pub(super) fn objects(&mut self, index: &Index) -> Objects {
+        let (version, _) = index.version();
+        if self.objects.version != version {
+            self.objects = Objects {
+                version,
+                pods: index.pods().count() as u64,
+                services: index.services().count() as u64,
+            };
+        }
+        self.objects
     }
 
     /// What this agent cannot see.
@@ -230,6 +243,14 @@ impl Exports {
     ) -> Vec<String> {
         self.blind_spots.lock().list(index, node, one_way)
     }
+}
+
+/// The number of objects in the index, counted again only when it has changed: there can be tens of thousands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Objects {
+    version: u64,
+    pub(super) pods: u64,
+    pub(super) services: u64,
 }
 
 /// Feeds events to all exporters.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
@@ -125,6 +125,8 @@ pub(super) struct LocalSource {
     arrived: Option<Arrived>,
     records: std::vec::IntoIter<Record>,
     applied: Applied,
+    /// The heap was trimmed after the last read of all objects.
+    trimmed: bool,
 }
 
 /// What [`Source::wait`] received.
@@ -134,6 +136,16 @@ enum Arrived {
     Inventory(Result<Loaded, InventoryFileError>),
     Flows(Vec<FlowSnapshot>),
     Request(Request),
+}
+
+/// Returns the memory to the kernel that reading all objects took and freed. glibc keeps it otherwise, between the
+/// objects that stay.
+fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function has no preconditions, and frees only unused memory.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// What the last change means for the capture, once the index has it.
@@ -152,31 +164,39 @@ impl LocalSource {
         notices: Notices,
     ) -> Result<(LocalSource, Pipeline)> {
         let mut pipeline = Pipeline::new(config.pipeline.clone());
-        let mut node_addresses = Vec::new();
-        let mut file = None;
-        if let Some(path) = &config.inventory {
-            let (open, loaded) = InventoryFile::open(path)?;
-            inventory::log_loaded(path, &loaded);
-            file = Some(open);
-            let nodes = loaded.inventory.nodes.iter();
-            node_addresses = nodes
-                .filter(|node| node.name == config.node)
-                .flat_map(|node| node.ips.iter().copied())
-                .collect();
-            let change = ClusterChange::Replace(Box::new(loaded.inventory));
-            // Time 0 is before everything that the probes can see.
-            pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
-        }
+        // A large file takes a second to read, in which the probes are attached already.
+        let reading = config.inventory.clone().map(|path| {
+            std::thread::spawn(move || InventoryFile::open(&path).map(|read| (path, read)))
+        });
         let (changed, changes) = mpsc::channel(CHANGES);
-        // The cluster and the file come before the probes: where either fails, nothing has to be detached.
+        // The cluster and the output come before the probes: where either fails, nothing has to be detached.
         let identity = IdentitySource::start(config, changed.clone())?;
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
             InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
-        let (capture, messages) = Capture::start(crate::capture::Options {
-            node_addresses,
-            ..config.capture.clone()
-        })?;
+        let started = Capture::start(config.capture.clone());
+        let read = match reading {
+            Some(reading) => Some(
+                reading
+                    .join()
+                    .map_err(|_| anyhow!("the thread that reads the inventory ended"))??,
+            ),
+            None => None,
+        };
+        let (capture, messages) = started?;
+        let mut file = None;
+        if let Some((path, (open, loaded))) = read {
+            inventory::log_loaded(&path, &loaded);
+            file = Some(open);
+            let nodes = loaded.inventory.nodes.iter();
+            let addresses = nodes
+                .filter(|node| node.name == config.node)
+                .flat_map(|node| node.ips.iter().copied());
+            capture.set_node_addresses(addresses.collect());
+            let change = ClusterChange::Replace(Box::new(loaded.inventory));
+            // Time 0 is before everything that the probes can see.
+            pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
+        }
         let (interfaces, wanted) = std::sync::mpsc::channel();
         interface_watch::spawn(resolver, wanted, move |change| {
             match changed.blocking_send(change) {
@@ -218,6 +238,7 @@ impl LocalSource {
             arrived: None,
             records: Vec::new().into_iter(),
             applied: Applied::default(),
+            trimmed: false,
         };
         Ok((local, pipeline))
     }
@@ -389,6 +410,7 @@ impl Source for LocalSource {
             Arrived::Change(change) => Some(self.change(change)),
             Arrived::Inventory(Ok(loaded)) => {
                 self.identity.reloaded();
+                self.trimmed = false;
                 Some(self.change(ClusterChange::Replace(Box::new(loaded.inventory))))
             }
             Arrived::Inventory(Err(error)) => {
@@ -412,6 +434,10 @@ impl Source for LocalSource {
 
     fn report(&mut self, output: &mut Output) -> Result<Next> {
         self.identity.give_notices(self.notices);
+        if !self.trimmed && self.identity.state().fresh {
+            self.trimmed = true;
+            trim_heap();
+        }
         let interfaces = self.capture.interfaces();
         self.report_invisible(output, &interfaces);
         let stats = self.capture.stats()?;
@@ -466,7 +492,7 @@ impl Source for LocalSource {
         }
         self.report_invisible(output, &interfaces);
         self.identity.give_notices(self.notices);
-        let stats = self.capture.stop()?;
+        let stats = self.capture.stop_before_exit()?;
         let mut losses = stats.losses_of(&interfaces);
         let mut notes = self.notes.into_lines();
         if let Some(recorder) = self.recorder {
