@@ -7,6 +7,8 @@
 //! of milliseconds, which a second thread could not share. So in a burst of new pods the manager reads
 //! messages between two attachments. An interface that is gone by its turn then costs nothing, and the others
 //! keep their order.
+//!
+//! Detaching waits as long, but replacing a program does not: at the end an idle program takes the probes' place.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

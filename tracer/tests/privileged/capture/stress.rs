@@ -387,7 +387,7 @@ fn two_instances_come_and_go_under_traffic_and_count_the_same() {
         programs_left(&node, "pod1", hook, 2);
         assert_eq!(of(second), (1_000, 1_000 * (28 + 7)));
         programs_left(&node, "pod1", hook, 0);
-        assert!(conversation.stop() > 10);
+        assert!(conversation.stop() > 1);
         loaded.assert_gone();
     }
 }

@@ -225,3 +225,40 @@ fn both_directions_are_what_nftables_counts() {
     assert_eq!((rx.0, rx.1 + rx.0 * 14), sent);
     live.stop();
 }
+
+#[test]
+fn a_known_flow_counts_for_its_interface_after_another_took_that_ones_slot() {
+    let _turn = turn::shared();
+    let (node, first, second) = (Netns::new(), Netns::new(), Netns::new());
+    node.add_pod(&first, "pod1", 1);
+    let mut live = Live::start(&node, Options::default());
+    let sent = |live: &Live, name: &str| {
+        let interfaces = live.capture.interfaces().into_iter();
+        let mut named = interfaces.filter(|status| status.link.name == name);
+        named.next().map(|status| status.totals.tx)
+    };
+    let client = udp_socket(&first, "0.0.0.0:0");
+    let send = |packets: u64| {
+        for _ in 0..packets {
+            client.send_to(&[1; 100], (GATEWAY, 9)).expect("sends");
+        }
+    };
+    send(10);
+    live.wait("the packets", |live| {
+        sent(live, "pod1").is_some_and(|sent| sent.packets >= 10)
+    });
+    node.sh("ip addr add 192.168.2.33/24 dev pod1");
+    live.wait("the end", |live| sent(live, "pod1").is_none());
+    node.add_pod(&second, "pod2", 2);
+    live.wait("the other", |live| sent(live, "pod2").is_some());
+    node.sh("ip addr del 192.168.2.33/24 dev pod1");
+    live.wait("the return", |live| sent(live, "pod1").is_some());
+    send(100);
+    live.wait("the packets after it", |live| {
+        sent(live, "pod1").is_some_and(|sent| sent.bytes >= 100 * 128)
+    });
+    // IPv6 sends a few by itself.
+    let other = sent(&live, "pod2").expect("traced");
+    assert!(other.bytes < 100 * 128, "{other:?}");
+    live.stop();
+}
