@@ -45,8 +45,14 @@ fn series<'a>(metrics: &'a str, family: &'a str) -> impl Iterator<Item = (&'a st
 fn lost_messages(metrics: &str) -> u64 {
     let losses = series(metrics, "tracer_lost_total");
     let of_messages = losses.filter(|(labels, _)| {
-        let is = |stage: &&str| labels.contains(&format!("stage=\"{stage}\""));
-        MESSAGES.iter().any(is) && !labels.contains(&format!("reason=\"{UNCOUNTED_FLOW}\""))
+        let value = |label: &str| {
+            let (_, rest) = labels.split_once(&format!("{label}=\""))?;
+            rest.split('"').next()
+        };
+        is_message(
+            value("stage").unwrap_or_default(),
+            value("reason").unwrap_or_default(),
+        )
     });
     of_messages.map(|(_, count)| count as u64).sum()
 }
@@ -81,14 +87,20 @@ pub(super) fn of_metrics(metrics: &str) -> Recorded {
 const MESSAGES: [&str; 4] = ["kernel", "ring", "decode", "queue"];
 /// The reason of a loss in the kernel that is no lost record: the packets of a flow are not counted.
 const UNCOUNTED_FLOW: &str = "flow table full";
+/// What stays undecided because records were lost is counted at their stage, beside the records.
+const UNDECIDED: &str = " undecided: ";
+
+/// Whether each loss of this kind is a lost message.
+fn is_message(stage: &str, reason: &str) -> bool {
+    MESSAGES.contains(&stage) && reason != UNCOUNTED_FLOW && !reason.contains(UNDECIDED)
+}
 
 /// The messages that the tracer's summary says it lost.
 pub(super) fn lost(log: &str) -> u64 {
     let counts = log.lines().filter_map(|line| {
         let (count, rest) = line.strip_prefix("lost: ")?.split_once(" (")?;
         let (stage, reason) = rest.split_once("): ")?;
-        (MESSAGES.contains(&stage) && reason != UNCOUNTED_FLOW)
-            .then(|| count.parse::<u64>().ok())?
+        is_message(stage, reason).then(|| count.parse::<u64>().ok())?
     });
     counts.sum()
 }
@@ -110,9 +122,10 @@ mod tests {
         assert_eq!(number_before(log, " packets captured"), Some(31));
         assert_eq!(number_before(log, " packets dropped by kernel"), Some(7));
         let log = "1 s: 9 packets seen, 8 records read, 4 events, 4 shown\nlost: 31 (ring): ring buffer full\n\
-            lost: 5 (kernel): flow table full\nlost: 2 (table): x\n";
+            lost: 5 (kernel): flow table full\nlost: 9 (ring): lookup undecided: records were lost\nlost: 2 (table): x\n";
         assert_eq!(number_before(log, " records read"), Some(8));
-        // Two exchanges that made room are no messages, and a message of an uncounted flow is not lost.
+        // Two exchanges that made room are no messages, nor are nine lookups, and a message of an uncounted flow
+        // is not lost.
         assert_eq!(lost(log), 31);
         assert_eq!(lost("lost: nothing\n"), 0);
     }
@@ -123,7 +136,8 @@ mod tests {
             tracer_dns_exchanges_total{outcome=\"timeout\",qtype=\"A\"} 2\n\
             tracer_dns_exchanges_total_created{outcome=\"timeout\"} 9\n\
             tracer_dns_retries_total{namespace=\"\"} 1\ntracer_lost_total{stage=\"ring\"} 3\n\
-            tracer_lost_total{stage=\"kernel\",reason=\"flow table full\"} 4\ntracer_records_total 13\n";
+            tracer_lost_total{stage=\"kernel\",reason=\"flow table full\"} 4\n\
+            tracer_lost_total{stage=\"ring\",reason=\"dns undecided: records were lost\"} 8\ntracer_records_total 13\n";
         let recorded = Recorded {
             messages: 13,
             lost: Some(3),
