@@ -16,11 +16,13 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// The same for a load in which each message is a record of its own. An agent's metrics do not say how
-    /// many messages of an undecided exchange were recorded, so they give only the fewest.
+    /// The same for a load in which each message is a record of its own. An agent's metrics do not say whether
+    /// the answer of an undecided exchange was recorded; the number of records does.
     pub(super) fn by_records(self) -> Recorded {
+        let most = self.messages + self.undecided.unwrap_or(0);
+        let records = self.records.unwrap_or(self.messages);
         Recorded {
-            messages: self.records.unwrap_or(self.messages),
+            messages: records.clamp(self.messages, most),
             ..self
         }
     }
@@ -157,5 +159,11 @@ mod tests {
         let recorded = of_metrics(metrics);
         assert_eq!((recorded.messages, recorded.undecided), (7, Some(7)));
         assert_eq!(recorded.by_records().messages, 12);
+        // More records than that are of other packets.
+        let others = Recorded {
+            records: Some(100),
+            ..recorded
+        };
+        assert_eq!(others.by_records().messages, 14);
     }
 }
