@@ -384,7 +384,7 @@ fn pipeline(load: Load) -> Pipeline {
     pipeline
 }
 
-/// A pipeline that has run for a second, as what the rules find is examined and told then, and the inputs that
+/// A pipeline that has run for a second, in which the rules examined most of what they find, and the inputs that
 /// follow.
 fn warm(load: Load, queries: u64) -> (Pipeline, Vec<Input>) {
     const WARM_UP: u64 = 20_000;

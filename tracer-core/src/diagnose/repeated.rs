@@ -13,6 +13,7 @@ use super::memory::{EventKey, Verdict, last_alias, was_truncated};
 use super::open::AttemptId;
 use crate::model::connection::{TcpConnection, TcpState};
 use crate::model::exchange::Outcome;
+use crate::model::lookup::Lookup;
 
 impl Examination<'_> {
     /// What the rules make of a lookup: the finding that it belongs to.
@@ -25,18 +26,28 @@ impl Examination<'_> {
         let domain = self.index.replaced_domain();
         let shows_domain = domain.is_some_and(|(_, seen)| seen >= span.first);
         let forwards = !self.memory().loops.is_empty();
-        let key = of_lookup(evidence).filter(|_| !shows_domain && !forwards);
+        let ordinary = !shows_domain && !forwards && is_ordinary(evidence);
+        if ordinary && is_found_at_once(evidence.event) {
+            // No rule is about these, which are most of all lookups.
+            debug_assert_eq!(self.judge_lookup(span, evidence), None, "{evidence:?}");
+            return None;
+        }
+        let key = ordinary.then(|| of_lookup(evidence));
         if let Some(verdict) = key.and_then(|key| self.known(key, span, None)) {
             return verdict;
         }
         if evidence.event.outcome != Outcome::Answered && !self.may_examine() {
             return None;
         }
-        let pod = self.ends.pod.identity.as_ref().ok();
-        evidence.resolver = pod.and_then(|pod| self.index.resolver(pod));
-        let failed = self.judge(span, Symptom::Lookup(evidence));
+        let failed = self.judge_lookup(span, evidence);
         self.learn(key, failed.as_ref());
         failed
+    }
+
+    fn judge_lookup(&mut self, span: Span, evidence: &mut LookupEvidence<'_>) -> Option<Arc<str>> {
+        let pod = self.ends.pod.identity.as_ref().ok();
+        evidence.resolver = pod.and_then(|pod| self.index.resolver(pod));
+        self.judge(span, Symptom::Lookup(evidence))
     }
 
     /// What the rules make of a connection that failed.
@@ -90,11 +101,11 @@ impl Examination<'_> {
     }
 }
 
-/// The key of a lookup that nothing distinguishes from others but its times. `None` if its own packets matter: one was
-/// repeated or lost, or another one came instead of the answer.
-fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
+/// Whether nothing distinguishes a lookup from others but its times: none of its packets was repeated or lost, and no
+/// other one came instead of the answer.
+fn is_ordinary(lookup: &LookupEvidence<'_>) -> bool {
     let event = lookup.event;
-    let ordinary = !lookup.cut_short
+    !lookup.cut_short
         && !lookup.begun_unnamed
         && lookup.misdirected.is_empty()
         && event.waited.is_zero()
@@ -108,10 +119,21 @@ fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
                 && exchange.connection.is_none()
                 && exchange.fragments_lost == 0
                 && !was_truncated(exchange)
-        });
-    if !ordinary {
-        return None;
-    }
+        })
+}
+
+/// Whether the one query of a lookup found what the application asked for.
+fn is_found_at_once(lookup: &Lookup) -> bool {
+    let [step] = lookup.steps.as_slice() else {
+        return false;
+    };
+    let as_asked = |asked: &String| asked.strip_suffix('.') == Some(step.name.relative());
+    lookup.outcome == Outcome::Answered && lookup.asked.as_ref().is_none_or(as_asked)
+}
+
+/// The key of an ordinary lookup.
+fn of_lookup(lookup: &LookupEvidence<'_>) -> EventKey {
+    let event = lookup.event;
     let mut hasher = FixedState::with_seed(1).build_hasher();
     event.asked.hash(&mut hasher);
     event.outcome.hash(&mut hasher);
@@ -128,7 +150,7 @@ fn of_lookup(lookup: &LookupEvidence<'_>) -> Option<EventKey> {
         let rcode = exchange.rcode.map(u16::from);
         (rcode, exchange.details.query_edns.is_some()).hash(&mut hasher);
     }
-    Some(EventKey(hasher.finish()))
+    EventKey(hasher.finish())
 }
 
 /// The key of a connection that was refused, or that got no answer. `None` if something else came back.
