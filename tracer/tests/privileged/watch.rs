@@ -112,7 +112,10 @@ fn names_come_from_the_cluster_follow_it_and_outlast_its_api_server() {
     assert_eq!(name(&event["pod"]), CLIENT, "{event}");
     // A conclusion from old data states its age.
     stage.run(&["nslookup", "no-such-name"]);
-    let finding = wait_for(&mut watch, "finding", |event| event["type"] == "finding");
+    // The names asked for above have findings, too.
+    let finding = wait_for(&mut watch, "finding", |event| {
+        event["type"] == "finding" && event.to_string().contains("no-such-name")
+    });
     let why = finding["why"].as_str().expect("a text");
     assert!(why.contains("There is no Service no-such-name"), "{why}");
     assert!(

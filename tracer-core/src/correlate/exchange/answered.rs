@@ -52,7 +52,7 @@ struct Hashes(HashTable<u64>);
 impl Hashes {
     fn insert(&mut self, hash: u64) {
         let same = |other: &u64| *other == hash;
-        drop(self.0.entry(hash, same, |other| *other).or_insert(hash));
+        let _ = self.0.entry(hash, same, |other| *other).or_insert(hash);
     }
 
     fn contains(&self, hash: u64) -> bool {

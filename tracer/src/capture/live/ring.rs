@@ -1,6 +1,6 @@
 //! Reads the ring buffer on a thread of its own and sends records in batches.
 //!
-//! While records come, it reads every millisecond, so that no record costs a wake-up. When the ring has been
+//! While records come, it reads every few milliseconds, so that no record costs a wake-up. When the ring has been
 //! empty for some reads, it asks the probes to wake it for the next record, and sleeps. Sending blocks while the
 //! receiver is slow, so the ring takes the back-pressure, and the probes count what finds no room there. This
 //! thread applies no policy and drops only ring entries that are no records.
@@ -30,7 +30,11 @@ use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 /// Pause between two reads while records come, so that a busy ring is read in batches and not record by record.
-const NAP: Duration = Duration::from_millis(1);
+/// Two threads wake for each read, which costs as much as tens of records.
+const NAP: Duration = Duration::from_millis(4);
+/// The pause after a read of more than [`MANY`] records, so that they do not pile up in a small ring.
+const SHORT_NAP: Duration = Duration::from_millis(1);
+const MANY: usize = MAX_BATCH;
 /// Empty reads before the thread sleeps until the next record.
 const NAPS: u32 = 4;
 /// Interval of [`CaptureMessage::ReadUntil`]. The pipeline's shortest timeout is the lookups' 20 ms.
@@ -89,6 +93,7 @@ pub(super) fn run(
     let mut sender = BatchSender::new(sender, state, || losses.read());
     let mut latest = clock::now();
     let mut empty = 0;
+    let mut nap;
     loop {
         // Both are read before the ring: every record from before the flag was set, or before this time, is
         // read below.
@@ -100,10 +105,14 @@ pub(super) fn run(
                 let _ = sender.report(read_at);
                 return;
             }
-            Ok(Drained::Nothing) => empty += 1,
-            Ok(Drained::Some) => {
+            Ok(Drained::Nothing) => {
+                empty += 1;
+                nap = NAP;
+            }
+            Ok(Drained::Some(records)) => {
                 empty = 0;
                 latest = read_at;
+                nap = if records > MANY { SHORT_NAP } else { NAP };
             }
             Err(Closed) => return,
         }
@@ -112,7 +121,7 @@ pub(super) fn run(
             return;
         }
         if empty < NAPS {
-            std::thread::sleep(NAP);
+            std::thread::sleep(nap);
             continue;
         }
         // The probe that writes the next record clears it. If this fails, the thread polls as often as it
@@ -145,7 +154,8 @@ fn interval(without: Duration, watched: bool) -> Duration {
 
 enum Drained {
     Nothing,
-    Some,
+    /// So many records.
+    Some(usize),
 }
 
 /// The receiver is gone.
@@ -182,9 +192,9 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
         &mut self,
         mut next: impl FnMut() -> Option<Option<Record>>,
     ) -> Result<Drained, Closed> {
-        let mut drained = Drained::Nothing;
+        let mut drained = 0;
         loop {
-            let mut batch = Vec::new();
+            let mut batch = Vec::with_capacity(MAX_BATCH);
             while batch.len() < MAX_BATCH
                 && let Some(entry) = next()
             {
@@ -196,12 +206,15 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
                 }
             }
             let Some(latest) = batch.last().map(|record: &Record| record.time) else {
-                return Ok(drained);
+                return Ok(match drained {
+                    0 => Drained::Nothing,
+                    records => Drained::Some(records),
+                });
             };
+            drained += batch.len();
             self.send(CaptureMessage::Records(batch))?;
             // The ring is ordered by when a probe reserved its record.
             self.read_until(latest, REPORT_TIME_EVERY)?;
-            drained = Drained::Some;
         }
     }
 
