@@ -124,11 +124,10 @@ pub(super) fn unready_pods(index: &Index, service: &Service) -> Vec<PodFact> {
 pub(super) fn selecting<'a>(index: &'a Index, pod: &Pod) -> Vec<&'a Service> {
     let selects = |service: &&Service| {
         let selector = &service.selector;
-        service.namespace == pod.namespace
-            && !selector.is_empty()
-            && selector.iter().all(|label| pod.labels.contains(label))
+        !selector.is_empty() && selector.iter().all(|label| pod.labels.contains(label))
     };
-    let mut services: Vec<&Service> = index.services().filter(selects).collect();
+    let services = index.services_in(&pod.namespace).filter(selects);
+    let mut services: Vec<&Service> = services.collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));
     services
 }

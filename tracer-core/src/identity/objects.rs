@@ -201,6 +201,11 @@ impl Index {
         services
     }
 
+    /// The Services of a namespace.
+    pub fn services_in(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        self.services.in_namespace(namespace)
+    }
+
     /// All Services.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().map(|(service, _)| service)

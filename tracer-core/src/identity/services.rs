@@ -172,6 +172,15 @@ impl Services {
             .filter_map(|entry| entry.service.as_ref())
     }
 
+    /// The Services of a namespace.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        let names = self.by_name.get(namespace).into_iter();
+        names
+            .flat_map(HashMap::values)
+            .filter_map(|entry| entry.service.as_ref())
+            .map(|(service, _)| service)
+    }
+
     /// A Service's slices.
     pub fn slices(&self, namespace: &str, name: &str) -> &[EndpointSlice] {
         let entry = self

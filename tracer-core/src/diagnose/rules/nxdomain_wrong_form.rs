@@ -251,9 +251,8 @@ fn pod_name<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
 
 /// `db-0`, which needs the name of its Service behind it.
 fn without_service<'a>(case: &Case<'a>, host: &'a str, namespace: &str) -> Option<Form<'a>> {
-    let headless = case.index.services().filter(|service| {
-        service.kind == ServiceKind::Headless && &*service.namespace == namespace
-    });
+    let services = case.index.services_in(namespace);
+    let headless = services.filter(|service| service.kind == ServiceKind::Headless);
     let mut governing: Vec<&Service> = headless
         .filter(|service| names::has_host(case.index, service, host))
         .collect();
@@ -278,8 +277,7 @@ fn plain_pod<'a>(case: &Case<'a>, host: &'a str, namespace: Option<&str>) -> Opt
     let ip = *case.index.pod_object(pod)?.ips.first()?;
     let mut services: Vec<&Service> = case
         .index
-        .services()
-        .filter(|service| service.namespace == pod.namespace)
+        .services_in(&pod.namespace)
         .filter(|service| {
             let endpoints = services::ready(case.index, service);
             endpoints.iter().any(|endpoint| endpoint.ip == ip)
