@@ -203,7 +203,7 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
         let mut secrets = BTreeSet::new();
         let mut lines = Vec::new();
         for event in &played.events {
-            let line = scenario::encode(event).expect("a line");
+            let line = scenario::expected::encode(event).expect("a line");
             let mut all = Vec::new();
             texts(&line, &mut all);
             for text in all {
@@ -214,7 +214,11 @@ fn no_event_of_any_scenario_holds_a_name_that_is_to_be_redacted() {
             let redacted = privacy
                 .pass(event.clone())
                 .expect("no namespace is excluded");
-            lines.push(scenario::encode(&redacted).expect("a line").to_string());
+            lines.push(
+                scenario::expected::encode(&redacted)
+                    .expect("a line")
+                    .to_string(),
+            );
         }
         // A sentence explains the form of a full name. That is no name of the wire.
         secrets.retain(|secret| !secret.starts_with("name.namespace.svc."));

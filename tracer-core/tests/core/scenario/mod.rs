@@ -2,7 +2,7 @@
 
 mod captured;
 mod cluster;
-mod expected;
+pub mod expected;
 pub mod filter;
 mod message;
 pub mod packet;
@@ -15,7 +15,6 @@ use tracer_core::diagnose::catalogue::rule;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::pipeline::Input;
 
-pub use self::expected::encode;
 use self::story::Story;
 
 /// One scenario, played once: tests look at the parts that concern them.
