@@ -28,5 +28,6 @@ pub mod config;
 pub mod connections;
 #[cfg(agent)]
 pub mod export;
+mod heap;
 pub mod run;
 pub mod stream;

@@ -1,6 +1,8 @@
 //! The command line of tracer.
 
-/// Records and events are allocated on one thread and freed on another, thousands a millisecond.
+/// Records and events are allocated on one thread and freed on another, thousands a millisecond, which glibc's
+/// allocator does slowly.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -139,7 +139,9 @@ fn lines(bed: &Bed, argv: &[&str], lasts: Duration) -> Result<Vec<(u16, Instant)
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let at = Instant::now();
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(id) = event["id"].as_u64().and_then(|id| u16::try_from(id).ok()) {
+            let id = event["id"].as_u64().and_then(|id| u16::try_from(id).ok());
+            // What has no answer (its answer came before the other direction was traced) is told after a timeout.
+            if let Some(id) = id.filter(|_| event["latency_ns"].is_u64()) {
                 if read.is_empty() {
                     let _ = sender.send(());
                 }

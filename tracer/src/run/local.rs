@@ -33,6 +33,7 @@ use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
 use crate::cluster::reload::{InventoryFile, POLL_EVERY};
 use crate::config::ObserveConfig;
+use crate::heap;
 use crate::stream::hub::FilterCheck;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::files::capture::FileWriter;
@@ -136,16 +137,6 @@ enum Arrived {
     Inventory(Result<Loaded, InventoryFileError>),
     Flows(Vec<FlowSnapshot>),
     Request(Request),
-}
-
-/// Returns the memory to the kernel that reading all objects took and freed. glibc keeps it otherwise, between the
-/// objects that stay.
-fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function has no preconditions, and frees only unused memory.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// What the last change means for the capture, once the index has it.
@@ -436,7 +427,7 @@ impl Source for LocalSource {
         self.identity.give_notices(self.notices);
         if !self.trimmed && self.identity.state().fresh {
             self.trimmed = true;
-            trim_heap();
+            heap::trim();
         }
         let interfaces = self.capture.interfaces();
         self.report_invisible(output, &interfaces);

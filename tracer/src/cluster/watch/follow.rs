@@ -21,6 +21,7 @@ use super::slim::{Slim, Watched};
 use super::sync::ClusterSync;
 use super::trouble::Trouble;
 use super::{RemoteIdentity, WatchConfig};
+use crate::heap;
 use tracer_core::files::objects::Trimmer;
 use tracer_core::model::cluster::{ClusterChange, Kind, Listed, Object, ObjectKey};
 
@@ -107,7 +108,7 @@ async fn follow(
                     return End::Closed;
                 }
                 sync.listed(kind);
-                trim_heap();
+                heap::trim();
                 continue;
             }
             Ok(Event::Apply(received)) => match read(received, sync) {
@@ -136,16 +137,6 @@ async fn follow(
         }
     }
     End::Closed
-}
-
-/// Returns the memory of a list's pages to the system. The allocator may otherwise keep as much as the
-/// objects need.
-fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) only returns free memory to the system, and may be called at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 fn read(received: Received, sync: &ClusterSync) -> Option<Object> {
