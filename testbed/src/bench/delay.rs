@@ -140,7 +140,7 @@ fn lines(bed: &Bed, argv: &[&str], lasts: Duration) -> Result<Vec<(u16, Instant)
             let at = Instant::now();
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let id = event["id"].as_u64().and_then(|id| u16::try_from(id).ok());
-            // What has no answer (its answer came before the other direction was traced) is told after a timeout.
+            // A query whose answer came before that direction was traced has its line only after a timeout.
             if let Some(id) = id.filter(|_| event["latency_ns"].is_u64()) {
                 if read.is_empty() {
                     let _ = sender.send(());
