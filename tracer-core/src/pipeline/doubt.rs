@@ -17,7 +17,7 @@ use crate::model::loss::{InterfaceLoss, Missing, Thinning};
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
-/// Matches the number of interfaces that the probes can trace.
+/// More than the probes can trace at once: a recording can have interfaces that came and went.
 const MAX_INTERFACES: usize = 4_096;
 /// The thinning falls one level in this time at most, so two records closer to each other show the highest
 /// level between them.

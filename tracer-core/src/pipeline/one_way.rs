@@ -17,7 +17,7 @@ use crate::model::flow::{Direction, Ifindex, Role};
 use crate::model::loss::{Losses, Stage};
 use crate::model::time::Timestamp;
 
-/// Matches the number of interfaces that the probes can trace.
+/// More than the probes can trace at once: a recording can have interfaces that came and went.
 const MAX_INTERFACES: usize = 4_096;
 /// Evidence with another possible cause counts only if it recurs after this time: while the probes attach,
 /// one direction is visible some tens of milliseconds before the other, and a burst can cost records.

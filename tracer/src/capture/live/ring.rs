@@ -30,7 +30,7 @@ use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 /// Pause between two reads while records come, so that a busy ring is read in batches and not record by record.
-/// Two threads wake for each read, which costs as much as tens of records.
+/// Two threads wake for each read, which costs about as much as five records.
 const NAP: Duration = Duration::from_millis(4);
 /// The pause after a read of more than [`MANY`] records, so that they do not pile up in a small ring.
 const SHORT_NAP: Duration = Duration::from_millis(1);
