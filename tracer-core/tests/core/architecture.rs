@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["diagnose", "blind_spots"],
     &["pipeline"],
     &["view", "files"],
-    &["connections"],
+    &["connections", "heap"],
     &["capture", "cluster", "export"],
     &["stream"],
     &["client"],
