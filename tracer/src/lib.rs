@@ -11,6 +11,7 @@
 //! - [`capture`] attaches the probes and reads their records.
 //! - [`cluster`] finds out which pods, Services and nodes there are.
 //! - [`stream`] is the protocol between agents and clients; [`client`] is its other end.
+//! - `relay` is a Kubernetes API in front of all agents, which connect to it.
 //! - [`export`] serves metrics and health, and writes Kubernetes Events.
 //! - [`run`] connects these to the pipeline; [`cli`] is what a user types.
 //!
@@ -29,5 +30,7 @@ pub mod connections;
 #[cfg(agent)]
 pub mod export;
 mod heap;
+#[cfg(agent)]
+pub mod relay;
 pub mod run;
 pub mod stream;

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["connections", "heap"],
     &["capture", "cluster", "export"],
     &["stream"],
-    &["client"],
+    &["client", "relay"],
     &["config"],
     &["run"],
     &["cli"],

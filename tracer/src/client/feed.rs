@@ -243,6 +243,7 @@ impl Feed {
                     .map(|last| u32::try_from(last).unwrap_or(u32::MAX)),
                 after: None,
                 client_version: env!("CARGO_PKG_VERSION").to_owned(),
+                mark_interval_ms: 0,
             },
             position,
             sender: self.sender.clone(),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use prost::Message as _;
@@ -171,6 +171,8 @@ impl ClientStream {
         if !request.follow {
             return Ok(());
         }
+        let interval = Duration::from_millis(request.mark_interval_ms.into());
+        let mut marked = Instant::now();
         loop {
             if !until.open {
                 let node = &self.hub.identity().node;
@@ -182,7 +184,10 @@ impl ClientStream {
             }
             until = *progress.borrow_and_update();
             next = self.read(next, until.next, TOO_SLOW).await?;
-            self.mark(next, until, &instance, false).await?;
+            if marked.elapsed() >= interval {
+                self.mark(next, until, &instance, false).await?;
+                marked = Instant::now();
+            }
         }
     }
 
