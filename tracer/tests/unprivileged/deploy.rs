@@ -1,5 +1,5 @@
 //! What `deploy/` promises: the API server knows every object, the agent has exactly the rights that its code
-//! uses, and its container matches docs/operations.md. No cluster is needed; `cargo xtask e2e` applies the
+//! uses, no user may exec into it, and the containers match docs/operations.md. No cluster is needed; `cargo xtask e2e` applies the
 //! manifests to a real one.
 
 use std::collections::BTreeSet;
@@ -7,11 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PodSpec, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject,
+};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,13 +70,17 @@ fn every_object_is_one_that_the_api_server_knows() {
     assert!(all.len() >= 8, "{all:?}");
     for object in &all {
         match object["kind"].as_str().expect("a kind") {
+            "APIService" => strict::<APIService>(object),
             "ClusterRole" => strict::<ClusterRole>(object),
             "ClusterRoleBinding" => strict::<ClusterRoleBinding>(object),
             "ConfigMap" => strict::<ConfigMap>(object),
             "DaemonSet" => strict::<DaemonSet>(object),
+            "Deployment" => strict::<Deployment>(object),
             "Namespace" => strict::<Namespace>(object),
+            "PodDisruptionBudget" => strict::<PodDisruptionBudget>(object),
             "PriorityClass" => strict::<PriorityClass>(object),
             "Role" => strict::<Role>(object),
+            "RoleBinding" => strict::<RoleBinding>(object),
             "Service" => strict::<Service>(object),
             "ServiceAccount" => strict::<ServiceAccount>(object),
             kind => panic!("this test does not know {kind}; teach it"),
@@ -144,22 +152,227 @@ fn only_the_agents_account_has_the_agents_role() {
     assert_eq!(pod.automount_service_account_token, Some(true));
 }
 
+/// (resource, name or empty, verb), one each.
+fn named_rights(rules: &[PolicyRule]) -> BTreeSet<(String, String, String)> {
+    let mut rights = BTreeSet::new();
+    for rule in rules {
+        let names = rule.resource_names.clone().unwrap_or(vec![String::new()]);
+        for resource in rule.resources.iter().flatten() {
+            for name in &names {
+                for verb in &rule.verbs {
+                    rights.insert((resource.clone(), name.clone(), verb.clone()));
+                }
+            }
+        }
+    }
+    rights
+}
+
+fn triples(expected: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
+    let owned =
+        |(a, b, c): &(&str, &str, &str)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned());
+    expected.iter().map(owned).collect()
+}
+
+fn only_account(subjects: Option<Vec<Subject>>, name: &str) {
+    let subjects = subjects.unwrap_or_default();
+    assert_eq!(subjects.len(), 1);
+    assert_eq!(subjects[0].kind, "ServiceAccount");
+    assert_eq!(subjects[0].name, name);
+    assert_eq!(subjects[0].namespace.as_deref(), Some("tracer"));
+}
+
 #[test]
-fn streaming_is_a_role_of_its_own_without_a_binding() {
-    let role: Role = typed(find("Role", "tracer-stream"));
-    let expected = [
-        ("pods", "get"),
-        ("pods", "list"),
-        ("pods", "watch"),
-        ("pods/exec", "get"),
-        ("pods/exec", "create"),
+fn in_its_namespace_the_agent_reads_the_relays_authority_and_nothing_else() {
+    let role: Role = typed(find("Role", "tracer-agent"));
+    let expected = triples(&[("configmaps", "tracer-relay-ca", "get")]);
+    assert_eq!(named_rights(&role.rules.unwrap_or_default()), expected);
+    let binding: RoleBinding = typed(find("RoleBinding", "tracer-agent"));
+    only_account(binding.subjects, "tracer-agent");
+}
+
+#[test]
+fn the_relay_watches_pods_and_writes_its_certificate() {
+    let cluster: ClusterRole = typed(find("ClusterRole", "tracer-relay"));
+    let api = "v1alpha1.tracer.internal";
+    let expected = triples(&[
+        ("pods", "", "list"),
+        ("pods", "", "watch"),
+        ("apiservices", api, "get"),
+        ("apiservices", api, "patch"),
+    ]);
+    assert_eq!(named_rights(&cluster.rules.unwrap_or_default()), expected);
+    let role: Role = typed(find("Role", "tracer-relay"));
+    let expected = triples(&[
+        ("secrets", "", "create"),
+        ("secrets", "tracer-relay-tls", "get"),
+        ("secrets", "tracer-relay-tls", "update"),
+        ("configmaps", "", "create"),
+        ("configmaps", "tracer-relay-ca", "get"),
+        ("configmaps", "tracer-relay-ca", "update"),
+    ]);
+    assert_eq!(named_rights(&role.rules.unwrap_or_default()), expected);
+    let binding: RoleBinding = typed(find("RoleBinding", "tracer-relay"));
+    only_account(binding.subjects, "tracer-relay");
+    // As an extension API server must.
+    for name in ["tracer-relay", "tracer-relay-auth-delegator"] {
+        let binding: ClusterRoleBinding = typed(find("ClusterRoleBinding", name));
+        only_account(binding.subjects, "tracer-relay");
+    }
+    let reader: RoleBinding = typed(find("RoleBinding", "tracer-relay-authentication-reader"));
+    assert_eq!(reader.metadata.namespace.as_deref(), Some("kube-system"));
+    assert_eq!(
+        reader.role_ref.name,
+        "extension-apiserver-authentication-reader"
+    );
+}
+
+#[test]
+fn nothing_that_kustomize_changes_moves_an_object_to_another_namespace() {
+    let mut files = vec![
+        deploy().join("kustomization.yaml"),
+        deploy().join("base/kustomization.yaml"),
     ];
-    let expected = expected.map(|(resource, verb)| (String::new(), resource.into(), verb.into()));
-    assert_eq!(rights(&role.rules.unwrap_or_default()), expected.into());
-    let bindings = objects("base")
-        .into_iter()
-        .filter(|o| o["kind"] == "RoleBinding");
-    assert_eq!(bindings.count(), 0);
+    for overlay in fs::read_dir(deploy().join("overlays")).expect("overlays") {
+        files.push(overlay.expect("an entry").path().join("kustomization.yaml"));
+    }
+    assert!(files.len() >= 4, "{files:?}");
+    for file in &files {
+        let kustomization = &documents(file)[0];
+        assert!(
+            kustomization.get("namespace").is_none(),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn users_get_findings_with_the_role_view_and_traces_only_by_a_binding() {
+    let findings: ClusterRole = typed(find("ClusterRole", "tracer-findings-view"));
+    let traces: ClusterRole = typed(find("ClusterRole", "tracer-traces-view"));
+    let aggregated = |role: &ClusterRole| -> Vec<String> {
+        let labels = role.metadata.labels.iter().flatten();
+        let names = labels.map(|(name, _)| name.clone());
+        names.filter(|name| name.contains("aggregate-to")).collect()
+    };
+    assert_eq!(
+        aggregated(&findings),
+        ["rbac.authorization.k8s.io/aggregate-to-view"]
+    );
+    assert!(aggregated(&traces).is_empty());
+    let read = |resources: &[&str]| -> Rights {
+        let verbs = ["get", "list", "watch"];
+        let pairs = resources
+            .iter()
+            .flat_map(|resource| verbs.map(|verb| (*resource, verb)));
+        pairs
+            .map(|(r, verb)| ("tracer.internal".into(), r.into(), verb.into()))
+            .collect()
+    };
+    assert_eq!(
+        rights(&findings.rules.unwrap_or_default()),
+        read(&["findings"])
+    );
+    assert_eq!(
+        rights(&traces.rules.unwrap_or_default()),
+        read(&["findings", "traces", "tracernodes"])
+    );
+    // No role of ours lets anyone run a program in a pod.
+    for object in objects("base") {
+        assert!(!object.to_string().contains("pods/exec"), "{object}");
+    }
+}
+
+fn relay() -> PodSpec {
+    let deployment: Deployment = typed(find("Deployment", "tracer-relay"));
+    let spec = deployment.spec.expect("a spec");
+    // While none runs, no namespace can be deleted.
+    assert!(spec.replicas >= Some(2));
+    spec.template.spec.expect("a pod")
+}
+
+#[test]
+fn the_relay_has_no_privilege() {
+    let pod = relay();
+    assert_eq!(
+        (pod.host_network, pod.host_pid, pod.host_ipc),
+        (None, None, None)
+    );
+    let context = pod.security_context.expect("a security context");
+    assert_eq!(context.run_as_non_root, Some(true));
+    assert_eq!(context.run_as_user, Some(65532));
+    assert_eq!(
+        context.seccomp_profile.expect("a profile").type_,
+        "RuntimeDefault"
+    );
+    assert!(pod.volumes.is_none());
+    let [container] = pod.containers.as_slice() else {
+        panic!("one container")
+    };
+    let context = container.security_context.as_ref().expect("a context");
+    assert_eq!(context.privileged, Some(false));
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    let capabilities = context.capabilities.as_ref().expect("capabilities");
+    assert_eq!(
+        capabilities.drop.as_deref(),
+        Some(["ALL".to_owned()].as_slice())
+    );
+    assert!(capabilities.add.is_none());
+}
+
+#[test]
+fn the_apiservice_leads_to_the_relays_port_and_has_no_certificate_of_its_own() {
+    let api: APIService = typed(find("APIService", "v1alpha1.tracer.internal"));
+    let spec = api.spec.expect("a spec");
+    assert_eq!(
+        (spec.ca_bundle, spec.insecure_skip_tls_verify),
+        (None, None)
+    );
+    // Custom resources of others have 1000.
+    assert!(spec.group_priority_minimum < 1000);
+    let reference = spec.service.expect("a service");
+    let service: Service = typed(find("Service", reference.name.as_deref().expect("a name")));
+    let service = service.spec.expect("a spec");
+    // The aggregator needs a ClusterIP.
+    assert_eq!(service.cluster_ip, None);
+    let ports = service.ports.expect("ports");
+    let api = ports.iter().find(|port| Some(port.port) == reference.port);
+    let api = api.expect("the port of the API").target_port.clone();
+    assert_eq!(api, Some(IntOrString::String("api".into())));
+    let container = &relay().containers[0];
+    for (name, number) in [("api", 8443), ("agents", 8444)] {
+        let port = container
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_deref() == Some(name));
+        assert_eq!(port.expect("a port").container_port, number);
+        assert!(ports.iter().any(|port| port.name.as_deref() == Some(name)));
+    }
+}
+
+#[test]
+fn the_agents_token_for_the_relays_is_good_for_nothing_else() {
+    let daemonset: DaemonSet = typed(find("DaemonSet", "tracer-agent"));
+    let pod = daemonset
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .expect("a pod");
+    let volumes = pod.volumes.expect("volumes");
+    let sources = volumes
+        .iter()
+        .filter_map(|volume| volume.projected.as_ref());
+    let sources: Vec<_> = sources
+        .flat_map(|projected| projected.sources.iter().flatten())
+        .collect();
+    let [source] = sources.as_slice() else {
+        panic!("one source")
+    };
+    let token = source.service_account_token.as_ref().expect("a token");
+    assert_eq!(token.audience.as_deref(), Some("tracer-relay"));
+    assert_eq!(token.expiration_seconds, Some(3600));
 }
 
 #[test]
@@ -273,8 +486,9 @@ fn the_selector_finds_the_agents_pods_and_the_metrics_service_too() {
                 .all(|(name, value)| labels.get(name) == Some(value))
     };
     assert!(selected(&spec.selector.match_labels.expect("labels")));
-    let services = objects("overlays/prometheus");
-    let service: Service = typed(services[0].clone());
+    let mut objects = objects("overlays/prometheus").into_iter();
+    let service = objects.find(|object| object["kind"] == "Service");
+    let service: Service = typed(service.expect("a Service"));
     let service = service.spec.expect("a spec");
     assert!(selected(&service.selector.expect("a selector")));
     assert_eq!(service.cluster_ip.as_deref(), Some("None"));
