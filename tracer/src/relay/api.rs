@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kube::Client;
-use tokio::net::TcpListener;
 use rustls::server::ResolvesServerCert;
+use tokio::net::TcpListener;
 
 use super::agents::Agents;
 use super::pods::Pods;
