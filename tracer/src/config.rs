@@ -16,9 +16,13 @@ use tracer_core::view::OutputSettings;
 
 #[cfg(agent)]
 mod agent;
+#[cfg(agent)]
+mod relay;
 
 #[cfg(agent)]
 pub use self::agent::{AgentConfig, ExportConfig, LiveSettings, Reload, Reread};
+#[cfg(agent)]
+pub use self::relay::{RelayConfig, TlsPair};
 
 /// Configuration of `tracer observe`.
 #[derive(Clone, Debug)]

@@ -9,11 +9,15 @@
 pub mod event;
 pub mod filter;
 #[cfg(agent)]
+pub mod hello;
+#[cfg(agent)]
 pub mod history;
 #[cfg(agent)]
 pub mod hub;
 #[cfg(agent)]
 pub mod listen;
+#[cfg(agent)]
+pub mod relays;
 #[cfg(agent)]
 pub mod service;
 

@@ -1,7 +1,9 @@
-//! `tracer agent` and `tracer relay`: their options, and the configuration that they resolve to.
+//! `tracer agent`: its options, and the configuration that they resolve to.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{ArgMatches, Args};
@@ -15,6 +17,7 @@ use super::{Exit, Host};
 use crate::config::{AgentConfig, ExportConfig, Reload, Reread};
 use crate::run;
 use crate::stream::listen::{self, TlsListen};
+use crate::stream::relays::RelaysConfig;
 
 /// Arguments of `tracer agent`.
 #[derive(Clone, Debug, Args)]
@@ -61,6 +64,19 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) config: Option<PathBuf>,
 
+    /// Connect to the relays behind this Service, NAME or NAMESPACE/NAME [default: none]
+    #[arg(long, value_name = "SERVICE")]
+    pub(super) relay: Option<RelayService>,
+
+    /// For --relay: the file of a service account token for the audience tracer-relay
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/run/secrets/tracer-relay/token",
+        hide_short_help = true
+    )]
+    pub(super) relay_token: PathBuf,
+
     #[command(flatten)]
     pub(super) exports: ExportArgs,
 
@@ -80,11 +96,38 @@ pub(super) struct SocketArgs {
     pub(super) socket: Option<PathBuf>,
 }
 
-/// Arguments of `tracer relay`.
-#[derive(Clone, Debug, Args)]
-pub struct RelayArgs {
-    #[command(flatten)]
-    socket: SocketArgs,
+/// A Service, as NAME or NAMESPACE/NAME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RelayService {
+    namespace: Option<String>,
+    name: String,
+}
+
+impl FromStr for RelayService {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<RelayService, String> {
+        let (namespace, name) = match written.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, written),
+        };
+        if name.is_empty() || name.contains('/') || namespace.is_some_and(str::is_empty) {
+            return Err("a Service is NAME or NAMESPACE/NAME".to_owned());
+        }
+        Ok(RelayService {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for RelayService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -92,7 +135,7 @@ Operation:
   Traces this node's pods, as `tracer observe --local` does, until SIGTERM or
   Ctrl-C. It prints no events: it keeps the latest ones in memory (--history)
   and serves them to `tracer observe`, `diagnose` and `status`, either with
-  --server or through the cluster's API server.
+  --server or through the relays (--relay).
   A slow or disconnected client never delays the agent. Each client reads the
   history at its own pace; a client that falls behind is shown how many
   events it missed.
@@ -116,8 +159,10 @@ Configuration file:
   and read config.yaml and rules.yaml in it. Either file may be missing.
 
 Access:
-  Only the agent's user can connect to the socket. --listen requires TLS
-  (--tls-cert, --tls-key) and, to restrict clients, --tls-client-ca.
+  Only the agent's user can connect to the socket. With --relay the agent
+  connects to the relays of its cluster, which serve its events to users as a
+  Kubernetes API (`tracer relay --help`). --listen requires TLS (--tls-cert,
+  --tls-key) and, to restrict clients, --tls-client-ca.
 
 Needs:
   Linux 5.10 or later, and root or the capabilities BPF, NET_ADMIN and
@@ -153,6 +198,11 @@ impl AgentArgs {
             listen: self.listen()?,
             history_bytes: usize::try_from(self.history.0).unwrap_or(usize::MAX),
             max_clients: self.max_clients.0 as usize,
+            relays: self.relay.as_ref().map(|relay| RelaysConfig {
+                service: relay.name.clone(),
+                namespace: relay.namespace.clone(),
+                token: self.relay_token.clone(),
+            }),
         })
     }
 
@@ -247,11 +297,4 @@ fn reread(
             .filter(|option| !LIVE.contains(&option.as_str()))
             .collect(),
     })
-}
-
-impl RelayArgs {
-    pub(super) fn run(&self) -> anyhow::Result<Exit> {
-        run::relay(&self.socket.path()?)?;
-        Ok(Exit::Fine)
-    }
 }

@@ -39,6 +39,8 @@ pub mod observe;
 mod print;
 #[cfg(agent)]
 mod probes;
+#[cfg(agent)]
+mod relay;
 mod rules_file;
 mod settings_file;
 mod sources;
@@ -96,10 +98,12 @@ pub enum Command {
     /// Show agent status: coverage, blind spots and losses
     #[cfg(feature = "client")]
     Status(status::StatusArgs),
-    /// Connect standard input and output to the agent's socket
+    /// Serve the events of all agents as a Kubernetes API
+    ///
+    /// Runs in the cluster, as a Deployment. Agents connect to it, and users ask it through Kubernetes' API
+    /// server: `kubectl get findings`, and `tracer observe`, `diagnose` and `status`.
     #[cfg(agent)]
-    #[command(hide = true)]
-    Relay(agent::RelayArgs),
+    Relay(Box<relay::RelayArgs>),
     /// Check whether this node can run Tracer, and how to fix what is missing
     ///
     /// Checks the kernel, permissions, limits and hooks, and whether Tracer can identify pods. Each line is a

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::ObserveConfig;
 use crate::stream::listen::TlsListen;
+use crate::stream::relays::RelaysConfig;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::view::privacy::PrivacySettings;
 
@@ -22,6 +23,8 @@ pub struct AgentConfig {
     pub history_bytes: usize,
     /// The maximum number of client streams.
     pub max_clients: usize,
+    /// The relays to connect to, in a cluster.
+    pub relays: Option<RelaysConfig>,
 }
 
 /// Exports beside the stream, and the settings that can change.

@@ -22,6 +22,7 @@ use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
 use crate::stream::hub::{AgentIdentity, Hub};
 use crate::stream::listen::Listeners;
 use crate::stream::proto;
+use crate::stream::relays::Relays;
 use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::{Direction, Ifindex};
@@ -76,7 +77,11 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
         let output = Output::new(pipeline, notices)
             .with_taps(vec![Box::new(history), exports.tap(clock)])
             .with_privacy(exports.privacy());
-        let mut publisher = StatusPublisher::new(Arc::clone(&hub), exports);
+        let relays = config.relays.clone().zip(cluster).map(|(relays, cluster)| {
+            let _within = clients.enter();
+            Relays::start(relays, cluster.source.clone(), Arc::clone(&hub))
+        });
+        let mut publisher = StatusPublisher::new(Arc::clone(&hub), exports, relays);
         let local = local
             .serving(requests.boxed())
             .publishing(move |report| publisher.publish(report));
@@ -107,12 +112,14 @@ struct StatusPublisher {
     hub: Arc<Hub>,
     kernel: String,
     exports: Exports,
+    relays: Option<Relays>,
 }
 
 impl StatusPublisher {
-    fn new(hub: Arc<Hub>, exports: Exports) -> StatusPublisher {
+    fn new(hub: Arc<Hub>, exports: Exports, relays: Option<Relays>) -> StatusPublisher {
         StatusPublisher {
             hub,
+            relays,
             kernel: rustix::system::uname()
                 .release()
                 .to_string_lossy()
@@ -134,6 +141,9 @@ impl StatusPublisher {
             events,
         } = report;
         let index = pipeline.index();
+        if let Some(relays) = &self.relays {
+            relays.set(index);
+        }
         let objects = self.exports.objects(index);
         let unseen: Vec<_> = pipeline.unseen().collect();
         let one_way: Vec<(&str, Direction)> = unseen

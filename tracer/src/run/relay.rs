@@ -1,67 +1,117 @@
-//! `tracer relay`: connects standard input and output to the agent's socket.
-//!
-//! The client starts it in the agent's pod through the exec API. It copies bytes without reading them, and
-//! ends when either side does.
+//! `tracer relay`: the agents of a cluster as a Kubernetes API, until SIGINT or SIGTERM.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
 
-const BUFFER_BYTES: usize = 64 * 1024;
+use super::signals::Signals;
+use crate::config::{RelayConfig, TlsPair};
+use crate::relay::agents::Agents;
+use crate::relay::api;
+use crate::relay::certificate::{Keeper, Place, Serving};
+use crate::relay::tokens::Tokens;
+use crate::relay::uplinks::Uplinks;
 
-/// Copies in both directions until one side ends.
-pub fn relay(socket: &Path) -> Result<()> {
-    let agent = UnixStream::connect(socket).with_context(|| {
-        format!(
-            "no agent answers on {}: check that `tracer agent` runs here with the same --socket",
-            socket.display()
-        )
-    })?;
-    // Files, because the standard library's stdout holds incomplete lines in a buffer.
-    let mut input = file(io::stdin())?;
-    let mut output = file(io::stdout())?;
-    let mut to_agent = agent
-        .try_clone()
-        .context("cannot duplicate the socket's descriptor")?;
-    let mut from_agent = agent;
-    thread::Builder::new()
-        .name("tracer-relay".to_owned())
-        .spawn(move || {
-            copy(&mut input, &mut to_agent);
-            // The client is gone, so the rest of the answer is not needed.
-            let _ = to_agent.shutdown(Shutdown::Both);
-        })
-        .context("cannot start the thread that copies to the agent")?;
-    copy(&mut from_agent, &mut output);
+/// The APIService, as in deploy/.
+const API_SERVICE: &str = "v1alpha1.tracer.internal";
+/// How often files of a certificate are read.
+const REREAD: Duration = Duration::from_secs(60);
+
+/// Serves until it is stopped.
+pub fn relay(config: &RelayConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("tracer-relay")
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the relay")?;
+    let served = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+async fn serve(config: &RelayConfig) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let client = config.source.client().await?;
+    let namespace = config
+        .namespace
+        .clone()
+        .unwrap_or_else(|| client.default_namespace().to_owned());
+    let agents_listener = listen("--agents", config.agents).await?;
+    let api_listener = listen("--listen", config.listen).await?;
+    let serving = Arc::new(Serving::default());
+    let place = Place {
+        service: config.service.clone(),
+        namespace: namespace.clone(),
+        api_service: API_SERVICE.to_owned(),
+    };
+    let keeper = Keeper::new(client.clone(), place, Arc::clone(&serving));
+    let certificate = match &config.tls {
+        None => tokio::spawn(keeper.run(|| tracing::info!("the certificate is ready"))),
+        Some(files) => {
+            // At the start a mistake is an error; later the certificate in use stays.
+            use_files(files, &keeper, &serving).await?;
+            tokio::spawn(reread(files.clone(), keeper, Arc::clone(&serving)))
+        }
+    };
+    let agents = Arc::new(Agents::default());
+    let tokens = Tokens::new(client.clone(), &namespace, &config.agent_account);
+    let uplinks = Uplinks::new(Arc::clone(&agents), tokens, serving.clone())
+        .context("cannot set up TLS for agents")?;
+    let uplinks = tokio::spawn(uplinks.serve(agents_listener));
+    tracing::info!(
+        "serving {API_SERVICE} on https://{}, and agents on {}",
+        config.listen,
+        config.agents
+    );
+    let (shutdown, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let api = api::Server::new(Arc::clone(&agents), client);
+    let mut api = tokio::spawn(api.serve(api_listener, serving, stopped));
+    tokio::select! {
+        _ = signals.next() => {}
+        ended = &mut api => anyhow::bail!("the API ended: {ended:?}"),
+    }
+    tracing::info!("stopping");
+    let _ = shutdown.send(());
+    let _ = tokio::time::timeout(Duration::from_secs(5), api).await;
+    uplinks.abort();
+    certificate.abort();
     Ok(())
 }
 
-/// Copies until either side ends. An error counts as an end: client and agent notice it themselves.
-fn copy(from: &mut impl Read, to: &mut impl Write) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        if to.write_all(&buffer[..read]).is_err() {
-            return;
-        }
-    }
+async fn listen(option: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({option})"))
 }
 
-fn file(stream: impl AsFd) -> Result<File> {
-    let own = stream
-        .as_fd()
-        .try_clone_to_owned()
-        .context("cannot duplicate the descriptors of standard input and output")?;
-    Ok(File::from(own))
+/// Uses the certificate in these files, and publishes its authority for agents.
+async fn use_files(files: &TlsPair, keeper: &Keeper, serving: &Serving) -> Result<()> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let authorities = String::from_utf8(read(&files.authorities)?)
+        .with_context(|| format!("{} is not PEM", files.authorities.display()))?;
+    let certificate = read(&files.certificate)?;
+    let key = read(&files.key)?;
+    keeper.publish_for_agents(&authorities).await?;
+    serving.set(&certificate, &key).with_context(|| {
+        format!("{} and {}", files.certificate.display(), files.key.display())
+    })
+}
+
+async fn reread(files: TlsPair, keeper: Keeper, serving: Arc<Serving>) {
+    loop {
+        tokio::time::sleep(REREAD).await;
+        if let Err(error) = use_files(&files, &keeper, &serving).await {
+            tracing::error!("{error:#}; the certificate in use stays");
+        }
+    }
 }
