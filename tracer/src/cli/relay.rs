@@ -121,7 +121,8 @@ impl RelayArgs {
 
     pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let config = self.resolve()?;
-        self.log.install();
+        // The filter of the log does not change while the relay runs.
+        let _set_log = self.log.install();
         run::relay(&config)?;
         Ok(Exit::Fine)
     }

@@ -156,8 +156,10 @@ impl Keeper {
         let pki = self.shared().await?;
         // Agents and the API server must know the authority before its certificate is used.
         self.publish(&pki).await?;
-        self.serving
-            .set(pki.serving.certificate.as_bytes(), pki.serving.key.as_bytes())
+        self.serving.set(
+            pki.serving.certificate.as_bytes(),
+            pki.serving.key.as_bytes(),
+        )
     }
 
     fn secret(&self) -> String {
@@ -204,7 +206,9 @@ impl Keeper {
                 None => secrets.create(&PostParams::default(), &secret).await,
                 Some(found) => {
                     secret.metadata.resource_version = found.resource_version();
-                    secrets.replace(&name, &PostParams::default(), &secret).await
+                    secrets
+                        .replace(&name, &PostParams::default(), &secret)
+                        .await
                 }
             };
             match stored {
@@ -244,7 +248,9 @@ impl Keeper {
             }
         };
         let found = maps.get_opt(&name).await.map_err(api("read"))?;
-        let published = found.as_ref().and_then(|map| map.data.as_ref()?.get(AUTHORITY_KEY));
+        let published = found
+            .as_ref()
+            .and_then(|map| map.data.as_ref()?.get(AUTHORITY_KEY));
         if published.map(String::as_str) == Some(authorities) {
             return Ok(());
         }
@@ -252,10 +258,13 @@ impl Keeper {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 labels: Some(labels()),
-                resource_version: found.as_ref().and_then(ResourceExt::resource_version),
+                resource_version: found.as_ref().and_then(|map| map.resource_version()),
                 ..ObjectMeta::default()
             },
-            data: Some(BTreeMap::from([(AUTHORITY_KEY.to_owned(), authorities.to_owned())])),
+            data: Some(BTreeMap::from([(
+                AUTHORITY_KEY.to_owned(),
+                authorities.to_owned(),
+            )])),
             ..ConfigMap::default()
         };
         let stored = match found {

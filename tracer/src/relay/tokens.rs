@@ -71,7 +71,7 @@ impl Tokens {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 audiences: Some(vec![AUDIENCE.to_owned()]),
-                token: Some(token.to_owned()),
+                token: token.to_owned(),
             },
             ..TokenReview::default()
         };
@@ -116,7 +116,8 @@ impl Tokens {
         if let Some(node) = claim(NODE) {
             return Ok(node.into());
         }
-        let unbound = || Refused("the token is not bound to a pod, so its node is unknown".to_owned());
+        let unbound =
+            || Refused("the token is not bound to a pod, so its node is unknown".to_owned());
         let name = claim(POD).ok_or_else(unbound)?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let pod = pods.get(&name).await.map_err(|error| {

@@ -34,11 +34,18 @@ pub const LIMITS: Limits = Limits {
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Accepts agents.
-#[derive(Debug)]
 pub struct Uplinks {
     agents: Arc<Agents>,
     tokens: Tokens,
     tls: TlsAcceptor,
+}
+
+impl std::fmt::Debug for Uplinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uplinks")
+            .field("agents", &self.agents)
+            .finish_non_exhaustive()
+    }
 }
 
 type Peer = TlsStream<Connection<TcpStream>>;

@@ -103,7 +103,11 @@ async fn use_files(files: &TlsPair, keeper: &Keeper, serving: &Serving) -> Resul
     let key = read(&files.key)?;
     keeper.publish_for_agents(&authorities).await?;
     serving.set(&certificate, &key).with_context(|| {
-        format!("{} and {}", files.certificate.display(), files.key.display())
+        format!(
+            "{} and {}",
+            files.certificate.display(),
+            files.key.display()
+        )
     })
 }
 

@@ -76,7 +76,9 @@ mod tests {
             let (mut one, mut other) = tokio::io::duplex(64);
             one.write_all(sent).await.expect("written");
             drop(one);
-            read::<Welcome>(&mut other).await.expect_err("not a message");
+            read::<Welcome>(&mut other)
+                .await
+                .expect_err("not a message");
         }
     }
 }

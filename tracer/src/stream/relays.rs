@@ -251,8 +251,8 @@ impl Uplink {
             .await
             .map_err(|error| format!("no TLS connection: {error}"))?;
         let path = &self.config.token;
-        let token = tokio::fs::read_to_string(path)
-            .await
+        // A few bytes in memory: kubelet mounts tokens on tmpfs.
+        let token = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read the token {}: {error}", path.display()))?;
         let said = Hello {
             token: token.trim().to_owned(),
@@ -286,9 +286,12 @@ impl Uplink {
             .http2_keepalive_timeout(Some(HEARTBEAT))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .add_service(TracerServer::new(service))
-            .serve_with_incoming_shutdown(connection.chain(futures::stream::pending()), async move {
-                let _ = closed.wait_for(|closed| *closed).await;
-            });
+            .serve_with_incoming_shutdown(
+                connection.chain(futures::stream::pending()),
+                async move {
+                    let _ = closed.wait_for(|closed| *closed).await;
+                },
+            );
         // The server ends with the hub, the copying with the connection.
         tokio::select! {
             () = copied => {}
@@ -302,10 +305,14 @@ impl Uplink {
             return Ok(trusted);
         }
         let name = format!("{}-ca", self.config.service);
-        let maps: kube::Api<ConfigMap> = kube::Api::namespaced(self.client.clone(), &self.namespace);
+        let maps: kube::Api<ConfigMap> =
+            kube::Api::namespaced(self.client.clone(), &self.namespace);
         let place = format!("ConfigMap {}/{name}", self.namespace);
         let map = maps.get(&name).await.map_err(|error| {
-            format!("cannot read the relays' authority from {place}: {}", error_chain(&error))
+            format!(
+                "cannot read the relays' authority from {place}: {}",
+                error_chain(&error)
+            )
         })?;
         let pem = map
             .data

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -40,7 +40,9 @@ pub(super) fn renewed(
     names: &[String],
     now: SystemTime,
 ) -> Result<Option<Pki>, rcgen::Error> {
-    let authorities: Vec<String> = known.map(|known| split(&known.authorities)).unwrap_or_default();
+    let authorities: Vec<String> = known
+        .map(|known| split(&known.authorities))
+        .unwrap_or_default();
     let current = authorities
         .first()
         .filter(|authority| is_fresh(authority, AUTHORITY_DAYS, now));
@@ -83,7 +85,10 @@ fn authority(now: SystemTime) -> Result<(String, String), rcgen::Error> {
     // The time distinguishes an authority from the one before.
     parameters.distinguished_name = name(&format!("tracer relay authority {}", unix_seconds(now)));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    parameters.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     valid(&mut parameters, AUTHORITY_DAYS, now);
     let certificate = parameters.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
@@ -190,7 +195,13 @@ mod tests {
         let name = ServerName::try_from("tracer-relay.tracer.svc").expect("a name");
         let since = at.duration_since(SystemTime::UNIX_EPOCH).expect("later");
         verifier
-            .verify_server_cert(&certificate, &[], &name, &[], UnixTime::since_unix_epoch(since))
+            .verify_server_cert(
+                &certificate,
+                &[],
+                &name,
+                &[],
+                UnixTime::since_unix_epoch(since),
+            )
             .is_ok()
     }
 
@@ -221,12 +232,20 @@ mod tests {
         let start = SystemTime::UNIX_EPOCH + DAY * 20_000;
         let old = renewed(None, &names(), start).expect("made").expect("new");
         let later = start + DAY * 2 * 365 + DAY;
-        let new = renewed(Some(&old), &names(), later).expect("made").expect("new");
+        let new = renewed(Some(&old), &names(), later)
+            .expect("made")
+            .expect("new");
         assert_ne!(new.authority_key, old.authority_key);
         // The old certificate, for a relay that has not read the new one yet.
         let old_certificate = Pki {
             serving: renewed(
-                Some(&Pki { serving: Pair { certificate: String::new(), ..old.serving.clone() }, ..old.clone() }),
+                Some(&Pki {
+                    serving: Pair {
+                        certificate: String::new(),
+                        ..old.serving.clone()
+                    },
+                    ..old.clone()
+                }),
                 &names(),
                 start + DAY * 600,
             )
@@ -246,13 +265,17 @@ mod tests {
         let good = renewed(None, &names(), now).expect("made").expect("new");
         assert_eq!(renewed(Some(&good), &names(), now).expect("checked"), None);
         let other = vec!["other.tracer.svc".to_owned()];
-        let for_other = renewed(Some(&good), &other, now).expect("made").expect("new");
+        let for_other = renewed(Some(&good), &other, now)
+            .expect("made")
+            .expect("new");
         assert_eq!(for_other.authorities, good.authorities);
         let damaged = Pki {
             authority_key: "no key".to_owned(),
             ..good
         };
-        let repaired = renewed(Some(&damaged), &names(), now).expect("made").expect("new");
+        let repaired = renewed(Some(&damaged), &names(), now)
+            .expect("made")
+            .expect("new");
         assert!(is_accepted(&repaired, &repaired.authorities, now));
     }
 }
