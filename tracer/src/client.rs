@@ -1,15 +1,16 @@
 //! Edge: connects to agents and merges their events.
 //!
-//! Owns the connection to an agent ([`target`]: a unix socket, an address with TLS, or `tracer relay` in its
-//! pod through the API server), finding the agents ([`cluster`]), the stream of each with its reconnections
-//! ([`agent_stream`]), one order for all of them ([`merge`], [`feed`]), and their status ([`status`]). It
+//! Owns the connection to one agent ([`target`]: a unix socket, or an address with TLS) and to the relays of a
+//! cluster through its API server (`cluster`), the streams with their reconnections ([`agent_stream`],
+//! `relay_stream`), one order for all of them ([`merge`], [`feed`]), and the agents' status ([`status`]). It
 //! never prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits
 //! for an agent only up to a fixed time.
 
 mod agent_stream;
-pub mod cluster;
+mod cluster;
 pub mod feed;
 pub mod merge;
+mod relay_stream;
 pub mod skew;
 pub mod status;
 pub mod target;
@@ -24,16 +25,14 @@ pub use self::target::{Target, TlsFiles};
 /// The agents to ask.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Agents to reach directly; if empty, those of the cluster.
+    /// Agents to reach directly; if empty, the relays of the cluster.
     pub servers: Vec<Target>,
     /// Only agents on these nodes; if empty, all.
     pub nodes: Vec<Glob>,
     /// The kubeconfig; `None` for the one that kubectl finds, else the cluster that this process runs in.
     pub kubeconfig: Option<PathBuf>,
-    /// A context in the kubeconfig.
-    pub context: Option<String>,
-    /// The agents' namespace; `None` for any, or the usual one if the user cannot list pods in all.
-    pub namespace: Option<String>,
+    /// Contexts in the kubeconfig, each a cluster; if empty, the current one.
+    pub contexts: Vec<String>,
 }
 
 impl Options {
@@ -54,23 +53,21 @@ pub enum ClientError {
         /// The error.
         reason: String,
     },
-    /// The API server did not list the agents.
-    #[error("cannot list the agents' pods {scope}: {reason}")]
-    List {
-        /// Where agents were searched.
-        scope: String,
-        /// The error.
-        reason: String,
-    },
-    /// No agent runs.
+    /// The cluster serves no such API.
     #[error(
-        "no tracer agent runs {scope} (pods labelled {label}). `kubectl apply -k deploy/` installs one on every node; \
-         `kubectl get pods -A -l {label}` shows them",
-        label = cluster::LABEL
+        "the cluster has no Tracer relay (no API tracer.internal): install Tracer (docs/install.md), use --server for one \
+         agent, or --local to trace this machine"
     )]
-    NoAgents {
-        /// Where agents were searched.
-        scope: String,
+    NoRelay,
+    /// The user may not see this.
+    #[error(
+        "{reason}. Ask for one namespace with -n NAMESPACE, or for the ClusterRole tracer-{resource}-view (docs/install.md)"
+    )]
+    Forbidden {
+        /// What was asked for.
+        resource: &'static str,
+        /// The API server's answer.
+        reason: String,
     },
     /// No agent runs on the nodes that were asked for.
     #[error("no agent runs on a node that matches {asked}; agents run on: {available}")]

@@ -75,3 +75,23 @@ pub enum Source {
         history: bool,
     },
 }
+
+impl Source {
+    /// Whether events come from the relays of a cluster.
+    pub fn is_a_cluster(&self) -> bool {
+        match self {
+            #[cfg(feature = "client")]
+            Source::Agents { agents, .. } => agents.servers.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether agents are asked for past events alone.
+    pub fn is_past_of_agents(&self) -> bool {
+        match self {
+            #[cfg(feature = "client")]
+            Source::Agents { follow, .. } => !follow,
+            _ => false,
+        }
+    }
+}

@@ -21,10 +21,6 @@ pub(super) struct AgentsArgs {
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     node: Vec<Glob>,
 
-    /// The agents' namespace [default: all namespaces]
-    #[arg(long, value_name = "NAME")]
-    agent_namespace: Option<String>,
-
     /// For https: the CA of the agents' certificates, PEM
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     tls_ca: Option<PathBuf>,
@@ -56,15 +52,16 @@ pub(super) struct AgentsArgs {
 pub(super) const HELP: &str = "\
 Where events come from:
   Without --local and --replay, events come from the agents of the current
-  kubectl context: pods labelled app.kubernetes.io/name=tracer and
-  app.kubernetes.io/component=agent. Tracer reaches each agent through the API
-  server, by exec of `tracer relay` in its pod. No port is open; users who can
-  create pods/exec in that namespace can observe. --server connects to agents
+  kubectl context, through the relays of the cluster: Kubernetes' API server
+  authenticates the user, and RBAC decides. Events need the verbs list and
+  watch on traces.tracer.internal, findings the same on findings, status list
+  on tracernodes; in one namespace (-n) or in all. --server connects to agents
   directly.
-  Without -f, agents send their history and the command ends. With -f they
-  send new events; --since or --last adds that part of the history.
+  Without -f the command prints the last 20 events and ends; --last, --since
+  and --all select others. With -f it prints new events; --since or --last
+  adds that part of the history.
   Events of several nodes are merged in time order; a silent or slow node
-  delays the others by at most 2 s. Lost agents are reported and retried;
+  delays the others by at most 2 s. Lost connections are reported and retried;
   streams resume without duplicates, and events that have left an agent's
   history are reported as lost.
   Traffic between pods on two nodes has two sides, and each node reports its
@@ -97,8 +94,7 @@ impl AgentsArgs {
             servers: servers.collect::<Result<_, _>>()?,
             nodes: self.node.clone(),
             kubeconfig: kube.kubeconfig.clone(),
-            context: kube.context.clone(),
-            namespace: self.agent_namespace.clone(),
+            contexts: kube.context.iter().cloned().collect(),
         })
     }
 }

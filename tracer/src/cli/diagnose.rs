@@ -18,6 +18,7 @@ use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
 use crate::run;
 use tracer_core::model::finding::Severity;
+use tracer_core::view::filter::EventType;
 use tracer_core::view::summary::Summary;
 use tracer_core::view::{Format, OutputSettings};
 
@@ -145,7 +146,12 @@ Environment:
 impl DiagnoseArgs {
     /// Resolves the options to a configuration.
     pub fn resolve(&self, host: &Host) -> anyhow::Result<ObserveConfig> {
-        let filter = self.subject.resolve();
+        let source = self.source()?;
+        let mut filter = self.subject.resolve();
+        // Users who can see findings need not be allowed to see events.
+        if source.is_a_cluster() {
+            filter.types = vec![EventType::Finding];
+        }
         let emission = filter.emission();
         Ok(ObserveConfig {
             output: OutputSettings {
@@ -168,7 +174,7 @@ impl DiagnoseArgs {
                 ..OutputSettings::default()
             },
             duration: self.duration.map(|span| span.0),
-            ..self.trace.resolve(host, self.source()?, emission)?
+            ..self.trace.resolve(host, source, emission)?
         })
     }
 

@@ -90,6 +90,26 @@ pub(super) struct HistoryArgs {
     #[arg(long, value_name = "N", conflicts_with = "count",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub last: Option<u32>,
+
+    /// All past events that agents have kept, instead of the last 20
+    #[arg(long, conflicts_with_all = ["last", "since"])]
+    pub all: bool,
+}
+
+/// Past events that agents send if nothing else is asked for, as `hubble observe` does.
+const USUAL_LAST: usize = 20;
+
+impl HistoryArgs {
+    /// Whether past events are selected.
+    pub(super) fn is_given(&self) -> bool {
+        self.since.is_some() || self.last.is_some() || self.all
+    }
+
+    /// How many past events to show, the latest ones; `None` for all. `usual` if the options select none.
+    pub(super) fn last(&self, usual: bool) -> Option<usize> {
+        let last = self.last.map(|last| last as usize);
+        last.or_else(|| (usual && !self.is_given()).then_some(USUAL_LAST))
+    }
 }
 
 /// What the filters mean, for the long help.

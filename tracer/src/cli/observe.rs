@@ -59,7 +59,7 @@ pub struct ObserveArgs {
     #[arg(long, value_name = "DURATION")]
     duration: Option<Span>,
 
-    /// Follow: keep streaming new events. Without it agents send only their history; --local always follows
+    /// Follow: print new events as they happen. Without it agents send past events only; --local always follows
     #[arg(short, long)]
     follow: bool,
 
@@ -137,8 +137,8 @@ Capture files:
   between two recorded packets.
 
 Needs:
-  For a cluster's agents: a kubeconfig whose user can list pods and exec into
-  the agents' pods. For --local: Linux 5.10 or later, and root or the
+  For a cluster's agents: Tracer's relay in the cluster, and a kubeconfig whose
+  user can list and watch traces.tracer.internal. For --local: Linux 5.10 or later, and root or the
   capabilities BPF, NET_ADMIN and PERFMON; `tracer check` reports what is
   missing.
 
@@ -163,6 +163,7 @@ impl ObserveArgs {
         let source = self.source()?;
         let since = self.history.since.map(|since| since.at(&host.now));
         let filter = self.filters.resolve()?;
+        let usual = source.is_past_of_agents() && self.count.is_none();
         // A recording answers other questions later, so it gets every packet.
         let emission = match &source {
             Source::Local { record: Some(_) } => Emission::default(),
@@ -177,7 +178,7 @@ impl ObserveArgs {
                 filter,
                 count: self.count,
                 since: since.transpose()?,
-                last: self.history.last.map(|last| last as usize),
+                last: self.history.last(usual),
                 report: false,
             },
             duration: self.duration.map(|span| span.0),
@@ -189,9 +190,9 @@ impl ObserveArgs {
         one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
         self.check_record()?;
         if self.local {
-            if self.wants_history() {
+            if self.history.is_given() {
                 bail!(
-                    "--since and --last select past events, and --local has only new ones. Leave them out, or end the run \
+                    "--since, --last and --all select past events, and --local has only new ones. Leave them out, or end the run \
                      with --count or --duration"
                 );
             }
@@ -209,10 +210,6 @@ impl ObserveArgs {
             Some(file) => Ok(Source::Replay(file.clone())),
             None => self.agents_source(),
         }
-    }
-
-    fn wants_history(&self) -> bool {
-        self.history.since.is_some() || self.history.last.is_some()
     }
 }
 
@@ -262,7 +259,7 @@ impl ObserveArgs {
         Ok(Source::Agents {
             agents: self.agents.resolve(&self.trace.kube)?,
             follow: self.follow,
-            history: !self.follow || self.wants_history(),
+            history: !self.follow || self.history.is_given(),
         })
     }
 }

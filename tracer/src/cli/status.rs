@@ -63,10 +63,7 @@ Exit codes:
 
 impl StatusArgs {
     pub(super) fn run(&self, host: &Host, out: &mut impl Write) -> anyhow::Result<Exit> {
-        let Statuses { agents, notices } = run::statuses(&self.agents.resolve(&self.kube)?)?;
-        for notice in &notices {
-            eprintln!("warning: {}", safe(notice));
-        }
+        let Statuses { agents } = run::statuses(&self.agents.resolve(&self.kube)?)?;
         for answer in &agents {
             match self.output {
                 StatusFormat::Json => writeln!(out, "{}", as_json(answer))?,

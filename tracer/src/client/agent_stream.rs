@@ -10,6 +10,7 @@ use tonic::Code;
 use tracer_core::model::error_chain::{error_chain, one_line};
 
 use super::Options;
+use super::feed::FeedMessage;
 use super::merge::StreamId;
 use super::skew::clock_offset_ns;
 use super::target::Target;
@@ -21,10 +22,10 @@ use crate::stream::proto::{self, Position};
 /// How long an agent may take to answer with its identity.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The wait before a new attempt. It doubles each time.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const MAX_WAIT: Duration = Duration::from_secs(10);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Events of one agent that may wait to be shown. Reading pauses at this number.
-const WINDOW: usize = 4096;
+pub(super) const WINDOW: usize = 4096;
 
 /// What the task of one stream sends to the feed.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(super) struct AgentStream {
     pub(super) options: Arc<Options>,
     pub(super) request: proto::ObserveRequest,
     pub(super) position: SharedPosition,
-    pub(super) sender: mpsc::Sender<(StreamId, StreamMessage)>,
+    pub(super) sender: mpsc::Sender<FeedMessage>,
 }
 
 /// How one connection ended.
@@ -197,7 +198,7 @@ impl AgentStream {
     }
 
     async fn send(&self, message: StreamMessage) -> Result<(), Closed> {
-        let sent = self.sender.send((self.id, message)).await;
+        let sent = self.sender.send(FeedMessage::Agent(self.id, message)).await;
         sent.map_err(|_| Closed)
     }
 }

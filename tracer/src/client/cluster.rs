@@ -1,248 +1,222 @@
-//! The agents of a cluster: running pods with the agents' label.
+//! The relays of a cluster, asked through its API server.
 //!
-//! Owns the requests to the API server. Agents start, end and are replaced; [`Cluster::follow`] reports it.
+//! Owns the requests to it: which path stands for which question, and what an error of it means. The API server
+//! authenticates the user, and decides what the user may see.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::io;
+use std::pin::Pin;
 
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt as _};
-use tokio::sync::mpsc;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures::io::{AsyncRead, AsyncReadExt as _};
+use http::Request;
+use prost::Message as _;
 use tracer_core::model::error_chain::error_chain;
 
 use super::{ClientError, Options};
 use crate::cluster::kubeconfig::{self, explain};
+use crate::stream::proto;
 
-/// The labels of an agent's pod.
-pub const LABEL: &str = "app.kubernetes.io/name=tracer,app.kubernetes.io/component=agent";
-/// The namespace in deploy/. It is searched where the user cannot list pods in all namespaces.
-const USUAL_NAMESPACE: &str = "tracer";
-/// The container's name in deploy/.
-const CONTAINER: &str = "agent";
+/// The API that relays serve.
+const API: &str = "/apis/tracer.internal/v1alpha1";
+/// The form of the answers: frames of a length in 4 bytes, network byte order, and a message.
+const FRAMES: &str = "application/vnd.tracer.v1+protobuf";
+/// Size limit of a message. An event is at most some tens of KiB.
+const MAX_FRAME: usize = 16 << 20;
 /// The kubelet sets this variable in every container.
 const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
-/// How long the API server may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// An agent's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentPod {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// The node it runs on.
-    pub node: String,
-    /// The agent's container.
-    pub container: String,
-}
-
-/// An agent started or ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentChange {
-    /// This agent runs.
-    Started(AgentPod),
-    /// The agent in the pod with this UID has ended.
-    Ended(String),
-}
-
-/// The cluster, and where in it to search for agents.
+/// A cluster, and how users refer to it.
 #[derive(Clone)]
-pub struct Cluster {
-    /// The client for the API server.
-    pub client: kube::Client,
-    pods: Api<Pod>,
-    scope: String,
+pub(super) struct Cluster {
+    client: kube::Client,
+    /// The context in the kubeconfig, if one was asked for.
+    context: Option<String>,
 }
 
-impl std::fmt::Debug for Cluster {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Cluster")
-            .field("scope", &self.scope)
-            .finish_non_exhaustive()
-    }
+/// What is asked of the relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// Events.
+    Traces,
+    /// Findings alone: more users may see them.
+    Findings,
 }
 
 impl Cluster {
+    /// The cluster of every context that is asked for.
+    pub(super) async fn find_all(options: &Options) -> Result<Vec<Cluster>, ClientError> {
+        let mut clusters = Vec::new();
+        for context in &options.contexts {
+            clusters.push(Cluster::find(options, Some(context)).await?);
+        }
+        if clusters.is_empty() {
+            clusters.push(Cluster::find(options, None).await?);
+        }
+        Ok(clusters)
+    }
+
+    /// The cluster's relays, as the subject of a sentence.
+    pub(super) fn relay(&self) -> String {
+        match &self.context {
+            Some(context) => format!("the relay of {context}"),
+            None => "the relay".to_owned(),
+        }
+    }
+
     /// Finds the cluster as kubectl does, else the one that this process runs in.
-    pub async fn find(options: &Options) -> Result<Cluster, ClientError> {
-        let config = config(options)
-            .await
-            .map_err(|reason| ClientError::NoCluster { reason })?;
-        let client = kube::Client::try_from(config).map_err(|error| ClientError::NoCluster {
-            reason: explain(&error),
-        })?;
-        Ok(match &options.namespace {
-            Some(namespace) => Cluster {
-                pods: Api::namespaced(client.clone(), namespace),
-                scope: format!("in namespace {namespace}"),
-                client,
-            },
-            None => Cluster {
-                pods: Api::all(client.clone()),
-                scope: "in any namespace".to_owned(),
-                client,
-            },
+    async fn find(options: &Options, context: Option<&str>) -> Result<Cluster, ClientError> {
+        let no_cluster = |reason| ClientError::NoCluster { reason };
+        let config = config(options, context).await.map_err(no_cluster)?;
+        let client = kube::Client::try_from(config).map_err(|error| no_cluster(explain(&error)))?;
+        Ok(Cluster {
+            client,
+            context: context.map(str::to_owned),
         })
     }
 
-    /// Where agents are searched, as in "no agent runs ...".
-    pub fn scope(&self) -> &str {
-        &self.scope
-    }
-
-    /// The agents that run now, and sentences about those that do not. If the user cannot list pods in all
-    /// namespaces, the agents in the usual one.
-    pub async fn list(&mut self) -> Result<(Vec<AgentPod>, Vec<String>), ClientError> {
-        let parameters = ListParams::default().labels(LABEL);
-        let listed = tokio::time::timeout(ANSWER_WITHIN, self.pods.list(&parameters)).await;
-        let reason = match listed {
-            Ok(Ok(pods)) => return Ok(sort(pods.items)),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 && self.is_everywhere() => {
-                self.pods = Api::namespaced(self.client.clone(), USUAL_NAMESPACE);
-                self.scope = format!("in namespace {USUAL_NAMESPACE}");
-                match tokio::time::timeout(ANSWER_WITHIN, self.pods.list(&parameters)).await {
-                    Ok(Ok(pods)) => return Ok(sort(pods.items)),
-                    Ok(Err(error)) => format!(
-                        "{}; if the agents are in another namespace, use --agent-namespace",
-                        explain(&error)
-                    ),
-                    Err(_) => no_answer(),
-                }
-            }
-            Ok(Err(error)) => explain(&error),
-            Err(_) => no_answer(),
+    /// Starts a stream of `RelayedResponse`s.
+    pub(super) async fn observe(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        nodes: &str,
+        request: &proto::ObserveRequest,
+    ) -> Result<Frames, Refusal> {
+        let resource = resource.name();
+        let place = match namespace {
+            Some(namespace) => format!("namespaces/{namespace}/{resource}"),
+            None => resource.to_owned(),
         };
-        Err(ClientError::List {
-            scope: self.scope.clone(),
-            reason,
-        })
+        self.get(&format!("{API}/{place}?{}", query(nodes, request)))
+            .await
     }
 
-    fn is_everywhere(&self) -> bool {
-        self.scope == "in any namespace"
+    /// The status of every agent.
+    pub(super) async fn statuses(&self) -> Result<proto::NodeStatuses, Refusal> {
+        let mut answer = self.get(&format!("{API}/tracernodes")).await?;
+        let statuses = answer.next().await.map_err(Refusal::failed)?;
+        Ok(statuses.unwrap_or_default())
     }
 
-    /// Sends agents that start and end, until the receiver is dropped.
-    pub async fn follow(self, sender: mpsc::Sender<AgentChange>) {
-        let config = watcher::Config::default().labels(LABEL);
-        let mut changes = std::pin::pin!(watcher(self.pods, config).default_backoff());
-        let mut running: HashSet<String> = HashSet::new();
-        let mut listed: HashSet<String> = HashSet::new();
-        while let Some(change) = changes.next().await {
-            let mut found = Vec::new();
-            match change {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(pod)) => {
-                    listed.insert(pod.uid().unwrap_or_default());
-                    found.extend(seen(&pod, &mut running));
-                }
-                Ok(watcher::Event::InitDone) => {
-                    let gone: Vec<String> = running.difference(&listed).cloned().collect();
-                    for uid in gone {
-                        running.remove(&uid);
-                        found.push(AgentChange::Ended(uid));
-                    }
-                }
-                Ok(watcher::Event::Apply(pod)) => found.extend(seen(&pod, &mut running)),
-                Ok(watcher::Event::Delete(pod)) => {
-                    let uid = pod.uid().unwrap_or_default();
-                    if running.remove(&uid) {
-                        found.push(AgentChange::Ended(uid));
-                    }
-                }
-                // The watcher retries by itself, with growing waits.
-                Err(error) => {
-                    tracing::warn!("cannot watch the agents' pods: {}", error_chain(&error));
-                }
+    async fn get(&self, path: &str) -> Result<Frames, Refusal> {
+        let request = Request::get(path)
+            .header(http::header::ACCEPT, FRAMES)
+            .body(Vec::new())
+            .map_err(|error| Refusal::Failed(error.to_string()))?;
+        match self.client.request_stream(request).await {
+            Ok(answer) => Ok(Frames(Box::pin(answer))),
+            Err(error) => Err(Refusal::from_error(&error)),
+        }
+    }
+}
+
+/// The parameters of a request.
+fn query(nodes: &str, request: &proto::ObserveRequest) -> String {
+    let encoded = BASE64_URL_SAFE_NO_PAD.encode(request.encode_to_vec());
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("request", &encoded);
+    if request.follow {
+        query.append_pair("watch", "true");
+    }
+    if !nodes.is_empty() {
+        query.append_pair("nodes", nodes);
+    }
+    query.finish()
+}
+
+impl Resource {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Resource::Traces => "traces",
+            Resource::Findings => "findings",
+        }
+    }
+}
+
+/// An answer that is a sequence of messages.
+pub(super) struct Frames(Pin<Box<dyn AsyncRead + Send>>);
+
+impl Frames {
+    /// The next message; `None` at the end.
+    pub(super) async fn next<M: prost::Message + Default>(&mut self) -> io::Result<Option<M>> {
+        let mut length = [0; 4];
+        // The end is only between two messages.
+        match self.0.read(&mut length).await? {
+            0 => return Ok(None),
+            read => {
+                let rest = length.get_mut(read..).unwrap_or_default();
+                self.0.read_exact(rest).await?;
             }
-            for change in found {
-                if sender.send(change).await.is_err() {
-                    return;
-                }
+        }
+        let length = u32::from_be_bytes(length) as usize;
+        if length > MAX_FRAME {
+            return Err(io::Error::other("the relay answered in another form"));
+        }
+        let mut encoded = vec![0; length];
+        self.0.read_exact(&mut encoded).await?;
+        M::decode(&*encoded).map(Some).map_err(io::Error::other)
+    }
+}
+
+/// Why relays do not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The cluster has no relay.
+    Absent,
+    /// The user may not see this; the API server's words.
+    Forbidden(String),
+    /// The request is wrong; the relay's words.
+    Invalid(String),
+    /// Anything else, which may pass.
+    Failed(String),
+}
+
+impl Refusal {
+    fn from_error(error: &kube::Error) -> Refusal {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                404 => Refusal::Absent,
+                401 | 403 => Refusal::Forbidden(status.message.clone()),
+                400 | 422 => Refusal::Invalid(status.message.clone()),
+                503 => Refusal::Failed(format!(
+                    "no relay is ready ({}): see `kubectl -n tracer get pods -l app.kubernetes.io/component=relay`",
+                    status.message.trim()
+                )),
+                _ => Refusal::Failed(status.message.clone()),
+            },
+            error => Refusal::Failed(explain(error)),
+        }
+    }
+
+    fn failed(error: io::Error) -> Refusal {
+        Refusal::Failed(error_chain(&error))
+    }
+
+    /// Why, as a sentence.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Refusal::Absent => "the cluster has no API tracer.internal",
+            Refusal::Forbidden(reason) | Refusal::Invalid(reason) | Refusal::Failed(reason) => {
+                reason
             }
         }
     }
-}
 
-fn no_answer() -> String {
-    format!("no answer within {} s", ANSWER_WITHIN.as_secs())
-}
-
-fn seen(pod: &Pod, running: &mut HashSet<String>) -> Option<AgentChange> {
-    let uid = pod.uid().unwrap_or_default();
-    match agent(pod) {
-        Ok(agent) => running.insert(uid).then_some(AgentChange::Started(agent)),
-        Err(_) => running.remove(&uid).then_some(AgentChange::Ended(uid)),
-    }
-}
-
-fn sort(pods: Vec<Pod>) -> (Vec<AgentPod>, Vec<String>) {
-    let mut agents = Vec::new();
-    let mut others = Vec::new();
-    for pod in &pods {
-        match agent(pod) {
-            Ok(agent) => agents.push(agent),
-            Err(why) => others.push(format!(
-                "agent pod {}/{} {why}: its node is not traced",
-                pod.namespace().unwrap_or_default(),
-                pod.name_any()
-            )),
-        }
-    }
-    agents.sort_by(|one, other| (&one.node, &one.name).cmp(&(&other.node, &other.name)));
-    (agents, others)
-}
-
-/// The agent in a pod, or why it does not run.
-fn agent(pod: &Pod) -> Result<AgentPod, String> {
-    let spec = pod.spec.as_ref();
-    let node = spec
-        .and_then(|spec| spec.node_name.clone())
-        .ok_or("is not scheduled")?;
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Err(format!("on {node} is terminating"));
-    }
-    let containers = spec.map_or(&[][..], |spec| spec.containers.as_slice());
-    let container = containers
-        .iter()
-        .find(|container| container.name == CONTAINER)
-        .or(containers.first())
-        .map(|container| container.name.clone())
-        .ok_or("has no container")?;
-    let status = pod.status.as_ref();
-    let state = status
-        .and_then(|status| status.container_statuses.as_ref())
-        .and_then(|all| all.iter().find(|status| status.name == container))
-        .and_then(|status| status.state.as_ref());
-    match state {
-        Some(state) if state.running.is_some() => Ok(AgentPod {
-            namespace: pod.namespace().unwrap_or_default(),
-            name: pod.name_any(),
-            uid: pod.uid().unwrap_or_default(),
-            node,
-            container,
-        }),
-        _ => {
-            let waiting = state
-                .and_then(|state| state.waiting.as_ref())
-                .and_then(|waiting| waiting.reason.clone());
-            let why = waiting
-                .or_else(|| status.and_then(|status| status.phase.clone()))
-                .unwrap_or_else(|| "unknown".to_owned());
-            Err(format!("on {node} is not running ({why})"))
+    /// The error of a command that needs an answer.
+    pub(super) fn into_error(self, resource: &'static str) -> ClientError {
+        match self {
+            Refusal::Absent => ClientError::NoRelay,
+            Refusal::Forbidden(reason) => ClientError::Forbidden { resource, reason },
+            Refusal::Invalid(reason) | Refusal::Failed(reason) => ClientError::NoneReached {
+                reasons: vec![format!("the relay: {reason}")],
+            },
         }
     }
 }
 
-async fn config(options: &Options) -> Result<kube::Config, String> {
-    let (file, context) = (options.kubeconfig.as_deref(), options.context.as_deref());
+async fn config(options: &Options, context: Option<&str>) -> Result<kube::Config, String> {
+    let file = options.kubeconfig.as_deref();
     let problem = match kubeconfig::config(file, context).await {
         Ok(config) => return Ok(config),
         Err(problem) => problem,
@@ -253,60 +227,4 @@ async fn config(options: &Options) -> Result<kube::Config, String> {
     }
     kube::Config::incluster()
         .map_err(|error| format!("{}; {}", error_chain(&problem), error_chain(&error)))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn pod(uid: &str, state: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": {"namespace": "tracer", "name": format!("agent-{uid}"), "uid": uid},
-            "spec": {"nodeName": format!("node-{uid}"), "containers": [{"name": "side"}, {"name": "agent"}]},
-            "status": {"phase": "Running", "containerStatuses": [
-                {"name": "agent", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state}
-            ]},
-        }))
-        .expect("a pod")
-    }
-
-    #[test]
-    fn running_agents_are_listed_and_the_others_explained() {
-        let (agents, others) = sort(vec![
-            pod("b", json!({"running": {}})),
-            pod("a", json!({"running": {}})),
-            pod("c", json!({"waiting": {"reason": "ImagePullBackOff"}})),
-        ]);
-        let nodes: Vec<_> = agents.iter().map(|agent| agent.node.as_str()).collect();
-        assert_eq!(nodes, ["node-a", "node-b"]);
-        assert_eq!(agents[0].container, "agent");
-        assert_eq!(others.len(), 1);
-        assert!(
-            others[0].contains("node-c") && others[0].contains("ImagePullBackOff"),
-            "{others:?}"
-        );
-    }
-
-    #[test]
-    fn an_agent_is_reported_once_when_it_starts_and_once_when_it_ends() {
-        let mut running = HashSet::new();
-        let runs = pod("a", json!({"running": {}}));
-        assert!(matches!(
-            seen(&runs, &mut running),
-            Some(AgentChange::Started(agent)) if agent.uid == "a"
-        ));
-        assert_eq!(seen(&runs, &mut running), None);
-        let crashed = pod("a", json!({"waiting": {"reason": "CrashLoopBackOff"}}));
-        assert_eq!(
-            seen(&crashed, &mut running),
-            Some(AgentChange::Ended("a".to_owned()))
-        );
-        assert_eq!(seen(&crashed, &mut running), None);
-        assert!(matches!(
-            seen(&runs, &mut running),
-            Some(AgentChange::Started(_))
-        ));
-    }
 }

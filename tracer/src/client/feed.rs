@@ -4,17 +4,18 @@
 //! complete. Events are in the order in which agents emitted them, as far as [`merge`](super::merge) allows.
 //! The loss of a connection is reported once, and so is its return.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
 use super::agent_stream::{AgentStream, SharedPosition, StreamMessage};
-use super::cluster::{AgentChange, AgentPod, Cluster};
+use super::cluster::{Cluster, Refusal, Resource};
 use super::merge::{Merge, Release, StreamId};
+use super::relay_stream::{RelayMessage, RelayStream};
 use super::skew;
 use super::target::Target;
 use super::{ClientError, Options};
@@ -23,12 +24,24 @@ use crate::stream::{filter, proto};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::model::time::Timestamp;
-use tracer_core::view::filter::FilterConfig;
+use tracer_core::view::filter::{EventType, FilterConfig};
 
 /// Capacity of the queue of messages from all streams.
 const QUEUE: usize = 1024;
-/// Capacity of the queue of agents that started or ended.
-const CHANGES: usize = 64;
+
+/// Identifies a relay's stream.
+pub(super) type RelayId = usize;
+
+/// What the tasks of the streams send.
+#[derive(Debug)]
+pub(super) enum FeedMessage {
+    /// From an agent's own stream.
+    Agent(StreamId, StreamMessage),
+    /// From the agent of this node, through a relay.
+    Node(RelayId, String, StreamMessage),
+    /// About a relay's stream.
+    Relay(RelayId, RelayMessage),
+}
 
 /// What to ask every agent for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,7 +77,7 @@ pub enum Update {
 /// One agent's part of the summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentSummary {
-    /// The node's name, or the agent's target if it was never reached.
+    /// The node's name, or the agent's address if it was never reached.
     pub name: String,
     /// The agent was reached at least once.
     pub reached: bool,
@@ -77,7 +90,8 @@ pub struct AgentSummary {
 }
 
 struct Agent {
-    target: Target,
+    /// Where it is reached.
+    place: String,
     node: Option<Arc<str>>,
     version: Option<String>,
     instance: Option<String>,
@@ -89,19 +103,47 @@ struct Agent {
     ended: bool,
     summary: AgentSummary,
     warnings: Vec<String>,
-    task: AbortHandle,
+    /// It was the relay's stream that broke, which has been reported.
+    with_relay: bool,
 }
 
 impl Agent {
+    fn new(place: String) -> Agent {
+        Agent {
+            place,
+            node: None,
+            version: None,
+            instance: None,
+            settled: false,
+            history_done: false,
+            connected: false,
+            ended: false,
+            summary: AgentSummary::default(),
+            warnings: Vec::new(),
+            with_relay: false,
+        }
+    }
+
     fn name(&self) -> String {
         match &self.node {
             Some(node) => node.to_string(),
-            None => match self.target.node() {
-                Some(node) => format!("{node} ({})", self.target),
-                None => self.target.to_string(),
-            },
+            None => self.place.clone(),
         }
     }
+}
+
+/// The stream of a cluster's relays.
+struct Relay {
+    /// As in "the relay: no answer".
+    name: String,
+    resource: Resource,
+    /// By node.
+    agents: HashMap<String, StreamId>,
+    connected: bool,
+    interrupted: bool,
+    history_done: bool,
+    ended: bool,
+    refusal: Option<Refusal>,
 }
 
 struct Waiting {
@@ -123,150 +165,126 @@ pub struct Feed {
     query: Query,
     agents: BTreeMap<StreamId, Agent>,
     next_id: StreamId,
-    sender: mpsc::Sender<(StreamId, StreamMessage)>,
-    messages: mpsc::Receiver<(StreamId, StreamMessage)>,
+    relays: Vec<Relay>,
+    tasks: Vec<AbortHandle>,
+    sender: mpsc::Sender<FeedMessage>,
+    messages: mpsc::Receiver<FeedMessage>,
     merge: Merge<Waiting>,
     updates: VecDeque<Update>,
     history_ended: bool,
-    /// Agents that start and end, where the feed follows a cluster.
-    changes: Option<mpsc::Receiver<AgentChange>>,
-    client: Option<kube::Client>,
-    scope: Option<String>,
-    /// Positions in the streams, by pod UID.
-    positions: HashMap<String, SharedPosition>,
-    /// Streams, by pod UID.
-    pods: HashMap<String, StreamId>,
     /// Nodes that have an agent but were not asked for.
     other_nodes: Vec<String>,
 }
 
 impl Feed {
-    /// Finds the agents and starts a stream from each. Needs a tokio runtime.
+    /// Starts a stream from each agent, or from the relays of the cluster. Needs a tokio runtime.
     pub async fn start(options: Options, query: Query) -> Result<Feed, ClientError> {
         let (sender, messages) = mpsc::channel(QUEUE);
         let mut feed = Feed {
             query,
             agents: BTreeMap::new(),
             next_id: 0,
+            relays: Vec::new(),
+            tasks: Vec::new(),
             sender,
             messages,
             merge: Merge::default(),
             updates: VecDeque::new(),
             history_ended: false,
-            changes: None,
-            client: None,
-            scope: None,
-            positions: HashMap::new(),
-            pods: HashMap::new(),
             other_nodes: Vec::new(),
             options: Arc::new(options),
         };
         if feed.options.servers.is_empty() {
-            feed.find().await?;
+            feed.open_relays().await?;
         } else {
             for target in feed.options.servers.clone() {
-                feed.open(target, SharedPosition::default());
+                feed.open(&target);
             }
         }
         Ok(feed)
     }
 
-    async fn find(&mut self) -> Result<(), ClientError> {
-        let mut cluster = Cluster::find(&self.options).await?;
-        let (agents, notices) = cluster.list().await?;
-        let (agents, others): (Vec<_>, Vec<_>) = agents
-            .into_iter()
-            .partition(|agent| self.options.picks(&agent.node));
-        if agents.is_empty() {
-            if others.is_empty() {
-                return Err(ClientError::NoAgents {
-                    scope: cluster.scope().to_owned(),
-                });
+    /// One stream for each cluster and namespace: a user may be allowed to see some namespaces only.
+    async fn open_relays(&mut self) -> Result<(), ClientError> {
+        for cluster in Cluster::find_all(&self.options).await? {
+            let mut namespaces: Vec<Option<String>> = Vec::new();
+            let asked = &self.query.filter.namespaces;
+            if asked.iter().all(|namespace| !namespace.is_wild()) {
+                namespaces.extend(asked.iter().map(|namespace| Some(namespace.to_string())));
             }
-            self.other_nodes = others.into_iter().map(|agent| agent.node).collect();
-            return Err(self.no_such_node());
-        }
-        self.updates
-            .extend(notices.into_iter().map(Update::Warning));
-        self.client = Some(cluster.client.clone());
-        self.scope = Some(cluster.scope().to_owned());
-        for agent in agents {
-            self.open_pod(agent);
-        }
-        if self.query.follow {
-            let (sender, changes) = mpsc::channel(CHANGES);
-            tokio::spawn(cluster.follow(sender));
-            self.changes = Some(changes);
+            if namespaces.is_empty() {
+                namespaces.push(None);
+            }
+            for namespace in namespaces {
+                self.open_relay(cluster.clone(), namespace);
+            }
         }
         Ok(())
     }
 
-    fn no_such_node(&self) -> ClientError {
-        let asked: Vec<_> = self.options.nodes.iter().map(ToString::to_string).collect();
-        ClientError::NoSuchNode {
-            asked: asked.join(", "),
-            available: self.other_nodes.join(", "),
+    fn open_relay(&mut self, cluster: Cluster, namespace: Option<String>) {
+        let id = self.relays.len();
+        let resource = match *self.query.filter.types {
+            [EventType::Finding] => Resource::Findings,
+            _ => Resource::Traces,
+        };
+        self.relays.push(Relay {
+            name: cluster.relay(),
+            resource,
+            agents: HashMap::new(),
+            connected: false,
+            interrupted: false,
+            history_done: false,
+            ended: false,
+            refusal: None,
+        });
+        let nodes: Vec<String> = self.options.nodes.iter().map(ToString::to_string).collect();
+        let stream = RelayStream {
+            id,
+            cluster,
+            resource,
+            namespace,
+            nodes: nodes.join(","),
+            request: self.request(),
+            sender: self.sender.clone(),
+        };
+        self.tasks.push(tokio::spawn(stream.run()).abort_handle());
+    }
+
+    fn request(&self) -> proto::ObserveRequest {
+        let query = &self.query;
+        proto::ObserveRequest {
+            filter: Some(filter::to_wire(&query.filter)),
+            follow: query.follow,
+            history: query.history,
+            since_unix_ns: query.since.map(unix_ns),
+            last: query
+                .last
+                .map(|last| u32::try_from(last).unwrap_or(u32::MAX)),
+            client_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..proto::ObserveRequest::default()
         }
     }
 
-    fn open_pod(&mut self, pod: AgentPod) {
-        let (Some(client), false) = (self.client.clone(), self.pods.contains_key(&pod.uid)) else {
-            return;
-        };
-        let uid = pod.uid.clone();
-        // An agent that starts later has sent nothing yet: ask for everything it has.
-        let start = proto::Position::default();
-        let position = self.positions.entry(uid.clone()).or_insert_with(|| {
-            let position = self.history_ended.then_some(start);
-            Arc::new(Mutex::new(position))
-        });
-        let position = Arc::clone(position);
-        let id = self.open(Target::Pod { client, pod }, position);
-        self.pods.insert(uid, id);
-    }
-
-    fn open(&mut self, target: Target, position: SharedPosition) -> StreamId {
-        let id = self.next_id;
-        self.next_id += 1;
-        let query = &self.query;
+    fn open(&mut self, target: &Target) {
+        let id = self.add(Agent::new(target.to_string()));
         let stream = AgentStream {
             id,
             target: target.clone(),
             options: Arc::clone(&self.options),
-            request: proto::ObserveRequest {
-                filter: Some(filter::to_wire(&query.filter)),
-                follow: query.follow,
-                history: query.history,
-                since_unix_ns: query.since.map(unix_ns),
-                last: query
-                    .last
-                    .map(|last| u32::try_from(last).unwrap_or(u32::MAX)),
-                after: None,
-                client_version: env!("CARGO_PKG_VERSION").to_owned(),
-                mark_interval_ms: 0,
-            },
-            position,
+            request: self.request(),
+            position: SharedPosition::default(),
             sender: self.sender.clone(),
         };
-        let task = tokio::spawn(stream.run()).abort_handle();
+        self.tasks.push(tokio::spawn(stream.run()).abort_handle());
+    }
+
+    fn add(&mut self, agent: Agent) -> StreamId {
+        let id = self.next_id;
+        self.next_id += 1;
         // The other streams wait a moment for its events.
         self.merge.open(id, Instant::now());
-        self.agents.insert(
-            id,
-            Agent {
-                target,
-                node: None,
-                version: None,
-                instance: None,
-                settled: false,
-                history_done: false,
-                connected: false,
-                ended: false,
-                summary: AgentSummary::default(),
-                warnings: Vec::new(),
-                task,
-            },
-        );
+        self.agents.insert(id, agent);
         id
     }
 
@@ -276,8 +294,10 @@ impl Feed {
             if let Some(update) = self.updates.pop_front() {
                 return Ok(Some(update));
             }
-            let over = self.agents.values().all(|agent| agent.ended) && self.changes.is_none();
-            let complete = self.agents.values().all(|agent| agent.history_done);
+            let over = self.agents.values().all(|agent| agent.ended)
+                && self.relays.iter().all(|relay| relay.ended);
+            let complete = self.agents.values().all(|agent| agent.history_done)
+                && self.relays.iter().all(|relay| relay.history_done);
             if complete && !self.history_ended {
                 self.check_agents()?;
                 // All histories are here, so no event has to wait for an earlier one.
@@ -297,24 +317,120 @@ impl Feed {
                 Release::Wait(until) => Some(until),
             };
             tokio::select! {
-                Some((id, message)) = self.messages.recv() => self.receive(id, message),
-                change = next_change(&mut self.changes) => match change {
-                    Some(change) => self.change(change),
-                    None => self.changes = None,
-                },
+                Some(message) = self.messages.recv() => self.take(message),
                 () = sleep_until(wake) => {}
             }
         }
     }
 
+    fn take(&mut self, message: FeedMessage) {
+        match message {
+            FeedMessage::Agent(id, message) => self.receive(id, message),
+            FeedMessage::Node(relay, node, message) => {
+                let known = self
+                    .relays
+                    .get(relay)
+                    .and_then(|relay| relay.agents.get(&node));
+                let id = match known {
+                    Some(id) => *id,
+                    None => {
+                        let id = self.add(Agent::new(node.clone()));
+                        if let Some(relay) = self.relays.get_mut(relay) {
+                            relay.agents.insert(node, id);
+                        }
+                        id
+                    }
+                };
+                self.receive(id, message);
+            }
+            FeedMessage::Relay(id, message) => self.receive_relay(id, message),
+        }
+    }
+
+    /// Something about a relay's stream.
+    fn receive_relay(&mut self, id: RelayId, message: RelayMessage) {
+        let Some(relay) = self.relays.get_mut(id) else {
+            return;
+        };
+        let name = &relay.name;
+        match message {
+            RelayMessage::Connected => {
+                if relay.interrupted {
+                    self.updates
+                        .push_back(Update::Note(format!("{name}: connected again")));
+                }
+                relay.connected = true;
+                relay.interrupted = false;
+            }
+            RelayMessage::HistoryEnded => relay.history_done = true,
+            RelayMessage::Interrupted(reason) => {
+                if relay.connected || !relay.interrupted {
+                    let warning = format!("{name}: {reason}; trying again");
+                    self.updates.push_back(Update::Warning(warning));
+                }
+                relay.connected = false;
+                relay.interrupted = true;
+                for id in relay.agents.values() {
+                    self.merge.close(*id);
+                    if let Some(agent) = self.agents.get_mut(id) {
+                        agent.with_relay = true;
+                        agent.history_done = true;
+                    }
+                }
+            }
+            RelayMessage::Refused(_) | RelayMessage::Over => {
+                relay.history_done = true;
+                relay.ended = true;
+                for id in relay.agents.values() {
+                    self.merge.close(*id);
+                    if let Some(agent) = self.agents.get_mut(id) {
+                        agent.history_done = true;
+                        agent.ended = true;
+                    }
+                }
+                if let RelayMessage::Refused(refusal) = message {
+                    if self.history_ended {
+                        let warning = format!("{name}: {}", refusal.reason());
+                        self.updates.push_back(Update::Warning(warning));
+                    }
+                    relay.refusal = Some(refusal);
+                }
+            }
+        }
+    }
+
+    /// Fails if no relay answers, and passes on why some do not.
+    fn check_relays(&mut self) -> Result<(), ClientError> {
+        let refused = |relay: &Relay| Some((relay.refusal.clone()?, relay.resource));
+        if let Some((refusal, resource)) = self.relays.first().and_then(refused)
+            && self.relays.iter().all(|relay| relay.refusal.is_some())
+        {
+            return Err(refusal.into_error(resource.name()));
+        }
+        for relay in &self.relays {
+            if let Some(refusal) = &relay.refusal {
+                let warning = format!("{}: {}", relay.name, refusal.reason());
+                self.updates.push_back(Update::Warning(warning));
+            }
+        }
+        Ok(())
+    }
+
     /// Once every agent was reached or has failed: fails if none was reached, and passes on the warnings
     /// about the filter that all of them give.
     fn check_agents(&mut self) -> Result<(), ClientError> {
+        self.check_relays()?;
         let reached: Vec<&Agent> = self
             .agents
             .values()
             .filter(|agent| agent.node.is_some())
             .collect();
+        if reached.is_empty() && self.relays.iter().any(|relay| relay.refusal.is_none()) {
+            let nobody = "no traced node has a pod that matches the filter, or no agent is connected to the relays: see \
+                          `tracer status`";
+            self.updates.push_back(Update::Unmatched(nobody.to_owned()));
+            return Ok(());
+        }
         if reached.is_empty() {
             let failed = self.agents.values().filter(|agent| agent.settled);
             let reasons: Vec<String> = failed
@@ -427,7 +543,9 @@ impl Feed {
         updates: &mut VecDeque<Update>,
     ) {
         let node = info.node.as_str();
-        if agent.instance.is_some() || agent.summary.failures > 0 {
+        let same = agent.instance.as_ref() == Some(&info.instance);
+        let with_relay = std::mem::take(&mut agent.with_relay);
+        if (agent.instance.is_some() || agent.summary.failures > 0) && !(with_relay && same) {
             let state = match &agent.instance {
                 Some(instance) if *instance != info.instance => {
                     "reconnected; the agent was restarted, and events while it was down are missing"
@@ -452,31 +570,11 @@ impl Feed {
         agent.connected = true;
     }
 
-    fn change(&mut self, change: AgentChange) {
-        match change {
-            AgentChange::Started(pod) => {
-                if !self.options.picks(&pod.node) || self.pods.contains_key(&pod.uid) {
-                    return;
-                }
-                let note = format!("{}: an agent started", pod.node);
-                self.updates.push_back(Update::Note(note));
-                self.open_pod(pod);
-            }
-            AgentChange::Ended(uid) => {
-                let Some(id) = self.pods.remove(&uid) else {
-                    return;
-                };
-                self.merge.close(id);
-                if let Some(agent) = self.agents.get_mut(&id) {
-                    agent.task.abort();
-                    agent.ended = true;
-                    agent.history_done = true;
-                    self.updates.push_back(Update::Warning(format!(
-                        "{}: its agent ended; nothing is traced there until another one starts",
-                        agent.name()
-                    )));
-                }
-            }
+    fn no_such_node(&self) -> ClientError {
+        let asked: Vec<_> = self.options.nodes.iter().map(ToString::to_string).collect();
+        ClientError::NoSuchNode {
+            asked: asked.join(", "),
+            available: self.other_nodes.join(", "),
         }
     }
 
@@ -487,7 +585,8 @@ impl Feed {
 
     /// The agents that were reached or failed, by name.
     pub fn agents(&self) -> Vec<AgentSummary> {
-        let mut all: Vec<AgentSummary> = self
+        let mut by_name: BTreeMap<String, AgentSummary> = BTreeMap::new();
+        let each = self
             .agents
             .values()
             .filter(|agent| agent.node.is_some() || agent.summary.failure.is_some())
@@ -495,17 +594,30 @@ impl Feed {
                 name: agent.name(),
                 reached: agent.node.is_some(),
                 ..agent.summary.clone()
-            })
-            .collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        all
+            });
+        // A node's agent can have a stream for each namespace.
+        for agent in each {
+            match by_name.entry(agent.name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(agent);
+                }
+                Entry::Occupied(mut entry) => {
+                    let known = entry.get_mut();
+                    known.reached |= agent.reached;
+                    known.events += agent.events;
+                    known.failures += agent.failures;
+                    known.failure = known.failure.take().or(agent.failure);
+                }
+            }
+        }
+        by_name.into_values().collect()
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        for agent in self.agents.values() {
-            agent.task.abort();
+        for task in &self.tasks {
+            task.abort();
         }
     }
 }
@@ -524,14 +636,6 @@ fn lost_update(node: Arc<str>, loss: Loss) -> Update {
 async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The next change; waits forever where no cluster is followed.
-async fn next_change(changes: &mut Option<mpsc::Receiver<AgentChange>>) -> Option<AgentChange> {
-    match changes {
-        Some(changes) => changes.recv().await,
         None => std::future::pending().await,
     }
 }

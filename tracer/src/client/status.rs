@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::agent_stream::status_text;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Refusal};
 use super::skew::clock_offset_ns;
 use super::target::Target;
 use super::{ClientError, Options};
 use crate::stream::event::unix_ns;
 use crate::stream::proto;
+use crate::stream::proto::node_status::Answer as Relayed;
 use crate::stream::proto::tracer_client::TracerClient;
 
 /// How long an agent may take to answer.
@@ -34,42 +35,58 @@ pub struct Answer {
 pub struct Statuses {
     /// The answers, by node.
     pub agents: Vec<Answer>,
-    /// Sentences about agents that do not run.
-    pub notices: Vec<String>,
 }
 
-/// Asks every agent.
+/// Asks every agent, or the relays that have asked theirs.
 pub async fn ask(options: &Options) -> Result<Statuses, ClientError> {
-    let mut notices = Vec::new();
-    let targets = if options.servers.is_empty() {
-        let mut cluster = Cluster::find(options).await?;
-        let (pods, others) = cluster.list().await?;
-        notices = others;
-        if pods.is_empty() && notices.is_empty() {
-            return Err(ClientError::NoAgents {
-                scope: cluster.scope().to_owned(),
-            });
-        }
-        let client = cluster.client;
-        pods.into_iter()
-            .map(|pod| Target::Pod {
-                client: client.clone(),
-                pod,
-            })
-            .collect()
-    } else {
-        options.servers.clone()
+    let mut agents = match &*options.servers {
+        [] => ask_relays(options).await?,
+        servers => join_all(servers.iter().cloned().map(ask_one)).await,
     };
-    let picked = targets
-        .into_iter()
-        .filter(|target| target.node().is_none_or(|node| options.picks(node)));
-    let mut agents: Vec<Answer> = join_all(picked.map(ask_one))
-        .await
-        .into_iter()
-        .filter(|answer| answer.node.as_ref().is_none_or(|node| options.picks(node)))
-        .collect();
+    agents.retain(|answer| answer.node.as_ref().is_none_or(|node| options.picks(node)));
     agents.sort_by(|one, other| (&one.node, &one.target).cmp(&(&other.node, &other.target)));
-    Ok(Statuses { agents, notices })
+    Ok(Statuses { agents })
+}
+
+/// The relays of each cluster have asked their agents.
+async fn ask_relays(options: &Options) -> Result<Vec<Answer>, ClientError> {
+    let mut answers = Vec::new();
+    for cluster in Cluster::find_all(options).await? {
+        let asked = unix_ns(jiff::Timestamp::now());
+        let statuses = tokio::time::timeout(ANSWER_WITHIN, cluster.statuses())
+            .await
+            .unwrap_or_else(|_| Err(Refusal::Failed(no_answer())))
+            .map_err(|refusal| refusal.into_error("traces"))?;
+        let answered = unix_ns(jiff::Timestamp::now());
+        answers.extend(statuses.nodes.into_iter().map(|node| {
+            let status = match node.answer {
+                Some(Relayed::Status(status)) => Ok(status),
+                Some(Relayed::Failure(why)) => Err(why),
+                None => Err("the relay did not say".to_owned()),
+            };
+            let info = status.as_ref().ok().and_then(|status| status.node.as_ref());
+            let clock_offset_ns =
+                info.map_or(0, |info| clock_offset_ns(asked, info.now_unix_ns, answered));
+            Answer {
+                target: cluster.relay(),
+                node: Some(node.node),
+                status,
+                clock_offset_ns,
+            }
+        }));
+    }
+    if answers.is_empty() {
+        return Err(ClientError::NoneReached {
+            reasons: vec![
+                "no agent is connected to the relay: see `kubectl -n tracer get pods` and the agents' logs".to_owned(),
+            ],
+        });
+    }
+    Ok(answers)
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", ANSWER_WITHIN.as_secs())
 }
 
 async fn ask_one(target: Target) -> Answer {
@@ -88,7 +105,7 @@ async fn ask_one(target: Target) -> Answer {
     };
     let status = tokio::time::timeout(ANSWER_WITHIN, ask)
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
+        .unwrap_or_else(|_| Err(no_answer()));
     let (status, clock_offset_ns) = match status {
         Ok((status, offset_ns)) => (Ok(status), offset_ns),
         Err(reason) => (Err(reason), 0),
@@ -98,7 +115,7 @@ async fn ask_one(target: Target) -> Answer {
         .ok()
         .and_then(|status| Some(status.node.as_ref()?.node.clone()));
     Answer {
-        node: own_name.or_else(|| target.node().map(str::to_owned)),
+        node: own_name,
         target: target.to_string(),
         status,
         clock_offset_ns,

@@ -3,27 +3,18 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{AttachParams, AttachedProcess};
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
-use tracer_core::model::error_chain::{error_chain, one_line};
+use tracer_core::model::error_chain::error_chain;
 
-use super::cluster::AgentPod;
 use super::unix_socket;
 
 /// Interval of HTTP/2 pings, and how long an answer may take before the agent counts as gone. Without pings,
 /// an API server or a proxy in between would cut a quiet connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Bytes kept of a relay's standard error.
-const MAX_COMPLAINT: u64 = 2048;
 
 /// PEM files for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +30,7 @@ pub struct TlsFiles {
 }
 
 /// One agent.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A unix socket on this machine.
     Unix(PathBuf),
@@ -50,36 +41,6 @@ pub enum Target {
         /// The certificates.
         files: TlsFiles,
     },
-    /// A pod, through the API server.
-    Pod {
-        /// The client for the API server.
-        client: kube::Client,
-        /// The pod.
-        pod: AgentPod,
-    },
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({self})")
-    }
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Target) -> bool {
-        match (self, other) {
-            (Target::Unix(one), Target::Unix(other)) => one == other,
-            (
-                Target::Tls { url, files },
-                Target::Tls {
-                    url: other_url,
-                    files: other_files,
-                },
-            ) => url == other_url && files == other_files,
-            (Target::Pod { pod, .. }, Target::Pod { pod: other, .. }) => pod == other,
-            _ => false,
-        }
-    }
 }
 
 impl fmt::Display for Target {
@@ -87,7 +48,6 @@ impl fmt::Display for Target {
         match self {
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
             Target::Tls { url, .. } => f.write_str(url),
-            Target::Pod { pod, .. } => write!(f, "pod {}/{}", pod.namespace, pod.name),
         }
     }
 }
@@ -129,14 +89,6 @@ impl Target {
         }
     }
 
-    /// The node, where it is known before the agent answers.
-    pub fn node(&self) -> Option<&str> {
-        match self {
-            Target::Pod { pod, .. } => Some(&pod.node),
-            Target::Unix(_) | Target::Tls { .. } => None,
-        }
-    }
-
     /// Connects to the agent.
     pub async fn connect(&self) -> Result<Channel, Unreachable> {
         match self {
@@ -160,43 +112,12 @@ impl Target {
                     .await
                     .map_err(|error| Unreachable(error_chain(&error)))
             }
-            Target::Pod { client, pod } => {
-                let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), &pod.namespace);
-                let parameters = AttachParams::default()
-                    .container(&pod.container)
-                    .stdin(true)
-                    .stdout(true)
-                    .stderr(true);
-                let process = pods
-                    .exec(&pod.name, ["tracer", "relay"], &parameters)
-                    .await
-                    .map_err(|error| Unreachable(no_exec(&error)))?;
-                let (relay, complaint) = Relay::new(process)?;
-                grpc_over(TokioIo::new(relay)).await.map_err(|error| {
-                    match complaint.lock().trim() {
-                        "" => error,
-                        complaint => Unreachable(one_line(complaint)),
-                    }
-                })
-            }
         }
     }
 }
 
 enum TlsError {
     File(Unreachable),
-}
-
-fn no_exec(error: &kube::Error) -> String {
-    let reason = error_chain(error);
-    if reason.contains("403") || reason.contains("orbidden") {
-        format!(
-            "exec is not allowed ({reason}): it needs get and create on pods/exec in the agent's namespace, as in the Role \
-             tracer-stream in deploy/"
-        )
-    } else {
-        reason
-    }
 }
 
 fn with_keep_alive(endpoint: Endpoint) -> Endpoint {
@@ -252,81 +173,6 @@ fn client_tls(files: &TlsFiles) -> Result<ClientTlsConfig, Unreachable> {
         config = config.domain_name(name.clone());
     }
     Ok(config)
-}
-
-/// Standard input and output of `tracer relay` in the agent's pod. Dropping it ends the process.
-struct Relay<R, W> {
-    reader: R,
-    writer: W,
-    _process: AttachedProcess,
-}
-
-type Complaint = Arc<Mutex<String>>;
-
-impl Relay<(), ()> {
-    fn new(
-        mut process: AttachedProcess,
-    ) -> Result<
-        (
-            Relay<impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin>,
-            Complaint,
-        ),
-        Unreachable,
-    > {
-        let (Some(reader), Some(writer)) = (process.stdout(), process.stdin()) else {
-            return Err(Unreachable(
-                "the API server opened no standard input and output".to_owned(),
-            ));
-        };
-        let complaint = Complaint::default();
-        if let Some(stderr) = process.stderr() {
-            let sink = Arc::clone(&complaint);
-            tokio::spawn(async move {
-                let mut stderr = stderr.take(MAX_COMPLAINT);
-                let mut bytes = [0; 256];
-                while let Ok(read @ 1..) = stderr.read(&mut bytes).await {
-                    let text = String::from_utf8_lossy(&bytes[..read]);
-                    sink.lock().push_str(&text);
-                }
-                // Discards the rest: a full pipe would block the relay.
-                let _ = tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await;
-            });
-        }
-        let relay = Relay {
-            reader,
-            writer,
-            _process: process,
-        };
-        Ok((relay, complaint))
-    }
-}
-
-impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for Relay<R, W> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(context, buffer)
-    }
-}
-
-impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Relay<R, W> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write(context, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]
