@@ -54,13 +54,13 @@ check_alerts() {
         fail "alerts/prometheusrule.yaml differs from alerts/tracer.rules.yaml: run deploy/check.sh --bless"
     # Each rule has an alert, or its absence is explained in the file's head.
     local rule missing=""
-    for rule in $(sed -n 's/^| \[\([a-z0-9-]*\)\](#.*/\1/p' ../docs/findings.md); do
+    while read -r rule; do
         grep -q -e "rule=\"$rule\"" -e "^# .*\b$rule\b" alerts/tracer.rules.yaml || missing="$missing $rule"
-    done
+    done < <(sed -n 's/^| \[\([a-z0-9-]*\)\](#.*/\1/p' ../docs/findings.md)
     [ -z "$missing" ] || fail "rules without an alert, and without a reason in alerts/tracer.rules.yaml:$missing"
     # The links of the alerts lead to a heading.
     local url page anchor
-    for url in $(sed -n 's/.*runbook_url: https:\/\/tracer.example\/docs\///p' alerts/tracer.rules.yaml | sort -u); do
+    while read -r url; do
         page="../docs/${url%%#*}"
         [ -f "$page" ] || fail "no page docs/${url%%#*}, which an alert links to"
         case "$url" in
@@ -70,13 +70,13 @@ check_alerts() {
                 fail "docs/${url%%#*} has no heading #$anchor, which an alert links to"
             ;;
         esac
-    done
+    done < <(sed -n 's/.*runbook_url: https:\/\/tracer.example\/docs\///p' alerts/tracer.rules.yaml | sort -u)
     # Each metric is in docs/metrics.md, which a test compares with the program.
     local metric
-    for metric in $(grep -v '^ *#' alerts/tracer.rules.yaml | grep -oE '(^|[^:a-z_])tracer_[a-z_]+' | grep -oE 'tracer_[a-z_]+' | sort -u); do
+    while read -r metric; do
         grep -q -e "^| \`${metric}\`" -e "^| \`${metric%_bucket}\`" -e "^| \`${metric%_sum}\`" -e "^| \`${metric%_count}\`" ../docs/metrics.md ||
             fail "the alerts use $metric, which docs/metrics.md does not have"
-    done
+    done < <(grep -v '^ *#' alerts/tracer.rules.yaml | grep -oE '(^|[^:a-z_])tracer_[a-z_]+' | grep -oE 'tracer_[a-z_]+' | sort -u)
 }
 
 check_kustomize() {

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Packages with a daemon, and its unit: the lab runs these programs in its namespaces, the machine must not.
-const DAEMONS: [(&str, &str); 7] = [
+const DAEMONS: [(&str, &str); 8] = [
     ("etcd-server", "etcd.service"),
     ("containerd", "containerd.service"),
     ("knot", "knot.service"),
@@ -18,6 +18,7 @@ const DAEMONS: [(&str, &str); 7] = [
     ("nginx-light", "nginx.service"),
     ("nsd", "nsd.service"),
     ("iperf3", "iperf3.service"),
+    ("prometheus", "prometheus.service"),
 ];
 
 /// Asked by every package before it starts a service; 101 means "forbidden by policy" (invoke-rc.d's

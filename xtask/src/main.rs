@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod chart;
 mod cluster;
 mod demo;
 mod e2e;
@@ -56,6 +57,8 @@ enum Task {
     E2e(e2e::Arguments),
     /// Build the agent's container image reproducibly, as an OCI archive, without Docker
     Image(image::Arguments),
+    /// Check the manifests, the Helm chart, the alerts and the steps of a release
+    Chart(chart::Arguments),
     /// Compare how the tracer and tshark decode the DNS of captures
     TsharkDiff(tshark_diff::Arguments),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Image(arguments) => image::run(&arguments),
+        Task::Chart(arguments) => chart::run(&arguments),
         Task::Kernels(arguments) => kernels::run(&arguments),
         Task::TsharkDiff(arguments) => tshark_diff::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),

@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 24] = [
+const PROGRAMS: [Program; 25] = [
     program(
         "ip",
         "iproute2",
@@ -127,6 +127,11 @@ const PROGRAMS: [Program; 24] = [
         "java",
         "default-jdk-headless",
         "runs a client that looks names up as Java does",
+    ),
+    program(
+        "promtool",
+        "prometheus",
+        "tests the alerts and recording rules",
     ),
 ];
 

@@ -4,10 +4,11 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use testbed::debian;
 
 use super::outcome::{Outcome, Verdict};
 use super::programs::Program;
-use crate::build;
+use crate::{build, chart};
 
 /// Below every other process: tests with real probes measure time.
 const LOW_PRIORITY: [&str; 2] = ["-n", "19"];
@@ -23,7 +24,7 @@ pub(super) struct Done {
     pub lasted: Duration,
 }
 
-/// Runs these programs, the examples in the documentation and the check of the client.
+/// Runs these programs, the examples in the documentation, the check of the client and the alerts' tests.
 pub(super) fn run(programs: &[Program], features: &[&str], filter: &[&str]) -> Result<Vec<Done>> {
     let mut all = Vec::new();
     for program in programs {
@@ -62,6 +63,14 @@ pub(super) fn run(programs: &[Program], features: &[&str], filter: &[&str]) -> R
         client,
         failed("FAILED: the tracer does not compile with the feature `client` alone"),
     )?);
+    // A second, and no network. `setup` installs promtool for root.
+    if debian::program("promtool").is_some() {
+        all.push(done(
+            "tests of the alerts".to_owned(),
+            chart::check(&["alerts"]),
+            failed("FAILED: deploy/check.sh alerts"),
+        )?);
+    }
     Ok(all)
 }
 

@@ -1,0 +1,52 @@
+//! `cargo xtask chart`: checks the manifests, the Helm chart, the alerts and the release's steps, without a cluster.
+//!
+//! deploy/check.sh does it, so that it runs without a Rust build, too; this only finds it.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::build;
+
+/// Check the manifests, the Helm chart, the alerts and the steps of a release
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask chart
+  cargo xtask chart alerts
+  cargo xtask chart --bless
+
+It needs promtool (Debian: prometheus), python3 with PyYAML and kubectl; helm and actionlint are built as Go modules where \
+they are missing, and kept in $XDG_CACHE_HOME/tracer/tools/bin.
+
+Exit code 0: all is as it should be; 1: something is not.")]
+pub struct Arguments {
+    /// Only these: alerts, kustomize, chart, workflows, release
+    checks: Vec<String>,
+    /// First write again what is derived from other files
+    #[arg(long)]
+    bless: bool,
+}
+
+/// Runs the script and passes on its exit code.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let checks: Vec<&str> = arguments.checks.iter().map(String::as_str).collect();
+    let mut command = check(&checks);
+    if arguments.bless {
+        command.arg("--bless");
+    }
+    let status = command.status().context("cannot run deploy/check.sh")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The script with these checks.
+pub(crate) fn check(checks: &[&str]) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .arg(build::root().join("deploy/check.sh"))
+        .args(checks);
+    command
+}
