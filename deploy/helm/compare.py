@@ -150,7 +150,7 @@ def other_values():
     pod, own = container(found, "Deployment", "tracer-relay")
     check(pod["hostNetwork"] and pod["dnsPolicy"] == "ClusterFirstWithHostNet", "the relay's network is not the host's")
     check(own["ports"][0] == {"name": "api", "containerPort": 9443, "protocol": "TCP"}, "the port is another")
-    check({"name": "TRACER_RELAY_API_PORT", "value": "9443"} in own["env"], "the relay does not know its port")
+    check(own["env"] == [{"name": "TRACER_LISTEN", "value": "[::]:9443"}], "the relay does not know its port")
     strategy = found["Deployment/tracer/tracer-relay"]["spec"]["strategy"]["rollingUpdate"]
     check(strategy == {"maxUnavailable": 1, "maxSurge": 0}, "an update would wait for a port that is taken")
 
@@ -164,7 +164,11 @@ def other_values():
     check("Certificate/tracer/tracer-relay" in found, "there is no certificate")
     check("Issuer/tracer/tracer-relay" in found, "there is no issuer")
     pod, own = container(found, "Deployment", "tracer-relay")
-    check(own["volumeMounts"][0]["mountPath"] == own["env"][1]["value"], "the relay does not find its certificate")
+    files = {one["name"]: one["value"] for one in own["env"]}
+    directory = own["volumeMounts"][0]["mountPath"]
+    for name, file in [("CERT", "tls.crt"), ("KEY", "tls.key"), ("CA", "ca.crt")]:
+        check(files[f"TRACER_TLS_{name}"] == f"{directory}/{file}", f"the relay does not find its {file}")
+    check("secrets" not in json.dumps(found["Role/tracer/tracer-relay"]), "the relay may read Secrets")
     found = rendered(
         ["relay.certManager.enabled=true", "relay.certManager.issuerRef.kind=ClusterIssuer", "relay.certManager.issuerRef.name=x"]
     )

@@ -210,6 +210,7 @@ fn the_relay_watches_pods_and_writes_its_certificate() {
         ("configmaps", "", "create"),
         ("configmaps", "tracer-relay-ca", "get"),
         ("configmaps", "tracer-relay-ca", "update"),
+        ("pods", "", "get"),
     ]);
     assert_eq!(named_rights(&role.rules.unwrap_or_default()), expected);
     let binding: RoleBinding = typed(find("RoleBinding", "tracer-relay"));

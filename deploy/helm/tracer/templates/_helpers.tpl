@@ -31,11 +31,3 @@ app.kubernetes.io/component: agent
 app.kubernetes.io/name: tracer
 app.kubernetes.io/component: relay
 {{- end }}
-
-{{/* A variable with the namespace of its pod. */}}
-{{- define "tracer.namespaceVariable" -}}
-- name: TRACER_NAMESPACE
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.namespace
-{{- end }}
