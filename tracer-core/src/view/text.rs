@@ -29,6 +29,7 @@ mod icmp;
 mod line;
 mod lookup;
 mod names;
+mod one_line;
 mod paint;
 mod report;
 mod table;
@@ -40,6 +41,7 @@ use self::line::{Columns, Row};
 use self::paint::{Painter, styles};
 
 pub use self::findings::FindingBlocks;
+pub use self::one_line::one_line;
 pub use self::paint::{Color, use_color};
 pub use self::table::FindingTable;
 pub use self::wrap::wrap;
@@ -144,28 +146,9 @@ impl Encode for Text {
     ) -> Result<(), EncodeError> {
         let painter = Painter::new(self.settings.color);
         let ends = event.ends.as_ref();
-        let pod = match ends {
-            Some(ends) => names::pod(&ends.pod),
-            None => match &self.node {
-                Some(node) => format!("tracer on {node}"),
-                None => "tracer".to_owned(),
-            },
-        };
+        let pod = whose(event, self.node.as_deref());
         self.columns.fit_pod(&pod);
-        let mut rows = match &event.body {
-            Body::Dns(exchange, _) => {
-                dns::exchange(exchange, ends, event.incomplete, self.settings.wide)
-            }
-            Body::Lookup(lookup) => {
-                lookup::lookup(lookup, ends, event.incomplete, self.settings.wide)
-            }
-            Body::Tcp(connection) => vec![flows::tcp(connection, ends, event.incomplete)],
-            Body::Udp(flow) => vec![flows::udp(flow, ends, event.incomplete)],
-            Body::Echo(echo) => vec![flows::echo(echo, ends)],
-            Body::IcmpError(error) => vec![icmp::row(error)],
-            Body::Finding(finding) => vec![report::finding(finding)],
-            Body::Lost(loss) => vec![report::lost(loss)],
-        };
+        let mut rows = rows(event, self.settings.wide);
         let decided = self.decided.unwrap_or(event.time).max(event.time);
         if let Some(head) = rows.first_mut() {
             if decided.since(event.time) > MAX_DELAY && head.sentence.is_none() {
@@ -188,6 +171,30 @@ impl Encode for Text {
             self.columns.write(first, row, painter, out);
         }
         Ok(())
+    }
+}
+
+/// The event's lines.
+fn rows(event: &Event, wide: bool) -> Vec<Row> {
+    let ends = event.ends.as_ref();
+    match &event.body {
+        Body::Dns(exchange, _) => dns::exchange(exchange, ends, event.incomplete, wide),
+        Body::Lookup(lookup) => lookup::lookup(lookup, ends, event.incomplete, wide),
+        Body::Tcp(connection) => vec![flows::tcp(connection, ends, event.incomplete)],
+        Body::Udp(flow) => vec![flows::udp(flow, ends, event.incomplete)],
+        Body::Echo(echo) => vec![flows::echo(echo, ends)],
+        Body::IcmpError(error) => vec![icmp::row(error)],
+        Body::Finding(finding) => vec![report::finding(finding)],
+        Body::Lost(loss) => vec![report::lost(loss)],
+    }
+}
+
+/// The pod that the event is about; for a loss, the tracer.
+fn whose(event: &Event, node: Option<&str>) -> String {
+    match (&event.ends, node) {
+        (Some(ends), _) => names::pod(&ends.pod),
+        (None, Some(node)) => format!("tracer on {node}"),
+        (None, None) => "tracer".to_owned(),
     }
 }
 

@@ -146,6 +146,9 @@ Operation:
 Exports:
   /metrics (OpenMetrics) on --http, /livez and /readyz on --health. In a
   cluster, findings of severity warning and error become Events on their pods.
+  --otlp exports findings, failures and metrics to an OpenTelemetry collector,
+  --events writes them as JSON lines. An output that is slow or away never
+  delays the agent: what it loses is counted in tracer_lost_total.
 
 Configuration file:
   --config FILE contains options by their long names, and lists for options
@@ -261,6 +264,8 @@ impl AgentArgs {
             http: args.exports.http.0,
             probes: args.exports.health.0,
             kube_events: !args.exports.no_kube_events,
+            otlp: args.exports.otlp.resolve()?,
+            events: args.exports.events.resolve(),
             live: args.exports.live(config.trace.pipeline.diagnosis.clone()),
             reload: (!files.is_empty()).then(|| Reload {
                 files,

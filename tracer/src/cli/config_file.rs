@@ -17,13 +17,16 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::agent::AgentArgs;
+use super::events::EventsOutput;
 use super::export::HttpAddress;
 use super::limits::{Entries, Nested};
 use super::logs::{LogFilter, LogFormat};
+use super::otlp::{OtlpUrl, Share};
 use super::settings_file::{self, SettingsError, SettingsFile};
 use super::suggest;
-use super::values::{Domain, HistorySize, Instance, Int, RingSize, Span};
+use super::values::{Domain, FileSize, HistorySize, Instance, Int, RingSize, Span};
 use crate::cluster::RemoteIdentity;
+use crate::export::selection::EventClass;
 use tracer_core::model::glob::Glob;
 use tracer_core::view::privacy::RedactedDomain;
 
@@ -83,6 +86,16 @@ agent_file! {
     health: One<HttpAddress> => exports.health;
     metrics_pod_label: Flag => exports.metrics_pod_label;
     no_kube_events: Flag => exports.no_kube_events;
+    otlp: One<OtlpUrl> => exports.otlp.otlp;
+    otlp_events: Many<EventClass> => exports.otlp.otlp_events;
+    otlp_sample: One<Share> => exports.otlp.otlp_sample;
+    otlp_metrics: One<Span> => exports.otlp.otlp_metrics;
+    otlp_ca: One<PathBuf> => exports.otlp.otlp_ca;
+    otlp_headers: One<PathBuf> => exports.otlp.otlp_headers;
+    events: One<EventsOutput> => exports.events.events;
+    events_filter: Many<EventClass> => exports.events.events_filter;
+    events_file_size: One<FileSize> => exports.events.events_file_size;
+    events_files: One<Int<u32, 1, 1000>> => exports.events.events_files;
     exclude_namespace: Many<Glob> => exports.exclude_namespace;
     redact_names: Many<RedactedDomain> => exports.redact_names;
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::events::EventsArgs;
+use super::otlp::OtlpArgs;
 use crate::config::LiveSettings;
 use crate::export::http;
 use tracer_core::diagnose::DiagnosisSettings;
@@ -32,7 +34,13 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     pub no_kube_events: bool,
 
-    /// Leave the pods of this namespace out of streams, metrics and Events. Wildcards as in 'kube-*'
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
+
+    #[command(flatten)]
+    pub events: EventsArgs,
+
+    /// Leave the pods of this namespace out of streams, metrics, Events and all other exports. Wildcards as in 'kube-*'
     #[arg(long, value_name = "NS", value_delimiter = ',')]
     pub exclude_namespace: Vec<Glob>,
 

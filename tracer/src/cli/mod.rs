@@ -27,6 +27,8 @@ mod cluster;
 mod config_file;
 pub mod diagnose;
 #[cfg(agent)]
+mod events;
+#[cfg(agent)]
 mod export;
 mod filters;
 mod form;
@@ -36,6 +38,8 @@ mod logs;
 #[cfg(agent)]
 mod names;
 pub mod observe;
+#[cfg(agent)]
+mod otlp;
 mod print;
 #[cfg(agent)]
 mod probes;

@@ -23,7 +23,7 @@ use tracer_core::view::words;
 mod agent;
 
 #[cfg(agent)]
-pub(super) use self::agent::{HistorySize, Instance, RingSize};
+pub(super) use self::agent::{FileSize, HistorySize, Instance, RingSize};
 
 /// Parses one of these words into the value beside it.
 pub(super) fn choice<T, const N: usize>(

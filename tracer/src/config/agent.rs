@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::ObserveConfig;
+use crate::export::event_log::EventLogConfig;
+use crate::export::otlp::OtlpConfig;
 use crate::stream::listen::TlsListen;
 use crate::stream::relays::RelaysConfig;
 use tracer_core::diagnose::DiagnosisSettings;
@@ -36,6 +38,10 @@ pub struct ExportConfig {
     pub probes: Option<SocketAddr>,
     /// Whether findings become Kubernetes Events, in a cluster.
     pub kube_events: bool,
+    /// The collector to export to, if any.
+    pub otlp: Option<OtlpConfig>,
+    /// Where to write events as lines, if anywhere.
+    pub events: Option<EventLogConfig>,
     /// The initial settings that can change.
     pub live: LiveSettings,
     /// The configuration and rules files, which are read again when one of them changes.

@@ -1,8 +1,7 @@
 //! Findings as Kubernetes Events, so that `kubectl describe pod` shows them.
 //!
 //! Owns which findings become an Event (severity warning or error, with a known pod), the Event's text
-//! ([`note`]), the order of requests ([`queue`]), their rate ([`ledger`]) and the requests. The pipeline task
-//! calls [`KubeEvents::offer`], which never waits; a finding without room in the queue is counted. An Event's
+//! ([`note`]), the rate of requests ([`ledger`]) and the requests. The pipeline task calls [`KubeEvents::offer`], which never waits; a finding without room in the queue is counted. An Event's
 //! count grows with its finding, and a resolved finding closes it. Needs the verbs create and patch on events
 //! of events.k8s.io.
 
@@ -18,12 +17,11 @@ use tokio::sync::mpsc;
 
 mod ledger;
 mod note;
-mod queue;
 #[cfg(test)]
 mod tests;
 
 use self::ledger::{Decision, Ledger, Request};
-use self::queue::Queue;
+use super::fair_queue::FairQueue;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Severity;
 use tracer_core::model::identity::PodIdentity;
@@ -77,7 +75,7 @@ struct Counters {
 /// The queue of findings.
 #[derive(Clone, Debug)]
 pub struct KubeEvents {
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Mutex<FairQueue<Occurrence>>>,
     /// Wakes the worker. It ends when no sender is left.
     wake: mpsc::Sender<()>,
     counters: Arc<Counters>,
@@ -86,7 +84,7 @@ pub struct KubeEvents {
 /// Sends the requests.
 #[derive(Debug)]
 pub struct Worker {
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Mutex<FairQueue<Occurrence>>>,
     woken: mpsc::Receiver<()>,
     counters: Arc<Counters>,
     ledger: Ledger,
@@ -95,7 +93,7 @@ pub struct Worker {
 /// A queue and its worker. `instance` is the Events' reporting instance: the node.
 pub fn new(instance: &str) -> (KubeEvents, Worker) {
     let (wake, woken) = mpsc::channel(1);
-    let queue = Arc::new(Mutex::new(Queue::new(QUEUE)));
+    let queue = Arc::new(Mutex::new(FairQueue::new(QUEUE)));
     let counters = Arc::<Counters>::default();
     let events = KubeEvents {
         queue: Arc::clone(&queue),
@@ -135,7 +133,7 @@ impl KubeEvents {
             last: clock.wall(finding.last),
             note: note::note(&finding.headline, remedies),
         };
-        let dropped = self.queue.lock().push(occurrence);
+        let dropped = self.queue.lock().push(&pod.uid, occurrence);
         self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         // A worker that is not awake yet finds all of the queue.
         let _ = self.wake.try_send(());

@@ -4,7 +4,7 @@
 //! event is counted. Never reads a clock and never waits: the pipeline task calls [`Metrics::observe`], the
 //! HTTP server [`Metrics::encode`]. The agent passes in what is not in any event (losses, interfaces, the
 //! index) as a [`State`]. Labels are bounded: all values are words of this program, except namespaces and
-//! pods, which [`owners`] bounds.
+//! pods, which [`owners`] bounds, and those of [`servers`] and [`workloads`], which bound their own.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -13,7 +13,8 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
+use prometheus_client::encoding::{prometheus_protobuf, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -24,17 +25,21 @@ mod echo;
 mod labels;
 mod owners;
 mod process;
+mod servers;
 mod state;
 #[cfg(test)]
 mod tests;
+mod workloads;
 
 use self::echo::EchoRuns;
 use self::labels::{Forget, Owner, Table};
 use self::owners::{Assignment, Owners};
 pub use self::owners::{IDLE, MAX_NAMESPACES, MAX_PODS, OTHER};
 use self::process::Process;
+use self::servers::DnsServers;
 use self::state::Shared;
 pub use self::state::{IndexState, SettingsState, State};
+use self::workloads::Workloads;
 use tracer_core::model::connection::{TcpState, UdpState};
 use tracer_core::model::dns::{RecordType, type_mnemonic};
 use tracer_core::model::echo::EchoState;
@@ -104,7 +109,7 @@ struct Counts {
     events: Words,
     overflow: Words,
     /// Every table above, to drop the series of a namespace or pod.
-    tables: Vec<Box<dyn Forget>>,
+    tables: Vec<Box<dyn Forget<Owner>>>,
 }
 
 impl Counts {
@@ -151,7 +156,7 @@ impl Counts {
 /// Registers metrics; each method is a kind of metric.
 struct Registration<'a> {
     registry: &'a mut Registry,
-    tables: Vec<Box<dyn Forget>>,
+    tables: Vec<Box<dyn Forget<Owner>>>,
 }
 
 impl Registration<'_> {
@@ -200,6 +205,8 @@ struct Memory {
 pub struct Metrics {
     registry: Registry,
     counts: Counts,
+    servers: DnsServers,
+    workloads: Workloads,
     memory: Mutex<Memory>,
     state: Shared,
 }
@@ -226,6 +233,8 @@ impl Metrics {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("tracer");
         let counts = Counts::register(own);
+        let servers = DnsServers::register(own);
+        let workloads = Workloads::register(own);
         own.register(
             "build",
             "Version and commit of this program",
@@ -241,6 +250,8 @@ impl Metrics {
         Metrics {
             registry,
             counts,
+            servers,
+            workloads,
             memory: Mutex::new(Memory {
                 owners: Owners::new(by_pod),
                 runs: EchoRuns::default(),
@@ -274,6 +285,11 @@ impl Metrics {
         Ok(text)
     }
 
+    /// All metrics as Prometheus' data model has them.
+    pub fn families(&self) -> Result<Vec<MetricFamily>, fmt::Error> {
+        prometheus_protobuf::encode(&self.registry)
+    }
+
     /// Counts one event.
     pub fn observe(&self, event: &Event) {
         self.counts
@@ -287,6 +303,8 @@ impl Metrics {
         let pod = ends.pod.identity.as_ref().ok();
         let assignment = memory.owners.assign(event.time, pod.map(|pod| &**pod));
         let owner = self.apply(assignment);
+        self.servers.observe(event, ends);
+        self.workloads.observe(event, ends);
         let counts = &self.counts;
         match &event.body {
             // Each exchange counts once in the cluster: on the client's side.
@@ -342,7 +360,8 @@ impl Metrics {
             Body::Finding(finding) => {
                 let id = memory.hasher.hash_one(&finding.id);
                 let before = memory.findings.put(id, finding.count);
-                counts.finding(finding, before, &owner);
+                let new = counts.finding(finding, before, &owner);
+                self.workloads.finding(event, ends, finding, new);
             }
             Body::Dns(..) | Body::Udp(_) | Body::Lost(_) => {}
         }
@@ -415,8 +434,8 @@ impl Counts {
             .with([], owner, |h| h.observe(lookup.duration.as_secs_f64()));
     }
 
-    /// `before` is the count in the finding's previous event.
-    fn finding(&self, finding: &Finding, before: Option<u64>, owner: &Owner) {
+    /// `before` is the count in the finding's previous event. Returns by how much it grew.
+    fn finding(&self, finding: &Finding, before: Option<u64>, owner: &Owner) -> u64 {
         let words = [
             ("rule", finding.rule),
             ("severity", words::severity(finding.severity)),
@@ -430,6 +449,7 @@ impl Counts {
         self.occurrences.with(words, owner, |total| {
             total.inc_by(new);
         });
+        new
     }
 }
 

@@ -18,6 +18,7 @@ use super::session::{self, Session};
 use super::settings::SettingsReport;
 use crate::capture::live::InterfaceStatus;
 use crate::config::{AgentConfig, ExportConfig};
+use crate::export::otlp::Origin;
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
 use crate::stream::hub::{AgentIdentity, Hub};
 use crate::stream::listen::Listeners;
@@ -52,16 +53,20 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
         instance: format!("{:032x}", rand::random::<u128>()),
         started_unix_ns: unix_ns(jiff::Timestamp::now()),
     };
+    let origin = Origin {
+        node: config.trace.node.to_string(),
+        instance: identity.instance.clone(),
+    };
     let (hub, checks) = Hub::new(identity, config.history_bytes);
     let cluster = config.trace.cluster.as_ref();
     let mut exports = Exports::start(
         exports,
-        &config.trace.node,
+        &origin,
         cluster.map(|cluster| &cluster.source),
         clients.handle(),
     )?;
     let health = exports.health();
-    let last_events = exports.worker();
+    let last_events = exports.last_events();
     let requests = futures::stream::select(
         ReceiverStream::new(checks).map(Request::CheckFilter),
         exports.new_rules().map(Request::SetRules),
@@ -97,10 +102,8 @@ pub fn agent(config: &AgentConfig, exports: ExportConfig) -> Result<Summary> {
         hub.close();
         // The server ends by itself before that.
         let _ = tokio::time::timeout(LAST_READ, served).await;
-        if let Some(last_events) = last_events {
-            // Events that the API server has not accepted by then are dropped.
-            let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
-        }
+        // What the API server and the collector have not accepted by then is dropped.
+        let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
         summary
     });
     clients.shutdown_timeout(Duration::from_millis(100));
@@ -129,7 +132,8 @@ impl StatusPublisher {
     }
 
     /// Returns whether a client follows the events.
-    fn publish(&mut self, report: LocalReport<'_>) -> bool {
+    fn publish(&mut self, mut report: LocalReport<'_>) -> bool {
+        self.exports.add_losses(&mut report.losses);
         self.exports.publish(&report);
         let LocalReport {
             now,

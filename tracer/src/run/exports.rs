@@ -1,4 +1,5 @@
-//! What an agent exports beside its stream: metrics and health over HTTP, and Kubernetes Events.
+//! What an agent exports beside its stream: metrics and health over HTTP, Kubernetes Events, OTLP, and
+//! events as lines.
 //!
 //! Connects the exporters to the run. All of them live on the runtime that serves clients; the task that owns
 //! the pipeline calls [`ExportTap`], which never waits.
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use futures::Stream;
+use futures::future::join_all;
+use futures::{FutureExt as _, Stream};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,19 +21,22 @@ use super::output::Tap;
 use super::settings::{self, Settings, SettingsReport};
 use crate::cluster::ClusterSource;
 use crate::config::{ExportConfig, LiveSettings};
+use crate::export::event_log::{self, EventLog, EventLogCounts};
 use crate::export::http::{self, Health};
 use crate::export::kube_events::{self, KubeEvents};
 use crate::export::metrics::{Build, IndexState, Metrics, SettingsState, State};
+use crate::export::otlp::{self, Origin, Otlp};
 use tracer_core::blind_spots::BlindSpots;
 use tracer_core::diagnose::DiagnosisSettings;
 use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::Direction;
+use tracer_core::model::loss::Losses;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::WallClock;
 use tracer_core::view::privacy::{Key, Privacy};
 
-/// How long the API server may take to accept the last Events when the agent ends.
+/// How long the API server and the collector may take to accept the last events when the agent ends.
 pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// The exporters of one agent.
@@ -39,7 +44,11 @@ pub(super) struct Exports {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     kube_events: Option<KubeEvents>,
-    worker: Option<JoinHandle<()>>,
+    otlp: Option<Otlp>,
+    /// Until the tap takes it.
+    event_log: Option<EventLog>,
+    event_log_counts: Option<EventLogCounts>,
+    workers: Vec<JoinHandle<()>>,
     blind_spots: Arc<Mutex<BlindSpots>>,
     privacy: Arc<Mutex<Privacy>>,
     /// Where settings come from files.
@@ -55,7 +64,7 @@ impl Exports {
     /// Starts the servers on `serving`. Findings become Kubernetes Events where there is a cluster.
     pub(super) fn start(
         config: ExportConfig,
-        node: &str,
+        origin: &Origin,
         cluster: Option<&ClusterSource>,
         serving: &Handle,
     ) -> Result<Exports> {
@@ -63,6 +72,8 @@ impl Exports {
             http,
             probes,
             kube_events,
+            otlp,
+            events,
             live,
             reload,
         } = config;
@@ -92,20 +103,45 @@ impl Exports {
             ));
             tracing::info!("health on http://{address}");
         }
-        let (kube_events, worker) = match cluster.filter(|_| kube_events) {
-            None => (None, None),
+        let mut workers = Vec::new();
+        let kube_events = match cluster.filter(|_| kube_events) {
+            None => None,
             Some(source) => {
-                let (events, worker) = kube_events::new(node);
+                let (events, worker) = kube_events::new(&origin.node);
                 let source = source.clone();
-                let running = serving.spawn(async move {
+                workers.push(serving.spawn(async move {
                     match source.client().await {
                         Ok(client) => worker.run(client).await,
                         Err(error) => {
                             tracing::warn!("cannot export findings as Kubernetes Events: {error}");
                         }
                     }
-                });
-                (Some(events), Some(running))
+                }));
+                Some(events)
+            }
+        };
+        let otlp = match otlp {
+            None => None,
+            Some(config) => {
+                let _within = serving.enter();
+                let (otlp, logs, periodic) = otlp::new(&config, origin)?;
+                workers.push(serving.spawn(logs.run()));
+                if let Some(periodic) = periodic {
+                    serving.spawn(periodic.run(Arc::clone(&metrics)));
+                }
+                tracing::info!("exporting to {}", config.target.url);
+                Some(otlp)
+            }
+        };
+        let (event_log, event_log_counts) = match events {
+            None => (None, None),
+            Some(config) => {
+                let started = event_log::start(&config, &origin.node)?;
+                workers.push(serving.spawn_blocking(|| {
+                    // The thread ends with its input. Had it panicked, its message is in the log.
+                    let _ = started.thread.join();
+                }));
+                (Some(started.log), Some(started.counts))
             }
         };
         let (new_rules, rules) = watch::channel(live.diagnosis);
@@ -113,7 +149,10 @@ impl Exports {
             metrics: Arc::clone(&metrics),
             health,
             kube_events,
-            worker,
+            otlp,
+            event_log,
+            event_log_counts,
+            workers,
             blind_spots: Arc::default(),
             privacy: Arc::new(Mutex::new(Privacy::new(live.privacy, Key::random()))),
             settings: None,
@@ -144,12 +183,14 @@ impl Exports {
         Arc::clone(&self.privacy)
     }
 
-    /// Takes events for all exporters.
-    pub(super) fn tap(&self, clock: Arc<dyn WallClock + Send + Sync>) -> Box<dyn Tap> {
+    /// Takes events for all exporters. Called once.
+    pub(super) fn tap(&mut self, clock: Arc<dyn WallClock + Send + Sync>) -> Box<dyn Tap> {
         Box::new(ExportTap {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             kube_events: self.kube_events.clone(),
+            otlp: self.otlp.clone(),
+            event_log: self.event_log.take(),
             blind_spots: Arc::clone(&self.blind_spots),
             clock,
         })
@@ -160,10 +201,20 @@ impl Exports {
         Arc::clone(&self.health)
     }
 
-    /// The task that ends once the API server has accepted the last Event. All taps and these exports must be
-    /// dropped first.
-    pub(super) fn worker(&mut self) -> Option<JoinHandle<()>> {
-        self.worker.take()
+    /// Ends once the API server and the collector have accepted the last events. All taps and these exports must
+    /// be dropped first.
+    pub(super) fn last_events(&mut self) -> impl Future<Output = ()> + use<> {
+        join_all(std::mem::take(&mut self.workers)).map(drop)
+    }
+
+    /// Adds events that an exporter lost.
+    pub(super) fn add_losses(&self, losses: &mut Losses) {
+        if let Some(otlp) = &self.otlp {
+            otlp.totals().add_losses(losses);
+        }
+        if let Some(counts) = &self.event_log_counts {
+            counts.totals().add_losses(losses);
+        }
     }
 
     /// Rules that a changed file sets. Empty without such files.
@@ -209,6 +260,7 @@ impl Exports {
             attached: interfaces.len() as u64,
             one_way: one_way.len() as u64,
             kube_events: self.kube_events.as_ref().map(KubeEvents::totals),
+            otlp: self.otlp.as_ref().map(Otlp::totals),
             settings: self.settings().map(|report| SettingsState {
                 applied: report.failure.is_none(),
                 read: report.read,
@@ -258,16 +310,24 @@ struct ExportTap {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     kube_events: Option<KubeEvents>,
+    otlp: Option<Otlp>,
+    event_log: Option<EventLog>,
     blind_spots: Arc<Mutex<BlindSpots>>,
     clock: Arc<dyn WallClock + Send + Sync>,
 }
 
 impl Tap for ExportTap {
-    fn take(&mut self, _emitted: Timestamp, event: &Event) {
+    fn take(&mut self, emitted: Timestamp, event: &Event) {
         self.metrics.observe(event);
         self.blind_spots.lock().observe(event);
         if let Some(kube_events) = &self.kube_events {
             kube_events.offer(event, self.clock.as_ref());
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.offer(event, emitted, self.clock.as_ref());
+        }
+        if let Some(event_log) = &mut self.event_log {
+            event_log.offer(event, self.clock.as_ref());
         }
     }
 

@@ -58,6 +58,28 @@ impl FromStr for HistorySize {
     }
 }
 
+/// The size at which a file is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct FileSize(pub u64);
+
+impl fmt::Display for FileSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_bytes(self.0, f)
+    }
+}
+
+impl FromStr for FileSize {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<FileSize, String> {
+        let bytes = bytes(written)?;
+        if (64 * 1024..=16 << 30).contains(&bytes) {
+            return Ok(FileSize(bytes));
+        }
+        Err("expected 64 KiB to 16 GiB".to_owned())
+    }
+}
+
 /// Writes a size as the options take it: `8MiB`.
 fn write_bytes(bytes: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match bytes {

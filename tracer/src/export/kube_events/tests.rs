@@ -419,12 +419,17 @@ fn pods_with_many_requests_leave_some_to_others() {
 
 #[test]
 fn what_a_pod_has_in_the_queue_delays_and_drops_no_finding_of_another() {
-    let mut queue = Queue::new(10);
-    assert_eq!(queue.push(occurrence("db", "first", 1, false)), 0);
-    let flood = |number: u32| occurrence("web", &number.to_string(), 1, false);
-    let dropped: u64 = (0..50).map(|number| queue.push(flood(number))).sum();
+    let mut queue = FairQueue::new(10);
+    let mut push = |pod: &str, id: &str| {
+        let one = occurrence(pod, id, 1, false);
+        queue.push(&Arc::clone(&one.pod.uid), one)
+    };
+    assert_eq!(push("db", "first"), 0);
+    let dropped: u64 = (0..50)
+        .map(|number: u32| push("web", &number.to_string()))
+        .sum();
     assert_eq!(dropped, 41);
-    assert_eq!(queue.push(occurrence("db", "second", 1, false)), 1);
+    assert_eq!(push("db", "second"), 1);
     let left: Vec<String> = std::iter::from_fn(|| queue.pop())
         .map(|one| one.id)
         .collect();

@@ -1,8 +1,10 @@
 //! Label sets, and tables whose series can be dropped.
 //!
-//! Every label value is a word of this program, except namespaces and pods; [`super::owners`] bounds those.
-//! prometheus-client's own `Family` cannot drop the series of one namespace, hence [`Table`].
+//! Every label value is a word of this program, except those of a series' owner: a namespace, a pod, a
+//! workload, a DNS server; [`super::owners`] bounds those. prometheus-client's own `Family` cannot drop the
+//! series of one owner, hence [`Table`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -23,35 +25,50 @@ pub(super) struct Owner {
     pub pod: Option<Arc<str>>,
 }
 
-/// `N` labels with words of this program, and the series' owner.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Labels<const N: usize> {
-    pub words: [(&'static str, &'static str); N],
-    pub owner: Owner,
+/// What owns series: all series of an owner are dropped together.
+pub(super) trait SeriesOwner: Clone + Debug + Ord + Send + Sync + 'static {
+    /// Its labels. A label's value has no character that a terminal would act on.
+    fn labels(&self) -> Vec<(&'static str, Cow<'_, str>)>;
 }
 
-impl<const N: usize> EncodeLabelSet for Labels<N> {
+impl SeriesOwner for Owner {
+    fn labels(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let mut labels = vec![("namespace", replaced(&self.namespace))];
+        if let Some(pod) = &self.pod {
+            labels.push(("pod", replaced(pod)));
+        }
+        labels
+    }
+}
+
+/// `N` labels with words of this program, and the series' owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Labels<const N: usize, O> {
+    pub words: [(&'static str, &'static str); N],
+    pub owner: O,
+}
+
+impl<const N: usize, O: SeriesOwner> EncodeLabelSet for Labels<N, O> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
         for word in &self.words {
             word.encode(encoder.encode_label())?;
         }
-        ("namespace", replaced(&self.owner.namespace)).encode(encoder.encode_label())?;
-        if let Some(pod) = &self.owner.pod {
-            ("pod", replaced(pod)).encode(encoder.encode_label())?;
+        for (name, value) in self.owner.labels() {
+            (name, value).encode(encoder.encode_label())?;
         }
         Ok(())
     }
 }
 
 /// One metric for each label set.
-pub(super) struct Table<const N: usize, M> {
-    series: Arc<Mutex<BTreeMap<Labels<N>, M>>>,
+pub(super) struct Table<const N: usize, M, O = Owner> {
+    series: Arc<Mutex<BTreeMap<Labels<N, O>, M>>>,
     new: fn() -> M,
 }
 
-impl<const N: usize, M> Table<N, M> {
+impl<const N: usize, M, O: SeriesOwner> Table<N, M, O> {
     /// A table without series; `new` makes one.
-    pub fn new(new: fn() -> M) -> Table<N, M> {
+    pub fn new(new: fn() -> M) -> Table<N, M, O> {
         Table {
             series: Arc::default(),
             new,
@@ -62,7 +79,7 @@ impl<const N: usize, M> Table<N, M> {
     pub fn with(
         &self,
         words: [(&'static str, &'static str); N],
-        owner: &Owner,
+        owner: &O,
         update: impl FnOnce(&M),
     ) {
         let labels = Labels {
@@ -74,19 +91,19 @@ impl<const N: usize, M> Table<N, M> {
 }
 
 /// A table of any metric type whose series can be dropped.
-pub(super) trait Forget: Send + Sync {
+pub(super) trait Forget<O>: Send + Sync {
     /// Drops the series of these owners.
-    fn forget(&self, gone: &dyn Fn(&Owner) -> bool);
+    fn forget(&self, gone: &dyn Fn(&O) -> bool);
 }
 
-impl<const N: usize, M: Send> Forget for Table<N, M> {
-    fn forget(&self, gone: &dyn Fn(&Owner) -> bool) {
+impl<const N: usize, M: Send, O: SeriesOwner> Forget<O> for Table<N, M, O> {
+    fn forget(&self, gone: &dyn Fn(&O) -> bool) {
         self.series.lock().retain(|labels, _| !gone(&labels.owner));
     }
 }
 
-impl<const N: usize, M> Clone for Table<N, M> {
-    fn clone(&self) -> Table<N, M> {
+impl<const N: usize, M, O> Clone for Table<N, M, O> {
+    fn clone(&self) -> Table<N, M, O> {
         Table {
             series: Arc::clone(&self.series),
             new: self.new,
@@ -94,13 +111,15 @@ impl<const N: usize, M> Clone for Table<N, M> {
     }
 }
 
-impl<const N: usize, M> Debug for Table<N, M> {
+impl<const N: usize, M, O> Debug for Table<N, M, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} series", self.series.lock().len())
     }
 }
 
-impl<const N: usize, M: EncodeMetric + TypedMetric> EncodeMetric for Table<N, M> {
+impl<const N: usize, M: EncodeMetric + TypedMetric, O: SeriesOwner> EncodeMetric
+    for Table<N, M, O>
+{
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         for (labels, metric) in self.series.lock().iter() {
             metric.encode(encoder.encode_family(labels)?)?;

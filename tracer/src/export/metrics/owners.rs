@@ -44,9 +44,7 @@ pub(super) struct Assignment {
 #[derive(Debug)]
 pub(super) struct Owners {
     namespaces: Limited<Arc<str>>,
-    pods: Limited<Owner>,
-    /// The pods with series of each namespace that has any.
-    pods_of: HashMap<Arc<str>, usize>,
+    pods: Shares<Owner>,
     by_pod: bool,
 }
 
@@ -54,8 +52,7 @@ impl Owners {
     pub fn new(by_pod: bool) -> Owners {
         Owners {
             namespaces: Limited::new(MAX_NAMESPACES),
-            pods: Limited::new(MAX_PODS),
-            pods_of: HashMap::new(),
+            pods: Shares::new(MAX_PODS),
             by_pod,
         }
     }
@@ -90,7 +87,7 @@ impl Owners {
                 namespace: Arc::clone(&pod.namespace),
                 pod: Some(Arc::clone(&pod.name)),
             };
-            match self.admit_pod(at, &own) {
+            match self.pods.admit(at, &own) {
                 Admission::Own { evicted } => {
                     assignment.owner = own;
                     assignment.evicted_pod = evicted;
@@ -103,57 +100,90 @@ impl Owners {
         }
         assignment
     }
+}
 
-    fn admit_pod(&mut self, at: Timestamp, own: &Owner) -> Admission<Owner> {
-        let known = self.pods.contains(own);
-        let mut admission = self.pods.admit(at, own);
+/// A key that belongs to a namespace.
+pub(super) trait Namespaced: Hash + Eq + Clone {
+    fn namespace(&self) -> &Arc<str>;
+}
+
+impl Namespaced for Owner {
+    fn namespace(&self) -> &Arc<str> {
+        &self.namespace
+    }
+}
+
+/// A limited number of keys, shared by namespaces.
+#[derive(Debug)]
+pub(super) struct Shares<K: Hash + Eq> {
+    keys: Limited<K>,
+    /// The number of keys of each namespace that has any.
+    held: HashMap<Arc<str>, usize>,
+}
+
+impl<K: Namespaced> Shares<K> {
+    /// At most this many keys.
+    pub fn new(limit: usize) -> Shares<K> {
+        Shares {
+            keys: Limited::new(limit),
+            held: HashMap::new(),
+        }
+    }
+
+    /// Whether a key that was seen at this time has series of its own.
+    pub fn admit(&mut self, at: Timestamp, own: &K) -> Admission<K> {
+        let known = self.keys.contains(own);
+        let mut admission = self.keys.admit(at, own);
         if matches!(admission, Admission::Shared) {
-            let has = self.pods_of.get(&own.namespace).copied().unwrap_or(0);
-            let most = self.pods_of.values().copied().max().unwrap_or(0);
+            let has = self.held.get(own.namespace()).copied().unwrap_or(0);
+            let most = self.held.values().copied().max().unwrap_or(0);
             // Otherwise the two would take each other's place.
             if has + 1 < most {
-                let of_most = |owner: &Owner| self.pods_of.get(&owner.namespace) == Some(&most);
-                let evicted = self.pods.replace(own, of_most);
+                let of_most = |key: &K| self.held.get(key.namespace()) == Some(&most);
+                let evicted = self.keys.replace(own, of_most);
                 admission = Admission::Own { evicted };
             }
         }
         if let Admission::Own { evicted } = &admission {
             if let Some(evicted) = evicted {
-                self.left(&evicted.namespace);
+                self.left(evicted.namespace());
             }
             if !known {
-                *self.pods_of.entry(Arc::clone(&own.namespace)).or_default() += 1;
+                *self.held.entry(Arc::clone(own.namespace())).or_default() += 1;
             }
         }
         admission
     }
 
-    /// A pod of this namespace has no series any more.
+    /// A key of this namespace has no series any more.
     fn left(&mut self, namespace: &Arc<str>) {
-        if let Some(pods) = self.pods_of.get_mut(namespace) {
-            *pods -= 1;
-            if *pods == 0 {
-                self.pods_of.remove(namespace);
+        if let Some(keys) = self.held.get_mut(namespace) {
+            *keys -= 1;
+            if *keys == 0 {
+                self.held.remove(namespace);
             }
         }
     }
 }
 
-enum Admission<K> {
+/// Whether a key has series of its own.
+pub(super) enum Admission<K> {
+    /// It does. Making room for it took the series of another one.
     Own { evicted: Option<K> },
+    /// It shares those of [`OTHER`].
     Shared,
 }
 
 /// A limited number of keys, each with the time it was last seen.
 #[derive(Debug)]
-struct Limited<K: Hash + Eq> {
+pub(super) struct Limited<K: Hash + Eq> {
     seen: LruCache<K, Timestamp>,
     /// The latest time so far. Events are slightly out of order; this never goes back.
     now: Timestamp,
 }
 
 impl<K: Hash + Eq + Clone> Limited<K> {
-    fn new(limit: usize) -> Limited<K> {
+    pub fn new(limit: usize) -> Limited<K> {
         Limited {
             seen: LruCache::new(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)),
             now: Timestamp(0),
@@ -173,7 +203,7 @@ impl<K: Hash + Eq + Clone> Limited<K> {
         Some(evicted)
     }
 
-    fn admit(&mut self, at: Timestamp, key: &K) -> Admission<K> {
+    pub fn admit(&mut self, at: Timestamp, key: &K) -> Admission<K> {
         self.now = self.now.max(at);
         if let Some(last) = self.seen.get_mut(key) {
             *last = self.now;

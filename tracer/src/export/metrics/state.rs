@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::export::kube_events::KubeEventTotals;
+use crate::export::otlp::OtlpTotals;
 use tracer_core::model::loss::Losses;
 
 /// Totals since the agent's start, and current values.
@@ -33,6 +34,8 @@ pub struct State {
     pub one_way: u64,
     /// Findings sent as Kubernetes Events; `None` if that is off.
     pub kube_events: Option<KubeEventTotals>,
+    /// Records and metrics sent by OTLP; `None` if that is off.
+    pub otlp: Option<OtlpTotals>,
     /// The state of the index.
     pub index: IndexState,
     /// The state of the settings files; `None` without such files.
@@ -161,6 +164,36 @@ impl Collector for Shared {
                     .encode_family(&[("result", result)])?
                     .encode_counter::<NoLabelSet, _, u64>(&total, None)?;
             }
+        }
+        if let Some(totals) = state.otlp {
+            let mut results = |name: &str, help: &str, results: &[(&str, u64)]| {
+                let mut family =
+                    encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+                for (result, total) in results {
+                    family
+                        .encode_family(&[("result", *result)])?
+                        .encode_counter::<NoLabelSet, _, u64>(total, None)?;
+                }
+                Ok(())
+            };
+            results(
+                "otlp_records",
+                "Log records for the OpenTelemetry collector, by result",
+                &[
+                    ("sent", totals.sent),
+                    ("rejected", totals.rejected),
+                    ("failed", totals.failed),
+                    ("dropped", totals.dropped),
+                ],
+            )?;
+            results(
+                "otlp_metric_exports",
+                "Exports of all metrics to the OpenTelemetry collector, by result",
+                &[
+                    ("sent", totals.metrics_sent),
+                    ("failed", totals.metrics_failed),
+                ],
+            )?;
         }
         let mut family = encoder.encode_descriptor(
             "lost",

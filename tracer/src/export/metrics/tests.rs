@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::export::kube_events::KubeEventTotals;
+use crate::export::otlp::OtlpTotals;
 use tracer_core::model::echo::EchoState;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::gallery;
 
+mod by_server;
 mod queries;
 
 fn metrics(by_pod: bool) -> Metrics {
@@ -504,6 +506,7 @@ fn docs_list_exactly_the_registered_metrics() {
             ..IndexState::default()
         },
         kube_events: Some(KubeEventTotals::default()),
+        otlp: Some(OtlpTotals::default()),
         settings: Some(SettingsState {
             applied: true,
             read: jiff::Timestamp::UNIX_EPOCH,
