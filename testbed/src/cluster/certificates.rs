@@ -43,6 +43,11 @@ impl Authority {
         })
     }
 
+    /// Where its files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A certificate for `NAME.crt` and `NAME.key`: its user and group, and the names that it serves.
     pub(super) fn sign(
         &self,

@@ -26,6 +26,9 @@ const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omit
 /// The API server's URL on its own node.
 pub(super) const LOCAL_SERVER: &str = "https://127.0.0.1:6443";
 
+/// The name in the API server's certificate for extension API servers.
+const FRONT_PROXY: &str = "front-proxy-client";
+
 /// Where the API server listens.
 pub(super) fn server(node: &Node) -> String {
     format!("https://{}:6443", node.ipv4)
@@ -49,7 +52,15 @@ pub(super) fn sign(authority: &Authority, node: &Node) -> Result<()> {
         Some("system:masters"),
         &[],
     )?;
-    authority.key("service-accounts")
+    authority.key("service-accounts")?;
+    front_proxy(authority)
+}
+
+/// The certificate with which the API server names users to extension API servers. It has an authority of its
+/// own: the cluster's signs users too, and each of them could then name any other.
+fn front_proxy(authority: &Authority) -> Result<()> {
+    let proxies = Authority::new(&authority.directory().join("front-proxy"))?;
+    proxies.sign("client", FRONT_PROXY, None, &[])
 }
 
 /// Starts etcd and the API server.
@@ -107,6 +118,19 @@ pub(super) fn start(
                 "--service-account-signing-key-file={}",
                 pki("service-accounts.key")
             ),
+            // The aggregation layer, as kubeadm sets it up.
+            format!(
+                "--requestheader-client-ca-file={}",
+                pki("front-proxy/ca.crt")
+            ),
+            format!("--requestheader-allowed-names={FRONT_PROXY}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+            format!("--proxy-client-cert-file={}", pki("front-proxy/client.crt")),
+            format!("--proxy-client-key-file={}", pki("front-proxy/client.key")),
+            // kube-proxy does not translate what the node itself sends before it runs; endpoints do without.
+            "--enable-aggregator-routing=true".to_owned(),
             format!("--audit-policy-file={}", audit.display()),
             format!("--audit-log-path={}", directory.join("audit.log").display()),
         ],

@@ -1,58 +1,549 @@
-//! The Kubernetes API of the relay: group `tracer.internal`, version `v1alpha1`.
+//! The Kubernetes API of the relay: group `tracer.internal`, version `v1alpha1`, read-only.
+//!
+//! Owns the listener with TLS, and what happens to a request: the API server is authenticated, the user
+//! authorised, limits applied, then the resource answers. Paths and parameters are read by [`request`], forms of
+//! answers by [`form`]; [`findings`] answers from the store, [`traces`] and [`nodes`] from the agents. A
+//! client that reads slowly costs a bounded queue, and a watch ends within an hour, after which the user's
+//! permission is checked again.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, WARNING};
+use http::{HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
 use kube::Client;
+use rand::Rng as _;
+use rustls::pki_types::CertificateDer;
 use rustls::server::ResolvesServerCert;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
+use super::access::User;
+use super::access::front_proxy::FrontProxy;
+use super::access::review::{Reviewer, Verdict};
+use super::access::tls::server_config;
 use super::agents::Agents;
+use super::findings::{DEFAULT_BYTES, Findings};
 use super::pods::Pods;
+use crate::connections::{Activity, Connections, Limits};
+
+mod discovery;
+mod findings;
+mod form;
+pub mod kinds;
+mod limits;
+mod native;
+mod nodes;
+mod openapi;
+mod options;
+mod render;
+mod request;
+mod selector;
+mod status;
+mod streams;
+mod traces;
+mod version;
+
+use self::form::Form;
+use self::limits::Places;
+use self::request::{Asked, Objects, Query, Route};
+use self::status::Failure;
+use self::streams::Sources;
+use self::version::Versions;
+
+pub use self::form::NATIVE;
+
+/// The limits of the listener. All requests come from a few API servers, each with a few connections.
+const CONNECTIONS: Limits = Limits {
+    total: 512,
+    per_peer: 256,
+    first_request: Duration::from_secs(10),
+    unread: Duration::from_secs(30),
+};
+/// Requests on one connection at a time.
+const MAX_STREAMS: u32 = 500;
+/// Bytes of an answer that wait for the client in a stream of HTTP/2.
+const SEND_BYTES: usize = 128 * 1024;
+/// Bytes of a request's header: that of the API server has the user's groups and extras.
+const HEADER_BYTES: u32 = 64 * 1024;
+/// Interval of HTTP/2 pings, and how long an answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Time for a get or a list.
+const WHOLE_REQUEST: Duration = Duration::from_secs(30);
+/// A watch ends after a random part of this, at least half, as the API server's own do.
+const WATCH_SECONDS: u64 = 3600;
+/// How long answers may take to end when the relay ends.
+const LAST_SEND: Duration = Duration::from_secs(2);
+
+/// The API server's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The size of the store of findings.
+    pub findings_bytes: usize,
+    /// Watches and streams at a time, and of one user.
+    pub watches: (usize, usize),
+    /// Gets and lists at a time, and of one user.
+    pub reads: (usize, usize),
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            findings_bytes: DEFAULT_BYTES,
+            watches: (500, 50),
+            reads: (100, 30),
+        }
+    }
+}
 
 /// The API server.
 pub struct Server {
-    agents: Arc<Agents>,
+    sources: Sources,
     client: Client,
-    pods: Arc<Pods>,
+    findings: Arc<Findings>,
+    front_proxy: FrontProxy,
+    reviewer: Reviewer,
+    nodes: Arc<nodes::Nodes>,
+    versions: Versions,
+    watches: Places,
+    reads: Places,
+    open_api: OpenApi,
+    ending: tokio::sync::watch::Sender<bool>,
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Server").finish_non_exhaustive()
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Server")
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The documents, which never change.
+struct OpenApi {
+    version_2: Bytes,
+    version_3: Bytes,
+    index: Bytes,
+    hash: String,
+}
+
+impl OpenApi {
+    fn new() -> OpenApi {
+        let version_3: Bytes = openapi::version_3().to_string().into();
+        let digest = Sha256::digest(&version_3);
+        let hash: String = digest.iter().map(|octet| format!("{octet:02X}")).collect();
+        OpenApi {
+            version_2: openapi::version_2().to_string().into(),
+            index: openapi::index(&hash).to_string().into(),
+            version_3,
+            hash,
+        }
     }
 }
 
 impl Server {
     /// A server for these agents. `client` needs the relay's rights: list and watch pods, create
     /// SubjectAccessReviews, get ConfigMap kube-system/extension-apiserver-authentication.
-    pub fn new(agents: Arc<Agents>, client: Client) -> Arc<Server> {
+    pub fn new(agents: Arc<Agents>, client: Client, settings: Settings) -> Arc<Server> {
+        let (watches, watches_per_user) = settings.watches;
+        let (reads, reads_per_user) = settings.reads;
         Arc::new(Server {
-            agents,
+            sources: Sources {
+                agents,
+                pods: Arc::default(),
+            },
+            findings: Arc::new(Findings::new(settings.findings_bytes)),
+            front_proxy: FrontProxy::default(),
+            reviewer: Reviewer::new(client.clone()),
             client,
-            pods: Arc::default(),
+            nodes: Arc::default(),
+            versions: Versions::new(rand::rng().random()),
+            watches: Places::new("watches", watches, watches_per_user),
+            reads: Places::new("reads", reads, reads_per_user),
+            open_api: OpenApi::new(),
+            ending: tokio::sync::watch::Sender::new(false),
         })
     }
 
-    /// Serves on this listener with TLS, until `shutdown` is complete. Runs the watches and the streams of findings
-    /// meanwhile.
+    /// The findings of the cluster.
+    pub fn findings(&self) -> &Arc<Findings> {
+        &self.findings
+    }
+
+    /// The index of pods.
+    pub fn pods(&self) -> &Arc<Pods> {
+        &self.sources.pods
+    }
+
+    /// Watches and streams that are open.
+    pub fn open_watches(&self) -> usize {
+        self.watches.taken()
+    }
+
+    /// What the server still waits for, a sentence each; ready if empty.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if !self.sources.pods.is_synced() {
+            missing.push("the pods have not been listed yet".to_owned());
+        }
+        if !self.front_proxy.is_configured() {
+            missing.push(
+                "ConfigMap kube-system/extension-apiserver-authentication has not been read yet"
+                    .to_owned(),
+            );
+        }
+        missing
+    }
+
+    /// Serves on this listener with TLS, until `shutdown` is complete and answers have ended, within a fixed
+    /// time. Runs the watches and the streams of findings meanwhile.
     pub async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
         certificate: Arc<dyn ResolvesServerCert>,
         shutdown: impl Future<Output = ()> + Send,
     ) {
-        let _ = (&self.agents, listener, certificate);
+        let config = match server_config(certificate) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "cannot serve TLS: this program is built wrongly");
+                return;
+            }
+        };
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let background = async {
+            tokio::join!(
+                self.sources.pods.watch(self.client.clone()),
+                self.front_proxy.follow(self.client.clone()),
+                Arc::clone(&self.findings).follow(
+                    Arc::clone(&self.sources.agents),
+                    Arc::clone(&self.sources.pods)
+                ),
+            );
+        };
+        let open = GracefulShutdown::new();
         tokio::select! {
-            () = self.pods.watch(self.client.clone()) => {}
+            _ = background => {}
+            () = self.accept(listener, acceptor, &open) => {}
             () = shutdown => {}
+        }
+        self.ending.send_replace(true);
+        let _ = tokio::time::timeout(LAST_SEND, open.shutdown()).await;
+    }
+
+    async fn accept(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        open: &GracefulShutdown,
+    ) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .max_buf_size(HEADER_BYTES as usize);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(HEADER_BYTES)
+            .max_send_buf_size(SEND_BYTES);
+        let mut accepted = Connections::new(CONNECTIONS).accept(listener);
+        while let Some(Ok(connection)) = accepted.next().await {
+            let server = Arc::clone(self);
+            let acceptor = acceptor.clone();
+            let builder = builder.clone();
+            let watcher = open.watcher();
+            tokio::spawn(async move {
+                let activity = connection.activity();
+                // The connection ends at its deadline if the handshake does not.
+                let stream = match acceptor.accept(connection).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        return;
+                    }
+                };
+                let (_, tls) = stream.get_ref();
+                let chain: Arc<[CertificateDer<'static>]> =
+                    tls.peer_certificates().unwrap_or_default().into();
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let server = Arc::clone(&server);
+                    let chain = Arc::clone(&chain);
+                    let activity = activity.clone();
+                    async move { Ok::<_, Infallible>(server.answer(request, &chain, &activity).await) }
+                });
+                let serving = builder.serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = watcher.watch(serving).await {
+                    tracing::debug!(%error, "a connection of the API server failed");
+                }
+            });
         }
     }
 
-    /// What the server still waits for, a sentence each; ready if empty.
-    pub fn missing(&self) -> Vec<String> {
-        match self.pods.is_synced() {
-            true => Vec::new(),
-            false => vec!["the pods have not been listed yet".to_owned()],
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        chain: &[CertificateDer<'static>],
+        activity: &Activity,
+    ) -> Response {
+        let answering = activity.answer();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let mut response = match self.route(&request, chain).await {
+            Ok(response) => response,
+            Err(failure) => {
+                tracing::debug!(%method, path, code = failure.code, "{}", failure.message);
+                failure.into()
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        // The connection is in use until the body has been sent.
+        response.map(|body| {
+            let stream = body.into_data_stream().map(move |data| {
+                let _ = &answering;
+                data
+            });
+            Body::from_stream(stream)
+        })
+    }
+
+    async fn route(
+        &self,
+        request: &Request<Incoming>,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<Response, Failure> {
+        let route = Route::parse(request.uri().path());
+        match route {
+            Some(Route::Alive) => return Ok(plain(StatusCode::OK, "ok\n".to_owned())),
+            Some(Route::Ready) => return Ok(self.ready()),
+            _ => {}
+        }
+        let user = self
+            .front_proxy
+            .authenticate(chain, request.headers())
+            .map_err(|error| Failure::new(401, "Unauthorized", error.to_string()))?;
+        let route = route.ok_or_else(Failure::no_path)?;
+        if let Route::Objects(objects) = route {
+            return self.objects(objects, request, &user).await;
+        }
+        if request.method() != Method::GET {
+            return Err(Failure::method("this path can only be read"));
+        }
+        let accept = request.headers().get(ACCEPT);
+        let accept = accept.and_then(|accept| accept.to_str().ok());
+        Ok(self.document(&route, accept.unwrap_or_default()))
+    }
+
+    fn ready(&self) -> Response {
+        let missing = self.missing();
+        match missing.is_empty() {
+            true => plain(StatusCode::OK, "ok\n".to_owned()),
+            false => plain(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n"),
         }
     }
+
+    /// What is the same for every user.
+    fn document(&self, route: &Route, accept: &str) -> Response {
+        let open_api = |document: &Bytes| {
+            let mut response = json(document.clone().into());
+            if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.open_api.hash)) {
+                response.headers_mut().insert(http::header::ETAG, tag);
+            }
+            response
+        };
+        match route {
+            Route::Groups if discovery::wants_aggregated(accept) => {
+                let mut response = json(discovery::aggregated().to_string().into());
+                let media_type = HeaderValue::from_static(discovery::AGGREGATED);
+                response.headers_mut().insert(CONTENT_TYPE, media_type);
+                response
+            }
+            Route::Groups => value(&discovery::groups()),
+            Route::Group => value(&discovery::group()),
+            Route::OpenApi2 => open_api(&self.open_api.version_2),
+            Route::OpenApi3 => open_api(&self.open_api.index),
+            Route::OpenApi3Group => open_api(&self.open_api.version_3),
+            // The others have been answered.
+            _ => value(&discovery::resources()),
+        }
+    }
+
+    async fn objects(
+        &self,
+        objects: Objects,
+        request: &Request<Incoming>,
+        user: &User,
+    ) -> Result<Response, Failure> {
+        let query = Query::parse(request.uri());
+        let asked = Asked::parse(objects, request.method(), query, request.headers())?;
+        self.authorize(user, &asked).await?;
+        if asked.verb == "watch" {
+            return self.watch(&asked, user);
+        }
+        let place = self.reads.take(&user.name)?;
+        let answer = tokio::time::timeout(WHOLE_REQUEST, self.read(&asked));
+        let response = answer.await.map_err(|_| {
+            Failure::new(
+                504,
+                "Timeout",
+                "the relay did not answer in time; try again",
+            )
+        })??;
+        // Until the answer has been sent.
+        Ok(response.map(|body| {
+            let stream = body.into_data_stream().map(move |data| {
+                let _ = &place;
+                data
+            });
+            Body::from_stream(stream)
+        }))
+    }
+
+    async fn authorize(&self, user: &User, asked: &Asked) -> Result<(), Failure> {
+        let access = asked.access();
+        let verdict = self.reviewer.review(user, &access).await;
+        let verdict = verdict.map_err(|why| {
+            tracing::warn!(why, "cannot check a user's permission");
+            Failure::new(503, "ServiceUnavailable", why)
+        })?;
+        let Verdict::Denied(reason) = verdict else {
+            return Ok(());
+        };
+        let kind = asked.objects.kind;
+        let place = match &access.namespace {
+            Some(namespace) => format!("in the namespace \"{namespace}\""),
+            None => "at the cluster scope".to_owned(),
+        };
+        let object = match &access.name {
+            Some(name) => format!("{}.{} \"{name}\"", kind.plural, kinds::GROUP),
+            None => format!("{}.{}", kind.plural, kinds::GROUP),
+        };
+        let mut message = format!(
+            "{object} is forbidden: User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+            user.name,
+            access.verb,
+            kind.plural,
+            kinds::GROUP
+        );
+        if !reason.is_empty() {
+            message = format!("{message}: {reason}");
+        }
+        Err(Failure::forbidden(message, kind, access.name.as_deref()))
+    }
+
+    /// A get or a list.
+    async fn read(&self, asked: &Asked) -> Result<Response, Failure> {
+        let versions = self.versions;
+        let mut warnings = Vec::new();
+        let body: Body = match (asked.objects.kind.kind, asked.verb) {
+            ("Finding", "get") => {
+                let object = findings::get(&self.findings, versions, asked)?;
+                object.to_string().into()
+            }
+            ("Finding", _) => findings::list(&self.findings, versions, asked)?.into(),
+            ("TracerNode", "get") => {
+                let object = nodes::get(&self.nodes, &self.sources, versions, asked).await?;
+                object.to_string().into()
+            }
+            ("TracerNode", _) => nodes::list(&self.nodes, &self.sources, versions, asked)
+                .await?
+                .into(),
+            _ => {
+                let (body, more) = traces::list(self.sources.clone(), versions, asked).await?;
+                warnings = more;
+                body
+            }
+        };
+        let mut response = json(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, asked.form.content_type());
+        for warning in warnings {
+            // kubectl prints them.
+            let quoted = warning.replace(['"', '\\'], "'");
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+                headers.append(WARNING, value);
+            }
+        }
+        Ok(response)
+    }
+
+    fn watch(&self, asked: &Asked, user: &User) -> Result<Response, Failure> {
+        for option in ["sendInitialEvents", "resourceVersionMatch"] {
+            if asked.query.get(option).is_some() {
+                return Err(Failure::invalid(
+                    option,
+                    "this server sends no initial events: list, then watch from the list's resourceVersion",
+                ));
+            }
+        }
+        let seconds = match asked.query.number("timeoutSeconds")? {
+            None | Some(0) => rand::rng().random_range(WATCH_SECONDS / 2..=WATCH_SECONDS),
+            Some(seconds) => seconds.min(WATCH_SECONDS),
+        };
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let place = self.watches.take(&user.name)?;
+        let versions = self.versions;
+        let body = match asked.objects.kind.kind {
+            "Finding" => findings::watch(&self.findings, versions, asked, until, place)?,
+            "TracerNode" => {
+                if asked.form == Form::Native {
+                    return Err(Failure::new(
+                        406,
+                        "NotAcceptable",
+                        "tracernodes are watched as JSON only",
+                    ));
+                }
+                let (nodes, sources) = (Arc::clone(&self.nodes), self.sources.clone());
+                nodes::watch(nodes, sources, versions, asked, until, place)?
+            }
+            _ => traces::watch(self.sources.clone(), versions, asked, until, place)?,
+        };
+        let mut ending = self.ending.subscribe();
+        let ended = async move {
+            let _ = ending.wait_for(|ending| *ending).await;
+        };
+        let body = Body::from_stream(body.into_data_stream().take_until(Box::pin(ended)));
+        let mut response = json(body);
+        let content_type = asked.form.content_type();
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        Ok(response)
+    }
+}
+
+fn json(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let media_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
+fn value(value: &Value) -> Response {
+    json(value.to_string().into())
+}
+
+fn plain(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
 }
