@@ -16,7 +16,7 @@ use clap::{ArgMatches, ValueEnum};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
-use super::agent::AgentArgs;
+use super::agent::{AgentArgs, RelayService};
 use super::events::EventsOutput;
 use super::export::HttpAddress;
 use super::limits::{Entries, Nested};
@@ -81,6 +81,8 @@ agent_file! {
     tls_client_ca: One<PathBuf> => tls_client_ca;
     tls_any_client: Flag => tls_any_client;
     max_clients: One<Int<u32, 1, 1024>> => max_clients;
+    relay: One<RelayService> => relay;
+    relay_token: One<PathBuf> => relay_token;
 
     http: One<HttpAddress> => exports.http;
     health: One<HttpAddress> => exports.health;

@@ -23,7 +23,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::Server;
@@ -133,7 +133,11 @@ impl Relays {
         let Some(namespace) = namespace.as_deref() else {
             return;
         };
-        let relays = relays(index, namespace, &self.service);
+        self.connect_to(relays(index, namespace, &self.service));
+    }
+
+    /// Connects to these relays, and to no others.
+    pub fn connect_to(&self, relays: BTreeSet<SocketAddr>) {
         self.addresses.send_if_modified(|addresses| {
             let changed = *addresses != relays;
             *addresses = relays;
@@ -175,7 +179,9 @@ struct Uplink {
 impl Uplink {
     /// Has one task for each relay. Ends with the hub.
     async fn follow(self: Arc<Uplink>, mut wanted: watch::Receiver<BTreeSet<SocketAddr>>) {
-        let mut tasks: HashMap<SocketAddr, JoinHandle<()>> = HashMap::new();
+        // Dropping this ends all connections.
+        let mut connections = JoinSet::new();
+        let mut tasks: HashMap<SocketAddr, AbortHandle> = HashMap::new();
         let mut closed = self.hub.closed();
         loop {
             let relays = wanted.borrow_and_update().clone();
@@ -189,17 +195,15 @@ impl Uplink {
             for relay in relays {
                 tasks
                     .entry(relay)
-                    .or_insert_with(|| tokio::spawn(Arc::clone(&self).stay(relay)));
+                    .or_insert_with(|| connections.spawn(Arc::clone(&self).stay(relay)));
             }
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { break },
                 _ = closed.wait_for(|closed| *closed) => break,
             }
         }
-        // The streams have the time that `serve` allows to send what is left.
-        for (_, task) in tasks {
-            let _ = tokio::time::timeout(CONNECT_WITHIN, task).await;
-        }
+        // The streams have the time that the agent allows to send what is left.
+        while connections.join_next().await.is_some() {}
     }
 
     /// Connects to one relay, again and again.

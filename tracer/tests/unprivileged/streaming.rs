@@ -2,6 +2,7 @@
 
 mod agent;
 mod reach;
+mod uplink;
 
 use tracer::client::feed::{Feed, Query, Update};
 use tracer::client::{ClientError, Options, Target};

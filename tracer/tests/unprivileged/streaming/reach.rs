@@ -1,20 +1,15 @@
-//! The ways to an agent: TLS, a relay, a cluster's API server; and the errors where none of them works.
+//! The ways to an agent: TLS, a cluster's API server; and the errors where none of them works.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tonic::transport::{Channel, Endpoint, Uri};
 use tracer::client::feed::Feed;
 use tracer::client::{ClientError, Options, Target, TlsFiles};
 use tracer::connections::Limits;
 use tracer::stream::listen::{self, TlsListen};
-use tracer::stream::proto;
-use tracer::stream::proto::tracer_client::TracerClient;
 
 use super::agent::{Agent, Heard, history, within};
 
@@ -174,49 +169,6 @@ async fn silent_connections_end_at_the_deadline_and_keep_no_client_out() {
     agent.end().await;
 }
 
-#[tokio::test]
-async fn a_relay_connects_standard_input_and_output_with_the_agent() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let socket = directory.path().join("a");
-    let agent = Agent::start("one", "1", &socket, 1 << 20);
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-    let theirs = OwnedFd::from(theirs);
-    let mut relay = Command::new(env!("CARGO_BIN_EXE_tracer"))
-        .arg("relay")
-        .arg("--socket")
-        .arg(&socket)
-        .stdin(theirs.try_clone().expect("a second one"))
-        .stdout(theirs)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    ours.set_nonblocking(true).expect("set");
-    let ours = tokio::net::UnixStream::from_std(ours).expect("a socket");
-    let mut ours = Some(TokioIo::new(ours));
-    let channel: Channel = within(
-        Endpoint::from_static("http://agent.invalid").connect_with_connector(tower::service_fn(
-            move |_: Uri| {
-                let ours = ours.take();
-                async move { ours.ok_or_else(|| std::io::Error::other("connected before")) }
-            },
-        )),
-    )
-    .await
-    .expect("connected");
-    let mut client = TracerClient::new(channel);
-    let status = within(client.status(proto::StatusRequest {}))
-        .await
-        .expect("a status")
-        .into_inner();
-    assert_eq!(status.node.expect("a node").node, "one");
-    // The client goes: so does the relay.
-    drop(client);
-    let ended = tokio::task::spawn_blocking(move || relay.wait().expect("it ends"));
-    let ended = within(ended).await.expect("no panic");
-    assert_eq!(ended.code(), Some(0));
-    agent.end().await;
-}
-
 fn tracer(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
     for (name, _) in std::env::vars_os() {
@@ -284,19 +236,7 @@ fn api_server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String
     url
 }
 
-#[test]
-fn a_cluster_without_agents_is_said_with_what_to_do_and_who_may_not_list_everywhere_lists_the_usual_namespace()
- {
-    let url = api_server(|path| {
-        if path.starts_with("/api/v1/namespaces/tracer/pods") {
-            let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}"#;
-            (200, list.to_owned())
-        } else {
-            let status = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods is forbidden","reason":"Forbidden","code":403}"#;
-            (403, status.to_owned())
-        }
-    });
-    let directory = tempfile::tempdir().expect("a directory");
+fn kubeconfig(directory: &tempfile::TempDir, url: &str) -> String {
     let kubeconfig = directory.path().join("config");
     std::fs::write(
         &kubeconfig,
@@ -306,26 +246,65 @@ fn a_cluster_without_agents_is_said_with_what_to_do_and_who_may_not_list_everywh
         ),
     )
     .expect("written");
-    let kubeconfig = kubeconfig.to_str().expect("UTF-8");
-    let output = tracer(&["observe", "--kubeconfig", kubeconfig]);
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{says}");
-    for words in ["namespace tracer", "kubectl apply -k deploy/"] {
-        assert!(says.contains(words), "{says}");
+    kubeconfig.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn a_cluster_without_relays_and_a_user_without_rights_get_what_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let status = |code: u16, message: &str| {
+        let status = format!(
+            r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","code":{code}}}"#
+        );
+        (code, status)
+    };
+    let url = api_server(move |path| {
+        if path.contains("/findings?") {
+            status(403, "findings.tracer.internal is forbidden")
+        } else {
+            status(404, "the server could not find the requested resource")
+        }
+    });
+    let kubeconfig = kubeconfig(&directory, &url);
+    for (command, words) in [
+        ("observe", ["no Tracer relay", "docs/install.md"]),
+        ("status", ["no Tracer relay", "--server"]),
+        ("diagnose", ["forbidden", "-n NAMESPACE"]),
+    ] {
+        let output = tracer(&[command, "--kubeconfig", &kubeconfig]);
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {says}");
+        for word in words {
+            assert!(says.contains(word), "{command}: {says}");
+        }
     }
-    let elsewhere = tracer(&[
-        "observe",
-        "--kubeconfig",
-        kubeconfig,
-        "--agent-namespace",
-        "other",
-    ]);
-    let says = String::from_utf8_lossy(&elsewhere.stderr);
-    assert_eq!(elsewhere.status.code(), Some(2), "{says}");
-    assert!(
-        says.contains("namespace other") && says.contains("forbidden"),
-        "{says}"
-    );
+}
+
+#[test]
+fn a_request_names_the_namespace_in_its_path() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (asked, paths) = std::sync::mpsc::channel();
+    let url = api_server(move |path| {
+        asked.send(path.to_owned()).expect("it is read");
+        (200, String::new())
+    });
+    let kubeconfig = kubeconfig(&directory, &url);
+    for (arguments, path) in [
+        (&["observe"][..], "/traces?"),
+        (&["observe", "-n", "shop"], "/namespaces/shop/traces?"),
+        (&["observe", "-n", "sh*"], "v1alpha1/traces?"),
+        (&["diagnose", "-n", "shop"], "/namespaces/shop/findings?"),
+    ] {
+        let mut all = arguments.to_vec();
+        all.extend(["--kubeconfig", &kubeconfig]);
+        tracer(&all);
+        let asked = paths.try_recv().expect("a request");
+        assert!(asked.contains(path), "{arguments:?}: {asked}");
+        assert!(
+            asked.starts_with("/apis/tracer.internal/v1alpha1/"),
+            "{asked}"
+        );
+    }
 }
 
 #[test]
