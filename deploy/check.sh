@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks what deploy/ and .github/ promise, without a cluster. Each check is one function below.
+# Checks what deploy/ and .github/ promise. Each check is one function below.
 #
 #   deploy/check.sh              all checks
 #   deploy/check.sh alerts       one of them: alerts, kustomize, chart, workflows, release
+#   deploy/check.sh api          as root, a minute: all of it on a real API server without nodes (check-api.sh)
 #   deploy/check.sh --bless      first write again what is derived from other files
 #
 # promtool is from Debian's package prometheus; python3 needs PyYAML (python3-yaml). helm and actionlint are taken from the PATH
@@ -106,15 +107,21 @@ check_workflows() {
 }
 
 check_release() {
+    go_tool validate-krew-manifest sigs.k8s.io/krew/cmd/validate-krew-manifest v0.4.3
     bash release/test.sh
+}
+
+check_api() {
+    go_tool helm helm.sh/helm/v3/cmd/helm v3.22.0
+    bash check-api.sh
 }
 
 names=()
 for argument in "$@"; do
     case "$argument" in
     --bless) bless ;;
-    alerts | kustomize | chart | workflows | release) names+=("$argument") ;;
-    *) fail "there is no check \"$argument\"; there are alerts, kustomize, chart, workflows and release" ;;
+    alerts | kustomize | chart | workflows | release | api) names+=("$argument") ;;
+    *) fail "there is no check \"$argument\"; there are alerts, kustomize, chart, workflows, release and api" ;;
     esac
 done
 [ ${#names[@]} -gt 0 ] || names=(alerts kustomize chart workflows release)

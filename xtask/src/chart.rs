@@ -13,6 +13,7 @@ use crate::build;
 #[command(after_help = "Examples:
   cargo xtask chart
   cargo xtask chart alerts
+  sudo -E cargo xtask chart api
   cargo xtask chart --bless
 
 It needs promtool (Debian: prometheus), python3 with PyYAML and kubectl; helm and actionlint are built as Go modules where \
@@ -20,7 +21,7 @@ they are missing, and kept in $XDG_CACHE_HOME/tracer/tools/bin.
 
 Exit code 0: all is as it should be; 1: something is not.")]
 pub struct Arguments {
-    /// Only these: alerts, kustomize, chart, workflows, release
+    /// Only these: alerts, kustomize, chart, workflows, release; or api, as root, on a real API server
     checks: Vec<String>,
     /// First write again what is derived from other files
     #[arg(long)]
