@@ -134,7 +134,8 @@ impl StatusPublisher {
     /// Returns whether a client follows the events.
     fn publish(&mut self, mut report: LocalReport<'_>) -> bool {
         self.exports.add_losses(&mut report.losses);
-        self.exports.publish(&report);
+        let connected = self.relays.as_ref().map(|relays| relays.count().1 as u64);
+        self.exports.publish(&report, connected);
         let LocalReport {
             now,
             interfaces,

@@ -227,8 +227,8 @@ impl Exports {
         self.settings.as_ref().map(Settings::report)
     }
 
-    /// Updates metrics and health.
-    pub(super) fn publish(&mut self, report: &LocalReport<'_>) {
+    /// Updates metrics and health. `relays` are those that the agent is connected to, where it should be.
+    pub(super) fn publish(&mut self, report: &LocalReport<'_>, relays: Option<u64>) {
         let LocalReport {
             interfaces,
             stats,
@@ -265,6 +265,7 @@ impl Exports {
                 applied: report.failure.is_none(),
                 read: report.read,
             }),
+            relays,
             index: IndexState {
                 objects: vec![("pods", objects.pods), ("services", objects.services)],
                 synced: self.was_synced,

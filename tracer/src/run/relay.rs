@@ -72,7 +72,7 @@ async fn serve(config: &RelayConfig) -> Result<()> {
     let stopped = async {
         let _ = stopped.await;
     };
-    let api = api::Server::new(Arc::clone(&agents), client);
+    let api = api::Server::new(Arc::clone(&agents), client, api::Settings::default());
     let mut api = tokio::spawn(api.serve(api_listener, serving, stopped));
     tokio::select! {
         _ = signals.next() => {}

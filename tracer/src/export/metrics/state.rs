@@ -36,6 +36,8 @@ pub struct State {
     pub kube_events: Option<KubeEventTotals>,
     /// Records and metrics sent by OTLP; `None` if that is off.
     pub otlp: Option<OtlpTotals>,
+    /// Relays that the agent is connected to; `None` without --relay.
+    pub relays: Option<u64>,
     /// The state of the index.
     pub index: IndexState,
     /// The state of the settings files; `None` without such files.
@@ -110,6 +112,13 @@ impl Collector for Shared {
             "1 once every kind of object has been listed, otherwise 0",
             u64::from(state.index.synced),
         )?;
+        if let Some(relays) = state.relays {
+            gauge(
+                "relays_connected",
+                "Relays that the agent is connected to",
+                relays,
+            )?;
+        }
         if let Some(stale) = state.index.stale {
             let age = ConstGauge::new(stale.as_secs_f64());
             age.encode(encoder.encode_descriptor(
