@@ -506,6 +506,7 @@ fn docs_list_exactly_the_registered_metrics() {
             ..IndexState::default()
         },
         kube_events: Some(KubeEventTotals::default()),
+        relays: Some(2),
         otlp: Some(OtlpTotals::default()),
         settings: Some(SettingsState {
             applied: true,

@@ -22,6 +22,7 @@ fn registered() -> BTreeMap<String, BTreeSet<String>> {
             stale: Some(Duration::ZERO),
         },
         kube_events: Some(KubeEventTotals::default()),
+        relays: Some(2),
         settings: Some(SettingsState {
             applied: true,
             read: jiff::Timestamp::UNIX_EPOCH,
