@@ -95,8 +95,11 @@ impl Cluster {
     /// The status of every agent.
     pub(super) async fn statuses(&self) -> Result<proto::NodeStatuses, Refusal> {
         let mut answer = self.get(&format!("{API}/tracernodes")).await?;
-        let statuses = answer.next().await.map_err(Refusal::failed)?;
-        Ok(statuses.unwrap_or_default())
+        let mut encoded = Vec::new();
+        let read = answer.0.read_to_end(&mut encoded).await;
+        read.map_err(Refusal::failed)?;
+        proto::NodeStatuses::decode(&*encoded)
+            .map_err(|error| Refusal::failed(io::Error::other(error)))
     }
 
     async fn get(&self, path: &str) -> Result<Frames, Refusal> {

@@ -47,6 +47,7 @@ mod form;
 pub mod kinds;
 mod limits;
 mod native;
+mod native_findings;
 mod nodes;
 mod openapi;
 mod options;
@@ -459,6 +460,9 @@ impl Server {
                 let object = findings::get(&self.findings, versions, asked)?;
                 object.to_string().into()
             }
+            ("Finding", _) if asked.form == Form::Native => {
+                native_findings::list(&self.findings, asked)?
+            }
             ("Finding", _) => findings::list(&self.findings, versions, asked)?.into(),
             ("TracerNode", "get") => {
                 let object = nodes::get(&self.nodes, &self.sources, versions, asked).await?;
@@ -503,6 +507,10 @@ impl Server {
         let place = self.watches.take(&user.name)?;
         let versions = self.versions;
         let body = match asked.objects.kind.kind {
+            "Finding" if asked.form == Form::Native => {
+                let wanted = native_findings::wanted(asked)?;
+                traces::stream(self.sources.clone(), wanted, until, place)
+            }
             "Finding" => findings::watch(&self.findings, versions, asked, until, place)?,
             "TracerNode" => {
                 if asked.form == Form::Native {

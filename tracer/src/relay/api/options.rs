@@ -1,5 +1,6 @@
 //! The filters of `traces` as query parameters, with the names of the options of `tracer observe`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -59,8 +60,11 @@ pub fn wanted(asked: &Asked) -> Result<Wanted, Failure> {
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::bad_request(format!("nodes: {error}")))?;
     let after = asked.query.all("after").map(after);
+    let mut after: HashMap<Arc<str>, proto::Position> = after.collect::<Result<_, _>>()?;
+    let positions = std::mem::take(&mut request.positions).into_iter();
+    after.extend(positions.filter_map(|at| Some((at.node.into(), at.position?))));
     Ok(Wanted {
-        after: after.collect::<Result<_, _>>()?,
+        after,
         request,
         filter,
         namespace: asked.objects.namespace.clone(),

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::Stream;
@@ -97,6 +98,7 @@ pub fn relay(sources: Sources, mut wanted: Wanted) -> impl Stream<Item = Relayed
         wanted: Arc::new(wanted),
         queue,
         asking: Arc::new(Semaphore::new(MAX_ASKED)),
+        histories: Histories::default(),
     };
     // Aborted with the stream.
     let mut tasks = JoinSet::new();
@@ -113,6 +115,41 @@ struct Queue {
     /// Bounded by `room`.
     sender: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
+}
+
+/// The histories that have not ended, of the agents that were connected at the start. The client is told when all have
+/// ended: it cannot know which agents there are.
+#[derive(Clone, Debug, Default)]
+struct Histories(Arc<AtomicUsize>);
+
+impl Histories {
+    async fn expect(&self, agents: usize, queue: &Queue) {
+        self.0.store(agents, Ordering::Relaxed);
+        if agents == 0 {
+            Histories::report(queue).await;
+        }
+    }
+
+    async fn ended(&self, queue: &Queue) {
+        // Agents that come later find zero.
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        if before == Ok(1) {
+            Histories::report(queue).await;
+        }
+    }
+
+    async fn report(queue: &Queue) {
+        let message = RelayedResponse {
+            node: String::new(),
+            message: Some(Relayed::Ended(true)),
+        };
+        // A client that does not read has lost more than this.
+        let _ = queue.send(message, CONTROL_WAIT).await;
+    }
 }
 
 /// Why a message is not in the queue.
@@ -145,6 +182,7 @@ struct Coordinator {
     wanted: Arc<Wanted>,
     queue: Queue,
     asking: Arc<Semaphore>,
+    histories: Histories,
 }
 
 impl Coordinator {
@@ -158,8 +196,11 @@ impl Coordinator {
         let mut start = true;
         loop {
             if start || follow {
-                start = false;
-                for node in self.nodes() {
+                let nodes = self.nodes();
+                if std::mem::take(&mut start) {
+                    self.histories.expect(nodes.len(), &self.queue).await;
+                }
+                for node in nodes {
                     if running.insert(Arc::clone(&node)) {
                         let after = positions.remove(&node);
                         streams.spawn(self.stream(node, after).run());
@@ -215,6 +256,7 @@ impl Coordinator {
             queue: self.queue.clone(),
             asking: Arc::clone(&self.asking),
             in_history: true,
+            histories: Some(self.histories.clone()),
             lost: 0,
         }
     }
@@ -229,6 +271,8 @@ struct AgentStream {
     queue: Queue,
     asking: Arc<Semaphore>,
     in_history: bool,
+    /// To report the end of the history, or that there will be none; once.
+    histories: Option<Histories>,
     /// Events that were not sent since the last report.
     lost: u64,
 }
@@ -264,6 +308,7 @@ impl AgentStream {
                 Err(End::Failed(status)) => Relayed::Interrupted(status.message().to_owned()),
             };
             let failed = matches!(message, Relayed::Interrupted(_));
+            self.history_ended().await;
             if self.send(message, CONTROL_WAIT).await.is_err() || !follow || !failed {
                 break;
             }
@@ -320,7 +365,9 @@ impl AgentStream {
                 self.after = mark.position.clone();
                 if mark.history_ended {
                     self.in_history = false;
-                    return Ok(self.respond(message, CONTROL_WAIT).await?);
+                    self.respond(message, CONTROL_WAIT).await?;
+                    self.history_ended().await;
+                    return Ok(());
                 }
                 // The next one says more.
                 match self.respond(message, Duration::ZERO).await {
@@ -394,6 +441,12 @@ impl AgentStream {
                 Ok(())
             }
             Err(_) => Err(End::Client),
+        }
+    }
+
+    async fn history_ended(&mut self) {
+        if let Some(histories) = self.histories.take() {
+            histories.ended(&self.queue).await;
         }
     }
 

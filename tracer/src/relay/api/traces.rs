@@ -288,6 +288,11 @@ fn text(event: &Event, emitted: jiff::Timestamp) -> String {
         .join(" ")
 }
 
+/// The messages of all agents, in the relay's own form.
+pub fn stream(sources: Sources, wanted: Wanted, until: Instant, place: Place) -> Body {
+    native::body(until_time(relay(sources, wanted), until, place))
+}
+
 /// Answers a watch.
 pub fn watch(
     sources: Sources,
@@ -298,8 +303,7 @@ pub fn watch(
 ) -> Result<Body, Failure> {
     let mut wanted = options::wanted(asked)?;
     if asked.form == Form::Native {
-        let messages = relay(sources, wanted);
-        return Ok(native::body(until_time(messages, until, place)));
+        return Ok(stream(sources, wanted, until, place));
     }
     let from_us = versions
         .parse(asked.query.get("resourceVersion"))?
