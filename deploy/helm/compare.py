@@ -180,6 +180,16 @@ def other_values():
     settings = found["ConfigMap/tracer/tracer-agent"]["data"]["config.yaml"]
     check(settings == {"log": "debug", "exclude-namespace": ["payroll", "ci-*"]}, f"other settings: {settings}")
 
+    found = rendered(["otlp.endpoint=https://c:4317", "otlp.clusterDns=false", "otlp.headersSecret=h", "openshift.enabled=true"])
+    pod, own = container(found, "DaemonSet", "tracer-agent")
+    check(pod["dnsPolicy"] == "Default", "the agent asks the cluster's DNS")
+    mounts = {mount["name"]: mount["mountPath"] for mount in own["volumeMounts"]}
+    path = {one["name"]: one.get("value") for one in own["env"]}["TRACER_OTLP_HEADERS"]
+    check(path == mounts["otlp-headers"] + "/headers", f"the headers are not in {path}")
+    check(pod["volumes"][-1] == {"name": "otlp-headers", "secret": {"secretName": "h"}}, "another volume")
+    allowed = found["SecurityContextConstraints//tracer-agent"]["volumes"]
+    check("secret" in allowed, "OpenShift does not let the agent mount a Secret")
+
     base = "https://example.org/docs/"
     found = rendered(["metrics.enabled=true", "metrics.rules.enabled=true", f"metrics.rules.runbookBase={base}"])
     rules = json.dumps(found["PrometheusRule/tracer/tracer"])

@@ -156,7 +156,10 @@ fn only_the_agents_account_has_the_agents_role() {
 fn named_rights(rules: &[PolicyRule]) -> BTreeSet<(String, String, String)> {
     let mut rights = BTreeSet::new();
     for rule in rules {
-        let names = rule.resource_names.clone().unwrap_or(vec![String::new()]);
+        let names = rule
+            .resource_names
+            .clone()
+            .unwrap_or_else(|| vec![String::new()]);
         for resource in rule.resources.iter().flatten() {
             for name in &names {
                 for verb in &rule.verbs {
