@@ -82,9 +82,10 @@ def replace_once(text, pattern, by):
 
 
 def archive(arguments):
-    """Puts a program and the licences into an archive, the same bytes for the same program."""
+    """Puts a program, the licences and other texts into an archive, the same bytes for the same files."""
     names = [(arguments.program, os.path.basename(arguments.program), 0o755)]
     names += [(os.path.join(ROOT, name), name, 0o644) for name in LICENSES]
+    names += [(path, os.path.basename(path), 0o644) for path in arguments.text]
     if arguments.out.endswith(".tar.gz"):
         content = tar(names, arguments.time)
     elif arguments.out.endswith(".zip"):
@@ -178,7 +179,9 @@ def main():
     homepage = ("--homepage", {"help": "such as https://github.com/OWNER/tracer"})
     step(version, ("tag", {}))
     step(stamp, ("--image", {}), ("--digest", {}), homepage)
-    step(archive, ("program", {}), ("--out", {}), ("--time", {"type": int, "help": "of the files in it, in seconds"}))
+    texts = ("--text", {"action": "append", "default": [], "required": False, "help": "a file to add; repeatable"})
+    times = ("--time", {"type": int, "help": "of the files in it, in seconds"})
+    step(archive, ("program", {}), ("--out", {}), times, texts)
     step(krew, ("directory", {}), ("--out", {}), homepage)
     step(checksums, ("directory", {}))
     step(notes)

@@ -29,15 +29,16 @@ refused "must be v$version" version v9.9.9
 printf '#!/bin/sh\necho works\n' > "$work/tracer"
 printf 'MZ' > "$work/tracer.exe"
 for platform in linux-amd64 linux-arm64 darwin-amd64 darwin-arm64; do
-    release archive "$work/tracer" --out "$work/dist/tracer-$version-$platform.tar.gz" --time 1700000000
+    release archive "$work/tracer" --out "$work/dist/tracer-$version-$platform.tar.gz" --time 1700000000 --text about.hbs
 done
 touch "$work/tracer"
-release archive "$work/tracer" --out "$work/again.tar.gz" --time 1700000000
+release archive "$work/tracer" --out "$work/again.tar.gz" --time 1700000000 --text about.hbs
 cmp "$work/again.tar.gz" "$work/dist/tracer-$version-linux-amd64.tar.gz"
 mkdir "$work/unpacked"
 tar -xzf "$work/again.tar.gz" -C "$work/unpacked"
 [ "$("$work/unpacked/tracer")" = works ] || fail "the archived program does not start"
 [ -f "$work/unpacked/LICENSE-MIT" ] || fail "no licence in the archive"
+cmp about.hbs "$work/unpacked/about.hbs"
 
 refused "needs the archives of all platforms" krew "$work/dist" --out "$work/krew.yaml" --homepage "$homepage"
 release archive "$work/tracer.exe" --out "$work/dist/tracer-$version-windows-amd64.zip" --time 1700000000
