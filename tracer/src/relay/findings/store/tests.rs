@@ -136,7 +136,8 @@ fn a_watch_may_resume_at_another_replica_whatever_its_clock() {
     store.put(active("shop", "x", 1), start);
     // Its own version: nothing twice.
     let own = store.version(start);
-    assert!(changes(&store, store.clone_resume(own, true, start)).is_empty());
+    let from = store.resumed(own, true, start);
+    assert!(changes(&store, from).is_empty());
     // Another replica received the change up to the slack later or earlier.
     for theirs in [
         start + SLACK_US - 1,
@@ -144,7 +145,7 @@ fn a_watch_may_resume_at_another_replica_whatever_its_clock() {
         start - 1,
         start + 3600 * SECOND_US,
     ] {
-        let from = store.clone_resume(theirs, false, start + 1);
+        let from = store.resumed(theirs, false, start + 1);
         assert_eq!(changes(&store, from), ["shop/1"], "{theirs}");
     }
     // From before this replica's start: it cannot know what vanished.
@@ -154,7 +155,7 @@ fn a_watch_may_resume_at_another_replica_whatever_its_clock() {
 }
 
 impl Store {
-    fn clone_resume(&mut self, version: u64, own: bool, now_us: u64) -> u64 {
+    fn resumed(&mut self, version: u64, own: bool, now_us: u64) -> u64 {
         self.resume(version, own, now_us).expect("in the window")
     }
 }
