@@ -7,6 +7,7 @@ mod agents;
 mod capabilities;
 mod capture;
 mod dns;
+mod exports;
 mod flows;
 mod identity;
 mod interrupt;

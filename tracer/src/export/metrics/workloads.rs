@@ -1,7 +1,8 @@
 //! Lookups, connections and findings by workload: what a team looks for, and what outlives its pods.
 //!
 //! The labels are those of kubernetes-mixin (`namespace`, `workload`, `workload_type`), so that series join
-//! with others of the same workload. A pod without a controller is a workload of type `pod`.
+//! with others of the same workload. The pods of a namespace that have no controller share a series of type
+//! `pod`: metrics name pods only with `--metrics-pod-label`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl Workload {
                 Arc::clone(&workload.name),
                 workload.kind.to_ascii_lowercase().into(),
             ),
-            None => (Arc::clone(&pod.name), "pod".into()),
+            None => (Arc::default(), "pod".into()),
         };
         Workload {
             namespace: Arc::clone(&pod.namespace),

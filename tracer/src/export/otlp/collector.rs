@@ -232,6 +232,11 @@ pub(super) fn explain(status: &Status, url: &str, signal: &str) -> String {
     }
     let why = safe_prefix(&why, MAX_MESSAGE);
     let what_to_do = match status.code() {
+        // Pods with hostNetwork use the node's resolver, unless their dnsPolicy says otherwise.
+        _ if why.contains("dns error") => {
+            "The name cannot be resolved. An agent's pod uses the node's resolver, which knows no Services: set \
+             dnsPolicy: ClusterFirstWithHostNet, or export to a collector on the node"
+        }
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
             "Check that a collector with an OTLP/gRPC receiver (port 4317 by default, not 4318) listens there \
              and that no network policy keeps the agent from it"

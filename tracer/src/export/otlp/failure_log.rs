@@ -79,6 +79,9 @@ mod tests {
         let text = log.failed(&denied, now).expect("it changes");
         assert!(text.contains("--otlp-headers"), "{text}");
         assert_eq!(log.failed(&refused, now), None, "they take turns");
+        let unknown = Status::unavailable("dns error: Name or service not known");
+        let text = explain(&unknown, "http://otel:4317", "logs");
+        assert!(text.contains("dnsPolicy"), "{text}");
         assert!(log.failed(&denied, now + AGAIN_AFTER).is_some());
         assert!(log.succeeded().is_some());
         assert_eq!(log.succeeded(), None);

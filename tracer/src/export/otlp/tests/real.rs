@@ -66,7 +66,7 @@ fn until(lines: &std::sync::mpsc::Receiver<String>, text: &str, output: &mut Str
     }
 }
 
-/// `cargo xtask` has no collector, so this runs by hand: CONTRIBUTING.md says how to build one.
+/// Runs by hand: CONTRIBUTING.md has the commands that build a collector and run this.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the OpenTelemetry Collector: TRACER_OTELCOL=PATH"]
 async fn the_opentelemetry_collector_reads_findings_failures_and_metrics() {
