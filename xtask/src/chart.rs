@@ -2,6 +2,7 @@
 //!
 //! deploy/check.sh does it, so that it runs without a Rust build, too; this only finds it.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
@@ -50,4 +51,15 @@ pub(crate) fn check(checks: &[&str]) -> Command {
         .arg(build::root().join("deploy/check.sh"))
         .args(checks);
     command
+}
+
+/// helm, where `cargo xtask chart` has built it, else that on the PATH.
+pub(crate) fn helm() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    let built = base.map(|base| base.join("tracer/tools/bin/helm"));
+    built
+        .filter(|helm| helm.is_file())
+        .or_else(|| testbed::debian::program("helm"))
+        .context("no helm: `cargo xtask chart` builds it")
 }

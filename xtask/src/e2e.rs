@@ -1,6 +1,6 @@
 //! `cargo xtask e2e`: the deployment and the scenario on a real Kubernetes cluster.
 //!
-//! Applies `deploy/` as a user does, makes the scenario's pods and Services, does its five steps with
+//! Installs Tracer as a user does, makes the scenario's pods and Services, does its five steps with
 //! `kubectl exec`, and compares what `tracer observe` reports, through the API server, with what the tools in
 //! the pods report themselves. It removes everything that it created and checks that nothing is left. Without
 //! --kubeconfig it takes the cluster of `cargo xtask cluster up`.
@@ -19,11 +19,12 @@ use testbed::watch::{Events, Watch};
 
 mod audit;
 mod exports;
+mod relays;
 mod scene;
 mod steps;
 mod target;
 
-use scene::Scene;
+use scene::{Install, Scene};
 use steps::Step;
 use target::Target;
 
@@ -73,6 +74,9 @@ pub struct Arguments {
     /// Use this program instead of building one: for the streams and, if it is static, for the agent's image
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// How to install Tracer
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    install: Install,
     /// Leave everything in the cluster for inspection
     #[arg(long)]
     keep: bool,
@@ -114,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.keep {
         note("everything stays in the cluster (--keep)");
     } else {
-        let removed = scene::remove(&target);
+        let removed = scene::remove(&target, arguments.install);
         // The first failure is the relevant one.
         if outcome.is_ok() {
             removed?;
@@ -174,9 +178,9 @@ fn play(
     tools: &str,
 ) -> Result<Vec<String>> {
     let start = Instant::now();
-    scene::deploy(target, arguments.image.as_deref())?;
+    scene::deploy(target, arguments.install, arguments.image.as_deref())?;
     note(&format!(
-        "deploy/ is applied and its agents are ready ({:.1} s)",
+        "Tracer is installed, and its agents and relays are ready ({:.1} s)",
         start.elapsed().as_secs_f64()
     ));
     let scene = Scene::make(target, tools)?;
@@ -198,6 +202,18 @@ fn play(
             Err(error) => failures.push(format!("step {number} ({}): {error:#}", step.title)),
         }
     }
+    for (what, checked) in [
+        ("kubectl get findings", relays::findings(target)),
+        (
+            "losing a relay and an agent",
+            relays::survive(target, &mut events, &scene),
+        ),
+    ] {
+        match checked {
+            Ok(said) => note(&said),
+            Err(error) => failures.push(format!("{what}: {error:#}")),
+        }
+    }
     let ended = events.stop()?;
     for line in ended.iter().flat_map(|ended| &ended.log) {
         eprintln!("     tracer: {line}");
@@ -207,6 +223,10 @@ fn play(
             Ok(said) => note(&said),
             Err(error) => failures.push(format!("{error:#}")),
         }
+    }
+    match relays::without_any(target) {
+        Ok(said) => note(&said),
+        Err(error) => failures.push(format!("without relays: {error:#}")),
     }
     match audit::check(target) {
         Ok(Some(said)) => note(&said),

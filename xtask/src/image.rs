@@ -227,7 +227,7 @@ impl Sources {
 }
 
 /// The image's name with its tag, from the one place where it is set.
-fn reference(tree: &Path) -> Result<String> {
+pub(crate) fn reference(tree: &Path) -> Result<String> {
     let path = tree.join(KUSTOMIZATION);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {KUSTOMIZATION}"))?;
     parse_reference(&text).with_context(|| format!("in {KUSTOMIZATION}"))

@@ -1,6 +1,6 @@
 //! `tracer relay`: the agents of a cluster as a Kubernetes API, until SIGINT or SIGTERM.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,9 +87,12 @@ async fn serve(config: &RelayConfig) -> Result<()> {
 }
 
 async fn listen(option: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ({option})"))
+    let mut bound = TcpListener::bind(address).await;
+    if bound.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
+        // A node without IPv6.
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
+    bound.with_context(|| format!("cannot listen on {address} ({option})"))
 }
 
 /// Uses the certificate in these files, and publishes its authority for agents.

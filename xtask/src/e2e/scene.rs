@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::build;
+use crate::{build, chart, image};
 use testbed::lab::shell;
 use testbed::scenario::{Output, typed};
 
@@ -14,9 +14,11 @@ use super::target::Target;
 
 const SCENARIO: &str = include_str!("../../e2e/scenario.yaml");
 /// On everything that the scenario puts into the cluster.
-const LABEL: &str = "tracer-e2e=scenario";
+pub(super) const LABEL: &str = "tracer-e2e=scenario";
 /// On everything that deploy/ puts there.
 const DEPLOYED: &str = "app.kubernetes.io/part-of=tracer";
+/// What the relays serve.
+pub(super) const API_SERVICE: &str = "v1alpha1.tracer.internal";
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,32 +81,66 @@ pub(super) fn ensure_free(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// As a user would: `kubectl apply -k deploy/`.
-pub(super) fn deploy(target: &Target, image: Option<&str>) -> Result<()> {
-    let directory = deployment().display().to_string();
-    target.kubectl(&["apply", "--validate=strict", "-k", &directory])?;
-    if let Some(image) = image {
-        let image = format!("agent={image}");
-        target.kubectl(&[
-            "-n",
-            "tracer",
-            "set",
-            "image",
-            "daemonset/tracer-agent",
-            &image,
-        ])?;
+/// How Tracer is installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Install {
+    /// `kubectl apply -k deploy/`
+    #[default]
+    Kustomize,
+    /// `helm install` of the chart in deploy/helm
+    Helm,
+}
+
+/// As a user would.
+pub(super) fn deploy(target: &Target, install: Install, image: Option<&str>) -> Result<()> {
+    let workloads = ["daemonset/tracer-agent", "deployment/tracer-relay"];
+    match install {
+        Install::Kustomize => {
+            let directory = deployment().display().to_string();
+            target.kubectl(&["apply", "--validate=strict", "-k", &directory])?;
+            if let Some(image) = image {
+                for workload in workloads {
+                    let image = format!("*={image}");
+                    target.kubectl(&["-n", "tracer", "set", "image", workload, &image])?;
+                }
+            }
+        }
+        Install::Helm => {
+            let chart = deployment().join("helm/tracer").display().to_string();
+            let reference = match image {
+                Some(image) => image.to_owned(),
+                None => image::reference(&build::root())?,
+            };
+            let (repository, tag) = reference
+                .rsplit_once(':')
+                .context("an image with a tag: NAME:TAG")?;
+            let helm = chart::helm()?;
+            let helm = helm.to_str().context("a path of helm that is UTF-8")?;
+            let repository = format!("image.repository={repository}");
+            let tag = format!("image.tag={tag}");
+            let install = [
+                helm,
+                "install",
+                "tracer",
+                &chart,
+                "--namespace=tracer",
+                "--create-namespace",
+                "--set",
+                &repository,
+                "--set",
+                &tag,
+            ];
+            shell::run(&mut target.command(&install)?)?;
+        }
     }
-    let ready = target.kubectl(&[
-        "-n",
-        "tracer",
-        "rollout",
-        "status",
-        "daemonset/tracer-agent",
-        "--timeout=180s",
-    ]);
-    ready
-        .map(drop)
-        .with_context(|| format!("the agents do not become ready:\n{}", troubles(target)))
+    for workload in workloads {
+        let status = ["rollout", "status", workload, "--timeout=180s"];
+        let ready = target.kubectl(&[&["-n", "tracer"], status.as_slice()].concat());
+        ready
+            .map(drop)
+            .with_context(|| format!("{workload} does not become ready:\n{}", troubles(target)))?;
+    }
+    Ok(())
 }
 
 /// Why pods do not run.
@@ -261,8 +297,16 @@ pub(super) fn in_client(target: &Target, argv: &[&str]) -> Result<Output> {
 }
 
 /// Removes everything and checks that it is gone.
-pub(super) fn remove(target: &Target) -> Result<()> {
+pub(super) fn remove(target: &Target, install: Install) -> Result<()> {
     let directory = deployment().display().to_string();
+    // Before the relays, without which no namespace can be deleted while it exists.
+    target.kubectl(&["delete", "apiservice", API_SERVICE, "--ignore-not-found"])?;
+    if install == Install::Helm {
+        let helm = chart::helm()?;
+        let helm = helm.to_str().context("a path of helm that is UTF-8")?;
+        let uninstall = [helm, "uninstall", "tracer", "--namespace=tracer", "--wait"];
+        shell::run(&mut target.command(&uninstall)?)?;
+    }
     let deployed = target.kubectl(&[
         "delete",
         "--ignore-not-found",
@@ -289,7 +333,7 @@ pub(super) fn remove(target: &Target) -> Result<()> {
         "--timeout=120s",
     ]);
     deployed.and(scenario).and(namespace)?;
-    let cluster_wide = "namespaces,clusterroles,clusterrolebindings,priorityclasses";
+    let cluster_wide = "namespaces,clusterroles,clusterrolebindings,priorityclasses,apiservices";
     let mut left = String::new();
     for selector in [DEPLOYED, LABEL] {
         left += &target.kubectl(&["get", cluster_wide, "-l", selector, "-o", "name"])?;

@@ -10,6 +10,8 @@ use serde_json::Value;
 use testbed::cluster::{Cluster, STREAMER};
 use testbed::lab::shell;
 
+use super::scene::LABEL;
+
 /// A cluster.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -66,29 +68,15 @@ impl Target {
         }
     }
 
-    /// `tracer observe` as a user with the role `tracer-stream` and no other, where there is such a user.
+    /// `tracer observe` as a user with the role for traces and no other, where there is such a user.
     pub(super) fn observe(&self, program: &str) -> Result<Command> {
-        let observe = [
-            program,
-            "observe",
-            "--follow",
-            "--output",
-            "json",
-            "--agent-namespace",
-            "tracer",
-        ];
+        let observe = [program, "observe", "--follow", "--output", "json"];
         let mut command = self.command(&observe)?;
         if let Target::Local(cluster) = self {
-            let (role, user) = ("--role=tracer-stream", format!("--user={STREAMER}"));
-            self.kubectl(&[
-                "-n",
-                "tracer",
-                "create",
-                "rolebinding",
-                STREAMER,
-                role,
-                &user,
-            ])?;
+            let role = "--clusterrole=tracer-traces-view";
+            let user = format!("--user={STREAMER}");
+            self.kubectl(&["create", "clusterrolebinding", STREAMER, role, &user])?;
+            self.kubectl(&["label", "clusterrolebinding", STREAMER, LABEL])?;
             command.env("KUBECONFIG", cluster.streamer());
         }
         Ok(command)
