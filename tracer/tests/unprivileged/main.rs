@@ -9,6 +9,7 @@ mod cluster_watch;
 mod crates;
 mod deploy;
 mod documents;
+mod relay_api;
 mod replay_file;
 mod scenarios;
 mod skew;

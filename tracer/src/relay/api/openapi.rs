@@ -1,7 +1,7 @@
 //! What the kinds' fields mean, for `kubectl explain`: OpenAPI 2 and 3, written by hand.
 //!
 //! Both documents come from the same schemas. They describe the fields that people read; an event's are those
-//! of `tracer observe -o json` (docs/reference.md).
+//! of `tracer observe -o json` (docs/using.md).
 
 use serde_json::{Map, Value, json};
 

@@ -1,0 +1,451 @@
+//! The relay's Kubernetes API over real TLS, with a real agent's service behind it.
+//!
+//! What is not real: the API server that the relay asks. No kube-apiserver runs without root, so a double answers
+//! the list of pods, the ConfigMap and SubjectAccessReviews by a fixed policy. The rest of the way (aggregation,
+//! kubectl, RBAC) `cargo xtask e2e` goes on a real cluster.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracer::stream::proto::observe_response::Message;
+use tracer::stream::proto::relayed_response::Message as Relayed;
+use tracer::stream::proto::{self, NodeStatuses};
+use tracer_core::model::finding::State;
+
+mod client;
+mod double;
+mod relay;
+
+use client::{Answer, TABLE};
+use relay::{Relay, finding, ping, within};
+
+const BASE: &str = "/apis/tracer.internal/v1alpha1";
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().expect("items");
+    items
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().expect("a name"))
+        .collect()
+}
+
+fn is_status(answer: &Answer, code: u16, reason: &str) {
+    assert_eq!(answer.code, code, "{}", answer.text());
+    let status = answer.json();
+    assert_eq!(status["kind"], "Status");
+    assert_eq!(status["apiVersion"], "v1");
+    assert_eq!(status["code"], code);
+    assert_eq!(status["reason"], reason, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_users_that_the_api_server_names_are_answered_and_only_what_rbac_allows() {
+    let relay = Relay::start().await;
+    relay.emit(finding("shop", "web", "x", 1, State::Active));
+    relay.wait_for_findings(1).await;
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    // Without the certificate the headers count for nothing.
+    let answer = relay.anonymous().get(&findings, "jane", "").await;
+    is_status(&answer, 401, "Unauthorized");
+    let answer = relay.forged().get(&findings, "jane", "").await;
+    is_status(&answer, 401, "Unauthorized");
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(
+            relay.anonymous().get(path, "", "").await.code,
+            200,
+            "{path}"
+        );
+    }
+    let proxy = relay.front_proxy();
+    assert_eq!(proxy.get(&findings, "jane", "").await.code, 200);
+    let answer = proxy.get(&findings, "joe", "").await;
+    is_status(&answer, 403, "Forbidden");
+    let message = answer.json()["message"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    // kubectl shows it as it is.
+    assert_eq!(
+        message,
+        "findings.tracer.internal is forbidden: User \"joe\" cannot list resource \"findings\" in API group \
+         \"tracer.internal\" in the namespace \"shop\""
+    );
+    let everywhere = format!("{BASE}/findings");
+    is_status(&proxy.get(&everywhere, "jane", "").await, 403, "Forbidden");
+    assert_eq!(proxy.get(&everywhere, "admin", "").await.code, 200);
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let answer = proxy.send(method, &findings, "admin", "").await;
+        is_status(&answer, 405, "MethodNotAllowed");
+    }
+    is_status(
+        &proxy.get("/apis/other", "admin", "").await,
+        404,
+        "NotFound",
+    );
+    // Nobody was asked about what nobody may do.
+    let reviews = relay.reviews();
+    assert!(
+        reviews.iter().all(|review| review["verb"] == "list"),
+        "{reviews:?}"
+    );
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn findings_are_objects_that_kubectl_lists_selects_and_pages() {
+    let relay = Relay::start().await;
+    relay.emit(finding("shop", "web", "x", 3, State::Active));
+    relay.emit(finding("shop", "api", "y", 1, State::Resolved));
+    relay.emit(finding("bank", "vault", "z", 1, State::Active));
+    // Another node's pod: the agent has no say about it.
+    relay.emit(finding("shop", "elsewhere", "w", 1, State::Active));
+    relay.wait_for_findings(3).await;
+    let proxy = relay.front_proxy();
+    let list = async |query: &str, accept: &str| {
+        let path = format!("{BASE}/findings?{query}");
+        let answer = proxy.get(&path, "admin", accept).await;
+        assert_eq!(answer.code, 200, "{}", answer.text());
+        answer.json()
+    };
+    let all = list("", "").await;
+    assert_eq!(all["kind"], "FindingList");
+    assert_eq!(names(&all).len(), 3);
+    let shop = proxy
+        .get(&format!("{BASE}/namespaces/shop/findings"), "jane", "")
+        .await
+        .json();
+    assert_eq!(names(&shop).len(), 2);
+    for (query, expected) in [
+        ("fieldSelector=status.state%3Dresolved", 1),
+        ("fieldSelector=state%21%3Dresolved", 2),
+        ("fieldSelector=metadata.namespace%3Dbank", 1),
+        ("labelSelector=tracer.internal%2Fpod%20in%20(web,vault)", 2),
+        ("labelSelector=tracer.internal%2Fseverity%3Dinfo", 0),
+    ] {
+        assert_eq!(names(&list(query, "").await).len(), expected, "{query}");
+    }
+    // As `kubectl get --chunk-size=2`.
+    let first = list("limit=2", "").await;
+    assert_eq!(
+        (
+            names(&first).len(),
+            &first["metadata"]["remainingItemCount"]
+        ),
+        (2, &json!(1))
+    );
+    let token = first["metadata"]["continue"].as_str().expect("a token");
+    let second = list(&format!("limit=2&continue={token}"), "").await;
+    assert_eq!(second["metadata"].get("continue"), None);
+    assert_eq!(
+        [names(&first), names(&second)].concat(),
+        names(&all),
+        "no gap and no repetition"
+    );
+    let table = list("", TABLE).await;
+    assert_eq!(table["kind"], "Table");
+    let columns: Vec<&str> = table["columnDefinitions"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .filter(|column| column["priority"] == 0)
+        .map(|column| column["name"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            "Name", "Severity", "State", "Count", "Pod", "Last", "Headline"
+        ]
+    );
+    let web = table["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .find(|row| row["cells"][4] == "web")
+        .expect("a row");
+    assert_eq!(web["cells"][3], 3);
+    let name = web["object"]["metadata"]["name"].as_str().expect("a name");
+    let one = proxy
+        .get(
+            &format!("{BASE}/namespaces/shop/findings/{name}"),
+            "jane",
+            "",
+        )
+        .await
+        .json();
+    assert_eq!(one["spec"]["pod"]["name"], "web");
+    assert_eq!(one["status"]["conditions"][0]["type"], "Active");
+    assert_eq!(one["status"]["conditions"][0]["status"], "True");
+    let missing = format!("{BASE}/namespaces/bank/findings/{name}");
+    is_status(&proxy.get(&missing, "admin", "").await, 404, "NotFound");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_sends_tables_and_says_when_an_object_leaves_its_selector() {
+    let relay = Relay::start().await;
+    relay.emit(finding("shop", "web", "x", 1, State::Active));
+    relay.wait_for_findings(1).await;
+    let proxy = relay.front_proxy();
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    let list = proxy.get(&findings, "jane", "").await.json();
+    let version = list["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a version");
+    let mut watch = proxy
+        .open(
+            &format!(
+                "{findings}?watch=true&resourceVersion={version}&fieldSelector=status.state%3Dactive&timeoutSeconds=50"
+            ),
+            "jane",
+            TABLE,
+        )
+        .await;
+    // Nothing that the list had comes again: the same replica sent its version.
+    relay.emit(finding("shop", "api", "y", 1, State::Active));
+    let event = watch.event().await;
+    assert_eq!(
+        (&event["type"], &event["object"]["kind"]),
+        (&json!("ADDED"), &json!("Table"))
+    );
+    assert_eq!(event["object"]["rows"][0]["cells"][4], "api");
+    assert!(event["object"]["columnDefinitions"].is_array());
+    relay.emit(finding("shop", "web", "x", 2, State::Active));
+    let event = watch.event().await;
+    assert_eq!(
+        (&event["type"], &event["object"]["rows"][0]["cells"][3]),
+        (&json!("MODIFIED"), &json!(2))
+    );
+    assert!(
+        event["object"]["columnDefinitions"].is_null(),
+        "only in the first"
+    );
+    relay.emit(finding("shop", "web", "x", 3, State::Resolved));
+    let event = watch.event().await;
+    assert_eq!(
+        (&event["type"], &event["object"]["rows"][0]["cells"][2]),
+        (&json!("DELETED"), &json!("resolved"))
+    );
+    // Without a version the state comes first.
+    let mut whole = proxy
+        .open(
+            &format!("{findings}?watch=true&timeoutSeconds=1"),
+            "jane",
+            "",
+        )
+        .await;
+    for _ in 0..2 {
+        assert_eq!(whole.event().await["type"], "ADDED");
+    }
+    assert_eq!(whole.rest().await, "", "it ends at its timeout");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_watch_cannot_have_is_refused_as_clients_expect() {
+    let relay = Relay::start().await;
+    relay.wait_for_findings(0).await;
+    let proxy = relay.front_proxy();
+    let findings = format!("{BASE}/namespaces/shop/findings?watch=true");
+    let get = async |query: &str| proxy.get(&format!("{findings}&{query}"), "jane", "").await;
+    // client-go lists and watches without initial events when it sees this.
+    let answer =
+        get("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true")
+            .await;
+    is_status(&answer, 422, "Invalid");
+    // Before this replica started: client-go lists again.
+    is_status(&get("resourceVersion=1000").await, 410, "Expired");
+    is_status(&get("resourceVersion=x").await, 400, "BadRequest");
+    is_status(&get("fieldSelector=colour%3Dred").await, 400, "BadRequest");
+    let answer = proxy
+        .get(&findings, "jane", "application/vnd.kubernetes.protobuf")
+        .await;
+    is_status(&answer, 406, "NotAcceptable");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_have_the_events_of_the_namespaces_own_pods_only() {
+    let relay = Relay::start().await;
+    relay.emit(ping("shop", "web", "bank", "vault"));
+    // Its peer is in the namespace, its own pod is not.
+    relay.emit(ping("bank", "vault", "shop", "web"));
+    relay.emit(ping("shop", "elsewhere", "bank", "vault"));
+    relay.reached();
+    let proxy = relay.front_proxy();
+    let traces = format!("{BASE}/namespaces/shop/traces");
+    let list = proxy.get(&traces, "jane", "").await.json();
+    let pods: Vec<&Value> = list["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| &item["event"]["pod"]["name"])
+        .collect();
+    assert_eq!(pods, ["web"]);
+    // A forged filter in a request of the client's own form.
+    let request = proto::ObserveRequest {
+        filter: Some(proto::Filter {
+            namespaces: vec!["bank".to_owned()],
+            ..proto::Filter::default()
+        }),
+        history: true,
+        ..proto::ObserveRequest::default()
+    };
+    let messages = proxy.frames(&traces, &request, "jane").await;
+    let mut seen = Vec::new();
+    for message in &messages {
+        assert_eq!(message.node, "node-a");
+        match &message.message {
+            Some(Relayed::Response(response)) => match response.message.as_ref().expect("one") {
+                Message::Node(info) => assert!(info.filter_warnings.is_empty()),
+                Message::Event(event) => {
+                    let ends = event.event.as_ref().and_then(|event| event.ends.as_ref());
+                    let pod = ends.and_then(|ends| ends.pod.as_ref()).expect("a pod");
+                    match pod.identity.as_ref() {
+                        Some(proto::pod_end::Identity::Pod(pod)) => {
+                            seen.push(format!("{}/{}", pod.namespace, pod.name));
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                Message::Mark(mark) => assert!(mark.history_ended),
+                Message::Lost(lost) => panic!("{lost:?}"),
+            },
+            Some(Relayed::Ended(true)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, ["shop/web"]);
+    assert!(matches!(
+        messages.last().expect("one").message,
+        Some(Relayed::Ended(true))
+    ));
+    is_status(
+        &proxy.get(&format!("{traces}/x"), "admin", "").await,
+        405,
+        "MethodNotAllowed",
+    );
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_loses_events_and_learns_how_many() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    let request = proto::ObserveRequest {
+        follow: true,
+        ..proto::ObserveRequest::default()
+    };
+    let path = format!("{BASE}/traces?watch=true");
+    let mut slow = proxy.open_frames(&path, &request, "admin").await;
+    // The history has ended: from here on every event is a new one.
+    loop {
+        if let Some(Relayed::Response(response)) = slow.frame().await.message
+            && let Some(Message::Mark(mark)) = response.message
+            && mark.history_ended
+        {
+            break;
+        }
+    }
+    let total = 60_000;
+    for number in 0..total {
+        relay.emit(ping("shop", "web", "bank", "vault"));
+        if number % 500 == 0 {
+            relay.reached();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    relay.reached();
+    // Others are served meanwhile.
+    let list = proxy
+        .get(
+            &format!("{BASE}/namespaces/shop/traces?limit=3"),
+            "jane",
+            "",
+        )
+        .await;
+    assert_eq!(list.json()["items"].as_array().expect("items").len(), 3);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (mut events, mut lost) = (0, 0);
+    while events + lost < total {
+        if events + lost > 0 && lost == 0 {
+            // Events after the loss carry the report to the client.
+            relay.emit(ping("shop", "web", "bank", "vault"));
+            relay.reached();
+        }
+        match slow.frame().await.message {
+            Some(Relayed::Response(response)) => match response.message {
+                Some(Message::Event(_)) => events += 1,
+                Some(Message::Lost(report)) => lost += report.count,
+                _ => {}
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(lost > 0 && events > 0, "{events} events, {lost} lost");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_without_an_agent_are_listed_too() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    let path = format!("{BASE}/tracernodes");
+    let list = proxy.get(&path, "admin", "").await.json();
+    let states: Vec<(&Value, &Value)> = list["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| (&item["metadata"]["name"], &item["status"]["state"]))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (&json!("node-a"), &json!("tracing")),
+            (&json!("node-b"), &json!("not connected"))
+        ]
+    );
+    let answer = proxy.get(&path, "admin", tracer::relay::api::NATIVE).await;
+    let statuses: NodeStatuses = prost::Message::decode(&*answer.body).expect("a message");
+    assert_eq!(statuses.nodes.len(), 2);
+    is_status(&proxy.get(&path, "jane", "").await, 403, "Forbidden");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn discovery_and_schemas_are_for_every_user() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    for (path, kind) in [
+        ("/apis", "APIGroupList"),
+        ("/apis/tracer.internal", "APIGroup"),
+        (BASE, "APIResourceList"),
+    ] {
+        let answer = proxy.get(path, "system:aggregator", "").await;
+        assert_eq!(answer.json()["kind"], kind);
+    }
+    let accept =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let answer = proxy.get("/apis", "system:aggregator", accept).await;
+    assert_eq!(answer.json()["kind"], "APIGroupDiscoveryList");
+    assert!(
+        answer.head.contains("as=APIGroupDiscoveryList"),
+        "{}",
+        answer.head
+    );
+    let index = proxy
+        .get("/openapi/v3", "system:aggregator", "")
+        .await
+        .json();
+    let url = index["paths"]["apis/tracer.internal/v1alpha1"]["serverRelativeURL"].clone();
+    let schema = proxy
+        .get(url.as_str().expect("a URL"), "x", "")
+        .await
+        .json();
+    assert_eq!(schema["openapi"], "3.0.0");
+    assert_eq!(
+        proxy.get("/openapi/v2", "x", "").await.json()["swagger"],
+        "2.0"
+    );
+    assert_eq!(within(async { relay.reviews().len() }).await, 0);
+    relay.end().await;
+}

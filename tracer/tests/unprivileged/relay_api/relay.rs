@@ -1,0 +1,283 @@
+//! A relay with one agent, and what the agent emits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Endpoint;
+use tracer::relay::agents::Agents;
+use tracer::relay::api::{Server, Settings};
+use tracer::stream::event::unix_clock;
+use tracer::stream::hub::{AgentIdentity, Hub};
+use tracer::stream::proto::tracer_server::TracerServer;
+use tracer::stream::service::Service;
+use tracer_core::model::event::{Body, Ends, Event};
+use tracer_core::model::finding::{Severity, State};
+use tracer_core::view::gallery;
+
+use super::client::Client;
+use super::double::Double;
+
+/// No step takes this long, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it happens in time")
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    pem: String,
+}
+
+type Issued = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+impl Authority {
+    fn new() -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("signed");
+        Authority {
+            certificate: certificate.der().clone(),
+            pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Issued {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec!["relay.test".to_owned()]).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        (certificate.der().clone(), key)
+    }
+}
+
+#[derive(Debug)]
+struct Fixed(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Fixed {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// A relay with the agent of node-a.
+pub struct Relay {
+    server: Arc<Server>,
+    served: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    double: Arc<Double>,
+    hub: Arc<Hub>,
+    clock: AtomicI64,
+    address: std::net::SocketAddr,
+    serving: Authority,
+    proxies: Authority,
+}
+
+impl Relay {
+    pub async fn start() -> Relay {
+        let serving = Authority::new();
+        let proxies = Authority::new();
+        let (double, api) = Double::start(proxies.pem.clone()).await;
+        let config = kube::Config::new(format!("http://{api}").parse().expect("a URI"));
+        let client = kube::Client::try_from(config).expect("a client");
+        let agents = Arc::new(Agents::default());
+        let (hub, checks) = Hub::new(
+            AgentIdentity {
+                node: "node-a".into(),
+                instance: "1".to_owned(),
+                started_unix_ns: now(),
+            },
+            64 << 20,
+        );
+        // Nobody answers the checks of filters.
+        drop(checks);
+        connect(&agents, Arc::clone(&hub)).await;
+        let server = Server::new(agents, client, Settings::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (certificate, key) = serving.issue("relay", ExtendedKeyUsagePurpose::ServerAuth);
+        let key = ring::sign::any_supported_type(&key).expect("a key");
+        let certificate = Arc::new(Fixed(Arc::new(CertifiedKey::new(vec![certificate], key))));
+        let (stop, stopped) = oneshot::channel();
+        let serve = Arc::clone(&server).serve(listener, certificate, async {
+            let _ = stopped.await;
+        });
+        let served = tokio::spawn(serve);
+        within(async {
+            while !server.missing().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        Relay {
+            server,
+            served,
+            stop,
+            double,
+            hub,
+            clock: AtomicI64::new(now()),
+            address,
+            serving,
+            proxies,
+        }
+    }
+
+    /// Emits an event now.
+    pub fn emit(&self, mut event: Event) {
+        let at = self.clock.fetch_add(1000, Ordering::Relaxed);
+        let time = tracer::stream::event::timestamp(at);
+        event.time = time;
+        if let Body::Finding(finding) = &mut event.body {
+            finding.first = time;
+            finding.last = time;
+        }
+        self.hub.put(at, &event, &unix_clock);
+        if matches!(event.body, Body::Finding(_)) {
+            self.reached();
+        }
+    }
+
+    /// Lets clients see what was emitted.
+    pub fn reached(&self) {
+        self.hub.reached(self.clock.load(Ordering::Relaxed));
+    }
+
+    pub async fn wait_for_findings(&self, count: usize) {
+        within(async {
+            while self.server.findings().size().0 < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    /// What users wanted to do.
+    pub fn reviews(&self) -> Vec<Value> {
+        self.double.reviews.lock().expect("a lock").clone()
+    }
+
+    fn client(&self, identity: Option<Issued>) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.serving.certificate.clone()).expect("added");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let config = match identity {
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("fits"),
+            None => builder.with_no_client_auth(),
+        };
+        Client {
+            address: self.address,
+            config: Arc::new(config),
+        }
+    }
+
+    /// The API server.
+    pub fn front_proxy(&self) -> Client {
+        let usage = ExtendedKeyUsagePurpose::ClientAuth;
+        self.client(Some(self.proxies.issue("front-proxy-client", usage)))
+    }
+
+    /// A client without a certificate.
+    pub fn anonymous(&self) -> Client {
+        self.client(None)
+    }
+
+    /// A client with a certificate of that name by another authority.
+    pub fn forged(&self) -> Client {
+        let usage = ExtendedKeyUsagePurpose::ClientAuth;
+        self.client(Some(Authority::new().issue("front-proxy-client", usage)))
+    }
+
+    pub async fn end(self) {
+        let _ = self.stop.send(());
+        within(self.served).await.expect("it ends");
+    }
+}
+
+fn now() -> i64 {
+    tracer::stream::event::unix_ns(jiff::Timestamp::now())
+}
+
+/// Connects the agent as its dial-out does, without TLS and token.
+async fn connect(agents: &Agents, hub: Arc<Hub>) {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let incoming = futures::stream::iter([Ok::<_, std::io::Error>(far)]);
+        let incoming = futures::StreamExt::chain(incoming, futures::stream::pending());
+        tonic::transport::Server::builder()
+            .add_service(TracerServer::new(Service::new(hub, 16)))
+            .serve_with_incoming(incoming)
+            .await
+    });
+    let mut near = Some(TokioIo::new(near));
+    let channel = Endpoint::from_static("http://agent.invalid").connect_with_connector(
+        tower::service_fn(move |_: tonic::transport::Uri| {
+            let near = near.take();
+            async move { near.ok_or_else(|| std::io::Error::other("connected before")) }
+        }),
+    );
+    let channel = within(channel).await.expect("connected");
+    agents.connected("node-a".into(), channel);
+}
+
+fn ends(namespace: &str, pod: &str) -> Ends {
+    let mut ends = gallery::client("10.0.0.1", 80);
+    ends.peer_traced_here = false;
+    ends.pod.identity = Ok(Arc::new(identity(namespace, pod)));
+    ends
+}
+
+fn identity(namespace: &str, pod: &str) -> tracer_core::model::identity::PodIdentity {
+    tracer_core::model::identity::PodIdentity {
+        namespace: namespace.into(),
+        name: pod.into(),
+        uid: format!("{namespace}-{pod}").into(),
+        workload: None,
+        node: None,
+    }
+}
+
+/// A finding about a pod.
+pub fn finding(namespace: &str, pod: &str, id: &str, count: u64, state: State) -> Event {
+    let mut event = gallery::finding(Severity::Error, state == State::Resolved);
+    event.ends = Some(ends(namespace, pod));
+    if let Body::Finding(finding) = &mut event.body {
+        finding.id = id.to_owned();
+        finding.count = count;
+        finding.of = count;
+        finding.state = state;
+    }
+    event
+}
+
+/// A ping from one pod to another.
+pub fn ping(namespace: &str, pod: &str, peer_namespace: &str, peer: &str) -> Event {
+    let mut ends = ends(namespace, pod);
+    ends.peer.pod = Some(Arc::new(identity(peer_namespace, peer)));
+    gallery::echo(ends, 1, 1, |_| {})
+}
