@@ -382,6 +382,7 @@ pub fn watch(
         ready: VecDeque::new(),
         head: true,
         bookmarks,
+        bookmark_due: false,
         until,
         ended: false,
         _place: place,
@@ -408,6 +409,8 @@ struct Watch {
     /// The next event is the first.
     head: bool,
     bookmarks: Option<Interval>,
+    /// A bookmark follows the changes.
+    bookmark_due: bool,
     until: Instant,
     ended: bool,
     _place: Place,
@@ -427,9 +430,13 @@ impl Watch {
                 continue;
             }
             self.changes.borrow_and_update();
+            // Later changes have later versions.
             let reached = self.findings.version();
             if self.read_changes() {
                 continue;
+            }
+            if std::mem::take(&mut self.bookmark_due) {
+                return Some(self.renderer.bookmark(&self.versions.text(reached)));
             }
             let bookmark = async {
                 match &mut self.bookmarks {
@@ -440,10 +447,7 @@ impl Watch {
             tokio::select! {
                 changed = self.changes.changed() => self.ended |= changed.is_err(),
                 () = tokio::time::sleep_until(self.until) => return None,
-                _ = bookmark => {
-                    // Nothing has changed since: the next change will be later than this.
-                    return Some(self.renderer.bookmark(&self.versions.text(reached)));
-                }
+                _ = bookmark => self.bookmark_due = true,
             }
         }
     }

@@ -235,12 +235,12 @@ async fn connect(agents: &Agents, hub: Arc<Hub>) {
             .await
     });
     let mut near = Some(TokioIo::new(near));
-    let channel = Endpoint::from_static("http://agent.invalid").connect_with_connector(
-        tower::service_fn(move |_: tonic::transport::Uri| {
+    let endpoint = Endpoint::from_static("http://agent.invalid");
+    let channel =
+        endpoint.connect_with_connector(tower::service_fn(move |_: tonic::transport::Uri| {
             let near = near.take();
             async move { near.ok_or_else(|| std::io::Error::other("connected before")) }
-        }),
-    );
+        }));
     let channel = within(channel).await.expect("connected");
     agents.connected("node-a".into(), channel);
 }
