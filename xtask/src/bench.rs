@@ -8,6 +8,7 @@ mod figure;
 mod goals;
 mod plan;
 mod progress;
+mod relay;
 mod report;
 mod results;
 mod session;
@@ -42,6 +43,9 @@ pub struct Arguments {
     /// Run the core's micro-benchmarks instead; needs neither root nor probes
     #[arg(long, conflicts_with_all = ["quick", "only", "binary", "rounds", "docs"])]
     micro: bool,
+    /// Measure one relay with 500 agents and 50 watchers instead; needs neither root nor probes
+    #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "docs", "micro"])]
+    relay: bool,
     /// Write the summary to docs/benchmarks.md, as a full run does
     #[arg(long)]
     docs: bool,
@@ -51,6 +55,17 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.micro {
         return micro();
+    }
+    if arguments.relay {
+        let tracer = match &arguments.binary {
+            Some(path) => path.clone(),
+            None => release()?,
+        };
+        let tracer = tracer
+            .canonicalize()
+            .with_context(|| format!("no program {}", tracer.display()))?;
+        relay::run(&tracer)?;
+        return Ok(ExitCode::SUCCESS);
     }
     setup::ensure(setup::Needs::Everything)?;
     ensure!(

@@ -23,10 +23,11 @@ use crate::stream::hello;
 use crate::stream::proto::{Hello, Welcome};
 use crate::stream::relays::HEARTBEAT;
 
-/// The limits of the listener: a cluster of two thousand nodes, and a few connections behind one address.
+/// The limits of the listener: a cluster of two thousand nodes. Where addresses are translated, many of them are behind
+/// one. A connection without an accepted agent has a short time only, and gives way to others.
 pub const LIMITS: Limits = Limits {
     total: 4096,
-    per_peer: 32,
+    per_peer: 1024,
     first_request: Duration::from_secs(15),
     unread: Duration::from_secs(60),
 };
