@@ -463,14 +463,12 @@ impl Server {
             ("Finding", _) if asked.form == Form::Native => {
                 native_findings::list(&self.findings, asked)?
             }
-            ("Finding", _) => findings::list(&self.findings, versions, asked)?.into(),
+            ("Finding", _) => findings::list(&self.findings, versions, asked)?,
             ("TracerNode", "get") => {
                 let object = nodes::get(&self.nodes, &self.sources, versions, asked).await?;
                 object.to_string().into()
             }
-            ("TracerNode", _) => nodes::list(&self.nodes, &self.sources, versions, asked)
-                .await?
-                .into(),
+            ("TracerNode", _) => nodes::list(&self.nodes, &self.sources, versions, asked).await?,
             _ => {
                 let (body, more) = traces::list(self.sources.clone(), versions, asked).await?;
                 warnings = more;

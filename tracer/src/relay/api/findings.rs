@@ -240,7 +240,7 @@ pub fn get(findings: &Findings, versions: Versions, asked: &Asked) -> Result<Val
 }
 
 /// Answers a list.
-pub fn list(findings: &Findings, versions: Versions, asked: &Asked) -> Result<Bytes, Failure> {
+pub fn list(findings: &Findings, versions: Versions, asked: &Asked) -> Result<Body, Failure> {
     let renderer = renderer(asked)?;
     let selection = Selection::parse(asked)?;
     if asked.query.get("resourceVersionMatch") == Some("Exact") {
@@ -281,8 +281,8 @@ pub fn list(findings: &Findings, versions: Versions, asked: &Asked) -> Result<By
     let now = jiff::Timestamp::now();
     let items = page
         .items
-        .iter()
-        .filter_map(|kept| render(kept, versions, now));
+        .into_iter()
+        .filter_map(move |kept| render(&kept, versions, now));
     let head = ListHead {
         version,
         next,

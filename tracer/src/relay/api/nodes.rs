@@ -120,7 +120,7 @@ pub async fn list(
     sources: &Sources,
     versions: Versions,
     asked: &Asked,
-) -> Result<Bytes, Failure> {
+) -> Result<Body, Failure> {
     let selector = selector(asked)?;
     let (version, statuses) = nodes.statuses(sources).await;
     let fitting = statuses.nodes.iter().filter(|node| fits(&selector, node));
@@ -132,12 +132,12 @@ pub async fn list(
         return Ok(prost::Message::encode_to_vec(&message).into());
     }
     let version = versions.text(version);
-    let items = fitting.map(|node| render(node, &version));
+    let items: Vec<Rendered> = fitting.map(|node| render(node, &version)).collect();
     let head = ListHead {
         version: version.clone(),
         ..ListHead::default()
     };
-    Ok(renderer(asked).list(&head, items))
+    Ok(renderer(asked).list(&head, items.into_iter()))
 }
 
 /// Answers a get.

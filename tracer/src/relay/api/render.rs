@@ -1,5 +1,8 @@
 //! Objects, lists and watch events in each form.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -37,8 +40,22 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// The answer to a list. Item by item, so that only the text of a large list is in memory.
-    pub fn list(self, head: &ListHead, items: impl Iterator<Item = Rendered>) -> Bytes {
+    /// The answer to a list. It is written while the client reads it: the text of a large one is never in memory as
+    /// a whole, however slow the client is.
+    pub fn list(
+        self,
+        head: &ListHead,
+        items: impl Iterator<Item = Rendered> + Send + 'static,
+    ) -> Body {
+        let chunks = self.list_chunks(head, items).map(Ok::<_, Infallible>);
+        Body::from_stream(futures::stream::iter(chunks))
+    }
+
+    fn list_chunks(
+        self,
+        head: &ListHead,
+        items: impl Iterator<Item = Rendered> + Send + 'static,
+    ) -> impl Iterator<Item = Bytes> + Send + 'static {
         let mut metadata = json!({"resourceVersion": head.version});
         if let Some(next) = &head.next {
             metadata["continue"] = next.as_str().into();
@@ -66,17 +83,17 @@ impl Renderer {
                 String::new(),
             ),
         };
-        let mut text = format!(
+        let begin = format!(
             r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},{columns}"{field}":["#
         );
-        for (number, item) in items.enumerate() {
-            if number > 0 {
-                text.push(',');
-            }
-            text.push_str(&self.item(item).to_string());
-        }
-        text.push_str("]}");
-        text.into()
+        let items = items.enumerate().map(move |(number, item)| {
+            let comma = if number > 0 { "," } else { "" };
+            Bytes::from(format!("{comma}{}", self.item(item)))
+        });
+        let end = Bytes::from_static(b"]}");
+        std::iter::once(begin.into())
+            .chain(items)
+            .chain(std::iter::once(end))
     }
 
     /// A row of a table, else an object.
@@ -220,7 +237,8 @@ mod tests {
         };
         let list = |form| {
             let items = vec![rendered(), rendered()];
-            json(&renderer(form).list(&head, items.into_iter()))
+            let chunks = renderer(form).list_chunks(&head, items.into_iter());
+            json(&chunks.collect::<Vec<_>>().concat().into())
         };
         let objects = list(Form::Objects);
         assert_eq!(objects["kind"], "FindingList");

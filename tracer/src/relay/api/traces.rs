@@ -81,12 +81,12 @@ pub async fn list(
         warnings.push("some agents did not answer in time".to_owned());
     }
     let items = latest.in_order().into_iter();
-    let items = items.filter_map(|traced| render(&traced, versions, None));
+    let items = items.filter_map(move |traced| render(&traced, versions, None));
     let head = ListHead {
         version,
         ..ListHead::default()
     };
-    Ok((renderer.list(&head, items).into(), warnings))
+    Ok((renderer.list(&head, items), warnings))
 }
 
 async fn collect(
