@@ -1,8 +1,9 @@
 //! Who asks, and whether they may.
 //!
-//! The relay trusts one client to name the user: the API server, which proves itself with a TLS certificate of
-//! the front-proxy authority ([`front_proxy`]). Nobody else is authenticated, and there are no tokens or
-//! passwords here. Whether the user may, Kubernetes decides: a SubjectAccessReview per request ([`review`]).
+//! The relay trusts one client to name the user: the API server, which proves itself with a TLS certificate
+//! of the front-proxy authority ([`front_proxy`]). No other client is authenticated, and there are no tokens
+//! or passwords here. Whether the user may, Kubernetes decides: a SubjectAccessReview per request
+//! ([`review`]).
 
 pub mod front_proxy;
 pub mod review;

@@ -1,8 +1,8 @@
 //! The Kubernetes API of the relay: group `tracer.internal`, version `v1alpha1`, read-only.
 //!
 //! Owns the listener with TLS, and what happens to a request: the API server is authenticated, the user
-//! authorised, limits applied, then the resource answers. Paths and parameters are read by [`request`], forms of
-//! answers by [`form`]; [`findings`] answers from the store, [`traces`] and [`nodes`] from the agents. A
+//! authorised, limits applied, then the resource answers. Paths and parameters are read by [`request`], forms
+//! of answers by [`form`]; [`findings`] answers from the store, [`traces`] and [`nodes`] from the agents. A
 //! client that reads slowly costs a bounded queue, and a watch ends within an hour, after which the user's
 //! permission is checked again.
 

@@ -1,9 +1,9 @@
 //! The findings of the whole cluster.
 //!
-//! Owns a bounded [`store`] of the latest state of each finding, so that a list of findings asks no agent. One
-//! task per connected agent fills it ([`Findings::follow`]). An agent's findings stay when it leaves, until
-//! they are too old: a node that is down is when they are needed. Findings about pods that are elsewhere by
-//! the [`Pods`] index are refused and counted: an agent speaks only for its node.
+//! Owns a bounded [`store`] of the latest state of each finding, so that a list of findings asks no agent.
+//! One task per connected agent fills it ([`Findings::follow`]). An agent's findings stay when it leaves,
+//! until they are too old: a node that is down is when they are needed. Findings about pods that are
+//! elsewhere by the [`Pods`] index are refused and counted: an agent speaks only for its node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -228,8 +228,8 @@ impl Index {
                         Placement::Elsewhere
                     };
                 }
-                // A UID that no watch has reported: newer than the index, or long gone. Only the node that has a
-                // pod of this name may know.
+                // A UID that no watch has reported: newer than the index, or long gone. Only the node that
+                // has a pod of this name may know.
                 if let Some(placed) = living {
                     return on(&placed.node);
                 }
@@ -390,7 +390,7 @@ mod tests {
         for (namespace, name, uid, node, expected) in [
             ("shop", "web-0", "1", "a", Placement::Here),
             ("shop", "web-0", "1", "b", Placement::Elsewhere),
-            // A UID that nobody has, under the name of a pod elsewhere.
+            // An unknown UID under the name of a pod elsewhere.
             ("shop", "web-0", "77", "b", Placement::Elsewhere),
             ("shop", "web-0", "77", "a", Placement::Here),
             ("shop", "new", "88", "a", Placement::Unknown),

@@ -1,8 +1,8 @@
 //! The relay's Kubernetes API over real TLS, with a real agent's service behind it.
 //!
-//! What is not real: the API server that the relay asks. No kube-apiserver runs without root, so a double answers
-//! the list of pods, the ConfigMap and SubjectAccessReviews by a fixed policy. The rest of the way (aggregation,
-//! kubectl, RBAC) `cargo xtask e2e` goes on a real cluster.
+//! What is not real: the API server that the relay asks. No kube-apiserver runs without root, so a double
+//! answers the list of pods, the ConfigMap and SubjectAccessReviews by a fixed policy. The rest of the way
+//! (aggregation, kubectl, RBAC) `cargo xtask e2e` covers on a real cluster.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn only_users_that_the_api_server_names_are_answered_and_only_what_rbac_al
         404,
         "NotFound",
     );
-    // Nobody was asked about what nobody may do.
+    // Verbs that do not exist need no review.
     let reviews = relay.reviews();
     assert!(
         reviews.iter().all(|review| review["verb"] == "list"),
@@ -97,7 +97,7 @@ async fn findings_are_objects_that_kubectl_lists_selects_and_pages() {
     relay.emit(finding("shop", "web", "x", 3, State::Active));
     relay.emit(finding("shop", "api", "y", 1, State::Resolved));
     relay.emit(finding("bank", "vault", "z", 1, State::Active));
-    // Another node's pod: the agent has no say about it.
+    // A pod of another node: the relay refuses it.
     relay.emit(finding("shop", "elsewhere", "w", 1, State::Active));
     relay.wait_for_findings(3).await;
     let proxy = relay.front_proxy();

@@ -1,8 +1,8 @@
 //! Whether a user may: a SubjectAccessReview, with a short memory.
 //!
 //! An answer is remembered for seconds, so that a page of a list or a dashboard does not ask each time, and a
-//! permission that is taken away works no longer than that. A watch that runs is not asked about again: it ends
-//! by its own deadline.
+//! permission that is taken away works no longer than that. A watch that runs is not asked about again: it
+//! ends by its own deadline.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ pub struct Access {
 pub enum Verdict {
     /// The user may.
     Allowed,
-    /// The user may not, and why if that is said.
+    /// The user may not; the reason can be empty.
     Denied(String),
 }
 

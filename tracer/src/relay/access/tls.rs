@@ -1,8 +1,8 @@
 //! The TLS side of the listener: a certificate is asked for and not required.
 //!
 //! The handshake proves that the client has the key of its certificate. Who issued the certificate is checked
-//! per request ([`super::front_proxy`]): the authority can change while a connection lives, and clients without
-//! the right one get an answer they can read.
+//! per request ([`super::front_proxy`]): the authority can change while a connection lives, and clients
+//! without the right one get an answer they can read.
 
 use std::sync::Arc;
 

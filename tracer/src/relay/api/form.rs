@@ -1,5 +1,5 @@
-//! The form of an answer, by the header Accept: objects, a table for people, metadata only, or the relay's own
-//! messages.
+//! The form of an answer, by the header Accept: objects, a table for people, metadata only, or the relay's
+//! own messages.
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};

@@ -40,8 +40,8 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// The answer to a list. It is written while the client reads it: the text of a large one is never in memory as
-    /// a whole, however slow the client is.
+    /// The answer to a list. It is written while the client reads it: the text of a large one is never in
+    /// memory as a whole, however slow the client is.
     pub fn list(
         self,
         head: &ListHead,

@@ -73,7 +73,7 @@ impl Failure {
         Failure::new(405, "MethodNotAllowed", message)
     }
 
-    /// 410: the version is older than what this replica can tell changes of.
+    /// 410: the version is from before this replica's window.
     pub fn expired(message: impl Into<String>) -> Failure {
         Failure::new(410, "Expired", message)
     }

@@ -1,8 +1,8 @@
 //! Streams of events from several agents to one client.
 //!
-//! Only agents that can have such events are asked. Every event is checked before it leaves: its own pod must be
-//! in the namespace of the request, and on the node of the agent. The queue is bounded in bytes. A client that
-//! asks for the past and ends is waited for; one that follows and does not read loses events, which are
+//! Only agents that can have such events are asked. Every event is checked before it leaves: its own pod must
+//! be in the namespace of the request, and on the node of the agent. The queue is bounded in bytes. A client
+//! that asks for the past and ends is waited for; one that follows and does not read loses events, which are
 //! counted and reported to it: the streams of one agent share a connection, and must not wait for the slowest
 //! of their clients.
 
@@ -117,8 +117,8 @@ struct Queue {
     room: Arc<Semaphore>,
 }
 
-/// The histories that have not ended, of the agents that were connected at the start. The client is told when all have
-/// ended: it cannot know which agents there are.
+/// The histories that have not ended, of the agents that were connected at the start. A message reports
+/// when all have ended: the client cannot know which agents there are.
 #[derive(Clone, Debug, Default)]
 struct Histories(Arc<AtomicUsize>);
 

@@ -6,7 +6,7 @@
 
 use super::status::Failure;
 
-/// Replicas that can be told apart.
+/// Replicas with a number of their own.
 const REPLICAS: u64 = 1000;
 
 /// This replica's versions.

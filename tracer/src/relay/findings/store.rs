@@ -1,14 +1,14 @@
 //! The latest state of each finding, by version.
 //!
 //! Pure: time is an argument. A version is the time at which the relay received a change, in microseconds
-//! since 1970, and strictly increasing: so versions of several replicas are comparable up to the difference of
-//! their clocks and delays, for which [`Store::resume`] allows [`SLACK_US`] if the version is another replica's. Only the latest state of a finding
-//! is kept, and each under its latest version; a watcher reads the changes after a version at its own pace and
-//! may miss states in between, never the last one.
+//! since 1970, and strictly increasing: so versions of several replicas are comparable up to the difference
+//! of their clocks and delays, for which [`Store::resume`] allows [`SLACK_US`] if the version is another
+//! replica's. Only the latest state of a finding is kept, and each under its latest version; a watcher reads
+//! the changes after a version at its own pace and may miss states in between, never the last one.
 //!
 //! Bounded in bytes. At the limit the namespace that holds most loses its resolved, then its oldest finding.
-//! A deleted finding is kept for a while, so that watchers learn of it; a watch from before the oldest of these
-//! is [`Expired`].
+//! A deleted finding is kept for a while, so that watchers learn of it; a watch from before the oldest of
+//! these is [`Expired`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -130,7 +130,7 @@ pub struct Page {
     pub version: u64,
 }
 
-/// The version is older than what the store can tell changes of.
+/// Changes since the version have been forgotten, or are from before the store's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("version {version} is too old: changes are known since {oldest}")]
 pub struct Expired {

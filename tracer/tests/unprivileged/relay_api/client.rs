@@ -1,4 +1,5 @@
-//! A client of the relay: HTTP/1.0 by hand over TLS, so that nothing of the relay's own stack reads its answers.
+//! A client of the relay: HTTP/1.0 by hand over TLS, so that nothing of the relay's own stack reads its
+//! answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -109,7 +109,7 @@ impl Relay {
             },
             64 << 20,
         );
-        // Nobody answers the checks of filters.
+        // No pipeline answers the checks of filters.
         drop(checks);
         connect(&agents, Arc::clone(&hub)).await;
         let server = Server::new(agents, client, Settings::default());
