@@ -194,3 +194,8 @@ fn scope() -> InstrumentationScope {
         ..InstrumentationScope::default()
     }
 }
+
+/// A time as OTLP has it: nanoseconds since 1970.
+fn nanoseconds(at: jiff::Timestamp) -> u64 {
+    u64::try_from(at.as_nanosecond()).unwrap_or_default()
+}

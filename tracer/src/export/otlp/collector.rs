@@ -86,7 +86,7 @@ pub(super) struct Collector {
 pub(super) struct Answer {
     /// Items that it refused for good.
     pub rejected: u64,
-    /// Why, if it said so.
+    /// The reason, if it gave one.
     pub message: String,
 }
 

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use opentelemetry_semantic_conventions::attribute as semconv;
 
 use super::attributes::{self, Attributes};
-use crate::stream::event::unix_ns;
+use super::nanoseconds;
 use tracer_core::model::connection::{TcpConnection, UdpFlow};
 use tracer_core::model::dns::{rcode_mnemonic, type_mnemonic};
 use tracer_core::model::echo::Echo;
@@ -35,7 +35,6 @@ pub(super) fn record(
     clock: &dyn WallClock,
     sample: Option<f64>,
 ) -> LogRecord {
-    let nanoseconds = |at| u64::try_from(unix_ns(clock.wall(at))).unwrap_or_default();
     let (severity, severity_text) = severity(&event.body);
     let mut attributes = Attributes::default();
     if let Some(ends) = &event.ends {
@@ -76,8 +75,8 @@ pub(super) fn record(
         Body::Lost(loss) => lost(&mut attributes, loss),
     }
     LogRecord {
-        time_unix_nano: nanoseconds(time),
-        observed_time_unix_nano: nanoseconds(emitted),
+        time_unix_nano: nanoseconds(clock.wall(time)),
+        observed_time_unix_nano: nanoseconds(clock.wall(emitted)),
         severity_number: severity.into(),
         severity_text: severity_text.to_owned(),
         body: Some(attributes::text(body.unwrap_or_else(|| one_line(event)))),

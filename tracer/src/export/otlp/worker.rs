@@ -20,10 +20,9 @@ use tokio::time::MissedTickBehavior;
 use super::collector::{Collector, is_temporary};
 use super::failure_log::FailureLog;
 use super::metrics::{Period, convert};
-use super::{Counters, Origin, resource, scope};
+use super::{Counters, Origin, nanoseconds, resource, scope};
 use crate::export::metrics::Metrics;
 use crate::export::waiting::Waiting;
-use crate::stream::event::unix_ns;
 
 /// Records in a batch.
 const BATCH: usize = 512;
@@ -198,7 +197,7 @@ impl MetricWorker {
             every,
             counters,
             log: FailureLog::new(url, "metrics"),
-            started: now(),
+            started: nanoseconds(jiff::Timestamp::now()),
         }
     }
 
@@ -213,7 +212,7 @@ impl MetricWorker {
             };
             let period = Period {
                 start: self.started,
-                end: now(),
+                end: nanoseconds(jiff::Timestamp::now()),
             };
             let request = ExportMetricsServiceRequest {
                 resource_metrics: vec![ResourceMetrics {
@@ -249,9 +248,4 @@ impl MetricWorker {
             }
         }
     }
-}
-
-/// Nanoseconds since 1970.
-fn now() -> u64 {
-    u64::try_from(unix_ns(jiff::Timestamp::now())).unwrap_or_default()
 }

@@ -121,7 +121,7 @@ fn metrics_have_the_names_labels_and_values_of_the_text() {
     );
     assert!(names.contains(&"tracer_build_info".to_owned()), "{names:?}");
     let mut text = from_text(&metrics.encode().expect("text"));
-    // The process goes on between the two.
+    // These change between the two.
     text.retain(|name, _| !name.starts_with("process_"));
     converted.retain(|name, _| !name.starts_with("process_"));
     let left: Vec<_> = text
