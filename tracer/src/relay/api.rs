@@ -458,7 +458,7 @@ impl Server {
         let body: Body = match (asked.objects.kind.kind, asked.verb) {
             ("Finding", "get") => {
                 let object = findings::get(&self.findings, versions, asked)?;
-                object.to_string().into()
+                render::text(&object).into()
             }
             ("Finding", _) if asked.form == Form::Native => {
                 native_findings::list(&self.findings, asked)?
@@ -466,7 +466,7 @@ impl Server {
             ("Finding", _) => findings::list(&self.findings, versions, asked)?,
             ("TracerNode", "get") => {
                 let object = nodes::get(&self.nodes, &self.sources, versions, asked).await?;
-                object.to_string().into()
+                render::text(&object).into()
             }
             ("TracerNode", _) => nodes::list(&self.nodes, &self.sources, versions, asked).await?,
             _ => {

@@ -5,7 +5,6 @@
 //! accepted only from the node of its pod. Nothing else of a pod is kept: agents know the rest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,7 +76,7 @@ impl Pods {
         self.index.lock().placement(namespace, name, uid, node)
     }
 
-    /// The nodes whose agents can have events that match; `None` if any can.
+    /// The nodes whose agents can have events about such pods as their own; `None` if any can.
     pub fn nodes(&self, filter: &FilterConfig) -> Option<BTreeSet<Arc<str>>> {
         self.index.lock().nodes(filter)
     }
@@ -106,18 +105,20 @@ impl Pods {
     }
 }
 
-type Name = (Arc<str>, Arc<str>);
-
 #[derive(Clone, Debug)]
 struct Placed {
     uid: Arc<str>,
     node: Arc<str>,
 }
 
+/// The pods of a namespace.
+type ByName = BTreeMap<Arc<str>, Placed>;
+
 #[derive(Debug, Default)]
 struct Index {
-    /// Pods that exist, by namespace and name.
-    living: BTreeMap<Name, Placed>,
+    /// Pods that exist, by namespace and name. Two levels, so that a look-up, of which there is one per event
+    /// and client, allocates nothing.
+    living: BTreeMap<Arc<str>, ByName>,
     /// Pods that were deleted, by UID.
     deleted: HashMap<Arc<str>, PlacedPod>,
     by_age: VecDeque<(Instant, Arc<str>)>,
@@ -131,14 +132,19 @@ impl Index {
         let mut before = std::mem::take(&mut self.living);
         self.nodes.clear();
         for pod in pods {
-            let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
-            if before.get(&key).is_some_and(|known| known.uid == pod.uid) {
-                before.remove(&key);
+            if let Some(known) = before.get_mut(&pod.namespace)
+                && known
+                    .get(&pod.name)
+                    .is_some_and(|known| known.uid == pod.uid)
+            {
+                known.remove(&pod.name);
             }
             self.put(pod);
         }
-        for ((namespace, name), gone) in before {
-            self.bury(namespace, name, gone, now);
+        for (namespace, gone) in before {
+            for (name, gone) in gone {
+                self.bury(Arc::clone(&namespace), name, gone, now);
+            }
         }
         self.synced = true;
     }
@@ -146,12 +152,12 @@ impl Index {
     /// Returns whether anything changed.
     fn put(&mut self, pod: PlacedPod) -> bool {
         let node = self.intern_node(pod.node);
-        let key = (pod.namespace, pod.name);
         let placed = Placed {
             uid: pod.uid,
             node: Arc::clone(&node),
         };
-        match self.living.insert(key, placed) {
+        let namespace = self.living.entry(pod.namespace).or_default();
+        match namespace.insert(pod.name, placed) {
             Some(before) if before.node == node => return false,
             Some(before) => self.leave(&before.node),
             None => {}
@@ -176,18 +182,20 @@ impl Index {
     }
 
     fn delete(&mut self, namespace: &str, name: &str, uid: &str, now: Instant) {
-        let key: Name = (namespace.into(), name.into());
+        let Some(pods) = self.living.get_mut(namespace) else {
+            return;
+        };
         // A pod of the same name may have replaced it already.
-        if self
-            .living
-            .get(&key)
-            .is_none_or(|placed| *placed.uid != *uid)
-        {
+        if pods.get(name).is_none_or(|placed| *placed.uid != *uid) {
             return;
         }
-        if let Some(gone) = self.living.remove(&key) {
+        let removed = pods.remove(name);
+        if pods.is_empty() {
+            self.living.remove(namespace);
+        }
+        if let Some(gone) = removed {
             self.leave(&gone.node);
-            self.bury(key.0, key.1, gone, now);
+            self.bury(namespace.into(), name.into(), gone, now);
         }
     }
 
@@ -212,12 +220,12 @@ impl Index {
     }
 
     fn placement(&self, namespace: &str, name: &str, uid: &str, node: &str) -> Placement {
-        let key: Name = (namespace.into(), name.into());
+        let living = self.living.get(namespace).and_then(|pods| pods.get(name));
         let on = |found: &str| match found == node {
             true => Placement::Here,
             false => Placement::Elsewhere,
         };
-        match self.living.get(&key) {
+        match living {
             Some(placed) if *placed.uid == *uid => return on(&placed.node),
             living => {
                 if let Some(gone) = self.deleted.get(uid) {
@@ -258,20 +266,22 @@ impl Index {
                     }))
         };
         let mut nodes = BTreeSet::new();
-        let living: Box<dyn Iterator<Item = (&Name, &Placed)>> = match filter.namespaces.as_slice()
-        {
-            // What most requests name: one namespace, whose pods follow each other.
+        let namespaces: Vec<(&Arc<str>, &ByName)> = match filter.namespaces.as_slice() {
+            // What most requests name.
             [one] if !one.is_wild() => {
-                let from: Name = (one.as_str().to_ascii_lowercase().into(), "".into());
-                let namespace = Arc::clone(&from.0);
-                let range = self.living.range((Bound::Included(from), Bound::Unbounded));
-                Box::new(range.take_while(move |((of, _), _)| *of == namespace))
+                let name = one.as_str().to_ascii_lowercase();
+                self.living
+                    .get_key_value(name.as_str())
+                    .into_iter()
+                    .collect()
             }
-            _ => Box::new(self.living.iter()),
+            _ => self.living.iter().collect(),
         };
-        for ((namespace, name), placed) in living {
-            if !nodes.contains(&placed.node) && fits(namespace, name) {
-                nodes.insert(Arc::clone(&placed.node));
+        for (namespace, pods) in namespaces {
+            for (name, placed) in pods {
+                if !nodes.contains(&placed.node) && fits(namespace, name) {
+                    nodes.insert(Arc::clone(&placed.node));
+                }
             }
         }
         for gone in self.deleted.values() {

@@ -1,10 +1,12 @@
 //! Objects, lists and watch events in each form.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tracer_core::model::printable::{is_unsafe, safe};
 
 use super::form::{Form, Include};
 use super::kinds::{GROUP_VERSION, Kind};
@@ -88,7 +90,7 @@ impl Renderer {
         );
         let items = items.enumerate().map(move |(number, item)| {
             let comma = if number > 0 { "," } else { "" };
-            Bytes::from(format!("{comma}{}", self.item(item)))
+            Bytes::from(comma.to_owned() + &text(&self.item(item)))
         });
         let end = Bytes::from_static(b"]}");
         std::iter::once(begin.into())
@@ -167,10 +169,42 @@ pub fn error_event(failure: &Failure) -> Bytes {
 
 fn line(change: &str, object: &Value) -> Bytes {
     // The type comes first, as from the API server.
+    let object = text(object);
     format!("{{\"type\":\"{change}\",\"object\":{object}}}\n").into()
 }
 
-fn row(item: Rendered, include: Include) -> Value {
+/// JSON without the characters that it allows and terminals do not, as `tracer observe -o json` writes it.
+/// JSON's syntax has none of them, so each is inside a string.
+pub fn text(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(is_unsafe) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// The cells of a row, which go to a terminal as they are.
+fn printable(cells: Vec<Value>) -> Vec<Value> {
+    let cells = cells.into_iter().map(|cell| match cell {
+        Value::String(text) => safe(&text).into(),
+        other => other,
+    });
+    cells.collect()
+}
+
+fn row(mut item: Rendered, include: Include) -> Value {
+    item.cells = printable(item.cells);
     match include {
         Include::None => json!({"cells": item.cells}),
         Include::Metadata => json!({"cells": item.cells, "object": partial(item.object)}),
@@ -280,6 +314,30 @@ mod tests {
         let bookmark = json(&renderer.bookmark("12"));
         assert_eq!(bookmark["type"], "BOOKMARK");
         assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], "12");
+    }
+
+    #[test]
+    fn what_a_pod_or_an_agent_wrote_cannot_rewrite_a_terminal() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}z";
+        let item = || Rendered {
+            object: json!({"metadata": {"name": hostile}}),
+            cells: vec![hostile.into()],
+        };
+        for form in [Form::Objects, Form::Table("v1", Include::Object)] {
+            let event = renderer(form).event("ADDED", item(), true);
+            let text = std::str::from_utf8(&event).expect("text");
+            assert!(!text.trim_end().contains(is_unsafe), "{text:?}");
+            let read: Value = serde_json::from_str(text).expect("JSON");
+            let rows = &read["object"]["rows"];
+            match form {
+                // The object is what it was; the cell is what a person may see.
+                Form::Objects => assert_eq!(read["object"]["metadata"]["name"], hostile),
+                _ => {
+                    let cell = rows[0]["cells"][0].as_str().expect("a text");
+                    assert!(!cell.contains(is_unsafe), "{cell:?}");
+                }
+            }
+        }
     }
 
     #[test]
