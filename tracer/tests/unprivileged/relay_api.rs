@@ -393,6 +393,95 @@ async fn a_client_that_does_not_read_loses_events_and_learns_how_many() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn findings_outlive_their_agent_and_a_restarted_one_changes_only_what_is_new() {
+    let mut relay = Relay::start().await;
+    relay.emit(finding("shop", "web", "x", 1, State::Active));
+    relay.wait_for_findings(1).await;
+    let proxy = relay.front_proxy();
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    let versions = async || {
+        let list = proxy.get(&findings, "jane", "").await.json();
+        let items = list["items"].as_array().expect("items").clone();
+        let version = |item: &Value| item["metadata"]["resourceVersion"].clone();
+        items.iter().map(version).collect::<Vec<Value>>()
+    };
+    let first = versions().await;
+    relay.disconnect();
+    assert_eq!(versions().await, first, "it is kept without the agent");
+    relay.reconnect().await;
+    relay.emit(finding("shop", "api", "y", 1, State::Active));
+    relay.wait_for_findings(2).await;
+    let second = versions().await;
+    assert!(second.contains(&first[0]), "what was known is no change");
+    relay.disconnect();
+    relay.restart();
+    relay.emit(finding("shop", "web", "x", 2, State::Active));
+    relay.emit(finding("shop", "web", "z", 1, State::Active));
+    relay.reconnect().await;
+    relay.wait_for_findings(3).await;
+    let third = versions().await;
+    let unchanged = second.iter().filter(|version| third.contains(version));
+    assert_eq!(unchanged.count(), 1, "x has a new state, y has none");
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_continues_where_it_was_when_the_agent_is_back() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    let request = proto::ObserveRequest {
+        follow: true,
+        mark_interval_ms: 1,
+        ..proto::ObserveRequest::default()
+    };
+    let path = format!("{BASE}/namespaces/shop/traces?watch=true");
+    let mut stream = proxy.open_frames(&path, &request, "jane").await;
+    let mut connected = 0;
+    let mut events: Vec<u64> = Vec::new();
+    let mut interrupted = 0;
+    // A mark after the second event: the position from which the stream continues.
+    let mut marked = false;
+    while !marked {
+        match stream.frame().await.message {
+            Some(Relayed::Response(response)) => match response.message {
+                Some(Message::Node(_)) => connected += 1,
+                Some(Message::Event(event)) => events.push(event.sequence),
+                Some(Message::Mark(mark)) if mark.history_ended => {
+                    relay.emit(ping("shop", "web", "bank", "vault"));
+                    relay.emit(ping("shop", "web", "bank", "vault"));
+                    relay.reached();
+                }
+                Some(Message::Mark(mark)) => {
+                    marked = mark.position.expect("a position").next == 2;
+                }
+                other => panic!("{other:?}"),
+            },
+            Some(Relayed::Ended(true)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    relay.disconnect();
+    // While it is away.
+    relay.emit(ping("shop", "web", "bank", "vault"));
+    relay.reached();
+    relay.reconnect().await;
+    while events.len() < 3 {
+        match stream.frame().await.message {
+            Some(Relayed::Response(response)) => match response.message {
+                Some(Message::Node(_)) => connected += 1,
+                Some(Message::Event(event)) => events.push(event.sequence),
+                _ => {}
+            },
+            Some(Relayed::Interrupted(_)) => interrupted += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(events, [0, 1, 2], "nothing twice and nothing missing");
+    assert_eq!((connected, interrupted), (2, 1));
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_without_an_agent_are_listed_too() {
     let relay = Relay::start().await;
     let proxy = relay.front_proxy();

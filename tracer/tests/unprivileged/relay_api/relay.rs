@@ -1,7 +1,7 @@
 //! A relay with one agent, and what the agent emits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -80,13 +80,21 @@ impl ResolvesServerCert for Fixed {
     }
 }
 
+/// The agent's connection.
+struct Uplink {
+    number: u64,
+    way: JoinHandle<()>,
+}
+
 /// A relay with the agent of node-a.
 pub struct Relay {
     server: Arc<Server>,
     served: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     double: Arc<Double>,
+    agents: Arc<Agents>,
     hub: Arc<Hub>,
+    uplink: Mutex<Option<Uplink>>,
     clock: AtomicI64,
     address: std::net::SocketAddr,
     serving: Authority,
@@ -111,8 +119,8 @@ impl Relay {
         );
         // No pipeline answers the checks of filters.
         drop(checks);
-        connect(&agents, Arc::clone(&hub)).await;
-        let server = Server::new(agents, client, Settings::default());
+        let uplink = connect(&agents, Arc::clone(&hub)).await;
+        let server = Server::new(Arc::clone(&agents), client, Settings::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -135,7 +143,9 @@ impl Relay {
             served,
             stop,
             double,
+            agents,
             hub,
+            uplink: Mutex::new(Some(uplink)),
             clock: AtomicI64::new(now()),
             address,
             serving,
@@ -170,6 +180,34 @@ impl Relay {
             }
         })
         .await;
+    }
+
+    /// The agent's connection breaks.
+    pub fn disconnect(&self) {
+        let uplink = self.uplink.lock().expect("a lock").take();
+        let uplink = uplink.expect("it is connected");
+        uplink.way.abort();
+        self.agents.disconnected("node-a", uplink.number);
+    }
+
+    /// The agent connects again.
+    pub async fn reconnect(&self) {
+        let uplink = connect(&self.agents, Arc::clone(&self.hub)).await;
+        *self.uplink.lock().expect("a lock") = Some(uplink);
+    }
+
+    /// The agent is another process from now on: it has forgotten everything. It must be disconnected.
+    pub fn restart(&mut self) {
+        let (hub, checks) = Hub::new(
+            AgentIdentity {
+                node: "node-a".into(),
+                instance: "2".to_owned(),
+                started_unix_ns: now(),
+            },
+            64 << 20,
+        );
+        drop(checks);
+        self.hub = hub;
     }
 
     /// What users wanted to do.
@@ -224,8 +262,13 @@ fn now() -> i64 {
 }
 
 /// Connects the agent as its dial-out does, without TLS and token.
-async fn connect(agents: &Agents, hub: Arc<Hub>) {
-    let (near, far) = tokio::io::duplex(64 * 1024);
+async fn connect(agents: &Agents, hub: Arc<Hub>) -> Uplink {
+    let (near, mut relays) = tokio::io::duplex(64 * 1024);
+    let (mut agents_own, far) = tokio::io::duplex(64 * 1024);
+    // The server keeps connections that it has accepted, so the way between the two is what breaks.
+    let way = tokio::spawn(async move {
+        let _ = tokio::io::copy_bidirectional(&mut relays, &mut agents_own).await;
+    });
     tokio::spawn(async move {
         let incoming = futures::stream::iter([Ok::<_, std::io::Error>(far)]);
         let incoming = futures::StreamExt::chain(incoming, futures::stream::pending());
@@ -242,7 +285,10 @@ async fn connect(agents: &Agents, hub: Arc<Hub>) {
             async move { near.ok_or_else(|| std::io::Error::other("connected before")) }
         }));
     let channel = within(channel).await.expect("connected");
-    agents.connected("node-a".into(), channel);
+    Uplink {
+        number: agents.connected("node-a".into(), channel),
+        way,
+    }
 }
 
 fn ends(namespace: &str, pod: &str) -> Ends {
