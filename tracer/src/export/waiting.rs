@@ -33,10 +33,13 @@ impl<T> Waiting<T> {
 
     /// Adds what is exported of an event. Returns how many items were dropped for it.
     pub fn push(&mut self, event: &Event, item: T) -> u64 {
-        let pod = event.ends.as_ref().map(|ends| &ends.pod.identity);
-        let uid = match pod {
-            Some(Ok(pod)) => Arc::clone(&pod.uid),
-            _ => Arc::default(),
+        let uid = match &event.ends {
+            Some(ends) => match &ends.pod.identity {
+                Ok(pod) => Arc::clone(&pod.uid),
+                // An unknown pod has its share by its address.
+                Err(_) => ends.pod.ip.to_string().into(),
+            },
+            None => Arc::default(),
         };
         match &event.body {
             Body::Finding(_) => self.findings.push(&uid, item),

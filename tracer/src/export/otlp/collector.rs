@@ -14,7 +14,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
-use tracer_core::model::error_chain::error_chain;
+use tracer_core::model::error_chain::{error_chain, root_cause};
 use tracer_core::model::printable::safe_prefix;
 
 /// Time limit of a request: the default of the OTLP exporters of all languages.
@@ -218,13 +218,14 @@ pub(super) fn is_temporary(status: &Status) -> bool {
 /// What failed and what to do about it.
 pub(super) fn explain(status: &Status, url: &str, signal: &str) -> String {
     let mut why = status.message().to_owned();
+    let mut chain = why.clone();
     if let Some(source) = status.source() {
-        let cause = error_chain(source);
-        if !cause.is_empty() && !why.contains(&cause) {
-            if !why.is_empty() {
-                why.push_str(": ");
-            }
-            why.push_str(&cause);
+        chain.push_str(&error_chain(source));
+        // What lies between repeats the message.
+        let cause = root_cause(source);
+        if !why.contains(&cause) {
+            let separator = if why.is_empty() { "" } else { ": " };
+            why = format!("{why}{separator}{cause}");
         }
     }
     if why.is_empty() {
@@ -233,7 +234,7 @@ pub(super) fn explain(status: &Status, url: &str, signal: &str) -> String {
     let why = safe_prefix(&why, MAX_MESSAGE);
     let what_to_do = match status.code() {
         // Pods with hostNetwork use the node's resolver, unless their dnsPolicy says otherwise.
-        _ if why.contains("dns error") => {
+        _ if chain.contains("dns error") => {
             "The name cannot be resolved. An agent's pod uses the node's resolver, which knows no Services: set \
              dnsPolicy: ClusterFirstWithHostNet, or export to a collector on the node"
         }
