@@ -116,7 +116,7 @@ pub enum Command {
     #[cfg(agent)]
     Check(check::CheckArgs),
     /// Print version and build information
-    Version,
+    Version(Box<version::VersionArgs>),
     /// Print a completion script for a shell
     Completions(print::CompletionsArgs),
     /// Print a manual page
@@ -189,12 +189,13 @@ impl From<Exit> for ExitCode {
 
 /// Options that no variable sets: (command, option).
 ///
-/// `--list` and `--explain` replace what `tracer diagnose` does. `TRACER_OUTPUT` is for events, and `tracer check` has
-/// other formats.
-const WITHOUT_VARIABLE: [(&str, &str); 3] = [
+/// `--list` and `--explain` replace what `tracer diagnose` does. `TRACER_OUTPUT` is for events, and `tracer check` and
+/// `version` have other formats.
+const WITHOUT_VARIABLE: [(&str, &str); 4] = [
     ("check", "output"),
     ("diagnose", "explain"),
     ("diagnose", "list"),
+    ("version", "output"),
 ];
 
 /// The definition of the command line. Completions, manual pages and help are generated from it.
@@ -301,7 +302,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> anyhow::Result<Exit> {
         Command::Relay(args) => args.run(),
         #[cfg(agent)]
         Command::Check(args) => check::run(&args, &mut stdout),
-        Command::Version => version::print(&mut stdout),
+        Command::Version(args) => args.run(&mut stdout),
         Command::Completions(args) => print::completions(&args, &mut stdout),
         Command::Man(args) => print::man(&args, &mut stdout),
     }
