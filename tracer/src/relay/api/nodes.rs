@@ -366,3 +366,68 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::proto::{Lost, NodeInfo};
+
+    fn node(change: impl FnOnce(&mut StatusResponse)) -> NodeStatus {
+        let mut status = StatusResponse {
+            node: Some(NodeInfo {
+                node: "a".to_owned(),
+                version: "1.2.3".to_owned(),
+                instance: "1".to_owned(),
+                started_unix_ns: 1_800_000_000_000_000_000,
+                ..NodeInfo::default()
+            }),
+            kernel: "6.1".to_owned(),
+            ..StatusResponse::default()
+        };
+        change(&mut status);
+        NodeStatus {
+            node: "a".to_owned(),
+            answer: Some(Answer::Status(status)),
+        }
+    }
+
+    #[test]
+    fn a_watch_reports_states_and_not_counters() {
+        let before = summary(&node(|_| {}));
+        let counted = node(|status| {
+            status.packets = 5;
+            status.lost.push(Lost {
+                count: 7,
+                ..Lost::default()
+            });
+        });
+        assert_eq!(summary(&counted), before);
+        let blind = node(|status| status.blind_spots.push("no probes".to_owned()));
+        assert_ne!(summary(&blind), before);
+        let restarted = node(|status| {
+            if let Some(info) = &mut status.node {
+                info.instance = "2".to_owned();
+            }
+        });
+        assert_ne!(summary(&restarted), before);
+    }
+
+    #[test]
+    fn every_row_has_the_columns_of_its_kind() {
+        let away = NodeStatus {
+            node: "b".to_owned(),
+            answer: Some(Answer::Failure("no agent".to_owned())),
+        };
+        let blind = node(|status| status.blind_spots.push("no probes".to_owned()));
+        for (node, state) in [
+            (node(|_| {}), "tracing"),
+            (blind, "blind"),
+            (away, "not connected"),
+        ] {
+            let rendered = render(&node, "1");
+            assert_eq!(rendered.cells.len(), kinds::NODES.columns.len(), "{state}");
+            assert_eq!(rendered.cells[1], state);
+            assert_eq!(rendered.object["status"]["state"], state);
+        }
+    }
+}

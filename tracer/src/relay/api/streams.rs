@@ -465,3 +465,46 @@ impl AgentStream {
         self.queue.send(message, wait).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: usize) -> RelayedResponse {
+        RelayedResponse {
+            node: "a".to_owned(),
+            message: Some(Relayed::Interrupted("x".repeat(bytes))),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_in_bytes_and_free_again_when_it_is_read() {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let queue = Queue {
+            sender,
+            room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)),
+        };
+        let send = async |bytes| queue.send(message(bytes), Duration::from_millis(20)).await;
+        let mut sent = 0;
+        while send(10_000).await == Ok(()) {
+            sent += 1;
+        }
+        let bytes = message(10_000).encoded_len() + OVERHEAD_BYTES;
+        assert_eq!(sent, QUEUE_BYTES as usize / bytes);
+        assert_eq!(send(10_000).await, Err(Rejected::Full));
+        // Small ones cost their overhead, too.
+        let mut small = 0;
+        while send(0).await == Ok(()) {
+            small += 1;
+        }
+        assert!(small <= bytes / OVERHEAD_BYTES);
+        drop(receiver.recv().await);
+        assert_eq!(send(10_000).await, Ok(()));
+        // One that is larger than the queue waits until it is empty.
+        while receiver.try_recv().is_ok() {}
+        assert_eq!(send(2 * QUEUE_BYTES as usize).await, Ok(()));
+        assert_eq!(send(0).await, Err(Rejected::Full));
+        drop(receiver);
+        assert_eq!(send(0).await, Err(Rejected::Gone));
+    }
+}
