@@ -17,7 +17,7 @@ mod double;
 mod relay;
 
 use client::{Answer, TABLE};
-use relay::{Relay, finding, ping, within};
+use relay::{Relay, finding, large, ping, within};
 
 const BASE: &str = "/apis/tracer.internal/v1alpha1";
 
@@ -351,10 +351,10 @@ async fn a_client_that_does_not_read_loses_events_and_learns_how_many() {
             break;
         }
     }
-    let total = 60_000;
+    let total = 6_000;
     for number in 0..total {
-        relay.emit(ping("shop", "web", "bank", "vault"));
-        if number % 500 == 0 {
+        relay.emit(large());
+        if number % 100 == 0 {
             relay.reached();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -374,7 +374,7 @@ async fn a_client_that_does_not_read_loses_events_and_learns_how_many() {
     while events + lost < total {
         if events + lost > 0 && lost == 0 {
             // Events after the loss carry the report to the client.
-            relay.emit(ping("shop", "web", "bank", "vault"));
+            relay.emit(large());
             relay.reached();
         }
         match slow.frame().await.message {

@@ -23,6 +23,7 @@ use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{AgentIdentity, Hub};
 use tracer::stream::proto::tracer_server::TracerServer;
 use tracer::stream::service::Service;
+use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::{Body, Ends, Event};
 use tracer_core::model::finding::{Severity, State};
 use tracer_core::view::gallery;
@@ -317,6 +318,16 @@ pub fn finding(namespace: &str, pod: &str, id: &str, count: u64, state: State) -
         finding.count = count;
         finding.of = count;
         finding.state = state;
+    }
+    event
+}
+
+/// An event of four kilobytes: a few thousand fill every buffer on the way.
+pub fn large() -> Event {
+    let name = format!("{}.", ["x".repeat(60).as_str(); 4].join("."));
+    let mut event = ping("shop", "web", "bank", "vault");
+    if let Some(ends) = &mut event.ends {
+        ends.peer.names = vec![DnsName::new(&name); 16];
     }
     event
 }
