@@ -71,7 +71,7 @@ pub struct Arguments {
     /// and load it]
     #[arg(long, value_name = "IMAGE")]
     tools_image: Option<String>,
-    /// Use this program instead of building one: for the streams and, if it is static, for the agent's image
+    /// Use this static program for the agents' image instead of building one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// How to install Tracer
@@ -101,20 +101,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     note(&format!("the cluster: {}", target.describe()?));
     scene::ensure_free(&target)?;
-    let program = match &arguments.program {
-        Some(program) => program
-            .canonicalize()
-            .with_context(|| format!("--program {}", program.display()))?,
-        None if arguments.image.is_none() => image::static_program()?,
-        // For the streams alone.
-        None => {
-            setup::ensure(setup::Needs::Probes)?;
-            build::tracer()?
-        }
+    let agent = match (&arguments.image, &arguments.program) {
+        (Some(_), _) => None,
+        (None, Some(program)) => Some(
+            program
+                .canonicalize()
+                .with_context(|| format!("--program {}", program.display()))?,
+        ),
+        (None, None) => Some(image::static_program()?),
     };
-    let tools = give_images(arguments, &target, &program)?;
+    // The agents' program reads no kubeconfig.
+    setup::ensure(setup::Needs::Probes)?;
+    let client = build::tracer()?;
+    let tools = give_images(arguments, &target, agent.as_deref())?;
 
-    let outcome = play(arguments, &target, &program, &tools);
+    let outcome = play(arguments, &target, &client, &tools);
     if arguments.keep {
         note("everything stays in the cluster (--keep)");
     } else {
@@ -146,13 +147,13 @@ fn note(text: &str) {
 fn give_images(
     arguments: &Arguments,
     target: &Target,
-    program: &std::path::Path,
+    agent: Option<&std::path::Path>,
 ) -> Result<String> {
     let directory = build::root().join("target/e2e");
     std::fs::create_dir_all(&directory)?;
-    if arguments.image.is_none() {
+    if let Some(agent) = agent {
         let archive = directory.join("tracer.tar");
-        let written = image::write(program, &archive)?;
+        let written = image::write(agent, &archive)?;
         note(&format!(
             "loading {} ({:.1} MB)",
             written.reference,
