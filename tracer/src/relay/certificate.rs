@@ -131,12 +131,12 @@ impl Keeper {
         let mut reported = None;
         loop {
             let wait = match self.once().await {
-                Ok(()) => {
+                Ok(published) => {
                     reported = None;
                     if let Some(ready) = ready.take() {
                         ready();
                     }
-                    CHECK
+                    if published { CHECK } else { RETRY }
                 }
                 Err(error) => {
                     let error = error.to_string();
@@ -151,11 +151,12 @@ impl Keeper {
         }
     }
 
-    /// Reads the certificate, renews it if it is time, uses it and publishes its authority.
-    async fn once(&self) -> Result<(), CertificateError> {
+    /// Reads the certificate, renews it if it is time, uses it and publishes its authority. Returns whether all that
+    /// has to know the authority does.
+    async fn once(&self) -> Result<bool, CertificateError> {
         let pki = self.shared().await?;
         // Agents and the API server must know the authority before its certificate is used.
-        self.publish(&pki).await?;
+        let published = self.publish(&pki).await?;
         self.serving.set(
             pki.serving.certificate.as_bytes(),
             pki.serving.key.as_bytes(),
