@@ -157,10 +157,9 @@ impl Keeper {
         let pki = self.shared().await?;
         // Agents and the API server must know the authority before its certificate is used.
         let published = self.publish(&pki).await?;
-        self.serving.set(
-            pki.serving.certificate.as_bytes(),
-            pki.serving.key.as_bytes(),
-        )
+        let (certificate, key) = (&pki.serving.certificate, &pki.serving.key);
+        self.serving.set(certificate.as_bytes(), key.as_bytes())?;
+        Ok(published)
     }
 
     fn secret(&self) -> String {
@@ -228,7 +227,7 @@ impl Keeper {
     }
 
     /// Publishes the authority's certificates, where they are not yet.
-    async fn publish(&self, pki: &Pki) -> Result<(), CertificateError> {
+    async fn publish(&self, pki: &Pki) -> Result<bool, CertificateError> {
         self.publish_for_agents(&pki.authorities).await?;
         self.publish_for_api_server(&pki.authorities).await
     }
@@ -280,7 +279,8 @@ impl Keeper {
         }
     }
 
-    async fn publish_for_api_server(&self, authorities: &str) -> Result<(), CertificateError> {
+    /// Whether there is an APIService to publish for.
+    async fn publish_for_api_server(&self, authorities: &str) -> Result<bool, CertificateError> {
         let services: Api<APIService> = Api::all(self.client.clone());
         let name = &self.place.api_service;
         let api = |operation| {
@@ -293,19 +293,19 @@ impl Keeper {
         };
         let Some(found) = services.get_opt(name).await.map_err(api("read"))? else {
             // It may come later; until then there is nothing to serve.
-            tracing::warn!("APIService {name} does not exist, so kubectl cannot reach this relay");
-            return Ok(());
+            tracing::debug!("APIService {name} does not exist, so kubectl cannot reach this relay");
+            return Ok(false);
         };
         let published = found.spec.and_then(|spec| spec.ca_bundle);
         if published.is_some_and(|bundle| bundle.0 == authorities.as_bytes()) {
-            return Ok(());
+            return Ok(true);
         }
         let bundle = BASE64_STANDARD.encode(authorities);
         let patch = json!({"spec": {"caBundle": bundle}});
         services
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
-            .map(|_| ())
+            .map(|_| true)
             .map_err(api("write the caBundle of"))
     }
 }
