@@ -203,6 +203,12 @@ fn play(
             Err(error) => failures.push(format!("step {number} ({}): {error:#}", step.title)),
         }
     }
+    for exported in [exports::events(target), exports::metrics(target, &scene)] {
+        match exported {
+            Ok(said) => note(&said),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
     for (what, checked) in [
         ("kubectl get findings", relays::findings(target)),
         (
@@ -218,12 +224,6 @@ fn play(
     let ended = events.stop()?;
     for line in ended.iter().flat_map(|ended| &ended.log) {
         eprintln!("     tracer: {line}");
-    }
-    for exported in [exports::events(target), exports::metrics(target, &scene)] {
-        match exported {
-            Ok(said) => note(&said),
-            Err(error) => failures.push(format!("{error:#}")),
-        }
     }
     match relays::without_any(target) {
         Ok(said) => note(&said),

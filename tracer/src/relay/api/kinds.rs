@@ -121,7 +121,7 @@ pub static NODES: Kind = Kind {
     categories: &["tracer"],
     columns: &[
         NAME,
-        text("State", 0, "tracing, blind, or not connected."),
+        text("State", 0, "tracing, or not connected."),
         text("Version", 0, "The agent's version."),
         number("Pods", 0, "Traced pod interfaces."),
         number("Lost", 0, "Records and events that were lost."),

@@ -168,7 +168,6 @@ fn renderer(asked: &Asked) -> Renderer {
 /// The state of an agent in a word.
 fn state(node: &NodeStatus) -> &'static str {
     match &node.answer {
-        Some(Answer::Status(status)) if !status.blind_spots.is_empty() => "blind",
         Some(Answer::Status(_)) => "tracing",
         Some(Answer::Failure(_)) | None => "not connected",
     }
@@ -421,7 +420,7 @@ mod tests {
         let blind = node(|status| status.blind_spots.push("no probes".to_owned()));
         for (node, state) in [
             (node(|_| {}), "tracing"),
-            (blind, "blind"),
+            (blind, "tracing"),
             (away, "not connected"),
         ] {
             let rendered = render(&node, "1");

@@ -170,10 +170,7 @@ fn tracer_node() -> Value {
     let status = object(
         "What the agent sees, and what it has lost.",
         &[
-            (
-                "state",
-                text("tracing, blind (see blindSpots) or not connected."),
-            ),
+            ("state", text("tracing, or not connected.")),
             ("message", text("Why there is no status.")),
             ("version", text("The agent's version.")),
             ("commit", text("The commit that it was built from.")),

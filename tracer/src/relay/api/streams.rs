@@ -305,7 +305,7 @@ impl AgentStream {
                 Ok(()) if follow => Relayed::Interrupted("the agent ended the stream".to_owned()),
                 Ok(()) => Relayed::Ended(true),
                 Err(End::Client) => break,
-                Err(End::Failed(status)) => Relayed::Interrupted(status.message().to_owned()),
+                Err(End::Failed(status)) => Relayed::Interrupted(self.reason(&status)),
             };
             let failed = matches!(message, Relayed::Interrupted(_));
             self.history_ended().await;
@@ -441,6 +441,15 @@ impl AgentStream {
                 Ok(())
             }
             Err(_) => Err(End::Client),
+        }
+    }
+
+    /// Why the stream ended; the transport's words say little where the agent is gone.
+    fn reason(&self, status: &Status) -> String {
+        if self.sources.agents.nodes().contains(&self.node) {
+            status.message().to_owned()
+        } else {
+            "the agent has left the relay".to_owned()
         }
     }
 
