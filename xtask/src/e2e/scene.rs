@@ -314,7 +314,7 @@ pub(super) fn remove(target: &Target, install: Install) -> Result<()> {
         "-k",
         &directory,
     ]);
-    let kinds = "daemonsets,services,pods";
+    let kinds = "daemonsets,services,pods,rolebindings";
     let labelled = [
         "delete",
         kinds,
@@ -332,7 +332,8 @@ pub(super) fn remove(target: &Target, install: Install) -> Result<()> {
         "--ignore-not-found",
         "--timeout=120s",
     ]);
-    deployed.and(scenario).and(namespace)?;
+    let roles = target.kubectl(&["delete", "clusterrolebindings", "-l", LABEL]);
+    deployed.and(scenario).and(namespace).and(roles)?;
     let cluster_wide = "namespaces,clusterroles,clusterrolebindings,priorityclasses,apiservices";
     let mut left = String::new();
     for selector in [DEPLOYED, LABEL] {
