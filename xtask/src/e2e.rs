@@ -18,12 +18,14 @@ use testbed::debian;
 use testbed::watch::{Events, Watch};
 
 mod audit;
+mod collector;
 mod exports;
 mod relays;
 mod scene;
 mod steps;
 mod target;
 
+use collector::Collector;
 use scene::{Install, Scene};
 use steps::Step;
 use target::Target;
@@ -179,7 +181,17 @@ fn play(
     tools: &str,
 ) -> Result<Vec<String>> {
     let start = Instant::now();
-    scene::deploy(target, arguments.install, arguments.image.as_deref())?;
+    let mut collector = match collector::program() {
+        Some(program) => Some(Collector::start(target, &program)?),
+        None => {
+            note(
+                "no OpenTelemetry Collector: CONTRIBUTING.md shows how to build one; OTLP is not tested",
+            );
+            None
+        }
+    };
+    let otlp = collector.as_ref().map(|collector| collector.url.as_str());
+    scene::deploy(target, arguments.install, arguments.image.as_deref(), otlp)?;
     note(&format!(
         "Tracer is installed, and its agents and relays are ready ({:.1} s)",
         start.elapsed().as_secs_f64()
@@ -203,7 +215,13 @@ fn play(
             Err(error) => failures.push(format!("step {number} ({}): {error:#}", step.title)),
         }
     }
-    for exported in [exports::events(target), exports::metrics(target, &scene)] {
+    let collected = collector.as_mut().map(Collector::check);
+    let exported = [
+        exports::events(target),
+        exports::metrics(target, &scene),
+        exports::alerts(),
+    ];
+    for exported in exported.into_iter().chain(collected) {
         match exported {
             Ok(said) => note(&said),
             Err(error) => failures.push(format!("{error:#}")),

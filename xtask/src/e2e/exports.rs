@@ -9,6 +9,8 @@ use serde_json::Value;
 use testbed::lab::shell;
 use testbed::watch::Watch;
 
+use crate::chart;
+
 use super::scene::Scene;
 use super::target::Target;
 
@@ -105,6 +107,12 @@ pub(super) fn metrics(target: &Target, scene: &Scene) -> Result<String> {
     Ok(format!(
         "/livez, /readyz and /metrics answer: {unknown} unknown names and {connected} connections of namespace default"
     ))
+}
+
+/// promtool evaluates the alerts on their test series.
+pub(super) fn alerts() -> Result<String> {
+    shell::run(&mut chart::check(&["alerts"]))?;
+    Ok("promtool: the alerts fire and stay silent as deploy/alerts/tests.yaml says".to_owned())
 }
 
 /// The port of `Forwarding from 127.0.0.1:41234 -> 9095`.

@@ -92,7 +92,12 @@ pub(super) enum Install {
 }
 
 /// As a user would.
-pub(super) fn deploy(target: &Target, install: Install, image: Option<&str>) -> Result<()> {
+pub(super) fn deploy(
+    target: &Target,
+    install: Install,
+    image: Option<&str>,
+    otlp: Option<&str>,
+) -> Result<()> {
     let workloads = ["daemonset/tracer-agent", "deployment/tracer-relay"];
     match install {
         Install::Kustomize => {
@@ -132,6 +137,18 @@ pub(super) fn deploy(target: &Target, install: Install, image: Option<&str>) -> 
             ];
             shell::run(&mut target.command(&install)?)?;
         }
+    }
+    if let Some(url) = otlp {
+        let variable = format!("TRACER_OTLP={url}");
+        target.kubectl(&[
+            "-n",
+            "tracer",
+            "set",
+            "env",
+            "daemonset/tracer-agent",
+            &variable,
+            "TRACER_OTLP_METRICS=5s",
+        ])?;
     }
     for workload in workloads {
         let status = ["rollout", "status", workload, "--timeout=180s"];
