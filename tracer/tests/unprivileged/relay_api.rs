@@ -461,6 +461,11 @@ async fn a_stream_continues_where_it_was_when_the_agent_is_back() {
         }
     }
     relay.disconnect();
+    while interrupted == 0 {
+        if let Some(Relayed::Interrupted(_)) = stream.frame().await.message {
+            interrupted += 1;
+        }
+    }
     // While it is away.
     relay.emit(ping("shop", "web", "bank", "vault"));
     relay.reached();
@@ -472,12 +477,11 @@ async fn a_stream_continues_where_it_was_when_the_agent_is_back() {
                 Some(Message::Event(event)) => events.push(event.sequence),
                 _ => {}
             },
-            Some(Relayed::Interrupted(_)) => interrupted += 1,
             _ => {}
         }
     }
     assert_eq!(events, [0, 1, 2], "nothing twice and nothing missing");
-    assert_eq!((connected, interrupted), (2, 1));
+    assert_eq!(connected, 2);
     relay.end().await;
 }
 
