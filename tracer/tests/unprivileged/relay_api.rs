@@ -471,13 +471,12 @@ async fn a_stream_continues_where_it_was_when_the_agent_is_back() {
     relay.reached();
     relay.reconnect().await;
     while events.len() < 3 {
-        match stream.frame().await.message {
-            Some(Relayed::Response(response)) => match response.message {
+        if let Some(Relayed::Response(response)) = stream.frame().await.message {
+            match response.message {
                 Some(Message::Node(_)) => connected += 1,
                 Some(Message::Event(event)) => events.push(event.sequence),
                 _ => {}
-            },
-            _ => {}
+            }
         }
     }
     assert_eq!(events, [0, 1, 2], "nothing twice and nothing missing");
