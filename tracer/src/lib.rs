@@ -29,6 +29,7 @@ pub mod config;
 pub mod connections;
 #[cfg(agent)]
 pub mod export;
+#[cfg(agent)]
 mod heap;
 #[cfg(agent)]
 pub mod relay;

@@ -426,9 +426,9 @@ impl Feed {
             .filter(|agent| agent.node.is_some())
             .collect();
         if reached.is_empty() && self.relays.iter().any(|relay| relay.refusal.is_none()) {
-            let nobody = "no traced node has a pod that matches the filter, or no agent is connected to the relays: see \
+            let unasked = "no traced node has a pod that matches the filter, or no agent is connected to the relays: see \
                           `tracer status`";
-            self.updates.push_back(Update::Unmatched(nobody.to_owned()));
+            self.updates.push_back(Update::Unmatched(unasked.to_owned()));
             return Ok(());
         }
         if reached.is_empty() {
