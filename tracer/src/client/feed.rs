@@ -428,7 +428,8 @@ impl Feed {
         if reached.is_empty() && self.relays.iter().any(|relay| relay.refusal.is_none()) {
             let unasked = "no traced node has a pod that matches the filter, or no agent is connected to the relays: see \
                           `tracer status`";
-            self.updates.push_back(Update::Unmatched(unasked.to_owned()));
+            self.updates
+                .push_back(Update::Unmatched(unasked.to_owned()));
             return Ok(());
         }
         if reached.is_empty() {
