@@ -52,8 +52,17 @@ impl Json {
         line.word(words::kind(&event.body));
         field!(line, "time");
         line.word(self.time.format(clock.wall(event.time)));
+        // A node of several clusters is CLUSTER/NODE. A node's name has no slash.
+        let (cluster, node) = match self.node.rsplit_once('/') {
+            Some((cluster, node)) => (Some(cluster), node),
+            None => (None, &*self.node),
+        };
         field!(line, "node");
-        line.string(&self.node);
+        line.string(node);
+        if let Some(cluster) = cluster {
+            field!(line, "cluster");
+            line.string(cluster);
+        }
         field!(line, "pod");
         line.nullable(ends, |line, ends| ends::pod(line, &ends.pod, ports));
         field!(line, "peer");

@@ -60,7 +60,8 @@ Where events come from:
   Without -f the command prints the last 20 events and ends; --last, --since
   and --all select others. With -f it prints new events; --since or --last
   adds that part of the history.
-  Events of several nodes are merged in time order; a silent or slow node
+  With several contexts (--context a,b) the events have the context as
+  `cluster`. Events of several nodes are merged in time order; a silent or slow node
   delays the others by at most 2 s. Lost connections are reported and retried;
   streams resume without duplicates, and events that have left an agent's
   history are reported as lost.
@@ -94,7 +95,7 @@ impl AgentsArgs {
             servers: servers.collect::<Result<_, _>>()?,
             nodes: self.node.clone(),
             kubeconfig: kube.kubeconfig.clone(),
-            contexts: kube.context.iter().cloned().collect(),
+            contexts: kube.contexts(),
         })
     }
 }

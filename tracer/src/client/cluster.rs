@@ -31,7 +31,7 @@ const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
 pub(super) struct Cluster {
     client: kube::Client,
     /// The context in the kubeconfig, if one was asked for.
-    context: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 /// What is asked of the relays.

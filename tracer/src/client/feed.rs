@@ -92,6 +92,8 @@ pub struct AgentSummary {
 struct Agent {
     /// Where it is reached.
     place: String,
+    /// Its cluster, if several are asked.
+    cluster: Option<String>,
     node: Option<Arc<str>>,
     version: Option<String>,
     instance: Option<String>,
@@ -111,6 +113,7 @@ impl Agent {
     fn new(place: String) -> Agent {
         Agent {
             place,
+            cluster: None,
             node: None,
             version: None,
             instance: None,
@@ -136,6 +139,8 @@ impl Agent {
 struct Relay {
     /// As in "the relay: no answer".
     name: String,
+    /// The context that names its cluster.
+    context: Option<String>,
     resource: Resource,
     /// By node.
     agents: HashMap<String, StreamId>,
@@ -230,6 +235,7 @@ impl Feed {
         };
         self.relays.push(Relay {
             name: cluster.relay(),
+            context: cluster.context.clone(),
             resource,
             agents: HashMap::new(),
             connected: false,
@@ -334,7 +340,9 @@ impl Feed {
                 let id = match known {
                     Some(id) => *id,
                     None => {
-                        let id = self.add(Agent::new(node.clone()));
+                        let mut agent = Agent::new(node.clone());
+                        agent.cluster = self.cluster(relay);
+                        let id = self.add(agent);
                         if let Some(relay) = self.relays.get_mut(relay) {
                             relay.agents.insert(node, id);
                         }
@@ -345,6 +353,13 @@ impl Feed {
             }
             FeedMessage::Relay(id, message) => self.receive_relay(id, message),
         }
+    }
+
+    /// The cluster of a relay, if several are asked.
+    fn cluster(&self, relay: RelayId) -> Option<String> {
+        let several = self.options.contexts.len() > 1;
+        let relay = self.relays.get(relay).filter(|_| several)?;
+        relay.context.clone()
     }
 
     /// Something about a relay's stream.
@@ -562,8 +577,12 @@ impl Feed {
         for sentence in other_version.into_iter().chain(other_clock) {
             updates.push_back(Update::Note(format!("{node}: {sentence}")));
         }
-        agent.summary.name = info.node.clone();
-        agent.node = Some(info.node.into());
+        let name = match &agent.cluster {
+            Some(cluster) => format!("{cluster}/{}", info.node),
+            None => info.node,
+        };
+        agent.summary.name.clone_from(&name);
+        agent.node = Some(name.into());
         agent.version = Some(info.version);
         agent.instance = Some(info.instance);
         agent.warnings = info.filter_warnings;

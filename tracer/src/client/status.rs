@@ -69,7 +69,12 @@ async fn ask_relays(options: &Options) -> Result<Vec<Answer>, ClientError> {
                 info.map_or(0, |info| clock_offset_ns(asked, info.now_unix_ns, answered));
             Answer {
                 target: cluster.relay(),
-                node: Some(node.node),
+                node: Some(match &cluster.context {
+                    Some(context) if options.contexts.len() > 1 => {
+                        format!("{context}/{}", node.node)
+                    }
+                    _ => node.node,
+                }),
                 status,
                 clock_offset_ns,
             }

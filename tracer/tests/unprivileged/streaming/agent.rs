@@ -67,7 +67,7 @@ impl Agent {
     }
 }
 
-fn finding(at_unix_ns: i64, id: &str) -> Event {
+pub fn finding(at_unix_ns: i64, id: &str) -> Event {
     let at = Timestamp(u64::try_from(at_unix_ns).expect("after 1970"));
     Event {
         time: at,

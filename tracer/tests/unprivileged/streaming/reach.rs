@@ -11,7 +11,7 @@ use tracer::client::{ClientError, Options, Target, TlsFiles};
 use tracer::connections::Limits;
 use tracer::stream::listen::{self, TlsListen};
 
-use super::agent::{Agent, Heard, history, within};
+use super::agent::{Agent, Heard, START, history, within};
 
 /// A certificate authority, a server's and a client's certificate, as files.
 struct Certificates {
@@ -209,7 +209,7 @@ fn where_no_agent_answers_the_exit_code_and_the_words_say_so() {
 }
 
 /// An API server that answers each request by its path.
-fn api_server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
+fn api_server<B: AsRef<[u8]>>(answer: impl Fn(&str) -> (u16, B) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -228,9 +228,10 @@ fn api_server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String
             // A client that is gone needs no answer.
             let _ = write!(
                 connection,
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.as_ref().len()
+            )
+            .and_then(|()| connection.write_all(body.as_ref()));
         }
     });
     url
@@ -305,6 +306,86 @@ fn a_request_names_the_namespace_in_its_path() {
             "{asked}"
         );
     }
+}
+
+#[test]
+fn events_of_several_clusters_name_their_cluster() {
+    use prost::Message as _;
+    use tracer::stream::event::{to_wire, unix_clock};
+    use tracer::stream::proto;
+    use tracer::stream::proto::observe_response::Message;
+    use tracer::stream::proto::relayed_response::Message as Relayed;
+
+    // Both have a node of the same name, and an event of it.
+    let frames: Vec<u8> = [
+        Message::Node(proto::NodeInfo {
+            node: "node".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..proto::NodeInfo::default()
+        }),
+        Message::Event(proto::EmittedEvent {
+            event: Some(to_wire(&super::agent::finding(START, "x"), &unix_clock)),
+            emitted_unix_ns: START,
+            sequence: 0,
+        }),
+    ]
+    .into_iter()
+    .flat_map(|message| {
+        let response = proto::ObserveResponse {
+            message: Some(message),
+        };
+        let message = proto::RelayedResponse {
+            node: "node".to_owned(),
+            message: Some(Relayed::Response(response)),
+        };
+        let encoded = message.encode_to_vec();
+        let length = u32::try_from(encoded.len()).expect("short");
+        [length.to_be_bytes().to_vec(), encoded].concat()
+    })
+    .collect();
+    let clusters = ["east", "west"].map(|name| {
+        let frames = frames.clone();
+        let url = api_server(move |_| (200, frames.clone()));
+        format!("{{name: {name}, cluster: {{server: '{url}'}}}}")
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config");
+    let contexts = ["east", "west"]
+        .map(|name| format!("{{name: {name}, context: {{cluster: {name}, user: u}}}}"));
+    let text = format!(
+        "{{apiVersion: v1, kind: Config, current-context: east, contexts: [{}], clusters: [{}], \
+         users: [{{name: u, user: {{token: t}}}}]}}",
+        contexts.join(", "),
+        clusters.join(", ")
+    );
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let output = tracer(&[
+        "observe",
+        "-o",
+        "json",
+        "--kubeconfig",
+        file,
+        "--context",
+        "east,west",
+    ]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let mut found: Vec<(String, String)> = printed
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
+            (text("cluster"), text("node"))
+        })
+        .collect();
+    found.sort();
+    let expected = ["east", "west"].map(|cluster| (cluster.to_owned(), "node".to_owned()));
+    assert_eq!(
+        found,
+        expected,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
