@@ -137,7 +137,12 @@ impl RelayStream {
             return End::Closed;
         }
         loop {
-            let next = tokio::time::timeout(SILENT, frames.next::<RelayedResponse>());
+            // Without an agent nothing comes. A message that was read in part is never given up and then continued.
+            let silent = match nodes.instances.is_empty() {
+                true => Duration::MAX,
+                false => SILENT,
+            };
+            let next = tokio::time::timeout(silent, frames.next::<RelayedResponse>());
             let message = match next.await {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) if self.request.follow => {
@@ -145,7 +150,6 @@ impl RelayStream {
                 }
                 Ok(Ok(None)) => return End::Over,
                 Ok(Err(error)) => return End::Interrupted(error_chain(&error)),
-                Err(_) if nodes.instances.is_empty() => continue,
                 Err(_) => {
                     return End::Interrupted(format!("nothing came for {} s", SILENT.as_secs()));
                 }

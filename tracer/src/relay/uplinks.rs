@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::server::ResolvesServerCert;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -31,6 +32,8 @@ pub const LIMITS: Limits = Limits {
     first_request: Duration::from_secs(15),
     unread: Duration::from_secs(60),
 };
+/// Token reviews at a time. Any pod can connect with a token that is none, and each costs the API server a request.
+const MAX_REVIEWS: usize = 32;
 /// Bytes between the TLS connection and the client.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -39,6 +42,7 @@ pub struct Uplinks {
     agents: Arc<Agents>,
     tokens: Tokens,
     tls: TlsAcceptor,
+    reviews: Semaphore,
 }
 
 impl std::fmt::Debug for Uplinks {
@@ -70,6 +74,7 @@ impl Uplinks {
             agents,
             tokens,
             tls: TlsAcceptor::from(Arc::new(config)),
+            reviews: Semaphore::new(MAX_REVIEWS),
         })
     }
 
@@ -115,7 +120,11 @@ impl Uplinks {
     }
 
     async fn review(&self, hello: &Hello) -> Result<Accepted, Refused> {
-        let accepted = self.tokens.review(&hello.token).await?;
+        let accepted = {
+            // The semaphore is never closed.
+            let _place = self.reviews.acquire().await;
+            self.tokens.review(&hello.token).await?
+        };
         if *accepted.node == *hello.node {
             return Ok(accepted);
         }
