@@ -23,6 +23,7 @@ use crate::model::flow::{Direction, Flow, FlowSnapshot, Ifindex, Role};
 use crate::model::loss::{InterfaceLoss, Losses, Stage};
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
+use crate::model::signal::Signal;
 use crate::model::time::Timestamp;
 
 mod doubt;
@@ -53,6 +54,8 @@ pub enum Input {
     Lost(Timestamp, Vec<InterfaceLoss>),
     /// An interface is no longer traced.
     Gone(Timestamp, Ifindex),
+    /// What the kernel says about a flow or a packet.
+    Signal(Timestamp, Signal),
     /// New rule thresholds and silences.
     Rules(Timestamp, Box<DiagnosisSettings>),
     /// Time passed: everything before it has been put in.
@@ -71,6 +74,7 @@ impl Input {
             | Input::Attached(at, _)
             | Input::Lost(at, _)
             | Input::Gone(at, _)
+            | Input::Signal(at, _)
             | Input::Rules(at, _)
             | Input::Tick(at)
             | Input::End(at) => *at,
@@ -246,6 +250,7 @@ impl Pipeline {
                 self.doubt.forget(ifindex);
                 self.index.gone(ifindex);
             }
+            Input::Signal(_, _) => {}
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);

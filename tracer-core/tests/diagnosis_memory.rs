@@ -43,6 +43,8 @@ fn ends(pod: u32, named: bool) -> Ends {
                 true => Ok(Arc::new(identity)),
                 false => Err(UnknownReason::NotInInventory),
             },
+            container: None,
+            process: None,
         },
         peer: PeerEnd {
             ip: SERVER,
@@ -51,6 +53,7 @@ fn ends(pod: u32, named: bool) -> Ends {
             service: None,
             node: None,
             names: Vec::new(),
+            backend: None,
         },
         peer_traced_here: false,
     }

@@ -56,6 +56,8 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                     workload: None,
                     node: None,
                 })),
+                container: None,
+                process: None,
             },
             peer: PeerEnd {
                 ip: peer,
@@ -64,6 +66,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                 service: None,
                 node: None,
                 names: Vec::new(),
+                backend: None,
             },
             peer_traced_here: false,
         }),

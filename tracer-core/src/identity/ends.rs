@@ -69,6 +69,8 @@ impl Index {
                 ip: flow.pod.ip(),
                 port: ports.then_some(flow.pod.port()),
                 identity,
+                container: None,
+                process: None,
             },
             peer,
             peer_traced_here,
@@ -154,6 +156,7 @@ impl Index {
             service,
             node,
             names: Vec::new(),
+            backend: None,
         }
     }
 

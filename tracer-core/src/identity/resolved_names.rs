@@ -236,6 +236,8 @@ mod tests {
                 ip: ip("10.0.0.1"),
                 port: None,
                 identity: Ok(Arc::new(pod)),
+                container: None,
+                process: None,
             },
             peer: PeerEnd {
                 ip: ip(peer),
@@ -244,6 +246,7 @@ mod tests {
                 service: None,
                 node: None,
                 names: Vec::new(),
+                backend: None,
             },
             peer_traced_here: false,
         }

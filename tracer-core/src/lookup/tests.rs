@@ -77,6 +77,8 @@ impl Pod {
                 ip: flow.pod.ip(),
                 port: None,
                 identity: Err(UnknownReason::NoInventory),
+                container: None,
+                process: None,
             },
             peer: PeerEnd {
                 ip: flow.peer.ip(),
@@ -85,6 +87,7 @@ impl Pod {
                 service: None,
                 node: None,
                 names: Vec::new(),
+                backend: None,
             },
             peer_traced_here: false,
         }

@@ -78,6 +78,32 @@ pub struct PodEnd {
     pub port: Option<u16>,
     /// The pod, or why it is unknown.
     pub identity: Result<Arc<PodIdentity>, UnknownReason>,
+    /// The container that sent or received it; `None` if unknown.
+    pub container: Option<Arc<str>>,
+    /// The process that owns its socket; `None` if unknown.
+    pub process: Option<Arc<Process>>,
+}
+
+/// A process of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its id in the node's pid namespace.
+    pub pid: u32,
+    /// Its name (`comm`, at most 15 bytes), as the kernel had it when the socket was used.
+    pub comm: Arc<str>,
+}
+
+/// The endpoint that a Service's address was translated to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its port, if the protocol has ports.
+    pub port: Option<u16>,
+    /// The pod that has this address.
+    pub pod: Option<Arc<PodIdentity>>,
+    /// The pod's node, or the node with this address.
+    pub node: Option<Arc<str>>,
 }
 
 /// The other end of a flow. With only an address it is external.
@@ -96,4 +122,7 @@ pub struct PeerEnd {
     pub node: Option<Arc<str>>,
     /// DNS names that the pod resolved to this address.
     pub names: Vec<DnsName>,
+    /// The endpoint behind the Service's address, as conntrack translates this flow; `None` if unknown, or if
+    /// nothing is translated.
+    pub backend: Option<Arc<Backend>>,
 }

@@ -28,5 +28,6 @@ pub mod printable;
 pub mod record;
 pub mod sentence;
 pub mod settings;
+pub mod signal;
 pub mod time;
 pub mod units;

@@ -109,6 +109,8 @@ pub fn client(peer: &str, port: u16) -> Ends {
             ip: ip(CLIENT),
             port: Some(41_000),
             identity: Ok(ubuntu()),
+            container: None,
+            process: None,
         },
         peer: PeerEnd {
             ip: ip(peer),
@@ -117,6 +119,7 @@ pub fn client(peer: &str, port: u16) -> Ends {
             service: None,
             node: None,
             names: Vec::new(),
+            backend: None,
         },
         peer_traced_here: false,
     }
@@ -150,6 +153,8 @@ pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
         ip: ip(address),
         port: Some(port),
         identity: Ok(pod),
+        container: None,
+        process: None,
     };
     ends
 }

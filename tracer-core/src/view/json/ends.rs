@@ -9,17 +9,38 @@ use crate::model::identity::{PeerEnd, PodEnd, PodIdentity};
 pub(super) fn pod(line: &mut Line<'_>, end: &PodEnd, ports: bool) {
     let port = end.port.filter(|_| ports);
     match &end.identity {
-        Ok(pod) => known(line, pod, end.ip, port),
+        Ok(pod) => {
+            known(line, pod, end.ip, port);
+            socket_owner(line, end);
+        }
         Err(reason) => {
             first!(line, "ip");
             address(line, end.ip, port);
             field!(line, "unknown");
             line.word(reason.as_str());
-            line.raw("}");
+            socket_owner(line, end);
         }
+    }
+    line.raw("}");
+}
+
+/// The container and the process, where they are known.
+fn socket_owner(line: &mut Line<'_>, end: &PodEnd) {
+    if let Some(container) = &end.container {
+        field!(line, "container");
+        line.string(container);
+    }
+    if let Some(process) = &end.process {
+        field!(line, "process");
+        first!(line, "pid");
+        line.number(process.pid);
+        field!(line, "comm");
+        line.string(&process.comm);
+        line.raw("}");
     }
 }
 
+/// A pod's fields. The caller closes the object.
 fn known(line: &mut Line<'_>, pod: &PodIdentity, ip: IpAddr, port: Option<u16>) {
     first!(line, "namespace");
     line.string(&pod.namespace);
@@ -37,7 +58,6 @@ fn known(line: &mut Line<'_>, pod: &PodIdentity, ip: IpAddr, port: Option<u16>) 
         line.string(&workload.name);
         line.raw("}");
     }
-    line.raw("}");
 }
 
 /// The other end. `ports` as for [`pod`].
@@ -48,6 +68,7 @@ pub(super) fn peer(line: &mut Line<'_>, end: &PeerEnd, ports: bool) {
     if let Some(pod) = &end.pod {
         field!(line, "pod");
         known(line, pod, end.ip, port);
+        line.raw("}");
     }
     if let Some(service) = &end.service {
         field!(line, "service");
@@ -64,6 +85,22 @@ pub(super) fn peer(line: &mut Line<'_>, end: &PeerEnd, ports: bool) {
     if !end.names.is_empty() {
         field!(line, "names");
         line.array(&end.names, |line, name| line.string(name.as_str()));
+    }
+    if let Some(end) = &end.backend {
+        let port = end.port.filter(|_| ports);
+        field!(line, "backend");
+        first!(line, "ip");
+        address(line, end.ip, port);
+        if let Some(pod) = &end.pod {
+            field!(line, "pod");
+            known(line, pod, end.ip, port);
+            line.raw("}");
+        }
+        if let Some(node) = &end.node {
+            field!(line, "node");
+            line.string(node);
+        }
+        line.raw("}");
     }
     line.raw("}");
 }

@@ -9,7 +9,7 @@ use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::Ends;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::identity::{
-    PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
+    Backend, PeerEnd, PodEnd, PodIdentity, Process, ServiceIdentity, UnknownReason, Workload,
 };
 
 pub(super) fn to_wire(ends: &Ends) -> proto::Ends {
@@ -41,6 +41,11 @@ fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
             Ok(pod) => Identity::Pod(pod_to_wire(pod)),
             Err(reason) => Identity::Unknown(reason.to_wire()),
         }),
+        container: end.container.as_deref().map(str::to_owned),
+        process: end.process.as_ref().map(|process| proto::Process {
+            pid: process.pid,
+            comm: process.comm.to_string(),
+        }),
     }
 }
 
@@ -56,6 +61,13 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
             }
             None => Err(UnknownReason::NotInInventory),
         },
+        container: wire.container.map(Into::into),
+        process: wire.process.map(|process| {
+            Arc::new(Process {
+                pid: process.pid,
+                comm: process.comm.into(),
+            })
+        }),
     })
 }
 
@@ -70,7 +82,26 @@ fn peer_to_wire(end: &PeerEnd) -> proto::PeerEnd {
         }),
         node: end.node.as_deref().map(str::to_owned),
         names: end.names.iter().map(ToString::to_string).collect(),
+        backend: end.backend.as_deref().map(backend_to_wire),
     }
+}
+
+fn backend_to_wire(backend: &Backend) -> proto::Backend {
+    proto::Backend {
+        ip: ip_to_wire(backend.ip),
+        port: backend.port.map(u32::from),
+        pod: backend.pod.as_deref().map(pod_to_wire),
+        node: backend.node.as_deref().map(str::to_owned),
+    }
+}
+
+fn backend_from_wire(wire: proto::Backend) -> Result<Backend, Unreadable> {
+    Ok(Backend {
+        ip: ip_from_wire(&wire.ip)?,
+        port: port_from_wire(wire.port)?,
+        pod: wire.pod.map(pod_from_wire).map(Arc::new),
+        node: wire.node.map(Into::into),
+    })
 }
 
 fn peer_from_wire(wire: proto::PeerEnd) -> Result<PeerEnd, Unreadable> {
@@ -86,6 +117,11 @@ fn peer_from_wire(wire: proto::PeerEnd) -> Result<PeerEnd, Unreadable> {
         }),
         node: wire.node.map(Into::into),
         names: wire.names.iter().map(|name| DnsName::new(name)).collect(),
+        backend: wire
+            .backend
+            .map(backend_from_wire)
+            .transpose()?
+            .map(Arc::new),
     })
 }
 
