@@ -6,14 +6,20 @@
 //! replica's. Only the latest state of a finding is kept, and each under its latest version; a watcher reads
 //! the changes after a version at its own pace and may miss states in between, never the last one.
 //!
-//! Bounded in bytes. At the limit the namespace that holds most loses its resolved, then its oldest finding.
+//! Bounded in bytes. At the limit the pod that holds most, in the namespace that holds most, loses its resolved, then its
+//! oldest finding ([`shares`]).
 //! A deleted finding is kept for a while, so that watchers learn of it; a watch from before the oldest of
 //! these is [`Expired`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+mod shares;
+#[cfg(test)]
+mod tests;
+
+use self::shares::Shares;
 use super::names::{ObjectName, object_name};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, Severity, State};
@@ -83,11 +89,6 @@ impl Kept {
     fn is_resolved(&self) -> bool {
         self.finding().is_none_or(Finding::is_resolved)
     }
-
-    /// Whether it goes before others of its namespace.
-    fn rank(&self) -> Rank {
-        (!self.is_resolved(), self.version)
-    }
 }
 
 fn finding(event: &Event) -> Option<&Finding> {
@@ -142,14 +143,6 @@ pub struct Expired {
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
-/// Resolved ones first, then by version.
-type Rank = (bool, u64);
-
-#[derive(Debug, Default)]
-struct Share {
-    bytes: usize,
-    by_rank: BTreeSet<Rank>,
-}
 
 /// The store.
 #[derive(Debug)]
@@ -159,7 +152,7 @@ pub struct Store {
     /// Of each finding its latest change.
     by_version: BTreeMap<u64, Key>,
     deleted: BTreeMap<u64, Arc<Kept>>,
-    shares: BTreeMap<Arc<str>, Share>,
+    shares: Shares,
     bytes: usize,
     deleted_bytes: usize,
     latest: u64,
@@ -176,7 +169,7 @@ impl Store {
             kept: BTreeMap::new(),
             by_version: BTreeMap::new(),
             deleted: BTreeMap::new(),
-            shares: BTreeMap::new(),
+            shares: Shares::default(),
             bytes: 0,
             deleted_bytes: 0,
             latest: now_us,
@@ -259,9 +252,7 @@ impl Store {
     }
 
     fn insert(&mut self, key: Key, kept: Kept) {
-        let share = self.shares.entry(Arc::clone(&key.0)).or_default();
-        share.bytes += kept.bytes;
-        share.by_rank.insert(kept.rank());
+        self.shares.add(&kept);
         self.bytes += kept.bytes;
         self.by_version.insert(kept.version, key.clone());
         self.kept.insert(key, Arc::new(kept));
@@ -271,13 +262,7 @@ impl Store {
         let kept = self.kept.remove(key)?;
         self.by_version.remove(&kept.version);
         self.bytes -= kept.bytes;
-        if let Some(share) = self.shares.get_mut(&key.0) {
-            share.bytes -= kept.bytes;
-            share.by_rank.remove(&kept.rank());
-            if share.by_rank.is_empty() {
-                self.shares.remove(&key.0);
-            }
-        }
+        self.shares.remove(&kept);
         Some(kept)
     }
 
@@ -304,9 +289,8 @@ impl Store {
 
     /// Makes room. Returns whether anything was dropped.
     fn drop_one(&mut self, now_us: u64) -> bool {
-        let largest = self.shares.values().max_by_key(|share| share.bytes);
-        let first = largest.and_then(|share| share.by_rank.first());
-        let key = first.and_then(|(_, version)| self.by_version.get(version).cloned());
+        let first = self.shares.first_to_go();
+        let key = first.and_then(|version| self.by_version.get(&version).cloned());
         let Some(key) = key else { return false };
         self.delete(&key, now_us);
         self.dropped += 1;
@@ -435,6 +419,3 @@ impl Store {
         self.dropped
     }
 }
-
-#[cfg(test)]
-mod tests;

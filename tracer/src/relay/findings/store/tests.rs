@@ -115,6 +115,37 @@ fn at_the_limit_the_largest_namespace_loses_its_resolved_and_oldest_findings() {
 }
 
 #[test]
+fn a_pod_with_many_findings_pushes_out_its_own_and_not_its_neighbours() {
+    let each = OVERHEAD_BYTES + 2000;
+    let mut store = Store::new(6 * each, NOW);
+    let of = |pod: &str, id: &str, count: i64, state| {
+        let report = report("shop", id, count, state);
+        let pod = pod.into();
+        Report { pod, ..report }
+    };
+    // The neighbours' are older, and one is resolved.
+    store.put(of("api", "a", 1, State::Active), NOW);
+    store.put(of("web", "b", 2, State::Resolved), NOW + 1);
+    store.put(of("web", "c", 3, State::Active), NOW + 2);
+    for flood in 10_i64..30 {
+        let id = flood.to_string();
+        let at = NOW + flood.unsigned_abs();
+        store.put(of("flood", &id, flood, State::Active), at);
+    }
+    let left = store.page(None, None, 99, |_| true, NOW + 100);
+    let mut counts: Vec<u64> = left
+        .items
+        .iter()
+        .map(|kept| kept.finding().expect("a finding").count)
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2, 3, 27, 28, 29]);
+    // Nothing of the shares is left behind.
+    assert!(store.expire(NOW + KEPT_ACTIVE_US + SECOND_US));
+    assert_eq!((store.len(), store.shares.first_to_go()), (0, None));
+}
+
+#[test]
 fn an_old_finding_is_deleted_and_watchers_learn_of_it() {
     let mut store = Store::new(1 << 20, NOW);
     store.put(active("shop", "x", 1), NOW);
