@@ -142,7 +142,7 @@ def other_values():
         check(own["image"] == f"here/tracer@{digest}", f"{name} has image {own['image']}")
         check(pod["imagePullSecrets"] == [{"name": "r"}], f"{name} has no pull secret")
 
-    found = rendered(["relay.enabled=false"])
+    found = rendered(["relay.enabled=false", "metrics.enabled=true", "metrics.podMonitor.enabled=true", "metrics.dashboard.enabled=false"])
     left = [key for key, item in found.items() if "relay" in json.dumps(item) or "tracer.internal" in json.dumps(item)]
     check(not left, f"without the relay there is something of it in {left}")
 
@@ -153,6 +153,13 @@ def other_values():
     check(own["env"] == [{"name": "TRACER_LISTEN", "value": "[::]:9443"}], "the relay does not know its port")
     strategy = found["Deployment/tracer/tracer-relay"]["spec"]["strategy"]["rollingUpdate"]
     check(strategy == {"maxUnavailable": 1, "maxSurge": 0}, "an update would wait for a port that is taken")
+
+    found = rendered(["metrics.enabled=true", "relay.ports.metrics=9999"])
+    pod, own = container(found, "Deployment", "tracer-relay")
+    check(own["env"] == [{"name": "TRACER_HTTP", "value": "[::]:9999"}], "the relay's metrics are on another port")
+    service = found["Service/tracer/tracer-relay-metrics"]
+    check(service["metadata"]["annotations"]["prometheus.io/port"] == "9999", "Prometheus looks for another port")
+    check({"name": "metrics", "containerPort": 9999, "protocol": "TCP"} in own["ports"], "the port has no name")
 
     found = rendered(["relay.certManager.enabled=true"])
     api = found["APIService//v1alpha1.tracer.internal"]
