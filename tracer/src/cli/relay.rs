@@ -8,9 +8,11 @@ use clap::Args;
 
 use super::Exit;
 use super::cluster::KubeArgs;
+use super::export::HttpAddress;
 use super::logs::LogArgs;
 use crate::cluster::ClusterSource;
 use crate::config::{RelayConfig, TlsPair};
+use crate::export::http;
 use crate::run;
 
 /// Arguments of `tracer relay`.
@@ -24,6 +26,10 @@ pub struct RelayArgs {
     /// Accept agents on this address, with TLS
     #[arg(long, value_name = "ADDR:PORT", default_value_t = any(8444))]
     agents: SocketAddr,
+
+    /// Serve /metrics on this address; none disables it
+    #[arg(long, value_name = "ADDR:PORT", default_value = http::DEFAULT_RELAY_ADDRESS)]
+    http: HttpAddress,
 
     /// The relays' Service, whose name is in their certificate
     #[arg(long, value_name = "NAME", default_value = "tracer-relay")]
@@ -111,6 +117,7 @@ impl RelayArgs {
         Ok(RelayConfig {
             listen: self.listen,
             agents: self.agents,
+            http: self.http.0,
             service: self.service.clone(),
             agent_account: self.agent_account.clone(),
             namespace: self.relay_namespace.clone(),

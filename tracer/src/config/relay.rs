@@ -12,6 +12,8 @@ pub struct RelayConfig {
     pub listen: SocketAddr,
     /// The address for agents.
     pub agents: SocketAddr,
+    /// The address of metrics; `None` for none.
+    pub http: Option<SocketAddr>,
     /// The relays' Service.
     pub service: String,
     /// The agents' service account.

@@ -25,13 +25,15 @@ mod health;
 mod tests;
 
 pub use self::health::{Health, STALLED_AFTER};
-use super::metrics::{CONTENT_TYPE, Metrics};
+use super::metrics::{CONTENT_TYPE, Metrics, RelayMetrics};
 use crate::connections::{Connections, Limits};
 
 /// The default address of metrics.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9095";
 /// The default address of the kubelet's probes.
 pub const DEFAULT_PROBE_ADDRESS: &str = "127.0.0.1:9096";
+/// The default address of a relay's metrics: on a node's network it is beside an agent.
+pub const DEFAULT_RELAY_ADDRESS: &str = "127.0.0.1:9097";
 /// The limits of each listener: a pair of Prometheus servers, the kubelet and a person with curl need a
 /// handful of connections.
 pub const LIMITS: Limits = Limits {
@@ -87,6 +89,17 @@ pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
         .route("/", get(contents))
         .with_state(metrics)
         .merge(probe_router(health))
+}
+
+/// The path of a relay's metrics. Its health is on the port of its API, which is what matters.
+pub fn relay_router(metrics: Arc<RelayMetrics>) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(|State(metrics): State<Arc<RelayMetrics>>| async move { text(metrics.encode()) }),
+        )
+        .route("/", get("tracer relay\n/metrics  OpenMetrics\n"))
+        .with_state(metrics)
 }
 
 /// Serves until the future is dropped.
@@ -159,7 +172,11 @@ fn verdict(verdict: Result<String, String>) -> Response {
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
-    match metrics.encode() {
+    text(metrics.encode())
+}
+
+fn text(encoded: Result<String, std::fmt::Error>) -> Response {
+    match encoded {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot encode the metrics");

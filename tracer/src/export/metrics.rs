@@ -25,6 +25,7 @@ mod echo;
 mod labels;
 mod owners;
 mod process;
+mod relay;
 mod servers;
 mod state;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use self::labels::{Forget, Owner, Table};
 use self::owners::{Assignment, Owners};
 pub use self::owners::{IDLE, MAX_NAMESPACES, MAX_PODS, OTHER};
 use self::process::Process;
+pub use self::relay::{OpenWatch, RelayMetrics, RelayState};
 use self::servers::DnsServers;
 use self::state::Shared;
 pub use self::state::{IndexState, SettingsState, State};
@@ -224,6 +226,17 @@ pub struct Build {
     pub version: String,
     /// The commit it was built from.
     pub commit: String,
+}
+
+impl Build {
+    /// That of this program.
+    pub fn of_this_program() -> Build {
+        let commit = option_env!("TRACER_GIT_COMMIT");
+        Build {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: commit.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl Metrics {

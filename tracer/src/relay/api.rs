@@ -2,18 +2,17 @@
 //!
 //! Owns the listener with TLS, and what happens to a request: the API server is authenticated, the user
 //! authorised, limits applied, then the resource answers. Paths and parameters are read by [`request`], forms
-//! of answers by [`form`]; [`findings`] answers from the store, [`traces`] and [`nodes`] from the agents. A
-//! client that reads slowly costs a bounded queue, and a watch ends within an hour, after which the user's
-//! permission is checked again.
+//! of answers by [`form`]; [`findings`] answers from the store, [`traces`] and [`nodes`] from the agents, and
+//! [`watching`] has what all watches have. A client that reads slowly costs a bounded queue.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, WARNING};
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -26,22 +25,22 @@ use kube::Client;
 use rand::Rng as _;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ResolvesServerCert;
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::User;
 use super::access::front_proxy::FrontProxy;
-use super::access::review::{Reviewer, Verdict};
+use super::access::review::Reviewer;
 use super::access::tls::server_config;
 use super::agents::Agents;
 use super::findings::{DEFAULT_BYTES, Findings};
 use super::pods::Pods;
 use crate::connections::{Activity, Connections, Limits};
+use crate::export::metrics::{RelayMetrics, RelayState};
 
+mod counted;
 mod discovery;
+mod documents;
 mod findings;
 mod form;
 pub mod kinds;
@@ -51,6 +50,7 @@ mod native_findings;
 mod nodes;
 mod openapi;
 mod options;
+mod permission;
 mod render;
 mod request;
 mod selector;
@@ -58,9 +58,13 @@ mod status;
 mod streams;
 mod traces;
 mod version;
+mod watching;
 
+use self::counted::Counted;
+use self::documents::Documents;
 use self::form::Form;
 use self::limits::Places;
+use self::permission::authorize;
 use self::request::{Asked, Objects, Query, Route};
 use self::status::Failure;
 use self::streams::Sources;
@@ -85,8 +89,6 @@ const HEADER_BYTES: u32 = 64 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Time for a get or a list.
 const WHOLE_REQUEST: Duration = Duration::from_secs(30);
-/// A watch ends after a random part of this, at least half, as the API server's own do.
-const WATCH_SECONDS: u64 = 3600;
 /// How long answers may take to end when the relay ends.
 const LAST_SEND: Duration = Duration::from_secs(2);
 
@@ -99,6 +101,10 @@ pub struct Settings {
     pub watches: (usize, usize),
     /// Gets and lists at a time, and of one user.
     pub reads: (usize, usize),
+    /// How long a permission is remembered.
+    pub allowed_for: Duration,
+    /// How long a watch runs until its user's permission is checked again; up to half of it is added at random.
+    pub review_every: Duration,
 }
 
 impl Default for Settings {
@@ -107,6 +113,8 @@ impl Default for Settings {
             findings_bytes: DEFAULT_BYTES,
             watches: (500, 50),
             reads: (100, 30),
+            allowed_for: Duration::from_secs(10),
+            review_every: Duration::from_secs(60),
         }
     }
 }
@@ -117,12 +125,14 @@ pub struct Server {
     client: Client,
     findings: Arc<Findings>,
     front_proxy: FrontProxy,
-    reviewer: Reviewer,
+    reviewer: Arc<Reviewer>,
     nodes: Arc<nodes::Nodes>,
     versions: Versions,
     watches: Places,
     reads: Places,
-    open_api: OpenApi,
+    documents: Documents,
+    metrics: Arc<RelayMetrics>,
+    review_every: Duration,
     ending: tokio::sync::watch::Sender<bool>,
 }
 
@@ -135,48 +145,38 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The documents, which never change.
-struct OpenApi {
-    version_2: Bytes,
-    version_3: Bytes,
-    index: Bytes,
-    hash: String,
-}
-
-impl OpenApi {
-    fn new() -> OpenApi {
-        let version_3: Bytes = openapi::version_3().to_string().into();
-        let digest = Sha256::digest(&version_3);
-        let hash: String = digest.iter().map(|octet| format!("{octet:02X}")).collect();
-        OpenApi {
-            version_2: openapi::version_2().to_string().into(),
-            index: openapi::index(&hash).to_string().into(),
-            version_3,
-            hash,
-        }
-    }
-}
-
 impl Server {
     /// A server for these agents. `client` needs the relay's rights: list and watch pods, create
     /// SubjectAccessReviews, get ConfigMap kube-system/extension-apiserver-authentication.
-    pub fn new(agents: Arc<Agents>, client: Client, settings: Settings) -> Arc<Server> {
+    pub fn new(
+        agents: Arc<Agents>,
+        client: Client,
+        settings: Settings,
+        metrics: Arc<RelayMetrics>,
+    ) -> Arc<Server> {
         let (watches, watches_per_user) = settings.watches;
         let (reads, reads_per_user) = settings.reads;
         Arc::new(Server {
             sources: Sources {
                 agents,
                 pods: Arc::default(),
+                metrics: Arc::clone(&metrics),
             },
             findings: Arc::new(Findings::new(settings.findings_bytes)),
             front_proxy: FrontProxy::default(),
-            reviewer: Reviewer::new(client.clone()),
+            reviewer: Arc::new(Reviewer::new(
+                client.clone(),
+                settings.allowed_for,
+                Arc::clone(&metrics),
+            )),
             client,
             nodes: Arc::default(),
             versions: Versions::new(rand::rng().random()),
             watches: Places::new("watches", watches, watches_per_user),
             reads: Places::new("reads", reads, reads_per_user),
-            open_api: OpenApi::new(),
+            documents: Documents::new(),
+            metrics,
+            review_every: settings.review_every,
             ending: tokio::sync::watch::Sender::new(false),
         })
     }
@@ -194,6 +194,27 @@ impl Server {
     /// Watches and streams that are open.
     pub fn open_watches(&self) -> usize {
         self.watches.taken()
+    }
+
+    /// What a scrape reads.
+    pub fn state(&self) -> RelayState {
+        let (findings, bytes, dropped) = self.findings.size();
+        let counts = &self.findings.counts;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RelayState {
+            ready: self.missing().is_empty(),
+            agents: self.sources.agents.nodes().len() as u64,
+            findings: findings as u64,
+            findings_bytes: bytes as u64,
+            findings_dropped: vec![
+                ("limit", dropped),
+                ("other-node", count(&counts.elsewhere)),
+                ("unknown-pod", count(&counts.nameless)),
+                ("unreadable", count(&counts.unreadable)),
+                ("lost", count(&counts.lost)),
+            ],
+            certificate_expires: None,
+        }
     }
 
     /// What the server still waits for, a sentence each; ready if empty.
@@ -306,6 +327,7 @@ impl Server {
         activity: &Activity,
     ) -> Response {
         let answering = activity.answer();
+        let counted = Counted::new(&request, &self.metrics);
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let mut response = match self.route(&request, chain).await {
@@ -315,12 +337,13 @@ impl Server {
                 failure.into()
             }
         };
+        counted.answered(response.status().as_u16());
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         // The connection is in use until the body has been sent.
         response.map(|body| {
             let stream = body.into_data_stream().map(move |data| {
-                let _ = &answering;
+                let _ = (&answering, &counted);
                 data
             });
             Body::from_stream(stream)
@@ -351,7 +374,7 @@ impl Server {
         }
         let accept = request.headers().get(ACCEPT);
         let accept = accept.and_then(|accept| accept.to_str().ok());
-        Ok(self.document(&route, accept.unwrap_or_default()))
+        Ok(self.documents.answer(&route, accept.unwrap_or_default()))
     }
 
     fn ready(&self) -> Response {
@@ -359,32 +382,6 @@ impl Server {
         match missing.is_empty() {
             true => plain(StatusCode::OK, "ok\n".to_owned()),
             false => plain(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n"),
-        }
-    }
-
-    /// What is the same for every user.
-    fn document(&self, route: &Route, accept: &str) -> Response {
-        let open_api = |document: &Bytes| {
-            let mut response = json(document.clone().into());
-            if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.open_api.hash)) {
-                response.headers_mut().insert(http::header::ETAG, tag);
-            }
-            response
-        };
-        match route {
-            Route::Groups if discovery::wants_aggregated(accept) => {
-                let mut response = json(discovery::aggregated().to_string().into());
-                let media_type = HeaderValue::from_static(discovery::AGGREGATED);
-                response.headers_mut().insert(CONTENT_TYPE, media_type);
-                response
-            }
-            Route::Groups => value(&discovery::groups()),
-            Route::Group => value(&discovery::group()),
-            Route::OpenApi2 => open_api(&self.open_api.version_2),
-            Route::OpenApi3 => open_api(&self.open_api.index),
-            Route::OpenApi3Group => open_api(&self.open_api.version_3),
-            // The others have been answered.
-            _ => value(&discovery::resources()),
         }
     }
 
@@ -396,7 +393,7 @@ impl Server {
     ) -> Result<Response, Failure> {
         let query = Query::parse(request.uri());
         let asked = Asked::parse(objects, request.method(), query, request.headers())?;
-        self.authorize(user, &asked).await?;
+        authorize(&self.reviewer, user, &asked).await?;
         if asked.verb == "watch" {
             return self.watch(&asked, user);
         }
@@ -417,38 +414,6 @@ impl Server {
             });
             Body::from_stream(stream)
         }))
-    }
-
-    async fn authorize(&self, user: &User, asked: &Asked) -> Result<(), Failure> {
-        let access = asked.access();
-        let verdict = self.reviewer.review(user, &access).await;
-        let verdict = verdict.map_err(|why| {
-            tracing::warn!(why, "cannot check a user's permission");
-            Failure::new(503, "ServiceUnavailable", why)
-        })?;
-        let Verdict::Denied(reason) = verdict else {
-            return Ok(());
-        };
-        let kind = asked.objects.kind;
-        let place = match &access.namespace {
-            Some(namespace) => format!("in the namespace \"{namespace}\""),
-            None => "at the cluster scope".to_owned(),
-        };
-        let object = match &access.name {
-            Some(name) => format!("{}.{} \"{name}\"", kind.plural, kinds::GROUP),
-            None => format!("{}.{}", kind.plural, kinds::GROUP),
-        };
-        let mut message = format!(
-            "{object} is forbidden: User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
-            user.name,
-            access.verb,
-            kind.plural,
-            kinds::GROUP
-        );
-        if !reason.is_empty() {
-            message = format!("{message}: {reason}");
-        }
-        Err(Failure::forbidden(message, kind, access.name.as_deref()))
     }
 
     /// A get or a list.
@@ -487,52 +452,6 @@ impl Server {
         }
         Ok(response)
     }
-
-    fn watch(&self, asked: &Asked, user: &User) -> Result<Response, Failure> {
-        for option in ["sendInitialEvents", "resourceVersionMatch"] {
-            if asked.query.get(option).is_some() {
-                return Err(Failure::invalid(
-                    option,
-                    "this server sends no initial events: list, then watch from the list's resourceVersion",
-                ));
-            }
-        }
-        let seconds = match asked.query.number("timeoutSeconds")? {
-            None | Some(0) => rand::rng().random_range(WATCH_SECONDS / 2..=WATCH_SECONDS),
-            Some(seconds) => seconds.min(WATCH_SECONDS),
-        };
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let place = self.watches.take(&user.name)?;
-        let versions = self.versions;
-        let body = match asked.objects.kind.kind {
-            "Finding" if asked.form == Form::Native => {
-                let wanted = native_findings::wanted(asked)?;
-                traces::stream(self.sources.clone(), wanted, until, place)
-            }
-            "Finding" => findings::watch(&self.findings, versions, asked, until, place)?,
-            "TracerNode" => {
-                if asked.form == Form::Native {
-                    return Err(Failure::new(
-                        406,
-                        "NotAcceptable",
-                        "tracernodes are watched as JSON only",
-                    ));
-                }
-                let (nodes, sources) = (Arc::clone(&self.nodes), self.sources.clone());
-                nodes::watch(nodes, sources, versions, asked, until, place)?
-            }
-            _ => traces::watch(self.sources.clone(), versions, asked, until, place)?,
-        };
-        let mut ending = self.ending.subscribe();
-        let ended = async move {
-            let _ = ending.wait_for(|ending| *ending).await;
-        };
-        let body = Body::from_stream(body.into_data_stream().take_until(Box::pin(ended)));
-        let mut response = json(body);
-        let content_type = asked.form.content_type();
-        response.headers_mut().insert(CONTENT_TYPE, content_type);
-        Ok(response)
-    }
 }
 
 fn json(body: Body) -> Response {
@@ -540,10 +459,6 @@ fn json(body: Body) -> Response {
     let media_type = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
-}
-
-fn value(value: &Value) -> Response {
-    json(value.to_string().into())
 }
 
 fn plain(status: StatusCode, text: String) -> Response {

@@ -93,6 +93,13 @@ impl Serving {
         *self.key.write() = Some(Arc::new(certified));
         Ok(())
     }
+
+    /// When the certificate in use ends, in seconds since 1970; `None` before there is one.
+    pub fn expires(&self) -> Option<i64> {
+        let key = self.key.read();
+        let (_, parsed) = x509_parser::parse_x509_certificate(key.as_ref()?.cert.first()?).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    }
 }
 
 impl ResolvesServerCert for Serving {

@@ -15,11 +15,15 @@ use kube::{Api, Client};
 use serde::Deserialize;
 use tracer_core::model::error_chain::error_chain;
 
+use crate::export::metrics::RelayMetrics;
+
 /// The audience that an agent's token must be for.
 pub const AUDIENCE: &str = crate::stream::relays::AUDIENCE;
 /// The node in a token's claims, and the pod that it is bound to.
 const NODE: &str = "authentication.kubernetes.io/node-name";
 const POD: &str = "authentication.kubernetes.io/pod-name";
+/// The reason where the API server does not say.
+const API_SERVER: &str = "api-server";
 /// A token is not used for longer than this, whatever it says.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
@@ -34,8 +38,21 @@ pub struct Accepted {
 
 /// Why an agent is not accepted, for the agent's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
+#[error("{why}")]
+pub struct Refused {
+    /// In a word, for metrics: api-server, token, account or node.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub why: String,
+}
+
+impl Refused {
+    /// Refused because of this.
+    pub fn new(reason: &'static str, why: impl Into<String>) -> Refused {
+        let why = why.into();
+        Refused { reason, why }
+    }
+}
 
 /// Reviews the tokens of agents.
 #[derive(Clone)]
@@ -45,6 +62,7 @@ pub struct Tokens {
     namespace: String,
     /// Their service account, as the API server names users.
     user: String,
+    metrics: Arc<RelayMetrics>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -55,8 +73,14 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     /// Accepts this service account of this namespace.
-    pub fn new(client: Client, namespace: &str, service_account: &str) -> Tokens {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        service_account: &str,
+        metrics: Arc<RelayMetrics>,
+    ) -> Tokens {
         Tokens {
+            metrics,
             client,
             namespace: namespace.to_owned(),
             user: format!("system:serviceaccount:{namespace}:{service_account}"),
@@ -68,6 +92,17 @@ impl Tokens {
     /// # Errors
     /// If it is not an agent's, or the API server does not answer.
     pub async fn review(&self, token: &str) -> Result<Accepted, Refused> {
+        let reviewed = self.ask(token).await;
+        let result = match &reviewed {
+            Ok(_) => "allowed",
+            Err(refused) if refused.reason == API_SERVER => "failed",
+            Err(_) => "denied",
+        };
+        self.metrics.reviewed("token", result);
+        reviewed
+    }
+
+    async fn ask(&self, token: &str) -> Result<Accepted, Refused> {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 audiences: Some(vec![AUDIENCE.to_owned()]),
@@ -80,7 +115,8 @@ impl Tokens {
             .create(&PostParams::default(), &review)
             .await
             .map_err(|error| {
-                Refused(format!("cannot review the token: {}", error_chain(&error)))
+                let why = format!("cannot review the token: {}", error_chain(&error));
+                Refused::new(API_SERVER, why)
             })?;
         let status = answer.status.unwrap_or_default();
         let for_us = status
@@ -90,21 +126,18 @@ impl Tokens {
             Some(user) if status.authenticated == Some(true) && for_us => user,
             _ => {
                 let why = status.error.unwrap_or_default();
-                return Err(Refused(format!(
-                    "the token is not valid for the audience {AUDIENCE} {why}"
-                )));
+                let why = format!("the token is not valid for the audience {AUDIENCE} {why}");
+                return Err(Refused::new("token", why));
             }
         };
         if user.username.as_deref() != Some(&*self.user) {
             let user = user.username.unwrap_or_default();
-            return Err(Refused(format!(
-                "the token is {user}'s; agents use {}",
-                self.user
-            )));
+            let why = format!("the token is {user}'s; agents use {}", self.user);
+            return Err(Refused::new("account", why));
         }
         let node = self.node(&user).await?;
         let valid_for = valid_for(token, SystemTime::now())
-            .ok_or_else(|| Refused("the token has expired".to_owned()))?;
+            .ok_or_else(|| Refused::new("token", "the token has expired"))?;
         Ok(Accepted { node, valid_for })
     }
 
@@ -116,15 +149,20 @@ impl Tokens {
         if let Some(node) = claim(NODE) {
             return Ok(node.into());
         }
-        let unbound =
-            || Refused("the token is not bound to a pod, so its node is unknown".to_owned());
+        let unbound = || {
+            Refused::new(
+                "token",
+                "the token is not bound to a pod, so its node is unknown",
+            )
+        };
         let name = claim(POD).ok_or_else(unbound)?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let pod = pods.get(&name).await.map_err(|error| {
-            Refused(format!(
+            let why = format!(
                 "cannot read the agent's pod {name} to find its node: {}",
                 error_chain(&error)
-            ))
+            );
+            Refused::new(API_SERVER, why)
         })?;
         let node = pod.spec.and_then(|spec| spec.node_name);
         node.map(Arc::from).ok_or_else(unbound)

@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use super::agents::Agents;
 use super::tokens::{Accepted, Refused, Tokens};
 use crate::connections::{Connection, Connections, Limits};
+use crate::export::metrics::RelayMetrics;
 use crate::stream::hello;
 use crate::stream::proto::{Hello, Welcome};
 use crate::stream::relays::HEARTBEAT;
@@ -43,6 +44,7 @@ pub struct Uplinks {
     tokens: Tokens,
     tls: TlsAcceptor,
     reviews: Semaphore,
+    metrics: Arc<RelayMetrics>,
 }
 
 impl std::fmt::Debug for Uplinks {
@@ -64,6 +66,7 @@ impl Uplinks {
         agents: Arc<Agents>,
         tokens: Tokens,
         certificate: Arc<dyn ResolvesServerCert>,
+        metrics: Arc<RelayMetrics>,
     ) -> Result<Uplinks, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -75,6 +78,7 @@ impl Uplinks {
             tokens,
             tls: TlsAcceptor::from(Arc::new(config)),
             reviews: Semaphore::new(MAX_REVIEWS),
+            metrics,
         })
     }
 
@@ -100,7 +104,7 @@ impl Uplinks {
         let welcome = Welcome {
             refused: match &accepted {
                 Ok(_) => String::new(),
-                Err(Refused(why)) => why.clone(),
+                Err(refused) => refused.why.clone(),
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -108,6 +112,7 @@ impl Uplinks {
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(why) => {
+                self.metrics.refused(why.reason);
                 tracing::warn!(node = hello.node, "refused an agent: {why}");
                 // Until the agent has read why.
                 tokio::io::AsyncWriteExt::shutdown(&mut peer).await?;
@@ -128,10 +133,11 @@ impl Uplinks {
         if *accepted.node == *hello.node {
             return Ok(accepted);
         }
-        Err(Refused(format!(
+        let why = format!(
             "it traces node {:?} and its token is of node {:?}: set --node-name to the node's name in Kubernetes",
             hello.node, accepted.node
-        )))
+        );
+        Err(Refused::new("node", why))
     }
 
     /// Is the agent's client until the connection ends, or its token.

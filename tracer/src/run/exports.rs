@@ -77,12 +77,7 @@ impl Exports {
             live,
             reload,
         } = config;
-        let build = Build {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("TRACER_GIT_COMMIT")
-                .unwrap_or_default()
-                .to_owned(),
-        };
+        let build = Build::of_this_program();
         let metrics = Arc::new(Metrics::new(
             live.metrics_pod_label,
             &build,

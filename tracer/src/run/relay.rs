@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::signals::Signals;
 use crate::config::{RelayConfig, TlsPair};
+use crate::export::http;
+use crate::export::metrics::{Build, RelayMetrics, RelayState};
 use crate::relay::agents::Agents;
 use crate::relay::api;
 use crate::relay::certificate::{Keeper, Place, Serving};
@@ -59,9 +62,19 @@ async fn serve(config: &RelayConfig) -> Result<()> {
         }
     };
     let agents = Arc::new(Agents::default());
-    let tokens = Tokens::new(client.clone(), &namespace, &config.agent_account);
-    let uplinks = Uplinks::new(Arc::clone(&agents), tokens, serving.clone())
-        .context("cannot set up TLS for agents")?;
+    let metrics = Arc::new(RelayMetrics::new(
+        &Build::of_this_program(),
+        jiff::Timestamp::now(),
+    ));
+    let account = &config.agent_account;
+    let tokens = Tokens::new(client.clone(), &namespace, account, Arc::clone(&metrics));
+    let uplinks = Uplinks::new(
+        Arc::clone(&agents),
+        tokens,
+        serving.clone(),
+        Arc::clone(&metrics),
+    )
+    .context("cannot set up TLS for agents")?;
     let uplinks = tokio::spawn(uplinks.serve(agents_listener));
     tracing::info!(
         "serving {API_SERVICE} on https://{}, and agents on {}",
@@ -72,7 +85,9 @@ async fn serve(config: &RelayConfig) -> Result<()> {
     let stopped = async {
         let _ = stopped.await;
     };
-    let api = api::Server::new(Arc::clone(&agents), client, api::Settings::default());
+    let settings = api::Settings::default();
+    let api = api::Server::new(agents, client, settings, Arc::clone(&metrics));
+    let scrapes = serve_metrics(config.http, metrics, &api, &serving).await?;
     let mut api = tokio::spawn(api.serve(api_listener, serving, stopped));
     tokio::select! {
         _ = signals.next() => {}
@@ -81,9 +96,39 @@ async fn serve(config: &RelayConfig) -> Result<()> {
     tracing::info!("stopping");
     let _ = shutdown.send(());
     let _ = tokio::time::timeout(Duration::from_secs(5), api).await;
-    uplinks.abort();
-    certificate.abort();
+    for task in [uplinks, certificate].into_iter().chain(scrapes) {
+        task.abort();
+    }
     Ok(())
+}
+
+/// Serves the metrics on this address, if there is one.
+async fn serve_metrics(
+    address: Option<SocketAddr>,
+    metrics: Arc<RelayMetrics>,
+    api: &Arc<api::Server>,
+    serving: &Arc<Serving>,
+) -> Result<Option<JoinHandle<()>>> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let (api, serving) = (Arc::clone(api), Arc::clone(serving));
+    metrics.read_from(move || {
+        let certificate_expires = serving.expires();
+        let state = api.state();
+        RelayState {
+            // Without a certificate no request arrives.
+            ready: state.ready && certificate_expires.is_some(),
+            certificate_expires,
+            ..state
+        }
+    });
+    let listener = listen("--http", address).await?;
+    tracing::info!("metrics on http://{address}");
+    Ok(Some(tokio::spawn(http::serve(
+        listener,
+        http::relay_router(metrics),
+    ))))
 }
 
 async fn listen(option: &str, address: SocketAddr) -> Result<TcpListener> {

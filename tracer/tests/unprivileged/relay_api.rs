@@ -548,3 +548,107 @@ async fn discovery_and_schemas_are_for_every_user() {
     assert_eq!(within(async { relay.reviews().len() }).await, 0);
     relay.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_when_its_users_permission_is_withdrawn() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    let findings = format!("{BASE}/namespaces/shop/findings?watch=true");
+    let nodes = format!("{BASE}/tracernodes?watch=true");
+    let mut shop = proxy.open(&findings, "jane", "").await;
+    let mut traces = proxy
+        .open(
+            &format!("{BASE}/namespaces/shop/traces?watch=true"),
+            "jane",
+            "",
+        )
+        .await;
+    let request = proto::ObserveRequest {
+        follow: true,
+        ..proto::ObserveRequest::default()
+    };
+    let mut stream = proxy
+        .open_frames(
+            &format!("{BASE}/namespaces/shop/traces?watch=true"),
+            &request,
+            "jane",
+        )
+        .await;
+    let mut others = proxy.open(&nodes, "admin", "").await;
+    assert_eq!(others.event().await["type"], "ADDED");
+    relay.withdraw("jane");
+    for watch in [&mut shop, &mut traces] {
+        let last = within(watch.rest()).await;
+        let last = last.lines().last().expect("an event");
+        let event: Value = serde_json::from_str(last).expect("JSON");
+        assert_eq!(event["type"], "ERROR", "{event}");
+        let status = &event["object"];
+        assert_eq!(
+            (&status["kind"], &status["code"]),
+            (&json!("Status"), &json!(403))
+        );
+        let message = status["message"].as_str().expect("a message");
+        assert!(message.contains("User \"jane\" cannot watch"), "{message}");
+    }
+    // The relay's own form has no event for it: the stream ends, and the next request is refused.
+    within(stream.rest()).await;
+    let again = proxy.get(&findings, "jane", "").await;
+    is_status(&again, 403, "Forbidden");
+    // Another user's watch goes on.
+    relay
+        .measured(r#"tracer_relay_open_watches{resource="tracernodes",form="objects"} 1"#)
+        .await;
+    relay
+        .measured(r#"tracer_relay_open_watches{resource="findings",form="objects"} 0"#)
+        .await;
+    relay
+        .measured(r#"tracer_relay_open_watches{resource="traces",form="stream"} 0"#)
+        .await;
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_what_the_relay_answers_sends_and_holds() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    relay.emit(finding("shop", "web", "x", 1, State::Active));
+    // The pod is on another node.
+    relay.emit(finding("shop", "elsewhere", "y", 1, State::Active));
+    relay.wait_for_findings(1).await;
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    let mut watch = proxy
+        .open(&format!("{findings}?watch=true"), "jane", "")
+        .await;
+    assert_eq!(watch.event().await["type"], "ADDED");
+    for _ in 0..3 {
+        assert_eq!(proxy.get(&findings, "jane", "").await.code, 200);
+    }
+    assert_eq!(proxy.get(&findings, "nobody", "").await.code, 403);
+    assert_eq!(
+        proxy
+            .get(&format!("{findings}/none"), "jane", "")
+            .await
+            .code,
+        404
+    );
+    assert_eq!(proxy.get("/apis", "jane", "").await.code, 200);
+    for line in [
+        r#"tracer_relay_agents_connected 1"#,
+        r#"tracer_relay_findings 1"#,
+        r#"tracer_relay_findings_dropped_total{reason="other-node"} 1"#,
+        r#"tracer_relay_findings_dropped_total{reason="limit"} 0"#,
+        r#"tracer_relay_ready 1"#,
+        r#"tracer_relay_requests_total{resource="findings",verb="list",code="200"} 3"#,
+        r#"tracer_relay_requests_total{resource="findings",verb="list",code="403"} 1"#,
+        r#"tracer_relay_requests_total{resource="findings",verb="get",code="404"} 1"#,
+        r#"tracer_relay_requests_total{resource="findings",verb="watch",code="200"} 1"#,
+        r#"tracer_relay_requests_total{resource="other",verb="get",code="200"} 1"#,
+        r#"tracer_relay_request_duration_seconds_count{resource="findings",verb="list"} 4"#,
+        r#"tracer_relay_open_watches{resource="findings",form="objects"} 1"#,
+        r#"tracer_relay_events_total{resource="findings",result="sent"} 1"#,
+        r#"tracer_relay_reviews_total{kind="access",result="denied"} 1"#,
+    ] {
+        relay.measured(line).await;
+    }
+    relay.end().await;
+}

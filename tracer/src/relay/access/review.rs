@@ -1,10 +1,11 @@
 //! Whether a user may: a SubjectAccessReview, with a short memory.
 //!
 //! An answer is remembered for seconds, so that a page of a list or a dashboard does not ask each time, and a
-//! permission that is taken away works no longer than that. A watch that runs is not asked about again: it
-//! ends by its own deadline.
+//! permission that is taken away works no longer than that. A watch that runs is asked about again, every
+//! minute or so.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authorization::v1::{
@@ -17,9 +18,8 @@ use parking_lot::Mutex;
 use tracer_core::model::error_chain::error_chain;
 
 use super::User;
+use crate::export::metrics::RelayMetrics;
 
-/// How long a permission is remembered.
-const ALLOWED_FOR: Duration = Duration::from_secs(10);
 /// How long a refusal is: a person may just have been granted it.
 const DENIED_FOR: Duration = Duration::from_secs(2);
 /// Answers that are remembered.
@@ -63,6 +63,8 @@ struct Answer {
 pub struct Reviewer {
     reviews: Api<SubjectAccessReview>,
     answers: Mutex<LruCache<(User, Access), Answer>>,
+    allowed_for: Duration,
+    metrics: Arc<RelayMetrics>,
 }
 
 impl std::fmt::Debug for Reviewer {
@@ -72,9 +74,11 @@ impl std::fmt::Debug for Reviewer {
 }
 
 impl Reviewer {
-    /// Asks with this client, which needs ClusterRole system:auth-delegator.
-    pub fn new(client: Client) -> Reviewer {
+    /// Asks with this client, which needs ClusterRole system:auth-delegator, and remembers a permission for this long.
+    pub fn new(client: Client, allowed_for: Duration, metrics: Arc<RelayMetrics>) -> Reviewer {
         Reviewer {
+            allowed_for,
+            metrics,
             reviews: Api::all(client),
             answers: Mutex::new(LruCache::new(MAX_ANSWERS)),
         }
@@ -91,6 +95,24 @@ impl Reviewer {
         {
             return Ok(answer.verdict.clone());
         }
+        let verdict = self.ask(user, access).await;
+        let (result, kept) = match verdict {
+            Ok(Verdict::Allowed) => ("allowed", self.allowed_for),
+            Ok(Verdict::Denied(_)) => ("denied", DENIED_FOR),
+            Err(_) => ("failed", Duration::ZERO),
+        };
+        self.metrics.reviewed("access", result);
+        let verdict = verdict?;
+        let until = Instant::now() + kept;
+        let answer = Answer {
+            verdict: verdict.clone(),
+            until,
+        };
+        self.answers.lock().put(key, answer);
+        Ok(verdict)
+    }
+
+    async fn ask(&self, user: &User, access: &Access) -> Result<Verdict, String> {
         let review = question(user, access);
         let parameters = PostParams::default();
         let asking = self.reviews.create(&parameters, &review);
@@ -103,18 +125,7 @@ impl Reviewer {
                     error_chain(&error)
                 )
             })?;
-        let verdict = verdict(&answer);
-        let kept = match verdict {
-            Verdict::Allowed => ALLOWED_FOR,
-            Verdict::Denied(_) => DENIED_FOR,
-        };
-        let until = Instant::now() + kept;
-        let answer = Answer {
-            verdict: verdict.clone(),
-            until,
-        };
-        self.answers.lock().put(key, answer);
-        Ok(verdict)
+        Ok(verdict(&answer))
     }
 }
 

@@ -9,6 +9,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -351,6 +352,7 @@ pub fn watch(
     asked: &Asked,
     until: Instant,
     place: Place,
+    sent: Counter,
 ) -> Result<Body, Failure> {
     let renderer = renderer(asked)?;
     let selection = Selection::parse(asked)?;
@@ -386,6 +388,7 @@ pub fn watch(
         until,
         ended: false,
         _place: place,
+        sent,
     };
     let stream = futures::stream::unfold(watch, |mut watch| async move {
         let bytes = watch.next().await?;
@@ -414,6 +417,7 @@ struct Watch {
     until: Instant,
     ended: bool,
     _place: Place,
+    sent: Counter,
 }
 
 impl Watch {
@@ -514,6 +518,7 @@ impl Watch {
             let head = std::mem::take(&mut self.head);
             let bytes = self.renderer.event(event, rendered, head);
             self.ready.push_back(bytes);
+            self.sent.inc();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -287,6 +288,7 @@ pub fn watch(
     asked: &Asked,
     until: Instant,
     place: Place,
+    sent: Counter,
 ) -> Result<Body, Failure> {
     let watch = Watch {
         nodes,
@@ -300,6 +302,7 @@ pub fn watch(
         next: Instant::now(),
         until,
         _place: place,
+        sent,
     };
     let stream = futures::stream::unfold(watch, |mut watch| async move {
         let bytes = watch.next().await?;
@@ -322,6 +325,7 @@ struct Watch {
     next: Instant,
     until: Instant,
     _place: Place,
+    sent: Counter,
 }
 
 impl Watch {
@@ -360,6 +364,7 @@ impl Watch {
                 let head = std::mem::take(&mut self.head);
                 let rendered = render(&node, &version);
                 self.ready.push(self.renderer.event(change, rendered, head));
+                self.sent.inc();
             }
             self.ready.reverse();
         }

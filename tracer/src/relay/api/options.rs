@@ -64,6 +64,7 @@ pub fn wanted(asked: &Asked) -> Result<Wanted, Failure> {
     let positions = std::mem::take(&mut request.positions).into_iter();
     after.extend(positions.filter_map(|at| Some((at.node.into(), at.position?))));
     Ok(Wanted {
+        resource: asked.objects.kind.plural,
         after,
         request,
         filter,

@@ -21,6 +21,7 @@ use tracer_core::model::glob::Glob;
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::view::filter::FilterConfig;
 
+use crate::export::metrics::RelayMetrics;
 use crate::relay::agents::Agents;
 use crate::relay::pods::{Placement, Pods};
 use crate::stream::event::loss_to_wire;
@@ -55,6 +56,8 @@ const NOT_READ: &str = "events that this client did not read in time";
 /// What a client wants.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// The resource that was asked for.
+    pub resource: &'static str,
     /// The request to each agent.
     pub request: proto::ObserveRequest,
     /// Its filter, to choose the agents.
@@ -77,6 +80,8 @@ pub struct Sources {
     pub agents: Arc<Agents>,
     /// Where pods are.
     pub pods: Arc<Pods>,
+    /// Where sent and lost events are counted.
+    pub metrics: Arc<RelayMetrics>,
 }
 
 /// The messages of all agents. The streams end when this is dropped.
@@ -412,6 +417,19 @@ impl AgentStream {
     }
 
     async fn event(&mut self, message: Message) -> Result<(), End> {
+        let counts = !matches!(message, Message::Lost(_));
+        let lost = self.lost;
+        let sent = self.send_event(message).await;
+        let resource = self.wanted.resource;
+        if self.lost > lost {
+            self.sources.metrics.lost(resource).inc();
+        } else if sent.is_ok() && counts {
+            self.sources.metrics.sent(resource).inc();
+        }
+        sent
+    }
+
+    async fn send_event(&mut self, message: Message) -> Result<(), End> {
         let wait = match (self.wanted.request.follow, self.in_history, self.lost > 0) {
             (false, ..) => CONTROL_WAIT,
             // It has stopped reading: no event waits for it any more.

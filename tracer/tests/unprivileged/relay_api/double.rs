@@ -1,5 +1,6 @@
 //! The API server that the relay asks: pods, the ConfigMap of the front proxy, and a policy.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 pub struct Double {
     authority: String,
     pub reviews: Mutex<Vec<Value>>,
+    /// Users who may do nothing any more.
+    pub withdrawn: Mutex<HashSet<String>>,
 }
 
 impl Double {
@@ -22,6 +25,7 @@ impl Double {
         let double = Arc::new(Double {
             authority,
             reviews: Mutex::default(),
+            withdrawn: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port");
@@ -84,7 +88,8 @@ async fn answer(State(double): State<Arc<Double>>, request: Request) -> Response
             let mut review: Value = serde_json::from_slice(&body).expect("JSON");
             let attributes = review["spec"]["resourceAttributes"].clone();
             let user = review["spec"]["user"].as_str().expect("a user");
-            let allowed = may(user, &attributes);
+            let withdrawn = double.withdrawn.lock().expect("a lock").contains(user);
+            let allowed = !withdrawn && may(user, &attributes);
             double.reviews.lock().expect("a lock").push(attributes);
             review["status"] = json!({"allowed": allowed});
             review

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Endpoint;
+use tracer::export::metrics::{Build, RelayMetrics};
 use tracer::relay::agents::Agents;
 use tracer::relay::api::{Server, Settings};
 use tracer::stream::event::unix_clock;
@@ -90,6 +91,7 @@ struct Uplink {
 /// A relay with the agent of node-a.
 pub struct Relay {
     server: Arc<Server>,
+    metrics: Arc<RelayMetrics>,
     served: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     double: Arc<Double>,
@@ -121,7 +123,16 @@ impl Relay {
         // No pipeline answers the checks of filters.
         drop(checks);
         let uplink = connect(&agents, Arc::clone(&hub)).await;
-        let server = Server::new(Arc::clone(&agents), client, Settings::default());
+        let build = Build::of_this_program();
+        let metrics = Arc::new(RelayMetrics::new(&build, jiff::Timestamp::now()));
+        let settings = Settings {
+            allowed_for: Duration::from_millis(100),
+            review_every: Duration::from_millis(100),
+            ..Settings::default()
+        };
+        let server = Server::new(Arc::clone(&agents), client, settings, Arc::clone(&metrics));
+        let state = Arc::clone(&server);
+        metrics.read_from(move || state.state());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -141,6 +152,7 @@ impl Relay {
         .await;
         Relay {
             server,
+            metrics,
             served,
             stop,
             double,
@@ -214,6 +226,30 @@ impl Relay {
     /// What users wanted to do.
     pub fn reviews(&self) -> Vec<Value> {
         self.double.reviews.lock().expect("a lock").clone()
+    }
+
+    /// From now on this user may do nothing.
+    pub fn withdraw(&self, user: &str) {
+        let mut withdrawn = self.double.withdrawn.lock().expect("a lock");
+        withdrawn.insert(user.to_owned());
+    }
+
+    /// Waits until the metrics have this line.
+    pub async fn measured(&self, line: &str) {
+        let has = || {
+            let text = self.metrics.encode().expect("text");
+            text.lines().any(|own| own == line)
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !has() {
+            let text = || self.metrics.encode().expect("text");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{line}:\n{}",
+                text()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn client(&self, identity: Option<Issued>) -> Client {

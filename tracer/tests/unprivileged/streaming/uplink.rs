@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tracer::cluster::ClusterSource;
+use tracer::export::metrics::{Build, RelayMetrics};
 use tracer::relay::agents::Agents;
 use tracer::relay::certificate::{Keeper, Place, Serving};
 use tracer::relay::tokens::Tokens;
@@ -98,6 +99,7 @@ fn review(sent: &Value) -> Value {
 struct Cluster {
     objects: Objects,
     agents: Arc<Agents>,
+    metrics: Arc<RelayMetrics>,
     relay: SocketAddr,
     directory: tempfile::TempDir,
     source: ClusterSource,
@@ -146,14 +148,18 @@ impl Cluster {
         within(is_ready).await.expect("a certificate");
 
         let agents = Arc::new(Agents::default());
-        let tokens = Tokens::new(client, "tracer", "tracer-agent");
-        let uplinks = Uplinks::new(Arc::clone(&agents), tokens, serving).expect("TLS");
+        let build = Build::of_this_program();
+        let metrics = Arc::new(RelayMetrics::new(&build, jiff::Timestamp::now()));
+        let tokens = Tokens::new(client, "tracer", "tracer-agent", Arc::clone(&metrics));
+        let uplinks = Uplinks::new(Arc::clone(&agents), tokens, serving, Arc::clone(&metrics));
+        let uplinks = uplinks.expect("TLS");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let relay = listener.local_addr().expect("an address");
         tokio::spawn(uplinks.serve(listener));
         Cluster {
             objects,
             agents,
+            metrics,
             relay,
             directory,
             source,
@@ -279,4 +285,14 @@ async fn only_an_agent_is_accepted_and_only_for_its_own_node() {
     // The answers to the reviews take effect meanwhile.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(cluster.agents.nodes(), ["five".into()]);
+    let metrics = cluster.metrics.encode().expect("text");
+    for counted in [
+        "tracer_relay_agents_refused_total{reason=\"node\"} ",
+        "tracer_relay_agents_refused_total{reason=\"account\"} ",
+        "tracer_relay_agents_refused_total{reason=\"token\"} ",
+        "tracer_relay_reviews_total{kind=\"token\",result=\"allowed\"} ",
+        "tracer_relay_reviews_total{kind=\"token\",result=\"denied\"} ",
+    ] {
+        assert!(metrics.contains(counted), "{counted}:\n{metrics}");
+    }
 }

@@ -32,8 +32,9 @@ fn registered() -> BTreeMap<String, BTreeSet<String>> {
     for (_, event) in gallery::all() {
         metrics.observe(&event);
     }
-    let text = metrics.encode().expect("text");
-    let families = read(&text).into_values();
+    let agents = read(&metrics.encode().expect("text")).into_values();
+    let relays = read(&relay::all().encode().expect("text")).into_values();
+    let families = agents.chain(relays);
     let mut registered: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for series in families.flat_map(|family| family.samples.into_keys()) {
         let name = series.split('{').next().expect("a name").to_owned();
