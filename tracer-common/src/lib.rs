@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -33,6 +33,8 @@ pub mod reason {
     pub const ICMP: u8 = 3;
     /// The first packet of a flow.
     pub const FIRST: u8 = 4;
+    /// The kernel dropped the packet: the entry is a [`DropRecord`](super::DropRecord).
+    pub const DROP: u8 = 5;
 }
 
 /// The packets to emit records for: bits of a read-only global of the probes.
@@ -101,6 +103,71 @@ pub struct RecordHeader {
     pub thinning: u8,
     /// Explicit padding: keeps the size a multiple of 8.
     pub reserved: u8,
+    /// The id of the cgroup (version 2) of the socket that sent the packet; 0 if no socket of the pod did, as for
+    /// resets, or if the probes do not ask.
+    pub cgroup_id: u64,
+    /// The cookie of that socket; 0 as above.
+    pub socket_cookie: u64,
+}
+
+/// Number of packet bytes in a [`DropRecord`]: the network header and the transport's ports and flags.
+pub const DROP_BYTES: usize = 96;
+
+/// A packet that the kernel dropped, in the ring buffer. The bytes in `header` count from the network header on,
+/// `ifindex` is the device's in its own namespace and 0 if the packet had none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropRecord {
+    /// Time, lengths, EtherType, device.
+    pub header: RecordHeader,
+    /// Address of the instruction that dropped the packet.
+    pub location: u64,
+    /// Drops of packets of the same address since the last record that had none of their own.
+    pub unreported: u64,
+    /// Inode number of the network namespace; 0 if unknown.
+    pub netns_inum: u32,
+    /// The kernel's `enum skb_drop_reason`. Its numbers differ between kernels.
+    pub reason: u32,
+    /// The device's name, padded with zeros.
+    pub device: [u8; 16],
+    /// The packet.
+    pub bytes: [u8; DROP_BYTES],
+}
+
+/// The value of the table of addresses whose dropped packets get a record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchedAddress {
+    /// When the current window of the limit began. Not atomic, like all that follow: an estimate is enough.
+    pub window_ktime_ns: u64,
+    /// Drops without a record since the last one that had one.
+    pub unreported: u64,
+    /// Records in the window.
+    pub records: u64,
+}
+
+/// Offsets of kernel structs' fields in bytes, from the running kernel's BTF. A read-only global of the probes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelOffsets {
+    /// `struct sk_buff`: `head`.
+    pub skb_head: u32,
+    /// `network_header`.
+    pub skb_network_header: u32,
+    /// `dev`.
+    pub skb_dev: u32,
+    /// `sk`.
+    pub skb_sk: u32,
+    /// `struct net_device`: `ifindex`.
+    pub dev_ifindex: u32,
+    /// `name`.
+    pub dev_name: u32,
+    /// `nd_net.net`.
+    pub dev_net: u32,
+    /// `struct sock`: `__sk_common.skc_net.net`.
+    pub sock_net: u32,
+    /// `struct net`: `ns.inum`.
+    pub net_inum: u32,
 }
 
 /// A flow's packets and bytes (from the network header on), from the pod's side.
@@ -282,14 +349,24 @@ pub mod stat {
     /// DNS packets with more payload than was captured. Their records have
     /// [`flag::TRUNCATED`](super::flag::TRUNCATED).
     pub const TRUNCATED: u32 = 11;
+    /// Drop records written to the ring buffer.
+    pub const DROPS: u32 = 12;
+    /// Drop records lost because the ring buffer was full or the packet could not be read.
+    pub const DROPS_LOST: u32 = 13;
+    /// Dropped packets without a record of their own: their address had had its share.
+    pub const DROPS_UNREPORTED: u32 = 14;
     /// The number of statistics.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 15;
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 64);
+    assert!(size_of::<RecordHeader>() == 80);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
+    assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
+    assert!(size_of::<DropRecord>() == 80 + 40 + DROP_BYTES);
+    assert!(size_of::<WatchedAddress>() == 24);
+    assert!(size_of::<KernelOffsets>() == 36);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 96);
@@ -312,4 +389,6 @@ mod pod {
     unsafe impl aya::Pod for super::InterfaceControl {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::RecordHeader {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::KernelOffsets {}
 }

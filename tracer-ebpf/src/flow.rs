@@ -12,7 +12,7 @@ use tracer_common::{
 use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UNTRACKED_SLOTS};
 use crate::packet::{Packet, TCP};
 use crate::scratch::{Scratch, zero};
-use crate::settings;
+use crate::{dropped, settings};
 use crate::stats::add_shared;
 
 const BPF_NOEXIST: u64 = 1;
@@ -90,6 +90,9 @@ pub fn count<const DIRECTION: u8>(
             header.flow = totals(fresh);
             header.flags = flag::NEW_FLOW;
             packet.first = true;
+            if settings::drops() {
+                dropped::watch(&key.pod_addr_be);
+            }
             return;
         }
         // Another CPU has inserted the flow, or the kernel has no memory.

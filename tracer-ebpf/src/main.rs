@@ -15,6 +15,7 @@
 )]
 
 mod bulk;
+mod dropped;
 mod flow;
 mod log;
 mod maps;
@@ -27,8 +28,8 @@ mod thinning;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::classifier;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::macros::{btf_tracepoint, classifier};
+use aya_ebpf::programs::{BtfTracePointContext, TcContext};
 use tracer_common::{FROM_POD, TO_POD, flag, stat};
 
 use crate::packet::Parsed;
@@ -53,6 +54,18 @@ pub fn from_pod(ctx: TcContext) -> i32 {
 pub fn to_pod(ctx: TcContext) -> i32 {
     observe::<TO_POD>(&ctx);
     TC_ACT_UNSPEC
+}
+
+/// Sees packets that the kernel drops anywhere on the node, and reports those of pods.
+///
+/// Hook: tracepoint skb:kfree_skb by BTF. Minimum kernel: 5.17, whose tracepoint has a reason. Misses packets
+/// that leave the kernel otherwise: dropped by a device, or by a program that frees them as consumed.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
+    if settings::drops() {
+        dropped::observe(&ctx);
+    }
+    0
 }
 
 /// Sees nothing. At the end of a capture it replaces the others: the kernel replaces a program at once, but detaches

@@ -3,9 +3,10 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use tracer_common::{
-    FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES, stat,
+    FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
+    WatchedAddress, stat,
 };
 
 use crate::scratch::Scratch;
@@ -48,6 +49,11 @@ pub static FLOW_COUNT: Array<u64> = Array::with_max_entries(2, 0);
 pub static UNTRACKED: Array<u64> = Array::with_max_entries(UNTRACKED_SLOTS, 0);
 /// A power of two.
 pub const UNTRACKED_SLOTS: u32 = 4_096;
+
+/// The addresses that pods used lately: only drops of their packets get a record. A pod that uses thousands of
+/// addresses displaces others until these use theirs again.
+#[map]
+pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> = LruHashMap::with_max_entries(4_096, 0);
 
 /// Not 0 while the reader sleeps until a record comes.
 #[map]

@@ -4,7 +4,7 @@
 //! ends in exactly one counter: emitted, ring full, thinned or copy failed.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::TcContext;
 use tracer_common::{
     CAPTURE_CLASSES, FROM_POD, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
@@ -35,7 +35,7 @@ const LARGE: usize = CAPTURE_CLASSES[4];
 const MAX_CHUNKS: u32 = 65_536 / LARGE as u32;
 
 // Flags of bpf_ringbuf_submit and bpf_ringbuf_query (linux/bpf.h).
-const BPF_RB_NO_WAKEUP: u64 = 1;
+pub const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
 
@@ -76,6 +76,7 @@ pub fn emit<const DIRECTION: u8>(
     header.ethertype = packet.ethertype;
     header.direction = DIRECTION;
     header.reserved = 0;
+    sender::<DIRECTION>(ctx, header);
     packet.wanted = wanted;
     let filled = RECORDS.query(BPF_RB_AVAIL_DATA);
     let admission = thinning::admit(interface, key, part, now_ns, filled);
@@ -122,6 +123,21 @@ pub fn emit<const DIRECTION: u8>(
             break;
         }
         scratch.header.flags |= flag::CHUNK;
+    }
+}
+
+/// Adds the socket that sent the packet. A packet keeps its socket on its way through the veth pair. Resets, ICMP
+/// replies and acknowledgments of closed connections have none: the kernel sends them.
+#[inline(always)]
+fn sender<const DIRECTION: u8>(ctx: &TcContext, header: &mut RecordHeader) {
+    header.cgroup_id = 0;
+    header.socket_cookie = 0;
+    if DIRECTION == FROM_POD && settings::senders() {
+        // SAFETY: the kernel passes a valid context; both helpers accept a packet without a socket.
+        unsafe {
+            header.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
+            header.socket_cookie = bpf_get_socket_cookie(ctx.as_ptr());
+        }
     }
 }
 
@@ -343,7 +359,7 @@ fn write_class<const N: usize, const MASK: u64>(
 /// The flag that wakes the reader if it waits for a record. It waits only after the ring has run empty, so a
 /// wake-up, which costs ten times as much as a record, comes once for each time without traffic.
 #[inline(always)]
-fn wake_up() -> u64 {
+pub fn wake_up() -> u64 {
     let Some(waits) = READER_WAITS.get_ptr_mut(0) else {
         return BPF_RB_NO_WAKEUP;
     };

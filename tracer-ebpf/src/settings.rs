@@ -1,7 +1,7 @@
 //! Read-only globals that user space sets before it loads the object. The verifier knows their values and
 //! removes the code that they disable.
 
-use tracer_common::{MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
+use tracer_common::{KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
 
 /// UDP and TCP ports that carry DNS. Unused slots repeat a port in use, as 0 could be a packet's port.
 #[unsafe(no_mangle)]
@@ -40,15 +40,41 @@ static FLOW_ENTRIES: u64 = 65_536;
 #[unsafe(no_mangle)]
 static COARSE_CLOCK: u32 = 0;
 
+/// Whether records have the sender's cgroup and socket.
+#[unsafe(no_mangle)]
+static SENDERS: u32 = 0;
+
+/// Whether dropped packets get records.
+#[unsafe(no_mangle)]
+static DROPS: u32 = 0;
+
+/// The drop reasons up to this number stand for no drop, or for none in particular.
+#[unsafe(no_mangle)]
+static NO_DROP_REASON: u32 = 2;
+
+/// Where the fields are that the drop probe reads.
+#[unsafe(no_mangle)]
+static OFFSETS: KernelOffsets = KernelOffsets {
+    skb_head: 0,
+    skb_network_header: 0,
+    skb_dev: 0,
+    skb_sk: 0,
+    dev_ifindex: 0,
+    dev_name: 0,
+    dev_net: 0,
+    sock_net: 0,
+    net_inum: 0,
+};
+
 /// Whether to log every packet.
 #[unsafe(no_mangle)]
 static PROBE_LOG: u32 = 0;
 
 /// Reads a global's value as set at load time; the compiler must not assume the initial value.
 macro_rules! global {
-    ($name:ident $([$index:expr])?) => {
+    ($name:ident $([$index:expr])? $(.$field:ident)?) => {
         // SAFETY: a valid static of this program, which nothing writes while the program runs.
-        unsafe { core::ptr::read_volatile(&raw const $name $([$index])?) }
+        unsafe { core::ptr::read_volatile(&raw const $name $([$index])? $(.$field)?) }
     };
 }
 
@@ -112,6 +138,40 @@ pub fn flow_entries() -> u64 {
 #[inline(always)]
 pub fn coarse_clock() -> bool {
     global!(COARSE_CLOCK) != 0
+}
+
+/// Whether [`SENDERS`] is set.
+#[inline(always)]
+pub fn senders() -> bool {
+    global!(SENDERS) != 0
+}
+
+/// Whether [`DROPS`] is set.
+#[inline(always)]
+pub fn drops() -> bool {
+    global!(DROPS) != 0
+}
+
+/// The value of [`NO_DROP_REASON`].
+#[inline(always)]
+pub fn no_drop_reason() -> u32 {
+    global!(NO_DROP_REASON)
+}
+
+/// The value of [`OFFSETS`].
+#[inline(always)]
+pub fn offsets() -> KernelOffsets {
+    KernelOffsets {
+        skb_head: global!(OFFSETS.skb_head),
+        skb_network_header: global!(OFFSETS.skb_network_header),
+        skb_dev: global!(OFFSETS.skb_dev),
+        skb_sk: global!(OFFSETS.skb_sk),
+        dev_ifindex: global!(OFFSETS.dev_ifindex),
+        dev_name: global!(OFFSETS.dev_name),
+        dev_net: global!(OFFSETS.dev_net),
+        sock_net: global!(OFFSETS.sock_net),
+        net_inum: global!(OFFSETS.net_inum),
+    }
 }
 
 /// Whether [`PROBE_LOG`] is set.

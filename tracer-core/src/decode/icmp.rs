@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use etherparse::{Icmpv4Slice, Icmpv6Slice, icmpv4, icmpv6};
 
-use super::{Fault, packet};
+use super::{Fault, Headers, packet};
 use crate::model::flow::{Protocol, QuotedFlow, host};
 use crate::model::observation::{EchoMessage, IcmpError, What};
+use crate::model::signal::Tuple;
 
 /// The offset of the flags in a TCP header (RFC 9293 section 3.1), and two of the flags.
 const TCP_FLAGS_AT: usize = 13;
@@ -110,6 +111,19 @@ fn error(message: &Message<'_>, from: IpAddr) -> Result<IcmpError, Fault> {
     })
 }
 
+/// The ends and the TCP flags of any packet.
+pub(super) fn headers(bytes: &[u8]) -> Option<Headers> {
+    let Quote {
+        about: QuotedFlow { protocol, src, dst },
+        tcp_flags,
+        ..
+    } = quoted(bytes)?;
+    Some(Headers {
+        tuple: Tuple { protocol, src, dst },
+        tcp_flags,
+    })
+}
+
 fn mtu(message: &Message<'_>) -> Option<u32> {
     let [_, _, high, low] = message.rest;
     let mtu = match (message.v6, message.icmp_type, message.icmp_code) {
@@ -130,6 +144,8 @@ struct Quote {
     echo_sequence: Option<u16>,
     /// The sequence number of a TCP segment.
     sequence: Option<u32>,
+    /// TCP flags; `None` if it is not TCP, or too few bytes are quoted.
+    tcp_flags: Option<u8>,
     /// Whether it is a SYN without ACK.
     opens: bool,
     /// The first payload bytes of a datagram.
@@ -144,21 +160,17 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
     let (mut src, mut dst) = packet::hosts(&quote);
     let mut echo_sequence = None;
     let mut sequence = None;
-    let mut opens = false;
+    let mut tcp_flags = None;
     let mut datagram_id = None;
     match protocol {
         Protocol::Tcp | Protocol::Udp if quote.fragment_offset == 0 => {
             (src, dst) = packet::ports(&quote)?;
-            if protocol == Protocol::Tcp
-                && let [_, _, _, _, number @ ..] = quote.payload
-            {
-                sequence = number.first_chunk().copied().map(u32::from_be_bytes);
+            if protocol == Protocol::Tcp {
+                if let [_, _, _, _, number @ ..] = quote.payload {
+                    sequence = number.first_chunk().copied().map(u32::from_be_bytes);
+                }
+                tcp_flags = quote.payload.get(TCP_FLAGS_AT).copied();
             }
-            opens = protocol == Protocol::Tcp
-                && quote
-                    .payload
-                    .get(TCP_FLAGS_AT)
-                    .is_some_and(|flags| flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
             if protocol == Protocol::Udp
                 && let [_, _, _, _, _, _, _, _, high, low, ..] = *quote.payload
             {
@@ -182,7 +194,8 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
                     about: QuotedFlow { protocol, src, dst },
                     echo_sequence,
                     sequence,
-                    opens,
+                    tcp_flags,
+                    opens: false,
                     datagram_id,
                 });
             };
@@ -203,7 +216,8 @@ fn quoted(bytes: &[u8]) -> Option<Quote> {
         about: QuotedFlow { protocol, src, dst },
         echo_sequence,
         sequence,
-        opens,
+        tcp_flags,
+        opens: tcp_flags.is_some_and(|flags| flags & (TCP_SYN | TCP_ACK) == TCP_SYN),
         datagram_id,
     })
 }

@@ -29,6 +29,7 @@ pub(crate) mod testing;
 use crate::model::dns::Message;
 use crate::model::observation::Observation;
 use crate::model::record::Record;
+use crate::model::signal::Tuple;
 
 use chunks::Chunks;
 use dns::Names;
@@ -101,6 +102,21 @@ impl Decoder {
         self.chunks.begin(record, &observation, headers);
         Ok(observation)
     }
+}
+
+/// The ends of a packet, and its TCP flags if it is TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Transport and both ends.
+    pub tuple: Tuple,
+    /// TCP's flags.
+    pub tcp_flags: Option<u8>,
+}
+
+/// Reads the headers of a packet alone; `None` if they are not those of an IP packet with ports, or of an ICMP
+/// echo, or without both.
+pub fn headers(bytes: &[u8]) -> Option<Headers> {
+    icmp::headers(bytes)
 }
 
 /// Decodes a DNS message found in a TCP stream; `None` if it is not DNS.

@@ -37,6 +37,10 @@ pub struct Options {
     /// Interval for listing the kernel's interfaces again, in case a message was lost, and for checking that
     /// the probes are still attached.
     pub relist_every: Duration,
+    /// Read the socket and the cgroup that sent a packet.
+    pub senders: bool,
+    /// Report the packets of pods that the kernel drops, where it can tell (Linux 5.17).
+    pub drops: bool,
     /// Log every packet in the probes (through the `log` crate).
     pub probe_log: bool,
     /// The kind of hook to attach to.
@@ -59,6 +63,8 @@ impl Default for Options {
             flow_idle: Thresholds::default().flow_idle,
             flow_linger: Duration::from_secs(10),
             relist_every: Duration::from_secs(30),
+            senders: true,
+            drops: true,
             probe_log: false,
             hook: HookChoice::Auto,
         }

@@ -42,6 +42,7 @@ use tracer_core::model::cluster::{ClusterChange, Kind};
 use tracer_core::model::flow::{FlowSnapshot, Ifindex};
 use tracer_core::model::loss::Losses;
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::{PacketDrop, Signal};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::filter::emission::Unrecorded;
@@ -125,6 +126,7 @@ pub(super) struct LocalSource {
     notices: Notices,
     arrived: Option<Arrived>,
     records: std::vec::IntoIter<Record>,
+    drops: std::vec::IntoIter<(Timestamp, PacketDrop)>,
     applied: Applied,
     /// The heap was trimmed after the last read of all objects.
     trimmed: bool,
@@ -228,6 +230,7 @@ impl LocalSource {
             notices,
             arrived: None,
             records: Vec::new().into_iter(),
+            drops: Vec::new().into_iter(),
             applied: Applied::default(),
             trimmed: false,
         };
@@ -377,6 +380,10 @@ impl Source for LocalSource {
         if let Some(record) = self.records.next() {
             return Ok(Some(Step::Input(Input::Record(record))));
         }
+        if let Some((at, dropped)) = self.drops.next() {
+            let signal = Signal::Dropped(dropped);
+            return Ok(Some(Step::Input(Input::Signal(at, signal))));
+        }
         let Some(arrived) = self.arrived.take() else {
             return Ok(None);
         };
@@ -387,6 +394,11 @@ impl Source for LocalSource {
                 }
                 self.records = records.into_iter();
                 self.records.next().map(Input::Record)
+            }
+            Arrived::Capture(CaptureMessage::Drops(drops)) => {
+                self.drops = drops.into_iter();
+                let first = self.drops.next();
+                first.map(|(at, dropped)| Input::Signal(at, Signal::Dropped(dropped)))
             }
             Arrived::Capture(CaptureMessage::Lost(lost)) => lost
                 .iter()
@@ -463,7 +475,9 @@ impl Source for LocalSource {
         self.arrived = None;
         while let Some(message) = self.messages.recv().await {
             if next == Next::Continue
-                && let CaptureMessage::Records(_) | CaptureMessage::Lost(_) = message
+                && let CaptureMessage::Records(_)
+                | CaptureMessage::Drops(_)
+                | CaptureMessage::Lost(_) = message
             {
                 self.arrived = Some(Arrived::Capture(message));
                 if let Passed::Stopped(end) = pass_on(&mut self, output)? {

@@ -20,6 +20,7 @@ pub(super) struct Globals {
     pub flow_entries: u64,
     pub coarse_clock: u32,
     pub probe_log: u32,
+    pub senders: u32,
 }
 
 /// The first kernel with `bpf_ktime_get_coarse_ns`.
@@ -63,6 +64,7 @@ impl Globals {
             flow_entries: u64::from(options.flow_entries),
             coarse_clock: u32::from(coarse),
             probe_log: u32::from(options.probe_log),
+            senders: u32::from(options.senders),
         })
     }
 }

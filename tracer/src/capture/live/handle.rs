@@ -66,6 +66,7 @@ impl Capture {
             flows,
             interfaces,
             stats,
+            drops,
             log,
         } = probes::load(&options)?;
         let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
@@ -84,7 +85,8 @@ impl Capture {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
             let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
-            move || ring::run(records, waits, losses, &sender, &state)
+            let reader = drops.ok();
+            move || ring::run(records, waits, reader, losses, &sender, &state)
         })?;
         let expiry = Expiry {
             idle: options.flow_idle,

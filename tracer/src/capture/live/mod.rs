@@ -7,8 +7,10 @@
 mod attach;
 mod attach_thread;
 mod batch;
+mod btf;
 mod clock;
 mod counters;
+mod drops;
 mod error;
 mod flow_table;
 mod globals;
@@ -22,11 +24,13 @@ mod netlink;
 mod probes;
 mod ring;
 mod sweeper;
+mod symbols;
 mod tables;
 mod traced;
 
 use tracer_core::model::loss::InterfaceLoss;
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::PacketDrop;
 use tracer_core::model::time::Timestamp;
 
 pub use attach::Hook;
@@ -44,6 +48,8 @@ pub use traced::{InterfaceEvent, InterfaceStatus};
 pub enum CaptureMessage {
     /// Records in ring-buffer order. Records of an interface can precede its [`InterfaceEvent::Attached`].
     Records(Vec<Record>),
+    /// Packets that the kernel dropped, in order. They precede the records that are read after them.
+    Drops(Vec<(Timestamp, PacketDrop)>),
     /// Records that the kernel lost. It precedes every [`CaptureMessage::ReadUntil`] with a later time.
     Lost(Vec<InterfaceLoss>),
     /// Every record from before this time has been sent, and every loss from before it reported.

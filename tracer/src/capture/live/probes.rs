@@ -1,12 +1,13 @@
 //! Loads the probes: sets their read-only globals, sizes their maps and passes them to the verifier.
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramError, SchedClassifier};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::programs::{BtfTracePoint, Program, ProgramError, SchedClassifier};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::counters::StatsMap;
+use super::drops::{DropReader, KFREE_SKB, KernelFacts};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
@@ -35,6 +36,8 @@ pub(super) struct Probes {
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,
     pub stats: StatsMap,
+    /// Reads the drop records, or why there are none.
+    pub drops: Result<DropReader, String>,
     /// The probes' log, with `--probe-log`.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -42,7 +45,16 @@ pub(super) struct Probes {
 /// Loads the object and verifies its programs.
 pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     let globals = Globals::new(options)?;
+    let btf = Btf::from_sys_fs().ok();
+    let facts = match options.drops {
+        true => KernelFacts::read(),
+        false => Err("switched off".to_owned()),
+    };
+    let (offsets, no_reason) = facts
+        .as_ref()
+        .map_or_else(|_| Default::default(), |facts| (facts.offsets, facts.no_reason));
     let mut programs = EbpfLoader::new()
+        .btf(btf.as_ref())
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("DNS_PORTS", &globals.dns_ports, true)
         .override_global("EMIT", &globals.emit, true)
@@ -54,11 +66,23 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("FLOW_ENTRIES", &globals.flow_entries, true)
         .override_global("COARSE_CLOCK", &globals.coarse_clock, true)
         .override_global("PROBE_LOG", &globals.probe_log, true)
+        .override_global("SENDERS", &globals.senders, true)
+        .override_global("DROPS", &u32::from(facts.is_ok()), true)
+        .override_global("NO_DROP_REASON", &no_reason, true)
+        .override_global("OFFSETS", &offsets, true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("FLOWS", options.flow_entries)
         .load(OBJECT)
         .map_err(|source| CaptureError::Load { source })?;
     verify(&mut programs)?;
+    let drops = facts.and_then(|facts| {
+        let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
+        watch_drops(&mut programs, &btf)?;
+        Ok(DropReader::new(facts))
+    });
+    if let Err(reason) = &drops {
+        info!(%reason, "dropped packets are not seen");
+    }
     let log = if options.probe_log {
         EbpfLogger::init(&mut programs)
             .inspect_err(|error| warn!(%error, "cannot read the probes' log; tracing without it"))
@@ -84,6 +108,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .map_err(wrong("INTERFACES"))?,
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
+        drops,
         log,
     })
 }
@@ -105,6 +130,19 @@ fn verify(programs: &mut Ebpf) -> Result<(), CaptureError> {
         }
         result
     })
+}
+
+/// Loads and attaches the drop probe. It needs CAP_PERFMON.
+fn watch_drops(programs: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    let program = programs.program_mut(KFREE_SKB).ok_or("the probes lack it")?;
+    let program: &mut BtfTracePoint = program.try_into().map_err(reason)?;
+    program.load(KFREE_SKB, btf).map_err(reason)?;
+    program.attach().map_err(reason)?;
+    Ok(())
+}
+
+fn reason(error: ProgramError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }
 
 fn load_program(program: &mut Program) -> Result<(), ProgramError> {

@@ -18,15 +18,17 @@ use std::time::Duration;
 use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
-use tracer_common::{FROM_POD, RecordHeader, flag};
+use tracer_common::{DropRecord, FROM_POD, RecordHeader, flag, reason};
 
 use super::CaptureMessage;
 use super::clock;
 use super::counters::totals;
+use super::drops::DropReader;
 use super::losses::LossReader;
 use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::PacketDrop;
 use tracer_core::model::time::Timestamp;
 
 /// Pause between two reads while records come, so that a busy ring is read in batches and not record by record.
@@ -86,6 +88,7 @@ impl RingState {
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
     mut waits: Array<MapData, u32>,
+    mut drops: Option<DropReader>,
     mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
@@ -99,7 +102,7 @@ pub(super) fn run(
         // read below.
         let finishing = state.finish.load(Ordering::Acquire);
         let read_at = clock::now();
-        match sender.drain(|| ring.next().map(|item| parse(&item))) {
+        match sender.drain(|| ring.next().map(|item| parse(&item, &mut drops))) {
             Ok(Drained::Nothing) if finishing => {
                 // Fails only if the receiver is gone.
                 let _ = sender.report(read_at);
@@ -185,34 +188,42 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
         }
     }
 
-    /// Sends entries until `next` returns `None`. An inner `None` is an entry that is no record. Reports the
+    /// Sends entries until `next` returns `None`. An inner `None` is an entry that cannot be read. Reports the
     /// time between batches: a ring that fills as fast as it is read never runs empty, and the pipeline must
     /// not wait for that.
     fn drain(
         &mut self,
-        mut next: impl FnMut() -> Option<Option<Record>>,
+        mut next: impl FnMut() -> Option<Option<Entry>>,
     ) -> Result<Drained, Closed> {
         let mut drained = 0;
         loop {
             let mut batch = Vec::with_capacity(MAX_BATCH);
-            while batch.len() < MAX_BATCH
+            let mut drops = Vec::new();
+            while batch.len() + drops.len() < MAX_BATCH
                 && let Some(entry) = next()
             {
                 match entry {
-                    Some(record) => batch.push(record),
+                    Some(Entry::Record(record)) => batch.push(record),
+                    Some(Entry::Drop(at, dropped)) => drops.push((at, dropped)),
                     None => {
                         self.state.undecodable.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
-            let Some(latest) = batch.last().map(|record: &Record| record.time) else {
+            let latest = batch.last().map(|record: &Record| record.time);
+            let Some(latest) = latest.max(drops.last().map(|(at, _)| *at)) else {
                 return Ok(match drained {
                     0 => Drained::Nothing,
-                    records => Drained::Some(records),
+                    entries => Drained::Some(entries),
                 });
             };
-            drained += batch.len();
-            self.send(CaptureMessage::Records(batch))?;
+            drained += batch.len() + drops.len();
+            if !drops.is_empty() {
+                self.send(CaptureMessage::Drops(drops))?;
+            }
+            if !batch.is_empty() {
+                self.send(CaptureMessage::Records(batch))?;
+            }
             // The ring is ordered by when a probe reserved its record.
             self.read_until(latest, REPORT_TIME_EVERY)?;
         }
@@ -244,12 +255,30 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
     }
 }
 
-/// Parses a ring entry: the header, then at least `captured_len_bytes` bytes.
-fn parse(entry: &[u8]) -> Option<Record> {
-    let (head, bytes) = entry.split_at_checked(size_of::<RecordHeader>())?;
+/// What an entry of the ring is.
+#[derive(Debug, PartialEq)]
+enum Entry {
+    Record(Record),
+    Drop(Timestamp, PacketDrop),
+}
+
+fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
+    let head = entry.get(..size_of::<RecordHeader>())?;
     // SAFETY: `head` is as long as the header, which consists of integers: every bit pattern is valid. The
     // read is unaligned.
     let header = unsafe { head.as_ptr().cast::<RecordHeader>().read_unaligned() };
+    if header.reason != reason::DROP {
+        return record(&header, &entry[head.len()..]).map(Entry::Record);
+    }
+    let whole = entry.get(..size_of::<DropRecord>())?;
+    // SAFETY: as above, for the whole record.
+    let record = unsafe { whole.as_ptr().cast::<DropRecord>().read_unaligned() };
+    let (at, dropped) = drops.as_mut()?.read(&record)?;
+    Some(Entry::Drop(at, dropped))
+}
+
+/// The record with this header. At least `captured_len_bytes` bytes follow it.
+fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
     let bytes = bytes.get(..usize::from(header.captured_len_bytes))?;
     Some(Record {
         time: Timestamp(header.ktime_ns),
@@ -285,6 +314,13 @@ mod tests {
         [head, bytes].concat()
     }
 
+    fn parsed(entry: &[u8]) -> Option<Record> {
+        match parse(entry, &mut None)? {
+            Entry::Record(record) => Some(record),
+            Entry::Drop(..) => None,
+        }
+    }
+
     #[test]
     fn the_time_is_reported_while_the_ring_never_runs_empty() {
         let (sender, mut receiver) = mpsc::channel(4);
@@ -297,7 +333,7 @@ mod tests {
                     ktime_ns: at,
                     ..RecordHeader::default()
                 };
-                Some(parse(&entry(header, &[])))
+                Some(parse(&entry(header, &[]), &mut None))
             };
             BatchSender::new(&sender, &state, Vec::new)
                 .drain(endless)
@@ -388,7 +424,7 @@ mod tests {
             direction: TO_POD,
             ..RecordHeader::default()
         };
-        let record = parse(&entry(header, &[1, 2, 3, 99, 99])).expect("a record");
+        let record = parsed(&entry(header, &[1, 2, 3, 99, 99])).expect("a record");
         assert_eq!(record.bytes, [1, 2, 3]);
         assert_eq!(
             (record.time, record.ifindex, record.direction),
@@ -404,7 +440,7 @@ mod tests {
             flags: flag::NO_FLOW,
             ..RecordHeader::default()
         };
-        assert_eq!(parse(&entry(header, &[])).expect("a record").totals, None);
+        assert_eq!(parsed(&entry(header, &[])).expect("a record").totals, None);
     }
 
     #[test]
@@ -414,7 +450,7 @@ mod tests {
             ..RecordHeader::default()
         };
         let whole = entry(header, &[0; 4]);
-        assert_eq!(parse(&whole), None);
-        assert_eq!(parse(&whole[..20]), None);
+        assert_eq!(parsed(&whole), None);
+        assert_eq!(parsed(&whole[..20]), None);
     }
 }

@@ -102,6 +102,7 @@ impl Live {
     fn take(&mut self, message: CaptureMessage) {
         match message {
             CaptureMessage::Records(records) => self.records.extend(records),
+            CaptureMessage::Drops(drops) => self.drops.extend(drops),
             CaptureMessage::Lost(lost) => self.lost.extend(lost),
             CaptureMessage::ReadUntil(until) => self.read_until = until,
             CaptureMessage::Interface(event) => self.events.push(event),

@@ -1,0 +1,229 @@
+//! Records of packets that the kernel dropped: those from or to an address that a pod used lately.
+//!
+//! Runs wherever the kernel frees a packet, also between two instructions of the other programs, so it uses none
+//! of their per-CPU state. Kernel memory is read by [`bpf_probe_read_kernel`] at offsets from the running kernel's
+//! BTF.
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::{DROP_BYTES, DropRecord, WatchedAddress, reason, stat};
+
+use crate::maps::{RECORDS, WATCHED};
+use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
+use crate::scratch::zero;
+use crate::settings;
+use crate::stats::Stats;
+
+const BPF_NOEXIST: u64 = 1;
+/// The limit of an address: records per window.
+const RECORDS_PER_WINDOW: u64 = 64;
+/// About a second.
+const WINDOW_NS: u64 = 1 << 30;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const IPV6_HEADER: u32 = 40;
+
+/// Adds an address that a pod uses.
+#[inline(always)]
+pub fn watch(address: &[u8; 16]) {
+    if WATCHED.get_ptr(address).is_none() {
+        let fresh = WatchedAddress {
+            window_ktime_ns: 0,
+            unreported: 0,
+            records: 0,
+        };
+        // Fails if another CPU was faster, or without memory: then its drops are not reported.
+        let _ = WATCHED.insert(address, &fresh, BPF_NOEXIST);
+    }
+}
+
+/// The IP packet in an `sk_buff`.
+struct Ip {
+    /// Kernel address of its header.
+    at: usize,
+    ethertype: u16,
+    len: u32,
+}
+
+/// Emits a record of the dropped packet if it is from or to a pod.
+#[inline(always)]
+pub fn observe(ctx: &BtfTracePointContext) {
+    let reason: u32 = ctx.arg(2);
+    if reason <= settings::no_drop_reason() {
+        return;
+    }
+    let skb: *const u8 = ctx.arg(0);
+    let location: u64 = ctx.arg(1);
+    let Some(ip) = ip(skb as usize) else {
+        return;
+    };
+    let Some(watched) = watched(&ip) else {
+        return;
+    };
+    let Some(stats) = Stats::this_cpu() else {
+        return;
+    };
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if !admit(watched, now_ns) {
+        stats.count(stat::DROPS_UNREPORTED);
+        return;
+    }
+    if emit(skb as usize, &ip, (location, reason), watched, now_ns) {
+        stats.count(stat::DROPS);
+    } else {
+        stats.count(stat::DROPS_LOST);
+    }
+}
+
+/// Reads kernel memory.
+#[inline(always)]
+fn read<T>(address: usize) -> Option<T> {
+    // SAFETY: the helper checks the address and copies nothing if it is invalid. Callers read integers.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// The packet's network header. `None` if the packet has none, or is not IP.
+#[inline(always)]
+fn ip(skb: usize) -> Option<Ip> {
+    let offsets = settings::offsets();
+    let head: usize = read(skb + offsets.skb_head as usize)?;
+    let network: u16 = read(skb + offsets.skb_network_header as usize)?;
+    // The kernel's mark for "not set".
+    if network == u16::MAX {
+        return None;
+    }
+    let at = head + usize::from(network);
+    let first: u8 = read(at)?;
+    match first >> 4 {
+        4 => Some(Ip {
+            at,
+            ethertype: IPV4,
+            len: u32::from(u16::from_be(read(at + 2)?)),
+        }),
+        6 => Some(Ip {
+            at,
+            ethertype: IPV6,
+            len: IPV6_HEADER + u32::from(u16::from_be(read(at + 4)?)),
+        }),
+        _ => None,
+    }
+}
+
+/// The entry of its source or destination, if one of them is a pod's.
+#[inline(always)]
+fn watched(ip: &Ip) -> Option<*mut WatchedAddress> {
+    let mut src = [0_u8; 16];
+    let mut dst = [0_u8; 16];
+    if ip.ethertype == IPV4 {
+        let addresses: [[u8; 4]; 2] = read(ip.at + 12)?;
+        mapped(&mut src, addresses[0]);
+        mapped(&mut dst, addresses[1]);
+    } else {
+        src = read(ip.at + 8)?;
+        dst = read(ip.at + 24)?;
+    }
+    WATCHED
+        .get_ptr_mut(&src)
+        .or_else(|| WATCHED.get_ptr_mut(&dst))
+}
+
+/// Writes `::ffff:a.b.c.d`.
+#[inline(always)]
+fn mapped(address: &mut [u8; 16], v4: [u8; 4]) {
+    address[10] = 0xff;
+    address[11] = 0xff;
+    address[12] = v4[0];
+    address[13] = v4[1];
+    address[14] = v4[2];
+    address[15] = v4[3];
+}
+
+/// Whether the address may have another record. If not, the drop is counted.
+#[inline(always)]
+fn admit(watched: *mut WatchedAddress, now_ns: u64) -> bool {
+    // SAFETY: a live map value of plain integers; the verifier checks the accesses.
+    unsafe {
+        if now_ns.wrapping_sub((*watched).window_ktime_ns) > WINDOW_NS {
+            (*watched).window_ktime_ns = now_ns;
+            (*watched).records = 0;
+        }
+        if (*watched).records >= RECORDS_PER_WINDOW {
+            (*watched).unreported += 1;
+            return false;
+        }
+        (*watched).records += 1;
+    }
+    true
+}
+
+#[inline(always)]
+fn emit(
+    skb: usize,
+    ip: &Ip,
+    (location, drop_reason): (u64, u32),
+    watched: *mut WatchedAddress,
+    now_ns: u64,
+) -> bool {
+    let Some(mut entry) = RECORDS.reserve::<DropRecord>(0) else {
+        return false;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation has the size of `DropRecord`, all of which is written below.
+    let copied = unsafe {
+        zero(&mut *(&raw mut (*record).header));
+        let header = &raw mut (*record).header;
+        (*header).ktime_ns = now_ns;
+        (*header).wire_len_bytes = ip.len;
+        (*header).captured_len_bytes = if ip.len < DROP_BYTES as u32 {
+            ip.len as u16
+        } else {
+            DROP_BYTES as u16
+        };
+        (*header).ethertype = ip.ethertype;
+        (*header).reason = reason::DROP;
+        (*record).location = location;
+        (*record).reason = drop_reason;
+        (*record).unreported = (*watched).unreported;
+        (*record).netns_inum = 0;
+        zero(&mut *(&raw mut (*record).device).cast::<[u32; 4]>());
+        place(skb, record);
+        bpf_probe_read_kernel_buf(ip.at as *const u8, &mut (*record).bytes).is_ok()
+    };
+    if !copied {
+        entry.discard(BPF_RB_NO_WAKEUP);
+        return false;
+    }
+    entry.submit(wake_up());
+    // SAFETY: as in `admit`.
+    unsafe { (*watched).unreported = 0 };
+    true
+}
+
+/// Adds the device and the network namespace. A packet without a device has its socket's namespace.
+#[inline(always)]
+unsafe fn place(skb: usize, record: *mut DropRecord) {
+    let offsets = settings::offsets();
+    let device: usize = read(skb + offsets.skb_dev as usize).unwrap_or(0);
+    let mut net: usize = 0;
+    // SAFETY: `record` is a reservation of the ring buffer, see the caller.
+    unsafe {
+        if device != 0 {
+            (*record).header.ifindex = read(device + offsets.dev_ifindex as usize).unwrap_or(0);
+            net = read(device + offsets.dev_net as usize).unwrap_or(0);
+            let name = &mut *(&raw mut (*record).device);
+            let _ = bpf_probe_read_kernel_buf(
+                (device + offsets.dev_name as usize) as *const u8,
+                name,
+            );
+        } else {
+            let socket: usize = read(skb + offsets.skb_sk as usize).unwrap_or(0);
+            if socket != 0 {
+                net = read(socket + offsets.sock_net as usize).unwrap_or(0);
+            }
+        }
+        if net != 0 {
+            (*record).netns_inum = read(net + offsets.net_inum as usize).unwrap_or(0);
+        }
+    }
+}

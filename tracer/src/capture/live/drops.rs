@@ -1,0 +1,125 @@
+//! Packets that the kernel dropped: whether the kernel can tell them, and what its records mean.
+//!
+//! Owns the names of drop reasons and functions, which only the running kernel knows.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+use tracer_common::{DropRecord, KernelOffsets};
+
+use super::btf::Btf;
+use super::symbols::Symbols;
+use tracer_core::decode;
+use tracer_core::model::signal::{DropPlace, PacketDrop};
+use tracer_core::model::time::Timestamp;
+
+/// The tracepoint, and the program's name.
+pub(super) const KFREE_SKB: &str = "kfree_skb";
+const REASON: &str = "skb_drop_reason";
+/// The last reason that names no cause.
+const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
+
+/// What the drop probe needs to know of the running kernel.
+pub(super) struct KernelFacts {
+    pub offsets: KernelOffsets,
+    /// Reasons up to this one stand for no drop, or for none in particular.
+    pub no_reason: u32,
+    reasons: HashMap<u32, Arc<str>>,
+}
+
+impl KernelFacts {
+    /// Reads them from the kernel's BTF, or says what it lacks.
+    pub(super) fn read() -> Result<KernelFacts, String> {
+        let btf = Btf::of_kernel().map_err(|error| format!("the kernel's types (BTF): {error}"))?;
+        if btf.tracepoint_arguments(KFREE_SKB) < Some(3) {
+            return Err("the kernel gives no reasons for drops before Linux 5.17".to_owned());
+        }
+        let values = btf
+            .values(REASON)
+            .ok_or_else(|| format!("the kernel has no enum {REASON}"))?;
+        let name = |value: &str| value.strip_prefix("SKB_DROP_REASON_").unwrap_or(value).into();
+        let reasons: HashMap<u32, Arc<str>> =
+            values.into_iter().map(|(number, value)| (number, name(value))).collect();
+        let unspecified = reasons.iter().find(|(_, name)| &***name == NOT_SPECIFIED);
+        let no_reason = unspecified.map_or(0, |(number, _)| *number);
+        Ok(KernelFacts {
+            offsets: offsets(&btf)?,
+            no_reason,
+            reasons,
+        })
+    }
+}
+
+fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
+    let at = |of: &str, path: &str| {
+        btf.offset(of, path)
+            .ok_or_else(|| format!("the kernel's struct {of} has no field {path}"))
+    };
+    Ok(KernelOffsets {
+        skb_head: at("sk_buff", "head")?,
+        skb_network_header: at("sk_buff", "network_header")?,
+        skb_dev: at("sk_buff", "dev")?,
+        skb_sk: at("sk_buff", "sk")?,
+        dev_ifindex: at("net_device", "ifindex")?,
+        dev_name: at("net_device", "name")?,
+        dev_net: at("net_device", "nd_net.net")?,
+        sock_net: at("sock", "__sk_common.skc_net.net")?,
+        net_inum: at("net", "ns.inum")?,
+    })
+}
+
+/// Reads drop records.
+pub(super) struct DropReader {
+    reasons: HashMap<u32, Arc<str>>,
+    symbols: Symbols,
+    /// The inode number of this thread's network namespace.
+    own_netns: Option<u32>,
+}
+
+impl DropReader {
+    /// A reader for the network namespace of this thread.
+    pub(super) fn new(facts: KernelFacts) -> DropReader {
+        let own = fs::metadata("/proc/thread-self/ns/net").ok();
+        DropReader {
+            reasons: facts.reasons,
+            symbols: Symbols::default(),
+            own_netns: own.and_then(|own| u32::try_from(own.ino()).ok()),
+        }
+    }
+
+    /// The drop in a record; `None` if its packet cannot be read.
+    pub(super) fn read(&mut self, record: &DropRecord) -> Option<(Timestamp, PacketDrop)> {
+        let captured = usize::from(record.header.captured_len_bytes);
+        let packet = decode::headers(record.bytes.get(..captured)?)?;
+        let reason = match self.reasons.get(&record.reason) {
+            Some(name) => Arc::clone(name),
+            // Subsystems such as Open vSwitch have numbers of their own.
+            None => format!("{:#x}", record.reason).into(),
+        };
+        let dropped = PacketDrop {
+            tuple: packet.tuple,
+            tcp_flags: packet.tcp_flags,
+            reason,
+            function: self.symbols.function(record.location),
+            place: match record.netns_inum {
+                0 => DropPlace::Unknown,
+                netns if Some(netns) == self.own_netns => DropPlace::Node,
+                _ => DropPlace::Pod,
+            },
+            device: device(&record.device),
+            count: record.unreported.saturating_add(1),
+        };
+        Some((Timestamp(record.header.ktime_ns), dropped))
+    }
+}
+
+/// A device's name. The kernel accepts almost any byte in one.
+fn device(name: &[u8; 16]) -> Option<Arc<str>> {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    match &name[..end] {
+        [] => None,
+        name => Some(String::from_utf8_lossy(name).into()),
+    }
+}
