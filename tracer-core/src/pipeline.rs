@@ -27,12 +27,14 @@ use crate::model::signal::Signal;
 use crate::model::time::Timestamp;
 
 mod doubt;
+mod dropped;
 mod incomplete;
 mod known_ends;
 mod one_way;
 mod waiting;
 
 use self::doubt::{Doubt, Sockets};
+use self::dropped::LocalAddresses;
 use self::incomplete::Item;
 use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
@@ -125,6 +127,7 @@ pub struct Pipeline {
     correlator: Correlator,
     index: Index,
     known_ends: KnownEnds,
+    local_addresses: LocalAddresses,
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
@@ -151,6 +154,7 @@ impl Pipeline {
         Pipeline {
             decoder: Decoder::new(dns_ports.clone()),
             known_ends: KnownEnds::default(),
+            local_addresses: LocalAddresses::default(),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -224,6 +228,7 @@ impl Pipeline {
                 match self.decoder.decode(&record) {
                     // `observe` advances to the packet's time first.
                     Ok(observation) => {
+                        self.local_addresses.learn(&observation);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
                     }
@@ -248,9 +253,14 @@ impl Pipeline {
             Input::Gone(_, ifindex) => {
                 self.one_way.forget(ifindex);
                 self.doubt.forget(ifindex);
+                self.local_addresses.forget(ifindex);
                 self.index.gone(ifindex);
             }
-            Input::Signal(_, _) => {}
+            Input::Signal(at, Signal::Dropped(dropped)) => {
+                let event = self.local_addresses.event(&self.index, at, dropped);
+                out.extend(event.map(Emission::Event));
+            }
+            Input::Signal(_, Signal::Translated(_) | Signal::Conntrack(_)) => {}
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);

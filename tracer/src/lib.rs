@@ -31,6 +31,7 @@ pub mod connections;
 pub mod export;
 #[cfg(agent)]
 mod heap;
+mod intern;
 #[cfg(agent)]
 pub mod relay;
 pub mod run;

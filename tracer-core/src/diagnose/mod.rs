@@ -166,7 +166,7 @@ impl Diagnosis {
                     run.cure(echo.last, &Sign::Replied(echo), failed.as_ref());
                 }
             }
-            Body::Finding(_) | Body::Lost(_) => {}
+            Body::Drop(_) | Body::Finding(_) | Body::Lost(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@ use super::identity::{PeerEnd, PodEnd};
 use super::lookup::{Lookup, Place};
 use super::loss::Loss;
 use super::observation::IcmpError;
+use super::signal::PacketDrop;
 use super::time::Timestamp;
 
 /// An event, ready to be shown or exported.
@@ -57,6 +58,8 @@ pub enum Body {
     Echo(Box<Echo>),
     /// An ICMP error that concerns no known exchange, connection, flow or run.
     IcmpError(Box<IcmpError>),
+    /// A packet that the kernel dropped.
+    Drop(Box<PacketDrop>),
     /// A conclusion.
     Finding(Box<Finding>),
     /// A loss in the tracer.

@@ -46,7 +46,7 @@ pub struct PacketDrop {
     /// The packet's TCP flags, if it is TCP.
     pub tcp_flags: Option<u8>,
     /// The kernel's reason, without its prefix: `NETFILTER_DROP` (enum `skb_drop_reason`).
-    pub reason: Arc<str>,
+    pub reason: &'static str,
     /// The kernel function that dropped it, where symbols can be read.
     pub function: Option<Arc<str>>,
     /// Whose network namespace the packet was in.

@@ -151,6 +151,6 @@ fn rests_on_silence(body: &Body) -> bool {
         }
         // An ICMP error instead of a reply is not silence.
         Body::Echo(echo) => echo.received.saturating_add(echo.errors) < echo.sent,
-        Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => false,
+        Body::IcmpError(_) | Body::Drop(_) | Body::Finding(_) | Body::Lost(_) => false,
     }
 }

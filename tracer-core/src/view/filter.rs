@@ -93,18 +93,21 @@ pub enum EventType {
     Udp,
     /// ICMP echo runs and errors.
     Icmp,
+    /// Packets that the kernel dropped.
+    Drop,
     /// Findings.
     Finding,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [EventType; 6] = [
+    pub const ALL: [EventType; 7] = [
         EventType::Dns,
         EventType::Lookup,
         EventType::Tcp,
         EventType::Udp,
         EventType::Icmp,
+        EventType::Drop,
         EventType::Finding,
     ];
 
@@ -116,6 +119,7 @@ impl EventType {
             EventType::Tcp => "tcp",
             EventType::Udp => "udp",
             EventType::Icmp => "icmp",
+            EventType::Drop => "drop",
             EventType::Finding => "finding",
         }
     }
@@ -250,7 +254,8 @@ impl Filter {
         if let Some(role) = config.direction {
             return ends.role == role;
         }
-        if !ends.peer_traced_here || matches!(event.body, Body::Finding(_)) {
+        // A drop and a finding are one event each, whoever else is traced here.
+        if !ends.peer_traced_here || matches!(event.body, Body::Drop(_) | Body::Finding(_)) {
             return true;
         }
         // Both ends are traced here: exactly one of the two events passes. The other one has pod and peer
@@ -265,10 +270,12 @@ impl Filter {
 }
 
 /// Whether an event is routine for a person who watches: an exchange that its lookup also shows, a UDP flow
-/// that opened or ended normally, the end of a connection on which both sides sent packets.
+/// that opened or ended normally, the end of a connection on which both sides sent packets, a dropped packet.
 pub fn routine(event: &Event) -> bool {
     match &event.body {
         Body::Dns(..) => in_lookup(&event.body),
+        // A healthy network stack drops packets too: what is a duplicate, or nobody listens for.
+        Body::Drop(_) => true,
         Body::Udp(flow) => matches!(
             flow.state,
             UdpState::Open | UdpState::Closed | UdpState::Undecided
@@ -305,6 +312,7 @@ pub fn failed(body: &Body) -> bool {
         Body::Udp(flow) => matches!(flow.state, UdpState::Unanswered | UdpState::IcmpError),
         Body::Echo(echo) => echo.loss().is_some_and(|loss| loss > 0.0) || echo.errors > 0,
         Body::IcmpError(error) => !error.unconfirmed,
+        Body::Drop(_) => false,
         Body::Finding(finding) => !finding.is_resolved() && finding.severity >= Severity::Warning,
         Body::Lost(_) => true,
     }
@@ -319,7 +327,9 @@ pub fn took(body: &Body) -> Option<Duration> {
         Body::Lookup(lookup) => Some(lookup.duration),
         Body::Tcp(connection) => connection.handshake,
         Body::Echo(echo) => echo.rtt.map(|rtt| rtt.max),
-        Body::Udp(_) | Body::IcmpError(_) | Body::Finding(_) | Body::Lost(_) => None,
+        Body::Udp(_) | Body::IcmpError(_) | Body::Drop(_) | Body::Finding(_) | Body::Lost(_) => {
+            None
+        }
     }
 }
 

@@ -159,7 +159,7 @@ impl Report {
                     self.counted.remove(&key);
                 }
             }
-            Body::Finding(_) | Body::IcmpError(_) | Body::Lost(_) => {}
+            Body::Finding(_) | Body::IcmpError(_) | Body::Drop(_) | Body::Lost(_) => {}
         }
     }
 

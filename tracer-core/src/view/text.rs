@@ -23,6 +23,7 @@ use crate::model::identity::{PodEnd, UnknownReason};
 use crate::model::time::Timestamp;
 
 mod dns;
+mod dropped;
 mod findings;
 mod flows;
 mod icmp;
@@ -184,6 +185,7 @@ fn rows(event: &Event, wide: bool) -> Vec<Row> {
         Body::Udp(flow) => vec![flows::udp(flow, ends, event.incomplete)],
         Body::Echo(echo) => vec![flows::echo(echo, ends)],
         Body::IcmpError(error) => vec![icmp::row(error)],
+        Body::Drop(drop) => vec![dropped::row(drop, ends)],
         Body::Finding(finding) => vec![report::finding(finding)],
         Body::Lost(loss) => vec![report::lost(loss)],
     }

@@ -17,6 +17,7 @@ pub fn kind(body: &Body) -> &'static str {
         Body::Tcp(_) => "tcp",
         Body::Udp(_) => "udp",
         Body::Echo(_) | Body::IcmpError(_) => "icmp",
+        Body::Drop(_) => "drop",
         Body::Finding(_) => "finding",
         Body::Lost(_) => "lost",
     }
@@ -88,7 +89,7 @@ pub fn outcomes_of(kinds: &[&str]) -> Vec<&'static str> {
 }
 
 /// An event's "outcome" or "state". An event of an ICMP error has neither field and counts as `icmp-error`; a
-/// loss has no outcome.
+/// drop and a loss have no outcome.
 pub fn outcome(body: &Body) -> Option<&'static str> {
     Some(match body {
         Body::Dns(exchange, _) => exchange.outcome.as_str(),
@@ -98,7 +99,7 @@ pub fn outcome(body: &Body) -> Option<&'static str> {
         Body::Echo(echo) => echo_state(echo.state),
         Body::IcmpError(_) => "icmp-error",
         Body::Finding(finding) => finding_state(finding.state),
-        Body::Lost(_) => return None,
+        Body::Drop(_) | Body::Lost(_) => return None,
     })
 }
 

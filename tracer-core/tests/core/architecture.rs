@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["diagnose", "blind_spots"],
     &["pipeline"],
     &["view", "files"],
-    &["connections", "heap"],
+    &["connections", "heap", "intern"],
     &["capture", "cluster", "export"],
     &["stream"],
     &["client", "relay"],

@@ -106,6 +106,7 @@ struct Counts {
     echo_requests: Count<1>,
     echo_replies: Count<1>,
     icmp_errors: Count<0>,
+    drops: Count<1>,
     findings: Count<2>,
     occurrences: Count<2>,
     events: Words,
@@ -134,6 +135,7 @@ impl Counts {
             echo_requests: new.counter("echo_requests", "ICMP echo requests"),
             echo_replies: new.counter("echo_replies", "ICMP echo requests that were answered"),
             icmp_errors: new.counter("icmp_errors", "ICMP errors that belong to no known exchange, connection, flow or ping"),
+            drops: new.counter("packet_drops", "Packets of pods that the kernel of the node dropped, by its reason"),
             findings: new.counter("findings", "Findings, each cause and pod counted once"),
             occurrences: new.counter("finding_occurrences", "Failures covered by the findings"),
             events: new.words("events", "Events by type"),
@@ -370,6 +372,12 @@ impl Metrics {
                 }
             }
             Body::IcmpError(_) => counts.icmp_errors.with([], &owner, inc),
+            Body::Drop(dropped) => {
+                let reason = ("reason", dropped.reason);
+                counts.drops.with([reason], &owner, |total| {
+                    total.inc_by(dropped.count);
+                });
+            }
             Body::Finding(finding) => {
                 let id = memory.hasher.hash_one(&finding.id);
                 let before = memory.findings.put(id, finding.count);

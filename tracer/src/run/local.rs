@@ -42,7 +42,7 @@ use tracer_core::model::cluster::{ClusterChange, Kind};
 use tracer_core::model::flow::{FlowSnapshot, Ifindex};
 use tracer_core::model::loss::Losses;
 use tracer_core::model::record::Record;
-use tracer_core::model::signal::{PacketDrop, Signal};
+use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::filter::emission::Unrecorded;
@@ -126,7 +126,6 @@ pub(super) struct LocalSource {
     notices: Notices,
     arrived: Option<Arrived>,
     records: std::vec::IntoIter<Record>,
-    drops: std::vec::IntoIter<(Timestamp, PacketDrop)>,
     applied: Applied,
     /// The heap was trimmed after the last read of all objects.
     trimmed: bool,
@@ -230,7 +229,6 @@ impl LocalSource {
             notices,
             arrived: None,
             records: Vec::new().into_iter(),
-            drops: Vec::new().into_iter(),
             applied: Applied::default(),
             trimmed: false,
         };
@@ -380,10 +378,6 @@ impl Source for LocalSource {
         if let Some(record) = self.records.next() {
             return Ok(Some(Step::Input(Input::Record(record))));
         }
-        if let Some((at, dropped)) = self.drops.next() {
-            let signal = Signal::Dropped(dropped);
-            return Ok(Some(Step::Input(Input::Signal(at, signal))));
-        }
         let Some(arrived) = self.arrived.take() else {
             return Ok(None);
         };
@@ -395,10 +389,8 @@ impl Source for LocalSource {
                 self.records = records.into_iter();
                 self.records.next().map(Input::Record)
             }
-            Arrived::Capture(CaptureMessage::Drops(drops)) => {
-                self.drops = drops.into_iter();
-                let first = self.drops.next();
-                first.map(|(at, dropped)| Input::Signal(at, Signal::Dropped(dropped)))
+            Arrived::Capture(CaptureMessage::Drop(at, dropped)) => {
+                Some(Input::Signal(at, Signal::Dropped(dropped)))
             }
             Arrived::Capture(CaptureMessage::Lost(lost)) => lost
                 .iter()
@@ -476,7 +468,7 @@ impl Source for LocalSource {
         while let Some(message) = self.messages.recv().await {
             if next == Next::Continue
                 && let CaptureMessage::Records(_)
-                | CaptureMessage::Drops(_)
+                | CaptureMessage::Drop(..)
                 | CaptureMessage::Lost(_) = message
             {
                 self.arrived = Some(Arrived::Capture(message));

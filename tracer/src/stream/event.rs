@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::proto;
+use crate::intern::intern;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, State};
 use tracer_core::model::loss::Loss;
@@ -18,10 +19,8 @@ use tracer_core::view::WallClock;
 mod dns;
 mod ends;
 mod flows;
-mod intern;
 mod words;
 
-use self::intern::intern;
 use self::words::WireEnum;
 
 /// Why a message cannot be read as an event.
@@ -74,6 +73,7 @@ pub fn to_wire(event: &Event, clock: &dyn WallClock) -> proto::Event {
         Body::Udp(flow) => Wire::Udp(flows::udp_to_wire(flow, clock)),
         Body::Echo(echo) => Wire::Echo(flows::echo_to_wire(echo, clock)),
         Body::IcmpError(error) => Wire::IcmpError(flows::icmp_to_wire(error)),
+        Body::Drop(dropped) => Wire::Drop(flows::drop_to_wire(dropped)),
         Body::Finding(finding) => Wire::Finding(finding_to_wire(finding, clock)),
         Body::Lost(loss) => Wire::Lost(loss_to_wire(loss)),
     };
@@ -98,6 +98,7 @@ pub fn from_wire(wire: proto::Event) -> Result<Event, Unreadable> {
         Wire::Udp(flow) => Body::Udp(Box::new(flows::udp_from_wire(flow)?)),
         Wire::Echo(echo) => Body::Echo(Box::new(flows::echo_from_wire(echo)?)),
         Wire::IcmpError(error) => Body::IcmpError(Box::new(flows::icmp_from_wire(&error)?)),
+        Wire::Drop(dropped) => Body::Drop(Box::new(flows::drop_from_wire(dropped)?)),
         Wire::Finding(finding) => Body::Finding(Box::new(finding_from_wire(finding)?)),
         Wire::Lost(loss) => Body::Lost(loss_from_wire(&loss)?),
     };

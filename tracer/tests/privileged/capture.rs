@@ -5,6 +5,7 @@
 
 mod agent;
 mod child;
+mod drops;
 mod emission;
 mod flood;
 mod interfaces;

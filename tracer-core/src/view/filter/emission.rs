@@ -20,6 +20,7 @@ pub(super) enum Variant {
     Udp,
     Echo,
     IcmpError,
+    Drop,
     Finding,
 }
 
@@ -31,6 +32,7 @@ impl Variant {
             Variant::Tcp => EventType::Tcp,
             Variant::Udp => EventType::Udp,
             Variant::Echo | Variant::IcmpError => EventType::Icmp,
+            Variant::Drop => EventType::Drop,
             Variant::Finding => EventType::Finding,
         }
     }
@@ -42,6 +44,7 @@ impl Variant {
             Variant::Udp => &words::UDP_STATES,
             Variant::Echo => &words::ECHO_STATES,
             Variant::IcmpError => &words::ICMP_ERROR_OUTCOMES,
+            Variant::Drop => &[],
             Variant::Finding => &words::FINDING_STATES,
         }
     }
@@ -57,15 +60,17 @@ impl FilterConfig {
         let finding = can(Variant::Finding);
         let dns = can(Variant::Dns) || can(Variant::Lookup);
         let flows = can(Variant::Tcp) || can(Variant::Udp);
+        // A drop names its ends as the pod resolved them, and its pod by the first packet of its flows.
+        let drop = self.types.contains(&EventType::Drop) && can(Variant::Drop);
         let icmp = can(Variant::Echo) || can(Variant::IcmpError);
         Emission {
-            dns: dns || flows || icmp || finding,
-            tcp: can(Variant::Tcp) || finding,
+            dns: dns || flows || icmp || drop || finding,
+            tcp: can(Variant::Tcp) || drop || finding,
             // An error about a ping belongs to the ping's event.
             echo: icmp || finding,
             // ICMP errors end queries, connections, flows and pings.
             icmp_errors: dns || flows || icmp || finding,
-            first: can(Variant::Udp) || finding,
+            first: can(Variant::Udp) || drop || finding,
             ports: if self.ports.len() <= MAX_PORTS {
                 self.ports.clone()
             } else {
@@ -146,6 +151,7 @@ mod tests {
             Body::Udp(_) => Variant::Udp,
             Body::Echo(_) => Variant::Echo,
             Body::IcmpError(_) => Variant::IcmpError,
+            Body::Drop(_) => Variant::Drop,
             Body::Finding(_) => Variant::Finding,
             Body::Lost(_) => return None,
         })

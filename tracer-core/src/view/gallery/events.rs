@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
+use crate::model::signal::{DropPlace, PacketDrop, Tuple};
 
 /// Every event, with its description.
 pub fn all() -> Vec<(&'static str, Event)> {
@@ -547,6 +548,26 @@ fn pings() -> Vec<(&'static str, Event)> {
                 13_000,
                 Some(client("192.0.2.9", 443)),
                 Body::IcmpError(Box::new(too_big)),
+            ),
+        ),
+        (
+            "drop in the node",
+            event(
+                13_002,
+                Some(client("10.1.79.66", 80)),
+                Body::Drop(Box::new(PacketDrop {
+                    tuple: Tuple {
+                        protocol: Protocol::Tcp,
+                        src: SocketAddr::new(ip(CLIENT), 41_000),
+                        dst: SocketAddr::new(ip("10.1.79.66"), 80),
+                    },
+                    tcp_flags: Some(2),
+                    reason: "NETFILTER_DROP",
+                    function: Some("nf_hook_slow".into()),
+                    place: DropPlace::Node,
+                    device: Some("eth0".into()),
+                    count: 3,
+                })),
             ),
         ),
         (

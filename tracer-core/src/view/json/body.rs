@@ -18,11 +18,17 @@ use crate::model::flow::{Protocol, Traffic};
 use crate::model::loss::Loss;
 use crate::model::observation::IcmpError;
 use crate::model::sentence::Sentence;
+use crate::model::signal::{DropPlace, PacketDrop, Tuple};
 
 /// Whether the ends of this event have ports.
 pub(super) fn has_ports(body: &Body) -> bool {
     match body {
-        Body::Dns(..) | Body::Lookup(_) | Body::Tcp(_) | Body::Udp(_) | Body::Finding(_) => true,
+        Body::Dns(..)
+        | Body::Lookup(_)
+        | Body::Tcp(_)
+        | Body::Udp(_)
+        | Body::Drop(_)
+        | Body::Finding(_) => true,
         Body::Echo(_) | Body::IcmpError(_) | Body::Lost(_) => false,
     }
 }
@@ -46,6 +52,7 @@ pub(super) fn fields(
             kind: "error",
             error: IcmpDetail::new(error),
         }),
+        Body::Drop(dropped) => line.fields(&DropFields::new(dropped)),
         Body::Finding(finding) => line.fields(&FindingFields::new(finding, clock)),
         Body::Lost(loss) => line.fields(&LostFields::new(loss)),
     }
@@ -178,6 +185,51 @@ impl EchoFields {
 }
 
 #[derive(Serialize)]
+struct DropFields<'a> {
+    protocol: String,
+    src: AddressFields,
+    dst: AddressFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_flags: Option<u8>,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<&'a str>,
+    place: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    count: u64,
+}
+
+impl DropFields<'_> {
+    fn new(dropped: &PacketDrop) -> DropFields<'_> {
+        let Tuple { protocol, src, dst } = dropped.tuple;
+        DropFields {
+            protocol: words::protocol(protocol),
+            src: end(protocol, src),
+            dst: end(protocol, dst),
+            tcp_flags: dropped.tcp_flags,
+            reason: dropped.reason,
+            function: dropped.function.as_deref(),
+            place: match dropped.place {
+                DropPlace::Node => Some("node"),
+                DropPlace::Pod => Some("pod"),
+                DropPlace::Unknown => None,
+            },
+            device: dropped.device.as_deref(),
+            count: dropped.count,
+        }
+    }
+}
+
+/// An address, with its port if the protocol has ports.
+fn end(protocol: Protocol, address: SocketAddr) -> AddressFields {
+    AddressFields {
+        ip: address.ip(),
+        port: matches!(protocol, Protocol::Tcp | Protocol::Udp).then(|| address.port()),
+    }
+}
+
+#[derive(Serialize)]
 struct IcmpErrorFields {
     kind: &'static str,
     #[serde(flatten)]
@@ -214,11 +266,7 @@ struct AddressFields {
 
 impl IcmpDetail {
     pub(super) fn new(error: &IcmpError) -> IcmpDetail {
-        let ports = matches!(error.about.protocol, Protocol::Tcp | Protocol::Udp);
-        let address = |address: SocketAddr| AddressFields {
-            ip: address.ip(),
-            port: ports.then(|| address.port()),
-        };
+        let address = |address| end(error.about.protocol, address);
         IcmpDetail {
             from: error.from.ip(),
             v6: error.v6,

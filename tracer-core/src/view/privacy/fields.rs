@@ -40,7 +40,12 @@ pub(super) fn visit(event: &mut Event, see: &mut dyn FnMut(Field<'_>)) {
         }
         Body::Lookup(lookup) => visit_lookup(lookup, see),
         Body::Finding(finding) => visit_finding(finding, see),
-        Body::Tcp(_) | Body::Udp(_) | Body::Echo(_) | Body::IcmpError(_) | Body::Lost(_) => {}
+        Body::Tcp(_)
+        | Body::Udp(_)
+        | Body::Echo(_)
+        | Body::IcmpError(_)
+        | Body::Drop(_)
+        | Body::Lost(_) => {}
     }
 }
 

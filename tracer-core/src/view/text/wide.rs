@@ -37,7 +37,7 @@ pub(super) fn add(row: &mut Row, event: &Event) {
             pairs.push(format!("rule={}", finding.rule));
             pairs.push(format!("id={}", finding.id));
         }
-        Body::Lookup(_) | Body::IcmpError(_) | Body::Lost(_) => {}
+        Body::Lookup(_) | Body::IcmpError(_) | Body::Drop(_) | Body::Lost(_) => {}
     }
     row.extra = pairs.join(" ");
 }

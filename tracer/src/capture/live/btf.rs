@@ -108,7 +108,10 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> Option<&str> {
-        let bytes = self.data.get(self.strings.clone())?.get(offset as usize..)?;
+        let bytes = self
+            .data
+            .get(self.strings.clone())?
+            .get(offset as usize..)?;
         let end = bytes.iter().position(|byte| *byte == 0)?;
         std::str::from_utf8(&bytes[..end]).ok()
     }
@@ -178,7 +181,10 @@ impl Btf {
         (0..found.members)
             .map(|index| {
                 let at = found.at + 12 + index * 8;
-                Some((word(&self.data, at + 4)?, self.string(word(&self.data, at)?)?))
+                Some((
+                    word(&self.data, at + 4)?,
+                    self.string(word(&self.data, at)?)?,
+                ))
             })
             .collect()
     }
@@ -236,7 +242,11 @@ mod tests {
         assert_eq!(btf.offset("iphdr", "no_such_field"), None);
         assert_eq!(btf.offset("no_such_struct", "x"), None);
         let reasons = btf.values("skb_drop_reason").expect("Linux 5.17");
-        assert!(reasons.iter().any(|(_, name)| name.ends_with("NETFILTER_DROP")));
+        assert!(
+            reasons
+                .iter()
+                .any(|(_, name)| name.ends_with("NETFILTER_DROP"))
+        );
         assert!(btf.tracepoint_arguments("kfree_skb") >= Some(3));
         assert_eq!(btf.tracepoint_arguments("no_such_tracepoint"), None);
     }

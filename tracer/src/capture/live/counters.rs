@@ -42,6 +42,12 @@ pub struct KernelStats {
     pub slow_loads: u64,
     /// DNS packets with more payload than was captured.
     pub truncated: u64,
+    /// Packets of pods that the kernel dropped: those with a record.
+    pub drops: u64,
+    /// Drop records lost because the ring buffer was full or the packet could not be read.
+    pub drops_lost: u64,
+    /// Dropped packets without a record of their own. The next record of their address counts them.
+    pub drops_unreported: u64,
     /// Ring entries that are no records.
     pub undecodable: u64,
 }
@@ -67,6 +73,9 @@ impl KernelStats {
             fragments: at(stat::FRAGMENT),
             slow_loads: at(stat::SLOW_LOAD),
             truncated: at(stat::TRUNCATED),
+            drops: at(stat::DROPS),
+            drops_lost: at(stat::DROPS_LOST),
+            drops_unreported: at(stat::DROPS_UNREPORTED),
             undecodable,
         }
     }
@@ -103,6 +112,7 @@ impl KernelStats {
             "packet could not be copied",
             self.copy_failed,
         );
+        losses.add(Stage::Ring, "drop record lost", self.drops_lost);
         losses.add(Stage::Kernel, "flow table full", self.flow_table_full);
         losses.add(Stage::Kernel, "packet headers malformed", self.malformed);
         losses.add(Stage::Decode, "ring entry is no record", self.undecodable);

@@ -11,6 +11,7 @@ use tracer_common::{DropRecord, KernelOffsets};
 
 use super::btf::Btf;
 use super::symbols::Symbols;
+use crate::intern::intern;
 use tracer_core::decode;
 use tracer_core::model::signal::{DropPlace, PacketDrop};
 use tracer_core::model::time::Timestamp;
@@ -26,7 +27,7 @@ pub(super) struct KernelFacts {
     pub offsets: KernelOffsets,
     /// Reasons up to this one stand for no drop, or for none in particular.
     pub no_reason: u32,
-    reasons: HashMap<u32, Arc<str>>,
+    reasons: HashMap<u32, &'static str>,
 }
 
 impl KernelFacts {
@@ -39,10 +40,12 @@ impl KernelFacts {
         let values = btf
             .values(REASON)
             .ok_or_else(|| format!("the kernel has no enum {REASON}"))?;
-        let name = |value: &str| value.strip_prefix("SKB_DROP_REASON_").unwrap_or(value).into();
-        let reasons: HashMap<u32, Arc<str>> =
-            values.into_iter().map(|(number, value)| (number, name(value))).collect();
-        let unspecified = reasons.iter().find(|(_, name)| &***name == NOT_SPECIFIED);
+        let name = |value: &str| intern(value.strip_prefix("SKB_DROP_REASON_").unwrap_or(value));
+        let reasons: HashMap<u32, &'static str> = values
+            .into_iter()
+            .map(|(number, value)| (number, name(value)))
+            .collect();
+        let unspecified = reasons.iter().find(|(_, name)| **name == NOT_SPECIFIED);
         let no_reason = unspecified.map_or(0, |(number, _)| *number);
         Ok(KernelFacts {
             offsets: offsets(&btf)?,
@@ -72,7 +75,7 @@ fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
 
 /// Reads drop records.
 pub(super) struct DropReader {
-    reasons: HashMap<u32, Arc<str>>,
+    reasons: HashMap<u32, &'static str>,
     symbols: Symbols,
     /// The inode number of this thread's network namespace.
     own_netns: Option<u32>,
@@ -94,9 +97,9 @@ impl DropReader {
         let captured = usize::from(record.header.captured_len_bytes);
         let packet = decode::headers(record.bytes.get(..captured)?)?;
         let reason = match self.reasons.get(&record.reason) {
-            Some(name) => Arc::clone(name),
+            Some(name) => name,
             // Subsystems such as Open vSwitch have numbers of their own.
-            None => format!("{:#x}", record.reason).into(),
+            None => intern(&format!("{:#x}", record.reason)),
         };
         let dropped = PacketDrop {
             tuple: packet.tuple,
@@ -117,7 +120,10 @@ impl DropReader {
 
 /// A device's name. The kernel accepts almost any byte in one.
 fn device(name: &[u8; 16]) -> Option<Arc<str>> {
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let end = name
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(name.len());
     match &name[..end] {
         [] => None,
         name => Some(String::from_utf8_lossy(name).into()),

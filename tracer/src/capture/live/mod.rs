@@ -48,8 +48,8 @@ pub use traced::{InterfaceEvent, InterfaceStatus};
 pub enum CaptureMessage {
     /// Records in ring-buffer order. Records of an interface can precede its [`InterfaceEvent::Attached`].
     Records(Vec<Record>),
-    /// Packets that the kernel dropped, in order. They precede the records that are read after them.
-    Drops(Vec<(Timestamp, PacketDrop)>),
+    /// The kernel dropped a packet. In ring-buffer order with the records.
+    Drop(Timestamp, PacketDrop),
     /// Records that the kernel lost. It precedes every [`CaptureMessage::ReadUntil`] with a later time.
     Lost(Vec<InterfaceLoss>),
     /// Every record from before this time has been sent, and every loss from before it reported.

@@ -50,9 +50,10 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         true => KernelFacts::read(),
         false => Err("switched off".to_owned()),
     };
-    let (offsets, no_reason) = facts
-        .as_ref()
-        .map_or_else(|_| Default::default(), |facts| (facts.offsets, facts.no_reason));
+    let (offsets, no_reason) = facts.as_ref().map_or_else(
+        |_| Default::default(),
+        |facts| (facts.offsets, facts.no_reason),
+    );
     let mut programs = EbpfLoader::new()
         .btf(btf.as_ref())
         .verifier_log_level(VerifierLogLevel::STATS)
@@ -134,7 +135,9 @@ fn verify(programs: &mut Ebpf) -> Result<(), CaptureError> {
 
 /// Loads and attaches the drop probe. It needs CAP_PERFMON.
 fn watch_drops(programs: &mut Ebpf, btf: &Btf) -> Result<(), String> {
-    let program = programs.program_mut(KFREE_SKB).ok_or("the probes lack it")?;
+    let program = programs
+        .program_mut(KFREE_SKB)
+        .ok_or("the probes lack it")?;
     let program: &mut BtfTracePoint = program.try_into().map_err(reason)?;
     program.load(KFREE_SKB, btf).map_err(reason)?;
     program.attach().map_err(reason)?;

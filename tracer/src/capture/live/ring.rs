@@ -198,34 +198,42 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
         let mut drained = 0;
         loop {
             let mut batch = Vec::with_capacity(MAX_BATCH);
-            let mut drops = Vec::new();
-            while batch.len() + drops.len() < MAX_BATCH
+            let mut latest = None;
+            while batch.len() < MAX_BATCH
                 && let Some(entry) = next()
             {
+                drained += 1;
                 match entry {
-                    Some(Entry::Record(record)) => batch.push(record),
-                    Some(Entry::Drop(at, dropped)) => drops.push((at, dropped)),
+                    Some(Entry::Record(record)) => {
+                        latest = Some(record.time);
+                        batch.push(record);
+                    }
+                    Some(Entry::Drop(at, dropped)) => {
+                        latest = Some(at);
+                        self.send_records(std::mem::take(&mut batch))?;
+                        self.send(CaptureMessage::Drop(at, dropped))?;
+                    }
                     None => {
                         self.state.undecodable.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
-            let latest = batch.last().map(|record: &Record| record.time);
-            let Some(latest) = latest.max(drops.last().map(|(at, _)| *at)) else {
+            let Some(latest) = latest else {
                 return Ok(match drained {
                     0 => Drained::Nothing,
                     entries => Drained::Some(entries),
                 });
             };
-            drained += batch.len() + drops.len();
-            if !drops.is_empty() {
-                self.send(CaptureMessage::Drops(drops))?;
-            }
-            if !batch.is_empty() {
-                self.send(CaptureMessage::Records(batch))?;
-            }
+            self.send_records(batch)?;
             // The ring is ordered by when a probe reserved its record.
             self.read_until(latest, REPORT_TIME_EVERY)?;
+        }
+    }
+
+    fn send_records(&self, batch: Vec<Record>) -> Result<(), Closed> {
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.send(CaptureMessage::Records(batch)),
         }
     }
 

@@ -23,6 +23,7 @@ use tracer_core::model::loss::Loss;
 use tracer_core::model::observation::IcmpError;
 use tracer_core::model::printable::safe;
 use tracer_core::model::sentence::Sentence;
+use tracer_core::model::signal::PacketDrop;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::text::one_line;
 use tracer_core::view::{WallClock, filter, words};
@@ -64,6 +65,7 @@ pub(super) fn record(
         Body::Udp(flow) => udp(&mut attributes, flow),
         Body::Echo(run) => echo(&mut attributes, run),
         Body::IcmpError(error) => icmp_error(&mut attributes, error),
+        Body::Drop(drop) => dropped(&mut attributes, drop),
         Body::Finding(finding) => {
             time = finding.last;
             name = finding.rule;
@@ -253,6 +255,15 @@ fn icmp_error(attributes: &mut Attributes, error: &IcmpError) {
     if matches!(about, Protocol::Tcp | Protocol::Udp) {
         attributes.text(semconv::NETWORK_TRANSPORT, words::protocol(about));
     }
+}
+
+fn dropped(attributes: &mut Attributes, dropped: &PacketDrop) {
+    attributes.text(
+        semconv::NETWORK_TRANSPORT,
+        words::protocol(dropped.tuple.protocol),
+    );
+    attributes.text("tracer.drop.reason", safe(dropped.reason).into_owned());
+    attributes.number("tracer.drop.count", dropped.count);
 }
 
 fn conclusion(attributes: &mut Attributes, finding: &Finding) {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::ends::{address_from_wire, address_to_wire};
 use super::words::WireEnum;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
+use crate::intern::intern;
 use tracer_core::model::connection::{TcpConnection, UdpFlow};
 use tracer_core::model::echo::{Echo, EchoState, Rtt};
 use tracer_core::model::evidence::{OtherReply, TcpEvidence};
 use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Traffic};
 use tracer_core::model::observation::IcmpError;
+use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::view::WallClock;
 
 pub(super) fn flow_to_wire(flow: &Flow) -> proto::Flow {
@@ -147,6 +149,49 @@ pub(super) fn udp_from_wire(wire: proto::Udp) -> Result<UdpFlow, Unreadable> {
         last: timestamp(wire.last_unix_ns),
         unanswered: None,
         reply_from: wire.reply_from.map(other_reply_from_wire).transpose()?,
+    })
+}
+
+pub(super) fn drop_to_wire(dropped: &PacketDrop) -> proto::Drop {
+    proto::Drop {
+        protocol: u32::from(dropped.tuple.protocol.number()),
+        src: Some(address_to_wire(dropped.tuple.src)),
+        dst: Some(address_to_wire(dropped.tuple.dst)),
+        tcp_flags: dropped.tcp_flags.map(u32::from),
+        reason: dropped.reason.to_string(),
+        function: dropped.function.as_deref().map(str::to_owned),
+        place: match dropped.place {
+            DropPlace::Node => proto::DropPlace::Node,
+            DropPlace::Pod => proto::DropPlace::Pod,
+            DropPlace::Unknown => proto::DropPlace::Unspecified,
+        }
+        .into(),
+        device: dropped.device.as_deref().map(str::to_owned),
+        count: dropped.count,
+    }
+}
+
+pub(super) fn drop_from_wire(wire: proto::Drop) -> Result<PacketDrop, Unreadable> {
+    let place = match wire.place() {
+        proto::DropPlace::Node => DropPlace::Node,
+        proto::DropPlace::Pod => DropPlace::Pod,
+        proto::DropPlace::Unspecified => DropPlace::Unknown,
+    };
+    Ok(PacketDrop {
+        tuple: Tuple {
+            protocol: Protocol::from_number(small(wire.protocol, "a protocol")?),
+            src: address_from_wire(wire.src)?,
+            dst: address_from_wire(wire.dst)?,
+        },
+        tcp_flags: wire
+            .tcp_flags
+            .map(|flags| small(flags, "TCP flags"))
+            .transpose()?,
+        reason: intern(&wire.reason),
+        function: wire.function.map(Into::into),
+        place,
+        device: wire.device.map(Into::into),
+        count: wire.count,
     })
 }
 

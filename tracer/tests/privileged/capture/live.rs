@@ -10,6 +10,7 @@ use tracer::capture::live::{Capture, CaptureMessage, InterfaceEvent, KernelStats
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::InterfaceLoss;
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::PacketDrop;
 use tracer_core::model::time::Timestamp;
 
 use super::netns::Netns;
@@ -23,6 +24,7 @@ pub struct Live {
     pub records: Vec<Record>,
     pub events: Vec<InterfaceEvent>,
     pub lost: Vec<InterfaceLoss>,
+    pub drops: Vec<PacketDrop>,
     pub read_until: Timestamp,
 }
 
@@ -38,6 +40,7 @@ impl Live {
             records: Vec::new(),
             events: Vec::new(),
             lost: Vec::new(),
+            drops: Vec::new(),
             read_until: Timestamp(0),
         };
         live.wait("word of an interface", |live| {
@@ -102,7 +105,7 @@ impl Live {
     fn take(&mut self, message: CaptureMessage) {
         match message {
             CaptureMessage::Records(records) => self.records.extend(records),
-            CaptureMessage::Drops(drops) => self.drops.extend(drops),
+            CaptureMessage::Drop(_, dropped) => self.drops.push(dropped),
             CaptureMessage::Lost(lost) => self.lost.extend(lost),
             CaptureMessage::ReadUntil(until) => self.read_until = until,
             CaptureMessage::Interface(event) => self.events.push(event),

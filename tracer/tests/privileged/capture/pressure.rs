@@ -146,7 +146,7 @@ impl Read {
                 CaptureMessage::Interface(InterfaceEvent::Attached { link, since }) => {
                     pipeline.step(Input::Attached(since, link.ifindex), &mut events);
                 }
-                CaptureMessage::Interface(_) => {}
+                CaptureMessage::Interface(_) | CaptureMessage::Drop(..) => {}
             }
             if ended.is_none() && traffic.iter().all(JoinHandle::is_finished) {
                 ended = Some(capture.clock().now());

@@ -1,5 +1,5 @@
-//! Rule ids and loss reasons as `&'static str`. In the agent they are literals; a client has to keep the text
-//! it receives.
+//! Rule ids, reasons of losses and of drops as `&'static str`. In the agent most are literals; a client has to
+//! keep the text it receives, and the kernel names its drops itself.
 //!
 //! There are few of them, and a client talks to agents of few versions. A limit bounds what a faulty agent
 //! can make a client keep.
@@ -17,7 +17,7 @@ const OTHER: &str = "other";
 static KEPT: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
 
 /// Keeps a text for the rest of the process. Returns `other` for one beyond the limits.
-pub(super) fn intern(text: &str) -> &'static str {
+pub(crate) fn intern(text: &str) -> &'static str {
     let mut kept = KEPT.lock();
     if let Some(known) = kept.get(text) {
         return known;
