@@ -53,8 +53,9 @@ pub struct PacketDrop {
     pub place: DropPlace,
     /// The device that it was on, by name.
     pub device: Option<Arc<str>>,
-    /// Equal drops since the last signal that were not told apart, this one included.
-    pub count: u64,
+    /// Drops before it, of packets of the same address and since the latest signal about that, that have none of their
+    /// own.
+    pub unreported: u64,
 }
 
 /// Whose network namespace a packet was dropped in.

@@ -18,7 +18,7 @@ use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::finding::{Finding, Severity, State};
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
 use crate::model::identity::{
-    PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
+    Backend, PeerEnd, PodEnd, PodIdentity, Process, ServiceIdentity, UnknownReason, Workload,
 };
 use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::loss::{Loss, Stage};
@@ -129,6 +129,22 @@ fn with_service(mut ends: Ends, namespace: &str, name: &str) -> Ends {
     ends.peer.service = Some(Arc::new(ServiceIdentity {
         namespace: namespace.into(),
         name: name.into(),
+    }));
+    ends
+}
+
+/// A flow of a known container and process, to a known endpoint.
+fn by_container(mut ends: Ends) -> Ends {
+    ends.pod.container = Some("ubuntu".into());
+    ends.pod.process = Some(Arc::new(Process {
+        pid: 4_242,
+        comm: "curl".into(),
+    }));
+    ends.peer.backend = Some(Arc::new(Backend {
+        ip: ip("10.1.39.194"),
+        port: Some(80),
+        pod: Some(nginx()),
+        node: Some("k8s-worker03".into()),
     }));
     ends
 }

@@ -135,7 +135,7 @@ impl Counts {
             echo_requests: new.counter("echo_requests", "ICMP echo requests"),
             echo_replies: new.counter("echo_replies", "ICMP echo requests that were answered"),
             icmp_errors: new.counter("icmp_errors", "ICMP errors that belong to no known exchange, connection, flow or ping"),
-            drops: new.counter("packet_drops", "Packets of pods that the kernel of the node dropped, by its reason"),
+            drops: new.counter("packet_drops", "Packets of pods that the kernel of the node dropped, by its reason; unreported: those beyond the limit of an address"),
             findings: new.counter("findings", "Findings, each cause and pod counted once"),
             occurrences: new.counter("finding_occurrences", "Failures covered by the findings"),
             events: new.words("events", "Events by type"),
@@ -374,9 +374,14 @@ impl Metrics {
             Body::IcmpError(_) => counts.icmp_errors.with([], &owner, inc),
             Body::Drop(dropped) => {
                 let reason = ("reason", dropped.reason);
-                counts.drops.with([reason], &owner, |total| {
-                    total.inc_by(dropped.count);
-                });
+                counts.drops.with([reason], &owner, inc);
+                if dropped.unreported > 0 {
+                    counts
+                        .drops
+                        .with([("reason", "unreported")], &owner, |total| {
+                            total.inc_by(dropped.unreported);
+                        });
+                }
             }
             Body::Finding(finding) => {
                 let id = memory.hasher.hash_one(&finding.id);

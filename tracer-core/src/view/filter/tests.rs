@@ -188,6 +188,7 @@ fn a_selected_type_passes_in_every_state() {
         (EventType::Tcp, 11),
         (EventType::Udp, 5),
         (EventType::Icmp, 8),
+        (EventType::Drop, 1),
         (EventType::Finding, 3),
     ] {
         for detail in [Detail::All, Detail::Digest] {
@@ -308,6 +309,7 @@ fn failed_matches_failures() {
         passes(&asked),
         all_but(&[
             "icmpv6 error about another protocol",
+            "drop in the node",
             "dns answered",
             "dns notify",
             "dns without a question",
@@ -350,6 +352,7 @@ fn the_digest_omits_routine_events_unless_they_are_selected() {
     assert_eq!(
         passes(&digest),
         all_but(&[
+            "drop in the node",
             // The lookup shows them as well.
             "dns answered",
             "dns nxdomain, asked not known yet",

@@ -405,7 +405,7 @@ fn flows() -> Vec<(&'static str, Event)> {
     vec![
         (
             "tcp established",
-            tcp(service(), TcpState::Established, |tcp| {
+            tcp(by_container(service()), TcpState::Established, |tcp| {
                 tcp.handshake = Some(us(410));
                 tcp.totals = totals((2, 112), (1, 60));
             }),
@@ -566,7 +566,7 @@ fn pings() -> Vec<(&'static str, Event)> {
                     function: Some("nf_hook_slow".into()),
                     place: DropPlace::Node,
                     device: Some("eth0".into()),
-                    count: 3,
+                    unreported: 3,
                 })),
             ),
         ),

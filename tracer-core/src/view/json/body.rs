@@ -197,7 +197,7 @@ struct DropFields<'a> {
     place: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'a str>,
-    count: u64,
+    unreported: u64,
 }
 
 impl DropFields<'_> {
@@ -216,7 +216,7 @@ impl DropFields<'_> {
                 DropPlace::Unknown => None,
             },
             device: dropped.device.as_deref(),
-            count: dropped.count,
+            unreported: dropped.unreported,
         }
     }
 }

@@ -56,13 +56,16 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "pod",
-        "namespace:string? name:string? uid:string? ip:string port:int? workload:workload? unknown:string?",
+        "namespace:string? name:string? uid:string? ip:string port:int? workload:workload? unknown:string? \
+         container:string? process:process?",
     ),
     ("workload", "kind:string name:string"),
     (
         "peer",
-        "ip:string port:int? pod:pod? service:service? node:string? names:[string]?",
+        "ip:string port:int? pod:pod? service:service? node:string? names:[string]? backend:backend?",
     ),
+    ("backend", "ip:string port:int? pod:pod? node:string?"),
+    ("process", "pid:int comm:string"),
     ("service", "namespace:string name:string"),
     (
         "dns",
@@ -125,6 +128,11 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     ("quoted", "protocol:string src:address dst:address"),
     ("address", "ip:string port:int?"),
+    (
+        "drop",
+        "protocol:string src:address dst:address tcp_flags:int? reason:string function:string? place:node,pod|null \
+         device:string? unreported:int",
+    ),
     (
         "finding",
         "id:string rule:string severity:info,warning,error state:active,intermittent,resolved first:time last:time \

@@ -2,6 +2,7 @@
 
 use super::line::{Row, Verdict};
 use super::names;
+use super::units::count;
 use crate::model::event::Ends;
 use crate::model::flow::SeenFlags;
 use crate::model::signal::{DropPlace, PacketDrop};
@@ -44,8 +45,9 @@ fn detail(dropped: &PacketDrop) -> String {
         detail.push_str(", by ");
         detail.push_str(function);
     }
-    if dropped.count > 1 {
-        detail.push_str(&format!(", {} packets", dropped.count));
+    if dropped.unreported > 0 {
+        let others = count(dropped.unreported, "other drop");
+        detail.push_str(&format!(", after {others} without a line"));
     }
     detail
 }

@@ -57,6 +57,15 @@ fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
     };
     pairs.push(format!("pod={}", address(ends.pod.ip, ends.pod.port)));
     pairs.push(format!("peer={}", address(ends.peer.ip, ends.peer.port)));
+    if let Some(container) = &ends.pod.container {
+        pairs.push(format!("container={container}"));
+    }
+    if let Some(process) = &ends.pod.process {
+        pairs.push(format!("process={}/{}", process.comm, process.pid));
+    }
+    if let Some(backend) = &ends.peer.backend {
+        pairs.push(format!("endpoint={}", address(backend.ip, backend.port)));
+    }
     if let (Some(node), Some(_)) = (&ends.peer.node, &ends.peer.pod) {
         pairs.push(format!("peer-node={node}"));
     }

@@ -112,7 +112,7 @@ impl DropReader {
                 _ => DropPlace::Pod,
             },
             device: device(&record.device),
-            count: record.unreported.saturating_add(1),
+            unreported: record.unreported,
         };
         Some((Timestamp(record.header.ktime_ns), dropped))
     }

@@ -263,7 +263,7 @@ fn dropped(attributes: &mut Attributes, dropped: &PacketDrop) {
         words::protocol(dropped.tuple.protocol),
     );
     attributes.text("tracer.drop.reason", safe(dropped.reason).into_owned());
-    attributes.number("tracer.drop.count", dropped.count);
+    attributes.number("tracer.drop.unreported", dropped.unreported);
 }
 
 fn conclusion(attributes: &mut Attributes, finding: &Finding) {

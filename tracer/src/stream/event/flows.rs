@@ -167,7 +167,7 @@ pub(super) fn drop_to_wire(dropped: &PacketDrop) -> proto::Drop {
         }
         .into(),
         device: dropped.device.as_deref().map(str::to_owned),
-        count: dropped.count,
+        unreported: dropped.unreported,
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn drop_from_wire(wire: proto::Drop) -> Result<PacketDrop, Unreadable
         function: wire.function.map(Into::into),
         place,
         device: wire.device.map(Into::into),
-        count: wire.count,
+        unreported: wire.unreported,
     })
 }
 

@@ -58,7 +58,7 @@ fn a_drop_has_the_packets_ends_the_kernels_reason_and_the_place() {
         assert_eq!(drop.tuple.protocol, Protocol::Udp);
         assert_eq!(drop.tuple.src.port(), port);
         assert_eq!(drop.tuple.dst.to_string(), format!("{GATEWAY}:{DROPPED}"));
-        assert_eq!((drop.place, drop.count), (DropPlace::Node, 1));
+        assert_eq!((drop.place, drop.unreported), (DropPlace::Node, 0));
         assert_eq!(drop.device.as_deref(), Some("pod1"));
     }
     assert_eq!(dropped_by_nft(&node), 5);
@@ -88,11 +88,22 @@ fn a_flood_of_drops_is_limited_and_every_drop_is_counted() {
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     send(&pod, DROPPED, 1);
     live.wait("the drop after the pause", |live| {
-        live.drops.last().is_some_and(|drop| drop.count > 1)
+        live.drops.last().is_some_and(|drop| drop.unreported > 0)
     });
-    let told: u64 = of_netfilter(&live).iter().map(|drop| drop.count).sum();
     let records = of_netfilter(&live).len();
-    assert_eq!(told, dropped_by_nft(&node));
+    let unreported: u64 = live.drops.iter().map(|drop| drop.unreported).sum();
+    let told = live.drops.len() as u64 + unreported;
+    let stats = live.stats();
+    assert_eq!(told, stats.drops + stats.drops_unreported);
+    println!(
+        "{:?}",
+        live.drops
+            .iter()
+            .map(|drop| (drop.reason, drop.tuple))
+            .collect::<std::collections::HashSet<_>>()
+    );
+    assert_eq!(dropped_by_nft(&node), 2_001);
+    assert!((2_001..2_100).contains(&told), "{told} drops");
     assert!((64..400).contains(&records), "{records} records");
     live.stop();
 }
