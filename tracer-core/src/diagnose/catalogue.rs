@@ -38,6 +38,8 @@ pub static RULES: &[&Rule] = &[
     &rules::hairpin::RULE,
     &rules::reply_not_translated::RULE,
     &rules::stale_pod_address::RULE,
+    &rules::denied_by_policy::RULE,
+    &rules::dropped_on_node::RULE,
     &rules::connection_refused::RULE,
     &rules::mtu_black_hole::RULE,
     &rules::connect_timeout::RULE,

@@ -28,6 +28,8 @@ pub(super) enum Command {
     ConntrackFailures,
     /// Shows whether bridged packets are translated, on this node.
     BridgeNetfilter(Option<Arc<str>>),
+    /// Shows the rules of the node's firewall that drop packets, with their counters.
+    NodeRules,
     /// Shows whether the node's connection tracking is full.
     ConntrackTable,
     /// Shows the entries of the node's connection tracking for a destination, over UDP.

@@ -12,6 +12,7 @@ use crate::identity::{Index, Owner};
 use crate::model::event::{Ends, Event};
 use crate::model::flow::Protocol;
 use crate::model::observation::IcmpError;
+use crate::model::signal::PacketDrop;
 use crate::model::time::Timestamp;
 
 /// The examination of one event of a pod: the context that every step of it needs.
@@ -74,6 +75,16 @@ impl Examination<'_> {
         } else if error.about.protocol == Protocol::Tcp && error.about.src.ip() == self.ends.pod.ip
         {
             let gave_way = self.memory().stray_errors.add(at, error);
+            self.gave_way(gave_way);
+        }
+    }
+
+    /// The kernel dropped a packet of the pod.
+    pub(super) fn dropped(&mut self, at: Timestamp, dropped: &PacketDrop) {
+        let ip = self.ends.pod.ip;
+        let ends = [dropped.tuple.src, dropped.tuple.dst];
+        if let Some(pod) = ends.into_iter().find(|end| end.ip() == ip) {
+            let gave_way = self.memory().drops.add(at, pod, dropped);
             self.gave_way(gave_way);
         }
     }

@@ -24,7 +24,7 @@ pub(super) use self::object::{
     Destination, DestinationKind, EndpointPlace, Figures, NotReady, ObjectName, PortName, Ready,
     Selector, Server, ServerKind, Who,
 };
-pub(super) use self::path::{AddressHolder, IcmpMeaning, PathFact};
+pub(super) use self::path::{AddressHolder, DroppedPackets, IcmpMeaning, PathFact};
 pub(super) use self::ping::PingFact;
 pub(super) use self::pod::PodFact;
 pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};

@@ -117,6 +117,8 @@ pub(super) enum Reason {
     PeerGone,
     /// The other end possibly accepts too slowly.
     AcceptQueueFull,
+    /// The kernel of the pod's node dropped the packets, or the answers, for this reason.
+    DroppedOnNode { reason: &'static str, answers: bool },
     /// Segments of this size do not arrive; smaller ones do.
     LargeSegmentsLost { bytes: u32, from_pod: bool },
 }
@@ -196,6 +198,8 @@ pub(super) enum Fix {
     CheckMtu,
     /// Check the connection tracking of the pod's node.
     CheckConntrack,
+    /// Check the firewall rules of the pod's node.
+    CheckNodeFirewall,
     /// Check the program at the other end.
     CheckAccept,
     /// Check the endpoints of this Service, and what the node knows of them.

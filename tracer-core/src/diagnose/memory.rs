@@ -3,6 +3,7 @@
 mod answers;
 mod attempts;
 mod contacts;
+mod drops;
 mod exchanges;
 mod failed_tcp;
 mod found_names;
@@ -25,6 +26,7 @@ use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
 pub(super) use self::attempts::{Target, TargetKey};
+pub(super) use self::drops::FlowDrops;
 pub(super) use self::exchanges::{
     ExchangeEvidence, exchange_end, is_answered, last_alias, was_truncated,
 };

@@ -22,6 +22,7 @@ mod command;
 mod connections;
 mod cure;
 mod cures;
+mod drops;
 mod examination;
 mod fact;
 mod gone;
@@ -166,7 +167,8 @@ impl Diagnosis {
                     run.cure(echo.last, &Sign::Replied(echo), failed.as_ref());
                 }
             }
-            Body::Drop(_) | Body::Finding(_) | Body::Lost(_) => {}
+            Body::Drop(dropped) => run.dropped(event.time, dropped),
+            Body::Finding(_) | Body::Lost(_) => {}
         }
     }
 

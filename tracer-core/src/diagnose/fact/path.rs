@@ -1,9 +1,10 @@
 //! Facts about the path of packets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::ObjectName;
+use crate::diagnose::memory::FlowDrops;
 use crate::model::observation::IcmpError;
 
 #[derive(Clone, Debug)]
@@ -20,8 +21,22 @@ pub(in crate::diagnose) enum PathFact {
     SilentMtuCauses,
     /// What an ICMP error about this protocol means, and its possible causes.
     IcmpMeans(IcmpMeaning, &'static str),
+    /// The kernel dropped packets of it.
+    Dropped(DroppedPackets),
+    /// What the kernel's reason for a drop means.
+    DropMeans(&'static str),
     /// Who sent the ICMP error.
     IcmpSender(IpAddr, AddressHolder),
+}
+
+/// Packets of an attempt that the kernel dropped.
+#[derive(Clone, Debug)]
+pub(in crate::diagnose) struct DroppedPackets {
+    pub drops: FlowDrops,
+    /// The node.
+    pub node: Option<Arc<str>>,
+    /// The other end in them, if it is not the one that the pod asked: they had been translated.
+    pub peer: Option<SocketAddr>,
 }
 
 /// What an ICMP error says.

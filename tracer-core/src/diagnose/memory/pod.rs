@@ -3,6 +3,7 @@
 use super::answers::Answers;
 use super::attempts::Attempts;
 use super::contacts::Contacts;
+use super::drops::Drops;
 use super::exchanges::Exchanges;
 use super::found_names::FoundNames;
 use super::latency::Latencies;
@@ -51,6 +52,8 @@ pub(in crate::diagnose) struct PodMemory {
     pub too_big: TooBig,
     /// ICMP errors that quote an endpoint instead of the Service.
     pub stray_errors: StrayErrors,
+    /// Its packets that the kernel dropped.
+    pub drops: Drops,
     /// Queries before its name was known.
     pub unnamed: Unnamed,
     /// Queries that the search path wastes, if it belongs to no workload.
@@ -77,6 +80,7 @@ impl PodMemory {
             mishaps: Mishaps::new(),
             too_big: TooBig::new(),
             stray_errors: StrayErrors::new(),
+            drops: Drops::new(),
             unnamed: Unnamed::default(),
             waste: Waste::default(),
             verdicts: Verdicts::new(),
@@ -97,6 +101,7 @@ impl PodMemory {
         self.mishaps.expire(now);
         self.too_big.expire(now);
         self.stray_errors.expire(now);
+        self.drops.expire(now);
         self.unnamed.expire(now);
         self.waste.expire(now);
         self.verdicts.expire(now);
@@ -126,6 +131,7 @@ impl PodMemory {
             && self.mishaps.is_empty()
             && self.too_big.is_empty()
             && self.stray_errors.is_empty()
+            && self.drops.is_empty()
             && self.unnamed.is_empty()
             && self.waste.is_empty()
             && self.verdicts.is_empty()
@@ -146,6 +152,7 @@ impl PodMemory {
             + self.mishaps.bytes()
             + self.too_big.bytes()
             + self.stray_errors.bytes()
+            + self.drops.bytes()
             + self.waste.bytes()
             + self.verdicts.bytes()
     }

@@ -6,7 +6,7 @@ use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Others, ServerFact, Who};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{policies, server, traffic_policy};
+use crate::diagnose::{drops, policies, server, traffic_policy};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -37,6 +37,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = Claim::new(Cause::Address(ip), summary)
         .fix(Fix::CheckServer(server::named(case)))
         .evidence(lookup.evidence());
+    let claim = drops::explain_lookup(case, claim, lookup);
     let claim = match lookup.names().last() {
         Some(&name) => server::ask_again(case, claim, ip, name),
         None => claim,

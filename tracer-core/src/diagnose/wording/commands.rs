@@ -59,6 +59,9 @@ pub(in crate::diagnose) fn command(
                 None => sentence!("the node"),
             }
         ),
+        Command::NodeRules => sentence!(
+            "nft list ruleset | grep -B3 drop; iptables-save -c | grep -E 'DROP|REJECT'   # on the pod's node: the rule whose counter rises"
+        ),
         Command::ConntrackTable => sentence!(
             "dmesg | grep 'nf_conntrack: table full'; sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max   # on the pod's node"
         ),

@@ -13,6 +13,7 @@ use tracer_core::model::flow::{
 };
 use tracer_core::model::loss::{InterfaceLoss, Losses, Missing};
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::{DropPlace, PacketDrop, Signal, Tuple};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 use tracer_core::view::filter::Filter;
@@ -230,12 +231,7 @@ impl Story {
                 let snapshot = FlowSnapshot {
                     flow: Flow {
                         ifindex: Ifindex(number(ifindex)?),
-                        protocol: match *protocol {
-                            "tcp" => Protocol::Tcp,
-                            "udp" => Protocol::Udp,
-                            "icmp" => Protocol::Icmp,
-                            other => return Err(format!("no flow is counted of {other:?}")),
-                        },
+                        protocol: protocol_of(protocol)?,
                         pod: number(pod)?,
                         peer: number(peer)?,
                     },
@@ -248,6 +244,22 @@ impl Story {
                     tcp_flags,
                 };
                 self.step(Input::Counters(at, vec![snapshot]));
+            }
+            ["drop", at, protocol, src, dst, reason, device @ ..] => {
+                let dropped = PacketDrop {
+                    tuple: Tuple {
+                        protocol: protocol_of(protocol)?,
+                        src: number(src)?,
+                        dst: number(dst)?,
+                    },
+                    tcp_flags: None,
+                    reason: leaked(&[reason]),
+                    function: None,
+                    place: DropPlace::Node,
+                    device: device.first().map(|device| Arc::from(*device)),
+                    unreported: 0,
+                };
+                self.step(Input::Signal(time(at)?, Signal::Dropped(dropped)));
             }
             // A query and its answer half a millisecond later, as two `at` statements.
             [
@@ -378,5 +390,14 @@ impl Story {
             return Err(format!("lost {losses:?}, expected {:?}", self.lost));
         }
         Ok(())
+    }
+}
+
+fn protocol_of(word: &str) -> Result<Protocol, String> {
+    match word {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "icmp" => Ok(Protocol::Icmp),
+        other => Err(format!("{other:?} is neither tcp, udp nor icmp")),
     }
 }

@@ -1,8 +1,10 @@
 //! The path of packets: its MTU, and ICMP errors from it.
 
+use super::super::parts::Count;
 use super::super::sentence;
-use crate::diagnose::fact::{AddressHolder, IcmpMeaning, PathFact};
+use crate::diagnose::fact::{AddressHolder, DroppedPackets, IcmpMeaning, PathFact};
 use crate::model::sentence::Sentence;
+use crate::model::signal::DropPlace;
 
 pub(super) fn sentence(fact: &PathFact) -> Sentence {
     match fact {
@@ -30,9 +32,68 @@ pub(super) fn sentence(fact: &PathFact) -> Sentence {
             "No ICMP error about it was seen. Possible causes: a link with a smaller MTU, such as a tunnel or VPN, behind a firewall that drops ICMP; interfaces whose MTUs differ between pods, nodes and overlay."
         ),
         PathFact::IcmpMeans(meaning, protocol) => means(*meaning, protocol).into(),
+        PathFact::Dropped(dropped) => packets_dropped(dropped),
+        PathFact::DropMeans(reason) => drop_means(reason).into(),
         PathFact::IcmpSender(ip, holder) => {
             sentence!("The ICMP error was sent by {}, {}.", ip, holder_of(holder))
         }
+    }
+}
+
+fn packets_dropped(dropped: &DroppedPackets) -> Sentence {
+    let drops = &dropped.drops;
+    sentence!(
+        "The kernel of {} dropped {}{}: reason {}{}{}{}.",
+        match &dropped.node {
+            Some(node) => sentence!("node {}", node),
+            None => "the pod's node".into(),
+        },
+        match drops.from_pod {
+            true => sentence!("{} of it", Count(drops.packets, "packet")),
+            false => sentence!("{} to it", Count(drops.packets, "answer")),
+        },
+        match dropped.peer {
+            Some(peer) if drops.from_pod => sentence!(", already translated to {}", peer),
+            Some(peer) => sentence!(", from {}", peer),
+            None => "".into(),
+        },
+        drops.reason,
+        match &drops.function {
+            Some(function) => sentence!(", in {}", function),
+            None => "".into(),
+        },
+        match &drops.device {
+            Some(device) => sentence!(", on device {}", device),
+            None => "".into(),
+        },
+        match drops.place {
+            DropPlace::Node => ", outside of pods",
+            DropPlace::Pod => ", in a pod's own network namespace",
+            DropPlace::Unknown => "",
+        }
+    )
+}
+
+/// From the comments of include/net/dropreason-core.h.
+fn drop_means(reason: &str) -> &'static str {
+    match reason {
+        "NETFILTER_DROP" => {
+            "A rule of nftables or iptables dropped it. Possible owners of the rule: the network plugin (a NetworkPolicy), kube-proxy, the host's firewall."
+        }
+        "TC_INGRESS" | "TC_EGRESS" | "XDP" | "BPF_CGROUP_EGRESS" => {
+            "An eBPF program or a tc rule dropped it, as network plugins that work with eBPF do for a policy."
+        }
+        "IP_RPFILTER" => {
+            "The reverse path filter dropped it: the route back to its source leads through another device (sysctl rp_filter)."
+        }
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" => "The kernel has no route to its destination.",
+        "NEIGH_FAILED" | "NEIGH_QUEUEFULL" | "NEIGH_CREATEFAIL" => {
+            "The next hop, or the host on the last link, does not answer ARP or neighbour discovery."
+        }
+        "NO_SOCKET" => "No socket has the port at that address.",
+        "TCP_CSUM" | "UDP_CSUM" | "IP_CSUM" => "Its checksum is wrong.",
+        "PKT_TOO_BIG" => "It is larger than the MTU.",
+        _ => "include/net/dropreason-core.h of the Linux source describes the reason.",
     }
 }
 

@@ -56,6 +56,11 @@ pub(super) fn because(reason: &Reason) -> Sentence {
         Reason::AnotherServerAnswers { silent, answers } => {
             sentence!("{} is silent, {} answers", silent, Brief(answers))
         }
+        Reason::DroppedOnNode { reason, answers } => sentence!(
+            "its node dropped {} ({})",
+            if *answers { "the answers" } else { "it" },
+            reason
+        ),
         Reason::NotTranslatedBack(from) => {
             sentence!("its answers come from {}", from)
         }

@@ -72,6 +72,7 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::UserTimeout => "set keepalives or TCP_USER_TIMEOUT".into(),
         Fix::CheckMtu => "compare the MTUs of pod, node and overlay".into(),
         Fix::CheckConntrack => "check nf_conntrack there".into(),
+        Fix::CheckNodeFirewall => "check that node's firewall".into(),
         Fix::CheckAccept => "check its load".into(),
         Fix::CheckEndpoints(service) => {
             sentence!("check the EndpointSlices of {} and kube-proxy", service)
