@@ -101,6 +101,7 @@ pub mod files;
 pub mod identity;
 pub mod lookup;
 pub mod model;
+pub mod path;
 pub mod pipeline;
 pub mod policy;
 pub mod view;

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod lookup;
 pub mod loss;
 pub mod observation;
+pub mod path;
 pub mod printable;
 pub mod record;
 pub mod sentence;

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["lookup"],
     &["diagnose", "blind_spots"],
     &["pipeline"],
-    &["view", "files"],
+    &["view", "files", "path"],
     &["connections", "heap", "intern"],
     &["capture", "cluster", "export"],
     &["stream"],
@@ -40,6 +40,7 @@ const PURE: &[&str] = &[
     "diagnose",
     "blind_spots",
     "pipeline",
+    "path",
 ];
 
 /// Paths that they must not name, as the beginning or a part of a path.

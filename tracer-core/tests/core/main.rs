@@ -9,6 +9,7 @@ mod inventory;
 mod name_wait;
 mod network_policies;
 mod ordinary_hour;
+mod paths;
 mod replay;
 mod scenario;
 mod scenarios;

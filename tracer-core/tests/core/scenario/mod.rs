@@ -7,7 +7,7 @@ pub mod filter;
 mod message;
 pub mod packet;
 mod story;
-mod words;
+pub mod words;
 
 use std::collections::BTreeSet;
 

@@ -4,7 +4,7 @@ use tracer_core::model::flow::SeenFlags;
 use tracer_core::model::loss::{Stage, Thinning};
 use tracer_core::model::time::Timestamp;
 
-pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+pub fn time(text: &str) -> Result<Timestamp, String> {
     let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(digits), _) => (digits, 1e6),
         (None, Some(digits)) => (digits, 1e9),

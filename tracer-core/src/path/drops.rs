@@ -1,0 +1,131 @@
+//! Dropped packets of a connection, at either node.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::find::{Client, Found, bound, earlier};
+use super::join::{Join, Node};
+use super::sighting::Dropped;
+use crate::model::flow::{Protocol, SeenFlags};
+use crate::model::signal::{DropPlace, PacketDrop};
+
+/// A drop is reported this long after the packet was seen at most.
+const DROP_DELAY: Duration = Duration::from_secs(2);
+
+/// A dropped packet of the connection, and the node that dropped it.
+pub(super) struct Drop<'a> {
+    pub(super) node: &'a Arc<str>,
+    pub(super) packet: &'a PacketDrop,
+    /// Its client's address was translated, so it is probably this connection's.
+    pub(super) probable: bool,
+}
+
+/// Whether it was dropped in a pod's network namespace.
+pub(super) fn in_pod(drop: &Drop<'_>) -> bool {
+    drop.packet.place == DropPlace::Pod
+}
+
+/// A drop of the request, at either end: the latest.
+pub(super) fn request_drop<'a>(join: &'a Join, client: &Client<'_>) -> Option<Drop<'a>> {
+    let own = client.key.pod;
+    let asked = [Some(client.key.peer), client.endpoint.address];
+    let mut probable = None;
+    for (node, known) in join.nodes() {
+        for address in asked.into_iter().flatten() {
+            for dropped in in_time(known, address.ip(), client) {
+                let tuple = dropped.packet.tuple;
+                let same = tuple.protocol == client.key.protocol
+                    && tuple.dst.port() == port(address, client.key.protocol);
+                if !same || !opens(&dropped.packet) {
+                    continue;
+                }
+                let drop = |probable| Drop {
+                    node,
+                    packet: &dropped.packet,
+                    probable,
+                };
+                if tuple.src == own {
+                    return Some(drop(false));
+                }
+                let elsewhere = node != client.node;
+                if elsewhere && tuple.src.port() == own.port() && !is_client(join, tuple.src.ip()) {
+                    probable = Some(drop(true));
+                }
+            }
+        }
+    }
+    probable
+}
+
+/// Whether packets of other clients to the endpoint were dropped meanwhile: one of them could be this one's.
+pub(super) fn others_dropped(join: &Join, client: &Client<'_>) -> bool {
+    let Some(address) = client.endpoint.address else {
+        return false;
+    };
+    join.nodes()
+        .any(|(_, node)| in_time(node, address.ip(), client).next().is_some())
+}
+
+/// Whether a pod with this address was seen as a client, so that it is another one.
+fn is_client(join: &Join, address: IpAddr) -> bool {
+    join.nodes()
+        .any(|(_, node)| node.at_pod(address).next().is_some())
+}
+
+/// A drop of the answer.
+pub(super) fn answer_drop<'a>(
+    join: &'a Join,
+    client: &Client<'_>,
+    found: Option<&Found<'_>>,
+) -> Option<Drop<'a>> {
+    let server = found.map(|found| found.key.pod);
+    let to = [Some(client.key.pod), found.map(|found| found.key.peer)];
+    for (node, known) in join.nodes() {
+        for address in to.into_iter().flatten() {
+            let is_answer = |dropped: &&Dropped| {
+                let tuple = dropped.packet.tuple;
+                tuple.protocol == client.key.protocol
+                    && tuple.dst == address
+                    && (Some(tuple.src) == server || tuple.src == client.key.peer)
+            };
+            if let Some(dropped) = in_time(known, address.ip(), client).find(is_answer) {
+                return Some(Drop {
+                    node,
+                    packet: &dropped.packet,
+                    probable: false,
+                });
+            }
+        }
+    }
+    None
+}
+
+/// A ping's drop has no port at its destination.
+fn port(address: SocketAddr, protocol: Protocol) -> u16 {
+    match protocol {
+        Protocol::Tcp | Protocol::Udp => address.port(),
+        _ => 0,
+    }
+}
+
+/// Whether the packet is a request: of a TCP connection, its SYN.
+fn opens(packet: &PacketDrop) -> bool {
+    packet
+        .tcp_flags
+        .is_none_or(|flags| flags & (SeenFlags::SYN | SeenFlags::ACK) == SeenFlags::SYN)
+}
+
+/// Drops to an address while the client sent.
+fn in_time<'a>(
+    node: &'a Node,
+    to: IpAddr,
+    client: &Client<'_>,
+) -> impl Iterator<Item = &'a Dropped> {
+    let seen = client.seen;
+    let (first, last, error) = (seen.first, seen.last, seen.error);
+    node.drops_to(to).filter(move |dropped| {
+        let bound = bound(error, dropped.error);
+        dropped.at >= earlier(first, bound) && dropped.at <= last.after(bound).after(DROP_DELAY)
+    })
+}
