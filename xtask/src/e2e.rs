@@ -24,6 +24,7 @@ mod relays;
 mod scene;
 mod steps;
 mod target;
+mod watches;
 
 use collector::Collector;
 use scene::{Install, Scene};
@@ -229,6 +230,10 @@ fn play(
     }
     for (what, checked) in [
         ("kubectl get findings", relays::findings(target)),
+        ("lists of findings", watches::lists(target)),
+        ("kubectl get --watch", watches::table(target)),
+        ("a withdrawn permission", watches::withdrawn(target)),
+        ("a watch over two relays", watches::replicas(target)),
         (
             "losing a relay and an agent",
             relays::survive(target, &mut events, &scene),

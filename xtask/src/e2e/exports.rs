@@ -116,7 +116,7 @@ pub(super) fn alerts() -> Result<String> {
 }
 
 /// The port of `Forwarding from 127.0.0.1:41234 -> 9095`.
-fn forwarded(line: &str) -> Option<u16> {
+pub(super) fn forwarded(line: &str) -> Option<u16> {
     let address = line.strip_prefix("Forwarding from ")?.split(' ').next()?;
     address.rsplit_once(':')?.1.parse().ok()
 }

@@ -15,7 +15,7 @@ use super::target::Target;
 /// How long a replaced pod may take, with its image on the node.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Users that exist nowhere: kubectl impersonates them.
-const VIEWER: &str = "e2e-viewer";
+pub(super) const VIEWER: &str = "e2e-viewer";
 const STRANGER: &str = "e2e-stranger";
 
 /// `kubectl get findings` has the scenario's findings for a user with the role view in that namespace, and for no other.
@@ -227,7 +227,7 @@ fn reported(target: &Target, events: &mut Events, name: &str) -> Result<()> {
     })
 }
 
-fn names(target: &Target, label: &str, node: Option<&str>) -> Result<Vec<String>> {
+pub(super) fn names(target: &Target, label: &str, node: Option<&str>) -> Result<Vec<String>> {
     let label = format!("app.kubernetes.io/{label}");
     let mut arguments = vec!["-n", "tracer", "get", "pods", "-l", &label, "-o", "name"];
     let field = node.map(|node| format!("--field-selector=spec.nodeName={node}"));
@@ -237,7 +237,7 @@ fn names(target: &Target, label: &str, node: Option<&str>) -> Result<Vec<String>
 }
 
 /// Repeats it until it succeeds.
-fn until<T>(patience: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(super) fn until<T>(patience: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + patience;
     loop {
         match attempt() {
