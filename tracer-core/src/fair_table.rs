@@ -1,8 +1,8 @@
 //! A bounded table that several pods fill, whose entries expire.
 //!
-//! Bounded by entries and by bytes. An entry belongs to an interface, and room is made from the interface that
-//! holds most: its least recently used entry goes. So a flood evicts its own entries, and never one of an
-//! interface that holds less.
+//! Bounded by entries and by bytes. An entry belongs to an owner, most often an interface, and room is made from
+//! the owner that holds most: its least recently used entry goes. So a flood evicts its own entries, and never
+//! one of an owner that holds less.
 //!
 //! Knows nothing about its values; the caller decides what an eviction means. Nothing visible depends on the
 //! hash seed, which differs between processes so that no sender can choose colliding keys: entries come out in
@@ -15,7 +15,6 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::model::flow::Ifindex;
 use crate::model::time::Timestamp;
 
 mod deadlines;
@@ -26,8 +25,11 @@ use list::{Link, List};
 
 /// What identifies an entry.
 pub(crate) trait Key: Eq + Hash {
-    /// The interface whose traffic made the entry.
-    fn owner(&self) -> Ifindex;
+    /// Most often an interface.
+    type Owner: Eq + Hash;
+
+    /// The one whose traffic made the entry.
+    fn owner(&self) -> Self::Owner;
 
     /// Hashes what the members of a group have in common (see [`FairTable::group`]). Entries of different
     /// groups may collide, so the search still compares.
@@ -65,7 +67,7 @@ struct Slot<K, V, const N: usize> {
     groups: [(u64, Link); N],
 }
 
-/// What one interface holds.
+/// What one owner holds.
 #[derive(Debug, Default)]
 struct Share {
     entries: usize,
@@ -89,11 +91,11 @@ pub(crate) struct Update<T> {
 pub(crate) type Evicted<K, V> = Vec<(K, V)>;
 
 /// The table. Its entries are also found by `N` groups each.
-pub(crate) struct FairTable<K, V, const N: usize = 0> {
+pub(crate) struct FairTable<K: Key, V, const N: usize = 0> {
     slots: Slots<K, V, N>,
     index: HashTable<usize>,
     groups: [HashTable<(u64, List)>; N],
-    shares: HashMap<Ifindex, Share, RandomState>,
+    shares: HashMap<K::Owner, Share, RandomState>,
     deadlines: Deadlines,
     hasher: RandomState,
     room: Room,
@@ -293,7 +295,7 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         None
     }
 
-    /// Removes the least recently used entry of all interfaces.
+    /// Removes the least recently used entry of all owners.
     pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
         let oldest = |share: &Share| {
             let id = share.by_use.oldest()?;
@@ -389,7 +391,7 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         (slot.key, slot.value)
     }
 
-    /// Makes room from the interfaces that hold most.
+    /// Makes room from the owners that hold most.
     fn make_room(&mut self) -> Evicted<K, V> {
         let mut evicted = Vec::new();
         loop {
@@ -406,7 +408,7 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         evicted
     }
 
-    /// The least recently used entry of the interface that holds most; of those that hold equally much, the
+    /// The least recently used entry of the owner that holds most; of those that hold equally much, the
     /// one whose entry is older.
     fn oldest_of_most(&self, held: impl Fn(&Share) -> usize) -> Option<usize> {
         let most = self.shares.values().map(&held).max()?;
@@ -439,7 +441,7 @@ fn by_use<K, V, const N: usize>(slot: &mut Slot<K, V, N>) -> &mut Link {
     &mut slot.by_use
 }
 
-impl<K, V, const N: usize> std::fmt::Debug for FairTable<K, V, N> {
+impl<K: Key, V, const N: usize> std::fmt::Debug for FairTable<K, V, N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FairTable")
             .field("entries", &self.slots.len())

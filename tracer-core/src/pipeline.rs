@@ -31,6 +31,7 @@ mod dropped;
 mod incomplete;
 mod known_ends;
 mod one_way;
+mod translations;
 mod waiting;
 
 use self::doubt::{Doubt, Sockets};
@@ -38,6 +39,7 @@ use self::dropped::LocalAddresses;
 use self::incomplete::Item;
 use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
+use self::translations::Translations;
 use self::waiting::Waiting;
 
 /// Every input of a pipeline. Recording the inputs makes a run repeatable.
@@ -128,6 +130,7 @@ pub struct Pipeline {
     index: Index,
     known_ends: KnownEnds,
     local_addresses: LocalAddresses,
+    translations: Translations,
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
@@ -155,6 +158,7 @@ impl Pipeline {
             decoder: Decoder::new(dns_ports.clone()),
             known_ends: KnownEnds::default(),
             local_addresses: LocalAddresses::default(),
+            translations: Translations::default(),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -260,7 +264,13 @@ impl Pipeline {
                 let event = self.local_addresses.event(&self.index, at, dropped);
                 out.extend(event.map(Emission::Event));
             }
-            Input::Signal(_, Signal::Translated(_) | Signal::Conntrack(_)) => {}
+            Input::Signal(at, Signal::Translated(translation)) => {
+                self.translations.insert(at, &translation, &self.index);
+            }
+            Input::Signal(at, Signal::TranslationsComplete(false)) => {
+                self.translations.interrupted(at);
+            }
+            Input::Signal(_, Signal::TranslationsComplete(true) | Signal::Conntrack(_)) => {}
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);
@@ -307,6 +317,7 @@ impl Pipeline {
             self.waiting.losses(),
             self.one_way.losses(),
             self.folder.losses(),
+            self.translations.losses(),
             &self.diagnosis.losses(),
         ] {
             losses.merge(stage);
@@ -384,7 +395,13 @@ impl Pipeline {
         let Some(role) = self.role(time, &flow, role, &event) else {
             return;
         };
-        let ends = self.known_ends.ends(&self.index, time, &flow, role);
+        let mut ends = self.known_ends.ends(&self.index, time, &flow, role);
+        // The queries of a lookup may go to several endpoints.
+        if !matches!(event, CorrelatedEvent::Asked(_)) {
+            let index = &self.index;
+            self.translations
+                .name(index, (now, time), (&flow, &event), &mut ends);
+        }
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 if !incomplete {

@@ -31,6 +31,8 @@ pub struct ObserveConfig {
     pub source: Source,
     /// The probes, for a local source. The node's addresses are added from the inventory.
     pub capture: capture::Options,
+    /// Whether to read conntrack, for a local source.
+    pub conntrack: bool,
     /// A file of Kubernetes objects, as kubectl prints them, that names pods and Services.
     pub inventory: Option<PathBuf>,
     /// The cluster that names pods and Services, instead of a file.

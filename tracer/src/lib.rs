@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`capture`] attaches the probes and reads their records.
+//! - `conntrack` reads which endpoint a Service's address was translated to.
 //! - [`cluster`] finds out which pods, Services and nodes there are.
 //! - [`stream`] is the protocol between agents and clients; [`client`] is its other end.
 //! - `relay` is a Kubernetes API in front of all agents, which connect to it.
@@ -27,6 +28,8 @@ pub mod cluster;
 pub mod config;
 #[cfg(agent)]
 pub mod connections;
+#[cfg(agent)]
+pub mod conntrack;
 #[cfg(agent)]
 pub mod export;
 #[cfg(agent)]

@@ -35,6 +35,8 @@ struct Key {
 }
 
 impl fair_table::Key for Key {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.flow.ifindex
     }

@@ -10,6 +10,8 @@ use crate::model::flow::{Flow, Ifindex};
 pub(super) const SAME_SOCKET: usize = 0;
 
 impl Key for Flow {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }
@@ -20,6 +22,8 @@ impl Key for Flow {
 }
 
 impl Key for (Ifindex, SocketAddr) {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.0
     }

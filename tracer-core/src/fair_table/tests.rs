@@ -8,6 +8,8 @@ use super::*;
 struct Item(u32, u8, u64);
 
 impl Key for Item {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         Ifindex(self.0)
     }

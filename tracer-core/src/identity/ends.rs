@@ -213,7 +213,7 @@ impl Index {
         }
     }
 
-    fn node_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<str>> {
+    pub(super) fn node_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<str>> {
         for claims in [&self.nodes, &self.hosts] {
             match Holder::from_candidates(claims.owners(ip, at).into_iter()) {
                 Holder::One(node) => return Some(node.clone()),
@@ -255,7 +255,7 @@ impl Index {
     }
 
     /// The pod at this address according to an EndpointSlice.
-    fn endpoint_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<PodIdentity>> {
+    pub(super) fn endpoint_at(&self, ip: IpAddr, at: Timestamp) -> Option<Arc<PodIdentity>> {
         let Holder::One(target) =
             Holder::from_candidates(self.endpoints.owners(ip, at).into_iter())
         else {

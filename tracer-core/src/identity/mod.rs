@@ -21,6 +21,7 @@ use crate::model::loss::{Losses, Stage};
 use crate::model::settings::Memory;
 use crate::model::time::Timestamp;
 
+mod backend;
 mod changes;
 mod claims;
 mod declared;

@@ -42,6 +42,8 @@ pub struct LookupId {
 }
 
 impl fair_table::Key for LookupId {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }

@@ -11,6 +11,8 @@ use super::flow::Protocol;
 pub enum Signal {
     /// Conntrack translates a flow.
     Translated(Translation),
+    /// From this time on every new translation is signalled, or (`false`) some may be missing.
+    TranslationsComplete(bool),
     /// The kernel dropped a packet.
     Dropped(PacketDrop),
     /// Conntrack's counters changed.

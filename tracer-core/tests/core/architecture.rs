@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["pipeline"],
     &["view", "files", "path"],
     &["connections", "heap", "intern"],
-    &["capture", "cluster", "export"],
+    &["capture", "cluster", "conntrack", "export"],
     &["stream"],
     &["client", "relay"],
     &["config"],

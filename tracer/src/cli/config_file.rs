@@ -123,6 +123,7 @@ agent_file! {
     payload_bytes: One<Int<u32, 128, 1984>> => trace.probes.payload_bytes;
     records_per_second: One<Int<u32, 0, 100_000_000>> => trace.probes.records_per_second;
     record_burst: One<Int<u32, 1, 100_000_000>> => trace.probes.record_burst;
+    no_conntrack: Flag => trace.probes.no_conntrack;
     probe_log: Flag => trace.probes.probe_log;
 
     dns_timeout: One<Span> => trace.thresholds.dns_timeout;

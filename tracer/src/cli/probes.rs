@@ -41,6 +41,10 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "N", hide = true, default_value_t = Int(20_000))]
     pub record_burst: Int<u32, 1, 100_000_000>,
 
+    /// Do not read conntrack, which knows the endpoint behind a Service's address
+    #[arg(long, hide_short_help = true)]
+    pub no_conntrack: bool,
+
     /// Log from inside the probes, to debug them; slow
     #[arg(long, hide_short_help = true)]
     pub probe_log: bool,

@@ -96,6 +96,7 @@ impl TraceArgs {
         Ok(ObserveConfig {
             source,
             capture: self.capture(&pipeline, emission),
+            conntrack: self.conntrack(),
             inventory: self.sources.inventory.clone(),
             cluster,
             node: self.sources.node(host),
@@ -114,6 +115,16 @@ impl TraceArgs {
     #[cfg(not(agent))]
     fn cluster(&self) -> anyhow::Result<Option<ClusterConfig>> {
         Ok(None)
+    }
+
+    #[cfg(agent)]
+    fn conntrack(&self) -> bool {
+        !self.probes.no_conntrack
+    }
+
+    #[cfg(not(agent))]
+    fn conntrack(&self) -> bool {
+        false
     }
 
     #[cfg(agent)]

@@ -5,6 +5,7 @@
 //! slow, records wait in the kernel's ring buffer; those that do not fit are counted there. With `--record`,
 //! a thread also writes the records to a file ([`super::recorder`]).
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::conntrack::Conntrack;
 use self::identity_source::IdentitySource;
 use self::invisible::InvisibleDirections;
 use self::muting::Muting;
@@ -49,10 +51,12 @@ use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::summary::Summary;
 use tracer_core::view::{Next, WallClock};
 
+mod conntrack;
 mod identity_source;
 mod invisible;
 mod muting;
 
+pub(super) use self::conntrack::ConntrackStatus;
 pub(super) use self::identity_source::IdentityState;
 
 /// Time between two reads of the kernel's flow counters, and so the delay until an unanswered UDP flow is
@@ -98,6 +102,7 @@ pub(super) struct LocalReport<'a> {
     pub(super) stats: &'a KernelStats,
     pub(super) losses: Losses,
     pub(super) identity: IdentityState,
+    pub(super) conntrack: ConntrackStatus,
     pub(super) pipeline: &'a Pipeline,
     pub(super) events: u64,
 }
@@ -125,6 +130,9 @@ pub(super) struct LocalSource {
     notes: Notes,
     notices: Notices,
     arrived: Option<Arrived>,
+    conntrack: Conntrack,
+    /// Inputs that precede the records.
+    pending: VecDeque<Input>,
     records: std::vec::IntoIter<Record>,
     applied: Applied,
     /// The heap was trimmed after the last read of all objects.
@@ -166,6 +174,11 @@ impl LocalSource {
         let writer = record.map(FileWriter::create).transpose()?;
         let resolver =
             InterfaceResolver::new().context("cannot ask the kernel for namespace ids")?;
+        // Before the probes, so that no flow which they see is older.
+        let conntrack = match config.conntrack {
+            true => Conntrack::start(Clock::new().now()),
+            false => Conntrack::default(),
+        };
         let started = Capture::start(config.capture.clone());
         let read = match reading {
             Some(reading) => Some(
@@ -228,6 +241,8 @@ impl LocalSource {
             notes: Notes::default(),
             notices,
             arrived: None,
+            conntrack,
+            pending: VecDeque::new(),
             records: Vec::new().into_iter(),
             applied: Applied::default(),
             trimmed: false,
@@ -326,6 +341,12 @@ impl LocalSource {
         Ok(())
     }
 
+    /// The next input that need not be waited for: signals, then the records that they precede.
+    fn next_input(&mut self) -> Option<Input> {
+        let pending = self.pending.pop_front();
+        pending.or_else(|| self.records.next().map(Input::Record))
+    }
+
     fn report_invisible(&mut self, output: &Output, interfaces: &[InterfaceStatus]) {
         let unseen = output.pipeline().unseen();
         for note in self.invisible.report(unseen, interfaces) {
@@ -375,8 +396,8 @@ impl Source for LocalSource {
 
     fn next(&mut self, output: &Output) -> Result<Option<Step>> {
         self.apply(output)?;
-        if let Some(record) = self.records.next() {
-            return Ok(Some(Step::Input(Input::Record(record))));
+        if let Some(input) = self.next_input() {
+            return Ok(Some(Step::Input(input)));
         }
         let Some(arrived) = self.arrived.take() else {
             return Ok(None);
@@ -386,8 +407,9 @@ impl Source for LocalSource {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.take(&records, output.index());
                 }
+                self.conntrack.drain(self.clock.now(), &mut self.pending);
                 self.records = records.into_iter();
-                self.records.next().map(Input::Record)
+                self.next_input()
             }
             Arrived::Capture(CaptureMessage::Drop(at, dropped)) => {
                 Some(Input::Signal(at, Signal::Dropped(dropped)))
@@ -399,7 +421,9 @@ impl Source for LocalSource {
                 .map(|until| Input::Lost(until, lost)),
             Arrived::Capture(CaptureMessage::ReadUntil(until)) => {
                 self.read_until = until;
-                Some(Input::Tick(until))
+                self.conntrack.drain(self.clock.now(), &mut self.pending);
+                self.pending.push_back(Input::Tick(until));
+                self.next_input()
             }
             Arrived::Capture(CaptureMessage::Interface(event)) => self.interface(event)?,
             Arrived::Change(change) => Some(self.change(change)),
@@ -435,6 +459,10 @@ impl Source for LocalSource {
         }
         let interfaces = self.capture.interfaces();
         self.report_invisible(output, &interfaces);
+        if let Some(note) = self.conntrack.notice() {
+            self.notices.note(&note);
+            self.notes.push(note);
+        }
         let stats = self.capture.stats()?;
         let mut lost = stats.losses_of(&interfaces);
         if let Some(recorder) = &self.recorder {
@@ -444,6 +472,9 @@ impl Source for LocalSource {
         if let Some(change) = self.identity.staleness(output.index(), now) {
             output.put(Input::Change(now, change))?;
         }
+        if let Some(signal) = self.conntrack.changed_counters(now) {
+            output.put(signal)?;
+        }
         if let Some(publish) = &mut self.publish {
             let followed = publish(LocalReport {
                 now,
@@ -451,6 +482,7 @@ impl Source for LocalSource {
                 stats: &stats,
                 losses: output.losses(&lost),
                 identity: self.identity.state(),
+                conntrack: self.conntrack.status(),
                 events: output.events(),
                 pipeline: output.pipeline(),
             });

@@ -110,6 +110,8 @@ impl Hash for Key {
 }
 
 impl fair_table::Key for Key {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }

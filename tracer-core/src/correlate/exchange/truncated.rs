@@ -102,6 +102,8 @@ fn step(exchange: &Exchange) -> Step {
 struct HeldKey(Key);
 
 impl fair_table::Key for HeldKey {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.0.ifindex
     }

@@ -48,6 +48,8 @@ impl Server {
 }
 
 impl Key for Server {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }
