@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 25] = [
+const PROGRAMS: [Program; 26] = [
     program(
         "ip",
         "iproute2",
@@ -93,6 +93,11 @@ const PROGRAMS: [Program; 25] = [
     program("nslookup", "bind9-dnsutils", "asks as the scenario does"),
     program("ping", "iputils-ping", "pings as the scenario does"),
     program("curl", "curl", "connects as the scenario does"),
+    program(
+        "conntrack",
+        "conntrack",
+        "lists the endpoints that the tracer must name",
+    ),
     program(
         "tcpdump",
         "tcpdump",

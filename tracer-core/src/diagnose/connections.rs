@@ -8,7 +8,7 @@ use super::attempt::{self, Late};
 use super::case::Symptom;
 use super::cure::Sign;
 use super::examination::{Examination, Span};
-use super::memory::{FailedConnection, Mishap, Share, Target};
+use super::memory::{FailedConnection, Mishap, Share, Target, Use};
 use crate::model::connection::{TcpConnection, TcpState, UdpFlow, UdpState};
 use crate::model::flow::Direction;
 use crate::model::time::Timestamp;
@@ -53,6 +53,7 @@ impl Examination<'_> {
             .is_some_and(|handshake| handshake >= self.diagnosis.tcp_timeout);
         if !counted {
             self.attempted_tcp(connection);
+            self.at_endpoint(Use::Tcp, None);
         }
         let Some(handshake) = connection.handshake else {
             return;
@@ -91,6 +92,7 @@ impl Examination<'_> {
 
     fn failed(&mut self, started: Timestamp, connection: &TcpConnection) {
         self.attempted_tcp(connection);
+        self.at_endpoint(Use::Tcp, Some(started));
         if connection.state == TcpState::Timeout {
             self.lost_syn(started, connection);
             self.mishap(connection, Mishap::GivenUp);
@@ -170,6 +172,13 @@ impl Examination<'_> {
         // At the end of the input the open ones have one more event.
         if flow.state == UdpState::Open && !self.diagnosis.ending {
             self.attempted(Target::Socket(flow.flow.peer, "UDP").key());
+        }
+        match flow.state {
+            UdpState::Unanswered | UdpState::IcmpError => {
+                self.at_endpoint(Use::Udp, Some(started));
+            }
+            UdpState::Closed if flow.totals.rx.packets > 0 => self.at_endpoint(Use::Udp, None),
+            _ => {}
         }
         let span = Span::from_start(started, flow.last);
         let failed = self.judge(span, Symptom::Udp(flow));

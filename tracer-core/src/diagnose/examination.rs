@@ -1,13 +1,14 @@
 //! The examination of one event: the context that each step needs, and the steps that all kinds of events share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Diagnosis;
 use super::case::{Case, Symptom};
 use super::cure::Sign;
-use super::memory::{PodMemory, PodPlace, Share, Target, TargetKey};
+use super::memory::{PodMemory, PodPlace, Share, Target, TargetKey, Use};
 use super::tally::Record;
-use super::{catalogue, missing};
+use super::{catalogue, endpoint, missing};
 use crate::identity::{Index, Owner};
 use crate::model::event::{Ends, Event};
 use crate::model::flow::Protocol;
@@ -101,6 +102,21 @@ impl Examination<'_> {
         self.diagnosis.ledger.attempt(&self.owner, &[target]);
     }
 
+    /// An attempt at a Service ended, at the endpoint that conntrack shows; `failed`: when it began, if it
+    /// failed.
+    pub(super) fn at_endpoint(&mut self, what: Use, failed: Option<Timestamp>) {
+        let peer = &self.ends.peer;
+        let Some((backend, port)) = peer.backend.as_ref().zip(peer.port) else {
+            return;
+        };
+        let service = SocketAddr::new(peer.ip, port);
+        let endpoint = SocketAddr::new(backend.ip, backend.port.unwrap_or_default());
+        let now = self.now;
+        let endpoints = &mut self.memory().endpoints;
+        let gave_way = endpoints.add(now, (service, what), endpoint, failed);
+        self.gave_way(gave_way);
+    }
+
     /// Something worked at `at`. `failed`: the finding that the same attempt led to.
     pub(super) fn cure(&mut self, at: Timestamp, sign: &Sign<'_>, failed: Option<&Arc<str>>) {
         let moment = Moment { at, now: self.now };
@@ -160,7 +176,7 @@ impl Examination<'_> {
             .iter()
             .find_map(|rule| (rule.check)(&case).map(|claim| (*rule, claim)));
         let (rule, claim) = claim?;
-        let claim = missing::stale(&case, claim);
+        let claim = missing::stale(&case, endpoint::explain(&case, claim));
         Some(ledger.claim(&case, rule, claim, self.out))
     }
 }

@@ -28,7 +28,7 @@ pub(super) use self::path::{AddressHolder, DroppedPackets, IcmpMeaning, PathFact
 pub(super) use self::ping::PingFact;
 pub(super) use self::pod::PodFact;
 pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};
-pub(super) use self::route::{DeclaredPort, Local, MissingTarget, RouteFact};
+pub(super) use self::route::{DeclaredPort, EndpointShare, Local, MissingTarget, RouteFact};
 pub(super) use self::server::{CachePod, Rejection, ServerFact, TcpFailure};
 
 /// A fact that explains a finding.

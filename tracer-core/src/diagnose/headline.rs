@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fact::{Governs, Local, ObjectName, PortName, Server, WrongForm};
+use super::fact::{Governs, Local, ObjectName, PortName, Server, Who, WrongForm};
 use super::route::Access;
 use crate::model::dns::DnsName;
 
@@ -101,6 +101,8 @@ pub(super) enum Reason {
     PathMtu(u32, IpAddr),
     /// Possibly one of this many endpoints does not listen.
     OneOfEndpoints(usize),
+    /// The endpoint that was chosen is the client itself.
+    ChosenIsSelf,
     /// A node possibly forwards to an endpoint that is gone.
     ForwardedToGone,
     /// The packets go around in a loop.
@@ -123,6 +125,19 @@ pub(super) enum Reason {
     LargeSegmentsLost { bytes: u32, from_pod: bool },
 }
 
+impl Reason {
+    /// Whether it only says that an endpoint fails, which a fact about that endpoint makes more precise.
+    pub fn is_about_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Reason::NotListening(_)
+                | Reason::OneOfEndpoints(_)
+                | Reason::ForwardedToGone
+                | Reason::PeerGone
+        )
+    }
+}
+
 /// The fix.
 #[derive(Clone, Debug)]
 pub(super) enum Fix {
@@ -138,6 +153,10 @@ pub(super) enum Fix {
     TestPort(Vec<PortName>),
     /// Check the pods of this Service.
     CheckPods(ObjectName),
+    /// Check this endpoint, which failed; `only`: none of the others that were used did.
+    CheckEndpoint { endpoint: Who, only: bool },
+    /// Check why the node forwards to this endpoint, which the EndpointSlices do not list as ready.
+    CheckStaleEndpoint(Who),
     /// Check this pod.
     CheckPod(ObjectName),
     /// Check the DNS server and its logs.

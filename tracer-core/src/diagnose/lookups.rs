@@ -8,7 +8,7 @@ use super::cure::Sign;
 use super::examination::{Examination, Span};
 use super::lookup_evidence::LookupEvidence;
 use super::memory::{
-    LatencyChange, LatencyKey, NameScope, Target, TargetKey, WasteChange, exchange_end,
+    LatencyChange, LatencyKey, NameScope, Target, TargetKey, Use, WasteChange, exchange_end,
 };
 use super::{Diagnosis, fact, names, search_domains, wording};
 use crate::identity::Owner;
@@ -32,6 +32,10 @@ impl Examination<'_> {
         if exchange.connection.is_some() {
             let failed_tcp = &mut self.diagnosis.memory.failed_tcp;
             failed_tcp.explained(self.ends, &self.owner);
+        }
+        if !exchange.late && exchange.outcome != Outcome::Undecided {
+            let silent = matches!(exchange.outcome, Outcome::Timeout | Outcome::IcmpError);
+            self.at_endpoint(Use::Dns, silent.then_some(exchange.asked));
         }
         if exchange.rcode.is_some() && !exchange.late && exchange.asked_peer.is_none() {
             self.answer(exchange);

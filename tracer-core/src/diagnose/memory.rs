@@ -4,6 +4,7 @@ mod answers;
 mod attempts;
 mod contacts;
 mod drops;
+mod endpoints;
 mod exchanges;
 mod failed_tcp;
 mod found_names;
@@ -27,6 +28,7 @@ use crate::model::time::Timestamp;
 
 pub(super) use self::attempts::{Target, TargetKey};
 pub(super) use self::drops::FlowDrops;
+pub(super) use self::endpoints::{Outcomes, Use};
 pub(super) use self::exchanges::{
     ExchangeEvidence, exchange_end, is_answered, last_alias, was_truncated,
 };

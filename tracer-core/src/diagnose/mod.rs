@@ -23,6 +23,7 @@ mod connections;
 mod cure;
 mod cures;
 mod drops;
+mod endpoint;
 mod examination;
 mod fact;
 mod gone;

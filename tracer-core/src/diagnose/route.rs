@@ -1,7 +1,8 @@
 //! Where an attempt leads: through which address of a Service, and to which endpoints.
 //!
 //! Owns what kube-proxy and its replacements do by the API: the address family, the port, ready endpoints
-//! first, and the traffic policies. Never says which endpoint was chosen: no packet shows it.
+//! first, and the traffic policies. Never says which endpoint was chosen: no packet shows it, and
+//! [`super::endpoint`] says it where conntrack does.
 
 use std::sync::Arc;
 

@@ -8,7 +8,8 @@ use super::claim::Claim;
 use super::command::{Kubectl, PodCommand};
 use super::cure::Cure;
 use super::fact::{CachePod, EndpointPlace, ObjectName, Server, ServerFact, ServerKind};
-use super::{missing, services};
+use super::{endpoint, missing, services};
+use crate::identity::Endpoint;
 use crate::model::cluster::{Pod, Service};
 use crate::model::dns::DnsName;
 
@@ -197,7 +198,9 @@ pub(super) fn ask_each(case: &Case<'_>, claim: Claim, ip: IpAddr, name: &DnsName
     };
     let own = case.pod().and_then(|pod| pod.node.as_ref());
     let mut endpoints = services::ready(case.index, service);
-    endpoints.sort_by_key(|endpoint| endpoint.node.as_ref() == own);
+    let silent = endpoint::silent_servers(case, ip);
+    let is_silent = |one: &Endpoint| silent.iter().any(|silent| silent.ip() == one.ip);
+    endpoints.sort_by_key(|one| (!is_silent(one), one.node.as_ref() == own));
     endpoints
         .iter()
         .take(MAX_ENDPOINTS)

@@ -1,7 +1,7 @@
 //! The endpoints that may be the one that fails, and a command to test each.
 //!
-//! A packet from a Service's address does not show which endpoint sent it: the node translates addresses. So
-//! each endpoint is tested by itself, those most likely to fail first.
+//! A packet from a Service's address does not show which endpoint sent it: the node translates addresses. Where
+//! conntrack is not read, each endpoint is tested by itself, those most likely to fail first.
 
 use std::net::IpAddr;
 
@@ -9,6 +9,7 @@ use super::attempt::Attempt;
 use super::case::Case;
 use super::claim::Claim;
 use super::command::PodCommand;
+use super::endpoint;
 use super::fact::{EndpointPlace, ObjectName};
 use super::headline::Fix;
 use super::route::{self, Backend, Route};
@@ -17,13 +18,16 @@ use crate::model::cluster::Pod;
 /// At most this many endpoints are offered to be tested.
 pub(super) const MAX_PROBES: usize = 6;
 
-/// The endpoints that an attempt at a Service may have reached, except the pod itself: those whose containers
-/// do not declare the port first, then those on other nodes.
+/// The endpoints that an attempt at a Service may have reached, except the pod itself: the one that conntrack
+/// shows, or all, those on other nodes first.
 pub(super) fn of_attempt(case: &Case<'_>, attempt: &Attempt) -> Vec<Backend> {
     let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) else {
         return Vec::new();
     };
-    let mut backends = route.backends(case);
+    let mut backends = match endpoint::as_route(case, &route) {
+        Some(chosen) => vec![chosen],
+        None => route.backends(case),
+    };
     backends.retain(|backend| !route::is_own(case, &backend.endpoint));
     backends
 }

@@ -150,7 +150,11 @@ impl Translations {
         ends: &mut Ends,
     ) {
         let ported = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
-        if ends.role != Role::Client || !ported || self.entries.is_empty() || ends.peer.pod.is_some() {
+        if ends.role != Role::Client
+            || !ported
+            || self.entries.is_empty()
+            || ends.peer.pod.is_some()
+        {
             return;
         }
         let keep = if continues(event) { LONG } else { SHORT };
@@ -225,3 +229,6 @@ pub fn continues(event: &CorrelatedEvent) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

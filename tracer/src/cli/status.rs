@@ -17,6 +17,8 @@ use crate::stream::proto::{Interface, StatusResponse};
 use tracer_core::model::printable::safe;
 use tracer_core::model::units;
 
+mod conntrack;
+
 /// Arguments of `tracer status`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -50,6 +52,7 @@ Output for each agent:
   settings   the files of --config and --rules: when the current settings were
              read, and why a later change is not in effect
   events     events, and the packets that they are based on
+  conntrack  whether endpoints behind Services are read, and the table's counters
   history    events kept in memory, and the time of the oldest
   clients    current streams
   lost       losses by stage since the agent started
@@ -128,6 +131,11 @@ fn as_text(answer: &Answer, host: &Host) -> String {
             units::count(status.packets, "packet")
         ),
     );
+    if let Some(conntrack) = &status.conntrack {
+        for (index, text) in conntrack::lines(conntrack).iter().enumerate() {
+            line(if index == 0 { "conntrack" } else { "" }, text);
+        }
+    }
     let history = status.history.unwrap_or_default();
     let since = history
         .oldest_unix_ns
@@ -302,6 +310,7 @@ fn as_json(answer: &Answer) -> Value {
             "failure": (!settings.failure.is_empty()).then_some(&settings.failure),
             "restart": settings.restart,
         })),
+        "conntrack": status.conntrack.as_ref().map(conntrack::json),
         "packets": status.packets,
         "records": status.records,
         "events": status.events,

@@ -38,9 +38,7 @@ impl CounterReader {
             source,
         };
         let mut counters = ConntrackCounters::default();
-        self.socket
-            .dump(kind::STATS_PER_CPU, &[])
-            .map_err(failed)?;
+        self.socket.dump(kind::STATS_PER_CPU, &[]).map_err(failed)?;
         self.answer(true, |number, count| match number {
             INSERT_FAILED => counters.insert_failed += count,
             DROP => counters.drop += count,
@@ -64,15 +62,20 @@ impl CounterReader {
     ) -> Result<(), ConntrackError> {
         let what = "the counters of conntrack";
         loop {
-            let received = self.socket.receive().map_err(|source| ConntrackError::System {
-                operation: "read the counters of conntrack",
-                source,
-            })?;
+            let received = self
+                .socket
+                .receive()
+                .map_err(|source| ConntrackError::System {
+                    operation: "read the counters of conntrack",
+                    source,
+                })?;
             // The kernel has answered by now, or never does.
             for message in received.ok_or(ConntrackError::Answer { what })? {
                 match message {
                     Message::Counters(counters) => {
-                        counters.into_iter().for_each(|(number, count)| take(number, count));
+                        counters
+                            .into_iter()
+                            .for_each(|(number, count)| take(number, count));
                         if !several {
                             return Ok(());
                         }

@@ -4,9 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_core::{
-    DefaultNla, Emitable as _, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer,
-};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
@@ -59,10 +57,9 @@ impl Socket {
                 Ok((_, length)) => {
                     let datagram = self.buffer.get(..length);
                     // A datagram that is longer than the buffer was cut.
-                    return Ok(Some(datagram.map_or_else(
-                        || vec![Message::Unreadable],
-                        message::messages,
-                    )));
+                    return Ok(Some(
+                        datagram.map_or_else(|| vec![Message::Unreadable], message::messages),
+                    ));
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
                 Err(rustix::io::Errno::INTR) => {}
@@ -72,11 +69,7 @@ impl Socket {
     }
 
     /// Asks for all objects of a kind.
-    pub fn dump(
-        &mut self,
-        kind: u8,
-        attributes: &[DefaultNla],
-    ) -> io::Result<()> {
+    pub fn dump(&mut self, kind: u8, attributes: &[DefaultNla]) -> io::Result<()> {
         self.request(kind, NLM_F_REQUEST | NLM_F_DUMP, attributes)
     }
 

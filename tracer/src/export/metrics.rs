@@ -40,7 +40,7 @@ use self::process::Process;
 pub use self::relay::{OpenWatch, RelayMetrics, RelayState};
 use self::servers::DnsServers;
 use self::state::Shared;
-pub use self::state::{IndexState, SettingsState, State};
+pub use self::state::{ConntrackState, IndexState, SettingsState, State};
 use self::workloads::Workloads;
 use tracer_core::model::connection::{TcpState, UdpState};
 use tracer_core::model::dns::{RecordType, type_mnemonic};

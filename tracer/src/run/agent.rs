@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::exports::{Exports, LAST_EVENTS};
-use super::local::{LocalReport, LocalSource, Request};
+use super::local::{ConntrackStatus, LocalReport, LocalSource, Request};
 use super::notice::Notices;
 use super::output::{Output, Tap};
 use super::session::{self, Session};
@@ -142,6 +142,7 @@ impl StatusPublisher {
             stats,
             losses,
             identity,
+            conntrack,
             pipeline,
             events,
         } = report;
@@ -182,6 +183,7 @@ impl StatusPublisher {
             events,
             lost: losses.iter().map(loss_to_wire).collect(),
             settings: self.exports.settings().map(settings_to_wire),
+            conntrack: Some(conntrack_to_wire(conntrack)),
             ..proto::StatusResponse::default()
         });
         self.hub.is_followed()
@@ -204,6 +206,23 @@ fn interface_to_wire(
         suppressed: status.suppressed,
         to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
         from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
+    }
+}
+
+fn conntrack_to_wire(status: ConntrackStatus) -> proto::Conntrack {
+    proto::Conntrack {
+        state: status.state,
+        following: status.following,
+        translations: status.totals.translations,
+        overflows: status.totals.overflows,
+        pauses: status.totals.pauses,
+        counters: status.counters.map(|counters| proto::ConntrackCounters {
+            entries: counters.entries,
+            max: counters.max,
+            insert_failed: counters.insert_failed,
+            drop: counters.drop,
+            early_drop: counters.early_drop,
+        }),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::config::{ExportConfig, LiveSettings};
 use crate::export::event_log::{self, EventLog, EventLogCounts};
 use crate::export::http::{self, Health};
 use crate::export::kube_events::{self, KubeEvents};
-use crate::export::metrics::{Build, IndexState, Metrics, SettingsState, State};
+use crate::export::metrics::{Build, ConntrackState, IndexState, Metrics, SettingsState, State};
 use crate::export::otlp::{self, Origin, Otlp};
 use tracer_core::blind_spots::BlindSpots;
 use tracer_core::diagnose::DiagnosisSettings;
@@ -229,6 +229,7 @@ impl Exports {
             stats,
             losses,
             identity,
+            conntrack,
             pipeline,
             ..
         } = report;
@@ -261,6 +262,11 @@ impl Exports {
                 read: report.read,
             }),
             relays,
+            conntrack: ConntrackState {
+                following: conntrack.enabled.then_some(conntrack.following),
+                translations: conntrack.totals.translations,
+                counters: conntrack.counters,
+            },
             index: IndexState {
                 objects: vec![("pods", objects.pods), ("services", objects.services)],
                 synced: self.was_synced,

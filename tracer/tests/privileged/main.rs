@@ -6,6 +6,7 @@
 mod agents;
 mod capabilities;
 mod capture;
+mod conntrack;
 mod dns;
 mod exports;
 mod flows;

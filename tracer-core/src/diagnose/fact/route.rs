@@ -6,9 +6,18 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::{EndpointPlace, Others, PortName};
+use crate::diagnose::memory::Outcomes;
 
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) enum RouteFact {
+    /// The endpoint that conntrack shows, and its port.
+    Chosen(EndpointPlace, Option<u16>),
+    /// How the attempts went there and elsewhere.
+    EndpointShare(EndpointShare),
+    /// The EndpointSlices do not list that endpoint as one to forward to.
+    StaleEndpoint,
+    /// That endpoint is the client itself.
+    ChosenIsSelf,
     /// Only endpoints of this node serve, and there is none; the ready ones are elsewhere.
     NoLocalEndpoint {
         local: Local,
@@ -34,6 +43,22 @@ pub(in crate::diagnose) enum RouteFact {
     Affinity(u32),
     /// The Service's address of the other family works.
     OtherFamily { ip: IpAddr, reached: Others },
+}
+
+/// A pod's attempts at one endpoint, and at the others of the Service that conntrack showed.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::diagnose) struct EndpointShare {
+    pub own: Outcomes,
+    pub others: Outcomes,
+    /// The number of others.
+    pub count: usize,
+}
+
+impl EndpointShare {
+    /// Whether attempts fail at this endpoint, and at none of the others that were used.
+    pub fn is_alone(&self) -> bool {
+        self.count > 0 && self.own.failures > 0 && self.others.failures == 0
+    }
 }
 
 /// A traffic policy `Local`, and what applies it.

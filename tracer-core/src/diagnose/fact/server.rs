@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EndpointPlace, NotReady, ObjectName, Others, Ready, Server};
+use super::{EndpointPlace, EndpointShare, NotReady, ObjectName, Others, Ready, Server};
 use crate::diagnose::memory::NameScope;
 use crate::model::dns::{DnsName, RecordType, ResponseCode};
 use crate::model::exchange::Outcome;
@@ -29,6 +29,8 @@ pub(in crate::diagnose) enum ServerFact {
     },
     /// Another server answered instead.
     AnsweredInstead(Server),
+    /// This endpoint of the server left queries of the pod unanswered.
+    SilentEndpoint(EndpointPlace, EndpointShare),
     /// Why a query may be lost.
     LossCauses,
     /// The answers came from this address, not from the one asked.

@@ -4,6 +4,7 @@ use super::answers::Answers;
 use super::attempts::Attempts;
 use super::contacts::Contacts;
 use super::drops::Drops;
+use super::endpoints::Endpoints;
 use super::exchanges::Exchanges;
 use super::found_names::FoundNames;
 use super::latency::Latencies;
@@ -46,6 +47,8 @@ pub(in crate::diagnose) struct PodMemory {
     pub answered: Contacts,
     /// What it tried, and how often.
     pub attempts: Attempts,
+    /// How it went, by endpoint.
+    pub endpoints: Endpoints,
     /// Mishaps of connections that are no finding by themselves.
     pub mishaps: Mishaps,
     /// ICMP errors about packets that are too big.
@@ -77,6 +80,7 @@ impl PodMemory {
             connected: Contacts::new(),
             answered: Contacts::new(),
             attempts: Attempts::new(),
+            endpoints: Endpoints::new(),
             mishaps: Mishaps::new(),
             too_big: TooBig::new(),
             stray_errors: StrayErrors::new(),
@@ -98,6 +102,7 @@ impl PodMemory {
         self.connected.expire(now);
         self.answered.expire(now);
         self.attempts.expire(now);
+        self.endpoints.expire(now);
         self.mishaps.expire(now);
         self.too_big.expire(now);
         self.stray_errors.expire(now);
@@ -113,6 +118,7 @@ impl PodMemory {
         self.found_names.shrink();
         self.connected.shrink();
         self.attempts.shrink();
+        self.endpoints.shrink();
         self.loops.shrink();
         self.verdicts.shrink();
     }
@@ -128,6 +134,7 @@ impl PodMemory {
             && self.connected.is_empty()
             && self.answered.is_empty()
             && self.attempts.is_empty()
+            && self.endpoints.is_empty()
             && self.mishaps.is_empty()
             && self.too_big.is_empty()
             && self.stray_errors.is_empty()
@@ -149,6 +156,7 @@ impl PodMemory {
             + self.connected.bytes()
             + self.answered.bytes()
             + self.attempts.bytes()
+            + self.endpoints.bytes()
             + self.mishaps.bytes()
             + self.too_big.bytes()
             + self.stray_errors.bytes()

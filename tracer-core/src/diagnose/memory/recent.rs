@@ -34,6 +34,11 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.entries.is_empty()
     }
 
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -11,7 +11,7 @@ use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, PathFact, RouteFac
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{gone, holder, missing, policies, services, suspects};
+use crate::diagnose::{endpoint, gone, holder, missing, policies, services, suspects};
 use crate::model::cluster::Kind;
 use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
@@ -25,11 +25,11 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A connection got no answer within seven seconds, not even a refusal, or only when the client had given up: something \
             on the path drops the packets, or no host has the address.",
     looks_at: "TCP connections whose SYNs were not answered, or too late; three connections to one destination that the client \
-               gave up earlier; the owner of the address and its node; NetworkPolicies that select either end, and whether they \
-               allow it; whether other pods of this node connected to it in the last five minutes. The rule is silent where \
+               gave up earlier; the owner of the address and its node; the endpoint in the node's conntrack; NetworkPolicies \
+               that select either end, and whether they allow it; whether other pods of this node connected to it in the last five minutes. The rule is silent where \
                packets to the pod are not visible.",
-    cannot_know: "Where the packets were lost, and which endpoint of a Service did not answer: each is offered to be tested. Whether \
-                  the network plugin enforces NetworkPolicies. What pods of other nodes reach.",
+    cannot_know: "Where the packets were lost, and, where conntrack is not read, which endpoint of a Service did not answer: each \
+                  is offered to be tested. Whether the network plugin enforces NetworkPolicies. What pods of other nodes reach.",
     check,
 };
 
@@ -99,9 +99,11 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
         let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) else {
             return claim;
         };
+        claim = endpoint::blame(case, &route, claim);
         let all = route.backends(case);
         let own = |backend: &Backend| route::is_own(case, &backend.endpoint);
-        let possible = all.len() > 1 && case.record.fits_one_of(all.len());
+        let unknown = endpoint::chosen(case).is_none();
+        let possible = unknown && all.len() > 1 && case.record.fits_one_of(all.len());
         if possible && all.iter().any(own) {
             claim = claim.why(RouteFact::OneEndpointIsSelf(all.len()));
         }

@@ -13,7 +13,7 @@ use crate::diagnose::fact::{
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{gone, holder, missing, policies, services, suspects};
+use crate::diagnose::{endpoint, gone, holder, missing, policies, services, suspects};
 use crate::model::cluster::{Kind, Pod, Service};
 use crate::model::finding::Severity;
 
@@ -26,9 +26,10 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             translates the address.",
     looks_at: "TCP connections whose SYN was answered by a RST or an ICMP error, and UDP packets to Services and pods that were \
                answered by an ICMP error; who sent the error; for a Service, the ports of \
-               its endpoints and the ports that the pods' containers declare; NetworkPolicies.",
+               its endpoints and the ports that the pods' containers declare; the endpoint in the node's conntrack; \
+               NetworkPolicies.",
     cannot_know: "What the pods listen on: a declared port may be closed, and an undeclared one may be open. Which of several \
-                  endpoints refused: each is offered to be tested. Whether a firewall sent the RST.",
+                  endpoints refused, where conntrack is not read: each is offered to be tested. Whether a firewall sent the RST.",
     check,
 };
 
@@ -103,13 +104,13 @@ fn reset_by_service(case: &Case<'_>, service: &Service, attempt: &Attempt, claim
         claim = undeclared(case, claim, &backends, target);
     }
     claim = claim.why(endpoints);
+    claim.fix = suspects::fix(&backends).or(Some(Fix::CheckPods(service.into())));
     if let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) {
-        claim = route.context(case, claim);
+        claim = endpoint::blame(case, &route, route.context(case, claim));
     }
     if backends.len() > 1 {
         claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
     }
-    claim.fix = suspects::fix(&backends).or(Some(Fix::CheckPods(service.into())));
     claim = suspects::probe(claim, &backends);
     let pods = backends
         .iter()

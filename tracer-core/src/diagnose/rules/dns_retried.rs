@@ -10,7 +10,7 @@ use crate::diagnose::fact::ServerFact;
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::lookup_evidence::LookupEvidence;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::server;
+use crate::diagnose::{endpoint, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -85,6 +85,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     };
     let claim = server::answered_pod(case, claim, ip, silent.answered);
     let claim = server::endpoints(case, claim, ip).why(ServerFact::LossCauses);
+    let claim = endpoint::explain_server(case, claim, ip);
     let claim = match lookup.names().last() {
         Some(&name) => server::ask_again(case, claim, ip, name),
         None => claim,

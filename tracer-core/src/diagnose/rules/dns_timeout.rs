@@ -6,7 +6,7 @@ use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{Others, ServerFact, Who};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{drops, policies, server, traffic_policy};
+use crate::diagnose::{drops, endpoint, policies, server, traffic_policy};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -15,7 +15,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     severity: Severity::Error,
     finds: "the DNS server does not answer",
     means: "A lookup got no answer: the DNS server was silent for longer than a resolver waits.",
-    looks_at: "Lookups without an answer; the endpoints of the server's Service; NetworkPolicies that select either end; whether \
+    looks_at: "Lookups without an answer; the endpoints of the server's Service, and those in the node's conntrack that were asked; \
+               NetworkPolicies that select either end; whether \
                the server answered other pods of this node in the last five minutes. The rule is silent where packets to the \
                pod are not visible.",
     cannot_know: "Whether the query was lost, or the answer, or the server did not answer.",
@@ -42,6 +43,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         Some(&name) => server::ask_again(case, claim, ip, name),
         None => claim,
     };
+    let claim = endpoint::explain_server(case, claim, ip);
     let own = lookup.answers_from(ip);
     let claim = server::answered_pod(case, server::endpoints(case, claim, ip), ip, own)
         .why(ServerFact::AnsweredOthers(answered_others(case)));

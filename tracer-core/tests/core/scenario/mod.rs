@@ -6,6 +6,7 @@ pub mod expected;
 pub mod filter;
 mod message;
 pub mod packet;
+mod signal;
 mod story;
 pub mod words;
 

@@ -21,7 +21,7 @@ use tracer_core::view::filter::Filter;
 use super::captured::Captured;
 use super::expected::{Expectation, View};
 use super::words::{leaked, level, lost_at, number, seen_flags, time};
-use super::{Declared, cluster, filter, packet};
+use super::{Declared, cluster, filter, packet, signal};
 
 /// The latency of the answer to an `ask`.
 const ANSWERED_AFTER_NS: u64 = 500_000;
@@ -292,6 +292,12 @@ impl Story {
                     words[0] == "says",
                     text.join(" "),
                 ));
+            }
+            ["translated", at, rest @ ..] => {
+                self.step(Input::Signal(time(at)?, signal::translated(rest)?));
+            }
+            ["conntrack", at, rest @ ..] => {
+                self.step(Input::Signal(time(at)?, signal::conntrack(rest)?));
             }
             ["tick", at] => self.step(Input::Tick(time(at)?)),
             ["end", at] => self.step(Input::End(time(at)?)),

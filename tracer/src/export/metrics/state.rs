@@ -16,6 +16,9 @@ use prometheus_client::registry::Unit;
 use crate::export::kube_events::KubeEventTotals;
 use crate::export::otlp::OtlpTotals;
 use tracer_core::model::loss::Losses;
+use tracer_core::model::signal::ConntrackCounters;
+
+mod conntrack;
 
 /// Totals since the agent's start, and current values.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,10 +41,23 @@ pub struct State {
     pub otlp: Option<OtlpTotals>,
     /// Relays that the agent is connected to; `None` without --relay.
     pub relays: Option<u64>,
+    /// What is read of conntrack.
+    pub conntrack: ConntrackState,
     /// The state of the index.
     pub index: IndexState,
     /// The state of the settings files; `None` without such files.
     pub settings: Option<SettingsState>,
+}
+
+/// What is read of conntrack.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ConntrackState {
+    /// Every new translation is read; `None` if that is off.
+    pub following: Option<bool>,
+    /// Translations read.
+    pub translations: u64,
+    /// The kernel's counters, if they can be read.
+    pub counters: Option<ConntrackCounters>,
 }
 
 /// The state of the settings files that are read again when they change.
@@ -144,6 +160,7 @@ impl Collector for Shared {
                 MetricType::Gauge,
             )?)?;
         }
+        conntrack::encode(&mut encoder, &state.conntrack)?;
         let mut family = encoder.encode_descriptor(
             "index_objects",
             "Known objects of the cluster, by kind",

@@ -14,6 +14,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// The state of conntrack, as `tracer status` reports it.
 #[derive(Clone, Debug)]
 pub(in crate::run) struct ConntrackStatus {
+    /// Whether it is read, where it can be.
+    pub enabled: bool,
     /// What is read, in words.
     pub state: String,
     /// Whether every new translation is read.
@@ -93,8 +95,13 @@ impl Conntrack {
                 Some(State::Paused) => "paused: too many new entries".to_owned(),
                 Some(State::Absent(why)) => format!("absent: {why}"),
             },
+            enabled: self.follower.is_some(),
             following: self.follower.as_ref().is_some_and(following),
-            totals: self.follower.as_ref().map(Follower::totals).unwrap_or_default(),
+            totals: self
+                .follower
+                .as_ref()
+                .map(Follower::totals)
+                .unwrap_or_default(),
             counters: self.counters,
         }
     }

@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
-use super::super::parts::{List, Part};
+use super::super::parts::{Count, List, Part};
 use super::super::sentence;
-use crate::diagnose::fact::{DeclaredPort, Local, MissingTarget, Others, RouteFact};
+use crate::diagnose::fact::{DeclaredPort, EndpointShare, Local, MissingTarget, Others, RouteFact};
 use crate::model::sentence::Sentence;
 
 pub(super) fn sentence(fact: &RouteFact) -> Sentence {
     match fact {
+        RouteFact::Chosen(endpoint, port) => sentence!(
+            "The conntrack table of the pod's node shows the endpoint: {}{}.",
+            endpoint,
+            port.map(|port| sentence!(", port {}", port))
+        ),
+        RouteFact::EndpointShare(share) => sentence!("There {}.", shares(share)),
+        RouteFact::StaleEndpoint => sentence!(
+            "The Service's EndpointSlices don't list that endpoint as ready: the node's rules lag behind, or conntrack keeps the flow there."
+        ),
+        RouteFact::ChosenIsSelf => sentence!("That endpoint is the client itself."),
         RouteFact::NoLocalEndpoint {
             local,
             node,
@@ -97,6 +107,22 @@ pub(super) fn sentence(fact: &RouteFact) -> Sentence {
             ),
         },
     }
+}
+
+/// `3 of 3 attempts of this pod failed, 0 of 31 at its 2 other endpoints`.
+pub(super) fn shares(share: &EndpointShare) -> Sentence {
+    let EndpointShare { own, others, count } = share;
+    sentence!(
+        "{} of {} of this pod failed{}",
+        own.failures,
+        Count(own.attempts, "attempt"),
+        (*count > 0).then(|| sentence!(
+            ", {} of {} at {}",
+            others.failures,
+            others.attempts,
+            Count(u64::try_from(*count).unwrap_or(u64::MAX), "other endpoint")
+        ))
+    )
 }
 
 /// The name of an address family.

@@ -2,6 +2,7 @@
 
 use super::super::parts::{Count, Opaque};
 use super::super::sentence;
+use super::route::shares;
 use super::{not_ready, ready};
 use crate::diagnose::fact::{Others, Rejection, ServerFact, TcpFailure};
 use crate::diagnose::memory::NameScope;
@@ -48,6 +49,11 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
         ServerFact::AnsweredInstead(server) => sentence!(
             "DNS server {}, which the resolver asked next, answered.",
             server
+        ),
+        ServerFact::SilentEndpoint(endpoint, share) => sentence!(
+            "The conntrack table of the pod's node shows that unanswered queries went to endpoint {}: {}.",
+            endpoint,
+            shares(share)
         ),
         ServerFact::LossCauses => sentence!(
             "Possible causes: the query or its answer was lost on the way (a full connection tracking table, an overloaded node or network), one of the server's endpoints does not answer, or the server needs longer than the resolver waits."

@@ -55,6 +55,14 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
             None => "check how replies are routed back".into(),
         },
         Fix::LowerBufferSize(size) => sentence!("limit EDNS answers to {} bytes", size),
+        Fix::CheckEndpoint { endpoint, only } => match only {
+            true => sentence!("check {}, the only endpoint that fails", endpoint),
+            false => sentence!("check endpoint {}", endpoint),
+        },
+        Fix::CheckStaleEndpoint(endpoint) => sentence!(
+            "check why the node forwards to {}, no ready endpoint",
+            endpoint
+        ),
         Fix::CheckSpelling => "check the spelling".into(),
         Fix::LowerMtu(mtu) => sentence!("lower the pod's MTU to {}", mtu),
         Fix::SingleRequestReopen => "set the resolver option single-request-reopen".into(),
