@@ -36,6 +36,8 @@ pub(super) const SAME_POD: usize = 0;
 pub(super) const SAME_PEER: usize = 1;
 
 impl Key for SightingKey {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }
@@ -209,6 +211,8 @@ pub(super) struct DropKey {
 }
 
 impl Key for DropKey {
+    type Owner = Ifindex;
+
     fn owner(&self) -> Ifindex {
         self.ifindex
     }

@@ -56,7 +56,7 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         },
         Fix::LowerBufferSize(size) => sentence!("limit EDNS answers to {} bytes", size),
         Fix::CheckEndpoint { endpoint, only } => match only {
-            true => sentence!("check {}, the only endpoint that fails", endpoint),
+            true => sentence!("check {}: only it fails", endpoint),
             false => sentence!("check endpoint {}", endpoint),
         },
         Fix::CheckStaleEndpoint(endpoint) => sentence!(
