@@ -88,6 +88,11 @@ impl Source {
         }
     }
 
+    /// Whether events come from agents.
+    pub fn is_of_agents(&self) -> bool {
+        !matches!(self, Source::Local { .. } | Source::Replay(_))
+    }
+
     /// Whether agents are asked for past events alone.
     pub fn is_past_of_agents(&self) -> bool {
         match self {

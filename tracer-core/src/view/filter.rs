@@ -21,7 +21,7 @@
 //!
 //! Traffic between two traced pods of one node is seen twice and shown once: from the client's side, or from
 //! the side of the only pod that `pods` names, or from the side whose other end `peers` names. A direction
-//! selects that side. A finding is one event from either side.
+//! selects that side, and `both_sides` shows both. A finding is one event from either side.
 //!
 //! [`pattern`] owns the syntax of names and addresses, [`warnings`] the warnings about names that do not
 //! exist, [`emission`] and [`interfaces`] which packets the probes need not record.
@@ -78,6 +78,9 @@ pub struct FilterConfig {
     pub failed: bool,
     /// Whether routine events are shown.
     pub detail: Detail,
+    /// Show traffic between two traced pods of one node from both sides: what a server answers differs from
+    /// what its client gets.
+    pub both_sides: bool,
 }
 
 /// A type of event that `--type` selects.
@@ -255,7 +258,8 @@ impl Filter {
             return ends.role == role;
         }
         // A drop and a finding are one event each, whoever else is traced here.
-        if !ends.peer_traced_here || matches!(event.body, Body::Drop(_) | Body::Finding(_)) {
+        let shown_once = ends.peer_traced_here && !config.both_sides;
+        if !shown_once || matches!(event.body, Body::Drop(_) | Body::Finding(_)) {
             return true;
         }
         // Both ends are traced here: exactly one of the two events passes. The other one has pod and peer

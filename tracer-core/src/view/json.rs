@@ -13,6 +13,7 @@ use crate::model::event::Event;
 mod body;
 mod dns;
 mod dns_details;
+pub(super) mod dns_health;
 mod ends;
 mod line;
 mod lookup;

@@ -13,8 +13,10 @@
 //! | [`writer`] | buffered lines to an output that can be slow or close |
 //! | [`Sink`], [`OutputSettings`] | filter, encoder and writer in a row |
 //! | [`report`] | the findings of a run, each once |
+//! | [`dns_health`] | how DNS works for servers, workloads and names |
 //! | [`losses`], [`summary`] | what was lost, and the last lines of a run |
 
+pub mod dns_health;
 pub mod filter;
 pub mod json;
 pub mod losses;
@@ -25,6 +27,7 @@ pub mod text;
 pub mod words;
 pub mod writer;
 
+mod dns_screen;
 mod encode;
 mod settings;
 mod sink;
@@ -33,5 +36,5 @@ mod sink;
 pub mod gallery;
 
 pub use self::encode::{Encode, EncodeError, WallClock};
-pub use self::settings::{Format, OutputSettings};
+pub use self::settings::{DnsSettings, Format, OutputSettings};
 pub use self::sink::{Next, Sink};

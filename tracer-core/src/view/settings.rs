@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::dns_screen::{DnsForm, DnsScreen};
 use super::filter::{Detail, Filter, FilterConfig};
 use super::json::Json;
 use super::sink::Sink;
@@ -45,14 +46,26 @@ pub struct OutputSettings {
     pub last: Option<usize>,
     /// Show only findings, each once; [`Sink::end`] writes them.
     pub report: bool,
+    /// Show the health of DNS instead of events; [`Sink::end`] writes it.
+    pub dns: Option<DnsSettings>,
 }
+
+/// How the health of DNS is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Rows of a table, at most; `None` for as many as fit a usual terminal, in JSON for all.
+    pub top: Option<usize>,
+}
+
+/// Rows of a table that a screen of 40 lines has room for.
+const USUAL_TOP: usize = 7;
 
 impl OutputSettings {
     /// The filter for this form of the output.
     pub fn filter(&self) -> FilterConfig {
         let detail = match self.format {
             // A report counts events that it does not show.
-            Format::Text if !self.report => Detail::Digest,
+            Format::Text if !self.report && self.dns.is_none() => Detail::Digest,
             Format::Text | Format::Wide | Format::Json | Format::Table => Detail::All,
         };
         FilterConfig {
@@ -80,26 +93,41 @@ impl OutputSettings {
         if self.report {
             sink.show_report();
         }
+        if let Some(dns) = self.dns {
+            sink.show_dns(DnsScreen::new(self.dns_form(dns)));
+        }
         sink
     }
 
+    fn dns_form(&self, dns: DnsSettings) -> DnsForm {
+        match self.format {
+            Format::Json => DnsForm::Json { top: dns.top },
+            Format::Text | Format::Wide | Format::Table => DnsForm::Text {
+                settings: self.text(),
+                top: dns.top.unwrap_or(USUAL_TOP),
+            },
+        }
+    }
+
     fn encoder(&self, node: &Arc<str>) -> Box<dyn Encode + Send> {
-        let wide = match self.format {
-            Format::Json => return Box::new(Json::new(node.clone())),
-            Format::Text | Format::Table => false,
-            Format::Wide => true,
-        };
-        let settings = TextSettings {
-            wide,
-            color: self.color,
-            width: self.width,
-            header: self.header,
-            time_zone: jiff::tz::TimeZone::system(),
-        };
+        if self.format == Format::Json {
+            return Box::new(Json::new(node.clone()));
+        }
+        let settings = self.text();
         match self.report {
             true if self.format == Format::Table => Box::new(FindingTable::new(settings)),
             true => Box::new(FindingBlocks::new(settings)),
             false => Box::new(Text::new(settings)),
+        }
+    }
+
+    fn text(&self) -> TextSettings {
+        TextSettings {
+            wide: self.format == Format::Wide,
+            color: self.color,
+            width: self.width,
+            header: self.header,
+            time_zone: jiff::tz::TimeZone::system(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::dns_screen::DnsScreen;
 use super::filter::Filter;
 use super::filter::emission::Unrecorded;
 use super::report::{Kept, Report};
@@ -52,6 +53,7 @@ pub struct Sink<W: io::Write> {
     /// When the events that come now were decided.
     decided: Option<Timestamp>,
     report: Option<Report>,
+    dns: Option<DnsScreen>,
     shown: u64,
     line: String,
 }
@@ -77,6 +79,7 @@ impl<W: io::Write> Sink<W> {
             node: None,
             decided: None,
             report: None,
+            dns: None,
             shown: 0,
             line: String::new(),
         }
@@ -92,6 +95,10 @@ impl<W: io::Write> Sink<W> {
 
     pub(super) fn show_report(&mut self) {
         self.report = Some(Report::default());
+    }
+
+    pub(super) fn show_dns(&mut self, screen: DnsScreen) {
+        self.dns = Some(screen);
     }
 
     /// Shows one event of this node; see [`Sink::take`].
@@ -120,6 +127,10 @@ impl<W: io::Write> Sink<W> {
         // A loss is about the tracer: it does not count against the limits and is shown at once.
         let lost = matches!(event.body, Body::Lost(_));
         if !self.filter.matches(event) || !(lost || self.is_recent(event)) {
+            return Ok(Next::Continue);
+        }
+        if let Some(dns) = &mut self.dns {
+            self.shown += u64::from(dns.take(self.node.as_ref(), event));
             return Ok(Next::Continue);
         }
         if let Some(last) = self.last.filter(|_| !lost) {
@@ -172,9 +183,17 @@ impl<W: io::Write> Sink<W> {
         }
     }
 
-    /// The input has ended: writes what [`OutputSettings::report`](super::OutputSettings::report) and
+    /// The input has ended: writes what [`OutputSettings::report`](super::OutputSettings::report),
+    /// [`OutputSettings::dns`](super::OutputSettings::dns) and
     /// [`OutputSettings::last`](super::OutputSettings::last) postponed.
     pub fn end(&mut self) -> io::Result<Next> {
+        if let Some(dns) = &self.dns {
+            let screen = dns.render(self.clock.as_ref()).map_err(io::Error::other)?;
+            match next(self.writer.write(&screen))? {
+                Next::Continue => {}
+                next => return Ok(next),
+            }
+        }
         let reported = self.report.as_ref().map(Report::kept).unwrap_or_default();
         let events: Vec<Event> = reported.iter().map(|kept| kept.event.clone()).collect();
         self.encoder.set_all(&events, self.clock.as_ref());

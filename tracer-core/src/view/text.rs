@@ -23,6 +23,7 @@ use crate::model::identity::{PodEnd, UnknownReason};
 use crate::model::time::Timestamp;
 
 mod dns;
+mod dns_health;
 mod dropped;
 mod findings;
 mod flows;
@@ -41,6 +42,7 @@ mod wrap;
 use self::line::{Columns, Row};
 use self::paint::{Painter, styles};
 
+pub(super) use self::dns_health::DnsText;
 pub use self::findings::FindingBlocks;
 pub use self::one_line::one_line;
 pub use self::paint::{Color, use_color};

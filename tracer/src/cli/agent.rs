@@ -134,7 +134,7 @@ const HELP: &str = "\
 Operation:
   Traces this node's pods, as `tracer observe --local` does, until SIGTERM or
   Ctrl-C. It prints no events: it keeps the latest ones in memory (--history)
-  and serves them to `tracer observe`, `diagnose` and `status`, either with
+  and serves them to `tracer observe`, `diagnose`, `dns` and `status`, either with
   --server or through the relays (--relay).
   A slow or disconnected client never delays the agent. Each client reads the
   history at its own pace; a client that falls behind is shown how many

@@ -26,6 +26,7 @@ mod cluster;
 #[cfg(agent)]
 mod config_file;
 pub mod diagnose;
+pub mod dns;
 #[cfg(agent)]
 mod events;
 #[cfg(agent)]
@@ -93,10 +94,16 @@ pub enum Command {
     /// pings that cannot be answered. Each finding has its evidence and commands to try. Reads the agents'
     /// events, traces this machine, or reads a capture file.
     Diagnose(Box<diagnose::DiagnoseArgs>),
+    /// Show the health of DNS in one screen
+    ///
+    /// Success and latency of each DNS server, failures and queries of each workload, the names that fail, and
+    /// the queries that full names or another ndots would save. Reads the agents' events of the last 15
+    /// minutes, traces this machine, or reads a capture file.
+    Dns(Box<dns::DnsArgs>),
     /// Trace this node and serve its events
     ///
     /// Runs on each node, as a DaemonSet or by hand. Attaches probes, keeps the latest events in memory, and
-    /// serves them to `tracer observe`, `diagnose` and `status`.
+    /// serves them to `tracer observe`, `diagnose`, `dns` and `status`.
     #[cfg(agent)]
     Agent(Box<agent::AgentArgs>),
     /// Show agent status: coverage, blind spots and losses
@@ -105,7 +112,7 @@ pub enum Command {
     /// Serve the events of all agents as a Kubernetes API
     ///
     /// Runs in the cluster, as a Deployment. Agents connect to it, and users ask it through Kubernetes' API
-    /// server: `kubectl get findings`, and `tracer observe`, `diagnose` and `status`.
+    /// server: `kubectl get findings`, and `tracer observe`, `diagnose`, `dns` and `status`.
     #[cfg(agent)]
     Relay(Box<relay::RelayArgs>),
     /// Check whether this node can run Tracer, and how to fix what is missing
@@ -135,6 +142,7 @@ const ROOT_HELP: &str = "\
 Examples:
   tracer observe -f -n shop                  follow the pods of a namespace,
                                              on all nodes
+  tracer dns                                 how well DNS works, in one screen
   tracer status                              show agents and their blind spots
   tracer check                               can this node run Tracer?
   tracer observe --local                     trace this node's pods, shown by
@@ -285,6 +293,10 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> anyhow::Result<Exit> {
         Command::Diagnose(args) => {
             log_to_stderr();
             args.run(&Host::look_up(), &mut stdout)
+        }
+        Command::Dns(args) => {
+            log_to_stderr();
+            dns::run(&args, &Host::look_up())
         }
         #[cfg(agent)]
         Command::Agent(args) => {

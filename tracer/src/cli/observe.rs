@@ -179,7 +179,7 @@ impl ObserveArgs {
                 count: self.count,
                 since: since.transpose()?,
                 last: self.history.last(usual),
-                report: false,
+                ..OutputSettings::default()
             },
             duration: self.duration.map(|span| span.0),
             ..self.trace.resolve(host, source, emission)?

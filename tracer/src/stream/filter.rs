@@ -53,6 +53,7 @@ pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
             .map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)),
         failed: filter.failed,
         digest: filter.detail == Detail::Digest,
+        both_sides: filter.both_sides,
     }
 }
 
@@ -99,6 +100,7 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
         } else {
             Detail::All
         },
+        both_sides: wire.both_sides,
     })
 }
 
@@ -162,6 +164,7 @@ mod tests {
             slow: Some(Duration::from_millis(50)),
             failed: true,
             detail: Detail::Digest,
+            both_sides: true,
         };
         assert_eq!(from_wire(to_wire(&filter)), Ok(filter));
         let empty = FilterConfig::default();

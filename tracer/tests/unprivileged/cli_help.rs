@@ -55,6 +55,7 @@ fn short_help_of_every_command() {
         "agent",
         "observe",
         "diagnose",
+        "dns",
         "status",
         "check",
         "version",
@@ -68,7 +69,7 @@ fn short_help_of_every_command() {
 #[test]
 fn long_help_of_every_command() {
     insta::assert_snapshot!("help_long", rendered(None, true));
-    for name in ["agent", "observe", "diagnose", "status", "check"] {
+    for name in ["agent", "observe", "diagnose", "dns", "status", "check"] {
         insta::assert_snapshot!(format!("help_long_{name}"), rendered(Some(name), true));
     }
 }
@@ -157,7 +158,7 @@ fn manual_pages_are_roff_and_name_variables() {
     );
     assert!(page.contains("TRACER_INVENTORY"), "{page}");
     // The page has the options that the short help hides.
-    for command in ["agent", "observe", "diagnose"] {
+    for command in ["agent", "observe", "diagnose", "dns"] {
         let page = stdout_of(&["man", command]);
         assert!(page.contains("TRACER_RING_SIZE"), "{command}: {page}");
     }

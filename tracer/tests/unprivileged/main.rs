@@ -3,6 +3,7 @@
 
 mod cli_check;
 mod cli_diagnose;
+mod cli_dns;
 mod cli_help;
 mod client_feature;
 mod cluster_watch;

@@ -15,8 +15,8 @@ use crate::model::time::Timestamp;
 impl FilterConfig {
     /// Whether some interfaces can be muted. That takes pods by name, because an interface identifies its
     /// pod. A namespace is not enough: traffic from other pods to it matches as well. Neither are pods
-    /// combined with a direction or peers: then the event can come from the other side. Findings rule it out:
-    /// they can depend on both sides.
+    /// combined with a direction or peers, or shown from both sides: then the event can come from the other
+    /// side. Findings rule it out: they can depend on both sides.
     pub(super) fn by_interface(&self) -> bool {
         !self.pods.is_empty()
             && self
@@ -24,6 +24,7 @@ impl FilterConfig {
                 .iter()
                 .all(|pod| matches!(pod, PodPattern::Named(_)))
             && self.direction.is_none()
+            && !self.both_sides
             && self.peers.is_empty()
             && !self.can_show(Variant::Finding)
     }

@@ -91,6 +91,14 @@ fn without_a_filter_every_event_passes_except_the_servers_side_of_a_traced_pair(
         passes(&at_servers),
         ["dns at the server", servers_side, "ping at the server"]
     );
+    let at_both = FilterConfig {
+        both_sides: true,
+        ..FilterConfig::default()
+    };
+    let mut both = passes(&at_both);
+    both.retain(|what| *what != servers_side);
+    assert_eq!(both, all_but(&[]));
+    assert_ne!(both, passes(&at_both));
     let at_clients = FilterConfig {
         direction: Some(Role::Client),
         ..FilterConfig::default()

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::super::{Encode, gallery};
-use super::Json;
+use super::{Json, dns_health};
+use crate::view::dns_health::DnsHealth;
 
 fn encode_all() -> Vec<(&'static str, String)> {
     let mut json = Json::new("k8s-worker03".into());
@@ -285,4 +286,29 @@ fn times_are_wall_times_with_nine_digits() {
     // Echo requests have an identifier and no ports.
     assert!(value["pod"].get("port").is_none());
     assert!(value["peer"].get("port").is_none());
+}
+
+#[test]
+fn the_health_of_dns_matches_its_snapshot() {
+    let mut health = DnsHealth::default();
+    for (_, event) in gallery::all() {
+        health.take(None, &event);
+    }
+    let line = dns_health::object(&health, None, &gallery::clock()).expect("JSON");
+    assert_eq!(line.lines().count(), 1);
+    assert!(!line.contains(|c: char| c.is_control() && c != '\n'));
+    let object: Value = serde_json::from_str(&line).expect("JSON");
+    insta::assert_snapshot!(
+        "dns_health",
+        serde_json::to_string_pretty(&object).expect("JSON")
+    );
+    let top = dns_health::object(&health, Some(1), &gallery::clock()).expect("JSON");
+    let top: Value = serde_json::from_str(&top).expect("JSON");
+    for list in ["servers", "workloads", "failing_names"] {
+        assert_eq!(top[list].as_array().map(Vec::len), Some(1), "{list}");
+        assert_eq!(
+            top[format!("{list}_total")],
+            object[format!("{list}_total")]
+        );
+    }
 }

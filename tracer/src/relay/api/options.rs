@@ -147,6 +147,7 @@ fn filter_of(asked: &Asked) -> Result<proto::Filter, Failure> {
         slow_ns: query.get("slow").map(slow).transpose()?,
         failed: query.flag("failed")?,
         digest: query.flag("digest")?,
+        both_sides: false,
     })
 }
 
@@ -265,6 +266,7 @@ mod tests {
             slow_ns: Some(50_000_000),
             failed: true,
             digest: false,
+            both_sides: false,
         };
         assert_eq!(wanted.request.filter, Some(filter));
         assert!(wanted.request.follow);

@@ -1,0 +1,117 @@
+//! How DNS servers answer.
+
+use super::latencies::Latencies;
+use super::object::Object;
+use crate::model::event::Ends;
+use crate::model::exchange::{Exchange, Outcome};
+use crate::model::flow::Role;
+use crate::view::words::DNS_OUTCOMES;
+
+/// A DNS server and the side from which it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Server {
+    /// At the clients: what they asked, mostly a Service. At the server: the pod that answers.
+    pub object: Object,
+    /// The pod's role where the queries were seen.
+    pub seen_at: Role,
+}
+
+impl Server {
+    pub(super) fn of(cluster: Option<&str>, ends: &Ends) -> Server {
+        Server {
+            object: match ends.role {
+                Role::Client => Object::peer(cluster, &ends.peer),
+                Role::Server => Object::server_pod(cluster, &ends.pod),
+            },
+            seen_at: ends.role,
+        }
+    }
+}
+
+/// How often each outcome occurred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes([u64; DNS_OUTCOMES.len()]);
+
+impl Outcomes {
+    fn add(&mut self, outcome: Outcome) {
+        let word = outcome.as_str();
+        let counts = self.0.iter_mut().zip(DNS_OUTCOMES);
+        for (count, _) in counts.filter(|(_, known)| *known == word) {
+            *count += 1;
+        }
+    }
+
+    /// How often this outcome occurred.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        let word = outcome.as_str();
+        let mut words = self.iter();
+        words
+            .find(|(known, _)| *known == word)
+            .map_or(0, |(_, count)| count)
+    }
+
+    /// All outcomes, in the order of the words.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DNS_OUTCOMES.into_iter().zip(self.0)
+    }
+
+    fn sum(&self, outcomes: &[Outcome]) -> u64 {
+        outcomes.iter().map(|outcome| self.count(*outcome)).sum()
+    }
+
+    /// Queries of which it is known how they ended.
+    pub fn decided(&self) -> u64 {
+        let all: u64 = self.0.iter().sum();
+        all - self.count(Outcome::Undecided)
+    }
+
+    /// Queries that got no answer in time, or an ICMP error instead.
+    pub fn unanswered(&self) -> u64 {
+        self.sum(&[Outcome::Timeout, Outcome::IcmpError])
+    }
+
+    /// Queries that the server did not answer, or could not: NXDOMAIN is an answer.
+    pub fn failed(&self) -> u64 {
+        self.unanswered()
+            + self.sum(&[
+                Outcome::Servfail,
+                Outcome::Refused,
+                Outcome::Formerr,
+                Outcome::Other,
+            ])
+    }
+}
+
+/// One server's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct ServerStats {
+    /// Query packets, repetitions included. The repetition over TCP of a query whose answer was truncated is
+    /// not counted.
+    pub queries: u64,
+    /// Those among them that repeat another.
+    pub repeated: u64,
+    /// How the queries ended, each counted once however often it was repeated.
+    pub outcomes: Outcomes,
+    /// Timeouts whose answer came late.
+    pub late: u64,
+    /// From a query's first attempt to its answer.
+    pub latencies: Latencies,
+}
+
+impl ServerStats {
+    pub(super) fn add(&mut self, exchange: &Exchange, incomplete: bool) {
+        if exchange.late {
+            self.late += 1;
+            return;
+        }
+        self.queries += u64::from(exchange.attempts);
+        self.repeated += u64::from(exchange.attempts.saturating_sub(1));
+        self.outcomes.add(match incomplete {
+            true => Outcome::Undecided,
+            false => exchange.outcome,
+        });
+        if let (Some(latency), false) = (exchange.latency, incomplete) {
+            self.latencies.add(latency);
+        }
+    }
+}
