@@ -67,15 +67,13 @@ struct Seen {
     latencies: Vec<u64>,
 }
 
-/// A question: client, server, name and type. Its packets repeat it.
-type Question = (String, String, u64, u64, String, String);
+/// A question: client, server, identifier, name and type. A repetition can come from another port.
+type Question = (String, String, u64, String, String);
 
 fn question(message: &Message) -> Question {
-    let client = message.client();
     (
-        client.ip.clone(),
+        message.client().ip.clone(),
         message.server().ip.clone(),
-        client.port,
         message.id,
         message.name.clone(),
         message.qtype.clone(),
@@ -96,7 +94,7 @@ fn by_server(file: &str) -> BTreeMap<String, Seen> {
         if !message.response {
             // The question of a truncated answer, once more over TCP.
             let repeats = |(old, _): &(Question, u128)| {
-                message.tcp && (&old.0, &old.1, &old.4, &old.5) == (&key.0, &key.1, &key.4, &key.5)
+                message.tcp && (&old.0, &old.1, &old.3, &old.4) == (&key.0, &key.1, &key.3, &key.4)
             };
             match truncated.iter().position(repeats) {
                 Some(place) => {
@@ -159,6 +157,11 @@ fn assert_server(server: &Value, seen: &Seen) {
     assert_eq!(of(&["refused"]), rcode("REFUSED"), "{server} {seen:?}");
     let latency = &server["latency"];
     let count = seen.latencies.len();
+    assert_eq!(
+        number(&server["responses"]),
+        count as u64,
+        "{server} {seen:?}"
+    );
     assert_eq!(number(&latency["count"]), count as u64, "{server} {seen:?}");
     for (field, percent) in [("p50_ns", 50), ("p90_ns", 90), ("p99_ns", 99)] {
         match (count * percent).div_ceil(100) {

@@ -55,30 +55,23 @@ impl Outcomes {
         DNS_OUTCOMES.into_iter().zip(self.0)
     }
 
-    fn sum(&self, outcomes: &[Outcome]) -> u64 {
-        outcomes.iter().map(|outcome| self.count(*outcome)).sum()
-    }
-
     /// Queries of which it is known how they ended.
     pub fn decided(&self) -> u64 {
         let all: u64 = self.0.iter().sum();
         all - self.count(Outcome::Undecided)
     }
 
-    /// Queries that got no answer in time, or an ICMP error instead.
-    pub fn unanswered(&self) -> u64 {
-        self.sum(&[Outcome::Timeout, Outcome::IcmpError])
-    }
-
     /// Queries that the server did not answer, or could not: NXDOMAIN is an answer.
     pub fn failed(&self) -> u64 {
-        self.unanswered()
-            + self.sum(&[
-                Outcome::Servfail,
-                Outcome::Refused,
-                Outcome::Formerr,
-                Outcome::Other,
-            ])
+        let failures = [
+            Outcome::Timeout,
+            Outcome::IcmpError,
+            Outcome::Servfail,
+            Outcome::Refused,
+            Outcome::Formerr,
+            Outcome::Other,
+        ];
+        failures.iter().map(|outcome| self.count(*outcome)).sum()
     }
 }
 
@@ -92,6 +85,8 @@ pub struct ServerStats {
     pub repeated: u64,
     /// How the queries ended, each counted once however often it was repeated.
     pub outcomes: Outcomes,
+    /// Decided queries that got a response, whatever its code.
+    pub responses: u64,
     /// Timeouts whose answer came late.
     pub late: u64,
     /// From a query's first attempt to its answer.
@@ -106,10 +101,13 @@ impl ServerStats {
         }
         self.queries += u64::from(exchange.attempts);
         self.repeated += u64::from(exchange.attempts.saturating_sub(1));
-        self.outcomes.add(match incomplete {
+        let outcome = match incomplete {
             true => Outcome::Undecided,
             false => exchange.outcome,
-        });
+        };
+        self.outcomes.add(outcome);
+        let decided = outcome != Outcome::Undecided;
+        self.responses += u64::from(decided && exchange.rcode.is_some());
         if let (Some(latency), false) = (exchange.latency, incomplete) {
             self.latencies.add(latency);
         }

@@ -78,6 +78,7 @@ struct ServerObject<'a> {
 struct ServerNumbers {
     queries: u64,
     repeated: u64,
+    responses: u64,
     outcomes: serde_json::Map<String, serde_json::Value>,
     late: u64,
     latency: Percentiles,
@@ -255,6 +256,7 @@ fn server_numbers(stats: &ServerStats) -> ServerNumbers {
     ServerNumbers {
         queries: stats.queries,
         repeated: stats.repeated,
+        responses: stats.responses,
         outcomes: outcomes
             .map(|(word, count)| (word.to_owned(), count.into()))
             .collect(),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::super::filter::FilterConfig;
-use super::super::{Format, OutputSettings, gallery};
+use super::super::{DnsSettings, Format, OutputSettings, gallery};
 use super::*;
 use crate::model::time::Timestamp;
 
@@ -189,5 +189,32 @@ fn last_shows_the_latest_matching_events_when_the_input_ends() {
     sink.end().expect("room");
     let names: Vec<_> = lines(&out).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["", "yes-2.", "yes-3."]);
+    assert_eq!(sink.shown(), 2);
+}
+
+#[test]
+fn the_health_of_dns_is_one_object_at_the_end_of_what_began_in_time() {
+    let out = Shared::default();
+    let mut sink = sink(
+        &OutputSettings {
+            since: Some("2026-03-01T12:01:12Z".parse().expect("a time")),
+            dns: Some(DnsSettings::default()),
+            ..settings(Format::Json, None)
+        },
+        out.clone(),
+    );
+    for seconds in [9, 10, 11] {
+        sink.take(&exchange_at(seconds, "web.")).expect("room");
+    }
+    sink.take(&event("lost")).expect("room");
+    sink.take(&event("tcp closed")).expect("room");
+    sink.idle().expect("room");
+    assert_eq!(out.text(), "", "nothing before the end");
+    sink.end().expect("room");
+    let text = out.text();
+    assert_eq!(text.lines().count(), 1);
+    let object: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(object["totals"]["queries"], 2);
+    assert_eq!(object["lost"][0]["count"], 31);
     assert_eq!(sink.shown(), 2);
 }

@@ -245,11 +245,11 @@ fn ended(totals: &Totals) -> String {
 
 fn server_cells(name: String, stats: &ServerStats, with_other: bool) -> Vec<Cell> {
     let outcomes = &stats.outcomes;
-    let answered = outcomes.decided() - outcomes.unanswered() - outcomes.count(Outcome::Other);
+    let answered = share(stats.responses, outcomes.decided());
     let mut cells = vec![
         Cell::plain(name),
         Cell::plain(stats.queries),
-        Cell::plain(share(answered, outcomes.decided()).unwrap_or_else(|| "-".to_owned())),
+        Cell::plain(answered.unwrap_or_else(|| "-".to_owned())),
         Cell::bad(outcomes.count(Outcome::Timeout)),
         Cell::bad(outcomes.count(Outcome::Servfail)),
         Cell::bad(outcomes.count(Outcome::Refused)),
