@@ -122,6 +122,7 @@ fn an_exchange_counts_once_with_all_its_attempts() {
     let silent = asked(|one| {
         one.attempts = 3;
         one.outcome = Outcome::Timeout;
+        one.rcode = None;
         one.latency = None;
     });
     let late = asked(|one| {
