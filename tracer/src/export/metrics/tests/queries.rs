@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 
-/// Labels that Prometheus adds to every scraped series.
-const TARGET_LABELS: [&str; 2] = ["instance", "job"];
+/// Labels that Prometheus adds to every scraped series; `node` by the PodMonitors of deploy/.
+const TARGET_LABELS: [&str; 3] = ["instance", "job", "node"];
 
 /// Every series that the program can have, with its labels.
 fn registered() -> BTreeMap<String, BTreeSet<String>> {
@@ -169,43 +169,96 @@ fn the_dashboard_uses_only_registered_metrics_and_labels() {
     let panels = dashboard["panels"].as_array().expect("panels");
     assert!(panels.len() >= 10);
     let mut ids = BTreeSet::new();
-    let mut used: BTreeSet<String> = BTreeSet::new();
+    let mut queries: Vec<&str> = Vec::new();
     for panel in panels {
         let title = panel["title"].as_str().expect("a title");
         assert!(
             ids.insert(panel["id"].as_u64().expect("an id")),
             "{title}: another panel has its id"
         );
-        assert!(
-            panel["description"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty())
-        );
+        if panel["type"] == "row" {
+            continue;
+        }
+        let description = panel["description"].as_str();
+        assert!(description.is_some_and(|text| !text.is_empty()), "{title}");
         let targets = panel["targets"].as_array().expect("targets");
         assert!(!targets.is_empty(), "{title}");
         for target in targets {
             let query = target["expr"].as_str().expect("a query");
             assert_eq!(mistakes(query, &registered), [""; 0], "{title}: {query}");
-            used.extend(tokens(query).into_iter().filter_map(|token| match token {
-                Token::Word(word) => Some(word),
-                _ => None,
-            }));
+            queries.push(query);
+            let used = words(query);
             // A legend shows only labels of the query's result.
             let legend = target["legendFormat"].as_str().expect("a legend");
             for label in legend.split("{{").skip(1) {
                 let label = label.split("}}").next().expect("closed").trim();
-                assert!(used.contains(label), "{title}: {{{{{label}}}}} of {query}");
+                assert!(
+                    used.contains(label) || TARGET_LABELS.contains(&label),
+                    "{title}: {{{{{label}}}}} of {query}"
+                );
+            }
+        }
+        // So do the columns of a table.
+        for transformation in panel["transformations"].as_array().into_iter().flatten() {
+            let columns = transformation["options"]["renameByName"].as_object();
+            for label in columns.into_iter().flat_map(|columns| columns.keys()) {
+                let used = words(queries.last().expect("a query"));
+                assert!(used.contains(label) || label == "Value", "{title}: {label}");
             }
         }
     }
-    for variable in dashboard["templating"]["list"].as_array().expect("a list") {
-        if let Some(query) = variable["query"]["query"].as_str() {
-            let inner = query.strip_prefix("label_values(").expect("label_values");
-            let inner = inner.strip_suffix(')').expect("a closing one");
-            let (metric, label) = inner.split_once(", ").expect("a metric and a label");
-            assert!(registered[metric].contains(label), "{query}");
+    let variables = dashboard["templating"]["list"].as_array().expect("a list");
+    let names: Vec<&str> = variables
+        .iter()
+        .map(|variable| variable["name"].as_str().expect("a name"))
+        .collect();
+    let expected = [
+        "datasource",
+        "node",
+        "namespace",
+        "workload",
+        "server",
+        "rule",
+    ];
+    assert_eq!(names, expected);
+    for variable in variables.iter().skip(1) {
+        let query = variable["query"]["query"].as_str().expect("a query");
+        let inner = query.strip_prefix("label_values(").expect("label_values");
+        let inner = inner.strip_suffix(')').expect("a closing one");
+        let (selected, label) = inner.rsplit_once(", ").expect("a metric and a label");
+        assert_eq!(mistakes(selected, &registered), [""; 0], "{query}");
+        let metric = selected.split('{').next().expect("a metric");
+        assert!(
+            registered[metric].contains(label) || TARGET_LABELS.contains(&label),
+            "{query}"
+        );
+        let name = variable["name"].as_str().expect("a name");
+        let selects = format!("{name}=~\"${name}\"");
+        assert!(
+            queries.iter().any(|query| query.contains(&selects)),
+            "{name}"
+        );
+    }
+    // Every variable of a query is one of these, or Grafana's own.
+    for query in queries {
+        for rest in query.split('$').skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = &rest[..end.unwrap_or(rest.len())];
+            assert!(
+                names.contains(&name) || name.starts_with("__"),
+                "${name} in {query}"
+            );
         }
     }
+}
+
+/// The words of a query outside of its strings.
+fn words(query: &str) -> BTreeSet<String> {
+    let words = tokens(query).into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    });
+    words.collect()
 }
 
 #[test]
