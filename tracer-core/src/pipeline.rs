@@ -32,6 +32,7 @@ mod incomplete;
 mod known_ends;
 mod one_way;
 mod translations;
+mod senders;
 mod waiting;
 
 use self::doubt::{Doubt, Sockets};
@@ -40,6 +41,7 @@ use self::incomplete::Item;
 use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
 use self::translations::Translations;
+use self::senders::Senders;
 use self::waiting::Waiting;
 
 /// Every input of a pipeline. Recording the inputs makes a run repeatable.
@@ -131,6 +133,7 @@ pub struct Pipeline {
     known_ends: KnownEnds,
     local_addresses: LocalAddresses,
     translations: Translations,
+    senders: Senders,
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
@@ -159,6 +162,7 @@ impl Pipeline {
             known_ends: KnownEnds::default(),
             local_addresses: LocalAddresses::default(),
             translations: Translations::default(),
+            senders: Senders::default(),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -233,6 +237,7 @@ impl Pipeline {
                     // `observe` advances to the packet's time first.
                     Ok(observation) => {
                         self.local_addresses.learn(&observation);
+                        self.senders.learn(&observation, record.sender);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
                     }
@@ -258,6 +263,7 @@ impl Pipeline {
                 self.one_way.forget(ifindex);
                 self.doubt.forget(ifindex);
                 self.local_addresses.forget(ifindex);
+                self.senders.forget(ifindex);
                 self.index.gone(ifindex);
             }
             Input::Signal(at, Signal::Dropped(dropped)) => {
@@ -296,6 +302,12 @@ impl Pipeline {
     /// Interfaces and directions that are not visible: no verdict rests on silence there.
     pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.one_way.unseen()
+    }
+
+    /// Cgroups that sent packets and whose container is not known, since the last call. A
+    /// [`ClusterChange::Containers`] answers.
+    pub fn take_unknown_cgroups(&mut self) -> Vec<u64> {
+        self.senders.take_unknown()
     }
 
     /// Findings that the settings silence.
@@ -402,6 +414,7 @@ impl Pipeline {
             self.translations
                 .name(index, (now, time), (&flow, &event), &mut ends);
         }
+        self.senders.name(&self.index, time, &flow, &mut ends);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 if !incomplete {

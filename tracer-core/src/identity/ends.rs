@@ -68,8 +68,11 @@ impl Index {
             pod: PodEnd {
                 ip: flow.pod.ip(),
                 port: ports.then_some(flow.pod.port()),
+                container: identity
+                    .as_ref()
+                    .ok()
+                    .and_then(|pod| self.only_container(pod)),
                 identity,
-                container: None,
                 process: None,
             },
             peer,

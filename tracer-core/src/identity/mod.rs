@@ -24,6 +24,7 @@ use crate::model::time::Timestamp;
 mod backend;
 mod changes;
 mod claims;
+mod containers;
 mod declared;
 mod domain;
 mod ends;
@@ -39,6 +40,7 @@ mod tests;
 
 use self::changes::Kinds;
 use self::claims::Claims;
+use self::containers::Cgroups;
 use self::domain::Domain;
 use self::interfaces::{Behind, Interfaces};
 use self::pods::Pods;
@@ -90,6 +92,7 @@ pub struct Index {
     /// The time since which the cluster's objects may be out of date.
     stale_since: Option<Timestamp>,
     interfaces: Interfaces,
+    cgroups: Cgroups,
     pods: Pods,
     services: Services,
     namespaces: HashMap<Arc<str>, Namespace>,
@@ -134,6 +137,7 @@ impl Index {
             snapshot: false,
             stale_since: None,
             interfaces: Interfaces::default(),
+            cgroups: Cgroups::default(),
             pods: Pods::default(),
             services: Services::default(),
             namespaces: HashMap::new(),
@@ -173,6 +177,7 @@ impl Index {
                 self.losses
                     .add(Stage::Table, "interface table full", evicted);
             }
+            ClusterChange::Containers(found) => self.cgroups.add(found),
             ClusterChange::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }
         self.forget(at);

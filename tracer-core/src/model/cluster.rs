@@ -246,6 +246,19 @@ pub enum ClusterChange {
     },
     /// An interface is gone.
     InterfaceGone(Ifindex),
+    /// Cgroups of this node's containers.
+    Containers(Vec<ContainerCgroup>),
+}
+
+/// The cgroup of a container, or one that a process of the container made below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerCgroup {
+    /// Its id, as the kernel has it: the inode number of its directory (version 2).
+    pub id: u64,
+    /// The pod's UID in its path.
+    pub pod_uid: Arc<str>,
+    /// The container's id in its path.
+    pub container_id: Arc<str>,
 }
 
 impl ClusterChange {
@@ -253,7 +266,9 @@ impl ClusterChange {
     pub fn of_cluster(&self) -> bool {
         !matches!(
             self,
-            ClusterChange::Interface { .. } | ClusterChange::InterfaceGone(_)
+            ClusterChange::Interface { .. }
+                | ClusterChange::InterfaceGone(_)
+                | ClusterChange::Containers(_)
         )
     }
 
@@ -268,6 +283,7 @@ impl ClusterChange {
             | ClusterChange::Refused(_)
             | ClusterChange::Stale(_)
             | ClusterChange::Interface { .. }
+            | ClusterChange::Containers(_)
             | ClusterChange::InterfaceGone(_) => false,
         }
     }

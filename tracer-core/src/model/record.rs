@@ -23,6 +23,18 @@ pub struct Record {
     pub totals: Option<FlowTotals>,
     /// Lost records of this interface so far.
     pub missing: Missing,
+    /// The socket that sent it.
+    pub sender: Sender,
     /// The captured bytes from the network header (plus `chunk_offset`) on.
     pub bytes: Vec<u8>,
+}
+
+/// The socket of the pod that sent a packet. Zero where no socket did, as for resets and ICMP replies, or where
+/// the kernel does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The id of its cgroup (version 2).
+    pub cgroup: u64,
+    /// Its cookie.
+    pub socket: u64,
 }

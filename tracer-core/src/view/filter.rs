@@ -56,6 +56,8 @@ pub struct FilterConfig {
     pub namespaces: Vec<Glob>,
     /// Pods.
     pub pods: Vec<PodPattern>,
+    /// Containers of the pod.
+    pub containers: Vec<Glob>,
     /// Types of events.
     pub types: Vec<EventType>,
     /// The pod's role.
@@ -237,11 +239,15 @@ impl Filter {
         let Some(ends) = &event.ends else {
             return config.namespaces.is_empty()
                 && config.pods.is_empty()
+                && config.containers.is_empty()
                 && config.peers.is_empty()
                 && config.direction.is_none();
         };
+        let container = ends.pod.container.as_deref();
         if !any(&config.namespaces, |namespace| {
             in_namespace(ends, namespace)
+        }) || !any(&config.containers, |name| {
+            container.is_some_and(|container| name.matches(container))
         }) {
             return false;
         }

@@ -26,6 +26,10 @@ pub(super) struct SubjectArgs {
     #[arg(short, long, value_name = "POD", value_delimiter = ',')]
     pod: Vec<PodPattern>,
 
+    /// Only traffic of this container of the pod, where it is known
+    #[arg(short, long, value_name = "GLOB", value_delimiter = ',')]
+    container: Vec<Glob>,
+
     /// Only traffic with this peer: an address, a range such as 10.1.0.0/16, or NAMESPACE/NAME of a Service
     /// or pod
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
@@ -155,6 +159,7 @@ impl SubjectArgs {
         FilterConfig {
             namespaces: self.namespace.clone(),
             pods: self.pod.clone(),
+            containers: self.container.clone(),
             peers: self.peer.clone(),
             ports: self.port.clone(),
             names: self.name.clone(),

@@ -7,8 +7,9 @@
 #[cfg(agent)]
 pub mod access;
 #[cfg(agent)]
-pub mod file_watch;
+pub mod container_cgroups;
 #[cfg(agent)]
+pub mod file_watch;
 pub mod interface_watch;
 pub mod kubeconfig;
 #[cfg(agent)]

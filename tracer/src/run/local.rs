@@ -30,6 +30,7 @@ use super::session::{self, Account, Passed, Session, Source, Step, pass_on};
 use crate::capture::live::{
     Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats,
 };
+use crate::cluster::container_cgroups;
 use crate::cluster::interface_watch::{self, InterfaceNotice};
 use crate::cluster::netns_id::NetnsId;
 use crate::cluster::pod_interfaces::InterfaceResolver;
@@ -118,7 +119,9 @@ pub(super) struct LocalSource {
     recorder: Option<Recorder>,
     /// Notices for the thread that finds the pods behind interfaces.
     interfaces: std::sync::mpsc::Sender<InterfaceNotice>,
-    /// Changes from that thread and from the watches of the cluster.
+    /// Requests to the thread that finds the containers of cgroups.
+    containers: std::sync::mpsc::Sender<()>,
+    /// Changes from these threads and from the watches of the cluster.
     changes: mpsc::Receiver<ClusterChange>,
     inventory: mpsc::Receiver<Result<Loaded, InventoryFileError>>,
     identity: IdentitySource,
@@ -202,6 +205,15 @@ impl LocalSource {
             // Time 0 is before everything that the probes can see.
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
+        let (containers, requests) = std::sync::mpsc::channel();
+        let of_containers = changed.clone();
+        container_cgroups::spawn(requests, move |change| {
+            match of_containers.blocking_send(change) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .context("cannot start the thread that finds containers")?;
         let (interfaces, wanted) = std::sync::mpsc::channel();
         interface_watch::spawn(resolver, wanted, move |change| {
             match changed.blocking_send(change) {
@@ -230,6 +242,7 @@ impl LocalSource {
             next_sweep: Instant::now() + SWEEP_EVERY,
             recorder,
             interfaces,
+            containers,
             changes,
             inventory,
             identity,
@@ -456,6 +469,10 @@ impl Source for LocalSource {
         if !self.trimmed && self.identity.state().fresh {
             self.trimmed = true;
             heap::trim();
+        }
+        if output.unknown_cgroups() {
+            // Without the thread containers stay unknown.
+            let _ = self.containers.send(());
         }
         let interfaces = self.capture.interfaces();
         self.report_invisible(output, &interfaces);

@@ -97,6 +97,11 @@ impl Output {
         &self.pipeline
     }
 
+    /// Whether packets came from cgroups of unknown containers since the last call.
+    pub(super) fn unknown_cgroups(&mut self) -> bool {
+        !self.pipeline.take_unknown_cgroups().is_empty()
+    }
+
     /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each
     /// warning once.
     pub(super) fn warn_of_filter(&mut self) {

@@ -28,6 +28,7 @@ pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
     proto::Filter {
         namespaces: to_strings(&filter.namespaces),
         pods: to_strings(&filter.pods),
+        containers: to_strings(&filter.containers),
         types: filter
             .types
             .iter()
@@ -62,6 +63,7 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
     Ok(FilterConfig {
         namespaces: patterns("namespaces", &wire.namespaces)?,
         pods: patterns("pods", &wire.pods)?,
+        containers: patterns("containers", &wire.containers)?,
         types: wire
             .types
             .iter()
@@ -149,6 +151,7 @@ mod tests {
                 "shop/web".parse().expect("a pattern"),
                 "10.1.2.3".parse().expect("an address"),
             ],
+            containers: vec!["istio-*".parse().expect("a pattern")],
             types: EventType::ALL.to_vec(),
             direction: Some(Role::Server),
             peers: vec![

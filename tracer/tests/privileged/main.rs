@@ -7,6 +7,7 @@ mod agents;
 mod capabilities;
 mod capture;
 mod conntrack;
+mod containers;
 mod dns;
 mod exports;
 mod flows;

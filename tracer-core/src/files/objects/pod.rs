@@ -43,6 +43,8 @@ impl Trimmer {
                 ips.push(ip);
             }
         }
+        let ephemeral = spec.ephemeral_containers.as_ref();
+        let ephemeral_containers = ephemeral.is_some_and(|containers| !containers.is_empty());
         let (containers, ports) = self.containers(
             spec.containers,
             spec.init_containers,
@@ -88,6 +90,7 @@ impl Trimmer {
             )?,
             labels,
             containers,
+            ephemeral_containers,
             ports,
         })
     }
@@ -111,6 +114,12 @@ impl Trimmer {
                 .filter(|reason| !reason.is_empty());
             kept.push(Container {
                 name: self.word("spec.containers.name", &container.name)?,
+                id: status
+                    .and_then(|status| status.container_id.as_deref())
+                    .map(|id| {
+                        // `containerd://<id>`
+                        self.intern(id.rsplit('/').next().unwrap_or_default())
+                    }),
                 // Not required: a template may leave it to an admission webhook.
                 image: self.intern(container.image.as_deref().unwrap_or_default()),
                 ready: status.map(|status| status.ready),

@@ -41,6 +41,8 @@ pub struct Pod {
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Its containers, and the init containers that keep running beside them (sidecars).
     pub containers: Vec<Container>,
+    /// It has debug containers besides.
+    pub ephemeral_containers: bool,
     /// Ports declared by its containers. Declaring is optional: an undeclared port may be open.
     pub ports: Vec<ContainerPort>,
 }
@@ -66,6 +68,8 @@ pub enum Phase {
 pub struct Container {
     /// Name.
     pub name: Arc<str>,
+    /// Its id, without the runtime's name, if the status has it.
+    pub id: Option<Arc<str>>,
     /// Image, as in the manifest. Shows whether a shell can be expected in it.
     pub image: Arc<str>,
     /// Whether it passes its readiness probe; `None` if the status does not list it.

@@ -1,6 +1,6 @@
 //! The records of a packet, as a probe or a capture has them.
 
-use tracer_core::model::record::Record;
+use tracer_core::model::record::{Record, Sender};
 
 use super::words::number;
 
@@ -47,6 +47,7 @@ impl Captured<'_> {
                     chunks.push(Record {
                         chunk_offset: u32::try_from(index * CHUNK)
                             .map_err(|error| error.to_string())?,
+                        sender: Sender::default(),
                         bytes: part,
                         ..record.clone()
                     });

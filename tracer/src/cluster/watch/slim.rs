@@ -131,6 +131,7 @@ impl Watched for core::Pod {
             "containers",
             "dnsConfig",
             "dnsPolicy",
+            "ephemeralContainers",
             "hostNetwork",
             "initContainers",
             "nodeName",
@@ -148,9 +149,18 @@ impl Watched for core::Pod {
         let kept = ["image", "name", "ports", "restartPolicy"];
         keep_in_each(fields, "spec", "containers", &kept);
         keep_in_each(fields, "spec", "initContainers", &kept);
+        keep_in_each(fields, "spec", "ephemeralContainers", &["name"]);
         keep_in_each(fields, "status", "conditions", &["status", "type"]);
         // The others are required by the type.
-        let kept = ["image", "imageID", "name", "ready", "restartCount", "state"];
+        let kept = [
+            "containerID",
+            "image",
+            "imageID",
+            "name",
+            "ready",
+            "restartCount",
+            "state",
+        ];
         keep_in_each(fields, "status", "containerStatuses", &kept);
         keep_in_each(fields, "status", "initContainerStatuses", &kept);
     }

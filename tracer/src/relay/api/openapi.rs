@@ -146,7 +146,7 @@ fn trace() -> Value {
         &[
             (
                 "type",
-                text("dns, lookup, tcp, udp, icmp, finding or lost."),
+                text("dns, lookup, tcp, udp, icmp, drop, finding or lost."),
             ),
             ("time", time("When it happened.")),
             ("node", text("The node.")),
