@@ -145,6 +145,7 @@ impl StatusPublisher {
             conntrack,
             pipeline,
             events,
+            drops_unseen,
         } = report;
         let index = pipeline.index();
         if let Some(relays) = &self.relays {
@@ -161,6 +162,10 @@ impl StatusPublisher {
             })
             .collect();
         let node = &self.hub.identity().node;
+        let mut blind_spots = self.exports.blind_spots(index, node, &one_way);
+        let drops =
+            drops_unseen.map(|why| format!("Packets that the kernel drops are not seen: {why}."));
+        blind_spots.extend(drops);
         self.hub.publish(proto::StatusResponse {
             commit: option_env!("TRACER_GIT_COMMIT")
                 .unwrap_or_default()
@@ -177,7 +182,7 @@ impl StatusPublisher {
                 pods: objects.pods,
                 services: objects.services,
             }),
-            blind_spots: self.exports.blind_spots(index, node, &one_way),
+            blind_spots,
             packets: stats.seen,
             records: pipeline.records(),
             events,

@@ -106,6 +106,8 @@ pub(super) struct LocalReport<'a> {
     pub(super) conntrack: ConntrackStatus,
     pub(super) pipeline: &'a Pipeline,
     pub(super) events: u64,
+    /// Why dropped packets are not seen, if they are not.
+    pub(super) drops_unseen: Option<&'a str>,
 }
 
 /// The probes of this machine.
@@ -502,6 +504,7 @@ impl Source for LocalSource {
                 conntrack: self.conntrack.status(),
                 events: output.events(),
                 pipeline: output.pipeline(),
+                drops_unseen: self.capture.drops_unseen(),
             });
             self.capture.set_watched(followed);
         }

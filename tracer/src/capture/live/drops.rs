@@ -55,6 +55,11 @@ impl KernelFacts {
     }
 }
 
+/// Whether the kernel can tell which packets it drops; if not, why.
+pub fn drop_reasons() -> Result<(), String> {
+    KernelFacts::read().map(|_| ())
+}
+
 fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
     let at = |of: &str, path: &str| {
         btf.offset(of, path)

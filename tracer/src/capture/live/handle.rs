@@ -45,6 +45,7 @@ pub struct Capture {
     ring_state: Arc<RingState>,
     node_addresses: watch::Sender<Vec<IpAddr>>,
     waiting: Vec<String>,
+    drops_unseen: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
     ring_thread: Option<JoinHandle<()>>,
@@ -81,11 +82,14 @@ impl Capture {
         let (stop, stopped) = oneshot::channel();
         let (node_addresses, known) = watch::channel(options.node_addresses.clone());
 
+        let (reader, drops_unseen) = match drops {
+            Ok(reader) => (Some(reader), None),
+            Err(reason) => (None, Some(reason)),
+        };
         let ring_thread = spawn("tracer-ring", {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
             let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
-            let reader = drops.ok();
             move || ring::run(records, waits, reader, losses, &sender, &state)
         })?;
         let expiry = Expiry {
@@ -103,6 +107,7 @@ impl Capture {
             ring_state: Arc::clone(&ring_state),
             node_addresses,
             waiting: Vec::new(),
+            drops_unseen,
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),
@@ -192,6 +197,11 @@ impl Capture {
     /// The names of the interfaces that were not yet attached when [`Capture::start`] returned.
     pub fn waiting(&self) -> &[String] {
         &self.waiting
+    }
+
+    /// Why packets that the kernel drops are not seen; `None` if they are.
+    pub fn drops_unseen(&self) -> Option<&str> {
+        self.drops_unseen.as_deref()
     }
 
     /// Switches the records of a traced interface off or on; the probes stay attached and keep counting.

@@ -36,6 +36,7 @@ use tracer_core::model::time::Timestamp;
 pub use attach::Hook;
 pub use clock::Clock;
 pub use counters::KernelStats;
+pub use drops::drop_reasons;
 pub use error::{AttachError, CaptureError};
 pub use handle::Capture;
 pub use interfaces::PodLink;

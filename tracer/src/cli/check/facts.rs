@@ -30,6 +30,8 @@ pub(super) struct Facts {
     pub(super) machine: String,
     /// Whether the kernel's BTF is readable and has the right magic number.
     pub(super) btf: Result<(), String>,
+    /// Whether the kernel can tell which packets it drops, or why not.
+    pub(super) drops: Result<(), String>,
     /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,
     /// Seccomp of /proc/self/status: 0 none, 2 a filter.
@@ -79,6 +81,7 @@ impl Facts {
         Facts {
             machine: uname.machine().to_string_lossy().into_owned(),
             btf: btf(),
+            drops: capture::drop_reasons(),
             capabilities: field(&status, "CapEff:")
                 .and_then(|value| u64::from_str_radix(value, 16).ok()),
             seccomp: field(&status, "Seccomp:").and_then(|value| value.parse().ok()),

@@ -30,6 +30,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         hook(facts, kernel),
         jit(facts),
         btf(facts),
+        drops(facts),
         lockdown(facts),
         unprivileged(facts),
         interfaces(facts),
@@ -226,7 +227,19 @@ fn btf(facts: &Facts) -> Line {
         Err(error) => warn(
             name,
             format!("/sys/kernel/btf/vmlinux: {error}"),
-            "none needed by this version; BTF needs CONFIG_DEBUG_INFO_BTF and a mounted /sys",
+            "without it dropped packets are not seen; BTF needs CONFIG_DEBUG_INFO_BTF and a mounted /sys",
+        ),
+    }
+}
+
+fn drops(facts: &Facts) -> Line {
+    let name = "dropped packets";
+    match &facts.drops {
+        Ok(()) => ok(name, "the kernel gives reasons for drops"),
+        Err(error) => warn(
+            name,
+            error.clone(),
+            "needs Linux 5.17 with BTF; without it no finding says where a packet was dropped",
         ),
     }
 }
@@ -237,7 +250,7 @@ fn lockdown(facts: &Facts) -> Line {
         Some("confidentiality") => warn(
             name,
             "confidentiality: probes cannot read kernel memory",
-            "none needed by this version: its probes read only packets",
+            "none needed: without it, only dropped packets are not seen",
         ),
         Some(mode) => ok(name, mode),
         None => ok(name, "none"),
