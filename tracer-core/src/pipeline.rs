@@ -31,8 +31,8 @@ mod dropped;
 mod incomplete;
 mod known_ends;
 mod one_way;
-mod translations;
 mod senders;
+mod translations;
 mod waiting;
 
 use self::doubt::{Doubt, Sockets};
@@ -40,8 +40,8 @@ use self::dropped::LocalAddresses;
 use self::incomplete::Item;
 use self::known_ends::KnownEnds;
 use self::one_way::OneWay;
-use self::translations::Translations;
 use self::senders::Senders;
+use self::translations::Translations;
 use self::waiting::Waiting;
 
 /// Every input of a pipeline. Recording the inputs makes a run repeatable.
