@@ -49,6 +49,30 @@ pub(super) fn explain_lookup(case: &Case<'_>, claim: Claim, lookup: &LookupEvide
     }
 }
 
+/// Whether something decided to drop the packet, as the kernel's reason says: a rule, a program, a filter. Numbers are
+/// those of subsystems, such as Open vSwitch, which drop by their flow tables.
+pub(super) fn is_deliberate(reason: &str) -> bool {
+    let known = [
+        "NETFILTER_DROP",
+        "IP_RPFILTER",
+        "TC_INGRESS",
+        "TC_EGRESS",
+        "XDP",
+        "BPF_CGROUP_EGRESS",
+        "SOCKET_FILTER",
+        "XFRM_POLICY",
+    ];
+    known.contains(&reason) || reason.starts_with("0x")
+}
+
+/// Adds what was dropped of the attempt, if anything was.
+pub(super) fn explain_attempt(case: &Case<'_>, claim: Claim) -> Claim {
+    match of_attempt(case) {
+        Some(drops) => explain(case, claim, drops),
+        None => claim,
+    }
+}
+
 /// Adds what was dropped, where and why.
 pub(super) fn explain(case: &Case<'_>, claim: Claim, drops: &FlowDrops) -> Claim {
     let dropped = DroppedPackets {

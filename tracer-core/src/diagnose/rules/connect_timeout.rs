@@ -11,7 +11,7 @@ use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, PathFact, RouteFac
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{endpoint, gone, holder, missing, policies, services, suspects};
+use crate::diagnose::{drops, endpoint, gone, holder, missing, policies, services, suspects};
 use crate::model::cluster::Kind;
 use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
@@ -50,6 +50,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let claim = address(case, claim, &attempt)
         .why(ConnectionFact::ReachedByOthers(others(case, attempt.port)));
+    let claim = drops::explain_attempt(case, claim);
     let claim = conntrack(case, claim, &attempt);
     let claim = policies::explain(case, claim, "TCP", attempt.port);
     Some(missing::address_owner(case, claim))

@@ -17,8 +17,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     finds: "the node's kernel dropped the packets",
     means: "A connection or UDP flow got no answer, and the kernel of the pod's node was seen to drop its packets, or the answers \
             to them. No NetworkPolicy denies it.",
-    looks_at: "TCP connections and UDP packets without an answer, or with an ICMP error; dropped packets of the same flow \
-               (tracepoint skb:kfree_skb, Linux 5.17) with the kernel's reason; NetworkPolicies that select either end.",
+    looks_at: "TCP connections and UDP packets without an answer, or with an ICMP error; packets of the same flow that a \
+               firewall, an eBPF program or the reverse path filter dropped (tracepoint skb:kfree_skb, Linux 5.17); NetworkPolicies that select either end.",
     cannot_know: "Which rule of a firewall dropped them. What a network card or another node dropped.",
     check,
 };
@@ -34,6 +34,10 @@ pub(super) fn claim(case: &Case<'_>) -> Option<Claim> {
         return None;
     }
     let drops = drops::of_attempt(case)?;
+    // That nobody has an address, or no route leads to it, is the cause, and not what dropped the packets.
+    if !drops::is_deliberate(drops.reason) {
+        return None;
+    }
     let claim = attempt
         .claim(case)
         .cure(Cure::Connects(case.ends.peer.ip, Some(attempt.port)))

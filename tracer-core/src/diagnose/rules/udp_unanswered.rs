@@ -10,7 +10,7 @@ use crate::diagnose::cure::Cure;
 use crate::diagnose::fact::{ConnectionFact, FlowFact};
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::services;
+use crate::diagnose::{drops, services};
 use crate::model::finding::Severity;
 use crate::model::flow::Direction;
 
@@ -70,6 +70,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
                 span: unanswered.span(),
             },
         }]);
+    claim = drops::explain_attempt(case, claim);
     if let Some(service) = case.service() {
         let endpoints = services::ready_or_unknown(case.index, service);
         claim = claim
