@@ -237,6 +237,7 @@ impl Ledger {
                 .map(|command| wording::command(case.index, pod.as_ref(), command))
                 .collect(),
             evidence: self.evidence(claim.evidence),
+            path: None,
         };
         let tally = match (&known, &target) {
             (Some(known), _) => known.tally,

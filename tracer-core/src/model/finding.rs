@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::path::Path;
 use super::sentence::Sentence;
 use super::time::Timestamp;
 
@@ -77,6 +78,8 @@ pub struct Finding {
     pub remedies: Vec<Sentence>,
     /// What it rests on, a line each.
     pub evidence: Vec<Sentence>,
+    /// The path of the latest attempt, where the agents of both nodes were asked.
+    pub path: Option<Box<Path>>,
 }
 
 impl Finding {

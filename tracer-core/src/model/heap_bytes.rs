@@ -9,6 +9,7 @@ use super::dns::{DnsFault, DnsName, Question, ResourceRecord};
 use super::edns::Edns;
 use super::exchange::{Details, Exchange, Step};
 use super::finding::Finding;
+use super::path::{Hop, Path};
 use super::sentence::{Sentence, Span};
 
 /// An allocation's own needs: its header and its rounding, and a shared string's two counters.
@@ -128,6 +129,14 @@ impl HeapBytes for Finding {
             + self.why.heap_bytes()
             + self.remedies.heap_bytes()
             + self.evidence.heap_bytes()
+            + self.path.heap_bytes()
+    }
+}
+
+impl HeapBytes for Path {
+    fn heap_bytes(&self) -> usize {
+        let hop = |hop: &Hop| size_of::<Hop>() + hop.what.heap_bytes();
+        self.line.heap_bytes() + self.hops.iter().map(hop).sum::<usize>()
     }
 }
 

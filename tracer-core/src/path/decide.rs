@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::draw::Drawing;
 use super::drops::{Drop, answer_drop, in_pod, others_dropped, request_drop};
 use super::find::{Client, Found, Server, Why, client_name};
-use super::join::{Join, Node};
+use super::join::Join;
 use super::sighting::{Answer, pod_name};
 use super::words::{drop_words, given, refusal, requests, silence, unknown, untranslated, word};
 use crate::model::flow::Role;
@@ -224,16 +224,25 @@ fn lost(drawing: &mut Drawing, join: &Join, client: &Client<'_>) -> Verdict {
         drawing.beyond(Place::Pod, &endpoint.name, endpoint.node.as_ref());
         return Verdict::LostOnNode;
     }
-    let ends = [Some(client.node), endpoint.node.as_ref()];
-    let blind = ends
-        .into_iter()
-        .flatten()
-        .find(|node| !join.known(node).is_some_and(Node::sees_drops));
-    let unclear = blind.is_some() || endpoint.node.is_none() || others_dropped(join, client);
+    let server = endpoint.address.map(|address| address.ip());
+    let ends = [
+        (Some(client.node), Some(client.key.pod.ip())),
+        (endpoint.node.as_ref(), server),
+    ];
+    let blind = ends.into_iter().find_map(|(node, pod)| {
+        let (node, pod) = (node?, pod?);
+        let sees = (join.known(node)).is_some_and(|known| known.sees_drops_of(pod));
+        (!sees).then_some(node)
+    });
+    let lossy = (join.known(client.node)).is_some_and(|node| node.may_lack(client.seen));
+    let unclear =
+        blind.is_some() || lossy || endpoint.node.is_none() || others_dropped(join, client);
     if unclear {
         let what = match blind {
             Some(node) => {
-                format!("did not arrive; where it was lost is unknown: {node} reports no drops")
+                format!(
+                    "did not arrive; where it was lost is unknown: {node} isn't known to report its drops"
+                )
             }
             None => "did not arrive; where it was lost is unknown".to_owned(),
         };

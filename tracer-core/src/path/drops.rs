@@ -58,13 +58,18 @@ pub(super) fn request_drop<'a>(join: &'a Join, client: &Client<'_>) -> Option<Dr
     probable
 }
 
-/// Whether packets of other clients to the endpoint were dropped meanwhile: one of them could be this one's.
+/// Whether other packets of the two pods were dropped meanwhile. The kernel's probe skips drops of a pod that has many,
+/// and a client's address may have been translated: one of them could be this connection's.
 pub(super) fn others_dropped(join: &Join, client: &Client<'_>) -> bool {
-    let Some(address) = client.endpoint.address else {
-        return false;
-    };
-    join.nodes()
-        .any(|(_, node)| in_time(node, address.ip(), client).next().is_some())
+    let server = client.endpoint.address.map(|address| address.ip());
+    let pods = [Some(client.key.pod.ip()), server];
+    join.nodes().any(|(_, node)| {
+        let mut pods = pods.into_iter().flatten();
+        pods.any(|pod| {
+            let drops = node.drops_to(pod).chain(node.drops_from(pod));
+            during(drops, client).next().is_some()
+        })
+    })
 }
 
 /// Whether a pod with this address was seen as a client, so that it is another one.
@@ -122,9 +127,16 @@ fn in_time<'a>(
     to: IpAddr,
     client: &Client<'_>,
 ) -> impl Iterator<Item = &'a Dropped> {
+    during(node.drops_to(to), client)
+}
+
+fn during<'a>(
+    drops: impl Iterator<Item = &'a Dropped>,
+    client: &Client<'_>,
+) -> impl Iterator<Item = &'a Dropped> {
     let seen = client.seen;
     let (first, last, error) = (seen.first, seen.last, seen.error);
-    node.drops_to(to).filter(move |dropped| {
+    drops.filter(move |dropped| {
         let bound = bound(error, dropped.error);
         dropped.at >= earlier(first, bound) && dropped.at <= last.after(bound).after(DROP_DELAY)
     })

@@ -236,7 +236,7 @@ fn absent<'a>(join: &'a Join, client: &Client<'a>) -> Server<'a> {
     let Some(node) = node else {
         return Server::Unknown(Why::NoAgent);
     };
-    if node.has_lost(earlier(seen.first, TRANSIT), seen.last.after(REPORTED)) {
+    if node.may_lack(seen) {
         return Server::Unknown(Why::Lost);
     }
     match node.has_watched(address.ip(), seen.first, seen.last) {
@@ -247,6 +247,13 @@ fn absent<'a>(join: &'a Join, client: &Client<'a>) -> Server<'a> {
 
 pub(super) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp(at.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+impl Node {
+    /// Whether events from the time of this sighting may be missing.
+    pub(super) fn may_lack(&self, seen: &Sighting) -> bool {
+        self.has_lost(earlier(seen.first, TRANSIT), seen.last.after(REPORTED))
+    }
 }
 
 /// The name of a client's pod.

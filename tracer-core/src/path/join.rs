@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::sighting::{
-    self, DropKey, Dropped, SAME_PEER, SAME_POD, Sighting, SightingKey, drop_from_event,
+    self, DropKey, Dropped, SAME_DESTINATION, SAME_PEER, SAME_POD, SAME_SOURCE, Sighting,
+    SightingKey, drop_from_event,
 };
 use super::{Clock, NodeFacts, NodeName, decide, find};
 use crate::fair_table::{FairTable, Room};
 use crate::model::event::{Body, Event};
-use crate::model::flow::{Protocol, Role};
+use crate::model::flow::{Ifindex, Protocol, Role};
 use crate::model::loss::UNDECIDED_AT_END;
 use crate::model::path::Path;
 use crate::model::time::Timestamp;
@@ -45,7 +46,7 @@ impl Default for JoinLimits {
 /// What one node's agent saw.
 pub(super) struct Node {
     sightings: FairTable<SightingKey, Sighting, 2>,
-    drops: FairTable<DropKey, Dropped, 1>,
+    drops: FairTable<DropKey, Dropped, 2>,
     facts: NodeFacts,
     clock: Clock,
     /// When its agent reported losses, by the corrected clock.
@@ -94,7 +95,7 @@ impl Node {
         peer: SocketAddr,
     ) -> impl Iterator<Item = (&SightingKey, &Sighting)> {
         let key = SightingKey {
-            ifindex: crate::model::flow::Ifindex(0),
+            ifindex: Ifindex(0),
             role: Role::Client,
             protocol: Protocol::Tcp,
             pod,
@@ -106,18 +107,26 @@ impl Node {
 
     /// Dropped packets to this address, the latest first.
     pub(super) fn drops_to(&self, dst: IpAddr) -> impl Iterator<Item = &Dropped> {
-        let any = SocketAddr::new(dst, 0);
+        self.drops(SAME_DESTINATION, dst)
+            .filter(move |dropped| dropped.packet.tuple.dst.ip() == dst)
+    }
+
+    /// Dropped packets from this address, the latest first.
+    pub(super) fn drops_from(&self, src: IpAddr) -> impl Iterator<Item = &Dropped> {
+        self.drops(SAME_SOURCE, src)
+            .filter(move |dropped| dropped.packet.tuple.src.ip() == src)
+    }
+
+    fn drops(&self, group: usize, address: IpAddr) -> impl Iterator<Item = &Dropped> {
+        let any = SocketAddr::new(address, 0);
         let key = DropKey {
-            ifindex: crate::model::flow::Ifindex(0),
+            ifindex: Ifindex(0),
             src: any,
             dst: any,
             started: Timestamp(0),
         };
-        self.drops
-            .group(0, &key)
-            .take(MAX_SEARCH)
-            .filter(move |(key, _)| key.dst.ip() == dst)
-            .map(|(_, dropped)| dropped)
+        let same = self.drops.group(group, &key).take(MAX_SEARCH);
+        same.map(|(_, dropped)| dropped)
     }
 
     /// Whether both directions of this address's interface were visible in this time.
@@ -143,9 +152,11 @@ impl Node {
         self.clock
     }
 
-    /// Whether a drop on this node would have been seen.
-    pub(super) fn sees_drops(&self) -> bool {
-        self.facts.sees_drops
+    /// Whether a drop of this pod's packets would have been seen: drops are, and the agent knew the address by a
+    /// packet of it.
+    pub(super) fn sees_drops_of(&self, pod: IpAddr) -> bool {
+        let reports = self.facts.sees_drops || !self.drops.is_empty();
+        reports && self.at_pod(pod).next().is_some()
     }
 
     /// Keeps what an event shows. Returns how many made room, whose absence is no evidence from then on.

@@ -201,6 +201,11 @@ fn of_echo(echo: &Echo) -> Answer {
     }
 }
 
+/// The group of drops from the same address.
+pub(super) const SAME_SOURCE: usize = 0;
+/// The group of drops to the same address.
+pub(super) const SAME_DESTINATION: usize = 1;
+
 /// What identifies a drop at its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DropKey {
@@ -217,9 +222,11 @@ impl Key for DropKey {
         self.ifindex
     }
 
-    /// Drops with the same destination.
-    fn hash_group<H: Hasher>(&self, _: usize, state: &mut H) {
-        self.dst.ip().hash(state);
+    fn hash_group<H: Hasher>(&self, group: usize, state: &mut H) {
+        match group {
+            SAME_SOURCE => self.src.ip().hash(state),
+            _ => self.dst.ip().hash(state),
+        }
     }
 }
 

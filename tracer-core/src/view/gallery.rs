@@ -409,6 +409,7 @@ pub fn finding(severity: Severity, resolved: bool) -> Event {
         fix: Some("use clusterip-apache2-ds-myns.myns".into()),
         remedies: vec!["use clusterip-apache2-ds-myns.myns".into()],
         evidence: vec!["4 candidates, 4 NXDOMAIN".into()],
+        path: None,
     };
     event(1_126, Some(kube_dns()), Body::Finding(Box::new(finding)))
 }

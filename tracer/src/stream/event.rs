@@ -19,6 +19,7 @@ use tracer_core::view::WallClock;
 mod dns;
 mod ends;
 mod flows;
+mod path;
 mod words;
 
 use self::words::WireEnum;
@@ -130,6 +131,7 @@ fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
         evidence: finding.evidence.iter().map(Sentence::to_string).collect(),
         was: finding.was.as_ref().map(Sentence::to_string),
         names: finding.names.iter().map(|name| name.to_string()).collect(),
+        path: finding.path.as_deref().map(path::to_wire),
     }
 }
 
@@ -168,6 +170,7 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
         evidence: wire.evidence.into_iter().map(Into::into).collect(),
         was: wire.was.map(Into::into),
         names: wire.names.into_iter().map(Into::into).collect(),
+        path: wire.path.and_then(path::from_wire).map(Box::new),
     })
 }
 

@@ -156,6 +156,7 @@ fn finding(at_unix_ns: i64, number: u32) -> Event {
             fix: None,
             remedies: Vec::new(),
             evidence: Vec::new(),
+            path: None,
         })),
     }
 }

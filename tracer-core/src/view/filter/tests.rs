@@ -197,7 +197,7 @@ fn a_selected_type_passes_in_every_state() {
         (EventType::Udp, 5),
         (EventType::Icmp, 8),
         (EventType::Drop, 1),
-        (EventType::Finding, 3),
+        (EventType::Finding, 4),
     ] {
         for detail in [Detail::All, Detail::Digest] {
             let asked = FilterConfig {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
+use crate::model::path::{Hop, Path, Place as PathPlace, Verdict};
 use crate::model::signal::{DropPlace, PacketDrop, Tuple};
 
 /// Every event, with its description.
@@ -595,8 +596,48 @@ fn reports() -> Vec<(&'static str, Event)> {
         ("finding active", finding(Severity::Error, false)),
         ("finding intermittent", intermittent),
         ("finding resolved", finding(Severity::Warning, true)),
+        ("finding with path", with_path("k8s-worker01", "lost")),
         ("lost", event(14_000, None, Body::Lost(lost))),
     ]
+}
+
+/// A finding whose request was lost between two nodes.
+fn with_path(node: &str, what: &str) -> Event {
+    let hop = |place, name: &str, node: Option<&str>, seen, what: &str| Hop {
+        place,
+        name: name.into(),
+        node: node.map(Into::into),
+        seen,
+        what: what.to_owned(),
+    };
+    let here = Some("k8s-worker03");
+    let path = Path {
+        verdict: Verdict::LostBetweenNodes,
+        line: format!("deb-ubuntu ─✓─ k8s-worker03 ─✓─ ✗ network ({what}) ┄ {node}"),
+        hops: vec![
+            hop(
+                PathPlace::Pod,
+                "deb-ubuntu",
+                here,
+                Some(true),
+                "sent 3 SYNs",
+            ),
+            hop(PathPlace::Node, "k8s-worker03", here, None, ""),
+            hop(PathPlace::Network, "network", None, Some(false), what),
+            hop(
+                PathPlace::Node,
+                node,
+                Some(node),
+                Some(false),
+                "not reached",
+            ),
+        ],
+    };
+    let mut event = finding(Severity::Error, false);
+    if let Body::Finding(finding) = &mut event.body {
+        finding.path = Some(Box::new(path));
+    }
+    event
 }
 
 /// Terminal escapes that an attacker can put into DNS names, or an inventory file into object names.
@@ -623,6 +664,7 @@ fn hostile() -> Vec<(&'static str, Event)> {
         finding.why = vec![escape.trim_end().to_owned().into()];
         finding.remedies = vec![escape.to_owned().into()];
     }
+    let hostile_path = with_path(escape, escape);
     vec![
         (
             "hostile dns",
@@ -633,5 +675,6 @@ fn hostile() -> Vec<(&'static str, Event)> {
             lookup(Some(escape), Outcome::Answered, steps),
         ),
         ("hostile finding", finding),
+        ("hostile path", hostile_path),
     ]
 }

@@ -17,6 +17,7 @@ use crate::model::finding::Finding;
 use crate::model::flow::{Protocol, Traffic};
 use crate::model::loss::Loss;
 use crate::model::observation::IcmpError;
+use crate::model::path::{Hop, Path};
 use crate::model::sentence::Sentence;
 use crate::model::signal::{DropPlace, PacketDrop, Tuple};
 
@@ -304,6 +305,43 @@ struct FindingFields<'a> {
     fix: Option<&'a Sentence>,
     r#try: &'a [Sentence],
     evidence: Vec<EvidenceFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct PathFields<'a> {
+    line: &'a str,
+    verdict: &'static str,
+    hops: Vec<HopFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct HopFields<'a> {
+    place: &'static str,
+    name: &'a str,
+    node: Option<&'a str>,
+    seen: Option<bool>,
+    what: &'a str,
+}
+
+impl PathFields<'_> {
+    fn new(path: &Path) -> PathFields<'_> {
+        fn hop(hop: &Hop) -> HopFields<'_> {
+            HopFields {
+                place: hop.place.as_str(),
+                name: &hop.name,
+                node: hop.node.as_deref(),
+                seen: hop.seen,
+                what: &hop.what,
+            }
+        }
+        PathFields {
+            line: &path.line,
+            verdict: path.verdict.as_str(),
+            hops: path.hops.iter().map(hop).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -334,6 +372,7 @@ impl<'a> FindingFields<'a> {
                 .iter()
                 .map(|text| EvidenceFields { text })
                 .collect(),
+            path: finding.path.as_deref().map(PathFields::new),
         }
     }
 }

@@ -138,9 +138,14 @@ const CONTRACT: &[(&str, &str)] = &[
         "finding",
         "id:string rule:string severity:info,warning,error state:active,intermittent,resolved first:time last:time \
          count:int of:int headline:string summary:string was:string? why:string fix:string? try:[string] \
-         evidence:[evidence]",
+         evidence:[evidence] path:path?",
     ),
     ("evidence", "text:string"),
+    ("path", "line:string verdict:string hops:[hop]"),
+    (
+        "hop",
+        "place:pod,node,network name:string node:string|null seen:bool|null what:string",
+    ),
     (
         "lost",
         "stage:kernel,ring,decode,table,queue,stream count:int reason:string",

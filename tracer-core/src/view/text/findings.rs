@@ -138,6 +138,9 @@ impl Encode for FindingBlocks {
                 block.paragraph(label, &evidence.to_string());
             }
         }
+        if let Some(path) = finding.path.as_ref().filter(|_| !finding.is_resolved()) {
+            block.whole("path", &path.line);
+        }
         Ok(())
     }
 }

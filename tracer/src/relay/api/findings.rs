@@ -180,7 +180,7 @@ fn render(kept: &Kept, versions: Versions, now: jiff::Timestamp) -> Option<Rende
             "conditions": conditions(kept, finding),
         },
     });
-    for optional in ["fix", "was", "incomplete"] {
+    for optional in ["fix", "was", "incomplete", "path"] {
         let value = take(optional);
         if !value.is_null() {
             object["status"][optional] = value;

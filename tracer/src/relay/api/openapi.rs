@@ -99,6 +99,16 @@ fn finding() -> Value {
             time("When the relay saw the state change."),
         ),
     ];
+    let hop = [
+        ("place", text("pod, node or network.")),
+        ("name", text("Its name.")),
+        ("node", text("Its node, if known.")),
+        (
+            "seen",
+            flag("The packet was seen to come this far and further; null if unknown."),
+        ),
+        ("what", text("What happened there.")),
+    ];
     let status = object(
         "What was seen.",
         &[
@@ -118,6 +128,17 @@ fn finding() -> Value {
             (
                 "evidence",
                 objects("What the finding rests on.", &[("text", text("A fact."))]),
+            ),
+            (
+                "path",
+                object(
+                    "The path of the latest attempt, joined from the events of both nodes.",
+                    &[
+                        ("line", text("The path in one line.")),
+                        ("verdict", text("What both nodes show.")),
+                        ("hops", objects("Its places, to the server and back.", &hop)),
+                    ],
+                ),
             ),
             (
                 "names",

@@ -92,6 +92,7 @@ pub fn finding(at_unix_ns: i64, id: &str) -> Event {
             fix: None,
             remedies: Vec::new(),
             evidence: Vec::new(),
+            path: None,
         })),
     }
 }

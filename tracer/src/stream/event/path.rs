@@ -1,0 +1,41 @@
+//! Paths on the wire.
+
+use crate::stream::proto;
+use tracer_core::model::path::{Hop, Path, Place, Verdict};
+
+pub(super) fn to_wire(path: &Path) -> proto::Path {
+    let hop = |hop: &Hop| proto::Hop {
+        place: hop.place.as_str().to_owned(),
+        name: hop.name.to_string(),
+        node: hop.node.as_ref().map(ToString::to_string),
+        seen: hop.seen,
+        what: hop.what.clone(),
+    };
+    proto::Path {
+        verdict: path.verdict.as_str().to_owned(),
+        line: path.line.clone(),
+        hops: path.hops.iter().map(hop).collect(),
+    }
+}
+
+/// `None` for a verdict or a place of a later version: a path without them says something else.
+pub(super) fn from_wire(wire: proto::Path) -> Option<Path> {
+    let hop = |hop: proto::Hop| {
+        Some(Hop {
+            place: Place::ALL
+                .into_iter()
+                .find(|place| place.as_str() == hop.place)?,
+            name: hop.name.into(),
+            node: hop.node.map(Into::into),
+            seen: hop.seen,
+            what: hop.what,
+        })
+    };
+    Some(Path {
+        verdict: Verdict::ALL
+            .into_iter()
+            .find(|verdict| verdict.as_str() == wire.verdict)?,
+        line: wire.line,
+        hops: wire.hops.into_iter().map(hop).collect::<Option<_>>()?,
+    })
+}
