@@ -9,6 +9,7 @@ mod capture;
 mod conntrack;
 mod containers;
 mod dns;
+mod drops;
 mod exports;
 mod flows;
 mod identity;
