@@ -113,8 +113,8 @@ pub struct RecordHeader {
 /// Number of packet bytes in a [`DropRecord`]: the network header and the transport's ports and flags.
 pub const DROP_BYTES: usize = 96;
 
-/// A packet that the kernel dropped, in the ring buffer. The bytes in `header` count from the network header on,
-/// `ifindex` is the device's in its own namespace and 0 if the packet had none.
+/// A packet that the kernel dropped, in the ring buffer. The bytes in `header` count from the network header on.
+/// `ifindex` is the host end's if the packet was in a pod's network namespace, 0 if it was in the node's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord {
@@ -124,14 +124,23 @@ pub struct DropRecord {
     pub location: u64,
     /// Drops of packets of the same address since the last record that had none of their own.
     pub unreported: u64,
-    /// Inode number of the network namespace; 0 if unknown.
-    pub netns_inum: u32,
+    /// [`drop_place`]: whose network namespace the packet was in.
+    pub place: u32,
     /// The kernel's `enum skb_drop_reason`. Its numbers differ between kernels.
     pub reason: u32,
     /// The device's name, padded with zeros.
     pub device: [u8; 16],
     /// The packet.
     pub bytes: [u8; DROP_BYTES],
+}
+
+/// Values of [`DropRecord::place`]. A packet in any other namespace has no record: the kernel may run other nodes
+/// too, whose pods have the same addresses.
+pub mod drop_place {
+    /// The node's namespace.
+    pub const NODE: u32 = 1;
+    /// That of a pod: the peer of its device is in the node's.
+    pub const POD: u32 = 2;
 }
 
 /// The value of the table of addresses whose dropped packets get a record.
@@ -164,6 +173,12 @@ pub struct KernelOffsets {
     pub dev_name: u32,
     /// `nd_net.net`.
     pub dev_net: u32,
+    /// `rtnl_link_ops`.
+    pub dev_link_ops: u32,
+    /// Its private data, which begins with the peer for veth and netkit.
+    pub dev_private: u32,
+    /// `struct rtnl_link_ops`: `kind`.
+    pub link_ops_kind: u32,
     /// `struct sock`: `__sk_common.skc_net.net`.
     pub sock_net: u32,
     /// `struct net`: `ns.inum`.
@@ -366,7 +381,7 @@ const _: () = {
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
     assert!(size_of::<DropRecord>() == 80 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
-    assert!(size_of::<KernelOffsets>() == 36);
+    assert!(size_of::<KernelOffsets>() == 48);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 96);

@@ -6,13 +6,13 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
 use aya_ebpf::programs::BtfTracePointContext;
-use tracer_common::{DROP_BYTES, DropRecord, WatchedAddress, reason, stat};
+use tracer_common::{DROP_BYTES, DropRecord, WatchedAddress, drop_place, reason, stat};
 
 use crate::maps::{RECORDS, WATCHED};
 use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
 use crate::scratch::zero;
 use crate::settings;
-use crate::stats::Stats;
+use crate::stats::{Stats, add_shared};
 
 const BPF_NOEXIST: u64 = 1;
 /// The limit of an address: records per window.
@@ -60,7 +60,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
     let Some(watched) = watched(&ip) else {
         return;
     };
-    let Some(stats) = Stats::this_cpu() else {
+    let (Some(place), Some(stats)) = (place(skb as usize), Stats::this_cpu()) else {
         return;
     };
     // SAFETY: the helper has no preconditions.
@@ -69,7 +69,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
         stats.count(stat::DROPS_UNREPORTED);
         return;
     }
-    if emit(skb as usize, &ip, (location, reason), watched, now_ns) {
+    if emit(&ip, &place, (location, reason), watched, now_ns) {
         stats.count(stat::DROPS);
     } else {
         stats.count(stat::DROPS_LOST);
@@ -149,7 +149,7 @@ fn admit(watched: *mut WatchedAddress, now_ns: u64) -> bool {
             (*watched).records = 0;
         }
         if (*watched).records >= RECORDS_PER_WINDOW {
-            (*watched).unreported += 1;
+            add_shared(&raw mut (*watched).unreported, 1);
             return false;
         }
         (*watched).records += 1;
@@ -159,8 +159,8 @@ fn admit(watched: *mut WatchedAddress, now_ns: u64) -> bool {
 
 #[inline(always)]
 fn emit(
-    skb: usize,
     ip: &Ip,
+    place: &Place,
     (location, drop_reason): (u64, u32),
     watched: *mut WatchedAddress,
     now_ns: u64,
@@ -169,6 +169,8 @@ fn emit(
         return false;
     };
     let record = entry.as_mut_ptr();
+    // SAFETY: a live map value of plain integers; the verifier checks the access.
+    let unreported = unsafe { (*watched).unreported };
     // SAFETY: the reservation has the size of `DropRecord`, all of which is written below.
     let copied = unsafe {
         zero(&mut *(&raw mut (*record).header));
@@ -184,10 +186,15 @@ fn emit(
         (*header).reason = reason::DROP;
         (*record).location = location;
         (*record).reason = drop_reason;
-        (*record).unreported = (*watched).unreported;
-        (*record).netns_inum = 0;
+        (*record).unreported = unreported;
+        (*record).place = place.whose;
+        (*header).ifindex = place.ifindex;
         zero(&mut *(&raw mut (*record).device).cast::<[u32; 4]>());
-        place(skb, record);
+        if place.device != 0 {
+            let name = place.device + settings::offsets().dev_name as usize;
+            // Without a name the record has none.
+            let _ = bpf_probe_read_kernel_buf(name as *const u8, &mut (*record).device);
+        }
         bpf_probe_read_kernel_buf(ip.at as *const u8, &mut (*record).bytes).is_ok()
     };
     if !copied {
@@ -195,35 +202,69 @@ fn emit(
         return false;
     }
     entry.submit(wake_up());
-    // SAFETY: as in `admit`.
-    unsafe { (*watched).unreported = 0 };
+    // SAFETY: `watched` points to a live map value; taking a field's address reads nothing.
+    add_shared(unsafe { &raw mut (*watched).unreported }, unreported.wrapping_neg());
     true
 }
 
-/// Adds the device and the network namespace. A packet without a device has its socket's namespace.
+/// Where a packet was dropped.
+struct Place {
+    /// One of [`drop_place`].
+    whose: u32,
+    /// The host end of the pod's device; 0 in the node's namespace.
+    ifindex: u32,
+    /// The device; 0 if the packet had none.
+    device: usize,
+}
+
+/// Where the packet is, if that is the node's namespace or one of its pods'. A packet without a device has its
+/// socket's namespace.
 #[inline(always)]
-unsafe fn place(skb: usize, record: *mut DropRecord) {
+fn place(skb: usize) -> Option<Place> {
     let offsets = settings::offsets();
-    let device: usize = read(skb + offsets.skb_dev as usize).unwrap_or(0);
-    let mut net: usize = 0;
-    // SAFETY: `record` is a reservation of the ring buffer, see the caller.
-    unsafe {
-        if device != 0 {
-            (*record).header.ifindex = read(device + offsets.dev_ifindex as usize).unwrap_or(0);
-            net = read(device + offsets.dev_net as usize).unwrap_or(0);
-            let name = &mut *(&raw mut (*record).device);
-            let _ = bpf_probe_read_kernel_buf(
-                (device + offsets.dev_name as usize) as *const u8,
-                name,
-            );
-        } else {
-            let socket: usize = read(skb + offsets.skb_sk as usize).unwrap_or(0);
-            if socket != 0 {
-                net = read(socket + offsets.sock_net as usize).unwrap_or(0);
-            }
+    let device: usize = read(skb + offsets.skb_dev as usize)?;
+    let net: usize = if device != 0 {
+        read(device + offsets.dev_net as usize)?
+    } else {
+        let socket: usize = read(skb + offsets.skb_sk as usize)?;
+        if socket == 0 {
+            return None;
         }
-        if net != 0 {
-            (*record).netns_inum = read(net + offsets.net_inum as usize).unwrap_or(0);
-        }
+        read(socket + offsets.sock_net as usize)?
+    };
+    if is_node(net) {
+        return Some(Place {
+            whose: drop_place::NODE,
+            ifindex: 0,
+            device,
+        });
     }
+    if device == 0 || !has_peer(device) {
+        return None;
+    }
+    let peer: usize = read(device + offsets.dev_private as usize)?;
+    let host: usize = read(peer + offsets.dev_net as usize)?;
+    is_node(host).then_some(Place {
+        whose: drop_place::POD,
+        ifindex: read(peer + offsets.dev_ifindex as usize)?,
+        device,
+    })
+}
+
+/// Whether this is the node's network namespace.
+#[inline(always)]
+fn is_node(net: usize) -> bool {
+    read(net + settings::offsets().net_inum as usize) == Some(settings::node_netns())
+}
+
+/// Whether the device is a veth or netkit, whose private data begins with its peer.
+#[inline(always)]
+fn has_peer(device: usize) -> bool {
+    let offsets = settings::offsets();
+    let kind = || {
+        let operations: usize = read(device + offsets.dev_link_ops as usize)?;
+        let kind: usize = read(operations + offsets.link_ops_kind as usize)?;
+        read::<[u8; 4]>(kind)
+    };
+    matches!(kind(), Some([b'v', b'e', b't', b'h'] | [b'n', b'e', b't', b'k']))
 }

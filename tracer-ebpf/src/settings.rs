@@ -52,6 +52,10 @@ static DROPS: u32 = 0;
 #[unsafe(no_mangle)]
 static NO_DROP_REASON: u32 = 2;
 
+/// The inode number of the node's network namespace.
+#[unsafe(no_mangle)]
+static NODE_NETNS: u32 = 0;
+
 /// Where the fields are that the drop probe reads.
 #[unsafe(no_mangle)]
 static OFFSETS: KernelOffsets = KernelOffsets {
@@ -62,6 +66,9 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     dev_ifindex: 0,
     dev_name: 0,
     dev_net: 0,
+    dev_link_ops: 0,
+    dev_private: 0,
+    link_ops_kind: 0,
     sock_net: 0,
     net_inum: 0,
 };
@@ -158,6 +165,12 @@ pub fn no_drop_reason() -> u32 {
     global!(NO_DROP_REASON)
 }
 
+/// The value of [`NODE_NETNS`].
+#[inline(always)]
+pub fn node_netns() -> u32 {
+    global!(NODE_NETNS)
+}
+
 /// The value of [`OFFSETS`].
 #[inline(always)]
 pub fn offsets() -> KernelOffsets {
@@ -169,6 +182,9 @@ pub fn offsets() -> KernelOffsets {
         dev_ifindex: global!(OFFSETS.dev_ifindex),
         dev_name: global!(OFFSETS.dev_name),
         dev_net: global!(OFFSETS.dev_net),
+        dev_link_ops: global!(OFFSETS.dev_link_ops),
+        dev_private: global!(OFFSETS.dev_private),
+        link_ops_kind: global!(OFFSETS.link_ops_kind),
         sock_net: global!(OFFSETS.sock_net),
         net_inum: global!(OFFSETS.net_inum),
     }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use serde_json::Value;
-use testbed::lab::{Inventory, ProxyMode};
+use testbed::lab::ProxyMode;
 use testbed::stage::faults::{counted, done, table};
 use testbed::stage::{CLIENT, NODE, Stage, program};
 use testbed::watch::{Events, Watch};
@@ -69,13 +69,11 @@ fn a_policy_that_denies_what_was_dropped_is_named() {
         env!("CARGO_MANIFEST_DIR"),
         "/../tracer-core/tests/fixtures/inventory/policies.yaml"
     );
-    let policies = Inventory::read(policies.as_ref()).expect("policies");
-    let mut objects = stage.lab.inventory().objects().to_vec();
-    objects.extend(policies.objects().iter().cloned());
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("inventory.yaml");
-    let inventory = Inventory::from_objects(objects).expect("an inventory");
-    fs::write(&file, inventory.to_yaml().expect("YAML")).expect("writable");
+    let objects = stage.lab.inventory().to_yaml().expect("YAML");
+    let policies = fs::read_to_string(policies).expect("policies");
+    fs::write(&file, format!("{objects}\n---\n{policies}")).expect("writable");
     drop_forwarded(&stage, "{80, 90}");
     let command = [
         program().to_str().expect("a path"),

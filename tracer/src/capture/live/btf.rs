@@ -152,6 +152,11 @@ impl Btf {
         Some(offset)
     }
 
+    /// The size of a struct in bytes.
+    pub(super) fn size(&self, of: &str) -> Option<u32> {
+        self.find(&[STRUCT], of).map(|found| found.size_or_type)
+    }
+
     /// The offset in bits and the type of a member, also of one in an anonymous struct or union.
     fn member(&self, of: &Type, name: &str, depth: usize) -> Option<(u32, u32)> {
         if !matches!(of.kind, STRUCT | UNION) || depth == 0 {
@@ -241,6 +246,7 @@ mod tests {
         assert_eq!(btf.offset("tcphdr", "seq"), Some(4));
         assert_eq!(btf.offset("iphdr", "no_such_field"), None);
         assert_eq!(btf.offset("no_such_struct", "x"), None);
+        assert_eq!(btf.size("iphdr"), Some(20));
         let reasons = btf.values("skb_drop_reason").expect("Linux 5.17");
         assert!(
             reasons

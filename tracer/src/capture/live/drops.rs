@@ -3,11 +3,11 @@
 //! Owns the names of drop reasons and functions, which only the running kernel knows.
 
 use std::collections::HashMap;
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::{fs, io};
 
-use tracer_common::{DropRecord, KernelOffsets};
+use tracer_common::{DropRecord, KernelOffsets, drop_place};
 
 use super::btf::Btf;
 use super::symbols::Symbols;
@@ -73,27 +73,38 @@ fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
         dev_ifindex: at("net_device", "ifindex")?,
         dev_name: at("net_device", "name")?,
         dev_net: at("net_device", "nd_net.net")?,
+        dev_link_ops: at("net_device", "rtnl_link_ops")?,
+        dev_private: private_data(btf).ok_or("the kernel has no struct net_device")?,
+        link_ops_kind: at("rtnl_link_ops", "kind")?,
         sock_net: at("sock", "__sk_common.skc_net.net")?,
         net_inum: at("net", "ns.inum")?,
     })
+}
+
+/// Where a device's private data begins: a field of its own, or behind the struct, aligned (`NETDEV_ALIGN`).
+fn private_data(btf: &Btf) -> Option<u32> {
+    let field = btf.offset("net_device", "priv");
+    field.or_else(|| Some(btf.size("net_device")?.next_multiple_of(32)))
+}
+
+/// The inode number of this thread's network namespace.
+pub(super) fn own_netns() -> io::Result<u32> {
+    let inode = fs::metadata("/proc/thread-self/ns/net")?.ino();
+    u32::try_from(inode).map_err(io::Error::other)
 }
 
 /// Reads drop records.
 pub(super) struct DropReader {
     reasons: HashMap<u32, &'static str>,
     symbols: Symbols,
-    /// The inode number of this thread's network namespace.
-    own_netns: Option<u32>,
 }
 
 impl DropReader {
-    /// A reader for the network namespace of this thread.
+    /// A reader for this kernel.
     pub(super) fn new(facts: KernelFacts) -> DropReader {
-        let own = fs::metadata("/proc/thread-self/ns/net").ok();
         DropReader {
             reasons: facts.reasons,
             symbols: Symbols::default(),
-            own_netns: own.and_then(|own| u32::try_from(own.ino()).ok()),
         }
     }
 
@@ -111,10 +122,10 @@ impl DropReader {
             tcp_flags: packet.tcp_flags,
             reason,
             function: self.symbols.function(record.location),
-            place: match record.netns_inum {
-                0 => DropPlace::Unknown,
-                netns if Some(netns) == self.own_netns => DropPlace::Node,
-                _ => DropPlace::Pod,
+            place: match record.place {
+                drop_place::NODE => DropPlace::Node,
+                drop_place::POD => DropPlace::Pod,
+                _ => DropPlace::Unknown,
             },
             device: device(&record.device),
             unreported: record.unreported,

@@ -7,7 +7,7 @@ use aya_log::EbpfLogger;
 use tracing::{info, warn};
 
 use super::counters::StatsMap;
-use super::drops::{DropReader, KFREE_SKB, KernelFacts};
+use super::drops::{DropReader, KFREE_SKB, KernelFacts, own_netns};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
@@ -47,12 +47,12 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     let globals = Globals::new(options)?;
     let btf = Btf::from_sys_fs().ok();
     let facts = match options.drops {
-        true => KernelFacts::read(),
+        true => KernelFacts::read().and_then(|facts| Ok((facts, own_netns().map_err(of_netns)?))),
         false => Err("switched off".to_owned()),
     };
-    let (offsets, no_reason) = facts.as_ref().map_or_else(
+    let (offsets, no_reason, netns) = facts.as_ref().map_or_else(
         |_| Default::default(),
-        |facts| (facts.offsets, facts.no_reason),
+        |(facts, netns)| (facts.offsets, facts.no_reason, *netns),
     );
     let mut programs = EbpfLoader::new()
         .btf(btf.as_ref())
@@ -71,12 +71,13 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("DROPS", &u32::from(facts.is_ok()), true)
         .override_global("NO_DROP_REASON", &no_reason, true)
         .override_global("OFFSETS", &offsets, true)
+        .override_global("NODE_NETNS", &netns, true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("FLOWS", options.flow_entries)
         .load(OBJECT)
         .map_err(|source| CaptureError::Load { source })?;
     verify(&mut programs)?;
-    let drops = facts.and_then(|facts| {
+    let drops = facts.and_then(|(facts, _)| {
         let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
         watch_drops(&mut programs, &btf)?;
         Ok(DropReader::new(facts))
@@ -142,6 +143,10 @@ fn watch_drops(programs: &mut Ebpf, btf: &Btf) -> Result<(), String> {
     program.load(KFREE_SKB, btf).map_err(reason)?;
     program.attach().map_err(reason)?;
     Ok(())
+}
+
+fn of_netns(error: std::io::Error) -> String {
+    format!("cannot identify this network namespace: {error}")
 }
 
 fn reason(error: ProgramError) -> String {
