@@ -41,6 +41,7 @@ use crate::export::metrics::{RelayMetrics, RelayState};
 mod counted;
 mod discovery;
 mod documents;
+mod events;
 mod findings;
 mod form;
 pub mod kinds;

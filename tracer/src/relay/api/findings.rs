@@ -1,22 +1,15 @@
 //! `findings`: get, list and watch, from the store. No agent is asked.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::form::Form;
 use super::kinds::{self, GROUP_VERSION};
-use super::limits::Place;
-use super::render::{ListHead, Rendered, Renderer, age, error_event, rfc3339};
+use super::render::{ListHead, Rendered, Renderer, age, rfc3339};
 use super::request::Asked;
 use super::selector::Selector;
 use super::status::Failure;
@@ -29,10 +22,9 @@ use tracer_core::model::finding::{Finding, Severity, State};
 use tracer_core::view::json::Json;
 use tracer_core::view::{Encode as _, words};
 
-/// Changes read from the store at a time.
-const PAGE: usize = 256;
-/// Between the bookmarks of a quiet watch.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+mod watch;
+
+pub use self::watch::watch;
 
 /// Labels of a finding's object, and where their values come from.
 const LABELS: [(&str, &str); 4] = [
@@ -342,183 +334,5 @@ impl Continue {
 
     fn place(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
-    }
-}
-
-/// Answers a watch.
-pub fn watch(
-    findings: &Arc<Findings>,
-    versions: Versions,
-    asked: &Asked,
-    until: Instant,
-    place: Place,
-    sent: Counter,
-) -> Result<Body, Failure> {
-    let renderer = renderer(asked)?;
-    let selection = Selection::parse(asked)?;
-    let changes = findings.changes();
-    let (cursor, initial) = match versions.parse(asked.query.get("resourceVersion"))? {
-        Some(version) => {
-            let from = findings
-                .resume(version.at_us, version.own)
-                .map_err(|expired| Failure::expired(expired.to_string()))?;
-            (from, None)
-        }
-        // The current state first.
-        None => (findings.version(), Some(None)),
-    };
-    let bookmarks = asked.query.flag("allowWatchBookmarks")?.then(|| {
-        let mut bookmarks =
-            tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
-        bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        bookmarks
-    });
-    let watch = Watch {
-        findings: Arc::clone(findings),
-        versions,
-        renderer,
-        selection,
-        changes,
-        cursor,
-        initial,
-        ready: VecDeque::new(),
-        head: true,
-        bookmarks,
-        bookmark_due: false,
-        until,
-        ended: false,
-        _place: place,
-        sent,
-    };
-    let stream = futures::stream::unfold(watch, |mut watch| async move {
-        let bytes = watch.next().await?;
-        Some((Ok::<_, Infallible>(bytes), watch))
-    });
-    Ok(Body::from_stream(stream))
-}
-
-/// A watch. It reads the store at the pace of its client.
-struct Watch {
-    findings: Arc<Findings>,
-    versions: Versions,
-    renderer: Renderer,
-    selection: Selection,
-    changes: tokio::sync::watch::Receiver<u64>,
-    /// Changes up to this version have been sent.
-    cursor: u64,
-    /// The current state has been sent up to this namespace and name.
-    initial: Option<Option<(String, String)>>,
-    ready: VecDeque<Bytes>,
-    /// The next event is the first.
-    head: bool,
-    bookmarks: Option<Interval>,
-    /// A bookmark follows the changes.
-    bookmark_due: bool,
-    until: Instant,
-    ended: bool,
-    _place: Place,
-    sent: Counter,
-}
-
-impl Watch {
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
-            if self.ended || Instant::now() >= self.until {
-                return None;
-            }
-            if self.initial.is_some() {
-                self.read_initial();
-                continue;
-            }
-            self.changes.borrow_and_update();
-            // Later changes have later versions.
-            let reached = self.findings.version();
-            if self.read_changes() {
-                continue;
-            }
-            if std::mem::take(&mut self.bookmark_due) {
-                return Some(self.renderer.bookmark(&self.versions.text(reached)));
-            }
-            let bookmark = async {
-                match &mut self.bookmarks {
-                    Some(bookmarks) => bookmarks.tick().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = self.changes.changed() => self.ended |= changed.is_err(),
-                () = tokio::time::sleep_until(self.until) => return None,
-                _ = bookmark => self.bookmark_due = true,
-            }
-        }
-    }
-
-    /// Reads a part of the current state.
-    fn read_initial(&mut self) {
-        let after = self.initial.take().flatten();
-        let start = after
-            .as_ref()
-            .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let namespace = self.selection.namespace.as_deref();
-        let selection = &self.selection;
-        let page = self
-            .findings
-            .page(namespace, start, PAGE, |kept| selection.fits(kept));
-        for kept in &page.items {
-            self.push("ADDED", kept);
-        }
-        if let Some(last) = page.items.last().filter(|_| page.remaining > 0) {
-            let place = (last.namespace.to_string(), last.object.name.clone());
-            self.initial = Some(Some(place));
-        }
-    }
-
-    /// Reads changes. Returns whether there were any.
-    fn read_changes(&mut self) -> bool {
-        let changes = match self.findings.changed_after(self.cursor, PAGE) {
-            Ok(changes) => changes,
-            Err(expired) => {
-                let failure = Failure::expired(expired.to_string());
-                self.ready.push_back(error_event(&failure));
-                self.ended = true;
-                return true;
-            }
-        };
-        for change in &changes {
-            let kept = &change.kept;
-            let known = kept.created <= self.cursor;
-            let event = match (change.gone, self.selection.fits(kept)) {
-                // One that came and went in between never was, for this watcher.
-                (true, true) if known => Some("DELETED"),
-                (true, _) => None,
-                (false, true) if known && self.selection.fitted(kept, self.cursor) => {
-                    Some("MODIFIED")
-                }
-                (false, true) => Some("ADDED"),
-                (false, false) if known && self.selection.fitted(kept, self.cursor) => {
-                    Some("DELETED")
-                }
-                (false, false) => None,
-            };
-            if let Some(event) = event {
-                self.push(event, kept);
-            }
-        }
-        if let Some(last) = changes.last() {
-            self.cursor = last.version;
-        }
-        !changes.is_empty()
-    }
-
-    fn push(&mut self, event: &str, kept: &Kept) {
-        if let Some(rendered) = render(kept, self.versions, jiff::Timestamp::now()) {
-            let head = std::mem::take(&mut self.head);
-            let bytes = self.renderer.event(event, rendered, head);
-            self.ready.push_back(bytes);
-            self.sent.inc();
-        }
     }
 }

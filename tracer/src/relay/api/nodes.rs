@@ -1,21 +1,18 @@
 //! `tracernodes`: the status of each agent. Agents are asked at most once in [`FRESH`].
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use futures::StreamExt as _;
-use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::events::{self, Events, Source, Term};
 use super::form::Form;
 use super::kinds::{self, GROUP_VERSION};
-use super::limits::Place;
 use super::render::{ListHead, Rendered, Renderer, age, rfc3339};
 use super::request::Asked;
 use super::selector::Selector;
@@ -286,88 +283,55 @@ pub fn watch(
     sources: Sources,
     versions: Versions,
     asked: &Asked,
-    until: Instant,
-    place: Place,
-    sent: Counter,
+    term: Term,
 ) -> Result<Body, Failure> {
     let watch = Watch {
         nodes,
         sources,
         versions,
-        renderer: renderer(asked),
         selector: selector(asked)?,
         known: BTreeMap::new(),
-        ready: Vec::new(),
-        head: true,
         next: Instant::now(),
-        until,
-        _place: place,
-        sent,
     };
-    let stream = futures::stream::unfold(watch, |mut watch| async move {
-        let bytes = watch.next().await?;
-        Some((Ok::<_, Infallible>(bytes), watch))
-    });
-    Ok(Body::from_stream(stream))
+    Ok(events::body(watch, renderer(asked), term))
 }
 
 struct Watch {
     nodes: Arc<Nodes>,
     sources: Sources,
     versions: Versions,
-    renderer: Renderer,
     selector: Selector,
     /// What was sent: a summary, and the status.
     known: BTreeMap<String, (String, NodeStatus)>,
-    /// In reverse order.
-    ready: Vec<Bytes>,
-    head: bool,
     next: Instant,
-    until: Instant,
-    _place: Place,
-    sent: Counter,
 }
 
-impl Watch {
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.ready.pop() {
-                return Some(bytes);
+impl Source for Watch {
+    async fn more(&mut self, events: &mut Events) -> bool {
+        tokio::time::sleep_until(self.next).await;
+        let (version, statuses) = self.nodes.statuses(&self.sources).await;
+        self.next = Instant::now() + WATCH_EVERY;
+        let version = self.versions.text(version);
+        let mut before = std::mem::take(&mut self.known);
+        for node in &statuses.nodes {
+            if !fits(&self.selector, node) {
+                continue;
             }
-            if self.next >= self.until {
-                tokio::time::sleep_until(self.until).await;
-                return None;
+            let summary = summary(node);
+            let change = match before.remove(&node.node) {
+                None => Some("ADDED"),
+                Some((known, _)) => (known != summary).then_some("MODIFIED"),
+            };
+            if let Some(change) = change {
+                events.push(change, render(node, &version));
             }
-            tokio::time::sleep_until(self.next).await;
-            self.next = Instant::now() + WATCH_EVERY;
-            let (version, statuses) = self.nodes.statuses(&self.sources).await;
-            let version = self.versions.text(version);
-            let mut before = std::mem::take(&mut self.known);
-            let mut events = Vec::new();
-            for node in &statuses.nodes {
-                if !fits(&self.selector, node) {
-                    continue;
-                }
-                let summary = summary(node);
-                let change = match before.remove(&node.node) {
-                    None => Some("ADDED"),
-                    Some((known, _)) => (known != summary).then_some("MODIFIED"),
-                };
-                if let Some(change) = change {
-                    events.push((change, node.clone()));
-                }
-                self.known
-                    .insert(node.node.clone(), (summary, node.clone()));
-            }
-            events.extend(before.into_values().map(|(_, node)| ("DELETED", node)));
-            for (change, node) in events {
-                let head = std::mem::take(&mut self.head);
-                let rendered = render(&node, &version);
-                self.ready.push(self.renderer.event(change, rendered, head));
-                self.sent.inc();
-            }
-            self.ready.reverse();
+            self.known
+                .insert(node.node.clone(), (summary, node.clone()));
         }
+        for (_, node) in before.into_values() {
+            events.push("DELETED", render(&node, &version));
+        }
+        true
     }
 }
 

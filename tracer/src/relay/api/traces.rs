@@ -13,11 +13,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
+use super::events::Term;
 use super::form::Form;
 use super::kinds::{self, GROUP_VERSION};
-use super::limits::Place;
 use super::render::{ListHead, Rendered, Renderer, rfc3339};
 use super::request::Asked;
 use super::status::Failure;
@@ -289,8 +288,8 @@ fn text(event: &Event, emitted: jiff::Timestamp) -> String {
 }
 
 /// The messages of all agents, in the relay's own form.
-pub fn stream(sources: Sources, wanted: Wanted, until: Instant, place: Place) -> Body {
-    native::body(until_time(relay(sources, wanted), until, place))
+pub fn stream(sources: Sources, wanted: Wanted, term: Term) -> Body {
+    native::body(within(relay(sources, wanted), term))
 }
 
 /// Answers a watch.
@@ -298,12 +297,11 @@ pub fn watch(
     sources: Sources,
     versions: Versions,
     asked: &Asked,
-    until: Instant,
-    place: Place,
+    term: Term,
 ) -> Result<Body, Failure> {
     let mut wanted = options::wanted(asked)?;
     if asked.form == Form::Native {
-        return Ok(stream(sources, wanted, until, place));
+        return Ok(stream(sources, wanted, term));
     }
     let from_us = versions
         .parse(asked.query.get("resourceVersion"))?
@@ -314,11 +312,8 @@ pub fn watch(
         wanted.request.last = Some(RESUMED);
     }
     let events = watch_events(sources, wanted, versions, renderer(asked), from_us);
-    Ok(Body::from_stream(until_time(
-        events.map(Ok::<_, Infallible>),
-        until,
-        place,
-    )))
+    let events = events.map(Ok::<_, Infallible>);
+    Ok(Body::from_stream(within(events, term)))
 }
 
 fn watch_events(
@@ -341,15 +336,14 @@ fn watch_events(
 }
 
 /// A stream until its time is over. It keeps its place as long as it lives.
-fn until_time<T: Send>(
+fn within<T: Send>(
     stream: impl Stream<Item = T> + Send,
-    until: Instant,
-    place: Place,
+    term: Term,
 ) -> impl Stream<Item = T> + Send {
     stream
-        .take_until(tokio::time::sleep_until(until))
+        .take_until(tokio::time::sleep_until(term.until))
         .map(move |item| {
-            let _ = &place;
+            let _ = &term.place;
             item
         })
 }

@@ -15,6 +15,7 @@ use rand::Rng as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::events::Term;
 use super::form::Form;
 use super::permission::withdrawn;
 use super::render::error_event;
@@ -65,16 +66,18 @@ impl Server {
             None | Some(0) => rand::rng().random_range(WATCH_SECONDS / 2..=WATCH_SECONDS),
             Some(seconds) => seconds.min(WATCH_SECONDS),
         };
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let place = self.watches.take(&user.name)?;
+        let term = Term {
+            until: Instant::now() + Duration::from_secs(seconds),
+            place: self.watches.take(&user.name)?,
+            sent: self.metrics.sent(asked.objects.kind.plural),
+        };
         let versions = self.versions;
-        let sent = self.metrics.sent(asked.objects.kind.plural);
         match asked.objects.kind.kind {
             "Finding" if asked.form == Form::Native => {
                 let wanted = native_findings::wanted(asked)?;
-                Ok(traces::stream(self.sources.clone(), wanted, until, place))
+                Ok(traces::stream(self.sources.clone(), wanted, term))
             }
-            "Finding" => findings::watch(&self.findings, versions, asked, until, place, sent),
+            "Finding" => findings::watch(&self.findings, versions, asked, term),
             "TracerNode" if asked.form == Form::Native => Err(Failure::new(
                 406,
                 "NotAcceptable",
@@ -82,9 +85,9 @@ impl Server {
             )),
             "TracerNode" => {
                 let (nodes, sources) = (Arc::clone(&self.nodes), self.sources.clone());
-                nodes::watch(nodes, sources, versions, asked, until, place, sent)
+                nodes::watch(nodes, sources, versions, asked, term)
             }
-            _ => traces::watch(self.sources.clone(), versions, asked, until, place),
+            _ => traces::watch(self.sources.clone(), versions, asked, term),
         }
     }
 }
