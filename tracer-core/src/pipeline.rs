@@ -276,7 +276,10 @@ impl Pipeline {
             Input::Signal(at, Signal::TranslationsComplete(false)) => {
                 self.translations.interrupted(at);
             }
-            Input::Signal(_, Signal::TranslationsComplete(true) | Signal::Conntrack(_)) => {}
+            Input::Signal(_, Signal::TranslationsComplete(true)) => {}
+            Input::Signal(at, Signal::Conntrack(counters)) => {
+                self.diagnosis.conntrack(at, counters);
+            }
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);

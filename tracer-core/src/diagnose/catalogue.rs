@@ -39,6 +39,7 @@ pub static RULES: &[&Rule] = &[
     &rules::reply_not_translated::RULE,
     &rules::stale_pod_address::RULE,
     &rules::denied_by_policy::RULE,
+    &rules::conntrack_full::RULE,
     &rules::dropped_on_node::RULE,
     &rules::connection_refused::RULE,
     &rules::mtu_black_hole::RULE,

@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::case::{Case, Symptom};
 use super::claim::Claim;
+use super::endpoint;
 use super::fact::{DroppedPackets, PathFact};
 use super::lookup_evidence::LookupEvidence;
-use super::memory::FlowDrops;
+use super::memory::{ExchangeEvidence, FlowDrops};
 use super::route::Route;
 use crate::model::exchange::{Outcome, Transport};
 use crate::model::flow::{Flow, Protocol};
@@ -35,14 +36,7 @@ pub(super) fn of_attempt<'a>(case: &Case<'a>) -> Option<&'a FlowDrops> {
 pub(super) fn explain_lookup(case: &Case<'_>, claim: Claim, lookup: &LookupEvidence<'_>) -> Claim {
     let unanswered = lookup.exchanges().iter();
     let unanswered = unanswered.filter(|exchange| exchange.outcome == Outcome::Timeout);
-    let dropped = unanswered.filter_map(|exchange| {
-        let protocol = match exchange.transport {
-            Transport::Udp => Protocol::Udp,
-            Transport::Tcp => Protocol::Tcp,
-        };
-        let port = exchange.from.port();
-        of_flow(case, protocol, port, exchange.server, exchange.asked)
-    });
+    let dropped = unanswered.filter_map(|exchange| of_query(case, exchange));
     match dropped.max_by_key(|drops| drops.packets) {
         Some(drops) => explain(case, claim, drops),
         None => claim,
@@ -71,6 +65,16 @@ pub(super) fn explain_attempt(case: &Case<'_>, claim: Claim) -> Claim {
         Some(drops) => explain(case, claim, drops),
         None => claim,
     }
+}
+
+/// What the kernel dropped of a query's socket since it was sent.
+pub(super) fn of_query<'a>(case: &Case<'a>, exchange: &ExchangeEvidence) -> Option<&'a FlowDrops> {
+    let protocol = match exchange.transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+    };
+    let port = exchange.from.port();
+    of_flow(case, protocol, port, exchange.server, exchange.asked)
 }
 
 /// Adds what was dropped, where and why.
@@ -104,9 +108,11 @@ fn is_behind(case: &Case<'_>, protocol: Protocol, port: u16, endpoint: IpAddr) -
         Protocol::Tcp => "TCP",
         _ => "UDP",
     };
+    let chosen = endpoint::chosen(case).is_some_and(|backend| backend.ip == endpoint);
     let backends = Route::from_case(case, name, port).map(|route| route.backends(case));
-    backends
-        .iter()
-        .flatten()
-        .any(|backend| backend.endpoint.ip == endpoint)
+    chosen
+        || backends
+            .iter()
+            .flatten()
+            .any(|backend| backend.endpoint.ip == endpoint)
 }

@@ -103,6 +103,8 @@ pub(super) enum Reason {
     OneOfEndpoints(usize),
     /// The endpoint that was chosen is the client itself.
     ChosenIsSelf,
+    /// The conntrack table of the pod's node is full.
+    ConntrackFull,
     /// A node possibly forwards to an endpoint that is gone.
     ForwardedToGone,
     /// The packets go around in a loop.
@@ -215,6 +217,8 @@ pub(super) enum Fix {
     UserTimeout,
     /// Compare the MTU of the pod with the network's.
     CheckMtu,
+    /// Raise the maximum of entries there.
+    RaiseConntrackMax,
     /// Check the connection tracking of the pod's node.
     CheckConntrack,
     /// Check the firewall rules of the pod's node.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod attempts;
+mod conntrack;
 mod contacts;
 mod drops;
 mod endpoints;
@@ -27,6 +28,7 @@ use crate::model::loss::Losses;
 use crate::model::time::Timestamp;
 
 pub(super) use self::attempts::{Target, TargetKey};
+pub(super) use self::conntrack::{Conntrack, Rise};
 pub(super) use self::drops::FlowDrops;
 pub(super) use self::endpoints::{Outcomes, Use};
 pub(super) use self::exchanges::{
@@ -57,6 +59,8 @@ pub(super) struct Memory {
     pub failed_tcp: FailedTcp,
     /// Destinations that lost SYNs just now.
     pub lost_syns: LostSyns,
+    /// The counters of the node's conntrack.
+    pub conntrack: Conntrack,
 }
 
 impl Memory {
@@ -68,6 +72,7 @@ impl Memory {
             wastes: Wastes::new(),
             failed_tcp: FailedTcp::new(),
             lost_syns: LostSyns::default(),
+            conntrack: Conntrack::default(),
         }
     }
 

@@ -63,6 +63,7 @@ use crate::model::event::{Body, Ends, Event};
 use crate::model::flow::Role;
 use crate::model::loss::Losses;
 use crate::model::settings::Thresholds;
+use crate::model::signal::ConntrackCounters;
 use crate::model::time::Timestamp;
 
 use self::case::Symptom;
@@ -140,6 +141,11 @@ impl Diagnosis {
             let place = pods.place(at, &owner, ends);
             pods.get_mut(place).unnamed.add(at);
         }
+    }
+
+    /// Takes in the counters of the node's conntrack.
+    pub fn conntrack(&mut self, at: Timestamp, counters: ConntrackCounters) {
+        self.memory.conntrack.add(at, counters);
     }
 
     /// Takes in an event that is emitted at `now`.

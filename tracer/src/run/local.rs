@@ -491,7 +491,7 @@ impl Source for LocalSource {
         if let Some(change) = self.identity.staleness(output.index(), now) {
             output.put(Input::Change(now, change))?;
         }
-        if let Some(signal) = self.conntrack.changed_counters(now) {
+        if let Some(signal) = self.conntrack.counters(now) {
             output.put(signal)?;
         }
         if let Some(publish) = &mut self.publish {

@@ -110,11 +110,12 @@ fn a_dns_query_has_the_endpoint_that_conntrack_lists() {
 fn the_endpoint_that_refuses_is_named_and_the_others_are_not() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
-    // One of the three endpoints refuses; which one a connection gets is random.
+    // One of the endpoints refuses, at its own node: what the client's node rejects never gets an entry. Which one a
+    // connection gets is random.
     let refuse = "add table inet refuse\n\
                   add chain inet refuse forward { type filter hook forward priority 0; }\n\
                   add rule inet refuse forward ip daddr 10.1.79.66 tcp dport 90 reject with tcp reset\n";
-    let loaded = stage.on_node(NODE, &["nft", refuse]).status();
+    let loaded = stage.on_node("k8s-worker01", &["nft", refuse]).status();
     assert!(loaded.expect("nft runs").success());
     let codes: Vec<_> = (0..30)
         .map(|_| curl(&stage, &format!("http://{SERVICE}:{PORT}/")))

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::ObjectName;
-use crate::diagnose::memory::FlowDrops;
+use crate::diagnose::memory::{FlowDrops, Rise};
 use crate::model::observation::IcmpError;
 
 #[derive(Clone, Debug)]
@@ -25,6 +25,14 @@ pub(in crate::diagnose) enum PathFact {
     Dropped(DroppedPackets),
     /// What the kernel's reason for a drop means.
     DropMeans(&'static str),
+    /// The node's conntrack dropped packets, and its table was full.
+    ConntrackFull(Rise),
+    /// The attempt's packets may be among them.
+    PossiblyDropped,
+    /// The node's conntrack could not insert entries when a query was sent.
+    InsertFailed(Rise),
+    /// The kernel also dropped a packet of the query's socket.
+    InsertFailedProven,
     /// Who sent the ICMP error.
     IcmpSender(IpAddr, AddressHolder),
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::command::{Command, Setting};
-use crate::diagnose::fact::ServerFact;
+use crate::diagnose::fact::{PathFact, ServerFact};
 use crate::diagnose::headline::{Fix, Reason};
-use crate::diagnose::memory::ExchangeEvidence;
+use crate::diagnose::memory::{ExchangeEvidence, FlowDrops, Rise};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::server;
+use crate::diagnose::{drops, server};
 use crate::model::dns::RecordType;
 use crate::model::exchange::Transport;
 use crate::model::finding::Severity;
@@ -23,9 +23,9 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
             of a known race on nodes that translate the DNS server's address: both packets create the same connection tracking \
             entry, and the kernel drops one (severity warning from the second time within ten minutes).",
     looks_at: "The two exchanges of a lookup: they use one socket, neither waited for the other, one was answered within a second, \
-               the other after a repetition 0.9 s later or more.",
-    cannot_know: "Whether the cause was that race, another loss, or a server that did not answer: the node's insert_failed \
-                  counter shows it. The race happens by chance, so no lookup proves that it is over: the finding is dropped \
+               the other after a repetition 0.9 s later or more. The node's counter insert_failed, and a packet of the socket that \
+               the kernel dropped: both in the same seconds prove the race, the counter alone is a hint.",
+    cannot_know: "Without both of these, whether the cause was that race, another loss, or a server that did not answer. The race happens by chance, so no lookup proves that it is over: the finding is dropped \
                   after ten minutes without a recurrence.",
     check,
 };
@@ -69,7 +69,24 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         .command(Command::ConntrackFailures)
         .command(Setting::SingleRequestReopen)
         .evidence(lookup.evidence());
-    Some(claim)
+    Some(conntrack(case, claim, lost))
+}
+
+/// Adds that conntrack failed to insert an entry when the lost query was sent, and whether the kernel dropped a
+/// packet of that socket.
+fn conntrack(case: &Case<'_>, claim: Claim, lost: &ExchangeEvidence) -> Claim {
+    let failed = |rise: &Rise| rise.insert_failed > 0;
+    let Some(rise) = case.memory.conntrack.at(lost.asked, failed) else {
+        return claim;
+    };
+    let claim = claim.why(PathFact::InsertFailed(rise));
+    let netfilter = |drops: &&FlowDrops| {
+        drops.from_pod && drops.reason == "NETFILTER_DROP" && drops.last <= rise.until
+    };
+    match drops::of_query(case, lost).filter(netfilter) {
+        Some(drops) => drops::explain(case, claim, drops).why(PathFact::InsertFailedProven),
+        None => claim,
+    }
 }
 
 fn is_race(answered: &ExchangeEvidence, lost: &ExchangeEvidence) -> bool {

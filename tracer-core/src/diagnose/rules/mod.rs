@@ -8,6 +8,7 @@ pub(super) mod connect_timeout;
 pub(super) mod connection_refused;
 pub(super) mod connection_reset;
 pub(super) mod connection_stalled;
+pub(super) mod conntrack_full;
 pub(super) mod denied_by_policy;
 pub(super) mod dns_formerr;
 pub(super) mod dns_fragment_lost;

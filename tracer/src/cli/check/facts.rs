@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::capture::live as capture;
 use crate::cluster::pod_cgroup::pod_cgroup;
+use crate::conntrack;
 
 /// The result of trying a bpf() call: supported, unsupported, or refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) struct Facts {
     /// The word in brackets of /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
     pub(super) processes: Processes,
+    /// Whether conntrack can be read here, or why not.
+    pub(super) conntrack: Result<(), String>,
     /// The interfaces that Tracer would trace.
     pub(super) pod_interfaces: Vec<String>,
 }
@@ -100,6 +103,7 @@ impl Facts {
                 .ok()
                 .and_then(|modes| in_brackets(&modes)),
             processes: processes(),
+            conntrack: conntrack::probe().map_err(|error| error.to_string()),
             pod_interfaces: pod_interfaces(),
             release,
         }

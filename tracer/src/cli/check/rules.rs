@@ -33,6 +33,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         drops(facts),
         lockdown(facts),
         unprivileged(facts),
+        conntrack(facts),
         interfaces(facts),
         processes(&facts.processes),
     ]
@@ -267,6 +268,20 @@ fn unprivileged(facts: &Facts) -> Line {
         ),
         Some(_) => ok(name, "forbidden, as recommended"),
         None => ok(name, "cannot read kernel.unprivileged_bpf_disabled"),
+    }
+}
+
+/// Conntrack knows the endpoint behind a Service's address.
+fn conntrack(facts: &Facts) -> Line {
+    let name = "conntrack";
+    match &facts.conntrack {
+        Ok(()) => ok(name, "translations and counters can be read"),
+        Err(why) => warn(
+            name,
+            format!("{why}; endpoints behind Services stay unknown"),
+            "none if the network plugin replaces kube-proxy with eBPF; else load nf_conntrack_netlink, set \
+             net.netfilter.nf_conntrack_events=1 and add the capability NET_ADMIN",
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::export::kube_events::KubeEventTotals;
 use crate::export::otlp::OtlpTotals;
 use tracer_core::model::echo::EchoState;
 use tracer_core::model::loss::{Losses, Stage};
+use tracer_core::model::signal::ConntrackCounters;
 use tracer_core::model::time::Timestamp;
 use tracer_core::view::gallery;
 
@@ -508,6 +509,14 @@ fn docs_list_exactly_the_registered_metrics() {
         },
         kube_events: Some(KubeEventTotals::default()),
         relays: Some(2),
+        conntrack: ConntrackState {
+            following: Some(true),
+            translations: 7,
+            counters: Some(ConntrackCounters {
+                max: 262_144,
+                ..ConntrackCounters::default()
+            }),
+        },
         otlp: Some(OtlpTotals::default()),
         settings: Some(SettingsState {
             applied: true,

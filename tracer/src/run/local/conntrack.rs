@@ -59,8 +59,8 @@ impl Conntrack {
         inputs.extend(signals.map(|(at, signal)| Input::Signal(at, signal)));
     }
 
-    /// The counters, if they are due and have changed.
-    pub(super) fn changed_counters(&mut self, now: Timestamp) -> Option<Input> {
+    /// The counters, if they are due.
+    pub(super) fn counters(&mut self, now: Timestamp) -> Option<Input> {
         if now < self.next_count {
             return None;
         }
@@ -70,10 +70,9 @@ impl Conntrack {
         let counters = counters
             .inspect_err(|error| tracing::debug!(%error, "conntrack"))
             .ok();
-        let changed = self.counters != counters;
         self.counters = counters;
-        let signal = Signal::Conntrack(counters.filter(|_| changed)?);
-        Some(Input::Signal(now, signal))
+        // Also where nothing changed: a rise is as exact as the time of the reading before it.
+        Some(Input::Signal(now, Signal::Conntrack(counters?)))
     }
 
     /// A sentence, where conntrack cannot be read and that is news.

@@ -34,6 +34,26 @@ pub(super) fn sentence(fact: &PathFact) -> Sentence {
         PathFact::IcmpMeans(meaning, protocol) => means(*meaning, protocol).into(),
         PathFact::Dropped(dropped) => packets_dropped(dropped),
         PathFact::DropMeans(reason) => drop_means(reason).into(),
+        PathFact::ConntrackFull(rise) => sentence!(
+            "Conntrack of the pod's node dropped {} within {}, with {} entries of {} at most.",
+            Count(rise.drop, "packet"),
+            rise.span(),
+            rise.entries,
+            rise.max
+        ),
+        PathFact::PossiblyDropped => {
+            sentence!(
+                "Possibly this attempt's packets are among them: the counter doesn't show which."
+            )
+        }
+        PathFact::InsertFailed(rise) => sentence!(
+            "When the lost query was sent, conntrack of the pod's node failed to insert {} within {}: a hint at that race, as the counter doesn't show which packets it dropped.",
+            Count(rise.insert_failed, "entry"),
+            rise.span()
+        ),
+        PathFact::InsertFailedProven => sentence!(
+            "The kernel dropped a packet of that socket in the same seconds: the race is proven."
+        ),
         PathFact::IcmpSender(ip, holder) => {
             sentence!("The ICMP error was sent by {}, {}.", ip, holder_of(holder))
         }

@@ -123,6 +123,7 @@ pub(super) fn because(reason: &Reason) -> Sentence {
         Reason::OneOfEndpoints(endpoints) => {
             sentence!("possibly 1 of {} endpoints isn't listening", endpoints)
         }
+        Reason::ConntrackFull => "its node's conntrack table is full".into(),
         Reason::ChosenIsSelf => "the endpoint chosen is the pod itself".into(),
         Reason::ForwardedToGone => "possibly it leads to an endpoint that is gone".into(),
         Reason::RoutingLoop => "a routing loop (time exceeded)".into(),

@@ -79,6 +79,7 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::CheckProtocol => "check what it expects".into(),
         Fix::UserTimeout => "set keepalives or TCP_USER_TIMEOUT".into(),
         Fix::CheckMtu => "compare the MTUs of pod, node and overlay".into(),
+        Fix::RaiseConntrackMax => "raise nf_conntrack_max there".into(),
         Fix::CheckConntrack => "check nf_conntrack there".into(),
         Fix::CheckNodeFirewall => "check that node's firewall".into(),
         Fix::CheckAccept => "check its load".into(),

@@ -27,6 +27,7 @@ fn good() -> Facts {
             readable: 200,
             pods: 12,
         },
+        conntrack: Ok(()),
         pod_interfaces: vec!["cali1".to_owned(), "cali2".to_owned()],
     }
 }
@@ -196,4 +197,14 @@ fn identifying_pods_needs_the_processes_of_the_node() {
     }
     let hidden = line("pod processes", |facts| facts.processes.readable = 3);
     assert!(hidden.found.contains("197 of 200"));
+}
+
+#[test]
+fn without_conntrack_endpoints_stay_unknown_and_nothing_fails() {
+    assert_eq!(line("conntrack", |_| ()).status, Status::Ok);
+    let absent = line("conntrack", |facts| {
+        facts.conntrack = Err("cannot subscribe to conntrack events: EPERM".to_owned());
+    });
+    assert_eq!(absent.status, Status::Warn);
+    assert!(absent.found.contains("EPERM"), "{absent:?}");
 }

@@ -23,6 +23,14 @@ fn registered() -> BTreeMap<String, BTreeSet<String>> {
         },
         kube_events: Some(KubeEventTotals::default()),
         relays: Some(2),
+        conntrack: ConntrackState {
+            following: Some(true),
+            translations: 7,
+            counters: Some(ConntrackCounters {
+                max: 262_144,
+                ..ConntrackCounters::default()
+            }),
+        },
         settings: Some(SettingsState {
             applied: true,
             read: jiff::Timestamp::UNIX_EPOCH,
