@@ -35,8 +35,9 @@ const NO_REDIRECT: (&str, &str) = (
     "no_silence_is_reported",
     "its redirecting program needs TCX",
 );
-const NO_NFT: [(&str, &str); 2] = [
+const NO_NFT: [(&str, &str); 3] = [
     ("nftables_counts", "nftables' modules are not in the image"),
+    ("by_nftables", "nftables' modules are not in the image"),
     (
         "a_flood_with_losses",
         "nftables' modules are not in the image",
@@ -53,7 +54,15 @@ const SLOW: [(&str, &str); 2] = [
     ),
 ];
 
-const OLD: &[(&str, &str)] = &[NO_TCX, NO_REDIRECT, NO_NFT[0], NO_NFT[1], SLOW[0], SLOW[1]];
+const OLD: &[(&str, &str)] = &[
+    NO_TCX,
+    NO_REDIRECT,
+    NO_NFT[0],
+    NO_NFT[1],
+    NO_NFT[2],
+    SLOW[0],
+    SLOW[1],
+];
 
 const KERNELS: [Kernel; 2] = [
     Kernel {

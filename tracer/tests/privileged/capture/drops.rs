@@ -44,8 +44,30 @@ fn of_netfilter(live: &Live) -> Vec<&PacketDrop> {
         .collect()
 }
 
+/// Needs no nftables, so it runs on every kernel. One that gives no reasons says so.
 #[test]
-fn a_drop_has_the_packets_ends_the_kernels_reason_and_the_place() {
+fn what_nobody_listens_for_is_dropped_for_that_reason_where_the_kernel_has_reasons() {
+    let _turn = turn::shared();
+    let (node, pod) = (Netns::new(), Netns::new());
+    node.add_pod(&pod, "pod1", 1);
+    let mut live = Live::start(&node, Options::default());
+    let port = send(&pod, ACCEPTED, 3);
+    if let Some(why) = live.capture.drops_unseen() {
+        assert!(why.contains("before Linux 5.17"), "{why}");
+        live.wait_seen(3);
+        assert!(live.drops.is_empty());
+    } else {
+        live.wait("three drops", |live| live.drops.len() >= 3);
+        for drop in &live.drops {
+            assert_eq!((drop.reason, drop.place), ("NO_SOCKET", DropPlace::Node));
+            assert_eq!(drop.tuple.src.port(), port);
+        }
+    }
+    live.stop();
+}
+
+#[test]
+fn a_drop_by_nftables_has_the_packets_ends_the_reason_and_the_place() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
@@ -73,7 +95,7 @@ fn a_drop_has_the_packets_ends_the_kernels_reason_and_the_place() {
 }
 
 #[test]
-fn a_drop_in_the_pod_is_told_and_that_of_another_nodes_pod_with_its_address_is_not() {
+fn a_drop_by_nftables_in_the_pod_is_told_and_that_of_another_nodes_pod_with_its_address_is_not() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     let (other_node, other_pod) = (Netns::new(), Netns::new());
@@ -107,7 +129,7 @@ fn a_drop_in_the_pod_is_told_and_that_of_another_nodes_pod_with_its_address_is_n
 }
 
 #[test]
-fn a_flood_of_drops_is_limited_and_every_drop_is_counted() {
+fn a_flood_of_drops_by_nftables_is_limited_and_every_drop_is_counted() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
@@ -143,7 +165,7 @@ fn a_flood_of_drops_is_limited_and_every_drop_is_counted() {
 }
 
 #[test]
-fn no_drop_is_reported_where_it_is_switched_off() {
+fn no_drop_by_nftables_is_reported_where_it_is_switched_off() {
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     node.add_pod(&pod, "pod1", 1);
