@@ -80,6 +80,7 @@ fn every_problem_has_a_remedy() {
         unprivileged_bpf: Some(0),
         lockdown: Some("confidentiality".to_owned()),
         processes: Processes::default(),
+        conntrack: Err("cannot subscribe to conntrack events: EPERM".to_owned()),
         pod_interfaces: Vec::new(),
     };
     for line in judge(&bad) {
