@@ -255,7 +255,7 @@ pub(super) fn subscribe() -> Result<Socket, ConntrackError> {
     Ok(socket)
 }
 
-/// Dumps all entries, the translated ones only where the kernel can select them (5.8), until `take` has enough.
+/// Dumps all entries, the translated ones only where the kernel can select them, until `take` has enough.
 fn dump_translated(mut take: impl FnMut(Message) -> bool) -> Result<(), ConntrackError> {
     let failed = |source| ConntrackError::System {
         operation: "read conntrack's entries",
