@@ -95,6 +95,7 @@ pub mod blind_spots;
 pub mod correlate;
 pub mod decode;
 pub mod diagnose;
+pub mod explain;
 pub(crate) mod fair_table;
 #[cfg(feature = "files")]
 pub mod files;

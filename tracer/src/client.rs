@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use tracer_core::model::glob::Glob;
 
+pub use self::cluster::connect;
 pub use self::target::{Target, TlsFiles};
 
 /// The agents to ask.

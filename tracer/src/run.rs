@@ -14,6 +14,7 @@ use tracer_core::view::summary::Summary;
 mod agent;
 #[cfg(feature = "client")]
 mod agents;
+mod explain;
 #[cfg(agent)]
 mod exports;
 mod inventory;
@@ -38,11 +39,18 @@ mod stdout;
 pub use self::agent::agent;
 #[cfg(feature = "client")]
 pub use self::agents::{observe_agents, statuses};
+pub use self::explain::{Collected, Collecting, Predicate};
 #[cfg(agent)]
 pub use self::local::observe_local;
 #[cfg(agent)]
 pub use self::relay::relay;
 pub use self::replay::observe_replay;
+
+/// Runs a future to its end on this thread.
+#[cfg(feature = "client")]
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    session::block_on(future)
+}
 
 /// `tracer observe`: shows events until the source ends, or until Ctrl-C, `--duration`, `--count` or a closed
 /// output ends it.

@@ -71,6 +71,9 @@ use self::cure::Sign;
 use self::examination::{Examination, Span};
 use self::ledger::Ledger;
 use self::memory::{FailedConnection, Memory, Target, TargetKey};
+pub(crate) use self::names::{below as below_domain, shortest as shortest_name};
+pub(crate) use self::policies::{of_identity as party_of_identity, of_pod as party_of_pod};
+pub(crate) use self::route::target as target_port;
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
 

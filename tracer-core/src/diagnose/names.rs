@@ -65,7 +65,7 @@ pub(super) fn service<'a>(
 }
 
 /// The part of a name before the cluster's domain.
-pub(super) fn below<'a>(name: &'a str, cluster_domain: &DnsName) -> Option<&'a str> {
+pub(crate) fn below<'a>(name: &'a str, cluster_domain: &DnsName) -> Option<&'a str> {
     let head = name.strip_suffix(cluster_domain.relative())?;
     head.strip_suffix('.').filter(|head| !head.is_empty())
 }
@@ -81,7 +81,7 @@ pub(super) fn full(host: Option<&str>, service: &Service, cluster_domain: &DnsNa
 
 /// The shortest name by which a pod with this resolver configuration reaches a Service. The absolute name
 /// with its trailing dot if there is no configuration, or if no shorter name works with every resolver.
-pub(super) fn shortest(
+pub(crate) fn shortest(
     host: Option<&str>,
     service: &Service,
     resolver: Option<&ResolverConfig>,

@@ -184,14 +184,16 @@ fn judge<'a>(
     judged.collect()
 }
 
-fn of_identity<'a>(index: &'a Index, pod: &PodIdentity) -> Who<'a> {
+/// What policies see of a pod that is known by its identity.
+pub(crate) fn of_identity<'a>(index: &'a Index, pod: &PodIdentity) -> Who<'a> {
     match index.pod_object(pod) {
         Some(pod) => of_pod(index, pod),
         None => Who::UnknownPod,
     }
 }
 
-fn of_pod<'a>(index: &'a Index, pod: &'a Pod) -> Who<'a> {
+/// What policies see of a pod.
+pub(crate) fn of_pod<'a>(index: &'a Index, pod: &'a Pod) -> Who<'a> {
     if pod.host_network {
         return Who::Node(pod.node.as_deref());
     }

@@ -134,7 +134,7 @@ impl<'a> Route<'a> {
 }
 
 /// The port of an endpoint that a Service's port leads to.
-fn target(endpoint: &Endpoint, port: &ServicePort) -> Option<u16> {
+pub(crate) fn target(endpoint: &Endpoint, port: &ServicePort) -> Option<u16> {
     let mut listed = endpoint.ports.iter();
     let found = listed.find(|one| one.name == port.name && one.protocol == port.protocol)?;
     // Without a number all ports lead to the same port of the pod.

@@ -241,6 +241,14 @@ pub fn readings(name: &DnsName, list: Option<&SearchList>, cut: bool) -> Vec<Rea
     readings
 }
 
+/// The names that a resolver tries for a name as an application writes it, in order.
+pub fn candidates(asked: &str, list: &SearchList) -> Vec<DnsName> {
+    match asked.ends_with('.') {
+        true => Reading::absolute(&DnsName::new(asked)).candidates,
+        false => Reading::searched(asked, list).candidates,
+    }
+}
+
 fn join(head: &str, domain: &DnsName) -> DnsName {
     if domain.as_str() == "." {
         DnsName::new(head)

@@ -27,6 +27,7 @@ use self::verdict::Verdict;
 use crate::fair_table::{Evicted, FairTable, Room, Update};
 use crate::identity::{Owner, ResolverConfig};
 use crate::model::correlated::Asked;
+use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
 use crate::model::flow::{Flow, Protocol};
@@ -43,6 +44,12 @@ mod open_step;
 mod pairing;
 mod verdict;
 mod waiting;
+
+/// The names that a resolver tries for a name as an application writes it, in order. `node`: search domains of
+/// the node's resolv.conf that queries have shown.
+pub fn candidates(asked: &str, resolver: &ResolverConfig, node: &[DnsName]) -> Vec<DnsName> {
+    candidates::candidates(asked, &SearchList::new(resolver, node, false))
+}
 
 /// A lookup that starts this soon after the first input may have begun before it. Its `asked` is set only if
 /// no other candidate fits.

@@ -159,6 +159,20 @@ impl Listed {
         }
     }
 
+    /// Adds the objects of another list; ignores one of another kind.
+    pub fn append(&mut self, other: Listed) {
+        match (self, other) {
+            (Listed::Pods(all), Listed::Pods(more)) => all.extend(more),
+            (Listed::Services(all), Listed::Services(more)) => all.extend(more),
+            (Listed::Slices(all), Listed::Slices(more)) => all.extend(more),
+            (Listed::Nodes(all), Listed::Nodes(more)) => all.extend(more),
+            (Listed::Namespaces(all), Listed::Namespaces(more)) => all.extend(more),
+            (Listed::Policies(all), Listed::Policies(more)) => all.extend(more),
+            (Listed::ServiceCidrs(all), Listed::ServiceCidrs(more)) => all.extend(more),
+            _ => {}
+        }
+    }
+
     /// The objects' kind.
     pub fn kind(&self) -> Kind {
         match self {

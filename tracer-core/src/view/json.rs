@@ -102,6 +102,13 @@ impl Encode for Json {
     }
 }
 
+/// JSON in which every character that must not reach a terminal is escaped, also those that JSON allows.
+pub(crate) fn printable(encoded: &str) -> String {
+    let mut text = String::with_capacity(encoded.len());
+    Line(&mut text).safe(encoded);
+    text
+}
+
 /// Integer nanoseconds.
 fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

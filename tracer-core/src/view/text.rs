@@ -40,7 +40,7 @@ mod wide;
 mod wrap;
 
 use self::line::{Columns, Row};
-use self::paint::{Painter, styles};
+pub(crate) use self::paint::{Painter, styles};
 
 pub(super) use self::dns_health::DnsText;
 pub use self::findings::FindingBlocks;

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["diagnose", "blind_spots"],
     &["pipeline"],
     &["view", "files", "path"],
+    &["explain"],
     &["connections", "heap", "intern"],
     &["capture", "cluster", "conntrack", "export"],
     &["stream"],
@@ -41,6 +42,7 @@ const PURE: &[&str] = &[
     "blind_spots",
     "pipeline",
     "path",
+    "explain",
 ];
 
 /// Paths that they must not name, as the beginning or a part of a path.

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod captures;
+mod explain;
 mod fair_diagnosis;
 mod findings_page;
 mod fuzz_smoke;

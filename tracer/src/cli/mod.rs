@@ -29,6 +29,7 @@ pub mod diagnose;
 pub mod dns;
 #[cfg(agent)]
 mod events;
+mod explain;
 #[cfg(agent)]
 mod export;
 mod filters;
@@ -100,6 +101,12 @@ pub enum Command {
     /// the queries that full names or another ndots would save. Reads the agents' events of the last 15
     /// minutes, traces this machine, or reads a capture file.
     Dns(Box<dns::DnsArgs>),
+    /// Explain why a pod can't reach a destination, and what to do
+    ///
+    /// Shows how the name resolves in the pod, the Service and its endpoints, what NetworkPolicies allow each
+    /// way, what the pod tried lately, and the findings about it; then the one thing to do. Without --to it
+    /// explains the pod: its resolver, its policies, and what fails now.
+    Explain(Box<explain::ExplainArgs>),
     /// Trace this node and serve its events
     ///
     /// Runs on each node, as a DaemonSet or by hand. Attaches probes, keeps the latest events in memory, and
@@ -143,6 +150,7 @@ Examples:
   tracer observe -f -n shop                  follow the pods of a namespace,
                                              on all nodes
   tracer dns                                 how well DNS works, in one screen
+  tracer explain shop/web-0 --to db.data     why can't this pod reach that name?
   tracer status                              show agents and their blind spots
   tracer check                               can this node run Tracer?
   tracer observe --local                     trace this node's pods, shown by
@@ -168,7 +176,8 @@ Environment:
 Exit codes:
   0  success
   1  `tracer diagnose` found a problem of severity warning or error; `tracer
-     check` found something that prevents Tracer from running
+     explain` explained a failure; `tracer check` found something that
+     prevents Tracer from running
   2  failure: wrong usage, no permission, no such file";
 
 /// How a command ended.
@@ -197,12 +206,15 @@ impl From<Exit> for ExitCode {
 
 /// Options that no variable sets: (command, option).
 ///
-/// `--list` and `--explain` replace what `tracer diagnose` does. `TRACER_OUTPUT` is for events, and `tracer check` and
-/// `version` have other formats.
-const WITHOUT_VARIABLE: [(&str, &str); 4] = [
+/// `--list` and `--explain` replace what `tracer diagnose` does. `--to` and `--watch` are the question of
+/// `tracer explain`. `TRACER_OUTPUT` is for events, and `tracer check`, `explain` and `version` have other formats.
+const WITHOUT_VARIABLE: [(&str, &str); 7] = [
     ("check", "output"),
     ("diagnose", "explain"),
     ("diagnose", "list"),
+    ("explain", "output"),
+    ("explain", "to"),
+    ("explain", "watch"),
     ("version", "output"),
 ];
 
@@ -297,6 +309,10 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> anyhow::Result<Exit> {
         Command::Dns(args) => {
             log_to_stderr();
             dns::run(&args, &Host::look_up())
+        }
+        Command::Explain(args) => {
+            log_to_stderr();
+            args.run(&Host::look_up(), &mut stdout)
         }
         #[cfg(agent)]
         Command::Agent(args) => {

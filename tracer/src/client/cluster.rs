@@ -218,6 +218,12 @@ impl Refusal {
     }
 }
 
+/// A client for the objects of the cluster that these options select: the first one, if several.
+pub async fn connect(options: &Options) -> Result<kube::Client, ClientError> {
+    let context = options.contexts.first().map(String::as_str);
+    Ok(Cluster::find(options, context).await?.client)
+}
+
 async fn config(options: &Options, context: Option<&str>) -> Result<kube::Config, String> {
     let file = options.kubeconfig.as_deref();
     let problem = match kubeconfig::config(file, context).await {

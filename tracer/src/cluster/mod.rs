@@ -12,6 +12,7 @@ pub mod container_cgroups;
 pub mod file_watch;
 pub mod interface_watch;
 pub mod kubeconfig;
+pub mod list;
 #[cfg(agent)]
 pub mod netns_id;
 #[cfg(agent)]
@@ -22,6 +23,7 @@ pub mod pod_interfaces;
 pub mod pod_processes;
 #[cfg(agent)]
 pub mod reload;
+mod slim;
 mod source;
 #[cfg(agent)]
 pub mod watch;

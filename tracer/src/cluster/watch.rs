@@ -9,7 +9,6 @@
 mod connect;
 mod follow;
 mod observed;
-mod slim;
 mod sync;
 mod trouble;
 

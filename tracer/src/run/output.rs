@@ -86,6 +86,12 @@ impl Output {
         self
     }
 
+    /// Also passes every event to these.
+    pub(super) fn with_taps(mut self, taps: Vec<Box<dyn Tap>>) -> Output {
+        self.taps.extend(taps);
+        self
+    }
+
     /// Announces the findings of a report as they come.
     pub(super) fn announcing_findings(mut self, announce: bool) -> Output {
         self.announce_findings = announce;

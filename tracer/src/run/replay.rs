@@ -18,7 +18,7 @@ use self::progress::Progress;
 use self::reading::{Batch, Figures, Reading};
 use super::inventory;
 use super::notice::Notices;
-use super::output::Output;
+use super::output::{Output, Tap};
 use super::session::{self, Account, Session, Source, Step};
 use crate::config::ObserveConfig;
 use tracer_core::files::capture::{FileError, Reader, Replay, ReplaySettings};
@@ -68,6 +68,17 @@ pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
         let duration = config.duration.filter(|_| source.pipe.is_some());
         Session::new(duration)?.run(source, output).await
     })
+}
+
+/// Replays a capture as [`observe_replay`] does, with a tap instead of a screen.
+pub(super) async fn replay_into(
+    config: &ObserveConfig,
+    path: &Path,
+    tap: Box<dyn Tap>,
+) -> Result<Summary> {
+    let (source, pipeline) = ReplaySource::open(config, path, Notices::Terminal)?;
+    let output = Output::new(pipeline, Notices::Terminal).with_taps(vec![tap]);
+    Session::new(None)?.run(source, output).await
 }
 
 /// A capture that is being read.

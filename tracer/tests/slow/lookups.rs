@@ -30,23 +30,23 @@ const SETTLE: Duration = Duration::from_millis(1_100);
 type Expected<'a> = (Option<&'a str>, &'a str);
 
 /// The client pod, a tracer beside it, and a place for captures.
-struct Client {
+pub(super) struct Client {
     events: Events,
     directory: TempDir,
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
 /// A query as tshark reads it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Query {
-    name: String,
+pub(super) struct Query {
+    pub(super) name: String,
     qtype: String,
     server: String,
     id: String,
 }
 
 impl Client {
-    fn new(stage: Stage) -> Client {
+    pub(super) fn new(stage: Stage) -> Client {
         let events = stage.events(&[]);
         sleep(SETTLE);
         Client {
@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// Runs a command in the pod. Returns its output and the queries that it sent.
-    fn run(&self, argv: &[&str]) -> (Output, Vec<Query>) {
+    pub(super) fn run(&self, argv: &[&str]) -> (Output, Vec<Query>) {
         let file = self.directory.path().join("queries.pcap");
         let capture = Capture::start(&self.stage, &file);
         let output = self.stage.run(argv);
@@ -249,7 +249,7 @@ fn queries(file: &Path) -> Vec<Query> {
     queries.collect()
 }
 
-fn stage() -> Stage {
+pub(super) fn stage() -> Stage {
     Stage::new(ProxyMode::Iptables)
 }
 

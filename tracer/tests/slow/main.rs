@@ -1,6 +1,7 @@
 //! Tests that take up to a minute each: faults, findings, lookups, filters and a flood in the lab, and the
 //! memory of a large cluster's index. They need root and the feature `privileged-tests`.
 
+mod explain;
 mod faults;
 mod filters;
 mod findings;

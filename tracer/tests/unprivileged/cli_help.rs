@@ -56,6 +56,7 @@ fn short_help_of_every_command() {
         "observe",
         "diagnose",
         "dns",
+        "explain",
         "status",
         "check",
         "version",
@@ -69,7 +70,9 @@ fn short_help_of_every_command() {
 #[test]
 fn long_help_of_every_command() {
     insta::assert_snapshot!("help_long", rendered(None, true));
-    for name in ["agent", "observe", "diagnose", "dns", "status", "check"] {
+    for name in [
+        "agent", "observe", "diagnose", "dns", "explain", "status", "check",
+    ] {
         insta::assert_snapshot!(format!("help_long_{name}"), rendered(Some(name), true));
     }
 }
@@ -85,6 +88,7 @@ fn help_goes_to_stdout_and_wrong_usage_to_stderr() {
         &["observe", "--local", "--duration", "10"],
         &["man", "no-such-command"],
         &["diagnose"],
+        &["explain"],
         &["diagnose", "--explain", "no-such-rule"],
     ] {
         let output = tracer(wrong);

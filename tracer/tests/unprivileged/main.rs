@@ -4,6 +4,7 @@
 mod cli_check;
 mod cli_diagnose;
 mod cli_dns;
+mod cli_explain;
 mod cli_help;
 mod client_feature;
 mod cluster_watch;

@@ -64,7 +64,7 @@ impl Line<'_> {
     /// Appends JSON and escapes what it allows and terminals do not: DEL, the C1 controls (U+009B starts an
     /// escape sequence on many terminals) and marks that reorder text. JSON's syntax has none of them, so each
     /// is inside a string.
-    fn safe(&mut self, encoded: &str) {
+    pub(super) fn safe(&mut self, encoded: &str) {
         for character in encoded.chars() {
             if is_unsafe(character) {
                 let mut units = [0; 2];

@@ -35,29 +35,29 @@ pub fn use_color(
 }
 
 /// The style of each part of a line.
-pub(super) mod styles {
+pub(crate) mod styles {
     use anstyle::{AnsiColor, Style};
 
-    pub(in super::super) const PLAIN: Style = Style::new();
-    pub(in super::super) const FAINT: Style = Style::new().dimmed();
-    pub(in super::super) const POD: Style = AnsiColor::Cyan.on_default();
-    pub(in super::super) const GOOD: Style = AnsiColor::Green.on_default();
-    pub(in super::super) const WARN: Style = AnsiColor::Yellow.on_default();
-    pub(in super::super) const BAD: Style = AnsiColor::Red.on_default().bold();
+    pub(crate) const PLAIN: Style = Style::new();
+    pub(crate) const FAINT: Style = Style::new().dimmed();
+    pub(crate) const POD: Style = AnsiColor::Cyan.on_default();
+    pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+    pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+    pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 }
 
 /// Appends text, in its style if there is colour.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Painter {
+pub(crate) struct Painter {
     color: bool,
 }
 
 impl Painter {
-    pub(super) fn new(color: bool) -> Painter {
+    pub(crate) fn new(color: bool) -> Painter {
         Painter { color }
     }
 
-    pub(super) fn put(self, out: &mut String, text: &str, style: Style) {
+    pub(crate) fn put(self, out: &mut String, text: &str, style: Style) {
         if self.color && style != styles::PLAIN {
             out.push_str(&format!("{}{text}{}", style.render(), style.render_reset()));
         } else {

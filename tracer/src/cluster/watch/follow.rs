@@ -17,10 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::connect::Connection;
-use super::slim::{Slim, Watched};
+
 use super::sync::ClusterSync;
 use super::trouble::Trouble;
 use super::{RemoteIdentity, WatchConfig};
+use crate::cluster::slim::{Slim, Watched};
 use crate::heap;
 use tracer_core::files::objects::Trimmer;
 use tracer_core::model::cluster::{ClusterChange, Kind, Listed, Object, ObjectKey};

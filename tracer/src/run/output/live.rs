@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Output, Tap};
+use super::Output;
 use tracer_core::identity::Index;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::time::Timestamp;
@@ -13,12 +13,6 @@ use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::privacy::Privacy;
 
 impl Output {
-    /// Also passes every event to these.
-    pub(in crate::run) fn with_taps(mut self, taps: Vec<Box<dyn Tap>>) -> Output {
-        self.taps.extend(taps);
-        self
-    }
-
     /// Applies these privacy settings to every event before anything else sees it.
     pub(in crate::run) fn with_privacy(mut self, privacy: Arc<Mutex<Privacy>>) -> Output {
         self.privacy = Some(privacy);

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn dropped_fields_do_not_change_the_kept_ones() {
-        let text = include_str!("testdata/pod.json");
+        let text = include_str!("watch/testdata/pod.json");
         let slim: Slim<core::Pod> = serde_json::from_str(text).unwrap();
         let whole: core::Pod = serde_json::from_str(text).unwrap();
         let mut trimmer = Trimmer::new();
