@@ -261,6 +261,12 @@ fn cluster() -> (Api, tempfile::TempDir, String) {
     for namespace in ["shop", "data"] {
         api.put("namespaces", json!({"metadata": {"name": namespace}}));
     }
+    let no_relay = Fault {
+        code: 404,
+        message: "the server could not find the requested resource",
+        retry_after: None,
+    };
+    api.fail_always("traces", Some(no_relay));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("kubeconfig");
     fs::write(&file, api.kubeconfig("token")).expect("there is room");
@@ -284,7 +290,11 @@ fn objects_are_listed_and_never_watched() {
     let json = answer.json();
     assert_eq!(json["service"]["ready"], 1, "{json:#}");
     assert_eq!(json["resolution"]["winner"], "db.data.svc.cluster.local.");
-    assert!(api.asked().iter().all(|asked| !asked.watch));
+    let objects = api
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.resource != "traces");
+    assert!(objects.into_iter().all(|asked| !asked.watch));
     // The server has no relay, which is no reason to explain nothing.
     let unknown = json["unknown"].to_string();
     assert!(unknown.contains("no Tracer relay"), "{unknown}");
@@ -328,7 +338,8 @@ impl Agent {
         let identity = AgentIdentity {
             node: "k8s-worker03".into(),
             instance: "1".to_owned(),
-            started_unix_ns: now(),
+            // No event is older than its agent.
+            started_unix_ns: now() - HOUR,
         };
         let (hub, _) = Hub::new(identity, 1 << 20);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -382,6 +393,8 @@ impl Agent {
         command
     }
 }
+
+const HOUR: i64 = 3_600_000_000_000;
 
 fn now() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("before 2262")
