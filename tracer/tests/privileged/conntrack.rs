@@ -106,24 +106,26 @@ fn a_dns_query_has_the_endpoint_that_conntrack_lists() {
     assert!(name(&event["peer"]["backend"]["pod"]).starts_with("kube-system/coredns-"));
 }
 
-#[test]
-fn the_endpoint_that_refuses_is_named_and_the_others_are_not() {
+/// One of the endpoints fails, at its own node: what the client's node drops or rejects never gets an entry. Which
+/// endpoint a connection gets is random, so the client tries until `code` is curl's.
+fn the_endpoint_that_fails_is_named(verdict: &str, code: i32, rule: &str) {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);
-    // One of the endpoints refuses, at its own node: what the client's node rejects never gets an entry. Which one a
-    // connection gets is random.
-    let refuse = "add table inet refuse\n\
-                  add chain inet refuse forward { type filter hook forward priority 0; }\n\
-                  add rule inet refuse forward ip daddr 10.1.79.66 tcp dport 90 reject with tcp reset\n";
-    let loaded = stage.on_node("k8s-worker01", &["nft", refuse]).status();
+    let ruleset = format!(
+        "add table inet fail\n\
+         add chain inet fail forward {{ type filter hook forward priority 0; }}\n\
+         add rule inet fail forward ip daddr 10.1.79.66 tcp dport 90 {verdict}\n"
+    );
+    let loaded = stage.on_node("k8s-worker01", &["nft", &ruleset]).status();
     assert!(loaded.expect("nft runs").success());
-    let codes: Vec<_> = (0..30)
-        .map(|_| curl(&stage, &format!("http://{SERVICE}:{PORT}/")))
-        .collect();
-    let refused = codes.iter().filter(|code| **code == Some(7)).count();
-    assert!((1..30).contains(&refused), "{codes:?}");
+    let url = format!("http://{SERVICE}:{PORT}/");
+    let mut codes = (0..60).map(|_| curl(&stage, &url));
+    assert!(
+        codes.any(|ended| ended == Some(code)),
+        "no connection got the endpoint"
+    );
     let finding = events
-        .wait_for("the finding", |event| event["rule"] == "connection-refused")
+        .wait_for("the finding", |event| event["rule"] == rule)
         .unwrap();
     let headline = finding["headline"].as_str().expect("a headline");
     assert!(headline.contains("myns/apache-ds-myns-5tjrr"), "{headline}");
@@ -136,6 +138,16 @@ fn the_endpoint_that_refuses_is_named_and_the_others_are_not() {
     );
     let ended = events.stop().expect("it runs to the end");
     assert_eq!(ended[0].code, Some(0), "{:?}", ended[0].log);
+}
+
+#[test]
+fn the_endpoint_that_refuses_is_named_and_the_others_are_not() {
+    the_endpoint_that_fails_is_named("reject with tcp reset", 7, "connection-refused");
+}
+
+#[test]
+fn the_endpoint_that_is_silent_is_named_and_the_others_are_not() {
+    the_endpoint_that_fails_is_named("drop", 28, "connect-timeout");
 }
 
 #[test]
