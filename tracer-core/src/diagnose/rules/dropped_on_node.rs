@@ -34,8 +34,9 @@ pub(super) fn claim(case: &Case<'_>) -> Option<Claim> {
         return None;
     }
     let drops = drops::of_attempt(case)?;
-    // That nobody has an address, or no route leads to it, is the cause, and not what dropped the packets.
-    if !drops::is_deliberate(drops.reason) {
+    // That nobody has an address, or no route leads to it, is the cause, and not what dropped the packets. kube-proxy
+    // drops what is for a ClusterIP that no Service has.
+    if !drops::is_deliberate(drops.reason) || is_unassigned(case) {
         return None;
     }
     let claim = attempt
@@ -54,4 +55,12 @@ pub(super) fn claim(case: &Case<'_>) -> Option<Claim> {
         attempt.protocol,
         attempt.port,
     ))
+}
+
+/// Whether the address is in the range of ClusterIPs, and no Service has it.
+fn is_unassigned(case: &Case<'_>) -> bool {
+    let peer = &case.ends.peer;
+    let mut ranges = case.index.service_cidrs().iter();
+    peer.service.is_none()
+        && ranges.any(|range| range.cidrs.iter().any(|cidr| cidr.contains(&peer.ip)))
 }
