@@ -497,11 +497,11 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     let held = {
         let mut store = store.lock().unwrap();
         store.asked.push(asked.clone());
-        if !RESOURCES.iter().any(|(name, ..)| *name == asked.resource) {
-            panic!("asked for {asked:?}");
-        }
         if let Some(fault) = store.fault(&asked, token) {
             return failure(&fault);
+        }
+        if !RESOURCES.iter().any(|(name, ..)| *name == asked.resource) {
+            panic!("asked for {asked:?}");
         }
         store
             .held

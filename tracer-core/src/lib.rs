@@ -23,6 +23,7 @@
 //! - [`lookup`] folds the queries of one resolver call, over search path and record types, into one **lookup**.
 //! - [`policy`] evaluates NetworkPolicies.
 //! - [`diagnose`] derives **findings**: a cause, its evidence and its remedies, one rule per cause.
+//! - [`explain`] combines objects, policies and events into the answer to "why can't this pod reach that?".
 //! - [`pipeline`] composes these stages. [`view`] filters, redacts and formats their events; `files` (a feature) reads
 //!   captures and inventories.
 //!

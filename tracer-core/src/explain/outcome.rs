@@ -57,6 +57,9 @@ pub(super) fn told(body: &Body) -> String {
         Body::Tcp(connection) => match connection.state {
             TcpState::Refused(RefusedBy::Rst) => "refused by a RST".to_owned(),
             TcpState::Refused(RefusedBy::Icmp) => "refused by an ICMP error".to_owned(),
+            TcpState::Timeout | TcpState::Opening if connection.evidence.reply_from.is_some() => {
+                "answered from another address alone".to_owned()
+            }
             TcpState::Timeout | TcpState::Opening => format!(
                 "no answer to {}",
                 count(u64::from(connection.syn_retransmits) + 1, "SYN")

@@ -303,7 +303,7 @@ impl Page<'_> {
             let mark = match (group.last_result, group.failed) {
                 (Result::Failed, _) => "✗",
                 (Result::Succeeded, 0) => "✓",
-                (Result::Succeeded, _) => "!",
+                (Result::Succeeded, _) | (Result::Undecided, 1..) => "!",
                 (Result::Undecided, _) => "·",
             };
             let text = self.group(group);
