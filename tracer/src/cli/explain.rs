@@ -1,5 +1,6 @@
 //! `tracer explain`: the options, where objects and events come from, and the exit code.
 
+#[cfg(feature = "client")]
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;

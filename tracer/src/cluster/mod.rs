@@ -10,6 +10,7 @@ pub mod access;
 pub mod container_cgroups;
 #[cfg(agent)]
 pub mod file_watch;
+#[cfg(agent)]
 pub mod interface_watch;
 pub mod kubeconfig;
 pub mod list;

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+#[cfg(any(agent, feature = "client"))]
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
@@ -28,6 +30,7 @@ mod local;
 /// Events that are kept, the latest ones: far more than a pod makes in the time that is looked at.
 const MAX_EVENTS: usize = 50_000;
 /// How long to wait after the awaited attempt: its finding, and the connection after a lookup, follow.
+#[cfg(any(agent, feature = "client"))]
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Decides about an event.
@@ -152,6 +155,7 @@ impl Keeper {
         kept.events.push_back(event.clone());
     }
 
+    #[cfg(any(agent, feature = "client"))]
     fn has_seen(&self) -> bool {
         self.kept.borrow().seen
     }
