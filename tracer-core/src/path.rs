@@ -11,8 +11,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::flow::Protocol;
 use crate::model::time::Timestamp;
 
+mod align;
 mod decide;
 mod draw;
 mod drops;
@@ -21,6 +23,7 @@ mod join;
 mod sighting;
 mod words;
 
+pub use self::align::clocks;
 pub use self::join::{Join, JoinLimits, Question};
 
 /// How a node's clock differs from the reference, and how exactly that is known.
@@ -48,6 +51,8 @@ impl Clock {
 pub struct Watch {
     /// The pod's address.
     pub pod: IpAddr,
+    /// Only packets of this protocol to and from this port of the pod; `None`: all.
+    pub only: Option<(Protocol, u16)>,
     /// From this time on.
     pub from: Timestamp,
     /// Up to this time.
@@ -65,3 +70,20 @@ pub struct NodeFacts {
 
 /// A node's name.
 pub type NodeName = Arc<str>;
+
+/// Whether a finding of this rule is about packets that can be followed to another node.
+pub fn concerns(rule: &str) -> bool {
+    matches!(
+        rule,
+        "connect-timeout"
+            | "connect-slow"
+            | "connection-refused"
+            | "connection-reset"
+            | "denied-by-policy"
+            | "dns-retried"
+            | "dns-timeout"
+            | "dropped-on-node"
+            | "reply-not-translated"
+            | "udp-unanswered"
+    ) || rule.starts_with("ping-")
+}

@@ -66,6 +66,8 @@ pub enum Source {
     },
     /// A capture file; `-` is standard input.
     Replay(PathBuf),
+    /// Captures of several nodes: names and files.
+    Replays(Vec<(Arc<str>, PathBuf)>),
     /// Agents, which trace already.
     #[cfg(feature = "client")]
     Agents {

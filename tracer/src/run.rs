@@ -44,7 +44,7 @@ pub use self::explain::{Collected, Collecting, Predicate};
 pub use self::local::observe_local;
 #[cfg(agent)]
 pub use self::relay::relay;
-pub use self::replay::observe_replay;
+pub use self::replay::{observe_replay, observe_replays};
 
 /// Runs a future to its end on this thread.
 #[cfg(feature = "client")]
@@ -64,6 +64,7 @@ pub fn observe(config: &ObserveConfig) -> Result<Summary> {
              agent, ask agents, or read a capture file with --replay"
         ),
         Source::Replay(file) => observe_replay(config, file),
+        Source::Replays(captures) => observe_replays(config, captures),
         #[cfg(feature = "client")]
         Source::Agents {
             agents,

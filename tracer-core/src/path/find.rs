@@ -227,8 +227,8 @@ fn absent<'a>(join: &'a Join, client: &Client<'a>) -> Server<'a> {
         return Server::Unknown(Why::NoEndpoint);
     };
     let seen = client.seen;
-    let watches =
-        |(_, node): &(&NodeName, &Node)| node.has_watched(address.ip(), seen.first, seen.last);
+    let end = (client.key.protocol, address);
+    let watches = |(_, node): &(&NodeName, &Node)| node.has_watched(end, seen.first, seen.last);
     let node = match &client.endpoint.node {
         Some(name) => join.known(name),
         None => join.nodes().find(watches).map(|(_, node)| node),
@@ -239,7 +239,7 @@ fn absent<'a>(join: &'a Join, client: &Client<'a>) -> Server<'a> {
     if node.may_lack(seen) {
         return Server::Unknown(Why::Lost);
     }
-    match node.has_watched(address.ip(), seen.first, seen.last) {
+    match node.has_watched(end, seen.first, seen.last) {
         true => Server::Absent,
         false => Server::Unknown(Why::NotWatched),
     }

@@ -130,10 +130,16 @@ impl Node {
     }
 
     /// Whether both directions of this address's interface were visible in this time.
-    pub(super) fn has_watched(&self, pod: IpAddr, from: Timestamp, until: Timestamp) -> bool {
+    pub(super) fn has_watched(
+        &self,
+        (protocol, pod): (Protocol, SocketAddr),
+        from: Timestamp,
+        until: Timestamp,
+    ) -> bool {
         self.facts.watched.iter().any(|watch| {
             let error = self.clock.error;
-            watch.pod == pod
+            watch.pod == pod.ip()
+                && (watch.only).is_none_or(|only| only == (protocol, pod.port()))
                 && self.clock.corrected(watch.from).after(error) <= from
                 && until.after(error) <= self.clock.corrected(watch.until)
         })

@@ -17,6 +17,7 @@ use crate::model::finding::{Finding, Severity, State};
 use crate::model::flow::{Flow, Role};
 use crate::model::identity::PodIdentity;
 use crate::model::loss::{Losses, Stage};
+use crate::model::path::Path;
 use crate::model::time::Timestamp;
 use crate::model::units::count;
 
@@ -186,6 +187,22 @@ impl Report {
         } else {
             self.losses
                 .add(Stage::Table, "findings beyond what a report holds", 1);
+        }
+    }
+
+    /// The findings whose cause still exists, each with its node.
+    pub fn open_findings(&self) -> impl Iterator<Item = (Option<&Arc<str>>, &Event, &Finding)> {
+        let open = |kept: &&Kept| kept.finding().is_some_and(|finding| !finding.is_resolved());
+        (self.findings.values().filter(open))
+            .filter_map(|kept| Some((kept.node.as_ref(), &kept.event, kept.finding()?)))
+    }
+
+    /// Adds the path of a finding's latest attempt.
+    pub fn set_path(&mut self, id: &str, path: Path) {
+        if let Some(kept) = self.findings.get_mut(id)
+            && let Body::Finding(finding) = &mut kept.event.body
+        {
+            finding.path = Some(Box::new(path));
         }
     }
 

@@ -11,7 +11,7 @@ use tracer_core::model::identity::{Backend, PeerEnd, PodEnd, PodIdentity, Unknow
 use tracer_core::model::loss::{Loss, Stage};
 use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::model::time::Timestamp;
-use tracer_core::path::{Clock, Join, JoinLimits, NodeFacts, Question, Watch};
+use tracer_core::path::{Clock, Join, JoinLimits, NodeFacts, Question, Watch, clocks};
 
 use super::scenario::play;
 use super::scenario::words::time;
@@ -44,6 +44,7 @@ impl Part {
             }
             ["watched", pod, from, until] => self.facts.watched.push(Watch {
                 pod: pod.parse().map_err(|_| format!("{pod:?} is no address"))?,
+                only: None,
                 from: time(from)?,
                 until: time(until)?,
             }),
@@ -297,6 +298,7 @@ fn a_join_is_bounded_and_claims_no_absence_of_what_it_forgot() {
     let facts = NodeFacts {
         watched: vec![Watch {
             pod: "10.1.79.66".parse().expect("an address"),
+            only: None,
             from: Timestamp(0),
             until: Timestamp(u64::MAX),
         }],
@@ -331,4 +333,45 @@ fn a_join_is_bounded_and_claims_no_absence_of_what_it_forgot() {
     let forgotten = join.forgotten();
     join.feed(&"a third node".into(), template, clock);
     assert_eq!(join.forgotten(), forgotten + 1);
+}
+
+#[test]
+fn handshakes_of_both_nodes_show_how_far_their_clocks_differ() {
+    // Both parts are of one connection; the server's clock is 2 s ahead.
+    let inventory = "inventory testbed/lab/inventory.yaml";
+    let client = "pod 7 default/deb-ubuntu
+        at 1s 7 out tcp 10.1.39.193:50001 10.1.79.66:90 syn 100
+        at 1.004s 7 in tcp 10.1.79.66:90 10.1.39.193:50001 syn+ack 900 101
+        end 20s";
+    let server = "pod 3 myns/apache-ds-myns-5tjrr
+        at 3.001s 3 in tcp 10.1.39.193:50001 10.1.79.66:90 syn 100
+        at 3.002s 3 out tcp 10.1.79.66:90 10.1.39.193:50001 syn+ack 900 101
+        end 22s";
+    let events = |part: &str| {
+        play(&format!("{inventory}\n{part}"))
+            .expect("events")
+            .events
+    };
+    let [here, there, elsewhere]: [Arc<str>; 3] = ["a".into(), "b".into(), "c".into()];
+    let (client, server) = (events(client), events(server));
+    let of = |node, events: &'static [Event]| events.iter().map(move |event| (node, event));
+    let (client, server): (&'static [Event], &'static [Event]) = (client.leak(), server.leak());
+    let unrelated: &'static [Event] = events(
+        "pod 7 default/deb-ubuntu
+        at 1s 7 out tcp 10.1.39.193:50009 10.1.79.66:90 syn 100
+        end 20s",
+    )
+    .leak();
+    let all = of(&here, client)
+        .chain(of(&there, server))
+        .chain(of(&elsewhere, unrelated));
+    let clocks = clocks(all);
+    assert_eq!(clocks.get(&here), Some(&Clock::default()));
+    let ahead = clocks.get(&there).expect("its clock");
+    // The SYN took at least nothing and at most the round trip.
+    let error_ns = i64::try_from(ahead.error.as_nanos()).expect("small");
+    let (least, most) = (ahead.ahead_ns - error_ns, ahead.ahead_ns + error_ns);
+    assert!(least <= 2_000_000_000 && 2_000_000_000 <= most, "{ahead:?}");
+    assert!(error_ns <= 5_000_000, "{ahead:?}");
+    assert_eq!(clocks.get(&elsewhere), None);
 }

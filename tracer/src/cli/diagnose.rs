@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 #[cfg(feature = "client")]
 use super::agents::AgentsArgs;
+use super::captures;
 use super::filters::SubjectArgs;
 use super::form::ColorArgs;
 use super::trace::{TraceArgs, one_source};
@@ -41,9 +42,10 @@ pub struct DiagnoseArgs {
     local: bool,
 
     /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w
-    /// - | ...
-    #[arg(long, value_name = "FILE")]
-    replay: Option<PathBuf>,
+    /// - | .... Several captures of one time, as NODE=FILE with an inventory, show where between the nodes a packet
+    /// was lost
+    #[arg(long, value_name = "[NODE=]FILE")]
+    replay: Vec<PathBuf>,
 
     /// End after this time, as in 30s, 5m or '1h 30m'; for a capture file, of its own time
     #[arg(long, value_name = "DURATION")]
@@ -179,11 +181,15 @@ impl DiagnoseArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
-        match (self.local, &self.replay) {
-            (false, None) => self.agents_source(),
+        one_source(
+            self.local,
+            !self.replay.is_empty(),
+            self.agents_selected_by(),
+        )?;
+        match (self.local, &*self.replay) {
+            (false, []) => self.agents_source(),
             (true, _) => Ok(Source::Local { record: None }),
-            (false, Some(file)) => Ok(Source::Replay(file.clone())),
+            (false, files) => captures::source(files),
         }
     }
 
@@ -207,7 +213,12 @@ impl DiagnoseArgs {
         let summary = run::observe(&config)?;
         eprint!("{summary}");
         let has_identities = config.inventory.is_some() || config.cluster.is_some();
-        if !has_identities && matches!(config.source, Source::Local { .. } | Source::Replay(_)) {
+        if !has_identities
+            && matches!(
+                config.source,
+                Source::Local { .. } | Source::Replay(_) | Source::Replays(_)
+            )
+        {
             eprintln!(
                 "note: without --inventory, pods and Services have no names, and most causes stay unknown; `tracer diagnose \
                  --help` shows how to make one"

@@ -20,6 +20,7 @@ use tracer_core::model::printable::safe_lines;
 mod agent;
 #[cfg(feature = "client")]
 mod agents;
+mod captures;
 #[cfg(agent)]
 mod check;
 mod cluster;

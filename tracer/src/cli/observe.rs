@@ -7,6 +7,7 @@ use clap::Args;
 
 #[cfg(feature = "client")]
 use super::agents::{self, AgentsArgs};
+use super::captures;
 use super::filters::{self, FilterArgs, HistoryArgs};
 use super::form::FormArgs;
 use super::trace::{TraceArgs, one_source};
@@ -39,9 +40,9 @@ pub struct ObserveArgs {
     local: bool,
 
     /// Read a capture file: pcap or pcapng, optionally compressed with gzip; - reads standard input, as in
-    /// tcpdump -U -w - | tracer observe --replay -
-    #[arg(long, value_name = "FILE")]
-    replay: Option<PathBuf>,
+    /// tcpdump -U -w - | tracer observe --replay -. Give it several times for captures of several nodes
+    #[arg(long, value_name = "[NODE=]FILE")]
+    replay: Vec<PathBuf>,
 
     /// With --local, also write the packets to this pcapng file, with pod names as comments
     #[cfg(agent)]
@@ -187,7 +188,11 @@ impl ObserveArgs {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        one_source(self.local, self.replay.is_some(), self.agents_selected_by())?;
+        one_source(
+            self.local,
+            !self.replay.is_empty(),
+            self.agents_selected_by(),
+        )?;
         self.check_record()?;
         if self.local {
             if self.history.is_given() {
@@ -200,15 +205,15 @@ impl ObserveArgs {
                 record: self.record(),
             });
         }
-        match &self.replay {
-            Some(_) if self.follow => {
+        match &*self.replay {
+            [_, ..] if self.follow => {
                 bail!(
                     "--follow waits for new events, and a capture file gets none; from a pipe, --replay reads to the end \
                      without it"
                 )
             }
-            Some(file) => Ok(Source::Replay(file.clone())),
-            None => self.agents_source(),
+            [] => self.agents_source(),
+            files => captures::source(files),
         }
     }
 }
@@ -222,7 +227,7 @@ impl ObserveArgs {
     fn check_record(&self) -> anyhow::Result<()> {
         match &self.record {
             None => Ok(()),
-            Some(_) if self.replay.is_some() => {
+            Some(_) if !self.replay.is_empty() => {
                 bail!(
                     "--record writes what --local traces; --replay reads a file that exists already"
                 )

@@ -59,7 +59,7 @@ impl TraceArgs {
         emission: Emission,
     ) -> anyhow::Result<ObserveConfig> {
         let cluster = self.cluster()?;
-        let replay = matches!(source, Source::Replay(_));
+        let replay = matches!(source, Source::Replay(_) | Source::Replays(_));
         if replay && (cluster.is_some() || self.kube.is_given()) {
             bail!(
                 "--replay reads the past, but a cluster knows only current names: save an inventory with `kubectl get \

@@ -19,7 +19,7 @@ use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::losses::LossReporter;
 use tracer_core::view::privacy::Privacy;
-use tracer_core::view::report::Digest;
+use tracer_core::view::report::{Digest, Report};
 use tracer_core::view::{Next, OutputSettings, Sink, WallClock};
 
 #[cfg(agent)]
@@ -223,6 +223,11 @@ impl Output {
             tap.end();
         }
         Ok(())
+    }
+
+    /// The report, if the screen shows one at the end.
+    pub(super) fn report(&mut self) -> Option<&mut Report> {
+        self.screen.as_mut().and_then(Sink::report)
     }
 
     /// Whether the reader of the screen is gone. Works even while there is nothing to write.

@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -36,6 +37,9 @@ mod pipe;
 mod pods;
 mod progress;
 mod reading;
+mod several;
+
+pub use self::several::observe_replays;
 
 /// How often the wall clock advances the pipeline with a live pipe.
 const TICK_EVERY: Duration = Duration::from_millis(100);
@@ -55,10 +59,7 @@ const MAX_FAULTS: usize = 10;
 /// `--count`, or a closed output.
 pub fn observe_replay(config: &ObserveConfig, path: &Path) -> Result<Summary> {
     session::block_on(async {
-        let (source, pipeline) = ReplaySource::open(config, path, Notices::Terminal)?;
-        let wall = |at: Timestamp| {
-            jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
-        };
+        let (source, pipeline) = ReplaySource::open(config, path, None, Notices::Terminal)?;
         let output = Output::new(pipeline, Notices::Terminal).on_screen(
             &config.output,
             &config.node,
@@ -76,9 +77,14 @@ pub(super) async fn replay_into(
     path: &Path,
     tap: Box<dyn Tap>,
 ) -> Result<Summary> {
-    let (source, pipeline) = ReplaySource::open(config, path, Notices::Terminal)?;
+    let (source, pipeline) = ReplaySource::open(config, path, None, Notices::Terminal)?;
     let output = Output::new(pipeline, Notices::Terminal).with_taps(vec![tap]);
     Session::new(None)?.run(source, output).await
+}
+
+/// A capture's times are wall times.
+fn wall(at: Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// A capture that is being read.
@@ -117,11 +123,12 @@ struct Span {
 }
 
 impl ReplaySource {
-    /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. Needs a
-    /// tokio runtime.
+    /// Opens the capture and starts the thread that reads it. The pipeline has the inventory already. With `node`, only
+    /// pods of that node are behind the capture's interfaces. Needs a tokio runtime.
     fn open(
         config: &ObserveConfig,
         path: &Path,
+        node: Option<&Arc<str>>,
         notices: Notices,
     ) -> Result<(ReplaySource, Pipeline)> {
         let is_stdin = path == Path::new("-");
@@ -137,7 +144,7 @@ impl ReplaySource {
         if let Some(path) = &config.inventory {
             let loaded = load(path)?;
             inventory::log_loaded(path, &loaded);
-            pods = Some(PodAddresses::from_inventory(&loaded.inventory));
+            pods = Some(PodAddresses::from_inventory(&loaded.inventory, node));
             let change = ClusterChange::Replace(Box::new(loaded.inventory));
             pipeline.step(Input::Change(Timestamp(0), change), &mut Vec::new());
         }
@@ -184,6 +191,57 @@ impl ReplaySource {
             notices,
         };
         Ok((source, pipeline))
+    }
+
+    /// The next step; `None` if a batch has to arrive first.
+    fn step(&mut self) -> Option<Step> {
+        loop {
+            if let Some(at) = self.gap.next() {
+                return Some(Step::Input(Input::Tick(at)));
+            }
+            if let Some(packet) = self.packet.take() {
+                return Some(Step::Input(Input::Record(packet)));
+            }
+            if let Some(at) = self.tick.take() {
+                self.span.latest = at;
+                return Some(Step::Input(Input::Tick(at)));
+            }
+            match self.inputs.next() {
+                Some(Input::Record(packet)) => self.schedule(packet),
+                Some(input) => return Some(Step::Input(input)),
+                None => return self.ended.then_some(Step::End),
+            }
+        }
+    }
+
+    /// What is unusual about the capture, one line each; `one_way` pods have one direction only.
+    fn notes(&self, one_way: usize) -> Vec<String> {
+        let mut notes: Vec<String> = self
+            .faults
+            .iter()
+            .map(|fault| format!("warning: {fault}"))
+            .collect();
+        if self.more_faults > 0 {
+            notes.push(format!("warning: {} more faults", self.more_faults));
+        }
+        let counts: Vec<String> = [
+            (self.figures.read.not_ip, "not IP"),
+            (self.figures.sides.copies, "duplicates"),
+            (self.figures.reassembled, "reassembled from fragments"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        if !counts.is_empty() {
+            notes.push(format!("packets: {}", counts.join(", ")));
+        }
+        if one_way > 0 {
+            notes.push(format!(
+                "{one_way} pods have only one direction in the capture; nothing is concluded from their silence"
+            ));
+        }
+        notes
     }
 
     fn take(&mut self, batch: Batch) {
@@ -268,23 +326,7 @@ impl Source for ReplaySource {
     }
 
     fn next(&mut self, _output: &Output) -> Result<Option<Step>> {
-        loop {
-            if let Some(at) = self.gap.next() {
-                return Ok(Some(Step::Input(Input::Tick(at))));
-            }
-            if let Some(packet) = self.packet.take() {
-                return Ok(Some(Step::Input(Input::Record(packet))));
-            }
-            if let Some(at) = self.tick.take() {
-                self.span.latest = at;
-                return Ok(Some(Step::Input(Input::Tick(at))));
-            }
-            match self.inputs.next() {
-                Some(Input::Record(packet)) => self.schedule(packet),
-                Some(input) => return Ok(Some(Step::Input(input))),
-                None => return Ok(self.ended.then_some(Step::End)),
-            }
-        }
+        Ok(self.step())
     }
 
     fn report(&mut self, output: &mut Output) -> Result<Next> {
@@ -322,32 +364,7 @@ impl Source for ReplaySource {
         if !self.faults.is_empty() && output.pipeline().records() == 0 && read.not_ip == 0 {
             bail!("{}", self.faults.join("\n"));
         }
-        let mut notes: Vec<String> = self
-            .faults
-            .iter()
-            .map(|fault| format!("warning: {fault}"))
-            .collect();
-        if self.more_faults > 0 {
-            notes.push(format!("warning: {} more faults", self.more_faults));
-        }
-        let counts: Vec<String> = [
-            (read.not_ip, "not IP"),
-            (self.figures.sides.copies, "duplicates"),
-            (self.figures.reassembled, "reassembled from fragments"),
-        ]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-        if !counts.is_empty() {
-            notes.push(format!("packets: {}", counts.join(", ")));
-        }
-        let one_way = output.pipeline().unseen().count();
-        if one_way > 0 {
-            notes.push(format!(
-                "{one_way} pods have only one direction in the capture; nothing is concluded from their silence"
-            ));
-        }
+        let notes = self.notes(output.pipeline().unseen().count());
         Ok(Account {
             duration: Some(latest.since(self.span.first.unwrap_or(latest))),
             packets: Some(read.packets),

@@ -22,11 +22,7 @@ use tracer_core::view::summary::Summary;
 pub(super) enum Step {
     /// An input for the pipeline.
     Input(Input),
-    /// An event from the agent on this node, and when the agent decided it.
-    #[cfg_attr(
-        not(feature = "client"),
-        expect(dead_code, reason = "only agents yield it")
-    )]
+    /// An event of this node, from its agent or its capture, and when it was decided.
     Event(Arc<str>, Box<Event>, Timestamp),
     /// The past is complete; what follows has just happened.
     #[cfg_attr(

@@ -13,6 +13,7 @@ mod deploy;
 mod documents;
 mod relay_api;
 mod replay_file;
+mod replay_two_nodes;
 mod scenarios;
 mod skew;
 mod streaming;

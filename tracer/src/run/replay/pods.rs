@@ -19,14 +19,15 @@ struct Holder {
 }
 
 impl PodAddresses {
-    /// Reads the addresses from an inventory. A running pod takes precedence over one that has ended:
-    /// addresses are reused.
-    pub(super) fn from_inventory(inventory: &Inventory) -> PodAddresses {
+    /// Reads the addresses from an inventory, with `node` those of its pods. A running pod takes precedence over one
+    /// that has ended: addresses are reused.
+    pub(super) fn from_inventory(inventory: &Inventory, node: Option<&Arc<str>>) -> PodAddresses {
         let mut holders: HashMap<IpAddr, Holder> = HashMap::new();
         for ended in [false, true] {
             let own = inventory
                 .pods
                 .iter()
+                .filter(|pod| node.is_none() || pod.node.as_ref() == node)
                 .filter(|pod| !pod.host_network && pod.terminated == ended);
             for (ip, pod) in own.flat_map(|pod| pod.ips.iter().map(move |ip| (*ip, pod))) {
                 match holders.get_mut(&ip) {
@@ -76,17 +77,20 @@ mod tests {
 
     #[test]
     fn a_running_pod_takes_precedence_over_one_that_has_ended() {
-        let pods = PodAddresses::from_inventory(&Inventory {
-            pods: vec![
-                pod("job", "10.0.0.1", false, true),
-                pod("web", "10.0.0.1", false, false),
-                pod("old", "10.0.0.2", false, true),
-                pod("one", "10.0.0.3", false, false),
-                pod("two", "10.0.0.3", false, false),
-                pod("agent", "192.168.0.1", true, false),
-            ],
-            ..Inventory::default()
-        });
+        let pods = PodAddresses::from_inventory(
+            &Inventory {
+                pods: vec![
+                    pod("job", "10.0.0.1", false, true),
+                    pod("web", "10.0.0.1", false, false),
+                    pod("old", "10.0.0.2", false, true),
+                    pod("one", "10.0.0.3", false, false),
+                    pod("two", "10.0.0.3", false, false),
+                    pod("agent", "192.168.0.1", true, false),
+                ],
+                ..Inventory::default()
+            },
+            None,
+        );
         let uid = |ip: &str| match pods.change(Ifindex(1), ip.parse().expect("an address")) {
             ClusterChange::Interface { uid, .. } => uid,
             other => panic!("{other:?}"),
