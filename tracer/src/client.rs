@@ -2,7 +2,7 @@
 //!
 //! Owns the connection to one agent ([`target`]: a unix socket, or an address with TLS) and to the relays of a
 //! cluster through its API server (`cluster`), the streams with their reconnections ([`agent_stream`],
-//! `relay_stream`), one order for all of them ([`merge`], [`feed`]), and the agents' status ([`status`]). It
+//! `relay_stream`), one order for all of them ([`merge`], [`feed`]), the agents' status ([`status`]), and the paths of findings ([`paths`]). It
 //! never prints: notes and warnings are [`feed::Update`]s. While other agents have events to show, it waits
 //! for an agent only up to a fixed time.
 
@@ -10,6 +10,7 @@ mod agent_stream;
 mod cluster;
 pub mod feed;
 pub mod merge;
+pub mod paths;
 mod relay_stream;
 pub mod skew;
 pub mod status;

@@ -92,7 +92,10 @@ impl Source {
 
     /// Whether events come from agents.
     pub fn is_of_agents(&self) -> bool {
-        !matches!(self, Source::Local { .. } | Source::Replay(_))
+        !matches!(
+            self,
+            Source::Local { .. } | Source::Replay(_) | Source::Replays(_)
+        )
     }
 
     /// Whether agents are asked for past events alone.

@@ -41,9 +41,8 @@ pub struct DiagnoseArgs {
     #[cfg_attr(not(agent), arg(hide = true))]
     local: bool,
 
-    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w
-    /// - | .... Several captures of one time, as NODE=FILE with an inventory, show where between the nodes a packet
-    /// was lost
+    /// Read a capture file instead: pcap or pcapng, also with gzip; - is standard input, as in tcpdump -U -w - | ...
+    /// Several captures of one time, as NODE=FILE with an inventory, show where between the nodes a packet was lost
     #[arg(long, value_name = "[NODE=]FILE")]
     replay: Vec<PathBuf>,
 

@@ -163,6 +163,7 @@ impl StatusPublisher {
             .collect();
         let node = &self.hub.identity().node;
         let mut blind_spots = self.exports.blind_spots(index, node, &one_way);
+        let drops_seen = drops_unseen.is_none();
         let drops =
             drops_unseen.map(|why| format!("Packets that the kernel drops are not seen: {why}."));
         blind_spots.extend(drops);
@@ -183,6 +184,7 @@ impl StatusPublisher {
                 services: objects.services,
             }),
             blind_spots,
+            drops_seen,
             packets: stats.seen,
             records: pipeline.records(),
             events,

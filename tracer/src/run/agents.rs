@@ -10,6 +10,7 @@ use super::notice::Notices;
 use super::output::Output;
 use super::session::{self, Account, Session, Source, Step};
 use crate::client::feed::{Feed, Query, Update};
+use crate::client::paths::{self, Asked};
 use crate::client::{self, ClientError, status};
 use crate::config::ObserveConfig;
 use crate::stream::event::unix_clock;
@@ -50,6 +51,7 @@ pub fn observe_agents(
         let session = Session::new(config.duration)?;
         let source = AgentsSource {
             feed,
+            agents: agents.clone(),
             updates: VecDeque::new(),
             ended: None,
             losses: Losses::default(),
@@ -67,6 +69,7 @@ pub fn observe_agents(
 /// The agents that are asked.
 struct AgentsSource {
     feed: Feed,
+    agents: client::Options,
     updates: VecDeque<Update>,
     /// How the feed ended, once the updates are shown.
     ended: Option<Result<(), ClientError>>,
@@ -133,11 +136,12 @@ impl Source for AgentsSource {
     }
 
     async fn finish(self, output: &mut Output, next: Next) -> Result<Account> {
+        let mut notes = Vec::new();
         if next == Next::Continue {
+            notes.extend(add_paths(&self.agents, output).await);
             output.close()?;
         }
         let agents = self.feed.agents();
-        let mut notes = Vec::new();
         for agent in &agents {
             if let Some(reason) = &agent.failure {
                 let times = match agent.failures {
@@ -160,5 +164,25 @@ impl Source for AgentsSource {
             notes,
             ..Account::default()
         })
+    }
+}
+
+/// Adds paths to the findings of a report. Returns why some have none.
+async fn add_paths(agents: &client::Options, output: &mut Output) -> Option<String> {
+    let report = output.report()?;
+    let asked = report
+        .open_findings()
+        .filter_map(|(node, event, finding)| Asked::about(node?, event, finding))
+        .collect();
+    let answers = paths::ask(agents, asked).await;
+    for (id, path) in answers.paths {
+        report.set_path(&id, path);
+    }
+    let unasked = answers.unasked;
+    match answers.failure {
+        Some(reason) => Some(format!("{unasked} findings have no path: {reason}")),
+        None => (unasked > 0).then(|| {
+            format!("{unasked} findings have no path: the agents were asked about others")
+        }),
     }
 }
