@@ -104,6 +104,7 @@ impl Output {
     }
 
     /// Whether packets came from cgroups of unknown containers since the last call.
+    #[cfg(agent)]
     pub(super) fn unknown_cgroups(&mut self) -> bool {
         !self.pipeline.take_unknown_cgroups().is_empty()
     }
