@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use crate::correlate::Declared as _;
 use crate::identity::Index;
 use crate::model::event::{Body, Event};
-use crate::model::flow::{Flow, Ifindex, Role, SeenFlags};
+use crate::model::flow::{Flow, Ifindex, Protocol, Role, SeenFlags};
 use crate::model::observation::Observation;
 use crate::model::signal::{PacketDrop, Tuple};
 use crate::model::time::Timestamp;
@@ -42,8 +42,12 @@ impl LocalAddresses {
         self.0.retain(|_, known| *known != ifindex);
     }
 
-    /// The event of a drop; `None` if neither end is a pod of this node. Of two pods it is the sender's.
+    /// The event of a drop; `None` if it is ordinary, or neither end is a pod of this node. Of two pods it is the
+    /// sender's.
     pub(super) fn event(&self, index: &Index, at: Timestamp, dropped: PacketDrop) -> Option<Event> {
+        if is_ordinary(&dropped) {
+            return None;
+        }
         let Tuple { protocol, src, dst } = dropped.tuple;
         let flow = |ifindex: &Ifindex, pod: SocketAddr, peer| Flow {
             ifindex: *ifindex,
@@ -62,6 +66,13 @@ impl LocalAddresses {
             body: Body::Drop(Box::new(dropped)),
         })
     }
+}
+
+/// Whether the packet had done its work: a reply of which ping's raw socket has a copy, or what is in the queue of a
+/// socket that is closed.
+fn is_ordinary(dropped: &PacketDrop) -> bool {
+    let icmp = matches!(dropped.tuple.protocol, Protocol::Icmp | Protocol::Icmpv6);
+    dropped.reason == "QUEUE_PURGE" || icmp && dropped.reason == "NO_SOCKET"
 }
 
 /// The pod's role: by a SYN, then by what is declared about the ports, then the lower port is the server's.

@@ -11,6 +11,7 @@ use testbed::watch::{Events, listed};
 
 use super::scene::{self, API_SERVICE, LABEL, Scene};
 use super::target::Target;
+use super::watches;
 
 /// How long a replaced pod may take, with its image on the node.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,6 +138,8 @@ pub(super) fn survive(target: &Target, events: &mut Events, scene: &Scene) -> Re
         "--timeout=120s",
     ])?;
 
+    // A relay that is ready takes a moment to hear from the agents.
+    until(PATIENCE, || complete(target))?;
     let agents = names(target, "component=agent", Some(&scene.client.node))?;
     let agent = agents.first().context("no agent on the client's node")?;
     target.kubectl(&["-n", "tracer", "delete", agent])?;
@@ -234,6 +237,26 @@ pub(super) fn names(target: &Target, label: &str, node: Option<&str>) -> Result<
     arguments.extend(field.as_deref());
     let listed = target.kubectl(&arguments)?;
     Ok(listed.lines().map(str::to_owned).collect())
+}
+
+/// Whether every relay has all agents, and findings.
+fn complete(target: &Target) -> Result<()> {
+    let agents = names(target, "component=agent", None)?.len();
+    for relay in names(target, "component=relay", None)? {
+        let metrics = watches::metrics(target, &relay)?;
+        let gauge = |gauge: &str| {
+            let lines = metrics.lines();
+            let value =
+                lines.filter_map(|line| line.strip_prefix(gauge)?.trim().parse::<f64>().ok());
+            value.sum::<f64>()
+        };
+        let connected = gauge("tracer_relay_agents_connected ");
+        ensure!(
+            connected >= agents as f64 && gauge("tracer_relay_findings ") >= 2.0,
+            "{relay} has {connected} of {agents} agents:\n{metrics}"
+        );
+    }
+    Ok(())
 }
 
 /// Repeats it until it succeeds.

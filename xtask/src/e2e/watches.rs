@@ -268,14 +268,7 @@ fn continued(watch: &mut (Watch, Option<String>), reached: u64, text: &str) -> R
 fn serving(target: &Target) -> Result<String> {
     let mut known = Vec::new();
     for relay in names(target, "component=relay", None)? {
-        let forward = ["kubectl", "-n", "tracer", "port-forward", &relay, ":9097"];
-        let mut forward = Watch::spawn(target.command(&forward)?)?;
-        let line = forward.line(PATIENCE)?;
-        let line = line.context("kubectl port-forward says nothing")?;
-        let port = forwarded(&line).with_context(|| format!("no port in {line:?}"))?;
-        let url = format!("http://127.0.0.1:{port}/metrics");
-        let curl = ["curl", "-sSf", "--max-time", "10", &url];
-        let text = shell::run(&mut target.command(&curl)?)?;
+        let text = metrics(target, &relay)?;
         ensure!(
             text.lines().any(|line| line == "tracer_relay_ready 1"),
             "{relay} is not ready by its metrics:\n{text}"
@@ -288,6 +281,18 @@ fn serving(target: &Target) -> Result<String> {
         }
     }
     bail!("no relay has an open watch: {}", known.join(", "))
+}
+
+/// A relay's metrics, which are on its pod's loopback.
+pub(super) fn metrics(target: &Target, relay: &str) -> Result<String> {
+    let forward = ["kubectl", "-n", "tracer", "port-forward", relay, ":9097"];
+    let mut forward = Watch::spawn(target.command(&forward)?)?;
+    let line = forward.line(PATIENCE)?;
+    let line = line.context("kubectl port-forward says nothing")?;
+    let port = forwarded(&line).with_context(|| format!("no port in {line:?}"))?;
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let curl = ["curl", "-sSf", "--max-time", "10", &url];
+    shell::run(&mut target.command(&curl)?)
 }
 
 /// The next event, if one comes in time.
