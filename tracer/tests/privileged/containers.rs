@@ -104,6 +104,9 @@ fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket() {
     watch.wait_for_log("tracing ").expect("it traces");
 
     let procs = second.0.join("cgroup.procs").display().to_string();
+    // As a container's main process: without one nobody finds the cgroup.
+    let stays = format!("echo $$ > {procs} && exec sleep 300");
+    let mut main_process = stage.spawn_in(CLIENT, &["sh", "-c", &stays]);
     let mut ask = |container: &str, question: &str| {
         let dig = format!("dig +tries=1 {question} A");
         let script = match container {
@@ -126,6 +129,8 @@ fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket() {
         assert!(Instant::now() < deadline, "{names:?}");
         std::thread::sleep(Duration::from_millis(200));
     }
+    main_process.kill().expect("it runs");
+    main_process.wait().expect("it ends");
     // A pod's only container needs no cgroup.
     stage.run_in(
         "default/nginx-ds-v2qf5",

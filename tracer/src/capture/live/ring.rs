@@ -213,6 +213,7 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
                         self.send_records(std::mem::take(&mut batch))?;
                         self.send(CaptureMessage::Drop(at, dropped))?;
                     }
+                    Some(Entry::Unreadable) => {}
                     None => {
                         self.state.undecodable.fetch_add(1, Ordering::Relaxed);
                     }
@@ -268,6 +269,8 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
 enum Entry {
     Record(Record),
     Drop(Timestamp, PacketDrop),
+    /// A dropped packet whose headers are not readable. That may be why it was dropped.
+    Unreadable,
 }
 
 fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
@@ -281,8 +284,10 @@ fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
     let whole = entry.get(..size_of::<DropRecord>())?;
     // SAFETY: as above, for the whole record.
     let record = unsafe { whole.as_ptr().cast::<DropRecord>().read_unaligned() };
-    let (at, dropped) = drops.as_mut()?.read(&record)?;
-    Some(Entry::Drop(at, dropped))
+    Some(match drops.as_mut()?.read(&record) {
+        Some((at, dropped)) => Entry::Drop(at, dropped),
+        None => Entry::Unreadable,
+    })
 }
 
 /// The record with this header. At least `captured_len_bytes` bytes follow it.
@@ -329,7 +334,7 @@ mod tests {
     fn parsed(entry: &[u8]) -> Option<Record> {
         match parse(entry, &mut None)? {
             Entry::Record(record) => Some(record),
-            Entry::Drop(..) => None,
+            Entry::Drop(..) | Entry::Unreadable => None,
         }
     }
 
