@@ -267,7 +267,9 @@ fn asked_for_a_port_or_a_pod_the_events_are_those_of_a_tracer_that_sees_everythi
             // interfaces.
             &["--type", "dns,lookup,tcp,udp,icmp", "-p", "deb-ubuntu"],
             Box::new(|event: &Value| {
-                event["pod"]["name"] == "deb-ubuntu" && event["type"] != "finding"
+                event["pod"]["name"] == "deb-ubuntu"
+                    && event["type"] != "finding"
+                    && event["type"] != "drop"
             }),
         ),
         (
