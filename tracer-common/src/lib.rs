@@ -106,15 +106,13 @@ pub struct RecordHeader {
     /// The id of the cgroup (version 2) of the socket that sent the packet; 0 if no socket of the pod did, as for
     /// resets, or if the probes do not ask.
     pub cgroup_id: u64,
-    /// The cookie of that socket; 0 as above.
-    pub socket_cookie: u64,
 }
 
 /// Number of packet bytes in a [`DropRecord`]: the network header and the transport's ports and flags.
 pub const DROP_BYTES: usize = 96;
 
 /// A packet that the kernel dropped, in the ring buffer. The bytes in `header` count from the network header on.
-/// `ifindex` is the host end's if the packet was in a pod's network namespace, 0 if it was in the node's.
+/// It has no interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord {
@@ -167,9 +165,7 @@ pub struct KernelOffsets {
     pub skb_dev: u32,
     /// `sk`.
     pub skb_sk: u32,
-    /// `struct net_device`: `ifindex`.
-    pub dev_ifindex: u32,
-    /// `name`.
+    /// `struct net_device`: `name`.
     pub dev_name: u32,
     /// `nd_net.net`.
     pub dev_net: u32,
@@ -312,8 +308,8 @@ pub struct InterfaceState {
     pub thinning_before: u16,
     /// The interface's slot in the traffic table. The probes only read it.
     pub slot: u32,
-    /// Explicit padding.
-    pub zero: u32,
+    /// Addresses that the interface's flows have added to the watched ones.
+    pub addresses_added: u32,
 }
 
 /// The value of the control table, which only user space writes.
@@ -370,18 +366,20 @@ pub mod stat {
     pub const DROPS_LOST: u32 = 13;
     /// Dropped packets without a record of their own: their address had had its share.
     pub const DROPS_UNREPORTED: u32 = 14;
+    /// New flows of an address whose drops are not seen: its interface had had its share of the watched addresses.
+    pub const UNWATCHED: u32 = 15;
     /// The number of statistics.
-    pub const COUNT: u32 = 15;
+    pub const COUNT: u32 = 16;
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 80);
+    assert!(size_of::<RecordHeader>() == 72);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
-    assert!(size_of::<DropRecord>() == 80 + 40 + DROP_BYTES);
+    assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
-    assert!(size_of::<KernelOffsets>() == 48);
+    assert!(size_of::<KernelOffsets>() == 44);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 96);

@@ -46,7 +46,7 @@
 //! use tracer_core::model::exchange::Outcome;
 //! use tracer_core::model::flow::{Direction, Ifindex};
 //! use tracer_core::model::loss::Missing;
-//! use tracer_core::model::record::{Record, Sender};
+//! use tracer_core::model::record::Record;
 //! use tracer_core::model::time::Timestamp;
 //! use tracer_core::pipeline::{Input, Pipeline, Settings};
 //!
@@ -68,7 +68,7 @@
 //!     chunk_offset: 0,
 //!     missing: Missing::default(),
 //!     totals: None,
-//!     sender: Sender::default(),
+//!     sender_cgroup: 0,
 //!     bytes,
 //! };
 //!

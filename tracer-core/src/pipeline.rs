@@ -237,7 +237,7 @@ impl Pipeline {
                     // `observe` advances to the packet's time first.
                     Ok(observation) => {
                         self.local_addresses.learn(&observation);
-                        self.senders.learn(&observation, record.sender);
+                        self.senders.learn(&observation, record.sender_cgroup);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
                     }
@@ -307,9 +307,9 @@ impl Pipeline {
         self.one_way.unseen()
     }
 
-    /// Cgroups that sent packets and whose container is not known, since the last call. A
+    /// Whether packets came from cgroups of unknown containers since the last call. A
     /// [`ClusterChange::Containers`] answers.
-    pub fn take_unknown_cgroups(&mut self) -> Vec<u64> {
+    pub fn take_unknown_cgroups(&mut self) -> bool {
         self.senders.take_unknown()
     }
 

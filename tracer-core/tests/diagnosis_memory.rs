@@ -44,7 +44,6 @@ fn ends(pod: u32, named: bool) -> Ends {
                 false => Err(UnknownReason::NotInInventory),
             },
             container: None,
-            process: None,
         },
         peer: PeerEnd {
             ip: SERVER,

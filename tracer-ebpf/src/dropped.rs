@@ -6,7 +6,9 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
 use aya_ebpf::programs::BtfTracePointContext;
-use tracer_common::{DROP_BYTES, DropRecord, WatchedAddress, drop_place, reason, stat};
+use tracer_common::{
+    DROP_BYTES, DropRecord, InterfaceState, WatchedAddress, drop_place, reason, stat,
+};
 
 use crate::maps::{RECORDS, WATCHED};
 use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
@@ -15,6 +17,8 @@ use crate::settings;
 use crate::stats::{Stats, add_shared};
 
 const BPF_NOEXIST: u64 = 1;
+/// An interface's share of the watched addresses.
+const ADDRESSES_PER_INTERFACE: u32 = 16;
 /// The limit of an address: records per window.
 const RECORDS_PER_WINDOW: u64 = 64;
 /// About a second.
@@ -23,18 +27,30 @@ const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const IPV6_HEADER: u32 = 40;
 
-/// Adds an address that a pod uses.
+/// Adds an address that a pod uses. Beyond its share an interface adds none, so that no pod displaces another's.
 #[inline(always)]
-pub fn watch(address: &[u8; 16]) {
-    if WATCHED.get_ptr(address).is_none() {
-        let fresh = WatchedAddress {
-            window_ktime_ns: 0,
-            unreported: 0,
-            records: 0,
-        };
-        // Fails if another CPU was faster, or without memory: then its drops are not reported.
-        let _ = WATCHED.insert(address, &fresh, BPF_NOEXIST);
+pub fn watch(address: &[u8; 16], interface: *mut InterfaceState) {
+    if WATCHED.get_ptr(address).is_some() {
+        return;
     }
+    // SAFETY: a live map value of plain integers; the verifier checks the accesses. Two CPUs can both count one: the
+    // share is an estimate.
+    let added = unsafe { (*interface).addresses_added };
+    if added >= ADDRESSES_PER_INTERFACE {
+        if let Some(stats) = Stats::this_cpu() {
+            stats.count(stat::UNWATCHED);
+        }
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { (*interface).addresses_added = added + 1 };
+    let fresh = WatchedAddress {
+        window_ktime_ns: 0,
+        unreported: 0,
+        records: 0,
+    };
+    // Fails if another CPU was faster.
+    let _ = WATCHED.insert(address, &fresh, BPF_NOEXIST);
 }
 
 /// The IP packet in an `sk_buff`.
@@ -188,7 +204,6 @@ fn emit(
         (*record).reason = drop_reason;
         (*record).unreported = unreported;
         (*record).place = place.whose;
-        (*header).ifindex = place.ifindex;
         zero(&mut *(&raw mut (*record).device).cast::<[u32; 4]>());
         if place.device != 0 {
             let name = place.device + settings::offsets().dev_name as usize;
@@ -211,8 +226,6 @@ fn emit(
 struct Place {
     /// One of [`drop_place`].
     whose: u32,
-    /// The host end of the pod's device; 0 in the node's namespace.
-    ifindex: u32,
     /// The device; 0 if the packet had none.
     device: usize,
 }
@@ -235,7 +248,6 @@ fn place(skb: usize) -> Option<Place> {
     if is_node(net) {
         return Some(Place {
             whose: drop_place::NODE,
-            ifindex: 0,
             device,
         });
     }
@@ -246,7 +258,6 @@ fn place(skb: usize) -> Option<Place> {
     let host: usize = read(peer + offsets.dev_net as usize)?;
     is_node(host).then_some(Place {
         whose: drop_place::POD,
-        ifindex: read(peer + offsets.dev_ifindex as usize)?,
         device,
     })
 }

@@ -91,7 +91,7 @@ pub fn count<const DIRECTION: u8>(
             header.flags = flag::NEW_FLOW;
             packet.first = true;
             if settings::drops() {
-                dropped::watch(&key.pod_addr_be);
+                dropped::watch(&key.pod_addr_be, interface);
             }
             return;
         }

@@ -50,10 +50,11 @@ pub static UNTRACKED: Array<u64> = Array::with_max_entries(UNTRACKED_SLOTS, 0);
 /// A power of two.
 pub const UNTRACKED_SLOTS: u32 = 4_096;
 
-/// The addresses that pods used lately: only drops of their packets get a record. A pod that uses thousands of
-/// addresses displaces others until these use theirs again.
+/// The addresses that pods used: only drops of their packets get a record. Room for the shares of all interfaces; those
+/// of interfaces that are gone are displaced first.
 #[map]
-pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> = LruHashMap::with_max_entries(4_096, 0);
+pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> =
+    LruHashMap::with_max_entries(16 * MAX_INTERFACES, 0);
 
 /// Not 0 while the reader sleeps until a record comes.
 #[map]

@@ -4,7 +4,7 @@
 //! ends in exactly one counter: emitted, ring full, thinned or copy failed.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::helpers::{bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::TcContext;
 use tracer_common::{
     CAPTURE_CLASSES, FROM_POD, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
@@ -126,18 +126,14 @@ pub fn emit<const DIRECTION: u8>(
     }
 }
 
-/// Adds the socket that sent the packet. A packet keeps its socket on its way through the veth pair. Resets, ICMP
-/// replies and acknowledgments of closed connections have none: the kernel sends them.
+/// Adds the cgroup of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
+/// Resets, ICMP replies and acknowledgments of closed connections have none: the kernel sends them.
 #[inline(always)]
 fn sender<const DIRECTION: u8>(ctx: &TcContext, header: &mut RecordHeader) {
     header.cgroup_id = 0;
-    header.socket_cookie = 0;
     if DIRECTION == FROM_POD && settings::senders() {
-        // SAFETY: the kernel passes a valid context; both helpers accept a packet without a socket.
-        unsafe {
-            header.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
-            header.socket_cookie = bpf_get_socket_cookie(ctx.as_ptr());
-        }
+        // SAFETY: the kernel passes a valid context; the helper accepts a packet without a socket.
+        header.cgroup_id = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
     }
 }
 

@@ -40,7 +40,7 @@ static FLOW_ENTRIES: u64 = 65_536;
 #[unsafe(no_mangle)]
 static COARSE_CLOCK: u32 = 0;
 
-/// Whether records have the sender's cgroup and socket.
+/// Whether records have the sender's cgroup.
 #[unsafe(no_mangle)]
 static SENDERS: u32 = 0;
 
@@ -63,7 +63,6 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     skb_network_header: 0,
     skb_dev: 0,
     skb_sk: 0,
-    dev_ifindex: 0,
     dev_name: 0,
     dev_net: 0,
     dev_link_ops: 0,
@@ -179,7 +178,6 @@ pub fn offsets() -> KernelOffsets {
         skb_network_header: global!(OFFSETS.skb_network_header),
         skb_dev: global!(OFFSETS.skb_dev),
         skb_sk: global!(OFFSETS.skb_sk),
-        dev_ifindex: global!(OFFSETS.dev_ifindex),
         dev_name: global!(OFFSETS.dev_name),
         dev_net: global!(OFFSETS.dev_net),
         dev_link_ops: global!(OFFSETS.dev_link_ops),

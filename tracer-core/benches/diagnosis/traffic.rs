@@ -13,7 +13,7 @@ use tracer_core::model::correlated::Asked;
 use tracer_core::model::event::{Body, Ends, Event};
 use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::loss::Missing;
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 
@@ -225,7 +225,7 @@ impl Traffic {
             chunk_offset: 0,
             totals: None,
             missing: Missing::default(),
-            sender: Sender::default(),
+            sender_cgroup: 0,
             bytes,
         }));
     }

@@ -9,7 +9,7 @@ use tracer_core::model::dns::Message;
 use tracer_core::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use tracer_core::model::loss::Missing;
 use tracer_core::model::observation::{Observation, What};
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 use super::safe;
@@ -62,7 +62,7 @@ pub fn record(time: Timestamp, ifindex: Ifindex, source: &mut Source<'_>, bytes:
         chunk_offset,
         totals,
         missing: Missing::default(),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }

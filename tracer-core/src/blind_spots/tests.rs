@@ -57,7 +57,6 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                     node: None,
                 })),
                 container: None,
-                process: None,
             },
             peer: PeerEnd {
                 ip: peer,

@@ -10,7 +10,7 @@ use crate::model::exchange::Outcome;
 use crate::model::flow::{Direction, FlowSnapshot, Ifindex, Protocol, SeenFlags};
 use crate::model::loss::Missing;
 use crate::model::observation::{Observation, What};
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
 use crate::model::time::Timestamp;
 
@@ -373,7 +373,7 @@ fn mangled_packets_correlate_without_panic() {
             chunk_offset: 0,
             missing: Missing::default(),
             totals: None,
-            sender: Sender::default(),
+            sender_cgroup: 0,
             bytes,
         };
         if let Ok(observation) = decoder.decode(&record) {

@@ -6,7 +6,7 @@ use crate::model::dns::Message;
 use crate::model::flow::{Direction, Ifindex};
 use crate::model::loss::Missing;
 use crate::model::observation::What;
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 /// Marsaglia's xorshift64: the same bytes in every run.
@@ -112,7 +112,7 @@ fn record(random: &mut Random, bytes: Vec<u8>) -> Record {
         chunk_offset: 0,
         missing: Missing::default(),
         totals: None,
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }

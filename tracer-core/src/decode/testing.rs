@@ -2,7 +2,7 @@
 
 use crate::model::flow::{Direction, Ifindex};
 use crate::model::loss::Missing;
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 /// A record of a packet sent by the pod.
@@ -17,7 +17,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
         chunk_offset: 0,
         totals: None,
         missing: Missing::default(),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: bytes.to_vec(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::outcome::{Result, result, told};
+use super::outcome::{Result, described, result};
 use super::resolution::nanoseconds;
 use super::target::Reached;
 use super::{Input, Resolution, Target, is_of};
@@ -384,7 +384,7 @@ fn group(input: &Input<'_>, to: String, events: &[&Event]) -> Option<Group> {
         median_ns: median.copied().map(nanoseconds),
         last: Moment::new(input, latest.time),
         last_outcome: words::outcome(&latest.body)?,
-        last_words: told(&latest.body),
+        last_words: described(&latest.body),
         endpoints: per_endpoint(events),
         last_result: result(&latest.body),
     })

@@ -50,7 +50,7 @@ pub(super) fn result(body: &Body) -> Result {
 }
 
 /// An outcome in words.
-pub(super) fn told(body: &Body) -> String {
+pub(super) fn described(body: &Body) -> String {
     match body {
         Body::Lookup(lookup) => of_dns(lookup.outcome, lookup.duration),
         Body::Dns(exchange, _) => of_dns(exchange.outcome, exchange.latency.unwrap_or_default()),

@@ -1,7 +1,7 @@
 //! The container of a pod that a packet came from.
 //!
 //! A running pod with one container needs no evidence: every process of the pod is in it, apart from the pause
-//! process, which sends nothing. Otherwise the cgroup of the sending socket tells.
+//! process, which sends nothing. Otherwise the cgroup of the sending socket decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;

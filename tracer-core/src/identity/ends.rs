@@ -73,7 +73,6 @@ impl Index {
                     .ok()
                     .and_then(|pod| self.only_container(pod)),
                 identity,
-                process: None,
             },
             peer,
             peer_traced_here,
@@ -277,6 +276,17 @@ impl Index {
             }
             Some(known) => Some(known.identity.clone()),
             None => Some(target.clone()),
+        }
+    }
+
+    /// The interface here of the pod that owns an address. `Some(None)`: its pod is on another node, or not certain.
+    /// `None`: no pod is known to own it, or no interface was ever reported.
+    pub(crate) fn interface_of_owner(&self, ip: IpAddr, at: Timestamp) -> Option<Option<Ifindex>> {
+        match self.pod_at(ip, at) {
+            _ if self.interfaces.is_empty() => None,
+            Holder::Vacant => None,
+            Holder::Several => Some(None),
+            Holder::One(known) => Some(self.interfaces_of(&known.identity, at).next()),
         }
     }
 

@@ -239,7 +239,6 @@ mod tests {
                 port: None,
                 identity: Ok(Arc::new(pod)),
                 container: None,
-                process: None,
             },
             peer: PeerEnd {
                 ip: ip(peer),

@@ -78,7 +78,6 @@ impl Pod {
                 port: None,
                 identity: Err(UnknownReason::NoInventory),
                 container: None,
-                process: None,
             },
             peer: PeerEnd {
                 ip: flow.peer.ip(),

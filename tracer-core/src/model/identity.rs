@@ -80,17 +80,6 @@ pub struct PodEnd {
     pub identity: Result<Arc<PodIdentity>, UnknownReason>,
     /// The container that sent or received it; `None` if unknown.
     pub container: Option<Arc<str>>,
-    /// The process that owns its socket; `None` if unknown.
-    pub process: Option<Arc<Process>>,
-}
-
-/// A process of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Process {
-    /// Its id in the node's pid namespace.
-    pub pid: u32,
-    /// Its name (`comm`, at most 15 bytes), as the kernel had it when the socket was used.
-    pub comm: Arc<str>,
 }
 
 /// The endpoint that a Service's address was translated to.

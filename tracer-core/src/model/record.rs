@@ -23,18 +23,9 @@ pub struct Record {
     pub totals: Option<FlowTotals>,
     /// Lost records of this interface so far.
     pub missing: Missing,
-    /// The socket that sent it.
-    pub sender: Sender,
+    /// The id of the cgroup (version 2) of the pod's socket that sent it; 0 where no socket did, as for resets and
+    /// ICMP replies, or where that is not known.
+    pub sender_cgroup: u64,
     /// The captured bytes from the network header (plus `chunk_offset`) on.
     pub bytes: Vec<u8>,
-}
-
-/// The socket of the pod that sent a packet. Zero where no socket did, as for resets and ICMP replies, or where
-/// the kernel does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sender {
-    /// The id of its cgroup (version 2).
-    pub cgroup: u64,
-    /// Its cookie.
-    pub socket: u64,
 }

@@ -1,4 +1,4 @@
-//! What is said about each place on a path.
+//! The words for each place on a path.
 
 use std::net::SocketAddr;
 

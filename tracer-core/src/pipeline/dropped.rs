@@ -1,6 +1,8 @@
 //! Drops as events: whose packet it was.
 //!
-//! A dropped packet names addresses and no interface. Its pod is the one whose interface used that address last.
+//! A dropped packet names addresses and no interface. An address that the cluster gives to a pod belongs to that
+//! pod's interface, whatever another pod sends from it. Another address belongs to the only interface that used it
+//! lately.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +17,12 @@ use crate::model::observation::Observation;
 use crate::model::signal::{PacketDrop, Tuple};
 use crate::model::time::Timestamp;
 
-/// Addresses kept. All are dropped when there are more: those in use come back with their next flow.
-const MAX_ADDRESSES: usize = 4_096;
+/// Addresses kept of an interface, the latest ones. A pod has one of each family.
+const MAX_ADDRESSES: usize = 16;
 
-/// The interface behind each address that a pod of this node used lately.
+/// The addresses that each interface's pod used lately.
 #[derive(Debug, Default)]
-pub(super) struct LocalAddresses(HashMap<IpAddr, Ifindex, RandomState>);
+pub(super) struct LocalAddresses(HashMap<Ifindex, Vec<IpAddr>, RandomState>);
 
 impl LocalAddresses {
     /// Learns from a flow's first packet.
@@ -28,18 +30,35 @@ impl LocalAddresses {
         let first = observation
             .totals
             .is_none_or(|totals| totals.tx.packets + totals.rx.packets == 1);
-        if first {
-            if self.0.len() >= MAX_ADDRESSES {
-                self.0.clear();
+        if !first {
+            return;
+        }
+        let flow = &observation.flow;
+        let known = self.0.entry(flow.ifindex).or_default();
+        if !known.contains(&flow.pod.ip()) {
+            if known.len() >= MAX_ADDRESSES {
+                known.remove(0);
             }
-            let flow = &observation.flow;
-            self.0.insert(flow.pod.ip(), flow.ifindex);
+            known.push(flow.pod.ip());
         }
     }
 
     /// The interface is no longer traced.
     pub(super) fn forget(&mut self, ifindex: Ifindex) {
-        self.0.retain(|_, known| *known != ifindex);
+        self.0.remove(&ifindex);
+    }
+
+    /// The interface of the pod with this address.
+    fn interface(&self, index: &Index, at: Timestamp, ip: IpAddr) -> Option<Ifindex> {
+        if let Some(interface) = index.interface_of_owner(ip, at) {
+            return interface;
+        }
+        let mut users = self.0.iter().filter(|(_, known)| known.contains(&ip));
+        match (users.next(), users.next()) {
+            (Some((ifindex, _)), None) => Some(*ifindex),
+            // Two pods use it, so whose packet it was stays unknown.
+            _ => None,
+        }
     }
 
     /// The event of a drop; `None` if it is ordinary, or neither end is a pod of this node. Of two pods it is the
@@ -49,14 +68,15 @@ impl LocalAddresses {
             return None;
         }
         let Tuple { protocol, src, dst } = dropped.tuple;
-        let flow = |ifindex: &Ifindex, pod: SocketAddr, peer| Flow {
-            ifindex: *ifindex,
+        let flow = |ifindex: Ifindex, pod: SocketAddr, peer| Flow {
+            ifindex,
             protocol,
             pod,
             peer,
         };
-        let from = self.0.get(&src.ip()).map(|ifindex| flow(ifindex, src, dst));
-        let to = || self.0.get(&dst.ip()).map(|ifindex| flow(ifindex, dst, src));
+        let interface = |end: SocketAddr| self.interface(index, at, end.ip());
+        let from = interface(src).map(|ifindex| flow(ifindex, src, dst));
+        let to = || interface(dst).map(|ifindex| flow(ifindex, dst, src));
         let flow = from.or_else(to)?;
         let role = role(index, at, &flow, &dropped);
         Some(Event {

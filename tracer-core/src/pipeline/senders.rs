@@ -13,12 +13,11 @@ use crate::identity::Index;
 use crate::model::event::Ends;
 use crate::model::flow::{Direction, Flow, Ifindex, Protocol};
 use crate::model::observation::Observation;
-use crate::model::record::Sender;
 use crate::model::time::Timestamp;
 
 /// Flows kept for an interface. All are dropped when there are more: their events name no container.
 const MAX_FLOWS: usize = 512;
-/// Unknown cgroups kept. A scan answers for all of them.
+/// Cgroups that were asked about. One scan answers for all of them.
 const MAX_UNKNOWN: usize = 256;
 /// A cgroup that no scan explained is asked about again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -29,13 +28,14 @@ pub(super) struct Senders {
     /// Interfaces of pods whose container the index alone does not know.
     flows: HashMap<Ifindex, HashMap<(Protocol, u16), u64, RandomState>, RandomState>,
     asked: HashMap<u64, Timestamp, RandomState>,
-    unknown: Vec<u64>,
+    /// A cgroup was asked about since the last look.
+    unknown: bool,
 }
 
 impl Senders {
     /// Learns which cgroup sent a packet, where that matters.
-    pub(super) fn learn(&mut self, observation: &Observation, sender: Sender) {
-        if sender.cgroup == 0 || observation.direction != Direction::FromPod {
+    pub(super) fn learn(&mut self, observation: &Observation, cgroup: u64) {
+        if cgroup == 0 || observation.direction != Direction::FromPod {
             return;
         }
         let flow = &observation.flow;
@@ -46,7 +46,7 @@ impl Senders {
         if flows.len() >= MAX_FLOWS && !flows.contains_key(&key) {
             flows.clear();
         }
-        flows.insert(key, sender.cgroup);
+        flows.insert(key, cgroup);
     }
 
     /// Names the pod's container in an event.
@@ -76,11 +76,11 @@ impl Senders {
             self.asked.clear();
         }
         self.asked.insert(cgroup, at);
-        self.unknown.push(cgroup);
+        self.unknown = true;
     }
 
-    /// Cgroups whose container is not known, each once.
-    pub(super) fn take_unknown(&mut self) -> Vec<u64> {
+    /// Whether packets came from cgroups of unknown containers since the last call.
+    pub(super) fn take_unknown(&mut self) -> bool {
         std::mem::take(&mut self.unknown)
     }
 

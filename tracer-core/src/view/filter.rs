@@ -263,7 +263,7 @@ impl Filter {
         if let Some(role) = config.direction {
             return ends.role == role;
         }
-        // A drop and a finding are one event each, whoever else is traced here.
+        // A drop and a finding are one event each, also between two traced pods.
         let shown_once = ends.peer_traced_here && !config.both_sides;
         if !shown_once || matches!(event.body, Body::Drop(_) | Body::Finding(_)) {
             return true;
@@ -284,7 +284,7 @@ impl Filter {
 pub fn routine(event: &Event) -> bool {
     match &event.body {
         Body::Dns(..) => in_lookup(&event.body),
-        // A healthy network stack drops packets too: what is a duplicate, or nobody listens for.
+        // A healthy network stack drops packets too: duplicates, and those for a closed port.
         Body::Drop(_) => true,
         Body::Udp(flow) => matches!(
             flow.state,

@@ -132,7 +132,6 @@ fn connection(
             port: Some(pod.port()),
             identity: Ok(known),
             container: None,
-            process: None,
         },
         peer: PeerEnd {
             ip: peer.ip(),

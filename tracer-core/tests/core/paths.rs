@@ -113,7 +113,6 @@ fn ends(pod: SocketAddr, peer: SocketAddr) -> Ends {
             port: Some(pod.port()),
             identity: Err(UnknownReason::NoInventory),
             container: None,
-            process: None,
         },
         peer: PeerEnd {
             ip: peer.ip(),

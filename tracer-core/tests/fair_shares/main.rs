@@ -14,7 +14,7 @@ use tracer_core::model::event::{Body, Event};
 use tracer_core::model::exchange::Outcome;
 use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::loss::Missing;
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::settings::Limits;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
@@ -56,7 +56,7 @@ fn record(at: Timestamp, ifindex: Ifindex, direction: Direction, bytes: Vec<u8>)
         chunk_offset: 0,
         totals: None,
         missing: Missing::default(),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }

@@ -37,9 +37,9 @@ pub struct Options {
     /// Interval for listing the kernel's interfaces again, in case a message was lost, and for checking that
     /// the probes are still attached.
     pub relist_every: Duration,
-    /// Read the socket and the cgroup that sent a packet.
+    /// Read the cgroup of the socket that sent a packet.
     pub senders: bool,
-    /// Report the packets of pods that the kernel drops, where it can tell (Linux 5.17).
+    /// Report the packets of pods that the kernel drops (Linux 5.17).
     pub drops: bool,
     /// Log every packet in the probes (through the `log` crate).
     pub probe_log: bool,

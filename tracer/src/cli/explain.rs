@@ -116,7 +116,7 @@ The output:
 Where objects and events come from:
   Objects: the API server of the current kubectl context. Needs list on pods,
   services, endpointslices and networkpolicies, in all namespaces or in those
-  that matter; what may not be listed is said to be unknown. Events: the
+  that matter; what cannot be listed is reported as unknown. Events: the
   agents of that cluster.
   --inventory takes objects from a file and asks no cluster, unless --context,
   --kubeconfig or --server does. --replay takes events from captures, --local

@@ -106,7 +106,7 @@ impl Output {
     /// Whether packets came from cgroups of unknown containers since the last call.
     #[cfg(agent)]
     pub(super) fn unknown_cgroups(&mut self) -> bool {
-        !self.pipeline.take_unknown_cgroups().is_empty()
+        self.pipeline.take_unknown_cgroups()
     }
 
     /// Warns where the screen's filter names a namespace, pod or Service that does not exist. Gives each

@@ -104,7 +104,7 @@ fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket() {
     watch.wait_for_log("tracing ").expect("it traces");
 
     let procs = second.0.join("cgroup.procs").display().to_string();
-    // As a container's main process: without one nobody finds the cgroup.
+    // As a container's main process: without one the cgroup is not found.
     let stays = format!("echo $$ > {procs} && exec sleep 300");
     let mut main_process = stage.spawn_in(CLIENT, &["sh", "-c", &stays]);
     let mut ask = |container: &str, question: &str| {

@@ -39,7 +39,7 @@ fn drop_forwarded(stage: &Stage, ports: &str) {
 }
 
 #[test]
-fn what_a_rule_of_the_node_drops_is_told_and_what_it_lets_through_is_not() {
+fn what_a_rule_of_the_node_drops_is_reported_and_what_it_lets_through_is_not() {
     let stage = Stage::new(ProxyMode::Iptables);
     drop_forwarded(&stage, "80");
     let mut events = stage.events(&["--type", "finding,drop"]);
@@ -52,12 +52,12 @@ fn what_a_rule_of_the_node_drops_is_told_and_what_it_lets_through_is_not() {
     assert!(why.contains(&format!("node {NODE}")), "{why}");
     let by_nft =
         counted(stage.on_node(NODE, &["nft", "list", "counter", "inet", "fault", "faulty"]));
-    let told = events.all().iter().filter(|event| {
+    let reported = events.all().iter().filter(|event| {
         event["type"] == "drop"
             && event["reason"] == "NETFILTER_DROP"
             && event["pod"]["name"] == "deb-ubuntu"
     });
-    assert_eq!(told.count() as u64, by_nft);
+    assert_eq!(reported.count() as u64, by_nft);
     let ended = events.stop().expect("it runs to the end");
     assert_eq!(ended[0].code, Some(0), "{:?}", ended[0].log);
 }

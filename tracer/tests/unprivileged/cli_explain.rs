@@ -315,7 +315,7 @@ fn a_kind_that_may_not_be_listed_is_unknown() {
     assert!(answer.out.contains(line), "{}", answer.out);
     assert!(
         !answer.out.contains("policies  "),
-        "nothing is said about them: {}",
+        "no section about them: {}",
         answer.out
     );
 }

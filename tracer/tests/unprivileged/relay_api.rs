@@ -594,7 +594,7 @@ async fn a_watch_ends_when_its_users_permission_is_withdrawn() {
     within(stream.rest()).await;
     let again = proxy.get(&findings, "jane", "").await;
     is_status(&again, 403, "Forbidden");
-    // Another user's watch goes on.
+    // Another user's watch continues.
     relay
         .measured(r#"tracer_relay_open_watches{resource="tracernodes",form="objects"} 1"#)
         .await;

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use tracer_core::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use tracer_core::model::loss::Missing;
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 use self::packet::Answer;
@@ -148,7 +148,7 @@ fn record(direction: Direction, at: u64, port: u16, message: &[u8], number: u64)
             rx: traffic,
         }),
         missing: Missing::default(),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }

@@ -2,7 +2,7 @@ use crate::decode::testing::{from_pod, to_pod};
 use crate::decode::{Decoder, Fault};
 use crate::model::flow::Direction;
 use crate::model::observation::{TcpSegment, What};
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 use etherparse::PacketBuilder;
@@ -30,7 +30,7 @@ fn chunks(packet: &[u8], at: u64) -> Vec<Record> {
     let cut = packet.chunks(CHUNK).take(32).enumerate();
     cut.map(|(index, part)| Record {
         chunk_offset: (index * CHUNK) as u32,
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: part.to_vec(),
         ..whole.clone()
     })

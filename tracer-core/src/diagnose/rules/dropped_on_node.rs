@@ -34,8 +34,8 @@ pub(super) fn claim(case: &Case<'_>) -> Option<Claim> {
         return None;
     }
     let drops = drops::of_attempt(case)?;
-    // That nobody has an address, or no route leads to it, is the cause, and not what dropped the packets. kube-proxy
-    // drops what is for a ClusterIP that no Service has.
+    // Without an owner of the address, or a route to it, that is the cause, and not what dropped the packets. kube-proxy
+    // drops packets to a ClusterIP that no Service has.
     if !drops::is_deliberate(drops.reason) || is_unassigned(case) {
         return None;
     }

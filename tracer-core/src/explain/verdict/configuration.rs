@@ -15,7 +15,7 @@ pub(super) fn fact(parts: &Parts<'_, '_>) -> Option<Fact> {
         .or_else(|| denied(parts))
 }
 
-/// What is said, what to do, and the kinds of attempts whose success contradicts it.
+/// The sentence, what to do, and the kinds of attempts whose success contradicts it.
 pub(super) type Fact = (String, Next, &'static [&'static str]);
 
 const TRAFFIC: &[&str] = &["tcp", "udp"];

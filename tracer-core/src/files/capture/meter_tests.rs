@@ -6,7 +6,7 @@ use super::Meter;
 use super::testing::udp;
 use crate::model::flow::{Direction, Ifindex, Traffic};
 use crate::model::loss::Missing;
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 fn record(seconds: u64, port: u16) -> Record {
@@ -20,7 +20,7 @@ fn record(seconds: u64, port: u16) -> Record {
         chunk_offset: 0,
         totals: None,
         missing: Missing::default(),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }

@@ -15,7 +15,7 @@ use super::interfaces::{Interfaces, SYNTHETIC_INTERFACES};
 use super::roles::Roles;
 use crate::model::flow::{Direction, Ifindex};
 use crate::model::loss::{Losses, Missing, Stage, Thinning};
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 
 /// Pod addresses that get their own interface.
 const MAX_PODS: usize = 65_536;
@@ -152,7 +152,7 @@ fn record(packet: Packet, ifindex: Ifindex, direction: Direction) -> Record {
             count: packet.lost,
             thinning: Thinning::default(),
         },
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: packet.bytes,
     }
 }

@@ -7,7 +7,7 @@ use super::testing::{CLIENT, is_one_of, path, read, udp};
 use super::{FileError, Output, Reader, Replay, ReplaySettings, Writer, WriterStats};
 use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
 use crate::model::loss::Missing;
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 fn records(bytes: Vec<u8>) -> Vec<Record> {
@@ -43,7 +43,7 @@ fn record(number: u32) -> Record {
                 bytes: 0,
             },
         }),
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes,
     }
 }
@@ -129,7 +129,7 @@ fn chunks_of_a_long_segment_are_joined_into_one_packet() {
     let chunk = |start: usize, end: usize| Record {
         chunk_offset: u32::try_from(start).expect("short"),
         wire_len: 5_000,
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: whole[start..end].to_vec(),
         ..record(1)
     };
@@ -186,7 +186,7 @@ fn a_flush_in_the_middle_of_a_segment_does_not_split_it() {
     let chunk = |start: usize| Record {
         chunk_offset: u32::try_from(start).expect("short"),
         wire_len: 4_096,
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: bytes[start..start + 2_048].to_vec(),
         ..record(1)
     };

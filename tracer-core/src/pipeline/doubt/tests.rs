@@ -1,7 +1,7 @@
 use super::{Doubt, Sockets, passes};
 use crate::model::flow::{Direction, Flow, Ifindex, Protocol};
 use crate::model::loss::{InterfaceLoss, Missing, Thinning};
-use crate::model::record::{Record, Sender};
+use crate::model::record::Record;
 use crate::model::time::Timestamp;
 
 const POD: Ifindex = Ifindex(7);
@@ -24,7 +24,7 @@ fn record(milliseconds: u64, ifindex: Ifindex, count: u16, thinning: u8) -> Reco
             count,
             thinning: Thinning(thinning),
         },
-        sender: Sender::default(),
+        sender_cgroup: 0,
         bytes: Vec::new(),
     }
 }

@@ -58,7 +58,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "pod",
         "namespace:string? name:string? uid:string? ip:string port:int? workload:workload? unknown:string? \
-         container:string? process:process?",
+         container:string?",
     ),
     ("workload", "kind:string name:string"),
     (
@@ -66,7 +66,6 @@ const CONTRACT: &[(&str, &str)] = &[
         "ip:string port:int? pod:pod? service:service? node:string? names:[string]? backend:backend?",
     ),
     ("backend", "ip:string port:int? pod:pod? node:string?"),
-    ("process", "pid:int comm:string"),
     ("service", "namespace:string name:string"),
     (
         "dns",

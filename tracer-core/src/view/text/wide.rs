@@ -60,9 +60,6 @@ fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
     if let Some(container) = &ends.pod.container {
         pairs.push(format!("container={container}"));
     }
-    if let Some(process) = &ends.pod.process {
-        pairs.push(format!("process={}/{}", process.comm, process.pid));
-    }
     if let Some(backend) = &ends.peer.backend {
         pairs.push(format!("endpoint={}", address(backend.ip, backend.port)));
     }

@@ -8,7 +8,7 @@ use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
 use tracer_core::model::loss::Missing;
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
 
@@ -118,7 +118,7 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
                 chunk_offset: 0,
                 totals: None,
                 missing: Missing::default(),
-                sender: Sender::default(),
+                sender_cgroup: 0,
                 bytes: packet.bytes,
             })]
         }

@@ -1,6 +1,6 @@
 //! The records of a packet, as a probe or a capture has them.
 
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 
 use super::words::number;
 
@@ -47,7 +47,7 @@ impl Captured<'_> {
                     chunks.push(Record {
                         chunk_offset: u32::try_from(index * CHUNK)
                             .map_err(|error| error.to_string())?,
-                        sender: Sender::default(),
+                        sender_cgroup: 0,
                         bytes: part,
                         ..record.clone()
                     });

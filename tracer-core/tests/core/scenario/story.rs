@@ -12,7 +12,7 @@ use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
 };
 use tracer_core::model::loss::{InterfaceLoss, Losses, Missing};
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::signal::{DropPlace, PacketDrop, Signal, Tuple};
 use tracer_core::model::time::Timestamp;
 use tracer_core::pipeline::{Input, Pipeline, Settings};
@@ -195,7 +195,7 @@ impl Story {
                     chunk_offset: 0,
                     missing: self.missing.get(&ifindex).copied().unwrap_or_default(),
                     totals: None,
-                    sender: Sender::default(),
+                    sender_cgroup: 0,
                     bytes: packet.bytes,
                 };
                 for record in captured.records(record)? {

@@ -48,6 +48,8 @@ pub struct KernelStats {
     pub drops_lost: u64,
     /// Dropped packets without a record of their own. The next record of their address counts them.
     pub drops_unreported: u64,
+    /// New flows of addresses whose drops are not seen, as their interface had its share of the watched ones.
+    pub unwatched: u64,
     /// Ring entries that are no records.
     pub undecodable: u64,
 }
@@ -76,6 +78,7 @@ impl KernelStats {
             drops: at(stat::DROPS),
             drops_lost: at(stat::DROPS_LOST),
             drops_unreported: at(stat::DROPS_UNREPORTED),
+            unwatched: at(stat::UNWATCHED),
             undecodable,
         }
     }
@@ -113,6 +116,11 @@ impl KernelStats {
             self.copy_failed,
         );
         losses.add(Stage::Ring, "drop record lost", self.drops_lost);
+        losses.add(
+            Stage::Kernel,
+            "address not watched for drops",
+            self.unwatched,
+        );
         losses.add(Stage::Kernel, "flow table full", self.flow_table_full);
         losses.add(Stage::Kernel, "packet headers malformed", self.malformed);
         losses.add(Stage::Decode, "ring entry is no record", self.undecodable);

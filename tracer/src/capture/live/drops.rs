@@ -1,4 +1,4 @@
-//! Packets that the kernel dropped: whether the kernel can tell them, and what its records mean.
+//! Packets that the kernel dropped: whether this kernel gives reasons, and what its records mean.
 //!
 //! Owns the names of drop reasons and functions, which only the running kernel knows.
 
@@ -55,7 +55,7 @@ impl KernelFacts {
     }
 }
 
-/// Whether the kernel can tell which packets it drops; if not, why.
+/// Checks that the kernel gives reasons for drops. The error is what it lacks.
 pub fn drop_reasons() -> Result<(), String> {
     KernelFacts::read().map(|_| ())
 }
@@ -70,7 +70,6 @@ fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
         skb_network_header: at("sk_buff", "network_header")?,
         skb_dev: at("sk_buff", "dev")?,
         skb_sk: at("sk_buff", "sk")?,
-        dev_ifindex: at("net_device", "ifindex")?,
         dev_name: at("net_device", "name")?,
         dev_net: at("net_device", "nd_net.net")?,
         dev_link_ops: at("net_device", "rtnl_link_ops")?,

@@ -27,7 +27,7 @@ use super::drops::DropReader;
 use super::losses::LossReader;
 use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
-use tracer_core::model::record::{Record, Sender};
+use tracer_core::model::record::Record;
 use tracer_core::model::signal::PacketDrop;
 use tracer_core::model::time::Timestamp;
 
@@ -309,10 +309,7 @@ fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
             thinning: Thinning(header.thinning),
         },
         totals: (header.flags & flag::NO_FLOW == 0).then(|| totals(&header.flow)),
-        sender: Sender {
-            cgroup: header.cgroup_id,
-            socket: header.socket_cookie,
-        },
+        sender_cgroup: header.cgroup_id,
         bytes: bytes.to_vec(),
     })
 }

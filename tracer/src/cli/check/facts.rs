@@ -31,7 +31,7 @@ pub(super) struct Facts {
     pub(super) machine: String,
     /// Whether the kernel's BTF is readable and has the right magic number.
     pub(super) btf: Result<(), String>,
-    /// Whether the kernel can tell which packets it drops, or why not.
+    /// Whether the kernel gives reasons for drops, or what it lacks.
     pub(super) drops: Result<(), String>,
     /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,

@@ -9,7 +9,7 @@ use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::Ends;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::identity::{
-    Backend, PeerEnd, PodEnd, PodIdentity, Process, ServiceIdentity, UnknownReason, Workload,
+    Backend, PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
 };
 
 pub(super) fn to_wire(ends: &Ends) -> proto::Ends {
@@ -42,10 +42,6 @@ fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
             Err(reason) => Identity::Unknown(reason.to_wire()),
         }),
         container: end.container.as_deref().map(str::to_owned),
-        process: end.process.as_ref().map(|process| proto::Process {
-            pid: process.pid,
-            comm: process.comm.to_string(),
-        }),
     }
 }
 
@@ -62,12 +58,6 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
             None => Err(UnknownReason::NotInInventory),
         },
         container: wire.container.map(Into::into),
-        process: wire.process.map(|process| {
-            Arc::new(Process {
-                pid: process.pid,
-                comm: process.comm.into(),
-            })
-        }),
     })
 }
 

@@ -84,7 +84,7 @@ fn a_drop_by_nftables_has_the_packets_ends_the_reason_and_the_place() {
         assert_eq!(drop.device.as_deref(), Some("pod1"));
     }
     assert_eq!(dropped_by_nft(&node), 5);
-    // Nobody listens there, so the kernel drops those too, for another reason.
+    // That port is closed, so the kernel drops those too, for another reason.
     let elsewhere = live
         .drops
         .iter()
@@ -95,7 +95,8 @@ fn a_drop_by_nftables_has_the_packets_ends_the_reason_and_the_place() {
 }
 
 #[test]
-fn a_drop_by_nftables_in_the_pod_is_told_and_that_of_another_nodes_pod_with_its_address_is_not() {
+fn a_drop_by_nftables_in_the_pod_is_reported_and_that_of_another_nodes_pod_with_its_address_is_not()
+{
     let _turn = turn::shared();
     let (node, pod) = (Netns::new(), Netns::new());
     let (other_node, other_pod) = (Netns::new(), Netns::new());
@@ -148,9 +149,9 @@ fn a_flood_of_drops_by_nftables_is_limited_and_every_drop_is_counted() {
     });
     let records = of_netfilter(&live).len();
     let unreported: u64 = live.drops.iter().map(|drop| drop.unreported).sum();
-    let told = live.drops.len() as u64 + unreported;
+    let reported = live.drops.len() as u64 + unreported;
     let stats = live.stats();
-    assert_eq!(told, stats.drops + stats.drops_unreported);
+    assert_eq!(reported, stats.drops + stats.drops_unreported);
     println!(
         "{:?}",
         live.drops
@@ -159,7 +160,7 @@ fn a_flood_of_drops_by_nftables_is_limited_and_every_drop_is_counted() {
             .collect::<std::collections::HashSet<_>>()
     );
     assert_eq!(dropped_by_nft(&node), 2_001);
-    assert_eq!(told, 2_001);
+    assert_eq!(reported, 2_001);
     assert!((64..400).contains(&records), "{records} records");
     live.stop();
 }
