@@ -16,6 +16,7 @@ pub mod history;
 pub mod hub;
 #[cfg(agent)]
 pub mod listen;
+pub mod paths;
 #[cfg(agent)]
 pub mod relays;
 #[cfg(agent)]

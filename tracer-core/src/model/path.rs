@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::time::Timestamp;
+
 /// What both ends together show about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
@@ -142,6 +144,8 @@ pub struct Hop {
 /// The path of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
+    /// When the client began this attempt, by its node's clock.
+    pub time: Timestamp,
     /// What it shows.
     pub verdict: Verdict,
     /// The path in one line.

@@ -351,7 +351,7 @@ fn answer_lost(drawing: &mut Drawing, client: &Client<'_>, drop: Option<Drop<'_>
 
 /// The client's pod.
 fn client_side(client: &Client<'_>) -> Drawing {
-    let mut drawing = Drawing::default();
+    let mut drawing = Drawing::of_attempt(client.key.started);
     let sent = format!("sent {}", requests(client.key.protocol, client.seen.asked));
     drawing.hop(
         Place::Pod,

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::model::path::{Hop, Path, Place, Verdict};
+use crate::model::time::Timestamp;
 
 /// A path that grows.
-#[derive(Default)]
 pub(super) struct Drawing {
+    /// When the attempt began.
+    started: Timestamp,
     hops: Vec<Hop>,
     line: String,
     /// The mark and the label of the way to the next hop.
@@ -16,6 +18,16 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
+    pub(super) fn of_attempt(started: Timestamp) -> Drawing {
+        Drawing {
+            started,
+            hops: Vec::new(),
+            line: String::new(),
+            way: None,
+            stopped: false,
+        }
+    }
+
     /// A place that passes the packet on, or where that is unknown. The label belongs to the way behind it.
     pub(super) fn hop(
         &mut self,
@@ -87,6 +99,7 @@ impl Drawing {
 
     pub(super) fn finish(self, verdict: Verdict) -> Path {
         Path {
+            time: self.started,
             verdict,
             line: self.line,
             hops: self.hops,

@@ -34,6 +34,7 @@ use super::access::review::Reviewer;
 use super::access::tls::server_config;
 use super::agents::Agents;
 use super::findings::{DEFAULT_BYTES, Findings};
+use super::paths;
 use super::pods::Pods;
 use crate::connections::{Activity, Connections, Limits};
 use crate::export::metrics::{RelayMetrics, RelayState};
@@ -106,6 +107,9 @@ pub struct Settings {
     pub allowed_for: Duration,
     /// How long a watch runs until its user's permission is checked again; up to half of it is added at random.
     pub review_every: Duration,
+    /// From the report of a failure to the question about its path. An agent decides within 7 s and reports losses
+    /// within 10 s.
+    pub settled: Duration,
 }
 
 impl Default for Settings {
@@ -116,6 +120,7 @@ impl Default for Settings {
             reads: (100, 30),
             allowed_for: Duration::from_secs(10),
             review_every: Duration::from_secs(60),
+            settled: Duration::from_secs(12),
         }
     }
 }
@@ -134,6 +139,7 @@ pub struct Server {
     documents: Documents,
     metrics: Arc<RelayMetrics>,
     review_every: Duration,
+    settled: Duration,
     ending: tokio::sync::watch::Sender<bool>,
 }
 
@@ -178,6 +184,7 @@ impl Server {
             documents: Documents::new(),
             metrics,
             review_every: settings.review_every,
+            settled: settings.settled,
             ending: tokio::sync::watch::Sender::new(false),
         })
     }
@@ -200,7 +207,7 @@ impl Server {
     /// What a scrape reads.
     pub fn state(&self) -> RelayState {
         let (findings, bytes, dropped) = self.findings.size();
-        let counts = &self.findings.counts;
+        let Findings { counts, paths, .. } = &*self.findings;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RelayState {
             ready: self.missing().is_empty(),
@@ -213,6 +220,12 @@ impl Server {
                 ("unknown-pod", count(&counts.nameless)),
                 ("unreadable", count(&counts.unreadable)),
                 ("lost", count(&counts.lost)),
+            ],
+            paths: vec![
+                ("whole", count(&paths.whole)),
+                ("half", count(&paths.half)),
+                ("none", count(&paths.none)),
+                ("failed", count(&paths.failed)),
             ],
             certificate_expires: None,
         }
@@ -256,6 +269,11 @@ impl Server {
                 Arc::clone(&self.findings).follow(
                     Arc::clone(&self.sources.agents),
                     Arc::clone(&self.sources.pods)
+                ),
+                paths::follow(
+                    Arc::clone(&self.findings),
+                    Arc::clone(&self.sources.agents),
+                    self.settled,
                 ),
             );
         };

@@ -15,9 +15,12 @@ mod feed;
 pub mod names;
 pub mod store;
 
-use self::store::{Change, Expired, Kept, Page, Put, Report, Store};
+use self::store::{AskedPath, Change, Expired, Kept, Page, Put, Report, Store};
 use super::agents::Agents;
+use super::paths;
 use super::pods::{Placement, Pods};
+use tracer_core::model::path::Path;
+use tracer_core::model::time::Timestamp;
 
 /// Default size of the store: about 20,000 findings.
 pub const DEFAULT_BYTES: usize = 64 << 20;
@@ -43,6 +46,8 @@ pub struct Findings {
     changes: watch::Sender<u64>,
     /// What was refused or lost.
     pub counts: Counts,
+    /// Questions about paths.
+    pub paths: paths::Counts,
 }
 
 impl Findings {
@@ -52,6 +57,7 @@ impl Findings {
             store: Mutex::new(Store::new(max_bytes, now_us())),
             changes: watch::Sender::new(0),
             counts: Counts::default(),
+            paths: paths::Counts::default(),
         }
     }
 
@@ -75,6 +81,18 @@ impl Findings {
         }
         let mut store = self.store.lock();
         if store.put(report, now_us()) != Put::Unchanged {
+            self.changes.send_replace(store.latest());
+        }
+    }
+
+    /// Adds the answer about the path of a finding.
+    pub fn set_path(&self, namespace: &str, name: &str, last: Timestamp, path: Option<Path>) {
+        let asked = AskedPath {
+            last,
+            answered_us: now_us(),
+        };
+        let mut store = self.store.lock();
+        if store.set_path(namespace, name, asked, path) {
             self.changes.send_replace(store.latest());
         }
     }

@@ -131,7 +131,7 @@ fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
         evidence: finding.evidence.iter().map(Sentence::to_string).collect(),
         was: finding.was.as_ref().map(Sentence::to_string),
         names: finding.names.iter().map(|name| name.to_string()).collect(),
-        path: finding.path.as_deref().map(path::to_wire),
+        path: (finding.path.as_deref()).map(|path| path::to_wire(path, clock)),
     }
 }
 

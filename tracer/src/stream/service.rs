@@ -248,6 +248,10 @@ impl ClientStream {
 
     /// The event, if it matches the filter.
     fn matching(&self, sequence: u64, entry: &Entry) -> Option<proto::EmittedEvent> {
+        // An event begins before it is emitted, so this one is too old, and need not be decoded.
+        if (self.since).is_some_and(|since| entry.emitted_unix_ns < since) {
+            return None;
+        }
         // Decoding cannot fail: this program encoded the history.
         let wire = proto::Event::decode(&*entry.event).ok()?;
         let event = from_wire(wire.clone()).ok()?;

@@ -11,13 +11,14 @@ use tracer::stream::proto::observe_response::Message;
 use tracer::stream::proto::relayed_response::Message as Relayed;
 use tracer::stream::proto::{self, NodeStatuses};
 use tracer_core::model::finding::State;
+use tracer_core::model::flow::Role;
 
 mod client;
 mod double;
 mod relay;
 
 use client::{Answer, TABLE};
-use relay::{Relay, finding, large, ping, within};
+use relay::{Relay, finding, large, ping, refused, refused_finding, within};
 
 const BASE: &str = "/apis/tracer.internal/v1alpha1";
 
@@ -650,5 +651,49 @@ async fn metrics_count_what_the_relay_answers_sends_and_holds() {
     ] {
         relay.measured(line).await;
     }
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finding_gets_the_path_that_the_agents_of_both_nodes_saw() {
+    let relay = Relay::start().await;
+    let proxy = relay.front_proxy();
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    let mut watch = proxy
+        .open(&format!("{findings}?watch=true"), "jane", "")
+        .await;
+    relay.emit(refused(Role::Client));
+    relay.join("node-b", refused(Role::Server)).await;
+    relay.emit(refused_finding());
+    let added = within(watch.event()).await;
+    assert_eq!(added["object"]["status"].get("path"), None, "{added}");
+    let modified = within(watch.event()).await;
+    assert_eq!(modified["type"], "MODIFIED");
+    let path = &modified["object"]["status"]["path"];
+    assert_eq!(path["verdict"], "refused-by-pod", "{modified}");
+    assert_eq!(
+        path["line"],
+        "web ─✓─ node-a ─✓─ node-b ─✓─ ✗ elsewhere (sent RST)"
+    );
+    let listed = proxy.get(&findings, "jane", "").await.json();
+    assert_eq!(&listed["items"][0]["status"]["path"], path);
+    relay
+        .measured(r#"tracer_relay_paths_total{result="whole"} 1"#)
+        .await;
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_other_agent_half_of_the_path_is_unknown() {
+    let relay = Relay::start().await;
+    relay.emit(refused(Role::Client));
+    relay.emit(refused_finding());
+    relay
+        .measured(r#"tracer_relay_paths_total{result="half"} 1"#)
+        .await;
+    let findings = format!("{BASE}/namespaces/shop/findings");
+    let listed = relay.front_proxy().get(&findings, "jane", "").await.json();
+    let path = &listed["items"][0]["status"]["path"];
+    assert_eq!(path["verdict"], "server-half-unknown", "{listed}");
     relay.end().await;
 }

@@ -611,7 +611,9 @@ fn with_path(node: &str, what: &str) -> Event {
         what: what.to_owned(),
     };
     let here = Some("k8s-worker03");
+    let mut event = finding(Severity::Error, false);
     let path = Path {
+        time: event.time,
         verdict: Verdict::LostBetweenNodes,
         line: format!("deb-ubuntu ─✓─ k8s-worker03 ─✓─ ✗ network ({what}) ┄ {node}"),
         hops: vec![
@@ -633,7 +635,6 @@ fn with_path(node: &str, what: &str) -> Event {
             ),
         ],
     };
-    let mut event = finding(Severity::Error, false);
     if let Body::Finding(finding) = &mut event.body {
         finding.path = Some(Box::new(path));
     }

@@ -311,6 +311,7 @@ struct FindingFields<'a> {
 
 #[derive(Serialize)]
 struct PathFields<'a> {
+    time: String,
     line: &'a str,
     verdict: &'static str,
     hops: Vec<HopFields<'a>>,
@@ -325,8 +326,8 @@ struct HopFields<'a> {
     what: &'a str,
 }
 
-impl PathFields<'_> {
-    fn new(path: &Path) -> PathFields<'_> {
+impl<'a> PathFields<'a> {
+    fn new(path: &'a Path, clock: &dyn WallClock) -> PathFields<'a> {
         fn hop(hop: &Hop) -> HopFields<'_> {
             HopFields {
                 place: hop.place.as_str(),
@@ -337,6 +338,7 @@ impl PathFields<'_> {
             }
         }
         PathFields {
+            time: rfc3339(clock.wall(path.time)),
             line: &path.line,
             verdict: path.verdict.as_str(),
             hops: path.hops.iter().map(hop).collect(),
@@ -372,7 +374,7 @@ impl<'a> FindingFields<'a> {
                 .iter()
                 .map(|text| EvidenceFields { text })
                 .collect(),
-            path: finding.path.as_deref().map(PathFields::new),
+            path: (finding.path.as_deref()).map(|path| PathFields::new(path, clock)),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct RelayState {
     pub findings_bytes: u64,
     /// Findings that are not in the store, by reason.
     pub findings_dropped: Vec<(&'static str, u64)>,
+    /// Questions about the paths of findings, by result.
+    pub paths: Vec<(&'static str, u64)>,
     /// When the certificate in use ends, in seconds since 1970; `None` before there is one.
     pub certificate_expires: Option<i64>,
 }
@@ -210,6 +212,11 @@ impl Collector for Source {
         let mut family = encoder.encode_descriptor("findings_dropped", help, None, MetricType::Counter)?;
         for (reason, count) in state.findings_dropped {
             ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        let help = "Questions to agents about the path of a finding, by result";
+        let mut family = encoder.encode_descriptor("paths", help, None, MetricType::Counter)?;
+        for (result, count) in state.paths {
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
         }
         Ok(())
     }

@@ -134,6 +134,7 @@ fn finding() -> Value {
                 object(
                     "The path of the latest attempt, joined from the events of both nodes.",
                     &[
+                        ("time", time("When the client began the attempt.")),
                         ("line", text("The path in one line.")),
                         ("verdict", text("What both nodes show.")),
                         ("hops", objects("Its places, to the server and back.", &hop)),

@@ -23,6 +23,8 @@ use self::shares::Shares;
 use super::names::{ObjectName, object_name};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::{Finding, Severity, State};
+use tracer_core::model::path::{Hop, Path};
+use tracer_core::model::time::Timestamp;
 
 /// Two replicas receive the same change within this time, the difference of their clocks included.
 pub const SLACK_US: u64 = 10 * SECOND_US;
@@ -74,8 +76,10 @@ pub struct Kept {
     pub version: u64,
     /// The last version at which severity or state were others, and these.
     pub before: Option<(u64, Severity, State)>,
-    /// The event.
+    /// The event. Its finding has the latest path that was found.
     pub event: Event,
+    /// What was asked about its path last.
+    pub asked: Option<AskedPath>,
     emitted_unix_ns: i64,
     bytes: usize,
 }
@@ -91,11 +95,40 @@ impl Kept {
     }
 }
 
+/// Agents report findings without paths.
+fn keep_path(event: &mut Event, known: &Kept) {
+    let path = known.finding().and_then(|finding| finding.path.clone());
+    if let Body::Finding(finding) = &mut event.body
+        && finding.path.is_none()
+    {
+        finding.path = path;
+    }
+}
+
+/// The size of a finding's path.
+fn bytes_of_path(event: &Event) -> usize {
+    let path = finding(event).and_then(|finding| finding.path.as_deref());
+    path.map_or(0, |path| {
+        let hops = path.hops.iter();
+        let hops = hops.map(|hop| size_of::<Hop>() + hop.name.len() + hop.what.len());
+        size_of::<Path>() + path.line.len() + hops.sum::<usize>()
+    })
+}
+
 fn finding(event: &Event) -> Option<&Finding> {
     match &event.body {
         Body::Finding(finding) => Some(finding),
         _ => None,
     }
+}
+
+/// A question about a finding's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedPath {
+    /// The last failure that the finding had then.
+    pub last: Timestamp,
+    /// When the answer came, in microseconds since 1970.
+    pub answered_us: u64,
 }
 
 /// What a report changed.
@@ -179,14 +212,16 @@ impl Store {
     }
 
     /// Adds a report.
-    pub fn put(&mut self, report: Report, now_us: u64) -> Put {
+    pub fn put(&mut self, mut report: Report, now_us: u64) -> Put {
         let Some(found) = finding(&report.event) else {
             return Put::Unchanged;
         };
         let object = object_name(found.rule, &report.uid, &found.id);
         let key: Key = (Arc::clone(&report.namespace), object.name.as_str().into());
         let known = self.kept.get(&key).cloned();
+        let (severity, state) = (found.severity, found.state);
         if let Some(known) = &known {
+            keep_path(&mut report.event, known);
             // An agent sends its history again to a relay that lost its place.
             if known.emitted_unix_ns >= report.emitted_unix_ns || known.event == report.event {
                 return Put::Unchanged;
@@ -195,12 +230,12 @@ impl Store {
         let version = self.next(now_us);
         let before = known.as_ref().and_then(|known| {
             let was = known.finding()?;
-            match (was.severity, was.state) == (found.severity, found.state) {
+            match (was.severity, was.state) == (severity, state) {
                 true => known.before,
                 false => Some((version, was.severity, was.state)),
             }
         });
-        let bytes = OVERHEAD_BYTES + 2 * report.encoded_bytes;
+        let bytes = OVERHEAD_BYTES + 2 * report.encoded_bytes + bytes_of_path(&report.event);
         let kept = Kept {
             object,
             pod: report.pod,
@@ -209,6 +244,7 @@ impl Store {
             version,
             before,
             event: report.event,
+            asked: known.as_ref().and_then(|known| known.asked),
             emitted_unix_ns: report.emitted_unix_ns,
             bytes,
             namespace: report.namespace,
@@ -219,12 +255,56 @@ impl Store {
         };
         self.take(&key);
         self.insert(key, kept);
+        self.make_room(now_us);
+        put
+    }
+
+    fn make_room(&mut self, now_us: u64) {
         while self.bytes > self.max_bytes && self.kept.len() > 1 {
             if !self.drop_one(now_us) {
                 break;
             }
         }
-        put
+    }
+
+    /// Adds the answer about the path of a finding. Returns whether the finding has changed.
+    pub fn set_path(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        asked: AskedPath,
+        path: Option<Path>,
+    ) -> bool {
+        let key: Key = (namespace.into(), name.into());
+        let Some(known) = self.kept.get(&key).cloned() else {
+            return false;
+        };
+        let mut event = known.event.clone();
+        if let (Some(path), Body::Finding(finding)) = (path, &mut event.body) {
+            finding.path = Some(Box::new(path));
+        }
+        let changed = event != known.event;
+        let version = match changed {
+            true => self.next(asked.answered_us),
+            false => known.version,
+        };
+        let kept = Kept {
+            object: known.object.clone(),
+            namespace: Arc::clone(&known.namespace),
+            pod: Arc::clone(&known.pod),
+            node: Arc::clone(&known.node),
+            created: known.created,
+            version,
+            before: known.before,
+            bytes: known.bytes + bytes_of_path(&event) - bytes_of_path(&known.event),
+            event,
+            asked: Some(asked),
+            emitted_unix_ns: known.emitted_unix_ns,
+        };
+        self.take(&key);
+        self.insert(key, kept);
+        self.make_room(asked.answered_us);
+        changed
     }
 
     /// Drops the findings that are too old, and forgets old deletions. Returns whether a finding was dropped.
@@ -287,7 +367,7 @@ impl Store {
         }
     }
 
-    /// Makes room. Returns whether anything was dropped.
+    /// Drops the first that has to go. Returns whether there was one.
     fn drop_one(&mut self, now_us: u64) -> bool {
         let first = self.shares.first_to_go();
         let key = first.and_then(|version| self.by_version.get(&version).cloned());

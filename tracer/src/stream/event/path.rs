@@ -1,9 +1,11 @@
 //! Paths on the wire.
 
+use super::{timestamp, wall};
 use crate::stream::proto;
 use tracer_core::model::path::{Hop, Path, Place, Verdict};
+use tracer_core::view::WallClock;
 
-pub(super) fn to_wire(path: &Path) -> proto::Path {
+pub(super) fn to_wire(path: &Path, clock: &dyn WallClock) -> proto::Path {
     let hop = |hop: &Hop| proto::Hop {
         place: hop.place.as_str().to_owned(),
         name: hop.name.to_string(),
@@ -15,6 +17,7 @@ pub(super) fn to_wire(path: &Path) -> proto::Path {
         verdict: path.verdict.as_str().to_owned(),
         line: path.line.clone(),
         hops: path.hops.iter().map(hop).collect(),
+        time_unix_ns: wall(clock, path.time),
     }
 }
 
@@ -32,6 +35,7 @@ pub(super) fn from_wire(wire: proto::Path) -> Option<Path> {
         })
     };
     Some(Path {
+        time: timestamp(wire.time_unix_ns),
         verdict: Verdict::ALL
             .into_iter()
             .find(|verdict| verdict.as_str() == wire.verdict)?,

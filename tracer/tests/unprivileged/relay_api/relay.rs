@@ -24,9 +24,12 @@ use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{AgentIdentity, Hub};
 use tracer::stream::proto::tracer_server::TracerServer;
 use tracer::stream::service::Service;
+use tracer_core::model::connection::{RefusedBy, TcpState};
 use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::{Body, Ends, Event};
 use tracer_core::model::finding::{Severity, State};
+use tracer_core::model::flow::Role;
+use tracer_core::model::time::Timestamp;
 use tracer_core::view::gallery;
 
 use super::client::Client;
@@ -112,22 +115,14 @@ impl Relay {
         let config = kube::Config::new(format!("http://{api}").parse().expect("a URI"));
         let client = kube::Client::try_from(config).expect("a client");
         let agents = Arc::new(Agents::default());
-        let (hub, checks) = Hub::new(
-            AgentIdentity {
-                node: "node-a".into(),
-                instance: "1".to_owned(),
-                started_unix_ns: now(),
-            },
-            64 << 20,
-        );
-        // No pipeline answers the checks of filters.
-        drop(checks);
-        let uplink = connect(&agents, Arc::clone(&hub)).await;
+        let hub = new_hub("node-a", "1");
+        let uplink = connect(&agents, "node-a", Arc::clone(&hub)).await;
         let build = Build::of_this_program();
         let metrics = Arc::new(RelayMetrics::new(&build, jiff::Timestamp::now()));
         let settings = Settings {
             allowed_for: Duration::from_millis(100),
             review_every: Duration::from_millis(100),
+            settled: Duration::from_millis(100),
             ..Settings::default()
         };
         let server = Server::new(Arc::clone(&agents), client, settings, Arc::clone(&metrics));
@@ -172,13 +167,24 @@ impl Relay {
         let time = tracer::stream::event::timestamp(at);
         event.time = time;
         if let Body::Finding(finding) = &mut event.body {
-            finding.first = time;
+            // What it rests on was emitted before.
+            finding.first = Timestamp(time.0 - 1_000_000_000);
             finding.last = time;
         }
         self.hub.put(at, &event, &unix_clock);
         if matches!(event.body, Body::Finding(_)) {
             self.reached();
         }
+    }
+
+    /// The agent of another node connects. It has this event, from now.
+    pub async fn join(&self, node: &str, mut event: Event) {
+        let hub = new_hub(node, "1");
+        let at = self.clock.fetch_add(1000, Ordering::Relaxed);
+        event.time = tracer::stream::event::timestamp(at);
+        hub.put(at, &event, &unix_clock);
+        hub.reached(self.clock.load(Ordering::Relaxed));
+        connect(&self.agents, node, hub).await;
     }
 
     /// Lets clients see what was emitted.
@@ -205,21 +211,13 @@ impl Relay {
 
     /// The agent connects again.
     pub async fn reconnect(&self) {
-        let uplink = connect(&self.agents, Arc::clone(&self.hub)).await;
+        let uplink = connect(&self.agents, "node-a", Arc::clone(&self.hub)).await;
         *self.uplink.lock().expect("a lock") = Some(uplink);
     }
 
     /// The agent is another process from now on: it has forgotten everything. It must be disconnected.
     pub fn restart(&mut self) {
-        let (hub, checks) = Hub::new(
-            AgentIdentity {
-                node: "node-a".into(),
-                instance: "2".to_owned(),
-                started_unix_ns: now(),
-            },
-            64 << 20,
-        );
-        drop(checks);
+        let hub = new_hub("node-a", "2");
         self.hub = hub;
     }
 
@@ -298,8 +296,18 @@ fn now() -> i64 {
     tracer::stream::event::unix_ns(jiff::Timestamp::now())
 }
 
+/// The hub of an agent's process. No pipeline answers the checks of filters.
+fn new_hub(node: &str, instance: &str) -> Arc<Hub> {
+    let identity = AgentIdentity {
+        node: node.into(),
+        instance: instance.to_owned(),
+        started_unix_ns: now(),
+    };
+    Hub::new(identity, 64 << 20).0
+}
+
 /// Connects the agent as its dial-out does, without TLS and token.
-async fn connect(agents: &Agents, hub: Arc<Hub>) -> Uplink {
+async fn connect(agents: &Agents, node: &str, hub: Arc<Hub>) -> Uplink {
     let (near, mut relays) = tokio::io::duplex(64 * 1024);
     let (mut agents_own, far) = tokio::io::duplex(64 * 1024);
     // The server keeps connections that it has accepted, so the way between the two is what breaks.
@@ -323,7 +331,7 @@ async fn connect(agents: &Agents, hub: Arc<Hub>) -> Uplink {
         }));
     let channel = within(channel).await.expect("connected");
     Uplink {
-        number: agents.connected("node-a".into(), channel),
+        number: agents.connected(node.into(), channel),
         way,
     }
 }
@@ -333,6 +341,34 @@ fn ends(namespace: &str, pod: &str) -> Ends {
     ends.peer_traced_here = false;
     ends.pod.identity = Ok(Arc::new(identity(namespace, pod)));
     ends
+}
+
+/// A connection from shop/web on node-a to shop/elsewhere on node-b, as one of them saw it: refused by RST.
+pub fn refused(role: Role) -> Event {
+    let mut client = ends("shop", "web");
+    let mut elsewhere = identity("shop", "elsewhere");
+    elsewhere.node = Some("node-b".into());
+    let (web, elsewhere) = (client.pod.clone(), Arc::new(elsewhere));
+    client.peer.pod = Some(Arc::clone(&elsewhere));
+    let ends = match role {
+        Role::Client => client,
+        Role::Server => {
+            let mut server = gallery::server(elsewhere, "10.0.0.1", 80);
+            server.peer.pod = web.identity.ok();
+            server
+        }
+    };
+    gallery::tcp(ends, TcpState::Refused(RefusedBy::Rst), |_| {})
+}
+
+/// The finding that the client's agent concludes from it.
+pub fn refused_finding() -> Event {
+    let mut event = finding("shop", "web", "refused", 1, State::Active);
+    event.ends = refused(Role::Client).ends;
+    if let Body::Finding(finding) = &mut event.body {
+        finding.rule = "connection-refused";
+    }
+    event
 }
 
 fn identity(namespace: &str, pod: &str) -> tracer_core::model::identity::PodIdentity {

@@ -18,6 +18,7 @@ pub(super) fn all() -> RelayMetrics {
     drop(metrics.open_watch("findings", "objects"));
     metrics.read_from(|| RelayState {
         findings_dropped: vec![("limit", 3)],
+        paths: vec![("whole", 2)],
         certificate_expires: Some(1_800_000_000),
         ..RelayState::default()
     });

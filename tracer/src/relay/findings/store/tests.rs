@@ -220,3 +220,43 @@ fn pages_follow_each_other_without_gap_or_repetition() {
     let one = store.page(Some("b"), None, 9, |_| true, NOW);
     assert_eq!((one.items.len(), one.remaining), (3, 0));
 }
+
+fn path() -> Option<Path> {
+    let all = gallery::all();
+    all.into_iter().find_map(|(_, event)| match event.body {
+        Body::Finding(finding) => finding.path.map(|path| *path),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_path_is_a_change_and_stays_when_the_finding_is_reported_again() {
+    let mut store = Store::new(1 << 20, NOW);
+    store.put(active("shop", "x", 1), NOW);
+    let page = store.page(None, None, 9, |_| true, NOW);
+    let name = page.items[0].object.name.clone();
+    let bytes = store.bytes();
+    let asked = AskedPath {
+        last: Timestamp(7),
+        answered_us: NOW + 5,
+    };
+    let found = path();
+    assert!(found.is_some());
+    assert!(store.set_path("shop", &name, asked, found.clone()));
+    assert_eq!(changes(&store, page.version), ["shop/1"]);
+    assert!(store.bytes() > bytes, "a path counts");
+    // The same answer, and none, are no change.
+    let version = store.version(NOW + 6);
+    assert!(!store.set_path("shop", &name, asked, found.clone()));
+    assert!(!store.set_path("shop", &name, asked, None));
+    assert!(changes(&store, version).is_empty());
+    assert_eq!(store.put(active("shop", "x", 2), NOW + 9), Put::Changed);
+    let kept = store.get("shop", &name).expect("kept");
+    let finding = kept.finding().expect("a finding");
+    assert_eq!(
+        (finding.count, finding.path.as_deref()),
+        (2, found.as_ref())
+    );
+    assert_eq!(kept.asked, Some(asked));
+    assert!(!store.set_path("shop", "gone", asked, found));
+}
