@@ -45,7 +45,7 @@ pub(super) fn explain_lookup(case: &Case<'_>, claim: Claim, lookup: &LookupEvide
 
 /// Whether something decided to drop the packet, as the kernel's reason says: a rule, a program, a filter. Numbers are
 /// those of subsystems, such as Open vSwitch, which drop by their flow tables.
-pub(super) fn is_deliberate(reason: &str) -> bool {
+pub(crate) fn is_deliberate(reason: &str) -> bool {
     let known = [
         "NETFILTER_DROP",
         "IP_RPFILTER",

@@ -68,6 +68,7 @@ use crate::model::time::Timestamp;
 
 use self::case::Symptom;
 use self::cure::Sign;
+pub(crate) use self::drops::is_deliberate as is_deliberate_drop;
 use self::examination::{Examination, Span};
 use self::ledger::Ledger;
 use self::memory::{FailedConnection, Memory, Target, TargetKey};
@@ -76,6 +77,7 @@ pub(crate) use self::policies::{of_identity as party_of_identity, of_pod as part
 pub(crate) use self::route::target as target_port;
 pub use self::rule::Rule;
 pub use self::settings::{DiagnosisSettings, RuleThresholds, Silence};
+pub(crate) use self::wording::drop_means;
 
 /// All rules and their memory.
 #[derive(Debug)]

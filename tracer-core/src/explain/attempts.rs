@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::drops::{self, DropFacts};
 use super::outcome::{Result, described, result};
 use super::resolution::nanoseconds;
 use super::target::Reached;
@@ -61,6 +62,9 @@ pub struct Attempts {
     pub more: usize,
     /// The latest attempts, newest first; those that failed, if any did.
     pub last: Vec<Attempt>,
+    /// Packets of them that a kernel dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<DropFacts>,
 }
 
 /// One attempt.
@@ -140,7 +144,7 @@ pub(super) struct Matcher<'a> {
     /// Names that the pod tries, and the name as it is asked for.
     names: Vec<DnsName>,
     asked: Option<String>,
-    service: Option<(&'a str, &'a str)>,
+    services: Vec<(&'a str, &'a str)>,
     pod: Option<(&'a str, &'a str)>,
     addresses: Vec<IpAddr>,
     port: Option<u16>,
@@ -164,14 +168,19 @@ impl<'a> Matcher<'a> {
             let endpoints = input.index.endpoints(&service.namespace, &service.name);
             addresses.extend(endpoints.iter().map(|endpoint| endpoint.ip));
         }
+        // An unlisted Service is known by its name alone, and an ExternalName leads to another one.
+        let asked_for = match input.target {
+            Some(Target::Service(namespace, name, _)) => Some((&**namespace, &**name)),
+            _ => None,
+        };
         Matcher {
             target: input.target,
             names: names.map(|one| DnsName::new(&one.name)).collect(),
             asked: resolution.map(|one| one.asked.clone()),
-            service: match input.target {
-                Some(Target::Service(namespace, name, _)) => Some((namespace, name)),
-                _ => service.map(|one| (&*one.namespace, &*one.name)),
-            },
+            services: asked_for
+                .into_iter()
+                .chain(service.map(|one| (&*one.namespace, &*one.name)))
+                .collect(),
             pod: match input.target {
                 Some(Target::Pod(namespace, name, _)) => Some((namespace, name)),
                 _ => reached.pod.map(|one| (&*one.namespace, &*one.name)),
@@ -206,7 +215,7 @@ impl<'a> Matcher<'a> {
             Body::Dns(exchange, _) => {
                 self.is_end(ends) && self.has_port(ends) && !exchange.is_unsolicited()
             }
-            // What the kernel says of its packets is in the findings about it.
+            // What the kernel says of an attempt's packets is in [`Attempts::drops`].
             Body::Drop(_) | Body::Finding(_) | Body::Lost(_) => false,
         }
     }
@@ -216,7 +225,7 @@ impl<'a> Matcher<'a> {
         let peer = &ends.peer;
         let service = peer.service.as_ref();
         let pod = peer.pod.as_ref();
-        service.is_some_and(|one| self.service == Some((&*one.namespace, &*one.name)))
+        service.is_some_and(|one| self.services.contains(&(&*one.namespace, &*one.name)))
             || pod.is_some_and(|one| self.pod == Some((&*one.namespace, &*one.name)))
             || self.addresses.contains(&peer.ip)
             || (service.is_none()
@@ -279,6 +288,7 @@ pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
         .collect();
     events.sort_by_key(|event| event.time);
     let mut groups = groups(input, matcher, &events);
+    let drops = drops::collect(input, matcher, &events, &groups);
     let more = groups.len().saturating_sub(MAX_GROUPS);
     groups.truncate(MAX_GROUPS);
     Attempts {
@@ -286,6 +296,7 @@ pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
         groups,
         more,
         last: last(input, &events),
+        drops,
     }
 }
 
@@ -327,7 +338,7 @@ fn groups(input: &Input<'_>, matcher: &Matcher<'_>, events: &[&Event]) -> Vec<Gr
 }
 
 /// The place in the order of an attempt, and the word.
-fn kind(body: &Body) -> Option<(usize, &'static str)> {
+pub(super) fn kind(body: &Body) -> Option<(usize, &'static str)> {
     Some(match body {
         Body::Lookup(_) => (0, "lookup"),
         Body::Dns(..) => (1, "dns"),
@@ -338,7 +349,7 @@ fn kind(body: &Body) -> Option<(usize, &'static str)> {
     })
 }
 
-fn destination(event: &Event) -> String {
+pub(super) fn destination(event: &Event) -> String {
     if let Body::Lookup(lookup) = &event.body {
         let first = || Some(lookup.steps.first()?.name.as_str().to_owned());
         return lookup.asked.clone().or_else(first).unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::service::asked_port;
-use super::target::Reached;
+use super::target::{Reached, is_alias};
 use super::{Input, Target};
 use crate::diagnose::{party_of_identity, party_of_pod, target_port};
 use crate::model::cluster::{Kind, Service, ServiceKind};
@@ -29,7 +29,7 @@ pub(super) fn of<'a>(input: &Input<'a>, reached: &Reached<'a>) -> Vec<Destinatio
     let Some(port) = reached.port else {
         return Vec::new();
     };
-    if let Some(service) = reached.service {
+    if let Some(service) = reached.service.filter(|one| !is_alias(one)) {
         return of_service(input, service, reached);
     }
     let protocol = port.protocol();

@@ -6,10 +6,12 @@
 //! section. It never guesses: facts of the inventory are stated as facts, what was not seen or is not listed is
 //! said to be unknown, and a cause is certain only where a finding has it.
 
+mod alias;
 mod attempts;
 mod backends;
 mod command;
 mod coverage;
+mod drops;
 mod findings;
 mod outcome;
 mod pod;
@@ -24,8 +26,10 @@ mod verdict;
 
 use serde::Serialize;
 
+pub use self::alias::{AliasFacts, LeadsTo};
 pub use self::attempts::{Attempt, Attempts, Group, Moment, PerEndpoint};
 pub use self::coverage::Coverage;
+pub use self::drops::DropFacts;
 pub use self::findings::FindingFacts;
 pub use self::pod::PodFacts;
 pub use self::policies::{PolicyFacts, Ruling};
@@ -99,6 +103,9 @@ pub struct Explanation {
     /// How the destination's name resolves in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
+    /// The ExternalName Services that lead to the Service, or elsewhere, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<AliasFacts>,
     /// The Service behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceFacts>,
@@ -131,6 +138,7 @@ pub fn explain(input: &Input<'_>) -> Explanation {
     let policies = policies::explain(input, &reached, &backends, resolution.as_ref());
     let pod = pod::explain(input);
     let mut unknown = input.unknown.clone();
+    unknown.extend(target::outside(&reached));
     unknown.extend(input.coverage.lacking(input.index, input.target.is_some()));
     let parts = verdict::Parts {
         input,
@@ -144,12 +152,14 @@ pub fn explain(input: &Input<'_>) -> Explanation {
         unknown: &unknown,
     };
     let (verdict, next) = verdict::judge(&parts);
+    let aliases = reached.aliases;
     Explanation {
         verdict,
         next,
         pod,
         to: input.target.map(ToString::to_string),
         resolution,
+        aliases,
         service,
         policies,
         attempts,
@@ -170,6 +180,11 @@ pub fn is_of(subject: &Subject, event: &Event) -> bool {
             !pod.host_network && pod.ips.contains(&ends.pod.ip)
         }),
     }
+}
+
+/// Whether an explanation looks at an event: the pod's, or a drop of a packet from or to the pod at the other end.
+pub fn is_needed(subject: &Subject, event: &Event) -> bool {
+    is_of(subject, event) || drops::is_of_peer(subject, event)
 }
 
 /// The command that makes an attempt visible; `None` without a target, or if its address is unknown.

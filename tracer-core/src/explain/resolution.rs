@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub(super) use self::inventory::lookup as in_inventory;
 use super::attempts::Moment;
 use super::{Coverage, Input, Target, is_of};
 use crate::diagnose::shortest_name;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Coverage, Input, Resolution};
+use super::alias::{AliasFacts, LeadsTo, follow};
+use super::{Candidate, Coverage, Input, Resolution};
 use crate::identity::{Index, Presence};
-use crate::model::cluster::{Kind, Pod, Service};
+use crate::model::cluster::{Kind, Pod, Service, ServiceKind};
 use crate::model::flow::Protocol;
 
 /// A port and its protocol.
@@ -248,7 +249,9 @@ fn object(
 /// What a target leads to.
 #[derive(Debug, Default)]
 pub(super) struct Reached<'a> {
-    /// The Service.
+    /// The ExternalName Services that lead to it.
+    pub aliases: Vec<AliasFacts>,
+    /// The Service; of type ExternalName if that leads to no other.
     pub service: Option<&'a Service>,
     /// The Service's address that the target names; `None` where a name leads to it.
     pub service_ip: Option<IpAddr>,
@@ -278,6 +281,9 @@ pub(super) fn reached<'a>(input: &Input<'a>, resolution: Option<&Resolution>) ->
         Target::Address(ip, _) => by_address(input, *ip),
         Target::Name(..) => by_name(input, resolution),
     };
+    if let Some(service) = reached.service.filter(|one| is_alias(one)) {
+        follow_alias(input, resolution, service, &mut reached);
+    }
     reached.port = target.port().or_else(|| only_port(reached.service?));
     reached
 }
@@ -312,17 +318,52 @@ fn by_address<'a>(input: &Input<'a>, ip: IpAddr) -> Reached<'a> {
     }
 }
 
+pub(super) fn is_alias(service: &Service) -> bool {
+    matches!(service.kind, ServiceKind::ExternalName(_))
+}
+
+/// Continues with the Service that an ExternalName Service leads to; outside of the cluster with the address that
+/// the pod was answered lately.
+fn follow_alias<'a>(
+    input: &Input<'a>,
+    resolution: Option<&Resolution>,
+    service: &'a Service,
+    reached: &mut Reached<'a>,
+) {
+    let (aliases, end) = follow(input, service);
+    let is_outside = aliases
+        .last()
+        .is_some_and(|last| last.leads_to == LeadsTo::Outside);
+    reached.aliases = aliases;
+    reached.service = end.or(Some(service));
+    if is_outside {
+        let mut answers = resolution.and_then(winner).into_iter();
+        reached.ip = answers.find_map(|one| one.addresses().first().copied());
+    }
+}
+
+/// What is unknown of a name outside of the cluster.
+pub(super) fn outside(reached: &Reached<'_>) -> Option<String> {
+    let last = reached.aliases.last()?;
+    let is_unknown = last.leads_to == LeadsTo::Outside && reached.ip.is_none();
+    is_unknown.then(|| {
+        let name = &last.stands_for;
+        format!("whether {name} resolves and answers: it is outside of the cluster, and no look-up is made")
+    })
+}
+
+fn winner(resolution: &Resolution) -> Option<&Candidate> {
+    let name = resolution.winner.as_ref()?;
+    let mut candidates = resolution.candidates.iter();
+    candidates.find(|candidate| candidate.name == *name)
+}
+
 /// A name leads to the Service of the candidate that wins.
 fn by_name<'a>(input: &Input<'a>, resolution: Option<&Resolution>) -> Reached<'a> {
     let Some(resolution) = resolution else {
         return Reached::default();
     };
-    let winner = resolution.winner.as_ref();
-    let winner = winner.and_then(|name| {
-        let mut candidates = resolution.candidates.iter();
-        candidates.find(|candidate| candidate.name == *name)
-    });
-    let Some(winner) = winner else {
+    let Some(winner) = winner(resolution) else {
         return Reached::default();
     };
     let of_service = winner.service.as_ref();
@@ -339,6 +380,6 @@ fn by_name<'a>(input: &Input<'a>, resolution: Option<&Resolution>) -> Reached<'a
         service_ip: None,
         pod: by_address.as_ref().and_then(|found| found.pod),
         ip: foreign,
-        port: None,
+        ..Reached::default()
     }
 }

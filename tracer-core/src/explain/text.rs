@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::Explanation;
 use super::attempts::{Attempts, Group, Moment};
+use super::drops::DropFacts;
 use super::findings::FindingFacts;
 use super::outcome::Result;
 use super::pod::{PodFacts, ResolverFacts};
@@ -57,6 +58,8 @@ impl ExplainText {
         if let Some(resolution) = &explanation.resolution {
             page.resolution(resolution);
         }
+        page.label("service");
+        page.aliases(&explanation.aliases);
         if let Some(service) = &explanation.service {
             page.service(service);
         }
@@ -323,9 +326,36 @@ impl Page<'_> {
                 self.marked(" ", &text);
             }
         }
+        for one in &attempts.drops {
+            let text = self.dropped(one);
+            self.marked("✗", &text);
+        }
         if attempts.more > 0 {
             self.line(&format!("and {} more destinations", attempts.more));
         }
+    }
+
+    fn dropped(&self, one: &DropFacts) -> String {
+        let what = match one.sent {
+            true => format!("{} to {}", count(one.packets, "packet"), one.peer()),
+            false => format!("{} from {}", count(one.packets, "answer"), one.peer()),
+        };
+        let place = match one.place {
+            Some("pod") => " in a pod's network namespace",
+            Some(_) => " in the node",
+            None => "",
+        };
+        let device = one.device.as_ref().map(|name| format!(" on {name}"));
+        let function = one.function.as_ref().map(|name| format!(", by {name}"));
+        format!(
+            "dropped by {}: {what} ({}), {}{place}{}{}; the last {}",
+            one.node(),
+            one.protocol,
+            one.reason,
+            device.unwrap_or_default(),
+            function.unwrap_or_default(),
+            self.when(&one.last),
+        )
     }
 
     fn group(&self, group: &Group) -> String {

@@ -1,11 +1,14 @@
 //! The answer, and the one thing to do.
 //!
-//! The strongest evidence decides: a finding, then a configuration that no attempt contradicts, then attempts
-//! without a finding. Otherwise nothing is known, and the next thing is an attempt that would be seen.
+//! The strongest evidence decides: a finding, a configuration that no attempt contradicts, a drop of the attempt's
+//! packets, a policy that denies it, then attempts without a finding. Otherwise nothing is known, and the next thing is an attempt that would be seen.
 
 mod configuration;
+mod drops;
 
 use serde::Serialize;
+
+use self::configuration::Fact;
 
 use super::attempts::{Attempts, Group};
 use super::findings::FindingFacts;
@@ -80,7 +83,9 @@ pub(super) struct Parts<'p, 'a> {
 /// Decides.
 pub(super) fn judge(parts: &Parts<'_, '_>) -> (Verdict, Next) {
     by_finding(parts)
-        .or_else(|| by_configuration(parts))
+        .or_else(|| by_configuration(parts, configuration::fact))
+        .or_else(|| drops::answer(parts))
+        .or_else(|| by_configuration(parts, configuration::denied))
         .or_else(|| by_failures(parts))
         .or_else(|| by_success(parts))
         .unwrap_or_else(|| unknown(parts))
@@ -97,6 +102,11 @@ fn by_finding(parts: &Parts<'_, '_>) -> Option<(Verdict, Next)> {
     let decides =
         |finding: &&FindingFacts| finding.is_problem && !(finding.about_dns_server && resolved);
     let finding = parts.findings.iter().find(decides)?;
+    if drops::outranks(finding.rule)
+        && let Some(dropped) = drops::answer(parts)
+    {
+        return Some(dropped);
+    }
     let verdict = Verdict {
         kind: VerdictKind::Fails,
         says: finding.headline.clone(),
@@ -118,8 +128,11 @@ fn by_finding(parts: &Parts<'_, '_>) -> Option<(Verdict, Next)> {
 }
 
 /// A fact of the inventory that makes it impossible.
-fn by_configuration(parts: &Parts<'_, '_>) -> Option<(Verdict, Next)> {
-    let (says, next, contradicted_by) = configuration::fact(parts)?;
+fn by_configuration(
+    parts: &Parts<'_, '_>,
+    fact: impl Fn(&Parts<'_, '_>) -> Option<Fact>,
+) -> Option<(Verdict, Next)> {
+    let (says, next, contradicted_by) = fact(parts)?;
     // Something that worked outranks what the objects say.
     if has_worked(parts, contradicted_by) {
         return None;

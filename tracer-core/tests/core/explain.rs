@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracer_core::explain::{
-    Coverage, Explanation, InInventory, Input, PortNumber, Ruling, Span, Subject, SubjectError,
-    Target, TargetError, VerdictKind, explain,
+    Coverage, Explanation, InInventory, Input, LeadsTo, PortNumber, Ruling, Span, Subject,
+    SubjectError, Target, TargetError, VerdictKind, explain,
 };
 use tracer_core::files::inventory::parse;
 use tracer_core::identity::{Index, IndexSettings};
@@ -16,6 +16,7 @@ use tracer_core::model::event::{Body, Ends, Event};
 use tracer_core::model::evidence::TcpEvidence;
 use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, Role};
 use tracer_core::model::identity::{Backend, PeerEnd, PodEnd, ServiceIdentity};
+use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::model::time::Timestamp;
 
 const LAB: &str = include_str!("../../../testbed/lab/inventory.yaml");
@@ -654,4 +655,305 @@ fn without_an_inventory_a_pod_is_explained_by_its_name() {
             .iter()
             .any(|one| one.contains("pods could not be listed (forbidden)"))
     );
+}
+
+/// A packet of a connection's flow that the node of the pod `of` dropped.
+fn dropped(
+    index: &Index,
+    second: u64,
+    (src, dst): (&str, &str),
+    reason: &'static str,
+    of: &str,
+) -> Event {
+    let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let (src, dst) = (end(src), end(dst));
+    let known = index.pods_named(of).next().expect("a pod").clone();
+    let own = |end: &SocketAddr| {
+        let object = index.pod_object(&known).expect("its object");
+        object.ips.contains(&end.ip())
+    };
+    let (pod, peer) = if own(&src) { (src, dst) } else { (dst, src) };
+    Event {
+        time: Timestamp(second * 1_000_000_000),
+        ends: Some(Ends {
+            ifindex: Ifindex(3),
+            role: Role::Client,
+            pod: PodEnd {
+                ip: pod.ip(),
+                port: Some(pod.port()),
+                identity: Ok(known),
+                container: None,
+            },
+            peer: PeerEnd {
+                ip: peer.ip(),
+                port: Some(peer.port()),
+                pod: None,
+                service: None,
+                node: None,
+                names: Vec::new(),
+                backend: None,
+            },
+            peer_traced_here: false,
+        }),
+        incomplete: false,
+        body: Body::Drop(Box::new(PacketDrop {
+            tuple: Tuple {
+                protocol: Protocol::Tcp,
+                src,
+                dst,
+            },
+            tcp_flags: Some(2),
+            reason,
+            function: None,
+            place: DropPlace::Node,
+            device: None,
+            unreported: 0,
+        })),
+    }
+}
+
+#[test]
+fn a_dropped_packet_of_the_attempt_is_the_answer() {
+    let question = Question::new(&[ROUTING]);
+    let attempt = connection(
+        &question.index,
+        90,
+        "10.97.0.5:443",
+        None,
+        TcpState::Timeout,
+    );
+    let packets = ("10.20.1.5:40090", "10.20.2.7:8080");
+    let drop =
+        |second, packets, reason| dropped(&question.index, second, packets, reason, "client");
+    let events = vec![
+        attempt,
+        drop(90, packets, "NETFILTER_DROP"),
+        drop(91, packets, "NETFILTER_DROP"),
+        // Another flow's, one of an earlier flow, and an answer that came after the socket was closed.
+        drop(91, ("10.20.1.5:40091", "10.20.2.7:8080"), "NETFILTER_DROP"),
+        drop(80, packets, "NETFILTER_DROP"),
+        drop(97, ("10.97.0.5:443", "10.20.1.5:40090"), "NO_SOCKET"),
+    ];
+    let question = question.with(events);
+    let answer = question.ask("team/client", Some("admitted:443"));
+    let drops: Vec<(&str, bool, u64, Option<&str>)> = answer
+        .attempts
+        .drops
+        .iter()
+        .map(|one| (one.reason, one.sent, one.packets, one.node.as_deref()))
+        .collect();
+    assert_eq!(
+        drops,
+        [
+            ("NETFILTER_DROP", true, 2, Some("worker-1")),
+            ("NO_SOCKET", false, 1, Some("worker-1"))
+        ]
+    );
+    assert_eq!(answer.verdict.kind, VerdictKind::Fails);
+    assert_eq!(
+        answer.verdict.says,
+        "team/client can't reach admitted:443: node worker-1 drops its packets (NETFILTER_DROP)"
+    );
+    assert!(
+        answer.next.says.contains("rule of node worker-1"),
+        "{:?}",
+        answer.next
+    );
+    assert!(answer.next.command.is_some());
+}
+
+#[test]
+fn a_dropped_packet_that_policies_deny_leads_to_the_policy() {
+    let question = Question::new(&[ROUTING, ROUTING_POLICIES]);
+    let events = vec![
+        connection(
+            &question.index,
+            90,
+            "10.97.0.5:443",
+            None,
+            TcpState::Timeout,
+        ),
+        // The agent of the server's node reports it.
+        dropped(
+            &question.index,
+            90,
+            ("10.20.1.5:40090", "10.20.2.7:8080"),
+            "TC_INGRESS",
+            "api-0",
+        ),
+    ];
+    let answer = question
+        .with(events)
+        .ask("team/client", Some("admitted:443"));
+    assert_eq!(answer.verdict.kind, VerdictKind::Fails);
+    assert_eq!(
+        answer.verdict.says,
+        "team/client can't reach admitted:443: node worker-2 drops its packets (TC_INGRESS); team/client-out denies it"
+    );
+    assert_eq!(
+        answer.next.command.as_deref(),
+        Some("kubectl -n team describe networkpolicy client-out")
+    );
+}
+
+#[test]
+fn a_drop_of_an_attempt_that_succeeded_later_is_not_the_answer() {
+    let question = Question::new(&[ROUTING]);
+    let events = vec![
+        connection(
+            &question.index,
+            90,
+            "10.97.0.5:443",
+            None,
+            TcpState::Timeout,
+        ),
+        dropped(
+            &question.index,
+            90,
+            ("10.20.1.5:40090", "10.97.0.5:443"),
+            "NETFILTER_DROP",
+            "client",
+        ),
+        connection(
+            &question.index,
+            95,
+            "10.97.0.5:443",
+            None,
+            TcpState::Established,
+        ),
+        dropped(
+            &question.index,
+            96,
+            ("10.97.0.5:443", "10.20.1.5:40095"),
+            "TCP_OLD_DATA",
+            "client",
+        ),
+    ];
+    let answer = question
+        .with(events)
+        .ask("team/client", Some("admitted:443"));
+    assert_eq!(answer.verdict.kind, VerdictKind::Works);
+    assert_eq!(
+        answer.attempts.drops.len(),
+        1,
+        "{:?}",
+        answer.attempts.drops
+    );
+}
+
+/// ExternalName Services: of Services of the cluster, through another one, around in a circle.
+const ALIASES: &str = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: front, namespace: team}, spec: {type: ExternalName, externalName: middle.team.svc.cluster.local}}
+- {apiVersion: v1, kind: Service, metadata: {name: middle, namespace: team}, spec: {type: ExternalName, externalName: admitted.team.svc.cluster.local.}}
+- {apiVersion: v1, kind: Service, metadata: {name: nowhere, namespace: team}, spec: {type: ExternalName, externalName: gone.team.svc.cluster.local}}
+- {apiVersion: v1, kind: Service, metadata: {name: ping, namespace: team}, spec: {type: ExternalName, externalName: pong.team.svc.cluster.local}}
+- {apiVersion: v1, kind: Service, metadata: {name: pong, namespace: team}, spec: {type: ExternalName, externalName: ping.team.svc.cluster.local}}
+";
+
+#[test]
+fn an_external_name_is_followed_to_the_service_that_it_stands_for() {
+    let question = Question::new(&[ROUTING, ALIASES]);
+    let attempt = connection(
+        &question.index,
+        90,
+        "10.97.0.5:443",
+        None,
+        TcpState::Established,
+    );
+    let question = question.with(vec![attempt]);
+    for to in ["front", "svc/front", "middle.team"] {
+        let answer = question.ask("team/client", Some(to));
+        let leads: Vec<LeadsTo> = answer.aliases.iter().map(|one| one.leads_to).collect();
+        let expected: &[LeadsTo] = match to {
+            "middle.team" => &[LeadsTo::Service],
+            _ => &[LeadsTo::Alias, LeadsTo::Service],
+        };
+        assert_eq!(leads, expected, "{to}");
+        let service = answer.service.expect("the Service behind it");
+        assert_eq!(service.name, "admitted");
+        assert_eq!(service.asked_port.as_deref(), Some("443/TCP"));
+        assert_eq!(answer.verdict.kind, VerdictKind::Works, "{to}");
+    }
+    let closed = question.ask("team/client", Some("front:444"));
+    assert_eq!(
+        closed.verdict.says,
+        "Service team/admitted does not serve 444/TCP: it serves only 443/TCP"
+    );
+}
+
+#[test]
+fn an_external_name_outside_of_the_cluster_is_not_looked_up() {
+    let answer = ask(&[ROUTING, ALIASES], "team/client", "dangling");
+    let [alias] = &answer.aliases[..] else {
+        panic!("{:?}", answer.aliases);
+    };
+    assert_eq!(alias.leads_to, LeadsTo::Outside);
+    assert_eq!(alias.instead, None);
+    assert_eq!(answer.verdict.kind, VerdictKind::Unknown);
+    let unknown = "whether db.example.net resolves and answers: it is outside of the cluster, and no look-up is made";
+    assert!(
+        answer.unknown.iter().any(|one| one == unknown),
+        "{:?}",
+        answer.unknown
+    );
+}
+
+#[test]
+fn an_external_name_that_leads_nowhere_is_the_answer() {
+    for (name, leads_to, says) in [
+        (
+            "nowhere",
+            LeadsTo::Absent,
+            "ExternalName Service team/nowhere stands for gone.team.svc.cluster.local, which leads nowhere: no Service \
+             gone in team",
+        ),
+        (
+            "circular",
+            LeadsTo::Loop,
+            "ExternalName Service team/circular stands for circular.team.svc.cluster.local, which leads nowhere: its \
+             own name",
+        ),
+        (
+            "ping",
+            LeadsTo::Loop,
+            "ExternalName Service team/pong stands for ping.team.svc.cluster.local, which leads nowhere: it leads back \
+             to team/ping",
+        ),
+        (
+            "by-address",
+            LeadsTo::Address,
+            "ExternalName Service team/by-address stands for 198.51.100.40: an address, which DNS takes as a name",
+        ),
+        (
+            "shortened",
+            LeadsTo::Outside,
+            "ExternalName Service team/shortened stands for pair.team, a name outside of the cluster; possible cause, \
+             if pair.team.svc.cluster.local is meant: no search domain is added",
+        ),
+    ] {
+        let answer = ask(&[ROUTING, ALIASES], "team/client", name);
+        let last = answer.aliases.last().expect("an alias");
+        assert_eq!(last.leads_to, leads_to, "{name}");
+        assert_eq!(answer.verdict.says, says);
+        assert_eq!(answer.verdict.kind, VerdictKind::Blocked);
+    }
+}
+
+#[test]
+fn a_long_chain_of_external_names_is_not_followed_to_its_end() {
+    let mut chain = "apiVersion: v1\nkind: List\nitems:\n".to_owned();
+    for number in 0..20 {
+        chain += &format!(
+            "- {{apiVersion: v1, kind: Service, metadata: {{name: s{number}, namespace: team}}, spec: {{type: \
+             ExternalName, externalName: s{}.team.svc.cluster.local}}}}\n",
+            number + 1
+        );
+    }
+    let answer = ask(&[ROUTING, &chain], "team/client", "s0");
+    assert_eq!(answer.aliases.len(), 8);
+    let last = answer.aliases.last().expect("an alias");
+    assert_eq!(last.leads_to, LeadsTo::Unknown);
 }

@@ -102,10 +102,12 @@ The output:
     pod        the node, the state and the resolver
     name       the names that the pod's resolver tries, in order: what the
                inventory says about each, and what it was answered lately
-    service    addresses, ports, endpoints, traffic policies
+    service    what an ExternalName stands for; addresses, ports,
+               endpoints, traffic policies
     policies   what NetworkPolicies say, each way, for each endpoint
     attempts   lookups, connections, UDP flows and pings of the last 15
-               minutes, with their outcomes; by endpoint where it is known
+               minutes, with their outcomes; by endpoint where it is known;
+               packets of them that a kernel dropped
     findings   those that concern it
     unknown    what could not be known, and why
     next       the one thing to do
@@ -146,6 +148,7 @@ impl ExplainArgs {
             !self.replay.is_empty(),
             self.agents_selected_by(),
         )?;
+        self.one_cluster()?;
         if self.watch && !self.replay.is_empty() {
             bail!("--watch waits for new attempts, and --replay reads the past: leave one out");
         }
@@ -251,6 +254,18 @@ impl ExplainArgs {
         self.agents.selected_by()
     }
 
+    /// A pod is of one cluster, and two clusters can have the same names and addresses.
+    fn one_cluster(&self) -> anyhow::Result<()> {
+        let contexts = self.trace.kube.contexts();
+        if contexts.len() > 1 {
+            bail!(
+                "--context {}: a pod is of one cluster, so give one context",
+                contexts.join(",")
+            );
+        }
+        Ok(())
+    }
+
     /// Whether no cluster is asked: an inventory was given and no option selects a cluster or an agent.
     fn is_offline(&self) -> bool {
         let asks = self.agents.selected_by().is_some() || self.trace.kube.is_given();
@@ -291,6 +306,11 @@ impl ExplainArgs {
 impl ExplainArgs {
     fn agents_selected_by(&self) -> Option<&'static str> {
         None
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same as with the feature")]
+    fn one_cluster(&self) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn collect_from_agents(&self, _: &Question, _: &Collecting) -> anyhow::Result<Collected> {
@@ -355,7 +375,7 @@ impl Question {
     }
 
     fn is_own(&self, event: &Event) -> bool {
-        explain::is_of(&self.subject, event)
+        explain::is_needed(&self.subject, event)
     }
 
     fn is_attempt(&self, event: &Event) -> bool {

@@ -12,7 +12,7 @@ use testbed::api::{Api, Fault};
 use tracer::stream::event::unix_clock;
 use tracer::stream::hub::{AgentIdentity, Hub};
 use tracer::stream::listen::Listeners;
-use tracer_core::model::event::Event;
+use tracer_core::model::event::{Body, Event};
 use tracer_core::model::time::Timestamp;
 
 const CAPTURE: &str = "tracer-core/tests/fixtures/captures/dns-session.pcap.gz";
@@ -361,10 +361,10 @@ impl Agent {
 
     /// Emits an event of the gallery as if it happened so many minutes ago.
     fn emit(&self, description: &str, minutes: i64) {
-        let mut all = tracer_core::view::gallery::all().into_iter();
-        let (_, event) = all
-            .find(|(name, _)| *name == description)
-            .expect("an event");
+        self.put(of_gallery(description), minutes);
+    }
+
+    fn put(&self, event: Event, minutes: i64) {
         let at = now() - minutes * 60_000_000_000;
         let event = Event {
             time: Timestamp(u64::try_from(at).expect("after 1970")),
@@ -392,6 +392,12 @@ impl Agent {
             .stdin(Stdio::null());
         command
     }
+}
+
+fn of_gallery(description: &str) -> Event {
+    let mut all = tracer_core::view::gallery::all().into_iter();
+    let found = all.find(|(name, _)| *name == description);
+    found.expect("an event").1
 }
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -445,4 +451,69 @@ fn watch_ends_after_the_attempt_that_it_waits_for() {
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(output.status.code(), Some(0), "{answer:#}");
     assert_eq!(answer["verdict"]["kind"], "works");
+}
+
+#[test]
+fn a_packet_that_the_node_dropped_is_the_answer() {
+    let agent = Agent::start();
+    let attempt = of_gallery("tcp opening");
+    let Body::Tcp(connection) = &attempt.body else {
+        panic!("{attempt:?}");
+    };
+    let flow = connection.flow;
+    let mut dropped = of_gallery("drop in the node");
+    let Body::Drop(packet) = &mut dropped.body else {
+        panic!("{dropped:?}");
+    };
+    (packet.tuple.src, packet.tuple.dst) = (flow.pod, flow.peer);
+    agent.put(attempt, 2);
+    agent.put(dropped, 2);
+    let output = agent
+        .command(&["--to", &flow.peer.to_string()])
+        .output()
+        .expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"));
+    assert_eq!(output.status.code(), Some(1), "{answer:#}");
+    let drops = answer["attempts"]["drops"].as_array().expect("drops");
+    assert_eq!(drops.len(), 1, "{answer:#}");
+    assert_eq!(drops[0]["reason"], "NETFILTER_DROP");
+    let says = answer["verdict"]["says"].as_str().expect("a sentence");
+    assert!(
+        says.ends_with("node k8s-worker03 drops its packets (NETFILTER_DROP)"),
+        "{says}"
+    );
+    // Every field of it is documented.
+    let document = fs::read_to_string(root().join("docs/explain.md")).expect("docs/explain.md");
+    for field in fields(&drops[0]) {
+        assert!(document.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
+#[test]
+fn one_cluster_is_asked() {
+    let answer = explain(&["shop/web", "--to", "db.data", "--context", "one,two"]);
+    assert_eq!(answer.code, Some(2), "{}", answer.err);
+    assert!(answer.err.contains("one context"), "{}", answer.err);
+}
+
+#[test]
+fn an_external_name_is_shown_with_what_it_stands_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("inventory.yaml");
+    let lab = fs::read_to_string(root().join(INVENTORY)).expect("the lab's inventory");
+    let service = |name: &str, target: &str| {
+        format!(
+            "\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\nspec: {{type: \
+             ExternalName, externalName: {target}}}\n"
+        )
+    };
+    let cluster = service("apache", "clusterip-apache2-ds-myns.myns.svc.cluster.local");
+    let text = lab + &cluster + &service("bank", "pay.example.com");
+    fs::write(&file, text).expect("there is room");
+    let file = file.to_str().expect("UTF-8");
+    let ask = |to: &str| explain(&["deb-ubuntu", "--to", to, "--inventory", file]).out;
+    insta::assert_snapshot!("explain_alias_of_service", ask("apache:80"));
+    insta::assert_snapshot!("explain_alias_outside", ask("bank"));
 }

@@ -11,6 +11,7 @@ mod policy;
 mod route;
 mod server;
 
+pub(crate) use self::path::drop_means;
 pub(super) use self::route::family;
 
 use super::parts::List;

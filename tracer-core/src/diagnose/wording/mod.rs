@@ -15,6 +15,7 @@ mod summary;
 
 pub(super) use self::commands::command;
 pub(super) use self::evidence::evidence;
+pub(crate) use self::facts::drop_means;
 pub(super) use self::facts::fact;
 pub(super) use self::headline::{fix, headline, resolved};
 pub(super) use self::parts::list;

@@ -11,10 +11,14 @@ use crate::model::dns::DnsName;
 use crate::model::units::count;
 
 /// Whether it exists, what that rests on, and the Service that it names.
-type Known<'a> = (InInventory, String, Option<&'a Service>);
+pub(in crate::explain) type Known<'a> = (InInventory, String, Option<&'a Service>);
 
 /// Whether the cluster's DNS has a name, by the Kubernetes DNS specification.
-pub(super) fn lookup<'a>(index: &'a Index, coverage: &Coverage, name: &DnsName) -> Known<'a> {
+pub(in crate::explain) fn lookup<'a>(
+    index: &'a Index,
+    coverage: &Coverage,
+    name: &DnsName,
+) -> Known<'a> {
     let domain = index.cluster_domain();
     let Some(head) = below_domain(name.relative(), domain) else {
         return (

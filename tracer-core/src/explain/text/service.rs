@@ -1,14 +1,44 @@
 //! The section about the Service.
 
 use super::Page;
+use crate::explain::alias::{AliasFacts, LeadsTo};
 use crate::explain::service::{EndpointFacts, PortFacts, ServiceFacts};
 
 /// Endpoints that are listed.
 const MAX_ENDPOINTS: usize = 6;
 
 impl Page<'_> {
+    /// The ExternalName Services, before what they lead to.
+    pub(super) fn aliases(&mut self, aliases: &[AliasFacts]) {
+        for alias in aliases {
+            let mark = match alias.leads_to {
+                LeadsTo::Absent | LeadsTo::Loop | LeadsTo::Address => "✗",
+                LeadsTo::Service | LeadsTo::Alias => "✓",
+                LeadsTo::Outside | LeadsTo::Unknown => "·",
+            };
+            let AliasFacts {
+                namespace,
+                name,
+                stands_for,
+                because,
+                ..
+            } = alias;
+            let text =
+                format!("{namespace}/{name}, ExternalName, stands for {stands_for}: {because}");
+            self.marked(mark, &text);
+            if let Some(instead) = &alias.instead {
+                self.line(&format!(
+                    "no search domain is added to it; {instead} is the full name of a Service"
+                ));
+            }
+        }
+    }
+
     pub(super) fn service(&mut self, service: &ServiceFacts) {
-        self.label("service");
+        if service.external_name.is_some() {
+            // The aliases have it.
+            return;
+        }
         let ips: Vec<String> = service
             .cluster_ips
             .iter()
@@ -24,9 +54,6 @@ impl Page<'_> {
                 )
             }
         }];
-        if let Some(name) = &service.external_name {
-            parts.push(format!("stands for {name}"));
-        }
         parts.extend(
             service
                 .affinity_secs
@@ -45,9 +72,6 @@ impl Page<'_> {
             ));
         }
         self.line(&parts.join(", "));
-        if service.external_name.is_some() {
-            return;
-        }
         let ports: Vec<String> = service.ports.iter().map(port).collect();
         match (service.port_served, &service.asked_port) {
             (Some(false), Some(asked)) => {

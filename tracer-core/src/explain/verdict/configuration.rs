@@ -2,6 +2,7 @@
 
 use super::{Next, Parts};
 use crate::explain::PodFacts;
+use crate::explain::alias::{AliasFacts, LeadsTo};
 use crate::explain::command::{describe, service as get_service, slices};
 use crate::explain::policies::{PolicyFacts, Ruling};
 use crate::explain::resolution::InInventory;
@@ -11,8 +12,8 @@ use crate::explain::service::{EndpointFacts, ServiceFacts};
 pub(super) fn fact(parts: &Parts<'_, '_>) -> Option<Fact> {
     pod_does_not_run(parts)
         .or_else(|| no_such_name(parts))
+        .or_else(|| alias_leads_nowhere(parts))
         .or_else(|| of_service(parts))
-        .or_else(|| denied(parts))
 }
 
 /// The sentence, what to do, and the kinds of attempts whose success contradicts it.
@@ -66,6 +67,49 @@ fn no_such_name(parts: &Parts<'_, '_>) -> Option<Fact> {
             LOOKUPS,
         )
     })
+}
+
+/// An ExternalName Service whose target cannot be right.
+fn alias_leads_nowhere(parts: &Parts<'_, '_>) -> Option<Fact> {
+    let alias = parts.reached.aliases.last()?;
+    let AliasFacts {
+        namespace,
+        name,
+        stands_for,
+        because,
+        ..
+    } = alias;
+    let service = format!("ExternalName Service {namespace}/{name}");
+    let correct = || {
+        Next::run(
+            format!("correct the externalName of {namespace}/{name}"),
+            get_service(namespace, name),
+        )
+    };
+    let (says, next) = match (alias.leads_to, &alias.instead) {
+        (LeadsTo::Absent | LeadsTo::Loop, _) => (
+            format!("{service} stands for {stands_for}, which leads nowhere: {because}"),
+            correct(),
+        ),
+        (LeadsTo::Address, _) => (
+            format!("{service} stands for {stands_for}: {because}"),
+            Next::run(
+                "use a Service without selector and an EndpointSlice with the address",
+                get_service(namespace, name),
+            ),
+        ),
+        (LeadsTo::Outside, Some(instead)) => (
+            format!(
+                "{service} stands for {stands_for}, a name outside of the cluster; possible cause, if {instead} is \
+                 meant: no search domain is added"
+            ),
+            Next::new(format!(
+                "use {instead} as its externalName, if that is meant"
+            )),
+        ),
+        _ => return None,
+    };
+    Some((says, next, ANY))
 }
 
 fn of_service(parts: &Parts<'_, '_>) -> Option<Fact> {
@@ -163,44 +207,53 @@ fn no_endpoint(service: &ServiceFacts, name: &str) -> Fact {
 }
 
 /// Policies deny all destinations. One that is allowed may be the one that is used.
-fn denied(parts: &Parts<'_, '_>) -> Option<Fact> {
-    let of = |dns| parts.policies.iter().filter(move |one| one.dns == dns);
-    for (dns, contradicted_by) in [(false, TRAFFIC), (true, LOOKUPS)] {
-        let first = of(dns).find(|one| one.ruling == Ruling::Denied);
-        let Some(first) = first.filter(|first| {
-            let same = |one: &&PolicyFacts| one.direction == first.direction;
-            // The facts about the DNS server are denials alone.
-            dns || of(dns).filter(same).all(|one| one.ruling == Ruling::Denied)
-        }) else {
-            continue;
-        };
-        let policy = first.selecting.first()?;
-        let (namespace, name) = policy.split_once('/')?;
-        let port = first.port.as_deref().unwrap_or_default();
-        let what = match (dns, first.direction) {
-            (true, _) => format!(
-                "no NetworkPolicy of {} allows its queries to {} ({port})",
-                first.of, first.with
-            ),
-            (false, "egress") => format!(
-                "no NetworkPolicy of {} allows it to connect to {} at {port}",
-                first.of, first.with
-            ),
-            (false, _) => format!(
-                "no NetworkPolicy of {} allows {} at {port}",
-                first.of, first.with
-            ),
-        };
-        return Some((
-            format!(
-                "{what}: {policy} selects it; possible cause, if the network plugin enforces policies"
-            ),
-            Next::run(
-                format!("allow it in {policy}, if it should be"),
-                describe("networkpolicy", namespace, name),
-            ),
-            contradicted_by,
-        ));
-    }
-    None
+pub(super) fn denied(parts: &Parts<'_, '_>) -> Option<Fact> {
+    let (dns, contradicted_by, denial) = [(false, TRAFFIC), (true, LOOKUPS)]
+        .into_iter()
+        .find_map(|(dns, kinds)| Some((dns, kinds, denial(parts, dns)?)))?;
+    let Denial { first, policy } = denial;
+    let (namespace, name) = policy.split_once('/')?;
+    let port = first.port.as_deref().unwrap_or_default();
+    let what = match (dns, first.direction) {
+        (true, _) => format!(
+            "no NetworkPolicy of {} allows its queries to {} ({port})",
+            first.of, first.with
+        ),
+        (false, "egress") => format!(
+            "no NetworkPolicy of {} allows it to connect to {} at {port}",
+            first.of, first.with
+        ),
+        (false, _) => format!(
+            "no NetworkPolicy of {} allows {} at {port}",
+            first.of, first.with
+        ),
+    };
+    Some((
+        format!(
+            "{what}: {policy} selects it; possible cause, if the network plugin enforces policies"
+        ),
+        Next::run(
+            format!("allow it in {policy}, if it should be"),
+            describe("networkpolicy", namespace, name),
+        ),
+        contradicted_by,
+    ))
+}
+
+/// What policies deny: every destination, in one direction.
+pub(super) struct Denial<'p> {
+    first: &'p PolicyFacts,
+    /// A policy that selects the pod, as `namespace/name`.
+    pub policy: &'p str,
+}
+
+/// Whether policies deny all destinations of the target, or all endpoints of the pod's DNS server.
+pub(super) fn denial<'p>(parts: &Parts<'p, '_>, dns: bool) -> Option<Denial<'p>> {
+    let of = || parts.policies.iter().filter(|one| one.dns == dns);
+    let first = of().find(|one| one.ruling == Ruling::Denied)?;
+    let same = |one: &&PolicyFacts| one.direction == first.direction;
+    // The facts about the DNS server are denials alone.
+    let all = dns || of().filter(same).all(|one| one.ruling == Ruling::Denied);
+    let policy = first.selecting.first().filter(|_| all)?;
+    Some(Denial { first, policy })
 }

@@ -95,7 +95,7 @@ fn packets_dropped(dropped: &DroppedPackets) -> Sentence {
 }
 
 /// From the comments of include/net/dropreason-core.h.
-fn drop_means(reason: &str) -> &'static str {
+pub(crate) fn drop_means(reason: &str) -> &'static str {
     match reason {
         "NETFILTER_DROP" => {
             "A rule of nftables or iptables dropped it. Possible owners of the rule: the network plugin (a NetworkPolicy), kube-proxy, the host's firewall."
