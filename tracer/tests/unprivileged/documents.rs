@@ -76,6 +76,31 @@ fn the_readme_shows_a_finding_of_the_capture_that_it_names() {
     assert!(findings.contains(&normalised(shown)), "{printed}");
 }
 
+#[test]
+fn the_readme_shows_the_path_that_the_captures_of_two_nodes_give() {
+    let captures = "tracer-core/tests/fixtures/captures/two-nodes";
+    let replay = |node: &str| format!("--replay={node}={captures}/{node}.pcap.gz");
+    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .current_dir(root())
+        .args(["diagnose", "--color", "never"])
+        .args([replay("k8s-worker03"), replay("k8s-worker01")])
+        .args(["--inventory", "testbed/lab/inventory.yaml"])
+        .env("TZ", "UTC")
+        .output()
+        .expect("the tracer runs");
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let readme = read("README.md");
+    let shown = blocks(&readme, "text");
+    let shown = shown.get(1).expect("a second text block in README.md");
+    // The first line and the path of the finding; the reasons are left out.
+    let (headline, path) = shown.split_once('\n').expect("two lines");
+    assert_eq!(printed.lines().next(), Some(headline));
+    let path = normalised(path);
+    assert!(path.starts_with("path "), "{path}");
+    let found = printed.lines().any(|line| normalised(line) == path);
+    assert!(found, "{printed}");
+}
+
 /// The command lines of the indented and fenced code blocks that start with `tracer `, with continuation
 /// lines joined.
 fn commands(text: &str) -> Vec<String> {
