@@ -20,6 +20,7 @@ use testbed::watch::{Events, Watch};
 mod audit;
 mod collector;
 mod exports;
+mod faults;
 mod relays;
 mod scene;
 mod steps;
@@ -243,6 +244,11 @@ fn play(
             Ok(said) => note(&said),
             Err(error) => failures.push(format!("{what}: {error:#}")),
         }
+    }
+    match faults::paths(target, program, &scene) {
+        Ok(Some(said)) => note(&said),
+        Ok(None) => note("faults need a second node of this program's own cluster: not tested"),
+        Err(error) => failures.push(format!("paths of findings: {error:#}")),
     }
     let ended = events.stop()?;
     for line in ended.iter().flat_map(|ended| &ended.log) {

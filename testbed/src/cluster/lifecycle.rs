@@ -315,6 +315,17 @@ impl Cluster {
         Ok(command)
     }
 
+    /// A command in the network of the switch between the nodes.
+    pub fn command_on_switch(&self, argv: &[&str]) -> Command {
+        let netns = netns_file(&self.paths.netns("switch"));
+        let mut command = shell::command("nsenter");
+        command
+            .arg(format!("--net={}", netns.display()))
+            .arg("--")
+            .args(argv);
+        command
+    }
+
     /// Gives every node an image from an OCI archive.
     pub fn load_image(&self, archive: &Path) -> Result<()> {
         let archive = archive

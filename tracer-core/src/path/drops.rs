@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::find::{Client, Found, bound, earlier};
+use super::find::{self, Client, Found, bound, earlier};
 use super::join::{Join, Node};
 use super::sighting::Dropped;
 use crate::model::flow::{Protocol, SeenFlags};
@@ -55,7 +55,30 @@ pub(super) fn request_drop<'a>(join: &'a Join, client: &Client<'_>) -> Option<Dr
             }
         }
     }
-    probable
+    match client.endpoint.address {
+        Some(_) => probable,
+        // The translation of a packet that its own node drops leaves no trace: then the sender decides.
+        None => probable.or_else(|| untranslated(join, client)),
+    }
+}
+
+/// A drop of a request from the client's port on its node, whatever its destination, if the client used the port for
+/// nothing else meanwhile.
+fn untranslated<'a>(join: &'a Join, client: &Client<'_>) -> Option<Drop<'a>> {
+    let (own, protocol) = (client.key.pod, client.key.protocol);
+    let (node, known) = join.nodes().find(|(node, _)| *node == client.node)?;
+    if own.port() == 0 || find::is_shared(known, client) {
+        return None;
+    }
+    let dropped = during(known.drops_from(own.ip()), client).find(|dropped| {
+        let tuple = dropped.packet.tuple;
+        tuple.protocol == protocol && tuple.src == own && opens(&dropped.packet)
+    })?;
+    Some(Drop {
+        node,
+        packet: &dropped.packet,
+        probable: false,
+    })
 }
 
 /// Whether other packets of the two pods were dropped meanwhile. The kernel's probe skips drops of a pod that has many,

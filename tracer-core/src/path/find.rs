@@ -221,6 +221,16 @@ fn has_rival(join: &Join, client: &Client<'_>, found: &Found<'_>) -> bool {
     })
 }
 
+/// Whether the client used this port for another connection meanwhile.
+pub(super) fn is_shared(node: &Node, client: &Client<'_>) -> bool {
+    node.at_pod(client.key.pod.ip()).any(|(key, seen)| {
+        key.protocol == client.key.protocol
+            && key.pod == client.key.pod
+            && key.peer != client.key.peer
+            && is_near(seen, client.seen)
+    })
+}
+
 /// Whether the server's half may be claimed to be empty.
 fn absent<'a>(join: &'a Join, client: &Client<'a>) -> Server<'a> {
     let Some(address) = client.endpoint.address else {

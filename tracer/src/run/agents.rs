@@ -173,6 +173,8 @@ async fn add_paths(agents: &client::Options, output: &mut Output) -> Option<Stri
     let report = output.report()?;
     let asked = report
         .open_findings()
+        // A relay's findings have theirs.
+        .filter(|(_, _, finding)| finding.path.is_none())
         .filter_map(|(node, event, finding)| Asked::about(node?, event, finding))
         .collect();
     let answers = paths::ask(agents, asked).await;

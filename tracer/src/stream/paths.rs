@@ -41,7 +41,8 @@ pub struct Asked {
     /// The finding's id.
     pub id: String,
     question: Question,
-    server: IpAddr,
+    /// The endpoint, if it is known.
+    server: Option<IpAddr>,
     server_pod: Option<Arc<PodIdentity>>,
     server_node: Option<NodeName>,
     /// `context/` in front of the names of nodes, where several clusters are asked.
@@ -91,8 +92,10 @@ impl Asked {
         question.from = question.from.max(earlier(finding.last, LATEST));
         let peer = &event.ends.as_ref()?.peer;
         let (server, server_pod, server_node) = match (&peer.backend, &peer.pod) {
-            (Some(backend), _) => (backend.ip, backend.pod.clone(), backend.node.clone()),
-            (None, Some(pod)) => (peer.ip, Some(Arc::clone(pod)), peer.node.clone()),
+            (Some(backend), _) => (Some(backend.ip), backend.pod.clone(), backend.node.clone()),
+            (None, Some(pod)) => (Some(peer.ip), Some(Arc::clone(pod)), peer.node.clone()),
+            // The client's node may have dropped the request.
+            (None, None) if peer.service.is_some() => (None, None, None),
             (None, None) => return None,
         };
         let of_pod = server_pod.as_ref().and_then(|pod| pod.node.clone());
@@ -118,19 +121,15 @@ impl Asked {
         format!("{}{node}", self.cluster).into()
     }
 
-    fn request(&self, part: Part) -> Request {
+    fn request(&self, part: Part) -> Option<Request> {
         let server = || self.server_node.iter().map(|node| self.shown(node));
+        let client = self.question.client;
         let (nodes, address, before, last) = match part {
-            Part::Client => (
-                self.nodes(),
-                self.question.client,
-                AROUND,
-                Some(MAX_OF_CLIENT),
-            ),
-            Part::Server => (server().collect(), self.server, AROUND, None),
-            Part::Earlier => (server().collect(), self.server, BEFORE, None),
+            Part::Client => (self.nodes(), client, AROUND, Some(MAX_OF_CLIENT)),
+            Part::Server => (server().collect(), self.server?, AROUND, None),
+            Part::Earlier => (server().collect(), self.server?, BEFORE, None),
         };
-        Request {
+        Some(Request {
             nodes,
             filter: FilterConfig {
                 types: vec![
@@ -146,7 +145,7 @@ impl Asked {
             },
             since: earlier(self.question.from, before),
             last,
-        }
+        })
     }
 }
 
@@ -209,8 +208,8 @@ impl<'a> Gathered<'a> {
             .first
             .is_some_and(|first| first < self.asked.question.from);
         let needed = part != Part::Earlier || !known;
-        let request = self.asked.request(part);
-        (needed && !request.nodes.is_empty()).then_some(request)
+        let request = self.asked.request(part).filter(|_| needed)?;
+        (!request.nodes.is_empty()).then_some(request)
     }
 
     /// When a request starts on a node, by that node's clock.
@@ -239,7 +238,8 @@ impl<'a> Gathered<'a> {
             }
             return ControlFlow::Continue(());
         }
-        let at_server = (event.ends.as_ref()).is_some_and(|ends| ends.pod.ip == self.asked.server);
+        let at_server =
+            (event.ends.as_ref()).is_some_and(|ends| Some(ends.pod.ip) == self.asked.server);
         if at_server && !matches!(event.body, Body::Drop(_)) {
             self.first = Some(self.first.map_or(event.time, |known| known.min(event.time)));
         }
@@ -317,8 +317,8 @@ impl<'a> Gathered<'a> {
         let first = self.first.filter(|_| {
             watched && (self.asked.server_node.as_ref()).is_some_and(|server| **server == *node)
         });
-        let watch = first.map(|from| Watch {
-            pod: self.asked.server,
+        let watch = first.zip(self.asked.server).map(|(from, pod)| Watch {
+            pod,
             only: None,
             from,
             until: timestamp(info.now_unix_ns),

@@ -33,6 +33,8 @@ pub(super) struct Pod {
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) client: Pod,
+    /// A server on another node, if there is one.
+    pub(super) server: Pod,
     /// Behind the Service that the client pings.
     pub(super) apaches: Vec<Pod>,
     /// That Service's address.
@@ -63,8 +65,10 @@ pub(super) fn ensure_free(target: &Target) -> Result<()> {
     );
     let names = [
         "pod/deb-ubuntu",
+        "pod/faulty",
         "daemonset/nginx-ds",
         "service/clusterip-nginx-ds",
+        "service/faulty",
     ];
     let taken = target.kubectl(
         &[
@@ -189,8 +193,13 @@ impl Scene {
             !servers.is_empty(),
             "no DNS server: no pod k8s-app=kube-dns in kube-system"
         );
-        let node = client_node(&target.get(&["nodes"])?, &servers)?;
-        let scenario = SCENARIO.replace("IMAGE", image).replace("NODE", &node);
+        let nodes = target.get(&["nodes"])?;
+        let node = client_node(&nodes, &servers)?;
+        let other = usable(&nodes).into_iter().find(|other| *other != node);
+        let scenario = SCENARIO
+            .replace("IMAGE", image)
+            .replace("NODE", &node)
+            .replace("OTHER", other.unwrap_or(&node));
         let apply = ["kubectl", "apply", "--validate=strict", "-f", "-"];
         shell::feed(&mut target.command(&apply)?, &scenario)?;
         for (namespace, daemonset) in [
@@ -212,11 +221,14 @@ impl Scene {
             "wait",
             "--for=condition=Ready",
             "pod/deb-ubuntu",
+            "pod/faulty",
             "--timeout=180s",
         ])?;
         let client = target.get(&["-n", "default", "pod", "deb-ubuntu"])?;
+        let server = target.get(&["-n", "default", "pod", "faulty"])?;
         let service = target.get(&["-n", "myns", "service", "clusterip-apache2-ds-myns"])?;
         let client = pod(&client).context("the client has no address")?;
+        let server = pod(&server).context("the server of the faults has no address")?;
         Ok(Scene {
             apaches: pods(target, "myns", "name=apache")?,
             apache_ip: service["spec"]["clusterIP"]
@@ -229,6 +241,7 @@ impl Scene {
                 .map(|pod| pod.name)
                 .collect(),
             client,
+            server,
         })
     }
 
@@ -251,20 +264,7 @@ impl Scene {
 
 /// A node without a DNS server, if there is one: then both ends of a query are reported.
 fn client_node(nodes: &Value, servers: &[Pod]) -> Result<String> {
-    let usable = nodes["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|node| {
-            let taints = node["spec"]["taints"].as_array().into_iter().flatten();
-            node["spec"]["unschedulable"] != true
-                && taints
-                    .into_iter()
-                    .all(|taint| taint["effect"] == "PreferNoSchedule")
-        });
-    let names: Vec<&str> = usable
-        .filter_map(|node| node["metadata"]["name"].as_str())
-        .collect();
+    let names = usable(nodes);
     let apart = names
         .iter()
         .find(|name| servers.iter().all(|server| server.node != **name));
@@ -272,6 +272,19 @@ fn client_node(nodes: &Value, servers: &[Pod]) -> Result<String> {
         .or(names.first())
         .map(|name| (*name).to_owned())
         .context("no node takes pods")
+}
+
+/// The nodes that take pods.
+fn usable(nodes: &Value) -> Vec<&str> {
+    let nodes = nodes["items"].as_array().into_iter().flatten();
+    let usable = nodes.filter(|node| {
+        let mut taints = node["spec"]["taints"].as_array().into_iter().flatten();
+        node["spec"]["unschedulable"] != true
+            && taints.all(|taint| taint["effect"] == "PreferNoSchedule")
+    });
+    usable
+        .filter_map(|node| node["metadata"]["name"].as_str())
+        .collect()
 }
 
 fn pods(target: &Target, namespace: &str, selector: &str) -> Result<Vec<Pod>> {
