@@ -1,10 +1,11 @@
 //! `cargo xtask test`: every test that this machine can run.
 //!
 //! Runs the test programs that cargo builds, one after another, and judges failures. libtest's output is
-//! shown as it comes. What leaves processors idle otherwise runs beside them, at low priority, and its output
-//! is shown at its end: programs with a single test, the examples in the documentation, and the check of the
-//! client's build. Tests with real probes measure time on a machine that may be busy: a failed one runs a
-//! second time, alone. If it passes then, it is reported as UNSTABLE; it never passes silently.
+//! shown as it comes. Tests with real probes mostly wait, so their programs run last and at the same time; the output of
+//! all but the first is shown at its end. So is that of what runs beside all of them at low priority: programs with a
+//! single test, the examples in the documentation, and the check of the client's build. Tests with real probes measure
+//! time on a machine that may be busy: a failed one runs a second time, alone. If it passes then, it is reported as
+//! UNSTABLE; it never passes silently.
 
 mod beside;
 pub(crate) mod outcome;
@@ -56,10 +57,31 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (single, several) = programs::by_number_of_tests(programs)?;
     let beside = thread::scope(|scope| {
         let beside = scope.spawn(|| beside::run(&single, features, &filter));
-        for program in &several {
+        let (probes, others): (Vec<_>, Vec<_>) =
+            several.iter().partition(|program| program.has_probes());
+        let timed = |program, shown| {
             let started = Instant::now();
-            firsts.push((program, once(program, &filter)?));
-            durations.push((program.to_string(), started.elapsed()));
+            once(program, &filter, shown).map(|outcome| (program, outcome, started.elapsed()))
+        };
+        let mut done = Vec::new();
+        for program in others {
+            done.push(timed(program, Shown::AsItComes)?);
+        }
+        let running: Vec<_> = (probes.into_iter().enumerate())
+            .map(|(number, program)| {
+                let shown = match number {
+                    0 => Shown::AsItComes,
+                    _ => Shown::AtTheEnd,
+                };
+                scope.spawn(move || timed(program, shown))
+            })
+            .collect();
+        for thread in running {
+            done.push(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
+        }
+        for (program, outcome, lasted) in done {
+            firsts.push((program, outcome));
+            durations.push((program.to_string(), lasted));
         }
         beside.join().map_err(|_| anyhow!("a thread panicked"))?
     })?;
@@ -121,11 +143,18 @@ fn again(program: &Program, first: &Outcome) -> Result<Option<Outcome>> {
     let names = names.iter().map(String::as_str);
     let alone = ["--exact", "--test-threads=1"];
     let arguments: Vec<&str> = alone.into_iter().chain(names).collect();
-    once(program, &arguments).map(Some)
+    once(program, &arguments, Shown::AsItComes).map(Some)
+}
+
+/// When the output of a program is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    AsItComes,
+    AtTheEnd,
 }
 
 /// Runs a program, shows its output and reads it.
-fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
+fn once(program: &Program, arguments: &[&str], shown: Shown) -> Result<Outcome> {
     eprintln!("\n     Running {program}");
     let mut command = Command::new(&program.path);
     if io::stdout().is_terminal() {
@@ -143,11 +172,17 @@ fn once(program: &Program, arguments: &[&str]) -> Result<Outcome> {
         let mut stdout = BufReader::new(stdout);
         let mut line = Vec::new();
         while stdout.read_until(b'\n', &mut line)? > 0 {
-            io::stdout().write_all(&line)?;
+            if shown == Shown::AsItComes {
+                io::stdout().write_all(&line)?;
+            }
             printed.append(&mut line);
         }
     }
     let status = child.wait()?;
+    if shown == Shown::AtTheEnd {
+        eprintln!("\n     Ran {program}");
+        io::stdout().write_all(&printed)?;
+    }
     let printed = String::from_utf8_lossy(&printed);
     Ok(Outcome::read(status.code(), &status.to_string(), &printed))
 }
