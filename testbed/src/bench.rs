@@ -17,6 +17,7 @@ mod packets;
 mod recorded;
 mod rest;
 mod server;
+mod sources;
 pub mod tool;
 
 pub use bed::{Bed, Wire, sweep};
@@ -27,4 +28,5 @@ pub use measure::{Measured, Measurement};
 pub use packets::{PacketCost, Packets, packets};
 pub use recorded::Recorded;
 pub use rest::{Rest, rest};
+pub use sources::{Sources, sources};
 pub use tool::{Output, Programs, Tool, Tracer};

@@ -19,8 +19,11 @@ const ENABLE_STATS: libc::c_long = 32;
 const SCHED_CLS: u32 = 3;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
+const TRACING: u64 = 26;
 /// `r0 = -1; exit`: TCX_NEXT.
 const PROGRAM: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
+/// The same behind `call bpf_skb_cgroup_id`.
+pub(super) const HELPER: [u64; 3] = [0x0000_004f_0000_0085, PROGRAM[0], PROGRAM[1]];
 
 /// How often a program ran, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,12 @@ pub(super) struct Empty {
 
 impl Empty {
     pub(super) fn attach(bed: &Bed, interface: &str) -> Result<Empty> {
-        let program = load().context("cannot load the empty program")?;
+        Empty::attach_program(bed, interface, &PROGRAM)
+    }
+
+    /// Another small program in its place.
+    pub(super) fn attach_program(bed: &Bed, interface: &str, program: &[u64]) -> Result<Empty> {
+        let program = load(program).context("cannot load the empty program")?;
         let name = CString::new(interface)?;
         let links = bed.within("node", || {
             // SAFETY: the name is a string that ends in NUL, and outlives the call.
@@ -94,13 +102,24 @@ impl Empty {
     }
 }
 
-/// What the programs of a process did, all together. A program that several descriptors refer to counts once.
+/// What the classifiers of a process did, all together. A program that several descriptors refer to counts once.
 pub(super) fn runs_of(pid: i32) -> Result<Runs> {
+    runs_where(pid, |kind| kind != TRACING)
+}
+
+/// What its probe of dropped packets did, which is its only tracing program.
+pub(super) fn dropped_runs_of(pid: i32) -> Result<Runs> {
+    runs_where(pid, |kind| kind == TRACING)
+}
+
+fn runs_where(pid: i32, fits: impl Fn(u64) -> bool) -> Result<Runs> {
     let mut programs = std::collections::BTreeMap::new();
     for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten() {
         // A descriptor can be closed meanwhile.
         let text = fs::read_to_string(file.path()).unwrap_or_default();
-        if let (Some(id), Some(runs)) = (field(&text, "prog_id:"), runs(&text)) {
+        if let (Some(id), Some(runs)) = (field(&text, "prog_id:"), runs(&text))
+            && field(&text, "prog_type:").is_some_and(&fits)
+        {
             programs.insert(id, runs);
         }
     }
@@ -123,7 +142,7 @@ fn field(fdinfo: &str, name: &str) -> Option<u64> {
     lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
-fn load() -> io::Result<OwnedFd> {
+fn load(program: &[u64]) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct ProgLoad {
         prog_type: u32,
@@ -142,8 +161,8 @@ fn load() -> io::Result<OwnedFd> {
         PROG_LOAD,
         &ProgLoad {
             prog_type: SCHED_CLS,
-            insn_cnt: 2,
-            insns: PROGRAM.as_ptr() as u64,
+            insn_cnt: u32::try_from(program.len()).unwrap_or(u32::MAX),
+            insns: program.as_ptr() as u64,
             license: license.as_ptr() as u64,
             log_level: 0,
             log_size: 0,

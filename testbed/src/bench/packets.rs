@@ -1,7 +1,7 @@
 //! What the tracer's programs cost a packet: the kernel's statistics of them, less those of an empty program
 //! on another pod's link, under the same packets in turns.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -59,7 +59,7 @@ pub fn packets(
     let sockets = [pod_socket(bed, 0)?, pod_socket(bed, 1)?];
     // The neighbours are known, and the flow that is to be known.
     for socket in &sockets {
-        send(socket, FIRST_PORT)?;
+        send(socket, (SERVER, FIRST_PORT))?;
     }
     let before = (runs_of(pid)?, empty.runs()?);
     let window = Window::begin(bed)?;
@@ -69,7 +69,7 @@ pub fn packets(
             while Instant::now() < until {
                 for socket in &sockets {
                     for _ in 0..BATCH {
-                        send(socket, FIRST_PORT)?;
+                        send(socket, (SERVER, FIRST_PORT))?;
                     }
                 }
             }
@@ -78,7 +78,7 @@ pub fn packets(
             for first in (1..FLOWS).step_by(BATCH.into()) {
                 for socket in &sockets {
                     for port in first..first + BATCH {
-                        send(socket, FIRST_PORT + port)?;
+                        send(socket, (SERVER, FIRST_PORT + port))?;
                     }
                 }
             }
@@ -101,9 +101,9 @@ pub fn packets(
     Ok(cost)
 }
 
-fn send(socket: &UdpSocket, port: u16) -> Result<()> {
+pub(super) fn send(socket: &UdpSocket, to: (Ipv4Addr, u16)) -> Result<()> {
     socket
-        .send_to(&[0; 22], (SERVER, port))
+        .send_to(&[0; 22], to)
         .map(drop)
         .context("cannot send")
 }

@@ -57,6 +57,14 @@ pub enum Output {
     Text,
     /// `agent` with its metrics; no client.
     Agent,
+    /// `agent --no-conntrack`.
+    AgentWithoutConntrack,
+}
+
+impl Output {
+    fn is_agent(self) -> bool {
+        matches!(self, Output::Agent | Output::AgentWithoutConntrack)
+    }
 }
 
 impl Tool {
@@ -83,6 +91,7 @@ impl Tool {
                 (Output::Text, true) => "tracer text, inventory",
                 (Output::Agent, false) => "tracer agent",
                 (Output::Agent, true) => "tracer agent, inventory",
+                (Output::AgentWithoutConntrack, _) => "tracer agent --no-conntrack",
             },
         }
     }
@@ -191,10 +200,9 @@ impl Running {
 
     fn captures(&self, bed: &Bed) -> Result<bool> {
         Ok(match self.tool {
-            Tool::Tracer(Tracer {
-                output: Output::Agent,
-                ..
-            }) => metrics(bed).is_ok_and(|text| total(&text, "tracer_attached_interfaces") > 0.0),
+            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => {
+                metrics(bed).is_ok_and(|text| total(&text, "tracer_attached_interfaces") > 0.0)
+            }
             Tool::Tracer(_) => self.log().lines().any(|line| line.starts_with("tracing ")),
             // The others have a packet socket then; the first line is a heading.
             _ => {
@@ -216,10 +224,7 @@ impl Running {
     /// Interrupts it, waits for its end and counts what it recorded.
     pub(super) fn stop(mut self, bed: &Bed) -> Result<Recorded> {
         let metrics = match self.tool {
-            Tool::Tracer(Tracer {
-                output: Output::Agent,
-                ..
-            }) => metrics(bed)?,
+            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => metrics(bed)?,
             _ => String::new(),
         };
         kill_process(self.pid(), Signal::INT).context("the tool does not run any more")?;
@@ -269,7 +274,7 @@ impl Running {
                     lost: Some(lost(&log)),
                     ..Recorded::default()
                 },
-                Output::Agent => of_metrics(&metrics),
+                Output::Agent | Output::AgentWithoutConntrack => of_metrics(&metrics),
             },
         };
         if self.output.is_dir() {
@@ -334,15 +339,18 @@ pub(super) fn observe(
     argv.extend(match tracer.output {
         Output::Json => words("observe --local --records-per-second 0 -o json --type dns"),
         Output::Text => words("observe --local --records-per-second 0 -o text --type dns"),
-        Output::Agent => {
+        Output::Agent | Output::AgentWithoutConntrack => {
             let mut argv = words("agent --records-per-second 0 --socket");
             argv.push(utf8(&bed.directory().join("agent.sock"))?);
+            if tracer.output == Output::AgentWithoutConntrack {
+                argv.push("--no-conntrack".to_owned());
+            }
             argv
         }
     });
     argv.extend(words("--node-name node --interface"));
     argv.push(interfaces.to_owned());
-    if tracer.inventory || tracer.output == Output::Agent {
+    if tracer.inventory || tracer.output.is_agent() {
         let none = bed.directory().join("no-inventory.yaml");
         fs::write(&none, "apiVersion: v1\nkind: List\nitems: []\n")?;
         let big = tracer.inventory.then_some(&programs.inventory);

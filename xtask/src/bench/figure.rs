@@ -19,11 +19,13 @@ pub enum Figure {
     Rest,
     /// From packet to line, from the first second on
     Delay,
+    /// What a packet's sender, a dropped packet and a translated flow cost
+    Sources,
 }
 
 impl Figure {
     /// All, in the order in which they are measured.
-    pub const ALL: [Figure; 8] = [
+    pub const ALL: [Figure; 9] = [
         Figure::Cpu,
         Figure::Inventory,
         Figure::Loss,
@@ -32,5 +34,6 @@ impl Figure {
         Figure::Bulk,
         Figure::Rest,
         Figure::Delay,
+        Figure::Sources,
     ];
 }

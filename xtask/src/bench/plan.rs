@@ -69,7 +69,9 @@ pub fn blocks(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Block
             Figure::Loss => loss(quick),
             Figure::Curve if quick => Vec::new(),
             Figure::Curve => curve(),
-            Figure::Packet | Figure::Bulk | Figure::Rest | Figure::Delay => Vec::new(),
+            Figure::Packet | Figure::Bulk | Figure::Rest | Figure::Delay | Figure::Sources => {
+                Vec::new()
+            }
         });
     }
     for block in &mut blocks {
@@ -100,6 +102,10 @@ pub fn steps(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Step> 
                     Step::Delay(false, seconds(3, 10)),
                     Step::Delay(true, seconds(3, 10)),
                 ],
+            ),
+            Figure::Sources => (
+                if quick { 1 } else { 3 },
+                vec![Step::Sources(seconds(2, 5))],
             ),
             Figure::Cpu | Figure::Inventory | Figure::Loss | Figure::Curve => continue,
         };

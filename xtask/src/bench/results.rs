@@ -59,6 +59,14 @@ pub enum Name {
     DelayNamedFirst,
     /// The same, p50 of all.
     DelayNamedMedian,
+    /// Nanoseconds of the helper that reads a packet's sender.
+    Sender,
+    /// Nanoseconds of the probe of a dropped packet.
+    Drop,
+    /// Microseconds of CPU time of an agent for each new translated flow.
+    TranslatedFlow,
+    /// The same, of that with `--no-conntrack`.
+    Translation,
 }
 
 /// One measured number.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testbed::bench::{
-    Bed, Delay, Output, Packets, Programs, Tool, Tracer, bulk, delay, packets, rest,
+    Bed, Delay, Output, Packets, Programs, Tool, Tracer, bulk, delay, packets, rest, sources,
 };
 
 use super::figure::Figure;
@@ -21,6 +21,8 @@ pub enum Step {
     Rest(Duration),
     /// From packet to line, for this long; with the inventory or without.
     Delay(bool, Duration),
+    /// Cost of the signals beside the packets, each for this long.
+    Sources(Duration),
 }
 
 /// Pods of a busy node: kubelet's limit is 110 by default, 250 where it is raised.
@@ -36,6 +38,7 @@ impl Step {
             Step::Bulk(_) => Figure::Bulk,
             Step::Rest(_) => Figure::Rest,
             Step::Delay(..) => Figure::Delay,
+            Step::Sources(_) => Figure::Sources,
         }
     }
 
@@ -43,7 +46,7 @@ impl Step {
     pub fn pods(self) -> usize {
         match self {
             // One traced, one with the empty program.
-            Step::Packets(..) => 2,
+            Step::Packets(..) | Step::Sources(_) => 2,
             Step::Rest(_) => BUSY_NODE,
             Step::Bulk(_) | Step::Delay(..) => 1,
         }
@@ -58,6 +61,7 @@ impl Step {
             Step::Delay(true, lasts) => lasts + seconds(3),
             Step::Bulk(lasts) => 2 * (lasts + seconds(1)),
             Step::Rest(lasts) => lasts + seconds(15),
+            Step::Sources(lasts) => 4 * (lasts + seconds(1)),
         }
     }
 
@@ -67,6 +71,7 @@ impl Step {
             Step::Packets(packets, _) => format!("cost of a packet: {packets:?}"),
             Step::Bulk(_) => "iperf3, none and tracer json".to_owned(),
             Step::Rest(_) => format!("start, rest and stop with {BUSY_NODE} pods"),
+            Step::Sources(_) => "senders, drops and translations".to_owned(),
             Step::Delay(inventory, _) => {
                 let with = if inventory { "with" } else { "without" };
                 format!("packet to line, {with} the inventory")
@@ -109,6 +114,16 @@ impl Step {
                     sample(Name::Start, rest.start.as_secs_f64()),
                     sample(Name::Stop, rest.stop.as_secs_f64()),
                     sample(Name::FirstInterface, rest.first_interface.as_secs_f64()),
+                ]
+            }
+            Step::Sources(lasts) => {
+                let sources = sources(bed, programs, lasts)?;
+                let sample = |name, value| Sample::new(name, value, sources.foreign);
+                vec![
+                    sample(Name::Sender, sources.sender_ns),
+                    sample(Name::Drop, sources.drop_ns),
+                    sample(Name::TranslatedFlow, sources.flow_us),
+                    sample(Name::Translation, sources.flow_us / sources.flow_without_us),
                 ]
             }
             Step::Delay(inventory, lasts) => {

@@ -1,0 +1,137 @@
+//! What each of the kernel's signals beyond the packets costs: the helper that names a packet's sender, the probe of
+//! dropped packets, and conntrack's events.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::bed::{Bed, SERVER};
+use super::cpu::Window;
+use super::delay::pod_socket;
+use super::empty::{Empty, HELPER, Runs, Statistics, dropped_runs_of};
+use super::packets::send;
+use super::tool::{Output, Programs, Running, Tool};
+use crate::lab::shell::run;
+
+/// The node drops what is sent to this port.
+const DROPPED: u16 = 1999;
+/// A Service's address: the node translates it to the server's.
+const SERVICE: &str = "10.99.0.1";
+/// New flows in each interval: well below the 5,000 a second at which the agent pauses.
+const FLOWS: u16 = 20;
+const INTERVAL: Duration = Duration::from_millis(10);
+/// Packets in a row on one link.
+const BATCH: usize = 32;
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources {
+    /// Nanoseconds of the helper that reads a sender's cgroup, for each packet that is recorded.
+    pub sender_ns: f64,
+    /// Nanoseconds of the probe, for each packet of a pod that the node drops.
+    pub drop_ns: f64,
+    /// Microseconds of CPU time of an agent for each new translated flow, with conntrack's events.
+    pub flow_us: f64,
+    /// The same with `--no-conntrack`.
+    pub flow_without_us: f64,
+    /// Share of the machine that others used meanwhile, 0 to 1.
+    pub foreign: f64,
+}
+
+/// Measures them. The bed has two pods.
+pub fn sources(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
+    let script = format!(
+        "table ip bench_sources {{
+chain drops {{ type filter hook forward priority 0; udp dport {DROPPED} drop; }}
+chain translates {{ type nat hook prerouting priority -100; ip daddr {SERVICE} dnat to {SERVER}; }}
+}}"
+    );
+    run(&mut bed.command("node", "load", &["nft", &script])?)?;
+    let measured = measure(bed, programs, lasts);
+    run(&mut bed.command(
+        "node",
+        "load",
+        &["nft", "delete", "table", "ip", "bench_sources"],
+    )?)?;
+    measured
+}
+
+fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
+    let window = Window::begin(bed)?;
+    let sender_ns = sender(bed, lasts)?;
+    let drop_ns = dropped(bed, programs, lasts)?;
+    let flow_us = flows(bed, programs, Output::Agent, lasts)?;
+    let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
+    let (lasted, used) = window.end(bed)?;
+    Ok(Sources {
+        sender_ns,
+        drop_ns,
+        flow_us,
+        flow_without_us,
+        foreign: used.foreign_share(lasted),
+    })
+}
+
+/// The helper alone, less an empty program on the other pod's link, under the same packets in turns.
+fn sender(bed: &Bed, lasts: Duration) -> Result<f64> {
+    let _statistics = Statistics::enable()?;
+    let helper = Empty::attach_program(bed, "vc0", &HELPER)?;
+    let empty = Empty::attach(bed, "vc1")?;
+    let sockets = [pod_socket(bed, 0)?, pod_socket(bed, 1)?];
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        for socket in &sockets {
+            for _ in 0..BATCH {
+                send(socket, (SERVER, DROPPED))?;
+            }
+        }
+    }
+    let mean = |runs: Runs| runs.mean().context("the program did not run");
+    Ok(mean(helper.runs()?)? - mean(empty.runs()?)?)
+}
+
+fn dropped(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
+    let _statistics = Statistics::enable()?;
+    let (running, pid) = start(bed, programs, Output::Agent)?;
+    let socket = pod_socket(bed, 0)?;
+    send(&socket, (SERVER, DROPPED))?;
+    let before = dropped_runs_of(pid)?;
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        for _ in 0..BATCH {
+            send(&socket, (SERVER, DROPPED))?;
+        }
+    }
+    let runs = dropped_runs_of(pid)?.since(before);
+    running.stop(bed)?;
+    runs.mean().context("the probe of drops did not run")
+}
+
+/// CPU time for each new flow to the Service, in microseconds.
+fn flows(bed: &Bed, programs: &Programs, output: Output, lasts: Duration) -> Result<f64> {
+    let (running, _) = start(bed, programs, output)?;
+    let service = SERVICE.parse().context("an address")?;
+    let window = Window::begin(bed)?;
+    let until = Instant::now() + lasts;
+    let mut flows = 0_u32;
+    while Instant::now() < until {
+        let begun = Instant::now();
+        // A socket of its own has a port of its own.
+        for _ in 0..FLOWS {
+            send(&pod_socket(bed, 0)?, (service, DROPPED + 1))?;
+            flows += 1;
+        }
+        std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
+    }
+    let (_, used) = window.end(bed)?;
+    running.stop(bed)?;
+    Ok(used.tool.as_secs_f64() * 1e6 / f64::from(flows))
+}
+
+fn start(bed: &Bed, programs: &Programs, output: Output) -> Result<(Running, i32)> {
+    let Some(running) = Running::start_on(bed, programs, Tool::tracer(output), "vc0")? else {
+        bail!("the tracer is a program");
+    };
+    let pid = running.pid().as_raw_nonzero().get();
+    Ok((running, pid))
+}
