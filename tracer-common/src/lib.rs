@@ -181,6 +181,37 @@ pub struct KernelOffsets {
     pub net_inum: u32,
 }
 
+/// Offsets of kernel structs' fields in bytes, from the running kernel's BTF. A read-only global of the iterator over
+/// tasks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskOffsets {
+    /// `struct task_struct`: `pid`.
+    pub task_pid: u32,
+    /// `tgid`.
+    pub task_tgid: u32,
+    /// `cgroups`.
+    pub task_cgroups: u32,
+    /// `struct css_set`: `dfl_cgrp`.
+    pub css_set_default: u32,
+    /// `struct cgroup`: `kn`.
+    pub cgroup_node: u32,
+    /// `struct kernfs_node`: `id`.
+    pub node_id: u32,
+}
+
+/// A process and its cgroup of version 2, as the iterator over tasks writes them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskCgroup {
+    /// The id that `bpf_skb_cgroup_id` gives for packets of its sockets.
+    pub cgroup_id: u64,
+    /// The process's id in the initial PID namespace.
+    pub tgid: u32,
+    /// Explicit padding.
+    pub zero: u32,
+}
+
 /// A flow's packets and bytes (from the network header on), from the pod's side.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -380,6 +411,9 @@ const _: () = {
     assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
     assert!(size_of::<KernelOffsets>() == 44);
+    assert!(size_of::<TaskOffsets>() == 24);
+    assert!(size_of::<TaskCgroup>() == 16);
+    assert!(core::mem::offset_of!(TaskCgroup, tgid) == 8);
     assert!(size_of::<FlowTotals>() == 32);
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 96);
@@ -404,4 +438,6 @@ mod pod {
     unsafe impl aya::Pod for super::RecordHeader {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::KernelOffsets {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::TaskOffsets {}
 }

@@ -1,15 +1,16 @@
 //! Records of packets that the kernel dropped: those from or to an address that a pod used lately.
 //!
 //! Runs wherever the kernel frees a packet, also between two instructions of the other programs, so it uses none
-//! of their per-CPU state. Kernel memory is read by [`bpf_probe_read_kernel`] at offsets from the running kernel's
+//! of their per-CPU state. Kernel memory is read by [`read`] at offsets from the running kernel's
 //! BTF.
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf};
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::{
     DROP_BYTES, DropRecord, InterfaceState, WatchedAddress, drop_place, reason, stat,
 };
 
+use crate::kernel_memory::read;
 use crate::maps::{RECORDS, WATCHED};
 use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
 use crate::scratch::zero;
@@ -90,13 +91,6 @@ pub fn observe(ctx: &BtfTracePointContext) {
     } else {
         stats.count(stat::DROPS_LOST);
     }
-}
-
-/// Reads kernel memory.
-#[inline(always)]
-fn read<T>(address: usize) -> Option<T> {
-    // SAFETY: the helper checks the address and copies nothing if it is invalid. Callers read integers.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
 /// The packet's network header. `None` if the packet has none, or is not IP.
@@ -218,7 +212,10 @@ fn emit(
     }
     entry.submit(wake_up());
     // SAFETY: `watched` points to a live map value; taking a field's address reads nothing.
-    add_shared(unsafe { &raw mut (*watched).unreported }, unreported.wrapping_neg());
+    add_shared(
+        unsafe { &raw mut (*watched).unreported },
+        unreported.wrapping_neg(),
+    );
     true
 }
 
@@ -277,5 +274,8 @@ fn has_peer(device: usize) -> bool {
         let kind: usize = read(operations + offsets.link_ops_kind as usize)?;
         read::<[u8; 4]>(kind)
     };
-    matches!(kind(), Some([b'v', b'e', b't', b'h'] | [b'n', b'e', b't', b'k']))
+    matches!(
+        kind(),
+        Some([b'v', b'e', b't', b'h'] | [b'n', b'e', b't', b'k'])
+    )
 }

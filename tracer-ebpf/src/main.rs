@@ -17,6 +17,7 @@
 mod bulk;
 mod dropped;
 mod flow;
+mod kernel_memory;
 mod log;
 mod maps;
 mod packet;

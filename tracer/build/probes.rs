@@ -1,5 +1,5 @@
-//! Builds the probes (`tracer-ebpf`) for the BPF target and writes the object to `OUT_DIR`, where `capture`
-//! embeds it.
+//! Builds the probes (`tracer-ebpf`) for the BPF target and writes the objects to `OUT_DIR`, where `capture`
+//! embeds them.
 //!
 //! The build needs bpf-linker and the core library's source, for `-Z build-std`. Two toolchains have the
 //! source: a rustup nightly with the component rust-src, and Debian's rustc-web, cargo-web and rust-web-src.
@@ -10,7 +10,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Writes `tracer-ebpf.o` to `OUT_DIR`.
+/// The objects: the probes at interfaces, and the iterator over tasks.
+const OBJECTS: [&str; 2] = ["tracer-ebpf", "tracer-tasks"];
+
+/// Writes an `.o` file for each of [`OBJECTS`] to `OUT_DIR`.
 pub fn build() -> Result<(), String> {
     let manifest_dir = PathBuf::from(crate::variable("CARGO_MANIFEST_DIR")?);
     let out_dir = PathBuf::from(crate::variable("OUT_DIR")?);
@@ -69,15 +72,17 @@ pub fn build() -> Result<(), String> {
         ));
     }
 
-    let object = target_dir.join(target).join("release").join("tracer-ebpf");
-    let embedded = out_dir.join("tracer-ebpf.o");
-    std::fs::copy(&object, &embedded).map_err(|error| {
-        format!(
-            "cannot copy {} to {}: {error}",
-            object.display(),
-            embedded.display()
-        )
-    })?;
+    for name in OBJECTS {
+        let object = target_dir.join(target).join("release").join(name);
+        let embedded = out_dir.join(format!("{name}.o"));
+        std::fs::copy(&object, &embedded).map_err(|error| {
+            format!(
+                "cannot copy {} to {}: {error}",
+                object.display(),
+                embedded.display()
+            )
+        })?;
+    }
     Ok(())
 }
 

@@ -2,23 +2,26 @@
 //!
 //! The kernel gives a packet the id of its sender's cgroup (version 2). A process connects the two: its container is in
 //! the path in /proc/PID/cgroup, its cgroup's id by `PIDFD_GET_INFO` (Linux 6.13), without a capability. On older
-//! kernels the id is the inode of the cgroup's directory, where the reader can see that: outside of a container, or
-//! with the node's cgroup file system mounted.
+//! kernels the iterator over tasks ([`TaskCgroups`]) gives the id. Where that cannot be loaded, the id is the inode of
+//! the cgroup's directory, if the reader can see that: outside of a container, or with the node's cgroup file system
+//! mounted.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use super::pod_cgroup::{kubelet_root, pod_cgroup};
+use super::pod_processes::in_initial_pid_namespace;
+use crate::capture::live::TaskCgroups;
 use tracer_core::model::cluster::{ClusterChange, ContainerCgroup};
 
 /// A scan reads all of /proc. The thread rests for this many times as long as the last one took.
@@ -35,11 +38,14 @@ pub fn spawn(
     std::thread::Builder::new()
         .name("containers".to_owned())
         .spawn(move || {
+            // Found with the first request: most nodes have pods with one container only.
+            let mut ids = None;
             while requests.recv().is_ok() {
                 // Requests that came meanwhile have the same answer.
                 while requests.try_recv().is_ok() {}
                 let begun = Instant::now();
-                let found = scan(Path::new("/proc")).unwrap_or_else(|error| {
+                let ids = ids.get_or_insert_with(CgroupIds::find_and_log);
+                let found = scan(Path::new("/proc"), ids).unwrap_or_else(|error| {
                     tracing::warn!(%error, "cannot read the containers' processes");
                     Vec::new()
                 });
@@ -51,11 +57,121 @@ pub fn spawn(
         })
 }
 
+/// How the id of a process's cgroup is found here.
+#[derive(Debug)]
+pub enum CgroupIds {
+    /// By `PIDFD_GET_INFO`.
+    Pidfd,
+    /// By the iterator over tasks.
+    Tasks(TaskCgroups),
+    /// By the inodes of directories alone.
+    Inodes {
+        /// Why not by the iterator.
+        why: String,
+    },
+}
+
+impl CgroupIds {
+    /// The first way that works here.
+    pub fn find() -> CgroupIds {
+        if by_pidfd(getpid()).is_some() {
+            return CgroupIds::Pidfd;
+        }
+        match task_cgroups() {
+            Ok(tasks) => CgroupIds::Tasks(tasks),
+            Err(why) => CgroupIds::Inodes { why },
+        }
+    }
+
+    fn find_and_log() -> CgroupIds {
+        let ids = CgroupIds::find();
+        match ids.way() {
+            Ok(way) => tracing::debug!(way, "containers are named"),
+            Err(reason) => {
+                tracing::info!(%reason, "the containers of pods with several are not named");
+            }
+        }
+        ids
+    }
+
+    /// The way in words, or why containers cannot be named.
+    pub fn way(&self) -> Result<&'static str, String> {
+        match self {
+            CgroupIds::Pidfd => Ok("the kernel gives the cgroup of a process (PIDFD_GET_INFO)"),
+            CgroupIds::Tasks(_) => Ok("an iterator over tasks gives the cgroup of a process"),
+            CgroupIds::Inodes { .. } if sees_all_cgroups() => {
+                Ok("the node's cgroup file system is visible")
+            }
+            CgroupIds::Inodes { why } => Err(why.clone()),
+        }
+    }
+
+    /// The id of a process's cgroup by the process or by its directory.
+    fn of_process(&self, pid: i32, file: &str) -> Option<u64> {
+        let by_process = match self {
+            CgroupIds::Pidfd => Pid::from_raw(pid).and_then(by_pidfd),
+            _ => None,
+        };
+        by_process.or_else(|| inode(file))
+    }
+
+    /// The ids that the iterator gives; none where there is another way.
+    fn of_tasks(&mut self) -> HashMap<u32, u64> {
+        let CgroupIds::Tasks(tasks) = self else {
+            return HashMap::new();
+        };
+        tasks.read().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the processes' cgroups");
+            HashMap::new()
+        })
+    }
+}
+
+/// Loads the iterator. It has the process ids of the initial PID namespace: in another one, /proc has others.
+fn task_cgroups() -> Result<TaskCgroups, String> {
+    if in_initial_pid_namespace() != Some(true) {
+        return Err("this process is not in the initial PID namespace".to_owned());
+    }
+    TaskCgroups::load()
+}
+
+/// A process in a container.
+struct ContainerProcess {
+    pid: i32,
+    pod_uid: String,
+    container_id: String,
+    /// The cgroup's id, from the process or its directory.
+    id: Option<u64>,
+}
+
 /// The containers' cgroups. A process that exits during the scan is left out.
-pub fn scan(proc: &Path) -> io::Result<Vec<ContainerCgroup>> {
+pub fn scan(proc: &Path, ids: &mut CgroupIds) -> io::Result<Vec<ContainerCgroup>> {
+    // A process can move to another cgroup, and its id can come to stand for another process, between the iterator and
+    // the look at its path. So the iterator runs before and after, and must give the same cgroup.
+    let before = ids.of_tasks();
+    let processes = container_processes(proc, ids)?;
+    let after = ids.of_tasks();
+    let mut found = HashMap::new();
+    for process in processes {
+        let pid = process.pid.cast_unsigned();
+        let listed = before.get(&pid).copied();
+        let listed = listed.filter(|id| after.get(&pid) == Some(id));
+        let Some(id) = listed.or(process.id) else {
+            continue;
+        };
+        found.entry(id).or_insert(ContainerCgroup {
+            id,
+            pod_uid: process.pod_uid.as_str().into(),
+            container_id: process.container_id.as_str().into(),
+        });
+    }
+    Ok(found.into_values().collect())
+}
+
+fn container_processes(proc: &Path, ids: &CgroupIds) -> io::Result<Vec<ContainerProcess>> {
     let own = fs::read_to_string(proc.join("self/cgroup")).ok();
     let root = own.as_deref().and_then(kubelet_root);
-    let mut found = HashMap::new();
+    let mut processes = Vec::new();
     for entry in fs::read_dir(proc)? {
         let Ok(entry) = entry else { continue };
         let name = entry.file_name();
@@ -65,17 +181,16 @@ pub fn scan(proc: &Path) -> io::Result<Vec<ContainerCgroup>> {
         let Ok(file) = fs::read_to_string(entry.path().join("cgroup")) else {
             continue;
         };
-        if let Some((pod_uid, container_id)) = container(&file, root.as_deref())
-            && let Some(id) = cgroup_id(pid, &file)
-        {
-            found.entry(id).or_insert(ContainerCgroup {
-                id,
-                pod_uid: pod_uid.as_str().into(),
-                container_id: container_id.as_str().into(),
+        if let Some((pod_uid, container_id)) = container(&file, root.as_deref()) {
+            processes.push(ContainerProcess {
+                pid,
+                pod_uid,
+                container_id,
+                id: ids.of_process(pid, &file),
             });
         }
     }
-    Ok(found.into_values().collect())
+    Ok(processes)
 }
 
 /// The pod's UID and the container's id, from the path in the unified hierarchy: packets have no other.
@@ -93,11 +208,6 @@ fn container(file: &str, root: Option<&str>) -> Option<(String, String)> {
     Some((pod.uid, id.to_owned()))
 }
 
-fn cgroup_id(pid: i32, file: &str) -> Option<u64> {
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    cgroup_id_of(&pidfd).or_else(|| inode(file))
-}
-
 /// The first part of `struct pidfd_info` (linux/pidfd.h), of 64 bytes since its first version.
 #[repr(C)]
 #[derive(Default)]
@@ -112,7 +222,8 @@ const CGROUP_ID: u64 = 1 << 2;
 /// `_IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)`.
 const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
 
-fn cgroup_id_of(pidfd: &OwnedFd) -> Option<u64> {
+fn by_pidfd(pid: Pid) -> Option<u64> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let mut info = PidfdInfo {
         mask: CGROUP_ID,
         ..PidfdInfo::default()
@@ -126,6 +237,13 @@ fn cgroup_id_of(pidfd: &OwnedFd) -> Option<u64> {
         )
     };
     (done == 0 && info.mask & CGROUP_ID != 0).then_some(info.cgroup_id)
+}
+
+/// Whether the directories of all cgroups are visible: the first process is outside of this process's cgroup
+/// namespace if that is a container's.
+fn sees_all_cgroups() -> bool {
+    let first = fs::read_to_string("/proc/1/cgroup");
+    first.is_ok_and(|file| inode(&file).is_some())
 }
 
 /// The inode of the cgroup's directory.
@@ -176,9 +294,7 @@ mod tests {
     #[test]
     fn the_kernel_gives_the_id_of_a_processs_cgroup() {
         let own = fs::read_to_string("/proc/self/cgroup").expect("readable");
-        let pid = i32::try_from(std::process::id()).expect("a pid");
-        let pidfd = pidfd_open(Pid::from_raw(pid).expect("a pid"), PidfdFlags::empty());
-        let id = cgroup_id_of(&pidfd.expect("a pidfd"));
+        let id = by_pidfd(getpid());
         let release = rustix::system::uname()
             .release()
             .to_string_lossy()

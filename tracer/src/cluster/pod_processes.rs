@@ -10,6 +10,15 @@ use std::path::Path;
 
 use super::pod_cgroup::{PodCgroup, kubelet_root, pod_cgroup};
 
+/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the initial PID namespace has this inode on every kernel.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Whether this process is in the initial PID namespace, in which the kernel's own process ids count.
+pub fn in_initial_pid_namespace() -> Option<bool> {
+    let link = fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(link.as_os_str() == INITIAL_PID_NAMESPACE)
+}
+
 /// A process, identified even if its id is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {

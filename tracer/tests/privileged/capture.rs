@@ -20,4 +20,5 @@ mod probe_log;
 mod programs;
 mod rare_answers;
 mod stress;
+mod task_cgroups;
 mod totals;

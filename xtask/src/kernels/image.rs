@@ -19,7 +19,7 @@ use crate::build;
 use testbed::debian;
 
 /// What the tests run, and the shell that they run it with.
-const PROGRAMS: [&str; 5] = ["dash", "ip", "tc", "ping", "seq"];
+const PROGRAMS: [&str; 6] = ["dash", "ip", "tc", "ping", "seq", "sleep"];
 /// A veth pair, and what a filter of tc needs; what a kernel has not as a module it has built in.
 const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
 
@@ -90,7 +90,8 @@ impl Base {
 fn init(test: &Path, arguments: &[String]) -> String {
     format!(
         "#!/bin/busybox sh
-for mount in 'proc proc' 'sysfs sys' 'devtmpfs dev' 'tmpfs run' 'tmpfs tmp' 'bpf sys/fs/bpf'; do
+for mount in 'proc proc' 'sysfs sys' 'devtmpfs dev' 'tmpfs run' 'tmpfs tmp' 'bpf sys/fs/bpf' \
+    'cgroup2 sys/fs/cgroup'; do
     set -- $mount
     /bin/busybox mount -t $1 $1 /$2
 done

@@ -3,6 +3,7 @@
 //! [`Capture`] is the whole interface. It runs two threads: one follows the kernel's link messages and
 //! attaches ([`manager`]), one reads the ring buffer ([`ring`]). Both work in the network namespace of the
 //! thread that called [`Capture::start`]. This module interprets no packet; `tracer_core::decode` does.
+//! Apart from it, [`TaskCgroups`] lists the cgroups of processes.
 
 mod attach;
 mod attach_thread;
@@ -26,6 +27,7 @@ mod ring;
 mod sweeper;
 mod symbols;
 mod tables;
+mod tasks;
 mod traced;
 
 use tracer_core::model::loss::InterfaceLoss;
@@ -42,6 +44,7 @@ pub use handle::Capture;
 pub use interfaces::PodLink;
 pub use listing::pod_interfaces;
 pub use probes::TOOLCHAIN;
+pub use tasks::TaskCgroups;
 pub use traced::{InterfaceEvent, InterfaceStatus};
 
 /// A message from the capture to its owner.

@@ -10,7 +10,9 @@ use aya::sys::{is_map_supported, is_program_supported};
 use rustix::process::{Resource, getrlimit};
 
 use crate::capture::live as capture;
+use crate::cluster::container_cgroups::CgroupIds;
 use crate::cluster::pod_cgroup::pod_cgroup;
+use crate::cluster::pod_processes::in_initial_pid_namespace;
 use crate::conntrack;
 
 /// The result of trying a bpf() call: supported, unsupported, or refused.
@@ -33,6 +35,8 @@ pub(super) struct Facts {
     pub(super) btf: Result<(), String>,
     /// Whether the kernel gives reasons for drops, or what it lacks.
     pub(super) drops: Result<(), String>,
+    /// How the containers behind packets are known, or why they are not.
+    pub(super) containers: Result<&'static str, String>,
     /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,
     /// Seccomp of /proc/self/status: 0 none, 2 a filter.
@@ -69,9 +73,6 @@ pub(super) struct Processes {
     pub(super) pods: usize,
 }
 
-/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the initial PID namespace has this inode on every kernel.
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
-
 impl Facts {
     /// Reads all facts.
     pub(super) fn gather() -> Facts {
@@ -85,6 +86,7 @@ impl Facts {
             machine: uname.machine().to_string_lossy().into_owned(),
             btf: btf(),
             drops: capture::drop_reasons(),
+            containers: CgroupIds::find().way(),
             capabilities: field(&status, "CapEff:")
                 .and_then(|value| u64::from_str_radix(value, 16).ok()),
             seccomp: field(&status, "Seccomp:").and_then(|value| value.parse().ok()),
@@ -185,9 +187,7 @@ fn is_builtin(release: &str, module: &str) -> bool {
 
 fn processes() -> Processes {
     let mut processes = Processes {
-        initial_namespace: fs::read_link("/proc/self/ns/pid")
-            .ok()
-            .map(|link| link.as_os_str() == FIRST_PID_NAMESPACE),
+        initial_namespace: in_initial_pid_namespace(),
         ..Processes::default()
     };
     let mut pods = std::collections::HashSet::new();

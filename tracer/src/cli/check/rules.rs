@@ -31,6 +31,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         jit(facts),
         btf(facts),
         drops(facts),
+        containers(facts),
         lockdown(facts),
         unprivileged(facts),
         conntrack(facts),
@@ -245,13 +246,25 @@ fn drops(facts: &Facts) -> Line {
     }
 }
 
+fn containers(facts: &Facts) -> Line {
+    let name = "containers";
+    match &facts.containers {
+        Ok(way) => ok(name, *way),
+        Err(why) => warn(
+            name,
+            format!("the containers of pods with several are not named: {why}"),
+            "before Linux 6.13 it needs cgroup version 2, BTF, hostPID: true and the capabilities BPF and PERFMON",
+        ),
+    }
+}
+
 fn lockdown(facts: &Facts) -> Line {
     let name = "lockdown";
     match facts.lockdown.as_deref() {
         Some("confidentiality") => warn(
             name,
             "confidentiality: probes cannot read kernel memory",
-            "none needed: without it, only dropped packets are not seen",
+            "none needed: without it, only dropped packets are not seen, and before Linux 6.13 containers are not named",
         ),
         Some(mode) => ok(name, mode),
         None => ok(name, "none"),
