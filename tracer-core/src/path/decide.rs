@@ -45,7 +45,7 @@ fn arrived(join: &Join, client: &Client<'_>, found: &Found<'_>) -> Path {
     let verdict = match (sent, got) {
         (Answer::Silence, Answer::Silence | Answer::Unknown) => {
             let (what, verdict) = match dropped_in_pod() {
-                Some(drop) => (drop_words(&drop), Verdict::DroppedInPod),
+                Some(drop) => (drop_words(&drop, None), Verdict::DroppedInPod),
                 None => (silence(found), Verdict::NotAnswered),
             };
             pod_hop(&mut drawing, Some(false), &what, "");
@@ -148,10 +148,13 @@ fn broken(
 
 /// The request was not seen at the server's interface.
 fn missing(join: &Join, client: &Client<'_>, why: Option<Why>) -> Path {
-    if let Some(drop) = request_drop(join, client) {
-        return dropped(client, &drop);
-    }
     let got = answer(client.seen.answer, client.seen.incomplete);
+    let was_refused = matches!(got, Answer::Reset | Answer::Icmp(_));
+    match request_drop(join, client) {
+        Some(drop) if !was_refused => return dropped(client, &drop, None),
+        Some(drop) if drop.came_with_refusal(client) => return dropped(client, &drop, Some(got)),
+        _ => {}
+    }
     let address = client.endpoint.address.map(|address| address.ip());
     let mut drawing = client_side(client);
     let verdict = match (got, why) {
@@ -235,16 +238,13 @@ fn lost(drawing: &mut Drawing, join: &Join, client: &Client<'_>) -> Verdict {
         (!sees).then_some(node)
     });
     let lossy = (join.known(client.node)).is_some_and(|node| node.may_lack(client.seen));
-    let unclear =
-        blind.is_some() || lossy || endpoint.node.is_none() || others_dropped(join, client);
-    if unclear {
+    let others = others_dropped(join, client);
+    if blind.is_some() || lossy || endpoint.node.is_none() || others {
+        let unknown = "did not arrive; where it was lost is unknown";
         let what = match blind {
-            Some(node) => {
-                format!(
-                    "did not arrive; where it was lost is unknown: {node} isn't known to report its drops"
-                )
-            }
-            None => "did not arrive; where it was lost is unknown".to_owned(),
+            Some(node) => format!("{unknown}: {node} isn't known to report its drops"),
+            None if others => format!("{unknown}: other packets of these pods were dropped"),
+            None => unknown.to_owned(),
         };
         client_node(drawing, client, None);
         if let Some(node) = &endpoint.node {
@@ -277,11 +277,16 @@ fn lost(drawing: &mut Drawing, join: &Join, client: &Client<'_>) -> Verdict {
     Verdict::LostBetweenNodes
 }
 
-/// A kernel dropped the request.
-fn dropped(client: &Client<'_>, drop: &Drop<'_>) -> Path {
+/// A kernel dropped the request, and possibly refused it.
+fn dropped(client: &Client<'_>, drop: &Drop<'_>, refused: Option<Answer>) -> Path {
     let mut drawing = client_side(client);
     let endpoint = &client.endpoint;
-    let what = drop_words(drop);
+    let what = drop_words(drop, refused);
+    let verdict = |verdict| match refused {
+        Some(_) if in_pod(drop) => Verdict::RefusedByPod,
+        Some(_) => Verdict::RefusedBeforePod,
+        None => verdict,
+    };
     let here = drop.node == client.node;
     let one_node = endpoint.node.as_ref() == Some(client.node);
     if here && !(one_node && in_pod(drop)) {
@@ -297,7 +302,7 @@ fn dropped(client: &Client<'_>, drop: &Drop<'_>) -> Path {
             drawing.beyond(Place::Node, node, Some(node));
         }
         drawing.beyond(Place::Pod, &endpoint.name, endpoint.node.as_ref());
-        return drawing.finish(Verdict::DroppedOnClientNode);
+        return drawing.finish(verdict(Verdict::DroppedOnClientNode));
     }
     client_node(&mut drawing, client, Some(true));
     if in_pod(drop) {
@@ -312,7 +317,7 @@ fn dropped(client: &Client<'_>, drop: &Drop<'_>) -> Path {
             &what,
             "",
         );
-        return drawing.finish(Verdict::DroppedInPod);
+        return drawing.finish(verdict(Verdict::DroppedInPod));
     }
     drawing.hop(
         Place::Node,
@@ -323,14 +328,14 @@ fn dropped(client: &Client<'_>, drop: &Drop<'_>) -> Path {
         "",
     );
     drawing.beyond(Place::Pod, &endpoint.name, Some(drop.node));
-    drawing.finish(Verdict::DroppedOnServerNode)
+    drawing.finish(verdict(Verdict::DroppedOnServerNode))
 }
 
 /// The answer left the pod and did not arrive.
 fn answer_lost(drawing: &mut Drawing, client: &Client<'_>, drop: Option<Drop<'_>>) -> Verdict {
     match drop {
         Some(drop) => {
-            let what = drop_words(&drop);
+            let what = drop_words(&drop, None);
             drawing.hop(
                 Place::Node,
                 drop.node,
@@ -351,7 +356,7 @@ fn answer_lost(drawing: &mut Drawing, client: &Client<'_>, drop: Option<Drop<'_>
 
 /// The client's pod.
 fn client_side(client: &Client<'_>) -> Drawing {
-    let mut drawing = Drawing::of_attempt(client.key.started);
+    let mut drawing = Drawing::of_attempt(client.seen.started);
     let sent = format!("sent {}", requests(client.key.protocol, client.seen.asked));
     drawing.hop(
         Place::Pod,

@@ -9,6 +9,7 @@ use super::join::{Join, Node};
 use super::sighting::Dropped;
 use crate::model::flow::{Protocol, SeenFlags};
 use crate::model::signal::{DropPlace, PacketDrop};
+use crate::model::time::Timestamp;
 
 /// A drop is reported this long after the packet was seen at most.
 const DROP_DELAY: Duration = Duration::from_secs(2);
@@ -17,8 +18,19 @@ const DROP_DELAY: Duration = Duration::from_secs(2);
 pub(super) struct Drop<'a> {
     pub(super) node: &'a Arc<str>,
     pub(super) packet: &'a PacketDrop,
+    at: Timestamp,
+    /// The error of its time and the client's.
+    error: Duration,
     /// Its client's address was translated, so it is probably this connection's.
     pub(super) probable: bool,
+}
+
+impl Drop<'_> {
+    /// Whether the client's refusal came with it: what rejects a packet answers and drops it at once.
+    pub(super) fn came_with_refusal(&self, client: &Client<'_>) -> bool {
+        let last = client.seen.last;
+        self.at.since(last).max(last.since(self.at)) <= self.error
+    }
 }
 
 /// Whether it was dropped in a pod's network namespace.
@@ -30,7 +42,7 @@ pub(super) fn in_pod(drop: &Drop<'_>) -> bool {
 pub(super) fn request_drop<'a>(join: &'a Join, client: &Client<'_>) -> Option<Drop<'a>> {
     let own = client.key.pod;
     let asked = [Some(client.key.peer), client.endpoint.address];
-    let mut probable = None;
+    let mut latest: Option<Drop<'_>> = None;
     for (node, known) in join.nodes() {
         for address in asked.into_iter().flatten() {
             for dropped in in_time(known, address.ip(), client) {
@@ -40,25 +52,25 @@ pub(super) fn request_drop<'a>(join: &'a Join, client: &Client<'_>) -> Option<Dr
                 if !same || !opens(&dropped.packet) {
                     continue;
                 }
-                let drop = |probable| Drop {
-                    node,
-                    packet: &dropped.packet,
-                    probable,
-                };
-                if tuple.src == own {
-                    return Some(drop(false));
-                }
                 let elsewhere = node != client.node;
-                if elsewhere && tuple.src.port() == own.port() && !is_client(join, tuple.src.ip()) {
-                    probable = Some(drop(true));
+                let same_port = elsewhere && tuple.src.port() == own.port();
+                let probable = tuple.src != own;
+                if probable && (!same_port || is_client(join, tuple.src.ip())) {
+                    continue;
+                }
+                // A certain one before a probable one.
+                let order = |drop: &Drop<'_>| (!drop.probable, drop.at);
+                let drop = from_record(node, dropped, client, probable);
+                if latest.as_ref().is_none_or(|one| order(one) < order(&drop)) {
+                    latest = Some(drop);
                 }
             }
         }
     }
     match client.endpoint.address {
-        Some(_) => probable,
+        Some(_) => latest,
         // The translation of a packet that its own node drops leaves no trace: then the sender decides.
-        None => probable.or_else(|| untranslated(join, client)),
+        None => latest.or_else(|| untranslated(join, client)),
     }
 }
 
@@ -74,11 +86,22 @@ fn untranslated<'a>(join: &'a Join, client: &Client<'_>) -> Option<Drop<'a>> {
         let tuple = dropped.packet.tuple;
         tuple.protocol == protocol && tuple.src == own && opens(&dropped.packet)
     })?;
-    Some(Drop {
+    Some(from_record(node, dropped, client, false))
+}
+
+fn from_record<'a>(
+    node: &'a Arc<str>,
+    dropped: &'a Dropped,
+    client: &Client<'_>,
+    probable: bool,
+) -> Drop<'a> {
+    Drop {
         node,
         packet: &dropped.packet,
-        probable: false,
-    })
+        at: dropped.at,
+        error: bound(client.seen.error, dropped.error),
+        probable,
+    }
 }
 
 /// Whether other packets of the two pods were dropped meanwhile. The kernel's probe skips drops of a pod that has many,
@@ -118,11 +141,7 @@ pub(super) fn answer_drop<'a>(
                     && (Some(tuple.src) == server || tuple.src == client.key.peer)
             };
             if let Some(dropped) = in_time(known, address.ip(), client).find(is_answer) {
-                return Some(Drop {
-                    node,
-                    packet: &dropped.packet,
-                    probable: false,
-                });
+                return Some(from_record(node, dropped, client, false));
             }
         }
     }

@@ -170,6 +170,9 @@ impl Node {
         let never = Timestamp(u64::MAX);
         let evicted: Vec<Timestamp> = if let Some((key, seen)) = sighting::from_event(event, clock)
         {
+            let mut keys = key.alike().into_iter();
+            let known = keys.find(|known| self.sightings.get(known).is_some());
+            let key = known.unwrap_or(key);
             let evicted = self.sightings.insert(key, seen, NAMES_BYTES, never);
             evicted.iter().map(|(_, seen)| seen.last).collect()
         } else if let Some((key, dropped)) = drop_from_event(event, clock) {

@@ -15,6 +15,9 @@ use crate::model::flow::{Direction, Flow, Ifindex, Protocol, Role};
 use crate::model::signal::PacketDrop;
 use crate::model::time::Timestamp;
 
+/// Two events of one connection can differ by some nanoseconds in its start: an agent converts each by its wall clock,
+/// which is adjusted meanwhile. A port is hardly used for the same peer again within this time. In nanoseconds.
+const SAME_START_NS: u64 = 10_000_000;
 /// Pings without a reply after which a running ping counts as unanswered so far.
 const SILENT_PINGS: u64 = 3;
 
@@ -26,8 +29,24 @@ pub(super) struct SightingKey {
     pub(super) protocol: Protocol,
     pub(super) pod: SocketAddr,
     pub(super) peer: SocketAddr,
-    /// By the node's own clock.
+    /// By the node's own clock; to [`SAME_START_NS`], except for DNS, where several queries start at once.
     pub(super) started: Timestamp,
+}
+
+impl SightingKey {
+    /// The keys that another event of the same connection can have.
+    pub(super) fn alike(&self) -> [SightingKey; 3] {
+        let Timestamp(at) = self.started;
+        let started = [
+            at,
+            at.saturating_sub(SAME_START_NS),
+            at.saturating_add(SAME_START_NS),
+        ];
+        started.map(|at| SightingKey {
+            started: Timestamp(at),
+            ..*self
+        })
+    }
 }
 
 /// The group of sightings at the same pod address.
@@ -72,7 +91,9 @@ pub(super) enum Answer {
 /// A request and its answer, at one end.
 #[derive(Clone, Debug)]
 pub(super) struct Sighting {
-    /// Corrected by the node's clock, as all times here.
+    /// By the node's own clock.
+    pub(super) started: Timestamp,
+    /// Corrected by the node's clock, as the other times here.
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     /// The error of these times.
@@ -113,9 +134,13 @@ pub(super) fn from_event(event: &Event, clock: Clock) -> Option<(SightingKey, Si
         protocol,
         pod,
         peer,
-        started: event.time,
+        started: match event.body {
+            Body::Dns(..) => event.time,
+            _ => Timestamp(event.time.0 - event.time.0 % SAME_START_NS),
+        },
     };
     let sighting = Sighting {
+        started: event.time,
         first: clock.corrected(event.time),
         last: clock.corrected(last.max(event.time)),
         error: clock.error,

@@ -61,7 +61,8 @@ pub(super) fn unknown(why: Option<Why>) -> String {
     format!("unknown: {reason}")
 }
 
-pub(super) fn drop_words(drop: &Drop<'_>) -> String {
+/// The drop, or the refusal that came with it.
+pub(super) fn drop_words(drop: &Drop<'_>, refused: Option<Answer>) -> String {
     let PacketDrop { reason, place, .. } = drop.packet;
     let place = match place {
         DropPlace::Node => " in the node",
@@ -69,5 +70,9 @@ pub(super) fn drop_words(drop: &Drop<'_>) -> String {
         DropPlace::Unknown => "",
     };
     let probably = if drop.probable { "probably " } else { "" };
-    format!("{probably}dropped: {reason}{place}")
+    let what = match refused {
+        Some(got) => format!("rejected with {}", refusal(got)),
+        None => "dropped".to_owned(),
+    };
+    format!("{probably}{what}: {reason}{place}")
 }

@@ -156,8 +156,8 @@ fn translation(words: &[&str]) -> Result<Translation, String> {
     })
 }
 
-/// Plays a file; the differences.
-fn check(text: &str) -> Result<Vec<String>, String> {
+/// Plays a file; the differences. `adjusted_ns`: how much the node's clock is adjusted between two events of a connection.
+fn check(text: &str, adjusted_ns: u64) -> Result<Vec<String>, String> {
     let mut parts: Vec<Part> = Vec::new();
     let mut translations = Vec::new();
     let mut common = String::new();
@@ -190,6 +190,10 @@ fn check(text: &str) -> Result<Vec<String>, String> {
         join.know(&part.node, part.facts.clone(), part.clock);
         for mut event in played.into_iter().chain(part.extra.clone()) {
             translate(&mut event, &translations);
+            if matches!(event.body, Body::Tcp(_)) && adjusted_ns > 0 {
+                join.feed(&part.node, &event, part.clock);
+                event.time = event.time.after(Duration::from_nanos(adjusted_ns));
+            }
             join.feed(&part.node, &event, part.clock);
             events.push((Arc::clone(&part.node), event));
         }
@@ -264,11 +268,13 @@ fn each_verdict_rests_on_both_nodes_events() {
             file.display()
         );
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        match check(&text) {
-            Ok(differences) => {
-                failures.extend(differences.iter().map(|one| format!("{name}: {one}")));
+        for adjusted_ns in [0, 5, 1_000_000] {
+            match check(&text, adjusted_ns) {
+                Ok(differences) => {
+                    failures.extend(differences.iter().map(|one| format!("{name}: {one}")));
+                }
+                Err(error) => failures.push(format!("{name}: {error}")),
             }
-            Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -319,7 +325,7 @@ fn a_join_is_bounded_and_claims_no_absence_of_what_it_forgot() {
     let template = seen.first().expect("an event of the server");
     for number in 0..1_000_u64 {
         let mut event = template.clone();
-        event.time = Timestamp(number * 1_000_000);
+        event.time = Timestamp(number * 20_000_000);
         join.feed(&there, &event, clock);
     }
     // One replaced the sighting of the same time.
