@@ -30,13 +30,17 @@ pub(in crate::diagnose) struct Rise {
 impl Rise {
     /// Whether the table was full, or nearly.
     pub fn is_full(&self) -> bool {
-        self.max > 0 && self.entries.saturating_mul(100) >= self.max.saturating_mul(FULL_PERCENT)
+        is_full(self.entries, self.max)
     }
 
     /// How long the two readings are apart.
     pub fn span(&self) -> Duration {
         self.until.since(self.from)
     }
+}
+
+fn is_full(entries: u64, max: u64) -> bool {
+    max > 0 && entries.saturating_mul(100) >= max.saturating_mul(FULL_PERCENT)
 }
 
 /// The latest reading and the rises before it.
@@ -72,6 +76,17 @@ impl Conntrack {
         {
             self.rises.pop_front();
         }
+    }
+
+    /// Whether the readings show that the table took new flows all this time.
+    pub fn had_room(&self, (first, last): (Timestamp, Timestamp)) -> bool {
+        let Some((_, latest)) = self.latest.filter(|(at, _)| *at >= first) else {
+            return false;
+        };
+        let dropped = |rise: &Rise| rise.drop + rise.early_drop > 0;
+        latest.max > 0
+            && !is_full(latest.entries, latest.max)
+            && self.within((first, last), dropped).is_none()
     }
 
     /// The first rise of this kind between two readings with the time between them.

@@ -139,10 +139,13 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
     }
 }
 
-/// Adds that connections to other destinations fail alike.
+/// Adds that connections to other destinations fail alike, unless the counters of conntrack show that it is not the cause.
 pub(super) fn conntrack(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
     let peer = SocketAddr::new(case.ends.peer.ip, attempt.port);
     let memory = case.memory;
+    if memory.conntrack.had_room((case.first, case.last)) {
+        return claim;
+    }
     match memory.lost_syns.elsewhere(case.first, peer, &memory.pods) {
         0 => claim,
         others => {
