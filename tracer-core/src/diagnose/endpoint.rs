@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::case::{Case, Symptom};
 use super::claim::Claim;
+use super::command::Command;
 use super::fact::{EndpointPlace, EndpointShare, RouteFact, ServerFact, Who};
 use super::headline::{Fix, Reason};
 use super::memory::Use;
@@ -168,17 +169,23 @@ pub(super) fn explain_server(case: &Case<'_>, claim: Claim, ip: IpAddr) -> Claim
         let listed = |ready: &Vec<Endpoint>| ready.iter().any(|one| one.ip == endpoint);
         case.index.knows_endpoints() && ready.as_ref().is_some_and(|ready| !listed(ready))
     };
-    silent_servers(case, ip)
-        .into_iter()
-        .fold(claim, |claim, endpoint| {
-            let (own, others, count) = case.own.endpoints.outcomes(service, endpoint);
-            let claim = claim.why(ServerFact::SilentEndpoint(
-                server::place(case, endpoint.ip()),
-                EndpointShare { own, others, count },
-            ));
-            match is_stale(endpoint.ip()) {
-                true => claim.why(RouteFact::StaleEndpoint),
-                false => claim,
-            }
-        })
+    let silent = silent_servers(case, ip);
+    let claim = match silent[..] {
+        [only] if is_stale(only.ip()) => Claim {
+            fix: Some(Fix::CheckStaleEndpoint(Who::Address(only.ip()))),
+            ..claim.command(Command::ConntrackFlows(ip, port))
+        },
+        _ => claim,
+    };
+    silent.into_iter().fold(claim, |claim, endpoint| {
+        let (own, others, count) = case.own.endpoints.outcomes(service, endpoint);
+        let claim = claim.why(ServerFact::SilentEndpoint(
+            server::place(case, endpoint.ip()),
+            EndpointShare { own, others, count },
+        ));
+        match is_stale(endpoint.ip()) {
+            true => claim.why(RouteFact::StaleEndpoint),
+            false => claim,
+        }
+    })
 }
