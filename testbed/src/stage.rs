@@ -2,8 +2,10 @@
 
 pub mod running;
 
+pub mod agents;
 pub mod faults;
 pub mod findings;
+pub mod objects;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -44,7 +46,8 @@ impl Stage {
         )
     }
 
-    fn of(proxy_mode: ProxyMode, inventory: Inventory) -> Stage {
+    /// Another cluster.
+    pub fn of(proxy_mode: ProxyMode, inventory: Inventory) -> Stage {
         let turn = turn::alone();
         let name = format!("tracer-test-{}", std::process::id());
         let lab = Lab::up(Options {

@@ -4,10 +4,15 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::inventory::{Inventory, Node, Pod, Program};
 use super::lifecycle::{Lab, lock, translate, unix_time};
+use super::paths::netns_file;
+use super::pod::PAUSE;
+use super::process::Process;
+use super::shell::script_in;
 use super::{dns, network, pod};
 
 /// A pod that no inventory file knows.
@@ -133,20 +138,34 @@ impl Lab {
     /// Pauses the DNS server without closing its sockets (it accepts queries and never answers), or resumes
     /// it.
     pub fn silence_dns(&self, silent: bool) -> Result<()> {
-        let server = self
-            .state
-            .processes
-            .iter()
-            .find(|process| process.what == "knotd" && process.alive());
-        let server = server.context("the DNS server does not run")?;
-        let pid =
-            rustix::process::Pid::from_raw(i32::try_from(server.pid)?).context("no process id")?;
-        let signal = if silent {
-            rustix::process::Signal::STOP
-        } else {
-            rustix::process::Signal::CONT
-        };
-        rustix::process::kill_process(pid, signal).context("cannot signal the DNS server")
+        let is_dns = |process: &&Process| process.what == "knotd";
+        self.signal("the DNS server", is_dns, silent)
+    }
+
+    /// Pauses what a pod serves, or resumes it: the kernel still completes handshakes for it.
+    pub fn freeze(&self, pod: &str, frozen: bool) -> Result<()> {
+        let serves =
+            |process: &&Process| process.what != PAUSE && process.pod.as_deref() == Some(pod);
+        self.signal(pod, serves, frozen)
+    }
+
+    /// Cuts a node from the switch, or joins it again. It loses its carrier; the others keep theirs.
+    pub fn cut(&self, node: &str, cut: bool) -> Result<()> {
+        let port = network::port(&self.inventory.node(node)?.name);
+        let state = if cut { "down" } else { "up" };
+        script_in(
+            &netns_file(&self.paths.netns("switch")),
+            &format!("ip link set {port} {state}\n"),
+        )
+    }
+
+    fn signal(&self, what: &str, is: impl Fn(&&Process) -> bool, stopped: bool) -> Result<()> {
+        let mut processes = self.state.processes.iter();
+        let server = processes.find(|process| is(process) && process.alive());
+        let server = server.with_context(|| format!("{what} does not run"))?;
+        let pid = Pid::from_raw(i32::try_from(server.pid)?).context("no process id")?;
+        let signal = if stopped { Signal::STOP } else { Signal::CONT };
+        kill_process(pid, signal).with_context(|| format!("cannot signal {what}"))
     }
 }
 

@@ -140,7 +140,7 @@ ip route add default via 169.254.1.1 dev eth0
 }
 
 /// The switch's end of a link. An interface's name has at most 15 characters.
-fn port(part: &str) -> String {
+pub(super) fn port(part: &str) -> String {
     let tail: String = part
         .chars()
         .rev()
