@@ -8,8 +8,10 @@ use std::iter::successors;
 use std::net::IpAddr;
 
 use tracer_core::decode::Decoder;
-use tracer_core::files::capture::{Reader, Replay, ReplaySettings};
+use tracer_core::files::capture::{Reader, Replay, ReplaySettings, UNREADABLE_SIGNAL, Writer};
 use tracer_core::model::loss::Stage;
+use tracer_core::model::signal::Signal;
+use tracer_core::model::time::Timestamp;
 
 use super::safe;
 
@@ -32,6 +34,7 @@ pub fn run(data: &[u8]) {
     let mut decoder = Decoder::new(settings.dns_ports);
     let packed = data.starts_with(&[0x1f, 0x8b]);
     let (mut packets, mut errors) = (0, 0);
+    let mut signals = 0;
     let mut records = Vec::new();
     loop {
         records.clear();
@@ -49,6 +52,13 @@ pub fn run(data: &[u8]) {
             records.len() <= 2,
             "a packet is seen at two pods at the most"
         );
+        if let Some(record) = records.first() {
+            let due = replay.signals(Some(record.time));
+            assert!(due.iter().all(|(at, _)| *at <= record.time));
+            assert!(due.is_sorted_by_key(|(at, _)| *at));
+            due.iter().for_each(check);
+            signals += due.len();
+        }
         for record in &records {
             assert!(record.bytes.len() <= MAX_PACKET_BYTES);
             let _ = decoder.decode(record);
@@ -61,11 +71,18 @@ pub fn run(data: &[u8]) {
             "more packets than there is room for"
         );
     }
+    let rest = replay.signals(None);
+    rest.iter().for_each(check);
+    signals += rest.len();
+    assert!(
+        packed || signals * MIN_BLOCK_BYTES <= data.len(),
+        "more signals than there is room for"
+    );
     let (stats, _) = replay.stats();
     let losses = replay.losses();
     let unreadable: u64 = losses
         .iter()
-        .filter(|loss| loss.stage == Stage::Decode)
+        .filter(|loss| loss.stage == Stage::Decode && loss.reason != UNREADABLE_SIGNAL)
         .map(|loss| loss.count)
         .sum();
     // The fragments of one packet are one packet here.
@@ -75,6 +92,22 @@ pub fn run(data: &[u8]) {
         "every packet of the file is reported or counted: {packets} of {stats:?}, {losses:?}"
     );
     assert!(!replay.has_waiting(), "nothing follows, so nothing waits");
+}
+
+/// What is read of a signal reaches terminals, and is read again as it was.
+fn check((at, signal): &(Timestamp, Signal)) {
+    if let Signal::Dropped(dropped) = signal {
+        safe::assert_terminal(dropped.reason);
+        let names = [&dropped.function, &dropped.device];
+        let names = names.into_iter().flatten();
+        names.for_each(|name| safe::assert_terminal(name));
+    }
+    let mut writer = Writer::new("fuzz", Vec::new());
+    writer.signal(*at, signal).expect("memory");
+    let (bytes, ..) = writer.finish();
+    let mut reader = Reader::new("fuzz", Cursor::new(bytes));
+    assert!(reader.next().is_none(), "there is no packet");
+    assert_eq!(reader.take_signals(), [(*at, signal.clone())]);
 }
 
 /// Some are, some are not.

@@ -21,6 +21,7 @@ pub mod flow;
 pub mod glob;
 pub(crate) mod heap_bytes;
 pub mod identity;
+pub mod intern;
 pub mod lookup;
 pub mod loss;
 pub mod observation;

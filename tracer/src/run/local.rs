@@ -362,6 +362,19 @@ impl LocalSource {
         pending.or_else(|| self.records.next().map(Input::Record))
     }
 
+    /// Records what precedes these records, and them. Nothing else is pending when a batch arrives.
+    fn record(&mut self, records: &[Record], output: &Output) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        for input in &self.pending {
+            if let Input::Signal(at, signal) = input {
+                recorder.signal(*at, signal);
+            }
+        }
+        recorder.take(records, output.index());
+    }
+
     fn report_invisible(&mut self, output: &Output, interfaces: &[InterfaceStatus]) {
         let unseen = output.pipeline().unseen();
         for note in self.invisible.report(unseen, interfaces) {
@@ -419,15 +432,17 @@ impl Source for LocalSource {
         };
         let input = match arrived {
             Arrived::Capture(CaptureMessage::Records(records)) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.take(&records, output.index());
-                }
                 self.conntrack.drain(self.clock.now(), &mut self.pending);
+                self.record(&records, output);
                 self.records = records.into_iter();
                 self.next_input()
             }
             Arrived::Capture(CaptureMessage::Drop(at, dropped)) => {
-                Some(Input::Signal(at, Signal::Dropped(dropped)))
+                let signal = Signal::Dropped(dropped);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.signal(at, &signal);
+                }
+                Some(Input::Signal(at, signal))
             }
             Arrived::Capture(CaptureMessage::Lost(lost)) => lost
                 .iter()
@@ -437,6 +452,7 @@ impl Source for LocalSource {
             Arrived::Capture(CaptureMessage::ReadUntil(until)) => {
                 self.read_until = until;
                 self.conntrack.drain(self.clock.now(), &mut self.pending);
+                self.record(&[], output);
                 self.pending.push_back(Input::Tick(until));
                 self.next_input()
             }
@@ -491,8 +507,11 @@ impl Source for LocalSource {
         if let Some(change) = self.identity.staleness(output.index(), now) {
             output.put(Input::Change(now, change))?;
         }
-        if let Some(signal) = self.conntrack.counters(now) {
-            output.put(signal)?;
+        if let Some(input) = self.conntrack.counters(now) {
+            if let (Some(recorder), Input::Signal(at, signal)) = (&mut self.recorder, &input) {
+                recorder.signal(*at, signal);
+            }
+            output.put(input)?;
         }
         if let Some(publish) = &mut self.publish {
             let followed = publish(LocalReport {
@@ -546,7 +565,7 @@ impl Source for LocalSource {
         let mut notes = self.notes.into_lines();
         if let Some(recorder) = self.recorder {
             losses.merge(&recorder.losses());
-            notes.push(recorder.finish());
+            notes.push(recorder.finish(output.index()));
         }
         notes.extend(self.identity.note());
         Ok(Account {

@@ -1,4 +1,4 @@
-//! `--record`: a thread that writes the records the pipeline reads to a capture file.
+//! `--record`: a thread that writes the records and signals that the pipeline reads to a capture file.
 //!
 //! A slow or full disk never delays tracing: records that do not fit the queue or cannot be written are
 //! counted, and the summary reports them. Input: the live records, and the index for the names of their pods.
@@ -19,6 +19,7 @@ use tracer_core::identity::Index;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::record::Record;
+use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
 
 /// Time until a record is in the file, for readers that follow the file.
@@ -31,12 +32,17 @@ const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// wall clock was set.
 const CLOCK_STEP_NS: i128 = 1_000_000;
 
-/// A record with everything that its packet block needs.
-struct Entry {
-    stamp: Timestamp,
-    interface: Arc<str>,
-    record: Record,
-    comment: String,
+/// What one block of the file needs.
+enum Entry {
+    /// A record.
+    Packet {
+        stamp: Timestamp,
+        interface: Arc<str>,
+        record: Record,
+        comment: String,
+    },
+    /// A signal.
+    Signal(Timestamp, Signal),
 }
 
 /// Hands records to the thread that writes.
@@ -47,6 +53,8 @@ pub(super) struct Recorder {
     names: LruCache<Ifindex, Arc<str>>,
     stamps: Stamps,
     unqueued: u64,
+    /// Signals for the next batch.
+    signals: Vec<Entry>,
 }
 
 impl Recorder {
@@ -72,6 +80,7 @@ impl Recorder {
                 offset_ns: None,
             },
             unqueued: 0,
+            signals: Vec::new(),
         })
     }
 
@@ -80,17 +89,24 @@ impl Recorder {
         self.names.put(ifindex, Arc::from(name));
     }
 
-    /// Queues records for the file. Never waits.
+    /// Keeps a signal for the next batch.
+    pub(super) fn signal(&mut self, at: Timestamp, signal: &Signal) {
+        let stamp = self.stamps.stamp(at);
+        self.signals.push(Entry::Signal(stamp, signal.clone()));
+    }
+
+    /// Queues signals, and the records that they precede, for the file. Never waits.
     pub(super) fn take(&mut self, records: &[Record], index: &Index) {
-        let entries: Vec<Entry> = records
-            .iter()
-            .map(|record| Entry {
-                stamp: self.stamps.stamp(record.time),
-                interface: self.names.get(&record.ifindex).cloned().unwrap_or_default(),
-                record: record.clone(),
-                comment: comment(record, index),
-            })
-            .collect();
+        let mut entries = std::mem::take(&mut self.signals);
+        entries.extend(records.iter().map(|record| Entry::Packet {
+            stamp: self.stamps.stamp(record.time),
+            interface: self.names.get(&record.ifindex).cloned().unwrap_or_default(),
+            record: record.clone(),
+            comment: comment(record, index),
+        }));
+        if entries.is_empty() {
+            return;
+        }
         match self.sender.try_send(entries) {
             Ok(()) => {}
             Err(TrySendError::Full(entries) | TrySendError::Disconnected(entries)) => {
@@ -108,7 +124,8 @@ impl Recorder {
 
     /// Waits until everything is written. Returns a sentence about the packets in the file and those missing
     /// from it.
-    pub(super) fn finish(self) -> String {
+    pub(super) fn finish(mut self, index: &Index) -> String {
+        self.take(&[], index);
         let Recorder {
             file,
             sender,
@@ -169,13 +186,15 @@ fn write(mut writer: FileWriter, entries: &Receiver<Vec<Entry>>, notices: Notice
             Err(RecvTimeoutError::Disconnected) => break,
         };
         for entry in batch {
-            let Entry {
-                stamp,
-                interface,
-                record,
-                comment,
-            } = entry;
-            warn(writer.write(stamp, &interface, &record, &comment));
+            warn(match entry {
+                Entry::Packet {
+                    stamp,
+                    interface,
+                    record,
+                    comment,
+                } => writer.write(stamp, &interface, &record, &comment),
+                Entry::Signal(stamp, signal) => writer.signal(stamp, &signal),
+            });
         }
         if flushed.elapsed() >= FLUSH_EVERY {
             warn(writer.flush());

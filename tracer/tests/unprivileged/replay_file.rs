@@ -328,3 +328,32 @@ fn a_pipe_that_is_late_is_reported_and_has_no_clock_but_its_packets() {
     assert_eq!(event["outcome"], "answered");
     assert!(child.wait().expect("it ends").success());
 }
+
+#[test]
+fn a_recording_gives_the_endpoints_and_drops_that_it_holds() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let inventory = inventory(directory.path());
+    // Recorded signals, two of which cannot be read.
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tracer-core/fuzz/seeds/capture_file/recorded-signals.pcapng");
+    let events = replay(&recording, &["--inventory", &inventory]);
+    let of = |kind: &str| -> Vec<&Value> {
+        let found = events.iter().filter(|event| event["type"] == kind);
+        found.collect()
+    };
+    let [connection] = of("tcp")[..] else {
+        panic!("{events:#?}");
+    };
+    assert_eq!(connection["peer"]["backend"]["ip"], "10.1.79.66");
+    let [dropped] = of("drop")[..] else {
+        panic!("{events:#?}");
+    };
+    assert_eq!(dropped["reason"], "NETFILTER_DROP");
+    assert_eq!(dropped["device"], "eth0");
+    assert_eq!(dropped["pod"]["name"], "deb-ubuntu");
+    let [lost] = of("lost")[..] else {
+        panic!("{events:#?}");
+    };
+    assert_eq!(lost["reason"], "recorded signal unreadable");
+    assert_eq!(lost["count"], 2);
+}

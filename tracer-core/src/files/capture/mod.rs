@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! file -> window -> pcap / pcapng -> link -> packet -> order -> fragments -> sides -> meter -> record
-//! record -> pcapng
+//! record, signal -> pcapng
 //! ```
 //!
 //! The first line is [`Replay`], the second [`Writer`].
@@ -40,6 +40,7 @@ mod roles;
 mod sides;
 #[cfg(test)]
 mod sides_tests;
+mod signal;
 mod source;
 mod stamps;
 #[cfg(test)]
@@ -54,7 +55,7 @@ pub use self::headers::pod_address;
 pub use self::interfaces::SYNTHETIC_INTERFACES;
 pub use self::meter::Meter;
 pub use self::packet::{LinkDirection, Origin, Packet, Recorded};
-pub use self::reader::{Reader, ReaderStats};
+pub use self::reader::{Reader, ReaderStats, UNREADABLE_SIGNAL};
 pub use self::replay::{Replay, ReplaySettings};
 pub use self::sides::{Sides, SidesStats};
 pub use self::writer::{FileWriter, Output, Writer, WriterStats};

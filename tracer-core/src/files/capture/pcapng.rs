@@ -10,6 +10,7 @@ use pcap_parser::traits::PcapNGPacketBlock as _;
 
 use super::link::Link;
 use super::reader::{Frame, LostBefore, Step, Stop, Tally};
+use super::signal;
 use super::stamps::Clock;
 use super::window::Window;
 use super::{LinkDirection, Malformed, Origin};
@@ -102,6 +103,9 @@ impl PcapNg {
             SECTION_HEADER | INTERFACE_DESCRIPTION | SIMPLE_PACKET | ENHANCED_PACKET => {
                 self.block(block_type, length, window, tally)
             }
+            signal::BLOCK if length <= signal::MAX_BLOCK_BYTES => {
+                self.block(block_type, length, window, tally)
+            }
             _ => self.skip_block(length, window),
         }
     }
@@ -133,6 +137,10 @@ impl PcapNg {
             SECTION_HEADER => self.open_section(block).map(|()| Step::Nothing),
             INTERFACE_DESCRIPTION => self.describe(block).map(|()| Step::Nothing),
             SIMPLE_PACKET => Ok(self.simple_packet(block, tally)),
+            signal::BLOCK => {
+                tally.signal(block.get(8..len - 4).unwrap_or_default());
+                Ok(Step::Nothing)
+            }
             _ => Ok(self.enhanced_packet(block, tally)),
         };
         // Also skips the description of an unsupported interface: reading continues after it.

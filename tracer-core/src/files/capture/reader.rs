@@ -15,9 +15,16 @@ use super::pcap::Pcap;
 use super::pcapng::PcapNg;
 use super::source::{self, Counted, Input};
 use super::window::Window;
-use super::{FileError, LinkDirection, Malformed, Origin, Packet, note};
+use super::{FileError, LinkDirection, Malformed, Origin, Packet, note, signal};
 use crate::model::loss::{Losses, Stage};
+use crate::model::signal::Signal;
 use crate::model::time::Timestamp;
+
+/// The limit for signals without a packet between them: a recording begins with all translations of its node.
+const MAX_SIGNALS: usize = 1 << 17;
+
+/// The reason of the loss of a signal that a recording holds and that cannot be read.
+pub const UNREADABLE_SIGNAL: &str = "recorded signal unreadable";
 
 /// Counts of a reader's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,9 +88,25 @@ pub(super) struct LostBefore {
 pub(super) struct Tally {
     pub(super) stats: ReaderStats,
     pub(super) losses: Losses,
+    /// Signals that were read and not taken.
+    signals: Vec<(Timestamp, Signal)>,
 }
 
 impl Tally {
+    /// Keeps the signal that a block of this program's holds.
+    pub(super) fn signal(&mut self, body: &[u8]) {
+        match signal::read(body) {
+            signal::Read::Signal(at, signal) if self.signals.len() < MAX_SIGNALS => {
+                self.signals.push((at, signal));
+            }
+            signal::Read::Signal(..) => self.losses.add(Stage::Table, "recorded signal", 1),
+            signal::Read::Unreadable => {
+                self.losses.add(Stage::Decode, UNREADABLE_SIGNAL, 1);
+            }
+            signal::Read::Foreign => {}
+        }
+    }
+
     /// Counts a packet that was lost for `reason`.
     pub(super) fn lose(&mut self, reason: &'static str) {
         self.stats.packets += 1;
@@ -199,7 +222,12 @@ impl Reader {
         self.tally.stats
     }
 
-    /// Packets that could not be read, by reason.
+    /// Signals of a recording that were read since the last call.
+    pub fn take_signals(&mut self) -> Vec<(Timestamp, Signal)> {
+        std::mem::take(&mut self.tally.signals)
+    }
+
+    /// Packets and signals that could not be read, by reason.
     pub fn losses(&self) -> &Losses {
         &self.tally.losses
     }

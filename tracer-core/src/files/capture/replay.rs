@@ -1,5 +1,6 @@
 //! A capture file as records: reader, order, fragments, sides and meter in sequence.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use crate::model::flow::Ifindex;
 use crate::model::loss::Losses;
 use crate::model::record::Record;
 use crate::model::settings::{Limits, Thresholds};
+use crate::model::signal::Signal;
+use crate::model::time::Timestamp;
 use crate::pipeline;
 
 /// Settings of a replay.
@@ -45,6 +48,9 @@ pub struct Replay {
     failed: Option<FileError>,
     sides: Sides,
     meter: Meter,
+    /// Signals that are not due, by time and then by their place in the file.
+    signals: BTreeMap<(Timestamp, u64), Signal>,
+    signals_read: u64,
 }
 
 impl Replay {
@@ -57,6 +63,8 @@ impl Replay {
             failed: None,
             sides: Sides::new(&settings.dns_ports, settings.flows),
             meter: Meter::new(settings.flows, settings.flow_idle),
+            signals: BTreeMap::new(),
+            signals_read: 0,
         }
     }
 
@@ -84,6 +92,23 @@ impl Replay {
             }
         }
         Ok(true)
+    }
+
+    /// The recorded signals that were read so far, up to a time; after the last packet all. They precede a record of
+    /// that time. A signal of a time that is past comes with the next record.
+    pub fn signals(&mut self, until: Option<Timestamp>) -> Vec<(Timestamp, Signal)> {
+        for (at, signal) in self.reader.take_signals() {
+            self.signals.insert((at, self.signals_read), signal);
+            self.signals_read += 1;
+        }
+        let later = match until {
+            Some(until) => self.signals.split_off(&(until, u64::MAX)),
+            None => BTreeMap::new(),
+        };
+        let due = std::mem::replace(&mut self.signals, later);
+        due.into_iter()
+            .map(|((at, _), signal)| (at, signal))
+            .collect()
     }
 
     /// The next packet in order. The packets read before an error come before the error.

@@ -2,6 +2,7 @@
 //!
 //! One raw IP interface per pod interface, nanosecond timestamps, two comments per packet: the caller's, for
 //! people, and a [`note`](super::note), so that replay need not guess. Blocks are written whole. When the
+//! What no packet shows is a [`signal`](super::signal) block of its own. When the
 //! disk is full the file is truncated to its last complete packet, the error is returned once, and later
 //! records are counted.
 
@@ -12,9 +13,10 @@ use std::path::Path;
 
 use tracer_common::CAPTURE_CLASSES;
 
-use super::{FileError, new_file};
+use super::{FileError, new_file, signal};
 use crate::model::flow::Ifindex;
 use crate::model::record::Record;
+use crate::model::signal::Signal;
 use crate::model::time::Timestamp;
 
 mod blocks;
@@ -60,7 +62,7 @@ impl Output for Vec<u8> {
 pub struct WriterStats {
     /// Packets in the file, or buffered for it. The chunks of one segment are one packet.
     pub written: u64,
-    /// Records that are missing because writing failed.
+    /// Records and signals that are missing because writing failed.
     pub unwritten: u64,
     /// Chunks whose first chunk did not arrive shortly before, and records without an IP packet: they make no
     /// packet.
@@ -75,6 +77,8 @@ pub struct Writer<W> {
     buffer: Vec<u8>,
     /// The end of each packet's block in `buffer`.
     ends: Vec<usize>,
+    /// Signals in `buffer`.
+    signals: u64,
     /// The length of the output.
     offset: u64,
     interfaces: HashMap<Ifindex, Interface>,
@@ -129,6 +133,7 @@ impl<W: Output> Writer<W> {
             output,
             buffer: Vec::new(),
             ends: Vec::new(),
+            signals: 0,
             offset: 0,
             interfaces: HashMap::new(),
             described: 0,
@@ -175,6 +180,20 @@ impl<W: Output> Writer<W> {
             self.stats.unplaced += 1;
         }
         self.settle(MAX_WAITING);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a signal, whose time is as in [`Writer::write`]. Packets that wait for their chunks come after it.
+    pub fn signal(&mut self, stamp: Timestamp, signal: &Signal) -> Result<(), FileError> {
+        if self.failed {
+            self.stats.unwritten += 1;
+            return Ok(());
+        }
+        self.buffer.extend(signal::block(stamp, signal));
+        self.signals += 1;
         if self.buffer.len() >= BUFFER_BYTES {
             self.write_out()?;
         }
@@ -317,6 +336,7 @@ impl<W: Output> Writer<W> {
             self.offset += self.buffer.len() as u64;
             self.buffer.clear();
             self.ends.clear();
+            self.signals = 0;
             return Ok(());
         };
         Err(self.give_up(done, source))
@@ -335,7 +355,8 @@ impl<W: Output> Writer<W> {
         let _ = self.output.cut(self.offset);
         let lost = (self.ends.len() - whole) as u64;
         self.stats.written -= lost;
-        self.stats.unwritten += lost;
+        // At most this many signals.
+        self.stats.unwritten += lost + self.signals;
         self.stats.unwritten += self
             .waiting
             .iter()

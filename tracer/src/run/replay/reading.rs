@@ -59,7 +59,14 @@ impl Reading {
                     let input = change.map(|change| Input::Change(Timestamp(0), change));
                     batch.inputs.extend(input);
                 }
-                batch.inputs.extend(records.drain(..).map(Input::Record));
+                for record in records.drain(..) {
+                    let due = signals(&mut self.replay, Some(record.time));
+                    batch.inputs.extend(due);
+                    batch.inputs.push(Input::Record(record));
+                }
+                if over {
+                    batch.inputs.extend(signals(&mut self.replay, None));
+                }
                 if over || batch.fault.is_some() {
                     break;
                 }
@@ -78,4 +85,10 @@ impl Reading {
             }
         }
     }
+}
+
+/// The signals of a recording that precede a record of this time.
+fn signals(replay: &mut Replay, until: Option<Timestamp>) -> impl Iterator<Item = Input> {
+    let due = replay.signals(until).into_iter();
+    due.map(|(at, signal)| Input::Signal(at, signal))
 }
