@@ -2,7 +2,7 @@
 //!
 //! The kernel gives a packet the id of its sender's cgroup (version 2). A process connects the two: its container is in
 //! the path in /proc/PID/cgroup, its cgroup's id by `PIDFD_GET_INFO` (Linux 6.13), without a capability. On older
-//! kernels the iterator over tasks ([`TaskCgroups`]) gives the id. Where that cannot be loaded, the id is the inode of
+//! kernels an iterator over tasks ([`ReadTasks`]) gives the id. Where that cannot be loaded, the id is the inode of
 //! the cgroup's directory, if the reader can see that: outside of a container, or with the node's cgroup file system
 //! mounted.
 
@@ -21,7 +21,6 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use super::pod_cgroup::{kubelet_root, pod_cgroup};
 use super::pod_processes::in_initial_pid_namespace;
-use crate::capture::live::TaskCgroups;
 use tracer_core::model::cluster::{ClusterChange, ContainerCgroup};
 
 /// A scan reads all of /proc. The thread rests for this many times as long as the last one took.
@@ -29,10 +28,17 @@ const REST_SHARE: u32 = 20;
 /// Where the unified hierarchy is mounted, alone or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
+/// Reads the cgroup's id of each process, by its id in the initial PID namespace.
+pub type ReadTasks = Box<dyn FnMut() -> Result<HashMap<u32, u64>, String> + Send>;
+
+/// Loads the kernel's iterator over tasks. The error is what the kernel lacks or refuses.
+pub type LoadTasks = fn() -> Result<ReadTasks, String>;
+
 /// Starts a thread that scans after each request and passes what it finds to `emit`, until that breaks or the
 /// sender of the requests is gone.
 pub fn spawn(
     requests: Receiver<()>,
+    load_tasks: LoadTasks,
     mut emit: impl FnMut(ClusterChange) -> ControlFlow<()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -44,7 +50,7 @@ pub fn spawn(
                 // Requests that came meanwhile have the same answer.
                 while requests.try_recv().is_ok() {}
                 let begun = Instant::now();
-                let ids = ids.get_or_insert_with(CgroupIds::find_and_log);
+                let ids = ids.get_or_insert_with(|| CgroupIds::find_and_log(load_tasks));
                 let found = scan(Path::new("/proc"), ids).unwrap_or_else(|error| {
                     tracing::warn!(%error, "cannot read the containers' processes");
                     Vec::new()
@@ -58,12 +64,11 @@ pub fn spawn(
 }
 
 /// How the id of a process's cgroup is found here.
-#[derive(Debug)]
 pub enum CgroupIds {
     /// By `PIDFD_GET_INFO`.
     Pidfd,
     /// By the iterator over tasks.
-    Tasks(TaskCgroups),
+    Tasks(ReadTasks),
     /// By the inodes of directories alone.
     Inodes {
         /// Why not by the iterator.
@@ -73,18 +78,18 @@ pub enum CgroupIds {
 
 impl CgroupIds {
     /// The first way that works here.
-    pub fn find() -> CgroupIds {
+    pub fn find(load_tasks: LoadTasks) -> CgroupIds {
         if by_pidfd(getpid()).is_some() {
             return CgroupIds::Pidfd;
         }
-        match task_cgroups() {
+        match task_cgroups(load_tasks) {
             Ok(tasks) => CgroupIds::Tasks(tasks),
             Err(why) => CgroupIds::Inodes { why },
         }
     }
 
-    fn find_and_log() -> CgroupIds {
-        let ids = CgroupIds::find();
+    fn find_and_log(load_tasks: LoadTasks) -> CgroupIds {
+        let ids = CgroupIds::find(load_tasks);
         match ids.way() {
             Ok(way) => tracing::debug!(way, "containers are named"),
             Err(reason) => {
@@ -120,7 +125,7 @@ impl CgroupIds {
         let CgroupIds::Tasks(tasks) = self else {
             return HashMap::new();
         };
-        tasks.read().unwrap_or_else(|error| {
+        tasks().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the processes' cgroups");
             HashMap::new()
         })
@@ -128,11 +133,11 @@ impl CgroupIds {
 }
 
 /// Loads the iterator. It has the process ids of the initial PID namespace: in another one, /proc has others.
-fn task_cgroups() -> Result<TaskCgroups, String> {
+fn task_cgroups(load: LoadTasks) -> Result<ReadTasks, String> {
     if in_initial_pid_namespace() != Some(true) {
         return Err("this process is not in the initial PID namespace".to_owned());
     }
-    TaskCgroups::load()
+    load()
 }
 
 /// A process in a container.

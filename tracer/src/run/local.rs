@@ -28,7 +28,7 @@ use super::output::Output;
 use super::recorder::Recorder;
 use super::session::{self, Account, Passed, Session, Source, Step, pass_on};
 use crate::capture::live::{
-    Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats,
+    Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats, TaskCgroups,
 };
 use crate::cluster::container_cgroups;
 use crate::cluster::interface_watch::{self, InterfaceNotice};
@@ -209,12 +209,14 @@ impl LocalSource {
         }
         let (containers, requests) = std::sync::mpsc::channel();
         let of_containers = changed.clone();
-        container_cgroups::spawn(requests, move |change| {
-            match of_containers.blocking_send(change) {
+        container_cgroups::spawn(
+            requests,
+            TaskCgroups::reader,
+            move |change| match of_containers.blocking_send(change) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
-            }
-        })
+            },
+        )
         .context("cannot start the thread that finds containers")?;
         let (interfaces, wanted) = std::sync::mpsc::channel();
         interface_watch::spawn(resolver, wanted, move |change| {

@@ -18,6 +18,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tr
 /// The program's name.
 const TASK_CGROUPS: &str = "task_cgroups";
 
+/// A function that reads as [`TaskCgroups::read`] does.
+pub type TaskReader = Box<dyn FnMut() -> Result<HashMap<u32, u64>, String> + Send>;
+
 /// The loaded iterator.
 #[derive(Debug)]
 pub struct TaskCgroups(Ebpf);
@@ -38,6 +41,12 @@ impl TaskCgroups {
             .map_err(reason)?;
         program(&mut object)?.load("task", &btf).map_err(reason)?;
         Ok(TaskCgroups(object))
+    }
+
+    /// Loads it, as a function that reads.
+    pub fn reader() -> Result<TaskReader, String> {
+        let mut tasks = TaskCgroups::load()?;
+        Ok(Box::new(move || tasks.read()))
     }
 
     /// The id of the cgroup (version 2) of each process, by its id in the initial PID namespace. Only the processes of

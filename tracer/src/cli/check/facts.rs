@@ -86,7 +86,7 @@ impl Facts {
             machine: uname.machine().to_string_lossy().into_owned(),
             btf: btf(),
             drops: capture::drop_reasons(),
-            containers: CgroupIds::find().way(),
+            containers: CgroupIds::find(capture::TaskCgroups::reader).way(),
             capabilities: field(&status, "CapEff:")
                 .and_then(|value| u64::from_str_radix(value, 16).ok()),
             seccomp: field(&status, "Seccomp:").and_then(|value| value.parse().ok()),

@@ -179,13 +179,13 @@ fn the_iterator_over_tasks_names_the_containers_that_the_other_ways_name() {
             .map(|found| (found.id, found.container_id.to_string()))
             .collect()
     };
-    let tasks = CgroupIds::Tasks(TaskCgroups::load().expect("it loads"));
+    let tasks = CgroupIds::Tasks(TaskCgroups::reader().expect("it loads"));
     let why = String::new();
-    let this_kernels = CgroupIds::find();
+    let this_kernels = CgroupIds::find(TaskCgroups::reader);
     let is_by_inode = matches!(this_kernels, CgroupIds::Inodes { .. });
-    assert!(!is_by_inode, "{this_kernels:?}");
+    assert!(!is_by_inode, "{:?}", this_kernels.way());
     for mut ids in [tasks, CgroupIds::Inodes { why }, this_kernels] {
         let found = scan(Path::new("/proc"), &mut ids).expect("/proc is readable");
-        assert_eq!(of_the_pod(found), expected, "{ids:?}");
+        assert_eq!(of_the_pod(found), expected, "{:?}", ids.way());
     }
 }
