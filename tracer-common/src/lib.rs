@@ -167,6 +167,8 @@ pub struct KernelOffsets {
     pub skb_sk: u32,
     /// `struct net_device`: `name`.
     pub dev_name: u32,
+    /// `ifindex`.
+    pub dev_ifindex: u32,
     /// `nd_net.net`.
     pub dev_net: u32,
     /// `rtnl_link_ops`.
@@ -410,7 +412,7 @@ const _: () = {
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
     assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
-    assert!(size_of::<KernelOffsets>() == 44);
+    assert!(size_of::<KernelOffsets>() == 48);
     assert!(size_of::<TaskOffsets>() == 24);
     assert!(size_of::<TaskCgroup>() == 16);
     assert!(core::mem::offset_of!(TaskCgroup, tgid) == 8);

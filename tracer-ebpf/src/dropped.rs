@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use crate::kernel_memory::read;
-use crate::maps::{RECORDS, WATCHED};
+use crate::maps::{INTERFACES, RECORDS, WATCHED};
 use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
 use crate::scratch::zero;
 use crate::settings;
@@ -253,10 +253,18 @@ fn place(skb: usize) -> Option<Place> {
     }
     let peer: usize = read(device + offsets.dev_private as usize)?;
     let host: usize = read(peer + offsets.dev_net as usize)?;
-    is_node(host).then_some(Place {
+    // Other namespaces are linked with the node's as well: a switch, a router, in kind the host.
+    (is_node(host) && is_traced(peer)).then_some(Place {
         whose: drop_place::POD,
         device,
     })
+}
+
+/// Whether this device of the node is a pod's interface.
+#[inline(always)]
+fn is_traced(device: usize) -> bool {
+    let ifindex: Option<u32> = read(device + settings::offsets().dev_ifindex as usize);
+    ifindex.is_some_and(|ifindex| INTERFACES.get_ptr(&ifindex).is_some())
 }
 
 /// Whether this is the node's network namespace.

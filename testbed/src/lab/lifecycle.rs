@@ -217,12 +217,19 @@ impl Lab {
 
     /// A command that runs in the upstream stand-in's network.
     pub fn exec_upstream(&self, argv: &[&str]) -> Command {
+        self.exec_in("upstream", argv)
+    }
+
+    /// A command in the network of the switch between the nodes.
+    pub fn exec_switch(&self, argv: &[&str]) -> Command {
+        self.exec_in("switch", argv)
+    }
+
+    fn exec_in(&self, part: &str, argv: &[&str]) -> Command {
+        let netns = netns_file(&self.paths.netns(part));
         let mut command = shell::command("nsenter");
         command
-            .arg(format!(
-                "--net={}",
-                netns_file(&self.paths.netns("upstream")).display()
-            ))
+            .arg(format!("--net={}", netns.display()))
             .arg("--")
             .args(argv);
         command

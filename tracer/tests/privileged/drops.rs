@@ -12,6 +12,8 @@ use testbed::watch::{Events, Watch};
 /// clusterip-nginx-ds and its pods; clusterip-apache2-ds-myns.
 const NGINX: &str = "10.152.183.117:80";
 const APACHE: &str = "10.152.183.115:90";
+/// A web server on another node.
+const WEB: &str = "10.1.79.65";
 const CLIENT_IP: &str = "10.1.39.193";
 
 fn curl(stage: &Stage, to: &str) -> Option<i32> {
@@ -38,6 +40,19 @@ fn drop_forwarded(stage: &Stage, ports: &str) {
     done(stage.on_node(NODE, &["nft", &script]));
 }
 
+/// The switch is linked with the node by a veth, as a pod is. It is neither.
+fn dropped_on_the_way(stage: &Stage) {
+    let script = format!(
+        "table bridge fault {{\ncounter faulty {{ }}\nchain faults {{\ntype filter hook forward priority 0;\n\
+         ip daddr {WEB} ip protocol icmp counter name faulty drop\n}}\n}}"
+    );
+    done(stage.lab.exec_switch(&["nft", &script]));
+    let ping = stage.run(&["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", WEB]);
+    assert!(!ping.status.success(), "{ping:?}");
+    let list = ["nft", "list", "counter", "bridge", "fault", "faulty"];
+    assert!(counted(stage.lab.exec_switch(&list)) > 0);
+}
+
 #[test]
 fn what_a_rule_of_the_node_drops_is_reported_and_what_it_lets_through_is_not() {
     let stage = Stage::new(ProxyMode::Iptables);
@@ -45,6 +60,7 @@ fn what_a_rule_of_the_node_drops_is_reported_and_what_it_lets_through_is_not() {
     let mut events = stage.events(&["--type", "finding,drop"]);
     assert_eq!(curl(&stage, APACHE), Some(0), "the other Service is served");
     assert_eq!(curl(&stage, NGINX), Some(28), "it times out");
+    dropped_on_the_way(&stage);
     let finding = finding_at(&mut events, NGINX);
     assert_eq!(finding["rule"], "dropped-on-node", "{finding}");
     let why = finding["why"].as_str().expect("reasons");
@@ -58,6 +74,10 @@ fn what_a_rule_of_the_node_drops_is_reported_and_what_it_lets_through_is_not() {
             && event["pod"]["name"] == "deb-ubuntu"
     });
     assert_eq!(reported.count() as u64, by_nft);
+    let on_the_way: Vec<&Value> = (events.all().iter())
+        .filter(|event| event["type"] == "drop" && event["dst"]["ip"] == WEB)
+        .collect();
+    assert!(on_the_way.is_empty(), "{on_the_way:?}");
     let ended = events.stop().expect("it runs to the end");
     assert_eq!(ended[0].code, Some(0), "{:?}", ended[0].log);
 }

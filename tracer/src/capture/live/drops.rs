@@ -71,6 +71,7 @@ fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
         skb_dev: at("sk_buff", "dev")?,
         skb_sk: at("sk_buff", "sk")?,
         dev_name: at("net_device", "name")?,
+        dev_ifindex: at("net_device", "ifindex")?,
         dev_net: at("net_device", "nd_net.net")?,
         dev_link_ops: at("net_device", "rtnl_link_ops")?,
         dev_private: private_data(btf).ok_or("the kernel has no struct net_device")?,
