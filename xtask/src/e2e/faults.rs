@@ -1,8 +1,9 @@
 //! Faults on the way from the client to a server on another node, and the path of the packets in the findings about
 //! them: dropped on either node, rejected, lost between the nodes, not accepted by a frozen server.
 //!
-//! All faults are there at the same time, each at a port of its own, beside a port that works. nftables counts what it
-//! drops; the switch between the nodes is no node, so no agent sees what it drops.
+//! Each fault has a port of its own, beside a port that works. The loss between the nodes comes first, alone: while a
+//! node drops other packets of the same pods, nothing shows that it did not drop this one. nftables counts what it drops;
+//! the switch between the nodes is no node, so no agent sees what it drops.
 
 use std::time::Duration;
 
@@ -160,13 +161,14 @@ fn take_away(target: &Target, cluster: &Cluster, scene: &Scene) -> Result<()> {
 }
 
 /// One connection to each port, and to the frozen server as many as fill its queue and two more.
-fn connect(target: &Target, service: &str) -> Result<()> {
+fn connect(target: &Target, service: &str, faults: &[&Fault]) -> Result<()> {
     let curl = format!("curl -sS -o /dev/null --max-time 9 http://{service}");
-    let script = format!(
-        "for port in 8001 8002 8003 8004 8006; do {curl}:$port/ & done\nn=0\nwhile [ $n -lt {CONNECTIONS} ]; do {curl}:8005/ & \
-         n=$((n+1)); done\nwait"
-    );
-    scene::in_client(target, &["sh", "-c", &script]).map(drop)
+    let mut script = format!("{curl}:8006/ & ");
+    for fault in faults {
+        let times = if fault.rule.is_some() { 1 } else { CONNECTIONS };
+        script += &format!("{curl}:{}/ & ", fault.port).repeat(times);
+    }
+    scene::in_client(target, &["sh", "-c", &format!("{script}wait")]).map(drop)
 }
 
 fn check(target: &Target, cluster: &Cluster, program: &str, scene: &Scene) -> Result<String> {
@@ -175,13 +177,18 @@ fn check(target: &Target, cluster: &Cluster, program: &str, scene: &Scene) -> Re
         .as_str()
         .context("no ClusterIP")?
         .to_owned();
-    let lines = until(PATIENCE, || {
-        connect(target, &service)?;
-        let listed = target.get(&["-n", "default", "findings"])?;
-        let findings = listed["items"].as_array().context("a list of findings")?;
-        let lines = FAULTS.iter().map(|fault| line(findings, fault, scene));
-        lines.collect::<Result<Vec<String>>>()
-    })?;
+    let is_lost = |fault: &&Fault| fault.rule.is_some_and(|(at, _)| at == Where::Switch);
+    let (lost, others): (Vec<_>, Vec<_>) = FAULTS.iter().partition(is_lost);
+    let mut lines = Vec::new();
+    for faults in [lost, others] {
+        lines.extend(until(PATIENCE, || {
+            connect(target, &service, &faults)?;
+            let listed = target.get(&["-n", "default", "findings"])?;
+            let findings = listed["items"].as_array().context("a list of findings")?;
+            let lines = faults.iter().map(|fault| line(findings, fault, scene));
+            lines.collect::<Result<Vec<String>>>()
+        })?);
+    }
     let listed = target.get(&["-n", "default", "findings"])?;
     let of_working = find(
         listed["items"].as_array().context("a list of findings")?,
