@@ -21,7 +21,7 @@ use super::load::Mix;
 use super::server;
 use crate::lab::paths::netns_file;
 use crate::lab::process::{Place, Process};
-use crate::lab::shell::{command, run, script_in};
+use crate::lab::shell::{command, in_netns, run, script_in};
 
 /// Held while a bed is removed: Ctrl-C does it in another thread than an error does.
 static REMOVAL: Mutex<()> = Mutex::new(());
@@ -165,10 +165,8 @@ impl Bed {
 
     /// What the node has forwarded since the bed was raised.
     pub fn wire(&self) -> Result<Wire> {
-        let mut command = command("nsenter");
-        command.arg(format!("--net={}", self.netns("node").display()));
-        command.args(["--", "nft", "-j", "list", "counters"]);
-        wire(&run(&mut command)?)
+        let list = ["nft", "-j", "list", "counters"];
+        wire(&run(&mut in_netns(&self.netns("node"), &list))?)
     }
 
     pub(super) fn netns(&self, part: &str) -> PathBuf {

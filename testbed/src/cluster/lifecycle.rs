@@ -272,23 +272,18 @@ impl Cluster {
     /// A command that an administrator would run: in the first node's network and with this machine's files,
     /// kubectl on its PATH and the administrator's kubeconfig.
     pub fn command(&self, argv: &[&str]) -> Result<Command> {
-        let mut command = shell::command("nsenter");
         let nodes = self.nodes();
         let first = nodes.first().context("a cluster without nodes")?;
         let netns = netns_file(&self.paths.netns(first));
         let path = std::env::var("PATH").unwrap_or_default();
-        command
-            .arg(format!("--net={}", netns.display()))
-            .arg("--")
-            .args(argv)
-            .env("KUBECONFIG", self.kubeconfig())
-            .env(
-                "PATH",
-                format!(
-                    "{}:{path}:/usr/sbin:/sbin",
-                    components::programs()?.display()
-                ),
-            );
+        let mut command = shell::in_netns(&netns, argv);
+        command.env("KUBECONFIG", self.kubeconfig()).env(
+            "PATH",
+            format!(
+                "{}:{path}:/usr/sbin:/sbin",
+                components::programs()?.display()
+            ),
+        );
         Ok(command)
     }
 
@@ -317,13 +312,7 @@ impl Cluster {
 
     /// A command in the network of the switch between the nodes.
     pub fn command_on_switch(&self, argv: &[&str]) -> Command {
-        let netns = netns_file(&self.paths.netns("switch"));
-        let mut command = shell::command("nsenter");
-        command
-            .arg(format!("--net={}", netns.display()))
-            .arg("--")
-            .args(argv);
-        command
+        shell::in_netns(&netns_file(&self.paths.netns("switch")), argv)
     }
 
     /// Gives every node an image from an OCI archive.

@@ -207,12 +207,7 @@ impl Lab {
     pub fn exec_node(&self, node: &str, argv: &[&str]) -> Result<Command> {
         ensure!(!argv.is_empty(), "nothing to run");
         require_root()?;
-        let mut command = shell::command("nsenter");
-        command
-            .arg(format!("--net={}", self.node_netns(node)?.display()))
-            .arg("--")
-            .args(argv);
-        Ok(command)
+        Ok(shell::in_netns(&self.node_netns(node)?, argv))
     }
 
     /// A command that runs in the upstream stand-in's network.
@@ -226,13 +221,7 @@ impl Lab {
     }
 
     fn exec_in(&self, part: &str, argv: &[&str]) -> Command {
-        let netns = netns_file(&self.paths.netns(part));
-        let mut command = shell::command("nsenter");
-        command
-            .arg(format!("--net={}", netns.display()))
-            .arg("--")
-            .args(argv);
-        command
+        shell::in_netns(&netns_file(&self.paths.netns(part)), argv)
     }
 
     /// Writes the tracer's inventory file. `inventory` may differ from what the lab is.

@@ -19,6 +19,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A command that runs in a network namespace.
+pub fn in_netns(netns: &Path, argv: &[&str]) -> Command {
+    let mut command = command("nsenter");
+    command
+        .arg(format!("--net={}", netns.display()))
+        .arg("--")
+        .args(argv);
+    command
+}
+
 /// A word as it would be typed in a shell. In single quotes, where a backslash stays one: the crate shlex
 /// prefers double quotes, in which curl's format would be harder to read.
 pub fn quoted(word: &str) -> String {
@@ -85,11 +95,7 @@ pub fn feed(command: &mut Command, input: &str) -> Result<String> {
 
 /// Runs a shell script inside a network namespace. It stops at its first error.
 pub fn script_in(netns: &Path, script: &str) -> Result<()> {
-    let mut command = command("nsenter");
-    command
-        .arg(format!("--net={}", netns.display()))
-        .args(["--", "sh", "-e"]);
-    feed(&mut command, script)
+    feed(&mut in_netns(netns, &["sh", "-e"]), script)
         .map(drop)
         .with_context(|| format!("the script was\n{script}"))
 }

@@ -105,7 +105,7 @@ pub fn steps(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Step> 
             ),
             Figure::Sources => (
                 if quick { 1 } else { 3 },
-                vec![Step::Sources(seconds(2, 5))],
+                vec![Step::Sources(seconds(1, 5))],
             ),
             Figure::Cpu | Figure::Inventory | Figure::Loss | Figure::Curve => continue,
         };
@@ -261,7 +261,7 @@ mod tests {
             .sum();
         let lasts = lasts + steps;
         // A few repetitions come on top.
-        assert!(lasts < Duration::from_secs(165), "{lasts:?}");
+        assert!(lasts < Duration::from_secs(175), "{lasts:?}");
     }
 
     #[test]

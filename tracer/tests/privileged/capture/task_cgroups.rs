@@ -164,7 +164,8 @@ fn the_iterator_over_tasks_lists_every_process_and_no_other_thread() {
 fn the_iterator_over_tasks_names_the_containers_that_the_other_ways_name() {
     let _turn = turn::shared();
     let mut cgroups = Cgroups::new("pod");
-    let uid = "6757d342-97d3-489b-951d-1f66d36173ae";
+    // No other test has a pod of this UID.
+    let uid = "c0ffee42-97d3-489b-951d-1f66d36173ae";
     let expected: BTreeSet<(u64, String)> = ["9f3c", "5ca1"]
         .into_iter()
         .map(|container| {
