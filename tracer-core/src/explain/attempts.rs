@@ -233,7 +233,7 @@ impl<'a> Matcher<'a> {
                 && peer.names.iter().any(|name| self.names.contains(name)))
     }
 
-    fn has_port(&self, ends: &Ends) -> bool {
+    pub(super) fn has_port(&self, ends: &Ends) -> bool {
         self.port.is_none() || self.port == ends.peer.port
     }
 

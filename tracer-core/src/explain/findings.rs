@@ -61,7 +61,9 @@ fn concerns(event: &Event, finding: &Finding, matcher: &Matcher<'_>) -> Option<b
         let of_server = ABOUT_SERVERS.contains(&finding.rule);
         return (matcher.by_name() && (by_name || of_server)).then_some(!by_name);
     }
-    (matcher.is_end(ends)).then_some(false)
+    // One about the address as such, such as a ping, has no port.
+    let of_port = ends.peer.port.is_none() || matcher.has_port(ends);
+    (matcher.is_end(ends) && of_port).then_some(false)
 }
 
 fn is_about_name(rule: &str) -> bool {

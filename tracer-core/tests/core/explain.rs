@@ -14,6 +14,7 @@ use tracer_core::model::cluster::{ClusterChange, Inventory, Kind};
 use tracer_core::model::connection::{RefusedBy, TcpConnection, TcpState};
 use tracer_core::model::event::{Body, Ends, Event};
 use tracer_core::model::evidence::TcpEvidence;
+use tracer_core::model::finding::Severity;
 use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, Role};
 use tracer_core::model::identity::{Backend, PeerEnd, PodEnd, ServiceIdentity};
 use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
@@ -22,6 +23,8 @@ use tracer_core::model::time::Timestamp;
 const LAB: &str = include_str!("../../../testbed/lab/inventory.yaml");
 const FINDINGS: &str = include_str!("../fixtures/inventory/findings.yaml");
 const POLICIES: &str = include_str!("../fixtures/inventory/policies.yaml");
+use tracer_core::view::gallery;
+
 const ROUTING: &str = include_str!("../fixtures/inventory/routing.yaml");
 const ROUTING_POLICIES: &str = include_str!("../fixtures/inventory/routing-policies.yaml");
 
@@ -511,6 +514,27 @@ fn events_of_other_pods_do_not_count() {
         .ask("team/api-0", Some("local-here"));
     assert!(answer.attempts.groups.is_empty());
     assert_eq!(answer.verdict.kind, VerdictKind::Unknown);
+}
+
+#[test]
+fn a_finding_about_another_port_of_the_service_is_not_the_answer() {
+    let mut question = Question::new(&[ROUTING]);
+    let failed = connection(&question.index, 90, "10.97.0.2:80", None, TcpState::Timeout);
+    let mut event = gallery::finding(Severity::Error, false);
+    event.ends = failed.ends;
+    if let Body::Finding(finding) = &mut event.body {
+        finding.rule = "connect-timeout";
+    }
+    question = question.with(vec![event]);
+    for (to, rules) in [
+        ("local-here", &["connect-timeout"][..]),
+        ("local-here:80", &["connect-timeout"]),
+        ("local-here:81", &[]),
+    ] {
+        let answer = question.ask("team/client", Some(to));
+        let found: Vec<&str> = answer.findings.iter().map(|one| one.rule).collect();
+        assert_eq!(found, rules, "{to}");
+    }
 }
 
 #[test]

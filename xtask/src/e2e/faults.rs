@@ -259,7 +259,7 @@ fn line(findings: &[Value], fault: &Fault, scene: &Scene) -> Result<String> {
     Ok(line.to_owned())
 }
 
-/// `tracer explain` and `tracer diagnose` say the same.
+/// `tracer diagnose` has the path, and `tracer explain` answers about that port alone.
 fn explained(target: &Target, program: &str, scene: &Scene) -> Result<()> {
     let Pod { node, .. } = &scene.server;
     let ask = |arguments: &[&str]| {
@@ -277,14 +277,21 @@ fn explained(target: &Target, program: &str, scene: &Scene) -> Result<()> {
         Ok(text)
     };
     let dropped = format!("✗ {node} (dropped: NETFILTER_DROP in the node)");
-    for arguments in [
-        &["explain", "default/deb-ubuntu", "--to", "faulty:8002"][..],
-        &["diagnose", "--namespace", "default"],
+    for (arguments, expected) in [
+        (
+            &["diagnose", "--namespace", "default"][..],
+            dropped.as_str(),
+        ),
+        (
+            &["explain", "default/deb-ubuntu", "--to", "faulty:8002"],
+            "Service default/faulty:8002",
+        ),
     ] {
         let text = ask(arguments)?;
+        let other = arguments.contains(&"explain") && text.contains("faulty:8005");
         ensure!(
-            text.contains(&dropped),
-            "tracer {} does not say {dropped:?}:\n{text}",
+            text.contains(expected) && !other,
+            "tracer {} does not say {expected:?}, or says more:\n{text}",
             arguments.join(" ")
         );
     }
