@@ -182,7 +182,7 @@ pub struct Gathered<'a> {
     asked: &'a Asked,
     statuses: &'a BTreeMap<NodeName, AgentStatus>,
     join: Join,
-    /// The server's first event on its node: its interface was watched from then on.
+    /// When the server's node reported its first event: its interface was watched from then on.
     first: Option<Timestamp>,
     /// How many events a node sent of the client, and the time of the oldest.
     of_client: BTreeMap<NodeName, (usize, Timestamp)>,
@@ -226,6 +226,7 @@ impl<'a> Gathered<'a> {
         decided: Timestamp,
     ) -> ControlFlow<()> {
         let clock = self.clock(node);
+        let reported = decided;
         let decided = Timestamp((decided.0).saturating_add_signed(-self.ahead_of_client(node)));
         let node: NodeName = node
             .strip_prefix(&*self.asked.cluster)
@@ -241,7 +242,8 @@ impl<'a> Gathered<'a> {
         let at_server =
             (event.ends.as_ref()).is_some_and(|ends| Some(ends.pod.ip) == self.asked.server);
         if at_server && !matches!(event.body, Body::Drop(_)) {
-            self.first = Some(self.first.map_or(event.time, |known| known.min(event.time)));
+            // Not when it began: of that time the agent may have no event any more.
+            self.first = Some(self.first.map_or(reported, |known| known.min(reported)));
         }
         match part {
             Part::Client => {
