@@ -5,6 +5,7 @@
 
 mod agent;
 mod child;
+mod conntrack;
 mod drops;
 mod emission;
 mod flood;

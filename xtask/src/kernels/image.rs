@@ -19,9 +19,19 @@ use crate::build;
 use testbed::debian;
 
 /// What the tests run, and the shell that they run it with.
-const PROGRAMS: [&str; 6] = ["dash", "ip", "tc", "ping", "seq", "sleep"];
-/// A veth pair, and what a filter of tc needs; what a kernel has not as a module it has built in.
-const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
+const PROGRAMS: [&str; 8] = ["dash", "ip", "tc", "nft", "ping", "seq", "sleep", "cat"];
+/// A veth pair, what a filter of tc needs, nftables with translation, and conntrack's netlink. What a kernel has not as
+/// a module it has built in.
+const MODULES: [&str; 8] = [
+    "veth",
+    "sch_ingress",
+    "cls_bpf",
+    "nf_tables",
+    "nft_ct",
+    "nft_chain_nat",
+    "nft_nat",
+    "nf_conntrack_netlink",
+];
 
 /// Before and after what the tests print.
 pub(super) const BEGIN: &str = "@@BEGIN";
@@ -72,10 +82,11 @@ impl Base {
     /// The file for a kernel, that runs the tests with these arguments.
     pub fn with(&self, kernel: &Fetched, arguments: &[String]) -> Result<PathBuf> {
         let mut cpio = Cpio::default();
-        for name in MODULES {
-            if let Some(module) = module(&kernel.modules, name)? {
-                cpio.file(&Path::new("modules").join(format!("{name}.ko")), &module);
-            }
+        for (number, (name, module)) in with_dependencies(&kernel.modules)?.iter().enumerate() {
+            cpio.file(
+                &Path::new("modules").join(format!("{number:02}-{name}.ko")),
+                module,
+            );
         }
         cpio.file(Path::new("init"), init(&self.test, arguments).as_bytes());
         let path = archive::directory().join(format!("initramfs-{}", kernel.release));
@@ -145,6 +156,45 @@ fn paths(ldd: &str) -> BTreeSet<PathBuf> {
         .collect()
 }
 
+/// The modules and what they depend on, in the order in which they can be loaded.
+fn with_dependencies(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut ordered = Vec::new();
+    let mut seen = BTreeSet::new();
+    for name in MODULES {
+        add(directory, name, &mut seen, &mut ordered)?;
+    }
+    Ok(ordered)
+}
+
+fn add(
+    directory: &Path,
+    name: &str,
+    seen: &mut BTreeSet<String>,
+    ordered: &mut Vec<(String, Vec<u8>)>,
+) -> Result<()> {
+    if !seen.insert(name.to_owned()) {
+        return Ok(());
+    }
+    let Some(module) = module(directory, name)? else {
+        return Ok(());
+    };
+    for other in dependencies(&module) {
+        add(directory, &other, seen, ordered)?;
+    }
+    ordered.push((name.to_owned(), module));
+    Ok(())
+}
+
+/// The names of other modules in the entry `depends` of a module's information (include/linux/module.h).
+fn dependencies(module: &[u8]) -> Vec<String> {
+    let entry = module
+        .split(|byte| *byte == 0)
+        .find_map(|text| text.strip_prefix(b"depends="));
+    let names = String::from_utf8_lossy(entry.unwrap_or_default());
+    let names = names.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
 /// A module of a kernel, unpacked; `None` where it has none of that name.
 fn module(directory: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let entries =
@@ -156,9 +206,13 @@ fn module(directory: &Path, name: &str) -> Result<Option<Vec<u8>>> {
             if let Some(found) = module(&path, name)? {
                 return Ok(Some(found));
             }
-        } else if file == *format!("{name}.ko") {
+            continue;
+        }
+        // A module's name has underscores where its file's can have hyphens.
+        let file = file.to_string_lossy().replace('-', "_");
+        if file == format!("{name}.ko") {
             return read(&path).map(Some);
-        } else if file == *format!("{name}.ko.xz") {
+        } else if file == format!("{name}.ko.xz") {
             let output = Command::new("xz")
                 .arg("-dc")
                 .arg(&path)
@@ -264,6 +318,13 @@ mod tests {
         ];
         assert_eq!(paths(printed), expected.map(PathBuf::from).into());
         assert!(paths("\tnot a dynamic executable\n").is_empty());
+    }
+
+    #[test]
+    fn a_module_names_those_that_it_needs() {
+        let module = b"\x7fELF\0license=GPL\0depends=nf_conntrack,nf_tables\0name=nft_ct\0";
+        assert_eq!(dependencies(module), ["nf_conntrack", "nf_tables"]);
+        assert!(dependencies(b"\x7fELF\0depends=\0").is_empty());
     }
 
     #[test]
