@@ -78,8 +78,8 @@ impl Bed {
 }
 
 fn is_end(end: &Value, address: &str) -> bool {
-    let (ip, port) = address.split_once(':').expect("a port");
-    end["ip"] == ip && end["port"].to_string() == port
+    let address: SocketAddr = address.parse().expect("an address");
+    end["ip"] == address.ip().to_string() && end["port"] == address.port()
 }
 
 #[test]
@@ -125,8 +125,9 @@ fn a_full_table_under_nftables_is_found_and_silence_before_it_is_not() {
     let entries = bed.node.sh(&format!("cat {count}"));
     let before = fs::read_to_string(MAX).expect("the limit");
     fs::write(MAX, entries.trim()).expect("the kernel's own namespace");
-    let full = bed.connect(SERVICE, patience).expect_err("no room");
+    let full = bed.connect(SERVICE, patience);
     fs::write(MAX, before).expect("the limit as it was");
+    let full = full.expect_err("no room");
     assert_eq!(full.kind(), ErrorKind::TimedOut);
     assert!(bed.dropped() > 0, "the kernel dropped nothing");
     tracer.wait_for("finding about the table", |event| {
