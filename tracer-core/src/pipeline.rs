@@ -276,7 +276,7 @@ impl Pipeline {
             Input::Signal(at, Signal::TranslationsComplete(false)) => {
                 self.translations.interrupted(at);
             }
-            Input::Signal(_, Signal::TranslationsComplete(true)) => {}
+            Input::Signal(_, Signal::TranslationsComplete(true) | Signal::DropsSeen(_)) => {}
             Input::Signal(at, Signal::Conntrack(counters)) => {
                 self.diagnosis.conntrack(at, counters);
             }

@@ -15,6 +15,8 @@ pub enum Signal {
     TranslationsComplete(bool),
     /// The kernel dropped a packet.
     Dropped(PacketDrop),
+    /// From this time on dropped packets are signalled, or (`false`) they cannot be seen.
+    DropsSeen(bool),
     /// Conntrack's counters changed.
     Conntrack(ConntrackCounters),
 }

@@ -234,7 +234,10 @@ impl LocalSource {
         let recorder = match record.zip(writer) {
             Some((path, writer)) => {
                 let file = path.display().to_string();
-                Some(Recorder::start(file, writer, Arc::clone(&clock), notices)?)
+                let mut recorder = Recorder::start(file, writer, Arc::clone(&clock), notices)?;
+                let seen = Signal::DropsSeen(capture.drops_unseen().is_none());
+                recorder.signal(clock.now(), &seen);
+                Some(recorder)
             }
             None => None,
         };

@@ -124,6 +124,11 @@ fn a_replayed_recording_reports_the_events_of_the_recorded_run() {
     let sum = recorded(&ended);
     assert!(!sum.contains(';'), "something is missing: {sum}");
 
+    // This kernel gives drops a reason, so that none here says that there was none.
+    let bytes = std::fs::read(&recording).expect("a file");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains(" drops true"), "nothing on drops");
+
     // Other programs read the same in it.
     let report = testbed::tshark_diff::diff(program(), &recording).expect("both sides");
     assert_eq!(report.unexplained, Vec::<String>::new(), "{report}");

@@ -10,38 +10,78 @@ use serde_json::Value;
 const CLIENT: ([u8; 4], &str) = ([10, 1, 39, 193], "k8s-worker03");
 const SERVER: ([u8; 4], &str) = ([10, 1, 79, 66], "k8s-worker01");
 const PORT: u16 = 90;
+const LINKTYPE_RAW: u32 = 101;
 /// When the captures begin, microseconds since 1970.
 const START_US: u64 = 1_770_000_000_000_000;
 
-/// A classic pcap file of raw IP packets.
+/// Raw IP packets, each with its time in microseconds since 1970.
 struct Capture {
-    bytes: Vec<u8>,
+    packets: Vec<(u64, Vec<u8>)>,
     /// How far the clock of its node is ahead.
     ahead_us: u64,
 }
 
 impl Capture {
     fn new(ahead_us: u64) -> Capture {
-        let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101];
-        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        Capture { bytes, ahead_us }
+        Capture {
+            packets: Vec::new(),
+            ahead_us,
+        }
     }
 
     fn packet(&mut self, at_us: u64, packet: &[u8]) {
         let at = START_US + at_us + self.ahead_us;
-        let length = packet.len() as u64;
-        for word in [at / 1_000_000, at % 1_000_000, length, length] {
-            let word = u32::try_from(word).expect("small");
-            self.bytes.extend(word.to_le_bytes());
-        }
-        self.bytes.extend(packet);
+        self.packets.push((at, packet.to_vec()));
     }
 
-    fn write(&self, folder: &Path, name: &str) -> PathBuf {
-        let path = folder.join(name);
-        fs::write(&path, &self.bytes).expect("a capture");
-        path
+    /// As tcpdump writes it: a classic pcap file.
+    fn pcap(&self) -> Vec<u8> {
+        let mut bytes = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, LINKTYPE_RAW]);
+        for (at, packet) in &self.packets {
+            let [seconds, micros] = [at / 1_000_000, at % 1_000_000].map(word);
+            let length = word(packet.len() as u64);
+            bytes.extend(words(&[seconds, micros, length, length]));
+            bytes.extend(packet);
+        }
+        bytes
     }
+
+    /// As `--record` does where dropped packets are seen: pcapng, with a block that says so.
+    fn recording(&self) -> Vec<u8> {
+        let mut bytes = block(0x0a0d_0d0a, words(&[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]));
+        bytes.extend(block(1, words(&[LINKTYPE_RAW, 65_535])));
+        let begun = self.packets.first().expect("a packet").0;
+        let seen = format!("tracer signal: {begun}000 drops true");
+        bytes.extend(block(0x8000_5452, seen.into_bytes()));
+        for (at, packet) in &self.packets {
+            let length = word(packet.len() as u64);
+            let mut body = words(&[0, word(at >> 32), word(at & 0xffff_ffff), length, length]);
+            body.extend(packet);
+            bytes.extend(block(6, body));
+        }
+        bytes
+    }
+}
+
+fn word(number: u64) -> u32 {
+    u32::try_from(number).expect("32 bits")
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// A block of pcapng.
+fn block(kind: u32, mut body: Vec<u8>) -> Vec<u8> {
+    body.resize(body.len().next_multiple_of(4), 0);
+    let length = word(body.len() as u64 + 12);
+    [words(&[kind, length]), body, words(&[length])].concat()
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).expect("a capture");
+    path
 }
 
 fn built(builder: etherparse::PacketBuilderStep<etherparse::TcpHeader>) -> Vec<u8> {
@@ -100,8 +140,8 @@ fn finding(output: &Output) -> Value {
     found[0].clone()
 }
 
-/// The captures, in a folder of their own; `arrives`: the SYNs reach the server's node.
-fn captured(folder: &Path, server_ahead_us: u64, arrives: bool) -> [String; 2] {
+/// What the nodes capture. `arrives`: the SYNs reach the server's node.
+fn captures(server_ahead_us: u64, arrives: bool) -> [Capture; 2] {
     let mut client = Capture::new(0);
     let mut server = Capture::new(server_ahead_us);
     answered(&mut client, &mut server, 0, 50_001);
@@ -110,21 +150,53 @@ fn captured(folder: &Path, server_ahead_us: u64, arrives: bool) -> [String; 2] {
         false => unanswered(&mut [&mut client], 5_000_000, 50_002),
     }
     answered(&mut client, &mut server, 40_000_000, 50_003);
-    let [client, server] = [
-        client.write(folder, "client.pcap"),
-        server.write(folder, "server.pcap"),
+    [client, server]
+}
+
+/// The files of both nodes, in a folder of their own.
+fn written(folder: &Path, [client, server]: [Vec<u8>; 2]) -> [String; 2] {
+    let files = [
+        ("client.pcap", CLIENT.1, client),
+        ("server.pcap", SERVER.1, server),
     ];
-    [
-        format!("--replay={}={}", CLIENT.1, client.display()),
-        format!("--replay={}={}", SERVER.1, server.display()),
-    ]
+    files.map(|(name, node, bytes)| {
+        let path = write(folder, name, &bytes);
+        format!("--replay={node}={}", path.display())
+    })
+}
+
+fn captured(folder: &Path, server_ahead_us: u64, arrives: bool) -> [String; 2] {
+    let captures = captures(server_ahead_us, arrives);
+    written(folder, captures.map(|capture| capture.pcap()))
+}
+
+fn run_on(files: &[String]) -> Value {
+    let mut arguments = files.to_vec();
+    arguments.extend(["-o".to_owned(), "json".to_owned()]);
+    finding(&diagnose(&arguments))
 }
 
 fn run(server_ahead_us: u64, arrives: bool) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut arguments = captured(folder.path(), server_ahead_us, arrives).to_vec();
-    arguments.extend(["-o".to_owned(), "json".to_owned()]);
-    finding(&diagnose(&arguments))
+    run_on(&captured(folder.path(), server_ahead_us, arrives))
+}
+
+/// With recordings of both nodes that would have a drop, what neither has was lost between them.
+#[test]
+fn a_syn_that_recordings_show_neither_dropped_nor_arriving_was_lost_between_the_nodes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recordings = captures(0, false).map(|capture| capture.recording());
+    let finding = run_on(&written(folder.path(), recordings));
+    let verdict = &finding["path"]["verdict"];
+    assert_eq!(verdict, "lost-between-nodes", "{finding}");
+
+    let [client, server] = captures(0, false);
+    let one = written(folder.path(), [client.recording(), server.pcap()]);
+    let verdict = &run_on(&one)["path"]["verdict"];
+    assert_eq!(
+        verdict, "lost-before-pod",
+        "the server's node may have dropped it"
+    );
 }
 
 #[test]

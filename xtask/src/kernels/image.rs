@@ -22,7 +22,7 @@ use testbed::debian;
 const PROGRAMS: [&str; 8] = ["dash", "ip", "tc", "nft", "ping", "seq", "sleep", "cat"];
 /// A veth pair, what a filter of tc needs, nftables with translation, and conntrack's netlink. What a kernel has not as
 /// a module it has built in.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 10] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
@@ -30,6 +30,8 @@ const MODULES: [&str; 8] = [
     "nft_ct",
     "nft_chain_nat",
     "nft_nat",
+    "nft_counter",
+    "nft_numgen",
     "nf_conntrack_netlink",
 ];
 

@@ -6,6 +6,7 @@
 //! ```text
 //! tracer signal: 1770000000000000000 translated 6 10.1.39.193:40001 10.152.183.115:90 6 10.1.79.66:90 10.1.39.193:40001
 //! tracer signal: 1770000000000000000 complete true
+//! tracer signal: 1770000000000000000 drops true
 //! tracer signal: 1770000000000000000 dropped 6 10.1.39.193:40001 10.1.79.66:90 2 NETFILTER_DROP nf_hook_slow node eth0 0
 //! tracer signal: 1770000000000000000 conntrack 120 262144 0 0 0
 //! ```
@@ -59,6 +60,7 @@ fn text(signal: &Signal) -> String {
             format!("translated {} {}", tuple_text(original), tuple_text(reply))
         }
         Signal::TranslationsComplete(complete) => format!("complete {complete}"),
+        Signal::DropsSeen(seen) => format!("drops {seen}"),
         Signal::Dropped(dropped) => format!(
             "dropped {} {} {} {} {} {} {}",
             tuple_text(&dropped.tuple),
@@ -121,6 +123,7 @@ fn parse(text: &str) -> Option<(Timestamp, Signal)> {
             reply: tuple(words)?,
         }),
         "complete" => Signal::TranslationsComplete(next(words)?),
+        "drops" => Signal::DropsSeen(next(words)?),
         "dropped" => Signal::Dropped(dropped(words)?),
         "conntrack" => Signal::Conntrack(ConntrackCounters {
             entries: next(words)?,
@@ -212,6 +215,7 @@ mod tests {
             }),
             Signal::TranslationsComplete(true),
             Signal::TranslationsComplete(false),
+            Signal::DropsSeen(true),
             Signal::Dropped(full),
             Signal::Dropped(bare),
             Signal::Conntrack(ConntrackCounters {
@@ -253,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_no_word_is_left_out() {
-        let Signal::Dropped(mut dropped) = samples().remove(3) else {
+        let Signal::Dropped(mut dropped) = samples().remove(4) else {
             panic!("a drop");
         };
         dropped.device = Some("two words".into());

@@ -23,6 +23,7 @@ use tracer_core::model::cluster::{ClusterChange, Inventory};
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::flow::{Protocol, Role};
 use tracer_core::model::loss::Losses;
+use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
 use tracer_core::path::{self, Clock, Join, NodeFacts, Question, Watch};
 use tracer_core::pipeline::{Input, Pipeline};
@@ -79,6 +80,8 @@ struct Capture {
     ended: bool,
     /// It shows the pods of a node that the inventory knows.
     placed: bool,
+    /// Its recording says that dropped packets are in it.
+    sees_drops: bool,
 }
 
 impl Capture {
@@ -101,6 +104,7 @@ impl Capture {
             pending: None,
             ended: false,
             placed,
+            sees_drops: false,
         })
     }
 
@@ -143,6 +147,9 @@ impl SeveralSource {
             return false;
         };
         let decided = input.time();
+        if let Input::Signal(_, Signal::DropsSeen(seen)) = input {
+            capture.sees_drops = seen;
+        }
         let mut events = Vec::new();
         capture.pipeline.step(input, &mut events);
         for event in events {
@@ -195,7 +202,7 @@ impl SeveralSource {
             };
             let facts = NodeFacts {
                 watched,
-                sees_drops: false,
+                sees_drops: capture.sees_drops,
             };
             join.know(&capture.node, facts, clock);
         }
