@@ -125,7 +125,7 @@ fn a_replayed_recording_reports_the_events_of_the_recorded_run() {
     assert!(!sum.contains(';'), "something is missing: {sum}");
 
     // This kernel gives drops a reason, so that none here says that there was none.
-    let bytes = std::fs::read(&recording).expect("a file");
+    let bytes = fs::read(&recording).expect("a file");
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.contains(" drops true"), "nothing on drops");
 
