@@ -28,6 +28,9 @@ const REST_SHARE: u32 = 20;
 /// Where the unified hierarchy is mounted, alone or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
+/// The beginning of the line of the unified hierarchy.
+const UNIFIED: &str = "0::";
+
 /// Reads the cgroup's id of each process, by its id in the initial PID namespace.
 pub type ReadTasks = Box<dyn FnMut() -> Result<HashMap<u32, u64>, String> + Send>;
 
@@ -101,6 +104,10 @@ impl CgroupIds {
 
     /// The way in words, or why containers cannot be named.
     pub fn way(&self) -> Result<&'static str, String> {
+        let own = fs::read_to_string("/proc/self/cgroup");
+        if own.is_ok_and(|own| unified(&own).is_none()) {
+            return Err("this node has no cgroup version 2, whose ids packets have".to_owned());
+        }
         match self {
             CgroupIds::Pidfd => Ok("the kernel gives the cgroup of a process (PIDFD_GET_INFO)"),
             CgroupIds::Tasks(_) => Ok("an iterator over tasks gives the cgroup of a process"),
@@ -198,11 +205,16 @@ fn container_processes(proc: &Path, ids: &CgroupIds) -> io::Result<Vec<Container
     Ok(processes)
 }
 
+/// The line of the unified hierarchy in `/proc/PID/cgroup` (cgroups(7)); `None` with version 1 alone.
+fn unified(file: &str) -> Option<&str> {
+    file.lines().find(|line| line.starts_with(UNIFIED))
+}
+
 /// The pod's UID and the container's id, from the path in the unified hierarchy: packets have no other.
 fn container(file: &str, root: Option<&str>) -> Option<(String, String)> {
-    let unified = file.lines().find(|line| line.starts_with("0::"))?;
-    let pod = pod_cgroup(unified, root)?;
-    let path = unified.strip_prefix("0::")?;
+    let line = unified(file)?;
+    let pod = pod_cgroup(line, root)?;
+    let path = line.strip_prefix(UNIFIED)?;
     let below = path.strip_prefix(&*pod.path)?;
     let name = below.split('/').find(|name| !name.is_empty())?;
     // `cri-containerd-<id>.scope`, `crio-<id>.scope`, `<id>`, `slice:cri-containerd:<id>`.
@@ -253,7 +265,7 @@ fn sees_all_cgroups() -> bool {
 
 /// The inode of the cgroup's directory.
 fn inode(file: &str) -> Option<u64> {
-    let unified = file.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let unified = unified(file)?.strip_prefix(UNIFIED)?;
     // Relative to a private cgroup namespace, the path says nothing about the mount.
     if unified.starts_with("/..") {
         return None;
