@@ -1,14 +1,15 @@
-//! What each of the kernel's signals beyond the packets costs: the helper that names a packet's sender, the probe of
-//! dropped packets, and conntrack's events.
+//! What each source beyond the pods' packets costs: the helper that names a packet's sender, the probe of dropped
+//! packets, conntrack's events, and the programs at the node's uplink.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::bed::{Bed, SERVER};
+use super::bulk;
 use super::cpu::Window;
 use super::delay::pod_socket;
-use super::empty::{Empty, HELPER, Runs, Statistics, dropped_runs_of};
+use super::empty::{Empty, HELPER, Runs, Statistics, dropped_runs_of, runs_of};
 use super::packets::send;
 use super::tool::{Output, Programs, Running, Tool};
 use crate::lab::shell::run;
@@ -17,6 +18,8 @@ use crate::lab::shell::run;
 const DROPPED: u16 = 1999;
 /// A Service's address: the node translates it to the server's.
 const SERVICE: &str = "10.99.0.1";
+/// The node's device on the link to the server.
+const UPLINK: &str = "vs";
 /// New flows in each interval: well below the 5,000 a second at which the agent pauses.
 const FLOWS: u16 = 20;
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -34,6 +37,8 @@ pub struct Sources {
     pub flow_us: f64,
     /// The same with `--no-conntrack`.
     pub flow_without_us: f64,
+    /// Nanoseconds of the programs at the node's uplink, for each packet of a connection that the node forwards.
+    pub forwarded_ns: f64,
     /// Share of the machine that others used meanwhile, 0 to 1.
     pub foreign: f64,
 }
@@ -62,12 +67,14 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let drop_ns = dropped(bed, programs, lasts)?;
     let flow_us = flows(bed, programs, Output::Agent, lasts)?;
     let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
+    let forwarded_ns = forwarded(bed, programs, lasts)?;
     let (lasted, used) = window.end(bed)?;
     Ok(Sources {
         sender_ns,
         drop_ns,
         flow_us,
         flow_without_us,
+        forwarded_ns,
         foreign: used.foreign_share(lasted),
     })
 }
@@ -128,8 +135,45 @@ fn flows(bed: &Bed, programs: &Programs, output: Output, lasts: Duration) -> Res
     Ok(used.tool.as_secs_f64() * 1e6 / f64::from(flows))
 }
 
+/// The programs at the uplink, less an empty one behind them, under bulk traffic of a pod.
+fn forwarded(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
+    let server = SERVER.to_string();
+    let route = |change: &str| {
+        let argv = [
+            "ip", "route", change, "default", "via", &server, "dev", UPLINK,
+        ];
+        run(&mut bed.command("node", "load", &argv)?)
+    };
+    route("add")?;
+    let measured = forwarded_by_uplink(bed, programs, lasts);
+    route("delete")?;
+    measured
+}
+
+fn forwarded_by_uplink(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
+    let _statistics = Statistics::enable()?;
+    let empty = Empty::attach(bed, UPLINK)?;
+    let (running, pid) = start_on(bed, programs, Output::Json, UPLINK)?;
+    let before = (runs_of(pid)?, empty.runs()?);
+    bulk::iperf3(bed, 0, lasts)?;
+    let tracer = runs_of(pid)?.since(before.0);
+    let empty = empty.runs()?.since(before.1);
+    running.stop(bed)?;
+    let mean = |runs: Runs| runs.mean().context("the program did not run");
+    Ok(mean(tracer)? - mean(empty)?)
+}
+
 fn start(bed: &Bed, programs: &Programs, output: Output) -> Result<(Running, i32)> {
-    let Some(running) = Running::start_on(bed, programs, Tool::tracer(output), "vc0")? else {
+    start_on(bed, programs, output, "vc0")
+}
+
+fn start_on(
+    bed: &Bed,
+    programs: &Programs,
+    output: Output,
+    interface: &str,
+) -> Result<(Running, i32)> {
+    let Some(running) = Running::start_on(bed, programs, Tool::tracer(output), interface)? else {
         bail!("the tracer is a program");
     };
     let pid = running.pid().as_raw_nonzero().get();

@@ -67,6 +67,8 @@ pub enum Name {
     TranslatedFlow,
     /// The same, of that with `--no-conntrack`.
     Translation,
+    /// Nanoseconds of the programs at the uplink for a forwarded packet.
+    Forwarded,
 }
 
 /// One measured number.

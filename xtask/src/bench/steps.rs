@@ -124,6 +124,7 @@ impl Step {
                     sample(Name::Drop, sources.drop_ns),
                     sample(Name::TranslatedFlow, sources.flow_us),
                     sample(Name::Translation, sources.flow_us / sources.flow_without_us),
+                    sample(Name::Forwarded, sources.forwarded_ns),
                 ]
             }
             Step::Delay(inventory, lasts) => {

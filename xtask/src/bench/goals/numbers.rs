@@ -198,5 +198,14 @@ pub(super) fn all(results: &Results) -> Vec<Goal> {
             |value| format!("{value:.2}"),
             &tiny,
         ),
+        of(
+            Figure::Sources,
+            Name::Forwarded,
+            &format!("{packet} TCP bulk that the node forwards, at its uplink"),
+            "",
+            "<= 60 ns",
+            ns,
+            &most(60.0),
+        ),
     ]
 }
