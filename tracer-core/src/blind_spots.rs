@@ -131,13 +131,13 @@ impl BlindSpots {
             .collect();
         one_way_interfaces(one_way)
             .into_iter()
-            .chain(host_network_pods(&here))
-            .chain(self.node_local_cache(&here))
+            .chain(host_network_pods(&here, index.traces_node()))
+            .chain(self.node_local_cache(&here, index.traces_node()))
             .chain(self.encrypted_dns())
             .collect()
     }
 
-    fn node_local_cache(&self, pods: &[&Pod]) -> Option<String> {
+    fn node_local_cache(&self, pods: &[&Pod], node_traced: bool) -> Option<String> {
         let cache = pods.iter().find(|pod| is_node_local_dns(pod));
         let evidence = cache
             .map(|pod| format!("{}/{} runs here", pod.namespace, pod.name))
@@ -145,9 +145,12 @@ impl BlindSpots {
                 let asked = self.node_local_asked;
                 asked.then(|| format!("pods ask {NODE_LOCAL_CACHE}"))
             })?;
+        let servers = match node_traced {
+            true => "a DNS server on this node",
+            false => "the cluster's DNS server",
+        };
         Some(format!(
-            "queries from NodeLocal DNSCache to the cluster's DNS server ({evidence}); queries from pods to the cache are \
-             visible"
+            "queries from NodeLocal DNSCache to {servers} ({evidence}); queries from pods to the cache are visible"
         ))
     }
 
@@ -183,7 +186,7 @@ fn one_way_interfaces(one_way: &[(&str, Direction)]) -> Vec<String> {
         .collect()
 }
 
-fn host_network_pods(pods: &[&Pod]) -> Option<String> {
+fn host_network_pods(pods: &[&Pod], node_traced: bool) -> Option<String> {
     let on_host = pods.iter().filter(|pod| pod.host_network);
     let mut names: Vec<String> = on_host
         .map(|pod| format!("{}/{}", pod.namespace, pod.name))
@@ -192,6 +195,12 @@ fn host_network_pods(pods: &[&Pod]) -> Option<String> {
     let count = units::count(names.len() as u64, "pod");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let names = name_some(&names, false)?;
+    if node_traced {
+        return Some(format!(
+            "connections to {count} with hostNetwork, and their traffic inside the node: what they ask other hosts is \
+             visible ({names})"
+        ));
+    }
     Some(format!(
         "traffic of {count} with hostNetwork: they use the node's own interfaces, which are not traced ({names})"
     ))

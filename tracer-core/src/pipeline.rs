@@ -235,8 +235,13 @@ impl Pipeline {
                 self.doubt.record(&record);
                 match self.decoder.decode(&record) {
                     // `observe` advances to the packet's time first.
-                    Ok(observation) => {
-                        self.local_addresses.learn(&observation);
+                    Ok(mut observation) => {
+                        self.translations.restore(&mut observation);
+                        let ifindex = observation.flow.ifindex;
+                        // An address of the node is also that of masqueraded pods.
+                        if !self.index.is_of_node(ifindex, now) {
+                            self.local_addresses.learn(&observation);
+                        }
                         self.senders.learn(&observation, record.sender_cgroup);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
@@ -248,11 +253,17 @@ impl Pipeline {
                 }
                 self.identify(now, &mut correlated, out);
             }
-            Input::Counters(now, snapshots) => {
+            Input::Counters(now, mut snapshots) => {
+                self.translations.restore_all(&mut snapshots, now);
                 self.correlator.counters(now, &snapshots, &mut correlated);
                 self.identify(now, &mut correlated, out);
             }
             Input::Change(now, change) => {
+                if let ClusterChange::NodeInterface(ifindex) = &change {
+                    self.senders.is_of_node(*ifindex);
+                    self.doubt.is_of_node(*ifindex);
+                    self.one_way.is_of_node(*ifindex);
+                }
                 self.index.apply(now, change);
                 // Cluster changes overtake records, which may still be in flight, so they end no lookup.
                 self.release(now, out);
@@ -271,10 +282,13 @@ impl Pipeline {
                 out.extend(event.map(Emission::Event));
             }
             Input::Signal(at, Signal::Translated(translation)) => {
-                self.translations.insert(at, &translation, &self.index);
+                if self.translations.insert(at, &translation, &self.index) {
+                    self.doubt.incomplete_of_node(at);
+                }
             }
             Input::Signal(at, Signal::TranslationsComplete(false)) => {
                 self.translations.interrupted(at);
+                self.doubt.incomplete_of_node(at);
             }
             Input::Signal(_, Signal::TranslationsComplete(true) | Signal::DropsSeen(_)) => {}
             Input::Signal(at, Signal::Conntrack(counters)) => {
@@ -371,6 +385,8 @@ impl Pipeline {
             };
             let ifindex = item.ifindex();
             let deadline = self.index.name_deadline(now, item.event.time, ifindex);
+            let deadline =
+                deadline.or_else(|| self.senders.deadline(&self.index, now, &item.event.flow));
             if deadline.is_some() || self.waiting.holds(ifindex) {
                 for item in self.waiting.hold(now, deadline.unwrap_or(now), item) {
                     self.name(now, item, out);
@@ -386,9 +402,10 @@ impl Pipeline {
 
     /// Releases the events that need not wait any longer.
     fn release(&mut self, now: Timestamp, out: &mut Vec<Emission>) {
-        let index = &mut self.index;
+        let (index, senders) = (&mut self.index, &mut self.senders);
         let known = |item: &Item| {
             let deadline = index.name_deadline(now, item.event.time, item.ifindex());
+            let deadline = deadline.or_else(|| senders.deadline(index, now, &item.event.flow));
             deadline.is_none()
         };
         for item in self.waiting.ready(now, known) {

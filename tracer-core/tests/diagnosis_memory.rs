@@ -44,6 +44,7 @@ fn ends(pod: u32, named: bool) -> Ends {
                 false => Err(UnknownReason::NotInInventory),
             },
             container: None,
+            at_uplink: false,
         },
         peer: PeerEnd {
             ip: SERVER,

@@ -1,5 +1,6 @@
 //! The short way for the packets that are most of the traffic: TCP data and UDP of a known flow, which can never
-//! have a record. Counts them and does nothing else.
+//! have a record. Counts them and does nothing else. At a device of the node, data that others send and receive
+//! ends here too.
 
 use core::mem::offset_of;
 
@@ -8,7 +9,7 @@ use aya_ebpf::programs::TcContext;
 use tracer_common::{FROM_POD, FlowKey};
 
 use crate::maps::{FLOWS, TRAFFIC};
-use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
+use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMP, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::{flow, settings};
 
@@ -42,9 +43,10 @@ const _: () = {
     assert!(offset_of!(Key, protocol_le) == offset_of!(FlowKey, protocol));
 };
 
-/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything.
+/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything. At a
+/// device of the node (`NODE`) also `true` for packets that cannot be of a flow of the node's own.
 #[inline(always)]
-pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> bool {
+pub fn count<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext, ifindex: u32) -> bool {
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETHERNET + IPV4 + TRANSPORT > end {
         return false;
@@ -71,7 +73,8 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> bool {
             return false;
         }
     } else if protocol != UDP {
-        return false;
+        // Tunnels: IPIP, GRE, ESP. An IPv6 packet can have extension headers.
+        return NODE && ethertype == ETHERTYPE_IPV4 && protocol != ICMP;
     }
     let (src, dst) = (
         u16::from_be(read(transport)),
@@ -79,6 +82,10 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> bool {
     );
     if settings::is_dns_port(src) || settings::is_dns_port(dst) {
         return false;
+    }
+    if NODE && protocol == UDP {
+        // Of the node's own UDP only DNS is recorded. VXLAN, Geneve and WireGuard leave here.
+        return true;
     }
 
     let (pod_port, peer_port) = by_direction::<DIRECTION, u16>(src, dst);
@@ -103,6 +110,9 @@ pub fn count<const DIRECTION: u8>(ctx: &TcContext, ifindex: u32) -> bool {
     // SAFETY: `Key` begins with the layout of a `FlowKey` (see the assertions), and consists of integers.
     let key = unsafe { &*(&raw const key).cast::<FlowKey>() };
     let Some(state) = FLOWS.get_ptr_mut(key) else {
+        if NODE {
+            return true;
+        }
         if let Some(scratch) = Scratch::this_cpu() {
             scratch.missing = 1;
         }

@@ -60,7 +60,7 @@ fn add_traffic<const DIRECTION: u8>(totals: *mut FlowTotals, bytes: u32) {
 /// Counts a packet of its flow. Writes the flow's totals and [`flag::NEW_FLOW`] or [`flag::NO_FLOW`] to the
 /// record's header, and whether a record is due because the packet is the first of its flow.
 #[inline(always)]
-pub fn count<const DIRECTION: u8>(
+pub fn count<const DIRECTION: u8, const NODE: bool>(
     scratch: &mut Scratch,
     interface: *mut InterfaceState,
     now_ns: u64,
@@ -90,7 +90,8 @@ pub fn count<const DIRECTION: u8>(
             header.flow = totals(fresh);
             header.flags = flag::NEW_FLOW;
             packet.first = true;
-            if settings::drops() {
+            // An address of the node is also that of masqueraded pods.
+            if !NODE && settings::drops() {
                 dropped::watch(&key.pod_addr_be, interface);
             }
             return;

@@ -1,8 +1,9 @@
 //! Tracer's probes: they read packets, stamp them with a time and emit records. Policy and protocol state are
 //! in user space.
 //!
-//! Two programs, and at the end a third in their place, are attached to the host end of every pod's veth or netkit pair: `from_pod` to tc ingress and
-//! `to_pod` to tc egress, through TCX (Linux 6.6) or clsact. Minimum kernel: 5.10. They miss packets that
+//! Two programs, and at the end a third in their place, are attached to the host end of every pod's veth or netkit
+//! pair: `from_pod` to tc ingress and `to_pod` to tc egress, through TCX (Linux 6.6) or clsact. `from_node` and
+//! `to_node` do the same for the node's own sockets at its uplinks. Minimum kernel: 5.10. They miss packets that
 //! bypass the hook: `bpf_redirect_peer` delivers to a pod without passing the host end's egress, and an
 //! earlier program in the chain can consume a packet. They never change a packet, and the verdict is always
 //! "next".
@@ -20,6 +21,7 @@ mod flow;
 mod kernel_memory;
 mod log;
 mod maps;
+mod node;
 mod packet;
 mod record;
 mod scratch;
@@ -43,7 +45,7 @@ use crate::stats::Stats;
 /// consumes.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    observe::<FROM_POD>(&ctx);
+    observe::<FROM_POD, false>(&ctx);
     TC_ACT_UNSPEC
 }
 
@@ -53,7 +55,30 @@ pub fn from_pod(ctx: TcContext) -> i32 {
 /// (Cilium's eBPF host routing), and those that an earlier egress program consumes.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
-    observe::<TO_POD>(&ctx);
+    observe::<TO_POD, false>(&ctx);
+    TC_ACT_UNSPEC
+}
+
+/// Sees what sockets of the node send to other hosts: the node is the pod here.
+///
+/// Hook: tc egress of an uplink. Minimum kernel: 5.10, cgroup version 2. Misses what stays on the node, and sockets
+/// of processes in the root cgroup.
+#[classifier]
+pub fn from_node(ctx: TcContext) -> i32 {
+    if !node::is_forwarded(&ctx) && !node::is_tagged(&ctx) {
+        observe::<FROM_POD, true>(&ctx);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Sees the answers to what [`from_node`] saw.
+///
+/// Hook: tc ingress of an uplink. Minimum kernel: 5.10.
+#[classifier]
+pub fn to_node(ctx: TcContext) -> i32 {
+    if !node::is_tagged(&ctx) {
+        observe::<TO_POD, true>(&ctx);
+    }
     TC_ACT_UNSPEC
 }
 
@@ -78,12 +103,12 @@ pub fn idle(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Counts a packet and emits its records, if any are due. The caller returns `TC_ACT_UNSPEC` (-1, equal to
-/// `TCX_NEXT`) in any case.
+/// Counts a packet and emits its records, if any are due. At a device of the node (`NODE`) only packets of the node's
+/// own flows. The caller returns `TC_ACT_UNSPEC` (-1, equal to `TCX_NEXT`) in any case.
 #[inline(always)]
-fn observe<const DIRECTION: u8>(ctx: &TcContext) {
+fn observe<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext) {
     let ifindex = ifindex(ctx);
-    if !settings::probe_log() && bulk::count::<DIRECTION>(ctx, ifindex) {
+    if !settings::probe_log() && bulk::count::<DIRECTION, NODE>(ctx, ifindex) {
         return;
     }
     let (Some(stats), Some(scratch)) = (Stats::this_cpu(), Scratch::this_cpu()) else {
@@ -100,11 +125,20 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
     let mut scratch = scratch.settle();
     let parsed = packet::parse_network::<DIRECTION>(ctx, &stats, scratch);
     scratch = scratch.settle();
-    flow::count_interface::<DIRECTION>(traffic, scratch.packet.len);
+    if !NODE {
+        flow::count_interface::<DIRECTION>(traffic, scratch.packet.len);
+    }
     let parsed = match parsed {
         Parsed::Ip => packet::parse_transport::<DIRECTION>(ctx, &stats, scratch),
         other => other,
     };
+    if NODE {
+        scratch = scratch.settle();
+        if !matches!(parsed, Parsed::Ip) || !node::is_own::<DIRECTION>(ctx, &stats, scratch) {
+            return;
+        }
+        flow::count_interface::<DIRECTION>(traffic, scratch.packet.len);
+    }
     match parsed {
         Parsed::Ip => {}
         Parsed::NotIp => {
@@ -123,11 +157,15 @@ fn observe<const DIRECTION: u8>(ctx: &TcContext) {
         stats.count(stat::FRAGMENT);
     }
 
-    flow::count::<DIRECTION>(scratch, interface, now_ns);
+    flow::count::<DIRECTION, NODE>(scratch, interface, now_ns);
     scratch = scratch.settle();
     if scratch.header.flags & flag::NO_FLOW != 0 {
         stats.count(stat::FLOW_TABLE_FULL);
         flow::count_outside::<DIRECTION>(traffic, scratch.packet.len);
+        if NODE {
+            // Its answer would not be recognised.
+            return;
+        }
     }
     if settings::probe_log() {
         log::packet(ctx, &scratch.key, DIRECTION, scratch.packet.len);

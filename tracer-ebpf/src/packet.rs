@@ -6,7 +6,7 @@
 use aya_ebpf::programs::TcContext;
 use tracer_common::{FROM_POD, FlowKey, stat};
 
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, zero};
 use crate::stats::Stats;
 
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -347,6 +347,47 @@ fn transport<const DIRECTION: u8>(
     };
     key.pod_port = pod;
     key.peer_port = peer;
+    Some(())
+}
+
+/// Parses the packet that an ICMP error quotes as far as its flow, into `quoted`. Not behind IPv6 extension headers.
+#[inline(always)]
+pub fn parse_quoted(ctx: &TcContext, stats: &Stats, scratch: &mut Scratch) -> bool {
+    quoted(ctx, stats, scratch).is_some()
+}
+
+#[inline(always)]
+fn quoted(ctx: &TcContext, stats: &Stats, scratch: &mut Scratch) -> Option<()> {
+    let Scratch {
+        packet,
+        key,
+        quoted,
+        ..
+    } = scratch;
+    zero(quoted);
+    quoted.ifindex = key.ifindex;
+    let network = (packet.transport & (MAX_OFFSET - 1)) + size_of::<Icmp>() as u32;
+    let transport = if packet.ethertype == ETHERTYPE_IPV4 {
+        let header = load::<Ipv4>(ctx, stats, network)?;
+        put_mapped(&mut quoted.pod_addr_be, header.src);
+        put_mapped(&mut quoted.peer_addr_be, header.dst);
+        quoted.protocol = header.protocol;
+        network + u32::from(header.version_ihl & 0xf) * 4
+    } else {
+        let header = load::<Ipv6>(ctx, stats, network)?;
+        quoted.pod_addr_be = address_bytes(header.src);
+        quoted.peer_addr_be = address_bytes(header.dst);
+        quoted.protocol = header.next_header;
+        network + size_of::<Ipv6>() as u32
+    };
+    let header = load::<Icmp>(ctx, stats, transport)?;
+    if quoted.protocol == TCP || quoted.protocol == UDP {
+        // The first four bytes are the ports.
+        quoted.pod_port = u16::from(header.icmp_type) << 8 | u16::from(header.code);
+        quoted.peer_port = u16::from_be(header.checksum);
+    } else {
+        quoted.pod_port = u16::from_be(header.id_be);
+    }
     Some(())
 }
 

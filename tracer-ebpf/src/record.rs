@@ -18,9 +18,9 @@ use crate::thinning::{Admission, Part};
 use crate::{settings, thinning};
 
 const TCP_FIN: u8 = 0x01;
-const TCP_SYN: u8 = 0x02;
+pub const TCP_SYN: u8 = 0x02;
 const TCP_RST: u8 = 0x04;
-const TCP_ACK: u8 = 0x10;
+pub const TCP_ACK: u8 = 0x10;
 
 /// Bytes to capture after an ICMP error's header: the quoted packet. Enough for IPv6 with extension headers.
 const QUOTED_BYTES: u32 = 256;
@@ -175,7 +175,7 @@ fn part<const DIRECTION: u8>(scratch: &Scratch) -> Part {
 
 /// The number of bytes to capture, or `None` if no record is due. Sets the header's reason.
 #[inline(always)]
-fn want(scratch: &mut Scratch) -> Option<u32> {
+pub fn want(scratch: &mut Scratch) -> Option<u32> {
     let Scratch {
         packet,
         key,

@@ -21,6 +21,10 @@ pub struct Scratch {
     /// The entry to insert for a new flow.
     pub fresh: FlowState,
     pub header: RecordHeader,
+    /// The flow of the packet that an ICMP error quotes, seen from that packet's sender.
+    pub quoted: FlowKey,
+    /// Explicit padding.
+    pub zero_at_end: u32,
 }
 
 impl Scratch {

@@ -210,6 +210,20 @@ impl Lab {
         Ok(shell::in_netns(&self.node_netns(node)?, argv))
     }
 
+    /// The same in a cgroup of the lab, as the container of a hostNetwork pod or a service of the system.
+    pub fn exec_node_in(&self, node: &str, cgroup: &str, argv: &[&str]) -> Result<Command> {
+        ensure!(!argv.is_empty(), "nothing to run");
+        require_root()?;
+        let group = self.state.cgroup.join(cgroup);
+        cgroup::create(&group)?;
+        Ok(Place {
+            netns: &self.node_netns(node)?,
+            cgroup: &group,
+            mounts_of: None,
+        }
+        .command(argv))
+    }
+
     /// A command that runs in the upstream stand-in's network.
     pub fn exec_upstream(&self, argv: &[&str]) -> Command {
         self.exec_in("upstream", argv)

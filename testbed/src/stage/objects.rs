@@ -30,6 +30,22 @@ pub fn pod((namespace, name): (&str, &str), node: &str, ip: Ipv4Addr, image: &st
     })
 }
 
+/// The same pod in the network of its node, whose address it has.
+pub fn on_host_network(mut pod: Value) -> Value {
+    pod["spec"]["hostNetwork"] = json!(true);
+    pod["status"]["containerStatuses"] = json!([{
+        "name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+        "containerID": format!("containerd://{}", "c0ffee".repeat(10)),
+    }]);
+    pod
+}
+
+/// The cgroup of the container of such a pod, below the lab's.
+pub fn cgroup_on_host(pod: &Value) -> String {
+    let uid = pod["metadata"]["uid"].as_str().expect("a UID");
+    format!("kubepods/besteffort/pod{uid}/{}", "c0ffee".repeat(10))
+}
+
 /// A Service with one port, and its EndpointSlice.
 pub fn service(
     (namespace, name): (&str, &str),

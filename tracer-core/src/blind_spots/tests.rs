@@ -57,6 +57,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                     node: None,
                 })),
                 container: None,
+                at_uplink: false,
             },
             peer: PeerEnd {
                 ip: peer,
@@ -129,11 +130,24 @@ fn host_network_pods_of_this_node_are_named_up_to_a_limit() {
     let mut ended = pod("ended", "here", true);
     ended.terminated = true;
     pods.push(ended);
-    let lines = BlindSpots::default().list(&index(pods), "here", &[]);
+    let mut index = index(pods);
+    let lines = BlindSpots::default().list(&index, "here", &[]);
     assert_eq!(lines.len(), 1);
     assert!(
         lines[0].contains("7 pods with hostNetwork")
             && lines[0].ends_with("kube-system/p3, kube-system/p4 and 2 more)"),
+        "{lines:?}"
+    );
+    index.apply(Timestamp(1), ClusterChange::NodeInterface(Ifindex(1)));
+    let lines = BlindSpots::default().list(&index, "here", &[]);
+    assert!(
+        lines[0].starts_with("connections to 7 pods with hostNetwork"),
+        "{lines:?}"
+    );
+    index.apply(Timestamp(2), ClusterChange::InterfaceGone(Ifindex(1)));
+    let lines = BlindSpots::default().list(&index, "here", &[]);
+    assert!(
+        lines[0].starts_with("traffic of 7 pods with hostNetwork"),
         "{lines:?}"
     );
 }

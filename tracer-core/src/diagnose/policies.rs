@@ -121,6 +121,7 @@ fn judge<'a>(
         ip: case.ends.pod.ip,
         who: match own {
             Some(pod) => of_pod(case.index, pod),
+            None if case.ends.pod.at_uplink => Who::Node(None),
             None => Who::UnknownPod,
         },
     };

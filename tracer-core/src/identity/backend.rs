@@ -25,6 +25,11 @@ impl Index {
         }
     }
 
+    /// Whether it is a node's address.
+    pub(crate) fn is_address_of_node(&self, ip: IpAddr, at: Timestamp) -> bool {
+        self.node_at(ip, at).is_some()
+    }
+
     /// Whether a pod is known to have this address, or may have it because pods are not known.
     pub(crate) fn may_be_pod(&self, ip: IpAddr, at: Timestamp) -> bool {
         !self.has_inventory() || !matches!(self.pod_at(ip, at), Holder::Vacant)

@@ -33,7 +33,7 @@ impl Cgroups {
 
 impl Index {
     /// The pod's container, if it can have only one.
-    pub(super) fn only_container(&self, pod: &PodIdentity) -> Option<Arc<str>> {
+    pub(crate) fn only_container(&self, pod: &PodIdentity) -> Option<Arc<str>> {
         let pod = &self.pods.by_uid(&pod.uid)?.pod;
         match pod.containers.as_slice() {
             // Before, init containers run; a debug container can be there at any time.
@@ -42,6 +42,14 @@ impl Index {
             }
             _ => None,
         }
+    }
+
+    /// The pod that a process in this cgroup belongs to, as its path shows.
+    pub(crate) fn pod_of_cgroup(&self, cgroup: u64) -> Option<&Arc<PodIdentity>> {
+        let cgroup = self.cgroups.0.get(&cgroup)?;
+        self.pods
+            .by_uid(&cgroup.pod_uid)
+            .map(|known| &known.identity)
     }
 
     /// The container of the pod that this cgroup is of.

@@ -72,6 +72,7 @@ impl Index {
                     .as_ref()
                     .ok()
                     .and_then(|pod| self.only_container(pod)),
+                at_uplink: self.is_of_node(flow.ifindex, at),
                 identity,
             },
             peer,
@@ -99,6 +100,8 @@ impl Index {
                     false => Ok(known.identity.clone()),
                 };
             }
+            // The node's address is that of all its processes.
+            Behind::Node => return Err(UnknownReason::NodeProcess),
             Behind::NoPod { .. } => UnknownReason::NoPodProcess,
             Behind::Unreported => UnknownReason::NotInInventory,
         };

@@ -1,4 +1,4 @@
-//! The pod behind each interface over time, as its network namespace shows.
+//! The pod behind each interface over time, as its network namespace shows; or the node itself.
 //!
 //! Knows a pod only by the UID in its cgroup path.
 
@@ -34,6 +34,28 @@ pub(super) enum Behind<'a> {
         /// When the interface became the pod's.
         since: Timestamp,
     },
+    /// The node's own sockets.
+    Node,
+}
+
+/// What a report says about an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Occupant {
+    /// No pod process has been found so far.
+    Unknown,
+    /// The pod with this UID.
+    Pod(Arc<str>),
+    /// The node's own sockets.
+    Node,
+}
+
+impl Occupant {
+    fn uid(&self) -> Option<&Arc<str>> {
+        match self {
+            Occupant::Pod(uid) => Some(uid),
+            Occupant::Unknown | Occupant::Node => None,
+        }
+    }
 }
 
 /// The interfaces of this node.
@@ -52,7 +74,7 @@ pub(super) struct Interfaces {
 struct Span {
     from: Timestamp,
     until: Option<Timestamp>,
-    uid: Option<Arc<str>>,
+    occupant: Occupant,
 }
 
 impl Interfaces {
@@ -80,18 +102,18 @@ impl Interfaces {
         self.unreported.remove(&ifindex);
     }
 
-    /// The interface is traced, and this pod is behind it. Returns how many entries were evicted.
-    pub fn report(&mut self, at: Timestamp, ifindex: Ifindex, uid: Option<Arc<str>>) -> u64 {
+    /// The interface is traced, and this is behind it. Returns how many entries were evicted.
+    pub fn report(&mut self, at: Timestamp, ifindex: Ifindex, occupant: Occupant) -> u64 {
         if !self.spans.contains_key(&ifindex) && self.spans.len() >= MAX_INTERFACES {
             return 1;
         }
         self.unreported.remove(&ifindex);
         let spans = self.spans.entry(ifindex).or_default();
         match spans.last_mut().filter(|last| last.until.is_none()) {
-            Some(last) if last.uid == uid => return 0,
+            Some(last) if last.occupant == occupant => return 0,
             // The UID arrived after the interface and applies to the whole span.
-            Some(last) if last.uid.is_none() => {
-                last.uid.clone_from(&uid);
+            Some(last) if last.occupant == Occupant::Unknown => {
+                last.occupant = occupant.clone();
             }
             Some(last) => {
                 last.until = Some(at);
@@ -99,19 +121,19 @@ impl Interfaces {
                 spans.push(Span {
                     from: at,
                     until: None,
-                    uid: uid.clone(),
+                    occupant: occupant.clone(),
                 });
             }
             None => spans.push(Span {
                 from: at,
                 until: None,
-                uid: uid.clone(),
+                occupant: occupant.clone(),
             }),
         }
         let evicted = spans.len().saturating_sub(MAX_SPANS);
         let over: Vec<Span> = spans.drain(..evicted).collect();
         self.unlink(ifindex, over);
-        if let Some(uid) = uid {
+        if let Occupant::Pod(uid) = occupant {
             let interfaces = self.by_uid.entry(uid).or_default();
             if !interfaces.contains(&ifindex) {
                 interfaces.push(ifindex);
@@ -143,15 +165,22 @@ impl Interfaces {
             .rev()
             .find(|span| span.from <= at)
             .or(spans.first());
-        match span {
-            None => Behind::Unreported,
-            Some(Span {
-                uid: Some(uid),
-                from,
-                ..
-            }) => Behind::Pod { uid, since: *from },
-            Some(span) => Behind::NoPod { since: span.from },
+        let Some(Span { occupant, from, .. }) = span else {
+            return Behind::Unreported;
+        };
+        match occupant {
+            Occupant::Pod(uid) => Behind::Pod { uid, since: *from },
+            Occupant::Unknown => Behind::NoPod { since: *from },
+            Occupant::Node => Behind::Node,
         }
+    }
+
+    /// Whether the node's own sockets are behind an interface at this time.
+    pub fn any_of_node(&self, at: Timestamp) -> bool {
+        let mut spans = self.spans.values().flatten();
+        spans.any(|span| {
+            span.occupant == Occupant::Node && span.until.is_none_or(|until| at < until)
+        })
     }
 
     /// The interfaces of this pod at this time.
@@ -160,7 +189,8 @@ impl Interfaces {
         interfaces.filter(move |ifindex| {
             let mut spans = self.spans.get(ifindex).into_iter().flatten();
             spans.any(|span| {
-                span.uid.as_deref() == Some(uid) && span.until.is_none_or(|until| at < until)
+                span.occupant.uid().is_some_and(|known| **known == *uid)
+                    && span.until.is_none_or(|until| at < until)
             })
         })
     }
@@ -192,14 +222,14 @@ impl Interfaces {
     /// of it has the same pod.
     fn unlink(&mut self, ifindex: Ifindex, over: Vec<Span>) {
         let left = self.spans.get(&ifindex).map_or(&[][..], Vec::as_slice);
-        for uid in over.into_iter().filter_map(|span| span.uid) {
-            if left.iter().any(|span| span.uid.as_ref() == Some(&uid)) {
+        for uid in over.iter().filter_map(|span| span.occupant.uid()) {
+            if left.iter().any(|span| span.occupant.uid() == Some(uid)) {
                 continue;
             }
-            if let Some(interfaces) = self.by_uid.get_mut(&uid) {
+            if let Some(interfaces) = self.by_uid.get_mut(uid) {
                 interfaces.retain(|known| *known != ifindex);
                 if interfaces.is_empty() {
-                    self.by_uid.remove(&uid);
+                    self.by_uid.remove(uid);
                 }
             }
         }

@@ -42,7 +42,7 @@ use self::changes::Kinds;
 use self::claims::Claims;
 use self::containers::Cgroups;
 use self::domain::Domain;
-use self::interfaces::{Behind, Interfaces};
+use self::interfaces::{Behind, Interfaces, Occupant};
 use self::pods::Pods;
 use self::resolved_names::ResolvedNames;
 use self::services::Services;
@@ -173,14 +173,20 @@ impl Index {
             ClusterChange::Refused(kind) => self.refuse(kind),
             ClusterChange::Stale(since) => self.stale_since = since,
             ClusterChange::Interface { ifindex, uid } => {
-                let evicted = self.interfaces.report(at, ifindex, uid);
-                self.losses
-                    .add(Stage::Table, "interface table full", evicted);
+                let occupant = uid.map_or(Occupant::Unknown, Occupant::Pod);
+                self.report(at, ifindex, occupant);
             }
+            ClusterChange::NodeInterface(ifindex) => self.report(at, ifindex, Occupant::Node),
             ClusterChange::Containers(found) => self.cgroups.add(found),
             ClusterChange::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }
         self.forget(at);
+    }
+
+    fn report(&mut self, at: Timestamp, ifindex: Ifindex, occupant: Occupant) {
+        let evicted = self.interfaces.report(at, ifindex, occupant);
+        self.losses
+            .add(Stage::Table, "interface table full", evicted);
     }
 
     /// The number of changes so far and the time of the latest one, from which on identities stay the same
@@ -233,6 +239,7 @@ impl Index {
             None => {
                 let since = match self.interfaces.behind(ifindex, at) {
                     Behind::Pod { uid, .. } if self.pods.by_uid(uid).is_some() => return None,
+                    Behind::Node => return None,
                     Behind::Pod { since, .. } | Behind::NoPod { since } => since,
                     // A pod's first packets can arrive before the report of its interface.
                     Behind::Unreported => self.interfaces.first_event(now, ifindex)?,
@@ -241,6 +248,16 @@ impl Index {
             }
         };
         (now < until).then_some(until)
+    }
+
+    /// Whether the node's own sockets are traced.
+    pub fn traces_node(&self) -> bool {
+        self.interfaces.any_of_node(self.changed)
+    }
+
+    /// Whether the node's own sockets are behind an interface.
+    pub fn is_of_node(&self, ifindex: Ifindex, at: Timestamp) -> bool {
+        self.interfaces.behind(ifindex, at) == Behind::Node
     }
 
     /// The interface is no longer traced.

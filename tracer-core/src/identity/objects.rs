@@ -150,7 +150,7 @@ impl Index {
     pub fn pod_behind(&self, at: Timestamp, ifindex: Ifindex) -> Option<&Arc<PodIdentity>> {
         match self.interfaces.behind(ifindex, at) {
             Behind::Pod { uid, .. } => self.pods.by_uid(uid).map(|known| &known.identity),
-            Behind::Unreported | Behind::NoPod { .. } => None,
+            Behind::Unreported | Behind::NoPod { .. } | Behind::Node => None,
         }
     }
 

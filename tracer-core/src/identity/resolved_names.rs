@@ -239,6 +239,7 @@ mod tests {
                 port: None,
                 identity: Ok(Arc::new(pod)),
                 container: None,
+                at_uplink: false,
             },
             peer: PeerEnd {
                 ip: ip(peer),

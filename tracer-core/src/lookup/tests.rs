@@ -78,6 +78,7 @@ impl Pod {
                 port: None,
                 identity: Err(UnknownReason::NoInventory),
                 container: None,
+                at_uplink: false,
             },
             peer: PeerEnd {
                 ip: flow.peer.ip(),

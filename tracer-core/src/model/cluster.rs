@@ -258,6 +258,8 @@ pub enum ClusterChange {
         /// The pod's UID in its cgroup path.
         uid: Option<Arc<str>>,
     },
+    /// An interface of the node itself is traced: an uplink, at which its own sockets are seen.
+    NodeInterface(Ifindex),
     /// An interface is gone.
     InterfaceGone(Ifindex),
     /// Cgroups of this node's containers.
@@ -281,6 +283,7 @@ impl ClusterChange {
         !matches!(
             self,
             ClusterChange::Interface { .. }
+                | ClusterChange::NodeInterface(_)
                 | ClusterChange::InterfaceGone(_)
                 | ClusterChange::Containers(_)
         )
@@ -298,6 +301,7 @@ impl ClusterChange {
             | ClusterChange::Stale(_)
             | ClusterChange::Interface { .. }
             | ClusterChange::Containers(_)
+            | ClusterChange::NodeInterface(_)
             | ClusterChange::InterfaceGone(_) => false,
         }
     }

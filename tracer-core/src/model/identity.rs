@@ -53,6 +53,8 @@ pub enum UnknownReason {
     NoPodProcess,
     /// Several pods have this address, or interface and address identify different pods.
     Ambiguous,
+    /// A process of the node, which is in no container of a known pod.
+    NodeProcess,
 }
 
 impl UnknownReason {
@@ -65,6 +67,7 @@ impl UnknownReason {
             UnknownReason::NotInInventory => "not in the inventory",
             UnknownReason::NoPodProcess => "no pod process found for its interface",
             UnknownReason::Ambiguous => "several pods fit",
+            UnknownReason::NodeProcess => "a process of the node, of no known pod",
         }
     }
 }
@@ -80,6 +83,8 @@ pub struct PodEnd {
     pub identity: Result<Arc<PodIdentity>, UnknownReason>,
     /// The container that sent or received it; `None` if unknown.
     pub container: Option<Arc<str>>,
+    /// It was seen at an uplink of the node, where only what the node's own sockets opened is seen.
+    pub at_uplink: bool,
 }
 
 /// The endpoint that a Service's address was translated to.

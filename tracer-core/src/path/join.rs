@@ -159,10 +159,11 @@ impl Node {
     }
 
     /// Whether a drop of this pod's packets would have been seen: drops are, and the agent knew the address by a
-    /// packet of it.
+    /// packet of it. Those of the node's own packets are not.
     pub(super) fn sees_drops_of(&self, pod: IpAddr) -> bool {
         let reports = self.facts.sees_drops || !self.drops.is_empty();
-        reports && self.at_pod(pod).next().is_some()
+        let mut seen = self.at_pod(pod).map(|(_, seen)| &seen.ends.pod);
+        reports && seen.any(|end| !end.at_uplink)
     }
 
     /// Keeps what an event shows. Returns how many made room, whose absence is no evidence from then on.

@@ -6,7 +6,7 @@
 //! question is about the time from some moment until now, so the latest loss of each kind is enough. Bounded by
 //! the number of interfaces that lost something and by the levels of thinning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -79,6 +79,9 @@ pub enum Sockets<'a> {
 pub struct Doubt {
     /// Those that lost something.
     interfaces: BTreeMap<Ifindex, Interface>,
+    /// Those of the node. Their flows are known by what the client asked for, which is not what the probes saw and
+    /// thinned by.
+    of_node: BTreeSet<Ifindex>,
     /// The latest loss of an interface for which there was no room.
     beyond: Option<Timestamp>,
     /// The input has the kernel's counters, so that a record without them shows a full flow table. Elsewhere
@@ -147,6 +150,18 @@ impl Doubt {
         }
     }
 
+    /// The node's own sockets are behind this interface.
+    pub fn is_of_node(&mut self, ifindex: Ifindex) {
+        self.of_node.insert(ifindex);
+    }
+
+    /// What is known about the node's own traffic was incomplete until this time.
+    pub fn incomplete_of_node(&mut self, until: Timestamp) {
+        for ifindex in self.of_node.clone() {
+            self.incomplete(ifindex, until);
+        }
+    }
+
     /// A packet's flow has no entry in the kernel's table: its further packets leave no trace.
     fn uncounted(&mut self, ifindex: Ifindex, at: Timestamp) {
         if let Some(interface) = self.interface(ifindex, at) {
@@ -166,6 +181,7 @@ impl Doubt {
     /// The interface is gone; its index may be reused.
     pub fn forget(&mut self, ifindex: Ifindex) {
         self.interfaces.remove(&ifindex);
+        self.of_node.remove(&ifindex);
     }
 
     /// Whether the kernel may have failed to count a flow of this interface since that time.
@@ -182,6 +198,10 @@ impl Doubt {
         if self.interfaces.is_empty() {
             return false;
         }
+        let sockets = match self.of_node.contains(&ifindex) {
+            true => Sockets::Any,
+            false => sockets,
+        };
         let latest = match self.interfaces.get(&ifindex) {
             Some(interface) => interface.latest(sockets),
             None => self.beyond,

@@ -5,8 +5,11 @@
 //! pod are taken for visible: that they are not, only others could show, and they can lie. Once packets to the
 //! pod are known to be invisible, their absence proves nothing: events that rest on it are suppressed and counted.
 //! Events emitted earlier stay. Owns what is known per interface; bounded by the number of interfaces.
+//!
+//! A node with several uplinks may get an answer by another than its question left by, where no flow is known: there
+//! silence proves nothing from the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::correlate::HalfSeen;
@@ -47,6 +50,8 @@ struct Interface {
 #[derive(Debug, Default)]
 pub struct OneWay {
     interfaces: BTreeMap<Ifindex, Interface>,
+    /// Those of the node.
+    uplinks: BTreeSet<Ifindex>,
     losses: Losses,
 }
 
@@ -97,11 +102,22 @@ impl OneWay {
     /// The interface is gone; its index may be reused.
     pub fn forget(&mut self, ifindex: Ifindex) {
         self.interfaces.remove(&ifindex);
+        self.uplinks.remove(&ifindex);
+    }
+
+    /// The interface is an uplink of the node.
+    pub fn is_of_node(&mut self, ifindex: Ifindex) {
+        self.uplinks.insert(ifindex);
     }
 
     /// Whether packets to the pod are known to be invisible.
-    pub fn is_unseen(&self, ifindex: Ifindex) -> bool {
+    fn is_unseen(&self, ifindex: Ifindex) -> bool {
         (self.interfaces.get(&ifindex)).is_some_and(|interface| interface.to_pod == Sight::Unseen)
+    }
+
+    /// Whether answers may come by another uplink.
+    fn may_come_elsewhere(&self, ifindex: Ifindex) -> bool {
+        self.uplinks.len() > 1 && self.uplinks.contains(&ifindex)
     }
 
     /// Every invisible direction.
@@ -116,7 +132,8 @@ impl OneWay {
     /// instead.
     pub fn may_emit(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
-        if ends.role == Role::Server || !self.is_unseen(ends.ifindex) || !rests_on_silence(body) {
+        let unseen = self.is_unseen(ends.ifindex) || self.may_come_elsewhere(ends.ifindex);
+        if ends.role == Role::Server || !unseen || !rests_on_silence(body) {
             return true;
         }
         self.losses.add(

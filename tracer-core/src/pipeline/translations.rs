@@ -1,9 +1,14 @@
-//! What conntrack translates: the endpoint behind the Service address of a pod's flow.
+//! What conntrack translates: the endpoint behind the Service address of a pod's flow, and the Service address that
+//! a process of the node asked for.
 //!
 //! A translation is signalled with a time after which its entry was made, at most the interval between two
 //! batches of records earlier. One address and port can be translated anew, so a flow gets the endpoint that
 //! held when it began, and none where that is not certain: the signals of some time are missing, or two
 //! translations came at once.
+//!
+//! The node's own packets are translated before the probes see them. So that its flows look like those of pods, their
+//! packets get back the addresses and ports that the client used ([`Translations::restore`]). An entry is signalled
+//! before the first packet, so all packets of a flow get the same.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +20,9 @@ use crate::identity::Index;
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::correlated::CorrelatedEvent;
 use crate::model::event::Ends;
-use crate::model::flow::{Flow, Protocol, Role};
+use crate::model::flow::{Flow, FlowSnapshot, Protocol, Role};
 use crate::model::loss::{Losses, Stage};
+use crate::model::observation::{Observation, What};
 use crate::model::signal::{Translation, Tuple};
 use crate::model::time::Timestamp;
 
@@ -24,6 +30,11 @@ use crate::model::time::Timestamp;
 const ROOM: Room = Room {
     entries: 32_768,
     bytes: 8 << 20,
+};
+/// Translations of the node's own connections.
+const OWN_ROOM: Room = Room {
+    entries: 16_384,
+    bytes: 4 << 20,
 };
 /// How long a translation is kept that no flow asks for, and after a flow's last event.
 const SHORT: Duration = Duration::from_secs(300);
@@ -70,6 +81,16 @@ impl Key for Original {
     }
 }
 
+/// What the node's devices show of a translated flow: the client's end as the endpoint sees it, and the endpoint.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Translated(Tuple);
+
+impl Key for Translated {
+    type Owner = ();
+
+    fn owner(&self) {}
+}
+
 /// An endpoint, and from when on it holds.
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -90,6 +111,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Translations {
     entries: FairTable<Original, Entry>,
+    /// What the node's own processes asked for.
+    own: FairTable<Translated, Tuple>,
     /// The beginnings of the latest interruptions.
     gaps: VecDeque<Timestamp>,
     /// All interruptions so far.
@@ -101,6 +124,7 @@ impl Default for Translations {
     fn default() -> Translations {
         Translations {
             entries: FairTable::new(ROOM),
+            own: FairTable::new(OWN_ROOM),
             gaps: VecDeque::new(),
             gap_count: 0,
             losses: Losses::default(),
@@ -109,15 +133,31 @@ impl Default for Translations {
 }
 
 impl Translations {
-    /// Takes a new translation.
-    pub fn insert(&mut self, since: Timestamp, translation: &Translation, index: &Index) {
+    /// Takes a new translation. Returns whether one of the node's own had to make room, so that the later packets of
+    /// its flow look like another flow's.
+    pub fn insert(&mut self, since: Timestamp, translation: &Translation, index: &Index) -> bool {
         while self.entries.pop_due(since).is_some() {}
+        while self.own.pop_due(since).is_some() {}
         let tuple = translation.original;
         let ip = tuple.src.ip();
         let client = match index.may_be_pod(ip, since) {
             true => Client::Pod(ip),
             false => Client::Other,
         };
+        let mut made_room = false;
+        if !index.has_inventory() || index.is_address_of_node(ip, since) {
+            let Translation { reply, .. } = translation;
+            let shown = Translated(Tuple {
+                protocol: reply.protocol,
+                src: reply.dst,
+                dst: reply.src,
+            });
+            self.own.remove(&shown);
+            let evicted = self.own.insert(shown, tuple, 0, since.after(SHORT));
+            made_room = !evicted.is_empty();
+            self.losses
+                .add(Stage::Table, "translation", evicted.len() as u64);
+        }
         let key = Original { tuple, client };
         let current = Held {
             endpoint: translation.reply.src,
@@ -129,11 +169,57 @@ impl Translations {
         let evicted = self.entries.insert(key, entry, 0, since.after(SHORT));
         self.losses
             .add(Stage::Table, "translation", evicted.len() as u64);
+        made_room
+    }
+
+    /// Gives a packet of the node the addresses and ports that its client used.
+    pub fn restore(&mut self, observation: &mut Observation) {
+        if self.own.is_empty() {
+            return;
+        }
+        let now = observation.time;
+        if let What::IcmpError(error) = &mut observation.what {
+            let about = &mut error.about;
+            let shown = (about.protocol, about.src, about.dst);
+            if let Some(original) = self.original(shown, now) {
+                (about.src, about.dst) = (original.src, original.dst);
+            }
+        }
+        self.restore_flow(&mut observation.flow, now);
+    }
+
+    /// Gives the node's counters the addresses and ports that the clients used.
+    pub fn restore_all(&mut self, snapshots: &mut [FlowSnapshot], now: Timestamp) {
+        if self.own.is_empty() {
+            return;
+        }
+        for snapshot in snapshots {
+            self.restore_flow(&mut snapshot.flow, now);
+        }
+    }
+
+    fn restore_flow(&mut self, flow: &mut Flow, now: Timestamp) {
+        if let Some(original) = self.original((flow.protocol, flow.pod, flow.peer), now) {
+            (flow.pod, flow.peer) = (original.src, original.dst);
+        }
+    }
+
+    fn original(
+        &mut self,
+        (protocol, src, dst): (Protocol, SocketAddr, SocketAddr),
+        now: Timestamp,
+    ) -> Option<Tuple> {
+        let shown = Translated(Tuple { protocol, src, dst });
+        let original = *self.own.get(&shown)?;
+        self.own.touch(&shown, now.after(LONG));
+        Some(original)
     }
 
     /// Notes that signals may be missing from a time on.
     pub fn interrupted(&mut self, from: Timestamp) {
         self.gap_count += 1;
+        // The same ports may have been used for another address meanwhile.
+        self.own = FairTable::new(OWN_ROOM);
         self.gaps.push_back(from);
         if self.gaps.len() > MAX_GAPS {
             self.gaps.pop_front();

@@ -110,6 +110,7 @@ pub fn client(peer: &str, port: u16) -> Ends {
             port: Some(41_000),
             identity: Ok(ubuntu()),
             container: None,
+            at_uplink: false,
         },
         peer: PeerEnd {
             ip: ip(peer),
@@ -165,6 +166,7 @@ pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
         port: Some(port),
         identity: Ok(pod),
         container: None,
+        at_uplink: false,
     };
     ends
 }

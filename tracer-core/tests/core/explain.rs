@@ -136,6 +136,7 @@ fn connection(
             port: Some(pod.port()),
             identity: Ok(known),
             container: None,
+            at_uplink: false,
         },
         peer: PeerEnd {
             ip: peer.ip(),
@@ -707,6 +708,7 @@ fn dropped(
                 port: Some(pod.port()),
                 identity: Ok(known),
                 container: None,
+                at_uplink: false,
             },
             peer: PeerEnd {
                 ip: peer.ip(),

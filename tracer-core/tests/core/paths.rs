@@ -113,6 +113,7 @@ fn ends(pod: SocketAddr, peer: SocketAddr) -> Ends {
             port: Some(pod.port()),
             identity: Err(UnknownReason::NoInventory),
             container: None,
+            at_uplink: false,
         },
         peer: PeerEnd {
             ip: peer.ip(),

@@ -37,6 +37,8 @@ pub struct Options {
     /// Interval for listing the kernel's interfaces again, in case a message was lost, and for checking that
     /// the probes are still attached.
     pub relist_every: Duration,
+    /// Also trace the node's own sockets, at its uplinks.
+    pub node: bool,
     /// Read the cgroup of the socket that sent a packet.
     pub senders: bool,
     /// Report the packets of pods that the kernel drops (Linux 5.17).
@@ -63,6 +65,7 @@ impl Default for Options {
             flow_idle: Thresholds::default().flow_idle,
             flow_linger: Duration::from_secs(10),
             relist_every: Duration::from_secs(30),
+            node: false,
             senders: true,
             drops: true,
             probe_log: false,

@@ -124,6 +124,7 @@ agent_file! {
     records_per_second: One<Int<u32, 0, 100_000_000>> => trace.probes.records_per_second;
     record_burst: One<Int<u32, 1, 100_000_000>> => trace.probes.record_burst;
     no_conntrack: Flag => trace.probes.no_conntrack;
+    no_node: Flag => trace.probes.no_node;
     probe_log: Flag => trace.probes.probe_log;
 
     dns_timeout: One<Span> => trace.thresholds.dns_timeout;

@@ -13,7 +13,7 @@ use tracer_core::model::glob::Glob;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Probes")]
 pub(super) struct ProbeArgs {
-    /// Only pod interfaces whose name matches [default: all]
+    /// Only interfaces (pods', uplinks) whose name matches [default: all]
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     pub interface: Vec<Glob>,
 
@@ -45,6 +45,10 @@ pub(super) struct ProbeArgs {
     #[arg(long, hide_short_help = true)]
     pub no_conntrack: bool,
 
+    /// Do not trace the node's own traffic: hostNetwork pods and processes outside Kubernetes
+    #[arg(long, hide_short_help = true)]
+    pub no_node: bool,
+
     /// Log from inside the probes, to debug them; slow
     #[arg(long, hide_short_help = true)]
     pub probe_log: bool,
@@ -68,6 +72,7 @@ impl ProbeArgs {
             flow_entries: self.flow_table_size.0,
             records_per_second: self.records_per_second.0,
             flow_idle,
+            node: !self.no_node,
             probe_log: self.probe_log,
             ..Options::default()
         }

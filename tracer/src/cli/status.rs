@@ -214,6 +214,7 @@ fn one_interface(interface: &Interface) -> String {
     let mut text = interface.name.clone();
     match &interface.pod {
         Some(pod) => text.push_str(&format!("  {}/{}", pod.namespace, pod.name)),
+        None if interface.of_node => text.push_str("  the node's own traffic"),
         None => text.push_str("  pod unknown"),
     }
     text.push_str(&format!("  {}", interface.hook));
@@ -232,8 +233,12 @@ fn blind_spots(status: &StatusResponse) -> Vec<String> {
             (interface.from_pod_unseen, "from"),
         ] {
             if unseen {
+                let whom = match interface.of_node {
+                    true => "the node's own sockets",
+                    false => "the pod",
+                };
                 all.push(format!(
-                    "{}: packets {direction} the pod; Tracer draws no conclusion from silence there",
+                    "{}: packets {direction} {whom}; Tracer draws no conclusion from silence there",
                     interface.name
                 ));
             }

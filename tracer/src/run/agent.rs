@@ -16,7 +16,7 @@ use super::notice::Notices;
 use super::output::{Output, Tap};
 use super::session::{self, Session};
 use super::settings::SettingsReport;
-use crate::capture::live::InterfaceStatus;
+use crate::capture::live::{InterfaceStatus, LinkOf};
 use crate::config::{AgentConfig, ExportConfig};
 use crate::export::otlp::Origin;
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
@@ -153,13 +153,16 @@ impl StatusPublisher {
         }
         let objects = self.exports.objects(index);
         let unseen: Vec<_> = pipeline.unseen().collect();
-        let one_way: Vec<(&str, Direction)> = unseen
-            .iter()
-            .filter_map(|(ifindex, direction)| {
-                let is_it = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
-                let status = interfaces.iter().find(is_it)?;
-                Some((status.link.name.as_str(), *direction))
-            })
+        let one_way = unseen.iter().filter_map(|(ifindex, direction)| {
+            let is_it = |status: &&InterfaceStatus| status.link.ifindex == *ifindex;
+            let status = interfaces.iter().find(is_it)?;
+            Some((&status.link, *direction))
+        });
+        let (uplinks, one_way): (Vec<_>, Vec<_>) =
+            one_way.partition(|(link, _)| link.of == LinkOf::Node);
+        let one_way: Vec<(&str, Direction)> = one_way
+            .into_iter()
+            .map(|(link, direction)| (link.name.as_str(), direction))
             .collect();
         let node = &self.hub.identity().node;
         let mut blind_spots = self.exports.blind_spots(index, node, &one_way);
@@ -167,6 +170,13 @@ impl StatusPublisher {
         let drops =
             drops_unseen.map(|why| format!("Packets that the kernel drops are not seen: {why}."));
         blind_spots.extend(drops);
+        blind_spots.extend(uplinks.into_iter().map(|(link, _)| {
+            format!(
+                "answers to the node's own sockets at {}: possibly they come by another interface, so silence there \
+                 proves nothing",
+                link.name
+            )
+        }));
         self.hub.publish(proto::StatusResponse {
             commit: option_env!("TRACER_GIT_COMMIT")
                 .unwrap_or_default()
@@ -213,6 +223,7 @@ fn interface_to_wire(
         suppressed: status.suppressed,
         to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
         from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
+        of_node: status.link.of == LinkOf::Node,
     }
 }
 

@@ -28,7 +28,8 @@ use super::output::Output;
 use super::recorder::Recorder;
 use super::session::{self, Account, Passed, Session, Source, Step, pass_on};
 use crate::capture::live::{
-    Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats, TaskCgroups,
+    Capture, CaptureMessage, Clock, InterfaceEvent, InterfaceStatus, KernelStats, LinkOf,
+    TaskCgroups,
 };
 use crate::cluster::container_cgroups;
 use crate::cluster::interface_watch::{self, InterfaceNotice};
@@ -298,14 +299,28 @@ impl LocalSource {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.name(link.ifindex, &link.name);
                 }
-                (
-                    InterfaceNotice::Seen(link.ifindex, Some(NetnsId(link.netnsid))),
-                    Input::Attached(since, link.ifindex),
-                )
+                let attached = Input::Attached(since, link.ifindex);
+                match link.of {
+                    LinkOf::Pod { netnsid } => (
+                        InterfaceNotice::Seen(link.ifindex, Some(NetnsId(netnsid))),
+                        attached,
+                    ),
+                    LinkOf::Node => {
+                        self.pending.push_back(attached);
+                        return Ok(Some(
+                            self.change(ClusterChange::NodeInterface(link.ifindex)),
+                        ));
+                    }
+                }
             }
-            InterfaceEvent::Gone { ifindex, .. } => {
+            InterfaceEvent::Gone { ifindex, of, .. } => {
                 self.invisible.gone(ifindex);
                 self.muting.gone(ifindex);
+                if of == LinkOf::Node {
+                    let gone = ClusterChange::InterfaceGone(ifindex);
+                    self.pending
+                        .push_back(Input::Change(self.clock.now(), gone));
+                }
                 (
                     InterfaceNotice::Gone(ifindex),
                     Input::Gone(self.clock.now(), ifindex),
@@ -394,7 +409,10 @@ impl Source for LocalSource {
 
     fn announce(&self) {
         let interfaces = self.capture.interfaces().into_iter();
-        let mut names: Vec<String> = interfaces.map(|status| status.link.name).collect();
+        let (uplinks, pods): (Vec<_>, Vec<_>) =
+            interfaces.partition(|status| status.link.of == LinkOf::Node);
+        let of_node: Vec<String> = uplinks.into_iter().map(|status| status.link.name).collect();
+        let mut names: Vec<String> = pods.into_iter().map(|status| status.link.name).collect();
         names.extend_from_slice(self.capture.waiting());
         names.sort();
         names.dedup();
@@ -402,8 +420,12 @@ impl Source for LocalSource {
             [] => "none yet; new pods are traced as they start".to_owned(),
             names => names.join(", "),
         };
+        let of_node = match of_node.as_slice() {
+            [] => String::new(),
+            uplinks => format!(" and its own traffic at {}", uplinks.join(", ")),
+        };
         self.notices.progress(&format!(
-            "tracing the pod interfaces of {} ({names}); Ctrl-C ends",
+            "tracing the pod interfaces of {} ({names}){of_node}; Ctrl-C ends",
             self.node
         ));
     }

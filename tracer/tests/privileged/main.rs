@@ -14,6 +14,7 @@ mod exports;
 mod flows;
 mod identity;
 mod interrupt;
+mod node;
 mod record;
 mod scenario;
 mod tcp_dns;

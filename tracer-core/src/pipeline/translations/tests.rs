@@ -6,6 +6,7 @@ use crate::model::flow::Ifindex;
 const SECOND: u64 = 1_000_000_000;
 const A: &str = "10.0.1.1:80";
 const B: &str = "10.0.1.2:80";
+const NODE: &str = "192.168.2.33:40000";
 
 fn tuple(protocol: Protocol, src: &str) -> Tuple {
     Tuple {
@@ -40,6 +41,35 @@ impl Table {
         let translation = Translation { original, reply };
         self.translations
             .insert(Timestamp(at), &translation, &self.index);
+    }
+
+    /// A connection of the node to `dst`, which leaves it from `shown`.
+    fn insert_own(&mut self, at: u64, shown: &str, dst: &str) {
+        let socket = |text: &str| text.parse().expect("a socket");
+        let protocol = self.protocol;
+        let tuple = |src: &str, dst: &str| Tuple {
+            protocol,
+            src: socket(src),
+            dst: socket(dst),
+        };
+        let translation = Translation {
+            original: tuple(NODE, dst),
+            reply: tuple(A, shown),
+        };
+        self.translations
+            .insert(Timestamp(at), &translation, &self.index);
+    }
+
+    /// The ends of the node's flow from `shown` to the endpoint.
+    fn restored(&mut self, at: u64, shown: &str) -> (String, String) {
+        let mut flow = Flow {
+            ifindex: Ifindex(2),
+            protocol: self.protocol,
+            pod: shown.parse().expect("a socket"),
+            peer: A.parse().expect("a socket"),
+        };
+        self.translations.restore_flow(&mut flow, Timestamp(at));
+        (flow.pod.to_string(), flow.peer.to_string())
     }
 
     fn insert(&mut self, at: u64, endpoint: &str) {
@@ -169,4 +199,50 @@ fn an_entry_leaves_when_nothing_asks_for_it() {
     assert_eq!(table.found_from(SECOND, "10.0.0.2:1"), None);
     // It was asked for, and stays.
     assert_eq!(table.found(SECOND).as_deref(), Some(A));
+}
+
+#[test]
+fn a_connection_of_the_node_gets_back_what_its_client_used() {
+    let mut table = Table::new(Protocol::Tcp);
+    let of = |pod: &str, peer: &str| (pod.to_owned(), peer.to_owned());
+    // Masquerading may change the port.
+    let shown = "192.168.2.33:61000";
+    assert_eq!(table.restored(SECOND, shown), of(shown, A));
+    table.insert_own(SECOND, shown, "10.96.0.1:80");
+    assert_eq!(table.restored(SECOND, shown), of(NODE, "10.96.0.1:80"));
+    assert_eq!(table.restored(SECOND, NODE), of(NODE, A));
+    // The same port later leads to another Service at the same endpoint.
+    table.insert_own(2 * SECOND, shown, "10.96.0.2:80");
+    assert_eq!(table.restored(3 * SECOND, shown), of(NODE, "10.96.0.2:80"));
+    // What follows may be another connection, whose entry was missed.
+    table.translations.interrupted(Timestamp(4 * SECOND));
+    assert_eq!(table.restored(5 * SECOND, shown), of(shown, A));
+}
+
+#[test]
+fn connections_of_other_hosts_are_not_kept_as_the_nodes() {
+    let mut table = Table::new(Protocol::Tcp);
+    let pod = Pod {
+        namespace: "kube-system".into(),
+        name: "host".into(),
+        uid: "1".into(),
+        node: Some("here".into()),
+        host_network: true,
+        ips: vec!["192.168.2.33".parse().expect("an address")],
+        phase: Phase::Running,
+        ..Pod::default()
+    };
+    let inventory = Box::new(Inventory {
+        pods: vec![pod],
+        ..Inventory::default()
+    });
+    table
+        .index
+        .apply(Timestamp(0), ClusterChange::Replace(inventory));
+    table.insert_own(SECOND, NODE, "10.96.0.1:80");
+    for port in 1..1_000 {
+        table.insert_from(SECOND, &format!("203.0.113.1:{port}"), A);
+    }
+    assert_eq!(table.translations.own.len(), 1);
+    assert_eq!(table.restored(SECOND, NODE).1, "10.96.0.1:80");
 }

@@ -52,9 +52,10 @@ impl Filter {
             .iter()
             .copied()
             .filter(|ifindex| {
-                index
-                    .pod_behind(at, *ifindex)
-                    .is_some_and(|pod| !named(&pod.namespace, &pod.name))
+                let pod = index.pod_behind(at, *ifindex);
+                // A hostNetwork pod has no interface, so none is named.
+                index.is_of_node(*ifindex, at)
+                    || pod.is_some_and(|pod| !named(&pod.namespace, &pod.name))
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tracer_core::diagnose::{DiagnosisSettings, Silence};
-use tracer_core::model::cluster::{ClusterChange, Inventory, Kind, PodScope};
+use tracer_core::model::cluster::{ClusterChange, ContainerCgroup, Inventory, Kind, PodScope};
 use tracer_core::model::event::Event;
 use tracer_core::model::flow::{
     Direction, Flow, FlowSnapshot, FlowTotals, Ifindex, Protocol, SeenFlags, Traffic,
@@ -34,6 +34,8 @@ pub(super) struct Story {
     watched: bool,
     /// What the later records of an interface count as lost.
     missing: BTreeMap<Ifindex, Missing>,
+    /// The cgroup that sends the later packets.
+    sender: u64,
     pub inputs: Vec<Input>,
     pub events: Vec<Event>,
     /// The view without a filter first, then one for each filter.
@@ -49,6 +51,7 @@ impl Story {
             inventory: Inventory::default(),
             watched: false,
             missing: BTreeMap::new(),
+            sender: 0,
             inputs: Vec::new(),
             events: Vec::new(),
             views: Vec::new(),
@@ -134,6 +137,22 @@ impl Story {
                 let change = ClusterChange::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
             }
+            ["uplink", ifindex] => {
+                let ifindex = Ifindex(number(ifindex)?);
+                self.step(Input::Attached(Timestamp(0), ifindex));
+                let change = ClusterChange::NodeInterface(ifindex);
+                self.step(Input::Change(Timestamp(0), change));
+            }
+            ["sender", cgroup] => self.sender = number(cgroup)?,
+            ["container", at, cgroup, uid, container] => {
+                let found = ContainerCgroup {
+                    id: number(cgroup)?,
+                    pod_uid: Arc::from(*uid),
+                    container_id: Arc::from(*container),
+                };
+                let change = ClusterChange::Containers(vec![found]);
+                self.step(Input::Change(time(at)?, change));
+            }
             ["away" | "back", at] => {
                 let at = time(at)?;
                 let since = (words[0] == "away").then_some(at);
@@ -195,7 +214,7 @@ impl Story {
                     chunk_offset: 0,
                     missing: self.missing.get(&ifindex).copied().unwrap_or_default(),
                     totals: None,
-                    sender_cgroup: 0,
+                    sender_cgroup: self.sender,
                     bytes: packet.bytes,
                 };
                 for record in captured.records(record)? {

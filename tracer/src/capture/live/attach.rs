@@ -21,7 +21,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 use tracing::debug;
 
 use super::error::{AttachError, CaptureError, errno};
-use super::probes::{FROM_POD, IDLE, TO_POD, program};
+use super::interfaces::{LinkOf, TracedLink};
+use super::probes::{FROM_NODE, FROM_POD, IDLE, TO_NODE, TO_POD, program};
 use super::tables::{Counters, InterfaceTables};
 use crate::capture::HookChoice;
 use tracer_core::model::flow::Ifindex;
@@ -54,11 +55,53 @@ impl Hook {
     }
 }
 
+/// The programs of an interface, and where each of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The host end of a pod's pair.
+    Pod,
+    /// An uplink of the node.
+    Node,
+}
+
+impl Side {
+    pub fn of(link: &TracedLink) -> Side {
+        match link.of {
+            LinkOf::Pod { .. } => Side::Pod,
+            LinkOf::Node => Side::Node,
+        }
+    }
+
+    /// In the order of attachment. A pod's first query comes soon. An uplink's second program opens the flows whose
+    /// answers the first sees.
+    fn programs(self) -> [Placed; 2] {
+        let placed = |name, direction| Placed { name, direction };
+        match self {
+            Side::Pod => [
+                placed(FROM_POD, TcAttachType::Ingress),
+                placed(TO_POD, TcAttachType::Egress),
+            ],
+            Side::Node => [
+                placed(TO_NODE, TcAttachType::Ingress),
+                placed(FROM_NODE, TcAttachType::Egress),
+            ],
+        }
+    }
+}
+
+/// A program and the direction that it sees.
+#[derive(Clone, Copy)]
+struct Placed {
+    name: &'static str,
+    direction: TcAttachType,
+}
+
 /// An attached interface. [`Attacher::detach`] takes it back.
 pub(super) struct Attached {
     pub hook: Hook,
-    from_pod: SchedClassifierLink,
-    to_pod: SchedClassifierLink,
+    pub side: Side,
+    /// Those of the side's programs, in their order.
+    links: [SchedClassifierLink; 2],
 }
 
 /// Owns the loaded programs and attaches them.
@@ -111,12 +154,12 @@ impl Attacher {
 
     /// Attaches both programs. The interface's table entry is added first, so no packet meets a program
     /// without one.
-    pub fn attach(&mut self, ifindex: Ifindex) -> Result<Attached, AttachError> {
+    pub fn attach(&mut self, ifindex: Ifindex, side: Side) -> Result<Attached, AttachError> {
         self.interfaces
             .lock()
             .add(ifindex)
             .map_err(AttachError::Table)?;
-        let attached = self.attach_both(ifindex);
+        let attached = self.attach_both(ifindex, side);
         if attached.is_err() {
             self.leave(ifindex);
         }
@@ -141,10 +184,8 @@ impl Attacher {
             self.unhook(ifindex, attached).await;
             return None;
         }
-        Some([
-            self.replace(attached.from_pod)?,
-            self.replace(attached.to_pod)?,
-        ])
+        let [first, second] = attached.links;
+        Some([self.replace(first)?, self.replace(second)?])
     }
 
     fn replace(&mut self, link: SchedClassifierLink) -> Option<SchedClassifierLink> {
@@ -160,18 +201,15 @@ impl Attacher {
         ifindex: Ifindex,
         attached: Attached,
     ) -> Result<Attached, AttachError> {
+        let side = attached.side;
         self.unhook(ifindex, attached).await;
-        self.attach_both(ifindex)
+        self.attach_both(ifindex, side)
     }
 
     async fn unhook(&mut self, ifindex: Ifindex, attached: Attached) {
-        let Attached {
-            hook,
-            from_pod,
-            to_pod,
-        } = attached;
-        for (link, name) in [(from_pod, FROM_POD), (to_pod, TO_POD)] {
-            if hook == Hook::Clsact && !self.is_ours(ifindex, name).await {
+        let Attached { hook, side, links } = attached;
+        for (link, placed) in links.into_iter().zip(side.programs()) {
+            if hook == Hook::Clsact && !self.is_ours(ifindex, placed).await {
                 // Another program has our place. Dropping the link would detach that one.
                 std::mem::forget(link);
                 continue;
@@ -185,8 +223,9 @@ impl Attacher {
     /// Whether both programs are still attached. Deleting the qdisc removes a clsact filter; only its holder
     /// can remove a TCX link.
     pub async fn is_in_place(&mut self, ifindex: Ifindex, attached: &Attached) -> bool {
+        let [first, second] = attached.side.programs();
         attached.hook == Hook::Tcx
-            || (self.is_ours(ifindex, FROM_POD).await && self.is_ours(ifindex, TO_POD).await)
+            || (self.is_ours(ifindex, first).await && self.is_ours(ifindex, second).await)
     }
 
     /// Removes the interface from the probes' tables and returns its final counters.
@@ -194,18 +233,18 @@ impl Attacher {
         self.interfaces.lock().remove(ifindex)
     }
 
-    fn attach_both(&mut self, ifindex: Ifindex) -> Result<Attached, AttachError> {
+    fn attach_both(&mut self, ifindex: Ifindex, side: Side) -> Result<Attached, AttachError> {
         if let Some(hook) = self.hook {
-            return self.attach_by(hook, ifindex);
+            return self.attach_by(hook, ifindex, side);
         }
         // A kernel of the right version can still lack TCX (configuration, a vendor's backports): try once.
-        match self.attach_by(Hook::Tcx, ifindex) {
+        match self.attach_by(Hook::Tcx, ifindex, side) {
             Ok(attached) => {
                 self.hook = Some(Hook::Tcx);
                 Ok(attached)
             }
             Err(AttachError::Vanished) => Err(AttachError::Vanished),
-            Err(refused) => match self.attach_by(Hook::Clsact, ifindex) {
+            Err(refused) => match self.attach_by(Hook::Clsact, ifindex, side) {
                 Ok(attached) => {
                     debug!(error = %refused, "this kernel has no TCX: attaching to clsact");
                     self.hook = Some(Hook::Clsact);
@@ -217,15 +256,20 @@ impl Attacher {
         }
     }
 
-    fn attach_by(&mut self, hook: Hook, ifindex: Ifindex) -> Result<Attached, AttachError> {
-        // `from_pod` first, as the pod's first query comes soon. If `to_pod` fails, dropping the first link
-        // detaches it.
-        let from_pod = self.attach_one(hook, ifindex, FROM_POD, TcAttachType::Ingress)?;
-        let to_pod = self.attach_one(hook, ifindex, TO_POD, TcAttachType::Egress)?;
+    fn attach_by(
+        &mut self,
+        hook: Hook,
+        ifindex: Ifindex,
+        side: Side,
+    ) -> Result<Attached, AttachError> {
+        let [first, second] = side.programs();
+        // If the second fails, dropping the first link detaches it.
+        let first = self.attach_one(hook, ifindex, first)?;
+        let second = self.attach_one(hook, ifindex, second)?;
         Ok(Attached {
             hook,
-            from_pod,
-            to_pod,
+            side,
+            links: [first, second],
         })
     }
 
@@ -233,12 +277,11 @@ impl Attacher {
         &mut self,
         hook: Hook,
         ifindex: Ifindex,
-        name: &'static str,
-        direction: TcAttachType,
+        placed: Placed,
     ) -> Result<SchedClassifierLink, AttachError> {
         // aya takes a name, which can move to another interface at any moment; an index cannot.
         let interface = self.name(ifindex).ok_or(AttachError::Vanished)?;
-        let attached = self.attach_named(hook, &interface, name, direction);
+        let attached = self.attach_named(hook, &interface, placed);
         let same =
             netdevice::name_to_index(&self.names, &interface).is_ok_and(|index| index == ifindex.0);
         match attached {
@@ -251,7 +294,7 @@ impl Attacher {
                 Err(AttachError::Vanished)
             }
             Err(source) => Err(AttachError::Hook {
-                program: name,
+                program: placed.name,
                 hook: hook.as_str(),
                 source,
             }),
@@ -262,9 +305,9 @@ impl Attacher {
         &mut self,
         hook: Hook,
         interface: &str,
-        name: &'static str,
-        direction: TcAttachType,
+        placed: Placed,
     ) -> Result<SchedClassifierLink, ProgramError> {
+        let Placed { name, direction } = placed;
         let handle = self.handle;
         let Ok(program) = program(&mut self.programs, name) else {
             // Unreachable: loading has found both programs.
@@ -315,8 +358,8 @@ impl Attacher {
     }
 
     /// Whether the clsact filter with our priority and handle contains our program.
-    async fn is_ours(&mut self, ifindex: Ifindex, name: &'static str) -> bool {
-        let Some(id) = program(&mut self.programs, name)
+    async fn is_ours(&mut self, ifindex: Ifindex, placed: Placed) -> bool {
+        let Some(id) = program(&mut self.programs, placed.name)
             .ok()
             .and_then(|program| program.info().ok())
             .map(|info| info.id())
@@ -324,10 +367,9 @@ impl Attacher {
             return false;
         };
         let filters = self.netlink.traffic_filter(ifindex.0.cast_signed()).get();
-        let filters = if name == FROM_POD {
-            filters.ingress()
-        } else {
-            filters.egress()
+        let filters = match placed.direction {
+            TcAttachType::Ingress => filters.ingress(),
+            _ => filters.egress(),
         };
         let mut filters = std::pin::pin!(filters.execute());
         while let Ok(Some(filter)) = filters.try_next().await {

@@ -108,7 +108,11 @@ async fn start_manager(
         &options.instance,
         options.hook,
     )?;
-    let links = LinkTable::new(options.interfaces.clone(), &options.node_addresses);
+    let links = LinkTable::new(
+        options.interfaces.clone(),
+        options.node,
+        &options.node_addresses,
+    );
     let mut manager = Manager::new(
         attacher,
         (netlink, messages),

@@ -57,7 +57,7 @@ impl Capture {
     /// one from then on. Blocks for some hundreds of milliseconds, in the verifier and for the first interfaces;
     /// see [`Capture::waiting`] for the others.
     pub fn start(
-        options: Options,
+        mut options: Options,
     ) -> Result<(Capture, mpsc::Receiver<CaptureMessage>), CaptureError> {
         let lock = InstanceLock::take(&options.instance)?;
         let Probes {
@@ -67,9 +67,11 @@ impl Capture {
             flows,
             interfaces,
             stats,
+            node,
             drops,
             log,
         } = probes::load(&options)?;
+        options.node = node;
         let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
         let stats = Arc::new(stats);
         let traced = SharedTraced::default();

@@ -1,25 +1,38 @@
-//! Decides which interfaces are pods', from the kernel's messages about links, addresses and routes. Pure.
+//! Decides which interfaces are pods' and which are the node's uplinks, from the kernel's messages about links,
+//! addresses and routes. Pure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::glob::Glob;
 
-/// A pod interface.
+/// An interface to trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodLink {
-    /// The host end's index.
+pub struct TracedLink {
+    /// Its index.
     pub ifindex: Ifindex,
     /// Its current name.
     pub name: String,
-    /// The id that this network namespace has for the pod's (`IFLA_LINK_NETNSID`).
-    pub netnsid: i32,
+    /// Whose traffic is traced there.
+    pub of: LinkOf,
+}
+
+/// Whose traffic is traced at an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkOf {
+    /// A pod's: the interface is the host end of its pair.
+    Pod {
+        /// The id that this network namespace has for the pod's (`IFLA_LINK_NETNSID`).
+        netnsid: i32,
+    },
+    /// That of the node's own sockets: the interface leads to other hosts.
+    Node,
 }
 
 /// What a kernel message may have changed.
@@ -37,6 +50,7 @@ pub(super) enum LinkChange {
 struct Link {
     name: String,
     pair: bool,
+    ethernet: bool,
     netnsid: Option<i32>,
 }
 
@@ -45,6 +59,8 @@ struct Link {
 pub(super) struct LinkTable {
     /// The names to trace; empty: all.
     wanted: Vec<Glob>,
+    /// Whether the node's own traffic is wanted.
+    node: bool,
     node_addresses: HashSet<IpAddr>,
     links: HashMap<Ifindex, Link>,
     /// Every address with its prefix length; one address can occur with two.
@@ -53,9 +69,10 @@ pub(super) struct LinkTable {
 }
 
 impl LinkTable {
-    pub fn new(wanted: Vec<Glob>, node_addresses: &[IpAddr]) -> LinkTable {
+    pub fn new(wanted: Vec<Glob>, node: bool, node_addresses: &[IpAddr]) -> LinkTable {
         LinkTable {
             wanted,
+            node,
             node_addresses: node_addresses.iter().copied().collect(),
             links: HashMap::new(),
             addresses: HashMap::new(),
@@ -85,6 +102,7 @@ impl LinkTable {
         let mut link = Link {
             name: String::new(),
             pair: false,
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             netnsid: None,
         };
         for attribute in &message.attributes {
@@ -188,29 +206,41 @@ impl LinkTable {
         }
     }
 
-    /// The interface, if it is a pod's and its name is wanted.
-    pub fn pod_link(&self, ifindex: Ifindex) -> Option<PodLink> {
+    /// The interface, if it is a pod's or an uplink of the node, and wanted.
+    pub fn traced_link(&self, ifindex: Ifindex) -> Option<TracedLink> {
         let link = self.links.get(&ifindex)?;
-        let netnsid = link.netnsid?;
         let wanted =
             self.wanted.is_empty() || self.wanted.iter().any(|glob| glob.matches(&link.name));
         let uplink = self.default_routes.contains(&ifindex) || self.holds_node_address(ifindex);
-        (link.pair && wanted && !uplink).then(|| PodLink {
+        let of = match link.netnsid {
+            Some(netnsid) if link.pair && !uplink => LinkOf::Pod { netnsid },
+            // The probes expect an Ethernet header.
+            _ if self.node && link.ethernet && self.is_uplink(ifindex) => LinkOf::Node,
+            _ => return None,
+        };
+        wanted.then(|| TracedLink {
             ifindex,
             name: link.name.clone(),
-            netnsid,
+            of,
         })
     }
 
-    /// All interfaces that are pods' and wanted, by index.
-    pub fn pod_links(&self) -> Vec<PodLink> {
-        let mut links: Vec<PodLink> = self
+    /// All interfaces to trace, by index.
+    pub fn traced_links(&self) -> Vec<TracedLink> {
+        let mut links: Vec<TracedLink> = self
             .links
             .keys()
-            .filter_map(|ifindex| self.pod_link(*ifindex))
+            .filter_map(|ifindex| self.traced_link(*ifindex))
             .collect();
         links.sort_by_key(|link| link.ifindex);
         links
+    }
+
+    /// Whether the node's traffic to other hosts leaves here: by a default route, or from the node's address.
+    fn is_uplink(&self, ifindex: Ifindex) -> bool {
+        let mut addresses = self.addresses.get(&ifindex).into_iter().flatten();
+        self.default_routes.contains(&ifindex)
+            || addresses.any(|(address, _)| self.node_addresses.contains(address))
     }
 
     /// A pod's host end has no address, a link-local one, or a gateway's /32 or /128. A shorter prefix means
@@ -244,6 +274,7 @@ mod tests {
     fn link(index: u32, name: &str, kind: InfoKind, netnsid: Option<i32>) -> LinkMessage {
         let mut message = LinkMessage::default();
         message.header.index = index;
+        message.header.link_layer_type = LinkLayerType::Ether;
         message
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
@@ -283,15 +314,20 @@ mod tests {
             .iter()
             .map(|ip| ip.parse().expect("an address"))
             .collect();
-        LinkTable::new(wanted, &node)
+        LinkTable::new(wanted, true, &node)
     }
 
-    fn names(table: &LinkTable) -> Vec<String> {
-        table
-            .pod_links()
-            .into_iter()
+    fn names_of(table: &LinkTable, node: bool) -> Vec<String> {
+        let links = table.traced_links().into_iter();
+        links
+            .filter(|link| (link.of == LinkOf::Node) == node)
             .map(|link| link.name)
             .collect()
+    }
+
+    /// The pods' interfaces.
+    fn names(table: &LinkTable) -> Vec<String> {
+        names_of(table, false)
     }
 
     #[test]
@@ -308,12 +344,15 @@ mod tests {
     fn a_link_becomes_a_pods_with_the_message_that_has_its_namespace() {
         let mut table = table(&[], &[]);
         table.link(&link(2, "cali1", InfoKind::Veth, None));
-        assert_eq!(table.pod_link(Ifindex(2)), None);
+        assert_eq!(table.traced_link(Ifindex(2)), None);
         assert_eq!(
             table.link(&link(2, "cali1", InfoKind::Veth, Some(0))),
             LinkChange::One(Ifindex(2))
         );
-        assert_eq!(table.pod_link(Ifindex(2)).map(|link| link.netnsid), Some(0));
+        assert_eq!(
+            table.traced_link(Ifindex(2)).map(|link| link.of),
+            Some(LinkOf::Pod { netnsid: 0 })
+        );
         assert_eq!(
             table.link(&link(2, "cali1", InfoKind::Veth, Some(0))),
             LinkChange::Nothing
@@ -333,6 +372,31 @@ mod tests {
         assert_eq!(names(&table), ["gateway", "plain"]);
         table.address(&address(2, "192.168.2.33", 24), true);
         assert_eq!(names(&table), ["uplink", "gateway", "plain"]);
+    }
+
+    #[test]
+    fn the_node_is_traced_where_its_default_route_or_its_address_is() {
+        let mut table = table(&[], &["192.168.2.33"]);
+        for (index, name, kind) in [
+            (2, "address", InfoKind::Vlan),
+            (3, "route", InfoKind::Veth),
+            (4, "cni0", InfoKind::Bridge),
+            (5, "cali1", InfoKind::Veth),
+        ] {
+            table.link(&link(index, name, kind, Some(0)));
+        }
+        let mut tunnel = link(6, "wg0", InfoKind::Wireguard, None);
+        tunnel.header.link_layer_type = LinkLayerType::None;
+        table.link(&tunnel);
+        table.address(&address(2, "192.168.2.33", 24), false);
+        table.address(&address(4, "10.1.39.1", 24), false);
+        for index in [3, 6] {
+            table.route(&default_route(index));
+        }
+        assert_eq!(names_of(&table, true), ["address", "route"]);
+        table.node = false;
+        assert_eq!(names_of(&table, true), Vec::<String>::new());
+        assert_eq!(names(&table), ["cali1"]);
     }
 
     #[test]

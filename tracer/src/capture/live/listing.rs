@@ -1,5 +1,4 @@
-//! Reads the kernel's links, addresses and routes into the [`LinkTable`], which decides which interfaces are
-//! pods'.
+//! Reads the kernel's links, addresses and routes into the [`LinkTable`], which decides which interfaces to trace.
 
 use futures::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
@@ -7,7 +6,7 @@ use netlink_packet_route::link::LinkExtentMask;
 use netlink_packet_route::route::RouteMessage;
 
 use super::error::CaptureError;
-use super::interfaces::{LinkTable, PodLink};
+use super::interfaces::{LinkTable, TracedLink};
 
 /// Replaces the table's contents by the kernel's lists.
 pub(super) async fn all(
@@ -71,7 +70,7 @@ pub(super) async fn routes(
 
 /// The interfaces of this network namespace that a capture would trace. Needs no privilege. Recognises the
 /// node's own addresses only by their prefix length.
-pub fn pod_interfaces() -> Result<Vec<PodLink>, CaptureError> {
+pub fn traced_interfaces() -> Result<Vec<TracedLink>, CaptureError> {
     let failed = |operation| move |source| CaptureError::System { operation, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -81,8 +80,8 @@ pub fn pod_interfaces() -> Result<Vec<PodLink>, CaptureError> {
         let (asking, netlink, _) =
             rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
         tokio::spawn(asking);
-        let mut table = LinkTable::new(Vec::new(), &[]);
+        let mut table = LinkTable::new(Vec::new(), true, &[]);
         all(&netlink, &mut table).await?;
-        Ok(table.pod_links())
+        Ok(table.traced_links())
     })
 }

@@ -1,4 +1,4 @@
-//! Attaches the probes to every pod interface, existing and new, and detaches them when an interface goes.
+//! Attaches the probes to every pod interface and uplink, existing and new, and detaches them when an interface goes.
 //!
 //! It has a thread and a runtime of its own: a pod's first query follows its interface within milliseconds,
 //! and no other work may delay the attachment.
@@ -21,10 +21,10 @@ use netlink_packet_route::RouteNetlinkMessage;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, warn};
 
-use super::attach::{Attached, Attacher};
+use super::attach::{Attached, Attacher, Side};
 use super::counters::totals;
 use super::error::{AttachError, CaptureError};
-use super::interfaces::{LinkChange, LinkTable, PodLink};
+use super::interfaces::{LinkChange, LinkTable, TracedLink};
 use super::listing;
 use super::netlink::Messages;
 use super::tables::Counters;
@@ -87,7 +87,7 @@ impl Manager {
         }
     }
 
-    /// Lists the existing pod interfaces and attaches to them for a while. Returns the names of the rest, to which
+    /// Lists the existing interfaces and attaches to them for a while. Returns the names of the rest, to which
     /// [`Manager::run`] attaches.
     pub async fn start(&mut self) -> Result<Vec<String>, CaptureError> {
         let begun = Instant::now();
@@ -98,7 +98,7 @@ impl Manager {
             self.attach_waiting(ifindex);
         }
         let rest = self.waiting.iter();
-        let links = rest.filter_map(|ifindex| self.links.pod_link(*ifindex));
+        let links = rest.filter_map(|ifindex| self.links.traced_link(*ifindex));
         Ok(links.map(|link| link.name).collect())
     }
 
@@ -238,12 +238,12 @@ impl Manager {
             .attached
             .keys()
             .copied()
-            .filter(|ifindex| self.links.pod_link(*ifindex).is_none())
+            .filter(|ifindex| self.links.traced_link(*ifindex).is_none())
             .collect();
         for ifindex in gone {
             self.settle(ifindex).await;
         }
-        for link in self.links.pod_links() {
+        for link in self.links.traced_links() {
             self.settle(link.ifindex).await;
         }
     }
@@ -251,7 +251,7 @@ impl Manager {
     /// Brings one interface to the state that the link table calls for. A new one waits for its turn.
     async fn settle(&mut self, ifindex: Ifindex) {
         match (
-            self.links.pod_link(ifindex),
+            self.links.traced_link(ifindex),
             self.attached.contains_key(&ifindex),
         ) {
             (Some(_), false) => {
@@ -259,10 +259,14 @@ impl Manager {
                     self.waiting.push_back(ifindex);
                 }
             }
-            (Some(link), true) => self.traced.renamed(link),
-            (None, true) => {
+            (Some(link), true) if self.is_attached_for(&link) => self.traced.renamed(link),
+            (wanted, true) => {
                 if let Some(last) = self.detach(ifindex).await {
                     self.traced.gone(ifindex, totals(&last.traffic.totals));
+                }
+                // A pod's interface has become an uplink, or an uplink a pod's interface.
+                if wanted.is_some() {
+                    self.waiting.push_back(ifindex);
                 }
             }
             (None, false) => {
@@ -271,17 +275,22 @@ impl Manager {
         }
     }
 
-    /// Attaches to an interface whose turn has come, if it is still a pod's.
+    fn is_attached_for(&self, link: &TracedLink) -> bool {
+        let attached = self.attached.get(&link.ifindex);
+        attached.is_some_and(|attached| attached.side == Side::of(link))
+    }
+
+    /// Attaches to an interface whose turn has come, if it is still to be traced.
     fn attach_waiting(&mut self, ifindex: Ifindex) {
-        match self.links.pod_link(ifindex) {
+        match self.links.traced_link(ifindex) {
             Some(link) if !self.attached.contains_key(&ifindex) => self.attach(link),
             _ => {}
         }
     }
 
-    fn attach(&mut self, link: PodLink) {
+    fn attach(&mut self, link: TracedLink) {
         let ifindex = link.ifindex;
-        match self.attacher.attach(ifindex) {
+        match self.attacher.attach(ifindex, Side::of(&link)) {
             Ok(attached) => {
                 self.failed.remove(&ifindex);
                 self.traced.attached(link, attached.hook);

@@ -13,6 +13,7 @@ use super::flow_table::FlowTable;
 use super::globals::Globals;
 use super::tables::InterfaceTables;
 use crate::capture::Options;
+use tracer_core::model::error_chain::error_chain;
 
 /// The object that the build script built from `tracer-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o"));
@@ -24,7 +25,11 @@ pub const TOOLCHAIN: &str = env!("TRACER_EBPF_TOOLCHAIN");
 pub(super) const FROM_POD: &str = "from_pod";
 /// The program at tc egress, which sees what the pod receives.
 pub(super) const TO_POD: &str = "to_pod";
-/// The program that replaces both at the end, and does nothing.
+/// The program at tc egress of an uplink, which sees what the node's own sockets send.
+pub(super) const FROM_NODE: &str = "from_node";
+/// The program at tc ingress of an uplink, which sees the answers.
+pub(super) const TO_NODE: &str = "to_node";
+/// The program that replaces the others at the end, and does nothing.
 pub(super) const IDLE: &str = "idle";
 
 /// The loaded probes and their maps.
@@ -36,6 +41,8 @@ pub(super) struct Probes {
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,
     pub stats: StatsMap,
+    /// Whether the programs for the node's own traffic are loaded.
+    pub node: bool,
     /// Reads the drop records, or why there are none.
     pub drops: Result<DropReader, String>,
     /// The probes' log, with `--probe-log`.
@@ -76,7 +83,10 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .map_max_entries("FLOWS", options.flow_entries)
         .load(OBJECT)
         .map_err(|source| CaptureError::Load { source })?;
-    verify(&mut programs)?;
+    let refused = verify(&mut programs, options.node)?;
+    if let Some(error) = &refused {
+        warn!(error = %error_chain(error), "the node's own traffic is not traced");
+    }
     let drops = facts.and_then(|(facts, _)| {
         let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
         watch_drops(&mut programs, &btf)?;
@@ -110,27 +120,34 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .map_err(wrong("INTERFACES"))?,
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
+        node: options.node && refused.is_none(),
         drops,
         log,
     })
 }
 
-/// Passes the programs to the verifier, which takes a tenth of a second for each, at the same time.
-fn verify(programs: &mut Ebpf) -> Result<(), CaptureError> {
+/// Passes the programs to the verifier, which takes a tenth of a second for each, at the same time. Without those for
+/// the node's own traffic the others do their work; returns why they were refused.
+fn verify(programs: &mut Ebpf, node: bool) -> Result<Option<CaptureError>, CaptureError> {
+    let names = [FROM_POD, TO_POD, IDLE, FROM_NODE, TO_NODE];
+    let names = &names[..if node { 5 } else { 3 }];
     let wanted = programs.programs_mut().filter_map(|(found, program)| {
-        let mut names = [FROM_POD, TO_POD, IDLE].into_iter();
-        Some((names.find(|name| *name == found)?, program))
+        Some((*names.iter().find(|name| **name == found)?, program))
     });
     std::thread::scope(|scope| {
         let loads: Vec<_> = wanted
             .map(|(name, program)| (name, scope.spawn(move || load_program(program))))
             .collect();
-        let mut result = Ok(());
+        let mut refused = None;
         for (program, load) in loads {
             let loaded = load.join().unwrap_or(Err(ProgramError::NotLoaded));
-            result = result.and(loaded.map_err(|source| CaptureError::Program { program, source }));
+            match loaded.map_err(|source| CaptureError::Program { program, source }) {
+                Ok(()) => {}
+                Err(error) if [FROM_NODE, TO_NODE].contains(&program) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        result
+        Ok(refused)
     })
 }
 

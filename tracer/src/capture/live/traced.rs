@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::attach::Hook;
 use super::clock;
-use super::interfaces::PodLink;
+use super::interfaces::{LinkOf, TracedLink};
 use tracer_core::model::flow::{FlowTotals, Ifindex};
 use tracer_core::model::loss::Thinning;
 use tracer_core::model::time::Timestamp;
@@ -21,23 +21,25 @@ pub enum InterfaceEvent {
     /// changed.
     Attached {
         /// The interface with its current name.
-        link: PodLink,
+        link: TracedLink,
         /// The probes see both directions from this time on, by the probes' clock.
         since: Timestamp,
     },
-    /// The interface has gone, or no longer belongs to a pod.
+    /// The interface has gone, or is neither a pod's nor an uplink any more.
     Gone {
         /// Its index.
         ifindex: Ifindex,
         /// Its last name.
         name: String,
+        /// Whose traffic was traced there.
+        of: LinkOf,
         /// Its final totals.
         totals: FlowTotals,
     },
     /// The interface cannot be traced.
     Failed {
         /// The interface.
-        link: PodLink,
+        link: TracedLink,
         /// The reason, for people.
         why: String,
     },
@@ -47,7 +49,7 @@ pub enum InterfaceEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceStatus {
     /// The interface.
-    pub link: PodLink,
+    pub link: TracedLink,
     /// The kind of hook the probes are attached to.
     pub hook: Hook,
     /// All its packets, exact: those of its flows plus `outside`.
@@ -65,7 +67,7 @@ pub struct InterfaceStatus {
 /// A traced interface without its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Traced {
-    pub link: PodLink,
+    pub link: TracedLink,
     pub hook: Hook,
     /// Both probes are attached since this time.
     pub since: Timestamp,
@@ -93,7 +95,7 @@ impl TracedInterfaces {
     }
 
     /// Both probes are attached to the interface.
-    pub fn attached(&self, link: PodLink, hook: Hook) {
+    pub fn attached(&self, link: TracedLink, hook: Hook) {
         let since = clock::now();
         debug!(
             interface = link.name,
@@ -111,7 +113,7 @@ impl TracedInterfaces {
     }
 
     /// The interface may have another name or another peer namespace id than before.
-    pub fn renamed(&self, link: PodLink) {
+    pub fn renamed(&self, link: TracedLink) {
         let changed = match self.table.lock().get_mut(&link.ifindex) {
             Some(traced) if traced.link != link => {
                 traced.link = link.clone();
@@ -133,12 +135,13 @@ impl TracedInterfaces {
         self.send(InterfaceEvent::Gone {
             ifindex,
             name: link.name,
+            of: link.of,
             totals,
         });
     }
 
     /// The probes cannot be attached to the interface.
-    pub fn failed(&self, link: PodLink, why: String) {
+    pub fn failed(&self, link: TracedLink, why: String) {
         self.send(InterfaceEvent::Failed { link, why });
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Facts {
     pub(super) conntrack: Result<(), String>,
     /// The interfaces that Tracer would trace.
     pub(super) pod_interfaces: Vec<String>,
+    /// The node's uplinks.
+    pub(super) uplinks: Vec<String>,
 }
 
 /// Visibility of other processes.
@@ -106,7 +108,8 @@ impl Facts {
                 .and_then(|modes| in_brackets(&modes)),
             processes: processes(),
             conntrack: conntrack::probe().map_err(|error| error.to_string()),
-            pod_interfaces: pod_interfaces(),
+            pod_interfaces: traced_interfaces(false),
+            uplinks: traced_interfaces(true),
             release,
         }
     }
@@ -211,10 +214,14 @@ fn processes() -> Processes {
     processes
 }
 
-/// The interfaces that Tracer would trace here; none if the kernel cannot list them.
-fn pod_interfaces() -> Vec<String> {
-    let links = capture::pod_interfaces().unwrap_or_default();
-    links.into_iter().map(|link| link.name).collect()
+/// The interfaces that Tracer would trace here, for pods or for the node itself; none if the kernel cannot list
+/// them.
+fn traced_interfaces(of_node: bool) -> Vec<String> {
+    let links = capture::traced_interfaces().unwrap_or_default();
+    let wanted = links
+        .into_iter()
+        .filter(|link| (link.of == capture::LinkOf::Node) == of_node);
+    wanted.map(|link| link.name).collect()
 }
 
 #[cfg(test)]

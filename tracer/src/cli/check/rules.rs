@@ -36,6 +36,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         unprivileged(facts),
         conntrack(facts),
         interfaces(facts),
+        node(facts),
         processes(&facts.processes),
     ]
 }
@@ -309,6 +310,19 @@ fn interfaces(facts: &Facts) -> Line {
         ),
         1..=3 => ok(name, names.join(", ")),
         many => ok(name, format!("{many}: {}, ...", names[..3].join(", "))),
+    }
+}
+
+/// The node's own sockets are seen at its uplinks.
+fn node(facts: &Facts) -> Line {
+    let name = "node's traffic";
+    match facts.uplinks.as_slice() {
+        [] => warn(
+            name,
+            "not seen: no Ethernet device has a default route",
+            "none if the node has none; an agent also takes the device with the Node's InternalIP",
+        ),
+        uplinks => ok(name, format!("seen at {}", uplinks.join(", "))),
     }
 }
 

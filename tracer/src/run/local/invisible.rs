@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::capture::live::InterfaceStatus;
+use crate::capture::live::{InterfaceStatus, LinkOf};
 use tracer_core::model::flow::{Direction, Ifindex};
 
 /// The directions that have been reported.
@@ -19,14 +19,19 @@ impl InvisibleDirections {
         unseen
             .filter(|direction| self.0.insert(*direction))
             .map(|(ifindex, direction)| {
-                let name = interfaces
+                let link = interfaces
                     .iter()
-                    .find(|status| status.link.ifindex == ifindex)
-                    .map_or_else(
-                        || format!("interface {}", ifindex.0),
-                        |status| status.link.name.clone(),
-                    );
+                    .map(|status| &status.link)
+                    .find(|link| link.ifindex == ifindex);
+                let name = link.map_or_else(
+                    || format!("interface {}", ifindex.0),
+                    |link| link.name.clone(),
+                );
+                let of_node = link.is_some_and(|link| link.of == LinkOf::Node);
                 let packets = match direction {
+                    Direction::ToPod if of_node => {
+                        "to the node's own sockets are not visible (possibly they come by another interface)"
+                    }
                     Direction::ToPod => "to the pod are not visible (possibly bpf_redirect_peer)",
                     Direction::FromPod => "from the pod are not visible",
                 };

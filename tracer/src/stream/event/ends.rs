@@ -42,6 +42,7 @@ fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
             Err(reason) => Identity::Unknown(reason.to_wire()),
         }),
         container: end.container.as_deref().map(str::to_owned),
+        at_uplink: end.at_uplink,
     }
 }
 
@@ -58,6 +59,7 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
             None => Err(UnknownReason::NotInInventory),
         },
         container: wire.container.map(Into::into),
+        at_uplink: wire.at_uplink,
     })
 }
 

@@ -41,7 +41,7 @@ same_variants!(ConnectionEnd, "the connection's end": Refused, Timeout, Reset, C
 same_variants!(UdpState, "the state": Open, Unanswered, IcmpError, Closed, Undecided);
 same_variants!(Severity, "the severity": Info, Warning, Error);
 same_variants!(Stage, "the stage": Kernel, Ring, Decode, Table, Queue, Stream);
-same_variants!(UnknownReason, "the reason": NoInventory, NotAnswered, Refused, NotInInventory, NoPodProcess, Ambiguous);
+same_variants!(UnknownReason, "the reason": NoInventory, NotAnswered, Refused, NotInInventory, NoPodProcess, Ambiguous, NodeProcess);
 
 impl WireEnum for TcpState {
     fn to_wire(self) -> i32 {

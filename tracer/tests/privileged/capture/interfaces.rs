@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
 use testbed::turn;
-use tracer::capture::live::{self as capture, Capture, CaptureError, Hook, InterfaceEvent};
+use tracer::capture::live::{
+    self as capture, Capture, CaptureError, Hook, InterfaceEvent, LinkOf, TracedLink,
+};
 use tracer::capture::{HookChoice, Options};
 
 use super::child::{Child, hooks, programs_left};
@@ -103,17 +105,23 @@ fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
         .collect();
     assert_eq!(traced, ["pod1"]);
     live.stop();
-    // What `tracer check` names is what would be traced.
-    let listed = node
-        .enter(capture::pod_interfaces)
-        .expect("the kernel lists");
-    let listed: Vec<String> = listed.into_iter().map(|link| link.name).collect();
-    assert_eq!(listed, ["pod1"]);
-    // Inside a pod, the pod's end of the veth has a peer elsewhere, too.
-    let listed = pod
-        .enter(capture::pod_interfaces)
-        .expect("the kernel lists");
-    assert_eq!(listed, []);
+    // What `tracer check` names is what would be traced. Inside a pod, the pod's end of the veth has a peer elsewhere,
+    // too.
+    for (netns, pods, uplinks) in [
+        (&node, vec!["pod1"], vec!["route"]),
+        (&pod, vec![], vec!["eth0"]),
+    ] {
+        let listed = netns
+            .enter(capture::traced_interfaces)
+            .expect("the kernel lists");
+        let (of_node, of_pods): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|link| link.of == LinkOf::Node);
+        let names = |links: Vec<TracedLink>| -> Vec<String> {
+            links.into_iter().map(|link| link.name).collect()
+        };
+        assert_eq!(names(of_pods), pods);
+        assert_eq!(names(of_node), uplinks);
+    }
 }
 
 #[test]

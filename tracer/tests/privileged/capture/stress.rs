@@ -203,18 +203,18 @@ fn a_peer_that_moves_to_another_pod_is_reported_with_its_namespace() {
     let (node, pod) = pair();
     let other = Netns::new();
     let mut live = Live::start(&node, Options::default());
-    let before = live.capture.interfaces()[0].link.netnsid;
+    let before = live.capture.interfaces()[0].link.of;
     pod.sh(&format!("ip link set eth0 netns {}", other.path()));
     other.sh("ip link set eth0 up && ip addr add 10.9.0.1/32 dev eth0
          ip route add 10.9.255.254 dev eth0 && ip route add default via 10.9.255.254 dev eth0");
     live.wait("other namespace", |live| {
-        live.events
-            .iter()
-            .any(|event| matches!(event, InterfaceEvent::Attached { link, .. } if link.netnsid != before))
+        live.events.iter().any(
+            |event| matches!(event, InterfaceEvent::Attached { link, .. } if link.of != before),
+        )
     });
     let traced = live.capture.interfaces();
     assert_eq!(traced.len(), 1);
-    assert_ne!(traced[0].link.netnsid, before);
+    assert_ne!(traced[0].link.of, before);
     expect_query(&mut live, &other, "from another namespace");
     assert_eq!(gone(&live), 0);
     live.stop();

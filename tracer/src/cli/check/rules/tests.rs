@@ -30,6 +30,7 @@ fn good() -> Facts {
         },
         conntrack: Ok(()),
         pod_interfaces: vec!["cali1".to_owned(), "cali2".to_owned()],
+        uplinks: vec!["eth0".to_owned()],
     }
 }
 
@@ -84,6 +85,7 @@ fn every_problem_has_a_remedy() {
         processes: Processes::default(),
         conntrack: Err("cannot subscribe to conntrack events: EPERM".to_owned()),
         pod_interfaces: Vec::new(),
+        uplinks: Vec::new(),
     };
     for line in judge(&bad) {
         assert_ne!(line.status, Status::Ok, "{}", line.check);
