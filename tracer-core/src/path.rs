@@ -71,19 +71,4 @@ pub struct NodeFacts {
 /// A node's name.
 pub type NodeName = Arc<str>;
 
-/// Whether a finding of this rule is about packets that can be followed to another node.
-pub fn concerns(rule: &str) -> bool {
-    matches!(
-        rule,
-        "connect-timeout"
-            | "connect-slow"
-            | "connection-refused"
-            | "connection-reset"
-            | "denied-by-policy"
-            | "dns-retried"
-            | "dns-timeout"
-            | "dropped-on-node"
-            | "reply-not-translated"
-            | "udp-unanswered"
-    ) || rule.starts_with("ping-")
-}
+pub use crate::diagnose::can_be_followed as concerns;

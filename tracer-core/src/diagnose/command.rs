@@ -30,6 +30,8 @@ pub(super) enum Command {
     BridgeNetfilter(Option<Arc<str>>),
     /// Shows the rules of the node's firewall that drop packets, with their counters.
     NodeRules,
+    /// Shows the rules of a node's firewall that reject packets, with their counters; `None`: of the nodes on the way.
+    RejectRules(Option<Arc<str>>),
     /// Shows whether the node's connection tracking is full.
     ConntrackTable,
     /// Shows the entries of the node's connection tracking for a destination, over UDP.

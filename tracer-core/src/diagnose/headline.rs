@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fact::{Governs, Local, ObjectName, PortName, Server, Who, WrongForm};
+use super::fact::{AddressHolder, Governs, Local, ObjectName, PortName, Server, Who, WrongForm};
 use super::route::Access;
 use crate::model::dns::DnsName;
 
@@ -123,6 +123,8 @@ pub(super) enum Reason {
     AcceptQueueFull,
     /// The kernel of the pod's node dropped the packets, or the answers, for this reason.
     DroppedOnNode { reason: &'static str, answers: bool },
+    /// A firewall, or what enforces a policy, says that it is prohibited.
+    FilterRejects,
     /// Segments of this size do not arrive; smaller ones do.
     LargeSegmentsLost { bytes: u32, from_pod: bool },
 }
@@ -164,7 +166,7 @@ pub(super) enum Fix {
     /// Check the DNS server and its logs.
     CheckServer(Server),
     /// Allow it in that NetworkPolicy.
-    AllowInPolicy(ObjectName),
+    AllowInPolicy(ObjectName, Governs),
     /// Have all endpoints serve.
     UseAllEndpoints(Local),
     /// Add the pod's address to the source ranges.
@@ -223,6 +225,8 @@ pub(super) enum Fix {
     CheckConntrack,
     /// Check the firewall rules of the pod's node.
     CheckNodeFirewall,
+    /// Find the filter whose answer this address sent.
+    CheckFilter(AddressHolder),
     /// Check the program at the other end.
     CheckAccept,
     /// Check the endpoints of this Service, and what the node knows of them.

@@ -21,7 +21,7 @@ use super::open_findings::{OpenFindings, Place};
 use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
 use super::tally::Tally;
-use super::wording;
+use super::{stretches, wording};
 use crate::fair_table::Room;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
@@ -226,15 +226,21 @@ impl Ledger {
             count: before.map_or(0, |before| before.count),
             of: 0,
             headline: Sentence::default(),
+            symptom: None,
             summary: wording::summary(&case.who(), &claim.summary),
             was: None,
             names: case.names(),
-            why: claim.why.iter().map(wording::fact).collect(),
-            fix: claim.fix.as_ref().map(wording::fix),
+            why: (claim.why.iter())
+                .map(|fact| wording::fact(fact).about(stretches::fact(fact)))
+                .collect(),
+            fix: (claim.fix.as_ref()).map(|fix| wording::fix(fix).about(stretches::fix(fix))),
             remedies: claim
                 .commands
                 .iter()
-                .map(|command| wording::command(case.index, pod.as_ref(), command))
+                .map(|command| {
+                    let words = wording::command(case.index, pod.as_ref(), command);
+                    words.about(stretches::command(command))
+                })
                 .collect(),
             evidence: self.evidence(claim.evidence),
             path: None,

@@ -9,7 +9,7 @@ use super::fact::Who;
 use super::headline::{Fix, Reason};
 use super::memory::TargetKey;
 use super::tally::Tally;
-use super::wording;
+use super::{rule, stretches, wording};
 use crate::identity::Owner;
 use crate::model::event::Ends;
 use crate::model::finding::{Finding, Severity, State};
@@ -104,13 +104,18 @@ impl Open {
 
     /// Writes the headline with the numbers of now. Only an event needs it, not every attempt.
     pub fn write_headline(&mut self) {
-        self.finding.headline = wording::headline(
-            &Who::from(&self.ends.pod),
-            &self.words.summary,
-            &self.tally,
-            self.words.because.as_ref(),
-            self.words.fix.as_ref(),
-        );
+        let who = Who::from(&self.ends.pod);
+        let Words {
+            summary,
+            because,
+            fix,
+        } = &self.words;
+        let write = |because, fix| wording::headline(&who, summary, &self.tally, because, fix);
+        let about = because.as_ref().map(stretches::reason);
+        let headline = write(because.as_ref(), fix.as_ref()).about(about.unwrap_or_default());
+        let can_be_followed = rule::can_be_followed(self.finding.rule);
+        self.finding.symptom = can_be_followed.then(|| write(None, None));
+        self.finding.headline = headline;
     }
 
     /// What it takes, in bytes. The facts behind its sentences hold the same names, so the sentences count

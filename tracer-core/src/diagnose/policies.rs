@@ -58,7 +58,7 @@ pub(super) fn explain(case: &Case<'_>, claim: Claim, protocol: &'static str, por
                 let policy = &denial.policies[0];
                 claim = claim
                     .because(Reason::PolicyDenies(policy.clone(), governs))
-                    .fix(Fix::AllowInPolicy(policy.clone()));
+                    .fix(Fix::AllowInPolicy(policy.clone(), governs));
             }
             claim = describe(claim, &denial.policies).why(PolicyFact::Deny(denial.clone()));
             if let Some(fact) = service_port(case, route.as_ref(), &denial, protocol) {

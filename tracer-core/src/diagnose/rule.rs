@@ -37,6 +37,23 @@ pub(super) fn group(rule: &'static str) -> &'static str {
         .map_or(rule, |(worse, _)| worse)
 }
 
+/// Whether a finding of this rule is about packets that can be followed to another node.
+pub fn can_be_followed(rule: &str) -> bool {
+    matches!(
+        rule,
+        "connect-timeout"
+            | "connect-slow"
+            | "connection-refused"
+            | "connection-reset"
+            | "denied-by-policy"
+            | "dns-retried"
+            | "dns-timeout"
+            | "dropped-on-node"
+            | "reply-not-translated"
+            | "udp-unanswered"
+    ) || rule.starts_with("ping-")
+}
+
 /// Whether the first rule finds the same cause as the second, and less of it.
 pub(super) fn is_milder(rule: &str, than: &str) -> bool {
     DEGREES.contains(&(than, rule))

@@ -10,7 +10,7 @@ use super::case::Case;
 use super::claim::Claim;
 use super::command::PodCommand;
 use super::endpoint;
-use super::fact::{EndpointPlace, ObjectName};
+use super::fact::{EndpointPlace, FlowFact, ObjectName};
 use super::headline::Fix;
 use super::route::{self, Backend, Route};
 use crate::model::cluster::Pod;
@@ -63,6 +63,14 @@ pub(super) fn probe(claim: Claim, backends: &[Backend]) -> Claim {
         .into()
     });
     claim.commands(probes)
+}
+
+/// Adds where SYNs to them may be lost, and a command to test each.
+pub(super) fn syn_loss(claim: Claim, backends: &[Backend]) -> Claim {
+    let claim = claim
+        .why(FlowFact::SynLossBetweenNodes)
+        .why(FlowFact::SynLossOnNodes);
+    probe(claim, backends)
 }
 
 /// The fix that names the endpoints to test, or the one to check.

@@ -64,6 +64,8 @@ pub struct Finding {
     pub of: u64,
     /// Symptom, cause and fix in one line of at most 160 characters.
     pub headline: Sentence,
+    /// The headline without cause and fix, if a path can be known that shows another cause.
+    pub symptom: Option<Sentence>,
     /// What failed; for a resolved finding, what shows that.
     pub summary: Sentence,
     /// For a resolved finding, what had failed.

@@ -120,7 +120,10 @@ impl HeapBytes for Finding {
     fn heap_bytes(&self) -> usize {
         let names = self.names.iter().map(|name| ALLOCATION + name.len());
         let sentences = [&self.headline, &self.summary].into_iter();
-        let sentences = sentences.chain(&self.was).chain(&self.fix);
+        let sentences = sentences
+            .chain(&self.was)
+            .chain(&self.fix)
+            .chain(&self.symptom);
         self.id.heap_bytes()
             + self.cause.heap_bytes()
             + slice_bytes(&self.names)

@@ -31,5 +31,6 @@ pub mod record;
 pub mod sentence;
 pub mod settings;
 pub mod signal;
+pub mod stretch;
 pub mod time;
 pub mod units;

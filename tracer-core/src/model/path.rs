@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::stretch::{Stretch, Stretches};
 use super::time::Timestamp;
 
 /// What both ends together show about a connection.
@@ -152,4 +153,58 @@ pub struct Path {
     pub line: String,
     /// The places on it.
     pub hops: Vec<Hop>,
+    /// It rests on a match that is probable only: the client's address was translated on its way.
+    pub probable: bool,
+}
+
+impl Path {
+    /// The parts of the way on which the attempt ended; `None` if it does not show that.
+    pub fn ended(&self) -> Option<Stretches> {
+        use Stretch::{ClientNode, Network, Pod, Return, ServerNode};
+        if self.probable {
+            return None;
+        }
+        Some(match self.verdict {
+            Verdict::LostBetweenNodes => Stretches::of(&[Network]),
+            Verdict::LostOnNode => Stretches::of(&[ClientNode, ServerNode]),
+            // With one node it is that of both, and of an unknown endpoint it may be.
+            Verdict::DroppedOnClientNode if self.nodes().count() < 2 => {
+                Stretches::of(&[ClientNode, ServerNode])
+            }
+            Verdict::DroppedOnClientNode => Stretches::of(&[ClientNode]),
+            Verdict::DroppedOnServerNode => Stretches::of(&[ServerNode]),
+            Verdict::LostBeforePod | Verdict::RefusedBeforePod => {
+                Stretches::of(&[ClientNode, Network, ServerNode])
+            }
+            Verdict::DroppedInPod | Verdict::RefusedByPod | Verdict::NotAnswered => {
+                Stretches::of(&[Pod])
+            }
+            Verdict::AnswerLost | Verdict::AnswerDropped | Verdict::AnswerNotTranslated => {
+                Stretches::of(&[Return])
+            }
+            // A reset says nothing of why its sender sent it.
+            Verdict::Answered
+            | Verdict::ResetByClient
+            | Verdict::ResetByPod
+            | Verdict::ResetOnTheWay
+            | Verdict::ServerHalfUnknown
+            | Verdict::ClientHalfUnknown => return None,
+        })
+    }
+
+    /// Its nodes, in the order of travel.
+    pub fn nodes(&self) -> impl Iterator<Item = &Hop> {
+        self.hops.iter().filter(|hop| hop.place == Place::Node)
+    }
+
+    /// The server's pod.
+    pub fn server(&self) -> Option<&Hop> {
+        let mut pods = self.hops.iter().filter(|hop| hop.place == Place::Pod);
+        pods.nth(1)
+    }
+
+    /// Where it ended, if it is a place on the way.
+    pub fn end(&self) -> Option<&Hop> {
+        self.hops.iter().find(|hop| hop.seen == Some(false))
+    }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::dns::DnsName;
+use super::stretch::Stretches;
 
 /// A part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,9 +37,21 @@ impl Span {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sentence {
     spans: Vec<Span>,
+    about: Stretches,
 }
 
 impl Sentence {
+    /// Says which parts of a packet's way it is about.
+    #[must_use]
+    pub fn about(self, about: Stretches) -> Sentence {
+        Sentence { about, ..self }
+    }
+
+    /// The parts of a packet's way that it is about.
+    pub fn stretches(&self) -> Stretches {
+        self.about
+    }
+
     /// Appends words; adjacent words are one part.
     pub fn push_words(&mut self, words: impl Into<Cow<'static, str>>) {
         let words = words.into();

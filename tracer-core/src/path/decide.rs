@@ -45,7 +45,10 @@ fn arrived(join: &Join, client: &Client<'_>, found: &Found<'_>) -> Path {
     let verdict = match (sent, got) {
         (Answer::Silence, Answer::Silence | Answer::Unknown) => {
             let (what, verdict) = match dropped_in_pod() {
-                Some(drop) => (drop_words(&drop, None), Verdict::DroppedInPod),
+                Some(drop) => {
+                    drawing.rests_on(drop.probable);
+                    (drop_words(&drop, None), Verdict::DroppedInPod)
+                }
                 None => (silence(found), Verdict::NotAnswered),
             };
             pod_hop(&mut drawing, Some(false), &what, "");
@@ -282,6 +285,7 @@ fn dropped(client: &Client<'_>, drop: &Drop<'_>, refused: Option<Answer>) -> Pat
     let mut drawing = client_side(client);
     let endpoint = &client.endpoint;
     let what = drop_words(drop, refused);
+    drawing.rests_on(drop.probable);
     let verdict = |verdict| match refused {
         Some(_) if in_pod(drop) => Verdict::RefusedByPod,
         Some(_) => Verdict::RefusedBeforePod,
@@ -336,6 +340,7 @@ fn answer_lost(drawing: &mut Drawing, client: &Client<'_>, drop: Option<Drop<'_>
     match drop {
         Some(drop) => {
             let what = drop_words(&drop, None);
+            drawing.rests_on(drop.probable);
             drawing.hop(
                 Place::Node,
                 drop.node,
@@ -393,6 +398,7 @@ fn client_node(drawing: &mut Drawing, client: &Client<'_>, seen: Option<bool>) {
 /// The way to a pod whose interface the request reached.
 fn way_to_pod(client: &Client<'_>, found: &Found<'_>) -> Drawing {
     let mut drawing = client_side(client);
+    drawing.rests_on(found.masqueraded);
     let label = match client.key.peer.ip() == found.key.pod.ip() {
         true => String::new(),
         false => found.key.pod.ip().to_string(),

@@ -15,6 +15,8 @@ pub(super) struct Drawing {
     /// The mark and the label of the way to the next hop.
     way: Option<(Option<bool>, String)>,
     stopped: bool,
+    /// A match on it is probable only.
+    probable: bool,
 }
 
 impl Drawing {
@@ -25,6 +27,7 @@ impl Drawing {
             line: String::new(),
             way: None,
             stopped: false,
+            probable: false,
         }
     }
 
@@ -97,12 +100,18 @@ impl Drawing {
         }
     }
 
+    /// Marks it as resting on a match that is probable, or not.
+    pub(super) fn rests_on(&mut self, probable: bool) {
+        self.probable |= probable;
+    }
+
     pub(super) fn finish(self, verdict: Verdict) -> Path {
         Path {
             time: self.started,
             verdict,
             line: self.line,
             hops: self.hops,
+            probable: self.probable,
         }
     }
 }

@@ -397,6 +397,7 @@ pub fn finding(severity: Severity, resolved: bool) -> Event {
         count: 2,
         of: 5,
         headline: "default/deb-ubuntu can't resolve \"clusterip-apache2-ds-myns\": the Service is in namespace myns; use clusterip-apache2-ds-myns.myns".into(),
+        symptom: None,
         summary: "default/deb-ubuntu asked for clusterip-apache2-ds-myns, and no name on its search path exists"
             .into(),
         was: resolved.then(|| "it had failed".into()),

@@ -5,11 +5,13 @@
 //! names what could not be judged. It never writes anything. Input: the events that pass a filter. Traffic is
 //! counted on the client's side, where the rules look at it.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::diagnose::settled;
 use crate::model::connection::{TcpState, UdpState};
 use crate::model::echo::EchoState;
 use crate::model::event::{Body, Event};
@@ -82,6 +84,14 @@ impl Kept {
         }
     }
 
+    /// Without what its path rules out.
+    fn settled(&self) -> Kept {
+        match self.finding().map(settled) {
+            Some(Cow::Owned(finding)) => self.with(finding),
+            _ => self.clone(),
+        }
+    }
+
     fn pod(&self) -> Option<&Arc<PodIdentity>> {
         self.event.ends.as_ref()?.pod.identity.as_ref().ok()
     }
@@ -97,10 +107,39 @@ impl Kept {
     }
 }
 
+/// A finding whose cause still exists.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFinding<'a> {
+    /// Its place in the report.
+    pub key: &'a FindingKey,
+    /// The node that it came from, if several nodes send events.
+    pub node: Option<&'a Arc<str>>,
+    /// Its latest event.
+    pub event: &'a Event,
+    /// The finding of that event.
+    pub finding: &'a Finding,
+}
+
+/// The cluster of its node, if several are asked, and its id: two clusters can have the same pods.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FindingKey(Arc<str>, String);
+
+impl FindingKey {
+    fn new(node: Option<&Arc<str>>, finding: &Finding) -> FindingKey {
+        FindingKey(cluster(node).into(), finding.id.clone())
+    }
+}
+
+/// What stands before the slash in a node's name.
+fn cluster(node: Option<&Arc<str>>) -> &str {
+    let split = node.and_then(|node| node.rsplit_once('/'));
+    split.map_or("", |(cluster, _)| cluster)
+}
+
 /// The findings so far.
 #[derive(Debug, Default)]
 pub struct Report {
-    findings: BTreeMap<String, Kept>,
+    findings: BTreeMap<FindingKey, Kept>,
     examined: Examined,
     counted: HashSet<FlowKey>,
     /// Findings since the last call of [`Report::new_findings`].
@@ -178,28 +217,35 @@ impl Report {
             node: node.cloned(),
             event: event.clone(),
         };
-        if self.findings.contains_key(&finding.id) {
-            self.findings.insert(finding.id.clone(), kept);
+        let key = FindingKey::new(node, finding);
+        if self.findings.contains_key(&key) {
+            self.findings.insert(key, kept);
         } else if self.findings.len() < MAX_FINDINGS {
             self.new
                 .push(format!("{}: {}", finding.rule, finding.headline));
-            self.findings.insert(finding.id.clone(), kept);
+            self.findings.insert(key, kept);
         } else {
             self.losses
                 .add(Stage::Table, "findings beyond what a report holds", 1);
         }
     }
 
-    /// The findings whose cause still exists, each with its node.
-    pub fn open_findings(&self) -> impl Iterator<Item = (Option<&Arc<str>>, &Event, &Finding)> {
-        let open = |kept: &&Kept| kept.finding().is_some_and(|finding| !finding.is_resolved());
-        (self.findings.values().filter(open))
-            .filter_map(|kept| Some((kept.node.as_ref(), &kept.event, kept.finding()?)))
+    /// The findings whose cause still exists.
+    pub fn open_findings(&self) -> impl Iterator<Item = OpenFinding<'_>> {
+        self.findings.iter().filter_map(|(key, kept)| {
+            let finding = kept.finding().filter(|finding| !finding.is_resolved())?;
+            Some(OpenFinding {
+                key,
+                node: kept.node.as_ref(),
+                event: &kept.event,
+                finding,
+            })
+        })
     }
 
     /// Adds the path of a finding's latest attempt.
-    pub fn set_path(&mut self, id: &str, path: Path) {
-        if let Some(kept) = self.findings.get_mut(id)
+    pub fn set_path(&mut self, key: &FindingKey, path: Path) {
+        if let Some(kept) = self.findings.get_mut(key)
             && let Body::Finding(finding) = &mut kept.event.body
         {
             finding.path = Some(Box::new(path));
@@ -214,7 +260,9 @@ impl Report {
 
     /// Like [`Report::findings`], with nodes.
     pub(super) fn kept(&self) -> Vec<Kept> {
-        let mut findings = rollup::roll_up(self.findings.values());
+        // The words of one pod stand for all, so they are settled before.
+        let settled: Vec<Kept> = self.findings.values().map(Kept::settled).collect();
+        let mut findings = rollup::roll_up(settled.iter());
         findings.sort_by_cached_key(|kept| {
             kept.finding().map(|finding| {
                 (

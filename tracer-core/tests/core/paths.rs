@@ -5,10 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracer_core::diagnose::settled;
 use tracer_core::model::event::{Body, Ends, Event};
+use tracer_core::model::finding::Finding;
 use tracer_core::model::flow::{Ifindex, Protocol, Role, SeenFlags};
 use tracer_core::model::identity::{Backend, PeerEnd, PodEnd, PodIdentity, UnknownReason};
 use tracer_core::model::loss::{Loss, Stage};
+use tracer_core::model::sentence::Sentence;
 use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::model::time::Timestamp;
 use tracer_core::path::{Clock, Join, JoinLimits, NodeFacts, Question, Watch, clocks};
@@ -174,7 +177,14 @@ fn check(text: &str, adjusted_ns: u64) -> Result<Vec<String>, String> {
                 node: Arc::from(*node),
                 ..Part::default()
             }),
-            (["path", ..] | ["verdict", ..] | ["line", ..], _) => expected.push(line.to_owned()),
+            (
+                [
+                    "path" | "verdict" | "line" | "headline" | "fix" | "why" | "no-why" | "try"
+                    | "no-try",
+                    ..,
+                ],
+                _,
+            ) => expected.push(line.to_owned()),
             (words, Some(part)) => {
                 if !part.statement(words)? {
                     part.scenario.push_str(line);
@@ -220,6 +230,7 @@ fn compare(
 ) -> Result<Vec<String>, String> {
     let mut differences = Vec::new();
     let mut path = None;
+    let mut found = None;
     for line in expected {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
         match what {
@@ -232,11 +243,20 @@ fn compare(
                 });
                 let asked = asked.ok_or_else(|| format!("no event of {client}"))?;
                 path = join.path(&asked);
+                found = finding_of(events, client, path.clone());
             }
             "verdict" => {
                 let verdict = path.as_ref().map_or("none", |path| path.verdict.as_str());
                 if verdict != rest {
                     differences.push(format!("verdict {verdict}, expected {rest}"));
+                }
+            }
+            "headline" | "fix" | "why" | "no-why" | "try" | "no-try" => {
+                let finding = found.as_ref().ok_or("no finding of that client")?;
+                let words = words_of(finding, what);
+                let is_there = words.iter().any(|words| words.contains(rest));
+                if is_there == what.starts_with("no-") {
+                    differences.push(format!("{line}: {words:#?}"));
                 }
             }
             _ => {
@@ -248,6 +268,39 @@ fn compare(
         }
     }
     Ok(differences)
+}
+
+/// The latest finding about a client's connection, with this path.
+fn finding_of(
+    events: &[(Arc<str>, Event)],
+    client: SocketAddr,
+    path: Option<tracer_core::model::path::Path>,
+) -> Option<Finding> {
+    let findings = events.iter().rev().filter_map(|(_, event)| {
+        let pod = &event.ends.as_ref()?.pod;
+        match &event.body {
+            Body::Finding(finding) if pod.ip == client.ip() => Some((**finding).clone()),
+            _ => None,
+        }
+    });
+    let mut finding = { findings }.next()?;
+    finding.path = path.map(Box::new);
+    Some(settled(&finding).into_owned())
+}
+
+fn words_of(finding: &Finding, what: &str) -> Vec<String> {
+    let texts = |sentences: &[Sentence]| sentences.iter().map(ToString::to_string).collect();
+    match what {
+        "headline" => vec![finding.headline.to_string()],
+        "fix" => vec![
+            finding
+                .fix
+                .as_ref()
+                .map_or("none".to_owned(), ToString::to_string),
+        ],
+        "why" | "no-why" => texts(&finding.why),
+        _ => texts(&finding.remedies),
+    }
 }
 
 #[test]

@@ -23,16 +23,16 @@ const ALL_WITHIN: Duration = Duration::from_secs(20);
 /// What was found out.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// Paths, by the id of their finding.
-    pub paths: Vec<(String, Path)>,
+    /// Paths, each with the place of its question.
+    pub paths: Vec<(usize, Path)>,
     /// Findings that were not asked about, the time or their number being used up.
     pub unasked: usize,
     /// Why agents could not be asked.
     pub failure: Option<String>,
 }
 
-/// Asks the agents about these findings.
-pub async fn ask(options: &Options, asked: Vec<Asked>) -> Answers {
+/// Asks the agents about these attempts.
+pub async fn ask(options: &Options, asked: &[Asked]) -> Answers {
     let mut answers = Answers::default();
     if asked.is_empty() {
         return answers;
@@ -45,7 +45,7 @@ pub async fn ask(options: &Options, asked: Vec<Asked>) -> Answers {
             break;
         }
         match tokio::time::timeout(ANSWER_WITHIN, path(options, one, &statuses)).await {
-            Ok(Ok(path)) => (answers.paths).extend(path.map(|path| (one.id.clone(), path))),
+            Ok(Ok(path)) => answers.paths.extend(path.map(|path| (number, path))),
             Ok(Err(reason)) => {
                 // The same would happen with the others.
                 answers.failure = Some(reason.to_string());
@@ -69,10 +69,8 @@ async fn path(
             continue;
         };
         for node in &request.nodes {
-            let Ok(glob) = node.parse() else { continue };
-            let options = Options {
-                nodes: vec![glob],
-                ..options.clone()
+            let Some(options) = only(options, node) else {
+                continue;
             };
             let query = Query {
                 filter: request.filter.clone(),
@@ -81,7 +79,7 @@ async fn path(
                 since: Some(unix_clock(gathered.since(&request, node))),
                 last: request.last,
             };
-            match read(options, query, part, &mut gathered).await {
+            match read(options, query, part, node, &mut gathered).await {
                 // Without the agent of a node, its half is unknown.
                 Ok(()) | Err(ClientError::NoSuchNode { .. } | ClientError::NoneReached { .. }) => {}
                 Err(error) => return Err(error),
@@ -91,16 +89,32 @@ async fn path(
     Ok(gathered.path())
 }
 
+/// Options that reach the agent of one node, by the name under which its events are shown.
+fn only(options: &Options, node: &str) -> Option<Options> {
+    let (contexts, name) = match node.rsplit_once('/') {
+        // Its cluster knows it without that.
+        Some((context, name)) if options.contexts.len() > 1 => (vec![context.to_owned()], name),
+        _ => (options.contexts.clone(), node),
+    };
+    Some(Options {
+        contexts,
+        nodes: vec![name.parse().ok()?],
+        ..options.clone()
+    })
+}
+
+/// Reads the events of a node, whatever name this stream has for it.
 async fn read(
     options: Options,
     query: Query,
     part: Part,
+    node: &NodeName,
     gathered: &mut Gathered<'_>,
 ) -> Result<(), ClientError> {
     let mut feed = Feed::start(options, query).await?;
     while let Some(update) = feed.next().await? {
-        if let Update::Event(node, event, decided) = update
-            && gathered.take(part, &node, &event, decided).is_break()
+        if let Update::Event(_, event, decided) = update
+            && gathered.take(part, node, &event, decided).is_break()
         {
             break;
         }

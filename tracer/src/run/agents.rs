@@ -174,12 +174,17 @@ async fn add_paths(agents: &client::Options, output: &mut Output) -> Option<Stri
     let asked = report
         .open_findings()
         // A relay's findings have theirs.
-        .filter(|(_, _, finding)| finding.path.is_none())
-        .filter_map(|(node, event, finding)| Asked::about(node?, event, finding))
-        .collect();
-    let answers = paths::ask(agents, asked).await;
-    for (id, path) in answers.paths {
-        report.set_path(&id, path);
+        .filter(|open| open.finding.path.is_none())
+        .filter_map(|open| {
+            let asked = Asked::about(open.node?, open.event, open.finding)?;
+            Some((open.key.clone(), asked))
+        });
+    let (keys, asked): (Vec<_>, Vec<_>) = asked.unzip();
+    let answers = paths::ask(agents, &asked).await;
+    for (number, path) in answers.paths {
+        if let Some(key) = keys.get(number) {
+            report.set_path(key, path);
+        }
     }
     let unasked = answers.unasked;
     match answers.failure {

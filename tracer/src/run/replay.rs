@@ -38,8 +38,10 @@ mod pods;
 mod progress;
 mod reading;
 mod several;
+mod sightings;
 
 pub use self::several::observe_replays;
+pub(super) use self::several::replay_several_into;
 
 /// How often the wall clock advances the pipeline with a live pipe.
 const TICK_EVERY: Duration = Duration::from_millis(100);

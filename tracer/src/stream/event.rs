@@ -20,6 +20,7 @@ mod dns;
 mod ends;
 mod flows;
 mod path;
+mod stretches;
 mod words;
 
 use self::words::WireEnum;
@@ -132,6 +133,8 @@ fn finding_to_wire(finding: &Finding, clock: &dyn WallClock) -> proto::Finding {
         was: finding.was.as_ref().map(Sentence::to_string),
         names: finding.names.iter().map(|name| name.to_string()).collect(),
         path: (finding.path.as_deref()).map(|path| path::to_wire(path, clock)),
+        symptom: finding.symptom.as_ref().map(Sentence::to_string),
+        stretches: stretches::to_wire(finding),
     }
 }
 
@@ -142,7 +145,7 @@ fn sentences(text: &str) -> Vec<Sentence> {
 }
 
 fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
-    Ok(Finding {
+    let mut finding = Finding {
         id: wire.id,
         rule: intern(&wire.rule),
         severity: WireEnum::from_wire(wire.severity)?,
@@ -171,7 +174,12 @@ fn finding_from_wire(wire: proto::Finding) -> Result<Finding, Unreadable> {
         was: wire.was.map(Into::into),
         names: wire.names.into_iter().map(Into::into).collect(),
         path: wire.path.and_then(path::from_wire).map(Box::new),
-    })
+        symptom: wire.symptom.map(Sentence::from),
+    };
+    if let Some(wire) = &wire.stretches {
+        stretches::add(&mut finding, wire);
+    }
+    Ok(finding)
 }
 
 /// Converts a loss to the wire format.

@@ -38,8 +38,6 @@ const UNKNOWN_CLOCK: Duration = Duration::from_secs(2);
 /// A finding to ask about.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The finding's id.
-    pub id: String,
     question: Question,
     /// The endpoint, if it is known.
     server: Option<IpAddr>,
@@ -84,12 +82,19 @@ impl Asked {
         if !path::concerns(finding.rule) {
             return None;
         }
+        let mut asked = Asked::about_attempt(node, event)?;
+        let from = &mut asked.question.from;
+        *from = (*from).max(earlier(finding.last, LATEST));
+        Some(asked)
+    }
+
+    /// About the attempt of an event, or of a finding; `None` if its other end has no path.
+    pub fn about_attempt(node: &str, event: &Event) -> Option<Asked> {
         let (cluster, name) = match node.rfind('/') {
             Some(slash) => node.split_at(slash + 1),
             None => ("", node),
         };
-        let mut question = Question::about(&name.into(), event)?;
-        question.from = question.from.max(earlier(finding.last, LATEST));
+        let question = Question::about(&name.into(), event)?;
         let peer = &event.ends.as_ref()?.peer;
         let (server, server_pod, server_node) = match (&peer.backend, &peer.pod) {
             (Some(backend), _) => (Some(backend.ip), backend.pod.clone(), backend.node.clone()),
@@ -100,7 +105,6 @@ impl Asked {
         };
         let of_pod = server_pod.as_ref().and_then(|pod| pod.node.clone());
         Some(Asked {
-            id: finding.id.clone(),
             question,
             server,
             server_node: of_pod.or(server_node),
@@ -335,3 +339,6 @@ impl<'a> Gathered<'a> {
 fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp(at.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,17 +58,23 @@ fn the_readme_is_short_and_narrow() {
     assert!(wide.is_empty(), "{wide:#?}");
 }
 
-#[test]
-fn the_readme_shows_a_finding_of_the_capture_that_it_names() {
+/// What `tracer diagnose` prints about captures of the repository.
+fn diagnosed(captures: &[String]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .current_dir(root())
-        .args(["diagnose", "--color", "never", "--replay"])
-        .arg("tracer-core/tests/fixtures/captures/dns-session.pcap.gz")
+        .args(["diagnose", "--color", "never"])
         .args(["--inventory", "testbed/lab/inventory.yaml"])
+        .args(captures)
         .env("TZ", "UTC")
         .output()
         .expect("the tracer runs");
-    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn the_readme_shows_a_finding_of_the_capture_that_it_names() {
+    let capture = "--replay=tracer-core/tests/fixtures/captures/dns-session.pcap.gz";
+    let printed = diagnosed(&[capture.to_owned()]);
     let readme = read("README.md");
     let shown = blocks(&readme, "text");
     let shown = shown.first().expect("a text block in README.md");
@@ -80,23 +86,14 @@ fn the_readme_shows_a_finding_of_the_capture_that_it_names() {
 fn the_readme_shows_the_path_that_the_captures_of_two_nodes_give() {
     let captures = "tracer-core/tests/fixtures/captures/two-nodes";
     let replay = |node: &str| format!("--replay={node}={captures}/{node}.pcap.gz");
-    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
-        .current_dir(root())
-        .args(["diagnose", "--color", "never"])
-        .args([replay("k8s-worker03"), replay("k8s-worker01")])
-        .args(["--inventory", "testbed/lab/inventory.yaml"])
-        .env("TZ", "UTC")
-        .output()
-        .expect("the tracer runs");
-    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let printed = diagnosed(&["k8s-worker03", "k8s-worker01"].map(replay));
     let readme = read("README.md");
     let shown = blocks(&readme, "text");
     let shown = shown.get(1).expect("a second text block in README.md");
-    // The first line and the path of the finding; the reasons are left out.
-    let (headline, path) = shown.split_once('\n').expect("two lines");
-    assert_eq!(printed.lines().next(), Some(headline));
-    let path = normalised(path);
-    assert!(path.starts_with("path "), "{path}");
+    // The headline and the path of the finding; the reasons are left out.
+    let (headline, path) = shown.split_once("\n  path ").expect("two parts");
+    assert!(printed.starts_with(headline), "{printed}");
+    let path = normalised(&format!("path {path}"));
     let found = printed.lines().any(|line| normalised(line) == path);
     assert!(found, "{printed}");
 }

@@ -18,7 +18,8 @@ mod double;
 mod relay;
 
 use client::{Answer, TABLE};
-use relay::{Relay, finding, large, ping, refused, refused_finding, within};
+use relay::{Relay, finding, large, ping, within};
+pub use relay::{refused, refused_finding};
 
 const BASE: &str = "/apis/tracer.internal/v1alpha1";
 

@@ -149,6 +149,7 @@ fn finding(at_unix_ns: i64, number: u32) -> Event {
             count: 1,
             of: 1,
             headline: "something".into(),
+            symptom: None,
             summary: "something".into(),
             was: None,
             names: Vec::new(),

@@ -9,8 +9,10 @@ use super::AddressHolder;
 pub(in crate::diagnose) enum FlowFact {
     /// SYNs were lost on the way to one of the endpoints, or their answers on the way back.
     SynsLost,
-    /// Possible causes for destinations on other nodes.
-    SynLossCauses,
+    /// Why SYNs may be lost between two nodes.
+    SynLossBetweenNodes,
+    /// Why a node may drop them.
+    SynLossOnNodes,
     /// SYNs to this many other destinations were lost just now.
     ConntrackFull(usize),
     /// The SYN-ACK came when the client had given up.
@@ -35,8 +37,10 @@ pub(in crate::diagnose) enum FlowFact {
     LargestDelivered(u32),
     /// The flow had so many packets in each direction before.
     WasAnswered { sent: u64, received: u64 },
-    /// Why a UDP flow is no longer answered.
-    UdpCauses,
+    /// A UDP flow may be kept at an endpoint that is gone.
+    UdpEndpointGone,
+    /// Its server may have stopped to answer.
+    UdpServerSilent,
 }
 
 /// What a stalled connection shows.

@@ -31,8 +31,10 @@ pub(in crate::diagnose) enum ServerFact {
     AnsweredInstead(Server),
     /// This endpoint of the server left queries of the pod unanswered.
     SilentEndpoint(EndpointPlace, EndpointShare),
-    /// Why a query may be lost.
-    LossCauses,
+    /// Why a query or its answer may be lost.
+    LossOnTheWay,
+    /// Why the server may not answer it.
+    LossAtServer,
     /// The answers came from this address, not from the one asked.
     RepliesFrom {
         from: EndpointPlace,

@@ -51,7 +51,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
         }
     }
-    claim = suspects::probe(claim.why(FlowFact::SynLossCauses), &backends)
+    claim = suspects::syn_loss(claim, &backends)
         .command(Command::ConntrackFailures)
         .command(Command::ChecksumOffload);
     Some(super::connect_timeout::conntrack(case, claim, &attempt))

@@ -11,7 +11,9 @@ use crate::diagnose::fact::{ConnectionFact, FlowFact, Others, PathFact, RouteFac
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{self, Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{drops, endpoint, gone, holder, missing, policies, services, suspects};
+use crate::diagnose::{
+    drops, endpoint, filters, gone, holder, missing, policies, services, suspects,
+};
 use crate::model::cluster::Kind;
 use crate::model::connection::TcpState;
 use crate::model::finding::Severity;
@@ -97,6 +99,9 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
             claim = claim.why(ConnectionFact::WhichEndpoint(backends.len()));
         }
         claim.fix = suspects::fix(&backends);
+        if let Some(error) = stray_error(case).filter(filters::sent) {
+            claim = filters::explain(case, claim, &error);
+        }
         let Some(route) = Route::from_case(case, attempt.protocol, attempt.port) else {
             return claim;
         };
@@ -108,7 +113,7 @@ fn address(case: &Case<'_>, claim: Claim, attempt: &Attempt) -> Claim {
         if possible && all.iter().any(own) {
             claim = claim.why(RouteFact::OneEndpointIsSelf(all.len()));
         }
-        claim = suspects::probe(claim.why(FlowFact::SynLossCauses), &backends);
+        claim = suspects::syn_loss(claim, &backends);
         return route.context(case, claim);
     }
     if peer.pod.is_some() {

@@ -13,7 +13,7 @@ use crate::diagnose::fact::{
 use crate::diagnose::headline::{Fix, Reason};
 use crate::diagnose::route::{Backend, Route};
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{endpoint, gone, holder, missing, policies, services, suspects};
+use crate::diagnose::{endpoint, filters, gone, holder, missing, policies, services, suspects};
 use crate::model::cluster::{Kind, Pod, Service};
 use crate::model::finding::Severity;
 
@@ -181,6 +181,10 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
             .fix(Fix::CheckRoutes)
             .command(PodCommand::Trace(ip));
     }
+    let by_filter = filters::sent(&error);
+    if by_filter {
+        claim = filters::explain(case, claim, &error);
+    }
     let Some(service) = case.service() else {
         if case.ends.peer.pod.is_none() && case.ends.peer.node.is_none() {
             claim = unowned(case, claim).command(Kubectl::PodWithAddress(ip));
@@ -204,7 +208,7 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
         backends.retain(|backend| backend.endpoint.ip == sender);
     }
     let ended = suspects::without_pod(case, &backends);
-    let gone = !ended.is_empty() || meaning == IcmpMeaning::Host;
+    let gone = !by_filter && (!ended.is_empty() || meaning == IcmpMeaning::Host);
     if gone {
         claim = claim
             .because(Reason::ForwardedToGone)
@@ -220,7 +224,9 @@ fn rejected(case: &Case<'_>, attempt: &Attempt, claim: Claim) -> Claim {
     if attempt.protocol == "TCP" {
         claim = suspects::probe(claim, &backends);
     }
-    let claim = claim.command(Kubectl::EndpointSlices(service.into()));
+    if !by_filter {
+        claim = claim.command(Kubectl::EndpointSlices(service.into()));
+    }
     policies::explain(case, claim, attempt.protocol, attempt.port)
 }
 

@@ -84,7 +84,9 @@ fn check(case: &Case<'_>) -> Option<Claim> {
         None => claim.because(Reason::RepetitionAnswered),
     };
     let claim = server::answered_pod(case, claim, ip, silent.answered);
-    let claim = server::endpoints(case, claim, ip).why(ServerFact::LossCauses);
+    let claim = server::endpoints(case, claim, ip)
+        .why(ServerFact::LossOnTheWay)
+        .why(ServerFact::LossAtServer);
     let claim = endpoint::explain_server(case, claim, ip);
     let claim = match lookup.names().last() {
         Some(&name) => server::ask_again(case, claim, ip, name),

@@ -4,10 +4,10 @@ use crate::diagnose::attempt::{Attempt, Failure};
 use crate::diagnose::case::{Case, Symptom};
 use crate::diagnose::claim::{Cause, Claim, Summary};
 use crate::diagnose::cure::Cure;
-use crate::diagnose::fact::{Rejection, ServerFact};
+use crate::diagnose::fact::{PathFact, Rejection, ServerFact};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::rule::Rule;
-use crate::diagnose::{policies, server};
+use crate::diagnose::{filters, policies, server};
 use crate::model::exchange::Outcome;
 use crate::model::finding::Severity;
 
@@ -64,6 +64,13 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = match rejection {
         Some(rejection) => claim.why(ServerFact::CameBack(rejection)),
         None => claim,
+    };
+    let claim = match rejection {
+        Some(Rejection::Icmp(error)) if filters::sent(&error) => {
+            let meaning = PathFact::IcmpMeans((&error).into(), protocol);
+            filters::explain(case, claim.why(meaning), &error)
+        }
+        _ => claim,
     };
     let claim = server::endpoints(case, claim, ip).cure(Cure::Answers(ip));
     Some(match rejection {

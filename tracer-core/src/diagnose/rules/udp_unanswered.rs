@@ -59,7 +59,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let mut claim = Claim::new(Cause::Socket(peer, "UDP"), summary)
         .because(Reason::PeerGone)
         .why(FlowFact::WasAnswered { sent, received })
-        .why(FlowFact::UdpCauses)
+        .why(FlowFact::UdpEndpointGone)
+        .why(FlowFact::UdpServerSilent)
         .cure(Cure::Carries(peer.ip(), peer.port()))
         .evidence([Evidence::Broken {
             protocol: "UDP",

@@ -62,6 +62,13 @@ pub(in crate::diagnose) fn command(
         Command::NodeRules => sentence!(
             "nft list ruleset | grep -B3 drop; iptables-save -c | grep -E 'DROP|REJECT'   # on the pod's node: the rule whose counter rises"
         ),
+        Command::RejectRules(node) => sentence!(
+            "nft list ruleset | grep -B3 reject; iptables-save -c | grep REJECT   # on {}: the rule whose counter rises",
+            match node {
+                Some(node) => sentence!("node {}", node),
+                None => "the nodes of both ends".into(),
+            }
+        ),
         Command::ConntrackTable => sentence!(
             "dmesg | grep 'nf_conntrack: table full'; sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max   # on the pod's node"
         ),

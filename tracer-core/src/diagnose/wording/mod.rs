@@ -5,6 +5,7 @@
 //! ([`Part`](parts::Part)), so names stay names and privacy settings can redact them. Text that is not known
 //! at compile time has to be wrapped as [`Asked`](parts::Asked) or [`Opaque`](parts::Opaque).
 
+mod along_path;
 mod commands;
 mod evidence;
 mod facts;
@@ -13,11 +14,12 @@ mod parts;
 mod rest;
 mod summary;
 
+pub(super) use self::along_path::{AlongPath, along_path};
 pub(super) use self::commands::command;
 pub(super) use self::evidence::evidence;
 pub(crate) use self::facts::drop_means;
 pub(super) use self::facts::fact;
-pub(super) use self::headline::{fix, headline, resolved};
+pub(super) use self::headline::{MAX_HEADLINE, fix, headline, resolved};
 pub(super) use self::parts::list;
 pub(super) use self::summary::{resolution, summary};
 

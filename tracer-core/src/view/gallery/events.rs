@@ -4,6 +4,7 @@ use super::*;
 use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
 use crate::model::path::{Hop, Path, Place as PathPlace, Verdict};
 use crate::model::signal::{DropPlace, PacketDrop, Tuple};
+use crate::model::stretch::{Stretch, Stretches};
 
 /// Every event, with its description.
 pub fn all() -> Vec<(&'static str, Event)> {
@@ -634,8 +635,16 @@ fn with_path(node: &str, what: &str) -> Event {
                 "not reached",
             ),
         ],
+        probable: true,
     };
     if let Body::Finding(finding) = &mut event.body {
+        let about = Stretches::of(&[Stretch::Network, Stretch::Return]);
+        finding.symptom = Some("default/deb-ubuntu can't resolve it".into());
+        finding.headline = finding.headline.clone().about(about);
+        finding.fix = finding.fix.take().map(|fix| fix.about(about));
+        for sentence in finding.why.iter_mut().chain(&mut finding.remedies) {
+            *sentence = std::mem::take(sentence).about(about);
+        }
         finding.path = Some(Box::new(path));
     }
     event

@@ -9,6 +9,7 @@ use super::super::{WallClock, words};
 use super::line::Line;
 use super::time::rfc3339;
 use super::{dns, lookup, nanoseconds};
+use crate::diagnose::settled;
 use crate::model::connection::{RefusedBy, TcpConnection, TcpState, UdpFlow};
 use crate::model::echo::Echo;
 use crate::model::event::Body;
@@ -54,7 +55,7 @@ pub(super) fn fields(
             error: IcmpDetail::new(error),
         }),
         Body::Drop(dropped) => line.fields(&DropFields::new(dropped)),
-        Body::Finding(finding) => line.fields(&FindingFields::new(finding, clock)),
+        Body::Finding(finding) => line.fields(&FindingFields::new(&settled(finding), clock)),
         Body::Lost(loss) => line.fields(&LostFields::new(loss)),
     }
 }
@@ -315,6 +316,8 @@ struct PathFields<'a> {
     line: &'a str,
     verdict: &'static str,
     hops: Vec<HopFields<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    probable: bool,
 }
 
 #[derive(Serialize)]
@@ -342,6 +345,7 @@ impl<'a> PathFields<'a> {
             line: &path.line,
             verdict: path.verdict.as_str(),
             hops: path.hops.iter().map(hop).collect(),
+            probable: path.probable,
         }
     }
 }

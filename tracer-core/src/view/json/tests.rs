@@ -140,7 +140,10 @@ const CONTRACT: &[(&str, &str)] = &[
          evidence:[evidence] path:path?",
     ),
     ("evidence", "text:string"),
-    ("path", "time:time line:string verdict:string hops:[hop]"),
+    (
+        "path",
+        "time:time line:string verdict:string hops:[hop] probable:bool?",
+    ),
     (
         "hop",
         "place:pod,node,network name:string node:string|null seen:bool|null what:string",

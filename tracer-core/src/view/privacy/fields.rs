@@ -119,6 +119,7 @@ fn visit_finding(finding: &mut Finding, see: &mut dyn FnMut(Field<'_>)) {
     }
     let single = [
         Some(&mut finding.headline),
+        finding.symptom.as_mut(),
         Some(&mut finding.summary),
         finding.was.as_mut(),
         finding.fix.as_mut(),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Kept;
+use super::{Kept, cluster};
 use crate::model::finding::{Finding, PodGroup, State};
 use crate::model::identity::PodIdentity;
 use crate::model::sentence::{Sentence, Span};
@@ -18,20 +18,25 @@ const MAX_HEADLINE: usize = 160;
 /// the state is the worst one, and the words are those of the worst pod.
 pub(super) fn roll_up<'a>(all: impl Iterator<Item = &'a Kept>) -> Vec<Kept> {
     let mut alone = Vec::new();
-    let mut groups: BTreeMap<(&str, &str, String), Vec<&Kept>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, &str, String), Vec<&Kept>> = BTreeMap::new();
     for kept in all {
         let Some(finding) = kept.finding() else {
             continue;
         };
         match kept.pod().and_then(workload) {
             Some(workload) => groups
-                .entry((finding.rule, &finding.cause, workload))
+                .entry((
+                    cluster(kept.node.as_ref()),
+                    finding.rule,
+                    &finding.cause,
+                    workload,
+                ))
                 .or_default()
                 .push(kept),
             None => alone.push(kept.clone()),
         }
     }
-    for ((_, _, workload), findings) in groups {
+    for ((.., workload), findings) in groups {
         match findings.as_slice() {
             [one] => alone.push((*one).clone()),
             several => alone.extend(combined(workload, several)),

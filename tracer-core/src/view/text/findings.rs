@@ -12,6 +12,7 @@ use super::line::Verdict;
 use super::paint::{Painter, styles};
 use super::report::{share, verdict};
 use super::wrap::wrap;
+use crate::diagnose::settled;
 use crate::model::event::{Body, Event};
 use crate::model::finding::{Finding, PodGroup};
 use crate::model::printable::safe;
@@ -81,6 +82,7 @@ impl Encode for FindingBlocks {
         let Body::Finding(finding) = &event.body else {
             return Ok(());
         };
+        let finding = &*settled(finding);
         if std::mem::replace(&mut self.any, true) {
             out.push('\n');
         }

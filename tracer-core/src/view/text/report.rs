@@ -1,6 +1,7 @@
 //! Findings and losses as lines of the stream.
 
 use super::line::{Row, Verdict};
+use crate::diagnose::settled;
 use crate::model::finding::{Finding, Severity, State};
 use crate::model::loss::Loss;
 use crate::view::words;
@@ -10,7 +11,7 @@ const RESOLVED: &str = "resolved: ";
 
 /// A finding's line; `diagnose` shows the rest.
 pub(super) fn finding(finding: &Finding) -> Row {
-    let headline = finding.headline.to_string();
+    let headline = settled(finding).headline.to_string();
     let headline = headline.strip_prefix(RESOLVED).unwrap_or(&headline);
     // Most headlines have the numbers already.
     let has_share = headline.contains(&format!("{} of {} ", finding.count, finding.of));

@@ -6,6 +6,7 @@ use super::line::width;
 use super::names;
 use super::paint::{Painter, styles};
 use super::report::verdict;
+use crate::diagnose::settled;
 use crate::model::event::{Body, Event};
 use crate::model::finding::Finding;
 use crate::model::printable::safe;
@@ -62,7 +63,7 @@ impl FindingTable {
             finding.of.to_string(),
             safe(&whose).into_owned(),
             finding.rule.to_owned(),
-            safe(&finding.headline.to_string()).into_owned(),
+            safe(&settled(finding).headline.to_string()).into_owned(),
             date_and_time(&last),
         ]
     }

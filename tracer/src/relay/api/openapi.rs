@@ -138,6 +138,10 @@ fn finding() -> Value {
                         ("line", text("The path in one line.")),
                         ("verdict", text("What both nodes show.")),
                         ("hops", objects("Its places, to the server and back.", &hop)),
+                        (
+                            "probable",
+                            flag("It rests on a match that is probable only."),
+                        ),
                     ],
                 ),
             ),

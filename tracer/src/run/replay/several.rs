@@ -4,36 +4,33 @@
 //! says nothing about the other end's interface; which those are, the inventory knows. Paths are joined at the end, for
 //! a report: by then both ends of every connection have been decided.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::sightings::{MAX_KEPT, Sightings, Watched};
 use super::{ReplaySource, wall};
 use crate::config::ObserveConfig;
 use crate::run::inventory;
 use crate::run::notice::Notices;
-use crate::run::output::Output;
+use crate::run::output::{Output, Tap};
 use crate::run::session::{self, Account, Session, Source, Step};
 use tracer_core::files::inventory::load;
 use tracer_core::model::cluster::{ClusterChange, Inventory};
-use tracer_core::model::event::{Body, Event};
-use tracer_core::model::flow::{Protocol, Role};
+use tracer_core::model::event::Event;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
-use tracer_core::path::{self, Clock, Join, NodeFacts, Question, Watch};
+use tracer_core::path::{self, Join, Question};
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::Next;
+use tracer_core::view::report::FindingKey;
 use tracer_core::view::summary::Summary;
-
-/// Events that are kept for the paths.
-const MAX_KEPT: usize = 200_000;
-/// The clocks of two nodes without a connection that shows their difference are taken to agree within this time.
-const UNKNOWN_CLOCK: Duration = Duration::from_secs(1);
 
 /// Replays captures of several nodes until the end of the longest one.
 pub fn observe_replays(
@@ -41,26 +38,7 @@ pub fn observe_replays(
     captures: &[(Arc<str>, PathBuf)],
 ) -> Result<Summary> {
     session::block_on(async {
-        let mut screen = Pipeline::new(config.pipeline.clone());
-        let mut known = Inventory::default();
-        if let Some(path) = &config.inventory {
-            let loaded = load(path)?;
-            inventory::log_loaded(path, &loaded);
-            known = loaded.inventory.clone();
-            let change = ClusterChange::Replace(Box::new(loaded.inventory));
-            // For the names in the filter.
-            screen.step(Input::Change(Timestamp(0), change), &mut Vec::new());
-        }
-        let captures = captures
-            .iter()
-            .map(|(node, file)| Capture::open(config, node, file, &known))
-            .collect::<Result<Vec<_>>>()?;
-        let source = SeveralSource {
-            captures,
-            events: VecDeque::new(),
-            kept: Vec::new(),
-            more: false,
-        };
+        let (source, screen) = SeveralSource::open(config, captures)?;
         let output = Output::new(screen, Notices::Terminal).on_screen(
             &config.output,
             &"".into(),
@@ -68,6 +46,20 @@ pub fn observe_replays(
         );
         Session::new(None)?.run(source, output).await
     })
+}
+
+/// The same, with a tap instead of a screen. Returns what the events show of both ends, too.
+pub(in crate::run) async fn replay_several_into(
+    config: &ObserveConfig,
+    captures: &[(Arc<str>, PathBuf)],
+    tap: Box<dyn Tap>,
+) -> Result<(Summary, Join)> {
+    let (mut source, screen) = SeveralSource::open(config, captures)?;
+    let joined = Rc::new(RefCell::new(Join::default()));
+    source.joined = Some(Rc::clone(&joined));
+    let output = Output::new(screen, Notices::Terminal).with_taps(vec![tap]);
+    let summary = Session::new(None)?.run(source, output).await?;
+    Ok((summary, joined.take()))
 }
 
 /// The capture of one node.
@@ -129,13 +121,40 @@ struct SeveralSource {
     captures: Vec<Capture>,
     /// Events to be shown, each with the time at which it was decided.
     events: VecDeque<(Arc<str>, Event, Timestamp)>,
-    /// Events that paths rest on.
-    kept: Vec<(Arc<str>, Event)>,
-    /// There were more of them.
-    more: bool,
+    /// What paths rest on.
+    sightings: Sightings,
+    /// Where it is left at the end, for a caller without a report.
+    joined: Option<Rc<RefCell<Join>>>,
 }
 
 impl SeveralSource {
+    /// Opens the captures. The pipeline has the inventory, for the names in a filter. Needs a tokio runtime.
+    fn open(
+        config: &ObserveConfig,
+        captures: &[(Arc<str>, PathBuf)],
+    ) -> Result<(SeveralSource, Pipeline)> {
+        let mut screen = Pipeline::new(config.pipeline.clone());
+        let mut known = Inventory::default();
+        if let Some(path) = &config.inventory {
+            let loaded = load(path)?;
+            inventory::log_loaded(path, &loaded);
+            known = loaded.inventory.clone();
+            let change = ClusterChange::Replace(Box::new(loaded.inventory));
+            screen.step(Input::Change(Timestamp(0), change), &mut Vec::new());
+        }
+        let captures = captures
+            .iter()
+            .map(|(node, file)| Capture::open(config, node, file, &known))
+            .collect::<Result<Vec<_>>>()?;
+        let source = SeveralSource {
+            captures,
+            events: VecDeque::new(),
+            sightings: Sightings::default(),
+            joined: None,
+        };
+        Ok((source, screen))
+    }
+
     /// Runs the earliest input. Returns whether there was one.
     fn run_one(&mut self) -> bool {
         let pending = self.captures.iter_mut().filter(|one| one.pending.is_some());
@@ -153,16 +172,22 @@ impl SeveralSource {
         let mut events = Vec::new();
         capture.pipeline.step(input, &mut events);
         for event in events {
-            if capture.placed && rests(&event) {
-                match self.kept.len() < MAX_KEPT {
-                    true => self.kept.push((Arc::clone(&capture.node), event.clone())),
-                    false => self.more = true,
-                }
+            if capture.placed {
+                self.sightings.keep(&capture.node, &event);
             }
             self.events
                 .push_back((Arc::clone(&capture.node), event, decided));
         }
         true
+    }
+
+    fn join(&self) -> Join {
+        let captures = self.captures.iter().map(|capture| Watched {
+            node: &capture.node,
+            span: capture.source.span,
+            sees_drops: capture.sees_drops,
+        });
+        self.sightings.join(captures)
     }
 
     /// Adds paths to the findings of a report.
@@ -171,88 +196,17 @@ impl SeveralSource {
             return;
         };
         let join = self.join();
-        let questions: Vec<(String, Question)> = report
+        let questions: Vec<(FindingKey, Question)> = report
             .open_findings()
-            .filter(|(_, _, finding)| path::concerns(finding.rule))
-            .filter_map(|(node, event, finding)| {
-                Some((finding.id.clone(), Question::about(node?, event)?))
-            })
+            .filter(|open| path::concerns(open.finding.rule))
+            .filter_map(|open| Some((open.key.clone(), Question::about(open.node?, open.event)?)))
             .collect();
-        for (id, question) in questions {
+        for (key, question) in questions {
             if let Some(path) = join.path(&question) {
-                report.set_path(&id, path);
+                report.set_path(&key, path);
             }
         }
     }
-
-    fn join(&self) -> Join {
-        let clocks = path::clocks(self.kept.iter().map(|(node, event)| (node, event)));
-        let mut join = Join::default();
-        for capture in &self.captures {
-            let span = capture.source.span;
-            let known = clocks.get(&capture.node).copied();
-            let clock = known.unwrap_or(Clock {
-                ahead_ns: 0,
-                error: UNKNOWN_CLOCK,
-            });
-            // With an unknown clock, or without all events, nothing is claimed from absence.
-            let watched = match (known, span.first, self.more) {
-                (Some(_), Some(first), false) => self.watched(&capture.node, first, span.latest),
-                _ => Vec::new(),
-            };
-            let facts = NodeFacts {
-                watched,
-                sees_drops: capture.sees_drops,
-            };
-            join.know(&capture.node, facts, clock);
-        }
-        for (node, event) in &self.kept {
-            let clock = clocks.get(node).copied().unwrap_or(Clock {
-                ahead_ns: 0,
-                error: UNKNOWN_CLOCK,
-            });
-            join.feed(node, event, clock);
-        }
-        join
-    }
-
-    /// A pod's port counts as watched while the capture lasts if another connection to it shows both directions.
-    fn watched(&self, node: &Arc<str>, from: Timestamp, until: Timestamp) -> Vec<Watch> {
-        let own = self.kept.iter().filter(|(of, _)| of == node);
-        let seen: BTreeMap<(IpAddr, u16), Protocol> =
-            own.filter_map(|(_, event)| served(event)).collect();
-        seen.into_iter()
-            .map(|((pod, port), protocol)| Watch {
-                pod,
-                only: Some((protocol, port)),
-                from,
-                until,
-            })
-            .collect()
-    }
-}
-
-/// Whether paths rest on events of this kind.
-fn rests(event: &Event) -> bool {
-    !matches!(
-        event.body,
-        Body::Lookup(_) | Body::IcmpError(_) | Body::Finding(_)
-    )
-}
-
-/// The pod's port that this event shows in both directions.
-fn served(event: &Event) -> Option<((IpAddr, u16), Protocol)> {
-    let (flow, role, both) = match &event.body {
-        Body::Tcp(tcp) => (tcp.flow, tcp.role, tcp.handshake.is_some()),
-        Body::Udp(udp) => {
-            let totals = udp.totals;
-            let both = totals.tx.packets > 0 && totals.rx.packets > 0;
-            (udp.flow, udp.role, both)
-        }
-        Body::Dns(exchange, _) => (exchange.flow, exchange.role, exchange.rcode.is_some()),
-        _ => return None,
-    };
-    (role == Role::Server && both).then(|| ((flow.pod.ip(), flow.pod.port()), flow.protocol))
 }
 
 impl Source for SeveralSource {
@@ -296,6 +250,9 @@ impl Source for SeveralSource {
     async fn finish(self, output: &mut Output, next: Next) -> Result<Account> {
         if next == Next::Continue {
             self.add_paths(output);
+            if let Some(joined) = &self.joined {
+                joined.replace(self.join());
+            }
             output.close()?;
         }
         let mut account = Account::default();
@@ -324,7 +281,7 @@ impl Source for SeveralSource {
             let lasts = span.latest.since(span.first.unwrap_or(span.latest));
             account.duration = account.duration.max(Some(lasts));
         }
-        if self.more {
+        if self.sightings.has_more() {
             account.notes.push(format!(
                 "paths rest on the first {MAX_KEPT} events, so nothing is claimed from absence"
             ));

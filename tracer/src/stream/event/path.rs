@@ -18,6 +18,7 @@ pub(super) fn to_wire(path: &Path, clock: &dyn WallClock) -> proto::Path {
         line: path.line.clone(),
         hops: path.hops.iter().map(hop).collect(),
         time_unix_ns: wall(clock, path.time),
+        probable: path.probable,
     }
 }
 
@@ -41,5 +42,6 @@ pub(super) fn from_wire(wire: proto::Path) -> Option<Path> {
             .find(|verdict| verdict.as_str() == wire.verdict)?,
         line: wire.line,
         hops: wire.hops.into_iter().map(hop).collect::<Option<_>>()?,
+        probable: wire.probable,
     })
 }

@@ -85,6 +85,7 @@ pub fn finding(at_unix_ns: i64, id: &str) -> Event {
             count: 1,
             of: 1,
             headline: "something".into(),
+            symptom: None,
             summary: "something".into(),
             was: None,
             names: Vec::new(),

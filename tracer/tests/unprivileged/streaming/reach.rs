@@ -5,13 +5,21 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tracer::client::feed::Feed;
 use tracer::client::{ClientError, Options, Target, TlsFiles};
 use tracer::connections::Limits;
+use tracer::stream::event::{to_wire, unix_clock, unix_ns};
 use tracer::stream::listen::{self, TlsListen};
+use tracer::stream::proto;
+use tracer::stream::proto::observe_response::Message;
+use tracer::stream::proto::relayed_response::Message as Relayed;
+use tracer_core::model::event::Event;
+use tracer_core::model::flow::Role;
 
 use super::agent::{Agent, Heard, START, history, within};
+use crate::relay_api::{refused, refused_finding};
 
 /// A certificate authority, a server's and a client's certificate, as files.
 struct Certificates {
@@ -308,48 +316,45 @@ fn a_request_names_the_namespace_in_its_path() {
     }
 }
 
-#[test]
-fn events_of_several_clusters_name_their_cluster() {
-    use prost::Message as _;
-    use tracer::stream::event::{to_wire, unix_clock};
-    use tracer::stream::proto;
-    use tracer::stream::proto::observe_response::Message;
-    use tracer::stream::proto::relayed_response::Message as Relayed;
-
-    // Both have a node of the same name, and an event of it.
-    let frames: Vec<u8> = [
+/// What a relay sends about an event of a node.
+fn frames(node: &str, event: &Event) -> Vec<u8> {
+    let messages = [
         Message::Node(proto::NodeInfo {
-            node: "node".to_owned(),
+            node: node.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..proto::NodeInfo::default()
         }),
         Message::Event(proto::EmittedEvent {
-            event: Some(to_wire(&super::agent::finding(START, "x"), &unix_clock)),
-            emitted_unix_ns: START,
+            event: Some(to_wire(event, &unix_clock)),
+            emitted_unix_ns: unix_ns(unix_clock(event.time)),
             sequence: 0,
         }),
-    ]
-    .into_iter()
-    .flat_map(|message| {
+    ];
+    let frames = messages.into_iter().flat_map(|message| {
         let response = proto::ObserveResponse {
             message: Some(message),
         };
         let message = proto::RelayedResponse {
-            node: "node".to_owned(),
+            node: node.to_owned(),
             message: Some(Relayed::Response(response)),
         };
         let encoded = message.encode_to_vec();
         let length = u32::try_from(encoded.len()).expect("short");
         [length.to_be_bytes().to_vec(), encoded].concat()
-    })
-    .collect();
+    });
+    frames.collect()
+}
+
+/// A kubeconfig with the contexts east and west, whose API servers answer a request by the context and the path.
+fn two_clusters(
+    directory: &tempfile::TempDir,
+    answer: impl Fn(&str, &str) -> Vec<u8> + Clone + Send + 'static,
+) -> String {
     let clusters = ["east", "west"].map(|name| {
-        let frames = frames.clone();
-        let url = api_server(move |_| (200, frames.clone()));
+        let answer = answer.clone();
+        let url = api_server(move |path| (200, answer(name, path)));
         format!("{{name: {name}, cluster: {{server: '{url}'}}}}")
     });
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("config");
     let contexts = ["east", "west"]
         .map(|name| format!("{{name: {name}, context: {{cluster: {name}, user: u}}}}"));
     let text = format!(
@@ -358,14 +363,64 @@ fn events_of_several_clusters_name_their_cluster() {
         contexts.join(", "),
         clusters.join(", ")
     );
+    let file = directory.path().join("config");
     std::fs::write(&file, text).expect("written");
-    let file = file.to_str().expect("UTF-8");
+    file.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn a_path_is_asked_for_in_the_findings_own_cluster() {
+    // Both clusters have the same nodes, pods and addresses. In west no agent runs on the server's node.
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut found = refused_finding();
+    found.time = refused(Role::Client).time;
+    let file = two_clusters(&directory, move |cluster, path| {
+        let (resource, query) = path.split_once('?').unwrap_or((path, ""));
+        let of_node = |node: &str| query.split('&').any(|one| one == format!("nodes={node}"));
+        match resource.rsplit('/').next() {
+            Some("findings") => frames("node-a", &found),
+            Some("traces") if of_node("node-a") => frames("node-a", &refused(Role::Client)),
+            Some("traces") if of_node("node-b") && cluster == "east" => {
+                frames("node-b", &refused(Role::Server))
+            }
+            _ => Vec::new(),
+        }
+    });
+    let arguments = ["diagnose", "-o", "json", "--kubeconfig", &file];
+    let output = tracer(&[&arguments[..], &["--context", "east,west"]].concat());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let findings = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let mut verdicts: Vec<(String, String)> = findings
+        .map(|finding: serde_json::Value| {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or("none").to_owned();
+            (text(&finding["cluster"]), text(&finding["path"]["verdict"]))
+        })
+        .collect();
+    verdicts.sort();
+    let expected = [("east", "refused-by-pod"), ("west", "server-half-unknown")];
+    let expected = expected.map(|(cluster, verdict)| (cluster.to_owned(), verdict.to_owned()));
+    assert_eq!(
+        verdicts,
+        expected,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn events_of_several_clusters_name_their_cluster() {
+    // Both have a node of the same name, and an event of it.
+    let event = super::agent::finding(START, "x");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = two_clusters(&directory, move |_, _| frames("node", &event));
     let output = tracer(&[
         "observe",
         "-o",
         "json",
         "--kubeconfig",
-        file,
+        &file,
         "--context",
         "east,west",
     ]);

@@ -11,8 +11,11 @@ pub(super) fn sentence(fact: &FlowFact) -> Sentence {
         FlowFact::SynsLost => sentence!(
             "The first SYNs, or the answers to them, were lost; the pod's system sent the SYN again after 1 s, 3 s, 7 s and so on, and the application waited for it."
         ),
-        FlowFact::SynLossCauses => sentence!(
-            "Possible causes of lost SYNs: the overlay network between the nodes drops packets with wrong checksums (checksum offload of its device), SNAT loses a race for a source port (conntrack insert_failed; --random-fully avoids it), the conntrack table of a node is full, or one endpoint's node is out of reach."
+        FlowFact::SynLossBetweenNodes => sentence!(
+            "Possible causes of SYNs lost between nodes: the overlay network drops packets with wrong checksums (checksum offload of its device), or one endpoint's node is out of reach."
+        ),
+        FlowFact::SynLossOnNodes => sentence!(
+            "Possible causes of SYNs lost on a node: SNAT loses a race for a source port (conntrack insert_failed; --random-fully avoids it), or the conntrack table is full."
         ),
         FlowFact::ConntrackFull(others) => sentence!(
             "SYNs to {} of this node were lost within the same minute, while other connections were established. Possible cause: the conntrack table of the node is full (\"nf_conntrack: table full, dropping packet\" in dmesg).",
@@ -73,8 +76,11 @@ pub(super) fn sentence(fact: &FlowFact) -> Sentence {
             Count(*sent, "packet"),
             received
         ),
-        FlowFact::UdpCauses => sentence!(
-            "Possible causes: the endpoint is gone, and the node's connection tracking keeps the flow at it for as long as the pod sends; the server has stopped answering. A new socket gets another endpoint."
+        FlowFact::UdpEndpointGone => sentence!(
+            "Possible cause: the endpoint is gone, and the node's connection tracking keeps the flow at it for as long as the pod sends. A new socket gets another endpoint."
         ),
+        FlowFact::UdpServerSilent => {
+            sentence!("Possible cause: the server has stopped answering.")
+        }
     }
 }

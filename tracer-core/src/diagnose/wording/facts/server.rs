@@ -55,8 +55,11 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
             endpoint,
             shares(share)
         ),
-        ServerFact::LossCauses => sentence!(
-            "Possible causes: the query or its answer was lost on the way (a full connection tracking table, an overloaded node or network), one of the server's endpoints does not answer, or the server needs longer than the resolver waits."
+        ServerFact::LossOnTheWay => sentence!(
+            "Possible cause: the query or its answer was lost on the way (a full connection tracking table, an overloaded node or network)."
+        ),
+        ServerFact::LossAtServer => sentence!(
+            "Possible cause: one of the server's endpoints does not answer, or needs longer than the resolver waits."
         ),
         ServerFact::RepliesFrom {
             from,

@@ -61,6 +61,7 @@ pub(super) fn because(reason: &Reason) -> Sentence {
             if *answers { "the answers" } else { "it" },
             reason
         ),
+        Reason::FilterRejects => "a filter's answer".into(),
         Reason::NotTranslatedBack(from) => {
             sentence!("its answers come from {}", from)
         }

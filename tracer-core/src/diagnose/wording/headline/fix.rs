@@ -1,7 +1,7 @@
 //! The fix, in a clause.
 
 use super::brief::MAX_ITEMS;
-use crate::diagnose::fact::{Local, ServerKind};
+use crate::diagnose::fact::{AddressHolder, Local, ServerKind};
 use crate::diagnose::headline::Fix;
 use crate::diagnose::wording::parts::{Asked, Count, List, Ports, Relative};
 use crate::diagnose::wording::sentence;
@@ -17,7 +17,7 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::TestPort(ports) => sentence!("test {} instead", Ports(ports)),
         Fix::CheckPods(service) => sentence!("check the pods of Service {}", service),
         Fix::CheckPod(pod) => sentence!("check pod {}", pod),
-        Fix::AllowInPolicy(policy) => sentence!("allow it in NetworkPolicy {}", policy),
+        Fix::AllowInPolicy(policy, _) => sentence!("allow it in NetworkPolicy {}", policy),
         Fix::UseAllEndpoints(Local::Internal) => "set internalTrafficPolicy to Cluster".into(),
         Fix::UseAllEndpoints(Local::NodePort | Local::External) => {
             "set externalTrafficPolicy to Cluster".into()
@@ -82,6 +82,13 @@ pub(in crate::diagnose) fn fix(fix: &Fix) -> Sentence {
         Fix::RaiseConntrackMax => "raise nf_conntrack_max there".into(),
         Fix::CheckConntrack => "check nf_conntrack there".into(),
         Fix::CheckNodeFirewall => "check that node's firewall".into(),
+        Fix::CheckFilter(holder) => match holder {
+            AddressHolder::OwnNode(node) | AddressHolder::OtherNode(node) => {
+                sentence!("check the firewall of {}", node)
+            }
+            AddressHolder::Pod(pod) => sentence!("check the filter at pod {}", pod),
+            _ => "find the filter on the way".into(),
+        },
         Fix::CheckAccept => "check its load".into(),
         Fix::CheckEndpoints(service) => {
             sentence!("check the EndpointSlices of {} and kube-proxy", service)
