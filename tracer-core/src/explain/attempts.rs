@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::drops::{self, DropFacts};
 use super::outcome::{Result, described, result};
+use super::path::{self, PathFacts};
 use super::resolution::nanoseconds;
 use super::target::Reached;
 use super::{Input, Resolution, Target, is_of};
@@ -65,6 +66,9 @@ pub struct Attempts {
     /// Packets of them that a kernel dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drops: Vec<DropFacts>,
+    /// The path of the latest one that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathFacts>,
 }
 
 /// One attempt.
@@ -263,8 +267,8 @@ enum Key {
     Lookup(usize),
 }
 
-/// Counts the attempts.
-pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
+/// The attempts, each by its latest event, in the order in which they were made.
+fn made<'a>(input: &Input<'a>, matcher: &Matcher<'_>) -> Vec<&'a Event> {
     let own = input
         .events
         .iter()
@@ -287,6 +291,32 @@ pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
         .filter_map(|key| latest.get(key).copied())
         .collect();
     events.sort_by_key(|event| event.time);
+    events
+}
+
+/// The latest attempt, or query for the destination's name, that failed.
+pub(super) fn latest_failure<'a>(input: &Input<'a>, matcher: &Matcher<'_>) -> Option<&'a Event> {
+    let queries = input.events.iter().filter(|event| {
+        let Body::Dns(exchange, _) = &event.body else {
+            return false;
+        };
+        let asks = |name: &DnsName| matcher.is_name(name.as_str());
+        let asked = exchange.question.as_ref();
+        is_of(input.subject, event)
+            && (event.ends.as_ref()).is_some_and(|ends| ends.role == Role::Client)
+            && asked.is_some_and(|question| !matcher.has_target() || asks(&question.name))
+    });
+    let traffic = made(input, matcher).into_iter();
+    traffic
+        .filter(|event| !matches!(event.body, Body::Lookup(_)))
+        .chain(queries)
+        .filter(|event| result(&event.body) == Result::Failed)
+        .max_by_key(|event| event.time)
+}
+
+/// Counts the attempts.
+pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
+    let events = made(input, matcher);
     let mut groups = groups(input, matcher, &events);
     let drops = drops::collect(input, matcher, &events, &groups);
     let more = groups.len().saturating_sub(MAX_GROUPS);
@@ -297,6 +327,7 @@ pub(super) fn collect(input: &Input<'_>, matcher: &Matcher<'_>) -> Attempts {
         more,
         last: last(input, &events),
         drops,
+        path: path::facts(input),
     }
 }
 

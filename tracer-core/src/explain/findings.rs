@@ -1,12 +1,14 @@
 //! The findings that concern the pod and the destination.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::attempts::{Matcher, Moment};
-use super::{Input, is_of};
+use super::{Followed, Input, is_of};
+use crate::diagnose::{can_be_followed, settled};
 use crate::model::event::{Body, Event};
 use crate::model::finding::{Finding, Severity, State};
 use crate::view::words;
@@ -97,7 +99,7 @@ const ABOUT_NAMES: [&str; 10] = [
 /// The latest state of each finding of the pod that concerns the destination, the worst first, resolved ones
 /// last.
 pub(super) fn concerning(input: &Input<'_>, matcher: &Matcher<'_>) -> Vec<FindingFacts> {
-    let mut latest: BTreeMap<&str, (FindingFacts, Severity)> = BTreeMap::new();
+    let mut latest: BTreeMap<String, (FindingFacts, Severity)> = BTreeMap::new();
     for event in input
         .events
         .iter()
@@ -109,8 +111,9 @@ pub(super) fn concerning(input: &Input<'_>, matcher: &Matcher<'_>) -> Vec<Findin
         let Some(about_dns_server) = concerns(event, finding, matcher) else {
             continue;
         };
-        let facts = facts(input, finding, about_dns_server);
-        latest.insert(&finding.id, (facts, finding.severity));
+        let finding = settled_by(input, event, finding);
+        let facts = facts(input, &finding, about_dns_server);
+        latest.insert(facts.id.clone(), (facts, finding.severity));
     }
     let mut findings: Vec<(FindingFacts, Severity)> = latest.into_values().collect();
     findings.sort_by_key(|(facts, severity)| {
@@ -124,6 +127,29 @@ pub(super) fn concerning(input: &Input<'_>, matcher: &Matcher<'_>) -> Vec<Findin
         )
     });
     findings.into_iter().map(|(facts, _)| facts).collect()
+}
+
+/// The finding in the words that its path leaves. Without a path of its own it has that of its latest attempt.
+fn settled_by<'f>(input: &Input<'_>, event: &Event, finding: &'f Finding) -> Cow<'f, Finding> {
+    let is_its_attempt = |followed: &Followed<'_>| {
+        let of = |event: &Event| {
+            event
+                .ends
+                .as_ref()
+                .map(|ends| (ends.peer.ip, ends.peer.port))
+        };
+        let at = followed.attempt.time;
+        of(followed.attempt) == of(event) && (finding.first..=finding.last).contains(&at)
+    };
+    let followed = input.followed.filter(is_its_attempt);
+    match followed.filter(|_| finding.path.is_none() && can_be_followed(finding.rule)) {
+        Some(followed) => {
+            let mut finding = finding.clone();
+            finding.path = Some(Box::new(followed.path.clone()));
+            Cow::Owned(settled(&finding).into_owned())
+        }
+        None => settled(finding),
+    }
 }
 
 fn facts(input: &Input<'_>, finding: &Finding, about_dns_server: bool) -> FindingFacts {

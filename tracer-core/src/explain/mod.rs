@@ -14,6 +14,7 @@ mod coverage;
 mod drops;
 mod findings;
 mod outcome;
+mod path;
 mod pod;
 mod policies;
 mod probe;
@@ -31,6 +32,7 @@ pub use self::attempts::{Attempt, Attempts, Group, Moment, PerEndpoint};
 pub use self::coverage::Coverage;
 pub use self::drops::DropFacts;
 pub use self::findings::FindingFacts;
+pub use self::path::{Followed, HopFacts, PathFacts};
 pub use self::pod::PodFacts;
 pub use self::policies::{PolicyFacts, Ruling};
 pub use self::probe::Probe;
@@ -67,6 +69,8 @@ pub struct Input<'a> {
     pub clock: &'a dyn WallClock,
     /// What could not be asked or was lost, in sentences.
     pub unknown: Vec<String>,
+    /// The attempt that [`failed_attempt`] names, with its path, if that is known.
+    pub followed: Option<Followed<'a>>,
 }
 
 /// The time that the events cover.
@@ -193,6 +197,14 @@ pub fn probe(input: &Input<'_>) -> Option<Probe> {
     let reached = target::reached(input, resolution.as_ref());
     let asked = resolution.as_ref().map(|one| one.asked.as_str());
     probe::of(input, &reached, asked)
+}
+
+/// The latest attempt that failed and that can have a path, which the caller may ask for.
+pub fn failed_attempt<'a>(input: &Input<'a>) -> Option<&'a Event> {
+    let resolution = resolution::explain(input);
+    let reached = target::reached(input, resolution.as_ref());
+    let matcher = Matcher::new(input, &reached, resolution.as_ref());
+    attempts::latest_failure(input, &matcher)
 }
 
 /// Whether any event is the pod's, and of this destination: an attempt that `--watch` waits for.

@@ -65,7 +65,9 @@ impl ExplainText {
         }
         page.policies(&explanation.policies);
         page.attempts(&explanation.attempts);
-        page.findings(&explanation.findings, &explanation.verdict.says);
+        let shown = explanation.attempts.path.as_ref();
+        let shown = shown.map(|path| path.line.as_str());
+        page.findings(&explanation.findings, &explanation.verdict.says, shown);
         page.label("unknown");
         for sentence in &explanation.unknown {
             page.line(sentence);
@@ -330,6 +332,11 @@ impl Page<'_> {
             let text = self.dropped(one);
             self.marked("✗", &text);
         }
+        if let Some(path) = &attempts.path {
+            let when = self.when(&path.time);
+            self.line(&format!("path of the one that failed {when}:"));
+            self.marked(" ", &path.line);
+        }
         if attempts.more > 0 {
             self.line(&format!("and {} more destinations", attempts.more));
         }
@@ -381,7 +388,8 @@ impl Page<'_> {
         )
     }
 
-    fn findings(&mut self, findings: &[FindingFacts], verdict: &str) {
+    /// `shown`: the path that the attempts have.
+    fn findings(&mut self, findings: &[FindingFacts], verdict: &str, shown: Option<&str>) {
         self.label("findings");
         for finding in findings.iter().take(MAX_FINDINGS) {
             let mark = match (finding.state, finding.severity) {
@@ -404,7 +412,8 @@ impl Page<'_> {
             }
             // The reasons of the finding that is the answer.
             if finding.headline == verdict {
-                if let Some(path) = &finding.path {
+                let path = finding.path.as_ref();
+                if let Some(path) = path.filter(|path| Some(path.as_str()) != shown) {
                     self.marked(" ", &format!("path: {path}"));
                 }
                 for why in &finding.why {

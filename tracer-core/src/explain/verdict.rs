@@ -1,10 +1,11 @@
 //! The answer, and the one thing to do.
 //!
 //! The strongest evidence decides: a finding, a configuration that no attempt contradicts, a drop of the attempt's
-//! packets, a policy that denies it, then attempts without a finding. Otherwise nothing is known, and the next thing is an attempt that would be seen.
+//! packets, its path, a policy that denies it, then attempts without a finding. Otherwise nothing is known, and the next thing is an attempt that would be seen.
 
 mod configuration;
 mod drops;
+mod path;
 
 use serde::Serialize;
 
@@ -85,6 +86,7 @@ pub(super) fn judge(parts: &Parts<'_, '_>) -> (Verdict, Next) {
     by_finding(parts)
         .or_else(|| by_configuration(parts, configuration::fact))
         .or_else(|| drops::answer(parts))
+        .or_else(|| path::answer(parts))
         .or_else(|| by_configuration(parts, configuration::denied))
         .or_else(|| by_failures(parts))
         .or_else(|| by_success(parts))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracer_core::explain::{
-    Coverage, Explanation, InInventory, Input, LeadsTo, PortNumber, Ruling, Span, Subject,
-    SubjectError, Target, TargetError, VerdictKind, explain,
+    Coverage, Explanation, Followed, InInventory, Input, LeadsTo, PortNumber, Ruling, Span,
+    Subject, SubjectError, Target, TargetError, VerdictKind, explain, failed_attempt,
 };
 use tracer_core::files::inventory::parse;
 use tracer_core::identity::{Index, IndexSettings};
@@ -17,6 +17,7 @@ use tracer_core::model::evidence::TcpEvidence;
 use tracer_core::model::finding::Severity;
 use tracer_core::model::flow::{Flow, FlowTotals, Ifindex, Protocol, Role};
 use tracer_core::model::identity::{Backend, PeerEnd, PodEnd, ServiceIdentity};
+use tracer_core::model::path::{Hop, Path as PacketPath, Place, Verdict as PathVerdict};
 use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::model::time::Timestamp;
 
@@ -68,13 +69,22 @@ impl Question {
     }
 
     fn ask(&self, pod: &str, to: Option<&str>) -> Explanation {
+        self.explain(pod, to, None)
+    }
+
+    /// With a path of the latest failed attempt.
+    fn follow(&self, pod: &str, path: &PacketPath) -> Explanation {
+        self.explain(pod, None, Some(path))
+    }
+
+    fn explain(&self, pod: &str, to: Option<&str>, path: Option<&PacketPath>) -> Explanation {
         let subject = Subject::find(pod, None, &self.index, &self.coverage).expect("the pod");
         let target = to.map(|to| {
             Target::parse(to, &subject.namespace, &self.index, &self.coverage).expect("the target")
         });
         let clock =
             |at: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
-        explain(&Input {
+        let mut input = Input {
             index: &self.index,
             coverage: &self.coverage,
             subject: &subject,
@@ -84,7 +94,14 @@ impl Question {
             now: Timestamp(100_000_000_000),
             clock: &clock,
             unknown: Vec::new(),
-        })
+            followed: None,
+        };
+        let attempt = failed_attempt(&input).filter(|_| path.is_some());
+        if let Some((attempt, path)) = attempt.zip(path) {
+            assert_eq!(attempt.time, path.time);
+            input.followed = Some(Followed { attempt, path });
+        }
+        explain(&input)
     }
 }
 
@@ -982,4 +999,71 @@ fn a_long_chain_of_external_names_is_not_followed_to_its_end() {
     assert_eq!(answer.aliases.len(), 8);
     let last = answer.aliases.last().expect("an alias");
     assert_eq!(last.leads_to, LeadsTo::Unknown);
+}
+
+/// A path of a connection that was not answered.
+fn unanswered_path(probable: bool) -> PacketPath {
+    let hop = |place, name: &str, seen, what: &str| Hop {
+        place,
+        name: name.into(),
+        node: None,
+        seen,
+        what: what.to_owned(),
+    };
+    PacketPath {
+        time: Timestamp(90_000_000_000),
+        verdict: PathVerdict::NotAnswered,
+        line: "client ─✓─ a ─✓─ b ─✓─ ✗ web-0 (got 1 SYN, sent nothing)".to_owned(),
+        hops: vec![
+            hop(Place::Pod, "client", Some(true), "sent 1 SYN"),
+            hop(Place::Node, "a", Some(true), ""),
+            hop(Place::Node, "b", Some(true), "arrived"),
+            hop(Place::Pod, "web-0", Some(false), "got 1 SYN, sent nothing"),
+        ],
+        probable,
+    }
+}
+
+#[test]
+fn the_path_of_the_failed_attempt_decides_where_no_finding_does() {
+    let question = Question::new(&[ROUTING]);
+    let failed = connection(
+        &question.index,
+        90,
+        "10.21.0.10:80",
+        None,
+        TcpState::Timeout,
+    );
+    let earlier = connection(
+        &question.index,
+        80,
+        "10.21.0.10:80",
+        None,
+        TcpState::Timeout,
+    );
+    let question = question.with(vec![earlier, failed]);
+    let without = question.ask("team/client", None);
+    assert!(without.attempts.path.is_none());
+    assert!(
+        without.verdict.says.contains("no rule found a cause"),
+        "{:?}",
+        without.verdict
+    );
+    let path = unanswered_path(false);
+    let explained = question.follow("team/client", &path);
+    let shown = explained.attempts.path.as_ref().expect("a path");
+    assert_eq!(
+        (shown.verdict, shown.hops.len()),
+        ("not-answered-by-pod", 4)
+    );
+    let says = &explained.verdict.says;
+    assert!(
+        says.ends_with("it came to web-0, which sent nothing"),
+        "{says}"
+    );
+    assert_eq!(explained.next.says, "check web-0");
+    // Near miss: a match that is probable only is shown, and decides nothing.
+    let explained = question.follow("team/client", &unanswered_path(true));
+    assert!(explained.attempts.path.is_some());
+    assert_eq!(explained.verdict, without.verdict);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use crate::config::Source;
+use tracer_core::identity::Index;
 
 /// The source that these captures are. Each is FILE or NODE=FILE.
 pub(super) fn source(captures: &[PathBuf]) -> anyhow::Result<Source> {
@@ -28,6 +29,23 @@ pub(super) fn source(captures: &[PathBuf]) -> anyhow::Result<Source> {
         nodes.push((node, file));
     }
     Ok(Source::Replays(nodes))
+}
+
+/// The captures with their nodes, if one is named, or a file is named after a node of the inventory and others are
+/// too. Otherwise they need not be of one time.
+pub(super) fn of_nodes(
+    captures: &[PathBuf],
+    index: &Index,
+) -> anyhow::Result<Option<Vec<(Arc<str>, PathBuf)>>> {
+    let has_pods = |node: &Arc<str>| index.pods().any(|pod| pod.node.as_ref() == Some(node));
+    let of_nodes = captures.iter().filter(|file| has_pods(&stem(file)));
+    if !captures.iter().any(|file| named(file).is_some()) && of_nodes.count() < 2 {
+        return Ok(None);
+    }
+    match source(captures)? {
+        Source::Replays(captures) => Ok(Some(captures)),
+        _ => Ok(None),
+    }
 }
 
 /// The parts of NODE=FILE. A file can have that name itself.

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 #[cfg(feature = "client")]
 use super::agents::AgentsArgs;
+use super::captures;
 use super::form::ColorArgs;
 use super::trace::{TraceArgs, one_source};
 use super::values::Span as SpanArg;
@@ -19,7 +20,8 @@ use super::{Exit, Host};
 use crate::config::{ObserveConfig, Source};
 use crate::run::{Collected, Collecting, Predicate};
 use tracer_core::explain::{
-    self, Coverage, Explanation, Input, Span, Subject, Target, VerdictKind, text::ExplainText,
+    self, Coverage, Explanation, Followed, Input, Span, Subject, Target, VerdictKind,
+    text::ExplainText,
 };
 use tracer_core::identity::Index;
 use tracer_core::model::event::Event;
@@ -61,8 +63,9 @@ pub struct ExplainArgs {
     #[arg(long)]
     watch: bool,
 
-    /// Take events from this capture file instead: pcap or pcapng, also with gzip. Repeat it for several
-    #[arg(long, value_name = "FILE")]
+    /// Take events from this capture file instead: pcap or pcapng, also with gzip. Repeat it for several; as
+    /// NODE=FILE, captures of both nodes show where between them an attempt ended
+    #[arg(long, value_name = "[NODE=]FILE")]
     replay: Vec<PathBuf>,
 
     /// Take events from this machine: trace it until Ctrl-C, --duration or, with --watch, an attempt
@@ -107,7 +110,8 @@ The output:
     policies   what NetworkPolicies say, each way, for each endpoint
     attempts   lookups, connections, UDP flows and pings of the last 15
                minutes, with their outcomes; by endpoint where it is known;
-               packets of them that a kernel dropped
+               packets of them that a kernel dropped; where the latest one
+               that failed ended, as the agents of both nodes saw it
     findings   those that concern it
     unknown    what could not be known, and why
     next       the one thing to do
@@ -220,7 +224,12 @@ impl ExplainArgs {
         };
         if !self.replay.is_empty() {
             let config = self.config(host, Source::Replay(self.replay[0].clone()))?;
-            return Collected::from_captures(&config, &self.replay, &collecting);
+            return match captures::of_nodes(&self.replay, &question.objects.index)? {
+                Some(captures) => {
+                    Collected::from_captures_of_nodes(&config, &captures, &collecting)
+                }
+                None => Collected::from_captures(&config, &self.replay, &collecting),
+            };
         }
         if self.local {
             let config = ObserveConfig {
@@ -360,17 +369,28 @@ impl Question {
             now,
             clock,
             unknown: all,
+            followed: None,
         }
     }
 
     fn explain(&self, collected: &Collected, span: Option<Span>) -> Explanation {
-        let input = self.input(
+        let mut input = self.input(
             &collected.events,
             collected.now,
             &*collected.clock,
             span,
             &collected.unknown,
         );
+        let attempt = explain::failed_attempt(&input);
+        let followed = attempt.zip(collected.follow.as_ref());
+        let followed = followed.map(|(attempt, follow)| (attempt, follow(attempt)));
+        match &followed {
+            Some((attempt, Ok(Some(path)))) => input.followed = Some(Followed { attempt, path }),
+            Some((_, Err(reason))) => {
+                (input.unknown).push(format!("where the latest attempt ended: {reason}"));
+            }
+            _ => {}
+        }
         explain::explain(&input)
     }
 

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 #[cfg(any(agent, feature = "client"))]
 use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,9 +17,11 @@ use super::{replay, session};
 use crate::config::ObserveConfig;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::UNDECIDED_AT_END;
+use tracer_core::model::path::Path;
 use tracer_core::model::printable::safe;
 use tracer_core::model::time::Timestamp;
 use tracer_core::model::units::count;
+use tracer_core::path::{NodeName, Question};
 use tracer_core::view::WallClock;
 use tracer_core::view::summary::Summary;
 
@@ -35,6 +38,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Decides about an event.
 pub type Predicate = Rc<dyn Fn(&Event) -> bool>;
+
+/// Finds out where an attempt ended. A path that is not known for a reason is that reason.
+pub type Follow = Box<dyn Fn(&Event) -> Result<Option<Path>, String>>;
 
 /// Which events to collect, and for how long.
 #[derive(Clone)]
@@ -59,6 +65,8 @@ pub struct Collected {
     pub unknown: Vec<String>,
     /// The user ended the wait before an attempt.
     pub gave_up: bool,
+    /// Where both ends of a connection can be seen.
+    pub follow: Option<Follow>,
 }
 
 impl Collected {
@@ -71,7 +79,29 @@ impl Collected {
             complete: false,
             unknown: Vec::new(),
             gave_up: false,
+            follow: None,
         }
+    }
+
+    /// Replays captures of several nodes, in the order of their times.
+    pub fn from_captures_of_nodes(
+        config: &ObserveConfig,
+        captures: &[(Arc<str>, PathBuf)],
+        collecting: &Collecting,
+    ) -> Result<Collected> {
+        let keeper = Keeper::new(collecting);
+        let tap = Box::new(keeper.clone());
+        let (summary, join) =
+            session::block_on(replay::replay_several_into(config, captures, tap))?;
+        let unknown = read(&summary);
+        let follow: Follow = Box::new(move |event| {
+            let node = node_of(event);
+            Ok(node.and_then(|node| join.path(&Question::about(&node, event)?)))
+        });
+        Ok(Collected {
+            follow: Some(follow),
+            ..keeper.collected(Box::new(wall), unknown)
+        })
     }
 
     /// Replays captures, one after the other, each with a pipeline of its own.
@@ -86,20 +116,30 @@ impl Collected {
             let tap = Box::new(keeper.clone());
             let run = replay::replay_into(config, file, tap);
             let summary = session::block_on(run)?;
-            unknown.extend(lost(&summary));
-            if let Some(name) = &summary.empty {
-                unknown.push(format!("there is no packet in {name}"));
-            }
-            for note in summary
-                .notes
-                .iter()
-                .filter(|note| note.starts_with("warning"))
-            {
-                eprintln!("{}", safe(note));
-            }
+            unknown.extend(read(&summary));
         }
         Ok(keeper.collected(Box::new(wall), unknown))
     }
+}
+
+/// What is unknown after a capture was read. Warnings about it are printed.
+fn read(summary: &Summary) -> Vec<String> {
+    let mut unknown: Vec<String> = lost(summary).into_iter().collect();
+    if let Some(name) = &summary.empty {
+        unknown.push(format!("there is no packet in {name}"));
+    }
+    let warnings = summary.notes.iter();
+    let is_warning = |note: &&String| note.starts_with("warning") || note.contains(": warning");
+    for note in warnings.filter(is_warning) {
+        eprintln!("{}", safe(note));
+    }
+    unknown
+}
+
+/// The node of an event's pod.
+fn node_of(event: &Event) -> Option<NodeName> {
+    let pod = event.ends.as_ref()?.pod.identity.as_ref().ok()?;
+    pod.node.clone()
 }
 
 /// What a run lost, as far as it may concern the pod.
@@ -175,6 +215,7 @@ impl Keeper {
             complete: true,
             unknown,
             gave_up: self.collecting.awaited.is_some() && !kept.seen,
+            follow: None,
         }
     }
 }

@@ -187,6 +187,9 @@ impl Output {
             }
             None => Next::Continue,
         };
+        for tap in &mut self.taps {
+            tap.take(decided, event);
+        }
         self.announce();
         Ok(next)
     }

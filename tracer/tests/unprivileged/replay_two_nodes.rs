@@ -1,4 +1,5 @@
-//! `tracer diagnose` with the captures of two nodes: the path of a connection that only one of them shows.
+//! `tracer diagnose` and `tracer explain` with the captures of two nodes: the path of a connection that only one of them
+//! shows, and what it changes in their words.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,14 +119,18 @@ fn unanswered(captures: &mut [&mut Capture], at_us: u64, port: u16) {
 }
 
 fn diagnose(arguments: &[String]) -> Output {
+    run_with(&["diagnose"], arguments)
+}
+
+fn run_with(command: &[&str], arguments: &[String]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let inventory = root.join("testbed/lab/inventory.yaml");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
-    command
-        .args(["diagnose", "--inventory"])
+    let mut run = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    run.args(command)
+        .arg("--inventory")
         .arg(inventory)
         .args(arguments);
-    command.output().expect("tracer runs")
+    run.output().expect("tracer runs")
 }
 
 fn finding(output: &Output) -> Value {
@@ -223,6 +228,77 @@ fn a_syn_that_both_nodes_saw_was_not_answered_by_the_pod() {
         let verdict = &finding["path"]["verdict"];
         assert_eq!(verdict, "not-answered-by-pod", "{ahead_us} {finding}");
     }
+}
+
+#[test]
+fn the_words_leave_out_what_the_path_rules_out() {
+    let between = "the network between them is on the way";
+    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or("").to_owned();
+    let arrived = run(0, true);
+    assert!(!text(&arrived, "why").contains(between), "{arrived}");
+    assert_eq!(text(&arrived, "fix"), "check apache-ds-myns-5tjrr");
+    let headline = text(&arrived, "headline");
+    let says = "it came to apache-ds-myns-5tjrr, which sent nothing";
+    assert!(headline.ends_with(says), "{headline}");
+    assert_eq!(arrived["try"], serde_json::json!([]));
+    // Near miss: the path ends on the way.
+    let lost = run(0, false);
+    assert!(text(&lost, "why").contains(between), "{lost}");
+    let command = lost["try"][0].as_str().unwrap_or("");
+    assert!(command.contains("ping"), "{lost}");
+}
+
+#[test]
+fn an_explanation_shows_the_path_of_the_attempt_that_failed() {
+    for (arrives, verdict, says) in [
+        (true, "not-answered-by-pod", "which sent nothing"),
+        (false, "lost-before-pod", "lost on the way to"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut arguments = captured(folder.path(), 0, arrives).to_vec();
+        let to = format!("10.1.79.66:{PORT}");
+        let question = ["explain", "default/deb-ubuntu", "--to", &to];
+        let shown = run_with(&question, &arguments);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert_eq!(
+            shown.matches("deb-ubuntu ─✓─ k8s-worker03").count(),
+            1,
+            "{shown}"
+        );
+        arguments.extend(["-o".to_owned(), "json".to_owned()]);
+        let output = run_with(&question, &arguments);
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("an object");
+        let path = &answer["attempts"]["path"];
+        assert_eq!(path["verdict"], verdict, "{answer}");
+        assert_eq!(path["hops"][0]["what"], "sent 3 SYNs", "{answer}");
+        let answer = answer["verdict"]["says"].as_str().expect("an answer");
+        assert!(answer.contains(says), "{answer}");
+    }
+}
+
+#[test]
+fn an_explanation_of_unnamed_captures_has_no_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = captured(folder.path(), 0, true);
+    let mut arguments = files.map(|argument| {
+        let file = argument.rsplit('=').next().unwrap_or_default().to_owned();
+        format!("--replay={file}")
+    });
+    arguments.reverse();
+    let output = run_with(
+        &[
+            "explain",
+            "default/deb-ubuntu",
+            "--to",
+            "10.1.79.66",
+            "-o",
+            "json",
+        ],
+        &arguments,
+    );
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!(answer["attempts"].get("path"), None, "{answer}");
+    assert_eq!(answer["attempts"]["groups"][0]["kind"], "tcp", "{answer}");
 }
 
 #[test]

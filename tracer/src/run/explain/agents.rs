@@ -5,16 +5,21 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Collected, Collecting, Keeper, SETTLE, wall, wall_now};
+use super::{Collected, Collecting, Keeper, SETTLE, node_of, wall, wall_now};
 use crate::client::feed::{Feed, Query, Update};
-use crate::client::{ClientError, Options};
+use crate::client::{ClientError, Options, paths};
 use crate::run::session;
 use crate::run::signals::Signals;
+use crate::stream::paths::Asked;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::loss::Losses;
+use tracer_core::model::path::Path;
 use tracer_core::model::time::Timestamp;
 use tracer_core::model::units::count;
 use tracer_core::view::filter::{EventType, FilterConfig};
+
+/// Agents report losses this long after they happened at most; before that nothing follows from absence.
+const REPORTED: Duration = Duration::from_secs(12);
 
 impl Collected {
     /// Asks agents for events that were decided within `span` before now. Where the user may see findings
@@ -27,7 +32,7 @@ impl Collected {
         on_wait: &dyn Fn(),
     ) -> Result<Collected> {
         session::block_on(async {
-            let asked = Asked {
+            let asked = Asking {
                 agents,
                 span,
                 collecting,
@@ -74,17 +79,17 @@ impl From<ClientError> for Failure {
     }
 }
 
-struct Asked<'a> {
+struct Asking<'a> {
     agents: &'a Options,
     span: Duration,
     collecting: &'a Collecting,
     on_wait: &'a dyn Fn(),
 }
 
-impl Asked<'_> {
+impl Asking<'_> {
     /// Without waiting for an attempt, which findings do not show.
     async fn once(&self, filter: &FilterConfig) -> Result<Collected> {
-        let asked = Asked {
+        let asked = Asking {
             collecting: &Collecting {
                 awaited: None,
                 ..self.collecting.clone()
@@ -153,11 +158,32 @@ impl Asked<'_> {
         }
         let reached = feed.agents().iter().any(|agent| agent.reached);
         let collected = keeper.collected(Box::new(wall), unknown);
+        let agents = self.agents.clone();
         Ok(Collected {
             now: wall_now(),
             complete: reached,
+            follow: Some(Box::new(move |event| follow(&agents, event))),
             ..collected
         })
+    }
+}
+
+/// Asks the agents of both nodes about an attempt.
+fn follow(agents: &Options, event: &Event) -> Result<Option<Path>, String> {
+    let asked = node_of(event).and_then(|node| Asked::about_attempt(&node, event));
+    let Some(asked) = asked else { return Ok(None) };
+    let settled = event.time.after(REPORTED);
+    let wait = settled.since(wall_now());
+    let answers = session::block_on(async {
+        tokio::time::sleep(wait).await;
+        Ok(paths::ask(agents, &[asked]).await)
+    });
+    let answers = answers.map_err(|error| error.to_string())?;
+    match (answers.paths.into_iter().next(), answers.failure) {
+        (Some((_, path)), _) => Ok(Some(path)),
+        (None, Some(reason)) => Err(reason),
+        (None, None) if answers.unasked > 0 => Err("no answer in time".to_owned()),
+        (None, None) => Ok(None),
     }
 }
 
