@@ -8,6 +8,9 @@ use anyhow::bail;
 use crate::config::Source;
 use tracer_core::identity::Index;
 
+/// Captures, each with its node.
+pub(super) type Captures = Vec<(Arc<str>, PathBuf)>;
+
 /// The source that these captures are. Each is FILE or NODE=FILE.
 pub(super) fn source(captures: &[PathBuf]) -> anyhow::Result<Source> {
     if let [file] = captures
@@ -15,7 +18,7 @@ pub(super) fn source(captures: &[PathBuf]) -> anyhow::Result<Source> {
     {
         return Ok(Source::Replay(file.clone()));
     }
-    let mut nodes: Vec<(Arc<str>, PathBuf)> = Vec::new();
+    let mut nodes = Captures::new();
     for capture in captures {
         let (node, file) = named(capture).unwrap_or_else(|| (stem(capture), capture.clone()));
         if file.as_os_str() == "-" {
@@ -33,10 +36,7 @@ pub(super) fn source(captures: &[PathBuf]) -> anyhow::Result<Source> {
 
 /// The captures with their nodes, if one is named, or a file is named after a node of the inventory and others are
 /// too. Otherwise they need not be of one time.
-pub(super) fn of_nodes(
-    captures: &[PathBuf],
-    index: &Index,
-) -> anyhow::Result<Option<Vec<(Arc<str>, PathBuf)>>> {
+pub(super) fn of_nodes(captures: &[PathBuf], index: &Index) -> anyhow::Result<Option<Captures>> {
     let has_pods = |node: &Arc<str>| index.pods().any(|pod| pod.node.as_ref() == Some(node));
     let of_nodes = captures.iter().filter(|file| has_pods(&stem(file)));
     if !captures.iter().any(|file| named(file).is_some()) && of_nodes.count() < 2 {
