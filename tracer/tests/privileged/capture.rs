@@ -23,3 +23,4 @@ mod rare_answers;
 mod stress;
 mod task_cgroups;
 mod totals;
+mod uplink;
