@@ -72,7 +72,9 @@ impl Index {
                     .as_ref()
                     .ok()
                     .and_then(|pod| self.only_container(pod)),
-                at_uplink: self.is_of_node(flow.ifindex, at),
+                // A recording does not say which interfaces were uplinks.
+                at_uplink: self.is_of_node(flow.ifindex, at)
+                    || identity.is_err() && self.node_at(flow.pod.ip(), at).is_some(),
                 identity,
             },
             peer,

@@ -83,7 +83,7 @@ pub struct PodEnd {
     pub identity: Result<Arc<PodIdentity>, UnknownReason>,
     /// The container that sent or received it; `None` if unknown.
     pub container: Option<Arc<str>>,
-    /// It was seen at an uplink of the node, where only what the node's own sockets opened is seen.
+    /// It is the node itself, seen at an uplink, where only what the node's own sockets opened is seen.
     pub at_uplink: bool,
 }
 
