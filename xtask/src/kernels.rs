@@ -57,11 +57,24 @@ const NO_REASON: (&str, &str) = (
     "the kernel gives drops a reason from Linux 5.17 on",
 );
 
+const NO_EGRESS: (&str, &str) = (
+    "nftables_counts",
+    "nftables' egress hook came with Linux 5.16",
+);
+
 const KERNELS: [Kernel; 3] = [
     Kernel {
         version: "5.10",
         suites: &["bullseye", "bullseye-security"],
-        without: &[NO_TCX, NO_REDIRECT, NO_REASON, SLOW[0], SLOW[1], SLOW[2]],
+        without: &[
+            NO_TCX,
+            NO_REDIRECT,
+            NO_REASON,
+            NO_EGRESS,
+            SLOW[0],
+            SLOW[1],
+            SLOW[2],
+        ],
     },
     Kernel {
         version: "6.1",

@@ -55,7 +55,7 @@ const fn program(name: &'static str, package: &'static str, why: &'static str) -
     Program { name, package, why }
 }
 
-const PROGRAMS: [Program; 26] = [
+const PROGRAMS: [Program; 27] = [
     program(
         "ip",
         "iproute2",
@@ -97,6 +97,11 @@ const PROGRAMS: [Program; 26] = [
         "conntrack",
         "conntrack",
         "lists the endpoints that the tracer must name",
+    ),
+    program(
+        "ipvsadm",
+        "ipvsadm",
+        "sets up IPVS where a kernel in QEMU has it",
     ),
     program(
         "tcpdump",

@@ -19,10 +19,12 @@ use crate::build;
 use testbed::debian;
 
 /// What the tests run, and the shell that they run it with.
-const PROGRAMS: [&str; 8] = ["dash", "ip", "tc", "nft", "ping", "seq", "sleep", "cat"];
+const PROGRAMS: [&str; 9] = [
+    "dash", "ip", "tc", "nft", "ipvsadm", "ping", "seq", "sleep", "cat",
+];
 /// A veth pair, what a filter of tc needs, nftables with translation, and conntrack's netlink. What a kernel has not as
 /// a module it has built in.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
@@ -31,9 +33,12 @@ const MODULES: [&str; 10] = [
     "nft_chain_nat",
     "nft_nat",
     "nft_counter",
+    "nft_objref",
     "nft_numgen",
     "nf_conntrack_netlink",
 ];
+/// What a test loads itself: that the kernel has IPVS changes how conntrack is read.
+const IPVS: [&str; 2] = ["ip_vs", "ip_vs_rr"];
 
 /// Before and after what the tests print.
 pub(super) const BEGIN: &str = "@@BEGIN";
@@ -84,11 +89,13 @@ impl Base {
     /// The file for a kernel, that runs the tests with these arguments.
     pub fn with(&self, kernel: &Fetched, arguments: &[String]) -> Result<PathBuf> {
         let mut cpio = Cpio::default();
-        for (number, (name, module)) in with_dependencies(&kernel.modules)?.iter().enumerate() {
-            cpio.file(
-                &Path::new("modules").join(format!("{number:02}-{name}.ko")),
-                module,
-            );
+        let mut seen = BTreeSet::new();
+        for (directory, names) in [("modules", &MODULES[..]), ("modules/ipvs", &IPVS)] {
+            let modules = with_dependencies(&kernel.modules, names, &mut seen)?;
+            for (number, (name, module)) in modules.iter().enumerate() {
+                let file = format!("{number:02}-{name}.ko");
+                cpio.file(&Path::new(directory).join(file), module);
+            }
         }
         cpio.file(Path::new("init"), init(&self.test, arguments).as_bytes());
         let path = archive::directory().join(format!("initramfs-{}", kernel.release));
@@ -158,12 +165,15 @@ fn paths(ldd: &str) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The modules and what they depend on, in the order in which they can be loaded.
-fn with_dependencies(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+/// Those of the modules, and of what they depend on, that were not seen yet, in the order in which they can be loaded.
+fn with_dependencies(
+    directory: &Path,
+    names: &[&str],
+    seen: &mut BTreeSet<String>,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut ordered = Vec::new();
-    let mut seen = BTreeSet::new();
-    for name in MODULES {
-        add(directory, name, &mut seen, &mut ordered)?;
+    for name in names {
+        add(directory, name, seen, &mut ordered)?;
     }
     Ok(ordered)
 }

@@ -59,14 +59,25 @@ impl Tracer {
 
     /// Waits for a matching event.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        assert!(
+            self.reports_within(PATIENCE, fits),
+            "no {what}: {:?}",
+            self.reported
+        );
+    }
+
+    /// Whether it reports a matching event within this time.
+    pub fn reports_within(&mut self, time: Duration, fits: impl Fn(&Value) -> bool) -> bool {
+        let deadline = Instant::now() + time;
         while !self.reported.iter().any(&fits) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.reports.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("no {what}: {:?}", self.reported));
+            let Ok(line) = self.reports.recv_timeout(left) else {
+                return false;
+            };
             self.reported
                 .push(serde_json::from_str(&line).expect("JSON"));
         }
+        true
     }
 
     /// Sends SIGINT and returns its JSON lines and standard error.

@@ -18,6 +18,8 @@ const ENDPOINT: &str = "10.9.0.2:8080";
 const SILENT: &str = "10.9.0.2:8081";
 /// Connections that fill the table. An established one is not removed to make room.
 const CONNECTIONS: usize = 64;
+/// Connections until one is reported.
+const ATTEMPTS: usize = 10;
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
 /// A client and a server on one node, which translates the Service's address.
@@ -29,17 +31,39 @@ struct Bed {
 }
 
 impl Bed {
+    fn with_nftables() -> Bed {
+        let bed = Bed::new();
+        let (address, port) = SERVICE.split_once(':').expect("a port");
+        bed.node.sh(&format!(
+            "nft add table ip nat
+             nft 'add chain ip nat pre {{ type nat hook prerouting priority -100; }}'
+             nft add rule ip nat pre ip daddr {address} tcp dport {port} dnat to {ENDPOINT}"
+        ));
+        bed
+    }
+
+    /// As kube-proxy does it: the node has the address itself, and IPVS updates conntrack's entries, which a rule asks for.
+    fn with_ipvs() -> Bed {
+        let bed = Bed::new();
+        let (address, _) = SERVICE.split_once(':').expect("a port");
+        bed.node.sh(&format!(
+            "for module in /modules/ipvs/*.ko; do busybox insmod $module; done
+             ip addr add {address}/32 dev lo
+             echo 1 > /proc/sys/net/ipv4/vs/conntrack
+             ipvsadm -A -t {SERVICE} -s rr
+             ipvsadm -a -t {SERVICE} -r {ENDPOINT} -m
+             nft add table ip t
+             nft 'add chain ip t pre {{ type filter hook prerouting priority 0; }}'
+             nft add rule ip t pre ct state new counter"
+        ));
+        bed
+    }
+
     fn new() -> Bed {
         let (node, client, server) = (Netns::new(), Netns::new(), Netns::new());
         node.add_pod(&client, "pod1", 1);
         node.add_pod(&server, "pod2", 2);
-        let (address, port) = SERVICE.split_once(':').expect("a port");
-        node.sh(&format!(
-            "echo 1 > /proc/sys/net/ipv4/ip_forward
-             nft add table ip nat
-             nft 'add chain ip nat pre {{ type nat hook prerouting priority -100; }}'
-             nft add rule ip nat pre ip daddr {address} tcp dport {port} dnat to {ENDPOINT}"
-        ));
+        node.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
         let listener = server.enter(|| TcpListener::bind(ENDPOINT).expect("a free port"));
         Bed {
             node,
@@ -85,20 +109,34 @@ fn is_end(end: &Value, address: &str) -> bool {
 #[test]
 fn a_connection_that_nftables_translates_has_the_endpoint_that_accepted_it() {
     let _turn = turn::shared();
-    let bed = Bed::new();
+    has_the_endpoint(&Bed::with_nftables());
+}
+
+/// Its name comes last, so that the kernel has no IPVS while the others run.
+#[test]
+#[ignore = "needs IPVS: `cargo xtask kernels` runs it"]
+fn with_ipvs_a_connection_has_the_endpoint_that_accepted_it() {
+    let _turn = turn::alone();
+    has_the_endpoint(&Bed::with_ipvs());
+}
+
+fn has_the_endpoint(bed: &Bed) {
     let mut tracer = Tracer::start(&bed.node, "pod1, pod2");
-    let (client, server) = bed.connected();
-    let port = client.local_addr().expect("bound").port();
-    let accepted = server.local_addr().expect("bound");
-    let translated = |event: &Value| {
-        let peer = &event["peer"];
-        event["type"] == "tcp"
-            && event["pod"]["port"] == port
-            && is_end(peer, SERVICE)
-            && is_end(&peer["backend"], &accepted.to_string())
-    };
-    tracer.wait_for("connection with its endpoint", translated);
-    tracer.stop();
+    // It says that it traces before the last program is attached, and an emulated machine is slow.
+    let reported = (0..ATTEMPTS).any(|_| {
+        let (client, server) = bed.connected();
+        let port = client.local_addr().expect("bound").port();
+        let accepted = server.local_addr().expect("bound").to_string();
+        tracer.reports_within(Duration::from_secs(3), |event| {
+            let peer = &event["peer"];
+            event["type"] == "tcp"
+                && event["pod"]["port"] == port
+                && is_end(peer, SERVICE)
+                && is_end(&peer["backend"], &accepted)
+        })
+    });
+    let (events, _) = tracer.stop();
+    assert!(reported, "no connection with its endpoint: {events:?}");
 }
 
 /// The limit is the kernel's, not the namespace's, so this runs on a machine of its own.
@@ -106,7 +144,7 @@ fn a_connection_that_nftables_translates_has_the_endpoint_that_accepted_it() {
 #[ignore = "changes a limit of the whole kernel: `cargo xtask kernels` runs it"]
 fn a_full_table_under_nftables_is_found_and_silence_before_it_is_not() {
     let _turn = turn::alone();
-    let bed = Bed::new();
+    let bed = Bed::with_nftables();
     let port = SILENT.rsplit(':').next().expect("a port");
     bed.server.sh(&format!(
         "nft add table ip t
