@@ -26,6 +26,7 @@ use crate::model::settings::{Limits, Thresholds};
 use crate::model::signal::Signal;
 use crate::model::time::Timestamp;
 
+mod causes;
 mod doubt;
 mod dropped;
 mod incomplete;
@@ -35,6 +36,7 @@ mod senders;
 mod translations;
 mod waiting;
 
+use self::causes::Causes;
 use self::doubt::{Doubt, Sockets};
 use self::dropped::LocalAddresses;
 use self::incomplete::Item;
@@ -134,6 +136,7 @@ pub struct Pipeline {
     local_addresses: LocalAddresses,
     translations: Translations,
     senders: Senders,
+    causes: Causes,
     waiting: Waiting,
     folder: Folder,
     one_way: OneWay,
@@ -163,6 +166,7 @@ impl Pipeline {
             local_addresses: LocalAddresses::default(),
             translations: Translations::default(),
             senders: Senders::default(),
+            causes: Causes::default(),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -275,6 +279,7 @@ impl Pipeline {
                 self.doubt.forget(ifindex);
                 self.local_addresses.forget(ifindex);
                 self.senders.forget(ifindex);
+                self.causes.forget(ifindex);
                 self.index.gone(ifindex);
             }
             Input::Signal(at, Signal::Dropped(dropped)) => {
@@ -347,6 +352,7 @@ impl Pipeline {
             self.one_way.losses(),
             self.folder.losses(),
             self.translations.losses(),
+            self.causes.losses(),
             &self.diagnosis.losses(),
         ] {
             losses.merge(stage);
@@ -438,6 +444,7 @@ impl Pipeline {
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 if !incomplete {
+                    self.causes.asked(time, &flow, &ends, &asked, &self.doubt);
                     self.diagnosis.asked(time, &ends, &asked, &self.index);
                 }
                 if role == Role::Client {
@@ -513,9 +520,12 @@ impl Pipeline {
         now: Timestamp,
         (time, incomplete): (Timestamp, bool),
         ends: Ends,
-        exchange: Arc<Exchange>,
+        mut exchange: Arc<Exchange>,
         out: &mut Vec<Emission>,
     ) {
+        if let Some(cause) = self.causes.ended(&exchange) {
+            Arc::make_mut(&mut exchange).caused_by = Some(cause);
+        }
         let mut decided = Vec::new();
         let place = match ends.role {
             // Only opcode QUERY asks for a name, and only an answer to a query that was seen gives one.

@@ -712,6 +712,7 @@ fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) 
         connection: None,
         asked_peer: None,
         fragments_lost: 0,
+        caused_by: None,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),

@@ -191,6 +191,7 @@ impl Pod {
             connection: None,
             asked_peer: None,
             fragments_lost: 0,
+            caused_by: None,
             steps: Vec::new(),
             fault: None,
             details: Details::default(),

@@ -1,11 +1,13 @@
 //! DNS exchanges: a query with its attempts, and its answer or silence.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::dns::{DnsFault, Flags, Message, OpCode, Question, ResourceRecord, ResponseCode};
 use super::edns::{Edns, ExtendedError};
 use super::flow::{Flow, Role};
+use super::identity::PodIdentity;
 use super::observation::IcmpError;
 use super::time::Timestamp;
 
@@ -120,6 +122,19 @@ impl Outcome {
     }
 }
 
+/// A client's question to a DNS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientQuestion {
+    /// The client, as the server sees it.
+    pub client: SocketAddr,
+    /// Its pod, if known.
+    pub pod: Option<Arc<PodIdentity>>,
+    /// The message's identifier.
+    pub id: u16,
+    /// When it came to the server.
+    pub time: Timestamp,
+}
+
 /// A query with its attempts and its answer or silence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
@@ -169,6 +184,9 @@ pub struct Exchange {
     pub steps: Vec<Step>,
     /// The fault in the response.
     pub fault: Option<DnsFault>,
+    /// Of a DNS server's own query: the client's question that it was sent for. Inferred from name, type and time, where
+    /// these leave one choice.
+    pub caused_by: Option<Box<ClientQuestion>>,
     /// Further content of the messages.
     pub details: Details,
 }

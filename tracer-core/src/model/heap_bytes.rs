@@ -156,6 +156,7 @@ impl HeapBytes for Exchange {
             + self.authorities.heap_bytes()
             + self.steps.heap_bytes()
             + self.fault.heap_bytes()
+            + (self.caused_by.as_ref()).map_or(0, |cause| ALLOCATION + size_of_val(&**cause))
             + self.details.heap_bytes()
     }
 }

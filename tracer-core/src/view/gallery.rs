@@ -231,6 +231,7 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
         connection: None,
         asked_peer: None,
         fragments_lost: 0,
+        caused_by: None,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use testbed::lab::{NewPod, ProxyMode};
 use testbed::stage::{CLIENT, NODE, Stage, asked, name, text};
+use testbed::watch::Events;
 
 /// The status and the answers' data, as dig prints them.
 fn dig(output: &str) -> (String, Vec<String>) {
@@ -126,6 +127,36 @@ fn outcome_rcode_and_answers_are_digs() {
             "{output}\n{event}"
         );
     }
+}
+
+#[test]
+fn a_dns_pods_own_question_names_the_client_that_asked() {
+    const NODE_OF_DNS: &str = "k8s-master";
+    let stage = Stage::new(ProxyMode::Iptables);
+    let mut events = Events::new(vec![stage.trace(NODE_OF_DNS, &[])]);
+    let question = "www.example.com.";
+    let of_dns = |event: &Value, direction: &str| {
+        event["type"] == "dns"
+            && event["name"] == question
+            && event["qtype"] == "A"
+            && event["direction"] == direction
+            && name(&event["pod"]).starts_with("kube-system/coredns-")
+    };
+    let output = text(&stage.run(&["dig", "+tries=1", "-b", "0.0.0.0#41111", question, "A"]));
+    let id: u64 = words(&output, ", id: ", '\n')[0].parse().expect("an id");
+    let own = events
+        .wait_for("its question", |event| of_dns(event, "client"))
+        .unwrap();
+    let cause = &own["caused_by"];
+    assert_eq!(name(&cause["pod"]), CLIENT, "{own}");
+    let of_client = (cause["port"].as_u64(), cause["id"].as_u64());
+    assert_eq!(of_client, (Some(41_111), Some(id)), "{output}\n{own}");
+    assert_eq!(cause["inferred"], true, "{own}");
+    // Near miss: the client's question itself has no cause.
+    let asked = events
+        .wait_for("the client's question", |event| of_dns(event, "server"))
+        .unwrap();
+    assert_eq!(asked.get("caused_by"), None, "{asked}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The gallery's events, by type.
 
 use super::*;
-use crate::model::exchange::{ConnectionEnd, Step as TransportStep};
+use crate::model::exchange::{ClientQuestion, ConnectionEnd, Step as TransportStep};
 use crate::model::path::{Hop, Path, Place as PathPlace, Verdict};
 use crate::model::signal::{DropPlace, PacketDrop, Tuple};
 use crate::model::stretch::{Stretch, Stretches};
@@ -53,6 +53,13 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         record("edge.example.net.", RecordType::A, 60, "192.0.2.4"),
     ];
     chain.transport = Transport::Tcp;
+    // As if the pod were a DNS server itself.
+    chain.caused_by = Some(Box::new(ClientQuestion {
+        client: socket(CLIENT, 41_000),
+        pod: Some(ubuntu()),
+        id: 7,
+        time: at(90),
+    }));
     let mut timeout = exchange(NEVER, RecordType::AAAA, Outcome::Timeout);
     timeout.attempts = 2;
     let open = exchange(NEVER, RecordType::A, Outcome::Undecided);

@@ -42,7 +42,7 @@ pub(super) fn fields(
     clock: &dyn WallClock,
 ) -> serde_json::Result<()> {
     match body {
-        Body::Dns(exchange, place) => dns::fields(line, exchange, place.as_ref()),
+        Body::Dns(exchange, place) => dns::fields(line, exchange, place.as_ref(), clock),
         Body::Lookup(lookup) => {
             lookup::fields(line, lookup);
             Ok(())

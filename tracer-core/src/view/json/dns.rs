@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 
 use super::body::IcmpDetail;
-use super::dns_details;
 use super::line::{Line, field, first};
-use super::nanoseconds;
+use super::time::rfc3339;
+use super::{dns_details, ends, nanoseconds};
 use crate::model::dns::{ResourceRecord, rcode_mnemonic, type_mnemonic};
-use crate::model::exchange::{Exchange, Step};
+use crate::model::exchange::{ClientQuestion, Exchange, Step};
 use crate::model::lookup::Place;
+use crate::view::WallClock;
 
 pub(super) fn fields(
     line: &mut Line<'_>,
     exchange: &Exchange,
     place: Option<&Place>,
+    clock: &dyn WallClock,
 ) -> serde_json::Result<()> {
     let question = exchange.question.as_ref();
     field!(line, "transport");
@@ -74,8 +76,32 @@ pub(super) fn fields(
         field!(line, "fault");
         line.string(&fault.to_string());
     }
+    if let Some(cause) = exchange.caused_by.as_deref() {
+        field!(line, "caused_by");
+        caused_by(line, cause, clock);
+    }
     dns_details::fields(line, exchange);
     Ok(())
+}
+
+fn caused_by(line: &mut Line<'_>, cause: &ClientQuestion, clock: &dyn WallClock) {
+    let (ip, port) = (cause.client.ip(), cause.client.port());
+    first!(line, "ip");
+    line.ip(ip);
+    field!(line, "port");
+    line.number(port);
+    if let Some(pod) = &cause.pod {
+        field!(line, "pod");
+        ends::known(line, pod, ip, Some(port));
+        line.raw("}");
+    }
+    field!(line, "id");
+    line.number(cause.id);
+    field!(line, "time");
+    line.string(&rfc3339(clock.wall(cause.time)));
+    field!(line, "inferred");
+    line.flag(true);
+    line.raw("}");
 }
 
 fn record(line: &mut Line<'_>, record: &ResourceRecord) {

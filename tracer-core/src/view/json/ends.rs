@@ -33,7 +33,7 @@ fn container(line: &mut Line<'_>, end: &PodEnd) {
 }
 
 /// A pod's fields. The caller closes the object.
-fn known(line: &mut Line<'_>, pod: &PodIdentity, ip: IpAddr, port: Option<u16>) {
+pub(super) fn known(line: &mut Line<'_>, pod: &PodIdentity, ip: IpAddr, port: Option<u16>) {
     first!(line, "namespace");
     line.string(&pod.namespace);
     field!(line, "name");

@@ -75,7 +75,12 @@ const CONTRACT: &[(&str, &str)] = &[
          authorities:[record]? icmp:icmp-detail? fault:string? \
          opcode:string? flags:[aa,tc,rd,ra,ad,cd]? referral:bool? negative_ttl:int? ede:[ede]? edns:edns? \
          query_edns:edns? query_fault:string? resynchronised:bool? \
-         connection:refused,timeout,reset,closed? asked_peer:address? fragments_lost:int? steps:[transport-step]?",
+         connection:refused,timeout,reset,closed? asked_peer:address? fragments_lost:int? steps:[transport-step]? \
+         caused_by:cause?",
+    ),
+    (
+        "cause",
+        "ip:string port:int pod:pod? id:int time:time inferred:bool",
     ),
     (
         "transport-step",

@@ -22,6 +22,14 @@ pub(super) fn add(row: &mut Row, event: &Event) {
                 let of = place.of.map_or("?".to_owned(), |of| of.to_string());
                 pairs.push(format!("candidate={}/{of}", place.candidate));
             }
+            if let Some(cause) = &exchange.caused_by {
+                let client = match &cause.pod {
+                    Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+                    None => cause.client.ip().to_string(),
+                };
+                let port = cause.client.port();
+                pairs.push(format!("caused-by={client}:{port} (inferred)"));
+            }
             super::dns::add_details(exchange, &mut pairs);
             if let Some(fault) = &exchange.fault {
                 pairs.push(format!("fault={}", fault_word(fault)));

@@ -1,8 +1,9 @@
 //! Converts DNS exchanges and lookups.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::ends::{address_from_wire, address_to_wire};
+use super::ends::{address_from_wire, address_to_wire, pod_from_wire, pod_to_wire};
 use super::flows::{flow_from_wire, flow_to_wire, icmp_to_wire, optional_icmp};
 use super::words::WireEnum;
 use super::{Unreadable, nanoseconds, proto, small, timestamp, wall};
@@ -10,7 +11,7 @@ use tracer_core::model::dns::{
     DnsFault, DnsName, Flags, OpCode, Question, RecordType, ResourceRecord,
 };
 use tracer_core::model::edns::{Edns, EdnsOption, ExtendedError};
-use tracer_core::model::exchange::{self, Details, Exchange};
+use tracer_core::model::exchange::{self, ClientQuestion, Details, Exchange};
 use tracer_core::model::lookup::{Lookup, Place, Step};
 use tracer_core::view::WallClock;
 
@@ -42,6 +43,12 @@ pub(super) fn exchange_to_wire(
         connection: exchange.connection.map_or(0, WireEnum::to_wire),
         asked_peer: exchange.asked_peer.map(address_to_wire),
         fragments_lost: exchange.fragments_lost,
+        caused_by: (exchange.caused_by.as_deref()).map(|cause| proto::ClientQuestion {
+            client: Some(address_to_wire(cause.client)),
+            pod: cause.pod.as_deref().map(pod_to_wire),
+            id: u32::from(cause.id),
+            time_unix_ns: wall(clock, cause.time),
+        }),
         steps: exchange
             .steps
             .iter()
@@ -65,6 +72,15 @@ pub(super) fn exchange_to_wire(
             of: place.of,
         }),
     }
+}
+
+fn cause_from_wire(wire: proto::ClientQuestion) -> Result<Box<ClientQuestion>, Unreadable> {
+    Ok(Box::new(ClientQuestion {
+        client: address_from_wire(wire.client)?,
+        pod: wire.pod.map(pod_from_wire).map(Arc::new),
+        id: small(wire.id, "an identifier")?,
+        time: timestamp(wire.time_unix_ns),
+    }))
 }
 
 pub(super) fn exchange_from_wire(
@@ -106,6 +122,7 @@ pub(super) fn exchange_from_wire(
             .map(|asked| address_from_wire(Some(asked)))
             .transpose()?,
         fragments_lost: wire.fragments_lost,
+        caused_by: wire.caused_by.map(cause_from_wire).transpose()?,
         steps: wire
             .steps
             .into_iter()

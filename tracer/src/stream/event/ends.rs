@@ -130,7 +130,7 @@ pub(super) fn pod_to_wire(pod: &PodIdentity) -> proto::Pod {
     }
 }
 
-fn pod_from_wire(wire: proto::Pod) -> PodIdentity {
+pub(super) fn pod_from_wire(wire: proto::Pod) -> PodIdentity {
     PodIdentity {
         namespace: wire.namespace.into(),
         name: wire.name.into(),
