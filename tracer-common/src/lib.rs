@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -106,6 +106,20 @@ pub struct RecordHeader {
     /// The id of the cgroup (version 2) of the socket that sent the packet; 0 if no socket of the pod did, as for
     /// resets, or if the probes do not ask.
     pub cgroup_id: u64,
+    /// The process that owns that socket; no process if unknown.
+    pub process: Process,
+    /// Explicit padding: keeps the size a multiple of 8.
+    pub zero: u32,
+}
+
+/// A process when it opened a socket. The value of the table of sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its id in the PID namespace of the node; 0 for no process.
+    pub pid: u32,
+    /// Its name, that of its first thread, padded with zeros: `/proc/PID/comm`.
+    pub comm: [u8; 16],
 }
 
 /// Number of packet bytes in a [`DropRecord`]: the network header and the transport's ports and flags.
@@ -200,6 +214,28 @@ pub struct TaskOffsets {
     pub cgroup_node: u32,
     /// `struct kernfs_node`: `id`.
     pub node_id: u32,
+}
+
+/// Offsets of kernel structs' fields in bytes, from the running kernel's BTF. A read-only global of the probes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessOffsets {
+    /// `struct task_struct`: `group_leader`.
+    pub task_group_leader: u32,
+    /// `thread_pid`.
+    pub task_thread_pid: u32,
+    /// `comm`.
+    pub task_comm: u32,
+    /// `struct pid`: `numbers`, one for each PID namespace, from the initial one on.
+    pub pid_numbers: u32,
+    /// `level`: the index of the innermost.
+    pub pid_level: u32,
+    /// `struct upid`: `ns`.
+    pub upid_ns: u32,
+    /// The size of the struct.
+    pub upid_size: u32,
+    /// `struct pid_namespace`: `ns.inum`.
+    pub pid_ns_inum: u32,
 }
 
 /// A process and its cgroup of version 2, as the iterator over tasks writes them.
@@ -406,11 +442,14 @@ pub mod stat {
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 72);
+    assert!(size_of::<RecordHeader>() == 96);
+    assert!(core::mem::offset_of!(RecordHeader, process) == 72);
+    assert!(size_of::<Process>() == 20);
+    assert!(size_of::<ProcessOffsets>() == 32);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
-    assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
+    assert!(size_of::<DropRecord>() == 96 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
     assert!(size_of::<KernelOffsets>() == 48);
     assert!(size_of::<TaskOffsets>() == 24);
@@ -442,4 +481,6 @@ mod pod {
     unsafe impl aya::Pod for super::KernelOffsets {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::TaskOffsets {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::ProcessOffsets {}
 }

@@ -69,6 +69,7 @@
 //!     missing: Missing::default(),
 //!     totals: None,
 //!     sender_cgroup: 0,
+//!     sender_process: None,
 //!     bytes,
 //! };
 //!

@@ -246,7 +246,9 @@ impl Pipeline {
                         if !self.index.is_of_node(ifindex, now) {
                             self.local_addresses.learn(&observation);
                         }
-                        self.senders.learn(&observation, record.sender_cgroup);
+                        let process = record.sender_process;
+                        self.senders
+                            .learn(&observation, record.sender_cgroup, process);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
                     }

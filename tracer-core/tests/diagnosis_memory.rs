@@ -45,6 +45,7 @@ fn ends(pod: u32, named: bool) -> Ends {
             },
             container: None,
             at_uplink: false,
+            process: None,
         },
         peer: PeerEnd {
             ip: SERVER,

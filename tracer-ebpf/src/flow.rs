@@ -12,8 +12,8 @@ use tracer_common::{
 use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UNTRACKED_SLOTS};
 use crate::packet::{Packet, TCP};
 use crate::scratch::{Scratch, zero};
-use crate::{dropped, settings};
 use crate::stats::add_shared;
+use crate::{dropped, settings};
 
 const BPF_NOEXIST: u64 = 1;
 /// A flow without an entry has a record at most this often, in units of 2^30 ns.

@@ -23,6 +23,7 @@ mod log;
 mod maps;
 mod node;
 mod packet;
+mod process;
 mod record;
 mod scratch;
 mod settings;
@@ -90,6 +91,18 @@ pub fn to_node(ctx: TcContext) -> i32 {
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     if settings::drops() {
         dropped::observe(&ctx);
+    }
+    0
+}
+
+/// Sees which process opens a TCP connection.
+///
+/// Hook: tracepoint sock:inet_sock_set_state by BTF. Minimum kernel: 5.12, which gives a tracing program a socket's
+/// cookie. Misses connections that were opened before it was attached, and those that the kernel accepts.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    if settings::processes() {
+        process::connect(&ctx);
     }
     0
 }

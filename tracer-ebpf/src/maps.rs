@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use tracer_common::{
     FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
-    WatchedAddress, stat,
+    Process, WatchedAddress, stat,
 };
 
 use crate::scratch::Scratch;
@@ -55,6 +55,11 @@ pub const UNTRACKED_SLOTS: u32 = 4_096;
 #[map]
 pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> =
     LruHashMap::with_max_entries(16 * MAX_INTERFACES, 0);
+
+/// The processes of sockets by cookie, of all connections that processes of the node opened. The least recently used is
+/// removed first: its later packets name no process.
+#[map]
+pub static SOCKETS: LruHashMap<u64, Process> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Not 0 while the reader sleeps until a record comes.
 #[map]

@@ -15,7 +15,7 @@ use crate::packet::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::stats::{Stats, add_shared};
 use crate::thinning::{Admission, Part};
-use crate::{settings, thinning};
+use crate::{process, settings, thinning};
 
 const TCP_FIN: u8 = 0x01;
 pub const TCP_SYN: u8 = 0x02;
@@ -126,14 +126,18 @@ pub fn emit<const DIRECTION: u8>(
     }
 }
 
-/// Adds the cgroup of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
+/// Adds cgroup and process of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
 /// Resets, ICMP replies and acknowledgments of closed connections have none: the kernel sends them.
 #[inline(always)]
 fn sender<const DIRECTION: u8>(ctx: &TcContext, header: &mut RecordHeader) {
     header.cgroup_id = 0;
+    header.process.pid = 0;
     if DIRECTION == FROM_POD && settings::senders() {
         // SAFETY: the kernel passes a valid context; the helper accepts a packet without a socket.
         header.cgroup_id = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
+    }
+    if DIRECTION == FROM_POD && settings::processes() {
+        header.process = process::of_sender(ctx);
     }
 }
 

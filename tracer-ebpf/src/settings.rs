@@ -1,7 +1,7 @@
 //! Read-only globals that user space sets before it loads the object. The verifier knows their values and
 //! removes the code that they disable.
 
-use tracer_common::{KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, emit};
+use tracer_common::{KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, ProcessOffsets, emit};
 
 /// UDP and TCP ports that carry DNS. Unused slots repeat a port in use, as 0 could be a packet's port.
 #[unsafe(no_mangle)]
@@ -71,6 +71,27 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     link_ops_kind: 0,
     sock_net: 0,
     net_inum: 0,
+};
+
+/// Whether records have the sender's process.
+#[unsafe(no_mangle)]
+static PROCESSES: u32 = 0;
+
+/// The inode number of the node's PID namespace: that of this process.
+#[unsafe(no_mangle)]
+static NODE_PID_NS: u32 = 0;
+
+/// Where the fields are that name a process.
+#[unsafe(no_mangle)]
+static PROCESS_OFFSETS: ProcessOffsets = ProcessOffsets {
+    task_group_leader: 0,
+    task_thread_pid: 0,
+    task_comm: 0,
+    pid_numbers: 0,
+    pid_level: 0,
+    upid_ns: 0,
+    upid_size: 0,
+    pid_ns_inum: 0,
 };
 
 /// Whether to log every packet.
@@ -187,6 +208,33 @@ pub fn offsets() -> KernelOffsets {
         link_ops_kind: global!(OFFSETS.link_ops_kind),
         sock_net: global!(OFFSETS.sock_net),
         net_inum: global!(OFFSETS.net_inum),
+    }
+}
+
+/// Whether [`PROCESSES`] is set.
+#[inline(always)]
+pub fn processes() -> bool {
+    global!(PROCESSES) != 0
+}
+
+/// The value of [`NODE_PID_NS`].
+#[inline(always)]
+pub fn node_pid_ns() -> u32 {
+    global!(NODE_PID_NS)
+}
+
+/// The value of [`PROCESS_OFFSETS`].
+#[inline(always)]
+pub fn process_offsets() -> ProcessOffsets {
+    ProcessOffsets {
+        task_group_leader: global!(PROCESS_OFFSETS.task_group_leader),
+        task_thread_pid: global!(PROCESS_OFFSETS.task_thread_pid),
+        task_comm: global!(PROCESS_OFFSETS.task_comm),
+        pid_numbers: global!(PROCESS_OFFSETS.pid_numbers),
+        pid_level: global!(PROCESS_OFFSETS.pid_level),
+        upid_ns: global!(PROCESS_OFFSETS.upid_ns),
+        upid_size: global!(PROCESS_OFFSETS.upid_size),
+        pid_ns_inum: global!(PROCESS_OFFSETS.pid_ns_inum),
     }
 }
 

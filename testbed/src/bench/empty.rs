@@ -15,8 +15,12 @@ use super::bed::Bed;
 // linux/bpf.h.
 const PROG_LOAD: libc::c_long = 5;
 const LINK_CREATE: libc::c_long = 28;
+const MAP_CREATE: libc::c_long = 0;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const ENABLE_STATS: libc::c_long = 32;
 const SCHED_CLS: u32 = 3;
+const LRU_HASH: u32 = 9;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 const TRACING: u64 = 26;
@@ -24,6 +28,51 @@ const TRACING: u64 = 26;
 const PROGRAM: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
 /// The same behind `call bpf_skb_cgroup_id`.
 pub(super) const HELPER: [u64; 3] = [0x0000_004f_0000_0085, PROGRAM[0], PROGRAM[1]];
+
+/// A program that looks the cookie of the packet's socket up in a table like the one of the probes.
+pub(super) struct CookieLookUp {
+    pub(super) program: [u64; 9],
+    _table: OwnedFd,
+}
+
+impl CookieLookUp {
+    pub(super) fn new() -> Result<CookieLookUp> {
+        #[repr(C)]
+        struct MapCreate {
+            map_type: u32,
+            key_size: u32,
+            value_size: u32,
+            max_entries: u32,
+            map_flags: u32,
+        }
+        let table = bpf(
+            MAP_CREATE,
+            &MapCreate {
+                map_type: LRU_HASH,
+                key_size: 8,
+                value_size: 20,
+                max_entries: 16_384,
+                map_flags: 0,
+            },
+        );
+        let table = table.context("cannot create a table")?;
+        let descriptor = u64::from(table.as_raw_fd().cast_unsigned());
+        Ok(CookieLookUp {
+            program: [
+                0x0000_002e_0000_0085,                    // call bpf_get_socket_cookie
+                0x0000_0000_fff8_0a7b,                    // *(u64 *)(r10 - 8) = r0
+                0x0000_0000_0000_a2bf,                    // r2 = r10
+                0xffff_fff8_0000_0207,                    // r2 += -8
+                0x0000_0000_0000_1118 | descriptor << 32, // r1 = the table
+                0,
+                0x0000_0001_0000_0085, // call bpf_map_lookup_elem
+                PROGRAM[0],
+                PROGRAM[1],
+            ],
+            _table: table,
+        })
+    }
+}
 
 /// How often a program ran, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,21 +153,66 @@ impl Empty {
 
 /// What the classifiers of a process did, all together. A program that several descriptors refer to counts once.
 pub(super) fn runs_of(pid: i32) -> Result<Runs> {
-    runs_where(pid, |kind| kind != TRACING)
+    runs_where(pid, |kind, _| kind != TRACING)
 }
 
-/// What its probe of dropped packets did, which is its only tracing program.
-pub(super) fn dropped_runs_of(pid: i32) -> Result<Runs> {
-    runs_where(pid, |kind| kind == TRACING)
+/// What its program at a tracepoint did.
+pub(super) fn tracepoint_runs_of(pid: i32, tracepoint: &str) -> Result<Runs> {
+    runs_where(pid, |kind, id| {
+        kind == TRACING && name(id).is_ok_and(|name| tracepoint.as_bytes().starts_with(&name))
+    })
 }
 
-fn runs_where(pid: i32, fits: impl Fn(u64) -> bool) -> Result<Runs> {
+/// The first 15 bytes of a program's name.
+fn name(id: u64) -> io::Result<Vec<u8>> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next_id: u32,
+        open_flags: u32,
+    }
+    /// The beginning of `struct bpf_prog_info`.
+    #[repr(C)]
+    struct Info {
+        until_name: [u64; 8],
+        name: [u8; 16],
+    }
+    #[repr(C)]
+    struct OfDescriptor {
+        descriptor: u32,
+        length: u32,
+        info: u64,
+    }
+    let by_id = ById {
+        id: u32::try_from(id).map_err(io::Error::other)?,
+        next_id: 0,
+        open_flags: 0,
+    };
+    let program = bpf(PROG_GET_FD_BY_ID, &by_id)?;
+    let mut info = Info {
+        until_name: [0; 8],
+        name: [0; 16],
+    };
+    let attributes = OfDescriptor {
+        descriptor: program.as_raw_fd().cast_unsigned(),
+        length: size_of::<Info>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    command(OBJ_GET_INFO_BY_FD, &attributes)?;
+    Ok(info
+        .name
+        .into_iter()
+        .take_while(|byte| *byte != 0)
+        .collect())
+}
+
+fn runs_where(pid: i32, fits: impl Fn(u64, u64) -> bool) -> Result<Runs> {
     let mut programs = std::collections::BTreeMap::new();
     for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten() {
         // A descriptor can be closed meanwhile.
         let text = fs::read_to_string(file.path()).unwrap_or_default();
         if let (Some(id), Some(runs)) = (field(&text, "prog_id:"), runs(&text))
-            && field(&text, "prog_type:").is_some_and(&fits)
+            && field(&text, "prog_type:").is_some_and(|kind| fits(kind, id))
         {
             programs.insert(id, runs);
         }
@@ -201,10 +295,17 @@ fn link(program: &OwnedFd, interface: u32, hook: u32) -> io::Result<OwnedFd> {
 }
 
 /// bpf(2), for commands that return a descriptor.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+fn bpf<T>(number: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    let descriptor = command(number, attributes)?;
+    // SAFETY: the kernel has just returned it, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// bpf(2). Returns what the kernel returns.
+fn command<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
     // SAFETY: `attributes` is the beginning of `union bpf_attr` for the command, and its size is given. All
     // that it points to outlives the call.
-    let descriptor = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command,
@@ -212,12 +313,11 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
             size_of::<T>(),
         )
     };
-    let descriptor = i32::try_from(descriptor).unwrap_or(-1);
-    if descriptor < 0 {
+    let result = i32::try_from(result).unwrap_or(-1);
+    if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just returned it, so nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    Ok(result)
 }
 
 #[cfg(test)]

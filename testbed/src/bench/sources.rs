@@ -1,6 +1,8 @@
-//! What each source beyond the pods' packets costs: the helper that names a packet's sender, the probe of dropped
-//! packets, conntrack's events, and the programs at the node's uplink.
+//! What each source beyond the pods' packets costs: the helper that names a packet's sender, the look-up of its
+//! process, the probes of connecting sockets and of dropped packets, conntrack's events, and the programs at the node's
+//! uplink.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +11,7 @@ use super::bed::{Bed, SERVER};
 use super::bulk;
 use super::cpu::Window;
 use super::delay::pod_socket;
-use super::empty::{Empty, HELPER, Runs, Statistics, dropped_runs_of, runs_of};
+use super::empty::{CookieLookUp, Empty, HELPER, Runs, Statistics, runs_of, tracepoint_runs_of};
 use super::packets::send;
 use super::tool::{Output, Programs, Running, Tool};
 use crate::lab::shell::run;
@@ -31,6 +33,10 @@ const BATCH: usize = 32;
 pub struct Sources {
     /// Nanoseconds of the helper that reads a sender's cgroup, for each packet that is recorded.
     pub sender_ns: f64,
+    /// Nanoseconds of the look-up of the sender's process, for each packet that is recorded.
+    pub process_ns: f64,
+    /// Nanoseconds of the probe of connecting sockets, for each refused connection: it runs at each change of state.
+    pub connect_ns: f64,
     /// Nanoseconds of the probe, for each packet of a pod that the node drops.
     pub drop_ns: f64,
     /// Microseconds of CPU time of an agent for each new translated flow, with conntrack's events.
@@ -63,7 +69,9 @@ chain translates {{ type nat hook prerouting priority -100; ip daddr {SERVICE} d
 
 fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let window = Window::begin(bed)?;
-    let sender_ns = sender(bed, lasts)?;
+    let sender_ns = helper(bed, &HELPER, lasts)?;
+    let process_ns = helper(bed, &CookieLookUp::new()?.program, lasts)?;
+    let connect_ns = connected(bed, programs, lasts)?;
     let drop_ns = dropped(bed, programs, lasts)?;
     let flow_us = flows(bed, programs, Output::Agent, lasts)?;
     let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
@@ -71,6 +79,8 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let (lasted, used) = window.end(bed)?;
     Ok(Sources {
         sender_ns,
+        process_ns,
+        connect_ns,
         drop_ns,
         flow_us,
         flow_without_us,
@@ -79,10 +89,10 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     })
 }
 
-/// The helper alone, less an empty program on the other pod's link, under the same packets in turns.
-fn sender(bed: &Bed, lasts: Duration) -> Result<f64> {
+/// A program of helpers alone, less an empty program on the other pod's link, under the same packets in turns.
+fn helper(bed: &Bed, program: &[u64], lasts: Duration) -> Result<f64> {
     let _statistics = Statistics::enable()?;
-    let helper = Empty::attach_program(bed, "vc0", &HELPER)?;
+    let helper = Empty::attach_program(bed, "vc0", program)?;
     let empty = Empty::attach(bed, "vc1")?;
     let sockets = [pod_socket(bed, 0)?, pod_socket(bed, 1)?];
     let until = Instant::now() + lasts;
@@ -102,16 +112,42 @@ fn dropped(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
     let (running, pid) = start(bed, programs, Output::Agent)?;
     let socket = pod_socket(bed, 0)?;
     send(&socket, (SERVER, DROPPED))?;
-    let before = dropped_runs_of(pid)?;
+    let before = tracepoint_runs_of(pid, "kfree_skb")?;
     let until = Instant::now() + lasts;
     while Instant::now() < until {
         for _ in 0..BATCH {
             send(&socket, (SERVER, DROPPED))?;
         }
     }
-    let runs = dropped_runs_of(pid)?.since(before);
+    let runs = tracepoint_runs_of(pid, "kfree_skb")?.since(before);
     running.stop(bed)?;
     runs.mean().context("the probe of drops did not run")
+}
+
+/// The probe of connecting sockets, for each connection of a pod to a closed port.
+fn connected(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
+    const TRACEPOINT: &str = "inet_sock_set_state";
+    let _statistics = Statistics::enable()?;
+    let (running, pid) = start(bed, programs, Output::Agent)?;
+    let before = tracepoint_runs_of(pid, TRACEPOINT)?;
+    let until = Instant::now() + lasts;
+    let mut connections = 0_u32;
+    while Instant::now() < until {
+        bed.within("client", || {
+            for _ in 0..BATCH {
+                // Refused: each takes a port for a moment only.
+                let _ = TcpStream::connect((SERVER, DROPPED));
+            }
+            Ok(())
+        })?;
+        connections += BATCH as u32;
+    }
+    let runs = tracepoint_runs_of(pid, TRACEPOINT)?.since(before);
+    running.stop(bed)?;
+    if runs.count < u64::from(connections) {
+        bail!("the probe of connecting sockets did not run");
+    }
+    Ok(runs.nanoseconds as f64 / f64::from(connections))
 }
 
 /// CPU time for each new flow to the Service, in microseconds.

@@ -226,6 +226,7 @@ impl Traffic {
             totals: None,
             missing: Missing::default(),
             sender_cgroup: 0,
+            sender_process: None,
             bytes,
         }));
     }

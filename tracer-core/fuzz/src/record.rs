@@ -63,6 +63,7 @@ pub fn record(time: Timestamp, ifindex: Ifindex, source: &mut Source<'_>, bytes:
         totals,
         missing: Missing::default(),
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }

@@ -58,6 +58,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                 })),
                 container: None,
                 at_uplink: false,
+                process: None,
             },
             peer: PeerEnd {
                 ip: peer,

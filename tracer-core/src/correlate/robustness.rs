@@ -374,6 +374,7 @@ fn mangled_packets_correlate_without_panic() {
             missing: Missing::default(),
             totals: None,
             sender_cgroup: 0,
+            sender_process: None,
             bytes,
         };
         if let Ok(observation) = decoder.decode(&record) {

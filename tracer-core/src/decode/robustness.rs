@@ -113,6 +113,7 @@ fn record(random: &mut Random, bytes: Vec<u8>) -> Record {
         missing: Missing::default(),
         totals: None,
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }

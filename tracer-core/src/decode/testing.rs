@@ -18,6 +18,7 @@ pub(crate) fn from_pod(bytes: &[u8]) -> Record {
         totals: None,
         missing: Missing::default(),
         sender_cgroup: 0,
+        sender_process: None,
         bytes: bytes.to_vec(),
     }
 }

@@ -75,6 +75,7 @@ impl Index {
                 // A recording does not say which interfaces were uplinks.
                 at_uplink: self.is_of_node(flow.ifindex, at)
                     || identity.is_err() && self.node_at(flow.pod.ip(), at).is_some(),
+                process: None,
                 identity,
             },
             peer,

@@ -240,6 +240,7 @@ mod tests {
                 identity: Ok(Arc::new(pod)),
                 container: None,
                 at_uplink: false,
+                process: None,
             },
             peer: PeerEnd {
                 ip: ip(peer),

@@ -79,6 +79,7 @@ impl Pod {
                 identity: Err(UnknownReason::NoInventory),
                 container: None,
                 at_uplink: false,
+                process: None,
             },
             peer: PeerEnd {
                 ip: flow.peer.ip(),

@@ -72,6 +72,15 @@ impl UnknownReason {
     }
 }
 
+/// A process, as it was when it opened a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its id, as the node sees it.
+    pub pid: u32,
+    /// Its name, of at most 15 bytes, which it can change itself: `/proc/PID/comm`.
+    pub comm: Arc<str>,
+}
+
 /// The pod's end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodEnd {
@@ -85,6 +94,8 @@ pub struct PodEnd {
     pub container: Option<Arc<str>>,
     /// It is the node itself, seen at an uplink, where only what the node's own sockets opened is seen.
     pub at_uplink: bool,
+    /// The process that opened the socket; `None` if unknown.
+    pub process: Option<Process>,
 }
 
 /// The endpoint that a Service's address was translated to.

@@ -1,6 +1,7 @@
 //! The record from the ring buffer or a capture file: a packet's first bytes, its time and place.
 
 use super::flow::{Direction, FlowTotals, Ifindex};
+use super::identity::Process;
 use super::loss::Missing;
 use super::time::Timestamp;
 
@@ -26,6 +27,8 @@ pub struct Record {
     /// The id of the cgroup (version 2) of the pod's socket that sent it; 0 where no socket did, as for resets and
     /// ICMP replies, or where that is not known.
     pub sender_cgroup: u64,
+    /// The process that owns that socket, where it is known.
+    pub sender_process: Option<Process>,
     /// The captured bytes from the network header (plus `chunk_offset`) on.
     pub bytes: Vec<u8>,
 }

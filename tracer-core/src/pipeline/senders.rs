@@ -1,7 +1,8 @@
-//! The container that owns a flow's socket, and at a device of the node the pod.
+//! The container and the process that own a flow's socket, and at a device of the node the pod.
 //!
-//! A pod with one container needs nothing of this: the index names it. For a pod with several, and for the node, the
-//! cgroup of each packet that a socket sent is kept by flow until its event is emitted.
+//! A pod with one container needs nothing of this for the container: the index names it. For a pod with several, and
+//! for the node, the cgroup of each packet that a socket sent is kept by flow until its event is emitted. So is the
+//! process, for every pod.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,10 +14,12 @@ use foldhash::fast::RandomState;
 use crate::identity::Index;
 use crate::model::event::Ends;
 use crate::model::flow::{Direction, Flow, Ifindex, Protocol};
+use crate::model::identity::Process;
 use crate::model::observation::Observation;
 use crate::model::time::Timestamp;
 
-/// Flows kept for an interface. All are dropped when there are more: their events name no container.
+/// Flows kept for an interface. All are dropped when there are more: their events name no container and no
+/// process, until the pod sends another packet that has a record.
 const MAX_FLOWS: usize = 512;
 /// The same for the node, which has more processes.
 const MAX_FLOWS_OF_NODE: usize = 8_192;
@@ -30,11 +33,21 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The protocol and the pod's port. At the node also the peer: its processes share a port towards several peers.
 type Key = (Protocol, u16, Option<SocketAddr>);
 
-/// The flows of an interface and the cgroups that sent them.
+/// The flows of an interface and who sent them.
 #[derive(Debug, Default)]
 struct Interface {
     of_node: bool,
-    flows: HashMap<Key, u64, RandomState>,
+    /// The index alone does not know the pod's container.
+    several_containers: bool,
+    flows: HashMap<Key, Sender, RandomState>,
+}
+
+/// The owner of the socket that sent the latest packet of a flow.
+#[derive(Debug)]
+struct Sender {
+    cgroup: u64,
+    /// The other end, and the process. A port of a pod can be of several sockets with different other ends.
+    process: Option<(SocketAddr, Process)>,
 }
 
 impl Interface {
@@ -44,7 +57,14 @@ impl Interface {
     }
 
     fn cgroup(&self, flow: &Flow) -> Option<u64> {
-        self.flows.get(&self.key(flow)).copied()
+        let sender = self.flows.get(&self.key(flow))?;
+        (sender.cgroup != 0).then_some(sender.cgroup)
+    }
+
+    fn process(&self, flow: &Flow) -> Option<&Process> {
+        let sender = self.flows.get(&self.key(flow))?;
+        let (peer, process) = sender.process.as_ref()?;
+        (*peer == flow.peer).then_some(process)
     }
 }
 
@@ -55,10 +75,9 @@ struct Asked {
     latest: Timestamp,
 }
 
-/// The cgroups that sent the flows of pods with several containers.
+/// Who sent the flows of the node and of pods.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// Those of the node, and of pods whose container the index alone does not know.
     interfaces: HashMap<Ifindex, Interface, RandomState>,
     asked: HashMap<u64, Asked, RandomState>,
     /// A cgroup was asked about since the last look.
@@ -66,25 +85,42 @@ pub(super) struct Senders {
 }
 
 impl Senders {
-    /// Learns which cgroup sent a packet, where that matters.
-    pub(super) fn learn(&mut self, observation: &Observation, cgroup: u64) {
-        if cgroup == 0 || observation.direction != Direction::FromPod {
+    /// Learns who sent a packet, where that matters.
+    pub(super) fn learn(
+        &mut self,
+        observation: &Observation,
+        cgroup: u64,
+        process: Option<Process>,
+    ) {
+        // Without a socket it is the kernel's, and says nothing about the flow's owner.
+        if (cgroup == 0 && process.is_none()) || observation.direction != Direction::FromPod {
             return;
         }
         let flow = &observation.flow;
-        let Some(interface) = self.interfaces.get_mut(&flow.ifindex) else {
-            return;
+        let interface = match process {
+            Some(_) => self.interfaces.entry(flow.ifindex).or_default(),
+            None => match self.interfaces.get_mut(&flow.ifindex) {
+                Some(interface) => interface,
+                None => return,
+            },
         };
         let key = interface.key(flow);
+        let wants_cgroup = interface.of_node || interface.several_containers;
         let limit = match interface.of_node {
             true => MAX_FLOWS_OF_NODE,
             false => MAX_FLOWS,
         };
         let flows = &mut interface.flows;
+        if process.is_none() && !wants_cgroup {
+            // Another socket has the port now.
+            flows.remove(&key);
+            return;
+        }
         if flows.len() >= limit && !flows.contains_key(&key) {
             flows.clear();
         }
-        flows.insert(key, cgroup);
+        let process = process.map(|process| (flow.peer, process));
+        flows.insert(key, Sender { cgroup, process });
     }
 
     /// The node's own sockets are behind this interface.
@@ -109,9 +145,12 @@ impl Senders {
         (now < until).then_some(until)
     }
 
-    /// Names the pod's container in an event.
+    /// Names the pod's container and process in an event.
     pub(super) fn name(&mut self, index: &Index, at: Timestamp, flow: &Flow, ends: &mut Ends) {
         let interface = self.interfaces.get(&flow.ifindex);
+        ends.pod.process = interface
+            .and_then(|interface| interface.process(flow))
+            .cloned();
         if let Some(interface) = interface.filter(|interface| interface.of_node) {
             if let Some(cgroup) = interface.cgroup(flow) {
                 name_by_cgroup(index, at, cgroup, ends);
@@ -125,6 +164,7 @@ impl Senders {
             return;
         };
         let interface = self.interfaces.entry(flow.ifindex).or_default();
+        interface.several_containers = true;
         let Some(cgroup) = interface.cgroup(flow) else {
             return;
         };
@@ -170,4 +210,84 @@ fn name_by_cgroup(index: &Index, at: Timestamp, cgroup: u64, ends: &mut Ends) {
     ends.pod.container = container.or_else(|| index.only_container(pod));
     ends.pod.identity = Ok(Arc::clone(pod));
     index.name_peer(at, ends);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::observation::What;
+
+    const CURL: &str = "10.96.0.1:80";
+    const WGET: &str = "10.96.0.2:80";
+
+    fn flow(peer: &str) -> Flow {
+        Flow {
+            ifindex: Ifindex(7),
+            protocol: Protocol::Tcp,
+            pod: "10.1.0.9:40000".parse().expect("an address"),
+            peer: peer.parse().expect("an address"),
+        }
+    }
+
+    fn sent(peer: &str) -> Observation {
+        Observation {
+            time: Timestamp(1),
+            flow: flow(peer),
+            direction: Direction::FromPod,
+            wire_len: 60,
+            totals: None,
+            what: What::Other,
+        }
+    }
+
+    fn process(comm: &str) -> Option<Process> {
+        Some(Process {
+            pid: 12,
+            comm: comm.into(),
+        })
+    }
+
+    fn known(senders: &Senders, peer: &str) -> Option<String> {
+        let process = senders.interfaces.get(&Ifindex(7))?.process(&flow(peer))?;
+        Some(process.comm.to_string())
+    }
+
+    #[test]
+    fn a_port_of_two_connections_never_names_the_process_of_the_other() {
+        let mut senders = Senders::default();
+        senders.learn(&sent(CURL), 5, process("curl"));
+        assert_eq!(known(&senders, CURL).as_deref(), Some("curl"));
+        assert_eq!(known(&senders, WGET), None);
+        senders.learn(&sent(WGET), 5, process("wget"));
+        assert_eq!(known(&senders, WGET).as_deref(), Some("wget"));
+        assert_eq!(known(&senders, CURL), None);
+        // Its next packet, such as a FIN, names it again.
+        senders.learn(&sent(CURL), 5, process("curl"));
+        assert_eq!(known(&senders, CURL).as_deref(), Some("curl"));
+    }
+
+    #[test]
+    fn a_socket_of_an_unknown_process_takes_the_port_and_the_kernels_packets_do_not() {
+        let mut senders = Senders::default();
+        senders.learn(&sent(CURL), 5, process("curl"));
+        // A reset that no socket sends.
+        senders.learn(&sent(CURL), 0, None);
+        assert_eq!(known(&senders, CURL).as_deref(), Some("curl"));
+        senders.learn(&sent(CURL), 5, None);
+        assert_eq!(known(&senders, CURL), None);
+    }
+
+    #[test]
+    fn the_flows_of_an_interface_are_bounded() {
+        let mut senders = Senders::default();
+        for port in 1..=2_000 {
+            let mut observation = sent(CURL);
+            observation.flow.pod.set_port(port);
+            senders.learn(&observation, 5, process("curl"));
+            let flows = &senders.interfaces[&Ifindex(7)].flows;
+            assert!(flows.contains_key(&(Protocol::Tcp, port, None)) && flows.len() <= MAX_FLOWS);
+        }
+        senders.forget(Ifindex(7));
+        assert!(senders.interfaces.is_empty());
+    }
 }

@@ -58,6 +58,8 @@ pub struct FilterConfig {
     pub pods: Vec<PodPattern>,
     /// Containers of the pod.
     pub containers: Vec<Glob>,
+    /// Names of the pod's processes.
+    pub comms: Vec<Glob>,
     /// Types of events.
     pub types: Vec<EventType>,
     /// The pod's role.
@@ -240,14 +242,18 @@ impl Filter {
             return config.namespaces.is_empty()
                 && config.pods.is_empty()
                 && config.containers.is_empty()
+                && config.comms.is_empty()
                 && config.peers.is_empty()
                 && config.direction.is_none();
         };
         let container = ends.pod.container.as_deref();
+        let comm = ends.pod.process.as_ref().map(|process| &*process.comm);
         if !any(&config.namespaces, |namespace| {
             in_namespace(ends, namespace)
         }) || !any(&config.containers, |name| {
             container.is_some_and(|container| name.matches(container))
+        }) || !any(&config.comms, |name| {
+            comm.is_some_and(|comm| name.matches(comm))
         }) {
             return false;
         }

@@ -18,7 +18,7 @@ use crate::model::exchange::{Details, Exchange, Outcome, Transport};
 use crate::model::finding::{Finding, Severity, State};
 use crate::model::flow::{Flow, FlowTotals, Ifindex, Protocol, QuotedFlow, Role, Traffic};
 use crate::model::identity::{
-    Backend, PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
+    Backend, PeerEnd, PodEnd, PodIdentity, Process, ServiceIdentity, UnknownReason, Workload,
 };
 use crate::model::lookup::{Lookup, Place, Step};
 use crate::model::loss::{Loss, Stage};
@@ -111,6 +111,7 @@ pub fn client(peer: &str, port: u16) -> Ends {
             identity: Ok(ubuntu()),
             container: None,
             at_uplink: false,
+            process: None,
         },
         peer: PeerEnd {
             ip: ip(peer),
@@ -133,9 +134,13 @@ fn with_service(mut ends: Ends, namespace: &str, name: &str) -> Ends {
     ends
 }
 
-/// A flow of a known container, to a known endpoint.
+/// A flow of a known container and process, to a known endpoint.
 fn by_container(mut ends: Ends) -> Ends {
     ends.pod.container = Some("ubuntu".into());
+    ends.pod.process = Some(Process {
+        pid: 4_711,
+        comm: "curl".into(),
+    });
     ends.peer.backend = Some(Arc::new(Backend {
         ip: ip("10.1.39.194"),
         port: Some(80),
@@ -167,6 +172,7 @@ pub fn server(pod: Arc<PodIdentity>, address: &str, port: u16) -> Ends {
         identity: Ok(pod),
         container: None,
         at_uplink: false,
+        process: None,
     };
     ends
 }

@@ -154,6 +154,7 @@ fn connection(
             identity: Ok(known),
             container: None,
             at_uplink: false,
+            process: None,
         },
         peer: PeerEnd {
             ip: peer.ip(),
@@ -726,6 +727,7 @@ fn dropped(
                 identity: Ok(known),
                 container: None,
                 at_uplink: false,
+                process: None,
             },
             peer: PeerEnd {
                 ip: peer.ip(),

@@ -117,6 +117,7 @@ fn ends(pod: SocketAddr, peer: SocketAddr) -> Ends {
             identity: Err(UnknownReason::NoInventory),
             container: None,
             at_uplink: false,
+            process: None,
         },
         peer: PeerEnd {
             ip: peer.ip(),

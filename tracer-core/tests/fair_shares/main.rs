@@ -57,6 +57,7 @@ fn record(at: Timestamp, ifindex: Ifindex, direction: Direction, bytes: Vec<u8>)
         totals: None,
         missing: Missing::default(),
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }

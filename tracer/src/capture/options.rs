@@ -41,6 +41,8 @@ pub struct Options {
     pub node: bool,
     /// Read the cgroup of the socket that sent a packet.
     pub senders: bool,
+    /// Name the process whose socket sent a packet, for TCP (Linux 5.12).
+    pub processes: bool,
     /// Report the packets of pods that the kernel drops (Linux 5.17).
     pub drops: bool,
     /// Log every packet in the probes (through the `log` crate).
@@ -67,6 +69,7 @@ impl Default for Options {
             relist_every: Duration::from_secs(30),
             node: false,
             senders: true,
+            processes: true,
             drops: true,
             probe_log: false,
             hook: HookChoice::Auto,

@@ -30,6 +30,10 @@ pub(super) struct SubjectArgs {
     #[arg(short, long, value_name = "GLOB", value_delimiter = ',')]
     container: Vec<Glob>,
 
+    /// Only traffic of processes with this name, such as curl, where it is known
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    comm: Vec<Glob>,
+
     /// Only traffic with this peer: an address, a range such as 10.1.0.0/16, or NAMESPACE/NAME of a Service
     /// or pod
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
@@ -160,6 +164,7 @@ impl SubjectArgs {
             namespaces: self.namespace.clone(),
             pods: self.pod.clone(),
             containers: self.container.clone(),
+            comms: self.comm.clone(),
             peers: self.peer.clone(),
             ports: self.port.clone(),
             names: self.name.clone(),

@@ -29,6 +29,7 @@ pub fn to_wire(filter: &FilterConfig) -> proto::Filter {
         namespaces: to_strings(&filter.namespaces),
         pods: to_strings(&filter.pods),
         containers: to_strings(&filter.containers),
+        comms: to_strings(&filter.comms),
         types: filter
             .types
             .iter()
@@ -64,6 +65,7 @@ pub fn from_wire(wire: proto::Filter) -> Result<FilterConfig, FilterError> {
         namespaces: patterns("namespaces", &wire.namespaces)?,
         pods: patterns("pods", &wire.pods)?,
         containers: patterns("containers", &wire.containers)?,
+        comms: patterns("comms", &wire.comms)?,
         types: wire
             .types
             .iter()
@@ -152,6 +154,7 @@ mod tests {
                 "10.1.2.3".parse().expect("an address"),
             ],
             containers: vec!["istio-*".parse().expect("a pattern")],
+            comms: vec!["curl".parse().expect("a pattern")],
             types: EventType::ALL.to_vec(),
             direction: Some(Role::Server),
             peers: vec![

@@ -18,6 +18,7 @@ mod one_way;
 mod packets;
 mod pressure;
 mod probe_log;
+mod processes;
 mod programs;
 mod rare_answers;
 mod stress;

@@ -15,6 +15,7 @@ mod flows;
 mod identity;
 mod interrupt;
 mod node;
+mod processes;
 mod record;
 mod scenario;
 mod tcp_dns;

@@ -19,7 +19,7 @@ pub enum Figure {
     Rest,
     /// From packet to line, from the first second on
     Delay,
-    /// What a packet's sender, a dropped packet and a translated flow cost
+    /// What a packet's sender and process, a dropped packet and a translated flow cost
     Sources,
 }
 

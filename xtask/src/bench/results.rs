@@ -61,6 +61,10 @@ pub enum Name {
     DelayNamedMedian,
     /// Nanoseconds of the helper that reads a packet's sender.
     Sender,
+    /// Nanoseconds of the look-up of a packet's process.
+    Process,
+    /// Nanoseconds of the probe of connecting sockets for a connection.
+    Connect,
     /// Nanoseconds of the probe of a dropped packet.
     Drop,
     /// Microseconds of CPU time of an agent for each new translated flow.

@@ -71,7 +71,7 @@ impl Step {
             Step::Packets(packets, _) => format!("cost of a packet: {packets:?}"),
             Step::Bulk(_) => "iperf3, none and tracer json".to_owned(),
             Step::Rest(_) => format!("start, rest and stop with {BUSY_NODE} pods"),
-            Step::Sources(_) => "senders, drops and translations".to_owned(),
+            Step::Sources(_) => "senders, processes, drops and translations".to_owned(),
             Step::Delay(inventory, _) => {
                 let with = if inventory { "with" } else { "without" };
                 format!("packet to line, {with} the inventory")
@@ -121,6 +121,8 @@ impl Step {
                 let sample = |name, value| Sample::new(name, value, sources.foreign);
                 vec![
                     sample(Name::Sender, sources.sender_ns),
+                    sample(Name::Process, sources.process_ns),
+                    sample(Name::Connect, sources.connect_ns),
                     sample(Name::Drop, sources.drop_ns),
                     sample(Name::TranslatedFlow, sources.flow_us),
                     sample(Name::Translation, sources.flow_us / sources.flow_without_us),

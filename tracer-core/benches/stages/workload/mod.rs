@@ -149,6 +149,7 @@ fn record(direction: Direction, at: u64, port: u16, message: &[u8], number: u64)
         }),
         missing: Missing::default(),
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }

@@ -31,6 +31,7 @@ fn chunks(packet: &[u8], at: u64) -> Vec<Record> {
     cut.map(|(index, part)| Record {
         chunk_offset: (index * CHUNK) as u32,
         sender_cgroup: 0,
+        sender_process: None,
         bytes: part.to_vec(),
         ..whole.clone()
     })

@@ -21,6 +21,7 @@ fn record(seconds: u64, port: u16) -> Record {
         totals: None,
         missing: Missing::default(),
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }

@@ -153,6 +153,7 @@ fn record(packet: Packet, ifindex: Ifindex, direction: Direction) -> Record {
             thinning: Thinning::default(),
         },
         sender_cgroup: 0,
+        sender_process: None,
         bytes: packet.bytes,
     }
 }

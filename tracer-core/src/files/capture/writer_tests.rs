@@ -44,6 +44,7 @@ fn record(number: u32) -> Record {
             },
         }),
         sender_cgroup: 0,
+        sender_process: None,
         bytes,
     }
 }
@@ -130,6 +131,7 @@ fn chunks_of_a_long_segment_are_joined_into_one_packet() {
         chunk_offset: u32::try_from(start).expect("short"),
         wire_len: 5_000,
         sender_cgroup: 0,
+        sender_process: None,
         bytes: whole[start..end].to_vec(),
         ..record(1)
     };
@@ -187,6 +189,7 @@ fn a_flush_in_the_middle_of_a_segment_does_not_split_it() {
         chunk_offset: u32::try_from(start).expect("short"),
         wire_len: 4_096,
         sender_cgroup: 0,
+        sender_process: None,
         bytes: bytes[start..start + 2_048].to_vec(),
         ..record(1)
     };

@@ -25,6 +25,7 @@ fn record(milliseconds: u64, ifindex: Ifindex, count: u16, thinning: u8) -> Reco
             thinning: Thinning(thinning),
         },
         sender_cgroup: 0,
+        sender_process: None,
         bytes: Vec::new(),
     }
 }

@@ -11,24 +11,32 @@ pub(super) fn pod(line: &mut Line<'_>, end: &PodEnd, ports: bool) {
     match &end.identity {
         Ok(pod) => {
             known(line, pod, end.ip, port);
-            container(line, end);
+            socket(line, end);
         }
         Err(reason) => {
             first!(line, "ip");
             address(line, end.ip, port);
             field!(line, "unknown");
             line.word(reason.as_str());
-            container(line, end);
+            socket(line, end);
         }
     }
     line.raw("}");
 }
 
-/// The container, where it is known.
-fn container(line: &mut Line<'_>, end: &PodEnd) {
+/// The container and the process that own the socket, where they are known.
+fn socket(line: &mut Line<'_>, end: &PodEnd) {
     if let Some(container) = &end.container {
         field!(line, "container");
         line.string(container);
+    }
+    if let Some(process) = &end.process {
+        field!(line, "process");
+        first!(line, "pid");
+        line.number(process.pid);
+        field!(line, "comm");
+        line.string(&process.comm);
+        line.raw("}");
     }
 }
 

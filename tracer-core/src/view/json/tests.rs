@@ -58,8 +58,9 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "pod",
         "namespace:string? name:string? uid:string? ip:string port:int? workload:workload? unknown:string? \
-         container:string?",
+         container:string? process:process?",
     ),
+    ("process", "pid:int comm:string"),
     ("workload", "kind:string name:string"),
     (
         "peer",

@@ -68,6 +68,11 @@ fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
     if let Some(container) = &ends.pod.container {
         pairs.push(format!("container={container}"));
     }
+    if let Some(process) = &ends.pod.process {
+        // A process chooses its name: it must not look like another pair.
+        let comm = process.comm.replace(char::is_whitespace, "_");
+        pairs.push(format!("process={}/{comm}", process.pid));
+    }
     if let Some(backend) = &ends.peer.backend {
         pairs.push(format!("endpoint={}", address(backend.ip, backend.port)));
     }

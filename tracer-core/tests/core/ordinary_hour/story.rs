@@ -119,6 +119,7 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
                 totals: None,
                 missing: Missing::default(),
                 sender_cgroup: 0,
+                sender_process: None,
                 bytes: packet.bytes,
             })]
         }

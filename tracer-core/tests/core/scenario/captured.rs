@@ -48,6 +48,7 @@ impl Captured<'_> {
                         chunk_offset: u32::try_from(index * CHUNK)
                             .map_err(|error| error.to_string())?,
                         sender_cgroup: 0,
+                        sender_process: None,
                         bytes: part,
                         ..record.clone()
                     });

@@ -215,6 +215,7 @@ impl Story {
                     missing: self.missing.get(&ifindex).copied().unwrap_or_default(),
                     totals: None,
                     sender_cgroup: self.sender,
+                    sender_process: None,
                     bytes: packet.bytes,
                 };
                 for record in captured.records(record)? {

@@ -3,13 +3,13 @@
 //! Owns the names of drop reasons and functions, which only the running kernel knows.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
 use std::sync::Arc;
-use std::{fs, io};
 
 use tracer_common::{DropRecord, KernelOffsets, drop_place};
 
 use super::btf::Btf;
+use super::inode;
 use super::symbols::Symbols;
 use crate::intern::intern;
 use tracer_core::decode;
@@ -89,8 +89,7 @@ fn private_data(btf: &Btf) -> Option<u32> {
 
 /// The inode number of this thread's network namespace.
 pub(super) fn own_netns() -> io::Result<u32> {
-    let inode = fs::metadata("/proc/thread-self/ns/net")?.ino();
-    u32::try_from(inode).map_err(io::Error::other)
+    inode("/proc/thread-self/ns/net")
 }
 
 /// Reads drop records.

@@ -46,6 +46,7 @@ pub struct Capture {
     node_addresses: watch::Sender<Vec<IpAddr>>,
     waiting: Vec<String>,
     drops_unseen: Option<String>,
+    processes_unnamed: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
     ring_thread: Option<JoinHandle<()>>,
@@ -69,6 +70,7 @@ impl Capture {
             stats,
             node,
             drops,
+            processes,
             log,
         } = probes::load(&options)?;
         options.node = node;
@@ -110,6 +112,7 @@ impl Capture {
             node_addresses,
             waiting: Vec::new(),
             drops_unseen,
+            processes_unnamed: processes.err(),
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),
@@ -204,6 +207,11 @@ impl Capture {
     /// Why packets that the kernel drops are not seen; `None` if they are.
     pub fn drops_unseen(&self) -> Option<&str> {
         self.drops_unseen.as_deref()
+    }
+
+    /// Why the processes behind sockets are not named; `None` if they are.
+    pub fn processes_unnamed(&self) -> Option<&str> {
+        self.processes_unnamed.as_deref()
     }
 
     /// Switches the records of a traced interface off or on; the probes stay attached and keep counting.

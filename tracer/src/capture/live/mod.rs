@@ -23,12 +23,16 @@ mod losses;
 mod manager;
 mod netlink;
 mod probes;
+mod processes;
 mod ring;
 mod sweeper;
 mod symbols;
 mod tables;
 mod tasks;
 mod traced;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::{fs, io};
 
 use tracer_core::model::loss::InterfaceLoss;
 use tracer_core::model::record::Record;
@@ -44,6 +48,7 @@ pub use handle::Capture;
 pub use interfaces::{LinkOf, TracedLink};
 pub use listing::traced_interfaces;
 pub use probes::TOOLCHAIN;
+pub use processes::socket_processes;
 pub use tasks::TaskCgroups;
 pub use traced::{InterfaceEvent, InterfaceStatus};
 
@@ -60,4 +65,9 @@ pub enum CaptureMessage {
     ReadUntil(Timestamp),
     /// An interface was attached, has gone, or cannot be traced.
     Interface(InterfaceEvent),
+}
+
+/// The inode number of a namespace, by which the kernel knows it.
+fn inode(namespace: &str) -> io::Result<u32> {
+    u32::try_from(fs::metadata(namespace)?.ino()).map_err(io::Error::other)
 }

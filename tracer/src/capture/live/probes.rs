@@ -11,6 +11,7 @@ use super::drops::{DropReader, KFREE_SKB, KernelFacts, own_netns};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
+use super::processes::{INET_SOCK_SET_STATE, ProcessFacts};
 use super::tables::InterfaceTables;
 use crate::capture::Options;
 use tracer_core::model::error_chain::error_chain;
@@ -45,6 +46,8 @@ pub(super) struct Probes {
     pub node: bool,
     /// Reads the drop records, or why there are none.
     pub drops: Result<DropReader, String>,
+    /// Whether records have processes, or why they have none.
+    pub processes: Result<(), String>,
     /// The probes' log, with `--probe-log`.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -60,6 +63,14 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     let (offsets, no_reason, netns) = facts.as_ref().map_or_else(
         |_| Default::default(),
         |(facts, netns)| (facts.offsets, facts.no_reason, *netns),
+    );
+    let processes = match options.processes {
+        true => ProcessFacts::read(),
+        false => Err("switched off".to_owned()),
+    };
+    let (process_offsets, pid_namespace) = processes.as_ref().map_or_else(
+        |_| Default::default(),
+        |facts| (facts.offsets, facts.namespace),
     );
     let mut programs = EbpfLoader::new()
         .btf(btf.as_ref())
@@ -79,6 +90,9 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("NO_DROP_REASON", &no_reason, true)
         .override_global("OFFSETS", &offsets, true)
         .override_global("NODE_NETNS", &netns, true)
+        .override_global("PROCESSES", &u32::from(processes.is_ok()), true)
+        .override_global("PROCESS_OFFSETS", &process_offsets, true)
+        .override_global("NODE_PID_NS", &pid_namespace, true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("FLOWS", options.flow_entries)
         .load(OBJECT)
@@ -88,12 +102,16 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         warn!(error = %error_chain(error), "the node's own traffic is not traced");
     }
     let drops = facts.and_then(|(facts, _)| {
-        let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
-        watch_drops(&mut programs, &btf)?;
+        attach(&mut programs, KFREE_SKB, btf.as_ref())?;
         Ok(DropReader::new(facts))
     });
     if let Err(reason) = &drops {
         info!(%reason, "dropped packets are not seen");
+    }
+    let processes =
+        processes.and_then(|_| attach(&mut programs, INET_SOCK_SET_STATE, btf.as_ref()));
+    if let Err(reason) = &processes {
+        info!(%reason, "processes are not named");
     }
     let log = if options.probe_log {
         EbpfLogger::init(&mut programs)
@@ -122,6 +140,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         programs,
         node: options.node && refused.is_none(),
         drops,
+        processes,
         log,
     })
 }
@@ -151,13 +170,14 @@ fn verify(programs: &mut Ebpf, node: bool) -> Result<Option<CaptureError>, Captu
     })
 }
 
-/// Loads and attaches the drop probe. It needs CAP_PERFMON.
-fn watch_drops(programs: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+/// Loads and attaches the program of a tracepoint. It needs CAP_PERFMON.
+fn attach(programs: &mut Ebpf, tracepoint: &str, btf: Option<&Btf>) -> Result<(), String> {
+    let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
     let program = programs
-        .program_mut(KFREE_SKB)
+        .program_mut(tracepoint)
         .ok_or("the probes lack it")?;
     let program: &mut BtfTracePoint = program.try_into().map_err(reason)?;
-    program.load(KFREE_SKB, btf).map_err(reason)?;
+    program.load(tracepoint, btf).map_err(reason)?;
     program.attach().map_err(reason)?;
     Ok(())
 }

@@ -26,6 +26,7 @@ use super::counters::totals;
 use super::drops::DropReader;
 use super::losses::LossReader;
 use tracer_core::model::flow::{Direction, Ifindex};
+use tracer_core::model::identity::Process;
 use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::signal::PacketDrop;
@@ -310,7 +311,17 @@ fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
         },
         totals: (header.flags & flag::NO_FLOW == 0).then(|| totals(&header.flow)),
         sender_cgroup: header.cgroup_id,
+        sender_process: process(&header.process),
         bytes: bytes.to_vec(),
+    })
+}
+
+/// The process, if there is one. Its name can be of any bytes.
+fn process(found: &tracer_common::Process) -> Option<Process> {
+    let comm = found.comm.split(|byte| *byte == 0).next()?;
+    (found.pid != 0).then(|| Process {
+        pid: found.pid,
+        comm: String::from_utf8_lossy(comm).into(),
     })
 }
 

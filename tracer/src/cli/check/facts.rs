@@ -37,6 +37,8 @@ pub(super) struct Facts {
     pub(super) drops: Result<(), String>,
     /// How the containers behind packets are known, or why they are not.
     pub(super) containers: Result<&'static str, String>,
+    /// Whether the kernel names the processes behind sockets, or what it lacks.
+    pub(super) socket_processes: Result<(), String>,
     /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,
     /// Seccomp of /proc/self/status: 0 none, 2 a filter.
@@ -89,6 +91,7 @@ impl Facts {
             btf: btf(),
             drops: capture::drop_reasons(),
             containers: CgroupIds::find(capture::TaskCgroups::reader).way(),
+            socket_processes: capture::socket_processes(),
             capabilities: field(&status, "CapEff:")
                 .and_then(|value| u64::from_str_radix(value, 16).ok()),
             seccomp: field(&status, "Seccomp:").and_then(|value| value.parse().ok()),

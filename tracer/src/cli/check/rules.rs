@@ -32,6 +32,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         btf(facts),
         drops(facts),
         containers(facts),
+        socket_processes(facts),
         lockdown(facts),
         unprivileged(facts),
         conntrack(facts),
@@ -255,6 +256,21 @@ fn containers(facts: &Facts) -> Line {
             name,
             format!("the containers of pods with several are not named: {why}"),
             "before Linux 6.13 it needs cgroup version 2, BTF, hostPID: true and the capabilities BPF and PERFMON",
+        ),
+    }
+}
+
+fn socket_processes(facts: &Facts) -> Line {
+    let name = "socket owners";
+    match &facts.socket_processes {
+        Ok(()) => ok(
+            name,
+            "the kernel shows which process opens a TCP connection",
+        ),
+        Err(why) => warn(
+            name,
+            format!("the processes behind connections are not named: {why}"),
+            "needs Linux 5.12 with BTF and the capability PERFMON; without it events have no pod.process",
         ),
     }
 }

@@ -135,6 +135,7 @@ fn filter_of(asked: &Asked) -> Result<proto::Filter, Failure> {
         namespaces: list("namespace", selected.namespace),
         pods: list("pod", selected.pod),
         containers: query.list("container"),
+        comms: query.list("comm"),
         types: list("type", selected.kind),
         direction: direction(query.get("direction"))?,
         peers: query.list("peer"),
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn parameters_are_the_options_of_tracer_observe() {
         let wanted = parse(
-            "namespaces/shop/traces?watch=true&pod=web-*,api&container=app&type=dns&type=tcp&direction=client&peer=10.0.0.0/8\
+            "namespaces/shop/traces?watch=true&pod=web-*,api&container=app&comm=curl&type=dns&type=tcp&direction=client&peer=10.0.0.0/8\
              &port=80,443&name=*.example.com&qtype=AAAA,TYPE65&rcode=nxdomain&outcome=timeout&slow=50ms&failed=true\
              &namespace=bank&nodes=a*,b&after=a/7/12",
         )
@@ -257,6 +258,7 @@ mod tests {
             namespaces: vec!["shop".to_owned()],
             pods: vec!["web-*".to_owned(), "api".to_owned()],
             containers: vec!["app".to_owned()],
+            comms: vec!["curl".to_owned()],
             types: vec!["dns".to_owned(), "tcp".to_owned()],
             direction: 1,
             peers: vec!["10.0.0.0/8".to_owned()],

@@ -9,7 +9,7 @@ use tracer_core::model::dns::DnsName;
 use tracer_core::model::event::Ends;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::identity::{
-    Backend, PeerEnd, PodEnd, PodIdentity, ServiceIdentity, UnknownReason, Workload,
+    Backend, PeerEnd, PodEnd, PodIdentity, Process, ServiceIdentity, UnknownReason, Workload,
 };
 
 pub(super) fn to_wire(ends: &Ends) -> proto::Ends {
@@ -43,6 +43,10 @@ fn pod_end_to_wire(end: &PodEnd) -> proto::PodEnd {
         }),
         container: end.container.as_deref().map(str::to_owned),
         at_uplink: end.at_uplink,
+        process: end.process.as_ref().map(|process| proto::Process {
+            pid: process.pid,
+            comm: process.comm.to_string(),
+        }),
     }
 }
 
@@ -60,6 +64,10 @@ fn pod_end_from_wire(wire: proto::PodEnd) -> Result<PodEnd, Unreadable> {
         },
         container: wire.container.map(Into::into),
         at_uplink: wire.at_uplink,
+        process: wire.process.map(|process| Process {
+            pid: process.pid,
+            comm: process.comm.into(),
+        }),
     })
 }
 
