@@ -70,6 +70,8 @@ pub mod flag {
     pub const NO_FLOW: u16 = 1 << 2;
     /// This packet created its entry in the flow table.
     pub const NEW_FLOW: u16 = 1 << 3;
+    /// A [`Sender`](super::Sender) follows the header.
+    pub const PROCESS: u16 = 1 << 4;
 }
 
 /// The header of a record in the ring buffer. `captured_len_bytes` bytes of the packet follow, from the
@@ -106,7 +108,14 @@ pub struct RecordHeader {
     /// The id of the cgroup (version 2) of the socket that sent the packet; 0 if no socket of the pod did, as for
     /// resets, or if the probes do not ask.
     pub cgroup_id: u64,
-    /// The process that owns that socket; no process if unknown.
+}
+
+/// The sender of a record with [`flag::PROCESS`], between header and packet. Most records have none, so it takes no room
+/// in them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The process that owns the socket.
     pub process: Process,
     /// Explicit padding: keeps the size a multiple of 8.
     pub zero: u32,
@@ -442,14 +451,14 @@ pub mod stat {
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 96);
-    assert!(core::mem::offset_of!(RecordHeader, process) == 72);
+    assert!(size_of::<RecordHeader>() == 72);
+    assert!(size_of::<Sender>() == 24);
     assert!(size_of::<Process>() == 20);
     assert!(size_of::<ProcessOffsets>() == 32);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
-    assert!(size_of::<DropRecord>() == 96 + 40 + DROP_BYTES);
+    assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
     assert!(size_of::<KernelOffsets>() == 48);
     assert!(size_of::<TaskOffsets>() == 24);

@@ -154,6 +154,8 @@ fn start<'a>(stage: &'a Stage, directory: &Path, kubeconfig: &Path, mount: &Path
     let program = program().to_str().expect("UTF-8");
     let socket = directory.join("agent.sock");
     let mut command = stage.on_node(NODE, &[program, "agent", "--node-name", NODE]);
+    // Otherwise the node's interface stays, for the node's own traffic.
+    command.arg("--no-node");
     command.arg("--socket").arg(&socket);
     command.arg("--kubeconfig").arg(kubeconfig);
     command.arg("--config").arg(mount);

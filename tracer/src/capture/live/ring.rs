@@ -18,7 +18,7 @@ use std::time::Duration;
 use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
-use tracer_common::{DropRecord, FROM_POD, RecordHeader, flag, reason};
+use tracer_common::{DropRecord, FROM_POD, RecordHeader, Sender, flag, reason};
 
 use super::CaptureMessage;
 use super::clock;
@@ -291,8 +291,17 @@ fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
     })
 }
 
-/// The record with this header. At least `captured_len_bytes` bytes follow it.
+/// The record with this header. Its sender may follow it, and at least `captured_len_bytes` bytes.
 fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
+    let (sender, bytes) = match header.flags & flag::PROCESS {
+        0 => (None, bytes),
+        _ => {
+            let (sender, bytes) = bytes.split_at_checked(size_of::<Sender>())?;
+            // SAFETY: as in `parse`, for the sender.
+            let sender = unsafe { sender.as_ptr().cast::<Sender>().read_unaligned() };
+            (Some(sender), bytes)
+        }
+    };
     let bytes = bytes.get(..usize::from(header.captured_len_bytes))?;
     Some(Record {
         time: Timestamp(header.ktime_ns),
@@ -311,7 +320,7 @@ fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
         },
         totals: (header.flags & flag::NO_FLOW == 0).then(|| totals(&header.flow)),
         sender_cgroup: header.cgroup_id,
-        sender_process: process(&header.process),
+        sender_process: sender.and_then(|sender| process(&sender.process)),
         bytes: bytes.to_vec(),
     })
 }
