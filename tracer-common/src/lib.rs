@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -388,6 +388,10 @@ pub struct InterfaceState {
     pub slot: u32,
     /// Addresses that the interface's flows have added to the watched ones.
     pub addresses_added: u32,
+    /// Not 0: a device of the node, and its peer is no pod's. The probes only read it.
+    pub is_node: u32,
+    /// Explicit padding.
+    pub zero: u32,
 }
 
 /// The value of the control table, which only user space writes.
@@ -468,7 +472,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 44);
     assert!(size_of::<FlowState>() == 96);
     assert!(size_of::<InterfaceTraffic>() == 72);
-    assert!(size_of::<InterfaceState>() == 64);
+    assert!(size_of::<InterfaceState>() == 72);
     assert!(size_of::<InterfaceControl>() == 16);
 };
 

@@ -254,17 +254,19 @@ fn place(skb: usize) -> Option<Place> {
     let peer: usize = read(device + offsets.dev_private as usize)?;
     let host: usize = read(peer + offsets.dev_net as usize)?;
     // Other namespaces are linked with the node's as well: a switch, a router, in kind the host.
-    (is_node(host) && is_traced(peer)).then_some(Place {
+    (is_node(host) && is_pods(peer)).then_some(Place {
         whose: drop_place::POD,
         device,
     })
 }
 
-/// Whether this device of the node is a pod's interface.
+/// Whether this device of the node is a pod's interface. An uplink can be linked by a veth, too, with a switch.
 #[inline(always)]
-fn is_traced(device: usize) -> bool {
+fn is_pods(device: usize) -> bool {
     let ifindex: Option<u32> = read(device + settings::offsets().dev_ifindex as usize);
-    ifindex.is_some_and(|ifindex| INTERFACES.get_ptr(&ifindex).is_some())
+    let state = ifindex.and_then(|ifindex| INTERFACES.get_ptr(&ifindex));
+    // SAFETY: a live map value of plain integers.
+    state.is_some_and(|state| unsafe { (*state).is_node } == 0)
 }
 
 /// Whether this is the node's network namespace.

@@ -14,6 +14,7 @@ const NGINX: &str = "10.152.183.117:80";
 const APACHE: &str = "10.152.183.115:90";
 /// A web server on another node.
 const WEB: &str = "10.1.79.65";
+const OTHER: &str = "10.1.79.66";
 const CLIENT_IP: &str = "10.1.39.193";
 
 fn curl(stage: &Stage, to: &str) -> Option<i32> {
@@ -40,17 +41,21 @@ fn drop_forwarded(stage: &Stage, ports: &str) {
     done(stage.on_node(NODE, &["nft", &script]));
 }
 
-/// The switch is linked with the node by a veth, as a pod is. It is neither.
+/// The switch is linked with the node by a veth, as a pod is. It is neither. It drops a question on the way to another
+/// node, and an answer on the way to this one.
 fn dropped_on_the_way(stage: &Stage) {
     let script = format!(
         "table bridge fault {{\ncounter faulty {{ }}\nchain faults {{\ntype filter hook forward priority 0;\n\
-         ip daddr {WEB} ip protocol icmp counter name faulty drop\n}}\n}}"
+         ip daddr {WEB} ip protocol icmp counter name faulty drop\n\
+         ip saddr {OTHER} ip protocol icmp counter name faulty drop\n}}\n}}"
     );
     done(stage.lab.exec_switch(&["nft", &script]));
-    let ping = stage.run(&["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", WEB]);
-    assert!(!ping.status.success(), "{ping:?}");
+    for to in [WEB, OTHER] {
+        let ping = stage.run(&["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", to]);
+        assert!(!ping.status.success(), "{ping:?}");
+    }
     let list = ["nft", "list", "counter", "bridge", "fault", "faulty"];
-    assert!(counted(stage.lab.exec_switch(&list)) > 0);
+    assert_eq!(counted(stage.lab.exec_switch(&list)), 4);
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Attacher {
     pub fn attach(&mut self, ifindex: Ifindex, side: Side) -> Result<Attached, AttachError> {
         self.interfaces
             .lock()
-            .add(ifindex)
+            .add(ifindex, side == Side::Node)
             .map_err(AttachError::Table)?;
         let attached = self.attach_both(ifindex, side);
         if attached.is_err() {

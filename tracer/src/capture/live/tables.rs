@@ -67,11 +67,12 @@ impl InterfaceTables {
     }
 
     /// Adds an interface. Without its entries the probes neither count nor record its packets.
-    pub fn add(&mut self, ifindex: Ifindex) -> Result<(), MapError> {
+    pub fn add(&mut self, ifindex: Ifindex, is_node: bool) -> Result<(), MapError> {
         let slot = self.free_slot()?;
         self.set_slot(slot, Some(ifindex))?;
         let state = InterfaceState {
             slot: slot as u32,
+            is_node: is_node.into(),
             ..InterfaceState::default()
         };
         self.states.insert(ifindex.0, state, 0)
