@@ -240,7 +240,7 @@ impl Pipeline {
                 match self.decoder.decode(&record) {
                     // `observe` advances to the packet's time first.
                     Ok(mut observation) => {
-                        self.translations.restore(&mut observation);
+                        self.translations.restore(&mut observation, &self.index);
                         let ifindex = observation.flow.ifindex;
                         // An address of the node is also that of masqueraded pods.
                         if !self.index.is_of_node(ifindex, now) {
@@ -260,7 +260,8 @@ impl Pipeline {
                 self.identify(now, &mut correlated, out);
             }
             Input::Counters(now, mut snapshots) => {
-                self.translations.restore_all(&mut snapshots, now);
+                self.translations
+                    .restore_all(&mut snapshots, &self.index, now);
                 self.correlator.counters(now, &snapshots, &mut correlated);
                 self.identify(now, &mut correlated, out);
             }

@@ -72,9 +72,7 @@ impl Index {
                     .as_ref()
                     .ok()
                     .and_then(|pod| self.only_container(pod)),
-                // A recording does not say which interfaces were uplinks.
-                at_uplink: self.is_of_node(flow.ifindex, at)
-                    || identity.is_err() && self.node_at(flow.pod.ip(), at).is_some(),
+                at_uplink: self.is_flow_of_node(flow, at),
                 process: None,
                 identity,
             },

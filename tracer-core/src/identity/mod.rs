@@ -15,7 +15,7 @@ use crate::model::cluster::{ClusterChange, Namespace, NetworkPolicy, Node, PodSc
 use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
-use crate::model::flow::{Ifindex, Protocol};
+use crate::model::flow::{Flow, Ifindex, Protocol};
 use crate::model::identity::{PodIdentity, ServiceIdentity};
 use crate::model::loss::{Losses, Stage};
 use crate::model::settings::Memory;
@@ -253,6 +253,16 @@ impl Index {
     /// Whether the node's own sockets are traced.
     pub fn traces_node(&self) -> bool {
         self.interfaces.any_of_node(self.changed)
+    }
+
+    /// Whether a flow is of the node's own sockets. A recording does not say which interfaces were uplinks: there the
+    /// address decides.
+    pub(crate) fn is_flow_of_node(&self, flow: &Flow, at: Timestamp) -> bool {
+        match self.interfaces.behind(flow.ifindex, at) {
+            Behind::Node => true,
+            Behind::Pod { .. } => false,
+            Behind::Unreported | Behind::NoPod { .. } => self.node_at(flow.pod.ip(), at).is_some(),
+        }
     }
 
     /// Whether the node's own sockets are behind an interface.

@@ -173,11 +173,11 @@ impl Translations {
     }
 
     /// Gives a packet of the node the addresses and ports that its client used.
-    pub fn restore(&mut self, observation: &mut Observation) {
-        if self.own.is_empty() {
+    pub fn restore(&mut self, observation: &mut Observation, index: &Index) {
+        let now = observation.time;
+        if self.own.is_empty() || !index.is_flow_of_node(&observation.flow, now) {
             return;
         }
-        let now = observation.time;
         if let What::IcmpError(error) = &mut observation.what {
             let about = &mut error.about;
             let shown = (about.protocol, about.src, about.dst);
@@ -189,12 +189,14 @@ impl Translations {
     }
 
     /// Gives the node's counters the addresses and ports that the clients used.
-    pub fn restore_all(&mut self, snapshots: &mut [FlowSnapshot], now: Timestamp) {
+    pub fn restore_all(&mut self, snapshots: &mut [FlowSnapshot], index: &Index, now: Timestamp) {
         if self.own.is_empty() {
             return;
         }
-        for snapshot in snapshots {
-            self.restore_flow(&mut snapshot.flow, now);
+        for FlowSnapshot { flow, .. } in snapshots {
+            if index.is_flow_of_node(flow, now) {
+                self.restore_flow(flow, now);
+            }
         }
     }
 

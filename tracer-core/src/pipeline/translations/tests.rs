@@ -1,7 +1,7 @@
 use super::*;
 use crate::identity::IndexSettings;
 use crate::model::cluster::{ClusterChange, Inventory, Phase, Pod};
-use crate::model::flow::Ifindex;
+use crate::model::flow::{Direction, Ifindex};
 
 const SECOND: u64 = 1_000_000_000;
 const A: &str = "10.0.1.1:80";
@@ -245,4 +245,33 @@ fn connections_of_other_hosts_are_not_kept_as_the_nodes() {
     }
     assert_eq!(table.translations.own.len(), 1);
     assert_eq!(table.restored(SECOND, NODE).1, "10.96.0.1:80");
+}
+
+/// A pod's answer from the endpoint instead of the Service is a finding, and must stay one.
+#[test]
+fn the_packets_of_a_pod_keep_their_addresses() {
+    let mut table = Table::new(Protocol::Tcp);
+    table.insert_own(SECOND, NODE, "10.96.0.1:80");
+    let flow = |ifindex| Flow {
+        ifindex: Ifindex(ifindex),
+        protocol: Protocol::Tcp,
+        pod: NODE.parse().expect("an address"),
+        peer: A.parse().expect("an address"),
+    };
+    let uplink = ClusterChange::NodeInterface(Ifindex(8));
+    table.index.apply(Timestamp(0), uplink);
+    let mut packet = |ifindex| {
+        let mut observation = Observation {
+            time: Timestamp(SECOND),
+            flow: flow(ifindex),
+            direction: Direction::ToPod,
+            wire_len: 60,
+            totals: None,
+            what: What::Other,
+        };
+        table.translations.restore(&mut observation, &table.index);
+        observation.flow
+    };
+    assert_eq!(packet(7), flow(7));
+    assert_ne!(packet(8), flow(8));
 }
