@@ -56,7 +56,11 @@ impl Settings {
                 Outcome::Applied(restart)
             }
             Err(why) => {
-                self.0.lock().failure = Some(why.clone());
+                let before = self.0.lock().failure.replace(why.clone());
+                // The files of one ConfigMap may become due one after another.
+                if before.as_ref() == Some(&why) {
+                    return Outcome::StillRefused;
+                }
                 Outcome::Refused(why)
             }
         }
@@ -72,6 +76,8 @@ enum Outcome {
     OtherFiles(Vec<PathBuf>),
     /// Nothing changes, for this reason.
     Refused(String),
+    /// Nothing changes, for the reason that was reported already.
+    StillRefused,
 }
 
 /// Returns the report, and a future that rereads the files whenever one of them changes.
@@ -121,6 +127,7 @@ pub(super) fn follow(
                     tracing::warn!("settings unchanged: {why}");
                     pending = false;
                 }
+                Outcome::StillRefused => pending = false,
             }
             first = false;
         }
