@@ -1,4 +1,4 @@
-//! The stage of a privileged test: its own lab, one at a time, with the program under test in it.
+//! The stage of a privileged test: its own lab with the program under test in it.
 
 pub mod running;
 
@@ -10,10 +10,11 @@ pub mod objects;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{LazyLock, RwLockWriteGuard};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::lab::{Inventory, Lab, Options, ProxyMode, TemporaryLab};
-use crate::turn;
+use crate::turn::{self, Turn};
 use crate::watch::{Events, Watch};
 use serde_json::Value;
 
@@ -22,11 +23,11 @@ pub const NODE: &str = "k8s-worker03";
 /// The client pod.
 pub const CLIENT: &str = "default/deb-ubuntu";
 
-/// A lab for one test, removed on drop. Only one exists at a time, because its tests measure time.
+/// A lab for one test, removed on drop. Few exist at a time, because their tests measure time.
 pub struct Stage {
     /// The lab.
     pub lab: TemporaryLab,
-    _turn: RwLockWriteGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Stage {
@@ -48,8 +49,11 @@ impl Stage {
 
     /// Another cluster.
     pub fn of(proxy_mode: ProxyMode, inventory: Inventory) -> Stage {
-        let turn = turn::alone();
-        let name = format!("tracer-test-{}", std::process::id());
+        static LABS: AtomicU32 = AtomicU32::new(0);
+
+        let turn = turn::lab();
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tracer-test-{}-{number}", std::process::id());
         let lab = Lab::up(Options {
             name,
             proxy_mode,

@@ -1,7 +1,7 @@
 //! Tests with real probes, in network namespaces and in the lab. They need root and the feature
 //! `privileged-tests`.
 //!
-//! Tests of the capture run side by side; a test with the lab runs alone ([`testbed::turn`]).
+//! Tests of the capture run side by side, and a few tests with a lab do ([`testbed::turn`]).
 
 mod agents;
 mod capabilities;

@@ -84,7 +84,10 @@ fn every_loss_is_reported_for_its_interface_before_the_time_passes_it() {
         assert!(loss.until > begun && loss.from < ended, "{loss:?}");
         assert!(loss.from < loss.until, "{loss:?}");
     }
-    // The records themselves say that others are missing before them.
+    // The next record says itself that others are missing before it.
+    let before = live.records.len();
+    client.send_to(b"query", (GATEWAY, 53)).expect("sends");
+    live.wait("next record", |live| live.records.len() > before);
     let last = live.records.last().expect("some came through");
     assert!(last.missing.count > 0, "{last:?}");
     live.stop();
