@@ -19,6 +19,7 @@ mod rest;
 mod server;
 mod sources;
 pub mod tool;
+mod uplink;
 
 pub use bed::{Bed, Wire, sweep};
 pub use bulk::bulk;
@@ -30,3 +31,4 @@ pub use recorded::Recorded;
 pub use rest::{Rest, rest};
 pub use sources::{Sources, sources};
 pub use tool::{Output, Programs, Tool, Tracer};
+pub use uplink::Uplink;

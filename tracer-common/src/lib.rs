@@ -310,6 +310,35 @@ pub fn socket_hash(key: &FlowKey) -> u32 {
     hash ^ (hash >> 15)
 }
 
+/// Number of slots of the tables that exclude flows of the node itself.
+pub const NODE_FLOW_SLOTS: usize = 1 << 13;
+
+/// The slot of a flow of the node itself, from what a packet has that arrives: the last words of its destination and
+/// source, and the word of its ports. The probes compute it for each, so it is little. The highest bits of a product
+/// depend on all bits.
+#[inline(always)]
+pub fn node_flow_slot(pod_word: u32, peer_word: u32, ports_word: u32) -> usize {
+    let all = u64::from(ports_word) << 32 ^ u64::from(peer_word) << 16 ^ u64::from(pod_word);
+    let product = all.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product >> (u64::BITS - NODE_FLOW_SLOTS.trailing_zeros())) as usize
+}
+
+impl FlowKey {
+    /// See [`node_flow_slot`].
+    #[inline(always)]
+    pub fn node_flow_slot(&self) -> usize {
+        let last = |address: &[u8; 16]| {
+            u32::from_ne_bytes([address[12], address[13], address[14], address[15]])
+        };
+        let ([a, b], [c, d]) = (self.peer_port.to_be_bytes(), self.pod_port.to_be_bytes());
+        node_flow_slot(
+            last(&self.pod_addr_be),
+            last(&self.peer_addr_be),
+            u32::from_ne_bytes([a, b, c, d]),
+        )
+    }
+}
+
 /// The value of the flow table. Each direction's counters are apart, as a direction's packets mostly come on one
 /// CPU.
 #[repr(C)]

@@ -1,17 +1,18 @@
 //! The short way for the packets that are most of the traffic: TCP data and UDP of a known flow, which can never
-//! have a record. Counts them and does nothing else. At a device of the node, data that others send and receive
-//! ends here too.
+//! have a record. Counts them and does nothing else. At a device of the node, what others send and receive ends here
+//! too.
 
 use core::mem::offset_of;
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::programs::TcContext;
-use tracer_common::{FROM_POD, FlowKey};
+use tracer_common::{FROM_POD, FlowKey, node_flow_slot};
 
 use crate::maps::{FLOWS, TRAFFIC};
 use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMP, TCP, UDP};
 use crate::scratch::Scratch;
-use crate::{flow, settings};
+use crate::{flow, node, settings};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
@@ -43,13 +44,21 @@ const _: () = {
     assert!(offset_of!(Key, protocol_le) == offset_of!(FlowKey, protocol));
 };
 
-/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything. At a
-/// device of the node (`NODE`) also `true` for packets that cannot be of a flow of the node's own.
+/// An unfragmented packet without options.
+struct Packet {
+    ethertype: u16,
+    protocol: u8,
+    network: usize,
+    transport: usize,
+    end: usize,
+}
+
+/// Finds the headers; `None` if the packet needs the long way.
 #[inline(always)]
-pub fn count<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext, ifindex: u32) -> bool {
+fn packet(ctx: &TcContext) -> Option<Packet> {
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETHERNET + IPV4 + TRANSPORT > end {
-        return false;
+        return None;
     }
     let network = data + ETHERNET;
     let ethertype = u16::from_be(read(data + 12));
@@ -58,29 +67,91 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext, ifindex: u3
         let fragment: u16 = read(network + 6);
         // Without options; not a fragment: no offset, and no more to come (RFC 791).
         if version_ihl != 0x45 || fragment & 0x3fff_u16.to_be() != 0 {
-            return false;
+            return None;
         }
         (read(network + 9), network + IPV4)
     } else if ethertype == ETHERTYPE_IPV6 && network + IPV6 + TRANSPORT <= end {
         (read(network + 6), network + IPV6)
     } else {
+        return None;
+    };
+    Some(Packet {
+        ethertype,
+        protocol,
+        network,
+        transport,
+        end,
+    })
+}
+
+impl Packet {
+    /// Source and destination. Only of TCP and UDP.
+    #[inline(always)]
+    fn ports(&self) -> (u16, u16) {
+        (
+            u16::from_be(read(self.transport)),
+            u16::from_be(read(self.transport + 2)),
+        )
+    }
+
+    #[inline(always)]
+    fn has_dns_port(&self) -> bool {
+        let (src, dst) = self.ports();
+        settings::is_dns_port(src) || settings::is_dns_port(dst)
+    }
+
+    /// Neither TCP nor UDP, nor ICMP: IPIP, GRE, ESP. An IPv6 packet can have extension headers.
+    #[inline(always)]
+    fn is_tunnel(&self) -> bool {
+        self.ethertype == ETHERTYPE_IPV4 && ![TCP, UDP, ICMP].contains(&self.protocol)
+    }
+}
+
+/// Whether a packet that arrives at a device of the node is of no flow of the node, as nearly all that it forwards.
+/// Not inlined: so its code is in a few cache lines.
+#[inline(never)]
+pub fn is_foreign(mut skb: *mut __sk_buff) -> bool {
+    // Without this LLVM makes the packet's bounds the arguments, as numbers, and the verifier no longer knows them.
+    // SAFETY: copies a register to itself.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) skb, options(pure, nomem, nostack)) };
+    let Some(packet) = packet(&TcContext::new(skb)) else {
         return false;
     };
+    if packet.protocol != TCP && packet.protocol != UDP {
+        return packet.is_tunnel();
+    }
+    if packet.protocol == UDP && !packet.has_dns_port() {
+        return true;
+    }
+    // The last words of the addresses.
+    let (dst, src) = if packet.ethertype == ETHERTYPE_IPV4 {
+        (read(packet.network + 16), read(packet.network + 12))
+    } else if packet.network + IPV6 + TRANSPORT <= packet.end {
+        (read(packet.network + 36), read(packet.network + 20))
+    } else {
+        return false;
+    };
+    !node::may_be_own(node_flow_slot(dst, src, read(packet.transport)))
+}
+
+/// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything. At a
+/// device of the node (`NODE`) also `true` for packets that cannot be of a flow of the node's own.
+#[inline(always)]
+pub fn count<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext, ifindex: u32) -> bool {
+    let Some(packet) = packet(ctx) else {
+        return false;
+    };
+    let protocol = packet.protocol;
     let mut tcp_flags = 0;
     if protocol == TCP {
-        tcp_flags = read(transport + 13);
+        tcp_flags = read(packet.transport + 13);
         if tcp_flags & TCP_CONTROL != 0 {
             return false;
         }
     } else if protocol != UDP {
-        // Tunnels: IPIP, GRE, ESP. An IPv6 packet can have extension headers.
-        return NODE && ethertype == ETHERTYPE_IPV4 && protocol != ICMP;
+        return NODE && packet.is_tunnel();
     }
-    let (src, dst) = (
-        u16::from_be(read(transport)),
-        u16::from_be(read(transport + 2)),
-    );
-    if settings::is_dns_port(src) || settings::is_dns_port(dst) {
+    if packet.has_dns_port() {
         return false;
     }
     if NODE && protocol == UDP {
@@ -88,12 +159,14 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext, ifindex: u3
         return true;
     }
 
+    let (src, dst) = packet.ports();
     let (pod_port, peer_port) = by_direction::<DIRECTION, u16>(src, dst);
-    let (pod_be, peer_be) = if ethertype == ETHERTYPE_IPV4 {
+    let network = packet.network;
+    let (pod_be, peer_be) = if packet.ethertype == ETHERTYPE_IPV4 {
         let (pod, peer) = by_direction::<DIRECTION, usize>(network + 12, network + 16);
         (mapped(read(pod)), mapped(read(peer)))
     } else {
-        if network + IPV6 + TRANSPORT > end {
+        if network + IPV6 + TRANSPORT > packet.end {
             return false;
         }
         let (pod, peer) = by_direction::<DIRECTION, usize>(network + 8, network + 24);

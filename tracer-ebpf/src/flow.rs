@@ -13,7 +13,7 @@ use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UN
 use crate::packet::{Packet, TCP};
 use crate::scratch::{Scratch, zero};
 use crate::stats::add_shared;
-use crate::{dropped, settings};
+use crate::{dropped, node, settings};
 
 const BPF_NOEXIST: u64 = 1;
 /// A flow without an entry has a record at most this often, in units of 2^30 ns.
@@ -87,6 +87,9 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(
         fill::<DIRECTION>(fresh, slot, packet, now_ns);
         if FLOWS.insert(&*key, &*fresh, BPF_NOEXIST).is_ok() {
             added(interface);
+            if NODE {
+                node::opened(key);
+            }
             header.flow = totals(fresh);
             header.flags = flag::NEW_FLOW;
             packet.first = true;

@@ -77,7 +77,7 @@ pub fn from_node(ctx: TcContext) -> i32 {
 /// Hook: tc ingress of an uplink. Minimum kernel: 5.10.
 #[classifier]
 pub fn to_node(ctx: TcContext) -> i32 {
-    if !node::is_tagged(&ctx) {
+    if !node::is_tagged(&ctx) && !bulk::is_foreign(ctx.skb.skb) {
         observe::<TO_POD, true>(&ctx);
     }
     TC_ACT_UNSPEC

@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use tracer_common::{
     FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
-    Process, WatchedAddress, stat,
+    NODE_FLOW_SLOTS, Process, WatchedAddress, stat,
 };
 
 use crate::scratch::Scratch;
@@ -43,6 +43,16 @@ pub static CONTROL: HashMap<u32, InterfaceControl> =
 /// The number of entries in [`FLOWS`], see [`tracer_common::flow_count`].
 #[map]
 pub static FLOW_COUNT: Array<u64> = Array::with_max_entries(2, 0);
+
+/// How many flows of the node itself were opened so far, by [`tracer_common::node_flow_slot`]. A slot that has the same
+/// number in [`NODE_OVER`] has no flow: a packet that arrives at an uplink and belongs to no flow, as most do, needs no
+/// look-up in [`FLOWS`].
+#[map]
+pub static NODE_OPENED: Array<[u64; NODE_FLOW_SLOTS]> = Array::with_max_entries(1, 0);
+
+/// How many of them are over. User space writes it after it has listed [`FLOWS`].
+#[map]
+pub static NODE_OVER: Array<[u64; NODE_FLOW_SLOTS]> = Array::with_max_entries(1, 0);
 
 /// The flows without an entry in [`FLOWS`] whose first packet had a record lately, by hash: the hash and when.
 #[map]

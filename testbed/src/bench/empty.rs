@@ -89,6 +89,13 @@ impl Runs {
         }
     }
 
+    fn and(self, other: Runs) -> Runs {
+        Runs {
+            count: self.count + other.count,
+            nanoseconds: self.nanoseconds + other.nanoseconds,
+        }
+    }
+
     /// Nanoseconds of one run.
     pub(super) fn mean(self) -> Option<f64> {
         (self.count > 0).then(|| self.nanoseconds as f64 / self.count as f64)
@@ -112,10 +119,10 @@ impl Statistics {
     }
 }
 
-/// An empty program at both hooks of an interface of the node.
+/// An empty program at both hooks of an interface of the node: a copy for what arrives and one for what leaves.
 #[derive(Debug)]
 pub(super) struct Empty {
-    program: OwnedFd,
+    programs: [OwnedFd; 2],
     _links: [OwnedFd; 2],
 }
 
@@ -126,7 +133,8 @@ impl Empty {
 
     /// Another small program in its place.
     pub(super) fn attach_program(bed: &Bed, interface: &str, program: &[u64]) -> Result<Empty> {
-        let program = load(program).context("cannot load the empty program")?;
+        let load = || load(program).context("cannot load the empty program");
+        let programs = [load()?, load()?];
         let name = CString::new(interface)?;
         let links = bed.within("node", || {
             // SAFETY: the name is a string that ends in NUL, and outlives the call.
@@ -134,20 +142,32 @@ impl Empty {
             if index == 0 {
                 bail!("no interface {interface}");
             }
-            let link =
-                |hook| link(&program, index, hook).context("cannot attach by TCX (Linux 6.6)");
-            Ok([link(TCX_INGRESS)?, link(TCX_EGRESS)?])
+            let [arriving, leaving] = &programs;
+            let link = |program, hook| {
+                link(program, index, hook).context("cannot attach by TCX (Linux 6.6)")
+            };
+            Ok([link(arriving, TCX_INGRESS)?, link(leaving, TCX_EGRESS)?])
         })?;
         Ok(Empty {
-            program,
+            programs,
             _links: links,
         })
     }
 
     pub(super) fn runs(&self) -> Result<Runs> {
-        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
-        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-        runs(&text).with_context(|| format!("no statistics in {path}"))
+        let [arriving, leaving] = self.runs_by_hook()?;
+        Ok(arriving.and(leaving))
+    }
+
+    /// Of what arrives, and of what leaves.
+    pub(super) fn runs_by_hook(&self) -> Result<[Runs; 2]> {
+        let read = |program: &OwnedFd| {
+            let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+            let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+            runs(&text).with_context(|| format!("no statistics in {path}"))
+        };
+        let [arriving, leaving] = &self.programs;
+        Ok([read(arriving)?, read(leaving)?])
     }
 }
 
@@ -156,11 +176,11 @@ pub(super) fn runs_of(pid: i32) -> Result<Runs> {
     runs_where(pid, |kind, _| kind != TRACING)
 }
 
-/// What its program at a tracepoint did.
-pub(super) fn tracepoint_runs_of(pid: i32, tracepoint: &str) -> Result<Runs> {
-    runs_where(pid, |kind, id| {
-        kind == TRACING && name(id).is_ok_and(|name| tracepoint.as_bytes().starts_with(&name))
-    })
+/// What its program with this name did.
+pub(super) fn runs_of_program(pid: i32, wanted: &str) -> Result<Runs> {
+    // The kernel keeps 15 bytes of a name.
+    let wanted = &wanted.as_bytes()[..wanted.len().min(15)];
+    runs_where(pid, |_, id| name(id).is_ok_and(|name| name == wanted))
 }
 
 /// The first 15 bytes of a program's name.
@@ -217,11 +237,7 @@ fn runs_where(pid: i32, fits: impl Fn(u64, u64) -> bool) -> Result<Runs> {
             programs.insert(id, runs);
         }
     }
-    let sum = |sum: Runs, runs: &Runs| Runs {
-        count: sum.count + runs.count,
-        nanoseconds: sum.nanoseconds + runs.nanoseconds,
-    };
-    Ok(programs.values().fold(Runs::default(), sum))
+    Ok(programs.into_values().fold(Runs::default(), Runs::and))
 }
 
 fn runs(fdinfo: &str) -> Option<Runs> {

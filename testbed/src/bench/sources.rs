@@ -8,20 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::bed::{Bed, SERVER};
-use super::bulk;
 use super::cpu::Window;
 use super::delay::pod_socket;
-use super::empty::{CookieLookUp, Empty, HELPER, Runs, Statistics, runs_of, tracepoint_runs_of};
+use super::empty::{CookieLookUp, Empty, HELPER, Runs, Statistics, runs_of_program};
 use super::packets::send;
 use super::tool::{Output, Programs, Running, Tool};
+use super::uplink::{Uplink, uplink};
 use crate::lab::shell::run;
 
 /// The node drops what is sent to this port.
 const DROPPED: u16 = 1999;
 /// A Service's address: the node translates it to the server's.
 const SERVICE: &str = "10.99.0.1";
-/// The node's device on the link to the server.
-const UPLINK: &str = "vs";
 /// New flows in each interval: well below the 5,000 a second at which the agent pauses.
 const FLOWS: u16 = 20;
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -43,8 +41,8 @@ pub struct Sources {
     pub flow_us: f64,
     /// The same with `--no-conntrack`.
     pub flow_without_us: f64,
-    /// Nanoseconds of the programs at the node's uplink, for each packet of a connection that the node forwards.
-    pub forwarded_ns: f64,
+    /// The programs at the node's uplink.
+    pub uplink: Uplink,
     /// Share of the machine that others used meanwhile, 0 to 1.
     pub foreign: f64,
 }
@@ -75,7 +73,7 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let drop_ns = dropped(bed, programs, lasts)?;
     let flow_us = flows(bed, programs, Output::Agent, lasts)?;
     let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
-    let forwarded_ns = forwarded(bed, programs, lasts)?;
+    let uplink = uplink(bed, programs, lasts)?;
     let (lasted, used) = window.end(bed)?;
     Ok(Sources {
         sender_ns,
@@ -84,7 +82,7 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
         drop_ns,
         flow_us,
         flow_without_us,
-        forwarded_ns,
+        uplink,
         foreign: used.foreign_share(lasted),
     })
 }
@@ -112,14 +110,14 @@ fn dropped(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
     let (running, pid) = start(bed, programs, Output::Agent)?;
     let socket = pod_socket(bed, 0)?;
     send(&socket, (SERVER, DROPPED))?;
-    let before = tracepoint_runs_of(pid, "kfree_skb")?;
+    let before = runs_of_program(pid, "kfree_skb")?;
     let until = Instant::now() + lasts;
     while Instant::now() < until {
         for _ in 0..BATCH {
             send(&socket, (SERVER, DROPPED))?;
         }
     }
-    let runs = tracepoint_runs_of(pid, "kfree_skb")?.since(before);
+    let runs = runs_of_program(pid, "kfree_skb")?.since(before);
     running.stop(bed)?;
     runs.mean().context("the probe of drops did not run")
 }
@@ -129,7 +127,7 @@ fn connected(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
     const TRACEPOINT: &str = "inet_sock_set_state";
     let _statistics = Statistics::enable()?;
     let (running, pid) = start(bed, programs, Output::Agent)?;
-    let before = tracepoint_runs_of(pid, TRACEPOINT)?;
+    let before = runs_of_program(pid, TRACEPOINT)?;
     let until = Instant::now() + lasts;
     let mut connections = 0_u32;
     while Instant::now() < until {
@@ -142,7 +140,7 @@ fn connected(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
         })?;
         connections += BATCH as u32;
     }
-    let runs = tracepoint_runs_of(pid, TRACEPOINT)?.since(before);
+    let runs = runs_of_program(pid, TRACEPOINT)?.since(before);
     running.stop(bed)?;
     if runs.count < u64::from(connections) {
         bail!("the probe of connecting sockets did not run");
@@ -171,39 +169,11 @@ fn flows(bed: &Bed, programs: &Programs, output: Output, lasts: Duration) -> Res
     Ok(used.tool.as_secs_f64() * 1e6 / f64::from(flows))
 }
 
-/// The programs at the uplink, less an empty one behind them, under bulk traffic of a pod.
-fn forwarded(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
-    let server = SERVER.to_string();
-    let route = |change: &str| {
-        let argv = [
-            "ip", "route", change, "default", "via", &server, "dev", UPLINK,
-        ];
-        run(&mut bed.command("node", "load", &argv)?)
-    };
-    route("add")?;
-    let measured = forwarded_by_uplink(bed, programs, lasts);
-    route("delete")?;
-    measured
-}
-
-fn forwarded_by_uplink(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
-    let _statistics = Statistics::enable()?;
-    let empty = Empty::attach(bed, UPLINK)?;
-    let (running, pid) = start_on(bed, programs, Output::Json, UPLINK)?;
-    let before = (runs_of(pid)?, empty.runs()?);
-    bulk::iperf3(bed, 0, lasts)?;
-    let tracer = runs_of(pid)?.since(before.0);
-    let empty = empty.runs()?.since(before.1);
-    running.stop(bed)?;
-    let mean = |runs: Runs| runs.mean().context("the program did not run");
-    Ok(mean(tracer)? - mean(empty)?)
-}
-
 fn start(bed: &Bed, programs: &Programs, output: Output) -> Result<(Running, i32)> {
     start_on(bed, programs, output, "vc0")
 }
 
-fn start_on(
+pub(super) fn start_on(
     bed: &Bed,
     programs: &Programs,
     output: Output,

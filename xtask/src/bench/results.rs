@@ -71,8 +71,14 @@ pub enum Name {
     TranslatedFlow,
     /// The same, of that with `--no-conntrack`.
     Translation,
-    /// Nanoseconds of the programs at the uplink for a forwarded packet.
-    Forwarded,
+    /// Nanoseconds of the program at the uplink for a pod's TCP packet on its way out.
+    ForwardedOut,
+    /// The same for one that comes in, to the pod's address.
+    ForwardedIn,
+    /// The same to the node's address, for a masqueraded pod.
+    Masqueraded,
+    /// The same for a DNS answer to a pod's address.
+    ForwardedDns,
 }
 
 /// One measured number.

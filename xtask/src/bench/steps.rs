@@ -61,7 +61,7 @@ impl Step {
             Step::Delay(true, lasts) => lasts + seconds(3),
             Step::Bulk(lasts) => 2 * (lasts + seconds(1)),
             Step::Rest(lasts) => lasts + seconds(15),
-            Step::Sources(lasts) => 4 * (lasts + seconds(1)),
+            Step::Sources(lasts) => 6 * (lasts + seconds(1)),
         }
     }
 
@@ -126,7 +126,10 @@ impl Step {
                     sample(Name::Drop, sources.drop_ns),
                     sample(Name::TranslatedFlow, sources.flow_us),
                     sample(Name::Translation, sources.flow_us / sources.flow_without_us),
-                    sample(Name::Forwarded, sources.forwarded_ns),
+                    sample(Name::ForwardedOut, sources.uplink.out_ns),
+                    sample(Name::ForwardedIn, sources.uplink.in_ns),
+                    sample(Name::Masqueraded, sources.uplink.masqueraded_ns),
+                    sample(Name::ForwardedDns, sources.uplink.dns_ns),
                 ]
             }
             Step::Delay(inventory, lasts) => {

@@ -73,7 +73,7 @@ impl Capture {
             processes,
             log,
         } = probes::load(&options)?;
-        options.node = node;
+        options.node = node.is_some();
         let interfaces: SharedInterfaces = Arc::new(Mutex::new(interfaces));
         let stats = Arc::new(stats);
         let traced = SharedTraced::default();
@@ -103,7 +103,7 @@ impl Capture {
             capacity: options.flow_entries as usize,
         };
         let mut capture = Capture {
-            sweeper: Sweeper::new(flows, Arc::clone(&interfaces), expiry),
+            sweeper: Sweeper::new(flows, node, Arc::clone(&interfaces), expiry),
             stats,
             interfaces: Arc::clone(&interfaces),
             traced: Arc::clone(&traced),

@@ -22,6 +22,7 @@ mod lock;
 mod losses;
 mod manager;
 mod netlink;
+mod node_flows;
 mod probes;
 mod processes;
 mod ring;

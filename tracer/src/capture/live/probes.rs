@@ -11,6 +11,7 @@ use super::drops::{DropReader, KFREE_SKB, KernelFacts, own_netns};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
+use super::node_flows::NodeFlows;
 use super::processes::{INET_SOCK_SET_STATE, ProcessFacts};
 use super::tables::InterfaceTables;
 use crate::capture::Options;
@@ -42,8 +43,8 @@ pub(super) struct Probes {
     pub flows: FlowTable,
     pub interfaces: InterfaceTables,
     pub stats: StatsMap,
-    /// Whether the programs for the node's own traffic are loaded.
-    pub node: bool,
+    /// The flows of the node, if the programs for its own traffic are loaded.
+    pub node: Option<NodeFlows>,
     /// Reads the drop records, or why there are none.
     pub drops: Result<DropReader, String>,
     /// Whether records have processes, or why they have none.
@@ -120,6 +121,11 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     } else {
         None
     };
+    let node = NodeFlows::new(
+        take(&mut programs, "NODE_OPENED")?,
+        take(&mut programs, "NODE_OVER")?,
+    )
+    .map_err(wrong("NODE_OPENED"))?;
     Ok(Probes {
         records: RingBuf::try_from(take(&mut programs, "RECORDS")?).map_err(wrong("RECORDS"))?,
         waits: Array::try_from(take(&mut programs, "READER_WAITS")?)
@@ -138,7 +144,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .map_err(wrong("INTERFACES"))?,
         stats: PerCpuArray::try_from(take(&mut programs, "STATS")?).map_err(wrong("STATS"))?,
         programs,
-        node: options.node && refused.is_none(),
+        node: (options.node && refused.is_none()).then_some(node),
         drops,
         processes,
         log,

@@ -11,7 +11,7 @@
 //! Per interface, the totals of its flows and the packets counted `outside` of them add up to the interface's
 //! totals.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tracer_common::{FlowKey, FlowState};
 use super::attach::SharedInterfaces;
 use super::counters::flow_totals;
 use super::flow_table::FlowTable;
+use super::node_flows::NodeFlows;
 use tracer_core::model::flow::{Flow, FlowSnapshot, Ifindex, Protocol, SeenFlags};
 use tracer_core::model::time::Timestamp;
 
@@ -75,6 +76,7 @@ fn last(state: &FlowState) -> Timestamp {
 /// Sweeps the flow table.
 pub(super) struct Sweeper {
     map: FlowTable,
+    node: Option<NodeFlows>,
     interfaces: SharedInterfaces,
     expiry: Expiry,
     last: Timestamp,
@@ -84,9 +86,15 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    pub fn new(map: FlowTable, interfaces: SharedInterfaces, expiry: Expiry) -> Sweeper {
+    pub fn new(
+        map: FlowTable,
+        node: Option<NodeFlows>,
+        interfaces: SharedInterfaces,
+        expiry: Expiry,
+    ) -> Sweeper {
         Sweeper {
             map,
+            node,
             interfaces,
             expiry,
             last: Timestamp::default(),
@@ -103,23 +111,37 @@ impl Sweeper {
                 .0
                 .saturating_sub(u64::try_from(OVERLAP.as_nanos()).unwrap_or(0)),
         );
+        // Before the interfaces are listed: one that is new since then has opened its flows since then, too.
+        let mut over = self.node.as_ref().map(NodeFlows::begin).transpose()?;
         // Before the entries are counted, see `FlowTable::set_entries`.
         let states = self.interfaces.lock().states()?;
+        let of_pods: HashSet<u32> = (states.iter())
+            .filter(|(_, state)| state.is_node == 0)
+            .map(|(ifindex, _)| ifindex.0)
+            .collect();
         let added = self.map.added()?;
         let mut snapshots = Vec::new();
-        let mut over = Vec::new();
+        let mut expired = Vec::new();
         let mut held: HashMap<u32, usize> = HashMap::new();
         self.map.for_each(|key, state| {
             *held.entry(key.ifindex).or_default() += 1;
+            if let Some(over) = &mut over
+                && !of_pods.contains(&key.ifindex)
+            {
+                over.exists(&key);
+            }
             let before = self.held.get(&key.ifindex).copied().unwrap_or(0);
             let crowded = self.expiry.is_crowded(before, self.entries);
             if last(&state) >= since {
                 snapshots.push(snapshot(&key, &state));
             } else if self.expiry.is_over(&key, &state, now, crowded) {
-                over.push((key, state));
+                expired.push((key, state));
             }
         })?;
-        for (key, known) in over {
+        if let (Some(node), Some(over)) = (&mut self.node, &over) {
+            node.set_over(over)?;
+        }
+        for (key, known) in expired {
             match self.map.take(&key) {
                 Ok(last) => {
                     let same = flow_totals(&last) == flow_totals(&known);

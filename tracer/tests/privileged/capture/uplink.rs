@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use testbed::turn;
 use tracer::capture::{HookChoice, Options};
-use tracer_core::model::flow::Direction;
+use tracer_core::model::flow::{Direction, Ifindex};
 use tracer_core::model::record::Record;
 
 use super::interfaces::{attached, by};
@@ -80,7 +80,8 @@ impl Drop for Inside {
 
 fn ask(client: &UdpSocket, server: &UdpSocket) {
     let mut buffer = [0; 64];
-    client.send_to(b"question", (OTHER, 53)).expect("sends");
+    let to = server.local_addr().expect("an address");
+    client.send_to(b"question", to).expect("sends");
     let (_, from) = server.recv_from(&mut buffer).expect("a question");
     server.send_to(b"answer", from).expect("sends");
     client.recv_from(&mut buffer).expect("an answer");
@@ -96,10 +97,9 @@ fn summary(record: &Record) -> (Direction, u8, u16) {
     (record.direction, record.bytes[9], own)
 }
 
-fn only_flows_that_the_node_opens_are_seen(hook: HookChoice) {
-    let _turn = turn::shared();
-    let (node, pod, other) = (Netns::new(), Netns::new(), Netns::new());
-    node.add_pod(&pod, "pod1", 1);
+/// A node with an uplink to another host.
+fn connected() -> (Netns, Netns) {
+    let (node, other) = (Netns::new(), Netns::new());
     node.sh(&format!(
         "ip link add uplink type veth peer name eth0 netns {} && ip addr add {NODE}/24 dev uplink
          ip link set uplink up && echo 1 > /proc/sys/net/ipv4/ip_forward",
@@ -109,15 +109,28 @@ fn only_flows_that_the_node_opens_are_seen(hook: HookChoice) {
         "ip addr add {OTHER}/24 dev eth0 && ip link set eth0 up && ip route add 10.9.0.0/16 via {NODE}"
     ));
     node.sh(&format!("ip route add default via {OTHER}"));
+    (node, other)
+}
+
+fn traced(node: &Netns, options: Options) -> (Live, Ifindex) {
     let mut live = Live::start(
-        &node,
+        node,
         Options {
             node: true,
-            ..by(hook)
+            ..options
         },
     );
     live.wait("uplink", |live| attached(live, "uplink"));
     let uplink = live.ifindex("uplink");
+    (live, uplink)
+}
+
+fn only_flows_that_the_node_opens_are_seen(hook: HookChoice) {
+    let _turn = turn::shared();
+    let (node, other) = connected();
+    let pod = Netns::new();
+    node.add_pod(&pod, "pod1", 1);
+    let (mut live, uplink) = traced(&node, by(hook));
     let server = udp_socket(&other, &format!("{OTHER}:53"));
 
     let inside = Inside::new(&format!("uplink-{hook:?}"));
@@ -186,4 +199,78 @@ fn only_flows_that_the_node_opens_are_seen_with_tcx() {
 #[test]
 fn only_flows_that_the_node_opens_are_seen_with_clsact() {
     only_flows_that_the_node_opens_are_seen(HookChoice::Clsact);
+}
+
+/// An answer passes only where a flow of the node can exist. So it does for a flow from an address that is new, for one
+/// that sweeps have found, and for one that comes again after a sweep has removed it.
+#[test]
+fn every_answer_to_a_flow_of_the_node_is_seen() {
+    let _turn = turn::shared();
+    let (node, other) = connected();
+    other.sh("ip addr add fd08::2/64 dev eth0 nodad");
+    let (mut live, uplink) = traced(
+        &node,
+        Options {
+            flow_linger: Duration::ZERO,
+            ..by(HookChoice::Auto)
+        },
+    );
+    let servers = [
+        udp_socket(&other, &format!("{OTHER}:53")),
+        udp_socket(&other, "[fd08::2]:53"),
+    ];
+    let inside = Inside::new("answers");
+    node.sh("ip addr add 10.8.0.7/24 dev uplink && ip addr add fd08::7/64 dev uplink nodad");
+    let clients = [
+        udp_socket(&node, "10.8.0.7:40000"),
+        udp_socket(&node, "[fd08::7]:40001"),
+    ];
+    inside.leave();
+    let ask_all = || {
+        for (client, server) in clients.iter().zip(&servers) {
+            ask(client, server);
+        }
+    };
+    ask_all();
+    live.capture.sweep().expect("sweeps");
+    ask_all();
+    live.capture.sweep().expect("sweeps");
+    ask_all();
+    // The entries go, and then what the probes know of them.
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(150));
+        live.capture.sweep().expect("sweeps");
+    }
+    ask_all();
+
+    let of_dns = |record: &&Record| {
+        let protocol = if record.ethertype == 0x0800 { 9 } else { 6 };
+        record.ifindex == uplink && record.bytes[protocol] == 17
+    };
+    live.wait("records", |live| {
+        live.records.iter().filter(of_dns).count() >= 16
+    });
+    let (records, _) = live.stop();
+    for ethertype in [0x0800, 0x86dd] {
+        let seen = records.iter().filter(of_dns);
+        let seen: Vec<&Record> = seen
+            .filter(|record| record.ethertype == ethertype)
+            .collect();
+        let packets = |record: &Record| {
+            let totals = record.totals.expect("an entry");
+            (totals.tx.packets, totals.rx.packets)
+        };
+        let counted: Vec<_> = seen.iter().map(|record| packets(record)).collect();
+        let expected = [
+            (1, 0),
+            (1, 1),
+            (2, 1),
+            (2, 2),
+            (3, 2),
+            (3, 3),
+            (1, 0),
+            (1, 1),
+        ];
+        assert_eq!(counted, expected, "a new entry for the last question alone");
+    }
 }
