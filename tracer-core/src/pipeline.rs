@@ -526,8 +526,13 @@ impl Pipeline {
         mut exchange: Arc<Exchange>,
         out: &mut Vec<Emission>,
     ) {
-        if let Some(cause) = self.causes.ended(&exchange) {
+        if let Some(cause) = self.causes.ended(now, incomplete, &exchange) {
             Arc::make_mut(&mut exchange).caused_by = Some(cause);
+        }
+        if ends.role == Role::Client
+            && let Some(asked) = (self.causes).upstream(now, &exchange, &self.doubt, &self.one_way)
+        {
+            Arc::make_mut(&mut exchange).upstream = Some(asked);
         }
         let mut decided = Vec::new();
         let place = match ends.role {

@@ -713,6 +713,7 @@ fn unknown(key: &Key, question: Option<Question>, flow: Flow, asked: Timestamp) 
         asked_peer: None,
         fragments_lost: 0,
         caused_by: None,
+        upstream: None,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),

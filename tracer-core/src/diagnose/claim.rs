@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attempt::Failure;
 use super::command::Command;
 use super::cure::Cure;
-use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure};
+use super::fact::{Destination, Fact, Figures, ObjectName, Server, TcpFailure, Upstream};
 use super::headline::{Fix, Reason};
 use super::memory::{NameScope, Share};
 use super::route::Access;
@@ -423,6 +423,8 @@ pub(super) enum Evidence {
         latency: Option<Duration>,
         details: Option<QueryDetails>,
     },
+    /// A query of the server's pod, inferred to be for the one above.
+    Upstream(Upstream),
     /// A failed connection, or UDP packets.
     Attempt {
         protocol: &'static str,

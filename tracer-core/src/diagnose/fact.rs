@@ -29,7 +29,7 @@ pub(super) use self::ping::PingFact;
 pub(super) use self::pod::PodFact;
 pub(super) use self::policy::{Denial, Denied, Governs, PolicyFact};
 pub(super) use self::route::{DeclaredPort, EndpointShare, Local, MissingTarget, RouteFact};
-pub(super) use self::server::{CachePod, Rejection, ServerFact, TcpFailure};
+pub(super) use self::server::{CachePod, Rejection, ServerFact, TcpFailure, Upstream};
 
 /// A fact that explains a finding.
 #[derive(Clone, Debug)]

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::case::Case;
-use super::claim::Claim;
+use super::claim::{Claim, Evidence};
 use super::command::{Kubectl, PodCommand};
 use super::cure::Cure;
-use super::fact::{CachePod, EndpointPlace, ObjectName, Server, ServerFact, ServerKind};
+use super::fact::{CachePod, EndpointPlace, ObjectName, Server, ServerFact, ServerKind, Upstream};
+use super::lookup_evidence::LookupEvidence;
 use super::{endpoint, missing, services};
 use crate::identity::Endpoint;
 use crate::model::cluster::{Pod, Service};
@@ -241,6 +242,26 @@ pub(super) fn cluster_dns<'a>(case: &Case<'a>) -> Option<&'a Service> {
     // NodeLocal DNSCache adds a second Service for its upstream, with the same selector.
     services.sort_by_key(|service| !usual(service));
     services.first().copied()
+}
+
+/// Adds what the server's pod asked another server for one of the lookup's queries, if that is known and failed.
+pub(super) fn upstream(claim: Claim, lookup: &LookupEvidence<'_>) -> Claim {
+    let mut exchanges = lookup.exchanges().iter().rev();
+    let found = exchanges.find_map(|exchange| Some((exchange, exchange.upstream.as_deref()?)));
+    let Some((exchange, asked)) = found else {
+        return claim;
+    };
+    let asked = Upstream {
+        by: ObjectName::from(&*asked.by),
+        to: asked.to.ip(),
+        name: exchange.name.clone(),
+        qtype: exchange.qtype,
+        outcome: asked.outcome,
+        after: asked.after,
+    };
+    claim
+        .why(ServerFact::AskedUpstream(asked.clone()))
+        .evidence([Evidence::Upstream(asked)])
 }
 
 /// Whether the pod is a DNS server itself, behind a Service: then it forwards the questions of others.

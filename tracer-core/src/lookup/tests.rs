@@ -193,6 +193,7 @@ impl Pod {
             asked_peer: None,
             fragments_lost: 0,
             caused_by: None,
+            upstream: None,
             steps: Vec::new(),
             fault: None,
             details: Details::default(),

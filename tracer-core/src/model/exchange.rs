@@ -135,6 +135,20 @@ pub struct ClientQuestion {
     pub time: Timestamp,
 }
 
+/// What a DNS server's pod asked another server for a client's question, without success. Inferred, as
+/// [`Exchange::caused_by`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamQuestion {
+    /// The DNS server's pod.
+    pub by: Arc<PodIdentity>,
+    /// The other server.
+    pub to: SocketAddr,
+    /// How it ended; `None` for silence.
+    pub outcome: Option<Outcome>,
+    /// How long it had been open when it ended, or when the client's own question ended.
+    pub after: Duration,
+}
+
 /// A query with its attempts and its answer or silence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
@@ -187,6 +201,9 @@ pub struct Exchange {
     /// Of a DNS server's own query: the client's question that it was sent for. Inferred from name, type and time, where
     /// these leave one choice.
     pub caused_by: Option<Box<ClientQuestion>>,
+    /// Of a client's query that failed: what its DNS server's pod asked for it without success. Only for the rules:
+    /// no event shows it.
+    pub upstream: Option<Box<UpstreamQuestion>>,
     /// Further content of the messages.
     pub details: Details,
 }

@@ -157,6 +157,7 @@ impl HeapBytes for Exchange {
             + self.steps.heap_bytes()
             + self.fault.heap_bytes()
             + (self.caused_by.as_ref()).map_or(0, |cause| ALLOCATION + size_of_val(&**cause))
+            + (self.upstream.as_ref()).map_or(0, |asked| ALLOCATION + size_of_val(&**asked))
             + self.details.heap_bytes()
     }
 }

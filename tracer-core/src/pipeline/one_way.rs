@@ -120,6 +120,11 @@ impl OneWay {
         self.uplinks.len() > 1 && self.uplinks.contains(&ifindex)
     }
 
+    /// Whether an answer to the pod may come unseen, so that silence shows nothing.
+    pub fn may_miss_answers(&self, ifindex: Ifindex) -> bool {
+        self.is_unseen(ifindex) || self.may_come_elsewhere(ifindex)
+    }
+
     /// Every invisible direction.
     pub fn unseen(&self) -> impl Iterator<Item = (Ifindex, Direction)> {
         self.interfaces
@@ -132,7 +137,7 @@ impl OneWay {
     /// instead.
     pub fn may_emit(&mut self, ends: Option<&Ends>, body: &Body) -> bool {
         let Some(ends) = ends else { return true };
-        let unseen = self.is_unseen(ends.ifindex) || self.may_come_elsewhere(ends.ifindex);
+        let unseen = self.may_miss_answers(ends.ifindex);
         if ends.role == Role::Server || !unseen || !rests_on_silence(body) {
             return true;
         }

@@ -238,6 +238,7 @@ pub fn exchange(name: &str, qtype: RecordType, outcome: Outcome) -> Exchange {
         asked_peer: None,
         fragments_lost: 0,
         caused_by: None,
+        upstream: None,
         steps: Vec::new(),
         fault: None,
         details: Details::default(),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use testbed::lab::{NewPod, ProxyMode};
+use testbed::stage::faults::{counted, done, table};
 use testbed::stage::{CLIENT, NODE, Stage, asked, name, text};
 use testbed::watch::Events;
 
@@ -157,6 +158,27 @@ fn a_dns_pods_own_question_names_the_client_that_asked() {
         .wait_for("the client's question", |event| of_dns(event, "server"))
         .unwrap();
     assert_eq!(asked.get("caused_by"), None, "{asked}");
+
+    // The other server is silent, and a client on the same node asks.
+    let drop = table(
+        "type filter hook input priority 0",
+        &["dropped"],
+        &["udp dport 53 counter name dropped drop".to_owned()],
+    );
+    done(stage.lab.exec_upstream(&["nft", &drop]));
+    let client = "default/nginx-ds-jfzxv";
+    let output = text(&stage.run_in(client, &["dig", "+tries=1", "example.org.", "A"]));
+    assert!(output.contains("status: SERVFAIL"), "{output}");
+    let counter = ["nft", "list", "counter", "inet", "fault", "dropped"];
+    assert!(counted(stage.lab.exec_upstream(&counter)) > 0);
+    let finding = events
+        .wait_for("its finding", |event| {
+            event["rule"] == "dns-servfail" && name(&event["pod"]) == client
+        })
+        .unwrap();
+    let why = finding["why"].as_str().expect("a reason");
+    let silence = "pf4ld asked 192.168.2.53 for example.org. A, and got no answer within";
+    assert!(why.contains(silence) && why.contains("inferred"), "{why}");
 }
 
 #[test]

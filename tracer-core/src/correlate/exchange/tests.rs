@@ -66,6 +66,7 @@ fn query_and_answer_are_one_exchange_emitted_at_the_answer() {
         asked_peer: None,
         fragments_lost: 0,
         caused_by: None,
+        upstream: None,
         steps: Vec::new(),
         fault: None,
         details: Details {

@@ -1,5 +1,6 @@
 //! Facts about a DNS server and its answers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub(in crate::diagnose) enum ServerFact {
     FailedItself(DnsName),
     /// It failed for a name that it asks others for.
     UpstreamFailed(DnsName),
+    /// Its pod asked another server for the same question at the same time, and that failed.
+    AskedUpstream(Upstream),
     /// Its explanation (RFC 8914): the code's meaning and its own text.
     Explanation {
         meaning: Option<&'static str>,
@@ -99,6 +102,17 @@ pub(in crate::diagnose) enum ServerFact {
     SlowCauses(NameScope),
     /// Why the query over TCP failed.
     Tcp(TcpFailure),
+}
+
+/// What a DNS server's pod asked another one, and how that went by then: `None` is silence.
+#[derive(Clone, Debug)]
+pub(in crate::diagnose) struct Upstream {
+    pub by: ObjectName,
+    pub to: IpAddr,
+    pub name: DnsName,
+    pub qtype: RecordType,
+    pub outcome: Option<Outcome>,
+    pub after: Duration,
 }
 
 /// The pod of a cache on a node.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::model::dns::{DnsName, Question, RecordType, ResourceRecord, ResponseCode};
-use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport};
+use crate::model::exchange::{ConnectionEnd, Exchange, Outcome, Transport, UpstreamQuestion};
 use crate::model::heap_bytes::HeapBytes as _;
 use crate::model::lookup::{Lookup, SentQuery, Step};
 use crate::model::observation::IcmpError;
@@ -58,6 +58,8 @@ pub(in crate::diagnose) struct ExchangeEvidence {
     pub fragments_lost: u32,
     /// How the TCP connection ended without an answer.
     pub connection: Option<ConnectionEnd>,
+    /// What the server's pod asked for it without success.
+    pub upstream: Option<Box<UpstreamQuestion>>,
 }
 
 impl ExchangeEvidence {
@@ -89,6 +91,7 @@ impl ExchangeEvidence {
             edns: exchange.details.query_edns.is_some(),
             fragments_lost: exchange.fragments_lost,
             connection: exchange.connection,
+            upstream: exchange.upstream.clone(),
         })
     }
 }

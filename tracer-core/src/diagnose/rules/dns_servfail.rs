@@ -18,8 +18,9 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     finds: "the DNS server answers that it failed",
     means: "The DNS server answered SERVFAIL: it could not resolve the name. For a name of the cluster, the server itself has a \
             problem. For any other name it asks an upstream server.",
-    looks_at: "Lookups that ended with SERVFAIL, the name that got it, and the server's explanation (RFC 8914) if there is one.",
-    cannot_know: "What happened between the server and its upstream.",
+    looks_at: "Lookups that ended with SERVFAIL, the name that got it, and the server's explanation (RFC 8914) if there is one; \
+               if the server's pod is on this node, what it asked another server at that time.",
+    cannot_know: "What happened between the server and its upstream, if the server's pod is on another node.",
     check,
 };
 
@@ -63,8 +64,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
             _ => Reason::UpstreamFails,
         })
         .fix(Fix::CheckServer(server::named(case)))
-        .evidence(lookup.evidence())
-        .why(fact);
+        .evidence(lookup.evidence());
+    claim = server::upstream(claim, lookup).why(fact);
     for error in &failed.errors {
         claim = claim.why(ServerFact::Explanation {
             meaning: error.meaning(),

@@ -17,7 +17,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     means: "A lookup got no answer: the DNS server was silent for longer than a resolver waits.",
     looks_at: "Lookups without an answer; the endpoints of the server's Service, and those in the node's conntrack that were asked; \
                NetworkPolicies that select either end; whether \
-               the server answered other pods of this node in the last five minutes. The rule is silent where packets to the \
+               the server answered other pods of this node in the last five minutes; if the server's pod is on this node, \
+               what it asked another server at that time. The rule is silent where packets to the \
                pod are not visible.",
     cannot_know: "Whether the query was lost, or the answer, or the server did not answer.",
     check,
@@ -38,6 +39,7 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     let claim = Claim::new(Cause::Address(ip), summary)
         .fix(Fix::CheckServer(server::named(case)))
         .evidence(lookup.evidence());
+    let claim = server::upstream(claim, lookup);
     let claim = drops::explain_lookup(case, claim, lookup);
     let claim = match lookup.names().last() {
         Some(&name) => server::ask_again(case, claim, ip, name),

@@ -40,6 +40,18 @@ pub(in crate::diagnose) fn evidence(evidence: &Evidence) -> Sentence {
                 details
             )
         }
+        Evidence::Upstream(asked) => sentence!(
+            "inferred: {} asked {} for {} {}, {} {}",
+            asked.by,
+            asked.to,
+            asked.name,
+            asked.qtype,
+            match asked.outcome {
+                Some(outcome) => sentence!("{} in", outcome),
+                None => sentence!("no answer in"),
+            },
+            asked.after
+        ),
         Evidence::Attempt {
             protocol,
             from,

@@ -123,6 +123,8 @@ pub(super) fn exchange_from_wire(
             .transpose()?,
         fragments_lost: wire.fragments_lost,
         caused_by: wire.caused_by.map(cause_from_wire).transpose()?,
+        // Findings are sent with it in their words.
+        upstream: None,
         steps: wire
             .steps
             .into_iter()

@@ -176,6 +176,18 @@ pub(super) fn sentence(fact: &ServerFact) -> Sentence {
             "{} is not a name of the cluster, so the cluster's DNS has to ask another server. Possible causes: its upstream does not answer or fails, or the domain itself is broken.",
             name
         ),
+        ServerFact::AskedUpstream(asked) => sentence!(
+            "At the same time pod {} asked {} for {} {}, and {} within {}. That this was for the same question is inferred from name, type and time.",
+            asked.by,
+            asked.to,
+            asked.name,
+            asked.qtype,
+            match asked.outcome {
+                Some(outcome) => sentence!("got {}", outcome),
+                None => sentence!("got no answer"),
+            },
+            asked.after
+        ),
         ServerFact::Explanation { meaning, text } => sentence!(
             "The server says why: {}{}.",
             meaning.unwrap_or("an unknown extended error"),
