@@ -19,6 +19,7 @@ mod dns;
 pub mod inventory;
 pub(crate) mod lifecycle;
 pub(crate) mod network;
+mod node_cache;
 pub(crate) mod paths;
 mod pod;
 pub(crate) mod process;
@@ -32,6 +33,7 @@ mod web;
 pub use change::NewPod;
 pub use inventory::Inventory;
 pub use lifecycle::{Lab, Options, TemporaryLab};
+pub use node_cache::{ADDRESS as NODE_CACHE, NodeCache};
 pub use proxy::ProxyMode;
 
 /// The default name of a lab.
