@@ -105,8 +105,8 @@ pub struct RecordHeader {
     pub thinning: u8,
     /// Explicit padding: keeps the size a multiple of 8.
     pub reserved: u8,
-    /// The id of the cgroup (version 2) of the socket that sent the packet; 0 if no socket of the pod did, as for
-    /// resets, or if the probes do not ask.
+    /// The id of the cgroup (version 2) of the socket of the pod, or of the node on its way to the pod, that sent the
+    /// packet; 0 if no such socket did, as for resets and forwarded packets, or if the probes do not ask.
     pub cgroup_id: u64,
 }
 

@@ -132,12 +132,15 @@ impl BlindSpots {
         one_way_interfaces(one_way)
             .into_iter()
             .chain(host_network_pods(&here, index.traces_node()))
-            .chain(self.node_local_cache(&here, index.traces_node()))
+            .chain(
+                self.node_local_cache(&here)
+                    .filter(|_| !index.traces_node()),
+            )
             .chain(self.encrypted_dns())
             .collect()
     }
 
-    fn node_local_cache(&self, pods: &[&Pod], node_traced: bool) -> Option<String> {
+    fn node_local_cache(&self, pods: &[&Pod]) -> Option<String> {
         let cache = pods.iter().find(|pod| is_node_local_dns(pod));
         let evidence = cache
             .map(|pod| format!("{}/{} runs here", pod.namespace, pod.name))
@@ -145,12 +148,9 @@ impl BlindSpots {
                 let asked = self.node_local_asked;
                 asked.then(|| format!("pods ask {NODE_LOCAL_CACHE}"))
             })?;
-        let servers = match node_traced {
-            true => "a DNS server on this node",
-            false => "the cluster's DNS server",
-        };
         Some(format!(
-            "queries from NodeLocal DNSCache to {servers} ({evidence}); queries from pods to the cache are visible"
+            "queries from NodeLocal DNSCache to DNS servers on other nodes ({evidence}); queries from pods to the cache \
+             are visible"
         ))
     }
 
@@ -197,8 +197,8 @@ fn host_network_pods(pods: &[&Pod], node_traced: bool) -> Option<String> {
     let names = name_some(&names, false)?;
     if node_traced {
         return Some(format!(
-            "connections to {count} with hostNetwork, and their traffic inside the node: what they ask other hosts is \
-             visible ({names})"
+            "connections to {count} with hostNetwork, and their traffic among each other: what they ask other hosts and \
+             pods is visible ({names})"
         ));
     }
     Some(format!(

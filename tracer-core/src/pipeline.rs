@@ -31,16 +31,18 @@ mod doubt;
 mod dropped;
 mod incomplete;
 mod known_ends;
+mod local_peers;
 mod one_way;
 mod senders;
 mod translations;
 mod waiting;
 
-use self::causes::Causes;
+use self::causes::{Causes, Seen};
 use self::doubt::{Doubt, Sockets};
 use self::dropped::LocalAddresses;
 use self::incomplete::Item;
 use self::known_ends::KnownEnds;
+use self::local_peers::LocalPeers;
 use self::one_way::OneWay;
 use self::senders::Senders;
 use self::translations::Translations;
@@ -60,6 +62,8 @@ pub enum Input {
     /// Records were lost up to that time. It precedes every later [`Input::Tick`], and every later record of
     /// these interfaces.
     Lost(Timestamp, Vec<InterfaceLoss>),
+    /// An interface cannot be traced: what its pod sends and receives is not seen.
+    Untraced(Timestamp, Ifindex),
     /// An interface is no longer traced.
     Gone(Timestamp, Ifindex),
     /// What the kernel says about a flow or a packet.
@@ -81,6 +85,7 @@ impl Input {
             | Input::Change(at, _)
             | Input::Attached(at, _)
             | Input::Lost(at, _)
+            | Input::Untraced(at, _)
             | Input::Gone(at, _)
             | Input::Signal(at, _)
             | Input::Rules(at, _)
@@ -95,6 +100,8 @@ impl Input {
 pub struct Settings {
     /// Ports that carry DNS, on either side.
     pub dns_ports: Vec<u16>,
+    /// The records are those of all pods of a node and of the node itself; none is left out by an option or a filter.
+    pub all_clients: bool,
     /// How long each stage waits.
     pub thresholds: Thresholds,
     /// How much each stage keeps.
@@ -109,6 +116,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             dns_ports: vec![53],
+            all_clients: false,
             thresholds: Thresholds::default(),
             limits: Limits::default(),
             index: IndexSettings::default(),
@@ -136,6 +144,7 @@ pub struct Pipeline {
     local_addresses: LocalAddresses,
     translations: Translations,
     senders: Senders,
+    local_peers: LocalPeers,
     causes: Causes,
     waiting: Waiting,
     folder: Folder,
@@ -155,6 +164,7 @@ impl Pipeline {
     pub fn new(settings: Settings) -> Pipeline {
         let Settings {
             dns_ports,
+            all_clients,
             thresholds,
             limits,
             index,
@@ -166,7 +176,8 @@ impl Pipeline {
             local_addresses: LocalAddresses::default(),
             translations: Translations::default(),
             senders: Senders::default(),
-            causes: Causes::default(),
+            local_peers: LocalPeers::default(),
+            causes: Causes::new(all_clients),
             index: Index::bounded(index, limits.memory.names),
             waiting: Waiting::new(
                 thresholds.identity_wait,
@@ -249,6 +260,7 @@ impl Pipeline {
                         let process = record.sender_process;
                         self.senders
                             .learn(&observation, record.sender_cgroup, process);
+                        self.local_peers.learn(&observation, record.sender_cgroup);
                         self.correlator
                             .observe_among(observation, &self.index, &mut correlated);
                     }
@@ -266,16 +278,26 @@ impl Pipeline {
                 self.identify(now, &mut correlated, out);
             }
             Input::Change(now, change) => {
-                if let ClusterChange::NodeInterface(ifindex) = &change {
+                if let ClusterChange::NodeInterface(ifindex) | ClusterChange::Loopback(ifindex) =
+                    &change
+                {
                     self.senders.is_of_node(*ifindex);
                     self.doubt.is_of_node(*ifindex);
-                    self.one_way.is_of_node(*ifindex);
+                }
+                match &change {
+                    ClusterChange::NodeInterface(ifindex) => self.one_way.is_uplink(*ifindex),
+                    ClusterChange::Loopback(ifindex) => self.causes.is_loopback(*ifindex),
+                    _ => {}
                 }
                 self.index.apply(now, change);
                 // Cluster changes overtake records, which may still be in flight, so they end no lookup.
                 self.release(now, out);
             }
-            Input::Attached(since, ifindex) => self.one_way.attached(since, ifindex),
+            Input::Attached(since, ifindex) => {
+                self.one_way.attached(since, ifindex);
+                self.causes.attached(since, ifindex);
+            }
+            Input::Untraced(_, ifindex) => self.causes.untraced(ifindex),
             Input::Lost(_, losses) => losses.iter().for_each(|loss| self.doubt.lost(loss)),
             Input::Gone(_, ifindex) => {
                 self.one_way.forget(ifindex);
@@ -355,6 +377,7 @@ impl Pipeline {
             self.one_way.losses(),
             self.folder.losses(),
             self.translations.losses(),
+            self.local_peers.losses(),
             self.causes.losses(),
             &self.diagnosis.losses(),
         ] {
@@ -393,9 +416,8 @@ impl Pipeline {
                 continue;
             };
             let ifindex = item.ifindex();
-            let deadline = self.index.name_deadline(now, item.event.time, ifindex);
-            let deadline =
-                deadline.or_else(|| self.senders.deadline(&self.index, now, &item.event.flow));
+            let (index, senders) = (&mut self.index, &mut self.senders);
+            let deadline = name_deadline(index, senders, &self.local_peers, now, &item);
             if deadline.is_some() || self.waiting.holds(ifindex) {
                 for item in self.waiting.hold(now, deadline.unwrap_or(now), item) {
                     self.name(now, item, out);
@@ -411,12 +433,8 @@ impl Pipeline {
 
     /// Releases the events that need not wait any longer.
     fn release(&mut self, now: Timestamp, out: &mut Vec<Emission>) {
-        let (index, senders) = (&mut self.index, &mut self.senders);
-        let known = |item: &Item| {
-            let deadline = index.name_deadline(now, item.event.time, item.ifindex());
-            let deadline = deadline.or_else(|| senders.deadline(index, now, &item.event.flow));
-            deadline.is_none()
-        };
+        let (index, senders, peers) = (&mut self.index, &mut self.senders, &self.local_peers);
+        let known = |item: &Item| name_deadline(index, senders, peers, now, item).is_none();
         for item in self.waiting.ready(now, known) {
             self.name(now, item, out);
         }
@@ -444,10 +462,19 @@ impl Pipeline {
                 .name(index, (now, time), (&flow, &event), &mut ends);
         }
         self.senders.name(&self.index, time, &flow, &mut ends);
+        self.local_peers.name(&self.index, &flow, &mut ends);
         let body = match event {
             CorrelatedEvent::Asked(asked) => {
                 if !incomplete {
-                    self.causes.asked(time, &flow, &ends, &asked, &self.doubt);
+                    self.causes.asked(&Seen {
+                        now,
+                        at: time,
+                        flow: &flow,
+                        ends: &ends,
+                        asked: &asked,
+                        doubt: &self.doubt,
+                        others_wait: self.waiting.oldest().is_some(),
+                    });
                     self.diagnosis.asked(time, &ends, &asked, &self.index);
                 }
                 if role == Role::Client {
@@ -526,7 +553,7 @@ impl Pipeline {
         mut exchange: Arc<Exchange>,
         out: &mut Vec<Emission>,
     ) {
-        if let Some(cause) = self.causes.ended(now, incomplete, &exchange) {
+        if let Some(cause) = self.causes.ended(now, incomplete, &ends, &exchange) {
             Arc::make_mut(&mut exchange).caused_by = Some(cause);
         }
         if ends.role == Role::Client
@@ -545,6 +572,8 @@ impl Pipeline {
                     .latency
                     .map_or(now, |latency| exchange.asked.after(latency));
                 self.index.resolved(ended, &ends, &exchange);
+                self.folder
+                    .answered_by(exchange.number, ends.peer.host_pod.as_ref());
                 self.folder.exchange(ended, &exchange, &mut decided)
             }
             _ => None,
@@ -610,4 +639,19 @@ impl Pipeline {
             }));
         }
     }
+}
+
+/// Until when an event waits, because one of its ends may still be identified.
+fn name_deadline(
+    index: &mut Index,
+    senders: &mut Senders,
+    peers: &LocalPeers,
+    now: Timestamp,
+    item: &Item,
+) -> Option<Timestamp> {
+    let flow = &item.event.flow;
+    index
+        .name_deadline(now, item.event.time, item.ifindex())
+        .or_else(|| senders.deadline(index, now, flow))
+        .or_else(|| peers.deadline(senders, index, now, flow))
 }

@@ -51,6 +51,7 @@ fn ends(pod: u32, named: bool) -> Ends {
             ip: SERVER,
             port: Some(53),
             pod: None,
+            host_pod: None,
             service: None,
             node: None,
             names: Vec::new(),

@@ -134,6 +134,32 @@ pub fn is_foreign(mut skb: *mut __sk_buff) -> bool {
     !node::may_be_own(node_flow_slot(dst, src, read(packet.transport)))
 }
 
+/// Whether a packet on `lo` goes to a DNS port (`FROM_POD`), or comes from one, at an address that is not a loopback
+/// address. Between two DNS ports it does neither. `false` for packets with options or extension headers, which no DNS
+/// client or server sends by itself.
+#[inline(always)]
+pub fn is_local_dns<const DIRECTION: u8>(ctx: &TcContext) -> bool {
+    let Some(packet) = packet(ctx) else {
+        return false;
+    };
+    if packet.protocol != TCP && packet.protocol != UDP {
+        return false;
+    }
+    let to_itself = if packet.ethertype == ETHERTYPE_IPV4 {
+        // 127.0.0.0/8
+        read::<u8>(packet.network + 16) == 127
+    } else {
+        packet.network + IPV6 + TRANSPORT > packet.end
+            || words(packet.network + 24) == [0, 0, 0, 1_u32.to_be()]
+    };
+    if to_itself {
+        return false;
+    }
+    let (src, dst) = packet.ports();
+    let (own, peer) = by_direction::<DIRECTION, u16>(src, dst);
+    settings::is_dns_port(peer) && !settings::is_dns_port(own)
+}
+
 /// Counts the packet if it is such a packet; `false` if it needs the long way, which then has to do everything. At a
 /// device of the node (`NODE`) also `true` for packets that cannot be of a flow of the node's own.
 #[inline(always)]

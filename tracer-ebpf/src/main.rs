@@ -3,10 +3,10 @@
 //!
 //! Two programs, and at the end a third in their place, are attached to the host end of every pod's veth or netkit
 //! pair: `from_pod` to tc ingress and `to_pod` to tc egress, through TCX (Linux 6.6) or clsact. `from_node` and
-//! `to_node` do the same for the node's own sockets at its uplinks. Minimum kernel: 5.10. They miss packets that
-//! bypass the hook: `bpf_redirect_peer` delivers to a pod without passing the host end's egress, and an
-//! earlier program in the chain can consume a packet. They never change a packet, and the verdict is always
-//! "next".
+//! `to_node` do the same for the node's own sockets at its uplinks, `from_lo` and `to_lo` for their DNS at `lo`.
+//! Minimum kernel: 5.10. They miss packets that bypass the hook: `bpf_redirect_peer` delivers to a pod without
+//! passing the host end's egress, and an earlier program in the chain can consume a packet. They never change a
+//! packet, and the verdict is always "next".
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -78,6 +78,29 @@ pub fn from_node(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn to_node(ctx: TcContext) -> i32 {
     if !node::is_tagged(&ctx) && !bulk::is_foreign(ctx.skb.skb) {
+        observe::<TO_POD, true>(&ctx);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Sees what sockets of the node ask a DNS server on the node, at an address that is not a loopback address.
+///
+/// Hook: tc egress of `lo`. Minimum kernel: 5.10, cgroup version 2. Misses sockets of processes in the root cgroup.
+#[classifier]
+pub fn from_lo(ctx: TcContext) -> i32 {
+    if bulk::is_local_dns::<FROM_POD>(&ctx) {
+        observe::<FROM_POD, true>(&ctx);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Sees the answers to what [`from_lo`] saw.
+///
+/// Hook: tc egress of `lo`: at its ingress, where the same packets come again, they have no socket. Minimum kernel:
+/// 5.10.
+#[classifier]
+pub fn to_lo(ctx: TcContext) -> i32 {
+    if bulk::is_local_dns::<TO_POD>(&ctx) {
         observe::<TO_POD, true>(&ctx);
     }
     TC_ACT_UNSPEC

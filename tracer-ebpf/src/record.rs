@@ -16,7 +16,7 @@ use crate::packet::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::stats::{Stats, add_shared};
 use crate::thinning::{Admission, Part};
-use crate::{process, settings, thinning};
+use crate::{node, process, settings, thinning};
 
 const TCP_FIN: u8 = 0x01;
 pub const TCP_SYN: u8 = 0x02;
@@ -131,6 +131,7 @@ pub fn emit<const DIRECTION: u8>(
 }
 
 /// Adds cgroup and process of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
+/// To a pod, only packets of the node's own sockets have a cgroup.
 /// Resets, ICMP replies and acknowledgments of closed connections have none: the kernel sends them. A process is only
 /// added to a short record, as of a SYN: each connection has one.
 #[inline(always)]
@@ -141,7 +142,8 @@ fn set_sender<const DIRECTION: u8>(
     wanted: u32,
 ) {
     header.cgroup_id = 0;
-    if DIRECTION == FROM_POD && settings::senders() {
+    // What comes to a pod from another one can still have that one's socket. It was forwarded.
+    if settings::senders() && (DIRECTION == FROM_POD || !node::is_forwarded(ctx)) {
         // SAFETY: the kernel passes a valid context; the helper accepts a packet without a socket.
         header.cgroup_id = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
     }

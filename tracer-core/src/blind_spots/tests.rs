@@ -64,6 +64,7 @@ fn connection(name: &str, role: Role, state: TcpState, peer: &str, port: u16) ->
                 ip: peer,
                 port: Some(port),
                 pod: None,
+                host_pod: None,
                 service: None,
                 node: None,
                 names: Vec::new(),
@@ -155,12 +156,14 @@ fn host_network_pods_of_this_node_are_named_up_to_a_limit() {
 
 #[test]
 fn a_node_local_cache_is_recognized_by_its_pod_or_its_address() {
-    let by_pod = index(vec![pod("node-local-dns-x7k2p", "here", false)]);
+    let mut by_pod = index(vec![pod("node-local-dns-x7k2p", "here", false)]);
     let lines = BlindSpots::default().list(&by_pod, "here", &[]);
     assert!(
         lines[0].contains("NodeLocal DNSCache") && lines[0].contains("node-local-dns-x7k2p"),
         "{lines:?}"
     );
+    by_pod.apply(Timestamp(1), ClusterChange::NodeInterface(Ifindex(1)));
+    assert_eq!(BlindSpots::default().list(&by_pod, "here", &[]), [""; 0]);
     let elsewhere = index(vec![pod("node-local-dns-x7k2p", "there", false)]);
     assert_eq!(BlindSpots::default().list(&elsewhere, "here", &[]), [""; 0]);
     let spots = BlindSpots {

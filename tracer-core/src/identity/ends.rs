@@ -159,6 +159,7 @@ impl Index {
             ip,
             port: ports.then_some(flow.peer.port()),
             pod,
+            host_pod: None,
             service,
             node,
             names: Vec::new(),

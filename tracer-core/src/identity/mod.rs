@@ -176,7 +176,9 @@ impl Index {
                 let occupant = uid.map_or(Occupant::Unknown, Occupant::Pod);
                 self.report(at, ifindex, occupant);
             }
-            ClusterChange::NodeInterface(ifindex) => self.report(at, ifindex, Occupant::Node),
+            ClusterChange::NodeInterface(ifindex) | ClusterChange::Loopback(ifindex) => {
+                self.report(at, ifindex, Occupant::Node);
+            }
             ClusterChange::Containers(found) => self.cgroups.add(found),
             ClusterChange::InterfaceGone(ifindex) => self.interfaces.remove(at, ifindex),
         }

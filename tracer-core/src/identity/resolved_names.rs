@@ -246,6 +246,7 @@ mod tests {
                 ip: ip(peer),
                 port: None,
                 pod: None,
+                host_pod: None,
                 service: None,
                 node: None,
                 names: Vec::new(),

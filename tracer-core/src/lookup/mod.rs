@@ -31,6 +31,7 @@ use crate::model::dns::DnsName;
 use crate::model::event::Ends;
 use crate::model::exchange::Exchange;
 use crate::model::flow::{Flow, Protocol};
+use crate::model::identity::PodIdentity;
 use crate::model::lookup::{Lookup, Place};
 use crate::model::loss::{Losses, Stage};
 use crate::model::settings::{Limits, Thresholds};
@@ -279,6 +280,14 @@ impl Folder {
             let mut waiting = self.listed(&self.gaps, owner, part, &name.as_str()[..dot]);
             waiting.find_map(|(id, open)| Some((id, open.in_gap(at, name)?)))
         })
+    }
+
+    /// The hostNetwork pod of this node that answered in an exchange which ends: no query shows it.
+    pub fn answered_by(&mut self, exchange: u64, pod: Option<&Arc<PodIdentity>>) {
+        let open = self.queries.get(&exchange).map(|(id, _)| *id);
+        if let Some(open) = open.and_then(|id| self.open.get_mut(&id)) {
+            open.ends.peer.host_pod = pod.cloned();
+        }
     }
 
     /// A client pod's exchange ended at `at`. Returns its place in its lookup; a lookup that this decides

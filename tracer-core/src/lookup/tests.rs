@@ -85,6 +85,7 @@ impl Pod {
                 ip: flow.peer.ip(),
                 port: None,
                 pod: None,
+                host_pod: None,
                 service: None,
                 node: None,
                 names: Vec::new(),

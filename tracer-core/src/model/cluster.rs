@@ -260,6 +260,8 @@ pub enum ClusterChange {
     },
     /// An interface of the node itself is traced: an uplink, at which its own sockets are seen.
     NodeInterface(Ifindex),
+    /// The node's `lo` is traced: what its own sockets ask a DNS server on the node is seen there.
+    Loopback(Ifindex),
     /// An interface is gone.
     InterfaceGone(Ifindex),
     /// Cgroups of this node's containers.
@@ -284,6 +286,7 @@ impl ClusterChange {
             self,
             ClusterChange::Interface { .. }
                 | ClusterChange::NodeInterface(_)
+                | ClusterChange::Loopback(_)
                 | ClusterChange::InterfaceGone(_)
                 | ClusterChange::Containers(_)
         )
@@ -302,6 +305,7 @@ impl ClusterChange {
             | ClusterChange::Interface { .. }
             | ClusterChange::Containers(_)
             | ClusterChange::NodeInterface(_)
+            | ClusterChange::Loopback(_)
             | ClusterChange::InterfaceGone(_) => false,
         }
     }

@@ -120,6 +120,9 @@ pub struct PeerEnd {
     pub port: Option<u16>,
     /// The pod that has this address.
     pub pod: Option<Arc<PodIdentity>>,
+    /// The hostNetwork pod of this node whose process sends from there, as its packets' cgroup shows. Its address is the
+    /// node's, or one that it listens on, so no address names it.
+    pub host_pod: Option<Arc<PodIdentity>>,
     /// The Service that has this address (ClusterIP, external or LoadBalancer address), or this port at every
     /// node.
     pub service: Option<Arc<ServiceIdentity>>,
@@ -130,4 +133,11 @@ pub struct PeerEnd {
     /// The endpoint behind the Service's address, as conntrack translates this flow; `None` if unknown, or if
     /// nothing is translated.
     pub backend: Option<Arc<Backend>>,
+}
+
+impl PeerEnd {
+    /// The pod at the other end, by its address or by its process.
+    pub fn any_pod(&self) -> Option<&Arc<PodIdentity>> {
+        self.pod.as_ref().or(self.host_pod.as_ref())
+    }
 }

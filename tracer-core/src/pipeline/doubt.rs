@@ -193,6 +193,13 @@ impl Doubt {
         uncounted.is_some_and(|latest| latest >= from)
     }
 
+    /// Whether a record of any interface may have been lost since that time.
+    pub fn anywhere_since(&self, from: Timestamp) -> bool {
+        let interfaces = self.interfaces.values();
+        let latest = interfaces.filter_map(|interface| interface.latest(Sockets::Any));
+        latest.max().max(self.beyond) >= Some(from)
+    }
+
     /// Whether a record of these sockets may have been lost since that time.
     pub fn since(&self, from: Timestamp, ifindex: Ifindex, sockets: Sockets<'_>) -> bool {
         if self.interfaces.is_empty() {

@@ -106,7 +106,7 @@ impl OneWay {
     }
 
     /// The interface is an uplink of the node.
-    pub fn is_of_node(&mut self, ifindex: Ifindex) {
+    pub fn is_uplink(&mut self, ifindex: Ifindex) {
         self.uplinks.insert(ifindex);
     }
 

@@ -25,8 +25,10 @@ const MAX_FLOWS: usize = 512;
 const MAX_FLOWS_OF_NODE: usize = 8_192;
 /// Cgroups that were asked about. One scan answers for all of them.
 const MAX_UNKNOWN: usize = 256;
-/// A cgroup that no scan explained is asked about again after this time.
+/// A cgroup that no scan explained is asked about again after this time, and then each time after twice as long.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The id of the root cgroup. The kernel's own sockets are in it, and all sockets where only version 1 is in use.
+pub(super) const ROOT_CGROUP: u64 = 1;
 /// How long an event of the node waits for the first answer about its cgroup. A scan follows within a second.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -137,9 +139,21 @@ impl Senders {
     ) -> Option<Timestamp> {
         let interface = self.interfaces.get(&flow.ifindex);
         let cgroup = interface
-            .filter(|interface| interface.of_node && index.has_inventory())
-            .and_then(|interface| interface.cgroup(flow))
-            .filter(|cgroup| index.pod_of_cgroup(*cgroup).is_none())?;
+            .filter(|interface| interface.of_node)
+            .and_then(|interface| interface.cgroup(flow))?;
+        self.wait_for(index, now, cgroup)
+    }
+
+    /// Until when an event waits for the pod of a cgroup, because a scan may still find it.
+    pub(super) fn wait_for(
+        &mut self,
+        index: &Index,
+        now: Timestamp,
+        cgroup: u64,
+    ) -> Option<Timestamp> {
+        if !index.has_inventory() || index.pod_of_cgroup(cgroup).is_some() {
+            return None;
+        }
         self.ask(now, cgroup);
         let until = self.asked.get(&cgroup)?.first.after(WAIT);
         (now < until).then_some(until)
@@ -176,7 +190,9 @@ impl Senders {
 
     fn ask(&mut self, at: Timestamp, cgroup: u64) {
         let known = self.asked.get(&cgroup).copied();
-        if known.is_some_and(|asked| at.since(asked.latest) < ASK_AGAIN) {
+        // The kubelet probes pods all the time, and no scan explains it: ask ever less often.
+        let again = |asked: Asked| ASK_AGAIN.max(asked.latest.since(asked.first));
+        if known.is_some_and(|asked| at.since(asked.latest) < again(asked)) {
             return;
         }
         if known.is_none() && self.asked.len() >= MAX_UNKNOWN {

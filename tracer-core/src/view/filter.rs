@@ -261,7 +261,7 @@ impl Filter {
             pattern.fits(ends.pod.ip, ends.pod.identity.as_deref().ok())
         });
         let peer = any(&config.pods, |pattern| {
-            pattern.fits(ends.peer.ip, ends.peer.pod.as_deref())
+            pattern.fits(ends.peer.ip, ends.peer.any_pod().map(|pod| &**pod))
         });
         if !(pod || peer) || !any(&config.peers, |pattern| pattern.fits(&ends.peer)) {
             return false;
@@ -356,7 +356,7 @@ fn any<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
 
 fn in_namespace(ends: &Ends, namespace: &Glob) -> bool {
     let pod = ends.pod.identity.as_ref().ok();
-    let peer = ends.peer.pod.as_ref();
+    let peer = ends.peer.any_pod();
     pod.is_some_and(|pod| namespace.matches(&pod.namespace))
         || peer.is_some_and(|pod| namespace.matches(&pod.namespace))
         || ends

@@ -117,6 +117,7 @@ pub fn client(peer: &str, port: u16) -> Ends {
             ip: ip(peer),
             port: Some(port),
             pod: None,
+            host_pod: None,
             service: None,
             node: None,
             names: Vec::new(),

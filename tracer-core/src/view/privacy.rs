@@ -74,7 +74,7 @@ impl Privacy {
             Ok(_) => {}
         }
         // What an excluded pod asks or opens has an event at the other end, too.
-        ends.role == Role::Server && ends.peer.pod.as_deref().is_some_and(excluded)
+        ends.role == Role::Server && ends.peer.any_pod().is_some_and(|pod| excluded(pod))
     }
 
     /// The number of events dropped because of their namespace, or because it is not known.

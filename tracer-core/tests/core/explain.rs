@@ -160,6 +160,7 @@ fn connection(
             ip: peer.ip(),
             port: Some(peer.port()),
             pod: None,
+            host_pod: None,
             service: service.map(|one| {
                 Arc::new(ServiceIdentity {
                     namespace: one.namespace.clone(),
@@ -733,6 +734,7 @@ fn dropped(
                 ip: peer.ip(),
                 port: Some(peer.port()),
                 pod: None,
+                host_pod: None,
                 service: None,
                 node: None,
                 names: Vec::new(),

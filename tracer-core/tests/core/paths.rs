@@ -123,6 +123,7 @@ fn ends(pod: SocketAddr, peer: SocketAddr) -> Ends {
             ip: peer.ip(),
             port: Some(peer.port()),
             pod: None,
+            host_pod: None,
             service: None,
             node: None,
             names: Vec::new(),

@@ -87,6 +87,8 @@ impl TraceArgs {
         emission: Emission,
     ) -> anyhow::Result<ObserveConfig> {
         let pipeline = pipeline::Settings {
+            // Set where the probes are: no option of theirs may leave a client out.
+            all_clients: false,
             dns_ports: self.sources.dns_ports()?,
             thresholds: self.thresholds.resolve(),
             limits: self.limits.resolve(),

@@ -16,7 +16,7 @@ use super::notice::Notices;
 use super::output::{Output, Tap};
 use super::session::{self, Session};
 use super::settings::SettingsReport;
-use crate::capture::live::{InterfaceStatus, LinkOf};
+use crate::capture::live::InterfaceStatus;
 use crate::config::{AgentConfig, ExportConfig};
 use crate::export::otlp::Origin;
 use crate::stream::event::{loss_to_wire, pod_to_wire, totals_to_wire, unix_ns};
@@ -158,8 +158,7 @@ impl StatusPublisher {
             let status = interfaces.iter().find(is_it)?;
             Some((&status.link, *direction))
         });
-        let (uplinks, one_way): (Vec<_>, Vec<_>) =
-            one_way.partition(|(link, _)| link.of == LinkOf::Node);
+        let (uplinks, one_way): (Vec<_>, Vec<_>) = one_way.partition(|(link, _)| link.of.is_node());
         let one_way: Vec<(&str, Direction)> = one_way
             .into_iter()
             .map(|(link, direction)| (link.name.as_str(), direction))
@@ -223,7 +222,7 @@ fn interface_to_wire(
         suppressed: status.suppressed,
         to_pod_unseen: unseen.contains(&(ifindex, Direction::ToPod)),
         from_pod_unseen: unseen.contains(&(ifindex, Direction::FromPod)),
-        of_node: status.link.of == LinkOf::Node,
+        of_node: status.link.of.is_node(),
     }
 }
 

@@ -48,7 +48,7 @@ use tracer_core::model::loss::Losses;
 use tracer_core::model::record::Record;
 use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
-use tracer_core::pipeline::{Input, Pipeline};
+use tracer_core::pipeline::{Input, Pipeline, Settings};
 use tracer_core::view::filter::emission::Unrecorded;
 use tracer_core::view::summary::Summary;
 use tracer_core::view::{Next, WallClock};
@@ -169,7 +169,14 @@ impl LocalSource {
         record: Option<&Path>,
         notices: Notices,
     ) -> Result<(LocalSource, Pipeline)> {
-        let mut pipeline = Pipeline::new(config.pipeline.clone());
+        let capture = &config.capture;
+        let mut pipeline = Pipeline::new(Settings {
+            all_clients: capture.interfaces.is_empty()
+                && capture.node
+                && capture.senders
+                && !capture.emission.by_interface,
+            ..config.pipeline.clone()
+        });
         // A large file takes a second to read, in which the probes are attached already.
         let reading = config.inventory.clone().map(|path| {
             std::thread::spawn(move || InventoryFile::open(&path).map(|read| (path, read)))
@@ -311,12 +318,16 @@ impl LocalSource {
                             self.change(ClusterChange::NodeInterface(link.ifindex)),
                         ));
                     }
+                    LinkOf::Loopback => {
+                        self.pending.push_back(attached);
+                        return Ok(Some(self.change(ClusterChange::Loopback(link.ifindex))));
+                    }
                 }
             }
             InterfaceEvent::Gone { ifindex, of, .. } => {
                 self.invisible.gone(ifindex);
                 self.muting.gone(ifindex);
-                if of == LinkOf::Node {
+                if of.is_node() {
                     let gone = ClusterChange::InterfaceGone(ifindex);
                     self.pending
                         .push_back(Input::Change(self.clock.now(), gone));
@@ -331,7 +342,7 @@ impl LocalSource {
                     .warn(&format!("{} is not traced: {why}", link.name));
                 self.notes
                     .push(format!("{} was not traced: {why}", link.name));
-                return Ok(None);
+                return Ok(Some(Input::Untraced(self.clock.now(), link.ifindex)));
             }
         };
         self.interfaces
@@ -410,7 +421,7 @@ impl Source for LocalSource {
     fn announce(&self) {
         let interfaces = self.capture.interfaces().into_iter();
         let (uplinks, pods): (Vec<_>, Vec<_>) =
-            interfaces.partition(|status| status.link.of == LinkOf::Node);
+            interfaces.partition(|status| status.link.of.is_node());
         let of_node: Vec<String> = uplinks.into_iter().map(|status| status.link.name).collect();
         let mut names: Vec<String> = pods.into_iter().map(|status| status.link.name).collect();
         names.extend_from_slice(self.capture.waiting());

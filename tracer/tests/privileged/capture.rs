@@ -11,6 +11,7 @@ mod emission;
 mod flood;
 mod interfaces;
 mod live;
+mod local;
 mod lock;
 mod loss;
 mod netns;

@@ -15,6 +15,7 @@ mod flows;
 mod identity;
 mod interrupt;
 mod node;
+mod nodelocal;
 mod processes;
 mod record;
 mod scenario;

@@ -159,7 +159,7 @@ impl PeerPattern {
         match self {
             PeerPattern::Addresses(range) => range.contains(&peer.ip),
             PeerPattern::Named(object) => {
-                peer.pod.as_ref().is_some_and(|pod| object.names_pod(pod))
+                peer.any_pod().is_some_and(|pod| object.names_pod(pod))
                     || peer
                         .service
                         .as_ref()

@@ -65,7 +65,12 @@ pub(super) fn peer(line: &mut Line<'_>, end: &PeerEnd, ports: bool) {
     let port = end.port.filter(|_| ports);
     first!(line, "ip");
     address(line, end.ip, port);
-    if let Some(pod) = &end.pod {
+    // The node's process is behind the endpoint's address, where the Service's is translated.
+    let (own, of_backend) = match &end.backend {
+        None => (end.any_pod(), None),
+        Some(_) => (end.pod.as_ref(), end.host_pod.as_ref()),
+    };
+    if let Some(pod) = own {
         field!(line, "pod");
         known(line, pod, end.ip, port);
         line.raw("}");
@@ -91,7 +96,7 @@ pub(super) fn peer(line: &mut Line<'_>, end: &PeerEnd, ports: bool) {
         field!(line, "backend");
         first!(line, "ip");
         address(line, end.ip, port);
-        if let Some(pod) = &end.pod {
+        if let Some(pod) = end.pod.as_ref().or(of_backend) {
             field!(line, "pod");
             known(line, pod, end.ip, port);
             line.raw("}");

@@ -46,7 +46,7 @@ fn known(end: &PeerEnd) -> Option<(String, bool)> {
             by_node_port,
         ));
     }
-    if let Some(pod) = &end.pod {
+    if let Some(pod) = end.any_pod() {
         return Some((format!("{}/{}", pod.namespace, pod.name), false));
     }
     if let Some(node) = &end.node {

@@ -76,7 +76,10 @@ fn add_ends(ends: &Ends, ports: bool, pairs: &mut Vec<String>) {
     if let Some(backend) = &ends.peer.backend {
         pairs.push(format!("endpoint={}", address(backend.ip, backend.port)));
     }
-    if let (Some(node), Some(_)) = (&ends.peer.node, &ends.peer.pod) {
+    if let (Some(_), Some(pod)) = (&ends.peer.service, &ends.peer.host_pod) {
+        pairs.push(format!("peer-pod={}/{}", pod.namespace, pod.name));
+    }
+    if let (Some(node), Some(_)) = (&ends.peer.node, ends.peer.any_pod()) {
         pairs.push(format!("peer-node={node}"));
     }
 }

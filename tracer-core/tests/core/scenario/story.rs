@@ -47,7 +47,10 @@ impl Story {
     pub(super) fn new() -> Story {
         Story {
             declared: Declared::default(),
-            pipeline: Pipeline::new(Settings::default()),
+            pipeline: Pipeline::new(Settings {
+                all_clients: true,
+                ..Settings::default()
+            }),
             inventory: Inventory::default(),
             watched: false,
             missing: BTreeMap::new(),
@@ -137,11 +140,18 @@ impl Story {
                 let change = ClusterChange::Interface { ifindex, uid };
                 self.step(Input::Change(Timestamp(0), change));
             }
-            ["uplink", ifindex] => {
+            ["uplink" | "lo", ifindex] => {
                 let ifindex = Ifindex(number(ifindex)?);
                 self.step(Input::Attached(Timestamp(0), ifindex));
-                let change = ClusterChange::NodeInterface(ifindex);
+                let change = match words[0] {
+                    "lo" => ClusterChange::Loopback(ifindex),
+                    _ => ClusterChange::NodeInterface(ifindex),
+                };
                 self.step(Input::Change(Timestamp(0), change));
+            }
+            ["untraced", at, ifindex] => {
+                let ifindex = Ifindex(number(ifindex)?);
+                self.step(Input::Untraced(time(at)?, ifindex));
             }
             ["sender", cgroup] => self.sender = number(cgroup)?,
             ["container", at, cgroup, uid, container] => {

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::error::{AttachError, CaptureError, errno};
 use super::interfaces::{LinkOf, TracedLink};
-use super::probes::{FROM_NODE, FROM_POD, IDLE, TO_NODE, TO_POD, program};
+use super::probes::{FROM_LO, FROM_NODE, FROM_POD, IDLE, TO_LO, TO_NODE, TO_POD, program};
 use super::tables::{Counters, InterfaceTables};
 use crate::capture::HookChoice;
 use tracer_core::model::flow::Ifindex;
@@ -62,6 +62,8 @@ pub(super) enum Side {
     Pod,
     /// An uplink of the node.
     Node,
+    /// The node's `lo`.
+    Loopback,
 }
 
 impl Side {
@@ -69,13 +71,18 @@ impl Side {
         match link.of {
             LinkOf::Pod { .. } => Side::Pod,
             LinkOf::Node => Side::Node,
+            LinkOf::Loopback => Side::Loopback,
         }
     }
 
-    /// In the order of attachment. A pod's first query comes soon. An uplink's second program opens the flows whose
-    /// answers the first sees.
+    /// In the order of attachment. A pod's first query comes soon. At a device of the node the second program opens the
+    /// flows whose answers the first sees.
     fn programs(self) -> [Placed; 2] {
-        let placed = |name, direction| Placed { name, direction };
+        let placed = |name, direction| Placed {
+            name,
+            direction,
+            second: false,
+        };
         match self {
             Side::Pod => [
                 placed(FROM_POD, TcAttachType::Ingress),
@@ -84,6 +91,13 @@ impl Side {
             Side::Node => [
                 placed(TO_NODE, TcAttachType::Ingress),
                 placed(FROM_NODE, TcAttachType::Egress),
+            ],
+            Side::Loopback => [
+                placed(TO_LO, TcAttachType::Egress),
+                Placed {
+                    second: true,
+                    ..placed(FROM_LO, TcAttachType::Egress)
+                },
             ],
         }
     }
@@ -94,6 +108,8 @@ impl Side {
 struct Placed {
     name: &'static str,
     direction: TcAttachType,
+    /// It shares its hook with the side's other program.
+    second: bool,
 }
 
 /// An attached interface. [`Attacher::detach`] takes it back.
@@ -157,7 +173,7 @@ impl Attacher {
     pub fn attach(&mut self, ifindex: Ifindex, side: Side) -> Result<Attached, AttachError> {
         self.interfaces
             .lock()
-            .add(ifindex, side == Side::Node)
+            .add(ifindex, side != Side::Pod)
             .map_err(AttachError::Table)?;
         let attached = self.attach_both(ifindex, side);
         if attached.is_err() {
@@ -307,12 +323,18 @@ impl Attacher {
         interface: &str,
         placed: Placed,
     ) -> Result<SchedClassifierLink, ProgramError> {
-        let Placed { name, direction } = placed;
-        let handle = self.handle;
+        let Placed {
+            name, direction, ..
+        } = placed;
+        let handle = self.handle_of(placed);
         let Ok(program) = program(&mut self.programs, name) else {
-            // Unreachable: loading has found both programs.
+            // Unreachable: the object has all programs.
             return Err(ProgramError::NotLoaded);
         };
+        // Those of `lo`, which few nodes need.
+        if program.fd().is_err() {
+            program.load()?;
+        }
         let link = match hook {
             Hook::Tcx => program.attach_with_options(
                 interface,
@@ -353,6 +375,13 @@ impl Attacher {
         program.take_link(link)
     }
 
+    /// A clsact filter's handle.
+    fn handle_of(&self, placed: Placed) -> TcHandle {
+        let handle = u32::from(self.handle);
+        // The second highest bit, so that the value stays a valid handle.
+        TcHandle::from(handle ^ u32::from(placed.second) << 30)
+    }
+
     fn name(&self, ifindex: Ifindex) -> Option<String> {
         netdevice::index_to_name(&self.names, ifindex.0).ok()
     }
@@ -380,7 +409,7 @@ impl Attacher {
                 TcAttribute::Options(options) => options.iter().any(holds),
                 _ => false,
             });
-            if priority == PRIORITY && handle == self.handle && ours {
+            if priority == PRIORITY && handle == self.handle_of(placed) && ours {
                 return true;
             }
         }

@@ -1,5 +1,5 @@
-//! Decides which interfaces are pods' and which are the node's uplinks, from the kernel's messages about links,
-//! addresses and routes. Pure.
+//! Decides which interfaces are pods' and which are the node's uplinks, and whether to trace `lo`, from the kernel's
+//! messages about links, addresses and routes. Pure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,6 +11,9 @@ use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::glob::Glob;
+
+/// The dummy device of kube-proxy in its IPVS mode.
+const IPVS_DEVICE: &str = "kube-ipvs0";
 
 /// An interface to trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,18 @@ pub enum LinkOf {
     },
     /// That of the node's own sockets: the interface leads to other hosts.
     Node,
+    /// DNS between the node's own sockets: the interface is `lo`.
+    Loopback,
+}
+
+impl LinkOf {
+    /// Whether the traffic is that of the node's own sockets.
+    pub fn is_node(self) -> bool {
+        match self {
+            LinkOf::Pod { .. } => false,
+            LinkOf::Node | LinkOf::Loopback => true,
+        }
+    }
 }
 
 /// What a kernel message may have changed.
@@ -50,7 +65,9 @@ pub(super) enum LinkChange {
 struct Link {
     name: String,
     pair: bool,
+    dummy: bool,
     ethernet: bool,
+    loopback: bool,
     netnsid: Option<i32>,
 }
 
@@ -102,7 +119,9 @@ impl LinkTable {
         let mut link = Link {
             name: String::new(),
             pair: false,
+            dummy: false,
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            loopback: message.header.link_layer_type == LinkLayerType::Loopback,
             netnsid: None,
         };
         for attribute in &message.attributes {
@@ -113,6 +132,7 @@ impl LinkTable {
                     link.pair |= infos.iter().any(|info| {
                         matches!(info, LinkInfo::Kind(InfoKind::Veth | InfoKind::Netkit))
                     });
+                    link.dummy |= infos.contains(&LinkInfo::Kind(InfoKind::Dummy));
                 }
                 _ => {}
             }
@@ -206,7 +226,7 @@ impl LinkTable {
         }
     }
 
-    /// The interface, if it is a pod's or an uplink of the node, and wanted.
+    /// The interface, if it is a pod's, an uplink of the node or its `lo`, and wanted.
     pub fn traced_link(&self, ifindex: Ifindex) -> Option<TracedLink> {
         let link = self.links.get(&ifindex)?;
         let wanted =
@@ -216,6 +236,7 @@ impl LinkTable {
             Some(netnsid) if link.pair && !uplink => LinkOf::Pod { netnsid },
             // The probes expect an Ethernet header.
             _ if self.node && link.ethernet && self.is_uplink(ifindex) => LinkOf::Node,
+            _ if self.node && link.loopback && self.has_dns_address() => LinkOf::Loopback,
             _ => return None,
         };
         wanted.then(|| TracedLink {
@@ -234,6 +255,29 @@ impl LinkTable {
             .collect();
         links.sort_by_key(|link| link.ifindex);
         links
+    }
+
+    /// The node's `lo`. Whether it is traced depends on the addresses of others.
+    pub fn loopback(&self) -> Option<Ifindex> {
+        let mut links = self.links.iter();
+        links.find_map(|(ifindex, link)| link.loopback.then_some(*ifindex))
+    }
+
+    /// Whether the node holds an address as a NodeLocal DNSCache listens on. Its dummy device has a link-local address
+    /// and mostly the DNS Service's ClusterIP, with full prefixes. A pod's host end can have such an address too, a
+    /// gateway's. With IPVS a dummy device has all ClusterIPs, at which nothing listens.
+    fn has_dns_address(&self) -> bool {
+        let mut links = self.links.iter().filter(|(_, link)| !link.pair);
+        links.any(|(ifindex, link)| {
+            let mut addresses = self.addresses.get(ifindex).into_iter().flatten();
+            addresses.any(|(address, prefix)| match address {
+                IpAddr::V4(v4) => {
+                    *prefix == 32
+                        && (v4.is_link_local() || link.dummy && &*link.name != IPVS_DEVICE)
+                }
+                IpAddr::V6(_) => *prefix == 128 && link.dummy && &*link.name != IPVS_DEVICE,
+            })
+        })
     }
 
     /// Whether the node's traffic to other hosts leaves here: by a default route, or from the node's address.
@@ -320,7 +364,7 @@ mod tests {
     fn names_of(table: &LinkTable, node: bool) -> Vec<String> {
         let links = table.traced_links().into_iter();
         links
-            .filter(|link| (link.of == LinkOf::Node) == node)
+            .filter(|link| link.of.is_node() == node)
             .map(|link| link.name)
             .collect()
     }
@@ -397,6 +441,38 @@ mod tests {
         table.node = false;
         assert_eq!(names_of(&table, true), Vec::<String>::new());
         assert_eq!(names(&table), ["cali1"]);
+    }
+
+    #[test]
+    fn lo_is_traced_while_the_node_holds_an_address_for_dns() {
+        let traced = |name: &str, kind: InfoKind, held: (&str, u8)| {
+            let mut table = table(&[], &[]);
+            let mut lo = link(1, "lo", InfoKind::Other(String::new()), None);
+            lo.header.link_layer_type = LinkLayerType::Loopback;
+            table.link(&lo);
+            table.address(&address(1, "127.0.0.1", 8), false);
+            table.address(&address(1, "::1", 128), false);
+            table.link(&link(2, name, kind, Some(0)));
+            table.address(&address(2, held.0, held.1), false);
+            assert_eq!(table.loopback(), Some(Ifindex(1)));
+            let traced = table.traced_link(Ifindex(1)).map(|link| link.of);
+            table.address(&address(2, held.0, held.1), true);
+            assert_eq!(table.traced_link(Ifindex(1)), None);
+            traced == Some(LinkOf::Loopback)
+        };
+        assert!(traced(
+            "nodelocaldns",
+            InfoKind::Dummy,
+            ("169.254.20.10", 32)
+        ));
+        assert!(traced("nodelocaldns", InfoKind::Dummy, ("10.96.0.10", 32)));
+        assert!(traced("nodelocaldns", InfoKind::Dummy, ("fd00::a", 128)));
+        assert!(traced("dns", InfoKind::Bridge, ("169.254.20.10", 32)));
+        assert!(!traced("kube-ipvs0", InfoKind::Dummy, ("10.96.0.10", 32)));
+        assert!(!traced("cali1", InfoKind::Veth, ("169.254.1.1", 32)));
+        assert!(!traced("cni0", InfoKind::Bridge, ("10.1.39.1", 32)));
+        assert!(!traced("eth0", InfoKind::Bridge, ("169.254.9.9", 16)));
+        assert!(!traced("d0", InfoKind::Dummy, ("fe80::1", 64)));
     }
 
     #[test]

@@ -179,7 +179,12 @@ impl Manager {
         };
         match changed {
             LinkChange::Nothing => {}
-            LinkChange::One(ifindex) => self.settle(ifindex).await,
+            LinkChange::One(ifindex) => {
+                self.settle(ifindex).await;
+                if let Some(loopback) = self.links.loopback() {
+                    self.settle(loopback).await;
+                }
+            }
             LinkChange::Routes => match listing::routes(&self.netlink, &mut self.links).await {
                 Ok(()) => self.settle_all().await,
                 Err(error) => {

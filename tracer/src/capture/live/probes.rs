@@ -31,6 +31,10 @@ pub(super) const TO_POD: &str = "to_pod";
 pub(super) const FROM_NODE: &str = "from_node";
 /// The program at tc ingress of an uplink, which sees the answers.
 pub(super) const TO_NODE: &str = "to_node";
+/// The program at tc egress of `lo`, which sees what the node's own sockets ask a DNS server on the node.
+pub(super) const FROM_LO: &str = "from_lo";
+/// The program at tc egress of `lo`, which sees the answers.
+pub(super) const TO_LO: &str = "to_lo";
 /// The program that replaces the others at the end, and does nothing.
 pub(super) const IDLE: &str = "idle";
 

@@ -223,7 +223,7 @@ fn traced_interfaces(of_node: bool) -> Vec<String> {
     let links = capture::traced_interfaces().unwrap_or_default();
     let wanted = links
         .into_iter()
-        .filter(|link| (link.of == capture::LinkOf::Node) == of_node);
+        .filter(|link| link.of.is_node() == of_node);
     wanted.map(|link| link.name).collect()
 }
 

@@ -137,7 +137,7 @@ fn both_ends(attributes: &mut Attributes, ends: &Ends) {
         IpAddr::V6(_) => "ipv6",
     };
     attributes.text(semconv::NETWORK_TYPE, family);
-    if let Some(pod) = &peer.pod {
+    if let Some(pod) = peer.any_pod() {
         attributes.text("tracer.peer.pod.namespace", &*pod.namespace);
         attributes.text("tracer.peer.pod.name", &*pod.name);
     }

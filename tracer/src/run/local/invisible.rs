@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::capture::live::{InterfaceStatus, LinkOf};
+use crate::capture::live::InterfaceStatus;
 use tracer_core::model::flow::{Direction, Ifindex};
 
 /// The directions that have been reported.
@@ -27,7 +27,7 @@ impl InvisibleDirections {
                     || format!("interface {}", ifindex.0),
                     |link| link.name.clone(),
                 );
-                let of_node = link.is_some_and(|link| link.of == LinkOf::Node);
+                let of_node = link.is_some_and(|link| link.of.is_node());
                 let packets = match direction {
                     Direction::ToPod if of_node => {
                         "to the node's own sockets are not visible (possibly they come by another interface)"

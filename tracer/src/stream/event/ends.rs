@@ -83,6 +83,7 @@ fn peer_to_wire(end: &PeerEnd) -> proto::PeerEnd {
         node: end.node.as_deref().map(str::to_owned),
         names: end.names.iter().map(ToString::to_string).collect(),
         backend: end.backend.as_deref().map(backend_to_wire),
+        host_pod: end.host_pod.as_deref().map(pod_to_wire),
     }
 }
 
@@ -109,6 +110,7 @@ fn peer_from_wire(wire: proto::PeerEnd) -> Result<PeerEnd, Unreadable> {
         ip: ip_from_wire(&wire.ip)?,
         port: port_from_wire(wire.port)?,
         pod: wire.pod.map(pod_from_wire).map(Arc::new),
+        host_pod: wire.host_pod.map(pod_from_wire).map(Arc::new),
         service: wire.service.map(|service| {
             Arc::new(ServiceIdentity {
                 namespace: service.namespace.into(),

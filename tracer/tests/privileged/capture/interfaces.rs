@@ -6,7 +6,7 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, loaded_programs};
 use testbed::turn;
 use tracer::capture::live::{
-    self as capture, Capture, CaptureError, Hook, InterfaceEvent, LinkOf, TracedLink,
+    self as capture, Capture, CaptureError, Hook, InterfaceEvent, TracedLink,
 };
 use tracer::capture::{HookChoice, Options};
 
@@ -115,7 +115,7 @@ fn what_is_there_is_attached_at_the_start_and_only_pods_are() {
             .enter(capture::traced_interfaces)
             .expect("the kernel lists");
         let (of_node, of_pods): (Vec<_>, Vec<_>) =
-            listed.into_iter().partition(|link| link.of == LinkOf::Node);
+            listed.into_iter().partition(|link| link.of.is_node());
         let names = |links: Vec<TracedLink>| -> Vec<String> {
             links.into_iter().map(|link| link.name).collect()
         };

@@ -24,16 +24,16 @@ const OTHER: &str = "10.8.0.2";
 static MOVED: Mutex<()> = Mutex::new(());
 
 /// This process is in a cgroup (version 2) of its own. Sockets that it makes stay there.
-struct Inside {
+pub struct Inside {
     cgroup: PathBuf,
     home: PathBuf,
     /// It came from the root cgroup.
-    from_root: bool,
+    pub from_root: bool,
     _moved: MutexGuard<'static, ()>,
 }
 
 impl Inside {
-    fn new(name: &str) -> Inside {
+    pub fn new(name: &str) -> Inside {
         let moved = MOVED.lock().unwrap_or_else(PoisonError::into_inner);
         let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let mut mounts = mounts.into_iter();
@@ -55,12 +55,12 @@ impl Inside {
         }
     }
 
-    fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         fs::metadata(&self.cgroup).expect("it is there").ino()
     }
 
     /// Moves the process back. The cgroup stays for its sockets until the end.
-    fn leave(&self) {
+    pub fn leave(&self) {
         fs::write(self.home.join("cgroup.procs"), "0").expect("it moves back");
     }
 }

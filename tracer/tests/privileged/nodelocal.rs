@@ -1,0 +1,395 @@
+//! A NodeLocal DNSCache and other processes of a pod's own node, with real sockets in real cgroups (version 2), and what
+//! only looks like them.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::lab::{Inventory, NODE_CACHE, NodeCache, ProxyMode};
+use testbed::stage::objects::{DNS, IDLE, cgroup_on_host, on_host_network, pod, service};
+use testbed::stage::{CLIENT, NODE, Stage, name, text};
+use testbed::watch::Events;
+
+const NODE_IP: &str = "192.168.2.33";
+const HOST_CLIENT: &str = "default/host-client";
+const CACHE: &str = "kube-system/node-local-dns-x7k2p";
+/// A DNS server of the cluster on the client's node.
+const LOCAL_DNS: &str = "kube-system/coredns-local";
+const LOCAL_DNS_IP: [u8; 4] = [10, 1, 39, 201];
+const CLUSTER_DNS: &str = "10.152.183.10";
+/// The Service by which the cache asks the cluster's DNS server, on another node.
+const UPSTREAM: [u8; 4] = [10, 152, 183, 11];
+/// A Service with a hostNetwork pod of the client's node behind it.
+const HOST_SERVICE: [u8; 4] = [10, 152, 183, 12];
+const HOST_PORT: u16 = 8099;
+/// A pod on the client's node, and its port.
+const SERVER: &str = "default/nginx-ds-v2qf5";
+const SERVER_URL: &str = "http://10.1.39.194/";
+
+struct Node {
+    stage: Stage,
+    cgroup_of_client: String,
+    cgroup_of_cache: String,
+    cache: Option<NodeCache>,
+    /// A server of the hostNetwork client.
+    server: Child,
+}
+
+impl Node {
+    fn new(proxy_mode: ProxyMode) -> Node {
+        let scenario = Inventory::scenario().expect("the scenario's inventory");
+        let mut objects = scenario.objects().to_vec();
+        let address = NODE_IP.parse().expect("an address");
+        let on_node = |namespace, name, uid: &str| {
+            let mut pod = on_host_network(pod((namespace, name), NODE, address, IDLE));
+            pod["metadata"]["uid"] = uid.into();
+            pod
+        };
+        let client = on_node(
+            "default",
+            "host-client",
+            "6f0e0000-0000-4000-8000-000000002211",
+        );
+        let cache = on_node(
+            "kube-system",
+            "node-local-dns-x7k2p",
+            "6f0e0000-0000-4000-8000-000000002212",
+        );
+        let local_dns = pod(
+            ("kube-system", "coredns-local"),
+            NODE,
+            LOCAL_DNS_IP.into(),
+            DNS,
+        );
+        let of_dns = |object: &&Value| {
+            object["kind"] == "Pod" && name(&object["metadata"]).starts_with("kube-system/coredns-")
+        };
+        let coredns = objects.iter().find(of_dns).expect("the DNS server").clone();
+        let upstream = ("kube-system", "kube-dns-upstream");
+        let [mut upstream, mut slice] =
+            service(upstream, UPSTREAM.into(), (53, "UDP"), &[&coredns]);
+        let ports = [("dns", "UDP"), ("dns-tcp", "TCP")]
+            .map(|(name, protocol)| json!({ "name": name, "port": 53, "protocol": protocol }));
+        upstream["spec"]["ports"] = json!(ports);
+        slice["ports"] = json!(ports);
+        let (cgroup_of_client, cgroup_of_cache) = (cgroup_on_host(&client), cgroup_on_host(&cache));
+        objects.extend(service(
+            ("default", "on-host"),
+            HOST_SERVICE.into(),
+            (HOST_PORT, "TCP"),
+            &[&client],
+        ));
+        objects.extend([client, cache, local_dns, upstream, slice]);
+        let inventory = Inventory::from_objects(objects).expect("an inventory");
+        let stage = Stage::of(proxy_mode, inventory);
+        let cache = stage
+            .lab
+            .start_node_cache(NODE, &cgroup_of_cache, UPSTREAM.into())
+            .expect("the cache starts");
+        let port = HOST_PORT.to_string();
+        let serve = [
+            "python3",
+            "-m",
+            "http.server",
+            &port,
+            "-d",
+            "/proc/self/fdinfo",
+        ];
+        let serve = stage.lab.exec_node_in(NODE, &cgroup_of_client, &serve);
+        let mut serve = serve.expect("a node");
+        let serve = serve.stdout(Stdio::null()).stderr(Stdio::null());
+        let server = serve.spawn().expect("it starts");
+        Node {
+            stage,
+            cgroup_of_client,
+            cgroup_of_cache,
+            cache: Some(cache),
+            server,
+        }
+    }
+
+    /// Runs a command of the hostNetwork pod.
+    fn on_host(&self, argv: &[&str]) -> Output {
+        let lab = &self.stage.lab;
+        run(lab
+            .exec_node_in(NODE, &self.cgroup_of_client, argv)
+            .expect("a node"))
+    }
+
+    /// Runs a command in the cgroup of a service of the node's operating system.
+    fn in_service(&self, argv: &[&str]) -> Output {
+        let lab = &self.stage.lab;
+        run(lab
+            .exec_node_in(NODE, "system.slice/outside.service", argv)
+            .expect("a node"))
+    }
+
+    /// Lets the cache ask another server.
+    fn restart_cache(&mut self, server: [u8; 4]) {
+        drop(self.cache.take());
+        let lab = &self.stage.lab;
+        let cache = lab.start_node_cache(NODE, &self.cgroup_of_cache, server.into());
+        self.cache = Some(cache.expect("the cache starts"));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn run(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("it runs")
+}
+
+fn curl(url: &str) -> [&str; 7] {
+    ["curl", "-sS", "-o", "/dev/null", "--max-time", "9", url]
+}
+
+/// A query for an address.
+fn dig<'a>(at: &'a str, question: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    [&["dig", "+tries=1", at, question, "A"], options].concat()
+}
+
+/// The identifier of the query that dig prints.
+fn id(output: &Output) -> u64 {
+    let output = text(output);
+    let id = output
+        .split(", id: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    id.and_then(|id| id.parse().ok())
+        .unwrap_or_else(|| panic!("no identifier: {output}"))
+}
+
+/// A query of a pod, seen where it is sent.
+fn query<'a>(pod: &'a str, question: &'a str) -> impl Fn(&Value) -> bool + 'a {
+    move |event| {
+        event["type"] == "dns"
+            && event["name"] == question
+            && event["direction"] == "client"
+            && name(&event["pod"]) == pod
+    }
+}
+
+/// A connection to the server, from this port.
+fn reached(port: u64) -> impl Fn(&Value) -> bool {
+    move |event| {
+        event["type"] == "tcp"
+            && event["direction"] == "server"
+            && name(&event["pod"]) == SERVER
+            && event["peer"]["port"] == port
+    }
+}
+
+fn pods_ask_a_cache_of_their_node(node: &Node, events: &mut Events, unnamed: &mut Events) {
+    let cache = node.cache.as_ref().expect("it runs").pid();
+    let cgroup = fs::read_to_string(format!("/proc/{cache}/cgroup")).expect("its cgroup");
+    for (server, question) in [(NODE_CACHE, "one.example."), (CLUSTER_DNS, "two.example.")] {
+        let at = format!("@{server}");
+        let output = node.stage.run(&dig(&at, question, &[]));
+        assert!(text(&output).contains("status: NXDOMAIN"), "{output:?}");
+        for events in [&mut *events, &mut *unnamed] {
+            let event = events.wait_for(question, query(CLIENT, question)).unwrap();
+            assert_eq!(event["peer"]["ip"], server, "{event}");
+            let pod = &event["peer"]["pod"];
+            assert_eq!(name(pod), CACHE, "{event}");
+            let uid = pod["uid"].as_str().expect("a UID");
+            assert!(cgroup.contains(&format!("/pod{uid}/")), "{cgroup}");
+            let service = &event["peer"]["service"]["name"];
+            assert_eq!(service == "kube-dns", server == CLUSTER_DNS, "{event}");
+            assert_eq!(event["peer"]["backend"], Value::Null, "{event}");
+        }
+        // Tracing has just begun: questions from before may be open.
+        let own = events.wait_for(question, query(CACHE, question)).unwrap();
+        assert_eq!(own["caused_by"], Value::Null, "{own}");
+    }
+}
+
+fn a_host_network_pod_asks_over_lo(node: &Node, events: &mut Events) {
+    for (server, question, transport) in [
+        (NODE_CACHE, "three.example.", "udp"),
+        (CLUSTER_DNS, "four.example.", "udp"),
+        (NODE_CACHE, "five.example.", "tcp"),
+    ] {
+        let at = format!("@{server}");
+        let options: &[&str] = match transport {
+            "tcp" => &["+tcp"],
+            _ => &[],
+        };
+        let output = node.on_host(&dig(&at, question, options));
+        assert!(text(&output).contains("status: NXDOMAIN"), "{output:?}");
+        let event = events
+            .wait_for(question, query(HOST_CLIENT, question))
+            .unwrap();
+        let of_event = (
+            &event["pod"]["ip"],
+            &event["peer"]["ip"],
+            &event["transport"],
+        );
+        assert_eq!(
+            of_event,
+            (&server.into(), &server.into(), &transport.into())
+        );
+        assert_eq!(name(&event["peer"]["pod"]), CACHE, "{event}");
+    }
+    // Near misses: a loopback address, and a port that is not DNS's.
+    node.on_host(&dig("@127.0.0.1", "home.example.", &["+timeout=1"]));
+    let url = format!("http://{NODE_CACHE}:{HOST_PORT}/");
+    assert!(node.on_host(&curl(&url)).status.success());
+}
+
+fn a_server_of_the_node_behind_a_service_is_named(node: &Node, events: &mut Events) {
+    let service = Ipv4Addr::from(HOST_SERVICE).to_string();
+    let url = format!("http://{service}:{HOST_PORT}/");
+    assert!(node.stage.run(&curl(&url)).status.success());
+    let connected = |event: &Value| event["type"] == "tcp" && event["peer"]["ip"] == *service;
+    let event = events.wait_for("the connection", connected).unwrap();
+    let peer = &event["peer"];
+    assert_eq!(name(&peer["service"]), "default/on-host", "{event}");
+    assert_eq!(peer["pod"], Value::Null, "{event}");
+    assert_eq!(peer["backend"]["ip"], NODE_IP, "{event}");
+    assert_eq!(name(&peer["backend"]["pod"]), HOST_CLIENT, "{event}");
+}
+
+fn clients_of_a_pod_on_its_own_node_are_named(node: &Node, events: &mut Events) {
+    let curl = |port| [&curl(SERVER_URL)[..], &["--local-port", port]].concat();
+    assert!(node.on_host(&curl("42001")).status.success());
+    assert!(node.in_service(&curl("42002")).status.success());
+    // Near miss: another pod, with the node's address.
+    let rules = format!(
+        "add table ip near-miss
+         add chain ip near-miss post {{ type nat hook postrouting priority 90; }}
+         add rule ip near-miss post tcp sport 42003 snat to {NODE_IP}"
+    );
+    let nft = node.stage.on_node(NODE, &["nft", &rules]).status();
+    assert!(nft.expect("nft runs").success());
+    assert!(node.stage.run(&curl("42003")).status.success());
+    for (port, client) in [(42_001, HOST_CLIENT), (42_002, "?/?"), (42_003, "?/?")] {
+        let event = events.wait_for("the connection", reached(port)).unwrap();
+        let peer = &event["peer"];
+        assert_eq!(name(&peer["pod"]), client, "{event}");
+        assert_eq!(peer["ip"], NODE_IP, "{event}");
+        assert_eq!(peer["node"], NODE, "{event}");
+    }
+}
+
+fn what_the_cache_asks_is_joined_to_the_one_client(node: &Node, events: &mut Events) {
+    let at = format!("@{NODE_CACHE}");
+    let question = "six.example.";
+    let asked = node
+        .stage
+        .run(&dig(&at, question, &["-b", "0.0.0.0#41111"]));
+    let own = events.wait_for(question, query(CACHE, question)).unwrap();
+    let cause = &own["caused_by"];
+    assert_eq!(name(&cause["pod"]), CLIENT, "{own}");
+    assert_eq!(
+        (&cause["port"], &cause["id"]),
+        (&41_111.into(), &id(&asked).into())
+    );
+    assert_eq!(cause["inferred"], true, "{own}");
+
+    let question = "seven.example.";
+    let asked = node.on_host(&dig(&at, question, &[]));
+    let own = events.wait_for(question, query(CACHE, question)).unwrap();
+    let cause = &own["caused_by"];
+    assert_eq!(name(&cause["pod"]), HOST_CLIENT, "{own}");
+    assert_eq!(
+        (&cause["ip"], &cause["id"]),
+        (&NODE_CACHE.into(), &id(&asked).into())
+    );
+}
+
+/// Two clients wait for one name when the cache, which asks one question after the other, comes to it.
+fn two_clients_at_once_leave_the_cause_open(node: &Node, events: &mut Events) {
+    let at = format!("@{NODE_CACHE}");
+    let dns = node.stage.lab.inventory().pods.iter().find(|pod| {
+        let name = pod.full_name();
+        name.starts_with("kube-system/coredns-") && name != LOCAL_DNS
+    });
+    let dns = dns.expect("the DNS server").full_name();
+    node.stage.lab.freeze(&dns, true).expect("it stops");
+    let (before, question) = ("eight.example.", "nine.example.");
+    let mut asking = vec![node.stage.spawn_in(CLIENT, &dig(&at, before, &[]))];
+    std::thread::sleep(Duration::from_millis(300));
+    asking.extend([CLIENT, SERVER].map(|pod| node.stage.spawn_in(pod, &dig(&at, question, &[]))));
+    std::thread::sleep(Duration::from_millis(300));
+    node.stage.lab.freeze(&dns, false).expect("it continues");
+    for client in asking {
+        let output = client.wait_with_output().expect("it ends");
+        assert!(text(&output).contains("status: NXDOMAIN"), "{output:?}");
+    }
+    let own = events.wait_for(question, query(CACHE, question)).unwrap();
+    assert_eq!(own["caused_by"], Value::Null, "{own}");
+}
+
+fn a_server_on_the_same_node_is_asked_by_the_cache(node: &mut Node, events: &mut Events) {
+    node.restart_cache(LOCAL_DNS_IP);
+    let question = "ten.example.";
+    let at = format!("@{CLUSTER_DNS}");
+    let asked = node.stage.run(&dig(&at, question, &[]));
+    let at_server = |event: &Value| {
+        event["type"] == "dns"
+            && event["name"] == question
+            && event["direction"] == "server"
+            && name(&event["pod"]) == LOCAL_DNS
+    };
+    let event = events.wait_for("at the server", at_server).unwrap();
+    assert_eq!(name(&event["peer"]["pod"]), CACHE, "{event}");
+    assert_eq!(name(&event["caused_by"]["pod"]), CLIENT, "{event}");
+    assert_eq!(event["caused_by"]["id"], id(&asked), "{event}");
+    let own = events
+        .wait_for("its own", query(LOCAL_DNS, question))
+        .unwrap();
+    assert_eq!(name(&own["caused_by"]["pod"]), CACHE, "{own}");
+}
+
+#[test]
+fn a_node_local_cache_is_named_and_what_it_asks_is_joined() {
+    let mut node = Node::new(ProxyMode::Iptables);
+    let mut events = node.stage.events(&[]);
+    let mut unnamed = node
+        .stage
+        .events(&["--no-node", "--instance", "without-node"]);
+    let begun = Instant::now();
+    pods_ask_a_cache_of_their_node(&node, &mut events, &mut unnamed);
+    a_host_network_pod_asks_over_lo(&node, &mut events);
+    a_server_of_the_node_behind_a_service_is_named(&node, &mut events);
+    clients_of_a_pod_on_its_own_node_are_named(&node, &mut events);
+    // Questions from before the start are open for so long.
+    let open = Duration::from_secs(10).saturating_sub(begun.elapsed());
+    std::thread::sleep(open + Duration::from_millis(200));
+    what_the_cache_asks_is_joined_to_the_one_client(&node, &mut events);
+    two_clients_at_once_leave_the_cause_open(&node, &mut events);
+    a_server_on_the_same_node_is_asked_by_the_cache(&mut node, &mut events);
+
+    for events in [&mut events, &mut unnamed] {
+        events.stop().expect("it runs to the end");
+    }
+    let on_lo = |events: &Events| -> Vec<Value> {
+        let of_cache = [NODE_CACHE, CLUSTER_DNS];
+        let own = |event: &&Value| of_cache.iter().any(|ip| event["pod"]["ip"] == *ip);
+        events.all().iter().filter(own).cloned().collect()
+    };
+    let questions: Vec<Value> = on_lo(&events)
+        .into_iter()
+        .filter(|event| event["type"] == "dns")
+        .map(|event| event["name"].clone())
+        .collect();
+    let expected = [
+        "three.example.",
+        "four.example.",
+        "five.example.",
+        "seven.example.",
+    ];
+    assert_eq!(questions, expected, "each once, and nothing else");
+    let others = on_lo(&events)
+        .into_iter()
+        .find(|event| event["peer"]["port"] != 53);
+    assert_eq!(others, None);
+    assert_eq!(on_lo(&unnamed), Vec::<Value>::new());
+}
