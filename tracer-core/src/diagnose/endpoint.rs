@@ -4,6 +4,7 @@
 //! conntrack is not read, nothing follows, and [`super::suspects`] lists what is possible.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::case::{Case, Symptom};
 use super::claim::Claim;
@@ -15,11 +16,37 @@ use super::route::{self, Route};
 use super::{attempt::Attempt, server, services};
 use crate::identity::Endpoint;
 use crate::model::connection::{TcpState, UdpState};
+use crate::model::event::Ends;
+use crate::model::exchange::Outcome;
 use crate::model::identity::Backend;
 
 /// The endpoint of a case's flow.
 pub(super) fn chosen<'a>(case: &Case<'a>) -> Option<&'a Backend> {
     case.ends.peer.backend.as_deref()
+}
+
+/// The ends of a finding. A lookup has no endpoint, since its queries can go to several; here it is that of the latest
+/// one without an answer, so that this one can be followed.
+pub(super) fn ends(case: &Case<'_>) -> Ends {
+    let mut ends = case.ends.clone();
+    if ends.peer.backend.is_none()
+        && let Some(endpoint) = of_latest_silent(case)
+    {
+        ends.peer.backend = Some(Arc::new(case.index.backend(case.at, endpoint)));
+    }
+    ends
+}
+
+/// The endpoint that the latest unanswered query of a lookup went to.
+fn of_latest_silent(case: &Case<'_>) -> Option<SocketAddr> {
+    let Symptom::Lookup(lookup) = case.symptom else {
+        return None;
+    };
+    let server = SocketAddr::new(case.ends.peer.ip, case.ends.peer.port?);
+    let silent = (lookup.exchanges().iter())
+        .filter(|exchange| exchange.server == server && exchange.outcome == Outcome::Timeout);
+    let latest = silent.map(|exchange| exchange.asked).max()?;
+    case.own.endpoints.failed_at((server, Use::Dns), latest)
 }
 
 /// The same, as one that the Service may lead to.

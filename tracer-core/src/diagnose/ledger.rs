@@ -21,7 +21,7 @@ use super::open_findings::{OpenFindings, Place};
 use super::rule::{self, Rule};
 use super::settings::{DiagnosisSettings, Silence};
 use super::tally::Tally;
-use super::{stretches, wording};
+use super::{endpoint, stretches, wording};
 use crate::fair_table::Room;
 use crate::identity::{Index, Owner};
 use crate::model::event::{Body, Ends, Event};
@@ -258,7 +258,7 @@ impl Ledger {
             finding,
             key: Arc::clone(id),
             owner: case.owner.clone(),
-            ends: case.ends.clone(),
+            ends: endpoint::ends(case),
             cures: claim.cures,
             target,
             tally,

@@ -31,7 +31,7 @@ const BATCH_0: &str = "shop/batch-0";
 const FINE_0: &str = "shop/fine-0";
 
 /// Pods: name, node, address, image.
-const PODS: [(&str, &str, [u8; 4], &str); 16] = [
+const PODS: [(&str, &str, [u8; 4], &str); 17] = [
     ("web-0", NODE, [10, 1, 39, 210], IDLE),
     ("cart-0", NODE, [10, 1, 39, 211], IDLE),
     ("jobs-0", NODE, [10, 1, 39, 212], IDLE),
@@ -46,11 +46,12 @@ const PODS: [(&str, &str, [u8; 4], &str); 16] = [
     ("half-0", SERVERS, [10, 1, 79, 76], WEB),
     ("names-0", SERVERS, [10, 1, 79, 80], DNS),
     ("names-1", SERVERS, [10, 1, 79, 81], DNS),
+    ("mute-0", SERVERS, [10, 1, 79, 82], DNS),
     ("far-0", CUT, [10, 1, 69, 201], WEB),
     ("half-1", CUT, [10, 1, 69, 202], WEB),
 ];
 /// Services: name, the end of the ClusterIP, and the pods.
-const SERVICES: [(&str, u8, &[&str]); 9] = [
+const SERVICES: [(&str, u8, &[&str]); 10] = [
     ("near", 60, &["near-0"]),
     ("there", 61, &["there-0"]),
     ("rst", 62, &["rst-0"]),
@@ -60,9 +61,11 @@ const SERVICES: [(&str, u8, &[&str]); 9] = [
     ("far", 66, &["far-0"]),
     ("half", 67, &["half-0", "half-1"]),
     ("names", 68, &["names-0"]),
+    ("mute", 69, &["mute-0"]),
 ];
 const HALF: &str = "10.152.183.67";
 const NAMES: &str = "10.152.183.68";
+const MUTE: &str = "10.152.183.69";
 
 /// A client's failure, and what the report must say about it.
 struct Fault {
@@ -193,7 +196,7 @@ fn cluster() -> Inventory {
         .push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
     let made = PODS.map(|(name, node, ip, image)| pod(("shop", name), node, ip.into(), image));
     for (name, last, pods) in SERVICES {
-        let port = if name == "names" {
+        let port = if ["names", "mute"].contains(&name) {
             (53, "UDP")
         } else {
             (80, "TCP")
@@ -221,6 +224,8 @@ fn play(mode: ProxyMode) {
         .map(|to| curl(&stage, FINE_0, to));
     let half = try_half(&stage);
     stale_names(&stage);
+    // The query waits in the queue of the frozen server.
+    assert_eq!(dig(&stage, MUTE, 40_002).status.code(), Some(9));
     for output in fine.map(ended) {
         assert!(output.status.success(), "{output:?}");
     }
@@ -238,6 +243,7 @@ fn play(mode: ProxyMode) {
         near.contains("already translated to 10.1.79.70:80"),
         "{near}"
     );
+    mute_is_named(&found[&key("dns-timeout", JOBS_0, MUTE, 53)]);
     stale_is_named(&found[&key("dns-timeout", JOBS_0, NAMES, 53)]);
     drops_are_those_of_nftables(&stage, &agents);
     endpoints_are_those_of_conntrack(&stage);
@@ -262,9 +268,9 @@ fn ended(child: Child) -> Output {
 }
 
 /// A query from a fixed port, whose endpoint conntrack keeps.
-fn dig(stage: &Stage, from: u16) -> Output {
+fn dig(stage: &Stage, server: &str, from: u16) -> Output {
     let from = format!("0.0.0.0#{from}");
-    let server = format!("@{NAMES}");
+    let server = format!("@{server}");
     let name = "kubernetes.default.svc.cluster.local.";
     let argv = ["dig", "+tries=1", "+time=3", "-b", &from, &server, name];
     stage.run_in(JOBS_0, &argv)
@@ -293,7 +299,9 @@ fn healthy(stage: &Stage) -> [Child; 2] {
         let output = ended(curl(stage, BATCH_0, to));
         assert!(output.status.success(), "{to}: {output:?}");
     }
-    assert!(dig(stage, 40_000).status.success());
+    for server in [NAMES, MUTE] {
+        assert!(dig(stage, server, 40_000).status.success());
+    }
     [server, clients]
 }
 
@@ -325,13 +333,15 @@ fn break_all(stage: &mut Stage) {
     let moved = Inventory::from_objects(objects).expect("an inventory");
     stage.lab.apply(moved).expect("the lab follows");
     stage.lab.remove_pod("shop/names-0").expect("it is removed");
+    // It cannot follow, so it is the last.
+    stage.lab.freeze("shop/mute-0", true).expect("it stops");
 }
 
 /// The same port keeps the deleted endpoint, and another one gets the new one.
 fn stale_names(stage: &Stage) {
     // dig: 9 is no answer.
-    assert_eq!(dig(stage, 40_000).status.code(), Some(9));
-    assert!(dig(stage, 40_001).status.success());
+    assert_eq!(dig(stage, NAMES, 40_000).status.code(), Some(9));
+    assert!(dig(stage, NAMES, 40_001).status.success());
     let listed = conntrack(stage, NODE, JOBS_0, "udp");
     let endpoint = |port| listed.get(&(NAMES.to_owned(), port)).map(String::as_str);
     assert_eq!(
@@ -339,6 +349,11 @@ fn stale_names(stage: &Stage) {
         (Some("10.1.79.80"), Some("10.1.79.81")),
         "{listed:?}"
     );
+}
+
+fn mute_is_named(finding: &Value) {
+    let line = "jobs-0 ─✓─ k8s-worker03 ─✓ 10.1.79.82─ k8s-worker01 ─✓─ ✗ mute-0 (got 1 request, sent nothing)";
+    assert_eq!(finding["path"]["line"], line, "{finding}");
 }
 
 fn stale_is_named(finding: &Value) {
@@ -382,7 +397,7 @@ fn diagnosed(agents: &Agents) -> BTreeMap<Key, Value> {
     let mut expected: Vec<Key> = (FAULTS.iter())
         .map(|fault| key(fault.rule, fault.client, fault.to, 80))
         .collect();
-    expected.push(key("dns-timeout", JOBS_0, NAMES, 53));
+    expected.extend([NAMES, MUTE].map(|server| key("dns-timeout", JOBS_0, server, 53)));
     expected.sort();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -399,7 +414,10 @@ fn diagnosed(agents: &Agents) -> BTreeMap<Key, Value> {
             let finding = found.get(&key(fault.rule, fault.client, fault.to, 80));
             finding.is_some_and(|finding| finding["path"]["verdict"] == fault.verdict)
         };
-        if complete && FAULTS.iter().all(has_path) {
+        let followed = found
+            .get(&key("dns-timeout", JOBS_0, MUTE, 53))
+            .is_some_and(|finding| finding["path"]["verdict"] == "not-answered-by-pod");
+        if complete && followed && FAULTS.iter().all(has_path) {
             return found;
         }
         let paths: Vec<&Value> = report

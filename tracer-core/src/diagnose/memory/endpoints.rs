@@ -107,6 +107,14 @@ impl Endpoints {
         endpoints
     }
 
+    /// The endpoint whose latest failed attempt began at this time, if no other one's did.
+    pub fn failed_at(&self, service: (SocketAddr, Use), at: Timestamp) -> Option<SocketAddr> {
+        let failed = |(_, used): &(&Behind, &Used)| used.failed == Some(at);
+        let mut failed = self.behind(service).filter(failed);
+        let (behind, _) = failed.next()?;
+        failed.next().is_none().then_some(behind.endpoint)
+    }
+
     fn behind(&self, (service, what): (SocketAddr, Use)) -> impl Iterator<Item = (&Behind, &Used)> {
         let all = self.used.iter();
         all.filter(move |(behind, _)| behind.service == service && behind.what == what)
