@@ -22,10 +22,12 @@ use testbed::debian;
 const PROGRAMS: [&str; 9] = [
     "dash", "ip", "tc", "nft", "ipvsadm", "ping", "seq", "sleep", "cat",
 ];
-/// A veth pair, what a filter of tc needs, nftables with translation, and conntrack's netlink. What a kernel has not as
+/// A veth pair, a bridge and a dummy device, what a filter of tc needs, nftables with translation, and conntrack's netlink. What a kernel has not as
 /// a module it has built in.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 13] = [
     "veth",
+    "bridge",
+    "dummy",
     "sch_ingress",
     "cls_bpf",
     "nf_tables",
