@@ -70,5 +70,3 @@ pub struct NodeFacts {
 
 /// A node's name.
 pub type NodeName = Arc<str>;
-
-pub use crate::diagnose::can_be_followed as concerns;

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use super::event::timestamp;
 use super::proto;
+use tracer_core::diagnose::can_be_followed;
 use tracer_core::model::event::{Body, Event};
 use tracer_core::model::finding::Finding;
 use tracer_core::model::identity::PodIdentity;
 use tracer_core::model::loss::Stage;
 use tracer_core::model::path::Path;
 use tracer_core::model::time::Timestamp;
-use tracer_core::path::{self, Clock, Join, NodeFacts, NodeName, Question, Watch};
+use tracer_core::path::{Clock, Join, NodeFacts, NodeName, Question, Watch};
 use tracer_core::view::filter::{EventType, FilterConfig, PodPattern};
 
 /// Attempts of this time before the last failure are considered.
@@ -79,7 +80,7 @@ pub struct Request {
 impl Asked {
     /// About a finding of a node; `None` if its rule or its other end has no path.
     pub fn about(node: &str, event: &Event, finding: &Finding) -> Option<Asked> {
-        if !path::concerns(finding.rule) {
+        if !can_be_followed(finding.rule) {
             return None;
         }
         let mut asked = Asked::about_attempt(node, event)?;

@@ -20,13 +20,14 @@ use crate::run::inventory;
 use crate::run::notice::Notices;
 use crate::run::output::{Output, Tap};
 use crate::run::session::{self, Account, Session, Source, Step};
+use tracer_core::diagnose::can_be_followed;
 use tracer_core::files::inventory::load;
 use tracer_core::model::cluster::{ClusterChange, Inventory};
 use tracer_core::model::event::Event;
 use tracer_core::model::loss::Losses;
 use tracer_core::model::signal::Signal;
 use tracer_core::model::time::Timestamp;
-use tracer_core::path::{self, Join, Question};
+use tracer_core::path::{Join, Question};
 use tracer_core::pipeline::{Input, Pipeline};
 use tracer_core::view::Next;
 use tracer_core::view::report::FindingKey;
@@ -198,7 +199,7 @@ impl SeveralSource {
         let join = self.join();
         let questions: Vec<(FindingKey, Question)> = report
             .open_findings()
-            .filter(|open| path::concerns(open.finding.rule))
+            .filter(|open| can_be_followed(open.finding.rule))
             .filter_map(|open| Some((open.key.clone(), Question::about(open.node?, open.event)?)))
             .collect();
         for (key, question) in questions {
