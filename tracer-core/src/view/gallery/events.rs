@@ -100,7 +100,7 @@ fn exchanges() -> Vec<(&'static str, Event)> {
         ("dns over tcp with a chain", dns(kube_dns(), chain, None)),
         ("dns timeout", dns(kube_dns(), timeout, None)),
         ("dns undecided", dns(kube_dns(), open, None)),
-        ("dns late", dns(kube_dns(), late, place)),
+        ("dns late", dns(by_node_cache(kube_dns()), late, place)),
         ("dns icmp error", dns(kube_dns(), refused, None)),
         (
             "dns servfail",

@@ -90,17 +90,24 @@ fn with_an_exclusion_events_of_pods_without_a_name_are_held_back_and_counted() {
 #[test]
 fn what_an_excluded_pod_asks_is_held_back_at_the_server_too() {
     let mut privacy = privacy(&["payments"], &[]);
-    let mut asked_by = |namespace: &str, role| {
+    let mut asked_by = |namespace: &str, role, on_host: bool| {
         let mut event = of("dns at the server");
         if let Some(ends) = &mut event.ends {
             ends.role = role;
-            ends.peer.pod = Some(gallery::identity(namespace, "a", None, "a-node"));
+            let peer = Some(gallery::identity(namespace, "a", None, "a-node"));
+            (ends.peer.pod, ends.peer.host_pod) = match on_host {
+                true => (None, peer),
+                false => (peer, None),
+            };
         }
         privacy.pass(event).is_some()
     };
-    assert!(asked_by("default", Role::Server));
-    assert!(!asked_by("payments", Role::Server));
-    assert!(asked_by("payments", Role::Client), "the pod's own doing");
+    for on_host in [false, true] {
+        assert!(asked_by("default", Role::Server, on_host));
+        assert!(!asked_by("payments", Role::Server, on_host));
+        let own = asked_by("payments", Role::Client, on_host);
+        assert!(own, "the pod's own doing");
+    }
 }
 
 #[test]
