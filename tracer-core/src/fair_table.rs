@@ -305,6 +305,17 @@ impl<K: Key, V, const N: usize> FairTable<K, V, N> {
         Some(self.take(id))
     }
 
+    /// Removes all entries of an owner.
+    pub(crate) fn remove_owner(&mut self, owner: &K::Owner) {
+        while let Some(id) = self
+            .shares
+            .get(owner)
+            .and_then(|share| share.by_use.oldest())
+        {
+            self.take(id);
+        }
+    }
+
     /// The entries of a group, which `key` is in too, the latest first.
     pub(crate) fn group<'a>(
         &'a self,

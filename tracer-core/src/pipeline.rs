@@ -379,6 +379,7 @@ impl Pipeline {
             self.translations.losses(),
             self.local_peers.losses(),
             self.causes.losses(),
+            self.senders.losses(),
             &self.diagnosis.losses(),
         ] {
             losses.merge(stage);

@@ -487,6 +487,7 @@ impl Causes {
 
     /// The interface is no longer traced.
     pub(super) fn forget(&mut self, ifindex: Ifindex) {
+        self.open.remove_owner(&ifindex);
         self.made_room.remove(&ifindex);
         self.untraced.remove(&ifindex);
         if self.loopback == Some(ifindex) {

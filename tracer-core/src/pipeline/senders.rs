@@ -11,18 +11,26 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use crate::fair_table::{self, FairTable, Room};
 use crate::identity::Index;
 use crate::model::event::Ends;
 use crate::model::flow::{Direction, Flow, Ifindex, Protocol};
+use crate::model::heap_bytes::ALLOCATION;
 use crate::model::identity::Process;
-use crate::model::observation::Observation;
+use crate::model::loss::{Losses, Stage};
+use crate::model::observation::{Observation, What};
 use crate::model::time::Timestamp;
 
-/// Flows kept for an interface. All are dropped when there are more: their events name no container and no
-/// process, until the pod sends another packet that has a record.
-const MAX_FLOWS: usize = 512;
-/// The same for the node, which has more processes.
-const MAX_FLOWS_OF_NODE: usize = 8_192;
+/// Flows and who sent them. Without its entry a flow's events name no container and no process, until the pod sends
+/// another packet that has a record.
+const ROOM: Room = Room {
+    entries: 32_768,
+    bytes: 8 << 20,
+};
+/// A connection can be silent for that long.
+const KEPT: Duration = Duration::from_hours(1);
+/// The last event of an exchange, or of a connection that ends, comes before that.
+const KEPT_TO_THE_END: Duration = Duration::from_secs(30);
 /// Cgroups that were asked about. One scan answers for all of them.
 const MAX_UNKNOWN: usize = 256;
 /// A cgroup that no scan explained is asked about again after this time, and then each time after twice as long.
@@ -32,16 +40,30 @@ pub(super) const ROOT_CGROUP: u64 = 1;
 /// How long an event of the node waits for the first answer about its cgroup. A scan follows within a second.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The protocol and the pod's port. At the node also the peer: its processes share a port towards several peers.
-type Key = (Protocol, u16, Option<SocketAddr>);
+/// A flow by its protocol and the pod's port. At the node also by the peer: its processes share a port towards several
+/// peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    ifindex: Ifindex,
+    protocol: Protocol,
+    port: u16,
+    peer: Option<SocketAddr>,
+}
 
-/// The flows of an interface and who sent them.
-#[derive(Debug, Default)]
+impl fair_table::Key for Key {
+    type Owner = Ifindex;
+
+    fn owner(&self) -> Ifindex {
+        self.ifindex
+    }
+}
+
+/// What matters at an interface.
+#[derive(Clone, Copy, Debug, Default)]
 struct Interface {
     of_node: bool,
     /// The index alone does not know the pod's container.
     several_containers: bool,
-    flows: HashMap<Key, Sender, RandomState>,
 }
 
 /// The owner of the socket that sent the latest packet of a flow.
@@ -53,20 +75,20 @@ struct Sender {
 }
 
 impl Interface {
-    fn key(&self, flow: &Flow) -> Key {
-        let peer = self.of_node.then_some(flow.peer);
-        (flow.protocol, flow.pod.port(), peer)
+    fn key(self, flow: &Flow) -> Key {
+        Key {
+            ifindex: flow.ifindex,
+            protocol: flow.protocol,
+            port: flow.pod.port(),
+            peer: self.of_node.then_some(flow.peer),
+        }
     }
+}
 
-    fn cgroup(&self, flow: &Flow) -> Option<u64> {
-        let sender = self.flows.get(&self.key(flow))?;
-        (sender.cgroup != 0).then_some(sender.cgroup)
-    }
-
-    fn process(&self, flow: &Flow) -> Option<&Process> {
-        let sender = self.flows.get(&self.key(flow))?;
-        let (peer, process) = sender.process.as_ref()?;
-        (*peer == flow.peer).then_some(process)
+impl Sender {
+    fn heap_bytes(&self) -> usize {
+        let process = self.process.as_ref();
+        process.map_or(0, |(_, process)| ALLOCATION + process.comm.len())
     }
 }
 
@@ -78,12 +100,26 @@ struct Asked {
 }
 
 /// Who sent the flows of the node and of pods.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Senders {
     interfaces: HashMap<Ifindex, Interface, RandomState>,
+    flows: FairTable<Key, Sender>,
     asked: HashMap<u64, Asked, RandomState>,
     /// A cgroup was asked about since the last look.
     unknown: bool,
+    losses: Losses,
+}
+
+impl Default for Senders {
+    fn default() -> Senders {
+        Senders {
+            interfaces: HashMap::default(),
+            flows: FairTable::new(ROOM),
+            asked: HashMap::default(),
+            unknown: false,
+            losses: Losses::default(),
+        }
+    }
 }
 
 impl Senders {
@@ -94,35 +130,46 @@ impl Senders {
         cgroup: u64,
         process: Option<Process>,
     ) {
+        let now = observation.time;
+        while self.flows.pop_due(now).is_some() {}
         // Without a socket it is the kernel's, and says nothing about the flow's owner.
         if (cgroup == 0 && process.is_none()) || observation.direction != Direction::FromPod {
             return;
         }
         let flow = &observation.flow;
-        let interface = match process {
-            Some(_) => self.interfaces.entry(flow.ifindex).or_default(),
-            None => match self.interfaces.get_mut(&flow.ifindex) {
-                Some(interface) => interface,
-                None => return,
-            },
-        };
+        let interface = self.interface(flow.ifindex);
         let key = interface.key(flow);
-        let wants_cgroup = interface.of_node || interface.several_containers;
-        let limit = match interface.of_node {
-            true => MAX_FLOWS_OF_NODE,
-            false => MAX_FLOWS,
-        };
-        let flows = &mut interface.flows;
-        if process.is_none() && !wants_cgroup {
+        if process.is_none() && !interface.of_node && !interface.several_containers {
             // Another socket has the port now.
-            flows.remove(&key);
+            self.flows.remove(&key);
             return;
         }
-        if flows.len() >= limit && !flows.contains_key(&key) {
-            flows.clear();
-        }
+        let kept = match &observation.what {
+            What::Tcp(segment) if !segment.fin && !segment.rst => KEPT,
+            What::Other => KEPT,
+            _ => KEPT_TO_THE_END,
+        };
         let process = process.map(|process| (flow.peer, process));
-        flows.insert(key, Sender { cgroup, process });
+        let sender = Sender { cgroup, process };
+        let heap = sender.heap_bytes();
+        let made_room = self.flows.insert(key, sender, heap, now.after(kept));
+        let lost = made_room.len() as u64;
+        self.losses.add(Stage::Table, "senders of flows", lost);
+    }
+
+    fn interface(&self, ifindex: Ifindex) -> Interface {
+        self.interfaces.get(&ifindex).copied().unwrap_or_default()
+    }
+
+    fn cgroup(&self, flow: &Flow) -> Option<u64> {
+        let sender = self.flows.get(&self.interface(flow.ifindex).key(flow))?;
+        (sender.cgroup != 0).then_some(sender.cgroup)
+    }
+
+    fn process(&self, flow: &Flow) -> Option<&Process> {
+        let sender = self.flows.get(&self.interface(flow.ifindex).key(flow))?;
+        let (peer, process) = sender.process.as_ref()?;
+        (*peer == flow.peer).then_some(process)
     }
 
     /// The node's own sockets are behind this interface.
@@ -137,10 +184,8 @@ impl Senders {
         now: Timestamp,
         flow: &Flow,
     ) -> Option<Timestamp> {
-        let interface = self.interfaces.get(&flow.ifindex);
-        let cgroup = interface
-            .filter(|interface| interface.of_node)
-            .and_then(|interface| interface.cgroup(flow))?;
+        let of_node = self.interface(flow.ifindex).of_node;
+        let cgroup = of_node.then(|| self.cgroup(flow))??;
         self.wait_for(index, now, cgroup)
     }
 
@@ -161,12 +206,9 @@ impl Senders {
 
     /// Names the pod's container and process in an event.
     pub(super) fn name(&mut self, index: &Index, at: Timestamp, flow: &Flow, ends: &mut Ends) {
-        let interface = self.interfaces.get(&flow.ifindex);
-        ends.pod.process = interface
-            .and_then(|interface| interface.process(flow))
-            .cloned();
-        if let Some(interface) = interface.filter(|interface| interface.of_node) {
-            if let Some(cgroup) = interface.cgroup(flow) {
+        ends.pod.process = self.process(flow).cloned();
+        if self.interface(flow.ifindex).of_node {
+            if let Some(cgroup) = self.cgroup(flow) {
                 name_by_cgroup(index, at, cgroup, ends);
             }
             return;
@@ -179,7 +221,7 @@ impl Senders {
         };
         let interface = self.interfaces.entry(flow.ifindex).or_default();
         interface.several_containers = true;
-        let Some(cgroup) = interface.cgroup(flow) else {
+        let Some(cgroup) = self.cgroup(flow) else {
             return;
         };
         match index.container_of(pod, cgroup) {
@@ -214,6 +256,11 @@ impl Senders {
     /// The interface is no longer traced.
     pub(super) fn forget(&mut self, ifindex: Ifindex) {
         self.interfaces.remove(&ifindex);
+        self.flows.remove_owner(&ifindex);
+    }
+
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
     }
 }
 
@@ -231,7 +278,7 @@ fn name_by_cgroup(index: &Index, at: Timestamp, cgroup: u64, ends: &mut Ends) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::observation::What;
+    use crate::model::observation::TcpSegment;
 
     const CURL: &str = "10.96.0.1:80";
     const WGET: &str = "10.96.0.2:80";
@@ -264,7 +311,7 @@ mod tests {
     }
 
     fn known(senders: &Senders, peer: &str) -> Option<String> {
-        let process = senders.interfaces.get(&Ifindex(7))?.process(&flow(peer))?;
+        let process = senders.process(&flow(peer))?;
         Some(process.comm.to_string())
     }
 
@@ -293,17 +340,57 @@ mod tests {
         assert_eq!(known(&senders, CURL), None);
     }
 
+    fn from_port(ifindex: u32, port: u16) -> Observation {
+        let mut observation = sent(CURL);
+        observation.flow.ifindex = Ifindex(ifindex);
+        observation.flow.pod.set_port(port);
+        observation
+    }
+
     #[test]
-    fn the_flows_of_an_interface_are_bounded() {
+    fn an_interface_with_many_flows_displaces_only_its_own() {
         let mut senders = Senders::default();
-        for port in 1..=2_000 {
-            let mut observation = sent(CURL);
-            observation.flow.pod.set_port(port);
-            senders.learn(&observation, 5, process("curl"));
-            let flows = &senders.interfaces[&Ifindex(7)].flows;
-            assert!(flows.contains_key(&(Protocol::Tcp, port, None)) && flows.len() <= MAX_FLOWS);
+        let calm = from_port(1, 40_000);
+        senders.learn(&calm, 5, process("curl"));
+        for port in 1..=u16::MAX {
+            let busy = from_port(2, port);
+            senders.learn(&busy, 6, process("flood"));
+            assert!(senders.process(&busy.flow).is_some());
         }
-        senders.forget(Ifindex(7));
-        assert!(senders.interfaces.is_empty());
+        assert!(senders.flows.bytes() <= ROOM.bytes && senders.flows.len() <= ROOM.entries);
+        assert!(senders.process(&calm.flow).is_some());
+        let kept = senders.flows.len() as u64;
+        assert_eq!(senders.losses.total(), u64::from(u16::MAX) + 1 - kept);
+        senders.forget(Ifindex(2));
+        assert_eq!(senders.flows.len(), 1);
+        senders.forget(Ifindex(1));
+        assert!(senders.flows.is_empty() && senders.interfaces.is_empty());
+    }
+
+    #[test]
+    fn a_flow_is_kept_until_its_last_event() {
+        let mut senders = Senders::default();
+        let at = |observation: Observation, seconds| Observation {
+            time: Timestamp(0).after(Duration::from_secs(seconds)),
+            ..observation
+        };
+        let tcp = |fin| Observation {
+            what: What::Tcp(TcpSegment {
+                fin,
+                ..TcpSegment::default()
+            }),
+            ..from_port(1, 40_000)
+        };
+        senders.learn(&at(tcp(false), 0), 5, process("curl"));
+        let other = |seconds| at(from_port(2, 1), seconds);
+        senders.learn(&other(3_599), 5, None);
+        assert!(senders.process(&tcp(false).flow).is_some());
+        senders.learn(&at(tcp(true), 3_599), 5, process("curl"));
+        senders.learn(&other(3_628), 5, None);
+        assert!(senders.process(&tcp(false).flow).is_some());
+        senders.learn(&other(3_630), 5, None);
+        assert!(senders.process(&tcp(false).flow).is_none());
+        assert!(senders.flows.is_empty());
+        assert_eq!(senders.losses.total(), 0);
     }
 }
