@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 9;
+pub const LAYOUT_VERSION: u32 = 10;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -64,18 +64,18 @@ pub const MAX_EMIT_PORTS: usize = 8;
 pub mod flag {
     /// A DNS packet with more payload than was captured.
     pub const TRUNCATED: u16 = 1 << 0;
-    /// A chunk of a TCP segment that starts at `chunk_offset_bytes`. Only chunk 0 contains the headers.
+    /// A chunk of a TCP segment other than the first, which alone contains the headers.
     pub const CHUNK: u16 = 1 << 1;
     /// The flow's counters are unknown: the flow table had no room for the interface.
     pub const NO_FLOW: u16 = 1 << 2;
     /// This packet created its entry in the flow table.
     pub const NEW_FLOW: u16 = 1 << 3;
-    /// A [`Sender`](super::Sender) follows the header.
-    pub const PROCESS: u16 = 1 << 4;
+    /// The packet is IPv6, else IPv4.
+    pub const IPV6: u16 = 1 << 4;
 }
 
 /// The header of a record in the ring buffer. `captured_len_bytes` bytes of the packet follow, from the
-/// network header on (`chunk_offset_bytes` later for a chunk).
+/// network header on; for a chunk from [`RecordHeader::chunk_offset_bytes`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordHeader {
@@ -87,12 +87,12 @@ pub struct RecordHeader {
     pub ifindex: u32,
     /// Length of the packet from the network header on. A GSO segment is one packet here.
     pub wire_len_bytes: u32,
-    /// Offset of the captured bytes from the network header; 0 unless [`flag::CHUNK`].
-    pub chunk_offset_bytes: u32,
+    /// The cookie of the socket that sent the packet, see [`RecordHeader::socket`]: its lower bits.
+    pub socket_low: u32,
     /// Number of packet bytes that follow.
     pub captured_len_bytes: u16,
-    /// The EtherType of the network header, after VLAN tags (0x0800, 0x86dd).
-    pub ethertype: u16,
+    /// The upper bits of the cookie.
+    pub socket_high: u16,
     /// [`FROM_POD`] or [`TO_POD`].
     pub direction: u8,
     /// One of the constants in [`reason`].
@@ -103,29 +103,46 @@ pub struct RecordHeader {
     pub lost: u16,
     /// The interface's thinning: only one socket in 2^this is kept, see [`socket_hash`].
     pub thinning: u8,
-    /// Explicit padding: keeps the size a multiple of 8.
-    pub reserved: u8,
+    /// Number of the chunk; not 0 for those with [`flag::CHUNK`].
+    pub chunk: u8,
     /// The id of the cgroup (version 2) of the socket of the pod, or of the node on its way to the pod, that sent the
     /// packet; 0 if no such socket did, as for resets and forwarded packets, or if the probes do not ask.
     pub cgroup_id: u64,
 }
 
-/// The sender of a record with [`flag::PROCESS`], between header and packet. Most records have none, so it takes no room
-/// in them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sender {
-    /// The process that owns the socket.
-    pub process: Process,
-    /// Explicit padding: keeps the size a multiple of 8.
-    pub zero: u32,
+impl RecordHeader {
+    /// Sets the cookie of the socket that sent the packet. The kernel counts cookies up from 1; those that it counts
+    /// down from 2^64, where an interrupt needs one, do not fit, and are as none.
+    #[inline(always)]
+    pub fn set_socket(&mut self, cookie: u64) {
+        let cookie = if cookie >> 48 == 0 { cookie } else { 0 };
+        self.socket_low = cookie as u32;
+        self.socket_high = (cookie >> 32) as u16;
+    }
+
+    /// The cookie of the socket that sent the packet; 0 for none, or if the probes do not ask.
+    pub fn socket(&self) -> u64 {
+        u64::from(self.socket_low) | u64::from(self.socket_high) << 32
+    }
+
+    /// Offset of the captured bytes from the network header.
+    pub fn chunk_offset_bytes(&self) -> u32 {
+        let [.., chunk] = CAPTURE_CLASSES;
+        u32::from(self.chunk) * chunk as u32
+    }
 }
 
-/// A process when it opened a socket. The value of the table of sockets.
+/// The process that a socket belongs to: that connected it (TCP), or that alone has sent from it (UDP, ICMP). The value
+/// of the table of sockets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Process {
-    /// Its id in the PID namespace of the node; 0 for no process.
+pub struct SocketOwner {
+    /// When its latest send ended, all ones if it connected the socket: its packets from before that are on their way,
+    /// and no other process has sent before it.
+    pub sent_ktime_ns: u64,
+    /// Its id in the initial PID namespace.
+    pub tgid: u32,
+    /// Its id in the PID namespace of the node; 0 if it is not in it, or if several processes have sent.
     pub pid: u32,
     /// Its name, that of its first thread, padded with zeros: `/proc/PID/comm`.
     pub comm: [u8; 16],
@@ -245,6 +262,8 @@ pub struct ProcessOffsets {
     pub upid_size: u32,
     /// `struct pid_namespace`: `ns.inum`.
     pub pid_ns_inum: u32,
+    /// `struct sock`: `sk_protocol`, two bytes since Linux 5.6.
+    pub sock_protocol: u32,
 }
 
 /// A process and its cgroup of version 2, as the iterator over tasks writes them.
@@ -485,9 +504,8 @@ pub mod stat {
 
 const _: () = {
     assert!(size_of::<RecordHeader>() == 72);
-    assert!(size_of::<Sender>() == 24);
-    assert!(size_of::<Process>() == 20);
-    assert!(size_of::<ProcessOffsets>() == 32);
+    assert!(size_of::<SocketOwner>() == 32);
+    assert!(size_of::<ProcessOffsets>() == 36);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
@@ -519,6 +537,8 @@ mod pod {
     unsafe impl aya::Pod for super::InterfaceControl {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::RecordHeader {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::SocketOwner {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::KernelOffsets {}
     // SAFETY: as for `FlowKey`.

@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf};
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::{
-    DROP_BYTES, DropRecord, InterfaceState, WatchedAddress, drop_place, reason, stat,
+    DROP_BYTES, DropRecord, InterfaceState, WatchedAddress, drop_place, flag, reason, stat,
 };
 
 use crate::kernel_memory::read;
@@ -192,7 +192,9 @@ fn emit(
         } else {
             DROP_BYTES as u16
         };
-        (*header).ethertype = ip.ethertype;
+        if ip.ethertype == IPV6 {
+            (*header).flags = flag::IPV6;
+        }
         (*header).reason = reason::DROP;
         (*record).location = location;
         (*record).reason = drop_reason;

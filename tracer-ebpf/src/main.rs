@@ -130,6 +130,18 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Sees which process sends from a UDP or ICMP socket.
+///
+/// Hook: tracepoint sock:sock_send_length by BTF. Minimum kernel: 6.3. It runs at the end of each send of any socket,
+/// when the packet has passed the pod's interface. Misses what the kernel sends other than through a socket's send.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    if settings::processes() {
+        process::send(&ctx);
+    }
+    0
+}
+
 /// Sees nothing. At the end of a capture it replaces the others: the kernel replaces a program at once, but detaches
 /// none within less than a grace period.
 ///

@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use tracer_common::{
     FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
-    NODE_FLOW_SLOTS, Process, WatchedAddress, stat,
+    NODE_FLOW_SLOTS, SocketOwner, WatchedAddress, stat,
 };
 
 use crate::scratch::Scratch;
@@ -66,10 +66,11 @@ pub const UNTRACKED_SLOTS: u32 = 4_096;
 pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> =
     LruHashMap::with_max_entries(16 * MAX_INTERFACES, 0);
 
-/// The processes of sockets by cookie, of all connections that processes of the node opened. The least recently used is
-/// removed first: its later packets name no process.
+/// The processes of sockets by cookie, of all connections that processes of the node opened, and of all UDP and ICMP
+/// sockets that they sent from. The least recently used is removed first: its later packets name no process. The reader
+/// of [`RECORDS`] looks it up.
 #[map]
-pub static SOCKETS: LruHashMap<u64, Process> = LruHashMap::with_max_entries(16_384, 0);
+pub static SOCKETS: LruHashMap<u64, SocketOwner> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Not 0 while the reader sleeps until a record comes.
 #[map]

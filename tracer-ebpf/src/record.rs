@@ -4,19 +4,18 @@
 //! ends in exactly one counter: emitted, ring full, thinned or copy failed.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::{bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::TcContext;
 use tracer_common::{
-    CAPTURE_CLASSES, FROM_POD, FlowKey, InterfaceState, RecordHeader, Sender, emit, flag, reason,
-    stat,
+    CAPTURE_CLASSES, FROM_POD, FlowKey, InterfaceState, RecordHeader, emit, flag, reason, stat,
 };
 
 use crate::maps::{CONTROL, READER_WAITS, RECORDS};
-use crate::packet::{self, ICMP, ICMPV6, Packet, TCP, UDP};
+use crate::packet::{self, ETHERTYPE_IPV6, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::scratch::Scratch;
 use crate::stats::{Stats, add_shared};
 use crate::thinning::{Admission, Part};
-use crate::{node, process, settings, thinning};
+use crate::{node, settings, thinning};
 
 const TCP_FIN: u8 = 0x01;
 pub const TCP_SYN: u8 = 0x02;
@@ -40,11 +39,10 @@ pub const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
 
-/// A record of a size class; `S` is `()`, or the [`Sender`] of [`flag::PROCESS`].
+/// A record of a size class.
 #[repr(C)]
-struct Slot<S, const N: usize> {
+struct Slot<const N: usize> {
     header: RecordHeader,
-    sender: S,
     bytes: [u8; N],
 }
 
@@ -71,17 +69,18 @@ pub fn emit<const DIRECTION: u8>(
         packet,
         key,
         header,
-        sender,
         ..
     } = scratch;
     header.ktime_ns = now_ns;
     header.ifindex = key.ifindex;
     header.wire_len_bytes = packet.len;
-    header.ethertype = packet.ethertype;
+    if packet.ethertype == ETHERTYPE_IPV6 {
+        header.flags |= flag::IPV6;
+    }
     header.direction = DIRECTION;
-    header.reserved = 0;
+    header.chunk = 0;
     packet.wanted = wanted;
-    set_sender::<DIRECTION>(ctx, header, sender, wanted);
+    set_sender::<DIRECTION>(ctx, header, part);
     let filled = RECORDS.query(BPF_RB_AVAIL_DATA);
     let admission = thinning::admit(interface, key, part, now_ns, filled);
     // SAFETY: `interface` points to a live map value; the verifier checks the access.
@@ -95,7 +94,6 @@ pub fn emit<const DIRECTION: u8>(
         } else {
             left
         };
-        scratch.header.chunk_offset_bytes = offset;
         scratch.header.captured_len_bytes = here as u16;
         stats.count(stat::DUE);
         // SAFETY: as above.
@@ -127,31 +125,27 @@ pub fn emit<const DIRECTION: u8>(
             break;
         }
         scratch.header.flags |= flag::CHUNK;
+        scratch.header.chunk += 1;
     }
 }
 
-/// Adds cgroup and process of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
-/// To a pod, only packets of the node's own sockets have a cgroup.
-/// Resets, ICMP replies and acknowledgments of closed connections have none: the kernel sends them. A process is only
-/// added to a short record, as of a SYN: each connection has one.
+/// Adds cgroup and cookie of the socket that sent the packet. A packet keeps its socket on its way through the veth pair.
+/// To a pod, only packets of the node's own sockets have a cgroup, and none has a cookie.
+/// Resets, ICMP replies and acknowledgments of closed connections have none: the kernel sends them. The answers of a DNS
+/// server need no process.
 #[inline(always)]
-fn set_sender<const DIRECTION: u8>(
-    ctx: &TcContext,
-    header: &mut RecordHeader,
-    sender: &mut Sender,
-    wanted: u32,
-) {
+fn set_sender<const DIRECTION: u8>(ctx: &TcContext, header: &mut RecordHeader, part: Part) {
     header.cgroup_id = 0;
+    header.set_socket(0);
     // What comes to a pod from another one can still have that one's socket. It was forwarded.
     if settings::senders() && (DIRECTION == FROM_POD || !node::is_forwarded(ctx)) {
         // SAFETY: the kernel passes a valid context; the helper accepts a packet without a socket.
         header.cgroup_id = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
     }
-    if DIRECTION == FROM_POD && settings::processes() && wanted <= CLASS_0 as u32 {
-        sender.process = process::of_sender(ctx);
-        if sender.process.pid != 0 {
-            header.flags |= flag::PROCESS;
-        }
+    let is_answer = header.reason == reason::DNS && part == Part::Answer;
+    if DIRECTION == FROM_POD && settings::processes() && !is_answer {
+        // SAFETY: as above; the helper gives 0 for a packet without a socket.
+        header.set_socket(unsafe { bpf_get_socket_cookie(ctx.as_ptr()) });
     }
 }
 
@@ -294,9 +288,7 @@ enum Written {
 #[inline(always)]
 fn write(ctx: &TcContext, scratch: &Scratch, offset: u32, len: u32) -> Written {
     let start = scratch.packet.network + offset;
-    let code = if scratch.header.flags & flag::PROCESS != 0 {
-        write_with_process(ctx, &scratch.header, &scratch.sender, start, len)
-    } else if len <= CLASS_0 as u32 {
+    let code = if len <= CLASS_0 as u32 {
         write_0(ctx, &scratch.header, start, len)
     } else if len <= CLASS_1 as u32 {
         write_1(ctx, &scratch.header, start, len)
@@ -315,62 +307,47 @@ fn write(ctx: &TcContext, scratch: &Scratch, offset: u32, len: u32) -> Written {
 }
 
 #[inline(never)]
-fn write_with_process(
-    ctx: &TcContext,
-    header: &RecordHeader,
-    sender: &Sender,
-    start: u32,
-    len: u32,
-) -> u32 {
-    write_class::<_, CLASS_0, { CLASS_0.next_power_of_two() as u64 - 1 }>(
-        ctx, header, *sender, start, len,
-    )
-}
-
-#[inline(never)]
 fn write_0(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<_, CLASS_0, { CLASS_0.next_power_of_two() as u64 - 1 }>(ctx, header, (), start, len)
+    write_class::<CLASS_0, { CLASS_0.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
 fn write_1(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<_, CLASS_1, { CLASS_1.next_power_of_two() as u64 - 1 }>(ctx, header, (), start, len)
+    write_class::<CLASS_1, { CLASS_1.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
 fn write_2(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<_, CLASS_2, { CLASS_2.next_power_of_two() as u64 - 1 }>(ctx, header, (), start, len)
+    write_class::<CLASS_2, { CLASS_2.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
 fn write_3(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<_, CLASS_3, { CLASS_3.next_power_of_two() as u64 - 1 }>(ctx, header, (), start, len)
+    write_class::<CLASS_3, { CLASS_3.next_power_of_two() as u64 - 1 }>(ctx, header, start, len)
 }
 
 #[inline(never)]
 fn write_large(ctx: &TcContext, header: &RecordHeader, start: u32, len: u32) -> u32 {
-    write_class::<_, LARGE, { LARGE as u64 - 1 }>(ctx, header, (), start, len)
+    write_class::<LARGE, { LARGE as u64 - 1 }>(ctx, header, start, len)
 }
 
 /// Writes a record of the size class N. `MASK` is the next power of two minus one.
 #[inline(always)]
-fn write_class<S: 'static, const N: usize, const MASK: u64>(
+fn write_class<const N: usize, const MASK: u64>(
     ctx: &TcContext,
     header: &RecordHeader,
-    sender: S,
     start: u32,
     len: u32,
 ) -> u32 {
-    let Some(mut entry) = RECORDS.reserve::<Slot<S, N>>(0) else {
+    let Some(mut entry) = RECORDS.reserve::<Slot<N>>(0) else {
         return 1;
     };
     let slot = entry.as_mut_ptr();
-    // SAFETY: the reservation has the size of `Slot<S, N>`, and the helper copies at most N bytes into `bytes`.
+    // SAFETY: the reservation has the size of `Slot<N>`, and the helper copies at most N bytes into `bytes`.
     // The rest of `bytes` stays uninitialised and user space does not read it: `captured_len_bytes` is the
     // valid length.
     let copied = unsafe {
         (&raw mut (*slot).header).write(*header);
-        (&raw mut (*slot).sender).write(sender);
         len == 0
             || bpf_skb_load_bytes(
                 ctx.as_ptr(),

@@ -3,7 +3,7 @@
 //! The verifier tracks values on the stack, so every path through the parser would be a separate state, and
 //! their number multiplies. It does not track values in a map: all paths merge after [`Scratch::settle`].
 
-use tracer_common::{FlowKey, FlowState, RecordHeader, Sender};
+use tracer_common::{FlowKey, FlowState, RecordHeader};
 
 use crate::maps::SCRATCH;
 use crate::packet::Packet;
@@ -21,8 +21,6 @@ pub struct Scratch {
     /// The entry to insert for a new flow.
     pub fresh: FlowState,
     pub header: RecordHeader,
-    /// The process that sent the packet.
-    pub sender: Sender,
     /// The flow of the packet that an ICMP error quotes, seen from that packet's sender.
     pub quoted: FlowKey,
     /// Explicit padding.

@@ -73,7 +73,7 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     net_inum: 0,
 };
 
-/// Whether records have the sender's process.
+/// Whether records have the sender's socket, and the table of sockets their processes.
 #[unsafe(no_mangle)]
 static PROCESSES: u32 = 0;
 
@@ -92,6 +92,7 @@ static PROCESS_OFFSETS: ProcessOffsets = ProcessOffsets {
     upid_ns: 0,
     upid_size: 0,
     pid_ns_inum: 0,
+    sock_protocol: 0,
 };
 
 /// Whether to log every packet.
@@ -235,6 +236,7 @@ pub fn process_offsets() -> ProcessOffsets {
         upid_ns: global!(PROCESS_OFFSETS.upid_ns),
         upid_size: global!(PROCESS_OFFSETS.upid_size),
         pid_ns_inum: global!(PROCESS_OFFSETS.pid_ns_inum),
+        sock_protocol: global!(PROCESS_OFFSETS.sock_protocol),
     }
 }
 

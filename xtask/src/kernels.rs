@@ -44,7 +44,7 @@ const NO_REDIRECT: (&str, &str) = (
 );
 /// Not a test: a process that tests start.
 const CHILD: &str = "::child::";
-const EVERYWHERE: [(&str, &str); 4] = [
+const EVERYWHERE: [(&str, &str); 5] = [
     (
         "of_two_hundred_pods",
         "in emulation 200 pods start too slowly",
@@ -58,6 +58,10 @@ const EVERYWHERE: [(&str, &str); 4] = [
         "an emulated pod is too slow to fill the ring buffer",
     ),
     ("of_a_forked_child", "Python is not in the image"),
+    (
+        "that_two_processes_send_from",
+        "in emulation a packet takes longer than the reader waits",
+    ),
 ];
 
 const NO_REASON: (&str, &str) = (

@@ -15,12 +15,10 @@ use super::bed::Bed;
 // linux/bpf.h.
 const PROG_LOAD: libc::c_long = 5;
 const LINK_CREATE: libc::c_long = 28;
-const MAP_CREATE: libc::c_long = 0;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const ENABLE_STATS: libc::c_long = 32;
 const SCHED_CLS: u32 = 3;
-const LRU_HASH: u32 = 9;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 const TRACING: u64 = 26;
@@ -29,50 +27,8 @@ const PROGRAM: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
 /// The same behind `call bpf_skb_cgroup_id`.
 pub(super) const HELPER: [u64; 3] = [0x0000_004f_0000_0085, PROGRAM[0], PROGRAM[1]];
 
-/// A program that looks the cookie of the packet's socket up in a table like the one of the probes.
-pub(super) struct CookieLookUp {
-    pub(super) program: [u64; 9],
-    _table: OwnedFd,
-}
-
-impl CookieLookUp {
-    pub(super) fn new() -> Result<CookieLookUp> {
-        #[repr(C)]
-        struct MapCreate {
-            map_type: u32,
-            key_size: u32,
-            value_size: u32,
-            max_entries: u32,
-            map_flags: u32,
-        }
-        let table = bpf(
-            MAP_CREATE,
-            &MapCreate {
-                map_type: LRU_HASH,
-                key_size: 8,
-                value_size: 20,
-                max_entries: 16_384,
-                map_flags: 0,
-            },
-        );
-        let table = table.context("cannot create a table")?;
-        let descriptor = u64::from(table.as_raw_fd().cast_unsigned());
-        Ok(CookieLookUp {
-            program: [
-                0x0000_002e_0000_0085,                    // call bpf_get_socket_cookie
-                0x0000_0000_fff8_0a7b,                    // *(u64 *)(r10 - 8) = r0
-                0x0000_0000_0000_a2bf,                    // r2 = r10
-                0xffff_fff8_0000_0207,                    // r2 += -8
-                0x0000_0000_0000_1118 | descriptor << 32, // r1 = the table
-                0,
-                0x0000_0001_0000_0085, // call bpf_map_lookup_elem
-                PROGRAM[0],
-                PROGRAM[1],
-            ],
-            _table: table,
-        })
-    }
-}
+/// The same behind `call bpf_get_socket_cookie`.
+pub(super) const COOKIE: [u64; 3] = [0x0000_002e_0000_0085, PROGRAM[0], PROGRAM[1]];
 
 /// How often a program ran, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

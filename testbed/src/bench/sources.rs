@@ -1,8 +1,9 @@
-//! What each source beyond the pods' packets costs: the helper that names a packet's sender, the look-up of its
-//! process, the probes of connecting sockets and of dropped packets, conntrack's events, and the programs at the node's
-//! uplink.
+//! What each source beyond the pods' packets costs: the helpers that name a packet's sender, the probes of connecting and
+//! of sending sockets and of dropped packets, conntrack's events, and the programs at the node's uplink.
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::bed::{Bed, SERVER};
 use super::cpu::Window;
 use super::delay::pod_socket;
-use super::empty::{CookieLookUp, Empty, HELPER, Runs, Statistics, runs_of_program};
+use super::empty::{COOKIE, Empty, HELPER, Runs, Statistics, runs_of_program};
 use super::packets::send;
 use super::tool::{Output, Programs, Running, Tool};
 use super::uplink::{Uplink, uplink};
@@ -25,16 +26,24 @@ const FLOWS: u16 = 20;
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Packets in a row on one link.
 const BATCH: usize = 32;
+/// Sends that are timed together.
+const SENDS: u32 = 500;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources {
     /// Nanoseconds of the helper that reads a sender's cgroup, for each packet that is recorded.
     pub sender_ns: f64,
-    /// Nanoseconds of the look-up of the sender's process, for each packet that is recorded.
-    pub process_ns: f64,
+    /// Nanoseconds of the helper that reads a sender's socket, for each packet that is recorded.
+    pub socket_ns: f64,
     /// Nanoseconds of the probe of connecting sockets, for each refused connection: it runs at each change of state.
     pub connect_ns: f64,
+    /// Nanoseconds that a UDP socket's send takes longer.
+    pub send_ns: f64,
+    /// The same for the first send of a socket.
+    pub first_send_ns: f64,
+    /// The same for a socket that is neither UDP's nor ICMP's.
+    pub foreign_send_ns: f64,
     /// Nanoseconds of the probe, for each packet of a pod that the node drops.
     pub drop_ns: f64,
     /// Microseconds of CPU time of an agent for each new translated flow, with conntrack's events.
@@ -68,8 +77,9 @@ chain translates {{ type nat hook prerouting priority -100; ip daddr {SERVICE} d
 fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let window = Window::begin(bed)?;
     let sender_ns = helper(bed, &HELPER, lasts)?;
-    let process_ns = helper(bed, &CookieLookUp::new()?.program, lasts)?;
+    let socket_ns = helper(bed, &COOKIE, lasts)?;
     let connect_ns = connected(bed, programs, lasts)?;
+    let [send_ns, first_send_ns, foreign_send_ns] = sent(bed, programs, lasts)?;
     let drop_ns = dropped(bed, programs, lasts)?;
     let flow_us = flows(bed, programs, Output::Agent, lasts)?;
     let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
@@ -77,8 +87,11 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let (lasted, used) = window.end(bed)?;
     Ok(Sources {
         sender_ns,
-        process_ns,
+        socket_ns,
         connect_ns,
+        send_ns,
+        first_send_ns,
+        foreign_send_ns,
         drop_ns,
         flow_us,
         flow_without_us,
@@ -146,6 +159,58 @@ fn connected(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<f64> {
         bail!("the probe of connecting sockets did not run");
     }
     Ok(runs.nanoseconds as f64 / f64::from(connections))
+}
+
+/// What an agent adds to a send within a pod: from a UDP socket, from a new one each time, and from a Unix socket.
+fn sent(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<[f64; 3]> {
+    let before = sends(bed, lasts / 2)?;
+    let (running, _) = start(bed, programs, Output::Agent)?;
+    let traced = sends(bed, lasts)?;
+    running.stop(bed)?;
+    let after = sends(bed, lasts / 2)?;
+    let added = |kind: usize| traced[kind] - f64::midpoint(before[kind], after[kind]);
+    Ok([added(0), added(1), added(2)])
+}
+
+/// The times that sends take, in nanoseconds: a tenth is shorter, as others use the CPU too. Each is received at once, so
+/// that no queue is ever full.
+fn sends(bed: &Bed, lasts: Duration) -> Result<[f64; 3]> {
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("a socket");
+    bed.within("client", || {
+        let (socket, receiver) = (bind()?, bind()?);
+        let (mut stream, mut other) = UnixStream::pair()?;
+        let to = receiver.local_addr()?;
+        let mut byte = [0];
+        let mut times = [const { Vec::new() }; 3];
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            times[0].push(time(|| {
+                socket.send_to(&byte, to)?;
+                receiver.recv(&mut byte)
+            })?);
+            times[1].push(time(|| {
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.send_to(&byte, to)?;
+                receiver.recv(&mut byte)
+            })?);
+            times[2].push(time(|| {
+                stream.write_all(&byte)?;
+                other.read(&mut byte)
+            })?);
+        }
+        Ok(times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 10]
+        }))
+    })
+}
+
+/// The mean time in nanoseconds.
+fn time(mut action: impl FnMut() -> std::io::Result<usize>) -> Result<f64> {
+    let begun = Instant::now();
+    for _ in 0..SENDS {
+        action()?;
+    }
+    Ok(begun.elapsed().as_nanos() as f64 / f64::from(SENDS))
 }
 
 /// CPU time for each new flow to the Service, in microseconds.

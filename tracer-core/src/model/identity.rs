@@ -72,7 +72,7 @@ impl UnknownReason {
     }
 }
 
-/// A process, as it was when it opened a socket.
+/// A process, as it was when it connected a socket (TCP) or first sent from it (UDP, ICMP).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Its id, as the node sees it.

@@ -41,7 +41,7 @@ pub struct Options {
     pub node: bool,
     /// Read the cgroup of the socket that sent a packet.
     pub senders: bool,
-    /// Name the process whose socket sent a packet, for TCP (Linux 5.12).
+    /// Name the process whose socket sent a packet, for TCP (Linux 5.12), UDP and ICMP (6.3).
     pub processes: bool,
     /// Report the packets of pods that the kernel drops (Linux 5.17).
     pub drops: bool,

@@ -125,6 +125,7 @@ agent_file! {
     record_burst: One<Int<u32, 1, 100_000_000>> => trace.probes.record_burst;
     no_conntrack: Flag => trace.probes.no_conntrack;
     no_node: Flag => trace.probes.no_node;
+    no_processes: Flag => trace.probes.no_processes;
     probe_log: Flag => trace.probes.probe_log;
 
     dns_timeout: One<Span> => trace.thresholds.dns_timeout;

@@ -1,6 +1,8 @@
-//! Which process of a pod connected: against what ss and the processes themselves say.
+//! Which process of a pod connected, asked or pinged: against what ss and the processes themselves say.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use testbed::lab::ProxyMode;
@@ -15,6 +17,16 @@ connection = socket.create_connection(('10.152.183.117', 80))
 print(connection.getsockname()[1], flush=True)
 time.sleep(300)";
 
+/// Prints its port, asks over UDP for the name in its argument when it reads a line, and stays until the next.
+const ASKER: &str = "import socket, sys
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.connect(('10.152.183.10', 53))
+print(asker.getsockname()[1], flush=True)
+sys.stdin.readline()
+labels = b''.join(bytes([len(label)]) + label.encode() for label in sys.argv[1].split('.'))
+asker.send(b'\\x12\\x34\\x01\\0\\0\\x01\\0\\0\\0\\0\\0\\0' + labels + b'\\0\\x01\\0\\x01')
+sys.stdin.readline()";
+
 /// An established connection to the Service by a process of this name.
 fn established(event: &Value, comm: &str) -> bool {
     event["type"] == "tcp"
@@ -23,10 +35,10 @@ fn established(event: &Value, comm: &str) -> bool {
         && event["pod"]["process"]["comm"] == comm
 }
 
-/// The process that ss shows for a port of the client: its name and id.
-fn by_ss(stage: &Stage, port: u16) -> (String, u64) {
+/// The process that ss shows for a TCP (-t) or UDP (-u) port of the client: its name and id.
+fn by_ss(stage: &Stage, transport: &str, port: u16) -> (String, u64) {
     let filter = format!("sport = :{port}");
-    let listed = text(&stage.run(&["ss", "-tnpH", &filter]));
+    let listed = text(&stage.run(&["ss", transport, "-npH", &filter]));
     // users:(("python3",pid=123,fd=3))
     let (_, users) = listed
         .split_once("((\"")
@@ -48,7 +60,7 @@ fn two_programs_of_a_pod_are_told_apart_by_their_processes() {
     let mut output = BufReader::new(python.stdout.take().expect("a pipe"));
     output.read_line(&mut printed).expect("it connects");
     let port: u16 = printed.trim().parse().expect("a port");
-    let (comm, pid) = by_ss(&stage, port);
+    let (comm, pid) = by_ss(&stage, "-t", port);
     let event = events
         .wait_for("python's connection", |event| {
             event["pod"]["port"] == port && event["state"] == "established"
@@ -85,4 +97,119 @@ fn two_programs_of_a_pod_are_told_apart_by_their_processes() {
     assert!(others.is_empty(), "{others:?}");
     python.kill().expect("it runs");
     python.wait().expect("it ends");
+}
+
+/// Runs a command in the client; the id that its process has, as it says itself.
+fn run(stage: &Stage, command: &str) -> u64 {
+    let script = format!("echo $$ && exec {command} >/dev/null 2>&1");
+    let output = text(&stage.run(&["sh", "-c", &script]));
+    output.trim().parse().expect("a number")
+}
+
+/// An [`ASKER`] in the client, and its port.
+struct Asker {
+    process: Child,
+    port: u16,
+}
+
+impl Asker {
+    fn start(stage: &Stage, name: &str) -> Asker {
+        let argv = ["python3", "-c", ASKER, name];
+        let mut command = stage.lab.exec(CLIENT, &argv).expect("a pod");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("python3");
+        let mut printed = String::new();
+        BufReader::new(process.stdout.take().expect("a pipe"))
+            .read_line(&mut printed)
+            .expect("it prints");
+        let port = printed.trim().parse().expect("a port");
+        Asker { process, port }
+    }
+
+    fn proceed(&mut self) {
+        let input = self.process.stdin.as_mut().expect("a pipe");
+        input.write_all(b"\n").expect("it reads");
+    }
+}
+
+#[test]
+fn questions_lookups_and_pings_have_the_process_that_sent_them() {
+    const NAME: &str = "clusterip-nginx-ds.default.svc.cluster.local";
+    let stage = Stage::new(ProxyMode::Nftables);
+    let mut events = stage.events(&["--type", "dns,lookup,icmp"]);
+    let only_dig = ["--type", "dns", "--comm", "dig", "--instance", "filtered"];
+    let mut digs = testbed::watch::Events::new(vec![stage.trace(NODE, &only_dig)]);
+    for (comm, command, kind) in [
+        ("dig", format!("dig +short {NAME}").as_str(), "dns"),
+        ("nslookup", &format!("nslookup {NAME}."), "dns"),
+        ("curl", "curl -sS http://clusterip-nginx-ds/", "lookup"),
+        ("ping", "ping -n -c 1 -W 1 10.1.39.194", "icmp"),
+    ] {
+        let pid = run(&stage, command);
+        let event = events
+            .wait_for(comm, |event| {
+                event["type"] == kind && event["pod"]["process"]["pid"] == pid
+            })
+            .unwrap();
+        assert_eq!(event["pod"]["process"]["comm"], comm, "{event}");
+    }
+    let unnamed: Vec<_> = events
+        .all()
+        .iter()
+        .filter(|event| event["direction"] == "client" && event["pod"]["process"].is_null())
+        .collect();
+    assert!(unnamed.is_empty(), "{unnamed:?}");
+    digs.wait_for("dig's question", |event| {
+        event["pod"]["process"]["comm"] == "dig"
+    })
+    .unwrap();
+    digs.stop().unwrap();
+    for event in digs.all() {
+        assert_eq!(event["pod"]["process"]["comm"], "dig", "{event}");
+    }
+}
+
+#[test]
+fn two_processes_that_ask_for_one_name_are_told_apart() {
+    const NAME: &str = "clusterip-nginx-ds.default.svc.cluster.local";
+    let stage = Stage::new(ProxyMode::Nftables);
+    let mut events = stage.events(&["--type", "dns"]);
+    let mut askers = [Asker::start(&stage, NAME), Asker::start(&stage, NAME)];
+    let owners = [0, 1].map(|index: usize| by_ss(&stage, "-u", askers[index].port));
+    assert_ne!(owners[0].1, owners[1].1);
+    askers.iter_mut().for_each(Asker::proceed);
+    for (asker, (comm, pid)) in askers.iter().zip(&owners) {
+        let event = events
+            .wait_for("its answer", |event| event["pod"]["port"] == asker.port)
+            .unwrap();
+        assert_eq!(event["pod"]["process"]["pid"], *pid, "{event}");
+        assert_eq!(event["pod"]["process"]["comm"], comm.as_str(), "{event}");
+    }
+    for asker in &mut askers {
+        asker.proceed();
+        asker.process.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn a_process_that_ended_long_before_the_timeout_of_its_question_is_named() {
+    const NAME: &str = "clusterip-nginx-ds.default.svc.cluster.local";
+    let stage = Stage::new(ProxyMode::Nftables);
+    let mut events = stage.events(&["--type", "dns"]);
+    stage.lab.silence_dns(true).expect("the DNS server stops");
+    let mut asker = Asker::start(&stage, NAME);
+    let (comm, pid) = by_ss(&stage, "-u", asker.port);
+    asker.proceed();
+    asker.proceed();
+    asker.process.wait().expect("it ends");
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    let event = events
+        .wait_for("a timeout", |event| event["outcome"] == "timeout")
+        .unwrap();
+    assert_eq!(event["pod"]["process"]["pid"], pid, "{event}");
+    assert_eq!(event["pod"]["process"]["comm"], comm.as_str(), "{event}");
+    stage
+        .lab
+        .silence_dns(false)
+        .expect("the DNS server resumes");
 }

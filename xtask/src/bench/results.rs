@@ -61,10 +61,16 @@ pub enum Name {
     DelayNamedMedian,
     /// Nanoseconds of the helper that reads a packet's sender.
     Sender,
-    /// Nanoseconds of the look-up of a packet's process.
-    Process,
+    /// Nanoseconds of the helper that reads a packet's socket.
+    Socket,
     /// Nanoseconds of the probe of connecting sockets for a connection.
     Connect,
+    /// Nanoseconds that a UDP socket's send takes longer.
+    Send,
+    /// The same for a socket's first send.
+    FirstSend,
+    /// The same for sends of a socket that is neither UDP's nor ICMP's.
+    ForeignSend,
     /// Nanoseconds of the probe of a dropped packet.
     Drop,
     /// Microseconds of CPU time of an agent for each new translated flow.

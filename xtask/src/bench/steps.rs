@@ -121,8 +121,11 @@ impl Step {
                 let sample = |name, value| Sample::new(name, value, sources.foreign);
                 vec![
                     sample(Name::Sender, sources.sender_ns),
-                    sample(Name::Process, sources.process_ns),
+                    sample(Name::Socket, sources.socket_ns),
                     sample(Name::Connect, sources.connect_ns),
+                    sample(Name::Send, sources.send_ns),
+                    sample(Name::FirstSend, sources.first_send_ns),
+                    sample(Name::ForeignSend, sources.foreign_send_ns),
                     sample(Name::Drop, sources.drop_ns),
                     sample(Name::TranslatedFlow, sources.flow_us),
                     sample(Name::Translation, sources.flow_us / sources.flow_without_us),

@@ -90,11 +90,15 @@ impl Capture {
             Ok(reader) => (Some(reader), None),
             Err(reason) => (None, Some(reason)),
         };
+        let (senders, processes_unnamed) = match processes {
+            Ok(senders) => (Some(senders), None),
+            Err(reason) => (None, Some(reason)),
+        };
         let ring_thread = spawn("tracer-ring", {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
             let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
-            move || ring::run(records, waits, reader, losses, &sender, &state)
+            move || ring::run(records, waits, reader, senders, losses, &sender, &state)
         })?;
         let expiry = Expiry {
             idle: options.flow_idle,
@@ -112,7 +116,7 @@ impl Capture {
             node_addresses,
             waiting: Vec::new(),
             drops_unseen,
-            processes_unnamed: processes.err(),
+            processes_unnamed,
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),

@@ -1,6 +1,6 @@
 //! Loads the probes: sets their read-only globals, sizes their maps and passes them to the verifier.
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, SchedClassifier};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
@@ -12,7 +12,7 @@ use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
 use super::node_flows::NodeFlows;
-use super::processes::{INET_SOCK_SET_STATE, ProcessFacts};
+use super::processes::{INET_SOCK_SET_STATE, ProcessFacts, SOCK_SEND_LENGTH, Senders};
 use super::tables::InterfaceTables;
 use crate::capture::Options;
 use tracer_core::model::error_chain::error_chain;
@@ -51,8 +51,8 @@ pub(super) struct Probes {
     pub node: Option<NodeFlows>,
     /// Reads the drop records, or why there are none.
     pub drops: Result<DropReader, String>,
-    /// Whether records have processes, or why they have none.
-    pub processes: Result<(), String>,
+    /// Names the processes of records, or why they have none.
+    pub processes: Result<Senders, String>,
     /// The probes' log, with `--probe-log`.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -113,11 +113,27 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     if let Err(reason) = &drops {
         info!(%reason, "dropped packets are not seen");
     }
-    let processes =
-        processes.and_then(|_| attach(&mut programs, INET_SOCK_SET_STATE, btf.as_ref()));
+    let processes = processes.and_then(|facts| {
+        attach(&mut programs, INET_SOCK_SET_STATE, btf.as_ref())?;
+        let datagrams = facts
+            .datagrams
+            .and_then(|()| attach(&mut programs, SOCK_SEND_LENGTH, btf.as_ref()));
+        if let Err(reason) = &datagrams {
+            info!(%reason, "processes are named for TCP only");
+        }
+        Ok(datagrams.is_ok())
+    });
     if let Err(reason) = &processes {
         info!(%reason, "processes are not named");
     }
+    let processes = match processes {
+        Ok(datagrams) => {
+            let sockets = take(&mut programs, "SOCKETS")?;
+            let sockets = HashMap::try_from(sockets).map_err(wrong("SOCKETS"))?;
+            Ok(Senders::new(sockets, datagrams))
+        }
+        Err(reason) => Err(reason),
+    };
     let log = if options.probe_log {
         EbpfLogger::init(&mut programs)
             .inspect_err(|error| warn!(%error, "cannot read the probes' log; tracing without it"))

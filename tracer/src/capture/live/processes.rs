@@ -1,15 +1,22 @@
-//! The processes behind sockets: whether this kernel names them, and where it has their fields.
+//! The processes behind sockets: whether this kernel names them, where it has their fields, and the table of them.
 
 use std::io;
+use std::time::Duration;
 
+use aya::maps::{HashMap, MapData};
 use aya::util::KernelVersion;
-use tracer_common::ProcessOffsets;
+use tracer_common::{ProcessOffsets, SocketOwner};
+use tracer_core::decode;
+use tracer_core::model::identity::Process;
+use tracer_core::model::record::Record;
+use tracer_core::model::time::Timestamp;
 
 use super::btf::Btf;
-use super::inode;
+use super::{clock, inode};
 
-/// The tracepoint, and the program's name.
+/// The tracepoints, and the programs' names.
 pub(super) const INET_SOCK_SET_STATE: &str = "inet_sock_set_state";
+pub(super) const SOCK_SEND_LENGTH: &str = "sock_send_length";
 /// The first kernel that gives a tracing program a socket's cookie.
 const SINCE: KernelVersion = KernelVersion::new(5, 12, 0);
 
@@ -18,6 +25,8 @@ pub(super) struct ProcessFacts {
     pub offsets: ProcessOffsets,
     /// The inode number of this process's PID namespace.
     pub namespace: u32,
+    /// Whether the kernel says who sends from UDP and ICMP sockets, or why not.
+    pub datagrams: Result<(), String>,
 }
 
 impl ProcessFacts {
@@ -34,17 +43,102 @@ impl ProcessFacts {
                 "the kernel has no tracepoint {INET_SOCK_SET_STATE}"
             ));
         }
+        let datagrams = match btf.tracepoint_arguments(SOCK_SEND_LENGTH) {
+            Some(3) => Ok(()),
+            _ => Err("the kernel does not say which socket sends before Linux 6.3".to_owned()),
+        };
         Ok(ProcessFacts {
             offsets: offsets(&btf)?,
+            datagrams,
             namespace: own_pid_namespace()
                 .map_err(|error| format!("cannot identify this PID namespace: {error}"))?,
         })
     }
 }
 
-/// Checks that the kernel names the processes behind sockets. The error is what it lacks.
-pub fn socket_processes() -> Result<(), String> {
-    ProcessFacts::read().map(|_| ())
+/// Whether the kernel names the processes behind TCP sockets, and then behind UDP and ICMP sockets. An error is what it
+/// lacks.
+pub fn socket_processes() -> Result<Result<(), String>, String> {
+    ProcessFacts::read().map(|facts| facts.datagrams)
+}
+
+/// How long after a packet its send has ended.
+const SENT: Duration = Duration::from_millis(1);
+
+/// Names the processes that sent a batch of records, from the kernel's table of sockets.
+///
+/// A send gets into the table at its end, when its packet is on its way already. So the table counts if a send from the
+/// socket has ended since the packet, or if the packet is old enough. Then the process is the only one that has sent from
+/// the socket: where there are two, the table has none. It can be wrong in one case: the first packet of a second process
+/// that shares a socket, if the first process ends a send from it at the same moment, or the second does not come to
+/// the end of its send for a millisecond.
+pub(super) struct Senders {
+    sockets: HashMap<MapData, u64, SocketOwner>,
+    /// The sends from UDP and ICMP sockets get into the table.
+    datagrams: bool,
+}
+
+impl Senders {
+    pub(super) fn new(sockets: HashMap<MapData, u64, SocketOwner>, datagrams: bool) -> Senders {
+        Senders { sockets, datagrams }
+    }
+
+    /// Names the processes of records, by their positions in the batch and the cookies of their sockets. If there is
+    /// time to `wait`, it waits for the sends that may not have ended.
+    pub(super) fn name(&self, batch: &mut [Record], mut sent: Vec<(usize, u64)>, wait: bool) {
+        if sent.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        self.look_up(batch, &mut sent, now);
+        if !wait || !self.datagrams {
+            return;
+        }
+        let open = sent.iter().filter_map(|(at, _)| batch.get(*at));
+        let latest = open
+            .filter(|record| !is_tcp(record))
+            .map(|record| record.time)
+            .max();
+        let age = latest.map_or(SENT, |latest| now.since(latest));
+        if age < SENT {
+            std::thread::sleep(SENT - age);
+            self.look_up(batch, &mut sent, clock::now());
+        }
+    }
+
+    /// Keeps those that are not known yet.
+    fn look_up(&self, batch: &mut [Record], sent: &mut Vec<(usize, u64)>, now: Timestamp) {
+        sent.retain(|(at, socket)| {
+            let (Some(record), Ok(owner)) = (batch.get_mut(*at), self.sockets.get(socket, 0))
+            else {
+                return true;
+            };
+            let known = counts(&owner, record.time, now);
+            if known {
+                record.sender_process = process(&owner);
+            }
+            !known
+        });
+    }
+}
+
+/// Whether the entry of a socket counts for a packet from it that was seen at this time.
+fn counts(owner: &SocketOwner, seen: Timestamp, now: Timestamp) -> bool {
+    owner.sent_ktime_ns >= seen.0 || now.since(seen) >= SENT
+}
+
+/// connect() comes before its packets, so the process of a TCP packet is known at once or never.
+fn is_tcp(record: &Record) -> bool {
+    decode::headers(&record.bytes).is_some_and(|packet| packet.tcp_flags.is_some())
+}
+
+/// The process, if there is one. Its name can be of any bytes.
+fn process(owner: &SocketOwner) -> Option<Process> {
+    let comm = owner.comm.split(|byte| *byte == 0).next()?;
+    (owner.pid != 0).then(|| Process {
+        pid: owner.pid,
+        comm: String::from_utf8_lossy(comm).into(),
+    })
 }
 
 fn offsets(btf: &Btf) -> Result<ProcessOffsets, String> {
@@ -61,9 +155,46 @@ fn offsets(btf: &Btf) -> Result<ProcessOffsets, String> {
         upid_ns: at("upid", "ns")?,
         upid_size: btf.size("upid").ok_or("the kernel has no struct upid")?,
         pid_ns_inum: at("pid_namespace", "ns.inum")?,
+        sock_protocol: at("sock", "sk_protocol")?,
     })
 }
 
 fn own_pid_namespace() -> io::Result<u32> {
     inode("/proc/thread-self/ns/pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_counts_once_the_packets_send_has_ended() {
+        let owner = |sent_ktime_ns| SocketOwner {
+            sent_ktime_ns,
+            ..SocketOwner::default()
+        };
+        let seen = Timestamp(5_000_000);
+        let soon = Timestamp(5_100_000);
+        // The send before this one.
+        assert!(!counts(&owner(4_999_999), seen, soon));
+        assert!(counts(&owner(5_000_001), seen, soon));
+        // A packet that waited for its neighbour's address leaves after its send.
+        assert!(counts(&owner(4_999_999), seen, seen.after(SENT)));
+        assert!(counts(&owner(u64::MAX), seen, soon));
+    }
+
+    #[test]
+    fn a_process_has_the_name_before_the_first_zero() {
+        let mut owner = SocketOwner {
+            pid: 7,
+            comm: *b"dig\0\xffrest\0\0\0\0\0\0\0",
+            ..SocketOwner::default()
+        };
+        assert_eq!(
+            process(&owner).map(|found| found.comm).as_deref(),
+            Some("dig")
+        );
+        owner.pid = 0;
+        assert_eq!(process(&owner), None);
+    }
 }

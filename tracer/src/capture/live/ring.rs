@@ -18,15 +18,15 @@ use std::time::Duration;
 use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
-use tracer_common::{DropRecord, FROM_POD, RecordHeader, Sender, flag, reason};
+use tracer_common::{DropRecord, FROM_POD, RecordHeader, flag, reason};
 
 use super::CaptureMessage;
 use super::clock;
 use super::counters::totals;
 use super::drops::DropReader;
 use super::losses::LossReader;
+use super::processes::Senders;
 use tracer_core::model::flow::{Direction, Ifindex};
-use tracer_core::model::identity::Process;
 use tracer_core::model::loss::{InterfaceLoss, Missing, Thinning};
 use tracer_core::model::record::Record;
 use tracer_core::model::signal::PacketDrop;
@@ -54,6 +54,9 @@ const UNWATCHED_AFTER: Duration = Duration::from_secs(10);
 const IN_FLIGHT: Duration = Duration::from_millis(1);
 /// Records per message.
 const MAX_BATCH: usize = 256;
+// EtherTypes.
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 
 /// State shared with the capture's owner.
 #[derive(Debug)]
@@ -90,11 +93,12 @@ pub(super) fn run(
     mut ring: RingBuf<MapData>,
     mut waits: Array<MapData, u32>,
     mut drops: Option<DropReader>,
+    senders: Option<Senders>,
     mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
 ) {
-    let mut sender = BatchSender::new(sender, state, || losses.read());
+    let mut sender = BatchSender::new(sender, state, senders, || losses.read());
     let mut latest = clock::now();
     let mut empty = 0;
     let mut nap;
@@ -170,6 +174,7 @@ struct Closed;
 struct BatchSender<'a, L> {
     sender: &'a mpsc::Sender<CaptureMessage>,
     state: &'a RingState,
+    senders: Option<Senders>,
     /// Reads what the kernel has lost since the last call.
     losses: L,
     reported: Timestamp,
@@ -179,11 +184,13 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
     fn new(
         sender: &'a mpsc::Sender<CaptureMessage>,
         state: &'a RingState,
+        senders: Option<Senders>,
         losses: L,
     ) -> BatchSender<'a, L> {
         BatchSender {
             sender,
             state,
+            senders,
             losses,
             reported: Timestamp(0),
         }
@@ -199,19 +206,23 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
         let mut drained = 0;
         loop {
             let mut batch = Vec::with_capacity(MAX_BATCH);
+            let mut sent = Vec::new();
             let mut latest = None;
             while batch.len() < MAX_BATCH
                 && let Some(entry) = next()
             {
                 drained += 1;
                 match entry {
-                    Some(Entry::Record(record)) => {
+                    Some(Entry::Record(record, socket)) => {
                         latest = Some(record.time);
+                        if socket != 0 {
+                            sent.push((batch.len(), socket));
+                        }
                         batch.push(record);
                     }
                     Some(Entry::Drop(at, dropped)) => {
                         latest = Some(at);
-                        self.send_records(std::mem::take(&mut batch))?;
+                        self.send_records(std::mem::take(&mut batch), std::mem::take(&mut sent))?;
                         self.send(CaptureMessage::Drop(at, dropped))?;
                     }
                     Some(Entry::Unreadable) => {}
@@ -226,13 +237,19 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
                     entries => Drained::Some(entries),
                 });
             };
-            self.send_records(batch)?;
+            self.send_records(batch, sent)?;
             // The ring is ordered by when a probe reserved its record.
             self.read_until(latest, REPORT_TIME_EVERY)?;
         }
     }
 
-    fn send_records(&self, batch: Vec<Record>) -> Result<(), Closed> {
+    /// Sends a batch. `sent` are the positions and sockets of the records that a socket sent.
+    fn send_records(&self, mut batch: Vec<Record>, sent: Vec<(usize, u64)>) -> Result<(), Closed> {
+        if let Some(senders) = &self.senders {
+            // A full batch has more behind it, which does not wait.
+            let wait = batch.len() < MAX_BATCH;
+            senders.name(&mut batch, sent, wait);
+        }
         match batch.is_empty() {
             true => Ok(()),
             false => self.send(CaptureMessage::Records(batch)),
@@ -268,7 +285,8 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
 /// What an entry of the ring is.
 #[derive(Debug, PartialEq)]
 enum Entry {
-    Record(Record),
+    /// With the cookie of the socket that sent the packet, or 0.
+    Record(Record, u64),
     Drop(Timestamp, PacketDrop),
     /// A dropped packet whose headers are not readable. That may be why it was dropped.
     Unreadable,
@@ -280,7 +298,8 @@ fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
     // read is unaligned.
     let header = unsafe { head.as_ptr().cast::<RecordHeader>().read_unaligned() };
     if header.reason != reason::DROP {
-        return record(&header, &entry[head.len()..]).map(Entry::Record);
+        let record = record(&header, &entry[head.len()..])?;
+        return Some(Entry::Record(record, header.socket()));
     }
     let whole = entry.get(..size_of::<DropRecord>())?;
     // SAFETY: as above, for the whole record.
@@ -291,17 +310,8 @@ fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
     })
 }
 
-/// The record with this header. Its sender may follow it, and at least `captured_len_bytes` bytes.
+/// The record with this header, which at least `captured_len_bytes` bytes follow.
 fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
-    let (sender, bytes) = match header.flags & flag::PROCESS {
-        0 => (None, bytes),
-        _ => {
-            let (sender, bytes) = bytes.split_at_checked(size_of::<Sender>())?;
-            // SAFETY: as in `parse`, for the sender.
-            let sender = unsafe { sender.as_ptr().cast::<Sender>().read_unaligned() };
-            (Some(sender), bytes)
-        }
-    };
     let bytes = bytes.get(..usize::from(header.captured_len_bytes))?;
     Some(Record {
         time: Timestamp(header.ktime_ns),
@@ -311,26 +321,20 @@ fn record(header: &RecordHeader, bytes: &[u8]) -> Option<Record> {
         } else {
             Direction::ToPod
         },
-        ethertype: header.ethertype,
+        ethertype: match header.flags & flag::IPV6 {
+            0 => IPV4,
+            _ => IPV6,
+        },
         wire_len: header.wire_len_bytes,
-        chunk_offset: header.chunk_offset_bytes,
+        chunk_offset: header.chunk_offset_bytes(),
         missing: Missing {
             count: header.lost,
             thinning: Thinning(header.thinning),
         },
         totals: (header.flags & flag::NO_FLOW == 0).then(|| totals(&header.flow)),
         sender_cgroup: header.cgroup_id,
-        sender_process: sender.and_then(|sender| process(&sender.process)),
+        sender_process: None,
         bytes: bytes.to_vec(),
-    })
-}
-
-/// The process, if there is one. Its name can be of any bytes.
-fn process(found: &tracer_common::Process) -> Option<Process> {
-    let comm = found.comm.split(|byte| *byte == 0).next()?;
-    (found.pid != 0).then(|| Process {
-        pid: found.pid,
-        comm: String::from_utf8_lossy(comm).into(),
     })
 }
 
@@ -350,7 +354,7 @@ mod tests {
 
     fn parsed(entry: &[u8]) -> Option<Record> {
         match parse(entry, &mut None)? {
-            Entry::Record(record) => Some(record),
+            Entry::Record(record, _) => Some(record),
             Entry::Drop(..) | Entry::Unreadable => None,
         }
     }
@@ -369,7 +373,7 @@ mod tests {
                 };
                 Some(parse(&entry(header, &[]), &mut None))
             };
-            BatchSender::new(&sender, &state, Vec::new)
+            BatchSender::new(&sender, &state, None, Vec::new)
                 .drain(endless)
                 .is_err()
         });
@@ -424,7 +428,7 @@ mod tests {
             reads += 1;
             vec![loss]
         };
-        let mut batches = BatchSender::new(&sender, &state, losses);
+        let mut batches = BatchSender::new(&sender, &state, None, losses);
         batches
             .read_until(Timestamp(50_000_000), REPORT_TIME_EVERY)
             .expect("there is room");
@@ -454,7 +458,6 @@ mod tests {
             ifindex: 4,
             wire_len_bytes: 60,
             captured_len_bytes: 3,
-            ethertype: 0x0800,
             direction: TO_POD,
             ..RecordHeader::default()
         };

@@ -37,8 +37,8 @@ pub(super) struct Facts {
     pub(super) drops: Result<(), String>,
     /// How the containers behind packets are known, or why they are not.
     pub(super) containers: Result<&'static str, String>,
-    /// Whether the kernel names the processes behind sockets, or what it lacks.
-    pub(super) socket_processes: Result<(), String>,
+    /// Whether the kernel names the processes behind TCP sockets, and behind UDP sockets too, or what it lacks.
+    pub(super) socket_processes: Result<Result<(), String>, String>,
     /// Effective capabilities: CapEff of /proc/self/status.
     pub(super) capabilities: Option<u64>,
     /// Seccomp of /proc/self/status: 0 none, 2 a filter.

@@ -1,8 +1,8 @@
-//! The process behind a TCP socket, against what the process says about itself in /proc.
+//! The process behind a socket, against what the process says about itself in /proc.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, id};
 
@@ -12,7 +12,7 @@ use tracer_core::model::flow::Direction;
 use tracer_core::model::identity::Process;
 use tracer_core::model::record::Record;
 
-use super::live::{GATEWAY, Live};
+use super::live::{GATEWAY, Live, udp_socket};
 use super::netns::Netns;
 
 /// A test's node and pod, and a server in the node.
@@ -29,6 +29,16 @@ impl Bed {
         let server = node.enter(|| TcpListener::bind((GATEWAY, 0)));
         let server = server.expect("it listens");
         Bed { node, pod, server }
+    }
+
+    /// Its node takes some hundred microseconds for a packet that the probe has seen, as one with many Services does.
+    fn with_many_rules() -> Bed {
+        let bed = Bed::new();
+        bed.node.sh("{ echo 'table ip t {' &&
+             echo 'chain c { type filter hook prerouting priority 0;' &&
+             yes 'udp sport 1 drop' | head -n 10000 &&
+             echo } && echo }; } | nft -f -");
+        bed
     }
 
     fn address(&self) -> (&'static str, u16) {
@@ -54,7 +64,41 @@ fn port(stream: &TcpStream) -> u16 {
     stream.local_addr().expect("bound").port()
 }
 
-/// The TCP records from this port of the pod, or to it.
+/// A question from this socket. Its name is the number, so that its record is found by it.
+fn ask(socket: &UdpSocket, number: u16) -> std::io::Result<usize> {
+    let mut message = number.to_be_bytes().to_vec();
+    message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    message.extend([1, b'a', 0, 0, 1, 0, 1]);
+    socket.send_to(&message, (GATEWAY, 53))
+}
+
+/// The processes of the questions with this number, the number being the DNS message's identifier.
+fn asked(live: &Live, number: u16) -> Vec<Option<Process>> {
+    let records = live.ipv4().into_iter();
+    let questions = records.filter(|record| {
+        record.direction == Direction::FromPod
+            && record.bytes.get(9) == Some(&17)
+            && record.bytes.get(28..30) == Some(&number.to_be_bytes())
+    });
+    questions
+        .map(|record| record.sender_process.clone())
+        .collect()
+}
+
+/// Starts a capture that names the processes of UDP sockets. `None` where the kernel is too old.
+fn start_for_datagrams(bed: &Bed) -> Option<Live> {
+    let live = start(bed)?;
+    match tracer::capture::live::socket_processes() {
+        Ok(Ok(())) => Some(live),
+        Ok(Err(why)) | Err(why) => {
+            assert!(why.contains("before Linux 6.3"), "{why}");
+            live.stop();
+            None
+        }
+    }
+}
+
+/// The records from this port of the pod, or to it.
 fn of_port(live: &Live, port: u16, direction: Direction) -> Vec<&Record> {
     let at = match direction {
         Direction::FromPod => 20..22,
@@ -194,6 +238,69 @@ fn a_server_and_the_reset_of_a_closed_port_have_no_process() {
                 assert_eq!(record.sender_process, None);
             }
         }
+    }
+    live.stop();
+}
+
+#[test]
+fn each_question_of_a_new_udp_socket_has_the_process_that_asks() {
+    let _turn = turn::shared();
+    let bed = Bed::new();
+    let Some(mut live) = start_for_datagrams(&bed) else {
+        return;
+    };
+    // With pauses that let the reader sleep, and without.
+    let pauses = [0, 0, 1, 3, 30, 0, 2, 0, 0, 7];
+    let mut number = 0;
+    for pause in pauses.repeat(10) {
+        number += 1;
+        let socket = udp_socket(&bed.pod, "0.0.0.0:0");
+        ask(&socket, number).expect("sends");
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+    }
+    live.wait("the last question", |live| !asked(live, number).is_empty());
+    let expected = Some(in_proc(id()));
+    for number in 1..=number {
+        assert_eq!(
+            asked(&live, number),
+            std::slice::from_ref(&expected),
+            "question {number}"
+        );
+    }
+    live.stop();
+}
+
+#[test]
+fn a_udp_socket_that_two_processes_send_from_has_no_process() {
+    let _turn = turn::shared();
+    let bed = Bed::with_many_rules();
+    let Some(mut live) = start_for_datagrams(&bed) else {
+        return;
+    };
+    for round in 0..20 {
+        let [own, childs, again, other] = [0, 1, 2, 3].map(|step| round * 4 + step + 1);
+        let socket = udp_socket(&bed.pod, "0.0.0.0:0");
+        ask(&socket, own).expect("sends");
+        live.wait("its question", |live| !asked(live, own).is_empty());
+        // The reader sleeps before the child asks, and wakes for its question.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let inherited = socket.try_clone().expect("a descriptor");
+        let mut child = Command::new("true");
+        // SAFETY: the closure takes no lock, and the allocator can be used in a forked child.
+        unsafe {
+            child.pre_exec(move || ask(&inherited, childs).map(drop));
+        }
+        let status = bed.pod.enter(|| child.status()).expect("it runs");
+        assert!(status.success());
+        ask(&socket, again).expect("sends");
+        // Its neighbour is not concerned.
+        ask(&udp_socket(&bed.pod, "0.0.0.0:0"), other).expect("sends");
+        live.wait("the last question", |live| !asked(live, other).is_empty());
+        let expected = Some(in_proc(id()));
+        assert_eq!(asked(&live, own), std::slice::from_ref(&expected));
+        assert_eq!(asked(&live, childs), [None], "round {round}");
+        assert_eq!(asked(&live, again), [None], "round {round}");
+        assert_eq!(asked(&live, other), [expected]);
     }
     live.stop();
 }

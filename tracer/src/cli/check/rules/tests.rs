@@ -13,7 +13,7 @@ fn good() -> Facts {
         btf: Ok(()),
         drops: Ok(()),
         containers: Ok("the kernel gives the cgroup of a process (PIDFD_GET_INFO)"),
-        socket_processes: Ok(()),
+        socket_processes: Ok(Ok(())),
         capabilities: Some(BPF_ONLY | NET_ADMIN_ONLY | PERFMON_ONLY),
         seccomp: Some(2),
         ring_buffer: Tried::Works,
