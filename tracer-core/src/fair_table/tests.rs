@@ -214,7 +214,7 @@ fn any_operations_have_the_same_effect_as_on_a_plain_list() {
         );
         let now = Timestamp(step / 4);
         let deadline = now.after(std::time::Duration::from_nanos(random(30)));
-        match random(8) {
+        match random(9) {
             0..4 => {
                 plain.remove(&key);
                 plain.0.push((key, step, deadline, step));
@@ -236,6 +236,11 @@ fn any_operations_have_the_same_effect_as_on_a_plain_list() {
                 if let Some(entry) = plain.0.iter_mut().find(|(other, ..)| *other == key) {
                     (entry.2, entry.3) = (deadline, step);
                 }
+            }
+            // Rarely, so that the table is mostly full.
+            7 if random(16) == 0 => {
+                table.remove_owner(&key.owner());
+                plain.0.retain(|(other, ..)| other.owner() != key.owner());
             }
             _ => loop {
                 let due = table.pop_due(now);
