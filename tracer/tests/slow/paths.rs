@@ -254,6 +254,10 @@ fn play(mode: ProxyMode) {
     // Its only connection came before the cut.
     assert_eq!(nstat(&stage, "shop/far-0", "TcpPassiveOpens"), 1);
     half_fails(&stage, batch, half);
+    // Those whose line has no number.
+    for fault in FAULTS.iter().filter(|fault| !fault.line.contains('#')) {
+        fault.is_explained(&stage, &agents);
+    }
     agents.stop();
 }
 
@@ -439,6 +443,28 @@ impl Fault {
             "{finding}"
         );
         assert_eq!(finding["pod"]["container"], "main", "{finding}");
+    }
+
+    /// `tracer explain` asks the same agents, and shows the same path.
+    fn is_explained(&self, stage: &Stage, agents: &Agents) {
+        let inventory = stage.lab.inventory_file();
+        let inventory = inventory.to_str().expect("UTF-8");
+        let (_, _, to) = key(self.rule, self.client, self.to, 80);
+        let argv = [
+            "explain",
+            self.client,
+            "--to",
+            &to,
+            "--inventory",
+            inventory,
+        ];
+        let answers = agents.ask(&argv);
+        let [answer] = &answers[..] else {
+            panic!("{answers:#?}");
+        };
+        let path = &answer["attempts"]["path"];
+        assert_eq!(path["line"], self.line, "{answer:#}");
+        assert_eq!(path["verdict"], self.verdict, "{answer:#}");
     }
 }
 
