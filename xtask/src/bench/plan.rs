@@ -99,8 +99,8 @@ pub fn steps(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Step> 
             Figure::Delay => (
                 if quick { 1 } else { 3 },
                 vec![
-                    Step::Delay(false, seconds(3, 10)),
-                    Step::Delay(true, seconds(3, 10)),
+                    Step::Delay(false, seconds(2, 10)),
+                    Step::Delay(true, seconds(2, 10)),
                 ],
             ),
             Figure::Sources => (
