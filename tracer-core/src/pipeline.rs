@@ -307,9 +307,13 @@ impl Pipeline {
                 self.causes.forget(ifindex);
                 self.index.gone(ifindex);
             }
+            Input::Signal(_, Signal::Dropped(dropped)) if dropped::is_ordinary(&dropped) => {}
             Input::Signal(at, Signal::Dropped(dropped)) => {
-                let event = self.local_addresses.event(&self.index, at, dropped);
-                out.extend(event.map(Emission::Event));
+                match self.local_addresses.event(&self.index, at, dropped) {
+                    Some(event) => out.push(Emission::Event(event)),
+                    // The probe knew one of its addresses as a pod's.
+                    None => self.losses.add(Stage::Decode, "drop of an unknown pod", 1),
+                }
             }
             Input::Signal(at, Signal::Translated(translation)) => {
                 if self.translations.insert(at, &translation, &self.index) {

@@ -61,12 +61,8 @@ impl LocalAddresses {
         }
     }
 
-    /// The event of a drop; `None` if it is ordinary, or neither end is a pod of this node. Of two pods it is the
-    /// sender's.
+    /// The event of a drop; `None` if it is not known that one end is a pod of this node. Of two pods it is the sender's.
     pub(super) fn event(&self, index: &Index, at: Timestamp, dropped: PacketDrop) -> Option<Event> {
-        if is_ordinary(&dropped) {
-            return None;
-        }
         let Tuple { protocol, src, dst } = dropped.tuple;
         let flow = |ifindex: Ifindex, pod: SocketAddr, peer| Flow {
             ifindex,
@@ -90,7 +86,7 @@ impl LocalAddresses {
 
 /// Whether the packet had done its work: a reply of which ping's raw socket has a copy, or what is in the queue of a
 /// socket that is closed.
-fn is_ordinary(dropped: &PacketDrop) -> bool {
+pub(super) fn is_ordinary(dropped: &PacketDrop) -> bool {
     let icmp = matches!(dropped.tuple.protocol, Protocol::Icmp | Protocol::Icmpv6);
     dropped.reason == "QUEUE_PURGE" || icmp && dropped.reason == "NO_SOCKET"
 }

@@ -46,6 +46,8 @@ pub struct KernelStats {
     pub drops: u64,
     /// Drop records lost because the ring buffer was full or the packet could not be read.
     pub drops_lost: u64,
+    /// Drops of any packets that the probe missed, because it ran already on that CPU.
+    pub drops_missed: u64,
     /// Dropped packets without a record of their own. The next record of their address counts them.
     pub drops_unreported: u64,
     /// New flows of addresses whose drops are not seen, as their interface had its share of the watched ones.
@@ -59,6 +61,7 @@ impl KernelStats {
         sums: &[u64; stat::COUNT as usize],
         seen: u64,
         undecodable: u64,
+        drops_missed: u64,
     ) -> KernelStats {
         let at = |index: u32| sums[index as usize];
         KernelStats {
@@ -77,6 +80,7 @@ impl KernelStats {
             truncated: at(stat::TRUNCATED),
             drops: at(stat::DROPS),
             drops_lost: at(stat::DROPS_LOST),
+            drops_missed,
             drops_unreported: at(stat::DROPS_UNREPORTED),
             unwatched: at(stat::UNWATCHED),
             undecodable,
@@ -116,6 +120,7 @@ impl KernelStats {
             self.copy_failed,
         );
         losses.add(Stage::Ring, "drop record lost", self.drops_lost);
+        losses.add(Stage::Kernel, "drop not seen", self.drops_missed);
         losses.add(
             Stage::Kernel,
             "address not watched for drops",

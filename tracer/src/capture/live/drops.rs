@@ -4,8 +4,10 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
+use aya::programs::ProgramFd;
 use tracer_common::{DropRecord, KernelOffsets, drop_place};
 
 use super::btf::Btf;
@@ -90,6 +92,38 @@ fn private_data(btf: &Btf) -> Option<u32> {
 /// The inode number of this thread's network namespace.
 pub(super) fn own_netns() -> io::Result<u32> {
     inode("/proc/thread-self/ns/net")
+}
+
+/// Counts the drops that the probe did not see. The kernel does not run a program that interrupts itself: one on the same
+/// CPU that an interrupt frees a packet from while it runs.
+pub(super) struct MissedDrops(ProgramFd);
+
+impl MissedDrops {
+    /// Fails if the kernel does not count them.
+    pub(super) fn new(program: ProgramFd) -> Result<MissedDrops, String> {
+        let missed = MissedDrops(program);
+        match missed.read() {
+            Ok(_) => Ok(missed),
+            Err(error) => Err(format!("cannot read how many drops are missed: {error}")),
+        }
+    }
+
+    /// How many since the program was loaded, of any packets.
+    pub(super) fn count(&self) -> u64 {
+        // It could be read at the start.
+        self.read().unwrap_or(0)
+    }
+
+    /// `bpf_prog_show_fdinfo` in kernel/bpf/syscall.c, from Linux 5.12.
+    fn read(&self) -> io::Result<u64> {
+        let number = self.0.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
+        let value = info.lines().find_map(|line| {
+            let value = line.strip_prefix("recursion_misses:")?;
+            value.trim().parse().ok()
+        });
+        value.ok_or_else(|| io::Error::other("the kernel does not count missed runs"))
+    }
 }
 
 /// Reads drop records.

@@ -16,6 +16,7 @@ use super::attach::SharedInterfaces;
 use super::attach_thread::AttachThread;
 use super::clock::Clock;
 use super::counters::{KernelStats, StatsMap, read_stats, totals};
+use super::drops::MissedDrops;
 use super::error::CaptureError;
 use super::lock::InstanceLock;
 use super::losses::LossReader;
@@ -45,6 +46,7 @@ pub struct Capture {
     ring_state: Arc<RingState>,
     node_addresses: watch::Sender<Vec<IpAddr>>,
     waiting: Vec<String>,
+    missed_drops: Option<MissedDrops>,
     drops_unseen: Option<String>,
     processes_unnamed: Option<String>,
     stop: Option<oneshot::Sender<()>>,
@@ -86,9 +88,9 @@ impl Capture {
         let (stop, stopped) = oneshot::channel();
         let (node_addresses, known) = watch::channel(options.node_addresses.clone());
 
-        let (reader, drops_unseen) = match drops {
-            Ok(reader) => (Some(reader), None),
-            Err(reason) => (None, Some(reason)),
+        let (reader, missed_drops, drops_unseen) = match drops {
+            Ok((reader, missed)) => (Some(reader), Some(missed), None),
+            Err(reason) => (None, None, Some(reason)),
         };
         let (senders, processes_unnamed) = match processes {
             Ok(senders) => (Some(senders), None),
@@ -115,6 +117,7 @@ impl Capture {
             ring_state: Arc::clone(&ring_state),
             node_addresses,
             waiting: Vec::new(),
+            missed_drops,
             drops_unseen,
             processes_unnamed,
             stop: Some(stop),
@@ -173,6 +176,7 @@ impl Capture {
                 source,
             })?,
             self.ring_state.undecodable.load(Ordering::Relaxed),
+            self.missed_drops.as_ref().map_or(0, MissedDrops::count),
         ))
     }
 

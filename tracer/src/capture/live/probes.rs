@@ -1,13 +1,13 @@
 //! Loads the probes: sets their read-only globals, sizes their maps and passes them to the verifier.
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, Program, ProgramError, SchedClassifier};
+use aya::programs::{BtfTracePoint, Program, ProgramError, ProgramFd, SchedClassifier};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use tracing::{info, warn};
 
 use super::counters::StatsMap;
-use super::drops::{DropReader, KFREE_SKB, KernelFacts, own_netns};
+use super::drops::{DropReader, KFREE_SKB, KernelFacts, MissedDrops, own_netns};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
@@ -49,8 +49,8 @@ pub(super) struct Probes {
     pub stats: StatsMap,
     /// The flows of the node, if the programs for its own traffic are loaded.
     pub node: Option<NodeFlows>,
-    /// Reads the drop records, or why there are none.
-    pub drops: Result<DropReader, String>,
+    /// Reads the drop records and counts the missing ones, or why there are none.
+    pub drops: Result<(DropReader, MissedDrops), String>,
     /// Names the processes of records, or why they have none.
     pub processes: Result<Senders, String>,
     /// The probes' log, with `--probe-log`.
@@ -107,8 +107,8 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         warn!(error = %error_chain(error), "the node's own traffic is not traced");
     }
     let drops = facts.and_then(|(facts, _)| {
-        attach(&mut programs, KFREE_SKB, btf.as_ref())?;
-        Ok(DropReader::new(facts))
+        let program = attach(&mut programs, KFREE_SKB, btf.as_ref())?;
+        Ok((DropReader::new(facts), MissedDrops::new(program)?))
     });
     if let Err(reason) = &drops {
         info!(%reason, "dropped packets are not seen");
@@ -117,7 +117,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         attach(&mut programs, INET_SOCK_SET_STATE, btf.as_ref())?;
         let datagrams = facts
             .datagrams
-            .and_then(|()| attach(&mut programs, SOCK_SEND_LENGTH, btf.as_ref()));
+            .and_then(|()| attach(&mut programs, SOCK_SEND_LENGTH, btf.as_ref()).map(drop));
         if let Err(reason) = &datagrams {
             info!(%reason, "processes are named for TCP only");
         }
@@ -197,7 +197,7 @@ fn verify(programs: &mut Ebpf, node: bool) -> Result<Option<CaptureError>, Captu
 }
 
 /// Loads and attaches the program of a tracepoint. It needs CAP_PERFMON.
-fn attach(programs: &mut Ebpf, tracepoint: &str, btf: Option<&Btf>) -> Result<(), String> {
+fn attach(programs: &mut Ebpf, tracepoint: &str, btf: Option<&Btf>) -> Result<ProgramFd, String> {
     let btf = btf.ok_or("the kernel's types (BTF) cannot be read")?;
     let program = programs
         .program_mut(tracepoint)
@@ -205,7 +205,8 @@ fn attach(programs: &mut Ebpf, tracepoint: &str, btf: Option<&Btf>) -> Result<()
     let program: &mut BtfTracePoint = program.try_into().map_err(reason)?;
     program.load(tracepoint, btf).map_err(reason)?;
     program.attach().map_err(reason)?;
-    Ok(())
+    let program = program.fd().map_err(reason)?.try_clone();
+    program.map_err(|error| format!("cannot keep its program: {error}"))
 }
 
 fn of_netns(error: std::io::Error) -> String {
