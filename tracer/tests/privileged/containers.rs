@@ -81,8 +81,17 @@ fn event_of(watch: &mut Watch, question: &str) -> Value {
 }
 
 #[test]
-fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket() {
-    let stage = Stage::new(ProxyMode::Nftables);
+fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket_in_iptables_mode() {
+    each_of_two_containers_is_named(ProxyMode::Iptables);
+}
+
+#[test]
+fn each_of_two_containers_of_a_pod_is_named_by_the_cgroup_of_its_socket_in_nftables_mode() {
+    each_of_two_containers_is_named(ProxyMode::Nftables);
+}
+
+fn each_of_two_containers_is_named(proxy_mode: ProxyMode) {
+    let stage = Stage::new(proxy_mode);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("inventory.yaml");
     fs::write(&file, two_containers(&stage)).expect("writable");

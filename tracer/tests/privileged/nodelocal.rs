@@ -349,8 +349,17 @@ fn a_server_on_the_same_node_is_asked_by_the_cache(node: &mut Node, events: &mut
 }
 
 #[test]
-fn a_node_local_cache_is_named_and_what_it_asks_is_joined() {
-    let mut node = Node::new(ProxyMode::Iptables);
+fn a_node_local_cache_is_named_and_what_it_asks_is_joined_in_iptables_mode() {
+    a_node_local_cache_is_named_and_what_it_asks_is_joined(ProxyMode::Iptables);
+}
+
+#[test]
+fn a_node_local_cache_is_named_and_what_it_asks_is_joined_in_nftables_mode() {
+    a_node_local_cache_is_named_and_what_it_asks_is_joined(ProxyMode::Nftables);
+}
+
+fn a_node_local_cache_is_named_and_what_it_asks_is_joined(proxy_mode: ProxyMode) {
+    let mut node = Node::new(proxy_mode);
     let mut events = node.stage.events(&[]);
     let mut unnamed = node
         .stage
