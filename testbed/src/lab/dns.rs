@@ -82,24 +82,9 @@ fn configuration(pod: &Pod, directory: &Path) -> String {
             zones.push_str("    module: mod-dnsproxy/fallthrough\n");
         }
     }
+    let server = server_config(&directory.to_string(), &listen);
     format!(
-        "server:
-  rundir: {directory}
-  user: root:root
-  listen: [ {listen} ]
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: {directory}/db
-  journal-db-max-size: 8M
-  kasp-db-max-size: 8M
-  timer-db-max-size: 8M
-  catalog-db-max-size: 8M
-log:
-  - target: stderr
-    any: info
-remote:
+        "{server}remote:
   - id: upstream
     address: {}@53
 mod-dnsproxy:
@@ -120,6 +105,29 @@ template:
 zone:
 {zones}",
         UPSTREAM.0
+    )
+}
+
+/// What the configuration of every knotd in a lab begins with.
+pub(super) fn server_config(directory: &str, listen: &str) -> String {
+    format!(
+        "server:
+  rundir: {directory}
+  user: root:root
+  listen: [ {listen} ]
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+database:
+  storage: {directory}/db
+  journal-db-max-size: 8M
+  kasp-db-max-size: 8M
+  timer-db-max-size: 8M
+  catalog-db-max-size: 8M
+log:
+  - target: stderr
+    any: info
+"
     )
 }
 

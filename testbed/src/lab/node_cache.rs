@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cgroup;
+use super::dns::server_config;
 use super::lifecycle::Lab;
 use super::paths::netns_file;
 use super::process::{Place, Process, wait, wait_listening};
@@ -57,26 +58,12 @@ impl Lab {
         fs::create_dir_all(directory.join("db"))?;
         let file = directory.join("knot.conf").display().to_string();
         let directory = directory.display();
+        let listen = format!("{ADDRESS}@53, {dns}@53");
+        let config = server_config(&directory.to_string(), &listen);
         fs::write(
             &file,
             format!(
-                "server:
-  rundir: {directory}
-  user: root:root
-  listen: [ {ADDRESS}@53, {dns}@53 ]
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: {directory}/db
-  journal-db-max-size: 8M
-  kasp-db-max-size: 8M
-  timer-db-max-size: 8M
-  catalog-db-max-size: 8M
-log:
-  - target: stderr
-    any: info
-remote:
+                "{config}remote:
   - id: server
     address: {server}@53
 mod-dnsproxy:
