@@ -208,7 +208,8 @@ impl<'a> Case<'a> {
             return None;
         }
         let asked = lookup.asked()?;
-        if lookup.resolver.is_none() && self.pod().is_some() {
+        let expected = names::is_mostly_absent(asked.name);
+        if expected || (lookup.resolver.is_none() && self.pod().is_some()) {
             return None;
         }
         let others_may_follow = lookup.resolver.is_none()

@@ -9,6 +9,24 @@ use crate::model::dns::DnsName;
 
 use super::lookup_evidence::{AskedName, Search};
 
+/// Names that programs ask for and mostly go without, by how they begin: gRPC's service config (gRFC A2) and its load
+/// balancers, the domains to browse (RFC 6763, section 11).
+const MOSTLY_ABSENT: [&str; 7] = [
+    "_grpc_config.",
+    "_grpclb._tcp.",
+    "b._dns-sd._udp.",
+    "db._dns-sd._udp.",
+    "r._dns-sd._udp.",
+    "dr._dns-sd._udp.",
+    "lb._dns-sd._udp.",
+];
+
+/// Whether no failure follows if that name does not exist. Most addresses have no name, either: programs that write logs
+/// ask for it all the same.
+pub(super) fn is_mostly_absent(name: &str) -> bool {
+    name.ends_with(".arpa") || MOSTLY_ABSENT.iter().any(|begin| name.starts_with(begin))
+}
+
 /// One possible meaning of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meaning<'a> {

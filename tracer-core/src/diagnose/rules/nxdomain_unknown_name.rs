@@ -28,7 +28,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
                   search list, whether the resolver had more candidates: then the rule is silent about names in the cluster's \
                   domain. The rule is silent about pods that resolve names as their node does (dnsPolicy Default, as CoreDNS \
                   itself): they may forward the questions of others, whose findings have the names. It is silent about a name outside of \
-                  the cluster that no query carried.",
+                  the cluster that no query carried, and about names that programs ask for although most do not exist: of addresses \
+                  (PTR), gRPC's settings (_grpc_config, _grpclb._tcp), DNS-SD's domains.",
     check,
 };
 
@@ -37,10 +38,6 @@ const MAX_SIMILAR: usize = 3;
 
 fn check(case: &Case<'_>) -> Option<Claim> {
     let (lookup, asked) = case.no_such_name()?;
-    // Most addresses have no name. Programs that write logs ask for it all the same.
-    if asked.name.ends_with(".arpa") {
-        return None;
-    }
     let mut exchanges = lookup.exchanges().iter();
     if let Some(alias) = exchanges.find_map(|exchange| exchange.alias.as_ref()) {
         let claim = case
