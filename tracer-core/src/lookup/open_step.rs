@@ -31,7 +31,12 @@ pub const MIN_PATIENCE: Duration = Duration::from_millis(900);
 const MAX_TIMER_EARLY: Duration = Duration::from_millis(50);
 /// On a busy machine a timer fires at most this late.
 const MAX_TIMER_LATE: Duration = Duration::from_millis(250);
-/// Queries kept per step: three servers, asked twice over UDP and over TCP, are 12.
+/// How often a resolver that takes a new identifier for each attempt asks a silent server, by default (resolv.conf(5),
+/// RES_DFLRETRY). Programs whose lookups fail often call again at once, and each call is a lookup of its own.
+const ATTEMPTS: usize = 2;
+/// The most that one call asks after failures: three servers, each twice, over UDP and over TCP.
+const MOST_AFTER_FAILURES: usize = 12;
+/// Queries kept per step.
 const MAX_QUERIES: usize = 32;
 
 /// A question and its result.
@@ -177,11 +182,31 @@ impl OpenStep {
             // here.
             Some(Outcome::Truncated) if over_tcp => true,
             Some(outcome) if fails(outcome) && outcome != Outcome::Timeout => {
-                at.since(self.ended) <= IMMEDIATE
+                at.since(self.ended) <= IMMEDIATE && self.queries.len() < MOST_AFTER_FAILURES
             }
-            None | Some(Outcome::Timeout) => self.is_timer(at),
+            None | Some(Outcome::Timeout) => {
+                let again = !self.keeps_identifier() && self.times_asked(query) < ATTEMPTS;
+                again && self.is_timer(at)
+            }
             Some(_) => false,
         }
+    }
+
+    /// Whether one of its queries was repeated under its own identifier. Such a resolver takes no new one.
+    fn keeps_identifier(&self) -> bool {
+        let exchanges = self.queries.iter().enumerate();
+        let mut repeated = exchanges.filter(|(place, query)| {
+            self.queries[..*place]
+                .iter()
+                .any(|earlier| earlier.id == query.id)
+        });
+        self.step.attempts as usize > self.queries.len() || repeated.next().is_some()
+    }
+
+    /// How often it asked the server of this query.
+    fn times_asked(&self, query: &Query<'_>) -> usize {
+        let servers = self.queries.iter().map(|known| known.flow.peer);
+        servers.filter(|server| *server == query.flow.peer).count()
     }
 
     /// Whether the resolver may move on to another candidate at that time, because it got no usable answer.
