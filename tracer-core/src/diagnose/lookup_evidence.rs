@@ -76,19 +76,25 @@ impl<'a> LookupEvidence<'a> {
             });
         }
         let first = &self.event.steps.first()?.name;
-        // A resolver that searches does not stop at its first search domain.
-        let stopped_there = self.resolver.as_ref().is_some_and(|resolver| {
-            let domain = resolver.search.first();
-            domain.is_some_and(|domain| first.below(domain).is_some())
+        // A resolver that searches does not stop at its first candidate, whether that is the name itself or not.
+        let searches = self.resolver.as_ref().map(|resolver| &resolver.search);
+        let stopped = searches.is_some_and(|domains| match domains.first() {
+            Some(domain) => first.below(domain).is_some() || self.asked_once(),
+            None => false,
         });
         Some(AskedName {
             name: first.relative(),
-            search: if stopped_there {
+            search: if stopped {
                 Search::Absolute
             } else {
                 Search::Unknown
             },
         })
+    }
+
+    /// Whether nothing followed its only candidate, which does not exist.
+    fn asked_once(&self) -> bool {
+        !self.cut_short && self.event.outcome == Outcome::Nxdomain && self.names().len() == 1
     }
 
     /// The candidates, each once, in order.

@@ -148,7 +148,12 @@ pub(in crate::diagnose) enum AddressFamily {
 #[derive(Clone, Debug)]
 pub(in crate::diagnose) enum WrongForm {
     /// A short name was looked up as an absolute one.
-    Absolute { service: ObjectName, full: DnsName },
+    Absolute {
+        service: ObjectName,
+        full: DnsName,
+        /// The pod's `ndots`, if the name has that many dots: resolvers ask for it as it is first, and musl only so.
+        ndots: Option<u8>,
+    },
     /// The pod resolves names as its node does.
     NodeResolver(ObjectName),
     /// The name has another cluster domain.

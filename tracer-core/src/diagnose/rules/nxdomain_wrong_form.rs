@@ -62,8 +62,8 @@ fn check(case: &Case<'_>) -> Option<Claim> {
     }
     let (lookup, asked) = case.no_such_name()?;
     let own = case.pod()?.namespace.as_ref();
-    lookup.resolver.as_deref()?;
-    let form = absolute(case, asked, own)
+    let resolver = lookup.resolver.as_deref()?;
+    let form = absolute(case, asked, own, resolver.ndots)
         .or_else(|| wrong_domain(case, asked))
         .or_else(|| without_svc(case, asked, own))
         .or_else(|| swapped(case, asked))
@@ -134,7 +134,7 @@ fn claim(
 }
 
 /// A short name with a trailing dot, or from a program that does not use the search list.
-fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form<'a>> {
+fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str, ndots: u8) -> Option<Form<'a>> {
     if asked.search != Search::Absolute {
         return None;
     }
@@ -148,9 +148,11 @@ fn absolute<'a>(case: &Case<'a>, asked: AskedName<'a>, own: &str) -> Option<Form
     if names::below(asked.name, domain).is_some() {
         return None;
     }
+    let dots = asked.name.matches('.').count();
     let wrong = WrongForm::Absolute {
         service: service.into(),
         full: names::full(None, service, domain),
+        ndots: (usize::from(ndots) <= dots).then_some(ndots),
     };
     Some(Form {
         absolute: true,

@@ -109,7 +109,7 @@ macro_rules! part_by_display {
     };
 }
 
-part_by_display!(u16, u32, u64, usize, IpAddr, SocketAddr, ipnet::IpNet);
+part_by_display!(u8, u16, u32, u64, usize, IpAddr, SocketAddr, ipnet::IpNet);
 
 impl Part for DnsName {
     fn add_to(&self, sentence: &mut Sentence) {

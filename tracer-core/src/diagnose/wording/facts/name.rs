@@ -254,7 +254,17 @@ fn joined(names: &[String]) -> Sentence {
 
 fn wrong_form(form: &WrongForm) -> Sentence {
     match form {
-        WrongForm::Absolute { service, full } => sentence!(
+        WrongForm::Absolute {
+            service,
+            full,
+            ndots: Some(ndots),
+        } => sentence!(
+            "It was looked up as it is, without the search domains: with ndots:{} in the pod's resolv.conf some resolvers, such as musl's (Alpine), search only for names with fewer dots. So it was not found as Service {}, whose absolute name is {}",
+            ndots,
+            service,
+            full
+        ),
+        WrongForm::Absolute { service, full, .. } => sentence!(
             "It was looked up as an absolute name: with a dot at its end, or by a program that does not use the search domains. So it was not found as Service {}, whose absolute name is {}",
             service,
             full

@@ -149,6 +149,9 @@ pub(super) fn because(reason: &Reason) -> Sentence {
 
 fn wrong_form(form: &WrongForm) -> Sentence {
     match form {
+        WrongForm::Absolute {
+            ndots: Some(ndots), ..
+        } => sentence!("not searched for with ndots:{}", ndots),
         WrongForm::Absolute { .. } => "a name with a trailing dot isn't searched for".into(),
         WrongForm::NodeResolver(_) => "the pod asks its node's nameservers".into(),
         WrongForm::ClusterDomain { cluster_domain, .. } => {
