@@ -123,6 +123,11 @@ impl Accounts {
         })
     }
 
+    /// What one part used.
+    pub fn read_part(&self, part: &str) -> Result<Duration> {
+        self.used(&self.root.join(part))
+    }
+
     fn used(&self, group: &Path) -> Result<Duration> {
         let file = group.join(if self.version1 {
             "cpuacct.usage"

@@ -13,7 +13,7 @@ use super::cpu::Window;
 use super::delay::pod_socket;
 use super::empty::{COOKIE, Empty, HELPER, Runs, Statistics, runs_of_program};
 use super::packets::send;
-use super::tool::{Output, Programs, Running, Tool};
+use super::tool::{Output, Programs, Running, Source, Tool};
 use super::uplink::{Uplink, uplink};
 use crate::lab::shell::run;
 
@@ -82,7 +82,12 @@ fn measure(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Sources> {
     let [send_ns, first_send_ns, foreign_send_ns] = sent(bed, programs, lasts)?;
     let drop_ns = dropped(bed, programs, lasts)?;
     let flow_us = flows(bed, programs, Output::Agent, lasts)?;
-    let flow_without_us = flows(bed, programs, Output::AgentWithoutConntrack, lasts)?;
+    let flow_without_us = flows(
+        bed,
+        programs,
+        Output::AgentWithout(Source::Conntrack),
+        lasts,
+    )?;
     let uplink = uplink(bed, programs, lasts)?;
     let (lasted, used) = window.end(bed)?;
     Ok(Sources {

@@ -19,8 +19,8 @@ use crate::lab::shell::run;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The host ends of all pods' links.
 pub(super) const ALL_PODS: &str = "vc*";
-/// Where the agent serves its metrics.
-const METRICS: &str = "http://127.0.0.1:9095/metrics";
+/// These and the node's link to the server.
+pub(super) const ALL_DEVICES: &str = "v*";
 
 /// What captures on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,13 +57,63 @@ pub enum Output {
     Text,
     /// `agent` with its metrics; no client.
     Agent,
-    /// `agent --no-conntrack`.
-    AgentWithoutConntrack,
+    /// The same with one source switched off.
+    AgentWithout(Source),
+}
+
+/// What an agent reads beside the packets at the pods' interfaces, and can leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The node's translations.
+    Conntrack,
+    /// The node's own traffic.
+    Node,
+    /// The processes behind sockets.
+    Processes,
+    /// Packets that the kernel drops.
+    Drops,
+}
+
+impl Source {
+    /// All.
+    pub const ALL: [Source; 4] = [
+        Source::Conntrack,
+        Source::Node,
+        Source::Processes,
+        Source::Drops,
+    ];
+
+    /// The option without its dashes: an agent's `--instance`, too.
+    pub(super) fn switch(self) -> &'static str {
+        match self {
+            Source::Conntrack => "no-conntrack",
+            Source::Node => "no-node",
+            Source::Processes => "no-processes",
+            Source::Drops => "no-drops",
+        }
+    }
 }
 
 impl Output {
     fn is_agent(self) -> bool {
-        matches!(self, Output::Agent | Output::AgentWithoutConntrack)
+        matches!(self, Output::Agent | Output::AgentWithout(_))
+    }
+
+    /// Names the tracer among several that run at one time.
+    pub(super) fn instance(self) -> &'static str {
+        match self {
+            Output::AgentWithout(source) => source.switch(),
+            _ => "default",
+        }
+    }
+
+    /// Where an agent serves its metrics.
+    fn metrics(self) -> String {
+        let port = match self {
+            Output::AgentWithout(source) => 9096 + source as u16,
+            _ => 9095,
+        };
+        format!("127.0.0.1:{port}")
     }
 }
 
@@ -91,7 +141,12 @@ impl Tool {
                 (Output::Text, true) => "tracer text, inventory",
                 (Output::Agent, false) => "tracer agent",
                 (Output::Agent, true) => "tracer agent, inventory",
-                (Output::AgentWithoutConntrack, _) => "tracer agent --no-conntrack",
+                (Output::AgentWithout(source), _) => match source {
+                    Source::Conntrack => "tracer agent --no-conntrack",
+                    Source::Node => "tracer agent --no-node",
+                    Source::Processes => "tracer agent --no-processes",
+                    Source::Drops => "tracer agent --no-drops",
+                },
             },
         }
     }
@@ -138,31 +193,32 @@ impl Running {
         tool: Tool,
         interfaces: &str,
     ) -> Result<Option<Running>> {
-        let mut running = Running::spawn_on(bed, programs, tool, interfaces)?;
+        let mut running = Running::spawn_on(bed, programs, tool, interfaces, "tool")?;
         if let Some(running) = &mut running {
             running.wait_until_it_captures(bed)?;
         }
         Ok(running)
     }
 
-    /// Starts it on all pods' interfaces.
-    pub(super) fn spawn(bed: &Bed, programs: &Programs, tool: Tool) -> Result<Option<Running>> {
-        Running::spawn_on(bed, programs, tool, ALL_PODS)
-    }
-
-    fn spawn_on(
+    /// The same, without waiting. Its CPU time goes to `account`.
+    pub(super) fn spawn_on(
         bed: &Bed,
         programs: &Programs,
         tool: Tool,
         interfaces: &str,
+        account: &str,
     ) -> Result<Option<Running>> {
-        let output = bed.directory().join("output");
-        let log = bed.directory().join("log");
+        let file = |kind| match tool {
+            Tool::Tracer(Tracer { output, .. }) => format!("{kind}-{}", output.instance()),
+            _ => format!("{kind}-tool"),
+        };
+        let output = bed.directory().join(file("output"));
+        let log = bed.directory().join(file("log"));
         let Some(argv) = arguments(bed, programs, tool, interfaces, &output)? else {
             return Ok(None);
         };
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let mut command = bed.command("node", "tool", &argv)?;
+        let mut command = bed.command("node", account, &argv)?;
         let writes_itself = matches!(tool, Tool::TcpdumpWrite | Tool::Suricata);
         let stdout = if writes_itself {
             Stdio::null()
@@ -200,9 +256,8 @@ impl Running {
 
     fn captures(&self, bed: &Bed) -> Result<bool> {
         Ok(match self.tool {
-            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => {
-                metrics(bed).is_ok_and(|text| total(&text, "tracer_attached_interfaces") > 0.0)
-            }
+            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => metrics(bed, output)
+                .is_ok_and(|text| total(&text, "tracer_attached_interfaces") > 0.0),
             Tool::Tracer(_) => self.log().lines().any(|line| line.starts_with("tracing ")),
             // The others have a packet socket then; the first line is a heading.
             _ => {
@@ -224,7 +279,7 @@ impl Running {
     /// Interrupts it, waits for its end and counts what it recorded.
     pub(super) fn stop(mut self, bed: &Bed) -> Result<Recorded> {
         let metrics = match self.tool {
-            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => metrics(bed)?,
+            Tool::Tracer(Tracer { output, .. }) if output.is_agent() => metrics(bed, output)?,
             _ => String::new(),
         };
         kill_process(self.pid(), Signal::INT).context("the tool does not run any more")?;
@@ -274,7 +329,7 @@ impl Running {
                     lost: Some(lost(&log)),
                     ..Recorded::default()
                 },
-                Output::Agent | Output::AgentWithoutConntrack => of_metrics(&metrics),
+                Output::Agent | Output::AgentWithout(_) => of_metrics(&metrics),
             },
         };
         if self.output.is_dir() {
@@ -339,11 +394,14 @@ pub(super) fn observe(
     argv.extend(match tracer.output {
         Output::Json => words("observe --local --records-per-second 0 -o json --type dns"),
         Output::Text => words("observe --local --records-per-second 0 -o text --type dns"),
-        Output::Agent | Output::AgentWithoutConntrack => {
-            let mut argv = words("agent --records-per-second 0 --socket");
-            argv.push(utf8(&bed.directory().join("agent.sock"))?);
-            if tracer.output == Output::AgentWithoutConntrack {
-                argv.push("--no-conntrack".to_owned());
+        Output::Agent | Output::AgentWithout(_) => {
+            let instance = tracer.output.instance();
+            let mut argv = words("agent --records-per-second 0 --health none --http");
+            argv.extend([tracer.output.metrics(), "--instance".to_owned()]);
+            argv.extend([instance.to_owned(), "--socket".to_owned()]);
+            argv.push(utf8(&bed.directory().join(format!("{instance}.sock")))?);
+            if let Output::AgentWithout(source) = tracer.output {
+                argv.push(format!("--{}", source.switch()));
             }
             argv
         }
@@ -399,6 +457,7 @@ stats:
 ";
 
 /// The agent's metrics.
-fn metrics(bed: &Bed) -> Result<String> {
-    run(&mut bed.command("node", "load", &["curl", "-sSf", METRICS])?)
+fn metrics(bed: &Bed, output: Output) -> Result<String> {
+    let url = format!("http://{}/metrics", output.metrics());
+    run(&mut bed.command("node", "load", &["curl", "-sSf", &url])?)
 }

@@ -39,20 +39,13 @@ pub struct Uplink {
 
 /// Measures it. The bed has a pod.
 pub(super) fn uplink(bed: &Bed, programs: &Programs, lasts: Duration) -> Result<Uplink> {
-    let server = SERVER.to_string();
     let masquerade = format!(
         "table ip bench_uplink {{
 chain translates {{ type nat hook postrouting priority 100; oifname {UPLINK} masquerade; }}
 }}"
     );
     let on_node = |argv: &[&str]| run(&mut bed.command("node", "load", argv)?);
-    let route = |change| {
-        on_node(&[
-            "ip", "route", change, "default", "via", &server, "dev", UPLINK,
-        ])
-    };
-    route("add")?;
-    let measured = (|| {
+    with_uplink(bed, || {
         let [out_ns, in_ns] = cost(bed, programs, || talk(bed, lasts))?;
         let [_, dns_ns] = cost(bed, programs, || ask(bed, lasts))?;
         on_node(&["nft", &masquerade])?;
@@ -65,7 +58,20 @@ chain translates {{ type nat hook postrouting priority 100; oifname {UPLINK} mas
             masqueraded_ns,
             dns_ns,
         })
-    })();
+    })
+}
+
+/// Makes the device an uplink meanwhile: the tracer takes that of a default route.
+pub(super) fn with_uplink<T>(bed: &Bed, measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    let server = SERVER.to_string();
+    let route = |change| {
+        let argv = [
+            "ip", "route", change, "default", "via", &server, "dev", UPLINK,
+        ];
+        run(&mut bed.command("node", "load", &argv)?)
+    };
+    route("add")?;
+    let measured = measure();
     route("delete")?;
     measured
 }

@@ -53,6 +53,10 @@ pub(super) struct ProbeArgs {
     #[arg(long, hide_short_help = true)]
     pub no_processes: bool,
 
+    /// Do not read which packets of pods the kernel drops
+    #[arg(long, hide_short_help = true)]
+    pub no_drops: bool,
+
     /// Log from inside the probes, to debug them; slow
     #[arg(long, hide_short_help = true)]
     pub probe_log: bool,
@@ -78,6 +82,7 @@ impl ProbeArgs {
             flow_idle,
             node: !self.no_node,
             processes: !self.no_processes,
+            drops: !self.no_drops,
             probe_log: self.probe_log,
             ..Options::default()
         }

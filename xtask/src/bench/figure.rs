@@ -15,7 +15,7 @@ pub enum Figure {
     Packet,
     /// iperf3's rate beside the tracer
     Bulk,
-    /// Memory and CPU without traffic, start and stop, with 250 pods and the inventory
+    /// Memory and CPU without traffic, of each source too, start and stop, with 250 pods and the inventory
     Rest,
     /// From packet to line, from the first second on
     Delay,

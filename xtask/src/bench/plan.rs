@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use testbed::bench::{Load, Measurement, Mix, Output, Packets, Rate, Tool, Tracer, Transport};
+use testbed::bench::{
+    Load, Measurement, Mix, Output, Packets, Rate, Source, Tool, Tracer, Transport,
+};
 
 use super::curve::RATES;
 use super::figure::Figure;
@@ -95,7 +97,17 @@ pub fn steps(figures: &[Figure], quick: bool, rounds: Option<u32>) -> Vec<Step> 
                 ],
             ),
             Figure::Bulk => (if quick { 1 } else { 5 }, vec![Step::Bulk(seconds(2, 4))]),
-            Figure::Rest => (if quick { 1 } else { 2 }, vec![Step::Rest(seconds(5, 60))]),
+            Figure::Rest => {
+                // A quick run of all figures has no time for it.
+                let sources: &[Source] = match quick && figures.len() > 1 {
+                    true => &[],
+                    false => &Source::ALL,
+                };
+                (
+                    if quick { 1 } else { 3 },
+                    vec![Step::Rest(sources, seconds(5, 60))],
+                )
+            }
             Figure::Delay => (
                 if quick { 1 } else { 3 },
                 vec![

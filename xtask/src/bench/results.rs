@@ -41,6 +41,22 @@ pub enum Name {
     Resident,
     /// CPU at rest with 250 pods, share of one CPU.
     RestCpu,
+    /// CPU at rest that conntrack takes: of an agent with it, less of one without.
+    RestCpuConntrack,
+    /// The same of the node's own traffic.
+    RestCpuNode,
+    /// The same of processes.
+    RestCpuProcesses,
+    /// The same of drops.
+    RestCpuDrops,
+    /// MiB that conntrack takes, in the same way.
+    ResidentConntrack,
+    /// The same of the node's own traffic.
+    ResidentNode,
+    /// The same of processes.
+    ResidentProcesses,
+    /// The same of drops.
+    ResidentDrops,
     /// Seconds until 250 pods are traced.
     Start,
     /// Seconds from SIGINT to the end.

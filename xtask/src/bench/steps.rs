@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testbed::bench::{
-    Bed, Delay, Output, Packets, Programs, Tool, Tracer, bulk, delay, packets, rest, sources,
+    Bed, Delay, Output, Packets, Programs, Rest, Source, Tool, Tracer, bulk, delay, packets, rest,
+    sources,
 };
 
 use super::figure::Figure;
@@ -17,8 +18,8 @@ pub enum Step {
     Packets(Packets, Duration),
     /// iperf3 without and with the tracer.
     Bulk(Duration),
-    /// No traffic, for this long.
-    Rest(Duration),
+    /// No traffic, for this long; also without each of these sources.
+    Rest(&'static [Source], Duration),
     /// From packet to line, for this long; with the inventory or without.
     Delay(bool, Duration),
     /// Cost of the signals beside the packets, each for this long.
@@ -36,7 +37,7 @@ impl Step {
         match self {
             Step::Packets(..) => Figure::Packet,
             Step::Bulk(_) => Figure::Bulk,
-            Step::Rest(_) => Figure::Rest,
+            Step::Rest(..) => Figure::Rest,
             Step::Delay(..) => Figure::Delay,
             Step::Sources(_) => Figure::Sources,
         }
@@ -47,7 +48,7 @@ impl Step {
         match self {
             // One traced, one with the empty program.
             Step::Packets(..) | Step::Sources(_) => 2,
-            Step::Rest(_) => BUSY_NODE,
+            Step::Rest(..) => BUSY_NODE,
             Step::Bulk(_) | Step::Delay(..) => 1,
         }
     }
@@ -60,7 +61,8 @@ impl Step {
             Step::Packets(_, lasts) | Step::Delay(false, lasts) => lasts + seconds(1),
             Step::Delay(true, lasts) => lasts + seconds(3),
             Step::Bulk(lasts) => 2 * (lasts + seconds(1)),
-            Step::Rest(lasts) => lasts + seconds(15),
+            Step::Rest([], lasts) => lasts + seconds(15),
+            Step::Rest(_, lasts) => lasts + seconds(30),
             Step::Sources(lasts) => 6 * (lasts + seconds(1)),
         }
     }
@@ -70,7 +72,7 @@ impl Step {
         match self {
             Step::Packets(packets, _) => format!("cost of a packet: {packets:?}"),
             Step::Bulk(_) => "iperf3, none and tracer json".to_owned(),
-            Step::Rest(_) => format!("start, rest and stop with {BUSY_NODE} pods"),
+            Step::Rest(..) => format!("start, rest and stop with {BUSY_NODE} pods"),
             Step::Sources(_) => "senders, processes, drops and translations".to_owned(),
             Step::Delay(inventory, _) => {
                 let with = if inventory { "with" } else { "without" };
@@ -105,17 +107,7 @@ impl Step {
                     f64::max(first, second),
                 )]
             }
-            Step::Rest(lasts) => {
-                let rest = rest(bed, programs, lasts)?;
-                let sample = |name, value| Sample::new(name, value, rest.foreign);
-                vec![
-                    sample(Name::Resident, rest.resident_kib as f64 / 1024.0),
-                    sample(Name::RestCpu, rest.cpu),
-                    sample(Name::Start, rest.start.as_secs_f64()),
-                    sample(Name::Stop, rest.stop.as_secs_f64()),
-                    sample(Name::FirstInterface, rest.first_interface.as_secs_f64()),
-                ]
-            }
+            Step::Rest(sources, lasts) => at_rest(&rest(bed, programs, sources, lasts)?),
             Step::Sources(lasts) => {
                 let sources = sources(bed, programs, lasts)?;
                 let sample = |name, value| Sample::new(name, value, sources.foreign);
@@ -144,6 +136,34 @@ impl Step {
             }
         })
     }
+}
+
+fn at_rest(rest: &Rest) -> Vec<Sample> {
+    let sample = |name, value| Sample::new(name, value, rest.foreign);
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    let mut samples = vec![
+        sample(Name::Resident, mib(rest.agent.resident_kib)),
+        sample(Name::RestCpu, rest.agent.cpu),
+        sample(Name::Start, rest.start.as_secs_f64()),
+        sample(Name::Stop, rest.stop.as_secs_f64()),
+        sample(Name::FirstInterface, rest.first_interface.as_secs_f64()),
+    ];
+    for (source, without) in &rest.without {
+        let (cpu, resident) = match source {
+            Source::Conntrack => (Name::RestCpuConntrack, Name::ResidentConntrack),
+            Source::Node => (Name::RestCpuNode, Name::ResidentNode),
+            Source::Processes => (Name::RestCpuProcesses, Name::ResidentProcesses),
+            Source::Drops => (Name::RestCpuDrops, Name::ResidentDrops),
+        };
+        samples.extend([
+            sample(cpu, rest.agent.cpu - without.cpu),
+            sample(
+                resident,
+                mib(rest.agent.resident_kib) - mib(without.resident_kib),
+            ),
+        ]);
+    }
+    samples
 }
 
 fn delays(inventory: bool, delay: &Delay) -> Vec<Sample> {

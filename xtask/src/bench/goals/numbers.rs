@@ -20,6 +20,8 @@ pub(super) fn all(results: &Results) -> Vec<Goal> {
     let below = |bound: f64| move |value: f64| value < bound;
     let ns = |value: f64| format!("{value:.0} ns");
     let mib = |value: f64| format!("{value:.0} MiB");
+    let tenth_mib = |value: f64| format!("{value:.1} MiB");
+    let thousandths = |share: f64| format!("{:.3} %", share * 100.0);
     let seconds = |value: f64| format!("{value:.2} s");
     let ms = |value: f64| format!("{:.1} ms", value * 1000.0);
     let at_least = |bound: f64| move |value: f64| value >= bound;
@@ -107,6 +109,78 @@ pub(super) fn all(results: &Results) -> Vec<Goal> {
             "< 1 s",
             seconds,
             &below(1.0),
+        ),
+        of(
+            Figure::Rest,
+            Name::RestCpuConntrack,
+            "conntrack, CPU at rest",
+            "",
+            "",
+            thousandths,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::ResidentConntrack,
+            "conntrack, memory at rest",
+            "",
+            "",
+            tenth_mib,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::RestCpuNode,
+            "the node's own traffic, CPU at rest",
+            "",
+            "",
+            thousandths,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::ResidentNode,
+            "the node's own traffic, memory at rest",
+            "",
+            "",
+            tenth_mib,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::RestCpuProcesses,
+            "processes, CPU at rest",
+            "",
+            "",
+            thousandths,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::ResidentProcesses,
+            "processes, memory at rest",
+            "",
+            "",
+            tenth_mib,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::RestCpuDrops,
+            "drops, CPU at rest",
+            "",
+            "",
+            thousandths,
+            &tiny,
+        ),
+        of(
+            Figure::Rest,
+            Name::ResidentDrops,
+            "drops, memory at rest",
+            "",
+            "",
+            tenth_mib,
+            &tiny,
         ),
         of(
             Figure::Delay,
