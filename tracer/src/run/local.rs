@@ -5,7 +5,7 @@
 //! slow, records wait in the kernel's ring buffer; those that do not fit are counted there. With `--record`,
 //! a thread also writes the records to a file ([`super::recorder`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,9 @@ pub(super) use self::identity_source::IdentityState;
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// A read takes time with the number of flows. It may take at most one part in this many of a CPU.
 const SWEEP_SHARE: u32 = 50;
+/// How long the start is not announced because interfaces are still to be traced. One that vanishes before its turn has
+/// no event.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(10);
 /// Capacity of the queue of identity changes.
 const CHANGES: usize = 1024;
 
@@ -119,6 +122,11 @@ pub(super) struct LocalSource {
     /// Every record from before this time is in the pipeline.
     read_until: Timestamp,
     next_sweep: Instant,
+    /// The kernel's counters as of this time, until every record from before it is in the pipeline.
+    counted: Option<(Timestamp, Vec<FlowSnapshot>)>,
+    /// Interfaces that the start found and that are still to be traced; `None` once the start is announced.
+    untraced: Option<BTreeSet<String>>,
+    announce_by: Instant,
     recorder: Option<Recorder>,
     /// Notices for the thread that finds the pods behind interfaces.
     interfaces: std::sync::mpsc::Sender<InterfaceNotice>,
@@ -150,7 +158,7 @@ enum Arrived {
     Capture(CaptureMessage),
     Change(ClusterChange),
     Inventory(Result<Loaded, InventoryFileError>),
-    Flows(Vec<FlowSnapshot>),
+    Flows(Timestamp, Vec<FlowSnapshot>),
     Request(Request),
 }
 
@@ -250,11 +258,14 @@ impl LocalSource {
             None => None,
         };
         let local = LocalSource {
+            untraced: Some(capture.waiting().iter().cloned().collect()),
             capture,
             messages,
             read_until: clock.now(),
             clock,
             next_sweep: Instant::now() + SWEEP_EVERY,
+            counted: None,
+            announce_by: Instant::now() + ANNOUNCE_WITHIN,
             recorder,
             interfaces,
             containers,
@@ -299,7 +310,40 @@ impl LocalSource {
         self
     }
 
+    /// Announces the start once the interfaces that it found are traced, or if it is `overdue`.
+    fn announce_if_traced(&mut self, overdue: bool) {
+        if (self.untraced.as_ref()).is_some_and(|names| overdue || names.is_empty()) {
+            let untraced = self.untraced.take().unwrap_or_default();
+            self.announce_start(untraced);
+        }
+    }
+
+    fn announce_start(&self, untraced: BTreeSet<String>) {
+        let interfaces = self.capture.interfaces().into_iter();
+        let (uplinks, pods): (Vec<_>, Vec<_>) =
+            interfaces.partition(|status| status.link.of.is_node());
+        let of_node: Vec<String> = uplinks.into_iter().map(|status| status.link.name).collect();
+        let mut names = untraced;
+        names.extend(pods.into_iter().map(|status| status.link.name));
+        let names = match names.is_empty() {
+            true => "none yet; new pods are traced as they start".to_owned(),
+            false => Vec::from_iter(names).join(", "),
+        };
+        let of_node = match of_node.as_slice() {
+            [] => String::new(),
+            uplinks => format!(" and its own traffic at {}", uplinks.join(", ")),
+        };
+        self.notices.progress(&format!(
+            "tracing the pod interfaces of {} ({names}){of_node}; Ctrl-C ends",
+            self.node
+        ));
+    }
+
     fn interface(&mut self, event: InterfaceEvent) -> Result<Option<Input>> {
+        if let Some(names) = &mut self.untraced {
+            names.remove(event.name());
+        }
+        self.announce_if_traced(false);
         let (notice, input) = match event {
             InterfaceEvent::Attached { link, since } => {
                 self.muting.attached(link.ifindex);
@@ -418,27 +462,8 @@ impl LocalSource {
 impl Source for LocalSource {
     const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-    fn announce(&self) {
-        let interfaces = self.capture.interfaces().into_iter();
-        let (uplinks, pods): (Vec<_>, Vec<_>) =
-            interfaces.partition(|status| status.link.of.is_node());
-        let of_node: Vec<String> = uplinks.into_iter().map(|status| status.link.name).collect();
-        let mut names: Vec<String> = pods.into_iter().map(|status| status.link.name).collect();
-        names.extend_from_slice(self.capture.waiting());
-        names.sort();
-        names.dedup();
-        let names = match names.as_slice() {
-            [] => "none yet; new pods are traced as they start".to_owned(),
-            names => names.join(", "),
-        };
-        let of_node = match of_node.as_slice() {
-            [] => String::new(),
-            uplinks => format!(" and its own traffic at {}", uplinks.join(", ")),
-        };
-        self.notices.progress(&format!(
-            "tracing the pod interfaces of {} ({names}){of_node}; Ctrl-C ends",
-            self.node
-        ));
+    fn announce(&mut self) {
+        self.announce_if_traced(false);
     }
 
     async fn wait(&mut self) -> Result<()> {
@@ -450,11 +475,11 @@ impl Source for LocalSource {
             Some(change) = self.changes.recv() => Arrived::Change(change),
             Some(read) = self.inventory.recv() => Arrived::Inventory(read),
             Some(request) = self.requests.next() => Arrived::Request(request),
-            () = tokio::time::sleep_until(self.next_sweep) => {
-                let begun = Instant::now();
+            () = tokio::time::sleep_until(self.next_sweep), if self.counted.is_none() => {
+                let (begun, at) = (Instant::now(), self.clock.now());
                 let flows = self.capture.sweep().context("cannot read the kernel's flow counters")?;
                 self.next_sweep = begun + SWEEP_EVERY.max(begun.elapsed() * SWEEP_SHARE);
-                Arrived::Flows(flows)
+                Arrived::Flows(at, flows)
             }
         });
         Ok(())
@@ -491,6 +516,9 @@ impl Source for LocalSource {
                 self.read_until = until;
                 self.conntrack.drain(self.clock.now(), &mut self.pending);
                 self.record(&[], output);
+                if let Some((at, flows)) = self.counted.take_if(|(at, _)| *at <= until) {
+                    self.pending.push_back(Input::Counters(at, flows));
+                }
                 self.pending.push_back(Input::Tick(until));
                 self.next_input()
             }
@@ -506,7 +534,11 @@ impl Source for LocalSource {
                     .warn(&format!("the previous inventory stays in effect: {error}"));
                 None
             }
-            Arrived::Flows(flows) => Some(Input::Counters(self.read_until, flows)),
+            // Counters that overtake records show a connection whose handshake is still to be read.
+            Arrived::Flows(at, flows) => {
+                self.counted = Some((at, flows));
+                None
+            }
             Arrived::Request(Request::CheckFilter(check)) => {
                 let warnings = check.filter.warnings(output.index());
                 // The client may be gone by now.
@@ -521,6 +553,7 @@ impl Source for LocalSource {
     }
 
     fn report(&mut self, output: &mut Output) -> Result<Next> {
+        self.announce_if_traced(Instant::now() > self.announce_by);
         self.identity.give_notices(self.notices);
         if !self.trimmed && self.identity.state().fresh {
             self.trimmed = true;
@@ -585,6 +618,11 @@ impl Source for LocalSource {
                     next = end;
                 }
             }
+        }
+        if next == Next::Continue
+            && let Some((at, flows)) = self.counted.take()
+        {
+            next = output.step(Input::Counters(at, flows))?;
         }
         if next == Next::Continue {
             let flows = self

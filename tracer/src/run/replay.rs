@@ -308,7 +308,7 @@ impl ReplaySource {
 impl Source for ReplaySource {
     const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-    fn announce(&self) {
+    fn announce(&mut self) {
         if self.is_stdin {
             self.notices
                 .progress("reading a capture from standard input; Ctrl-C ends");

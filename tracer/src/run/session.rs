@@ -43,7 +43,7 @@ pub(super) trait Source {
     const REPORT_EVERY: Duration;
 
     /// Announces that the session runs. Until then the user waits.
-    fn announce(&self) {}
+    fn announce(&mut self) {}
 
     /// Waits until there may be a step. Cancel safe.
     async fn wait(&mut self) -> Result<()>;
@@ -225,7 +225,7 @@ mod tests {
     impl Source for Scripted {
         const REPORT_EVERY: Duration = Duration::from_secs(3600);
 
-        fn announce(&self) {
+        fn announce(&mut self) {
             self.log.borrow_mut().push("announce");
         }
 

@@ -45,6 +45,18 @@ pub enum InterfaceEvent {
     },
 }
 
+impl InterfaceEvent {
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        match self {
+            InterfaceEvent::Attached { link, .. } | InterfaceEvent::Failed { link, .. } => {
+                &link.name
+            }
+            InterfaceEvent::Gone { name, .. } => name,
+        }
+    }
+}
+
 /// A traced interface and its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceStatus {

@@ -44,7 +44,7 @@ struct UntilSeen {
 impl Source for UntilSeen {
     const REPORT_EVERY: Duration = LocalSource::REPORT_EVERY;
 
-    fn announce(&self) {
+    fn announce(&mut self) {
         self.source.announce();
     }
 

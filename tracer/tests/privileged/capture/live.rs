@@ -45,7 +45,7 @@ impl Live {
         };
         live.wait("word of an interface", |live| {
             let mut names = live.capture.waiting().iter();
-            names.all(|name| live.events.iter().any(|event| concerns(event, name)))
+            names.all(|name| live.events.iter().any(|event| event.name() == name))
         });
         live
     }
@@ -126,16 +126,6 @@ impl Live {
         );
         assert_eq!(stats.undecodable, 0);
         (self.records, stats)
-    }
-}
-
-/// Whether the event is about the interface of this name.
-fn concerns(event: &InterfaceEvent, wanted: &str) -> bool {
-    match event {
-        InterfaceEvent::Attached { link, .. } | InterfaceEvent::Failed { link, .. } => {
-            link.name == wanted
-        }
-        InterfaceEvent::Gone { name, .. } => name == wanted,
     }
 }
 
