@@ -224,6 +224,12 @@ impl Events {
         }
     }
 
+    /// Waits until `count` lines of each tracer's standard error contain the text.
+    pub fn wait_for_logs(&mut self, text: &str, count: usize) -> Result<()> {
+        let mut watches = self.watches.iter_mut();
+        watches.try_for_each(|watch| watch.wait_for_logs(text, count))
+    }
+
     /// Sends a signal to each tracer.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         for watch in &self.watches {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use testbed::lab::{NewPod, ProxyMode};
 use testbed::stage::faults::{counted, done, table};
-use testbed::stage::{CLIENT, NODE, Stage, asked, name, text};
-use testbed::watch::Events;
+use testbed::stage::{CLIENT, NODE, Stage, asked, name, program, text};
+use testbed::watch::{Events, Watch};
 
 /// The status and the answers' data, as dig prints them.
 fn dig(output: &str) -> (String, Vec<String>) {
@@ -257,7 +257,9 @@ fn an_unreachable_server_is_an_icmp_error_and_not_a_timeout() {
 #[test]
 fn the_first_query_of_a_new_pod_carries_its_name() {
     let mut stage = Stage::new(ProxyMode::Iptables);
-    let mut events = stage.events(&[]);
+    let says = ["env", "TRACER_LOG=warn,tracer::capture=debug"];
+    let watch = Watch::start_within(&stage.lab, &says, program(), NODE, &["-o", "json"]);
+    let mut events = Events::new(vec![watch.expect("the tracer starts")]);
     for number in 0..5_u8 {
         events.next_step();
         let pod = NewPod {
@@ -269,6 +271,9 @@ fn the_first_query_of_a_new_pod_carries_its_name() {
             ipv6: None,
         };
         stage.lab.add_pod(&pod, true).expect("a new pod");
+        // The end of its UID.
+        let interface = format!("cali0000000000{number}");
+        events.wait_for_logs(&interface, 1).expect("it is traced");
         let full_name = format!("default/newcomer-{number}");
         let question = format!("first-{number}.default.svc.cluster.local.");
         stage.run_in(&full_name, &["dig", "+tries=1", &question, "A"]);

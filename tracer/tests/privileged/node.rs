@@ -285,6 +285,10 @@ fn what_the_node_forwards_is_not_its_own() {
             closed(OUTSIDE)(event) && of_host_client(event)
         })
         .unwrap();
+    let of_client = |event: &Value| closed(OUTSIDE)(event) && name(&event["pod"]) == CLIENT;
+    events
+        .wait_for("the forwarded connection", of_client)
+        .unwrap();
     let of_node: Vec<&Value> = events
         .all()
         .iter()
@@ -296,8 +300,8 @@ fn what_the_node_forwards_is_not_its_own() {
         .collect();
     assert_eq!(ports.len(), 1, "{}", listed(events.all()));
     assert!(of_node.iter().all(|event| of_host_client(event)));
-    let of_client = |event: &&Value| closed(OUTSIDE)(event) && name(&event["pod"]) == CLIENT;
-    assert_eq!(events.all().iter().filter(of_client).count(), 1);
+    let forwarded = events.all().iter().filter(|event| of_client(event));
+    assert_eq!(forwarded.count(), 1, "{}", listed(events.all()));
 }
 
 #[test]
