@@ -2,6 +2,7 @@
 //! Kubernetes, compared with `conntrack -L` on the node; and what only looks like it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -21,6 +22,8 @@ const PORT: u16 = 90;
 /// Its endpoint on the client's node, and one on another.
 const LOCAL_ENDPOINT: &str = "10.1.39.195";
 const REMOTE_ENDPOINT: &str = "10.1.79.66";
+/// Ports of the connections that make the pod known.
+const UNTIL_KNOWN: RangeInclusive<u64> = 42_000..=42_009;
 /// A server outside the cluster.
 const OUTSIDE: &str = "198.51.100.10";
 
@@ -69,6 +72,24 @@ impl Node {
     fn nft(&self, node: &str, rules: &str) {
         let status = self.stage.on_node(node, &["nft", rules]).status();
         assert!(status.expect("nft runs").success(), "{rules}");
+    }
+
+    /// Starts the tracer on the pod's node, and waits until it knows the pod by its cgroup: on a busy machine it does not
+    /// in time for the first event.
+    fn events(&self, arguments: &[&str]) -> Events {
+        let mut events = self.stage.events(arguments);
+        for port in UNTIL_KNOWN {
+            let (url, port) = (format!("http://{OUTSIDE}/"), port.to_string());
+            let curl = [curl(&url), vec!["--local-port", &port]].concat();
+            assert!(run(self.in_pod(&curl)).status.success());
+            let event = events.wait_for("its connection", |event| {
+                closed(OUTSIDE)(event) && event["pod"]["port"].to_string() == port
+            });
+            if of_host_client(&event.unwrap()) {
+                return events;
+            }
+        }
+        panic!("its pod is never known: {}", listed(events.all()));
     }
 
     /// The endpoint of each port of the node, as conntrack lists it.
@@ -127,7 +148,7 @@ fn of_host_client(event: &Value) -> bool {
 
 fn a_host_network_client_asks_a_service(proxy_mode: ProxyMode) {
     let node = Node::new(proxy_mode);
-    let mut events = node.stage.events(&[]);
+    let mut events = node.events(&[]);
 
     let question = "kubernetes.default.svc.cluster.local.";
     let at_dns = format!("@{DNS}");
@@ -201,7 +222,7 @@ fn a_host_network_client_asks_a_service_in_nftables_mode() {
 #[test]
 fn a_process_outside_kubernetes_is_named_as_no_pod() {
     let node = Node::new(ProxyMode::Iptables);
-    let mut events = node.stage.events(&[]);
+    let mut events = node.events(&[]);
     let at_dns = format!("@{DNS}");
     run(node.in_service(&["dig", "+tries=1", &at_dns, "outside.example.", "A"]));
     let event = events
@@ -245,7 +266,7 @@ fn what_the_node_forwards_is_not_its_own() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let mut events = node.stage.events(&[]);
+    let mut events = node.events(&[]);
 
     let outside = format!("http://{OUTSIDE}/");
     assert!(node.stage.run(&curl(&outside)).status.success());
@@ -278,11 +299,15 @@ fn what_the_node_forwards_is_not_its_own() {
             .success()
     );
 
+    let before = |event: &Value| {
+        let port = event["pod"]["port"].as_u64();
+        port.is_some_and(|port| UNTIL_KNOWN.contains(&port))
+    };
     let own = format!("http://{OUTSIDE}:80/");
     assert!(run(node.in_pod(&curl(&own))).status.success());
     events
         .wait_for("the pod's connection", |event| {
-            closed(OUTSIDE)(event) && of_host_client(event)
+            closed(OUTSIDE)(event) && of_host_client(event) && !before(event)
         })
         .unwrap();
     let of_client = |event: &Value| closed(OUTSIDE)(event) && name(&event["pod"]) == CLIENT;
@@ -292,7 +317,7 @@ fn what_the_node_forwards_is_not_its_own() {
     let of_node: Vec<&Value> = events
         .all()
         .iter()
-        .filter(|event| event["pod"]["ip"] == NODE_IP)
+        .filter(|event| event["pod"]["ip"] == NODE_IP && !before(event))
         .collect();
     let ports: BTreeSet<u64> = of_node
         .iter()
@@ -333,7 +358,7 @@ fn a_failing_connection_of_a_host_network_pod_is_its_own_finding() {
              add rule inet fail forward ip saddr {NODE_IP} tcp dport {PORT} counter drop"
         ),
     );
-    let mut events = node.stage.events(&[]);
+    let mut events = node.events(&[]);
     let url = format!("http://{REMOTE_ENDPOINT}:{PORT}/");
     assert_eq!(run(node.in_pod(&curl(&url))).status.code(), Some(28));
     let finding = events

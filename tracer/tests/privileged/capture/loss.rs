@@ -303,9 +303,9 @@ fn a_record_waits_less_than_ten_milliseconds() {
         waits.push(clock.now().since(record.time));
     }
     waits.sort();
-    // The machine may be busy. Records that waited for a timer would all wait, more or
-    // less.
-    assert!(waits[10] < Duration::from_millis(10), "{waits:?}");
+    // Each record is sent right after the one before has arrived: one that waits for a timer waits for its whole interval,
+    // so all would. On a busy machine many wait for the CPU.
+    assert!(waits[0] < Duration::from_millis(10), "{waits:?}");
     live.stop();
     drop(server);
 }
