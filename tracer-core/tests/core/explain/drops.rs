@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use tracer_core::explain::VerdictKind;
 use tracer_core::identity::Index;
 use tracer_core::model::connection::TcpState;
-use tracer_core::model::event::{Body, Ends, Event};
-use tracer_core::model::flow::{Ifindex, Protocol, Role};
-use tracer_core::model::identity::{PeerEnd, PodEnd};
+use tracer_core::model::event::{Body, Event};
+use tracer_core::model::flow::Protocol;
 use tracer_core::model::signal::{DropPlace, PacketDrop, Tuple};
 use tracer_core::model::time::Timestamp;
 
-use super::question::{Question, ROUTING, ROUTING_POLICIES, connection};
+use super::question::{Question, ROUTING, ROUTING_POLICIES, connection, ends};
 
 /// A packet of a connection's flow that the node of the pod `of` dropped.
 fn dropped(
@@ -23,37 +22,15 @@ fn dropped(
 ) -> Event {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let (src, dst) = (end(src), end(dst));
-    let known = index.pods_named(of).next().expect("a pod").clone();
+    let known = index.pods_named(of).next().expect("a pod");
     let own = |end: &SocketAddr| {
-        let object = index.pod_object(&known).expect("its object");
+        let object = index.pod_object(known).expect("its object");
         object.ips.contains(&end.ip())
     };
-    let (pod, peer) = if own(&src) { (src, dst) } else { (dst, src) };
+    let addresses = if own(&src) { (src, dst) } else { (dst, src) };
     Event {
         time: Timestamp(second * 1_000_000_000),
-        ends: Some(Ends {
-            ifindex: Ifindex(3),
-            role: Role::Client,
-            pod: PodEnd {
-                ip: pod.ip(),
-                port: Some(pod.port()),
-                identity: Ok(known),
-                container: None,
-                at_uplink: false,
-                process: None,
-            },
-            peer: PeerEnd {
-                ip: peer.ip(),
-                port: Some(peer.port()),
-                pod: None,
-                host_pod: None,
-                service: None,
-                node: None,
-                names: Vec::new(),
-                backend: None,
-            },
-            peer_traced_here: false,
-        }),
+        ends: Some(ends(index, of, addresses)),
         incomplete: false,
         body: Body::Drop(Box::new(PacketDrop {
             tuple: Tuple {

@@ -104,6 +104,33 @@ pub fn ask(texts: &[&str], pod: &str, to: &str) -> Explanation {
     Question::new(texts).ask(pod, Some(to))
 }
 
+/// A flow of the pod of this name to a peer of which nothing is known.
+pub fn ends(index: &Index, of: &str, (pod, peer): (SocketAddr, SocketAddr)) -> Ends {
+    Ends {
+        ifindex: Ifindex(3),
+        role: Role::Client,
+        pod: PodEnd {
+            ip: pod.ip(),
+            port: Some(pod.port()),
+            identity: Ok(index.pods_named(of).next().expect("a pod").clone()),
+            container: None,
+            at_uplink: false,
+            process: None,
+        },
+        peer: PeerEnd {
+            ip: peer.ip(),
+            port: Some(peer.port()),
+            pod: None,
+            host_pod: None,
+            service: None,
+            node: None,
+            names: Vec::new(),
+            backend: None,
+        },
+        peer_traced_here: false,
+    }
+}
+
 /// A connection of a pod of routing.yaml to a Service's ClusterIP and the endpoint behind it.
 pub fn connection(
     index: &Index,
@@ -123,49 +150,24 @@ pub fn connection(
         pod,
         peer,
     };
-    let known = index
-        .pods_named("client")
-        .next()
-        .expect("the client")
-        .clone();
+    let mut ends = ends(index, "client", (pod, peer));
     let service = index
         .services()
         .find(|one| one.cluster_ips.contains(&peer.ip()));
-    let ends = Ends {
-        ifindex: Ifindex(3),
-        role: Role::Client,
-        pod: PodEnd {
-            ip: pod.ip(),
-            port: Some(pod.port()),
-            identity: Ok(known),
-            container: None,
-            at_uplink: false,
-            process: None,
-        },
-        peer: PeerEnd {
-            ip: peer.ip(),
-            port: Some(peer.port()),
+    ends.peer.service = service.map(|one| {
+        Arc::new(ServiceIdentity {
+            namespace: one.namespace.clone(),
+            name: one.name.clone(),
+        })
+    });
+    ends.peer.backend = backend.map(|ip| {
+        Arc::new(Backend {
+            ip: ip.parse().expect("an address"),
+            port: Some(8080),
             pod: None,
-            host_pod: None,
-            service: service.map(|one| {
-                Arc::new(ServiceIdentity {
-                    namespace: one.namespace.clone(),
-                    name: one.name.clone(),
-                })
-            }),
             node: None,
-            names: Vec::new(),
-            backend: backend.map(|ip| {
-                Arc::new(Backend {
-                    ip: ip.parse().expect("an address"),
-                    port: Some(8080),
-                    pod: None,
-                    node: None,
-                })
-            }),
-        },
-        peer_traced_here: false,
-    };
+        })
+    });
     Event {
         time: at,
         ends: Some(ends),
