@@ -133,7 +133,12 @@ impl DnsHealth {
             }
             Role::Client | Role::Server => {}
         }
-        self.servers.row(server).add(exchange, incomplete);
+        let of_address = server.object.is_address();
+        let stats = self.servers.row(server);
+        stats.add(exchange, incomplete);
+        if let (true, Some(pod), Some(_)) = (of_address, &ends.peer.host_pod, exchange.rcode) {
+            stats.answered_by.add(cluster, pod);
+        }
         true
     }
 

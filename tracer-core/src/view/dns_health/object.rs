@@ -26,15 +26,20 @@ impl Object {
     /// A pod's workload; a pod without a controller stands for itself.
     pub(super) fn pod(cluster: Option<&str>, end: &PodEnd) -> Object {
         match &end.identity {
-            Ok(pod) => match &pod.workload {
-                Some(workload) => Object {
-                    name: Arc::clone(&workload.name),
-                    kind: Arc::clone(&workload.kind),
-                    ..Object::from_pod(cluster, pod)
-                },
-                None => Object::from_pod(cluster, pod),
-            },
+            Ok(pod) => Object::workload(cluster, pod),
             Err(_) => Object::address(cluster, end.ip),
+        }
+    }
+
+    /// The same of a known pod.
+    pub(super) fn workload(cluster: Option<&str>, pod: &PodIdentity) -> Object {
+        match &pod.workload {
+            Some(workload) => Object {
+                name: Arc::clone(&workload.name),
+                kind: Arc::clone(&workload.kind),
+                ..Object::from_pod(cluster, pod)
+            },
+            None => Object::from_pod(cluster, pod),
         }
     }
 
@@ -66,7 +71,7 @@ impl Object {
         }
     }
 
-    fn from_pod(cluster: Option<&str>, pod: &PodIdentity) -> Object {
+    pub(super) fn from_pod(cluster: Option<&str>, pod: &PodIdentity) -> Object {
         Object {
             cluster: cluster.map(Arc::from),
             namespace: Some(Arc::clone(&pod.namespace)),

@@ -1,10 +1,14 @@
 //! How DNS servers answer.
+//!
+//! A NodeLocal DNSCache has the same address on every node, and what it does not answer names no pod. So the row is the
+//! address's, and the pods that answered there only add a name.
 
 use super::latencies::Latencies;
 use super::object::Object;
 use crate::model::event::Ends;
 use crate::model::exchange::{Exchange, Outcome};
 use crate::model::flow::Role;
+use crate::model::identity::PodIdentity;
 use crate::view::words::DNS_OUTCOMES;
 
 /// A DNS server and the side from which it was seen.
@@ -75,6 +79,38 @@ impl Outcomes {
     }
 }
 
+/// The hostNetwork pods that answered at an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum AnsweredBy {
+    /// None is known.
+    #[default]
+    Unknown,
+    /// All answers are of one pod.
+    Pod { pod: Object, workload: Object },
+    /// Of several pods of a workload.
+    Workload(Object),
+    /// Of different workloads.
+    Different,
+}
+
+impl AnsweredBy {
+    pub(super) fn add(&mut self, cluster: Option<&str>, answering: &PodIdentity) {
+        let pod = Object::from_pod(cluster, answering);
+        let workload = Object::workload(cluster, answering);
+        let known = std::mem::replace(self, AnsweredBy::Different);
+        *self = match known {
+            AnsweredBy::Unknown => AnsweredBy::Pod { pod, workload },
+            AnsweredBy::Pod { pod: one, .. } if one == pod => AnsweredBy::Pod { pod, workload },
+            AnsweredBy::Pod { workload: one, .. } | AnsweredBy::Workload(one)
+                if one == workload =>
+            {
+                AnsweredBy::Workload(workload)
+            }
+            _ => AnsweredBy::Different,
+        };
+    }
+}
+
 /// One server's numbers.
 #[derive(Clone, Debug, Default)]
 pub struct ServerStats {
@@ -91,9 +127,19 @@ pub struct ServerStats {
     pub late: u64,
     /// From a query's first attempt to its answer.
     pub latencies: Latencies,
+    pub(super) answered_by: AnsweredBy,
 }
 
 impl ServerStats {
+    /// The hostNetwork pod that answered at an address, or the workload if several of its pods did.
+    pub fn answered_by(&self) -> Option<&Object> {
+        match &self.answered_by {
+            AnsweredBy::Pod { pod, .. } => Some(pod),
+            AnsweredBy::Workload(workload) => Some(workload),
+            AnsweredBy::Unknown | AnsweredBy::Different => None,
+        }
+    }
+
     pub(super) fn add(&mut self, exchange: &Exchange, incomplete: bool) {
         if exchange.late {
             self.late += 1;

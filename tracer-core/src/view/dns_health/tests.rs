@@ -324,3 +324,43 @@ fn clusters_have_rows_of_their_own() {
     }
     assert_eq!(health.totals().workloads, 3);
 }
+
+/// An exchange with the NodeLocal DNSCache of a node; with its pod, if that is known.
+fn at_node_cache(pod: Option<(&str, &str)>, outcome: Outcome) -> Event {
+    let mut ends = gallery::client("169.254.20.10", 53);
+    ends.peer.host_pod = pod.map(|(name, workload)| {
+        let workload = Some(("DaemonSet", workload));
+        gallery::identity("kube-system", name, workload, "node-1")
+    });
+    dns(ends, exchange("web.", A, outcome), None)
+}
+
+#[test]
+fn an_address_has_one_row_with_the_name_of_what_answers_there() {
+    let of = |pods: &[&str]| {
+        let answers = pods.iter().map(|name| {
+            let workload = name.rsplit_once('-').expect("a suffix").0;
+            at_node_cache(Some((name, workload)), Outcome::Answered)
+        });
+        // It names no pod, and a pod that is known may not be the one that is silent.
+        let silent = at_node_cache(None, Outcome::Timeout);
+        let health = health(std::iter::once(silent).chain(answers));
+        let servers = health.servers();
+        let [(server, stats)] = servers.rows[..] else {
+            panic!("{:?}", servers.rows);
+        };
+        assert_eq!(server.object.to_string(), "169.254.20.10");
+        assert_eq!(stats.queries, 1 + pods.len() as u64);
+        stats.answered_by().map(|object| object.to_string())
+    };
+    assert_eq!(of(&[]), None);
+    assert_eq!(
+        of(&["dns-a", "dns-a"]).as_deref(),
+        Some("kube-system/dns-a")
+    );
+    assert_eq!(
+        of(&["dns-a", "dns-b", "dns-a"]).as_deref(),
+        Some("kube-system/dns")
+    );
+    assert_eq!(of(&["dns-a", "dns-b", "other-a", "dns-a"]), None);
+}

@@ -70,6 +70,8 @@ struct ServerObject<'a> {
     #[serde(flatten)]
     object: ObjectFields<'a>,
     direction: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_by: Option<ObjectFields<'a>>,
     #[serde(flatten)]
     numbers: ServerNumbers,
 }
@@ -243,10 +245,11 @@ fn fields(object: &Object) -> ObjectFields<'_> {
     }
 }
 
-fn server<'a>(server: &'a Server, stats: &ServerStats) -> ServerObject<'a> {
+fn server<'a>(server: &'a Server, stats: &'a ServerStats) -> ServerObject<'a> {
     ServerObject {
         object: fields(&server.object),
         direction: words::direction(server.seen_at),
+        answered_by: stats.answered_by().map(fields),
         numbers: server_numbers(stats),
     }
 }

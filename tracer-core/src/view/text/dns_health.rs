@@ -109,7 +109,11 @@ impl<'a> DnsText<'a> {
                 Role::Client => "→",
                 Role::Server => "←",
             };
-            (format!("{arrow} {}", server.object), *stats)
+            let name = match stats.answered_by() {
+                Some(answered_by) => format!("{arrow} {answered_by} at {}", server.object),
+                None => format!("{arrow} {}", server.object),
+            };
+            (name, *stats)
         });
         let others = servers.others.map(|stats| ("all others".to_owned(), stats));
         for (name, stats) in rows.chain(others) {
