@@ -33,7 +33,7 @@ mod web;
 pub use change::NewPod;
 pub use inventory::Inventory;
 pub use lifecycle::{Lab, Options, TemporaryLab};
-pub use node_cache::{ADDRESS as NODE_CACHE, NodeCache};
+pub use node_cache::{ADDRESS as NODE_CACHE, ADDRESS_V6 as NODE_CACHE_V6, NodeCache};
 pub use proxy::ProxyMode;
 
 /// The default name of a lab.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::lab::{Inventory, NODE_CACHE, NodeCache, ProxyMode};
+use testbed::lab::{Inventory, NODE_CACHE, NODE_CACHE_V6, NodeCache, ProxyMode};
 use testbed::stage::objects::{DNS, IDLE, cgroup_on_host, on_host_network, pod, service};
 use testbed::stage::{CLIENT, NODE, Stage, name, text};
 use testbed::watch::Events;
@@ -254,7 +254,11 @@ fn pods_ask_a_cache_of_their_node(
 ) {
     let cache = node.cache.as_ref().expect("it runs").pid();
     let cgroup = fs::read_to_string(format!("/proc/{cache}/cgroup")).expect("its cgroup");
-    for (server, question) in [(NODE_CACHE, "one.example."), (CLUSTER_DNS, "two.example.")] {
+    for (server, question) in [
+        (NODE_CACHE, "one.example."),
+        (CLUSTER_DNS, "two.example."),
+        (NODE_CACHE_V6, "one.v6.example."),
+    ] {
         let at = format!("@{server}");
         let output = node.stage.run(&dig(&at, question, &[]));
         assert!(text(&output).contains("status: NXDOMAIN"), "{output:?}");
@@ -281,6 +285,8 @@ fn a_host_network_pod_asks_over_lo(node: &Node, events: &mut Events) {
         (NODE_CACHE, "three.example.", "udp"),
         (CLUSTER_DNS, "four.example.", "udp"),
         (NODE_CACHE, "five.example.", "tcp"),
+        (NODE_CACHE_V6, "three.v6.example.", "udp"),
+        (NODE_CACHE_V6, "five.v6.example.", "tcp"),
     ] {
         let at = format!("@{server}");
         let options: &[&str] = match transport {
@@ -304,7 +310,9 @@ fn a_host_network_pod_asks_over_lo(node: &Node, events: &mut Events) {
         assert_eq!(name(&event["peer"]["pod"]), CACHE, "{event}");
     }
     // Near misses: a loopback address, and a port that is not DNS's.
-    node.on_host(&dig("@127.0.0.1", "home.example.", &["+timeout=1"]));
+    for home in ["@127.0.0.1", "@::1"] {
+        node.on_host(&dig(home, "home.example.", &["+timeout=1"]));
+    }
     let url = format!("http://{NODE_CACHE}:{HOST_PORT}/");
     assert!(node.on_host(&curl(&url)).status.success());
 }
@@ -367,15 +375,20 @@ fn what_the_cache_asks_is_joined_to_the_one_client(node: &Node, events: &mut Eve
     );
     assert_eq!(cause["inferred"], true, "{own}");
 
-    let question = "seven.example.";
-    let asked = node.on_host(&dig(&at, question, &[]));
-    let own = events.wait_for(question, query(CACHE, question)).unwrap();
-    let cause = &own["caused_by"];
-    assert_eq!(name(&cause["pod"]), HOST_CLIENT, "{own}");
-    assert_eq!(
-        (&cause["ip"], &cause["id"]),
-        (&NODE_CACHE.into(), &id(&asked).into())
-    );
+    for (server, question) in [
+        (NODE_CACHE, "seven.example."),
+        (NODE_CACHE_V6, "seven.v6.example."),
+    ] {
+        let at = format!("@{server}");
+        let asked = node.on_host(&dig(&at, question, &[]));
+        let own = events.wait_for(question, query(CACHE, question)).unwrap();
+        let cause = &own["caused_by"];
+        assert_eq!(name(&cause["pod"]), HOST_CLIENT, "{own}");
+        assert_eq!(
+            (&cause["ip"], &cause["id"]),
+            (&server.into(), &id(&asked).into())
+        );
+    }
 }
 
 /// Two clients wait for one name when the cache, which asks one question after the other, comes to it.
@@ -456,7 +469,7 @@ fn a_node_local_cache_is_named_and_what_it_asks_is_joined(proxy_mode: ProxyMode)
         events.stop().expect("it runs to the end");
     }
     let on_lo = |events: &Events| -> Vec<Value> {
-        let of_cache = [NODE_CACHE, CLUSTER_DNS];
+        let of_cache = [NODE_CACHE, CLUSTER_DNS, NODE_CACHE_V6];
         let own = |event: &&Value| of_cache.iter().any(|ip| event["pod"]["ip"] == *ip);
         events.all().iter().filter(own).cloned().collect()
     };
@@ -470,7 +483,10 @@ fn a_node_local_cache_is_named_and_what_it_asks_is_joined(proxy_mode: ProxyMode)
         "three.example.",
         "four.example.",
         "five.example.",
+        "three.v6.example.",
+        "five.v6.example.",
         "seven.example.",
+        "seven.v6.example.",
     ];
     assert_eq!(questions, expected, "each once, and nothing else");
     let others = on_lo(&events)
