@@ -78,12 +78,13 @@ impl Node {
     /// in time for the first event.
     fn events(&self, arguments: &[&str]) -> Events {
         let mut events = self.stage.events(arguments);
+        let url = format!("http://{OUTSIDE}/");
         for port in UNTIL_KNOWN {
-            let (url, port) = (format!("http://{OUTSIDE}/"), port.to_string());
-            let curl = [curl(&url), vec!["--local-port", &port]].concat();
+            let local = port.to_string();
+            let curl = [curl(&url), vec!["--local-port", &local]].concat();
             assert!(run(self.in_pod(&curl)).status.success());
             let event = events.wait_for("its connection", |event| {
-                closed(OUTSIDE)(event) && event["pod"]["port"].to_string() == port
+                closed(OUTSIDE)(event) && event["pod"]["port"] == port
             });
             if of_host_client(&event.unwrap()) {
                 return events;
