@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Incremented with every change of a layout in this file. `tracer version` prints it.
-pub const LAYOUT_VERSION: u32 = 10;
+pub const LAYOUT_VERSION: u32 = 11;
 
 /// The packet left the pod: tc ingress of the host end of its veth.
 pub const FROM_POD: u8 = 0;
@@ -108,7 +108,14 @@ pub struct RecordHeader {
     /// The id of the cgroup (version 2) of the socket of the pod, or of the node on its way to the pod, that sent the
     /// packet; 0 if no such socket did, as for resets and forwarded packets, or if the probes do not ask.
     pub cgroup_id: u64,
+    /// [`FlowState::retransmits`] of the flow, or [`RETRANSMITS_UNKNOWN`].
+    pub retransmits: u32,
+    /// Explicit padding.
+    pub zero: u32,
 }
+
+/// The value of [`RecordHeader::retransmits`] of a flow whose retransmissions are not counted.
+pub const RETRANSMITS_UNKNOWN: u32 = u32::MAX;
 
 impl RecordHeader {
     /// Sets the cookie of the socket that sent the packet. The kernel counts cookies up from 1; those that it counts
@@ -221,6 +228,27 @@ pub struct KernelOffsets {
     pub sock_net: u32,
     /// `struct net`: `ns.inum`.
     pub net_inum: u32,
+}
+
+/// Offsets of kernel structs' fields in bytes, from the running kernel's BTF. A read-only global of the probe of
+/// retransmissions.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketOffsets {
+    /// `struct sock`: `sk_dst_cache`.
+    pub sock_route: u32,
+    /// `struct dst_entry`: `dev`.
+    pub route_dev: u32,
+    /// `struct sock_common`: `skc_v6_rcv_saddr`, for IPv4 the mapped address.
+    pub sock_local: u32,
+    /// `skc_v6_daddr`, for IPv4 the mapped address.
+    pub sock_remote: u32,
+    /// `skc_num`: the local port.
+    pub sock_local_port: u32,
+    /// `skc_dport`: the remote port, in network byte order.
+    pub sock_remote_port_be: u32,
+    /// `struct sk_buff`: `tcp_gso_segs` of the `struct tcp_skb_cb` in its `cb`.
+    pub skb_segments: u32,
 }
 
 /// Offsets of kernel structs' fields in bytes, from the running kernel's BTF. A read-only global of the iterator over
@@ -369,10 +397,15 @@ pub struct FlowState {
     pub rx: FlowSide,
     /// Time of the first packet.
     pub first_ktime_ns: u64,
+    /// TCP segments that the pod's socket sent again.
+    pub retransmits: u64,
+    /// Not 0 if `retransmits` counts: a socket in the pod has the flow's addresses and ports. Where the pod itself
+    /// translates them, none has.
+    pub counts_retransmits: u32,
     /// Not 0 if the record of the flow's latest question was not thinned: then its answer's is not, either.
     pub kept: u32,
     /// Explicit padding. With it the kernel's entry, key included, is three whole cache lines.
-    pub zero: [u32; 5],
+    pub zero: [u32; 2],
 }
 
 /// One direction of a flow.
@@ -498,20 +531,25 @@ pub mod stat {
     pub const DROPS_UNREPORTED: u32 = 14;
     /// New flows of an address whose drops are not seen: its interface had had its share of the watched addresses.
     pub const UNWATCHED: u32 = 15;
+    /// TCP segments that a pod's socket sent again.
+    pub const RETRANSMITS: u32 = 16;
+    /// Those of them that no flow counts: it has no entry, or the pod translates its addresses or ports.
+    pub const RETRANSMITS_OUTSIDE: u32 = 17;
     /// The number of statistics.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 18;
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 72);
+    assert!(size_of::<RecordHeader>() == 80);
     assert!(size_of::<SocketOwner>() == 32);
     assert!(size_of::<ProcessOffsets>() == 36);
     assert!(core::mem::offset_of!(RecordHeader, ifindex) == 40);
     assert!(core::mem::offset_of!(RecordHeader, direction) == 56);
     assert!(core::mem::offset_of!(RecordHeader, reason) == 57);
-    assert!(size_of::<DropRecord>() == 72 + 40 + DROP_BYTES);
+    assert!(size_of::<DropRecord>() == 80 + 40 + DROP_BYTES);
     assert!(size_of::<WatchedAddress>() == 24);
     assert!(size_of::<KernelOffsets>() == 48);
+    assert!(size_of::<SocketOffsets>() == 28);
     assert!(size_of::<TaskOffsets>() == 24);
     assert!(size_of::<TaskCgroup>() == 16);
     assert!(core::mem::offset_of!(TaskCgroup, tgid) == 8);
@@ -541,6 +579,8 @@ mod pod {
     unsafe impl aya::Pod for super::SocketOwner {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::KernelOffsets {}
+    // SAFETY: as for `FlowKey`.
+    unsafe impl aya::Pod for super::SocketOffsets {}
     // SAFETY: as for `FlowKey`.
     unsafe impl aya::Pod for super::TaskOffsets {}
     // SAFETY: as for `FlowKey`.

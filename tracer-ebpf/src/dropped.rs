@@ -10,8 +10,9 @@ use tracer_common::{
     DROP_BYTES, DropRecord, InterfaceState, WatchedAddress, drop_place, flag, reason, stat,
 };
 
+use crate::device::{host_end, is_node};
 use crate::kernel_memory::read;
-use crate::maps::{INTERFACES, RECORDS, WATCHED};
+use crate::maps::{RECORDS, WATCHED};
 use crate::record::{BPF_RB_NO_WAKEUP, wake_up};
 use crate::scratch::zero;
 use crate::settings;
@@ -250,44 +251,11 @@ fn place(skb: usize) -> Option<Place> {
             device,
         });
     }
-    if device == 0 || !has_peer(device) {
+    if device == 0 {
         return None;
     }
-    let peer: usize = read(device + offsets.dev_private as usize)?;
-    let host: usize = read(peer + offsets.dev_net as usize)?;
-    // Other namespaces are linked with the node's as well: a switch, a router, in kind the host.
-    (is_node(host) && is_pods(peer)).then_some(Place {
+    host_end(device).map(|_| Place {
         whose: drop_place::POD,
         device,
     })
-}
-
-/// Whether this device of the node is a pod's interface. An uplink can be linked by a veth, too, with a switch.
-#[inline(always)]
-fn is_pods(device: usize) -> bool {
-    let ifindex: Option<u32> = read(device + settings::offsets().dev_ifindex as usize);
-    let state = ifindex.and_then(|ifindex| INTERFACES.get_ptr(&ifindex));
-    // SAFETY: a live map value of plain integers.
-    state.is_some_and(|state| unsafe { (*state).is_node } == 0)
-}
-
-/// Whether this is the node's network namespace.
-#[inline(always)]
-fn is_node(net: usize) -> bool {
-    read(net + settings::offsets().net_inum as usize) == Some(settings::node_netns())
-}
-
-/// Whether the device is a veth or netkit, whose private data begins with its peer.
-#[inline(always)]
-fn has_peer(device: usize) -> bool {
-    let offsets = settings::offsets();
-    let kind = || {
-        let operations: usize = read(device + offsets.dev_link_ops as usize)?;
-        let kind: usize = read(operations + offsets.link_ops_kind as usize)?;
-        read::<[u8; 4]>(kind)
-    };
-    matches!(
-        kind(),
-        Some([b'v', b'e', b't', b'h'] | [b'n', b'e', b't', b'k'])
-    )
 }

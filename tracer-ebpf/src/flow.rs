@@ -5,8 +5,8 @@
 //! thresholds, as switches share their buffer among ports).
 
 use tracer_common::{
-    FROM_POD, FlowKey, FlowSide, FlowState, FlowTotals, InterfaceState, InterfaceTraffic, flag,
-    flow_count, socket_hash,
+    FROM_POD, FlowKey, FlowSide, FlowState, FlowTotals, InterfaceState, InterfaceTraffic,
+    RETRANSMITS_UNKNOWN, RecordHeader, flag, flow_count, socket_hash,
 };
 
 use crate::maps::{CONTROL, FLOW_COUNT, FLOWS, INTERFACES, TRAFFIC, UNTRACKED, UNTRACKED_SLOTS};
@@ -80,7 +80,7 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(
     let slot = unsafe { (*interface).slot };
     if !known_missing && let Some(state) = FLOWS.get_ptr_mut(&*key) {
         add::<DIRECTION>(state, slot, packet, now_ns);
-        header.flow = totals(state);
+        set_totals(header, state);
         return;
     }
     if has_room(interface, key.ifindex) {
@@ -90,7 +90,7 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(
             if NODE {
                 node::opened(key);
             }
-            header.flow = totals(fresh);
+            set_totals(header, fresh);
             header.flags = flag::NEW_FLOW;
             packet.first = true;
             // An address of the node is also that of masqueraded pods.
@@ -102,11 +102,12 @@ pub fn count<const DIRECTION: u8, const NODE: bool>(
         // Another CPU has inserted the flow, or the kernel has no memory.
         if let Some(state) = FLOWS.get_ptr_mut(&*key) {
             add::<DIRECTION>(state, slot, packet, now_ns);
-            header.flow = totals(state);
+            set_totals(header, state);
             return;
         }
     }
     zero(&mut header.flow);
+    header.retransmits = RETRANSMITS_UNKNOWN;
     header.flags = flag::NO_FLOW;
     // A SYN has a record anyway, and the bulk of a TCP connection must not have one per packet.
     packet.first = packet.protocol != TCP && is_first_untracked(key, now_ns);
@@ -225,15 +226,21 @@ pub fn add_to(side: *mut FlowSide, len: u32, tcp_flags: u8, now_ns: u64) {
     }
 }
 
+/// Writes the flow's counters to the record's header.
 #[inline(always)]
-fn totals(state: *const FlowState) -> FlowTotals {
+fn set_totals(header: &mut RecordHeader, state: *const FlowState) {
     // SAFETY: as in `add_to`.
     unsafe {
-        FlowTotals {
+        header.flow = FlowTotals {
             tx_packets: (*state).tx.packets,
             tx_bytes: (*state).tx.bytes,
             rx_packets: (*state).rx.packets,
             rx_bytes: (*state).rx.bytes,
-        }
+        };
+        header.retransmits = if (*state).counts_retransmits != 0 {
+            (*state).retransmits as u32
+        } else {
+            RETRANSMITS_UNKNOWN
+        };
     }
 }

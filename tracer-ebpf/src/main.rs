@@ -16,6 +16,7 @@
 )]
 
 mod bulk;
+mod device;
 mod dropped;
 mod flow;
 mod kernel_memory;
@@ -25,6 +26,7 @@ mod node;
 mod packet;
 mod process;
 mod record;
+mod retransmitted;
 mod scratch;
 mod settings;
 mod stats;
@@ -114,6 +116,18 @@ pub fn to_lo(ctx: TcContext) -> i32 {
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     if settings::drops() {
         dropped::observe(&ctx);
+    }
+    0
+}
+
+/// Sees the TCP segments that sockets of pods send again.
+///
+/// Hook: tracepoint tcp:tcp_retransmit_skb by BTF. Minimum kernel: 5.10. Misses repeated SYN-ACKs, which another
+/// tracepoint shows, and sockets of the node, whose packets have other addresses at its uplink.
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+    if settings::retransmits() {
+        retransmitted::count(&ctx);
     }
     0
 }
@@ -214,6 +228,10 @@ fn observe<const DIRECTION: u8, const NODE: bool>(ctx: &TcContext) {
             // Its answer would not be recognised.
             return;
         }
+    }
+    if DIRECTION == FROM_POD && !NODE && settings::retransmits() {
+        retransmitted::recognise(ctx, scratch);
+        scratch = scratch.settle();
     }
     if settings::probe_log() {
         log::packet(ctx, &scratch.key, DIRECTION, scratch.packet.len);

@@ -1,7 +1,9 @@
 //! Read-only globals that user space sets before it loads the object. The verifier knows their values and
 //! removes the code that they disable.
 
-use tracer_common::{KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, ProcessOffsets, emit};
+use tracer_common::{
+    KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, ProcessOffsets, SocketOffsets, emit,
+};
 
 /// UDP and TCP ports that carry DNS. Unused slots repeat a port in use, as 0 could be a packet's port.
 #[unsafe(no_mangle)]
@@ -56,7 +58,7 @@ static NO_DROP_REASON: u32 = 2;
 #[unsafe(no_mangle)]
 static NODE_NETNS: u32 = 0;
 
-/// Where the fields are that the drop probe reads.
+/// Where the fields are that the probes of drops and retransmissions read.
 #[unsafe(no_mangle)]
 static OFFSETS: KernelOffsets = KernelOffsets {
     skb_head: 0,
@@ -71,6 +73,26 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     link_ops_kind: 0,
     sock_net: 0,
     net_inum: 0,
+};
+
+/// Whether the segments are counted that sockets of pods send again.
+#[unsafe(no_mangle)]
+static RETRANSMITS: u32 = 0;
+
+/// Whether the tracepoint of retransmissions also shows those that failed, with their error (Linux 6.18).
+#[unsafe(no_mangle)]
+static RETRANSMIT_ERRORS: u32 = 0;
+
+/// Where the fields are that the probe of retransmissions alone reads.
+#[unsafe(no_mangle)]
+static SOCKET_OFFSETS: SocketOffsets = SocketOffsets {
+    sock_route: 0,
+    route_dev: 0,
+    sock_local: 0,
+    sock_remote: 0,
+    sock_local_port: 0,
+    sock_remote_port_be: 0,
+    skb_segments: 0,
 };
 
 /// Whether records have the sender's socket, and the table of sockets their processes.
@@ -209,6 +231,32 @@ pub fn offsets() -> KernelOffsets {
         link_ops_kind: global!(OFFSETS.link_ops_kind),
         sock_net: global!(OFFSETS.sock_net),
         net_inum: global!(OFFSETS.net_inum),
+    }
+}
+
+/// Whether [`RETRANSMITS`] is set.
+#[inline(always)]
+pub fn retransmits() -> bool {
+    global!(RETRANSMITS) != 0
+}
+
+/// Whether [`RETRANSMIT_ERRORS`] is set.
+#[inline(always)]
+pub fn retransmit_errors() -> bool {
+    global!(RETRANSMIT_ERRORS) != 0
+}
+
+/// The value of [`SOCKET_OFFSETS`].
+#[inline(always)]
+pub fn socket_offsets() -> SocketOffsets {
+    SocketOffsets {
+        sock_route: global!(SOCKET_OFFSETS.sock_route),
+        route_dev: global!(SOCKET_OFFSETS.route_dev),
+        sock_local: global!(SOCKET_OFFSETS.sock_local),
+        sock_remote: global!(SOCKET_OFFSETS.sock_remote),
+        sock_local_port: global!(SOCKET_OFFSETS.sock_local_port),
+        sock_remote_port_be: global!(SOCKET_OFFSETS.sock_remote_port_be),
+        skb_segments: global!(SOCKET_OFFSETS.skb_segments),
     }
 }
 

@@ -27,6 +27,15 @@ impl Stats {
     }
 }
 
+/// Adds to a statistic in a program that can interrupt itself.
+#[inline(always)]
+pub fn add(index: u32, value: u64) {
+    if let Some(stats) = STATS.get_ptr_mut(0) {
+        // SAFETY: as in `Stats::count`; taking an element's address reads nothing.
+        add_shared(unsafe { stats.cast::<u64>().add(index as usize) }, value);
+    }
+}
+
 /// Adds to a counter that several CPUs share. In assembly: the target has no compare-and-swap, so `core` has
 /// no atomics for it. This instruction exists on every kernel; a variant that returns the result needs Linux
 /// 5.12.

@@ -43,6 +43,7 @@ pub fn record(time: Timestamp, ifindex: Ifindex, source: &mut Source<'_>, bytes:
     let totals = (switches & TOTALS != 0).then(|| FlowTotals {
         tx: traffic(),
         rx: traffic(),
+        retransmits: None,
     });
     let longer = match switches & LONGER {
         0 => 0,

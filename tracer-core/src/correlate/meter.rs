@@ -67,6 +67,8 @@ impl Meter {
             self.kernel = Some(FlowTotals {
                 tx: greater(before.tx, totals.tx),
                 rx: greater(before.rx, totals.rx),
+                // The probes recognise the flow's socket only with a packet that it sends.
+                retransmits: before.retransmits.max(totals.retransmits),
             });
         }
         self.last = self.last.max(at);
@@ -83,8 +85,8 @@ impl Meter {
     /// Whether the kernel's entry counts only this connection, so that its TCP flags are this connection's.
     pub(super) fn is_alone(&self) -> bool {
         self.kernel.is_some()
-            && self.base == FlowTotals::default()
-            && self.carried == FlowTotals::default()
+            && [self.base, self.carried].map(|totals| (totals.tx, totals.rx))
+                == [Default::default(); 2]
     }
 
     /// Packets that the kernel counted without a record: suppressed in a flood, or lost.
@@ -109,11 +111,11 @@ fn packet(observation: &Observation) -> FlowTotals {
     match observation.direction {
         Direction::FromPod => FlowTotals {
             tx: packet,
-            rx: Traffic::default(),
+            ..FlowTotals::default()
         },
         Direction::ToPod => FlowTotals {
-            tx: Traffic::default(),
             rx: packet,
+            ..FlowTotals::default()
         },
     }
 }
@@ -126,6 +128,7 @@ fn minus(a: FlowTotals, b: FlowTotals) -> FlowTotals {
     combine(a, b, u64::saturating_sub)
 }
 
+/// Retransmissions that one of them does not count are none there: before a connection, or in an entry that is gone.
 fn combine(a: FlowTotals, b: FlowTotals, with: impl Fn(u64, u64) -> u64) -> FlowTotals {
     let traffic = |a: Traffic, b: Traffic| Traffic {
         packets: with(a.packets, b.packets),
@@ -134,6 +137,8 @@ fn combine(a: FlowTotals, b: FlowTotals, with: impl Fn(u64, u64) -> u64) -> Flow
     FlowTotals {
         tx: traffic(a.tx, b.tx),
         rx: traffic(a.rx, b.rx),
+        retransmits: (a.retransmits.or(b.retransmits))
+            .map(|_| with(a.retransmits.unwrap_or(0), b.retransmits.unwrap_or(0))),
     }
 }
 

@@ -100,6 +100,7 @@ impl Bench {
             totals: FlowTotals {
                 tx: traffic(tx),
                 rx: traffic(rx),
+                ..FlowTotals::default()
             },
             first: ms(0),
             last: ms(last),
@@ -242,6 +243,7 @@ pub(super) fn totals(tx: u64, rx: u64) -> FlowTotals {
     FlowTotals {
         tx: traffic(tx),
         rx: traffic(rx),
+        ..FlowTotals::default()
     }
 }
 

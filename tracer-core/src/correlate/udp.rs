@@ -278,7 +278,7 @@ impl UdpFlows {
         out: &mut Vec<Correlated>,
     ) -> bool {
         let Some(conversation) = self.open.get_mut(flow).filter(|conversation| {
-            let FlowTotals { tx, rx } = conversation.meter.totals();
+            let FlowTotals { tx, rx, .. } = conversation.meter.totals();
             match sender {
                 Direction::FromPod => tx.packets > 0,
                 Direction::ToPod => rx.packets > 0,

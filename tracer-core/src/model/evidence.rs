@@ -113,6 +113,9 @@ pub struct Unanswered {
     pub last: Timestamp,
     /// Time of the other end's latest packet; `None` if it never sent one.
     pub heard: Option<Timestamp>,
+    /// How many segments the sending pod's kernel sent again meanwhile, at least; `None` if the kernel does not show it.
+    /// Live only.
+    pub retransmits: Option<u64>,
     /// Known from the flow counters rather than from the packets: `since` is the sweep after which nothing
     /// came back.
     pub counted: bool,

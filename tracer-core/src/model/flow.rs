@@ -92,6 +92,9 @@ pub struct FlowTotals {
     pub tx: Traffic,
     /// Sent to the pod.
     pub rx: Traffic,
+    /// TCP segments that the pod's kernel sent again: SYN, data or FIN, not a SYN-ACK. `None` where the kernel does not
+    /// show it. A packet that left the pod just now may not be counted yet.
+    pub retransmits: Option<u64>,
 }
 
 /// A flow's counters at one time, from a sweep of the kernel's flow table.

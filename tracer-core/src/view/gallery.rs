@@ -199,6 +199,7 @@ fn totals(tx: (u64, u64), rx: (u64, u64)) -> FlowTotals {
     FlowTotals {
         tx: traffic(tx),
         rx: traffic(rx),
+        retransmits: None,
     }
 }
 

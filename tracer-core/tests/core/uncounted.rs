@@ -50,7 +50,7 @@ fn play(pipeline: &mut Pipeline, live: bool) -> Vec<Event> {
                     packets: 1,
                     bytes: record.wire_len.into(),
                 },
-                rx: Traffic::default(),
+                ..FlowTotals::default()
             });
         }
         pipeline.step(input, &mut events);

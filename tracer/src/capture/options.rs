@@ -45,6 +45,8 @@ pub struct Options {
     pub processes: bool,
     /// Report the packets of pods that the kernel drops (Linux 5.17).
     pub drops: bool,
+    /// Count the TCP segments that sockets of pods send again.
+    pub retransmits: bool,
     /// Log every packet in the probes (through the `log` crate).
     pub probe_log: bool,
     /// The kind of hook to attach to.
@@ -71,6 +73,7 @@ impl Default for Options {
             senders: true,
             processes: true,
             drops: true,
+            retransmits: true,
             probe_log: false,
             hook: HookChoice::Auto,
         }

@@ -100,6 +100,7 @@ struct Counts {
     lookup_duration: Table<0, Histogram>,
     tcp: Count<2>,
     tcp_ends: Count<2>,
+    retransmits: Count<0>,
     handshake: Table<0, Histogram>,
     udp: Count<2>,
     echo_runs: Count<1>,
@@ -129,6 +130,7 @@ impl Counts {
             lookup_duration: new.seconds("lookup_duration", "Time from the first query of a resolver call to its last answer, or until the resolver gave up"),
             tcp: new.counter("tcp_connections", "TCP connection attempts by outcome"),
             tcp_ends: new.counter("tcp_connection_ends", "Established TCP connections that were closed or reset"),
+            retransmits: new.counter("tcp_retransmits", "TCP segments that pods sent again, of established connections, counted at their end"),
             handshake: new.seconds("tcp_handshake", "Time from a pod's first SYN to the SYN-ACK"),
             udp: new.counter("udp_flows", "UDP flows other than DNS: open counts all, unanswered and icmp-error those that failed"),
             echo_runs: new.counter("echo_runs", "Finished runs of ICMP echo requests (pings)"),
@@ -345,6 +347,11 @@ impl Metrics {
                     }
                     TcpState::Reset | TcpState::Closed => {
                         counts.tcp_ends.with([outcome, direction], &owner, inc);
+                        if let Some(segments) = connection.totals.retransmits {
+                            counts.retransmits.with([], &owner, |total| {
+                                total.inc_by(segments);
+                            });
+                        }
                     }
                     // Another state follows.
                     TcpState::Opening => {}

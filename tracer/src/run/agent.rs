@@ -146,6 +146,7 @@ impl StatusPublisher {
             pipeline,
             events,
             drops_unseen,
+            retransmits_uncounted,
         } = report;
         let index = pipeline.index();
         if let Some(relays) = &self.relays {
@@ -169,6 +170,10 @@ impl StatusPublisher {
         let drops =
             drops_unseen.map(|why| format!("Packets that the kernel drops are not seen: {why}."));
         blind_spots.extend(drops);
+        blind_spots.extend(
+            retransmits_uncounted
+                .map(|why| format!("Retransmissions of pods are not counted: {why}.")),
+        );
         blind_spots.extend(uplinks.into_iter().map(|(link, _)| {
             format!(
                 "answers to the node's own sockets at {}: possibly they come by another interface, so silence there \

@@ -112,6 +112,8 @@ pub(super) struct LocalReport<'a> {
     pub(super) events: u64,
     /// Why dropped packets are not seen, if they are not.
     pub(super) drops_unseen: Option<&'a str>,
+    /// Why retransmissions are not counted, if they are not.
+    pub(super) retransmits_uncounted: Option<&'a str>,
 }
 
 /// The probes of this machine.
@@ -595,6 +597,7 @@ impl Source for LocalSource {
                 events: output.events(),
                 pipeline: output.pipeline(),
                 drops_unseen: self.capture.drops_unseen(),
+                retransmits_uncounted: self.capture.retransmits_uncounted(),
             });
             self.capture.set_watched(followed);
         }

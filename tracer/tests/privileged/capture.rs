@@ -22,6 +22,7 @@ mod probe_log;
 mod processes;
 mod programs;
 mod rare_answers;
+mod retransmits;
 mod stress;
 mod task_cgroups;
 mod totals;

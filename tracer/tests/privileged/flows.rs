@@ -77,6 +77,60 @@ fn silence_is_reported_as_opening_and_then_as_a_timeout() {
 }
 
 #[test]
+fn a_connection_has_the_segments_that_the_pod_sent_again() {
+    let stage = Stage::new(ProxyMode::Nftables);
+    let mut events = stage.events(&[]);
+    // The node drops the request twice.
+    let ruleset = "add table inet lossy\n\
+                   add chain inet lossy forward { type filter hook forward priority 0; }\n\
+                   add rule inet lossy forward ip saddr 10.1.39.193 tcp dport 80 meta length gt 100 numgen inc mod 4 lt 2 counter drop\n";
+    let loaded = stage
+        .on_node(testbed::stage::NODE, &["nft", ruleset])
+        .output()
+        .expect("nft runs");
+    assert!(
+        loaded.status.success(),
+        "{}",
+        String::from_utf8_lossy(&loaded.stderr)
+    );
+    let output = stage.run(&["curl", "-sS", "-o", "/dev/null", "http://10.152.183.117/"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let rules = stage
+        .on_node(
+            testbed::stage::NODE,
+            &["nft", "list", "table", "inet", "lossy"],
+        )
+        .output()
+        .expect("nft runs");
+    let rules = text(&rules);
+    assert!(rules.contains("counter packets 2 "), "{rules}");
+
+    let address = "10.152.183.117";
+    let established = events
+        .wait_for("established", connection(address, "established"))
+        .unwrap();
+    assert_eq!(
+        (&established["retransmits"], &established["syn_retransmits"]),
+        (&0.into(), &0.into())
+    );
+    let closed = events
+        .wait_for("closed", connection(address, "closed"))
+        .unwrap();
+    assert_eq!(
+        name(&closed["peer"]["service"]),
+        "default/clusterip-nginx-ds"
+    );
+    assert_eq!(
+        (&closed["retransmits"], &closed["syn_retransmits"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
 fn a_closed_connection_counts_what_crossed_the_interface() {
     let stage = Stage::new(ProxyMode::Iptables);
     let mut events = stage.events(&[]);

@@ -146,6 +146,7 @@ fn record(direction: Direction, at: u64, port: u16, message: &[u8], number: u64)
         totals: Some(FlowTotals {
             tx: traffic,
             rx: traffic,
+            retransmits: None,
         }),
         missing: Missing::default(),
         sender_cgroup: 0,

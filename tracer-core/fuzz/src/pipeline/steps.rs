@@ -218,6 +218,7 @@ impl Steps {
                 totals: FlowTotals {
                     tx: traffic(),
                     rx: traffic(),
+                    retransmits: None,
                 },
                 first: Timestamp(self.now.0 - u64::from(source.byte())),
                 last: self.now,

@@ -91,6 +91,7 @@ impl Activity {
                     sender,
                     packets: 1,
                     probes: u64::from(sent == Sent::Probe),
+                    retransmits: None,
                     since: at,
                     last: at,
                     heard: match sender {
@@ -156,10 +157,19 @@ impl Activity {
             }
             return;
         }
+        let again = match sender {
+            Direction::FromPod => (now.retransmits)
+                .map(|now| now.saturating_sub(before.retransmits.unwrap_or_default())),
+            Direction::ToPod => None,
+        };
         self.last_payload = Some(sender);
         match &mut self.unanswered {
             Some(sends) if sends.sender == sender => {
                 sends.packets += traffic.packets;
+                sends.retransmits = match (sends.retransmits, again) {
+                    (Some(sum), Some(more)) => Some(sum + more),
+                    (before, more) => before.or(more),
+                };
                 sends.last = sends.last.max(at);
             }
             unanswered => {
@@ -167,6 +177,7 @@ impl Activity {
                     sender,
                     packets: traffic.packets,
                     probes: 0,
+                    retransmits: again,
                     since: at,
                     last: at,
                     heard: match sender {

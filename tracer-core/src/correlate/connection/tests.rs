@@ -1,7 +1,8 @@
 use crate::correlate::testing::*;
 use crate::model::connection::{RefusedBy, TcpState};
 use crate::model::correlated::CorrelatedEvent;
-use crate::model::flow::{Direction, Flow, Protocol, Role};
+use crate::model::flow::{Direction, Flow, FlowTotals, Protocol, Role};
+use crate::model::observation::Observation;
 use crate::model::settings::Limits;
 
 use Direction::{FromPod, ToPod};
@@ -233,6 +234,72 @@ fn totals_come_from_the_kernel_if_it_counts() {
         .sweep(2_100, web(), 2_002, 51, 81)
         .at(2_400);
     assert_eq!(bench.tcp().totals, totals(51, 81));
+}
+
+#[test]
+fn retransmissions_count_from_the_start_of_the_connection_and_are_unknown_where_the_kernel_shows_none()
+ {
+    let again = |observation: Observation, tx, rx, segments| {
+        let mut observation = counted(observation, tx, rx);
+        observation.totals = observation.totals.map(|totals| FlowTotals {
+            retransmits: segments,
+            ..totals
+        });
+        observation
+    };
+    let mut bench = Bench::new();
+    bench.see(again(tcp(0, FromPod, web(), "S", 100, 0), 1, 0, Some(0)));
+    bench.see(again(tcp(1, ToPod, web(), "SA", 500, 101), 1, 1, Some(0)));
+    bench.see(again(
+        tcp(2, FromPod, web(), "FA", 101, 501),
+        20,
+        30,
+        Some(6),
+    ));
+    bench.see(again(tcp(3, ToPod, web(), "FA", 501, 102), 20, 31, Some(6)));
+    // The kernel's counters continue with the next connection from the same port.
+    bench.see(again(
+        tcp(10, FromPod, web(), "S", 9_000, 0),
+        21,
+        31,
+        Some(6),
+    ));
+    bench.see(again(
+        tcp(11, ToPod, web(), "SA", 700, 9_001),
+        21,
+        32,
+        Some(6),
+    ));
+    bench.see(again(
+        tcp(12, FromPod, web(), "R", 9_001, 0),
+        30,
+        40,
+        Some(8),
+    ));
+    bench.at(1_000);
+    let seen: Vec<_> = bench
+        .events()
+        .into_iter()
+        .filter_map(|item| match item.event {
+            CorrelatedEvent::Tcp(connection) => {
+                Some((connection.state, connection.totals.retransmits))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (TcpState::Established, Some(0)),
+            (TcpState::Closed, Some(6)),
+            (TcpState::Established, Some(0)),
+            (TcpState::Reset, Some(2)),
+        ]
+    );
+    let mut bench = Bench::new();
+    bench.see(again(tcp(0, FromPod, web(), "S", 100, 0), 1, 0, None));
+    bench.see(again(tcp(1, ToPod, web(), "SA", 500, 101), 1, 1, None));
+    assert_eq!(bench.tcp().totals.retransmits, None);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Run {
 
     /// Requests and replies that the kernel counted without a record.
     pub(super) fn unseen(&self, role: Role) -> (u64, u64) {
-        let FlowTotals { tx, rx } = self.meter.unseen();
+        let FlowTotals { tx, rx, .. } = self.meter.unseen();
         match role {
             Role::Client => (tx.packets, rx.packets),
             Role::Server => (rx.packets, tx.packets),

@@ -29,6 +29,8 @@ pub(in crate::diagnose) enum FlowFact {
     ResetAfterIdleCauses(Duration),
     /// The last answer came so long before.
     LastAnswer(Duration),
+    /// The pod's kernel sent so many segments again, at least.
+    SentAgain(u64),
     /// The connection was idle for so long before.
     SilentAfterIdle(Duration),
     /// Why sends get no answer.

@@ -25,7 +25,8 @@ pub(in crate::diagnose) static RULE: Rule = Rule {
     looks_at: "At least five segments, or three keepalive probes, within ten seconds or longer after the last packet of the \
                other end; at least two repetitions of a SYN-ACK that the pod acknowledged.",
     cannot_know: "Whether the other end is gone or only the path. Live, the probes emit no data segments: the kernel's counters \
-                  show packets sent and none received, and not which of them are repetitions.",
+                  show packets sent and none received, and where the kernel shows retransmissions, how many segments were sent \
+                  again.",
     check,
 };
 
@@ -91,6 +92,9 @@ fn stalled(case: &Case<'_>, connection: &TcpConnection, unanswered: Unanswered) 
                 span: unanswered.span(),
             },
         }]);
+    if let Some(segments) = unanswered.retransmits.filter(|segments| *segments > 0) {
+        claim = claim.why(FlowFact::SentAgain(segments));
+    }
     if let Some(heard) = unanswered.heard {
         claim = claim.why(FlowFact::LastAnswer(unanswered.last.since(heard)));
         let idle = unanswered.since.since(heard);

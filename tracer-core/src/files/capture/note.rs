@@ -1,7 +1,7 @@
 //! The comment that this program adds to each packet it records: the pod's interface, the direction, and the
 //! flow's counters. As text, so that Wireshark shows it; in a fixed form, so that replay can read it.
 //!
-//! `tracer: from pod, interface 12, flow sent 3 packets 180 bytes, received 2 packets 120 bytes`
+//! `tracer: from pod, interface 12, flow sent 3 packets 180 bytes, received 2 packets 120 bytes, sent again 0 segments`
 
 use super::Recorded;
 use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
@@ -13,6 +13,7 @@ const TO_POD: &str = "to pod";
 const INTERFACE: &str = "interface ";
 const SENT: &str = "flow sent ";
 const RECEIVED: &str = "received ";
+const AGAIN: &str = "sent again ";
 
 /// The note for a record.
 pub(super) fn from_record(record: &Record) -> String {
@@ -21,11 +22,19 @@ pub(super) fn from_record(record: &Record) -> String {
         Direction::ToPod => TO_POD,
     };
     let mut note = format!("{START}{direction}, {INTERFACE}{}", record.ifindex.0);
-    if let Some(FlowTotals { tx, rx }) = record.totals {
+    if let Some(FlowTotals {
+        tx,
+        rx,
+        retransmits,
+    }) = record.totals
+    {
         note += &format!(
             ", {SENT}{} packets {} bytes, {RECEIVED}{} packets {} bytes",
             tx.packets, tx.bytes, rx.packets, rx.bytes
         );
+        if let Some(segments) = retransmits {
+            note += &format!(", {AGAIN}{segments} segments");
+        }
     }
     note
 }
@@ -45,6 +54,11 @@ pub(super) fn read(comment: &[u8]) -> Option<Recorded> {
         Some(sent) => Some(FlowTotals {
             tx: traffic(sent.strip_prefix(SENT)?)?,
             rx: traffic(parts.next()?.strip_prefix(RECEIVED)?)?,
+            // Notes of earlier versions end before it.
+            retransmits: match parts.next() {
+                None => None,
+                Some(again) => Some(segments(again.strip_prefix(AGAIN)?)?),
+            },
         }),
     };
     Some(Recorded {
@@ -52,6 +66,10 @@ pub(super) fn read(comment: &[u8]) -> Option<Recorded> {
         direction,
         totals,
     })
+}
+
+fn segments(text: &str) -> Option<u64> {
+    text.strip_suffix(" segments")?.parse().ok()
 }
 
 fn traffic(text: &str) -> Option<Traffic> {

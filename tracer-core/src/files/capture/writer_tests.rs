@@ -42,6 +42,7 @@ fn record(number: u32) -> Record {
                 packets: u64::MAX,
                 bytes: 0,
             },
+            retransmits: number.is_multiple_of(3).then(|| number.into()),
         }),
         sender_cgroup: 0,
         sender_process: None,

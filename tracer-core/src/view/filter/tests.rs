@@ -193,7 +193,7 @@ fn a_selected_type_passes_in_every_state() {
     for (event_type, count) in [
         (EventType::Dns, 23),
         (EventType::Lookup, 10),
-        (EventType::Tcp, 11),
+        (EventType::Tcp, 12),
         (EventType::Udp, 5),
         (EventType::Icmp, 8),
         (EventType::Drop, 1),
@@ -213,7 +213,7 @@ fn a_selected_type_passes_in_every_state() {
             assert_eq!(passed.len(), count, "{event_type} {detail:?} {passed:?}");
         }
     }
-    assert_eq!(passes(&types(&[EventType::Tcp, EventType::Udp])).len(), 16);
+    assert_eq!(passes(&types(&[EventType::Tcp, EventType::Udp])).len(), 17);
 }
 
 #[test]
@@ -291,6 +291,7 @@ fn an_outcome_matches_the_event_and_not_its_parts() {
         passes(&outcomes(&["closed", "running"])),
         [
             "tcp closed",
+            "tcp closed after retransmissions",
             "tcp closed in silence",
             "udp closed",
             "ping running with loss, duplicates and a late reply"
@@ -335,6 +336,7 @@ fn failed_matches_failures() {
             "tcp established",
             "tcp established after retransmissions, peer by name",
             "tcp closed",
+            "tcp closed after retransmissions",
             "tcp closed in silence",
             "udp open",
             "udp closed",
@@ -366,6 +368,7 @@ fn the_digest_omits_routine_events_unless_they_are_selected() {
             "dns nxdomain, asked not known yet",
             "dns nodata",
             "tcp closed",
+            "tcp closed after retransmissions",
             "udp open",
             "udp closed",
             "udp incomplete",
@@ -377,7 +380,12 @@ fn the_digest_omits_routine_events_unless_they_are_selected() {
     };
     assert_eq!(
         passes(&closed),
-        ["tcp closed", "tcp closed in silence", "udp closed"]
+        [
+            "tcp closed",
+            "tcp closed after retransmissions",
+            "tcp closed in silence",
+            "udp closed"
+        ]
     );
 }
 

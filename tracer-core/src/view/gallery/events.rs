@@ -465,6 +465,13 @@ fn flows() -> Vec<(&'static str, Event)> {
             }),
         ),
         (
+            "tcp closed after retransmissions",
+            tcp(service(), TcpState::Closed, |tcp| {
+                tcp.totals = totals((60, 81_200), (35, 3_482));
+                tcp.totals.retransmits = Some(12);
+            }),
+        ),
+        (
             "tcp closed in silence",
             tcp(service(), TcpState::Closed, |_| {}),
         ),

@@ -81,6 +81,8 @@ struct TcpFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake_ns: Option<u64>,
     syn_retransmits: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retransmits: Option<u64>,
     tx: TrafficFields,
     rx: TrafficFields,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +102,7 @@ impl TcpFields {
             },
             handshake_ns: connection.handshake.map(nanoseconds),
             syn_retransmits: connection.syn_retransmits,
+            retransmits: connection.totals.retransmits,
             tx: traffic(connection.totals.tx),
             rx: traffic(connection.totals.rx),
             icmp: connection.icmp.as_ref().map(IcmpDetail::new),

@@ -110,7 +110,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "tcp",
         "state:opening,established,refused,timeout,reset,closed,idle,undecided by:rst,icmp? handshake_ns:int? \
-         syn_retransmits:int tx:traffic rx:traffic icmp:icmp-detail? reply_from:address?",
+         syn_retransmits:int retransmits:int? tx:traffic rx:traffic icmp:icmp-detail? reply_from:address?",
     ),
     ("traffic", "packets:int bytes:int"),
     (

@@ -212,9 +212,13 @@ fn row(
 }
 
 fn exchanged(totals: FlowTotals) -> String {
-    format!(
+    let mut text = format!(
         "sent {}, received {}",
         bytes(totals.tx.bytes),
         bytes(totals.rx.bytes)
-    )
+    );
+    if let Some(segments) = totals.retransmits.filter(|segments| *segments > 0) {
+        text.push_str(&format!(", {} sent again", count(segments, "segment")));
+    }
+    text
 }

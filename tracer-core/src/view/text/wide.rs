@@ -88,6 +88,9 @@ fn add_totals(totals: FlowTotals, pairs: &mut Vec<String>) {
     let show = |traffic: Traffic| format!("{}/{}B", traffic.packets, traffic.bytes);
     pairs.push(format!("tx={}", show(totals.tx)));
     pairs.push(format!("rx={}", show(totals.rx)));
+    if let Some(segments) = totals.retransmits {
+        pairs.push(format!("retransmits={segments}"));
+    }
 }
 
 fn fault_word(fault: &DnsFault) -> &'static str {

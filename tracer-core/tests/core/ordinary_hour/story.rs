@@ -149,6 +149,7 @@ fn inputs(at: Timestamp, happening: Happening) -> Vec<Input> {
                 totals: FlowTotals {
                     tx: traffic,
                     rx: traffic,
+                    retransmits: None,
                 },
                 first: Timestamp(0),
                 last: at,

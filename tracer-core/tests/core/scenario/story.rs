@@ -241,15 +241,19 @@ impl Story {
                 peer,
                 sent,
                 received,
-                flags @ ..,
+                rest @ ..,
             ] => {
                 let at = time(at)?;
-                let traffic = |packets: &str| {
-                    let packets = number(packets)?;
-                    Ok::<_, String>(Traffic {
-                        packets,
-                        bytes: packets * 100,
-                    })
+                let traffic = |word: &str| {
+                    let (packets, bytes) = match word.split_once('/') {
+                        Some((packets, bytes)) => (number(packets)?, number(bytes)?),
+                        None => (number(word)?, number::<u64>(word)? * 100),
+                    };
+                    Ok::<_, String>(Traffic { packets, bytes })
+                };
+                let (flags, retransmits) = match rest {
+                    [flags @ .., "again", segments] => (flags, Some(number(segments)?)),
+                    flags => (flags, None),
                 };
                 let tcp_flags = match flags {
                     [] => SeenFlags::default(),
@@ -269,6 +273,7 @@ impl Story {
                     totals: FlowTotals {
                         tx: traffic(sent)?,
                         rx: traffic(received)?,
+                        retransmits,
                     },
                     first: Timestamp(0),
                     last: at,

@@ -52,6 +52,12 @@ pub struct KernelStats {
     pub drops_unreported: u64,
     /// New flows of addresses whose drops are not seen, as their interface had its share of the watched ones.
     pub unwatched: u64,
+    /// TCP segments that sockets of pods sent again.
+    pub retransmits: u64,
+    /// Those of them that no flow counts.
+    pub retransmits_outside: u64,
+    /// Retransmissions of any sockets that the probe missed, because it ran already on that CPU.
+    pub retransmits_missed: u64,
     /// Ring entries that are no records.
     pub undecodable: u64,
 }
@@ -61,7 +67,7 @@ impl KernelStats {
         sums: &[u64; stat::COUNT as usize],
         seen: u64,
         undecodable: u64,
-        drops_missed: u64,
+        [drops_missed, retransmits_missed]: [u64; 2],
     ) -> KernelStats {
         let at = |index: u32| sums[index as usize];
         KernelStats {
@@ -83,6 +89,9 @@ impl KernelStats {
             drops_missed,
             drops_unreported: at(stat::DROPS_UNREPORTED),
             unwatched: at(stat::UNWATCHED),
+            retransmits: at(stat::RETRANSMITS),
+            retransmits_outside: at(stat::RETRANSMITS_OUTSIDE),
+            retransmits_missed,
             undecodable,
         }
     }
@@ -126,6 +135,16 @@ impl KernelStats {
             "address not watched for drops",
             self.unwatched,
         );
+        losses.add(
+            Stage::Kernel,
+            "retransmission of no known flow",
+            self.retransmits_outside,
+        );
+        losses.add(
+            Stage::Kernel,
+            "retransmission not seen",
+            self.retransmits_missed,
+        );
         losses.add(Stage::Kernel, "flow table full", self.flow_table_full);
         losses.add(Stage::Kernel, "packet headers malformed", self.malformed);
         losses.add(Stage::Decode, "ring entry is no record", self.undecodable);
@@ -144,13 +163,18 @@ pub(super) fn read_stats(map: &StatsMap) -> Result<[u64; stat::COUNT as usize], 
     Ok(sums)
 }
 
-/// A flow's totals.
-pub(super) fn flow_totals(state: &FlowState) -> FlowTotals {
+/// A flow's totals. Without `counts_retransmits` the kernel shows none.
+pub(super) fn flow_totals(state: &FlowState, counts_retransmits: bool) -> FlowTotals {
     let [tx, rx] = [state.tx, state.rx].map(|side| Traffic {
         packets: side.packets,
         bytes: side.bytes,
     });
-    FlowTotals { tx, rx }
+    let known = counts_retransmits && state.counts_retransmits != 0;
+    FlowTotals {
+        tx,
+        rx,
+        retransmits: known.then_some(state.retransmits),
+    }
 }
 
 /// Converts the probes' totals to the model's.
@@ -164,5 +188,6 @@ pub(super) fn totals(totals: &tracer_common::FlowTotals) -> FlowTotals {
             packets: totals.rx_packets,
             bytes: totals.rx_bytes,
         },
+        retransmits: None,
     }
 }

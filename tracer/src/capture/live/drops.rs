@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
-use aya::programs::ProgramFd;
 use tracer_common::{DropRecord, KernelOffsets, drop_place};
 
 use super::btf::Btf;
 use super::inode;
+use super::offsets::kernel_offsets;
 use super::symbols::Symbols;
 use crate::intern::intern;
 use tracer_core::decode;
@@ -50,7 +49,7 @@ impl KernelFacts {
         let unspecified = reasons.iter().find(|(_, name)| **name == NOT_SPECIFIED);
         let no_reason = unspecified.map_or(0, |(number, _)| *number);
         Ok(KernelFacts {
-            offsets: offsets(&btf)?,
+            offsets: kernel_offsets(&btf)?,
             no_reason,
             reasons,
         })
@@ -62,68 +61,9 @@ pub fn drop_reasons() -> Result<(), String> {
     KernelFacts::read().map(|_| ())
 }
 
-fn offsets(btf: &Btf) -> Result<KernelOffsets, String> {
-    let at = |of: &str, path: &str| {
-        btf.offset(of, path)
-            .ok_or_else(|| format!("the kernel's struct {of} has no field {path}"))
-    };
-    Ok(KernelOffsets {
-        skb_head: at("sk_buff", "head")?,
-        skb_network_header: at("sk_buff", "network_header")?,
-        skb_dev: at("sk_buff", "dev")?,
-        skb_sk: at("sk_buff", "sk")?,
-        dev_name: at("net_device", "name")?,
-        dev_ifindex: at("net_device", "ifindex")?,
-        dev_net: at("net_device", "nd_net.net")?,
-        dev_link_ops: at("net_device", "rtnl_link_ops")?,
-        dev_private: private_data(btf).ok_or("the kernel has no struct net_device")?,
-        link_ops_kind: at("rtnl_link_ops", "kind")?,
-        sock_net: at("sock", "__sk_common.skc_net.net")?,
-        net_inum: at("net", "ns.inum")?,
-    })
-}
-
-/// Where a device's private data begins: a field of its own, or behind the struct, aligned (`NETDEV_ALIGN`).
-fn private_data(btf: &Btf) -> Option<u32> {
-    let field = btf.offset("net_device", "priv");
-    field.or_else(|| Some(btf.size("net_device")?.next_multiple_of(32)))
-}
-
 /// The inode number of this thread's network namespace.
 pub(super) fn own_netns() -> io::Result<u32> {
     inode("/proc/thread-self/ns/net")
-}
-
-/// Counts the drops that the probe did not see. The kernel does not run a program that interrupts itself: one on the same
-/// CPU that an interrupt frees a packet from while it runs.
-pub(super) struct MissedDrops(ProgramFd);
-
-impl MissedDrops {
-    /// Fails if the kernel does not count them.
-    pub(super) fn new(program: ProgramFd) -> Result<MissedDrops, String> {
-        let missed = MissedDrops(program);
-        match missed.read() {
-            Ok(_) => Ok(missed),
-            Err(error) => Err(format!("cannot read how many drops are missed: {error}")),
-        }
-    }
-
-    /// How many since the program was loaded, of any packets.
-    pub(super) fn count(&self) -> u64 {
-        // It could be read at the start.
-        self.read().unwrap_or(0)
-    }
-
-    /// `bpf_prog_show_fdinfo` in kernel/bpf/syscall.c, from Linux 5.12.
-    fn read(&self) -> io::Result<u64> {
-        let number = self.0.as_fd().as_raw_fd();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
-        let value = info.lines().find_map(|line| {
-            let value = line.strip_prefix("recursion_misses:")?;
-            value.trim().parse().ok()
-        });
-        value.ok_or_else(|| io::Error::other("the kernel does not count missed runs"))
-    }
 }
 
 /// Reads drop records.

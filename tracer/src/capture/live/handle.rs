@@ -16,12 +16,12 @@ use super::attach::SharedInterfaces;
 use super::attach_thread::AttachThread;
 use super::clock::Clock;
 use super::counters::{KernelStats, StatsMap, read_stats, totals};
-use super::drops::MissedDrops;
 use super::error::CaptureError;
 use super::lock::InstanceLock;
 use super::losses::LossReader;
+use super::missed_runs::MissedRuns;
 use super::probes::{self, Probes};
-use super::ring::{self, RingState};
+use super::ring::{self, RingState, Sources};
 use super::sweeper::{Expiry, Sweeper};
 use super::tables::{Counters, thinning};
 use super::traced::{InterfaceStatus, SharedTraced};
@@ -46,8 +46,10 @@ pub struct Capture {
     ring_state: Arc<RingState>,
     node_addresses: watch::Sender<Vec<IpAddr>>,
     waiting: Vec<String>,
-    missed_drops: Option<MissedDrops>,
+    missed_drops: Option<MissedRuns>,
     drops_unseen: Option<String>,
+    missed_retransmits: Option<MissedRuns>,
+    retransmits_uncounted: Option<String>,
     processes_unnamed: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
@@ -72,6 +74,7 @@ impl Capture {
             stats,
             node,
             drops,
+            retransmits,
             processes,
             log,
         } = probes::load(&options)?;
@@ -92,6 +95,11 @@ impl Capture {
             Ok((reader, missed)) => (Some(reader), Some(missed), None),
             Err(reason) => (None, None, Some(reason)),
         };
+        let (missed_retransmits, retransmits_uncounted) = match retransmits {
+            Ok(missed) => (missed, None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let counts_retransmits = retransmits_uncounted.is_none();
         let (senders, processes_unnamed) = match processes {
             Ok(senders) => (Some(senders), None),
             Err(reason) => (None, Some(reason)),
@@ -100,7 +108,11 @@ impl Capture {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
             let losses = LossReader::new(Arc::clone(&stats), Arc::clone(&interfaces));
-            move || ring::run(records, waits, reader, senders, losses, &sender, &state)
+            let sources = Sources {
+                drops: reader,
+                counts_retransmits,
+            };
+            move || ring::run(records, waits, sources, senders, losses, &sender, &state)
         })?;
         let expiry = Expiry {
             idle: options.flow_idle,
@@ -108,8 +120,15 @@ impl Capture {
             dns_ports: options.dns_ports.clone(),
             capacity: options.flow_entries as usize,
         };
+        let sweeper = Sweeper::new(
+            flows,
+            node,
+            Arc::clone(&interfaces),
+            expiry,
+            counts_retransmits,
+        );
         let mut capture = Capture {
-            sweeper: Sweeper::new(flows, node, Arc::clone(&interfaces), expiry),
+            sweeper,
             stats,
             interfaces: Arc::clone(&interfaces),
             traced: Arc::clone(&traced),
@@ -119,6 +138,8 @@ impl Capture {
             waiting: Vec::new(),
             missed_drops,
             drops_unseen,
+            missed_retransmits,
+            retransmits_uncounted,
             processes_unnamed,
             stop: Some(stop),
             attach_thread: None,
@@ -176,7 +197,8 @@ impl Capture {
                 source,
             })?,
             self.ring_state.undecodable.load(Ordering::Relaxed),
-            self.missed_drops.as_ref().map_or(0, MissedDrops::count),
+            [&self.missed_drops, &self.missed_retransmits]
+                .map(|missed| missed.as_ref().map_or(0, MissedRuns::count)),
         ))
     }
 
@@ -215,6 +237,11 @@ impl Capture {
     /// Why packets that the kernel drops are not seen; `None` if they are.
     pub fn drops_unseen(&self) -> Option<&str> {
         self.drops_unseen.as_deref()
+    }
+
+    /// Why the segments that sockets of pods send again are not counted; `None` if they are.
+    pub fn retransmits_uncounted(&self) -> Option<&str> {
+        self.retransmits_uncounted.as_deref()
     }
 
     /// Why the processes behind sockets are not named; `None` if they are.

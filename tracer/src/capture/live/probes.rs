@@ -7,12 +7,14 @@ use aya_log::EbpfLogger;
 use tracing::{info, warn};
 
 use super::counters::StatsMap;
-use super::drops::{DropReader, KFREE_SKB, KernelFacts, MissedDrops, own_netns};
+use super::drops::{DropReader, KFREE_SKB, KernelFacts, own_netns};
 use super::error::CaptureError;
 use super::flow_table::FlowTable;
 use super::globals::Globals;
+use super::missed_runs::MissedRuns;
 use super::node_flows::NodeFlows;
 use super::processes::{INET_SOCK_SET_STATE, ProcessFacts, SOCK_SEND_LENGTH, Senders};
+use super::retransmits::{RetransmitFacts, TCP_RETRANSMIT_SKB};
 use super::tables::InterfaceTables;
 use crate::capture::Options;
 use tracer_core::model::error_chain::error_chain;
@@ -50,7 +52,10 @@ pub(super) struct Probes {
     /// The flows of the node, if the programs for its own traffic are loaded.
     pub node: Option<NodeFlows>,
     /// Reads the drop records and counts the missing ones, or why there are none.
-    pub drops: Result<(DropReader, MissedDrops), String>,
+    pub drops: Result<(DropReader, MissedRuns), String>,
+    /// The segments are counted that sockets of pods send again; how many the probe missed, where the kernel counts that.
+    /// Or why they are not.
+    pub retransmits: Result<Option<MissedRuns>, String>,
     /// Names the processes of records, or why they have none.
     pub processes: Result<Senders, String>,
     /// The probes' log, with `--probe-log`.
@@ -61,14 +66,21 @@ pub(super) struct Probes {
 pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     let globals = Globals::new(options)?;
     let btf = Btf::from_sys_fs().ok();
-    let facts = match options.drops {
-        true => KernelFacts::read().and_then(|facts| Ok((facts, own_netns().map_err(of_netns)?))),
+    let netns = own_netns().map_err(of_netns);
+    let drops = match options.drops {
+        true => netns.clone().and_then(|_| KernelFacts::read()),
         false => Err("switched off".to_owned()),
     };
-    let (offsets, no_reason, netns) = facts.as_ref().map_or_else(
-        |_| Default::default(),
-        |(facts, netns)| (facts.offsets, facts.no_reason, *netns),
-    );
+    let retransmits = match options.retransmits {
+        true => netns.clone().and_then(|_| RetransmitFacts::read()),
+        false => Err("switched off".to_owned()),
+    };
+    let no_reason = drops.as_ref().map_or(0, |facts| facts.no_reason);
+    let (socket_offsets, errors) = (retransmits.as_ref())
+        .map_or_else(|_| Default::default(), |facts| (facts.socket, facts.errors));
+    let offsets = (drops.as_ref().map(|facts| facts.offsets))
+        .or(retransmits.as_ref().map(|facts| facts.kernel))
+        .unwrap_or_default();
     let processes = match options.processes {
         true => ProcessFacts::read(),
         false => Err("switched off".to_owned()),
@@ -91,10 +103,13 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("COARSE_CLOCK", &globals.coarse_clock, true)
         .override_global("PROBE_LOG", &globals.probe_log, true)
         .override_global("SENDERS", &globals.senders, true)
-        .override_global("DROPS", &u32::from(facts.is_ok()), true)
+        .override_global("DROPS", &u32::from(drops.is_ok()), true)
         .override_global("NO_DROP_REASON", &no_reason, true)
         .override_global("OFFSETS", &offsets, true)
-        .override_global("NODE_NETNS", &netns, true)
+        .override_global("NODE_NETNS", &netns.unwrap_or(0), true)
+        .override_global("RETRANSMITS", &u32::from(retransmits.is_ok()), true)
+        .override_global("RETRANSMIT_ERRORS", &u32::from(errors), true)
+        .override_global("SOCKET_OFFSETS", &socket_offsets, true)
         .override_global("PROCESSES", &u32::from(processes.is_ok()), true)
         .override_global("PROCESS_OFFSETS", &process_offsets, true)
         .override_global("NODE_PID_NS", &pid_namespace, true)
@@ -106,12 +121,20 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
     if let Some(error) = &refused {
         warn!(error = %error_chain(error), "the node's own traffic is not traced");
     }
-    let drops = facts.and_then(|(facts, _)| {
+    let drops = drops.and_then(|facts| {
         let program = attach(&mut programs, KFREE_SKB, btf.as_ref())?;
-        Ok((DropReader::new(facts), MissedDrops::new(program)?))
+        Ok((DropReader::new(facts), MissedRuns::new(program)?))
     });
     if let Err(reason) = &drops {
         info!(%reason, "dropped packets are not seen");
+    }
+    let retransmits = retransmits.and_then(|_| {
+        let program = attach(&mut programs, TCP_RETRANSMIT_SKB, btf.as_ref())?;
+        // Kernels that do not count missed runs miss none.
+        Ok(MissedRuns::new(program).ok())
+    });
+    if let Err(reason) = &retransmits {
+        info!(%reason, "retransmissions are not counted");
     }
     let processes = processes.and_then(|facts| {
         attach(&mut programs, INET_SOCK_SET_STATE, btf.as_ref())?;
@@ -166,6 +189,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         programs,
         node: (options.node && refused.is_none()).then_some(node),
         drops,
+        retransmits,
         processes,
         log,
     })

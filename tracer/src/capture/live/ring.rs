@@ -18,7 +18,7 @@ use std::time::Duration;
 use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
-use tracer_common::{DropRecord, FROM_POD, RecordHeader, flag, reason};
+use tracer_common::{DropRecord, FROM_POD, RETRANSMITS_UNKNOWN, RecordHeader, flag, reason};
 
 use super::CaptureMessage;
 use super::clock;
@@ -88,11 +88,19 @@ impl RingState {
     }
 }
 
+/// What the kernel shows beside the packets.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub drops: Option<DropReader>,
+    /// What sockets of pods send again is counted in their flows.
+    pub counts_retransmits: bool,
+}
+
 /// Reads until [`RingState::finish`] is called and the ring is empty, or the receiver is gone.
 pub(super) fn run(
     mut ring: RingBuf<MapData>,
     mut waits: Array<MapData, u32>,
-    mut drops: Option<DropReader>,
+    mut sources: Sources,
     senders: Option<Senders>,
     mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
@@ -107,7 +115,7 @@ pub(super) fn run(
         // read below.
         let finishing = state.finish.load(Ordering::Acquire);
         let read_at = clock::now();
-        match sender.drain(|| ring.next().map(|item| parse(&item, &mut drops))) {
+        match sender.drain(|| ring.next().map(|item| parse(&item, &mut sources))) {
             Ok(Drained::Nothing) if finishing => {
                 // Fails only if the receiver is gone.
                 let _ = sender.report(read_at);
@@ -292,19 +300,25 @@ enum Entry {
     Unreadable,
 }
 
-fn parse(entry: &[u8], drops: &mut Option<DropReader>) -> Option<Entry> {
+fn parse(entry: &[u8], sources: &mut Sources) -> Option<Entry> {
     let head = entry.get(..size_of::<RecordHeader>())?;
     // SAFETY: `head` is as long as the header, which consists of integers: every bit pattern is valid. The
     // read is unaligned.
     let header = unsafe { head.as_ptr().cast::<RecordHeader>().read_unaligned() };
     if header.reason != reason::DROP {
-        let record = record(&header, &entry[head.len()..])?;
+        let mut record = record(&header, &entry[head.len()..])?;
+        if let Some(totals) = &mut record.totals
+            && sources.counts_retransmits
+            && header.retransmits != RETRANSMITS_UNKNOWN
+        {
+            totals.retransmits = Some(header.retransmits.into());
+        }
         return Some(Entry::Record(record, header.socket()));
     }
     let whole = entry.get(..size_of::<DropRecord>())?;
     // SAFETY: as above, for the whole record.
     let record = unsafe { whole.as_ptr().cast::<DropRecord>().read_unaligned() };
-    Some(match drops.as_mut()?.read(&record) {
+    Some(match sources.drops.as_mut()?.read(&record) {
         Some((at, dropped)) => Entry::Drop(at, dropped),
         None => Entry::Unreadable,
     })
@@ -353,7 +367,7 @@ mod tests {
     }
 
     fn parsed(entry: &[u8]) -> Option<Record> {
-        match parse(entry, &mut None)? {
+        match parse(entry, &mut Sources::default())? {
             Entry::Record(record, _) => Some(record),
             Entry::Drop(..) | Entry::Unreadable => None,
         }
@@ -371,7 +385,7 @@ mod tests {
                     ktime_ns: at,
                     ..RecordHeader::default()
                 };
-                Some(parse(&entry(header, &[]), &mut None))
+                Some(parse(&entry(header, &[]), &mut Sources::default()))
             };
             BatchSender::new(&sender, &state, None, Vec::new)
                 .drain(endless)

@@ -79,6 +79,8 @@ pub(super) struct Sweeper {
     node: Option<NodeFlows>,
     interfaces: SharedInterfaces,
     expiry: Expiry,
+    /// Whether the kernel shows what sockets send again.
+    counts_retransmits: bool,
     last: Timestamp,
     /// The entries at the end of the last sweep, in all and of each interface.
     entries: usize,
@@ -91,12 +93,14 @@ impl Sweeper {
         node: Option<NodeFlows>,
         interfaces: SharedInterfaces,
         expiry: Expiry,
+        counts_retransmits: bool,
     ) -> Sweeper {
         Sweeper {
             map,
             node,
             interfaces,
             expiry,
+            counts_retransmits,
             last: Timestamp::default(),
             entries: 0,
             held: HashMap::new(),
@@ -133,7 +137,7 @@ impl Sweeper {
             let before = self.held.get(&key.ifindex).copied().unwrap_or(0);
             let crowded = self.expiry.is_crowded(before, self.entries);
             if last(&state) >= since {
-                snapshots.push(snapshot(&key, &state));
+                snapshots.push(snapshot(&key, &state, self.counts_retransmits));
             } else if self.expiry.is_over(&key, &state, now, crowded) {
                 expired.push((key, state));
             }
@@ -144,8 +148,9 @@ impl Sweeper {
         for (key, known) in expired {
             match self.map.take(&key) {
                 Ok(last) => {
-                    let same = flow_totals(&last) == flow_totals(&known);
-                    snapshots.extend((!same).then(|| snapshot(&key, &last)));
+                    let [before, now] =
+                        [&known, &last].map(|state| snapshot(&key, state, self.counts_retransmits));
+                    snapshots.extend((now.totals != before.totals).then_some(now));
                 }
                 Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(error),
@@ -169,7 +174,7 @@ impl Sweeper {
     }
 }
 
-fn snapshot(key: &FlowKey, state: &FlowState) -> FlowSnapshot {
+fn snapshot(key: &FlowKey, state: &FlowState, counts_retransmits: bool) -> FlowSnapshot {
     FlowSnapshot {
         flow: Flow {
             ifindex: Ifindex(key.ifindex),
@@ -177,7 +182,7 @@ fn snapshot(key: &FlowKey, state: &FlowState) -> FlowSnapshot {
             pod: SocketAddr::new(address(key.pod_addr_be), key.pod_port),
             peer: SocketAddr::new(address(key.peer_addr_be), key.peer_port),
         },
-        totals: flow_totals(state),
+        totals: flow_totals(state, counts_retransmits),
         first: Timestamp(state.first_ktime_ns),
         last: last(state),
         // The flags byte of the TCP header; the probes store it in 32 bits.

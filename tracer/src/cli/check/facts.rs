@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub(super) btf: Result<(), String>,
     /// Whether the kernel gives reasons for drops, or what it lacks.
     pub(super) drops: Result<(), String>,
+    /// Whether the kernel shows what sockets send again, or what it lacks.
+    pub(super) retransmissions: Result<(), String>,
     /// How the containers behind packets are known, or why they are not.
     pub(super) containers: Result<&'static str, String>,
     /// Whether the kernel names the processes behind TCP sockets, and behind UDP sockets too, or what it lacks.
@@ -90,6 +92,7 @@ impl Facts {
             machine: uname.machine().to_string_lossy().into_owned(),
             btf: btf(),
             drops: capture::drop_reasons(),
+            retransmissions: capture::retransmissions(),
             containers: CgroupIds::find(capture::TaskCgroups::reader).way(),
             socket_processes: capture::socket_processes(),
             capabilities: field(&status, "CapEff:")

@@ -31,6 +31,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
         jit(facts),
         btf(facts),
         drops(facts),
+        retransmissions(facts),
         containers(facts),
         socket_processes(facts),
         lockdown(facts),
@@ -231,7 +232,7 @@ fn btf(facts: &Facts) -> Line {
         Err(error) => warn(
             name,
             format!("/sys/kernel/btf/vmlinux: {error}"),
-            "without it dropped packets are not seen; BTF needs CONFIG_DEBUG_INFO_BTF and a mounted /sys",
+            "without it dropped packets and retransmissions are not seen; BTF needs CONFIG_DEBUG_INFO_BTF and a mounted /sys",
         ),
     }
 }
@@ -244,6 +245,21 @@ fn drops(facts: &Facts) -> Line {
             name,
             error.clone(),
             "needs Linux 5.17 with BTF; without it no finding says where a packet was dropped",
+        ),
+    }
+}
+
+fn retransmissions(facts: &Facts) -> Line {
+    let name = "retransmissions";
+    match &facts.retransmissions {
+        Ok(()) => ok(
+            name,
+            "the kernel shows the TCP segments that it sends again",
+        ),
+        Err(error) => warn(
+            name,
+            error.clone(),
+            "needs BTF and the capability PERFMON; without it events have no retransmits",
         ),
     }
 }
@@ -286,7 +302,7 @@ fn lockdown(facts: &Facts) -> Line {
         Some("confidentiality") => warn(
             name,
             "confidentiality: probes cannot read kernel memory",
-            "none needed: without it, only dropped packets are not seen, and before Linux 6.13 containers are not named",
+            "none needed: without it, only dropped packets and retransmissions are not seen, and before Linux 6.13 containers are not named",
         ),
         Some(mode) => ok(name, mode),
         None => ok(name, "none"),

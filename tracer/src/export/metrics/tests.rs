@@ -322,7 +322,7 @@ fn a_connection_counts_once_when_it_opens_and_once_when_it_ends() {
     for event in [
         "tcp opening",
         "tcp established",
-        "tcp closed",
+        "tcp closed after retransmissions",
         "tcp refused by icmp",
         "tcp refused by a reset",
         "tcp at the server, also seen at the client",
@@ -345,6 +345,8 @@ fn a_connection_counts_once_when_it_opens_and_once_when_it_ends() {
         samples(&metrics, "tracer_tcp_connection_ends_total", &["outcome"]),
         pairs(&[("closed", 1.0)])
     );
+    let again = samples(&metrics, "tracer_tcp_retransmits_total", &[]);
+    assert_eq!(again, pairs(&[("", 12.0)]));
     // The handshake at the server is not the time that the client waited.
     let handshakes = samples(&metrics, "tracer_tcp_handshake_seconds_count", &[]);
     assert_eq!(handshakes, pairs(&[("", 1.0)]));

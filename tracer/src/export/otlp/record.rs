@@ -230,6 +230,9 @@ fn candidates(lookup: &Lookup) -> Vec<String> {
 fn tcp(attributes: &mut Attributes, connection: &TcpConnection) {
     attributes.text(semconv::NETWORK_TRANSPORT, "tcp");
     attributes.number("tracer.tcp.syn_retransmits", connection.syn_retransmits);
+    if let Some(segments) = connection.totals.retransmits {
+        attributes.number("tracer.tcp.retransmits", segments);
+    }
     attributes.number("tracer.tx.bytes", connection.totals.tx.bytes);
     attributes.number("tracer.rx.bytes", connection.totals.rx.bytes);
 }

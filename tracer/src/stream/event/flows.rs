@@ -57,6 +57,7 @@ pub(super) fn totals_to_wire(totals: FlowTotals) -> proto::Totals {
     proto::Totals {
         tx: Some(traffic_to_wire(totals.tx)),
         rx: Some(traffic_to_wire(totals.rx)),
+        retransmits: totals.retransmits,
     }
 }
 
@@ -65,6 +66,7 @@ fn totals_from_wire(wire: Option<proto::Totals>) -> FlowTotals {
     FlowTotals {
         tx: traffic_from_wire(wire.tx),
         rx: traffic_from_wire(wire.rx),
+        retransmits: wire.retransmits,
     }
 }
 

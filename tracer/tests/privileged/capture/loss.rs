@@ -136,6 +136,7 @@ fn a_flood_is_thinned_and_counted_and_its_totals_stay_exact() {
             packets: ROUNDS as u64,
             bytes: ROUNDS as u64 * 128,
         },
+        retransmits: None,
     };
     let totals: Vec<FlowTotals> = dns.map(|flow| flow.totals).collect();
     assert_eq!(totals, vec![exact; SOCKETS]);

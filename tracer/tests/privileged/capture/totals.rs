@@ -22,6 +22,7 @@ fn plus(sum: FlowTotals, more: FlowTotals) -> FlowTotals {
     FlowTotals {
         tx: add(sum.tx, more.tx),
         rx: add(sum.rx, more.rx),
+        retransmits: None,
     }
 }
 

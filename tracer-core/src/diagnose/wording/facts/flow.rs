@@ -51,6 +51,10 @@ pub(super) fn sentence(fact: &FlowFact) -> Sentence {
         FlowFact::LastAnswer(ago) => {
             sentence!("The last packet from the other end came {} before.", ago)
         }
+        FlowFact::SentAgain(segments) => sentence!(
+            "The pod's kernel sent {} again.",
+            Count(*segments, "segment")
+        ),
         FlowFact::SilentAfterIdle(idle) => sentence!(
             "The connection was idle for {} before. Possible cause: conntrack, IPVS, a load balancer, NAT gateway or firewall on the path forgot it meanwhile and drops its packets. Keepalives more often than that keep it alive.",
             idle
