@@ -93,7 +93,7 @@ pub struct FlowTotals {
     /// Sent to the pod.
     pub rx: Traffic,
     /// TCP segments that the pod's kernel sent again: SYN, data or FIN, not a SYN-ACK. `None` where the kernel does not
-    /// show it. A packet that left the pod just now may not be counted yet.
+    /// show it. The latest of them may not be counted yet.
     pub retransmits: Option<u64>,
 }
 

@@ -127,6 +127,7 @@ agent_file! {
     no_node: Flag => trace.probes.no_node;
     no_processes: Flag => trace.probes.no_processes;
     no_drops: Flag => trace.probes.no_drops;
+    no_retransmits: Flag => trace.probes.no_retransmits;
     probe_log: Flag => trace.probes.probe_log;
 
     dns_timeout: One<Span> => trace.thresholds.dns_timeout;

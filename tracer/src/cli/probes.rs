@@ -57,6 +57,10 @@ pub(super) struct ProbeArgs {
     #[arg(long, hide_short_help = true)]
     pub no_drops: bool,
 
+    /// Do not count the TCP segments that pods send again
+    #[arg(long, hide_short_help = true)]
+    pub no_retransmits: bool,
+
     /// Log from inside the probes, to debug them; slow
     #[arg(long, hide_short_help = true)]
     pub probe_log: bool,
@@ -83,6 +87,7 @@ impl ProbeArgs {
             node: !self.no_node,
             processes: !self.no_processes,
             drops: !self.no_drops,
+            retransmits: !self.no_retransmits,
             probe_log: self.probe_log,
             ..Options::default()
         }

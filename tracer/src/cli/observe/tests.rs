@@ -96,7 +96,7 @@ fn every_option_reaches_the_configuration() {
          --type dns,tcp --type icmp --name *.example.com --rcode nxdomain,2 --outcome refused,timeout --failed \
          --slow 20ms --peer 10.0.0.0/8,kube-system/kube-dns --port 53,80 --qtype A,aaaa --follow --direction server --inventory i.yaml --cluster-domain corp.example --node-name n1 --interface cali*,veth? \
          --instance second --dns-port 53,1053 --ring-size 1MiB --flow-table-size 1024 --payload-bytes 512 --records-per-second 500 \
-         --record-burst 50 --flow-idle 1m --probe-log --no-drops \
+         --record-burst 50 --flow-idle 1m --probe-log --no-drops --no-retransmits \
          --dns-timeout 3s --tcp-opening-retransmits 3 --max-lookups 10",
     );
     let output = &config.output;
@@ -149,6 +149,7 @@ fn every_option_reaches_the_configuration() {
     assert_eq!(capture.emission, filter.emission());
     assert!(capture.probe_log);
     assert!(!capture.drops);
+    assert!(!capture.retransmits);
     assert_eq!(
         config.pipeline.thresholds.dns_timeout,
         Duration::from_secs(3)
