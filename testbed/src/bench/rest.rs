@@ -18,7 +18,8 @@ use super::uplink::with_uplink;
 
 /// The inventory is read and the interfaces' pods are known by then.
 const SETTLE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Several agents take turns at the lock under which the kernel attaches.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What an agent uses.
 #[derive(Clone, Copy, Debug)]

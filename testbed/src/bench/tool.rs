@@ -72,15 +72,18 @@ pub enum Source {
     Processes,
     /// Packets that the kernel drops.
     Drops,
+    /// TCP segments that pods send again.
+    Retransmits,
 }
 
 impl Source {
     /// All.
-    pub const ALL: [Source; 4] = [
+    pub const ALL: [Source; 5] = [
         Source::Conntrack,
         Source::Node,
         Source::Processes,
         Source::Drops,
+        Source::Retransmits,
     ];
 
     /// The option without its dashes: an agent's `--instance`, too.
@@ -90,6 +93,7 @@ impl Source {
             Source::Node => "no-node",
             Source::Processes => "no-processes",
             Source::Drops => "no-drops",
+            Source::Retransmits => "no-retransmits",
         }
     }
 }
@@ -146,6 +150,7 @@ impl Tool {
                     Source::Node => "tracer agent --no-node",
                     Source::Processes => "tracer agent --no-processes",
                     Source::Drops => "tracer agent --no-drops",
+                    Source::Retransmits => "tracer agent --no-retransmits",
                 },
             },
         }

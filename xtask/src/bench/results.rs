@@ -49,6 +49,8 @@ pub enum Name {
     RestCpuProcesses,
     /// The same of drops.
     RestCpuDrops,
+    /// The same of segments that are sent again.
+    RestCpuRetransmits,
     /// MiB that conntrack takes, in the same way.
     ResidentConntrack,
     /// The same of the node's own traffic.
@@ -57,6 +59,8 @@ pub enum Name {
     ResidentProcesses,
     /// The same of drops.
     ResidentDrops,
+    /// The same of segments that are sent again.
+    ResidentRetransmits,
     /// Seconds until 250 pods are traced.
     Start,
     /// Seconds from SIGINT to the end.

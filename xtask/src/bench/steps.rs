@@ -154,6 +154,7 @@ fn at_rest(rest: &Rest) -> Vec<Sample> {
             Source::Node => (Name::RestCpuNode, Name::ResidentNode),
             Source::Processes => (Name::RestCpuProcesses, Name::ResidentProcesses),
             Source::Drops => (Name::RestCpuDrops, Name::ResidentDrops),
+            Source::Retransmits => (Name::RestCpuRetransmits, Name::ResidentRetransmits),
         };
         samples.extend([
             sample(cpu, rest.agent.cpu - without.cpu),
