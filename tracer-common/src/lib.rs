@@ -306,6 +306,14 @@ pub struct TaskCgroup {
     pub zero: u32,
 }
 
+/// Slots of the table of cgroups that got a process. A power of two.
+pub const CGROUP_SLOTS: u32 = 16_384;
+
+/// The slot of a cgroup. The kernel numbers cgroups, with their files, one after the other: few of a node share one.
+pub const fn cgroup_slot(cgroup_id: u64) -> u32 {
+    cgroup_id as u32 & (CGROUP_SLOTS - 1)
+}
+
 /// A flow's packets and bytes (from the network header on), from the pod's side.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

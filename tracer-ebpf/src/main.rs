@@ -16,6 +16,7 @@
 )]
 
 mod bulk;
+mod cgroups;
 mod device;
 mod dropped;
 mod flow;
@@ -30,6 +31,7 @@ mod retransmitted;
 mod scratch;
 mod settings;
 mod stats;
+mod task_cgroup;
 mod thinning;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
@@ -153,6 +155,25 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if settings::processes() {
         process::send(&ctx);
     }
+    0
+}
+
+/// Sees that a cgroup gets a process by fork() or clone().
+///
+/// Hook: tracepoint sched:sched_process_fork by BTF. Minimum kernel: 5.10. It runs for each new thread of the node,
+/// before the new one runs.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    cgroups::forked(&ctx);
+    0
+}
+
+/// Sees that a cgroup gets a process that was in another one.
+///
+/// Hook: tracepoint cgroup:cgroup_attach_task by BTF. Minimum kernel: 5.10.
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
+    cgroups::entered(&ctx);
     0
 }
 

@@ -5,7 +5,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use tracer_common::{
-    FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
+    CGROUP_SLOTS, FlowKey, FlowState, InterfaceControl, InterfaceState, InterfaceTraffic, MAX_INTERFACES,
     NODE_FLOW_SLOTS, SocketOwner, WatchedAddress, stat,
 };
 
@@ -71,6 +71,11 @@ pub static WATCHED: LruHashMap<[u8; 16], WatchedAddress> =
 /// of [`RECORDS`] looks it up.
 #[map]
 pub static SOCKETS: LruHashMap<u64, SocketOwner> = LruHashMap::with_max_entries(16_384, 0);
+
+/// When a cgroup last got a process, by [`tracer_common::cgroup_slot`]. A slot is of all cgroups that share it: a process
+/// can only be taken for newer than it is, and none is missed.
+#[map]
+pub static CGROUP_CHANGES: Array<u64> = Array::with_max_entries(CGROUP_SLOTS, 0);
 
 /// Not 0 while the reader sleeps until a record comes.
 #[map]

@@ -2,7 +2,7 @@
 //! removes the code that they disable.
 
 use tracer_common::{
-    KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, ProcessOffsets, SocketOffsets, emit,
+    KernelOffsets, MAX_DNS_PORTS, MAX_EMIT_PORTS, ProcessOffsets, SocketOffsets, TaskOffsets, emit,
 };
 
 /// UDP and TCP ports that carry DNS. Unused slots repeat a port in use, as 0 could be a packet's port.
@@ -115,6 +115,17 @@ static PROCESS_OFFSETS: ProcessOffsets = ProcessOffsets {
     upid_size: 0,
     pid_ns_inum: 0,
     sock_protocol: 0,
+};
+
+/// Where the fields are that show a process's cgroup.
+#[unsafe(no_mangle)]
+static TASK_OFFSETS: TaskOffsets = TaskOffsets {
+    task_pid: 0,
+    task_tgid: 0,
+    task_cgroups: 0,
+    css_set_default: 0,
+    cgroup_node: 0,
+    node_id: 0,
 };
 
 /// Whether to log every packet.
@@ -285,6 +296,19 @@ pub fn process_offsets() -> ProcessOffsets {
         upid_size: global!(PROCESS_OFFSETS.upid_size),
         pid_ns_inum: global!(PROCESS_OFFSETS.pid_ns_inum),
         sock_protocol: global!(PROCESS_OFFSETS.sock_protocol),
+    }
+}
+
+/// The value of [`TASK_OFFSETS`].
+#[inline(always)]
+pub fn task_offsets() -> TaskOffsets {
+    TaskOffsets {
+        task_pid: global!(TASK_OFFSETS.task_pid),
+        task_tgid: global!(TASK_OFFSETS.task_tgid),
+        task_cgroups: global!(TASK_OFFSETS.task_cgroups),
+        css_set_default: global!(TASK_OFFSETS.css_set_default),
+        cgroup_node: global!(TASK_OFFSETS.cgroup_node),
+        node_id: global!(TASK_OFFSETS.node_id),
     }
 }
 

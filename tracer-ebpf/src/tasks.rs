@@ -6,12 +6,11 @@
 #![no_main]
 
 mod kernel_memory;
+mod task_cgroup;
 
 use aya_ebpf::bindings::seq_file;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use tracer_common::{TaskCgroup, TaskOffsets};
-
-use crate::kernel_memory::read;
 
 /// Where the fields are. User space sets it before it loads the object.
 #[unsafe(no_mangle)]
@@ -48,7 +47,7 @@ pub extern "C" fn task_cgroups(context: *const TaskContext) -> i32 {
     // SAFETY: the kernel passes a valid context; the verifier checks the accesses.
     let (seq, task) = unsafe { ((*(*context).meta).seq, (*context).task) };
     if !task.is_null()
-        && let Some(found) = process(task as usize)
+        && let Some(found) = task_cgroup::of_process(task as usize, &offsets())
     {
         // Where the kernel's buffer is full, it comes back with this task.
         // SAFETY: the record is on the stack and has no padding.
@@ -61,26 +60,6 @@ pub extern "C" fn task_cgroups(context: *const TaskContext) -> i32 {
         };
     }
     0
-}
-
-/// The process of a task; `None` for a thread other than its leader, which has the same cgroup unless a threaded
-/// cgroup separates them.
-#[inline(always)]
-fn process(task: usize) -> Option<TaskCgroup> {
-    let offsets = offsets();
-    let pid: u32 = read(task + offsets.task_pid as usize)?;
-    let tgid: u32 = read(task + offsets.task_tgid as usize)?;
-    if pid != tgid {
-        return None;
-    }
-    let cgroups: usize = read(task + offsets.task_cgroups as usize)?;
-    let cgroup: usize = read(cgroups + offsets.css_set_default as usize)?;
-    let node: usize = read(cgroup + offsets.cgroup_node as usize)?;
-    Some(TaskCgroup {
-        cgroup_id: read(node + offsets.node_id as usize)?,
-        tgid,
-        zero: 0,
-    })
 }
 
 /// The value of [`TASK_OFFSETS`] as set at load time; the compiler must not assume the initial value.

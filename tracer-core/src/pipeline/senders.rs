@@ -1,8 +1,8 @@
 //! The container and the process that own a flow's socket, and at a device of the node the pod.
 //!
 //! A pod with one container needs nothing of this for the container: the index names it. For a pod with several, and
-//! for the node, the cgroup of each packet that a socket sent is kept by flow until its event is emitted. So is the
-//! process, for every pod.
+//! for the node, the cgroup of each packet that a socket sent is kept until its event is emitted. So is the process,
+//! for every pod.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,11 +37,15 @@ const MAX_UNKNOWN: usize = 256;
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// The id of the root cgroup. The kernel's own sockets are in it, and all sockets where only version 1 is in use.
 pub(super) const ROOT_CGROUP: u64 = 1;
+/// A scan for the containers' only processes is asked for no more often, while there are packets of unknown processes.
+const ASK_FOR_PROCESSES: Duration = Duration::from_secs(10);
 /// How long an event of the node waits for the first answer about its cgroup. A scan follows within a second.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A flow by its protocol and the pod's port. At the node also by the peer: its processes share a port towards several
-/// peers.
+/// A flow, or with no peer all flows of a pod's port.
+///
+/// A port of a pod is of one container, even if a flow's beginning was not seen. It can be of several processes' sockets
+/// with different peers, and at the node of several pods'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     ifindex: Ifindex,
@@ -66,21 +70,27 @@ struct Interface {
     several_containers: bool,
 }
 
-/// The owner of the socket that sent the latest packet of a flow.
+/// The owner of the socket that sent the latest packet.
 #[derive(Debug)]
 struct Sender {
     cgroup: u64,
-    /// The other end, and the process. A port of a pod can be of several sockets with different other ends.
-    process: Option<(SocketAddr, Process)>,
+    process: Option<Process>,
 }
 
-impl Interface {
-    fn key(self, flow: &Flow) -> Key {
+impl Key {
+    fn of_flow(flow: &Flow) -> Key {
+        Key {
+            peer: Some(flow.peer),
+            ..Key::of_port(flow)
+        }
+    }
+
+    fn of_port(flow: &Flow) -> Key {
         Key {
             ifindex: flow.ifindex,
             protocol: flow.protocol,
             port: flow.pod.port(),
-            peer: self.of_node.then_some(flow.peer),
+            peer: None,
         }
     }
 }
@@ -88,7 +98,7 @@ impl Interface {
 impl Sender {
     fn heap_bytes(&self) -> usize {
         let process = self.process.as_ref();
-        process.map_or(0, |(_, process)| ALLOCATION + process.comm.len())
+        process.map_or(0, |process| ALLOCATION + process.comm.len())
     }
 }
 
@@ -107,6 +117,7 @@ pub(super) struct Senders {
     asked: HashMap<u64, Asked, RandomState>,
     /// A cgroup was asked about since the last look.
     unknown: bool,
+    asked_for_processes: Option<Timestamp>,
     losses: Losses,
 }
 
@@ -117,6 +128,7 @@ impl Default for Senders {
             flows: FairTable::new(ROOM),
             asked: HashMap::default(),
             unknown: false,
+            asked_for_processes: None,
             losses: Losses::default(),
         }
     }
@@ -138,21 +150,38 @@ impl Senders {
         }
         let flow = &observation.flow;
         let interface = self.interface(flow.ifindex);
-        let key = interface.key(flow);
-        if process.is_none() && !interface.of_node && !interface.several_containers {
-            // Another socket has the port now.
-            self.flows.remove(&key);
-            return;
-        }
-        let kept = match &observation.what {
+        let until = now.after(match &observation.what {
             What::Tcp(segment) if !segment.fin && !segment.rst => KEPT,
             What::Other => KEPT,
             _ => KEPT_TO_THE_END,
-        };
-        let process = process.map(|process| (flow.peer, process));
-        let sender = Sender { cgroup, process };
+        });
+        let of_flow = Key::of_flow(flow);
+        let process = process.or_else(|| self.process_so_far(observation).cloned());
+        if process.is_none() && cgroup > ROOT_CGROUP {
+            self.ask_for_processes(now);
+        }
+        if process.is_some() || interface.of_node {
+            self.keep(of_flow, Sender { cgroup, process }, until);
+        } else {
+            // Another socket has the port now.
+            self.flows.remove(&of_flow);
+        }
+        if interface.several_containers && !interface.of_node {
+            let process = None;
+            self.keep(Key::of_port(flow), Sender { cgroup, process }, until);
+        }
+    }
+
+    /// The process of a TCP connection that continues: until the next SYN the port towards this peer is of one socket.
+    fn process_so_far(&self, observation: &Observation) -> Option<&Process> {
+        let opens = matches!(&observation.what, What::Tcp(segment) if segment.syn);
+        let continues = observation.flow.protocol == Protocol::Tcp && !opens;
+        continues.then(|| self.process(&observation.flow)).flatten()
+    }
+
+    fn keep(&mut self, key: Key, sender: Sender, until: Timestamp) {
         let heap = sender.heap_bytes();
-        let made_room = self.flows.insert(key, sender, heap, now.after(kept));
+        let made_room = self.flows.insert(key, sender, heap, until);
         let lost = made_room.len() as u64;
         self.losses.add(Stage::Table, "senders of flows", lost);
     }
@@ -162,14 +191,13 @@ impl Senders {
     }
 
     fn cgroup(&self, flow: &Flow) -> Option<u64> {
-        let sender = self.flows.get(&self.interface(flow.ifindex).key(flow))?;
+        let of_flow = self.flows.get(&Key::of_flow(flow));
+        let sender = of_flow.or_else(|| self.flows.get(&Key::of_port(flow)))?;
         (sender.cgroup != 0).then_some(sender.cgroup)
     }
 
     fn process(&self, flow: &Flow) -> Option<&Process> {
-        let sender = self.flows.get(&self.interface(flow.ifindex).key(flow))?;
-        let (peer, process) = sender.process.as_ref()?;
-        (*peer == flow.peer).then_some(process)
+        self.flows.get(&Key::of_flow(flow))?.process.as_ref()
     }
 
     /// The node's own sockets are behind this interface.
@@ -248,7 +276,16 @@ impl Senders {
         self.unknown = true;
     }
 
-    /// Whether packets came from cgroups of unknown containers since the last call.
+    /// A packet came from a socket of an unknown process. A scan finds the containers that have only one.
+    fn ask_for_processes(&mut self, at: Timestamp) {
+        let asked = self.asked_for_processes;
+        if asked.is_none_or(|asked| at.since(asked) >= ASK_FOR_PROCESSES) {
+            self.asked_for_processes = Some(at);
+            self.unknown = true;
+        }
+    }
+
+    /// Whether packets came from cgroups of unknown containers or from unknown processes since the last call.
     pub(super) fn take_unknown(&mut self) -> bool {
         std::mem::take(&mut self.unknown)
     }
@@ -323,21 +360,65 @@ mod tests {
         assert_eq!(known(&senders, WGET), None);
         senders.learn(&sent(WGET), 5, process("wget"));
         assert_eq!(known(&senders, WGET).as_deref(), Some("wget"));
-        assert_eq!(known(&senders, CURL), None);
-        // Its next packet, such as a FIN, names it again.
-        senders.learn(&sent(CURL), 5, process("curl"));
         assert_eq!(known(&senders, CURL).as_deref(), Some("curl"));
     }
 
+    fn segment(segment: TcpSegment) -> Observation {
+        Observation {
+            what: What::Tcp(segment),
+            ..sent(CURL)
+        }
+    }
+
     #[test]
-    fn a_socket_of_an_unknown_process_takes_the_port_and_the_kernels_packets_do_not() {
+    fn a_connection_keeps_its_process_until_another_begins() {
         let mut senders = Senders::default();
-        senders.learn(&sent(CURL), 5, process("curl"));
-        // A reset that no socket sends.
+        let syn = TcpSegment {
+            syn: true,
+            ..TcpSegment::default()
+        };
+        let fin = TcpSegment {
+            fin: true,
+            ack: true,
+            ..TcpSegment::default()
+        };
+        senders.learn(&segment(syn.clone()), 5, process("curl"));
+        // A reset that no socket sends, and a socket that is no longer in the table.
         senders.learn(&sent(CURL), 0, None);
+        senders.learn(&segment(fin.clone()), 5, None);
         assert_eq!(known(&senders, CURL).as_deref(), Some("curl"));
-        senders.learn(&sent(CURL), 5, None);
+        senders.learn(&segment(syn), 5, None);
         assert_eq!(known(&senders, CURL), None);
+        senders.learn(&segment(fin), 5, None);
+        assert_eq!(known(&senders, CURL), None);
+    }
+
+    #[test]
+    fn a_datagram_of_an_unknown_process_takes_the_port() {
+        let mut senders = Senders::default();
+        let mut datagram = sent(CURL);
+        datagram.flow.protocol = Protocol::Udp;
+        senders.learn(&datagram, 5, process("dig"));
+        assert!(senders.process(&datagram.flow).is_some());
+        senders.learn(&datagram, 5, None);
+        assert!(senders.process(&datagram.flow).is_none());
+    }
+
+    #[test]
+    fn unknown_processes_ask_for_a_scan_at_intervals() {
+        let mut senders = Senders::default();
+        let mut asks = |seconds, cgroup, process| {
+            let mut datagram = sent(CURL);
+            datagram.time = Timestamp(0).after(Duration::from_secs(seconds));
+            datagram.flow.protocol = Protocol::Udp;
+            senders.learn(&datagram, cgroup, process);
+            senders.take_unknown()
+        };
+        assert!(!asks(1, 5, process("dig")));
+        assert!(!asks(2, ROOT_CGROUP, None), "the kernel's");
+        assert!(asks(3, 5, None));
+        assert!(!asks(4, 6, None));
+        assert!(asks(13, 6, None));
     }
 
     fn from_port(ifindex: u32, port: u16) -> Observation {

@@ -5,6 +5,8 @@
 //! kernels an iterator over tasks ([`ReadTasks`]) gives the id. Where that cannot be loaded, the id is the inode of
 //! the cgroup's directory, if the reader can see that: outside of a container, or with the node's cgroup file system
 //! mounted.
+//!
+//! It also finds the only process of a container.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,9 +21,10 @@ use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
-use super::pod_cgroup::{kubelet_root, pod_cgroup};
+use super::pod_cgroup::{PodCgroup, kubelet_root, pod_cgroup};
 use super::pod_processes::in_initial_pid_namespace;
-use tracer_core::model::cluster::{ClusterChange, ContainerCgroup};
+use tracer_core::model::cluster::ContainerCgroup;
+use tracer_core::model::identity::Process;
 
 /// A scan reads all of /proc. The thread rests for this many times as long as the last one took.
 const REST_SHARE: u32 = 20;
@@ -37,12 +40,23 @@ pub type ReadTasks = Box<dyn FnMut() -> Result<HashMap<u32, u64>, String> + Send
 /// Loads the kernel's iterator over tasks. The error is what the kernel lacks or refuses.
 pub type LoadTasks = fn() -> Result<ReadTasks, String>;
 
-/// Starts a thread that scans after each request and passes what it finds to `emit`, until that breaks or the
+/// What a scan has found.
+#[derive(Debug)]
+pub struct Scan {
+    /// The containers' cgroups.
+    pub cgroups: Vec<ContainerCgroup>,
+    /// The processes that are the only ones in their containers, by their cgroups' ids.
+    pub only_processes: HashMap<u64, Process>,
+    /// When it began.
+    pub begun: Instant,
+}
+
+/// Starts a thread that scans after each request and passes what it finds to `emit` at once, until that breaks or the
 /// sender of the requests is gone.
 pub fn spawn(
     requests: Receiver<()>,
     load_tasks: LoadTasks,
-    mut emit: impl FnMut(ClusterChange) -> ControlFlow<()> + Send + 'static,
+    mut emit: impl FnMut(Scan) -> ControlFlow<()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("containers".to_owned())
@@ -52,16 +66,21 @@ pub fn spawn(
             while requests.recv().is_ok() {
                 // Requests that came meanwhile have the same answer.
                 while requests.try_recv().is_ok() {}
-                let begun = Instant::now();
                 let ids = ids.get_or_insert_with(|| CgroupIds::find_and_log(load_tasks));
+                let begun = Instant::now();
                 let found = scan(Path::new("/proc"), ids).unwrap_or_else(|error| {
                     tracing::warn!(%error, "cannot read the containers' processes");
-                    Vec::new()
+                    Scan {
+                        cgroups: Vec::new(),
+                        only_processes: HashMap::new(),
+                        begun,
+                    }
                 });
-                if emit(ClusterChange::Containers(found)).is_break() {
+                let rest = begun.elapsed() * REST_SHARE;
+                if emit(found).is_break() {
                     return;
                 }
-                std::thread::sleep(begun.elapsed() * REST_SHARE);
+                std::thread::sleep(rest);
             }
         })
 }
@@ -150,34 +169,57 @@ fn task_cgroups(load: LoadTasks) -> Result<ReadTasks, String> {
 /// A process in a container.
 struct ContainerProcess {
     pid: i32,
-    pod_uid: String,
+    pod: PodCgroup,
     container_id: String,
     /// The cgroup's id, from the process or its directory.
     id: Option<u64>,
 }
 
-/// The containers' cgroups. A process that exits during the scan is left out.
-pub fn scan(proc: &Path, ids: &mut CgroupIds) -> io::Result<Vec<ContainerCgroup>> {
+/// The containers' cgroups and only processes. A process that exits during the scan is left out.
+pub fn scan(proc: &Path, ids: &mut CgroupIds) -> io::Result<Scan> {
+    let begun = Instant::now();
     // A process can move to another cgroup, and its id can come to stand for another process, between the iterator and
     // the look at its path. So the iterator runs before and after, and must give the same cgroup.
     let before = ids.of_tasks();
     let processes = container_processes(proc, ids)?;
     let after = ids.of_tasks();
-    let mut found = HashMap::new();
+    let mut cgroups = HashMap::new();
+    // A container with several processes has none here.
+    let mut only: HashMap<(PodCgroup, String), Option<(i32, u64)>> = HashMap::new();
     for process in processes {
         let pid = process.pid.cast_unsigned();
         let listed = before.get(&pid).copied();
         let listed = listed.filter(|id| after.get(&pid) == Some(id));
-        let Some(id) = listed.or(process.id) else {
-            continue;
-        };
-        found.entry(id).or_insert(ContainerCgroup {
-            id,
-            pod_uid: process.pod_uid.as_str().into(),
-            container_id: process.container_id.as_str().into(),
-        });
+        let id = listed.or(process.id);
+        if let Some(id) = id {
+            cgroups.entry(id).or_insert(ContainerCgroup {
+                id,
+                pod_uid: process.pod.uid.as_str().into(),
+                container_id: process.container_id.as_str().into(),
+            });
+        }
+        only.entry((process.pod, process.container_id))
+            .and_modify(|only| *only = None)
+            .or_insert(id.map(|id| (process.pid, id)));
     }
-    Ok(found.into_values().collect())
+    let only = only.into_values().flatten();
+    Ok(Scan {
+        cgroups: cgroups.into_values().collect(),
+        only_processes: only
+            .filter_map(|(pid, id)| Some((id, named(proc, pid)?)))
+            .collect(),
+        begun,
+    })
+}
+
+/// A process with its name.
+fn named(proc: &Path, pid: i32) -> Option<Process> {
+    let comm = fs::read(proc.join(pid.to_string()).join("comm")).ok()?;
+    let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into();
+    Some(Process {
+        pid: pid.cast_unsigned(),
+        comm,
+    })
 }
 
 fn container_processes(proc: &Path, ids: &CgroupIds) -> io::Result<Vec<ContainerProcess>> {
@@ -193,10 +235,10 @@ fn container_processes(proc: &Path, ids: &CgroupIds) -> io::Result<Vec<Container
         let Ok(file) = fs::read_to_string(entry.path().join("cgroup")) else {
             continue;
         };
-        if let Some((pod_uid, container_id)) = container(&file, root.as_deref()) {
+        if let Some((pod, container_id)) = container(&file, root.as_deref()) {
             processes.push(ContainerProcess {
                 pid,
-                pod_uid,
+                pod,
                 container_id,
                 id: ids.of_process(pid, &file),
             });
@@ -210,8 +252,8 @@ fn unified(file: &str) -> Option<&str> {
     file.lines().find(|line| line.starts_with(UNIFIED))
 }
 
-/// The pod's UID and the container's id, from the path in the unified hierarchy: packets have no other.
-fn container(file: &str, root: Option<&str>) -> Option<(String, String)> {
+/// The pod's cgroup and the container's id, from the path in the unified hierarchy: packets have no other.
+fn container(file: &str, root: Option<&str>) -> Option<(PodCgroup, String)> {
     let line = unified(file)?;
     let pod = pod_cgroup(line, root)?;
     let path = line.strip_prefix(UNIFIED)?;
@@ -222,7 +264,8 @@ fn container(file: &str, root: Option<&str>) -> Option<(String, String)> {
         .trim_end_matches(" (deleted)")
         .trim_end_matches(".scope");
     let id = id.rsplit([':', '-']).next()?;
-    Some((pod.uid, id.to_owned()))
+    let id = id.to_owned();
+    Some((pod, id))
 }
 
 /// The first part of `struct pidfd_info` (linux/pidfd.h), of 64 bytes since its first version.
@@ -297,6 +340,7 @@ mod tests {
             format!("/kubepods/pod{UID}/9f3c (deleted)"),
         ] {
             let found = container(&format!("4:memory:/\n0::{path}\n"), None);
+            let found = found.map(|(pod, container)| (pod.uid, container));
             assert_eq!(found, Some((UID.to_owned(), "9f3c".to_owned())), "{path}");
         }
         // The pod's own cgroup, and one of version 1 alone.

@@ -147,6 +147,8 @@ impl StatusPublisher {
             events,
             drops_unseen,
             retransmits_uncounted,
+            processes_unnamed,
+            datagrams_unnamed,
         } = report;
         let index = pipeline.index();
         if let Some(relays) = &self.relays {
@@ -173,6 +175,13 @@ impl StatusPublisher {
         blind_spots.extend(
             retransmits_uncounted
                 .map(|why| format!("Retransmissions of pods are not counted: {why}.")),
+        );
+        blind_spots.extend(
+            processes_unnamed.map(|why| format!("Sockets do not show their processes: {why}.")),
+        );
+        blind_spots.extend(
+            datagrams_unnamed
+                .map(|why| format!("UDP and ICMP sockets do not show their processes: {why}.")),
         );
         blind_spots.extend(uplinks.into_iter().map(|(link, _)| {
             format!(

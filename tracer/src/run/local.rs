@@ -114,6 +114,10 @@ pub(super) struct LocalReport<'a> {
     pub(super) drops_unseen: Option<&'a str>,
     /// Why retransmissions are not counted, if they are not.
     pub(super) retransmits_uncounted: Option<&'a str>,
+    /// Why sockets do not show their processes, if they do not.
+    pub(super) processes_unnamed: Option<&'a str>,
+    /// The same of UDP and ICMP sockets alone.
+    pub(super) datagrams_unnamed: Option<&'a str>,
 }
 
 /// The probes of this machine.
@@ -227,14 +231,14 @@ impl LocalSource {
         }
         let (containers, requests) = std::sync::mpsc::channel();
         let of_containers = changed.clone();
-        container_cgroups::spawn(
-            requests,
-            TaskCgroups::reader,
-            move |change| match of_containers.blocking_send(change) {
+        let only_processes = capture.only_processes();
+        container_cgroups::spawn(requests, TaskCgroups::reader, move |scan| {
+            only_processes.set(scan.begun, scan.only_processes);
+            match of_containers.blocking_send(ClusterChange::Containers(scan.cgroups)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
-            },
-        )
+            }
+        })
         .context("cannot start the thread that finds containers")?;
         let (interfaces, wanted) = std::sync::mpsc::channel();
         interface_watch::spawn(resolver, wanted, move |change| {
@@ -598,6 +602,8 @@ impl Source for LocalSource {
                 pipeline: output.pipeline(),
                 drops_unseen: self.capture.drops_unseen(),
                 retransmits_uncounted: self.capture.retransmits_uncounted(),
+                processes_unnamed: self.capture.processes_unnamed(),
+                datagrams_unnamed: self.capture.datagrams_unnamed(),
             });
             self.capture.set_watched(followed);
         }

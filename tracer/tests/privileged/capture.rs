@@ -16,6 +16,7 @@ mod lock;
 mod loss;
 mod netns;
 mod one_way;
+mod only_processes;
 mod packets;
 mod pressure;
 mod probe_log;

@@ -1,10 +1,12 @@
 //! Which process of a pod connected, asked or pinged: against what ss and the processes themselves say.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::lab::ProxyMode;
 use testbed::stage::{CLIENT, NODE, Stage, text};
 
@@ -39,6 +41,11 @@ fn established(event: &Value, comm: &str) -> bool {
 fn by_ss(stage: &Stage, transport: &str, port: u16) -> (String, u64) {
     let filter = format!("sport = :{port}");
     let listed = text(&stage.run(&["ss", transport, "-npH", &filter]));
+    users(&listed)
+}
+
+/// The name and the id of the process in a line of ss.
+fn users(listed: &str) -> (String, u64) {
     // users:(("python3",pid=123,fd=3))
     let (_, users) = listed
         .split_once("((\"")
@@ -212,4 +219,74 @@ fn a_process_that_ended_long_before_the_timeout_of_its_question_is_named() {
         .lab
         .silence_dns(false)
         .expect("the DNS server resumes");
+}
+
+/// A pod of the client's node with one process, and its address.
+const SERVER: &str = "default/nginx-ds-v2qf5";
+const SERVER_IP: &str = "10.1.39.194";
+
+/// What the server's side of a new connection of the client shows as its process.
+fn servers_process(stage: &Stage, events: &mut testbed::watch::Events) -> Value {
+    let url = format!("http://{SERVER_IP}/");
+    let curl = [
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{local_port}",
+        &url,
+    ];
+    let port: u16 = text(&stage.run(&curl)).parse().expect("a port");
+    let event = events
+        .wait_for("the server's side", |event| {
+            event["peer"]["port"] == port && event["state"] == "established"
+        })
+        .unwrap();
+    event["pod"]["process"].clone()
+}
+
+/// Moves all other processes of the server's container to a cgroup beside it: a runtime has the pause process there, and
+/// the lab has not. It goes with the lab.
+fn leave_alone(server: u64) {
+    let file = fs::read_to_string(format!("/proc/{server}/cgroup")).expect("it runs");
+    let path = file.lines().find_map(|line| line.strip_prefix("0::/"));
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let mut mounts = mounts.into_iter();
+    let mount = mounts.find(|mount| mount.join("cgroup.procs").exists());
+    let container = mount
+        .expect("version 2 is mounted")
+        .join(path.expect("a cgroup of version 2"));
+    let sandbox = container.with_file_name("5a4db0");
+    fs::create_dir(&sandbox).expect("a new cgroup");
+    let members = fs::read_to_string(container.join("cgroup.procs")).expect("its processes");
+    for pid in members.lines().filter(|pid| *pid != server.to_string()) {
+        fs::write(sandbox.join("cgroup.procs"), pid).expect("it moves");
+    }
+}
+
+#[test]
+fn a_server_alone_in_its_container_is_named_and_one_of_two_is_not() {
+    let stage = Stage::new(ProxyMode::Nftables);
+    let listed = text(&stage.run_in(SERVER, &["ss", "-tnlpH", "sport = :80"]));
+    let (comm, pid) = users(&listed);
+    leave_alone(pid);
+    let mut events = stage.events(&["--type", "tcp", "--direction", "server"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let process = loop {
+        let process = servers_process(&stage, &mut events);
+        if !process.is_null() {
+            break process;
+        }
+        assert!(Instant::now() < deadline, "it is never named");
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    assert_eq!(process, json!({"comm": comm, "pid": pid}));
+
+    // Any other process in the container, as by kubectl exec.
+    let mut other = stage.spawn_in(SERVER, &["sleep", "300"]);
+    assert_eq!(servers_process(&stage, &mut events), Value::Null);
+    other.kill().expect("it runs");
+    other.wait().expect("it ends");
+    assert_eq!(servers_process(&stage, &mut events), Value::Null);
 }

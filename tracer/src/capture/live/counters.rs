@@ -60,13 +60,15 @@ pub struct KernelStats {
     pub retransmits_missed: u64,
     /// Ring entries that are no records.
     pub undecodable: u64,
+    /// Records without the process that the kernel has shown: too many newer sockets, or too many records to wait.
+    pub unnamed: u64,
 }
 
 impl KernelStats {
+    /// Those of the probes.
     pub(super) fn new(
         sums: &[u64; stat::COUNT as usize],
         seen: u64,
-        undecodable: u64,
         [drops_missed, retransmits_missed]: [u64; 2],
     ) -> KernelStats {
         let at = |index: u32| sums[index as usize];
@@ -92,7 +94,8 @@ impl KernelStats {
             retransmits: at(stat::RETRANSMITS),
             retransmits_outside: at(stat::RETRANSMITS_OUTSIDE),
             retransmits_missed,
-            undecodable,
+            undecodable: 0,
+            unnamed: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl KernelStats {
         losses.add(Stage::Kernel, "flow table full", self.flow_table_full);
         losses.add(Stage::Kernel, "packet headers malformed", self.malformed);
         losses.add(Stage::Decode, "ring entry is no record", self.undecodable);
+        losses.add(Stage::Table, "process of a socket", self.unnamed);
         losses
     }
 }

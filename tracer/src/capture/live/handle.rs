@@ -20,6 +20,7 @@ use super::error::CaptureError;
 use super::lock::InstanceLock;
 use super::losses::LossReader;
 use super::missed_runs::MissedRuns;
+use super::only_processes::{self, OnlyProcesses};
 use super::probes::{self, Probes};
 use super::ring::{self, RingState, Sources};
 use super::sweeper::{Expiry, Sweeper};
@@ -51,6 +52,8 @@ pub struct Capture {
     missed_retransmits: Option<MissedRuns>,
     retransmits_uncounted: Option<String>,
     processes_unnamed: Option<String>,
+    datagrams_unnamed: Option<String>,
+    only_processes: OnlyProcesses,
     stop: Option<oneshot::Sender<()>>,
     attach_thread: Option<JoinHandle<()>>,
     ring_thread: Option<JoinHandle<()>>,
@@ -75,7 +78,9 @@ impl Capture {
             node,
             drops,
             retransmits,
-            processes,
+            senders,
+            processes_unnamed,
+            datagrams_unnamed,
             log,
         } = probes::load(&options)?;
         options.node = node.is_some();
@@ -100,10 +105,7 @@ impl Capture {
             Err(reason) => (None, Some(reason)),
         };
         let counts_retransmits = retransmits_uncounted.is_none();
-        let (senders, processes_unnamed) = match processes {
-            Ok(senders) => (Some(senders), None),
-            Err(reason) => (None, Some(reason)),
-        };
+        let only_processes = senders.only.as_ref().map(only_processes::Names::found);
         let ring_thread = spawn("tracer-ring", {
             let sender = sender.clone();
             let state = Arc::clone(&ring_state);
@@ -141,6 +143,8 @@ impl Capture {
             missed_retransmits,
             retransmits_uncounted,
             processes_unnamed,
+            datagrams_unnamed,
+            only_processes: only_processes.unwrap_or_default(),
             stop: Some(stop),
             attach_thread: None,
             ring_thread: Some(ring_thread),
@@ -190,16 +194,17 @@ impl Capture {
             source,
         })?;
         let seen = self.interfaces.lock().packets_seen();
-        Ok(KernelStats::new(
-            &sums,
-            seen.map_err(|source| CaptureError::Map {
-                map: "TRAFFIC",
-                source,
-            })?,
-            self.ring_state.undecodable.load(Ordering::Relaxed),
-            [&self.missed_drops, &self.missed_retransmits]
-                .map(|missed| missed.as_ref().map_or(0, MissedRuns::count)),
-        ))
+        let seen = seen.map_err(|source| CaptureError::Map {
+            map: "TRAFFIC",
+            source,
+        })?;
+        let missed = [&self.missed_drops, &self.missed_retransmits]
+            .map(|missed| missed.as_ref().map_or(0, MissedRuns::count));
+        Ok(KernelStats {
+            undecodable: self.ring_state.undecodable.load(Ordering::Relaxed),
+            unnamed: self.ring_state.unnamed.load(Ordering::Relaxed),
+            ..KernelStats::new(&sums, seen, missed)
+        })
     }
 
     /// The traced interfaces with their totals.
@@ -244,9 +249,19 @@ impl Capture {
         self.retransmits_uncounted.as_deref()
     }
 
-    /// Why the processes behind sockets are not named; `None` if they are.
+    /// Why sockets do not show their processes; `None` if they do.
     pub fn processes_unnamed(&self) -> Option<&str> {
         self.processes_unnamed.as_deref()
+    }
+
+    /// Why UDP and ICMP sockets do not, where others do; `None` if they do.
+    pub fn datagrams_unnamed(&self) -> Option<&str> {
+        self.datagrams_unnamed.as_deref()
+    }
+
+    /// Takes the only processes of containers, which records name if no socket shows the process.
+    pub fn only_processes(&self) -> OnlyProcesses {
+        self.only_processes.clone()
     }
 
     /// Switches the records of a traced interface off or on; the probes stay attached and keep counting.

@@ -53,7 +53,7 @@ impl LossReader {
 
     fn try_read(&mut self) -> Result<Vec<InterfaceLoss>, MapError> {
         let now = clock::now();
-        let lost = KernelStats::new(&read_stats(&self.stats)?, 0, 0, [0; 2]).lost_records();
+        let lost = KernelStats::new(&read_stats(&self.stats)?, 0, [0; 2]).lost_records();
         if lost == self.lost && !self.again {
             self.book.clean(now);
             return Ok(Vec::new());

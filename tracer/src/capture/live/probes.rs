@@ -13,7 +13,10 @@ use super::flow_table::FlowTable;
 use super::globals::Globals;
 use super::missed_runs::MissedRuns;
 use super::node_flows::NodeFlows;
-use super::processes::{INET_SOCK_SET_STATE, ProcessFacts, SOCK_SEND_LENGTH, Senders};
+use super::only_processes::{self, CGROUP_ATTACH_TASK, SCHED_PROCESS_FORK};
+use super::processes::{
+    INET_SOCK_SET_STATE, ProcessFacts, SOCK_SEND_LENGTH, Senders, SocketOwners,
+};
 use super::retransmits::{RetransmitFacts, TCP_RETRANSMIT_SKB};
 use super::tables::InterfaceTables;
 use crate::capture::Options;
@@ -56,8 +59,12 @@ pub(super) struct Probes {
     /// The segments are counted that sockets of pods send again; how many the probe missed, where the kernel counts that.
     /// Or why they are not.
     pub retransmits: Result<Option<MissedRuns>, String>,
-    /// Names the processes of records, or why they have none.
-    pub processes: Result<Senders, String>,
+    /// Names the processes of records.
+    pub senders: Senders,
+    /// Why sockets do not show their processes, if they do not.
+    pub processes_unnamed: Option<String>,
+    /// Why UDP and ICMP sockets do not, if they do not and others do.
+    pub datagrams_unnamed: Option<String>,
     /// The probes' log, with `--probe-log`.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -89,6 +96,11 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         |_| Default::default(),
         |facts| (facts.offsets, facts.namespace),
     );
+    let only = match options.processes && options.senders {
+        true => only_processes::offsets(),
+        false => Err("switched off".to_owned()),
+    };
+    let task_offsets = only.as_ref().copied().unwrap_or_default();
     let mut programs = EbpfLoader::new()
         .btf(btf.as_ref())
         .verifier_log_level(VerifierLogLevel::STATS)
@@ -113,6 +125,7 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         .override_global("PROCESSES", &u32::from(processes.is_ok()), true)
         .override_global("PROCESS_OFFSETS", &process_offsets, true)
         .override_global("NODE_PID_NS", &pid_namespace, true)
+        .override_global("TASK_OFFSETS", &task_offsets, true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("FLOWS", options.flow_entries)
         .load(OBJECT)
@@ -144,18 +157,38 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         if let Err(reason) = &datagrams {
             info!(%reason, "processes are named for TCP only");
         }
-        Ok(datagrams.is_ok())
+        Ok(datagrams)
     });
     if let Err(reason) = &processes {
-        info!(%reason, "processes are not named");
+        info!(%reason, "processes are not named by their sockets");
     }
-    let processes = match processes {
-        Ok(datagrams) => {
-            let sockets = take(&mut programs, "SOCKETS")?;
-            let sockets = HashMap::try_from(sockets).map_err(wrong("SOCKETS"))?;
-            Ok(Senders::new(sockets, datagrams))
-        }
-        Err(reason) => Err(reason),
+    let processes_unnamed = processes.as_ref().err().cloned();
+    let datagrams_unnamed = processes.as_ref().ok().cloned().and_then(Result::err);
+    let only = only.and_then(|_| {
+        attach(&mut programs, SCHED_PROCESS_FORK, btf.as_ref())?;
+        attach(&mut programs, CGROUP_ATTACH_TASK, btf.as_ref())
+    });
+    if let Err(reason) = &only {
+        info!(%reason, "the only process of a container is not named");
+    }
+    let senders = Senders {
+        owners: match processes {
+            Ok(datagrams) => {
+                let datagrams = datagrams.is_ok();
+                let sockets = take(&mut programs, "SOCKETS")?;
+                let sockets = HashMap::try_from(sockets).map_err(wrong("SOCKETS"))?;
+                Some(SocketOwners::new(sockets, datagrams))
+            }
+            Err(_) => None,
+        },
+        only: match only {
+            Ok(_) => {
+                let changes = take(&mut programs, "CGROUP_CHANGES")?;
+                let changes = Array::try_from(changes).map_err(wrong("CGROUP_CHANGES"))?;
+                Some(only_processes::Names::new(changes))
+            }
+            Err(_) => None,
+        },
     };
     let log = if options.probe_log {
         EbpfLogger::init(&mut programs)
@@ -190,7 +223,9 @@ pub(super) fn load(options: &Options) -> Result<Probes, CaptureError> {
         node: (options.node && refused.is_none()).then_some(node),
         drops,
         retransmits,
-        processes,
+        senders,
+        processes_unnamed,
+        datagrams_unnamed,
         log,
     })
 }

@@ -7,12 +7,13 @@ use aya::maps::{HashMap, MapData};
 use aya::util::KernelVersion;
 use tracer_common::{ProcessOffsets, SocketOwner};
 use tracer_core::decode;
+use tracer_core::model::flow::{Protocol, SeenFlags};
 use tracer_core::model::identity::Process;
 use tracer_core::model::record::Record;
 use tracer_core::model::time::Timestamp;
 
 use super::btf::Btf;
-use super::{clock, inode};
+use super::{clock, inode, only_processes};
 
 /// The tracepoints, and the programs' names.
 pub(super) const INET_SOCK_SET_STATE: &str = "inet_sock_set_state";
@@ -72,27 +73,88 @@ const SENT: Duration = Duration::from_millis(1);
 /// the socket: where there are two, the table has none. It can be wrong in one case: the first packet of a second process
 /// that shares a socket, if the first process ends a send from it at the same moment, or the second does not come to
 /// the end of its send for a millisecond.
-pub(super) struct Senders {
+pub(super) struct SocketOwners {
     sockets: HashMap<MapData, u64, SocketOwner>,
     /// The sends from UDP and ICMP sockets get into the table.
     datagrams: bool,
 }
 
+/// Names the processes that sent a batch of records: by the socket, else a container's only one.
+#[derive(Default)]
+pub(super) struct Senders {
+    pub owners: Option<SocketOwners>,
+    pub only: Option<only_processes::Names>,
+}
+
 impl Senders {
-    pub(super) fn new(sockets: HashMap<MapData, u64, SocketOwner>, datagrams: bool) -> Senders {
-        Senders { sockets, datagrams }
+    /// Names the processes of records; `sent` as in [`SocketOwners::name`]. Returns the number of those whose processes
+    /// the kernel has shown and that have none: their sockets are no longer in the table, or not yet.
+    pub(super) fn name(&self, batch: &mut [Record], sent: Vec<(usize, u64)>, wait: bool) -> u64 {
+        // A socket of several processes, or of one that the node does not see, has no other process.
+        let mut decided = vec![false; batch.len()];
+        let unknown = match &self.owners {
+            Some(owners) => {
+                mark(&mut decided, &sent, true);
+                owners.name(batch, sent, wait)
+            }
+            None => Vec::new(),
+        };
+        mark(&mut decided, &unknown, false);
+        if let Some(only) = &self.only {
+            only.name(
+                batch
+                    .iter_mut()
+                    .zip(&decided)
+                    .filter_map(|(record, decided)| (!decided).then_some(record)),
+            );
+        }
+        let datagrams = self.owners.as_ref().is_some_and(|owners| owners.datagrams);
+        let unknown = unknown.iter().filter_map(|(at, _)| batch.get(*at));
+        let missing = unknown
+            .filter(|record| record.sender_process.is_none() && has_been_shown(record, datagrams));
+        missing.count() as u64
+    }
+}
+
+fn mark(decided: &mut [bool], records: &[(usize, u64)], as_decided: bool) {
+    for (at, _) in records {
+        if let Some(mark) = decided.get_mut(*at) {
+            *mark = as_decided;
+        }
+    }
+}
+
+/// Whether the kernel has shown the process that sent a packet: it opens a connection, or is a datagram.
+fn has_been_shown(record: &Record, datagrams: bool) -> bool {
+    decode::headers(&record.bytes).is_some_and(|packet| match packet.tcp_flags {
+        Some(flags) => flags & (SeenFlags::SYN | SeenFlags::ACK) == SeenFlags::SYN,
+        None => datagrams && packet.tuple.protocol == Protocol::Udp,
+    })
+}
+
+impl SocketOwners {
+    pub(super) fn new(
+        sockets: HashMap<MapData, u64, SocketOwner>,
+        datagrams: bool,
+    ) -> SocketOwners {
+        SocketOwners { sockets, datagrams }
     }
 
     /// Names the processes of records, by their positions in the batch and the cookies of their sockets. If there is
-    /// time to `wait`, it waits for the sends that may not have ended.
-    pub(super) fn name(&self, batch: &mut [Record], mut sent: Vec<(usize, u64)>, wait: bool) {
+    /// time to `wait`, it waits for the sends that may not have ended. Returns those that stay unknown.
+    fn name(
+        &self,
+        batch: &mut [Record],
+        mut sent: Vec<(usize, u64)>,
+        wait: bool,
+    ) -> Vec<(usize, u64)> {
         if sent.is_empty() {
-            return;
+            return sent;
         }
         let now = clock::now();
         self.look_up(batch, &mut sent, now);
         if !wait || !self.datagrams {
-            return;
+            return sent;
         }
         let open = sent.iter().filter_map(|(at, _)| batch.get(*at));
         let latest = open
@@ -104,6 +166,7 @@ impl Senders {
             std::thread::sleep(SENT - age);
             self.look_up(batch, &mut sent, clock::now());
         }
+        sent
     }
 
     /// Keeps those that are not known yet.

@@ -68,6 +68,8 @@ pub(super) struct RingState {
     pub watched: AtomicBool,
     /// Ring entries that were no records. Nonzero means a bug.
     pub undecodable: AtomicU64,
+    /// Records whose processes were no longer, or not yet, in the table of sockets.
+    pub unnamed: AtomicU64,
 }
 
 impl RingState {
@@ -77,6 +79,7 @@ impl RingState {
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             watched: AtomicBool::new(false),
             undecodable: AtomicU64::new(0),
+            unnamed: AtomicU64::new(0),
         })
     }
 
@@ -101,7 +104,7 @@ pub(super) fn run(
     mut ring: RingBuf<MapData>,
     mut waits: Array<MapData, u32>,
     mut sources: Sources,
-    senders: Option<Senders>,
+    senders: Senders,
     mut losses: LossReader,
     sender: &mpsc::Sender<CaptureMessage>,
     state: &Arc<RingState>,
@@ -182,7 +185,7 @@ struct Closed;
 struct BatchSender<'a, L> {
     sender: &'a mpsc::Sender<CaptureMessage>,
     state: &'a RingState,
-    senders: Option<Senders>,
+    senders: Senders,
     /// Reads what the kernel has lost since the last call.
     losses: L,
     reported: Timestamp,
@@ -192,7 +195,7 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
     fn new(
         sender: &'a mpsc::Sender<CaptureMessage>,
         state: &'a RingState,
-        senders: Option<Senders>,
+        senders: Senders,
         losses: L,
     ) -> BatchSender<'a, L> {
         BatchSender {
@@ -253,11 +256,10 @@ impl<'a, L: FnMut() -> Vec<InterfaceLoss>> BatchSender<'a, L> {
 
     /// Sends a batch. `sent` are the positions and sockets of the records that a socket sent.
     fn send_records(&self, mut batch: Vec<Record>, sent: Vec<(usize, u64)>) -> Result<(), Closed> {
-        if let Some(senders) = &self.senders {
-            // A full batch has more behind it, which does not wait.
-            let wait = batch.len() < MAX_BATCH;
-            senders.name(&mut batch, sent, wait);
-        }
+        // A full batch has more behind it, which does not wait.
+        let wait = batch.len() < MAX_BATCH;
+        let unnamed = self.senders.name(&mut batch, sent, wait);
+        self.state.unnamed.fetch_add(unnamed, Ordering::Relaxed);
         match batch.is_empty() {
             true => Ok(()),
             false => self.send(CaptureMessage::Records(batch)),
@@ -387,7 +389,7 @@ mod tests {
                 };
                 Some(parse(&entry(header, &[]), &mut Sources::default()))
             };
-            BatchSender::new(&sender, &state, None, Vec::new)
+            BatchSender::new(&sender, &state, Senders::default(), Vec::new)
                 .drain(endless)
                 .is_err()
         });
@@ -442,7 +444,7 @@ mod tests {
             reads += 1;
             vec![loss]
         };
-        let mut batches = BatchSender::new(&sender, &state, None, losses);
+        let mut batches = BatchSender::new(&sender, &state, Senders::default(), losses);
         batches
             .read_until(Timestamp(50_000_000), REPORT_TIME_EVERY)
             .expect("there is room");

@@ -80,7 +80,8 @@ fn program(object: &mut Ebpf) -> Result<&mut Iter, String> {
         .map_err(|error: ProgramError| reason(error))
 }
 
-fn offsets(btf: &Btf) -> Result<TaskOffsets, String> {
+/// Where the kernel has the fields that show a process's cgroup.
+pub(super) fn offsets(btf: &Btf) -> Result<TaskOffsets, String> {
     let at = |of: &str, path: &str| {
         btf.offset(of, path)
             .ok_or_else(|| format!("the kernel's struct {of} has no field {path}"))

@@ -286,12 +286,12 @@ fn socket_processes(facts: &Facts) -> Line {
         Ok(Err(why)) => warn(
             name,
             format!("only the processes behind TCP connections are named: {why}"),
-            "none needed; before Linux 6.3 DNS over UDP and pings have no pod.process",
+            "none needed; before Linux 6.3 DNS over UDP has only a container's only process as pod.process, and pings have none",
         ),
         Err(why) => warn(
             name,
             format!("the processes behind sockets are not named: {why}"),
-            "needs Linux 5.12 (6.3 for UDP) with BTF and the capability PERFMON; without it events have no pod.process",
+            "needs Linux 5.12 (6.3 for UDP) with BTF and the capability PERFMON; without it events have at most a container's only process as pod.process",
         ),
     }
 }

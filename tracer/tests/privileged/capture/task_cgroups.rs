@@ -14,7 +14,7 @@ use tracer::cluster::container_cgroups::{CgroupIds, scan};
 use tracer_core::model::cluster::ContainerCgroup;
 
 /// A tree of cgroups (version 2), which goes with its processes.
-struct Cgroups {
+pub struct Cgroups {
     root: PathBuf,
     /// Its cgroups, outermost first.
     made: Vec<PathBuf>,
@@ -22,7 +22,7 @@ struct Cgroups {
 }
 
 impl Cgroups {
-    fn new(name: &str) -> Cgroups {
+    pub fn new(name: &str) -> Cgroups {
         let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let mut mounts = mounts.into_iter();
         let mount = mounts.find(|mount| mount.join("cgroup.procs").exists());
@@ -37,7 +37,7 @@ impl Cgroups {
         }
     }
 
-    fn add(&mut self, path: &str) -> PathBuf {
+    pub fn add(&mut self, path: &str) -> PathBuf {
         let mut inside = self.root.clone();
         for name in path.split('/') {
             inside.push(name);
@@ -50,7 +50,7 @@ impl Cgroups {
     }
 
     /// Starts a process in a cgroup.
-    fn start(&mut self, cgroup: &Path, script: &str) -> u32 {
+    pub fn start(&mut self, cgroup: &Path, script: &str) -> u32 {
         let procs = cgroup.join("cgroup.procs");
         let process = Command::new("sh")
             .args(["-c", &format!("echo $$ > {} && {script}", procs.display())])
@@ -90,12 +90,12 @@ impl Drop for Cgroups {
     }
 }
 
-fn members(cgroup: &Path) -> Vec<u32> {
+pub fn members(cgroup: &Path) -> Vec<u32> {
     let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-fn inode(cgroup: &Path) -> u64 {
+pub fn inode(cgroup: &Path) -> u64 {
     fs::metadata(cgroup).expect("it is there").ino()
 }
 
@@ -187,6 +187,6 @@ fn the_iterator_over_tasks_names_the_containers_that_the_other_ways_name() {
     assert!(!is_by_inode, "{:?}", this_kernels.way());
     for mut ids in [tasks, CgroupIds::Inodes { why }, this_kernels] {
         let found = scan(Path::new("/proc"), &mut ids).expect("/proc is readable");
-        assert_eq!(of_the_pod(found), expected, "{:?}", ids.way());
+        assert_eq!(of_the_pod(found.cgroups), expected, "{:?}", ids.way());
     }
 }
