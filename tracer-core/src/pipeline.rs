@@ -328,6 +328,17 @@ impl Pipeline {
             Input::Signal(at, Signal::Conntrack(counters)) => {
                 self.diagnosis.conntrack(at, counters);
             }
+            Input::Signal(at, Signal::Container(found)) => {
+                let change = ClusterChange::Containers(vec![found]);
+                self.follow(Input::Change(at, change), out);
+            }
+            Input::Signal(at, Signal::NodeInterface(ifindex, is_loopback)) => {
+                let change = match is_loopback {
+                    true => ClusterChange::Loopback(ifindex),
+                    false => ClusterChange::NodeInterface(ifindex),
+                };
+                self.follow(Input::Change(at, change), out);
+            }
             Input::Rules(_, settings) => self.diagnosis.set(&settings),
             Input::Tick(now) => {
                 self.correlator.advance(now, &mut correlated);

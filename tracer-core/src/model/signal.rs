@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::flow::Protocol;
+use super::cluster::ContainerCgroup;
+use super::flow::{Ifindex, Protocol};
 
 /// One message of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub enum Signal {
     DropsSeen(bool),
     /// Conntrack's counters changed.
     Conntrack(ConntrackCounters),
+    /// A cgroup is of a container. In recordings; a live run has
+    /// [`ClusterChange::Containers`](super::cluster::ClusterChange::Containers).
+    Container(ContainerCgroup),
+    /// An interface is the node's own, or (`true`) its `lo`. In recordings; a live run has
+    /// [`ClusterChange::NodeInterface`](super::cluster::ClusterChange::NodeInterface) and
+    /// [`ClusterChange::Loopback`](super::cluster::ClusterChange::Loopback).
+    NodeInterface(Ifindex, bool),
 }
 
 /// A packet's ends, as on the wire at that place. For ICMP echo the source's port is the identifier and the

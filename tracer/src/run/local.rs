@@ -363,12 +363,14 @@ impl LocalSource {
                         attached,
                     ),
                     LinkOf::Node => {
+                        self.record_signal(since, &Signal::NodeInterface(link.ifindex, false));
                         self.pending.push_back(attached);
                         return Ok(Some(
                             self.change(ClusterChange::NodeInterface(link.ifindex)),
                         ));
                     }
                     LinkOf::Loopback => {
+                        self.record_signal(since, &Signal::NodeInterface(link.ifindex, true));
                         self.pending.push_back(attached);
                         return Ok(Some(self.change(ClusterChange::Loopback(link.ifindex))));
                     }
@@ -408,6 +410,9 @@ impl LocalSource {
         } = &change
         {
             tracing::debug!(ifindex, %uid, "its pod is known");
+        }
+        if let (Some(recorder), ClusterChange::Containers(found)) = (&mut self.recorder, &change) {
+            recorder.containers(self.clock.now(), found);
         }
         self.applied = Applied {
             identities: true,
@@ -454,6 +459,12 @@ impl LocalSource {
             }
         }
         recorder.take(records, output.index());
+    }
+
+    fn record_signal(&mut self, at: Timestamp, signal: &Signal) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.signal(at, signal);
+        }
     }
 
     fn report_invisible(&mut self, output: &Output, interfaces: &[InterfaceStatus]) {
@@ -508,9 +519,7 @@ impl Source for LocalSource {
             }
             Arrived::Capture(CaptureMessage::Drop(at, dropped)) => {
                 let signal = Signal::Dropped(dropped);
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.signal(at, &signal);
-                }
+                self.record_signal(at, &signal);
                 Some(Input::Signal(at, signal))
             }
             Arrived::Capture(CaptureMessage::Lost(lost)) => lost
@@ -585,8 +594,8 @@ impl Source for LocalSource {
             output.put(Input::Change(now, change))?;
         }
         if let Some(input) = self.conntrack.counters(now) {
-            if let (Some(recorder), Input::Signal(at, signal)) = (&mut self.recorder, &input) {
-                recorder.signal(*at, signal);
+            if let Input::Signal(at, signal) = &input {
+                self.record_signal(*at, signal);
             }
             output.put(input)?;
         }

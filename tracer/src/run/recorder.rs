@@ -3,6 +3,7 @@
 //! A slow or full disk never delays tracing: records that do not fit the queue or cannot be written are
 //! counted, and the summary reports them. Input: the live records, and the index for the names of their pods.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -16,6 +17,7 @@ use super::notice::Notices;
 use crate::capture::live::Clock;
 use tracer_core::files::capture::{FileError, FileWriter, WriterStats, pod_address};
 use tracer_core::identity::Index;
+use tracer_core::model::cluster::ContainerCgroup;
 use tracer_core::model::flow::Ifindex;
 use tracer_core::model::loss::{Losses, Stage};
 use tracer_core::model::record::Record;
@@ -28,6 +30,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const QUEUE: usize = 128;
 /// Interface names kept. A node has a few hundred interfaces at a time.
 const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// Cgroups that are remembered. A node has a few hundred containers at a time.
+const MAX_CGROUPS: usize = 16_384;
 /// Measurements of the offset between the clocks differ by less than this. A larger difference means that the
 /// wall clock was set.
 const CLOCK_STEP_NS: i128 = 1_000_000;
@@ -55,6 +59,8 @@ pub(super) struct Recorder {
     unqueued: u64,
     /// Signals for the next batch.
     signals: Vec<Entry>,
+    /// Cgroups that are recorded: each scan finds all.
+    cgroups: HashSet<u64>,
 }
 
 impl Recorder {
@@ -81,6 +87,7 @@ impl Recorder {
             },
             unqueued: 0,
             signals: Vec::new(),
+            cgroups: HashSet::new(),
         })
     }
 
@@ -93,6 +100,18 @@ impl Recorder {
     pub(super) fn signal(&mut self, at: Timestamp, signal: &Signal) {
         let stamp = self.stamps.stamp(at);
         self.signals.push(Entry::Signal(stamp, signal.clone()));
+    }
+
+    /// Keeps the containers of cgroups that are new.
+    pub(super) fn containers(&mut self, at: Timestamp, found: &[ContainerCgroup]) {
+        if self.cgroups.len() >= MAX_CGROUPS {
+            self.cgroups.clear();
+        }
+        for cgroup in found {
+            if self.cgroups.insert(cgroup.id) {
+                self.signal(at, &Signal::Container(cgroup.clone()));
+            }
+        }
     }
 
     /// Queues signals, and the records that they precede, for the file. Never waits.

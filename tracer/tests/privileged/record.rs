@@ -78,10 +78,6 @@ fn without_times(events: &[Value]) -> Vec<String> {
                     *time = Value::Null;
                 }
             }
-            // A recording has no processes.
-            if let Some(pod) = event["pod"].as_object_mut() {
-                pod.remove("process");
-            }
             event.to_string()
         })
         .collect();

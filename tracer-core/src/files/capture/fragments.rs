@@ -296,6 +296,7 @@ impl Piece {
             direction: packet.direction,
             recorded: packet
                 .recorded
+                .as_ref()
                 .map(|recorded| (recorded.ifindex, recorded.direction)),
             src: ip.source_addr(),
             dst: ip.destination_addr(),

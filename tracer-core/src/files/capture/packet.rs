@@ -1,6 +1,7 @@
 //! An IP packet from a capture file, before its pod end is known.
 
 use crate::model::flow::{Direction, FlowTotals, Ifindex};
+use crate::model::identity::Process;
 use crate::model::time::Timestamp;
 
 /// The direction of a packet at the capture's interface.
@@ -34,7 +35,7 @@ pub struct Origin {
 }
 
 /// The note that this program added to a packet when it recorded it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// The host end of the pod's veth.
     pub ifindex: Ifindex,
@@ -42,6 +43,10 @@ pub struct Recorded {
     pub direction: Direction,
     /// The flow's counters.
     pub totals: Option<FlowTotals>,
+    /// The cgroup of the socket that sent it; 0 where that is not known.
+    pub sender_cgroup: u64,
+    /// The process that sent it.
+    pub sender_process: Option<Process>,
 }
 
 /// An IP packet of a capture file.

@@ -53,13 +53,15 @@ impl Sides {
     /// `is_pod` returns whether a pod has an address; without an inventory it is always false.
     pub fn place(
         &mut self,
-        packet: Packet,
+        mut packet: Packet,
         is_pod: impl Fn(IpAddr) -> bool,
         out: &mut Vec<Record>,
     ) {
-        if let Some(recorded) = packet.recorded {
+        if let Some(recorded) = packet.recorded.take() {
             let record = Record {
                 totals: recorded.totals,
+                sender_cgroup: recorded.sender_cgroup,
+                sender_process: recorded.sender_process,
                 ..record(packet, recorded.ifindex, recorded.direction)
             };
             if let Some(pod) = pod_address(&record).filter(|pod| is_pod(*pod)) {

@@ -434,6 +434,8 @@ fn an_interface_of_a_recording_is_reported_once_with_its_listed_pod() {
             ifindex: Ifindex(ifindex),
             direction,
             totals: None,
+            sender_cgroup: 0,
+            sender_process: None,
         }),
         ..packet(bytes)
     };

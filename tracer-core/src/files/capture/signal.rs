@@ -1,4 +1,5 @@
-//! The block of a recording that holds what no packet shows: a translation, a dropped packet, counters of conntrack.
+//! The block of a recording that holds what no packet shows: a translation, a dropped packet, counters of conntrack, the
+//! container of a cgroup, an interface of the node.
 //!
 //! pcapng leaves block types from 0x8000_0000 on to local use, and other programs skip them. The block's body is one
 //! line of text, padded with zeros:
@@ -9,6 +10,9 @@
 //! tracer signal: 1770000000000000000 drops true
 //! tracer signal: 1770000000000000000 dropped 6 10.1.39.193:40001 10.1.79.66:90 2 NETFILTER_DROP nf_hook_slow node eth0 0
 //! tracer signal: 1770000000000000000 conntrack 120 262144 0 0 0
+//! tracer signal: 1770000000000000000 container 4711 6757d342-97d3-489b-951d-1f66d36173ae 5ca1ab1e
+//! tracer signal: 1770000000000000000 uplink 2
+//! tracer signal: 1770000000000000000 loopback 1
 //! ```
 //!
 //! The number is the time in nanoseconds since the epoch, `-` stands for what is unknown, protocols are numbers.
@@ -16,7 +20,8 @@
 use std::str::{FromStr, SplitAsciiWhitespace};
 use std::sync::Arc;
 
-use crate::model::flow::Protocol;
+use crate::model::cluster::ContainerCgroup;
+use crate::model::flow::{Ifindex, Protocol};
 use crate::model::intern::intern;
 use crate::model::signal::{ConntrackCounters, DropPlace, PacketDrop, Signal, Translation, Tuple};
 use crate::model::time::Timestamp;
@@ -85,6 +90,14 @@ fn text(signal: &Signal) -> String {
             counters.drop,
             counters.early_drop
         ),
+        Signal::Container(cgroup) => format!(
+            "container {} {} {}",
+            cgroup.id,
+            name_text(Some(&cgroup.pod_uid)),
+            name_text(Some(&cgroup.container_id))
+        ),
+        Signal::NodeInterface(ifindex, false) => format!("uplink {}", ifindex.0),
+        Signal::NodeInterface(ifindex, true) => format!("loopback {}", ifindex.0),
     }
 }
 
@@ -132,6 +145,13 @@ fn parse(text: &str) -> Option<(Timestamp, Signal)> {
             drop: next(words)?,
             early_drop: next(words)?,
         }),
+        "container" => Signal::Container(ContainerCgroup {
+            id: next(words)?,
+            pod_uid: name(words.next()?).and_then(known)?.into(),
+            container_id: name(words.next()?).and_then(known)?.into(),
+        }),
+        "uplink" => Signal::NodeInterface(Ifindex(next(words)?), false),
+        "loopback" => Signal::NodeInterface(Ifindex(next(words)?), true),
         _ => return None,
     };
     // A later version may add words.
@@ -225,6 +245,13 @@ mod tests {
                 drop: 4,
                 early_drop: u64::MAX,
             }),
+            Signal::Container(ContainerCgroup {
+                id: u64::MAX,
+                pod_uid: "6757d342-97d3-489b-951d-1f66d36173ae".into(),
+                container_id: "5ca1ab1e".into(),
+            }),
+            Signal::NodeInterface(Ifindex(2), false),
+            Signal::NodeInterface(Ifindex(1), true),
         ]
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Cursor, ErrorKind, Write};
 use super::testing::{CLIENT, is_one_of, path, read, udp};
 use super::{FileError, Output, Reader, Replay, ReplaySettings, Writer, WriterStats};
 use crate::model::flow::{Direction, FlowTotals, Ifindex, Traffic};
+use crate::model::identity::Process;
 use crate::model::loss::Missing;
 use crate::model::record::Record;
 use crate::model::time::Timestamp;
@@ -44,8 +45,14 @@ fn record(number: u32) -> Record {
             },
             retransmits: number.is_multiple_of(3).then(|| number.into()),
         }),
-        sender_cgroup: 0,
-        sender_process: None,
+        sender_cgroup: u64::from(number % 4),
+        // A process can choose its name.
+        sender_process: ["curl", ", process 1 \"a\"", "\n\u{fffd}", ""]
+            .get(number as usize % 7)
+            .map(|comm| Process {
+                pid: number,
+                comm: (*comm).into(),
+            }),
         bytes,
     }
 }
