@@ -6,11 +6,12 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testbed::lab::{Inventory, NODE_CACHE, NODE_CACHE_V6, NodeCache, ProxyMode};
 use testbed::stage::objects::{DNS, IDLE, cgroup_on_host, on_host_network, pod, service};
-use testbed::stage::{CLIENT, NODE, Stage, name, text};
-use testbed::watch::Events;
+use testbed::stage::{CLIENT, NODE, Stage, name, program, text};
+use testbed::watch::{Events, Watch};
 
 const NODE_IP: &str = "192.168.2.33";
 const HOST_CLIENT: &str = "default/host-client";
@@ -437,6 +438,61 @@ fn a_server_on_the_same_node_is_asked_by_the_cache(node: &mut Node, events: &mut
         .wait_for("its own", query(LOCAL_DNS, question))
         .unwrap();
     assert_eq!(name(&own["caused_by"]["pod"]), CACHE, "{own}");
+}
+
+/// Also with a query that it does not answer, which names no pod.
+#[test]
+fn the_screen_of_dns_has_one_row_of_a_node_local_cache_with_its_name() {
+    let node = Node::new(ProxyMode::Nftables);
+    let inventory = node.stage.lab.inventory_file();
+    let command = [
+        program().to_str().expect("a path"),
+        "dns",
+        "--local",
+        "--node-name",
+        NODE,
+        "--inventory",
+        inventory.to_str().expect("a path"),
+        "-o",
+        "json",
+        "--duration",
+        "10m",
+    ];
+    let mut watch = Watch::spawn(node.stage.on_node(NODE, &command)).expect("it starts");
+    watch.wait_for_log("tracing ").expect("it traces");
+    let at = format!("@{NODE_CACHE}");
+    let (begun, mut asked) = (Instant::now(), 0);
+    // The first answers come before its pod is found.
+    while begun.elapsed() < Duration::from_secs(5) {
+        let output = node.stage.run(&dig(&at, "answered.example.", &[]));
+        assert!(text(&output).contains("status: NXDOMAIN"), "{output:?}");
+        asked += 1;
+    }
+    let cache = node.cache.as_ref().expect("it runs").pid();
+    let cache = Pid::from_raw(cache.cast_signed()).expect("a process id");
+    kill_process(cache, Signal::STOP).expect("it stops");
+    let silent = dig(&at, "silent.example.", &["+timeout=1"]);
+    node.stage.run(&silent);
+    let ended = watch.stop().expect("it runs to the end");
+    // It ends by a signal that it can take.
+    kill_process(cache, Signal::CONT).expect("it continues");
+    let screen: Value = serde_json::from_str(&ended.lines.concat()).expect("JSON");
+    let servers = screen["servers"].as_array().expect("servers");
+    let mut rows = servers.iter().filter(|row| {
+        name(row) == CACHE || row["name"] == NODE_CACHE || name(&row["answered_by"]) == CACHE
+    });
+    let row = rows.next().expect("a row");
+    assert_eq!(rows.next(), None, "{screen:#}");
+    assert_eq!(
+        (&row["kind"], &row["name"], &row["direction"]),
+        (&"address".into(), &NODE_CACHE.into(), &"client".into())
+    );
+    assert_eq!(name(&row["answered_by"]), CACHE, "{row}");
+    assert_eq!(
+        (&row["queries"], &row["responses"]),
+        (&(asked + 1).into(), &asked.into()),
+        "{row}"
+    );
 }
 
 #[test]
