@@ -42,7 +42,8 @@ impl Server {
         let (mut reads, commands) = std::io::pipe().expect("a pipe");
         let (mut done, mut writes) = std::io::pipe().expect("a pipe");
         let procs = cgroup.join("cgroup.procs");
-        let mut child = Command::new("true");
+        let mut child = Command::new("sh");
+        child.args(["-c", ":"]);
         let ours = commands.as_raw_fd();
         // SAFETY: nothing here takes a lock but the allocator, which can be used in a forked child.
         unsafe {
