@@ -101,7 +101,8 @@ fn connect(client: &Netns, server: &Netns, address: &str) -> (TcpStream, TcpStre
 
 /// Sends, and sends again until the other end's deafness ends after `times` repetitions; until then nothing arrives.
 fn send_over_loss(sender: &mut TcpStream, receiver: &mut TcpStream, times: u64) {
-    let payload = vec![7; 60_000];
+    // Several segments, and less than the smallest buffer of a socket: until it arrives it is all in there.
+    let payload = vec![7; 8_000];
     let deaf = Deaf::new(receiver);
     sender.write_all(&payload).expect("into its buffer");
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -244,7 +245,7 @@ fn what_a_socket_sends_again_whose_port_by_nftables_is_another_is_in_no_flow() {
     // As a sidecar does: what comes to port 80 goes to the proxy.
     pod.sh("nft add table ip t; \
          nft 'add chain ip t in { type nat hook prerouting priority -100; }'; \
-         nft add rule ip t in tcp dport 80 counter redirect to :15006");
+         nft add rule ip t in tcp dport 80 counter dnat to 10.9.0.1:15006");
     let mut live = Live::start(&node, Options::default());
     let interface = live.ifindex("pod1");
     let proxy = pod.enter(|| TcpListener::bind((POD, 15_006)));
