@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use testbed::lab::{Inventory, ProxyMode};
 use testbed::stage::objects::{IDLE, cgroup_on_host, on_host_network, pod};
-use testbed::stage::{CLIENT, NODE, Stage, asked, name, text};
+use testbed::stage::{CLIENT, NODE, Stage, asked, name, program, text};
 use testbed::watch::{Events, listed};
 
 const NODE_IP: &str = "192.168.2.33";
@@ -373,4 +373,37 @@ fn a_failing_connection_of_a_host_network_pod_is_its_own_finding() {
         .filter(|event| event["type"] == "finding" && name(&event["pod"]) != HOST_CLIENT)
         .collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn a_replayed_recording_names_the_host_network_pod_and_its_process() {
+    let node = Node::new(ProxyMode::Nftables);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let recording = directory.path().join("run.pcapng");
+    let recording = recording.to_str().expect("text");
+    let mut events = node.events(&["--record", recording]);
+    let question = "kubernetes.default.svc.cluster.local.";
+    let at_dns = format!("@{DNS}");
+    run(node.in_pod(&["dig", "+tries=1", &at_dns, question, "A"]));
+    let live = events.wait_for("its query", asked(question, "A")).unwrap();
+    assert!(of_host_client(&live), "{live}");
+    assert_eq!(live["pod"]["container"], CONTAINER, "{live}");
+    assert_eq!(live["pod"]["process"]["comm"], "dig", "{live}");
+    events.stop().expect("the tracer ends");
+
+    let output = Command::new(program())
+        .args(["observe", "-o", "json", "--node-name", NODE, "--replay"])
+        .arg(recording)
+        .arg("--inventory")
+        .arg(node.stage.lab.inventory_file())
+        .output()
+        .expect("the program runs");
+    let replayed = text(&output);
+    let mut replayed = replayed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let event = replayed.find(asked(question, "A")).expect("its query");
+    for end in ["pod", "peer"] {
+        assert_eq!(event[end], live[end], "{event}");
+    }
 }
