@@ -72,7 +72,8 @@ impl UnknownReason {
     }
 }
 
-/// A process, as it was when it connected a socket (TCP) or first sent from it (UDP, ICMP).
+/// A process, as it was when it connected a socket (TCP) or first sent from it (UDP, ICMP), or when it was found alone in its
+/// container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Its id, as the node sees it.
