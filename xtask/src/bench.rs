@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "docs", "micro"])]
     relay: bool,
     /// Write the summary to docs/benchmarks.md, as a full run does
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     docs: bool,
 }
 

@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::bed::Bed;
 use crate::lab::cgroup;
@@ -118,7 +119,7 @@ impl Accounts {
         Ok(Usage {
             tool,
             load,
-            own: tool + load + own_process()? + softirq_threads(),
+            own: tool + load + own_process() + softirq_threads(),
             machine: self.used(&self.mount)?,
         })
     }
@@ -177,22 +178,13 @@ fn hierarchy(mountinfo: &str) -> Option<(&str, bool)> {
         .or_else(|| version2().map(|(path, _)| (path, false)))
 }
 
-/// This process, in which the senders and readers of some measurements run.
-fn own_process() -> Result<Duration> {
-    let text = fs::read_to_string("/proc/self/schedstat").context("/proc/self/schedstat")?;
-    // Only the main thread's; the others' are in their own directories.
-    let mut total = first_number(&text);
-    for task in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if task.file_name().to_str() != Some(&std::process::id().to_string()) {
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            total += first_number(&text);
-        }
-    }
-    Ok(Duration::from_nanos(total))
+/// This process with its threads, also those that have ended: the senders and readers of some measurements.
+fn own_process() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap_or_default(),
+        time.tv_nsec.try_into().unwrap_or_default(),
+    )
 }
 
 /// The kernel's ksoftirqd threads: they handle the measurement's packets when there are many.
@@ -247,11 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn time_that_this_process_spends_is_its_own() {
-        let before = own_process().expect("schedstat");
-        let mut sum = 0_u64;
-        while own_process().expect("schedstat") < before + Duration::from_millis(20) {
-            sum = std::hint::black_box(sum.wrapping_add(1));
-        }
+    fn time_that_ended_threads_of_this_process_spent_is_its_own() {
+        const WORK: Duration = Duration::from_millis(20);
+        let before = own_process();
+        let thread = std::thread::spawn(|| {
+            let start = clock_gettime(ClockId::ThreadCPUTime);
+            let spent = || {
+                let now = clock_gettime(ClockId::ThreadCPUTime);
+                (now.tv_sec - start.tv_sec) * 1_000_000_000 + now.tv_nsec - start.tv_nsec
+            };
+            while spent() < WORK.as_nanos() as i64 {}
+        });
+        thread.join().expect("it ends");
+        assert!(own_process() - before >= WORK);
     }
 }

@@ -14,6 +14,7 @@ use super::results::{Results, Run};
 
 /// The part of docs/benchmarks.md that a run writes.
 const BEGIN: &str = "<!-- Written by cargo xtask bench; the text above is by hand. -->\n";
+const END: &str = "<!-- The text below is by hand, too. -->\n";
 
 /// Writes results.json and summary.txt.
 pub fn write(directory: &Path, results: &Results, goals: &[Goal]) -> Result<()> {
@@ -137,9 +138,12 @@ fn run(run: &Run) -> serde_json::Value {
 pub fn write_docs(file: &Path, results: &Results, goals: &[Goal]) -> Result<()> {
     let page =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let by_hand = page.split(BEGIN).next().unwrap_or_default();
+    let parts = page.split_once(BEGIN);
+    let parts = parts.and_then(|(above, rest)| Some((above, rest.split_once(END)?.1)));
+    let (above, below) =
+        parts.with_context(|| format!("no {BEGIN} or {END} in {}", file.display()))?;
     let mut text = format!(
-        "{by_hand}{BEGIN}\n{}.\n\n| figure | before | measured | goal | |\n|---|---|---|---|---|\n",
+        "{above}{BEGIN}\n{}.\n\n| figure | before | measured | goal | |\n|---|---|---|---|---|\n",
         heading(results)
     );
     for goal in goals {
@@ -154,5 +158,6 @@ pub fn write_docs(file: &Path, results: &Results, goals: &[Goal]) -> Result<()> 
         );
     }
     text.push_str(&curve::table(results));
+    text.push_str(&format!("\n{END}{below}"));
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
