@@ -194,13 +194,10 @@ impl OpenStep {
 
     /// Whether one of its queries was repeated under its own identifier. Such a resolver takes no new one.
     fn keeps_identifier(&self) -> bool {
-        let exchanges = self.queries.iter().enumerate();
-        let mut repeated = exchanges.filter(|(place, query)| {
-            self.queries[..*place]
-                .iter()
-                .any(|earlier| earlier.id == query.id)
-        });
-        self.step.attempts as usize > self.queries.len() || repeated.next().is_some()
+        let retransmitted = self.step.attempts as usize > self.queries.len();
+        let mut ids: SmallVec<[u16; 4]> = self.queries.iter().map(|query| query.id).collect();
+        ids.sort_unstable();
+        retransmitted || ids.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     /// How often it asked the server of this query.

@@ -259,7 +259,7 @@ fn wrong_form(form: &WrongForm) -> Sentence {
             full,
             ndots: Some(ndots),
         } => sentence!(
-            "It was looked up as it is, without the search domains: with ndots:{} in the pod's resolv.conf some resolvers, such as musl's (Alpine), search only for names with fewer dots. So it was not found as Service {}, whose absolute name is {}",
+            "It was looked up as it is, without the search domains: with a dot at its end, or because with ndots:{} in the pod's resolv.conf some resolvers, such as musl's (Alpine), search only for names with fewer dots. So it was not found as Service {}, whose absolute name is {}",
             ndots,
             service,
             full

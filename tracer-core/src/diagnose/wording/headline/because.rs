@@ -151,7 +151,7 @@ fn wrong_form(form: &WrongForm) -> Sentence {
     match form {
         WrongForm::Absolute {
             ndots: Some(ndots), ..
-        } => sentence!("not searched for with ndots:{}", ndots),
+        } => sentence!("possibly due to ndots:{}", ndots),
         WrongForm::Absolute { .. } => "a name with a trailing dot isn't searched for".into(),
         WrongForm::NodeResolver(_) => "the pod asks its node's nameservers".into(),
         WrongForm::ClusterDomain { cluster_domain, .. } => {
